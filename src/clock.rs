@@ -1,0 +1,155 @@
+//! The only place that reads a clock.
+//!
+//! Below the server layer time is an argument: functions take a [`Now`] and never ask for one, so a
+//! test can live through a hundred idle seconds in a millisecond. `tests/tidy.rs` holds that line.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A point on the monotonic clock, in milliseconds since the clock was made.
+///
+/// Deadlines are of this type. Plain integers keep the timer wheel free of conversions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// A deadline that never comes.
+    pub const NEVER: Millis = Millis(u64::MAX);
+
+    /// This point plus `secs` seconds, saturating.
+    #[must_use]
+    pub fn plus_secs(self, secs: u32) -> Millis {
+        Millis(self.0.saturating_add(u64::from(secs) * 1000))
+    }
+
+    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Millis) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One sample of both clocks, taken once per turn and handed down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines and durations.
+    pub monotonic: Millis,
+    /// Seconds since 1970-01-01 UTC, for the Date field and the access log.
+    pub unix_secs: u64,
+}
+
+/// A source of time.
+pub trait Clock: Send + Sync {
+    /// Samples both clocks.
+    fn now(&self) -> Now;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic reading starts at 0 now.
+    #[must_use]
+    pub fn new() -> SystemClock {
+        SystemClock {
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        let elapsed = self.origin.elapsed();
+        Now {
+            monotonic: Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            // A clock set before 1970 reads as 1970: a wrong Date beats a panic.
+            unix_secs: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_secs()),
+        }
+    }
+}
+
+/// A clock that moves only when a test tells it to.
+#[derive(Debug)]
+pub struct TestClock {
+    elapsed_millis: AtomicU64,
+    epoch_unix_secs: u64,
+}
+
+impl TestClock {
+    /// A clock that stands still at `unix_secs` seconds since 1970.
+    #[must_use]
+    pub fn new(unix_secs: u64) -> TestClock {
+        TestClock {
+            elapsed_millis: AtomicU64::new(0),
+            epoch_unix_secs: unix_secs,
+        }
+    }
+
+    /// Moves both readings forward by `millis` milliseconds.
+    pub fn advance(&self, millis: u64) {
+        self.elapsed_millis.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        let elapsed = self.elapsed_millis.load(Ordering::SeqCst);
+        Now {
+            monotonic: Millis(elapsed),
+            unix_secs: self.epoch_unix_secs + elapsed / 1000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_starts_near_zero_and_does_not_go_back() {
+        let clock = SystemClock::new();
+        let first = clock.now();
+        let second = clock.now();
+        assert!(first.monotonic.0 < 60_000);
+        assert!(second.monotonic >= first.monotonic);
+        assert!(first.unix_secs > 1_600_000_000);
+    }
+
+    #[test]
+    fn the_test_clock_moves_only_when_told() {
+        let clock = TestClock::new(1_000);
+        assert_eq!(
+            clock.now(),
+            Now {
+                monotonic: Millis(0),
+                unix_secs: 1_000
+            }
+        );
+        clock.advance(2_500);
+        assert_eq!(
+            clock.now(),
+            Now {
+                monotonic: Millis(2_500),
+                unix_secs: 1_002
+            }
+        );
+    }
+
+    #[test]
+    fn deadline_arithmetic_saturates() {
+        assert_eq!(Millis::NEVER.plus_secs(1), Millis::NEVER);
+        assert_eq!(Millis(3).since(Millis(5)), 0);
+        assert_eq!(Millis(1).plus_secs(2), Millis(2_001));
+    }
+}

@@ -1,0 +1,406 @@
+//! A configuration in the making. It remembers where each value came from, so that a value that
+//! turns out to be wrong, alone or together with another, is blamed on the right line or flag.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::keys::{self, Key, Kind};
+use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, ListenAddress};
+
+/// What the command line says, as it was written: the values are checked with the file's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The positional ROOT.
+    pub root: Option<PathBuf>,
+    /// `--listen`, each of them. If there are any, they replace the file's list.
+    pub listen: Vec<String>,
+    /// `--workers`
+    pub workers: Option<String>,
+    /// `--keep-alive-timeout`, in seconds.
+    pub keep_alive_timeout: Option<String>,
+    /// `--max-requests`
+    pub max_requests: Option<String>,
+    /// `--access-log`: a path, or `-` for standard output.
+    pub access_log: Option<PathBuf>,
+}
+
+/// Where a value came from. The order is that of precedence, and of lines within the file: the
+/// greater of two origins is the one to blame for a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    Default,
+    File { line: usize, path: PathBuf },
+    Flag(&'static str),
+}
+
+impl Origin {
+    /// The error that says what is wrong with the value of `key` from here.
+    pub fn blame(&self, key: &str, complaint: &str) -> ConfigError {
+        let sentence = match self {
+            Origin::Default => format!("{key}: {complaint}"),
+            Origin::File { line, path } => {
+                format!("{}:{line}: {key}: {complaint}", path.display())
+            }
+            Origin::Flag(flag) => format!("{flag}: {complaint}"),
+        };
+        ConfigError { sentence }
+    }
+}
+
+/// A configuration whose single values are in range; [`Draft::finish`] looks at them together.
+pub(super) struct Draft {
+    config: Config,
+    /// By the name of the key. What is missing has its default.
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Draft {
+    /// The defaults.
+    pub fn new() -> Draft {
+        Draft {
+            config: Config::default(),
+            origins: BTreeMap::new(),
+        }
+    }
+
+    /// Lets the command line win over what is there.
+    pub fn apply_flags(&mut self, flags: &Flags) -> Result<(), ConfigError> {
+        for (flag, name, text) in [
+            ("--workers", "workers", &flags.workers),
+            (
+                "--keep-alive-timeout",
+                "keep_alive.timeout",
+                &flags.keep_alive_timeout,
+            ),
+            (
+                "--max-requests",
+                "keep_alive.max_requests",
+                &flags.max_requests,
+            ),
+        ] {
+            if let (Some(text), Some(key)) = (text, keys::named(name)) {
+                self.set_integer_text(key, text, Origin::Flag(flag))?;
+            }
+        }
+        if let (Some(path), Some(key)) = (&flags.root, keys::named("root")) {
+            self.set_path(key, path.clone(), Origin::Flag("ROOT"))?;
+        }
+        if let (false, Some(key)) = (flags.listen.is_empty(), keys::named("listen")) {
+            let origin = Origin::Flag("--listen");
+            let written = flags
+                .listen
+                .iter()
+                .map(|text| (text.as_str(), origin.clone()));
+            self.set_addresses(key, written.collect(), origin)?;
+        }
+        if let Some(path) = &flags.access_log {
+            if path.as_os_str().is_empty() {
+                let complaint = "the path is empty, it must be a file or - for standard output";
+                return Err(Origin::Flag("--access-log").blame("", complaint));
+            }
+            self.config.access_log = Some(match path.to_str() {
+                Some("-") => AccessLogTarget::Stdout,
+                _ => AccessLogTarget::File(path.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Sets a whole number that was written in decimal on the command line.
+    fn set_integer_text(
+        &mut self,
+        key: &'static Key,
+        text: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let complaint = format!("{text:?} is not a number, it must be {}", key.expectation());
+            return Err(origin.blame(key.name, &complaint));
+        }
+        self.set_integer(key, text.parse().ok(), text, origin)
+    }
+
+    /// Sets a whole number; `value` is `None` if it is too large for an `i128`. `written` is for
+    /// the error.
+    pub fn set_integer(
+        &mut self,
+        key: &'static Key,
+        value: Option<i128>,
+        written: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let Kind::Integer {
+            min,
+            max,
+            unit,
+            write,
+            ..
+        } = &key.kind
+        else {
+            return Err(self.wrong_kind(key, written, &origin));
+        };
+        let value = value.and_then(|value| u64::try_from(value).ok());
+        match value.filter(|value| (min..=max).contains(&value)) {
+            Some(value) => {
+                write(&mut self.config, value);
+                self.origins.insert(key.name, origin);
+                Ok(())
+            }
+            None => {
+                let complaint =
+                    format!("{written} is out of range, it must be {min} to {max} {unit}");
+                Err(origin.blame(key.name, &complaint))
+            }
+        }
+    }
+
+    /// Sets a boolean.
+    pub fn set_boolean(
+        &mut self,
+        key: &'static Key,
+        value: bool,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let Kind::Boolean { write, .. } = &key.kind else {
+            return Err(self.wrong_kind(key, "a boolean", &origin));
+        };
+        write(&mut self.config, value);
+        self.origins.insert(key.name, origin);
+        Ok(())
+    }
+
+    /// Sets a path, which must not be empty.
+    pub fn set_path(
+        &mut self,
+        key: &'static Key,
+        value: PathBuf,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let Kind::Path { write, .. } = &key.kind else {
+            return Err(self.wrong_kind(key, "a path", &origin));
+        };
+        if value.as_os_str().is_empty() {
+            return Err(origin.blame(key.name, "the path is empty, it must name a directory"));
+        }
+        write(&mut self.config, value);
+        self.origins.insert(key.name, origin);
+        Ok(())
+    }
+
+    /// Sets a list of addresses. Each brings its own origin: a list can run over many lines.
+    pub fn set_addresses(
+        &mut self,
+        key: &'static Key,
+        written: Vec<(&str, Origin)>,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let Kind::Addresses { write, .. } = &key.kind else {
+            return Err(self.wrong_kind(key, "a list", &origin));
+        };
+        if written.is_empty() {
+            return Err(origin.blame(key.name, "the list is empty, it must have an address"));
+        }
+        let mut addresses: Vec<ListenAddress> = Vec::with_capacity(written.len());
+        for (text, origin) in written {
+            let address: ListenAddress = text
+                .parse()
+                .map_err(|error| origin.blame(key.name, &format!("{error}")))?;
+            if address.is_exclusive() && addresses.contains(&address) {
+                return Err(origin.blame(key.name, &format!("{address} is listed twice")));
+            }
+            addresses.push(address);
+        }
+        write(&mut self.config, addresses);
+        self.origins.insert(key.name, origin);
+        Ok(())
+    }
+
+    /// The error for a value of a kind that `key` does not take.
+    pub fn wrong_kind(&self, key: &Key, written: &str, origin: &Origin) -> ConfigError {
+        let complaint = format!("{written} was given, it must be {}", key.expectation());
+        origin.blame(key.name, &complaint)
+    }
+
+    /// Looks whether the root is a directory that can be read.
+    pub fn check_root(&self) -> Result<(), ConfigError> {
+        let Err(error) = fs::read_dir(&self.config.root) else {
+            return Ok(());
+        };
+        let origin = self.origin("root");
+        let hint = match origin {
+            Origin::Default => "; name another directory, as in `abide DIRECTORY`",
+            _ => "",
+        };
+        let root = self.config.root.display();
+        Err(origin.blame("root", &format!("{root} cannot be served: {error}{hint}")))
+    }
+
+    /// Fills in the defaults that depend on other keys and applies the rules between keys.
+    pub fn finish(mut self) -> Result<Config, ConfigError> {
+        let keep_alive = &self.config.keep_alive;
+        let reaped_after = u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
+        if reaped_after > u64::from(ADVERTISED_MAX) {
+            let complaint = format!(
+                "keep_alive.timeout + keep_alive.grace = {reaped_after} is out of range, it must \
+                 be at most {ADVERTISED_MAX} seconds"
+            );
+            return Err(self.conflict(["keep_alive.timeout", "keep_alive.grace"], &complaint));
+        }
+        let limits = &self.config.limits;
+        if limits.target_bytes > limits.head_bytes {
+            let complaint = format!(
+                "limits.target_bytes = {} is more than limits.head_bytes = {}, but the target is \
+                 a part of the head",
+                limits.target_bytes, limits.head_bytes
+            );
+            return Err(self.conflict(["limits.target_bytes", "limits.head_bytes"], &complaint));
+        }
+        let cache = &self.config.cache;
+        if cache.bytes != 0 && cache.file_bytes > cache.bytes {
+            let complaint = format!(
+                "cache.file_bytes = {} is more than cache.bytes = {}, but one file must fit",
+                cache.file_bytes, cache.bytes
+            );
+            return Err(self.conflict(["cache.file_bytes", "cache.bytes"], &complaint));
+        }
+        if !self.origins.contains_key("shutdown.drain") {
+            self.config.shutdown.drain_secs = self.config.keep_alive.reaped_after_secs();
+        }
+        Ok(self.config)
+    }
+
+    /// Blames two keys that do not go together on the one that was set later.
+    fn conflict(&self, names: [&str; 2], complaint: &str) -> ConfigError {
+        let [first, second] = names.map(|name| (self.origin(name), name));
+        let (origin, name) = first.max(second);
+        origin.blame(name, complaint)
+    }
+
+    fn origin(&self, name: &str) -> &Origin {
+        self.origins.get(name).unwrap_or(&Origin::Default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A directory with a configuration file in it.
+    struct Site {
+        directory: TempDir,
+    }
+
+    impl Site {
+        fn new(text: &str) -> Site {
+            let directory = TempDir::new().unwrap();
+            fs::write(directory.path().join("abide.toml"), text).unwrap();
+            Site { directory }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.directory.path().join("abide.toml")
+        }
+
+        /// Flags that name a root that exists.
+        fn flags(&self) -> Flags {
+            Flags {
+                root: Some(self.directory.path().to_owned()),
+                ..Flags::default()
+            }
+        }
+
+        fn refusal(&self, flags: &Flags) -> String {
+            Config::resolve(Some(&self.file()), flags)
+                .unwrap_err()
+                .to_string()
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let site = Site::new(
+            "root = 'no/such'\nlisten = ['[::1]:1', '[::1]:2']\nworkers = 2\n\
+             keep_alive = { timeout = 30, max_requests = 9, grace = 3 }",
+        );
+        let flags = Flags {
+            listen: vec!["127.0.0.1:0".to_owned()],
+            workers: Some("5".to_owned()),
+            keep_alive_timeout: Some("60".to_owned()),
+            max_requests: Some("20".to_owned()),
+            access_log: Some("access.log".into()),
+            ..site.flags()
+        };
+        let config = Config::resolve(Some(&site.file()), &flags).unwrap();
+        assert_eq!(config.root, site.directory.path());
+        assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.workers, 5);
+        assert_eq!(config.keep_alive.timeout_secs, 60);
+        assert_eq!(config.keep_alive.grace_secs, 3);
+        assert_eq!(config.keep_alive.max_requests.get(), 20);
+        assert_eq!(
+            config.access_log,
+            Some(AccessLogTarget::File("access.log".into()))
+        );
+    }
+
+    #[test]
+    fn the_drain_follows_the_timeout_flag_unless_the_file_sets_it() {
+        for (text, drain_secs) in [("keep_alive.grace = 3", 63), ("shutdown.drain = 7", 7)] {
+            let site = Site::new(text);
+            let flags = Flags {
+                keep_alive_timeout: Some("60".to_owned()),
+                ..site.flags()
+            };
+            let config = Config::resolve(Some(&site.file()), &flags).unwrap();
+            assert_eq!(config.shutdown.drain_secs, drain_secs, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_conflicts_with_the_file_is_named() {
+        let site = Site::new("keep_alive.grace = 11");
+        let flags = Flags {
+            keep_alive_timeout: Some("2147483637".to_owned()),
+            ..site.flags()
+        };
+        let error = site.refusal(&flags);
+        assert!(
+            error.starts_with("--keep-alive-timeout: keep_alive.timeout + "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_access_log_needs_a_path() {
+        let flags = Flags {
+            access_log: Some("".into()),
+            ..Site::new("").flags()
+        };
+        assert_eq!(
+            Config::resolve(None, &flags).unwrap_err().to_string(),
+            "--access-log: the path is empty, it must be a file or - for standard output"
+        );
+    }
+
+    #[test]
+    fn a_root_that_is_no_directory_is_refused_where_it_was_named() {
+        let site = Site::new("\nroot = 'no/such/directory'");
+        let error = site.refusal(&Flags::default());
+        assert!(
+            error.contains("abide.toml:2: root: no/such/directory cannot be served: "),
+            "{error}"
+        );
+        let flags = Flags {
+            root: Some(site.file()),
+            ..Flags::default()
+        };
+        let error = Config::resolve(None, &flags).unwrap_err().to_string();
+        assert!(
+            error.starts_with("ROOT: ") && error.contains("Not a directory"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! Validated settings. Nothing below the program layer sees an unvalidated value.
+//!
+//! A configuration is put together from three sources, each winning over the one before: the
+//! built-in defaults ([`Config::default`]), a TOML file, and the command line ([`Flags`]).
+//! The table in `keys` names every key once, with its range and unit. Reading a file, checking a
+//! flag, suggesting a key for a misspelt one and printing the result all go through that table, so
+//! a new key is a new line there, a field here and an entry in `config.example`.
+//!
+//! - `keys`: the table.
+//! - `draft`: a configuration in the making, which remembers where each value came from.
+//! - `file`: the TOML file, with the line of everything that is wrong in it.
+//! - `listen`: the addresses.
+
+mod draft;
+mod file;
+mod keys;
+mod listen;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+pub use draft::Flags;
+pub use listen::{ListenAddress, ListenAddressError};
+
+use draft::Draft;
+
+/// The largest number of seconds or requests that is ever advertised: 2^31-1.
+///
+/// Clients read `timeout` and `max` of the Keep-Alive field into signed 32-bit integers.
+pub const ADVERTISED_MAX: u32 = 0x7fff_ffff;
+
+/// Every setting, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The directory that is served. A relative path is relative to the directory the server is
+    /// started in. Default: `www`.
+    pub root: PathBuf,
+    /// Where to accept; never empty. Default: `127.0.0.1:8080`.
+    pub listen: Vec<ListenAddress>,
+    /// Worker threads; 1 to 1024. Default: the number of CPUs.
+    pub workers: usize,
+    /// `[keep_alive]`: how long an idle connection is promised to stay open.
+    pub keep_alive: KeepAlive,
+    /// `[tcp_keep_alive]`: the probes that find peers that are gone.
+    pub tcp_keep_alive: TcpKeepAlive,
+    /// `[timeouts]`: how long a peer may take over its part of an exchange.
+    pub timeouts: Timeouts,
+    /// `[limits]`: bounds on what a peer may send and on how many peers there are.
+    pub limits: Limits,
+    /// `[cache]`: file bodies kept in memory.
+    pub cache: Cache,
+    /// `[shutdown]`: how an orderly stop goes.
+    pub shutdown: Shutdown,
+    /// Where the access log goes. Set on the command line only (`--access-log`). Default: none.
+    pub access_log: Option<AccessLogTarget>,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Standard output, written `-` on the command line.
+    Stdout,
+    /// A file that is appended to, and reopened on SIGUSR1.
+    File(PathBuf),
+}
+
+/// `[keep_alive]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeepAlive {
+    /// T: seconds of idling that are promised; 1 to 2^31-1 less the default grace, and
+    /// `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
+    pub timeout_secs: u32,
+    /// Seconds beyond T before an idle connection is reaped; 1 to 2^31-2. Default 10.
+    pub grace_secs: u32,
+    /// Requests per connection; 1 to 2^31-1. Default 1000.
+    pub max_requests: NonZeroU32,
+    /// Whether HTTP/1.0 clients that ask may persist. Default true.
+    pub http10: bool,
+}
+
+/// `[tcp_keep_alive]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpKeepAlive {
+    /// Seconds of silence before the first probe; 1 to 32767. Default 60.
+    pub idle_secs: u32,
+    /// Seconds between probes; 1 to 32767. Default 10.
+    pub interval_secs: u32,
+    /// Unanswered probes before the peer counts as dead; 1 to 127. Default 6.
+    pub count: u32,
+}
+
+/// `[timeouts]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeouts {
+    /// Seconds from the first byte of a request to the end of its head; 1 to 86400. Default 20.
+    pub head_secs: u32,
+    /// Seconds without progress while a request body is read; 1 to 86400. Default 20.
+    pub body_secs: u32,
+    /// Seconds without progress while an answer is sent; 1 to 86400. Default 30.
+    pub write_secs: u32,
+    /// Seconds a closed connection is drained so that its last answer survives; 1 to 60. Default 5.
+    pub linger_secs: u32,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Open connections; 0 to 16777216, where 0 means as many as the descriptor limit allows less
+    /// a reserve. Default 0.
+    pub connections: usize,
+    /// Open connections from one IP address; 0 to 16777216, where 0 means no limit. Default 0.
+    pub connections_per_ip: usize,
+    /// Bytes of the request target; 64 to `head_bytes`. Default 8192.
+    pub target_bytes: usize,
+    /// Bytes of the whole request head; 1024 to 1048576. Default 32768.
+    pub head_bytes: usize,
+    /// Field lines in a request head; 1 to 1000. Default 100.
+    pub headers: usize,
+    /// Bytes of a request body that are read and thrown away; 0 to 2^40. Default 1048576.
+    pub body_bytes: u64,
+    /// Bytes per second that a peer must move, averaged over a minute; 0 to 2^30, where 0 turns the
+    /// floor off. Default 1024.
+    pub min_rate: u32,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cache {
+    /// Bytes of file bodies kept in memory; 0 to 2^40, where 0 turns the cache off.
+    /// Default 268435456.
+    pub bytes: u64,
+    /// The largest file, in bytes, that is kept in memory; 0 to `bytes` unless that is 0.
+    /// Default 262144.
+    pub file_bytes: u64,
+    /// Seconds that a cached file is served before the file system is asked again; 0 to 3600, where
+    /// 0 means that every request asks. Default 1.
+    pub revalidate_secs: u32,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shutdown {
+    /// Seconds after SIGTERM at which connections that are still open are closed; 0 to 2^31-1.
+    /// Default: timeout + grace, 130 unless those are set.
+    pub drain_secs: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            root: PathBuf::from("www"),
+            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
+            workers: num_cpus::get().clamp(1, keys::WORKERS_MAX),
+            keep_alive: KeepAlive {
+                timeout_secs: 120,
+                grace_secs: keys::GRACE_DEFAULT_SECS,
+                max_requests: const { NonZeroU32::new(1000).unwrap() },
+                http10: true,
+            },
+            tcp_keep_alive: TcpKeepAlive {
+                idle_secs: 60,
+                interval_secs: 10,
+                count: 6,
+            },
+            timeouts: Timeouts {
+                head_secs: 20,
+                body_secs: 20,
+                write_secs: 30,
+                linger_secs: 5,
+            },
+            limits: Limits {
+                connections: 0,
+                connections_per_ip: 0,
+                target_bytes: 8192,
+                head_bytes: 32_768,
+                headers: 100,
+                body_bytes: 1_048_576,
+                min_rate: 1024,
+            },
+            cache: Cache {
+                bytes: 268_435_456,
+                file_bytes: 262_144,
+                revalidate_secs: 1,
+            },
+            shutdown: Shutdown { drain_secs: 130 },
+            access_log: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a TOML file over the defaults.
+    ///
+    /// Looks at no other file: whether `root` exists is not checked here.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in the file that is wrong, with file, line and key.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let mut draft = Draft::new();
+        draft.read_file(path)?;
+        draft.finish()
+    }
+
+    /// What the program runs with: defaults, then `file` if there is one, then `flags`.
+    ///
+    /// The root is checked as well, so that its error can name the line or flag it came from.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, naming the file, line and key or the flag it came from; a
+    /// root that is not a readable directory included.
+    pub fn resolve(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+        let mut draft = Draft::new();
+        if let Some(path) = file {
+            draft.read_file(path)?;
+        }
+        draft.apply_flags(flags)?;
+        draft.check_root()?;
+        draft.finish()
+    }
+
+    /// Sentences about settings that are allowed but keep a promise from being kept.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let drain = self.shutdown.drain_secs;
+        let promised = self.keep_alive.reaped_after_secs();
+        if drain < promised {
+            warnings.push(format!(
+                "shutdown.drain: {drain} seconds is less than keep_alive.timeout + \
+                 keep_alive.grace = {promised} seconds, so a client that keeps to the advertised \
+                 timeout can lose a request when the server stops"
+            ));
+        }
+        warnings
+    }
+
+    /// The configuration as a TOML file that loads back equal.
+    ///
+    /// What a TOML file cannot hold is lost: a root that is not UTF-8 is printed with replacement
+    /// characters, and the access log, which is no key, as a comment.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        if let Some(target) = &self.access_log {
+            let target = match target {
+                AccessLogTarget::Stdout => "-".into(),
+                AccessLogTarget::File(path) => path.to_string_lossy(),
+            };
+            text.push_str(&format!("# --access-log {target:?}\n"));
+        }
+        let mut section = "";
+        for key in keys::KEYS {
+            if key.section() != section {
+                section = key.section();
+                text.push_str(&format!("\n[{section}]\n"));
+            }
+            text.push_str(&format!("{} = {}\n", key.leaf(), key.toml_value(self)));
+        }
+        text
+    }
+
+    /// The names of all keys, sections dotted, in the order of the table: `keep_alive.timeout`.
+    pub fn key_names() -> impl Iterator<Item = &'static str> {
+        keys::KEYS.iter().map(|key| key.name)
+    }
+}
+
+impl KeepAlive {
+    /// T + grace: seconds after which an idle connection is reaped; at most 2^31-1.
+    #[must_use]
+    pub fn reaped_after_secs(&self) -> u32 {
+        self.timeout_secs.saturating_add(self.grace_secs)
+    }
+}
+
+/// Why there is no configuration: one sentence that names the file, line and key, or the flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    sentence: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for ConfigError {}

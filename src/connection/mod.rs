@@ -1,0 +1,12 @@
+//! One connection: its state table, its socket, and who owns it.
+
+pub mod access_line;
+pub mod counters;
+pub mod desk;
+pub mod output;
+pub mod ownership;
+pub mod pace;
+pub mod service;
+pub mod session;
+mod socket_calls;
+pub mod transport;

@@ -1,0 +1,173 @@
+//! What the socket has not taken yet, and how it is offered again.
+
+use std::io;
+
+use bytes::Buf;
+
+use super::pace::Pace;
+use super::transport::Transport;
+use crate::http::response::Body;
+
+/// The most that one sendfile is asked for. A larger one on a fast peer would hold the worker.
+const SEND_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The most that one connection sends in one turn before others have theirs.
+const SEND_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+
+/// Bytes and one body that are to follow them.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Heads and small bodies; `sent` of them are gone.
+    pub bytes: Vec<u8>,
+    /// How many of `bytes` the socket has taken.
+    pub sent: usize,
+    /// What follows; what has been sent of it is cut off.
+    pub body: Body,
+    /// The start of the access log's line for `body`, and the body's full length.
+    pub log: Option<(Vec<u8>, u64)>,
+    /// Whether the peer takes it fast enough.
+    pub pace: Pace,
+}
+
+/// How an attempt to send ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// All of it is gone.
+    Done,
+    /// The socket is full; readiness will tell.
+    Blocked,
+    /// The turn's share is used up; the socket would take more.
+    TurnOver,
+}
+
+/// Offers `bytes` from `sent` on, then `body`, until all is gone or the socket is full. Returns how
+/// it ended and the number of bytes that went.
+///
+/// # Errors
+/// As send(2) and sendfile(2); [`io::ErrorKind::UnexpectedEof`] if the file ends before its range.
+pub fn send<T: Transport>(
+    io: &mut T,
+    bytes: &[u8],
+    sent: &mut usize,
+    body: &mut Body,
+) -> io::Result<(Sending, u64)> {
+    let mut total = 0;
+    while *sent < bytes.len() || !body.is_empty() {
+        if total >= SEND_BYTES_PER_TURN {
+            return Ok((Sending::TurnOver, total));
+        }
+        let count = match send_once(io, &bytes[*sent..], body) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok((Sending::Blocked, total));
+            }
+            Err(error) => return Err(error),
+        };
+        total += count as u64;
+        let of_bytes = count.min(bytes.len() - *sent);
+        *sent += of_bytes;
+        cut(body, count - of_bytes);
+    }
+    Ok((Sending::Done, total))
+}
+
+fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body) -> io::Result<usize> {
+    match body {
+        Body::Empty => io.send(bytes, b"", false),
+        Body::Memory(content) if bytes.is_empty() => io.send(content, b"", false),
+        Body::Memory(content) => io.send(bytes, content, false),
+        // The head waits for the first bytes of the file, so that both share a segment.
+        Body::File { .. } if !bytes.is_empty() => io.send(bytes, b"", !body.is_empty()),
+        Body::File { file, range } => {
+            let count = (range.end - range.start).min(SEND_FILE_BYTES);
+            // At most SEND_FILE_BYTES, which fits any usize.
+            match io.send_file(file, range.start, count as usize)? {
+                // The file was truncated: its promised length can no longer be met.
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                count => Ok(count),
+            }
+        }
+    }
+}
+
+fn cut(body: &mut Body, count: usize) {
+    match body {
+        Body::Empty => debug_assert_eq!(count, 0),
+        Body::Memory(content) => content.advance(count),
+        Body::File { range, .. } => range.start += count as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::fs::File;
+
+    /// Takes `room` bytes, then blocks.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Transport for Narrow {
+        fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
+            let before = self.taken.len();
+            self.taken
+                .extend(first.iter().chain(second).take(self.room));
+            let count = self.taken.len() - before;
+            self.room -= count;
+            if count == 0 {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(count)
+            }
+        }
+        fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn unacknowledged(&mut self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn abort(&mut self) {}
+    }
+
+    #[test]
+    fn a_short_write_goes_on_where_it_stopped() {
+        for room in 0..=8 {
+            let mut io = Narrow {
+                room,
+                taken: Vec::new(),
+            };
+            let (mut sent, mut body) = (0, Body::Memory(Bytes::from_static(b"body")));
+            let first = send(&mut io, b"head", &mut sent, &mut body).expect("no error");
+            let expected = if room == 8 {
+                Sending::Done
+            } else {
+                Sending::Blocked
+            };
+            assert_eq!(first, (expected, room as u64));
+            io.room = 100;
+            send(&mut io, b"head", &mut sent, &mut body).expect("no error");
+            assert_eq!(io.taken, b"headbody", "room {room}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_an_error() {
+        let file = std::sync::Arc::new(tempfile::tempfile().expect("temporary file"));
+        let mut body = Body::File { file, range: 0..10 };
+        let mut io = Narrow {
+            room: 100,
+            taken: Vec::new(),
+        };
+        let error = send(&mut io, b"head", &mut 0, &mut body).expect_err("truncated");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

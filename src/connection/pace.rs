@@ -1,0 +1,128 @@
+//! Whether a transfer moves: the progress timeout and the floor under the average rate.
+//!
+//! A timeout on the whole transfer would punish slow but honest peers; one that any byte renews
+//! would let a peer hold a connection for ever by moving one byte now and then. So there are both a
+//! timeout since the last progress and a floor for the average over a minute.
+
+use crate::clock::Millis;
+
+/// The time over which the rate is averaged, in seconds.
+const WINDOW_SECS: u32 = 60;
+
+/// What is asked of a transfer.
+#[derive(Debug, Clone, Copy)]
+pub struct PaceLimits {
+    /// Seconds that may pass without progress.
+    pub timeout_secs: u32,
+    /// Bytes per second on average over a minute; 0 asks for none.
+    pub min_rate: u32,
+}
+
+/// The progress of one transfer, in bytes that have reached the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    bytes: u64,
+    moved_at: Millis,
+    window_bytes: u64,
+    window_since: Millis,
+}
+
+impl Pace {
+    /// A transfer that starts at `now`, when `bytes` are already counted.
+    #[must_use]
+    pub fn start(bytes: u64, now: Millis) -> Pace {
+        Pace {
+            bytes,
+            moved_at: now,
+            window_bytes: bytes,
+            window_since: now,
+        }
+    }
+
+    /// Notes that `bytes` in all have moved by `now`, and says whether that is too little.
+    pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &PaceLimits) -> bool {
+        if bytes > self.bytes {
+            self.bytes = bytes;
+            self.moved_at = now;
+        }
+        if now >= self.moved_at.plus_secs(limits.timeout_secs) {
+            return true;
+        }
+        let elapsed_millis = now.since(self.window_since);
+        if elapsed_millis < u64::from(WINDOW_SECS) * 1000 {
+            return false;
+        }
+        let owed = u64::from(limits.min_rate).saturating_mul(elapsed_millis) / 1000;
+        let moved = self.bytes - self.window_bytes;
+        self.window_bytes = self.bytes;
+        self.window_since = now;
+        moved < owed
+    }
+
+    /// When to look next.
+    #[must_use]
+    pub fn deadline(&self, limits: &PaceLimits) -> Millis {
+        let progress = self.moved_at.plus_secs(limits.timeout_secs);
+        if limits.min_rate == 0 {
+            progress
+        } else {
+            progress.min(self.window_since.plus_secs(WINDOW_SECS))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: PaceLimits = PaceLimits {
+        timeout_secs: 30,
+        min_rate: 1_024,
+    };
+
+    #[test]
+    fn a_transfer_that_stands_still_stalls_at_the_timeout() {
+        let mut pace = Pace::start(0, Millis(0));
+        assert!(!pace.has_stalled(0, Millis(29_999), &LIMITS));
+        assert!(pace.has_stalled(0, Millis(30_000), &LIMITS));
+    }
+
+    #[test]
+    fn progress_renews_the_timeout() {
+        let mut pace = Pace::start(0, Millis(0));
+        assert!(!pace.has_stalled(200_000, Millis(29_000), &LIMITS));
+        assert_eq!(pace.deadline(&LIMITS), Millis(59_000));
+        assert!(!pace.has_stalled(200_000, Millis(58_999), &LIMITS));
+        assert!(pace.has_stalled(200_000, Millis(59_000), &LIMITS));
+    }
+
+    #[test]
+    fn one_byte_every_29_seconds_does_not_live_for_ever() {
+        let mut pace = Pace::start(0, Millis(0));
+        let stalled_at = (1..)
+            .map(|n| n * 29_000)
+            .find(|&at| pace.has_stalled(at / 29_000, Millis(at), &LIMITS));
+        assert_eq!(stalled_at, Some(87_000), "at the first look after a minute");
+    }
+
+    #[test]
+    fn a_slow_but_honest_transfer_lives() {
+        let mut pace = Pace::start(0, Millis(0));
+        for second in 1..600 {
+            assert!(!pace.has_stalled(second * 2_048, Millis(second * 1_000), &LIMITS));
+        }
+    }
+
+    #[test]
+    fn without_a_floor_only_standing_still_counts() {
+        let limits = PaceLimits {
+            min_rate: 0,
+            ..LIMITS
+        };
+        let mut pace = Pace::start(0, Millis(0));
+        for step in 1..100 {
+            assert!(!pace.has_stalled(step, Millis(step * 29_000), &limits));
+        }
+        assert_eq!(pace.deadline(&limits), Millis(99 * 29_000 + 30_000));
+    }
+}

@@ -1,0 +1,85 @@
+//! What all connections share, read-only but for the mode.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::pace::PaceLimits;
+use crate::config::Config;
+use crate::http::request::HeadLimits;
+use crate::site::Site;
+
+/// Whether the server goes on. It only ever moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Business as usual.
+    Serving,
+    /// SIGTERM: every further answer says `close`; idle connections keep their promise.
+    Draining,
+    /// SIGINT, or the end of the drain: answers under way are finished, the rest is closed.
+    Stopping,
+}
+
+/// The configuration, the site and the mode.
+#[derive(Debug)]
+pub struct Service {
+    /// The validated settings.
+    pub config: Config,
+    /// The site that answers.
+    pub site: Site,
+    mode: AtomicU8,
+}
+
+impl Service {
+    /// A service in [`Mode::Serving`].
+    #[must_use]
+    pub fn new(config: Config, site: Site) -> Service {
+        Service {
+            config,
+            site,
+            mode: AtomicU8::new(Mode::Serving as u8),
+        }
+    }
+
+    /// The mode in force.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        // Relaxed: a worker that sees the change one answer later breaks nothing, and the event loop
+        // gives every connection a turn after it.
+        match self.mode.load(Ordering::Relaxed) {
+            0 => Mode::Serving,
+            1 => Mode::Draining,
+            _ => Mode::Stopping,
+        }
+    }
+
+    /// Moves to `mode`; never back.
+    pub fn enter(&self, mode: Mode) {
+        self.mode.fetch_max(mode as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        let limits = &self.config.limits;
+        HeadLimits {
+            target_bytes: limits.target_bytes,
+            head_bytes: limits.head_bytes,
+            headers: limits.headers,
+        }
+    }
+
+    pub(super) fn write_pace(&self) -> PaceLimits {
+        let (timeout_secs, min_rate) =
+            (self.config.timeouts.write_secs, self.config.limits.min_rate);
+        PaceLimits {
+            timeout_secs,
+            min_rate,
+        }
+    }
+
+    pub(super) fn body_pace(&self) -> PaceLimits {
+        let (timeout_secs, min_rate) =
+            (self.config.timeouts.body_secs, self.config.limits.min_rate);
+        PaceLimits {
+            timeout_secs,
+            min_rate,
+        }
+    }
+}

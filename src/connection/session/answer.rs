@@ -1,0 +1,454 @@
+//! From received bytes to collected answers.
+//!
+//! Everything that one read brought is answered before the next read, in order, and sent with one
+//! call (RFC 9112 section 9.3.2). A body too large to be copied ends the collecting: it is sent with
+//! what is collected before it.
+
+use super::{BodyInProgress, Delivery, Phase, Session, Turn, delivered, reason_of};
+use crate::connection::access_line;
+use crate::connection::counters::CloseReason;
+use crate::connection::desk::Desk;
+use crate::connection::output::{self, Sending, Unsent};
+use crate::connection::pace::Pace;
+use crate::connection::service::{Mode, Service};
+use crate::connection::transport::Transport;
+use crate::http::framing::{BodyDecoder, Framing};
+use crate::http::keep_alive::{self, Fate, Policy};
+use crate::http::method::Method;
+use crate::http::request::{Expectation, Parsed, Reject, RequestHead, parse_head};
+use crate::http::response::{Body, Response, encode_head};
+use crate::http::status::Status;
+use crate::http::version::Version;
+use crate::site::pages;
+
+/// Requests that one connection has answered per turn before others come.
+const REQUESTS_PER_TURN: u32 = 64;
+
+/// Collected output is sent when it has grown to this many bytes, however much is still to answer.
+const FLUSH_BYTES: usize = 64 * 1024;
+
+/// A body up to this many bytes is copied behind its head: cheaper than a second part to send.
+const COPY_BYTES: usize = 8 * 1024;
+
+/// Bytes of a refused request that are searched for its first line, for the access log.
+const LOGGED_BYTES: usize = 512;
+
+/// RFC 9110 section 10.1.1.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Why answering what is buffered came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// More bytes are needed.
+    Starved,
+    /// The socket is full.
+    Blocked,
+    /// The turn's share is used up.
+    TurnOver,
+    /// The last answer is sent.
+    Closing,
+}
+
+/// What one look at the buffer led to.
+enum Step {
+    Starved,
+    /// An answer is collected, its body perhaps still to be sent after it.
+    Answered(Option<Tail>),
+    /// A head is read; its body comes next.
+    BodyFollows,
+}
+
+/// A body that was not copied, and its line of the access log.
+pub(super) struct Tail {
+    body: Body,
+    log: Option<(Vec<u8>, u64)>,
+}
+
+/// Whether an answer with this status ends the connection.
+///
+/// | status                              | connection | because                                              |
+/// |-------------------------------------|------------|------------------------------------------------------|
+/// | 200, 206, 301, 304                  | persists   |                                                      |
+/// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
+/// | 400, 413, 414, 431, 505             | ends       | where the next request begins is in doubt            |
+/// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
+/// | 417                                 | ends       | a body may or may not follow                         |
+/// | 500, 501, 503                       | ends       | nothing is gained by trusting an unknown state       |
+#[must_use]
+pub fn ends_connection(status: Status) -> bool {
+    !matches!(
+        status.code(),
+        200 | 206 | 301 | 304 | 403 | 404 | 405 | 412 | 416
+    )
+}
+
+impl Session {
+    /// Answers the complete requests in the buffer and sends the answers.
+    pub(super) fn answer_buffered<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Stop, CloseReason> {
+        for _ in 0..REQUESTS_PER_TURN {
+            let step = match self.phase {
+                Phase::Body(_) => self.discard_body(turn),
+                _ => self.read_head(turn),
+            };
+            let sending = match step {
+                Step::Starved => {
+                    let sending = self.flush(None, turn)?;
+                    return Ok(if sending == Sending::Done {
+                        Stop::Starved
+                    } else {
+                        stopped(sending)
+                    });
+                }
+                // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
+                Step::BodyFollows => continue,
+                Step::Answered(None)
+                    if self.closing.is_none() && turn.desk.output.len() < FLUSH_BYTES =>
+                {
+                    continue;
+                }
+                Step::Answered(tail) => self.flush(tail, turn)?,
+            };
+            if sending != Sending::Done {
+                return Ok(stopped(sending));
+            }
+            if self.closing.is_some() {
+                return Ok(Stop::Closing);
+            }
+        }
+        let sending = self.flush(None, turn)?;
+        Ok(if sending == Sending::Done {
+            Stop::TurnOver
+        } else {
+            stopped(sending)
+        })
+    }
+
+    /// Answers the request at the start of the buffer if its head is complete and it has no body.
+    fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
+        let service = turn.service;
+        let Desk {
+            input, spans, path, ..
+        } = &mut *turn.desk;
+        let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
+            Ok(Parsed::Partial { started }) => {
+                if started && !matches!(self.phase, Phase::Head { .. }) {
+                    self.phase = Phase::Head {
+                        since: turn.now.monotonic,
+                    };
+                }
+                return Step::Starved;
+            }
+            Ok(Parsed::Complete { head, consumed }) => (head, consumed),
+            Err(reject) => {
+                self.reject(&reject, CloseReason::BadRequest, turn);
+                return Step::Answered(None);
+            }
+        };
+        if head.framing == Framing::None {
+            let response = service.site.respond(&head, path, turn.now);
+            let fate = self.fate(&head, response.status, service);
+            let answer = Answer::new(&head, response, fate);
+            return Step::Answered(self.collect(answer, consumed, turn));
+        }
+        let wants_continue =
+            head.expect == Expectation::Continue && head.version == Version::Http11;
+        let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
+        // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
+        // Whether it sends it all the same is unknown, so the connection ends.
+        if head.expect == Expectation::Other || (wants_continue && !is_readable) {
+            let response = service.site.respond(&head, path, turn.now);
+            let answer = Answer::new(&head, response, Fate::Close);
+            self.closing = Some(CloseReason::ErrorAnswer);
+            return Step::Answered(self.collect(answer, consumed, turn));
+        }
+        let (framing, method) = (head.framing, head.method);
+        match BodyDecoder::new(framing, service.config.limits.body_bytes) {
+            Ok(decoder) => {
+                if wants_continue {
+                    turn.desk.output.extend_from_slice(CONTINUE);
+                }
+                let pace = Pace::start(0, turn.now.monotonic);
+                let body = BodyInProgress {
+                    head_len: consumed,
+                    decoder,
+                    received: 0,
+                    pace,
+                };
+                self.phase = Phase::Body(Box::new(body));
+                Step::BodyFollows
+            }
+            Err(reject) => {
+                self.reject(
+                    &Reject {
+                        method: Some(method),
+                        ..reject
+                    },
+                    CloseReason::BadRequest,
+                    turn,
+                );
+                Step::Answered(None)
+            }
+        }
+    }
+
+    /// Throws away what has come of a body; answers the request when it has come completely.
+    fn discard_body<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
+        let Phase::Body(body) = &mut self.phase else {
+            return Step::Starved;
+        };
+        let head_len = body.head_len;
+        let input = &mut turn.desk.input;
+        let decoded = match body.decoder.decode(&input.unread()[head_len..]) {
+            Ok(decoded) => decoded,
+            Err(reject) => {
+                self.reject(&reject, CloseReason::BadRequest, turn);
+                return Step::Answered(None);
+            }
+        };
+        input.remove(head_len, decoded.consumed);
+        body.received += decoded.consumed as u64;
+        if !decoded.done {
+            return Step::Starved;
+        }
+        let service = turn.service;
+        let Desk {
+            input, spans, path, ..
+        } = &mut *turn.desk;
+        // The head was kept in the buffer rather than copied; few requests here have a body.
+        match parse_head(input.unread(), &service.head_limits(), spans) {
+            Ok(Parsed::Complete { head, consumed }) => {
+                let response = service.site.respond(&head, path, turn.now);
+                let fate = self.fate(&head, response.status, service);
+                let answer = Answer::new(&head, response, fate);
+                Step::Answered(self.collect(answer, consumed, turn))
+            }
+            // The same bytes were complete before.
+            Ok(Parsed::Partial { .. }) | Err(_) => {
+                let reject = Reject {
+                    status: Status::INTERNAL_SERVER_ERROR,
+                    reason: "The request could not be read twice.",
+                    method: None,
+                };
+                self.reject(&reject, CloseReason::ErrorAnswer, turn);
+                Step::Answered(None)
+            }
+        }
+    }
+
+    /// Whether the connection persists after this answer; if not, notes why.
+    fn fate(&mut self, head: &RequestHead<'_, '_>, status: Status, service: &Service) -> Fate {
+        let is_draining = service.mode() != Mode::Serving;
+        let keep_alive = &service.config.keep_alive;
+        let policy = Policy {
+            http10: keep_alive.http10,
+            closing: is_draining,
+        };
+        let max = keep_alive.max_requests;
+        let fate = match keep_alive::decide(
+            head.version,
+            &head.connection,
+            head.via,
+            head.proxy_connection,
+            self.answered,
+            max,
+            policy,
+        ) {
+            Fate::Persist { .. } if ends_connection(status) => Fate::Close,
+            fate => fate,
+        };
+        if fate == Fate::Close {
+            self.closing = Some(match () {
+                () if ends_connection(status) => CloseReason::ErrorAnswer,
+                () if head.connection.close => CloseReason::ClientAsked,
+                () if is_draining => CloseReason::Drain,
+                () if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
+                () => CloseReason::ClientAsked,
+            });
+        }
+        fate
+    }
+
+    /// Puts an answer behind those collected before it and takes its request out of the buffer.
+    fn collect<T: Transport>(
+        &mut self,
+        answer: Answer,
+        consumed: usize,
+        turn: &mut Turn<'_, T>,
+    ) -> Option<Tail> {
+        let Answer {
+            response,
+            fate,
+            body,
+        } = answer;
+        let Desk {
+            input,
+            output,
+            date,
+            log,
+            counters,
+            ..
+        } = &mut *turn.desk;
+        let unix_secs = turn.now.unix_secs;
+        let timeout_secs = turn.service.config.keep_alive.timeout_secs;
+        encode_head(&response, date.line(unix_secs), fate, timeout_secs, output);
+        let mut line = None;
+        let length = body.len();
+        if let Some(log) = log {
+            let request_line = logged_line(input.unread());
+            let mut start = Vec::new();
+            access_line::start(
+                self.peer,
+                date.date(unix_secs),
+                request_line,
+                response.status,
+                &mut start,
+            );
+            line = Some((start, length));
+            // An answer that is copied whole is as good as sent.
+            if is_copied(&body)
+                && let Some((start, length)) = line.take()
+            {
+                log.extend_from_slice(&start);
+                access_line::finish(length, log);
+            }
+        }
+        input.consume(consumed);
+        self.answered += 1;
+        self.phase = Phase::Idle {
+            since: turn.now.monotonic,
+            delivery: Delivery::Fresh,
+        };
+        counters.answered(1);
+        match body {
+            Body::Empty => None,
+            Body::Memory(content) if content.len() <= COPY_BYTES => {
+                output.extend_from_slice(&content);
+                None
+            }
+            body => Some(Tail { body, log: line }),
+        }
+    }
+
+    /// Collects an error answer after which the connection ends; what else was received is dropped.
+    pub(super) fn reject<T: Transport>(
+        &mut self,
+        reject: &Reject,
+        reason: CloseReason,
+        turn: &mut Turn<'_, T>,
+    ) {
+        self.closing = Some(reason);
+        let answer = Answer {
+            body: Body::Empty,
+            response: pages::rejected(reject),
+            fate: Fate::Close,
+        };
+        let has_body = reject.method != Some(Method::Head);
+        let body = if has_body {
+            answer.response.body.clone()
+        } else {
+            Body::Empty
+        };
+        let consumed = turn.desk.input.unread().len();
+        let answer = Answer { body, ..answer };
+        // An error page is small enough to be copied, so there is no tail.
+        let tail = self.collect(answer, consumed, turn);
+        debug_assert!(tail.is_none(), "error pages are copied");
+    }
+
+    /// Sends what is collected, and `tail` after it.
+    pub(super) fn flush<T: Transport>(
+        &mut self,
+        tail: Option<Tail>,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Sending, CloseReason> {
+        if tail.is_none() && turn.desk.output.is_empty() {
+            return Ok(Sending::Done);
+        }
+        let Tail { mut body, log } = tail.unwrap_or(Tail {
+            body: Body::Empty,
+            log: None,
+        });
+        let mut sent = 0;
+        let result = output::send(turn.io, &turn.desk.output, &mut sent, &mut body);
+        let (sending, count) = result.map_err(|error| reason_of(&error))?;
+        self.count_sent(count, turn);
+        let mut unsent = Unsent {
+            bytes: Vec::new(),
+            sent: 0,
+            body,
+            log,
+            pace: Pace::start(0, turn.now.monotonic),
+        };
+        if sending == Sending::Done {
+            turn.desk.output.clear();
+            log_body(unsent, turn.desk);
+        } else {
+            unsent.pace = Pace::start(delivered(self.sent_bytes, turn.io)?, turn.now.monotonic);
+            unsent.bytes = turn.desk.output.split_off(sent);
+            turn.desk.output.clear();
+            self.unsent = Some(Box::new(unsent));
+        }
+        Ok(sending)
+    }
+}
+
+/// A response with what the connection makes of it.
+struct Answer {
+    response: Response,
+    fate: Fate,
+    /// The body that is sent: none to HEAD (RFC 9110 section 9.3.2).
+    body: Body,
+}
+
+impl Answer {
+    fn new(head: &RequestHead<'_, '_>, mut response: Response, fate: Fate) -> Answer {
+        let body = std::mem::replace(&mut response.body, Body::Empty);
+        let body = if head.method == Method::Head {
+            Body::Empty
+        } else {
+            body
+        };
+        Answer {
+            response,
+            fate,
+            body,
+        }
+    }
+}
+
+/// Ends the access log's line of a body that was sent apart, with the bytes that really went.
+pub(super) fn log_body(unsent: Unsent, desk: &mut Desk) {
+    if let (Some((start, length)), Some(log)) = (unsent.log, &mut desk.log) {
+        log.extend_from_slice(&start);
+        access_line::finish(length - unsent.body.len(), log);
+    }
+}
+
+fn is_copied(body: &Body) -> bool {
+    match body {
+        Body::Empty => true,
+        Body::Memory(content) => content.len() <= COPY_BYTES,
+        Body::File { .. } => false,
+    }
+}
+
+/// The first line of a request, as far as it has come, without the empty lines before it.
+fn logged_line(unread: &[u8]) -> &[u8] {
+    let start = unread
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))
+        .unwrap_or(unread.len());
+    let line = &unread[start..];
+    let end = memchr::memchr2(b'\r', b'\n', line).unwrap_or(line.len().min(LOGGED_BYTES));
+    &line[..end]
+}
+
+fn stopped(sending: Sending) -> Stop {
+    match sending {
+        Sending::Blocked => Stop::Blocked,
+        Sending::Done | Sending::TurnOver => Stop::TurnOver,
+    }
+}

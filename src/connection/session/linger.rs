@@ -1,0 +1,129 @@
+//! The lingering close (RFC 9112 section 9.6): FIN, read on until the peer has seen it, then close.
+//!
+//! Closing a socket with unread bytes, or one to which bytes still come, makes the kernel send a
+//! reset, and a reset makes the peer's kernel throw away what it has not handed to its application:
+//! our last answer. So nothing is closed before the peer's FIN, a timeout, or a flood.
+
+use std::io;
+
+use super::{Outcome, Phase, Session, Turn, delivered};
+use crate::clock::Millis;
+use crate::connection::counters::CloseReason;
+use crate::connection::pace::Pace;
+use crate::connection::service::Service;
+use crate::connection::transport::Transport;
+
+/// Bytes read after our FIN before the connection is closed all the same.
+const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Receives per turn.
+const READS_PER_TURN: u32 = 16;
+
+/// A connection that has sent its FIN.
+#[derive(Debug)]
+pub(super) struct Linger {
+    since: Millis,
+    drained_bytes: u64,
+    /// Set while the last answer is still on its way when the time is over.
+    pace: Option<Box<Pace>>,
+}
+
+impl Linger {
+    pub(super) fn deadline(&self, service: &Service, now: Millis) -> Millis {
+        let linger_secs = service.config.timeouts.linger_secs;
+        match &self.pace {
+            None => self.since.plus_secs(linger_secs),
+            Some(pace) => now
+                .plus_secs(linger_secs)
+                .min(pace.deadline(&service.write_pace())),
+        }
+    }
+}
+
+impl Session {
+    /// Sends our FIN. `closing` says why; all output has been handed to the kernel.
+    pub(super) fn begin_linger<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
+        if self.peer_has_closed {
+            return Err(reason);
+        }
+        turn.io.shutdown_write().map_err(|_| CloseReason::Reset)?;
+        let unread = turn.desk.input.unread().len();
+        turn.desk.input.consume(unread);
+        let since = turn.now.monotonic;
+        self.phase = Phase::Linger(Linger {
+            since,
+            drained_bytes: 0,
+            pace: None,
+        });
+        self.linger(turn)
+    }
+
+    /// Reads and drops what still comes.
+    pub(super) fn linger<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        let Phase::Linger(linger) = &mut self.phase else {
+            return Err(reason);
+        };
+        for _ in 0..READS_PER_TURN {
+            match turn.io.recv(turn.desk.input.space()) {
+                Ok(0) => return Err(reason),
+                Ok(count) => {
+                    // The request and our FIN have crossed on the wire.
+                    if linger.drained_bytes == 0 && reason == CloseReason::Idle {
+                        turn.desk.counters.keep_alive_race();
+                        log::debug!("a request arrived after the idle close");
+                    }
+                    linger.drained_bytes += count as u64;
+                    if linger.drained_bytes > MAX_DRAINED_BYTES {
+                        return Err(reason);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.check_linger(reason, turn);
+                }
+                Err(_) => return Err(reason),
+            }
+        }
+        Ok(Outcome::Again)
+    }
+
+    fn check_linger<T: Transport>(
+        &mut self,
+        reason: CloseReason,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        let now = turn.now.monotonic;
+        let Phase::Linger(linger) = &mut self.phase else {
+            return Err(reason);
+        };
+        if now
+            < linger
+                .since
+                .plus_secs(turn.service.config.timeouts.linger_secs)
+        {
+            return Ok(Outcome::Wait);
+        }
+        // A slow reader may still be taking the answer: it has as long as any other.
+        let delivered = delivered(self.sent_bytes, turn.io)?;
+        if delivered >= self.sent_bytes {
+            return Err(reason);
+        }
+        let since = linger.since;
+        let pace = linger
+            .pace
+            .get_or_insert_with(|| Box::new(Pace::start(delivered, since)));
+        if pace.has_stalled(delivered, now, &turn.service.write_pace()) {
+            turn.io.abort();
+            return Err(reason);
+        }
+        Ok(Outcome::Wait)
+    }
+}

@@ -1,0 +1,181 @@
+//! The socket of one connection, behind a trait small enough to script.
+//!
+//! [`Session`](super::session::Session) sees only [`Transport`]: a test drives it with any split of
+//! the bytes, short writes and refusals at every point. [`Socket`] is the real one.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::IoSlice;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::socket_calls;
+
+/// A non-blocking byte stream. Every operation that would wait returns
+/// [`io::ErrorKind::WouldBlock`] instead.
+pub trait Transport {
+    /// Receives into `buffer`; 0 means that the peer has sent its last byte (FIN).
+    ///
+    /// # Errors
+    /// As recv(2); interruptions are retried.
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends the bytes of `first`, then those of `second`, in one call. `more` says that further
+    /// bytes follow at once, so that the kernel need not send a short segment.
+    ///
+    /// # Errors
+    /// As sendmsg(2); interruptions are retried; a broken pipe is an error, never a signal.
+    fn send(&mut self, first: &[u8], second: &[u8], more: bool) -> io::Result<usize>;
+
+    /// Sends at most `count` bytes of `file` from `offset`; 0 means that the file ends there.
+    ///
+    /// # Errors
+    /// As sendfile(2); interruptions are retried.
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
+
+    /// Sends a FIN after what has been sent; receiving goes on.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// The number of bytes sent that the peer has not acknowledged.
+    ///
+    /// # Errors
+    /// As ioctl(2) with TIOCOUTQ.
+    fn unacknowledged(&mut self) -> io::Result<u64>;
+
+    /// Makes the coming close a reset, so that the kernel drops what a stalled peer never took.
+    fn abort(&mut self);
+}
+
+/// A connected TCP or unix stream socket; closing it is dropping it.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    /// Takes over a connected, non-blocking socket.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Socket {
+        Socket(fd)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Transport for Socket {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (received, _) =
+            retried(|| rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()))?;
+        Ok(received)
+    }
+
+    fn send(&mut self, first: &[u8], second: &[u8], more: bool) -> io::Result<usize> {
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
+        if second.is_empty() {
+            return retried(|| rustix::net::send(&self.0, first, flags));
+        }
+        let parts = [IoSlice::new(first), IoSlice::new(second)];
+        retried(|| {
+            rustix::net::sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), flags)
+        })
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        retried(|| {
+            let mut position = offset;
+            rustix::fs::sendfile(&self.0, file, Some(&mut position), count)
+        })
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
+    }
+
+    fn unacknowledged(&mut self) -> io::Result<u64> {
+        socket_calls::unacknowledged(self.0.as_fd())
+    }
+
+    fn abort(&mut self) {
+        // A failure leaves an ordinary close, which is what would follow anyway.
+        let immediately = Some(std::time::Duration::ZERO);
+        let _ = rustix::net::sockopt::set_socket_linger(&self.0, immediately);
+    }
+}
+
+/// Calls again after EINTR: no caller has a use for it.
+fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
+        let (accepted, _) = listener.accept().expect("accept");
+        accepted.set_nonblocking(true).expect("nonblocking");
+        (Socket::new(accepted.into()), peer)
+    }
+
+    #[test]
+    fn an_empty_socket_would_block_and_a_closed_one_ends() {
+        let (mut socket, peer) = connected();
+        let mut buffer = [0; 8];
+        let error = socket.recv(&mut buffer).expect_err("nothing was sent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(peer);
+        while let Err(error) = socket.recv(&mut buffer) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        assert_eq!(socket.recv(&mut buffer).expect("FIN"), 0);
+    }
+
+    #[test]
+    fn both_parts_and_the_file_arrive_in_order_and_count_as_acknowledged() {
+        let (mut socket, mut peer) = connected();
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(b"0123456789").expect("write");
+        assert_eq!(socket.send(b"head ", b"body ", true).expect("send"), 10);
+        assert_eq!(socket.send_file(&file, 3, 4).expect("sendfile"), 4);
+        assert_eq!(
+            socket.send_file(&file, 10, 4).expect("sendfile at the end"),
+            0
+        );
+        socket.shutdown_write().expect("shutdown");
+        let mut received = String::new();
+        peer.read_to_string(&mut received).expect("read");
+        assert_eq!(received, "head body 3456");
+        // The peer's kernel may delay the last ACK by some milliseconds.
+        let all_arrives = || socket.unacknowledged().expect("TIOCOUTQ") == 0;
+        assert!(
+            std::iter::repeat_with(all_arrives)
+                .take(10_000_000)
+                .any(|all| all)
+        );
+    }
+
+    #[test]
+    fn what_the_peer_has_not_taken_is_unacknowledged() {
+        let (mut socket, peer) = connected();
+        let block = vec![0; 1 << 20];
+        while socket.send(&block, b"", false).is_ok() {}
+        assert!(socket.unacknowledged().expect("TIOCOUTQ") > 0);
+        drop(peer);
+    }
+}

@@ -1,0 +1,137 @@
+//! Host and authority syntax (RFC 9110 section 7.2, RFC 3986 section 3.2), without userinfo.
+
+use std::net::Ipv6Addr;
+
+use super::grammar::{hex_value, is_reg_name_byte};
+
+/// Whether `value` is a host with an optional port: what Host and an absolute-form target may name.
+///
+/// The host is a registered name (which takes in IPv4 and underscores) or a bracketed IPv6 address;
+/// it is not empty. The port may be empty (`host:`), else it is 0 to 65535. Userinfo, paths, commas
+/// and whitespace have no place in either, and the bracketed "future" addresses of RFC 3986 have
+/// no use yet.
+#[must_use]
+pub fn is_host_and_port(value: &[u8]) -> bool {
+    split_host(value).is_some_and(|(_, port)| port.is_none_or(is_port))
+}
+
+/// Whether `value` is a host with a port that is not empty: the authority-form of CONNECT
+/// (RFC 9112 section 3.2.3, RFC 9110 section 9.3.6).
+#[must_use]
+pub fn is_connect_authority(value: &[u8]) -> bool {
+    split_host(value)
+        .and_then(|(_, port)| port)
+        .is_some_and(|port| !port.is_empty() && is_port(port))
+}
+
+/// A valid host and what follows its colon, if there is one.
+fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let host_len = if let [b'[', rest @ ..] = value {
+        let close = rest.iter().position(|&byte| byte == b']')?;
+        let address = std::str::from_utf8(&rest[..close]).ok()?;
+        address.parse::<Ipv6Addr>().ok()?;
+        close + 2
+    } else {
+        registered_name_len(value)?
+    };
+    match &value[host_len..] {
+        [] => Some((value, None)),
+        [b':', port @ ..] => Some((&value[..host_len], Some(port))),
+        _ => None,
+    }
+}
+
+/// The length of the registered name at the front; `None` if it is empty or holds a broken escape.
+fn registered_name_len(value: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        if is_reg_name_byte(byte) {
+            at += 1;
+        } else if byte == b'%' {
+            hex_value(*value.get(at + 1)?)?;
+            hex_value(*value.get(at + 2)?)?;
+            at += 3;
+        } else {
+            break;
+        }
+    }
+    (at > 0).then_some(at)
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    digits
+        .iter()
+        .try_fold(0u16, |port, digit| {
+            let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+            port.checked_mul(10)?.checked_add(digit)
+        })
+        .is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_are_accepted_rfc9110_7_2() {
+        for host in [
+            "example.com",
+            "example.com:80",
+            "example.com:",
+            "example.com:0",
+            "example.com:65535",
+            "my_service",
+            "xn--bcher-kva.example",
+            "b%C3%BCcher.example",
+            "a!$&'()*+;=b",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:192.0.2.1]:",
+        ] {
+            assert!(is_host_and_port(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_refused() {
+        for host in [
+            "",
+            ":80",
+            "a,b",
+            "a b",
+            "user@example.com",
+            "user:pw@example.com",
+            "example.com/path",
+            "example.com?q",
+            "example.com:65536",
+            "example.com:99999999999999999999",
+            "example.com:8o",
+            "example.com:-1",
+            "a:1:2",
+            "%",
+            "a%2",
+            "a%zz",
+            "[::1",
+            "[]",
+            "[::g]",
+            "[127.0.0.1]",
+            "[::1]8080",
+            "[fe80::1%25eth0]",
+            "[v1.x]",
+            "::1",
+            "b\u{fc}cher",
+        ] {
+            assert!(!is_host_and_port(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn connect_needs_a_port_rfc9112_3_2_3() {
+        assert!(is_connect_authority(b"example.com:443"));
+        assert!(is_connect_authority(b"[::1]:443"));
+        assert!(!is_connect_authority(b"example.com"));
+        assert!(!is_connect_authority(b"example.com:"));
+        assert!(!is_connect_authority(b"/path"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Field lines of a request head (RFC 9110 section 5), as places in the buffer that holds the head.
+
+use std::iter::FusedIterator;
+
+use super::grammar::trim_ows;
+
+/// Where one field line stands in its buffer. Offsets in bytes from the start of the buffer.
+///
+/// Spans live in a `Vec` that the caller keeps and hands to every parse: no allocation per request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldSpan {
+    pub(super) name_start: u32,
+    pub(super) name_end: u32,
+    pub(super) value_start: u32,
+    pub(super) value_end: u32,
+}
+
+impl FieldSpan {
+    pub(super) fn name<'b>(&self, head: &'b [u8]) -> &'b [u8] {
+        &head[self.name_start as usize..self.name_end as usize]
+    }
+
+    pub(super) fn value<'b>(&self, head: &'b [u8]) -> &'b [u8] {
+        &head[self.value_start as usize..self.value_end as usize]
+    }
+}
+
+/// The field lines of one request, in the order they came.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'b, 's> {
+    head: &'b [u8],
+    spans: &'s [FieldSpan],
+}
+
+impl<'b, 's> Fields<'b, 's> {
+    /// `spans` must have been made from `head`.
+    pub(super) fn new(head: &'b [u8], spans: &'s [FieldSpan]) -> Fields<'b, 's> {
+        Fields { head, spans }
+    }
+
+    /// Every line as (name, value): names as they were sent, values without surrounding whitespace.
+    pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + use<'b, 's> {
+        let head = self.head;
+        self.spans
+            .iter()
+            .map(move |span| (span.name(head), span.value(head)))
+    }
+
+    /// The values of every line called `name`, in order. Names are compared without case.
+    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 's, 'n> {
+        self.iter()
+            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The value of the first line called `name`.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'b [u8]> {
+        self.all(name).next()
+    }
+
+    /// The value of the only line called `name`; `None` when there is none and when there are
+    /// several. For fields that are not lists.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<&'b [u8]> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+/// The members of a comma-separated list; empty members are skipped (RFC 9110 section 5.6.1).
+///
+/// Splits at every comma, so it is for lists of tokens: a quoted string or an entity tag may hold a
+/// comma of its own.
+pub fn list_members(value: &[u8]) -> impl FusedIterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trim_ows)
+        .filter(|member| !member.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(name_start: u32, name_end: u32, value_start: u32, value_end: u32) -> FieldSpan {
+        FieldSpan {
+            name_start,
+            name_end,
+            value_start,
+            value_end,
+        }
+    }
+
+    #[test]
+    fn names_are_compared_without_case_and_order_is_kept_rfc9110_5_1() {
+        let head = b"Vary: a\r\nX: b\r\nvARY: c\r\n";
+        let spans = [span(0, 4, 6, 7), span(9, 10, 12, 13), span(15, 19, 21, 22)];
+        let fields = Fields::new(head, &spans);
+        assert_eq!(fields.all("vary").collect::<Vec<_>>(), [b"a", b"c"]);
+        assert_eq!(fields.first("VARY"), Some(b"a".as_slice()));
+        assert_eq!(fields.first("var"), None);
+        assert_eq!(fields.only("vary"), None);
+        assert_eq!(fields.only("x"), Some(b"b".as_slice()));
+        assert_eq!(fields.iter().count(), 3);
+    }
+
+    #[test]
+    fn empty_list_members_are_skipped_rfc9110_5_6_1_2() {
+        let members: Vec<_> = list_members(b" , a,\tb c ,,d, ").collect();
+        assert_eq!(members, [b"a".as_slice(), b"b c", b"d"]);
+        assert_eq!(list_members(b"").count(), 0);
+        assert_eq!(list_members(b",").count(), 0);
+    }
+}

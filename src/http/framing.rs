@@ -1,0 +1,162 @@
+//! Where a request ends: message framing (RFC 9112 section 6.3), without leniency.
+
+use super::grammar::{quoted_string_len, token_len, trim_ows_start};
+use super::reject::Reject;
+use super::status::Status;
+
+mod body;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyDecoder, Decoded};
+
+/// How the body of a request is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// No body: neither Content-Length nor Transfer-Encoding.
+    None,
+    /// Content-Length, in bytes; may be 0.
+    Length(u64),
+    /// Transfer-Encoding: chunked, and nothing else.
+    Chunked,
+}
+
+/// What the framing fields have said so far. Fed line by line as the head is read.
+#[derive(Debug, Default)]
+pub(super) struct FramingFields {
+    content_length: Option<u64>,
+    codings: Codings,
+}
+
+/// The transfer codings listed so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Codings {
+    #[default]
+    Absent,
+    /// Chunked, and so far last.
+    Chunked,
+    /// Codings that we do not know, none of them chunked.
+    Unknown,
+    /// Codings that we do not know, then chunked.
+    UnknownThenChunked,
+}
+
+const MALFORMED_CODING: Reject = Reject::bad_request("The Transfer-Encoding field is malformed.");
+
+impl FramingFields {
+    /// Takes a Content-Length line. Digits only; a second line is refused even if it agrees, and so
+    /// is a list: whoever repeats lengths may be smuggling (RFC 9112 section 6.3, item 5).
+    pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.content_length.is_some() {
+            return Err(Reject::bad_request(
+                "There are several Content-Length fields.",
+            ));
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Reject::bad_request(
+                "The Content-Length field is not a number.",
+            ));
+        }
+        let length = value.iter().try_fold(0u64, |length, digit| {
+            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        if length.is_none() {
+            return Err(Reject::bad_request(
+                "The Content-Length does not fit 64 bits.",
+            ));
+        }
+        self.content_length = length;
+        Ok(())
+    }
+
+    /// Takes a Transfer-Encoding line of an HTTP/1.1 request (RFC 9112 section 6.1).
+    pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Reject> {
+        let before = self.codings;
+        let mut rest = value;
+        loop {
+            rest = trim_ows_start(rest);
+            if let [b',', tail @ ..] = rest {
+                rest = tail;
+                continue;
+            }
+            if rest.is_empty() {
+                break;
+            }
+            let (name, tail) = rest.split_at(token_len(rest));
+            if name.is_empty() {
+                return Err(MALFORMED_CODING);
+            }
+            let after_parameters = transfer_parameters(tail).ok_or(MALFORMED_CODING)?;
+            if !matches!(after_parameters, [] | [b',', ..]) {
+                return Err(MALFORMED_CODING);
+            }
+            let has_parameters = trim_ows_start(tail).len() != after_parameters.len();
+            self.coding(name, has_parameters)?;
+            rest = after_parameters;
+        }
+        if self.codings == before {
+            return Err(Reject::bad_request("The Transfer-Encoding field is empty."));
+        }
+        Ok(())
+    }
+
+    fn coding(&mut self, name: &[u8], has_parameters: bool) -> Result<(), Reject> {
+        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
+        self.codings = match self.codings {
+            Codings::Chunked | Codings::UnknownThenChunked if is_chunked => {
+                return Err(Reject::bad_request("The chunked coding is applied twice."));
+            }
+            Codings::Chunked | Codings::UnknownThenChunked => {
+                return Err(Reject::bad_request(
+                    "The chunked coding is not the last one.",
+                ));
+            }
+            // RFC 9112 section 7.1: chunked has no parameters, and they are an error.
+            _ if is_chunked && has_parameters => return Err(MALFORMED_CODING),
+            Codings::Absent if is_chunked => Codings::Chunked,
+            Codings::Unknown if is_chunked => Codings::UnknownThenChunked,
+            Codings::Absent | Codings::Unknown => Codings::Unknown,
+        };
+        Ok(())
+    }
+
+    /// The verdict, once the head is complete.
+    pub(super) fn decide(&self) -> Result<Framing, Reject> {
+        match (self.codings, self.content_length) {
+            (Codings::Absent, None) => Ok(Framing::None),
+            (Codings::Absent, Some(length)) => Ok(Framing::Length(length)),
+            // RFC 9112 section 6.1: a sign of request smuggling, whatever the codings are.
+            (_, Some(_)) => Err(Reject::bad_request(
+                "There are both a Content-Length and a Transfer-Encoding field.",
+            )),
+            (Codings::Chunked, None) => Ok(Framing::Chunked),
+            (Codings::Unknown | Codings::UnknownThenChunked, None) => Err(Reject::new(
+                Status::NOT_IMPLEMENTED,
+                "Only the chunked transfer coding is implemented.",
+            )),
+        }
+    }
+}
+
+/// What follows the parameters of a coding, leading whitespace gone; `None` if they are malformed.
+/// Each is `OWS ";" OWS token BWS "=" BWS ( token / quoted-string )` (RFC 9110 section 10.1.4).
+fn transfer_parameters(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        rest = trim_ows_start(rest);
+        let [b';', tail @ ..] = rest else {
+            return Some(rest);
+        };
+        let parameter = trim_ows_start(tail);
+        let name_len = token_len(parameter);
+        let [b'=', value @ ..] = trim_ows_start(&parameter[name_len..]) else {
+            return None;
+        };
+        let value = trim_ows_start(value);
+        let value_len = quoted_string_len(value).unwrap_or_else(|| token_len(value));
+        if name_len == 0 || value_len == 0 {
+            return None;
+        }
+        rest = &value[value_len..];
+    }
+}

@@ -1,0 +1,256 @@
+//! Byte classes and the small productions that several grammars share (RFC 9110 section 5.6).
+//!
+//! One table lookup answers "may this byte stand here?". The long runs, names, targets and values,
+//! are scanned eight bytes at a time.
+
+const TOKEN: u8 = 1;
+const TARGET: u8 = 2;
+const REG_NAME: u8 = 4;
+
+/// One bit per class for each byte.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0u8; 256];
+    let mut byte = 0u8;
+    loop {
+        let mut class = 0;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        if alphanumeric || contains(b"!#$%&'*+-.^_`|~", byte) {
+            class |= TOKEN;
+        }
+        if byte.is_ascii_graphic() && byte != b'#' {
+            class |= TARGET;
+        }
+        if alphanumeric || contains(b"-._~!$&'()*+;=", byte) {
+            class |= REG_NAME;
+        }
+        table[byte as usize] = class;
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
+}
+
+const fn contains(set: &[u8], byte: u8) -> bool {
+    let mut i = 0;
+    while i < set.len() {
+        if set[i] == byte {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// tchar (RFC 9110 section 5.6.2).
+pub(super) fn is_tchar(byte: u8) -> bool {
+    CLASSES[byte as usize] & TOKEN != 0
+}
+
+/// A byte that may stand in a request target: 0x21 to 0x7E without `#`, which begins a fragment and
+/// never goes over the wire.
+fn is_target_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & TARGET != 0
+}
+
+/// unreserved or sub-delims without the comma (RFC 3986 section 3.2.2; `%` is not among them). A
+/// comma in Host would make two hosts of one.
+pub(super) fn is_reg_name_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & REG_NAME != 0
+}
+
+/// HTAB, SP, VCHAR or obs-text: what a field value is made of (RFC 9110 section 5.5).
+pub(super) fn is_field_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7F)
+}
+
+/// SP or HTAB: optional whitespace (RFC 9110 section 5.6.3).
+pub(super) fn is_ows(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// etagc (RFC 9110 section 8.8.3).
+pub(super) fn is_etagc(byte: u8) -> bool {
+    byte > b' ' && byte != b'"' && byte != 0x7F
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// The byte 0x01 eight times over: `ONES * b` is `b` eight times over.
+const ONES: u64 = u64::MAX / 0xFF;
+const HIGH_BITS: u64 = ONES * 0x80;
+
+/// How many bytes at the front of `bytes` belong to a class, looking at eight at a time.
+///
+/// `suspects` sets the high bit of bytes that may not belong. The lowest one it sets must be no
+/// higher than the first that does not belong; `belongs` has the last word on it.
+#[inline(always)]
+fn run_len(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> bool) -> usize {
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        let suspects = suspects(u64::from_le_bytes(*eight)) & HIGH_BITS;
+        if suspects == 0 {
+            at += 8;
+            continue;
+        }
+        at += suspects.trailing_zeros() as usize / 8;
+        if !belongs(bytes[at]) {
+            return at;
+        }
+        at += 1;
+    }
+    while at < bytes.len() && belongs(bytes[at]) {
+        at += 1;
+    }
+    at
+}
+
+/// Marks the first byte below `floor`. Subtracting sets the high bit of a byte that is too small; a
+/// borrow can only smear into bytes above such a one, so the lowest mark is exact.
+fn first_below(word: u64, floor: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(floor)) & !word
+}
+
+/// Marks the first byte equal to `byte`.
+fn first_equal(word: u64, byte: u8) -> u64 {
+    first_below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+/// How many bytes at the front of `bytes` are tchars.
+#[inline]
+pub(super) fn token_len(bytes: &[u8]) -> usize {
+    // Names are letters and hyphens. All else is suspect: bytes above 0x7F, and, once the high bits
+    // are gone and sums cannot carry, whatever is neither a hyphen nor within a to z.
+    let suspects = |word: u64| {
+        let low = word & !HIGH_BITS;
+        let folded = low | (ONES * 0x20);
+        let from_a = folded + ONES * u64::from(0x80 - b'a');
+        let above_z = folded + ONES * u64::from(0x7F - b'z');
+        let not_hyphen = (low ^ (ONES * u64::from(b'-'))) + ONES * 0x7F;
+        word | ((!from_a | above_z) & not_hyphen)
+    };
+    run_len(bytes, suspects, is_tchar)
+}
+
+/// How many bytes at the front of `bytes` may stand in a request target.
+#[inline]
+pub(super) fn target_len(bytes: &[u8]) -> usize {
+    let suspects = |word: u64| {
+        word | first_below(word, 0x21) | first_equal(word, b'#') | first_equal(word, 0x7F)
+    };
+    run_len(bytes, suspects, is_target_byte)
+}
+
+/// How many bytes at the front of `bytes` are field text.
+#[inline]
+pub(super) fn field_text_len(bytes: &[u8]) -> usize {
+    let suspects = |word: u64| first_below(word, 0x20) | first_equal(word, 0x7F);
+    run_len(bytes, suspects, is_field_text)
+}
+
+/// The length of the quoted-string at the front of `bytes`, quotes included; `None` if there is
+/// none or it does not end (RFC 9110 section 5.6.4).
+pub(super) fn quoted_string_len(bytes: &[u8]) -> Option<usize> {
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        match *bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' if is_field_text(*bytes.get(at + 1)?) => at += 2,
+            b'\\' => return None,
+            byte if is_field_text(byte) => at += 1,
+            _ => return None,
+        }
+    }
+}
+
+/// `bytes` without whitespace at the front.
+pub(super) fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// `bytes` without whitespace at either end.
+pub(super) fn trim_ows(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_ows_start(bytes);
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_bytes_are_those_of_rfc9110_5_6_2() {
+        let delimiters = b"\"(),/:;<=>?@[\\]{}";
+        for byte in 0..=u8::MAX {
+            let expected = byte.is_ascii_graphic() && !delimiters.contains(&byte);
+            assert_eq!(is_tchar(byte), expected, "byte {byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn target_bytes_are_visible_ascii_without_the_number_sign() {
+        for byte in 0..=u8::MAX {
+            let expected = (0x21..=0x7E).contains(&byte) && byte != b'#';
+            assert_eq!(is_target_byte(byte), expected, "byte {byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn a_run_stops_at_exactly_the_first_byte_that_does_not_belong() {
+        type Class = (fn(&[u8]) -> usize, fn(u8) -> bool, &'static [u8; 24]);
+        let classes: [Class; 3] = [
+            (token_len, is_tchar, b"Sec-CH_UA.1!zZaA`~|^09#$"),
+            (target_len, is_target_byte, b"/a.b\"{}<>?~!$%&'()*+,-_z"),
+            (
+                field_text_len,
+                is_field_text,
+                b"\xff abc\tdefgh~ijkl\x80 mnopq!",
+            ),
+        ];
+        for (run_len, belongs, run) in classes {
+            for length in 0..=24 {
+                assert_eq!(run_len(&run[..length]), length);
+            }
+            for (byte, position) in (0..=u8::MAX).flat_map(|b| (0..24).map(move |p| (b, p))) {
+                let mut bytes = *run;
+                bytes[position] = byte;
+                let expected = if belongs(byte) { 24 } else { position };
+                assert_eq!(run_len(&bytes), expected, "{byte:#04x} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_string_may_hold_escaped_quotes_rfc9110_5_6_4() {
+        assert_eq!(quoted_string_len(br#""a\"b" rest"#), Some(6));
+        assert_eq!(quoted_string_len(br#""open"#), None);
+        assert_eq!(quoted_string_len(br#""open\"#), None);
+        assert_eq!(quoted_string_len(b"\"nul\0\""), None);
+        assert_eq!(quoted_string_len(b"token"), None);
+    }
+
+    #[test]
+    fn whitespace_is_trimmed_at_both_ends() {
+        assert_eq!(trim_ows(b" \t a b\t "), b"a b");
+        assert_eq!(trim_ows(b" \t"), b"");
+    }
+}

@@ -1,0 +1,183 @@
+//! Conditional requests (RFC 9110 section 13).
+
+use std::time::UNIX_EPOCH;
+
+use super::fields::Fields;
+use super::grammar::{is_etagc, trim_ows_start};
+use super::method::Method;
+
+#[cfg(test)]
+mod tests;
+
+/// What is known of the file that would be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validators<'a> {
+    /// Its strong entity tag, quotes included.
+    pub etag: Option<&'a [u8]>,
+    /// When it was last changed, in seconds since 1970.
+    pub last_modified_unix_secs: Option<u64>,
+}
+
+/// What the conditions of a request come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer as if there were none.
+    Proceed,
+    /// 304: the client's copy is current.
+    NotModified,
+    /// 412.
+    Failed,
+}
+
+/// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since, in the order of
+/// RFC 9110 section 13.2.2. To be asked only when the answer would be 200.
+///
+/// A Last-Modified later than `now_unix_secs` is never sent as such, so it is not compared as such
+/// either. A date that is not valid, or that comes more than once, is ignored. A list of entity tags
+/// that is malformed matches nothing: that never turns a full answer into a 304.
+#[must_use]
+pub fn evaluate(
+    method: Method,
+    fields: &Fields<'_, '_>,
+    validators: &Validators<'_>,
+    now_unix_secs: u64,
+) -> Verdict {
+    // RFC 9110 section 13.2.1: methods that neither select nor change a representation.
+    if matches!(method, Method::Options | Method::Connect | Method::Trace) {
+        return Verdict::Proceed;
+    }
+    let safe = matches!(method, Method::Get | Method::Head);
+    let last_modified = validators
+        .last_modified_unix_secs
+        .map(|secs| secs.min(now_unix_secs));
+
+    if fields.first("if-match").is_some() {
+        if !matches_any(fields, "if-match", validators.etag, Comparison::Strong) {
+            return Verdict::Failed;
+        }
+    } else if let (Some(date), Some(modified)) =
+        (date(fields, "if-unmodified-since"), last_modified)
+        && modified > date
+    {
+        return Verdict::Failed;
+    }
+
+    if fields.first("if-none-match").is_some() {
+        if matches_any(fields, "if-none-match", validators.etag, Comparison::Weak) {
+            return if safe {
+                Verdict::NotModified
+            } else {
+                Verdict::Failed
+            };
+        }
+    } else if let (true, Some(date), Some(modified)) =
+        (safe, date(fields, "if-modified-since"), last_modified)
+        && modified <= date
+    {
+        return Verdict::NotModified;
+    }
+    Verdict::Proceed
+}
+
+/// Whether ranges may be served as far as If-Range goes: it is absent, or names the file as it is
+/// now (RFC 9110 section 13.1.5). Tags are compared strongly, dates must be equal.
+#[must_use]
+pub fn if_range_holds(fields: &Fields<'_, '_>, validators: &Validators<'_>) -> bool {
+    if fields.first("if-range").is_none() {
+        return true;
+    }
+    let Some(value) = fields.only("if-range") else {
+        return false;
+    };
+    match EntityTag::parse(value) {
+        Some((tag, [])) => validators
+            .etag
+            .is_some_and(|current| tag.matches(current, Comparison::Strong)),
+        Some(_) => false,
+        None => {
+            parse_date(value).is_some_and(|date| Some(date) == validators.last_modified_unix_secs)
+        }
+    }
+}
+
+/// How entity tags are compared (RFC 9110 section 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// `[ "W/" ] DQUOTE *etagc DQUOTE` (RFC 9110 section 8.8.3). `W` is case-sensitive.
+struct EntityTag<'a> {
+    weak: bool,
+    /// Quotes included.
+    opaque: &'a [u8],
+}
+
+impl<'a> EntityTag<'a> {
+    /// The tag at the front of `bytes`, and what follows it.
+    fn parse(bytes: &'a [u8]) -> Option<(EntityTag<'a>, &'a [u8])> {
+        let (weak, quoted) = match bytes {
+            [b'W', b'/', quoted @ ..] => (true, quoted),
+            quoted => (false, quoted),
+        };
+        let [b'"', inside @ ..] = quoted else {
+            return None;
+        };
+        let len = inside.iter().position(|&byte| !is_etagc(byte))?;
+        if inside[len] != b'"' {
+            return None;
+        }
+        let (opaque, rest) = quoted.split_at(len + 2);
+        Some((EntityTag { weak, opaque }, rest))
+    }
+
+    /// Whether this tag is `current`, which is strong.
+    fn matches(&self, current: &[u8], comparison: Comparison) -> bool {
+        self.opaque == current && !(self.weak && comparison == Comparison::Strong)
+    }
+}
+
+/// Whether the field is `*`, or a well-formed list of which one member is `current`. Several lines
+/// are one list (RFC 9110 section 5.3); `*` stands alone.
+fn matches_any(
+    fields: &Fields<'_, '_>,
+    name: &str,
+    current: Option<&[u8]>,
+    comparison: Comparison,
+) -> bool {
+    if fields.only(name) == Some(b"*") {
+        // There is a file, else nobody would ask.
+        return true;
+    }
+    let mut matched = false;
+    for value in fields.all(name) {
+        let mut rest = trim_ows_start(value);
+        while !rest.is_empty() {
+            if let [b',', tail @ ..] = rest {
+                rest = trim_ows_start(tail);
+                continue;
+            }
+            let Some((tag, tail)) = EntityTag::parse(rest) else {
+                return false;
+            };
+            rest = trim_ows_start(tail);
+            if !matches!(rest, [] | [b',', ..]) {
+                return false;
+            }
+            matched |= current.is_some_and(|current| tag.matches(current, comparison));
+        }
+    }
+    matched
+}
+
+/// The date in the only line called `name`, in seconds since 1970.
+fn date(fields: &Fields<'_, '_>, name: &str) -> Option<u64> {
+    parse_date(fields.only(name)?)
+}
+
+/// An HTTP-date in any of its three formats (RFC 9110 section 5.6.7).
+fn parse_date(value: &[u8]) -> Option<u64> {
+    let date = httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}

@@ -1,0 +1,290 @@
+//! Conditional requests, condition by condition.
+
+use super::super::request::{HeadLimits, Parsed, parse_head};
+use super::*;
+
+const OCT_21: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
+const OCT_21_SECS: u64 = 1_445_412_480;
+const OCT_22: &str = "Thu, 22 Oct 2015 07:28:00 GMT";
+const OCT_20: &str = "Tue, 20 Oct 2015 07:28:00 GMT";
+const NOW_SECS: u64 = 1_500_000_000;
+
+const FILE: Validators<'_> = Validators {
+    etag: Some(b"\"v1\""),
+    last_modified_unix_secs: Some(OCT_21_SECS),
+};
+const NO_ETAG: Validators<'_> = Validators { etag: None, ..FILE };
+const NOTHING_KNOWN: Validators<'_> = Validators {
+    etag: None,
+    last_modified_unix_secs: None,
+};
+
+fn with_fields<T>(lines: &[(&str, &str)], ask: impl FnOnce(&Fields<'_, '_>) -> T) -> T {
+    let mut text = "GET / HTTP/1.0\r\n".to_owned();
+    for (name, value) in lines {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
+    let limits = HeadLimits {
+        target_bytes: 100,
+        head_bytes: 10_000,
+        headers: 100,
+    };
+    match parse_head(text.as_bytes(), &limits, &mut Vec::new()) {
+        Ok(Parsed::Complete { head, .. }) => ask(&head.fields),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn verdict(method: Method, validators: &Validators<'_>, lines: &[(&str, &str)]) -> Verdict {
+    with_fields(lines, |fields| {
+        evaluate(method, fields, validators, NOW_SECS)
+    })
+}
+
+fn get(lines: &[(&str, &str)]) -> Verdict {
+    verdict(Method::Get, &FILE, lines)
+}
+
+fn ranges(validators: &Validators<'_>, lines: &[(&str, &str)]) -> bool {
+    with_fields(lines, |fields| if_range_holds(fields, validators))
+}
+
+#[test]
+fn without_conditions_the_answer_is_as_usual() {
+    assert_eq!(get(&[("Accept", "*/*")]), Verdict::Proceed);
+}
+
+#[test]
+fn if_match_compares_strongly_rfc9110_13_1_1() {
+    assert_eq!(get(&[("If-Match", "\"v1\"")]), Verdict::Proceed);
+    assert_eq!(get(&[("If-Match", "\"v0\" , ,\"v1\"")]), Verdict::Proceed);
+    assert_eq!(get(&[("If-Match", "*")]), Verdict::Proceed);
+    assert_eq!(get(&[("If-Match", "\"v2\"")]), Verdict::Failed);
+    assert_eq!(get(&[("If-Match", "W/\"v1\"")]), Verdict::Failed);
+    assert_eq!(get(&[("If-Match", "")]), Verdict::Failed);
+    let any = [("If-Match", "*")];
+    assert_eq!(verdict(Method::Get, &NO_ETAG, &any), Verdict::Proceed);
+    let listed = [("If-Match", "\"v1\"")];
+    assert_eq!(verdict(Method::Get, &NO_ETAG, &listed), Verdict::Failed);
+}
+
+#[test]
+fn if_none_match_compares_weakly_rfc9110_13_1_2() {
+    for value in ["\"v1\"", "W/\"v1\"", "*", "\"v0\", W/\"v1\"", ",\"v1\","] {
+        assert_eq!(
+            get(&[("If-None-Match", value)]),
+            Verdict::NotModified,
+            "{value}"
+        );
+    }
+    assert_eq!(get(&[("If-None-Match", "\"v2\"")]), Verdict::Proceed);
+    let lines = [("If-None-Match", "*")];
+    assert_eq!(verdict(Method::Get, &NO_ETAG, &lines), Verdict::NotModified);
+}
+
+#[test]
+fn several_lines_are_one_list_rfc9110_5_3() {
+    let lines = [("If-None-Match", "\"v0\""), ("if-none-match", "\"v1\"")];
+    assert_eq!(get(&lines), Verdict::NotModified);
+    assert_eq!(
+        get(&[("If-Match", "\"v0\""), ("If-Match", "\"v1\"")]),
+        Verdict::Proceed
+    );
+}
+
+#[test]
+fn a_malformed_list_of_tags_matches_nothing_rfc9110_8_8_3() {
+    for value in [
+        "v1",
+        "\"v1",
+        "v1\"",
+        "w/\"v1\"",
+        "W/ \"v1\"",
+        "W/v1",
+        "\"v1\" \"v2\"",
+        "\"v1\"x",
+        "*, \"v1\"",
+        "\"v1\", *",
+        "\"v1\", v2",
+        "**",
+        "\"v 1\", \"v1\"",
+    ] {
+        assert_eq!(
+            get(&[("If-None-Match", value)]),
+            Verdict::Proceed,
+            "{value}"
+        );
+        assert_eq!(get(&[("If-Match", value)]), Verdict::Failed, "{value}");
+    }
+    let twice = [("If-None-Match", "*"), ("If-None-Match", "*")];
+    assert_eq!(get(&twice), Verdict::Proceed);
+}
+
+#[test]
+fn a_tag_may_hold_commas_and_backslashes_rfc9110_8_8_3() {
+    let validators = Validators {
+        etag: Some(b"\"a,b\\\""),
+        ..FILE
+    };
+    let lines = [("If-None-Match", "\"x\", \"a,b\\\"")];
+    assert_eq!(
+        verdict(Method::Get, &validators, &lines),
+        Verdict::NotModified
+    );
+}
+
+#[test]
+fn if_unmodified_since_fails_when_the_file_is_newer_rfc9110_13_1_4() {
+    assert_eq!(get(&[("If-Unmodified-Since", OCT_21)]), Verdict::Proceed);
+    assert_eq!(get(&[("If-Unmodified-Since", OCT_22)]), Verdict::Proceed);
+    assert_eq!(get(&[("If-Unmodified-Since", OCT_20)]), Verdict::Failed);
+    let lines = [("If-Unmodified-Since", OCT_20)];
+    assert_eq!(
+        verdict(Method::Get, &NOTHING_KNOWN, &lines),
+        Verdict::Proceed
+    );
+}
+
+#[test]
+fn if_modified_since_saves_a_transfer_rfc9110_13_1_3() {
+    assert_eq!(get(&[("If-Modified-Since", OCT_21)]), Verdict::NotModified);
+    assert_eq!(get(&[("If-Modified-Since", OCT_22)]), Verdict::NotModified);
+    assert_eq!(get(&[("If-Modified-Since", OCT_20)]), Verdict::Proceed);
+    let lines = [("If-Modified-Since", OCT_21)];
+    assert_eq!(verdict(Method::Head, &FILE, &lines), Verdict::NotModified);
+    assert_eq!(verdict(Method::Post, &FILE, &lines), Verdict::Proceed);
+    assert_eq!(
+        verdict(Method::Get, &NOTHING_KNOWN, &lines),
+        Verdict::Proceed
+    );
+}
+
+#[test]
+fn dates_may_be_in_the_obsolete_formats_rfc9110_5_6_7() {
+    for date in [
+        "Wednesday, 21-Oct-15 07:28:00 GMT",
+        "Wed Oct 21 07:28:00 2015",
+    ] {
+        assert_eq!(
+            get(&[("If-Modified-Since", date)]),
+            Verdict::NotModified,
+            "{date}"
+        );
+    }
+}
+
+#[test]
+fn dates_that_are_not_valid_or_repeated_are_ignored_rfc9110_13_1_3() {
+    for date in [
+        "",
+        "yesterday",
+        "1445412480",
+        "Wed, 21 Oct 2015 07:28:00",
+        "Wed, 99 Oct 2015 07:28:00 GMT",
+    ] {
+        assert_eq!(
+            get(&[("If-Modified-Since", date)]),
+            Verdict::Proceed,
+            "{date}"
+        );
+        assert_eq!(
+            get(&[("If-Unmodified-Since", date)]),
+            Verdict::Proceed,
+            "{date}"
+        );
+    }
+    let twice = [("If-Modified-Since", OCT_21), ("If-Modified-Since", OCT_21)];
+    assert_eq!(get(&twice), Verdict::Proceed);
+}
+
+#[test]
+fn a_file_from_the_future_counts_as_changed_now_rfc9110_8_8_2_1() {
+    let future = Validators {
+        last_modified_unix_secs: Some(NOW_SECS + 1000),
+        ..FILE
+    };
+    let ask = |date: u64| {
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + std::time::Duration::from_secs(date));
+        verdict(Method::Get, &future, &[("If-Modified-Since", &date)])
+    };
+    assert_eq!(ask(NOW_SECS), Verdict::NotModified);
+    assert_eq!(ask(NOW_SECS - 1), Verdict::Proceed);
+}
+
+#[test]
+fn tags_take_precedence_over_dates_rfc9110_13_2_2() {
+    assert_eq!(
+        get(&[("If-Match", "\"v1\""), ("If-Unmodified-Since", OCT_20)]),
+        Verdict::Proceed
+    );
+    assert_eq!(
+        get(&[("If-None-Match", "\"v2\""), ("If-Modified-Since", OCT_22)]),
+        Verdict::Proceed
+    );
+    // Even a list that matches nothing because it is malformed.
+    assert_eq!(
+        get(&[("If-None-Match", "v2"), ("If-Modified-Since", OCT_22)]),
+        Verdict::Proceed
+    );
+}
+
+#[test]
+fn the_state_is_checked_before_the_cache_rfc9110_13_2_2() {
+    assert_eq!(
+        get(&[("If-None-Match", "\"v1\""), ("If-Match", "\"v2\"")]),
+        Verdict::Failed
+    );
+    assert_eq!(
+        get(&[
+            ("If-Modified-Since", OCT_22),
+            ("If-Unmodified-Since", OCT_20)
+        ]),
+        Verdict::Failed
+    );
+    assert_eq!(
+        get(&[("If-Match", "\"v1\""), ("If-None-Match", "\"v1\"")]),
+        Verdict::NotModified
+    );
+}
+
+#[test]
+fn an_unsafe_method_fails_where_get_is_not_modified_rfc9110_13_1_2() {
+    let lines = [("If-None-Match", "*")];
+    assert_eq!(verdict(Method::Put, &FILE, &lines), Verdict::Failed);
+    assert_eq!(verdict(Method::Head, &FILE, &lines), Verdict::NotModified);
+}
+
+#[test]
+fn methods_without_a_representation_ignore_conditions_rfc9110_13_2_1() {
+    let lines = [("If-Match", "\"v2\""), ("If-None-Match", "*")];
+    for method in [Method::Options, Method::Connect, Method::Trace] {
+        assert_eq!(verdict(method, &FILE, &lines), Verdict::Proceed);
+    }
+}
+
+#[test]
+fn if_range_wants_the_same_file_rfc9110_13_1_5() {
+    assert!(ranges(&FILE, &[]));
+    assert!(ranges(&FILE, &[("If-Range", "\"v1\"")]));
+    assert!(ranges(&FILE, &[("If-Range", OCT_21)]));
+    for value in [
+        "\"v2\"",
+        "W/\"v1\"",
+        OCT_20,
+        OCT_22,
+        "",
+        "*",
+        "v1",
+        "\"v1\", \"v2\"",
+        "\"v1\" x",
+    ] {
+        assert!(!ranges(&FILE, &[("If-Range", value)]), "{value}");
+    }
+    assert!(!ranges(&NO_ETAG, &[("If-Range", "\"v1\"")]));
+    assert!(!ranges(&NOTHING_KNOWN, &[("If-Range", OCT_21)]));
+    assert!(!ranges(
+        &FILE,
+        &[("If-Range", "\"v1\""), ("If-Range", "\"v1\"")]
+    ));
+}

@@ -1,0 +1,254 @@
+//! The head of a request: request line and field lines (RFC 9112 sections 3 and 5).
+//!
+//! [`parse_head`] is one scan from left to right. Every limit is judged by a byte's position and
+//! every error at the first byte that proves it, never by how much happens to be in the buffer. So
+//! the outcome does not depend on how the network cut the bytes: what was refused or complete stays
+//! so whatever follows, and only "more is needed" can change.
+//!
+//! There is no state between calls: a head that arrives in pieces is read from its start each time.
+//! That costs less than the `recv` that brought the piece.
+
+use super::authority;
+use super::fields::{FieldSpan, Fields, list_members};
+use super::framing::{Framing, FramingFields};
+use super::method::Method;
+use super::version::Version;
+
+mod scanner;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use super::reject::Reject;
+pub use super::target::Target;
+use scanner::{FieldLine, RequestLine, Scanner, Stop};
+
+/// The bounds of a request head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The longest request target, in bytes. Above it: 414.
+    pub target_bytes: usize,
+    /// The longest head in bytes, from the first byte given (empty lines that are skipped included)
+    /// to the empty line that ends it. Above it: 431. At most 2^32-1; more is read as that. A
+    /// buffer of this size is always enough.
+    pub head_bytes: usize,
+    /// The most field lines. Above it: 431.
+    pub headers: usize,
+}
+
+/// What the bytes so far amount to.
+#[derive(Debug, Clone, Copy)]
+pub enum Parsed<'b, 's> {
+    /// The head is not complete, and nothing is wrong with it so far.
+    Partial {
+        /// Whether a byte of the request line has come; empty lines before it do not count.
+        started: bool,
+    },
+    /// The head is complete.
+    Complete {
+        /// What it says.
+        head: RequestHead<'b, 's>,
+        /// How long it is in bytes, from the skipped empty lines to the final CRLF.
+        consumed: usize,
+    },
+}
+
+/// A valid request head. Borrows the buffer it was read from and the caller's spans.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'b, 's> {
+    /// What the method token means to us.
+    pub method: Method,
+    /// The method as it was sent; 1 to 64 bytes.
+    pub method_token: &'b [u8],
+    /// The request target as it was sent.
+    pub raw_target: &'b [u8],
+    /// What the target asks for.
+    pub target: Target<'b>,
+    /// The version to answer with.
+    pub version: Version,
+    /// The host and port that are asked for: the target's own if it names one, else the Host field
+    /// (RFC 9112 section 3.3). `None` only in HTTP/1.0.
+    pub host: Option<&'b [u8]>,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// What the Connection field says.
+    pub connection: ConnectionOptions,
+    /// What the Expect field says.
+    pub expect: Expectation,
+    /// Whether there is a Via field: a proxy stands between.
+    pub via: bool,
+    /// Whether there is a Proxy-Connection field: a proxy may have passed it on blindly.
+    pub proxy_connection: bool,
+    /// Every field line.
+    pub fields: Fields<'b, 's>,
+    /// The request line without its CRLF, for the access log.
+    pub request_line: &'b [u8],
+}
+
+/// The options of the Connection field that matter here (RFC 9110 section 7.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionOptions {
+    /// `close` is among them.
+    pub close: bool,
+    /// `keep-alive` is among them.
+    pub keep_alive: bool,
+}
+
+/// The Expect field (RFC 9110 section 10.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expectation {
+    /// Absent, empty, or a 100-continue from HTTP/1.0, which must be ignored.
+    #[default]
+    None,
+    /// 100-continue and nothing else.
+    Continue,
+    /// Something else is expected: 417.
+    Other,
+}
+
+/// Reads one request head from the front of `buf`.
+///
+/// `spans` is cleared and filled; hand the same `Vec` to every call and it stops allocating.
+///
+/// The outcome is a matter of the bytes alone: if a prefix of `buf` was refused or complete, `buf`
+/// is refused for the same reason or complete at the same length.
+///
+/// # Errors
+///
+/// 400 for broken syntax, 414, 431, 501 for a transfer coding, 505. A method is not judged here.
+pub fn parse_head<'b, 's>(
+    buf: &'b [u8],
+    limits: &HeadLimits,
+    spans: &'s mut Vec<FieldSpan>,
+) -> Result<Parsed<'b, 's>, Reject> {
+    spans.clear();
+    let head_bytes = limits.head_bytes.min(u32::MAX as usize);
+    // Nothing behind the limit is ever looked at: this makes the limit a matter of position.
+    let window = &buf[..buf.len().min(head_bytes)];
+    let mut scanner = Scanner::new(window, head_bytes);
+    let mut facts = HeadFacts::default();
+    match read_head(&mut scanner, limits, spans, &mut facts) {
+        Ok(line) => {
+            let fields = Fields::new(window, spans);
+            let head = facts
+                .complete(line, fields)
+                .map_err(|reject| scanner.explain(reject))?;
+            Ok(Parsed::Complete {
+                head,
+                consumed: scanner.position(),
+            })
+        }
+        Err(Stop::Starved) => Ok(Parsed::Partial {
+            started: scanner.started(),
+        }),
+        Err(Stop::Refused(reject)) => Err(scanner.explain(reject)),
+    }
+}
+
+fn read_head<'b>(
+    scanner: &mut Scanner<'b>,
+    limits: &HeadLimits,
+    spans: &mut Vec<FieldSpan>,
+    facts: &mut HeadFacts<'b>,
+) -> Result<RequestLine<'b>, Stop> {
+    scanner.skip_empty_lines()?;
+    let line = scanner.request_line(limits.target_bytes)?;
+    while let FieldLine::Field(span) = scanner.field_line(spans.len() < limits.headers)? {
+        facts.take(line.version, scanner.name(&span), scanner.value(&span))?;
+        spans.push(span);
+    }
+    Ok(line)
+}
+
+/// What the fields that the server itself understands have said so far.
+#[derive(Default)]
+struct HeadFacts<'b> {
+    host: Option<&'b [u8]>,
+    framing: FramingFields,
+    connection: ConnectionOptions,
+    expect: Expectation,
+    via: bool,
+    proxy_connection: bool,
+}
+
+impl<'b> HeadFacts<'b> {
+    /// Takes one field line. The length of its name rules out nearly every field at once.
+    fn take(&mut self, version: Version, name: &[u8], value: &'b [u8]) -> Result<(), Reject> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            3 if is("via") => self.via = true,
+            4 if is("host") => return self.take_host(value),
+            6 if is("expect") => self.take_expect(version, value),
+            10 if is("connection") => self.take_connection(value),
+            14 if is("content-length") => return self.framing.content_length(value),
+            16 if is("proxy-connection") => self.proxy_connection = true,
+            17 if is("transfer-encoding") => {
+                if version == Version::Http10 {
+                    return Err(Reject::bad_request(
+                        "HTTP/1.0 has no Transfer-Encoding field.",
+                    ));
+                }
+                return self.framing.transfer_encoding(value);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_host(&mut self, value: &'b [u8]) -> Result<(), Reject> {
+        if self.host.is_some() {
+            return Err(Reject::bad_request("There are several Host fields."));
+        }
+        if !authority::is_host_and_port(value) {
+            return Err(Reject::bad_request("The Host field is not valid."));
+        }
+        self.host = Some(value);
+        Ok(())
+    }
+
+    fn take_connection(&mut self, value: &[u8]) {
+        for option in list_members(value) {
+            self.connection.close |= option.eq_ignore_ascii_case(b"close");
+            self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn take_expect(&mut self, version: Version, value: &[u8]) {
+        for expectation in list_members(value) {
+            if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                self.expect = Expectation::Other;
+            } else if self.expect == Expectation::None && version == Version::Http11 {
+                self.expect = Expectation::Continue;
+            }
+        }
+    }
+
+    /// The checks that need the whole head, and the result.
+    fn complete<'s>(
+        self,
+        line: RequestLine<'b>,
+        fields: Fields<'b, 's>,
+    ) -> Result<RequestHead<'b, 's>, Reject> {
+        // RFC 9112 section 3.2: Host is owed even if the target names a host itself.
+        if self.host.is_none() && line.version == Version::Http11 {
+            return Err(Reject::bad_request("The Host field is missing."));
+        }
+        Ok(RequestHead {
+            method: line.method,
+            method_token: line.method_token,
+            raw_target: line.raw_target,
+            target: line.target,
+            version: line.version,
+            host: line.authority.or(self.host),
+            framing: self.framing.decide()?,
+            connection: self.connection,
+            expect: self.expect,
+            via: self.via,
+            proxy_connection: self.proxy_connection,
+            fields,
+            request_line: line.text,
+        })
+    }
+}

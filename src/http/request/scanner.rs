@@ -1,0 +1,294 @@
+//! Walks over a request head byte by byte: the grammar of RFC 9112 sections 2.2, 3 and 5, nothing
+//! about meaning.
+
+use crate::http::fields::FieldSpan;
+use crate::http::grammar::{field_text_len, is_ows, target_len, token_len};
+use crate::http::method::Method;
+use crate::http::reject::Reject;
+use crate::http::status::Status;
+use crate::http::target::{self, Target};
+use crate::http::version::Version;
+
+/// Empty lines before a request line that are forgiven (RFC 9112 section 2.2).
+const MAX_EMPTY_LINES: usize = 8;
+/// The longest method, in bytes.
+const MAX_METHOD_BYTES: usize = 64;
+
+/// Why the scan ended before the head did.
+pub(super) enum Stop {
+    /// The bytes ran out.
+    Starved,
+    /// A byte stands where it must not.
+    Refused(Reject),
+}
+
+impl From<Reject> for Stop {
+    fn from(reject: Reject) -> Stop {
+        Stop::Refused(reject)
+    }
+}
+
+fn bad_request<T>(reason: &'static str) -> Result<T, Stop> {
+    Err(Stop::Refused(Reject::bad_request(reason)))
+}
+
+/// A request line that has been read to its end.
+pub(super) struct RequestLine<'b> {
+    pub(super) method: Method,
+    pub(super) method_token: &'b [u8],
+    pub(super) raw_target: &'b [u8],
+    pub(super) target: Target<'b>,
+    /// The authority that the target itself names.
+    pub(super) authority: Option<&'b [u8]>,
+    pub(super) version: Version,
+    /// All of it, without CRLF.
+    pub(super) text: &'b [u8],
+}
+
+/// One line behind the request line.
+pub(super) enum FieldLine {
+    Field(FieldSpan),
+    /// The empty line: the head is complete.
+    End,
+}
+
+/// A place in the bytes of a head.
+pub(super) struct Scanner<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    /// The head may not go on behind this position.
+    limit: usize,
+    started: bool,
+    method: Option<Method>,
+}
+
+impl<'b> Scanner<'b> {
+    /// A scanner at the start of `bytes`, which end at the latest where the head must end: `limit`
+    /// is how long the head may be.
+    pub(super) fn new(bytes: &'b [u8], limit: usize) -> Scanner<'b> {
+        debug_assert!(bytes.len() <= limit);
+        Scanner {
+            bytes,
+            at: 0,
+            limit,
+            started: false,
+            method: None,
+        }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Whether a byte of the request line has been seen.
+    pub(super) fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Adds to a refusal what is known of the request.
+    pub(super) fn explain(&self, reject: Reject) -> Reject {
+        Reject {
+            method: self.method,
+            ..reject
+        }
+    }
+
+    pub(super) fn name(&self, span: &FieldSpan) -> &'b [u8] {
+        span.name(self.bytes)
+    }
+
+    pub(super) fn value(&self, span: &FieldSpan) -> &'b [u8] {
+        span.value(self.bytes)
+    }
+
+    /// The byte at the current place. If there is none because the head has reached its limit, no
+    /// further byte can mend that.
+    fn peek(&self) -> Result<u8, Stop> {
+        match self.bytes.get(self.at) {
+            Some(&byte) => Ok(byte),
+            None if self.at < self.limit => Err(Stop::Starved),
+            None => Err(Stop::Refused(Reject::new(
+                Status::HEADER_FIELDS_TOO_LARGE,
+                "The request head is larger than this server accepts.",
+            ))),
+        }
+    }
+
+    /// What has come of the next `most` bytes.
+    fn ahead(&self, most: usize) -> &'b [u8] {
+        let ahead = &self.bytes[self.at..];
+        &ahead[..ahead.len().min(most)]
+    }
+
+    /// Passes over `expected`, or refuses for `reason`.
+    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Stop> {
+        if self.peek()? != expected {
+            return bad_request(reason);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes over the empty lines before a request line.
+    pub(super) fn skip_empty_lines(&mut self) -> Result<(), Stop> {
+        for _ in 0..MAX_EMPTY_LINES {
+            if self.peek()? != b'\r' {
+                break;
+            }
+            self.at += 1;
+            self.expect(b'\n', "A CR stands alone before the request line.")?;
+        }
+        let first = self.peek()?;
+        self.started = true;
+        match first {
+            b'\r' => bad_request("There are more than 8 empty lines before the request line."),
+            b'\n' => bad_request("An LF stands alone before the request line."),
+            _ => Ok(()),
+        }
+    }
+
+    /// `method SP request-target SP HTTP-version CRLF`
+    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Stop> {
+        let start = self.at;
+        let method_token = self.method_token()?;
+        let method = Method::parse(method_token);
+        self.method = Some(method);
+        let raw_target = self.target(max_target)?;
+        let version = self.version()?;
+        let text = &self.bytes[start..self.at];
+        self.expect(b'\r', "The request line goes on behind the version.")?;
+        self.expect(b'\n', "The request line ends in a CR without an LF.")?;
+        // Not before the version: the preface of HTTP/2 asks for "*", and is owed a 505.
+        let (target, authority) = target::classify(method, raw_target)?;
+        Ok(RequestLine {
+            method,
+            method_token,
+            raw_target,
+            target,
+            authority,
+            version,
+            text,
+        })
+    }
+
+    fn method_token(&mut self) -> Result<&'b [u8], Stop> {
+        let start = self.at;
+        self.at += token_len(self.ahead(MAX_METHOD_BYTES + 1));
+        let token = &self.bytes[start..self.at];
+        if token.len() > MAX_METHOD_BYTES {
+            return bad_request("The method is longer than 64 bytes.");
+        }
+        if self.peek()? != b' ' || token.is_empty() {
+            return bad_request("The request does not begin with a method and a space.");
+        }
+        self.at += 1;
+        Ok(token)
+    }
+
+    fn target(&mut self, max_bytes: usize) -> Result<&'b [u8], Stop> {
+        let start = self.at;
+        self.at += target_len(self.ahead(max_bytes.saturating_add(1)));
+        let target = &self.bytes[start..self.at];
+        if target.len() > max_bytes {
+            return Err(Stop::Refused(Reject::new(
+                Status::URI_TOO_LONG,
+                "The request target is longer than this server accepts.",
+            )));
+        }
+        match self.peek()? {
+            b' ' if target.is_empty() => bad_request("The request target is missing."),
+            b' ' => {
+                self.at += 1;
+                Ok(target)
+            }
+            b'#' => bad_request("The request target holds a fragment."),
+            b'\r' | b'\n' => bad_request("The request line has no version."),
+            _ => bad_request("The request target holds a byte that must be encoded."),
+        }
+    }
+
+    /// `HTTP/1.` and a digit (RFC 9112 section 2.3). A higher minor version is read as 1.1.
+    fn version(&mut self) -> Result<Version, Stop> {
+        const NO_VERSION: &str = "The request line does not end in an HTTP version.";
+        for &expected in b"HTTP/" {
+            self.expect(expected, NO_VERSION)?;
+        }
+        match self.peek()? {
+            b'1' => self.at += 1,
+            b'0' => return bad_request("HTTP versions before 1.0 are not spoken here."),
+            b'2'..=b'9' => {
+                return Err(Stop::Refused(Reject::new(
+                    Status::VERSION_NOT_SUPPORTED,
+                    "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+                )));
+            }
+            _ => return bad_request(NO_VERSION),
+        }
+        self.expect(b'.', NO_VERSION)?;
+        let version = match self.peek()? {
+            b'0' => Version::Http10,
+            b'1'..=b'9' => Version::Http11,
+            _ => return bad_request(NO_VERSION),
+        };
+        self.at += 1;
+        Ok(version)
+    }
+
+    /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
+    /// refused with 431 at its first byte if there is no `room` for one more.
+    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Stop> {
+        if self.peek()? == b'\r' {
+            self.at += 1;
+            self.expect(b'\n', "The head ends in a CR without an LF.")?;
+            return Ok(FieldLine::End);
+        }
+        if !room {
+            return Err(Stop::Refused(Reject::new(
+                Status::HEADER_FIELDS_TOO_LARGE,
+                "The request has more fields than this server accepts.",
+            )));
+        }
+        let name_start = self.at;
+        self.at += token_len(&self.bytes[self.at..]);
+        let name_end = self.at;
+        if self.peek()? != b':' || name_end == name_start {
+            return bad_request(self.why_no_colon(name_start));
+        }
+        self.at += 1;
+        while is_ows(self.peek()?) {
+            self.at += 1;
+        }
+        let value_start = self.at;
+        self.at += field_text_len(&self.bytes[self.at..]);
+        match self.peek()? {
+            b'\r' => {}
+            b'\n' => return bad_request("A field line ends in an LF without a CR."),
+            _ => return bad_request("A field value holds a control character."),
+        }
+        let mut value_end = self.at;
+        while value_end > value_start && is_ows(self.bytes[value_end - 1]) {
+            value_end -= 1;
+        }
+        self.at += 1;
+        self.expect(b'\n', "A field line holds a CR without an LF.")?;
+        // No offset is above `limit`, which is below 2^32.
+        Ok(FieldLine::Field(FieldSpan {
+            name_start: name_start as u32,
+            name_end: name_end as u32,
+            value_start: value_start as u32,
+            value_end: value_end as u32,
+        }))
+    }
+
+    /// Says what is wrong with a line whose name does not end in a colon.
+    fn why_no_colon(&self, name_start: usize) -> &'static str {
+        let named = self.at > name_start;
+        match self.bytes[self.at] {
+            b' ' | b'\t' if named => "A field name is followed by a space before the colon.",
+            b' ' | b'\t' => "A field line is folded.",
+            b':' => "A field name is empty.",
+            b'\r' | b'\n' => "A field line has no colon, or ends in an LF without a CR.",
+            _ => "A field name holds a byte that is not allowed in it.",
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The request target: its four forms (RFC 9112 section 3.2), and from a raw path to a file name
+//! and back.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use super::authority;
+use super::grammar::hex_value;
+use super::method::Method;
+use super::reject::Reject;
+
+#[cfg(test)]
+mod tests;
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'b> {
+    /// Origin-form or absolute-form (RFC 9112 sections 3.2.1 and 3.2.2).
+    Path {
+        /// As it was sent, still percent-encoded; begins with `/`. An absolute-form without a path
+        /// is read as `/`.
+        path: &'b [u8],
+        /// What follows the first `?`; may be empty.
+        query: Option<&'b [u8]>,
+    },
+    /// `OPTIONS *`: the server itself (RFC 9112 section 3.2.4).
+    Asterisk,
+    /// The `host:port` of a CONNECT (RFC 9112 section 3.2.3).
+    Authority(&'b [u8]),
+}
+
+/// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes. The
+/// second value is the authority that the target itself names.
+pub(super) fn classify(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
+    if method == Method::Connect {
+        if authority::is_connect_authority(raw) {
+            return Ok((Target::Authority(raw), Some(raw)));
+        }
+        return Err(Reject::bad_request(
+            "The target of CONNECT is not a host and a port.",
+        ));
+    }
+    match raw {
+        [b'/', ..] => {
+            let (path, query) = split_query(raw);
+            Ok((Target::Path { path, query }, None))
+        }
+        b"*" if method == Method::Options => Ok((Target::Asterisk, None)),
+        b"*" => Err(Reject::bad_request("Only OPTIONS may ask for \"*\".")),
+        _ => absolute_form(method, raw),
+    }
+}
+
+/// absolute-form, with the schemes that this server can be reached by.
+fn absolute_form(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
+    let after_scheme = strip_prefix_ignore_case(raw, b"http://")
+        .or_else(|| strip_prefix_ignore_case(raw, b"https://"))
+        .ok_or(Reject::bad_request(
+            "The request target is neither a path nor an http or https URI.",
+        ))?;
+    let authority_len = after_scheme
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(after_scheme.len());
+    let (authority, rest) = after_scheme.split_at(authority_len);
+    if !authority::is_host_and_port(authority) {
+        return Err(Reject::bad_request(
+            "The host in the request target is not valid.",
+        ));
+    }
+    // RFC 9112 section 3.2.4: a proxy sends `OPTIONS *` as an absolute-form without a path.
+    if rest.is_empty() && method == Method::Options {
+        return Ok((Target::Asterisk, Some(authority)));
+    }
+    let (path, query) = split_query(rest);
+    let path = if path.is_empty() { b"/" } else { path };
+    Ok((Target::Path { path, query }, Some(authority)))
+}
+
+fn split_query(raw: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', raw) {
+        Some(mark) => (&raw[..mark], Some(&raw[mark + 1..])),
+        None => (raw, None),
+    }
+}
+
+fn strip_prefix_ignore_case<'b>(bytes: &'b [u8], prefix: &[u8]) -> Option<&'b [u8]> {
+    let (head, rest) = bytes.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// Turns a raw path into the one name of a file: replaces what is in `out`.
+///
+/// Percent-decodes once, removes dot segments (RFC 3986 section 5.2.4), those that decoding brought
+/// to light included, then merges empty segments, so that `/a//b` and `/a/b` are one file. The
+/// result begins with `/`, holds no empty, `.` or `..` segment, and ends in `/` exactly when the
+/// path named a directory: it ended in `/`, `/.` or `/..`.
+///
+/// # Errors
+///
+/// 400 for a path that does not begin with `/`, a malformed escape, an encoded NUL or slash, a
+/// backslash in either form, and for climbing above the root. `out` is then of no use.
+pub fn decode_path(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
+    out.clear();
+    let [b'/', relative @ ..] = raw else {
+        return Err(Reject::bad_request("The path does not begin with a slash."));
+    };
+    if is_already_normal(raw) {
+        out.extend_from_slice(raw);
+        return Ok(());
+    }
+    out.push(b'/');
+    let mut segments = relative.split(|&byte| byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        // Here `out` ends in a slash, so a dot segment at the end leaves a directory.
+        let start = out.len();
+        decode_segment(segment, out)?;
+        match &out[start..] {
+            b"." => out.truncate(start),
+            b".." => {
+                let parent = out[..start - 1].iter().rposition(|&byte| byte == b'/');
+                let parent =
+                    parent.ok_or(Reject::bad_request("The path climbs above the root."))?;
+                out.truncate(parent + 1);
+            }
+            _ if segments.peek().is_some() => out.push(b'/'),
+            _ => {}
+        }
+    }
+    // Only now: to `..` an empty segment is a segment like any other.
+    out.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    Ok(())
+}
+
+/// Whether a path has nothing to decode, remove, merge or refuse. May say no to one that has not.
+fn is_already_normal(raw: &[u8]) -> bool {
+    let mut previous = b'_';
+    for &byte in raw {
+        match byte {
+            b'%' | b'\\' | 0 => return false,
+            b'/' | b'.' if previous == b'/' => return false,
+            _ => previous = byte,
+        }
+    }
+    true
+}
+
+fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
+    let mut rest = segment;
+    while let [byte, tail @ ..] = rest {
+        let (byte, tail) = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => match (hex_value(*high), hex_value(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, tail),
+                _ => return Err(MALFORMED_ESCAPE),
+            },
+            (b'%', _) => return Err(MALFORMED_ESCAPE),
+            (&byte, tail) => (byte, tail),
+        };
+        match byte {
+            0 => return Err(Reject::bad_request("The path holds a NUL byte.")),
+            b'/' => return Err(Reject::bad_request("The path holds an encoded slash.")),
+            b'\\' => return Err(Reject::bad_request("The path holds a backslash.")),
+            _ => out.push(byte),
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
+const MALFORMED_ESCAPE: Reject =
+    Reject::bad_request("The path holds a percent sign without two hexadecimal digits behind it.");
+
+/// What must be escaped in a path: everything but pchar and the slash (RFC 3986 section 3.3).
+const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/');
+
+/// Appends `decoded`, a path from [`decode_path`], percent-encoded for a Location field.
+///
+/// The result begins with exactly one slash whatever `decoded` begins with: with two, a browser
+/// would read a host.
+pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
+    let first = decoded
+        .iter()
+        .position(|&byte| byte != b'/')
+        .unwrap_or(decoded.len());
+    out.push(b'/');
+    for piece in percent_encode(&decoded[first..], NOT_IN_A_PATH) {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}

@@ -1,0 +1,103 @@
+//! abide is an HTTP/1.1 origin server for static sites, and a reference implementation of
+//! persistent connections. Its one promise: **a client that keeps to what the server advertises never
+//! loses a request.** This page is the map of the code.
+//!
+//! # Layers
+//!
+//! A module may use its own layer and those below it; `tests/tidy.rs` holds that.
+//!
+//! ```text
+//!   main.rs cli.rs        the program: command line -> Config -> Server
+//!   server                threads, readiness, time passing: event loop, workers, timer wheel
+//!   connection            one connection: its state table, its socket, who owns it
+//!   site                  Request -> Response: names, files, the cache
+//!   http                  messages and their rules: pure, no I/O, no clock
+//!   config  clock         validated settings; the only place that reads a clock
+//! ```
+//!
+//! # A request's journey
+//!
+//! One thread, the *event loop*, polls all sockets. A pool of *workers* does everything else. The hop
+//! between them is the hardest thing to follow, because no call connects the two sides: a connection
+//! changes hands through a word in its slot and a number in a queue. The verbs come in pairs.
+//!
+//! ```text
+//!   kernel: socket readable
+//!     |
+//!   event loop   EventLoop::run -> handle -> notify
+//!     |            Ownership::notify            idle -> queued
+//!     |            Handoff::dispatch            the slot's number into the queue
+//!     v
+//!   worker       Worker::run -> Handoff::pick_up
+//!     |            Worker::serve
+//!     |            Ownership::begin             queued -> running
+//!     |            Session::turn                recv, parse, answer, send: until it would block
+//!     |              http::request::parse_head
+//!     |              site::Site::respond        path -> cache or file -> preconditions -> Response
+//!     |              http::response::encode_head
+//!     |              connection::output::send
+//!     |            Session::rest                when is the next turn due?
+//!     |            Slot::postpone               that deadline into the slot
+//!     v            Ownership::release           running -> idle, or another turn
+//!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
+//! ```
+//!
+//! In code: [`EventLoop::run`](server::event_loop::EventLoop::run),
+//! [`Ownership::notify`](connection::ownership::Ownership::notify),
+//! [`Handoff::dispatch`](server::handoff::Handoff::dispatch),
+//! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
+//! [`Worker::run`](server::workers::Worker::run),
+//! [`Session::turn`](connection::session::Session::turn),
+//! [`parse_head`](http::request::parse_head), [`Site::respond`](site::Site::respond),
+//! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
+//! [`Session::rest`](connection::session::Session::rest),
+//! [`Slot::postpone`](server::slots::Slot::postpone).
+//!
+//! # Three ideas
+//!
+//! **Ownership** ([`connection::ownership`]). One atomic word per connection. Only the event loop
+//! turns idle into owned; only the owner reads, writes or closes. Readiness that arrives meanwhile
+//! sets a bit that the owner must see before it can let go. `tests/ownership_model.rs` checks all
+//! interleavings.
+//!
+//! **Lazy deadlines** ([`server::timer_wheel`]). A request moves nothing but a number in its own slot.
+//! The wheel finds out when the old deadline fires, and files the connection again.
+//!
+//! **Poll only when a worker is hungry** ([`server::handoff`]). A busy pool makes the loop wait, the
+//! wait makes the next poll's batch larger, and the cost of the hop is shared.
+//!
+//! # Glossary
+//!
+//! - *slot*: a place in the table of connections, reused with a new *generation*.
+//! - *token*: generation and slot in one word; what the kernel gives back with an event.
+//! - *connection*: a socket and a session.
+//! - *session*: the protocol state of a connection, without its socket.
+//! - *transport*: what a session sees of the socket; in tests, a script.
+//! - *turn*: one visit of a worker to a connection, bounded in requests and bytes.
+//! - *desk*: the buffers a worker lends to a session for a turn.
+//! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
+//!
+//! # Deliberately absent
+//!
+//! - An async runtime. A connection is a state table and a turn is a function call; that is enough.
+//! - `unsafe`, but for one socket call in `connection::socket_calls`.
+//! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
+//! - Bodies that mean something, CGI, proxying: an origin for files needs none of them.
+//! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.
+//! - Ranges and compression, for now: a Range field is ignored, as RFC 9110 section 14.2 allows.
+//!
+//! # Reading order
+//!
+//! 1. [`connection::session`]: the state table; the heart.
+//! 2. [`connection::ownership`]: who may touch it.
+//! 3. [`server::workers`] and [`server::handoff`]: how it gets its turns.
+//! 4. [`server::event_loop`] and [`server::timer_wheel`]: what wakes it.
+//! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
+//! 6. [`site::respond`]: what it says.
+
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod http;
+pub mod server;
+pub mod site;

@@ -1,0 +1,249 @@
+//! Accepting: which sockets become connections, and what happens when there are too many.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use super::listener::Listener;
+use super::slots::Slots;
+use crate::config::Limits;
+use crate::connection::access_line::Peer;
+use crate::connection::transport::Socket;
+
+/// Connections accepted from one listener before others have their turn. Edge-triggered readiness
+/// is not announced twice, so a listener that is cut off here owes itself another turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Connections beyond the limit that are kept just long enough to be told so.
+pub const REFUSAL_RESERVE: usize = 64;
+
+/// An accepted socket and the place it gets.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The slot that is now taken.
+    pub slot: u32,
+    /// The socket.
+    pub socket: Socket,
+    /// The other side.
+    pub peer: Peer,
+    /// Whether a limit is exceeded: the connection is answered 503 and closed.
+    pub is_refused: bool,
+}
+
+/// How an attempt to accept ended.
+#[derive(Debug)]
+pub enum Attempt {
+    /// There is a new connection.
+    Accepted(Accepted),
+    /// The accept queue is empty.
+    Drained,
+    /// There is no descriptor, no memory or no slot; try again when a connection has closed, or at
+    /// the next tick.
+    Exhausted,
+}
+
+/// Gives out slots and counts connections.
+#[derive(Debug)]
+pub struct Acceptor {
+    free: Vec<u32>,
+    never_used: u32,
+    capacity: u32,
+    limit: usize,
+    per_ip: Option<PerIp>,
+    /// Connections open now, refused ones included.
+    pub active: usize,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    is_exhausted: bool,
+}
+
+#[derive(Debug)]
+struct PerIp {
+    limit: usize,
+    counts: HashMap<IpAddr, usize>,
+    /// The address that holds each slot.
+    holders: Vec<Option<IpAddr>>,
+}
+
+impl Acceptor {
+    /// An acceptor for at most `limit` connections in `slots`.
+    #[must_use]
+    pub fn new(slots: &Slots, limit: usize, limits: &Limits) -> Acceptor {
+        let per_ip = (limits.connections_per_ip > 0).then(|| PerIp {
+            limit: limits.connections_per_ip,
+            counts: HashMap::new(),
+            holders: Vec::new(),
+        });
+        Acceptor {
+            free: Vec::new(),
+            never_used: 0,
+            capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
+            limit,
+            per_ip,
+            active: 0,
+            accepted: 0,
+            is_exhausted: false,
+        }
+    }
+
+    /// Accepts one connection from `listener`.
+    pub fn accept(&mut self, listener: &Listener) -> Attempt {
+        if self.active >= self.limit + REFUSAL_RESERVE || !self.has_slot() {
+            return self.exhausted("every slot is taken");
+        }
+        loop {
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    self.is_exhausted = false;
+                    return Attempt::Accepted(self.admit(socket, peer));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Attempt::Drained,
+                Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        return self.exhausted(&error.to_string());
+                    }
+                    // The peer has gone already, or the network had an error meant for it
+                    // (accept(2)): nothing is wrong with the next one.
+                    _ => log::debug!("a connection was lost before it was accepted: {error}"),
+                },
+            }
+        }
+    }
+
+    /// Takes note that the connection in `slot` is closed.
+    pub fn release(&mut self, slot: u32) {
+        self.free.push(slot);
+        self.active -= 1;
+        if let Some(per_ip) = &mut self.per_ip {
+            per_ip.release(slot);
+        }
+    }
+
+    /// One more than the highest slot that was ever in use.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.never_used
+    }
+
+    fn has_slot(&self) -> bool {
+        !self.free.is_empty() || self.never_used < self.capacity
+    }
+
+    fn admit(&mut self, socket: Socket, peer: Peer) -> Accepted {
+        // The slot freed last is the one most likely to be in the CPU's cache.
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.never_used += 1;
+            self.never_used - 1
+        });
+        self.active += 1;
+        self.accepted += 1;
+        let over_own = match (&mut self.per_ip, peer) {
+            (Some(per_ip), Peer::Ip(address)) => per_ip.take(slot, address),
+            _ => false,
+        };
+        Accepted {
+            slot,
+            socket,
+            peer,
+            is_refused: over_own || self.active > self.limit,
+        }
+    }
+
+    fn exhausted(&mut self, why: &str) -> Attempt {
+        // Said once until accepting works again, or a flood would fill the log as well.
+        if !std::mem::replace(&mut self.is_exhausted, true) {
+            log::warn!("no connection can be accepted: {why}; trying again");
+        }
+        Attempt::Exhausted
+    }
+}
+
+impl PerIp {
+    /// Counts a connection, and says whether it is one too many.
+    fn take(&mut self, slot: u32, address: IpAddr) -> bool {
+        let slot = slot as usize;
+        if self.holders.len() <= slot {
+            self.holders.resize(slot + 1, None);
+        }
+        self.holders[slot] = Some(address);
+        let count = self.counts.entry(address).or_default();
+        *count += 1;
+        *count > self.limit
+    }
+
+    fn release(&mut self, slot: u32) {
+        let Some(address) = self.holders.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        if let Some(count) = self.counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ListenAddress};
+    use std::net::TcpStream;
+
+    fn listener() -> (Listener, std::net::SocketAddr) {
+        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
+        let listener = Listener::bind(&any, &Config::default().tcp_keep_alive).expect("bind");
+        let ListenAddress::Tcp(address) = listener.address else {
+            panic!("TCP")
+        };
+        (listener, address)
+    }
+
+    fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted {
+        loop {
+            if let Attempt::Accepted(accepted) = acceptor.accept(listener) {
+                return accepted;
+            }
+        }
+    }
+
+    #[test]
+    fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
+        let (listener, address) = listener();
+        let mut acceptor = Acceptor::new(&Slots::new(16), 2, &Config::default().limits);
+        let _clients: Vec<_> = (0..4)
+            .map(|_| TcpStream::connect(address).expect("connect"))
+            .collect();
+        let first = accept(&mut acceptor, &listener);
+        let second = accept(&mut acceptor, &listener);
+        assert!(!first.is_refused && !second.is_refused);
+        assert!(accept(&mut acceptor, &listener).is_refused);
+        acceptor.release(second.slot);
+        acceptor.release(2);
+        let fourth = accept(&mut acceptor, &listener);
+        assert!(!fourth.is_refused);
+        assert_eq!((fourth.slot, acceptor.used(), acceptor.active), (2, 3, 2));
+        assert!(matches!(acceptor.accept(&listener), Attempt::Drained));
+    }
+
+    #[test]
+    fn one_address_cannot_have_more_than_its_share() {
+        let (listener, address) = listener();
+        let limits = Limits {
+            connections_per_ip: 1,
+            ..Config::default().limits
+        };
+        let mut acceptor = Acceptor::new(&Slots::new(16), 10, &limits);
+        let _clients: Vec<_> = (0..3)
+            .map(|_| TcpStream::connect(address).expect("connect"))
+            .collect();
+        let first = accept(&mut acceptor, &listener);
+        let second = accept(&mut acceptor, &listener);
+        assert!(!first.is_refused && second.is_refused);
+        acceptor.release(first.slot);
+        acceptor.release(second.slot);
+        assert!(!accept(&mut acceptor, &listener).is_refused);
+    }
+}

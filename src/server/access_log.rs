@@ -1,0 +1,114 @@
+//! The file behind the access log. Workers collect lines and append them here, whole lines only.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::config::AccessLogTarget;
+
+/// A worker writes its lines when it has collected this many bytes.
+pub const FLUSH_BYTES: usize = 32 * 1024;
+
+/// A worker with nothing to do writes its lines after this time.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
+
+/// An open access log.
+#[derive(Debug)]
+pub struct AccessLog {
+    target: AccessLogTarget,
+    /// `None`: standard output.
+    file: RwLock<Option<File>>,
+    has_failed: AtomicBool,
+}
+
+impl AccessLog {
+    /// Opens the log for appending, making the file if it does not exist.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open(target: &AccessLogTarget) -> io::Result<AccessLog> {
+        let file = RwLock::new(open(target)?);
+        Ok(AccessLog {
+            target: target.clone(),
+            file,
+            has_failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens the path again, after logrotate has moved the file away. If that fails the old file
+    /// stays in use.
+    pub fn reopen(&self) {
+        match open(&self.target) {
+            Ok(file) => *self.file.write().unwrap_or_else(PoisonError::into_inner) = file,
+            Err(error) => log::error!("the access log cannot be reopened: {error}"),
+        }
+    }
+
+    /// Appends `lines` and empties the buffer. A full disk loses lines, not the server: it is
+    /// reported once until writing works again.
+    pub fn append(&self, lines: &mut Vec<u8>) {
+        if lines.is_empty() {
+            return;
+        }
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        // O_APPEND and one write: lines of several workers do not mix.
+        let result = match &*file {
+            Some(file) => (&*file).write_all(lines),
+            None => io::stdout().lock().write_all(lines),
+        };
+        lines.clear();
+        match result {
+            Ok(()) => self.has_failed.store(false, Ordering::Relaxed),
+            Err(error) => {
+                if !self.has_failed.swap(true, Ordering::Relaxed) {
+                    log::error!(
+                        "the access log cannot be written: {error}; lines are lost until it can"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
+    match target {
+        AccessLogTarget::Stdout => Ok(None),
+        AccessLogTarget::File(path) => append_to(path).map(Some),
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_file_is_followed_only_after_reopening() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("access.log");
+        let log = AccessLog::open(&AccessLogTarget::File(path.clone())).expect("open");
+        log.append(&mut b"one\n".to_vec());
+        let moved = place.path().join("access.log.1");
+        std::fs::rename(&path, &moved).expect("rename");
+        log.append(&mut b"two\n".to_vec());
+        log.reopen();
+        log.append(&mut b"three\n".to_vec());
+        assert_eq!(std::fs::read_to_string(&moved).expect("read"), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "three\n");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_fatal() {
+        let log = AccessLog::open(&AccessLogTarget::File("/dev/full".into())).expect("open");
+        let mut lines = b"line\n".to_vec();
+        log.append(&mut lines);
+        assert!(lines.is_empty());
+        assert!(log.has_failed.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,117 @@
+//! The end of the server: signals, draining and stopping.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use super::event_loop::EventLoop;
+use crate::clock::Millis;
+use crate::connection::counters::Totals;
+use crate::connection::ownership::Claim;
+use crate::connection::service::Mode;
+
+/// How long the answers under way may take after SIGINT or the end of the drain.
+const STOP_MILLIS: u64 = 1_500;
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The server serves.
+    NotYet,
+    /// Idle connections keep their promise until this deadline.
+    Draining(Millis),
+    /// Everything is closed; what is left at this deadline is cut off.
+    Stopping(Millis),
+}
+
+impl Ending {
+    pub(super) fn deadline(self) -> Option<Millis> {
+        match self {
+            Ending::NotYet => None,
+            Ending::Draining(deadline) | Ending::Stopping(deadline) => Some(deadline),
+        }
+    }
+
+    /// Whether the loop must come round at every tick.
+    pub(super) fn is_urgent(self) -> bool {
+        matches!(self, Ending::Stopping(_))
+    }
+}
+
+impl EventLoop {
+    pub(super) fn handle_signal(&mut self, signal: i32) {
+        match signal {
+            SIGTERM => self.enter(Mode::Draining),
+            SIGINT => self.enter(Mode::Stopping),
+            SIGUSR1 => {
+                if let Some(access_log) = &self.shared.access_log {
+                    access_log.reopen();
+                }
+            }
+            SIGUSR2 => self.print_counters(),
+            SIGHUP => {
+                log::warn!("SIGHUP is reserved for reloading, which does not exist yet: ignored")
+            }
+            other => log::debug!("signal {other} ignored"),
+        }
+    }
+
+    /// Starts draining or stopping. A second SIGTERM or SIGINT never comes this far: it ends the
+    /// process in the signal handler.
+    pub(super) fn begin_ending(&mut self, mode: Mode, now: Millis) {
+        if mode <= self.shared.service.mode() {
+            return;
+        }
+        self.shared.service.enter(mode);
+        self.stop_accepting();
+        let waiting = self.acceptor.active;
+        if mode == Mode::Stopping {
+            eprintln!("abide: stopping, {waiting} connections are open");
+            self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
+        } else {
+            eprintln!("abide: draining, waiting for {waiting} connections");
+            self.ending =
+                Ending::Draining(now.plus_secs(self.shared.service.config.shutdown.drain_secs));
+        }
+    }
+
+    /// Moves the end forward as time passes.
+    pub(super) fn advance_ending(&mut self, now: Millis) {
+        match self.ending {
+            Ending::Draining(deadline) if now >= deadline && self.acceptor.active > 0 => {
+                eprintln!(
+                    "abide: the drain deadline has passed with {} connections open",
+                    self.acceptor.active
+                );
+                self.shared.service.enter(Mode::Stopping);
+                self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
+                self.stop_idle_connections();
+            }
+            // At every tick: a connection that was busy at the last one may be idle now.
+            Ending::Stopping(_) => self.stop_idle_connections(),
+            Ending::NotYet | Ending::Draining(_) => {}
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        let is_empty = self.acceptor.active == 0;
+        match self.ending {
+            Ending::NotYet => false,
+            Ending::Draining(_) => is_empty,
+            Ending::Stopping(deadline) => is_empty || self.shared.clock.now().monotonic >= deadline,
+        }
+    }
+
+    /// Gives every idle connection a turn, in which it finds the mode changed.
+    fn stop_idle_connections(&mut self) {
+        for index in 0..self.acceptor.used() {
+            if self.shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
+                self.dispatch(index);
+            }
+        }
+    }
+
+    fn print_counters(&self) {
+        let totals = Totals::sum(self.shared.counters.iter().map(AsRef::as_ref));
+        let (accepted, active) = (self.acceptor.accepted, self.acceptor.active);
+        eprint!("connections_accepted_total {accepted}\nconnections_active {active}\n{totals}");
+    }
+}

@@ -1,0 +1,252 @@
+//! Listening sockets: how they are made, and what accepted sockets inherit from them.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::{SocketAddrAny, SocketFlags};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::config::{ListenAddress, TcpKeepAlive};
+use crate::connection::access_line::Peer;
+use crate::connection::transport;
+
+/// The accept queue; the kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    /// The address in force: a port 0 has become a real one.
+    pub address: ListenAddress,
+    /// Removes the unix socket's file when the listener goes.
+    _file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// Binds and listens. The options set here are inherited by every accepted socket (tcp(7)), so
+    /// that accepting costs no further calls.
+    ///
+    /// # Errors
+    /// If the address is in use, not ours, or not permitted.
+    pub fn bind(address: &ListenAddress, probes: &TcpKeepAlive) -> io::Result<Listener> {
+        match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address, probes),
+            ListenAddress::Unix(path) => bind_unix(path),
+        }
+    }
+
+    /// Takes one connection from the accept queue, non-blocking and closed on exec.
+    ///
+    /// # Errors
+    /// As accept4(2).
+    pub fn accept(&self) -> io::Result<(transport::Socket, Peer)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, address): (OwnedFd, _) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        Ok((transport::Socket::new(fd), peer(address)))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        None,
+    )?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` can then be listened on side by side, whatever the system's default.
+        socket.set_only_v6(true)?;
+    }
+    // Restarting must not wait for old connections to leave TIME_WAIT. It does not let two
+    // listeners share a port.
+    socket.set_reuse_address(true)?;
+    // A head and its body leave in one call; nothing is gained by waiting for more (RFC 9293
+    // section 3.7.4), and reused connections would stall for a delayed ACK.
+    socket.set_tcp_nodelay(true)?;
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(u64::from(probes.idle_secs)))
+        .with_interval(Duration::from_secs(u64::from(probes.interval_secs)))
+        .with_retries(probes.count);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Listener {
+        socket,
+        address: ListenAddress::Tcp(bound),
+        _file: None,
+    })
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::of(path)?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener {
+        socket,
+        address: ListenAddress::Unix(path.to_owned()),
+        _file: Some(file),
+    })
+}
+
+/// Removes a socket file that a server left behind. One that somebody accepts on stays, and binding
+/// fails with "address in use"; so does any other kind of file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        return Ok(());
+    }
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let _ = stream.shutdown(Shutdown::Both);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of a unix socket, removed when the listener goes, unless another has taken its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let metadata = fs::symlink_metadata(path)?;
+        // The working directory may change before the end.
+        let path = std::path::absolute(path)?;
+        Ok(SocketFile {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!(
+                "the socket file {} stays behind: {error}",
+                self.path.display()
+            );
+        }
+    }
+}
+
+fn peer(address: Option<SocketAddrAny>) -> Peer {
+    match address.map(SocketAddr::try_from) {
+        Some(Ok(address)) => Peer::Ip(match address.ip() {
+            IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
+            ip @ IpAddr::V4(_) => ip,
+        }),
+        Some(Err(_)) | None => Peer::Unix,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    const PROBES: TcpKeepAlive = TcpKeepAlive {
+        idle_secs: 61,
+        interval_secs: 7,
+        count: 3,
+    };
+
+    fn accepted(listener: &Listener) -> (transport::Socket, Peer) {
+        loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                result => return result.expect("accept"),
+            }
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_the_probes_and_nodelay() {
+        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
+        let listener = Listener::bind(&any, &PROBES).expect("bind");
+        let ListenAddress::Tcp(address) = listener.address else {
+            panic!("TCP")
+        };
+        assert_ne!(address.port(), 0);
+        let _client = TcpStream::connect(address).expect("connect");
+        let (socket, peer) = accepted(&listener);
+        assert_eq!(peer, Peer::Ip(address.ip()));
+        let socket = socket2::SockRef::from(&socket);
+        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
+        assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
+        assert_eq!(
+            socket.tcp_keepalive_time().expect("TCP_KEEPIDLE"),
+            Duration::from_secs(61)
+        );
+        assert_eq!(
+            socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL"),
+            Duration::from_secs(7)
+        );
+        assert_eq!(socket.tcp_keepalive_retries().expect("TCP_KEEPCNT"), 3);
+    }
+
+    #[test]
+    fn a_port_that_is_listened_on_is_in_use() {
+        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
+        let listener = Listener::bind(&any, &PROBES).expect("bind");
+        let error = Listener::bind(&listener.address, &PROBES).expect_err("in use");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_ours_is_removed() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("abide.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
+        assert!(path.exists(), "the standard library leaves the file behind");
+        let listener =
+            Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES).expect("replace");
+        let error = Listener::bind(&listener.address, &PROBES).expect_err("somebody accepts on it");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let _client = UnixStream::connect(&path).expect("connect");
+        assert_eq!(accepted(&listener).1, Peer::Unix);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("precious");
+        fs::write(&path, "data").expect("write");
+        assert!(Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES).is_err());
+        assert_eq!(fs::read_to_string(&path).expect("read"), "data");
+    }
+}

@@ -1,0 +1,155 @@
+//! Where the connections live: a table of slots that never moves, reused with generations.
+//!
+//! A slot is what the event loop and the workers share. Its ownership word says who may touch the
+//! connection; the two times beside it are all that the timers need.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::timer_wheel::{Tick, tick_of};
+use crate::clock::Millis;
+use crate::connection::ownership::Ownership;
+use crate::connection::session::Session;
+use crate::connection::transport::Socket;
+
+/// Slots that are allocated together: enough to make allocation rare, little enough to waste.
+const CHUNK_SLOTS: usize = 1024;
+
+/// A socket and the state of its connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket; dropping it closes it and takes it out of the poll.
+    pub socket: Socket,
+    /// The protocol's state.
+    pub session: Session,
+}
+
+/// One place for a connection.
+#[derive(Debug)]
+pub struct Slot {
+    /// Who may touch `connection`.
+    pub ownership: Ownership,
+    /// When the connection wants its next turn if its socket stays silent.
+    deadline: AtomicU64,
+    /// The tick under which the wheel will look at it. An entry that fires under another tick has
+    /// been superseded.
+    filed_under: AtomicU64,
+    /// Only the owner locks it, so the lock is never contended; it is what makes sharing safe
+    /// without `unsafe`.
+    connection: Mutex<Option<Box<Connection>>>,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        Slot {
+            ownership: Ownership::new(),
+            deadline: AtomicU64::new(Millis::NEVER.0),
+            filed_under: AtomicU64::new(u64::MAX),
+            connection: Mutex::new(None),
+        }
+    }
+
+    /// The connection, for its owner.
+    pub fn lock(&self) -> MutexGuard<'_, Option<Box<Connection>>> {
+        // A turn that panicked poisons the lock; its connection is dropped, the slot is still good.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The deadline that the last owner left.
+    #[must_use]
+    pub fn deadline(&self) -> Millis {
+        Millis(self.deadline.load(Ordering::SeqCst))
+    }
+
+    /// Stores the deadline, as the owner, and says whether the wheel would look too late for it, so
+    /// that the event loop must be told.
+    #[must_use]
+    pub fn postpone(&self, deadline: Millis) -> bool {
+        // The store comes before the load here, and after the refiling in `EventLoop::file`, in the
+        // one order of all SeqCst operations: so either we see the late tick, or the event loop sees
+        // our early deadline. A deadline is never missed.
+        self.deadline.store(deadline.0, Ordering::SeqCst);
+        tick_of(deadline) < self.filed_under()
+    }
+
+    /// The tick under which the wheel has filed the slot last.
+    #[must_use]
+    pub fn filed_under(&self) -> Tick {
+        Tick(self.filed_under.load(Ordering::SeqCst))
+    }
+
+    /// Remembers where the wheel has filed the slot; for the event loop only.
+    pub fn set_filed_under(&self, tick: Tick) {
+        self.filed_under.store(tick.0, Ordering::SeqCst);
+    }
+}
+
+/// All slots, allocated in chunks when first used.
+#[derive(Debug)]
+pub struct Slots {
+    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+}
+
+impl Slots {
+    /// A table with room for at least `capacity` connections.
+    #[must_use]
+    pub fn new(capacity: usize) -> Slots {
+        let chunks = capacity.div_ceil(CHUNK_SLOTS);
+        Slots {
+            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The number of slots.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.chunks.len() * CHUNK_SLOTS
+    }
+
+    /// The slot with this index, which must be below [`Slots::capacity`].
+    #[must_use]
+    pub fn at(&self, index: u32) -> &Slot {
+        let index = index as usize;
+        let chunk = self.chunks[index / CHUNK_SLOTS]
+            .get_or_init(|| (0..CHUNK_SLOTS).map(|_| Slot::new()).collect());
+        &chunk[index % CHUNK_SLOTS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_covers_its_capacity_and_slots_stay_where_they_are() {
+        let slots = Slots::new(1_500);
+        assert_eq!(slots.capacity(), 2_048);
+        let first: *const Slot = slots.at(0);
+        let _ = slots.at(2_047);
+        assert_eq!(first, std::ptr::from_ref(slots.at(0)));
+    }
+
+    #[test]
+    fn only_an_earlier_deadline_needs_telling() {
+        let slots = Slots::new(1);
+        let slot = slots.at(0);
+        slot.set_filed_under(tick_of(Millis(10_000)));
+        assert!(!slot.postpone(Millis(130_000)));
+        assert!(!slot.postpone(Millis(10_000)));
+        assert!(slot.postpone(Millis(5_000)));
+        assert_eq!(slot.deadline(), Millis(5_000));
+    }
+
+    #[test]
+    fn a_slot_is_small() {
+        // Every connection that ever was costs this; the live ones cost their box besides.
+        assert!(size_of::<Slot>() <= 40, "{}", size_of::<Slot>());
+        assert!(
+            size_of::<Connection>() <= 112,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
+}

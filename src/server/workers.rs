@@ -1,0 +1,237 @@
+//! The pool: threads that give connections their turns.
+//!
+//! One request is seen by two threads with no call between them: the event loop finds a connection
+//! ready and dispatches it, and `Worker::serve` here takes over. It begins the ownership, gives the
+//! session its turn, and releases: nothing goes back to the loop, which finds the new deadline in the
+//! slot when it needs it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::access_log::{self, AccessLog};
+use super::handoff::{Handoff, Work};
+use super::slots::{Connection, Slots};
+use crate::clock::{Clock, Now};
+use crate::connection::counters::{CloseReason, Counters};
+use crate::connection::desk::Desk;
+use crate::connection::ownership::Released;
+use crate::connection::service::{Mode, Service};
+use crate::connection::session::{Outcome, Turn};
+
+/// What a worker tells the event loop. Apart from `Enter` there are at most two for each
+/// connection, so the channel is bounded by the connections though it has no bound of its own.
+#[derive(Debug)]
+pub enum Report {
+    /// The slot is free.
+    Closed(u32),
+    /// The slot's deadline is earlier than the tick under which the wheel has filed it.
+    Earlier(u32),
+    /// Move to this mode; sent by a handle, not by a worker.
+    Enter(Mode),
+}
+
+/// What the event loop and the workers share.
+pub struct Shared {
+    /// The connections.
+    pub slots: Slots,
+    /// The queue of ready connections.
+    pub handoff: Handoff,
+    /// The configuration, the site and the mode.
+    pub service: Service,
+    /// The only source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The way back to the loop.
+    pub reports: Sender<Report>,
+    /// Ends the loop's poll.
+    pub waker: mio::Waker,
+    /// Whether the loop waits for connections to close: it drains, or it could not accept.
+    pub wants_closes: AtomicBool,
+    /// One set of counters for each worker.
+    pub counters: Vec<Arc<Counters>>,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLog>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Sends `report` and wakes the loop. A loop that has ended needs neither.
+    pub fn report_and_wake(&self, report: Report) {
+        let _ = self.reports.send(report);
+        if let Err(error) = self.waker.wake() {
+            // The loop finds the report at its next tick.
+            log::warn!("the event loop cannot be woken: {error}");
+        }
+    }
+}
+
+/// One thread of the pool.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    desk: Desk,
+    /// Connections that want another turn and did not fit the queue; at most as many as this worker
+    /// has served while the queue was full.
+    held_back: VecDeque<u32>,
+}
+
+impl Worker {
+    /// A worker with a desk of its own.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, desk: Desk) -> Worker {
+        Worker {
+            shared,
+            desk,
+            held_back: VecDeque::new(),
+        }
+    }
+
+    /// Serves until told to stop.
+    pub fn run(mut self) {
+        loop {
+            let patience = match &self.desk.log {
+                Some(lines) if !lines.is_empty() => Some(access_log::FLUSH_AFTER),
+                _ => None,
+            };
+            let work = match self.held_back.pop_front() {
+                Some(slot) => self.swap_for_queued(slot),
+                None => self.shared.handoff.pick_up(patience),
+            };
+            match work {
+                Some(Work::Turn(slot)) => self.serve(slot),
+                Some(Work::Stop) => break,
+                None => self.write_log(0),
+            }
+            self.write_log(access_log::FLUSH_BYTES);
+        }
+        self.write_log(0);
+    }
+
+    /// Puts `slot` at the back of the queue and takes what is at its front; keeps it if the queue is
+    /// still full or has nothing else.
+    fn swap_for_queued(&mut self, slot: u32) -> Option<Work> {
+        let handoff = &self.shared.handoff;
+        if handoff.is_empty() || handoff.dispatch(Work::Turn(slot)).is_err() {
+            return Some(Work::Turn(slot));
+        }
+        handoff.pick_up(None)
+    }
+
+    /// Gives the connection in slot `index` its turn. The event loop has claimed it for us
+    /// (`EventLoop::dispatch`); from here on this thread owns it.
+    fn serve(&mut self, index: u32) {
+        let shared = Arc::clone(&self.shared);
+        let slot = shared.slots.at(index);
+        let mut read_closed = slot.ownership.begin().read_closed;
+        let mut now = shared.clock.now();
+        loop {
+            let mut connection = slot.lock();
+            let Some(open) = connection.as_deref_mut() else {
+                debug_assert!(false, "an owned slot has a connection");
+                return;
+            };
+            let outcome = self.turn(open, &shared.service, now, read_closed);
+            now = shared.clock.now();
+            match outcome {
+                Outcome::Wait => {
+                    let deadline = open.session.rest(&shared.service, now.monotonic);
+                    drop(connection);
+                    if slot.postpone(deadline) {
+                        shared.report_and_wake(Report::Earlier(index));
+                    }
+                    match slot.ownership.release() {
+                        Released::Idle => return,
+                        // Something happened on the socket during the turn.
+                        Released::Again {
+                            read_closed: closed,
+                        } => read_closed = closed,
+                    }
+                }
+                Outcome::Again => {
+                    drop(connection);
+                    slot.ownership.requeue();
+                    if shared.handoff.dispatch(Work::Turn(index)).is_err() {
+                        self.held_back.push_back(index);
+                    }
+                    return;
+                }
+                Outcome::Close(reason) => {
+                    let closed = connection.take();
+                    drop(connection);
+                    if let Some(closed) = closed {
+                        log_end(index, &closed, reason, now);
+                    }
+                    slot.ownership.free();
+                    self.report_closed(index);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One turn, fenced: a panic ends this connection and nothing else.
+    fn turn(
+        &mut self,
+        open: &mut Connection,
+        service: &Service,
+        now: Now,
+        read_closed: bool,
+    ) -> Outcome {
+        let desk = &mut self.desk;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut turn = Turn {
+                io: &mut open.socket,
+                desk: &mut *desk,
+                service,
+                now,
+                read_closed,
+            };
+            open.session.turn(&mut turn)
+        }));
+        result.unwrap_or_else(|_| {
+            // The panic hook has printed where.
+            log::error!("a worker panicked; its connection is closed, the others go on");
+            desk.clear();
+            desk.counters.closed(CloseReason::Panic);
+            Outcome::Close(CloseReason::Panic)
+        })
+    }
+
+    fn report_closed(&self, index: u32) {
+        let report = Report::Closed(index);
+        if self.shared.wants_closes.load(Ordering::SeqCst) {
+            self.shared.report_and_wake(report);
+        } else {
+            let _ = self.shared.reports.send(report);
+        }
+    }
+
+    /// Writes the collected lines if they are more than `above` bytes.
+    fn write_log(&mut self, above: usize) {
+        if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log)
+            && lines.len() > above
+        {
+            access_log.append(lines);
+        }
+    }
+}
+
+fn log_end(index: u32, closed: &Connection, reason: CloseReason, now: Now) {
+    if log::log_enabled!(log::Level::Debug) {
+        let (requests, bytes, millis) = closed.session.summary(now.monotonic);
+        let reason = reason.name();
+        log::debug!(
+            "connection {index} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! Files kept ready: small ones in memory, larger ones as open descriptors.
+//!
+//! Bounded by weight and evicted by use; each entry is compared with its file at most once per
+//! `cache.revalidate`, with one stat(2). An entry is filled once, however many ask for it at the
+//! same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use super::representation::{Content, Representation};
+use crate::clock::Millis;
+
+/// Descriptors that the cache holds open at most; the connection limit leaves room for them.
+pub const MAX_DESCRIPTORS: u64 = 512;
+
+/// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
+const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
+
+/// A cached file and where it came from.
+#[derive(Debug)]
+pub struct Entry {
+    /// The file, ready to be sent.
+    pub representation: Representation,
+    /// Its path below the root, as stat(2) wants it.
+    pub path: Vec<u8>,
+    /// The generation of the root directory it was found in.
+    pub generation: u64,
+    checked_at: AtomicU64,
+}
+
+impl Entry {
+    /// An entry that was loaded at `now`.
+    #[must_use]
+    pub fn new(
+        representation: Representation,
+        path: Vec<u8>,
+        generation: u64,
+        now: Millis,
+    ) -> Entry {
+        Entry {
+            representation,
+            path,
+            generation,
+            checked_at: AtomicU64::new(now.0),
+        }
+    }
+
+    /// Whether the caller is the one to compare the entry with its file: true for one caller per
+    /// `interval_millis`, so that a busy file costs one stat(2) and not one per worker.
+    #[must_use]
+    pub fn is_check_due(&self, now: Millis, interval_millis: u64) -> bool {
+        let checked_at = self.checked_at.load(Ordering::Relaxed);
+        now.0.saturating_sub(checked_at) >= interval_millis
+            && self
+                .checked_at
+                .compare_exchange(checked_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+/// Request paths (decoded, normalised) to entries.
+#[derive(Debug)]
+pub struct Cache {
+    entries: QuickCache<Vec<u8>, Arc<Entry>, Weigh>,
+}
+
+impl Cache {
+    /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each.
+    #[must_use]
+    pub fn new(bytes: u64, file_bytes: u64) -> Cache {
+        // The bound is kept per shard, so a shard must have room for several of the largest files.
+        let shards = (bytes / (8 * file_bytes.max(1))).clamp(1, 16);
+        let options = OptionsBuilder::new()
+            .shards(usize::try_from(shards).unwrap_or(1).next_power_of_two())
+            .estimated_items_capacity(
+                usize::try_from(bytes / TYPICAL_ENTRY_BYTES)
+                    .unwrap_or(1)
+                    .max(16),
+            )
+            .weight_capacity(bytes)
+            .build();
+        let weigh = Weigh {
+            descriptor: bytes / MAX_DESCRIPTORS,
+        };
+        let entries = match options {
+            Ok(options) => QuickCache::with_options(
+                options,
+                weigh,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
+            // Both values that the builder requires are set above; the plain constructor cannot fail.
+            Err(_) => QuickCache::with_weighter(16, bytes, weigh),
+        };
+        Cache { entries }
+    }
+
+    /// The entry for `path`, if there is one.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<Arc<Entry>> {
+        self.entries.get(path)
+    }
+
+    /// The entry for `path`, made by `load` if there is none. While one caller loads, others that
+    /// ask for the same path wait for its result.
+    ///
+    /// # Errors
+    /// What `load` returns; nothing is kept then.
+    pub fn find_or_load<E>(
+        &self,
+        path: &[u8],
+        load: impl FnOnce() -> Result<Entry, E>,
+    ) -> Result<Arc<Entry>, E> {
+        self.entries
+            .get_or_insert_with(path, || load().map(Arc::new))
+    }
+
+    /// Drops `entry`, unless another has taken its place already.
+    pub fn drop_stale(&self, path: &[u8], entry: &Arc<Entry>) {
+        self.entries
+            .remove_if(path, |kept| Arc::ptr_eq(kept, entry));
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Weigh {
+    /// What an open descriptor weighs, so that there are at most [`MAX_DESCRIPTORS`].
+    descriptor: u64,
+}
+
+impl Weighter<Vec<u8>, Arc<Entry>> for Weigh {
+    fn weight(&self, path: &Vec<u8>, entry: &Arc<Entry>) -> u64 {
+        let memory = entry.representation.memory() + 2 * path.len() as u64;
+        match entry.representation.content {
+            Content::Memory(_) => memory,
+            Content::Descriptor(..) => memory.max(self.descriptor),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use std::io::Write;
+
+    fn entry(content: &[u8], memory_bytes: u64) -> Entry {
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(content).expect("write");
+        let now = Now {
+            monotonic: Millis(0),
+            unix_secs: u64::MAX,
+        };
+        let representation = Representation::load(file, "a", memory_bytes, now).expect("load");
+        Entry::new(representation, b"a".to_vec(), 0, Millis(0))
+    }
+
+    #[test]
+    fn an_entry_is_loaded_once_and_found_afterwards() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        assert!(cache.find(b"/a").is_none());
+        let first = cache
+            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"1", 10)))
+            .expect("load");
+        let second = cache
+            .find_or_load(b"/a", || panic!("loaded twice"))
+            .unwrap_or_else(|()| panic!());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(cache.find(b"/a").is_some());
+    }
+
+    #[test]
+    fn a_failed_load_leaves_nothing_behind() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        assert_eq!(
+            cache.find_or_load(b"/a", || Err("no")).expect_err("fails"),
+            "no"
+        );
+        assert!(cache.find(b"/a").is_none());
+    }
+
+    #[test]
+    fn a_million_names_do_not_take_more_than_the_bound() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        for name in 0..20_000_u32 {
+            let _ =
+                cache.find_or_load(&name.to_be_bytes(), || Ok::<_, ()>(entry(&[0; 500], 1_000)));
+        }
+        assert!(
+            cache.entries.weight() <= 1 << 20,
+            "{}",
+            cache.entries.weight()
+        );
+        assert!(cache.entries.len() > 100, "{}", cache.entries.len());
+    }
+
+    #[test]
+    fn descriptors_are_bounded_by_their_number() {
+        let cache = Cache::new(1 << 30, 1 << 20);
+        for name in 0..(MAX_DESCRIPTORS as u32 + 100) {
+            let _ = cache.find_or_load(&name.to_be_bytes(), || Ok::<_, ()>(entry(b"large", 1)));
+        }
+        assert!(
+            cache.entries.len() as u64 <= MAX_DESCRIPTORS,
+            "{}",
+            cache.entries.len()
+        );
+    }
+
+    #[test]
+    fn one_caller_per_interval_checks() {
+        let entry = entry(b"1", 10);
+        assert!(!entry.is_check_due(Millis(999), 1_000));
+        assert!(entry.is_check_due(Millis(1_000), 1_000));
+        assert!(!entry.is_check_due(Millis(1_000), 1_000));
+        assert!(entry.is_check_due(Millis(2_000), 1_000));
+    }
+
+    #[test]
+    fn a_stale_entry_goes_but_not_its_successor() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        let old = cache
+            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"1", 10)))
+            .expect("load");
+        cache.drop_stale(b"/a", &old);
+        let new = cache
+            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"2", 10)))
+            .expect("load");
+        cache.drop_stale(b"/a", &old);
+        assert!(Arc::ptr_eq(&new, &cache.find(b"/a").expect("kept")));
+    }
+}

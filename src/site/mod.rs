@@ -1,0 +1,14 @@
+//! From a request to a response: which file a target names, and what is said about it.
+//!
+//! Nothing here knows about sockets or connections, and nothing keeps state between requests but
+//! the [`cache`].
+
+pub mod cache;
+pub mod media_types;
+pub mod pages;
+pub mod representation;
+pub mod resolve;
+pub mod respond;
+pub mod root;
+
+pub use respond::Site;

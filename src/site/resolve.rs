@@ -1,0 +1,282 @@
+//! Opening a file below the root so that nothing outside it can be reached.
+//!
+//! The kernel holds that line: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old
+//! kernel, a seccomp filter) `walk` does the same one component at a time, never following a link
+//! that it has not read itself.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// NONBLOCK: a FIFO must not hold the thread until somebody writes to it. NOCTTY: a terminal must
+/// not become ours. Neither has an effect on the regular files that are wanted.
+const OPEN_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+/// Links followed in one walk before it is called a loop; the kernel's own limit.
+const MAX_LINKS: u32 = 40;
+
+/// How often openat2 is tried again when a rename below the root raced with it (EAGAIN).
+const MAX_RACES: u32 = 16;
+
+/// Why a name could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenError {
+    /// No such file, or a component is not a directory, or a name is too long to exist.
+    NotFound,
+    /// The permissions forbid it.
+    Forbidden,
+    /// A link leads out of the root, or is absolute.
+    Outside,
+    /// No descriptors or no kernel memory left: worth another try later.
+    Exhausted,
+    /// The disk or the file system failed.
+    Failed,
+}
+
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> OpenError {
+        match errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL => {
+                OpenError::NotFound
+            }
+            // ENXIO and ENODEV: a socket, or a device without a driver. Not ours to serve.
+            Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => OpenError::Forbidden,
+            Errno::XDEV => OpenError::Outside,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => OpenError::Exhausted,
+            _ => OpenError::Failed,
+        }
+    }
+}
+
+/// Opens files below a root directory.
+#[derive(Debug)]
+pub struct Resolver {
+    has_openat2: AtomicBool,
+}
+
+impl Resolver {
+    /// A resolver that tries openat2 first.
+    #[must_use]
+    pub fn new() -> Resolver {
+        Resolver {
+            has_openat2: AtomicBool::new(true),
+        }
+    }
+
+    /// Opens `path` (relative, no leading slash, `.` for the root itself) below `root` for reading,
+    /// without blocking. Relative links that stay inside are followed.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the result may be any type of file, directories included.
+    pub fn open(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<File, OpenError> {
+        if self.has_openat2.load(Ordering::Relaxed) {
+            match open_beneath(root, path) {
+                // ENOSYS: the kernel is older than 5.6. EPERM and EINVAL from a filter that does not
+                // know the call look like a verdict on the file, so the walk gives the verdict then.
+                Err(Errno::NOSYS) => {
+                    log::info!("openat2 is not available; walking the path instead");
+                    self.has_openat2.store(false, Ordering::Relaxed);
+                }
+                Err(Errno::PERM) => {
+                    return walk(root, path).map(File::from).map_err(OpenError::from);
+                }
+                result => return result.map(File::from).map_err(OpenError::from),
+            }
+        }
+        walk(root, path).map(File::from).map_err(OpenError::from)
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Resolver {
+        Resolver::new()
+    }
+}
+
+fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut races = 0;
+    loop {
+        match rustix::fs::openat2(root, path, OPEN_FLAGS, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if races < MAX_RACES => races += 1,
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// What RESOLVE_BENEATH does, by hand. Every directory on the way stays open, so that `..` goes
+/// back to where the walk came from, whatever is renamed meanwhile.
+fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut pending = components_reversed(path)?;
+    let mut trail: Vec<OwnedFd> = Vec::new();
+    let mut links = 0;
+    while let Some(name) = pending.pop() {
+        let here = trail.last().map_or(root, AsFd::as_fd);
+        if name == b".." {
+            // Nothing is above the root.
+            trail.pop().ok_or(Errno::XDEV)?;
+            continue;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(here, name.as_slice(), flags, Mode::empty())?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
+            FileType::Symlink => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
+                pending.extend(components_reversed(target.as_bytes())?);
+            }
+            FileType::Directory => trail.push(found),
+            // A name with something behind it must be a directory.
+            _ if !pending.is_empty() || path.ends_with(b"/") => return Err(Errno::NOTDIR),
+            // NOFOLLOW: should a link have taken the name's place since, it is refused with ELOOP.
+            _ => {
+                return rustix::fs::openat(
+                    here,
+                    name.as_slice(),
+                    OPEN_FLAGS | OFlags::NOFOLLOW,
+                    Mode::empty(),
+                );
+            }
+        }
+    }
+    let here = trail.last().map_or(root, AsFd::as_fd);
+    rustix::fs::openat(here, ".", OPEN_FLAGS, Mode::empty())
+}
+
+/// The names of `path`, the last one first; an absolute path is refused.
+fn components_reversed(path: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name.as_bytes().to_vec()),
+            Component::ParentDir => names.push(b"..".to_vec()),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return Err(Errno::XDEV),
+        }
+    }
+    names.reverse();
+    Ok(names)
+}
+
+/// Whether `error` says that the process or the machine has run out of descriptors or memory.
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    /// A site with links of every kind, beside a secret.
+    fn tree() -> tempfile::TempDir {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let root = place.path().join("root");
+        std::fs::create_dir_all(root.join("a/b")).expect("mkdir");
+        std::fs::write(place.path().join("secret"), "secret").expect("write");
+        std::fs::write(root.join("a/b/file"), "content").expect("write");
+        symlink("b/file", root.join("a/inside")).expect("link");
+        symlink("../a/b", root.join("a/up")).expect("link");
+        symlink("/etc/hostname", root.join("absolute")).expect("link");
+        symlink("../secret", root.join("escape")).expect("link");
+        symlink("a/../../secret", root.join("sly")).expect("link");
+        symlink("loop", root.join("loop")).expect("link");
+        place
+    }
+
+    /// Both ways of opening must agree.
+    fn both(place: &tempfile::TempDir, path: &str) -> Result<String, OpenError> {
+        let root = File::open(place.path().join("root")).expect("open the root");
+        let read = |resolver: &Resolver| {
+            resolver
+                .open(root.as_fd(), path.as_bytes())
+                .map(|mut file| {
+                    let mut content = String::new();
+                    // A directory opens, but does not read.
+                    let _ = file.read_to_string(&mut content);
+                    content
+                })
+        };
+        let by_kernel = read(&Resolver::new());
+        let by_walk = read(&Resolver {
+            has_openat2: AtomicBool::new(false),
+        });
+        assert_eq!(by_kernel, by_walk, "{path}");
+        by_kernel
+    }
+
+    #[test]
+    fn files_and_links_inside_the_root_open() {
+        let place = tree();
+        for path in [
+            "a/b/file",
+            "a/inside",
+            "a/up/file",
+            "a/up/../inside",
+            "./a/./b/file",
+        ] {
+            assert_eq!(both(&place, path), Ok("content".into()), "{path}");
+        }
+        assert!(both(&place, ".").is_ok());
+        assert!(both(&place, "a/").is_ok());
+    }
+
+    #[test]
+    fn nothing_outside_the_root_opens() {
+        let place = tree();
+        for path in [
+            "absolute",
+            "escape",
+            "sly",
+            "../secret",
+            "a/../../secret",
+            "/etc/hostname",
+        ] {
+            assert_eq!(both(&place, path), Err(OpenError::Outside), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_exist_is_not_found() {
+        let place = tree();
+        let long = "x".repeat(300);
+        for path in [
+            "none",
+            "none/file",
+            "a/b/file/",
+            "a/b/file/x",
+            "loop",
+            long.as_str(),
+        ] {
+            assert_eq!(both(&place, path), Err(OpenError::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_fifo_opens_without_blocking() {
+        let place = tree();
+        let fifo = place.path().join("root/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).expect("mkfifo");
+        assert!(both(&place, "fifo").is_ok());
+    }
+}

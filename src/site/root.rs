@@ -1,0 +1,173 @@
+//! The directory that is served, looked up again now and then.
+//!
+//! A site is often deployed by swapping a link, `current -> releases/8`. So the root path is
+//! resolved again at most once a second, and everything learnt below the old directory is dropped.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::clock::Millis;
+
+/// How often the root path is resolved again, in milliseconds.
+const RESOLVE_EVERY_MILLIS: u64 = 1_000;
+
+/// The root path and the directory that it names at the moment.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    current: RwLock<Arc<RootDirectory>>,
+    /// The generation of `current`, readable without the lock: the hot path needs only this.
+    generation: AtomicU64,
+    resolved_at: AtomicU64,
+    missing: AtomicBool,
+}
+
+/// An open root directory.
+#[derive(Debug)]
+pub struct RootDirectory {
+    /// Opened with O_PATH: a place to resolve names from.
+    pub fd: OwnedFd,
+    /// Counts the directories that the root path has named.
+    pub generation: u64,
+    device: u64,
+    inode: u64,
+}
+
+impl Root {
+    /// Opens the directory at `path`.
+    ///
+    /// # Errors
+    /// If it does not exist, is not a directory, or may not be searched.
+    pub fn open(path: &Path) -> io::Result<Root> {
+        // O_PATH asks for no permission on the directory itself; looking up "." in it does.
+        rustix::fs::accessat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK,
+            rustix::fs::AtFlags::empty(),
+        )?;
+        let directory = RootDirectory::open(path, 0)?;
+        Ok(Root {
+            path: path.to_owned(),
+            current: RwLock::new(Arc::new(directory)),
+            generation: AtomicU64::new(0),
+            resolved_at: AtomicU64::new(0),
+            missing: AtomicBool::new(false),
+        })
+    }
+
+    /// The number of the directory in force; entries learnt under another one are void.
+    /// Resolves the path again when that is due.
+    pub fn generation(&self, now: Millis) -> u64 {
+        let resolved_at = self.resolved_at.load(Ordering::Relaxed);
+        let due = now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS;
+        // One thread wins the exchange and does the work; the rest go on with what is known.
+        if due
+            && self
+                .resolved_at
+                .compare_exchange(resolved_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.resolve_again();
+        }
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The directory in force.
+    #[must_use]
+    pub fn directory(&self) -> Arc<RootDirectory> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn resolve_again(&self) {
+        let generation = self.generation.load(Ordering::Acquire) + 1;
+        match RootDirectory::open(&self.path, generation) {
+            Ok(found) => {
+                self.missing.store(false, Ordering::Relaxed);
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                if (found.device, found.inode) != (current.device, current.inode) {
+                    log::info!(
+                        "the root {} names another directory now",
+                        self.path.display()
+                    );
+                    *current = Arc::new(found);
+                    self.generation.store(generation, Ordering::Release);
+                }
+            }
+            // The open directory outlives its name, so a deployment that is not atomic loses nothing.
+            Err(error) => {
+                if !self.missing.swap(true, Ordering::Relaxed) {
+                    log::warn!(
+                        "the root {}: {error}; serving the directory it last named",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl RootDirectory {
+    fn open(path: &Path, generation: u64) -> io::Result<RootDirectory> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(RootDirectory {
+            fd,
+            generation,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_swapped_link_is_followed_within_a_second() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let current = site.path().join("current");
+        std::fs::create_dir(site.path().join("1")).expect("mkdir");
+        std::fs::create_dir(site.path().join("2")).expect("mkdir");
+        symlink("1", &current).expect("link");
+        let root = Root::open(&current).expect("open");
+        assert_eq!(root.generation(Millis(500)), 0);
+        symlink("2", site.path().join("next")).expect("link");
+        std::fs::rename(site.path().join("next"), &current).expect("swap");
+        assert_eq!(
+            root.generation(Millis(999)),
+            0,
+            "not before a second has gone by"
+        );
+        assert_eq!(root.generation(Millis(1_000)), 1);
+        assert_eq!(root.directory().generation, 1);
+    }
+
+    #[test]
+    fn a_root_that_vanishes_is_served_on() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let path = site.path().join("www");
+        std::fs::create_dir(&path).expect("mkdir");
+        let root = Root::open(&path).expect("open");
+        std::fs::remove_dir(&path).expect("rmdir");
+        assert_eq!(root.generation(Millis(5_000)), 0);
+        std::fs::create_dir(&path).expect("mkdir");
+        assert_eq!(root.generation(Millis(6_000)), 1);
+    }
+
+    #[test]
+    fn a_missing_root_or_a_file_is_an_error() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        assert!(Root::open(&site.path().join("none")).is_err());
+        std::fs::write(site.path().join("file"), b"").expect("write");
+        assert!(Root::open(&site.path().join("file")).is_err());
+    }
+}

@@ -1,0 +1,476 @@
+//! The configuration: what a file may say, and what is said about a wrong one.
+//!
+//! Which of file and flags wins is tested in `src/config/draft.rs`, the command line in
+//! `src/cli.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use abide::config::{AccessLogTarget, Config, ListenAddress};
+use tempfile::TempDir;
+
+/// A directory with a configuration file in it.
+struct Site {
+    directory: TempDir,
+}
+
+impl Site {
+    fn new(text: &str) -> Site {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("abide.toml"), text).unwrap();
+        Site { directory }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("abide.toml")
+    }
+}
+
+fn load(text: &str) -> Config {
+    Config::load(&Site::new(text).file()).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+/// The error for a file, without the directory it is in.
+fn refusal(text: &str) -> String {
+    let site = Site::new(text);
+    let error = match Config::load(&site.file()) {
+        Ok(config) => panic!("accepted: {text}\n{config:?}"),
+        Err(error) => error.to_string(),
+    };
+    assert!(!error.contains('\n'), "more than a line: {error}");
+    let directory = format!("{}/", site.directory.path().display());
+    error.replace(&directory, "")
+}
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example")
+}
+
+#[test]
+fn the_example_is_equal_to_the_defaults() {
+    assert_eq!(Config::load(&example()).unwrap(), Config::default());
+}
+
+#[test]
+fn the_example_has_every_key_in_its_section() {
+    let text = fs::read_to_string(example()).unwrap();
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        }
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some((leaf, _)) = line.split_once(" = ") {
+            found.push(match section {
+                "" => leaf.to_owned(),
+                section => format!("{section}.{leaf}"),
+            });
+        }
+    }
+    let known: Vec<&str> = Config::key_names().collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(load(""), Config::default());
+    assert_eq!(
+        load("\u{feff}# nothing\r\n[keep_alive]\r\n"),
+        Config::default()
+    );
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = Config::default();
+    assert_eq!(config.root, Path::new("www"));
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.workers, num_cpus::get().clamp(1, 1024));
+    let text = config.to_toml();
+    let sections = "
+[keep_alive]
+timeout = 120
+grace = 10
+max_requests = 1000
+http10 = true
+
+[tcp_keep_alive]
+idle = 60
+interval = 10
+count = 6
+
+[timeouts]
+head = 20
+body = 20
+write = 30
+linger = 5
+
+[limits]
+connections = 0
+connections_per_ip = 0
+target_bytes = 8192
+head_bytes = 32768
+headers = 100
+body_bytes = 1048576
+min_rate = 1024
+
+[cache]
+bytes = 268435456
+file_bytes = 262144
+revalidate = 1
+
+[shutdown]
+drain = 130
+";
+    assert!(text.ends_with(sections), "{text}");
+}
+
+#[test]
+fn what_is_printed_loads_back_equal() {
+    let changed = load(
+        r#"
+        root = 'a "quoted" \ path'
+        listen = ["[::1]:0", "[::1]:0", "unix:/run/abide.sock", "0.0.0.0:80"]
+        workers = 7
+        keep_alive = { timeout = 5, grace = 1, max_requests = 1, http10 = false }
+        tcp_keep_alive.idle = 1
+        limits.target_bytes = 0x400
+        cache.bytes = 0
+        shutdown.drain = 0
+        "#,
+    );
+    assert_eq!(changed.root, Path::new("a \"quoted\" \\ path"));
+    assert_eq!(changed.listen.len(), 4);
+    assert_eq!(changed.limits.target_bytes, 1024);
+    for config in [Config::default(), changed] {
+        assert_eq!(load(&config.to_toml()), config);
+    }
+    let mut odd = Config::default();
+    for root in [
+        "a\nb",
+        "\u{7f}\u{1}",
+        "'''\"\"\"",
+        "caf\u{e9} \u{1f600}",
+        " ",
+        "\r\n",
+    ] {
+        odd.root = root.into();
+        assert_eq!(load(&odd.to_toml()), odd);
+    }
+}
+
+#[test]
+fn the_access_log_is_printed_as_a_comment() {
+    for (target, line) in [
+        (AccessLogTarget::Stdout, "# --access-log \"-\"\n"),
+        (
+            AccessLogTarget::File("a\nb".into()),
+            "# --access-log \"a\\nb\"\n",
+        ),
+    ] {
+        let config = Config {
+            access_log: Some(target),
+            ..Config::default()
+        };
+        let text = config.to_toml();
+        assert!(text.starts_with(line), "{text}");
+        assert_eq!(load(&text), Config::default());
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_file_line_and_key() {
+    assert_eq!(
+        refusal("# a comment\n\n[keep_alive]\ntimeout = 0\n"),
+        "abide.toml:4: keep_alive.timeout: 0 is out of range, it must be 1 to 2147483637 seconds"
+    );
+    assert_eq!(
+        refusal("[limits]\nmin_rate = -5"),
+        "abide.toml:2: limits.min_rate: -5 is out of range, it must be 0 to 1073741824 bytes per \
+         second"
+    );
+    let huge = "9".repeat(60);
+    assert!(refusal(&format!("workers = {huge}")).starts_with("abide.toml:1: workers: 9999"));
+}
+
+/// Both ends of each range are accepted and what lies beyond is not.
+#[test]
+fn the_ranges() {
+    let ranges: [(&str, i64, i64, &str); 22] = [
+        ("workers", 1, 1024, ""),
+        ("keep_alive.timeout", 1, 2_147_483_637, ""),
+        (
+            "keep_alive.grace",
+            1,
+            2_147_483_646,
+            "keep_alive.timeout = 1",
+        ),
+        ("keep_alive.max_requests", 1, 2_147_483_647, ""),
+        ("tcp_keep_alive.idle", 1, 32_767, ""),
+        ("tcp_keep_alive.interval", 1, 32_767, ""),
+        ("tcp_keep_alive.count", 1, 127, ""),
+        ("timeouts.head", 1, 86_400, ""),
+        ("timeouts.body", 1, 86_400, ""),
+        ("timeouts.write", 1, 86_400, ""),
+        ("timeouts.linger", 1, 60, ""),
+        ("limits.connections", 0, 16_777_216, ""),
+        ("limits.connections_per_ip", 0, 16_777_216, ""),
+        ("limits.target_bytes", 64, 32_768, ""),
+        (
+            "limits.head_bytes",
+            1024,
+            1_048_576,
+            "limits.target_bytes = 64",
+        ),
+        ("limits.headers", 1, 1000, ""),
+        ("limits.body_bytes", 0, 1 << 40, ""),
+        ("limits.min_rate", 0, 1 << 30, ""),
+        ("cache.bytes", 0, 1 << 40, "cache.file_bytes = 0"),
+        ("cache.file_bytes", 0, 268_435_456, ""),
+        ("cache.revalidate", 0, 3600, ""),
+        ("shutdown.drain", 0, 2_147_483_647, ""),
+    ];
+    for (key, min, max, with) in ranges {
+        for value in [min, max] {
+            load(&format!("{with}\n{key} = {value}"));
+        }
+        for value in [min - 1, max + 1, i64::MIN, i64::MAX] {
+            let error = refusal(&format!("{with}\n{key} = {value}"));
+            assert!(
+                error.starts_with(&format!("abide.toml:2: {key}: ")),
+                "{error}"
+            );
+        }
+    }
+    let integers =
+        Config::key_names().filter(|key| !["root", "listen", "keep_alive.http10"].contains(key));
+    assert!(
+        integers.eq(ranges.iter().map(|(key, ..)| *key)),
+        "a key without its range"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_file_line_and_key() {
+    for (text, expected) in [
+        (
+            "workers = \"4\"",
+            "abide.toml:1: workers: the string \"4\" was given, it must be a whole number, 1 to \
+             1024 threads",
+        ),
+        (
+            "\n[timeouts]\nhead = 1.5",
+            "abide.toml:3: timeouts.head: the decimal number 1.5 was given, it must be a whole \
+             number, 1 to 86400 seconds",
+        ),
+        (
+            "[keep_alive]\nhttp10 = 1",
+            "abide.toml:2: keep_alive.http10: the number 1 was given, it must be true or false",
+        ),
+        (
+            "root = ['www']",
+            "abide.toml:1: root: a list was given, it must be a path in quotes",
+        ),
+        (
+            "listen = \"127.0.0.1:80\"",
+            "abide.toml:1: listen: the string \"127.0.0.1:80\" was given, it must be a list of \
+             addresses, as in [\"127.0.0.1:8080\"]",
+        ),
+        (
+            "listen = [\n  \"127.0.0.1:80\",\n  81,\n]",
+            "abide.toml:3: listen: the number 81 was given, it must be a list of addresses, as in \
+             [\"127.0.0.1:8080\"]",
+        ),
+        (
+            "[workers]\nn = 4",
+            "abide.toml:1: workers: a table was given, it must be a whole number, 1 to 1024 threads",
+        ),
+        (
+            "keep_alive = 120",
+            "abide.toml:1: keep_alive: it is a section: write [keep_alive] and its keys on lines \
+             below",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
+    for (text, expected) in [
+        (
+            "[keep_alive]\ntimout = 5",
+            "abide.toml:2: keep_alive.timout: there is no such key, did you mean \
+             keep_alive.timeout?",
+        ),
+        (
+            "timeout = 5",
+            "abide.toml:1: timeout: there is no such key, did you mean keep_alive.timeout?",
+        ),
+        (
+            "[keepalive]\ntimeout = 5",
+            "abide.toml:1: keepalive: there is no such section, did you mean [keep_alive]?",
+        ),
+        (
+            "[shutdown]\ncolour = 'red'",
+            "abide.toml:2: shutdown.colour: there is no such key, the keys of [shutdown] are drain",
+        ),
+        (
+            "colour = 'red'",
+            "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
+             listen, workers",
+        ),
+        (
+            "[tls]\ncertificate = ''",
+            "abide.toml:1: tls: there is no such section, the sections are keep_alive, \
+             tcp_keep_alive, timeouts, limits, cache, shutdown",
+        ),
+        (
+            "\"a\\nb\" = 1",
+            "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
+             listen, workers",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    assert_eq!(
+        refusal("workers = 1\n[keep_alive]\ntimeout = 5\ngrace = 1\ntimeout = 6\n"),
+        "abide.toml:5: keep_alive.timeout: it is given twice"
+    );
+    assert_eq!(
+        refusal("workers = 1\nworkers = 2"),
+        "abide.toml:2: workers: it is given twice"
+    );
+    assert_eq!(
+        refusal("[cache]\nbytes = 0\n[limits]\n[cache]\nrevalidate = 1"),
+        "abide.toml:4: cache: it is given twice"
+    );
+}
+
+#[test]
+fn the_first_mistake_of_the_file_is_the_one_reported() {
+    let error = refusal("[timeouts]\nhead = 0\n[cache]\nbytes = -1\nroot = 1");
+    assert!(
+        error.starts_with("abide.toml:2: timeouts.head: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_its_line() {
+    for text in [
+        "workers = 1\nworkers 4\n",
+        "\n[keep_alive\n",
+        "a = 1\nroot = www\n",
+    ] {
+        let error = refusal(text);
+        assert!(
+            error.starts_with("abide.toml:2: this is not TOML: "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let site = Site::new("");
+    fs::write(site.file(), b"root = \"\xff\"").unwrap();
+    let error = Config::load(&site.file()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("abide.toml: it is not UTF-8 text"),
+        "{error}"
+    );
+    let error = Config::load(Path::new("no/such.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("no/such.toml: cannot be read: "),
+        "{error}"
+    );
+    let error = Config::load(site.directory.path()).unwrap_err().to_string();
+    assert!(error.contains(": cannot be read: "), "{error}");
+}
+
+#[test]
+fn listen_takes_distinct_literal_addresses() {
+    assert_eq!(
+        refusal("listen = []"),
+        "abide.toml:1: listen: the list is empty, it must have an address"
+    );
+    assert_eq!(
+        refusal("listen = [\n  '127.0.0.1:80',\n  'localhost:80',\n]"),
+        "abide.toml:3: listen: \"localhost:80\" cannot be listened on, host names are not looked \
+         up: write an address such as 127.0.0.1:8080, [::1]:8080 or unix:/run/abide.sock"
+    );
+    assert_eq!(
+        refusal("listen = ['127.0.0.1:80', '127.0.0.1:80']"),
+        "abide.toml:1: listen: 127.0.0.1:80 is listed twice"
+    );
+    let config = load("listen = ['127.0.0.1:0', '127.0.0.1:0', 'unix:a']");
+    assert_eq!(config.listen[2], ListenAddress::Unix("a".into()));
+}
+
+#[test]
+fn an_empty_root_is_refused() {
+    assert_eq!(
+        refusal("root = ''"),
+        "abide.toml:1: root: the path is empty, it must name a directory"
+    );
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_refused_at_the_later_one() {
+    assert_eq!(
+        refusal("[keep_alive]\ngrace = 11\ntimeout = 2147483637"),
+        "abide.toml:3: keep_alive.timeout: keep_alive.timeout + keep_alive.grace = 2147483648 is \
+         out of range, it must be at most 2147483647 seconds"
+    );
+    assert_eq!(
+        refusal("[limits]\nhead_bytes = 4096"),
+        "abide.toml:2: limits.head_bytes: limits.target_bytes = 8192 is more than \
+         limits.head_bytes = 4096, but the target is a part of the head"
+    );
+    assert_eq!(
+        refusal("[cache]\nbytes = 1000\nfile_bytes = 1001"),
+        "abide.toml:3: cache.file_bytes: cache.file_bytes = 1001 is more than cache.bytes = 1000, \
+         but one file must fit"
+    );
+}
+
+#[test]
+fn a_cache_that_is_off_has_no_say_about_file_sizes() {
+    assert_eq!(load("cache.bytes = 0").cache.file_bytes, 262_144);
+}
+
+#[test]
+fn the_drain_follows_timeout_and_grace_unless_it_is_set() {
+    assert_eq!(load("").shutdown.drain_secs, 130);
+    assert_eq!(load("keep_alive.timeout = 60").shutdown.drain_secs, 70);
+    assert_eq!(load("keep_alive.grace = 5").shutdown.drain_secs, 125);
+    assert_eq!(
+        load("keep_alive.timeout = 60\nshutdown.drain = 130")
+            .shutdown
+            .drain_secs,
+        130
+    );
+}
+
+#[test]
+fn a_drain_shorter_than_the_promise_is_accepted_with_a_warning() {
+    assert_eq!(load("").warnings(), Vec::<String>::new());
+    assert_eq!(
+        load("shutdown.drain = 131").warnings(),
+        Vec::<String>::new()
+    );
+    let warnings = load("shutdown.drain = 129").warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].starts_with("shutdown.drain: 129 seconds is less than "),
+        "{warnings:?}"
+    );
+}
