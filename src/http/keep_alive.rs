@@ -1,10 +1,10 @@
 //! Whether a connection persists after an answer, and the fields that say so
 //! (RFC 9112 section 9.3; the `Keep-Alive` field is RFC 2068 section 19.7.1.1).
 
-use std::io::Write;
 use std::num::NonZeroU32;
 
 use super::request::ConnectionOptions;
+use super::response::decimal;
 use super::version::Version;
 
 /// The largest `max` we advertise: some clients read it into a signed 32-bit integer.
@@ -70,11 +70,11 @@ pub fn decide(
 pub fn encode(fate: Fate, timeout_secs: u32, out: &mut Vec<u8>) {
     match fate {
         Fate::Persist { remaining } => {
-            // Writing to a Vec cannot fail, and it formats in place.
-            let _ = write!(
-                out,
-                "Connection: keep-alive\r\nKeep-Alive: timeout={timeout_secs}, max={remaining}\r\n"
-            );
+            out.extend_from_slice(b"Connection: keep-alive\r\nKeep-Alive: timeout=");
+            decimal(u64::from(timeout_secs), out);
+            out.extend_from_slice(b", max=");
+            decimal(u64::from(remaining), out);
+            out.extend_from_slice(b"\r\n");
         }
         Fate::Close => out.extend_from_slice(b"Connection: close\r\n"),
     }
