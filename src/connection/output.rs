@@ -2,8 +2,6 @@
 
 use std::io;
 
-use bytes::Buf;
-
 use super::pace::Pace;
 use super::transport::Transport;
 use crate::http::response::Body;
@@ -66,7 +64,7 @@ pub fn send<T: Transport>(
         total += count as u64;
         let of_bytes = count.min(bytes.len() - *sent);
         *sent += of_bytes;
-        cut(body, count - of_bytes);
+        body.advance((count - of_bytes) as u64);
     }
     Ok((Sending::Done, total))
 }
@@ -87,14 +85,10 @@ fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body) -> io::Result<
                 count => Ok(count),
             }
         }
-    }
-}
-
-fn cut(body: &mut Body, count: usize) {
-    match body {
-        Body::Empty => debug_assert_eq!(count, 0),
-        Body::Memory(content) => content.advance(count),
-        Body::File { range, .. } => range.start += count as u64,
+        Body::Parts(parts) => match parts.front() {
+            Some(part) => send_once(io, bytes, part),
+            None => io.send(bytes, b"", false),
+        },
     }
 }
 

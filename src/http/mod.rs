@@ -14,6 +14,7 @@ mod grammar;
 pub mod keep_alive;
 pub mod method;
 pub mod preconditions;
+pub mod range;
 pub mod reject;
 pub mod request;
 pub mod response;

@@ -4,11 +4,12 @@
 //! connection (Connection, Keep-Alive) and calls [`encode_head`]. Nothing here allocates once the
 //! output buffer has grown to its working size.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::keep_alive::{self, Fate};
 use super::status::Status;
@@ -42,6 +43,8 @@ pub enum Body {
         /// Offsets from the start of the file, in bytes.
         range: Range<u64>,
     },
+    /// Several bodies, one after the other; never one that has parts itself.
+    Parts(Box<VecDeque<Body>>),
 }
 
 impl Body {
@@ -52,6 +55,7 @@ impl Body {
             Body::Empty => 0,
             Body::Memory(bytes) => bytes.len() as u64,
             Body::File { range, .. } => range.end - range.start,
+            Body::Parts(parts) => parts.iter().map(Body::len).sum(),
         }
     }
 
@@ -59,6 +63,28 @@ impl Body {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Drops the first `count` bytes, which must not be more than there are.
+    pub fn advance(&mut self, count: u64) {
+        match self {
+            Body::Empty => debug_assert_eq!(count, 0, "nothing can be sent of nothing"),
+            // Less than the length, which is a usize.
+            Body::Memory(content) => content.advance(count as usize),
+            Body::File { range, .. } => range.start += count,
+            Body::Parts(parts) => {
+                let mut left = count;
+                while let Some(part) = parts.front_mut() {
+                    let of_part = left.min(part.len());
+                    part.advance(of_part);
+                    left -= of_part;
+                    if !part.is_empty() {
+                        break;
+                    }
+                    parts.pop_front();
+                }
+            }
+        }
     }
 }
 

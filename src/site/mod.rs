@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod media_types;
 pub mod pages;
+pub mod partial;
 pub mod representation;
 pub mod resolve;
 pub mod respond;

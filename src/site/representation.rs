@@ -1,5 +1,6 @@
 //! A file as it is sent: its content and the field lines that describe it (RFC 9110 section 3.2).
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -16,6 +17,9 @@ const MAX_READINGS: u32 = 3;
 
 /// A change so shortly before the reading may share its timestamp with one after it.
 const RACY_SECS: u64 = 2;
+
+/// The last of a representation's lines (RFC 9110 section 14.3).
+const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 
 /// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct Representation {
     fields: Bytes,
     etag_line_len: usize,
     validators_len: usize,
+    content_type_end: usize,
     /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3).
     pub etag: Bytes,
     /// Seconds since 1970; never later than the time of loading, so never later than a Date
@@ -127,14 +132,13 @@ impl Representation {
         let last_modified = identity.modified_secs().min(now.unix_secs);
         let etag_line = format!("ETag: {etag}\r\n");
         let modified_line = format!("Last-Modified: {}\r\n", http_date(last_modified));
-        let content_lines = format!(
-            "Content-Type: {}\r\nX-Content-Type-Options: nosniff\r\n",
-            content_type(name)
-        );
+        let type_line = format!("Content-Type: {}\r\n", content_type(name));
+        let rest = format!("X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}");
         Representation {
             etag_line_len: etag_line.len(),
             validators_len: etag_line.len() + modified_line.len(),
-            fields: Bytes::from([etag_line, modified_line, content_lines].concat()),
+            content_type_end: etag_line.len() + modified_line.len() + type_line.len(),
+            fields: Bytes::from([etag_line, modified_line, type_line, rest].concat()),
             etag: Bytes::from(etag),
             last_modified,
             content,
@@ -156,10 +160,28 @@ impl Representation {
         self.fields.slice(..self.etag_line_len)
     }
 
-    /// The field lines without validators, for content that is sent under another status.
+    /// The Content-Type line and nosniff, for content that is sent under another status: neither
+    /// validators nor ranges apply to it.
     #[must_use]
     pub fn page_fields(&self) -> Bytes {
-        self.fields.slice(self.validators_len..)
+        self.fields
+            .slice(self.validators_len..self.fields.len() - ACCEPT_RANGES.len())
+    }
+
+    /// The Content-Type line, with its CRLF.
+    #[must_use]
+    pub fn content_type_line(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.fields[self.validators_len..self.content_type_end])
+    }
+
+    /// The field lines with another Content-Type line, which ends in CRLF.
+    #[must_use]
+    pub fn fields_with_content_type(&self, line: &str) -> Bytes {
+        let (before, after) = (
+            &self.fields[..self.validators_len],
+            &self.fields[self.content_type_end..],
+        );
+        Bytes::from([before, line.as_bytes(), after].concat())
     }
 
     /// Whether a file that now has `identity` may still be sent as this. A change just before the

@@ -9,7 +9,8 @@ use rustix::fs::AtFlags;
 
 use super::cache::{Cache, Entry};
 use super::pages;
-use super::representation::{Content, Identity, Representation};
+use super::partial::{partial, slice};
+use super::representation::{Identity, Representation};
 use super::resolve::{OpenError, Resolver, is_exhaustion};
 use super::root::Root;
 use crate::clock::{Millis, Now};
@@ -229,12 +230,14 @@ fn represent(representation: &Representation, head: &RequestHead<'_, '_>, now: N
         last_modified_unix_secs: Some(representation.last_modified),
     };
     match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-        Verdict::Proceed => Response {
-            status: Status::OK,
-            fields: representation.fields(),
-            length: Some(representation.content.len()),
-            body: body(representation),
-        },
+        Verdict::Proceed => requested_ranges(head, &validators)
+            .and_then(|ranges| partial(representation, ranges))
+            .unwrap_or_else(|| Response {
+                status: Status::OK,
+                fields: representation.fields(),
+                length: Some(representation.content.len()),
+                body: body(representation),
+            }),
         Verdict::NotModified => Response {
             status: Status::NOT_MODIFIED,
             fields: representation.not_modified_fields(),
@@ -249,13 +252,20 @@ fn represent(representation: &Representation, head: &RequestHead<'_, '_>, now: N
 }
 
 fn body(representation: &Representation) -> Body {
-    match &representation.content {
-        Content::Memory(bytes) => Body::Memory(bytes.clone()),
-        Content::Descriptor(file, size) => Body::File {
-            file: Arc::clone(file),
-            range: 0..*size,
-        },
-    }
+    slice(&representation.content, 0..representation.content.len())
+}
+
+/// The Range field, where it counts: on GET only, and only if If-Range holds (RFC 9110 sections
+/// 14.2 and 13.1.5). A repeated field is ignored, as its lines cannot be combined.
+fn requested_ranges<'b>(
+    head: &RequestHead<'b, '_>,
+    validators: &Validators<'_>,
+) -> Option<&'b [u8]> {
+    let ranges = head
+        .fields
+        .only("range")
+        .filter(|_| head.method == Method::Get)?;
+    preconditions::if_range_holds(&head.fields, validators).then_some(ranges)
 }
 
 /// 301 from a directory to its slash form, the query kept.

@@ -431,7 +431,7 @@ fn is_copied(body: &Body) -> bool {
     match body {
         Body::Empty => true,
         Body::Memory(content) => content.len() <= COPY_BYTES,
-        Body::File { .. } => false,
+        Body::File { .. } | Body::Parts(_) => false,
     }
 }
 

@@ -1,0 +1,247 @@
+//! The real binary in a process of its own.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Client, PATIENCE, until};
+
+/// A server to be started: arguments, configuration, environment.
+pub struct Launch {
+    command: Command,
+    /// Holds the configuration file for as long as the server may want it.
+    place: TempDir,
+    root: OsString,
+    listeners: usize,
+}
+
+/// A server that runs. It is killed on drop, if it has not ended by itself.
+pub struct Server {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    _place: TempDir,
+}
+
+/// How a server ended: its status and what it said.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Launch {
+    /// A server for the site at `root`. It listens on a free port unless told otherwise.
+    pub fn of(root: impl AsRef<Path>) -> Launch {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+        command
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Launch {
+            command,
+            place: TempDir::new().expect("a temporary directory"),
+            root: root.as_ref().into(),
+            listeners: 0,
+        }
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, arguments: &[&str]) -> Launch {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Adds a listener.
+    pub fn listen(mut self, address: &str) -> Launch {
+        self.command.args(["-l", address]);
+        self.listeners += 1;
+        self
+    }
+
+    /// Runs with this configuration file.
+    pub fn config(mut self, toml: &str) -> Launch {
+        let path = self.place.path().join("abide.toml");
+        std::fs::write(&path, toml).expect("the configuration file");
+        self.command.arg("-c").arg(path);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Launch {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self) -> Server {
+        let wanted = self.listeners.max(1);
+        let mut server = self.spawn();
+        let start = Instant::now();
+        while server.listening().len() < wanted {
+            let ended = server.child.try_wait().expect("wait");
+            assert!(
+                ended.is_none(),
+                "the server did not start: {}",
+                server.stderr()
+            );
+            assert!(start.elapsed() < PATIENCE, "the server does not listen");
+            thread::sleep(Duration::from_millis(1));
+        }
+        server
+    }
+
+    /// Starts what ends by itself: a refusal, `--check`, `--version`.
+    pub fn run(self) -> Ended {
+        self.spawn().ended()
+    }
+
+    fn spawn(mut self) -> Server {
+        if self.listeners == 0 {
+            self.command.args(["-l", "127.0.0.1:0"]);
+        }
+        self.command.arg(&self.root);
+        let mut child = self.command.spawn().expect("the binary runs");
+        let stdout = collect(child.stdout.take().expect("a pipe"));
+        let stderr = collect(child.stderr.take().expect("a pipe"));
+        Server {
+            child,
+            stdout,
+            stderr,
+            _place: self.place,
+        }
+    }
+}
+
+impl Server {
+    /// A server for `root` with the defaults.
+    pub fn of(root: impl AsRef<Path>) -> Server {
+        Launch::of(root).start()
+    }
+
+    /// What it said it listens on, a line each.
+    pub fn listening(&self) -> Vec<String> {
+        let said = self.stderr();
+        // A line that is not ended yet may not be complete.
+        let complete = said.rfind('\n').map_or("", |end| &said[..end]);
+        complete
+            .lines()
+            .filter_map(|line| line.strip_prefix("listening on "))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The address of the first TCP listener.
+    pub fn address(&self) -> SocketAddr {
+        self.listening()
+            .iter()
+            .find_map(|url| url.strip_prefix("http://")?.parse().ok())
+            .expect("a TCP listener")
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the server can be signalled");
+    }
+
+    /// What it has said so far on standard error.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("no reader panics").clone()
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until it says `text` on standard error.
+    pub fn wait_for(&self, text: &str) {
+        until(&format!("the server says {text:?}"), || {
+            self.stderr().contains(text)
+        });
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.pid());
+        std::fs::read_dir(directory).expect("/proc").count()
+    }
+
+    /// Waits for its end.
+    pub fn ended(mut self) -> Ended {
+        let status = self.wait_for_end();
+        // The pipes may be a moment behind the process.
+        until("the pipes are read to their end", || {
+            Arc::strong_count(&self.stdout) == 1 && Arc::strong_count(&self.stderr) == 1
+        });
+        Ended {
+            code: status.code(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
+    }
+
+    fn wait_for_end(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "the server does not end; it said: {}",
+                self.stderr()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the server said: {}", self.stderr());
+        }
+    }
+}
+
+/// Reads a pipe to its end in a thread, so that the server never blocks on it.
+fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let collected = Arc::new(Mutex::new(String::new()));
+    let ours = Arc::clone(&collected);
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            let text = String::from_utf8_lossy(&line);
+            ours.lock().expect("no reader panics").push_str(&text);
+            line.clear();
+        }
+    });
+    collected
+}

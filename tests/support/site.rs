@@ -1,0 +1,81 @@
+//! A temporary directory to serve.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode};
+use tempfile::TempDir;
+
+/// A directory with a `www` in it that is served, and room beside it. Gone on drop.
+pub struct Site {
+    place: TempDir,
+}
+
+impl Site {
+    /// A site of two pages, `index.html` and `page.html`.
+    pub fn new() -> Site {
+        let site = Site::empty();
+        site.write("index.html", "<!doctype html><title>home</title>\n");
+        site.write("page.html", "<!doctype html><title>page</title>\n");
+        site
+    }
+
+    pub fn empty() -> Site {
+        let place = TempDir::new().expect("a temporary directory");
+        fs::create_dir(place.path().join("www")).expect("www");
+        Site { place }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.place.path().join("www")
+    }
+
+    /// A path beside the root, where nothing is served from.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// Writes a file below the root, with the directories it is in.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+        fs::write(path, content).expect("a file of the site");
+    }
+
+    /// Puts another file in the place of `name` at once, as a careful deployment does.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let next = self.beside("next");
+        fs::write(&next, content).expect("the next version");
+        fs::rename(next, self.path(name)).expect("rename");
+    }
+
+    /// A file of `len` bytes that takes no room on the disk; it reads as zeros.
+    pub fn sparse(&self, name: &str, len: u64) {
+        let file = fs::File::create(self.path(name)).expect("a file of the site");
+        file.set_len(len).expect("set_len");
+    }
+
+    pub fn directory(&self, name: &str) {
+        fs::create_dir_all(self.path(name)).expect("a directory of the site");
+    }
+
+    /// A symbolic link `name` with the text `target`.
+    pub fn link(&self, target: impl AsRef<Path>, name: &str) {
+        std::os::unix::fs::symlink(target, self.path(name)).expect("a symbolic link");
+    }
+
+    pub fn fifo(&self, name: &str) {
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, self.path(name), FileType::Fifo, mode, 0).expect("a FIFO");
+    }
+}
+
+/// `len` bytes that do not repeat soon, so that nothing can go missing or change places unseen.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let word = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    (0..).flat_map(word).take(len).collect()
+}
