@@ -39,12 +39,17 @@ impl Pace {
         }
     }
 
-    /// Notes that `bytes` in all have moved by `now`, and says whether that is too little.
-    pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &PaceLimits) -> bool {
+    /// Notes that `bytes` in all have moved by `now`.
+    pub fn note(&mut self, bytes: u64, now: Millis) {
         if bytes > self.bytes {
             self.bytes = bytes;
             self.moved_at = now;
         }
+    }
+
+    /// Notes that `bytes` in all have moved by `now`, and says whether that is too little.
+    pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &PaceLimits) -> bool {
+        self.note(bytes, now);
         if now >= self.moved_at.plus_secs(limits.timeout_secs) {
             return true;
         }

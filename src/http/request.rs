@@ -45,6 +45,8 @@ pub enum Parsed<'b, 's> {
     Partial {
         /// Whether a byte of the request line has come; empty lines before it do not count.
         started: bool,
+        /// The method, once it has come: a 408 to HEAD has no body either.
+        method: Option<Method>,
     },
     /// The head is complete.
     Complete {
@@ -142,6 +144,7 @@ pub fn parse_head<'b, 's>(
         }
         Err(Stop::Starved) => Ok(Parsed::Partial {
             started: scanner.started(),
+            method: scanner.method(),
         }),
         Err(Stop::Refused(reject)) => Err(scanner.explain(reject)),
     }

@@ -12,7 +12,7 @@ use crate::config::AccessLogTarget;
 /// A worker writes its lines when it has collected this many bytes.
 pub const FLUSH_BYTES: usize = 32 * 1024;
 
-/// A worker with nothing to do writes its lines after this time.
+/// A worker keeps a line no longer than this before it writes it.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// An open access log.

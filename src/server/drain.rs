@@ -29,11 +29,6 @@ impl Ending {
             Ending::Draining(deadline) | Ending::Stopping(deadline) => Some(deadline),
         }
     }
-
-    /// Whether the loop must come round at every tick.
-    pub(super) fn is_urgent(self) -> bool {
-        matches!(self, Ending::Stopping(_))
-    }
 }
 
 impl EventLoop {

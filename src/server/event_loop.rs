@@ -26,7 +26,7 @@ use super::listener::Listener;
 use super::slots::Connection;
 use super::timer_wheel::{TICK_MILLIS, Tick, TimerWheel};
 use super::workers::{Report, Shared};
-use crate::clock::Now;
+use crate::clock::{Millis, Now};
 use crate::connection::ownership::{Claim, Notified};
 use crate::connection::service::Mode;
 use crate::connection::session::Session;
@@ -48,8 +48,15 @@ struct Door {
     listener: Listener,
     /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
     owes_turn: bool,
-    /// Out of descriptors or slots: waits for a close or the next tick.
-    is_blocked: bool,
+    /// Out of descriptors or slots: waits for a close, or until this time. Trying at every turn of
+    /// the loop would spin.
+    blocked_until: Option<Millis>,
+}
+
+impl Door {
+    fn may_accept(&self, now: Millis) -> bool {
+        self.owes_turn && self.blocked_until.is_none_or(|until| now >= until)
+    }
 }
 
 /// The event loop's state; all of it belongs to one thread.
@@ -96,7 +103,7 @@ impl EventLoop {
             doors.push(Door {
                 listener,
                 owes_turn: true,
-                is_blocked: false,
+                blocked_until: None,
             });
         }
         let start = shared.clock.now().monotonic;
@@ -178,12 +185,12 @@ impl EventLoop {
         if self
             .doors
             .iter()
-            .any(|door| door.owes_turn && !door.is_blocked)
+            .any(|door| door.owes_turn && door.blocked_until.is_none())
         {
             return Some(Duration::ZERO);
         }
         let tick = Duration::from_millis(TICK_MILLIS);
-        if self.doors.iter().any(|door| door.is_blocked) || self.ending.is_urgent() {
+        if self.is_blocked() || self.ending != Ending::NotYet {
             return Some(tick);
         }
         let now = self.shared.clock.now().monotonic;
@@ -230,7 +237,7 @@ impl EventLoop {
                 Report::Closed(slot) => {
                     self.acceptor.release(slot);
                     for door in &mut self.doors {
-                        door.is_blocked = false;
+                        door.blocked_until = None;
                     }
                 }
                 Report::Earlier(slot) => self.file(slot),
@@ -252,15 +259,18 @@ impl EventLoop {
     /// Gives each listener that has, or may have, something to accept a bounded turn.
     fn accept_owed(&mut self, now: Now) {
         for index in 0..self.doors.len() {
-            if self.doors[index].owes_turn {
+            if self.doors[index].may_accept(now.monotonic) {
                 self.accept_from(index, now);
             }
         }
-        let is_blocked = self.doors.iter().any(|door| door.is_blocked);
-        let wants_closes = is_blocked || self.ending != Ending::NotYet;
+        let wants_closes = self.is_blocked() || self.ending != Ending::NotYet;
         self.shared
             .wants_closes
             .store(wants_closes, Ordering::SeqCst);
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.doors.iter().any(|door| door.blocked_until.is_some())
     }
 
     fn accept_from(&mut self, index: usize, now: Now) {
@@ -269,11 +279,12 @@ impl EventLoop {
                 Attempt::Accepted(accepted) => self.admit(accepted, now),
                 Attempt::Drained => {
                     self.doors[index].owes_turn = false;
-                    self.doors[index].is_blocked = false;
+                    self.doors[index].blocked_until = None;
                     return;
                 }
                 Attempt::Exhausted => {
-                    self.doors[index].is_blocked = true;
+                    let until = Millis(now.monotonic.0 + TICK_MILLIS);
+                    self.doors[index].blocked_until = Some(until);
                     return;
                 }
             }
@@ -300,8 +311,10 @@ impl EventLoop {
         let slot = shared.slots.at(index);
         *slot.lock() = Some(Box::new(Connection { socket, session }));
         let generation = slot.ownership.open();
-        let _ = slot.postpone(deadline);
-        self.file(index);
+        // The slot's last connection may have left an entry that fires early enough.
+        if slot.postpone(deadline) {
+            self.file(index);
+        }
         let token = token(index, generation);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self

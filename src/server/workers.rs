@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::access_log::{self, AccessLog};
 use super::handoff::{Handoff, Work};
 use super::slots::{Connection, Slots};
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Millis, Now};
 use crate::connection::counters::{CloseReason, Counters};
 use crate::connection::desk::Desk;
 use crate::connection::ownership::Released;
@@ -83,6 +84,8 @@ pub struct Worker {
     /// Connections that want another turn and did not fit the queue; at most as many as this worker
     /// has served while the queue was full.
     held_back: VecDeque<u32>,
+    /// When the log was last empty, or written.
+    log_written_at: Millis,
 }
 
 impl Worker {
@@ -93,28 +96,28 @@ impl Worker {
             shared,
             desk,
             held_back: VecDeque::new(),
+            log_written_at: Millis(0),
         }
     }
 
     /// Serves until told to stop.
     pub fn run(mut self) {
         loop {
-            let patience = match &self.desk.log {
-                Some(lines) if !lines.is_empty() => Some(access_log::FLUSH_AFTER),
-                _ => None,
-            };
+            let patience = self.has_lines().then_some(access_log::FLUSH_AFTER);
             let work = match self.held_back.pop_front() {
                 Some(slot) => self.swap_for_queued(slot),
                 None => self.shared.handoff.pick_up(patience),
             };
             match work {
-                Some(Work::Turn(slot)) => self.serve(slot),
+                Some(Work::Turn(slot)) => {
+                    let now = self.serve(slot);
+                    self.write_log_if_due(now.monotonic);
+                }
                 Some(Work::Stop) => break,
-                None => self.write_log(0),
+                None => self.write_log(),
             }
-            self.write_log(access_log::FLUSH_BYTES);
         }
-        self.write_log(0);
+        self.write_log();
     }
 
     /// Puts `slot` at the back of the queue and takes what is at its front; keeps it if the queue is
@@ -124,12 +127,13 @@ impl Worker {
         if handoff.is_empty() || handoff.dispatch(Work::Turn(slot)).is_err() {
             return Some(Work::Turn(slot));
         }
-        handoff.pick_up(None)
+        // Without waiting: others may be held back here.
+        handoff.pick_up(Some(Duration::ZERO))
     }
 
     /// Gives the connection in slot `index` its turn. The event loop has claimed it for us
-    /// (`EventLoop::dispatch`); from here on this thread owns it.
-    fn serve(&mut self, index: u32) {
+    /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end.
+    fn serve(&mut self, index: u32) -> Now {
         let shared = Arc::clone(&self.shared);
         let slot = shared.slots.at(index);
         let mut read_closed = slot.ownership.begin().read_closed;
@@ -138,19 +142,18 @@ impl Worker {
             let mut connection = slot.lock();
             let Some(open) = connection.as_deref_mut() else {
                 debug_assert!(false, "an owned slot has a connection");
-                return;
+                return now;
             };
-            let outcome = self.turn(open, &shared.service, now, read_closed);
-            now = shared.clock.now();
-            match outcome {
+            let end = self.turn(open, &shared, now, read_closed);
+            now = end.now;
+            match end.outcome {
                 Outcome::Wait => {
-                    let deadline = open.session.rest(&shared.service, now.monotonic);
                     drop(connection);
-                    if slot.postpone(deadline) {
+                    if slot.postpone(end.deadline) {
                         shared.report_and_wake(Report::Earlier(index));
                     }
                     match slot.ownership.release() {
-                        Released::Idle => return,
+                        Released::Idle => return now,
                         // Something happened on the socket during the turn.
                         Released::Again {
                             read_closed: closed,
@@ -163,7 +166,7 @@ impl Worker {
                     if shared.handoff.dispatch(Work::Turn(index)).is_err() {
                         self.held_back.push_back(index);
                     }
-                    return;
+                    return now;
                 }
                 Outcome::Close(reason) => {
                     let closed = connection.take();
@@ -173,22 +176,17 @@ impl Worker {
                     }
                     slot.ownership.free();
                     self.report_closed(index);
-                    return;
+                    return now;
                 }
             }
         }
     }
 
     /// One turn, fenced: a panic ends this connection and nothing else.
-    fn turn(
-        &mut self,
-        open: &mut Connection,
-        service: &Service,
-        now: Now,
-        read_closed: bool,
-    ) -> Outcome {
+    fn turn(&mut self, open: &mut Connection, shared: &Shared, now: Now, read_closed: bool) -> End {
         let desk = &mut self.desk;
         let result = catch_unwind(AssertUnwindSafe(|| {
+            let service = &shared.service;
             let mut turn = Turn {
                 io: &mut open.socket,
                 desk: &mut *desk,
@@ -196,14 +194,29 @@ impl Worker {
                 now,
                 read_closed,
             };
-            open.session.turn(&mut turn)
+            let outcome = open.session.turn(&mut turn);
+            // A turn may have waited for the disk: what it began begins now.
+            let now = shared.clock.now();
+            let deadline = match outcome {
+                Outcome::Wait => open.session.rest(service, now.monotonic),
+                Outcome::Again | Outcome::Close(_) => Millis::NEVER,
+            };
+            End {
+                outcome,
+                now,
+                deadline,
+            }
         }));
         result.unwrap_or_else(|_| {
             // The panic hook has printed where.
             log::error!("a worker panicked; its connection is closed, the others go on");
             desk.clear();
             desk.counters.closed(CloseReason::Panic);
-            Outcome::Close(CloseReason::Panic)
+            End {
+                outcome: Outcome::Close(CloseReason::Panic),
+                now,
+                deadline: Millis::NEVER,
+            }
         })
     }
 
@@ -216,14 +229,44 @@ impl Worker {
         }
     }
 
-    /// Writes the collected lines if they are more than `above` bytes.
-    fn write_log(&mut self, above: usize) {
-        if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log)
-            && lines.len() > above
-        {
+    fn has_lines(&self) -> bool {
+        self.desk
+            .log
+            .as_ref()
+            .is_some_and(|lines| !lines.is_empty())
+    }
+
+    /// Writes the collected lines when they are many, or have waited for long.
+    fn write_log_if_due(&mut self, now: Millis) {
+        if !self.has_lines() {
+            self.log_written_at = now;
+            return;
+        }
+        let is_long = self
+            .desk
+            .log
+            .as_ref()
+            .is_some_and(|lines| lines.len() >= access_log::FLUSH_BYTES);
+        let waited = Duration::from_millis(now.since(self.log_written_at));
+        if is_long || waited >= access_log::FLUSH_AFTER {
+            self.write_log();
+            self.log_written_at = now;
+        }
+    }
+
+    fn write_log(&mut self) {
+        if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
             access_log.append(lines);
         }
     }
+}
+
+/// How a turn ended, and when.
+struct End {
+    outcome: Outcome,
+    now: Now,
+    /// When the next turn is due, after [`Outcome::Wait`].
+    deadline: Millis,
 }
 
 fn log_end(index: u32, closed: &Connection, reason: CloseReason, now: Now) {

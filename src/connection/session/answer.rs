@@ -133,12 +133,17 @@ impl Session {
             input, spans, path, ..
         } = &mut *turn.desk;
         let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
-            Ok(Parsed::Partial { started }) => {
-                if started && !matches!(self.phase, Phase::Head { .. }) {
-                    self.phase = Phase::Head {
-                        since: turn.now.monotonic,
-                    };
-                }
+            // Empty lines before a request line are no request: the connection stays idle.
+            Ok(Parsed::Partial { started: false, .. }) => return Step::Starved,
+            Ok(Parsed::Partial {
+                started: true,
+                method,
+            }) => {
+                let since = match self.phase {
+                    Phase::Head { since, .. } => since,
+                    _ => turn.now.monotonic,
+                };
+                self.phase = Phase::Head { since, method };
                 return Step::Starved;
             }
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
@@ -171,8 +176,10 @@ impl Session {
                     turn.desk.output.extend_from_slice(CONTINUE);
                 }
                 let pace = Pace::start(0, turn.now.monotonic);
+                let head_len = consumed;
                 let body = BodyInProgress {
-                    head_len: consumed,
+                    method,
+                    head_len,
                     decoder,
                     received: 0,
                     pace,
@@ -181,14 +188,8 @@ impl Session {
                 Step::BodyFollows
             }
             Err(reject) => {
-                self.reject(
-                    &Reject {
-                        method: Some(method),
-                        ..reject
-                    },
-                    CloseReason::BadRequest,
-                    turn,
-                );
+                let method = Some(method);
+                self.reject(&Reject { method, ..reject }, CloseReason::BadRequest, turn);
                 Step::Answered(None)
             }
         }
@@ -201,15 +202,18 @@ impl Session {
         };
         let head_len = body.head_len;
         let input = &mut turn.desk.input;
+        let method = Some(body.method);
         let decoded = match body.decoder.decode(&input.unread()[head_len..]) {
             Ok(decoded) => decoded,
             Err(reject) => {
+                let reject = Reject { method, ..reject };
                 self.reject(&reject, CloseReason::BadRequest, turn);
                 return Step::Answered(None);
             }
         };
         input.remove(head_len, decoded.consumed);
         body.received += decoded.consumed as u64;
+        body.pace.note(body.received, turn.now.monotonic);
         if !decoded.done {
             return Step::Starved;
         }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::{Outcome, Phase, Session, Turn, delivered};
+use super::{Outcome, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::pace::Pace;
@@ -15,6 +15,9 @@ use crate::connection::transport::Transport;
 
 /// Bytes read after our FIN before the connection is closed all the same.
 const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What our FIN counts among the unacknowledged bytes (`socket_calls::unacknowledged`).
+const FIN: u64 = 1;
 
 /// Receives per turn.
 const READS_PER_TURN: u32 = 16;
@@ -112,14 +115,15 @@ impl Session {
             return Ok(Outcome::Wait);
         }
         // A slow reader may still be taking the answer: it has as long as any other.
-        let delivered = delivered(self.sent_bytes, turn.io)?;
-        if delivered >= self.sent_bytes {
+        let unacknowledged = turn.io.unacknowledged().map_err(|_| CloseReason::Reset)?;
+        if unacknowledged <= FIN {
             return Err(reason);
         }
+        let delivered = self.sent_bytes.saturating_sub(unacknowledged - FIN);
         let since = linger.since;
         let pace = linger
             .pace
-            .get_or_insert_with(|| Box::new(Pace::start(delivered, since)));
+            .get_or_insert_with(|| Box::new(Pace::start(0, since)));
         if pace.has_stalled(delivered, now, &turn.service.write_pace()) {
             turn.io.abort();
             return Err(reason);

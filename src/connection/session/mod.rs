@@ -29,6 +29,7 @@ use super::service::{Mode, Service};
 use super::transport::Transport;
 use crate::clock::{Millis, Now};
 use crate::http::framing::BodyDecoder;
+use crate::http::method::Method;
 use crate::http::request::Reject;
 use crate::http::status::Status;
 
@@ -82,8 +83,14 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Phase {
-    Idle { since: Millis, delivery: Delivery },
-    Head { since: Millis },
+    Idle {
+        since: Millis,
+        delivery: Delivery,
+    },
+    Head {
+        since: Millis,
+        method: Option<Method>,
+    },
     Body(Box<BodyInProgress>),
     Linger(linger::Linger),
     Refused,
@@ -108,6 +115,7 @@ enum Delivery {
 /// A body that is read and thrown away. The head stays in the buffer, before the body's bytes.
 #[derive(Debug)]
 struct BodyInProgress {
+    method: Method,
     head_len: usize,
     decoder: BodyDecoder,
     received: u64,
@@ -183,10 +191,19 @@ impl Session {
                     .min(pace.deadline(&service.write_pace())),
                 Delivery::Confirmed => reap_at(service, *since),
             },
-            Phase::Head { since } => since.plus_secs(config.timeouts.head_secs),
+            Phase::Head { since, .. } => since.plus_secs(config.timeouts.head_secs),
             Phase::Body(body) => body.pace.deadline(&service.body_pace()),
             Phase::Linger(linger) => linger.deadline(service, now),
             Phase::Refused => now,
+        }
+    }
+
+    /// The method of the request that is being received, as far as it has come.
+    fn method(&self) -> Option<Method> {
+        match &self.phase {
+            Phase::Head { method, .. } => *method,
+            Phase::Body(body) => Some(body.method),
+            Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
         }
     }
 
@@ -273,7 +290,7 @@ impl Session {
         let reject = Reject {
             status: Status::BAD_REQUEST,
             reason: "The connection ended before the request was complete.",
-            method: None,
+            method: self.method(),
         };
         self.reject(&reject, CloseReason::BadRequest, turn);
         self.close_after_flush(turn)
@@ -298,7 +315,7 @@ impl Session {
         }
         match &mut self.phase {
             Phase::Idle { .. } => self.check_idle(turn),
-            Phase::Head { since } => {
+            Phase::Head { since, .. } => {
                 if now < since.plus_secs(turn.service.config.timeouts.head_secs) {
                     return Ok(Outcome::Wait);
                 }
@@ -319,6 +336,7 @@ impl Session {
 
     fn check_idle<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Outcome, CloseReason> {
         let now = turn.now.monotonic;
+        let grace_millis = u64::from(turn.service.config.keep_alive.grace_secs) * 1000;
         let Phase::Idle { since, delivery } = &mut self.phase else {
             return Ok(Outcome::Wait);
         };
@@ -333,7 +351,8 @@ impl Session {
                 if delivered < self.sent_bytes {
                     let start = *since;
                     if let Delivery::Unknown = delivery {
-                        *delivery = Delivery::Outstanding(Box::new(Pace::start(delivered, start)));
+                        // Nothing is known of the time since the answer but that some may have moved.
+                        *delivery = Delivery::Outstanding(Box::new(Pace::start(0, start)));
                     }
                     if let Delivery::Outstanding(pace) = delivery
                         && pace.has_stalled(delivered, now, &turn.service.write_pace())
@@ -343,9 +362,13 @@ impl Session {
                     }
                     return Ok(Outcome::Wait);
                 }
-                if let Delivery::Outstanding(_) = delivery {
-                    *since = now;
-                }
+                *since = match delivery {
+                    Delivery::Outstanding(_) => now,
+                    // A look that comes late, because the pool was held up, proves less: the
+                    // acknowledgement is at most as old as the answer. Counting from grace ago still
+                    // leaves T from now.
+                    _ => Millis(now.0.saturating_sub(grace_millis)).max(*since),
+                };
                 *delivery = Delivery::Confirmed;
             }
         }
@@ -367,7 +390,7 @@ impl Session {
         let reject = Reject {
             status: Status::REQUEST_TIMEOUT,
             reason: "The request did not arrive completely in time.",
-            method: None,
+            method: self.method(),
         };
         self.reject(&reject, reason, turn);
         self.close_after_flush(turn)

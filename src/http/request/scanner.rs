@@ -80,6 +80,11 @@ impl<'b> Scanner<'b> {
         self.at
     }
 
+    /// The method, if it was read.
+    pub(super) fn method(&self) -> Option<Method> {
+        self.method
+    }
+
     /// Whether a byte of the request line has been seen.
     pub(super) fn started(&self) -> bool {
         self.started

@@ -56,7 +56,7 @@ fn get(version: &str, lines: &[&str]) -> String {
 
 fn started(text: &[u8]) -> bool {
     match parse_head(text, &LIMITS, &mut Vec::new()) {
-        Ok(Parsed::Partial { started }) => started,
+        Ok(Parsed::Partial { started, .. }) => started,
         other => panic!("{}: {other:?}", text.escape_ascii()),
     }
 }

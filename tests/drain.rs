@@ -1,0 +1,216 @@
+//! How the server ends: SIGTERM keeps the promises that were made, SIGINT finishes what is under way,
+//! and a second signal waits for nothing.
+
+mod support;
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::client::request;
+use support::{Client, Launch, Server, Site, until};
+
+/// T = 2 s, grace = 1 s, and a drain that follows them: 3 s.
+fn two_seconds(site: &Site) -> Server {
+    Launch::of(site.root())
+        .config("[keep_alive]\ntimeout = 2\ngrace = 1\n")
+        .start()
+}
+
+#[test]
+fn without_connections_it_ends_at_once() {
+    let site = Site::new();
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::of(site.root());
+        // One that has come and gone does not count.
+        server.connect().expect_usable();
+        thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        server.signal(signal);
+        let ended = server.ended();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        let nobody = ["waiting for 0 connections", "stopping, 0 connections"];
+        assert!(
+            nobody.iter().any(|said| ended.stderr.contains(said)),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+/// RFC 9112 section 9.6: the next answer says `close`.
+#[test]
+fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
+    let site = Site::new();
+    let mut server = two_seconds(&site);
+    let address = server.address();
+    let mut clients = [server.connect(), server.connect()];
+    clients.iter_mut().for_each(Client::expect_usable);
+    server.signal(Signal::TERM);
+    server.wait_for("waiting for 2 connections");
+    until("new connections are refused", || {
+        TcpStream::connect(address).is_err()
+    });
+    thread::sleep(Duration::from_secs(1));
+    assert!(server.is_running(), "it left before T was over");
+    for client in &mut clients {
+        let response = client.get("/");
+        assert_eq!((response.status, response.persists()), (200, false));
+        client.expect_end();
+    }
+    let start = Instant::now();
+    drop(clients);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(1), "nobody is left");
+}
+
+#[test]
+fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
+    let site = Site::new();
+    let server = two_seconds(&site);
+    let mut client = server.connect();
+    client.expect_usable();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    client.expect_end();
+    let held = start.elapsed();
+    assert!(held > Duration::from_millis(1_900), "closed at {held:?}");
+    drop(client);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+/// A request that is under way when the signal comes is no new request.
+#[test]
+fn a_drain_waits_for_the_rest_of_a_request() {
+    let site = Site::new();
+    let server = two_seconds(&site);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHo");
+    until("the server has accepted", || {
+        server.signal(Signal::USR2);
+        server.stderr().contains("connections_accepted_total 1")
+    });
+    server.signal(Signal::TERM);
+    server.wait_for("draining");
+    client.send("st: test\r\n\r\n");
+    let response = client.answer();
+    assert_eq!((response.status, response.persists()), (200, false));
+    client.expect_end();
+    drop(client);
+    assert_eq!(server.ended().code, Some(0));
+}
+
+/// RFC 9112 section 9.3.2: what was pipelined before the close was announced is owed no answer.
+#[test]
+fn a_drain_closes_after_the_next_answer_of_a_pipeline() {
+    let site = Site::new();
+    let server = two_seconds(&site);
+    let mut client = server.connect();
+    client.expect_usable();
+    server.signal(Signal::TERM);
+    server.wait_for("draining");
+    client.send(request("GET", "/", "").repeat(3));
+    assert!(!client.answer().persists());
+    client.expect_end();
+}
+
+#[test]
+fn the_drain_deadline_cuts_and_was_warned_about() {
+    let site = Site::new();
+    let server = Launch::of(site.root())
+        .config("[shutdown]\ndrain = 1\n")
+        .start();
+    assert!(server.stderr().contains("warning: shutdown.drain"));
+    let mut client = server.connect();
+    client.expect_usable();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    client.expect_end();
+    assert!(start.elapsed() > Duration::from_millis(900));
+    drop(client);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("drain deadline"), "{}", ended.stderr);
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn sigint_closes_idle_connections_and_ends_promptly() {
+    let site = Site::new();
+    let server = Server::of(site.root());
+    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(Client::expect_usable);
+    let start = Instant::now();
+    server.signal(Signal::INT);
+    clients.iter_mut().for_each(Client::expect_end);
+    drop(clients);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+/// A peer that does not close its side does not keep a person at a terminal waiting.
+#[test]
+fn sigint_ends_within_two_seconds_whatever_the_clients_do() {
+    let site = Site::new();
+    site.sparse("large.bin", 1 << 30);
+    let server = Server::of(site.root());
+    let mut idle = server.connect();
+    idle.expect_usable();
+    let mut stuck = Client::connect_narrow(server.address());
+    stuck.send(request("GET", "/large.bin", ""));
+    stuck.head();
+    let start = Instant::now();
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(start.elapsed() < Duration::from_millis(2_500));
+}
+
+#[test]
+fn sigint_finishes_the_answer_under_way() {
+    let site = Site::new();
+    let len = 16 * 1024 * 1024;
+    site.sparse("large.bin", len);
+    let server = Server::of(site.root());
+    let mut client = Client::connect_narrow(server.address());
+    client.send(request("GET", "/large.bin", ""));
+    let head = client.head();
+    server.signal(Signal::INT);
+    server.wait_for("stopping");
+    let body = client.rest();
+    assert_eq!(head.length(), Some(body.len() as u64));
+    drop(client);
+    assert_eq!(server.ended().code, Some(0));
+}
+
+#[test]
+fn a_second_signal_of_either_kind_ends_it_at_once_with_1() {
+    let site = Site::new();
+    for (first, second) in [
+        (Signal::TERM, Signal::TERM),
+        (Signal::TERM, Signal::INT),
+        (Signal::INT, Signal::INT),
+    ] {
+        let server = Server::of(site.root());
+        let mut client = server.connect();
+        client.expect_usable();
+        // Something under way, for SIGINT to wait for.
+        site.sparse("large.bin", 1 << 30);
+        let mut stuck = Client::connect_narrow(server.address());
+        stuck.send(request("GET", "/large.bin", ""));
+        stuck.head();
+        server.signal(first);
+        server.wait_for(if first == Signal::TERM {
+            "draining"
+        } else {
+            "stopping"
+        });
+        let start = Instant::now();
+        server.signal(second);
+        assert_eq!(server.ended().code, Some(1));
+        assert!(start.elapsed() < Duration::from_millis(1_000));
+    }
+}

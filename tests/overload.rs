@@ -1,0 +1,76 @@
+//! More connections than there is room for.
+
+mod support;
+
+use support::{Client, Launch, Server, Site, until};
+
+fn limited(site: &Site, limits: &str) -> Server {
+    Launch::of(site.root())
+        .config(&format!("[limits]\n{limits}\n"))
+        .start()
+}
+
+/// Expects the short refusal, RFC 9110 section 15.6.4.
+fn expect_refusal(server: &Server) {
+    let mut client = server.connect();
+    let response = client.answer();
+    assert_eq!(response.status, 503);
+    assert!(response.field("retry-after").is_some());
+    assert!(!response.persists());
+    client.expect_end();
+}
+
+fn is_served(server: &Server) -> bool {
+    let mut client = server.connect();
+    let request = support::client::request("GET", "/", "");
+    // A refusal may come first.
+    let _ = client.try_send(request);
+    client.try_answer(true).is_ok_and(|got| got.status == 200)
+}
+
+#[test]
+fn a_connection_over_the_limit_is_told_so_and_the_others_go_on() {
+    let site = Site::new();
+    let server = limited(&site, "connections = 4");
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(Client::expect_usable);
+    for _ in 0..3 {
+        expect_refusal(&server);
+    }
+    clients.iter_mut().for_each(Client::expect_usable);
+    clients.pop();
+    until("the place that is free is taken", || is_served(&server));
+}
+
+#[test]
+fn one_address_has_only_its_share() {
+    let site = Site::new();
+    let server = limited(&site, "connections_per_ip = 2");
+    let mut clients: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(Client::expect_usable);
+    expect_refusal(&server);
+    clients.pop();
+    until("the place that is free is taken", || is_served(&server));
+    clients[0].expect_usable();
+}
+
+/// Many more at once than are even told: they wait in the kernel's queue and none is lost.
+#[test]
+fn a_crowd_beyond_the_limit_is_served_in_time() {
+    let site = Site::new();
+    let server = limited(&site, "connections = 8");
+    let mut crowd: Vec<Client> = (0..300).map(|_| server.connect()).collect();
+    for client in &mut crowd[..8] {
+        client.expect_usable();
+    }
+    for mut client in crowd.drain(..) {
+        let request = support::client::request("GET", "/", "");
+        // A reset after the refusal would lose it.
+        let _ = client.try_send(request);
+        let response = client
+            .try_answer(true)
+            .unwrap_or_else(|why| panic!("{why}"));
+        assert!(matches!(response.status, 200 | 503), "{}", response.head);
+    }
+    until("the server has room again", || is_served(&server));
+}

@@ -1,0 +1,111 @@
+//! A worker that panics takes down one connection, and nothing else.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use abide::clock::{Clock, Now, SystemClock};
+use abide::config::{Config, ListenAddress};
+use abide::connection::counters::CloseReason;
+use abide::connection::service::Mode;
+use abide::server::Server;
+
+/// A clock that can be made to panic in the middle of a worker's turn: a turn samples it once before
+/// and once at its end.
+struct TrippingClock {
+    real: SystemClock,
+    is_armed: AtomicBool,
+    samples: AtomicU64,
+}
+
+impl Clock for TrippingClock {
+    fn now(&self) -> Now {
+        let is_worker = thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("worker-"));
+        if is_worker {
+            let is_end_of_turn = self.samples.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+            if is_end_of_turn && self.is_armed.swap(false, Ordering::SeqCst) {
+                panic!("planted by the test");
+            }
+        }
+        self.real.now()
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connect");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("timeout");
+    stream
+}
+
+/// Asks for `/` and says whether it is answered.
+fn is_answered(stream: &mut TcpStream) -> bool {
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("send");
+    let mut start = [0; 15];
+    stream.read_exact(&mut start).is_ok() && &start == b"HTTP/1.1 200 OK"
+}
+
+#[test]
+fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(root.path().join("index.html"), "").expect("write");
+    let config = Config {
+        root: root.path().to_owned(),
+        listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))],
+        workers: 1,
+        ..Config::default()
+    };
+    let clock = Arc::new(TrippingClock {
+        real: SystemClock::new(),
+        is_armed: AtomicBool::new(false),
+        samples: AtomicU64::new(0),
+    });
+    let server = Server::bind(config, Arc::<TrippingClock>::clone(&clock), false).expect("bind");
+    let ListenAddress::Tcp(address) = server.addresses()[0] else {
+        panic!("TCP")
+    };
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run());
+
+    let (mut unlucky, mut other) = (connect(address), connect(address));
+    assert!(is_answered(&mut unlucky) && is_answered(&mut other));
+    // The answer comes before the end of its turn; only the next turn is to be hit.
+    while clock.samples.load(Ordering::SeqCst) % 2 == 1 {
+        thread::yield_now();
+    }
+    clock.is_armed.store(true, Ordering::SeqCst);
+    unlucky
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("send");
+    let mut rest = Vec::new();
+    // The answer may have been sent before the panic; then the end, or a reset, must come.
+    let _ = unlucky.read_to_end(&mut rest);
+    assert!(
+        !clock.is_armed.load(Ordering::SeqCst),
+        "the worker has panicked"
+    );
+
+    other
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("timeout");
+    let mut drained = vec![0; 64 * 1024];
+    let _ = other
+        .read(&mut drained)
+        .expect("the rest of the first answer");
+    assert!(is_answered(&mut other), "the only worker serves on");
+    assert!(
+        is_answered(&mut connect(address)),
+        "and takes new connections"
+    );
+    assert_eq!(handle.totals().closes(CloseReason::Panic), 1);
+    handle.enter(Mode::Stopping);
+    running.join().expect("event loop").expect("no error");
+}

@@ -1,0 +1,254 @@
+//! How connections end: lingering, refusal, draining and stopping.
+
+use abide::connection::counters::CloseReason;
+use abide::connection::service::Mode;
+
+use super::peer::Peer;
+use super::responses::{HeadRequests, finals, only};
+use super::world::{Act, LARGE, TestSite, World, at_secs, content};
+
+const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
+const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+const GET_CLOSE: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// A peer that keeps its side open when the server closes.
+fn holding_on() -> Peer {
+    Peer {
+        closes_back: false,
+        ..Peer::new()
+    }
+}
+
+/// A connection whose last answer was sent at 1 s, and whose FIN followed.
+fn lingering(world: &mut World) -> usize {
+    let it = world.connect(holding_on());
+    world.send(at_secs(1), it, GET_CLOSE);
+    world.run_until(at_secs(1));
+    assert_eq!(world.peer(it).fin_at, Some(at_secs(1)));
+    assert_eq!(world.closed(it), None);
+    it
+}
+
+#[test]
+fn lingering_ends_at_the_peers_fin() {
+    let mut world = TestSite::new().world();
+    let it = lingering(&mut world);
+    world.schedule(at_secs(3), it, Act::Close);
+    world.run_to_end();
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::ClientAsked, at_secs(3)))
+    );
+}
+
+#[test]
+fn lingering_ends_at_its_timeout_though_bytes_keep_coming() {
+    let mut world = TestSite::new().world();
+    let it = lingering(&mut world);
+    for second in 2..10 {
+        world.send(at_secs(second), it, b"more");
+    }
+    world.run_to_end();
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::ClientAsked, at_secs(6)))
+    );
+    assert!(!world.peer(it).is_aborted, "everything was delivered");
+}
+
+#[test]
+fn lingering_ends_when_64_mib_have_come() {
+    let mut world = TestSite::new().world();
+    let it = lingering(&mut world);
+    world.schedule(at_secs(2), it, Act::Flood(64 << 20));
+    world.run_until(at_secs(2));
+    assert_eq!(world.closed(it), None, "64 MiB are still read");
+    world.send(at_secs(3), it, b"!");
+    world.run_until(at_secs(3));
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::ClientAsked, at_secs(3)))
+    );
+}
+
+#[test]
+fn a_413_is_readable_by_a_client_that_is_still_uploading() {
+    // RFC 9112 section 9.6
+    let mut world = TestSite::new().world();
+    let it = world.connect(holding_on());
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n";
+    world.send(at_secs(0), it, head);
+    world.schedule(at_secs(1), it, Act::Flood(9_999_999));
+    world.run_until(at_secs(1));
+    assert_eq!(only(&world.peer(it).sent).status, 413);
+    assert_eq!(
+        world.closed(it),
+        None,
+        "closing now would reset the connection"
+    );
+    assert!(world.peer(it).is_drained());
+    world.schedule(at_secs(2), it, Act::Close);
+    world.run_to_end();
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::BadRequest, at_secs(2)))
+    );
+    assert_eq!(
+        world.totals().keep_alive_races,
+        0,
+        "an upload is no lost request"
+    );
+}
+
+#[test]
+fn a_client_that_half_closes_after_its_requests_is_answered() {
+    // RFC 9112 section 9.6
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer {
+        shares: vec![1_000, 0],
+        ..Peer::new()
+    });
+    world.send(at_secs(0), it, [GET_LARGE, GET].concat());
+    world.schedule(at_secs(0), it, Act::Close);
+    world.run_to_end();
+    let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[]));
+    assert_eq!(answers.len(), 2);
+    assert!(answers[0].body == content(LARGE));
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::ClientClosed, at_secs(0)))
+    );
+}
+
+#[test]
+fn a_fin_that_shares_its_edge_with_the_request_is_seen() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer::new());
+    world.schedule(at_secs(1), it, Act::SendAndClose(GET.to_vec()));
+    world.run_to_end();
+    assert_eq!(only(&world.peer(it).sent).status, 200);
+    let closed = world.closed(it);
+    assert_eq!(closed, Some((CloseReason::ClientClosed, at_secs(1))));
+}
+
+#[test]
+fn an_end_of_stream_inside_a_request_is_a_400_and_a_close_at_once() {
+    for part in [
+        "GET / HTT",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123",
+    ] {
+        let mut world = TestSite::new().world();
+        let it = world.connect(Peer::new());
+        world.send(at_secs(0), it, part);
+        world.schedule(at_secs(1), it, Act::Close);
+        world.run_to_end();
+        assert_eq!(only(&world.peer(it).sent).status, 400, "{part}");
+        assert_eq!(
+            world.closed(it),
+            Some((CloseReason::BadRequest, at_secs(1)))
+        );
+    }
+}
+
+#[test]
+fn a_refused_connection_is_told_when_to_come_back() {
+    // RFC 9110 section 15.6.4
+    let mut world = TestSite::new().world();
+    let it = world.connect_refused(Peer::new());
+    let answer = only(&world.peer(it).sent);
+    assert_eq!((answer.status, answer.max()), (503, None));
+    assert_eq!(answer.field("retry-after"), Some("2"));
+    world.run_to_end();
+    assert_eq!(world.closed(it), Some((CloseReason::Refused, at_secs(0))));
+}
+
+#[test]
+fn a_refused_connection_with_a_full_socket_is_told_all_the_same() {
+    let mut world = TestSite::new().world();
+    let it = world.connect_refused(Peer {
+        shares: vec![0, 3],
+        ..Peer::new()
+    });
+    world.run_to_end();
+    assert_eq!(only(&world.peer(it).sent).status, 503);
+}
+
+#[test]
+fn draining_says_close_on_the_next_answer_and_idle_connections_keep_their_promise() {
+    let mut world = TestSite::new().world();
+    let (busy, idle) = (world.connect(Peer::new()), world.connect(Peer::new()));
+    world.send(at_secs(1), busy, GET);
+    world.send(at_secs(1), idle, GET);
+    world.run_until(at_secs(5));
+    world.stage.service.enter(Mode::Draining);
+    world.send(at_secs(100), busy, GET);
+    world.run_to_end();
+
+    let answers = finals(&world.peer(busy).sent, HeadRequests::Known(&[]));
+    assert_eq!(answers[0].max(), Some(999));
+    assert_eq!(answers[1].max(), None, "Connection: close");
+    assert_eq!(world.closed(busy), Some((CloseReason::Drain, at_secs(100))));
+    assert_eq!(world.closed(idle), Some((CloseReason::Idle, at_secs(131))));
+}
+
+#[test]
+fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
+    let mut world = TestSite::new().world();
+    let idle = world.connect(Peer::new());
+    let reading = world.connect(Peer {
+        room: 10_000,
+        acknowledges: false,
+        ..Peer::new()
+    });
+    world.send(at_secs(1), idle, GET);
+    world.send(at_secs(1), reading, [GET_LARGE, GET].concat());
+    world.run_until(at_secs(2));
+    world.stage.service.enter(Mode::Stopping);
+    // The event loop gives every idle connection a turn.
+    for it in [idle, reading] {
+        world.perform(it, Act::Drain);
+    }
+    world.run_until(at_secs(2));
+    assert_eq!(world.closed(idle), Some((CloseReason::Stop, at_secs(2))));
+    assert_eq!(world.peer(reading).fin_at, None);
+
+    for _ in 0..5 {
+        world.schedule(at_secs(3), reading, Act::Acknowledge(10_000));
+    }
+    world.run_to_end();
+    let answer = only(&world.peer(reading).sent);
+    assert_eq!(
+        answer.body,
+        content(LARGE),
+        "the second request is not begun"
+    );
+    assert_eq!(world.closed(reading), Some((CloseReason::Stop, at_secs(3))));
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer {
+        room: 10_000,
+        acknowledges: false,
+        ..Peer::new()
+    });
+    world.send(at_secs(1), it, GET_LARGE);
+    world.run_until(at_secs(1));
+    std::fs::write(world.stage.directory.path().join("large"), b"short").unwrap();
+    world.schedule(at_secs(2), it, Act::Acknowledge(10_000));
+    world.run_to_end();
+    assert_eq!(world.closed(it), Some((CloseReason::Truncated, at_secs(2))));
+}
+
+#[test]
+fn an_error_in_the_body_of_a_head_request_is_answered_without_content() {
+    // RFC 9110 section 9.3.2
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer::new());
+    let head = "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot a size";
+    world.send(at_secs(0), it, head);
+    world.run_to_end();
+    let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[true]));
+    assert_eq!(answers[0].status, 400);
+}

@@ -1,0 +1,133 @@
+//! The life of a deadline, from start to end.
+//!
+//! Deadlines cross files, and no function shows the whole way. It is this:
+//!
+//! 1. The *session* says when. A worker that has given a session its turn asks `Session::rest`, and
+//!    leaves the answer beside the connection. It tells nobody, unless the wheel would look too late.
+//! 2. The *wheel* finds it. Each connection is filed under one tick, often an old and early one. When
+//!    that tick comes, the reaper compares the deadline with the clock: not due yet is refiled.
+//! 3. The *loop* sleeps until then: `TimerWheel::next_tick` is the longest that it waits for sockets.
+//!    What is due gets a turn, and the session looks at its socket first and at the clock second.
+
+use abide::connection::counters::CloseReason;
+
+use super::peer::Peer;
+use super::responses::{HeadRequests, finals};
+use super::world::{Act, TestSite, at_secs};
+
+const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace() {
+    // T is 120 s and grace 10 s, as by default. T is what the client is told, grace what we add.
+    let site = TestSite::new();
+    assert_eq!(site.config.keep_alive.reaped_after_secs(), 130);
+    let mut world = site.world();
+
+    // 0 s. Accepted. Nothing was sent, so nothing must be acknowledged: the first deadline is 130 s,
+    // and this is where the wheel files the connection.
+    let it = world.connect(Peer::new());
+    assert_eq!(world.line(it).deadline, at_secs(130));
+    assert_eq!(world.wheel.next_tick(), Some(at_secs(130)));
+
+    // 5 s, 25 s and 60 s: three requests. Each answer moves the deadline to its own time plus grace,
+    // when it will be asked whether the peer has acknowledged it: no event tells, and asking costs a
+    // system call, so it is not done after each answer, but once, if nothing else has come by then.
+    world.send(at_secs(5), it, GET);
+    world.send(at_secs(25), it, GET);
+    world.run_until(at_secs(5));
+    assert_eq!(world.line(it).deadline, at_secs(15));
+    // The wheel has to look earlier than it would have: the worker told the loop, which filed again.
+    assert_eq!(world.wheel.next_tick(), Some(at_secs(15)));
+
+    // 15 s. The first look: everything is acknowledged. So T + grace counts from the answer.
+    world.run_until(at_secs(15));
+    assert_eq!(world.peer(it).looks, 1);
+    assert_eq!(world.line(it).deadline, at_secs(5 + 130));
+    world.run_until(at_secs(59));
+    assert_eq!(
+        world.peer(it).looks,
+        2,
+        "at 35 s the second answer was looked at"
+    );
+    assert_eq!(world.line(it).deadline, at_secs(25 + 130));
+
+    // 60 s. The third answer goes into the kernel, but the peer's network is down: the promise of T
+    // starts when the last byte is acknowledged, and it is not.
+    world.schedule(at_secs(60), it, Act::HoldAcknowledgements);
+    world.send(at_secs(60), it, GET);
+    world.run_until(at_secs(60));
+    assert_eq!(
+        finals(&world.peer(it).sent, HeadRequests::Known(&[])).len(),
+        3
+    );
+    assert!(world.peer(it).unacknowledged > 0);
+    assert_eq!(world.line(it).deadline, at_secs(70));
+
+    // 70 s. The look finds bytes outstanding: it looks again within grace, and T has not begun.
+    world.schedule(at_secs(74), it, Act::Acknowledge(u64::MAX));
+    world.run_until(at_secs(70));
+    assert_eq!(world.line(it).deadline, at_secs(80));
+
+    // 74 s. The network is back and the peer acknowledges. Nobody tells the server.
+    world.run_until(at_secs(79));
+    assert_eq!(world.line(it).deadline, at_secs(80));
+
+    // 80 s. The look finds nothing outstanding. The peer may believe in a connection until
+    // 74 + T = 194 s; counting T + grace from the first zero seen keeps that, with room to spare.
+    world.run_until(at_secs(80));
+    assert_eq!(world.line(it).deadline, at_secs(80 + 130));
+
+    // 210 s. The deadline passes in silence: our FIN, and the peer's in return.
+    world.run_until(at_secs(209));
+    assert_eq!(world.peer(it).fin_at, None);
+    world.run_until(at_secs(210));
+    assert_eq!(world.peer(it).fin_at, Some(at_secs(210)));
+    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(210))));
+    assert_eq!(world.totals().keep_alive_races, 0);
+}
+
+#[test]
+fn a_request_in_the_very_turn_in_which_the_deadline_passes_is_answered() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer::new());
+    world.send(at_secs(130), it, GET);
+    world.run_until(at_secs(130));
+    assert_eq!(
+        finals(&world.peer(it).sent, HeadRequests::Known(&[])).len(),
+        1
+    );
+    assert_eq!(world.peer(it).fin_at, None);
+    world.run_to_end();
+    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(260))));
+}
+
+#[test]
+fn a_request_after_our_fin_is_counted_as_a_race() {
+    let mut world = TestSite::new().world();
+    let peer = Peer {
+        closes_back: false,
+        ..Peer::new()
+    };
+    let it = world.connect(peer);
+    world.run_until(at_secs(130));
+    assert_eq!(world.peer(it).fin_at, Some(at_secs(130)));
+    world.send(at_secs(131), it, GET);
+    world.send(at_secs(132), it, GET);
+    world.run_to_end();
+    assert_eq!(
+        world.totals().keep_alive_races,
+        1,
+        "one for each connection"
+    );
+    assert_eq!(world.peer(it).sent, b"");
+}
+
+#[test]
+fn a_connection_that_never_sends_a_byte_is_closed_silently() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer::new());
+    world.run_to_end();
+    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(130))));
+    assert_eq!(world.peer(it).sent, b"");
+}
