@@ -138,6 +138,22 @@ fn the_drain_deadline_cuts_and_was_warned_about() {
 }
 
 #[test]
+fn a_drain_of_0_seconds_cuts_at_once() {
+    let site = Site::new();
+    let server = Launch::of(site.root())
+        .config("[shutdown]\ndrain = 0\n")
+        .start();
+    let mut client = server.connect();
+    client.expect_usable();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    client.expect_end();
+    drop(client);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
 fn sigint_closes_idle_connections_and_ends_promptly() {
     let site = Site::new();
     let server = Server::of(site.root());

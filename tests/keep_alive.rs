@@ -265,6 +265,17 @@ fn pipelined_requests_are_answered_in_order() {
     client.expect_usable();
 }
 
+/// What one read brought is answered with one send, however many requests it was.
+#[test]
+fn answers_to_one_read_leave_in_one_flush() {
+    let site = Site::new();
+    let server = Server::of(site.root());
+    let mut client = server.connect();
+    client.send(request("1.1", "").repeat(20));
+    let first = String::from_utf8(client.receive_once()).expect("text");
+    assert_eq!(first.matches("HTTP/1.1 200 OK\r\n").count(), 20);
+}
+
 /// RFC 9112 section 9.6: no reset may destroy the last answer.
 #[test]
 fn requests_past_the_maximum_do_not_harm_the_last_answer() {

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::thread;
+use std::time::Duration;
+
 use support::{Client, Launch, Server, Site, until};
 
 fn limited(site: &Site, limits: &str) -> Server {
@@ -73,4 +76,25 @@ fn a_crowd_beyond_the_limit_is_served_in_time() {
         assert!(matches!(response.status, 200 | 503), "{}", response.head);
     }
     until("the server has room again", || is_served(&server));
+}
+
+/// EMFILE: the connections that wait for a descriptor must not keep the event loop busy, and are
+/// accepted as soon as there is one.
+#[test]
+fn without_descriptors_the_server_waits_and_does_not_spin() {
+    let site = Site::new();
+    let server = Server::of(site.root());
+    server.connect().expect_usable();
+    let spare = 20;
+    server.limit_descriptors(server.descriptors() as u64 + spare);
+    let mut clients: Vec<Client> = (0..2 * spare).map(|_| server.connect()).collect();
+    clients[0].expect_usable();
+    server.wait_for("no connection can be accepted");
+    let before = server.cpu_ticks();
+    thread::sleep(Duration::from_millis(500));
+    let used = server.cpu_ticks() - before;
+    assert!(used < 10, "{used} hundredths of a second in half a second");
+    let mut waiting = clients.split_off(usize::try_from(spare).expect("20") + 5);
+    drop(clients);
+    waiting.iter_mut().for_each(Client::expect_usable);
 }

@@ -344,3 +344,16 @@ fn max_requests_and_timeouts_come_from_the_configuration() {
     server.pass(4 * SECOND);
     idle.expect_end();
 }
+
+/// The largest T that can be advertised: nothing overflows, and nobody is reaped.
+#[test]
+fn the_largest_timeout_is_kept() {
+    let site = Site::new();
+    let mut config = InProcess::config(&site);
+    config.keep_alive.timeout_secs = 2_147_483_637;
+    let server = InProcess::start(config);
+    let mut client = server.connect();
+    assert_eq!(client.get("/").hint().0, 2_147_483_637);
+    server.pass(300 * SECOND);
+    client.expect_usable();
+}

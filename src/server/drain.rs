@@ -59,10 +59,10 @@ impl EventLoop {
         self.stop_accepting();
         let waiting = self.acceptor.active;
         if mode == Mode::Stopping {
-            eprintln!("abide: stopping, {waiting} connections are open");
+            eprintln!("abide: stopping, closing {}", connections(waiting));
             self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
         } else {
-            eprintln!("abide: draining, waiting for {waiting} connections");
+            eprintln!("abide: draining, waiting for {}", connections(waiting));
             self.ending =
                 Ending::Draining(now.plus_secs(self.shared.service.config.shutdown.drain_secs));
         }
@@ -73,8 +73,8 @@ impl EventLoop {
         match self.ending {
             Ending::Draining(deadline) if now >= deadline && self.acceptor.active > 0 => {
                 eprintln!(
-                    "abide: the drain deadline has passed with {} connections open",
-                    self.acceptor.active
+                    "abide: the drain deadline has passed, closing {}",
+                    connections(self.acceptor.active)
                 );
                 self.shared.service.enter(Mode::Stopping);
                 self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
@@ -108,5 +108,12 @@ impl EventLoop {
         let totals = Totals::sum(self.shared.counters.iter().map(AsRef::as_ref));
         let (accepted, active) = (self.acceptor.accepted, self.acceptor.active);
         eprint!("connections_accepted_total {accepted}\nconnections_active {active}\n{totals}");
+    }
+}
+
+fn connections(count: usize) -> String {
+    match count {
+        1 => "1 connection".to_owned(),
+        _ => format!("{count} connections"),
     }
 }

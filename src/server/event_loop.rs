@@ -247,6 +247,8 @@ impl EventLoop {
     }
 
     fn take_signals(&mut self) {
+        // What the signals print is to be of now.
+        self.take_reports();
         let Some(signals) = &mut self.signals else {
             return;
         };

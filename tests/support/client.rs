@@ -158,6 +158,13 @@ impl Client {
         self.take(count)
     }
 
+    /// What one call of the kernel returns, when something has come.
+    pub fn receive_once(&mut self) -> Vec<u8> {
+        let count = self.receive().unwrap_or_else(|why| panic!("{why}"));
+        assert!(count > 0, "the connection ends");
+        std::mem::take(&mut self.received)
+    }
+
     /// Reads until the server's FIN.
     pub fn rest(&mut self) -> Vec<u8> {
         self.try_rest().unwrap_or_else(|(_, why)| panic!("{why}"))

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::{Client, PATIENCE, until};
@@ -185,6 +185,27 @@ impl Server {
     pub fn descriptors(&self) -> usize {
         let directory = format!("/proc/{}/fd", self.pid());
         std::fs::read_dir(directory).expect("/proc").count()
+    }
+
+    /// Lets it have no more than `count` descriptors from now on.
+    pub fn limit_descriptors(&self, count: u64) {
+        let limit = Rlimit {
+            current: Some(count),
+            maximum: Some(count),
+        };
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Nofile, limit).expect("prlimit");
+    }
+
+    /// CPU time it has used so far, in clock ticks of the kernel: a hundredth of a second each.
+    pub fn cpu_ticks(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = std::fs::read_to_string(path).expect("/proc");
+        // The name, in parentheses, is the second of the fields (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().expect("a number");
+        ticks(11) + ticks(12)
     }
 
     /// Waits for its end.
