@@ -31,7 +31,10 @@ fn without_connections_it_ends_at_once() {
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(start.elapsed() < Duration::from_secs(2));
-        let nobody = ["waiting for 0 connections", "stopping, closing 0 connections"];
+        let nobody = [
+            "waiting for 0 connections",
+            "stopping, closing 0 connections",
+        ];
         assert!(
             nobody.iter().any(|said| ended.stderr.contains(said)),
             "{}",

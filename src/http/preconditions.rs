@@ -80,9 +80,15 @@ pub fn evaluate(
 }
 
 /// Whether ranges may be served as far as If-Range goes: it is absent, or names the file as it is
-/// now (RFC 9110 section 13.1.5). Tags are compared strongly, dates must be equal.
+/// now (RFC 9110 section 13.1.5). Tags are compared strongly. Dates must be equal, and of a second
+/// that is over: within it the file may change again under the same date, which makes the date a weak
+/// validator (section 8.8.2.2).
 #[must_use]
-pub fn if_range_holds(fields: &Fields<'_, '_>, validators: &Validators<'_>) -> bool {
+pub fn if_range_holds(
+    fields: &Fields<'_, '_>,
+    validators: &Validators<'_>,
+    now_unix_secs: u64,
+) -> bool {
     if fields.first("if-range").is_none() {
         return true;
     }
@@ -94,9 +100,9 @@ pub fn if_range_holds(fields: &Fields<'_, '_>, validators: &Validators<'_>) -> b
             .etag
             .is_some_and(|current| tag.matches(current, Comparison::Strong)),
         Some(_) => false,
-        None => {
-            parse_date(value).is_some_and(|date| Some(date) == validators.last_modified_unix_secs)
-        }
+        None => parse_date(value).is_some_and(|date| {
+            Some(date) == validators.last_modified_unix_secs && date < now_unix_secs
+        }),
     }
 }
 

@@ -192,25 +192,24 @@ impl Site {
 
 /// Refuses what no resource here answers, by method and expectation.
 fn refuse(head: &RequestHead<'_, '_>) -> Option<Response> {
-    match head.method {
+    let (status, sentence) = match (head.method, head.expect) {
         // RFC 9110 section 9.1: unknown is 501, known but not allowed is 405.
-        Method::Unknown => Some(pages::error(
+        (Method::Unknown, _) => (
             Status::NOT_IMPLEMENTED,
             "The server does not know this method.",
-        )),
-        Method::Get | Method::Head | Method::Options => match head.expect {
-            // RFC 9110 section 10.1.1.
-            Expectation::Other => Some(pages::error(
-                Status::EXPECTATION_FAILED,
-                "The only expectation met here is 100-continue.",
-            )),
-            Expectation::None | Expectation::Continue => None,
-        },
-        _ => Some(pages::error(
+        ),
+        // RFC 9110 section 10.1.1.
+        (_, Expectation::Other) => (
+            Status::EXPECTATION_FAILED,
+            "The only expectation met here is 100-continue.",
+        ),
+        (Method::Get | Method::Head | Method::Options, _) => return None,
+        _ => (
             Status::METHOD_NOT_ALLOWED,
             "This is a static site: it can be read, not written.",
-        )),
-    }
+        ),
+    };
+    Some(pages::error(status, sentence))
 }
 
 /// The answer to OPTIONS (RFC 9110 section 9.3.7).
@@ -230,7 +229,7 @@ fn represent(representation: &Representation, head: &RequestHead<'_, '_>, now: N
         last_modified_unix_secs: Some(representation.last_modified),
     };
     match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-        Verdict::Proceed => requested_ranges(head, &validators)
+        Verdict::Proceed => requested_ranges(head, &validators, now)
             .and_then(|ranges| partial(representation, ranges))
             .unwrap_or_else(|| Response {
                 status: Status::OK,
@@ -260,12 +259,13 @@ fn body(representation: &Representation) -> Body {
 fn requested_ranges<'b>(
     head: &RequestHead<'b, '_>,
     validators: &Validators<'_>,
+    now: Now,
 ) -> Option<&'b [u8]> {
     let ranges = head
         .fields
         .only("range")
         .filter(|_| head.method == Method::Get)?;
-    preconditions::if_range_holds(&head.fields, validators).then_some(ranges)
+    preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
 }
 
 /// 301 from a directory to its slash form, the query kept.

@@ -1,0 +1,106 @@
+//! The table of `ends_connection` in `src/connection/session/answer.rs` against the server.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::exchange::{Way, Wire};
+use super::served::{Served, site};
+use super::support::Launch;
+
+/// A request for each status that one can cause.
+const CAUSES: [(u16, &str); 18] = [
+    (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (206, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"),
+    (301, "GET /dir HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (304, "GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\n\r\n"),
+    (403, "GET /outside.txt HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (404, "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (405, "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (412, "GET / HTTP/1.1\r\nHost: a\r\nIf-Match: \"x\"\r\n\r\n"),
+    (
+        413,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n",
+    ),
+    (414, "GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (416, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=99-\r\n\r\n"),
+    (417, "GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n"),
+    (
+        431,
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {long}{long}{long}{long}\r\n\r\n",
+    ),
+    (501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (503, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+    // Last, as the 503 needs the connection that is to be given up on.
+    (408, "GET / HTTP/1.1\r\nHost: a\r\n"),
+];
+
+/// A broken disk, say: no request can cause it.
+const NOT_CAUSED: [u16; 1] = [500];
+
+/// What the table in the source says: whether the connection persists after each status.
+fn documented() -> BTreeMap<u16, bool> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connection/session/answer.rs");
+    let source = std::fs::read_to_string(path).expect("the source of the table");
+    let mut table = BTreeMap::new();
+    for row in source.lines().filter_map(|line| line.strip_prefix("/// |")) {
+        let mut cells = row.split('|').map(str::trim);
+        let (codes, fate) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
+        for code in codes.split(", ").filter_map(|code| code.parse().ok()) {
+            assert!(["persists", "ends"].contains(&fate), "{row}");
+            assert!(
+                table.insert(code, fate == "persists").is_none(),
+                "{code} twice"
+            );
+        }
+    }
+    table
+}
+
+#[test]
+fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
+    let table = documented();
+    let served = Served::start();
+    let site = site();
+    // One connection at most, and one second for a head: 503 and 408 need a server of their own.
+    let narrow = "[keep_alive]\ntimeout = 60\n[timeouts]\nhead = 1\n[limits]\nconnections = 1\n";
+    let narrow = Launch::of(site.root()).config(narrow).start();
+    let mut first = Wire::connect(narrow.address()).expect("a connection");
+    for (status, cause) in CAUSES {
+        let persists = *table
+            .get(&status)
+            .unwrap_or_else(|| panic!("{status} is not in the table"));
+        let cause = cause.replace("{long}", &"x".repeat(1025));
+        let mut second;
+        let wire = match status {
+            408 => &mut first,
+            503 => {
+                second = Wire::connect(narrow.address()).expect("a connection");
+                &mut second
+            }
+            _ => {
+                second = Wire::connect(served.address).expect("a connection");
+                &mut second
+            }
+        };
+        wire.send(cause.as_bytes(), Way::Whole).expect("sent");
+        let answer = wire
+            .answer(false)
+            .unwrap_or_else(|why| panic!("{status}: {why}"));
+        assert_eq!(answer.status, status, "{}", answer.shown());
+        assert_eq!(answer.says_keep_alive(), persists, "{}", answer.shown());
+        if !persists {
+            wire.end().unwrap_or_else(|why| panic!("{status}: {why}"));
+        }
+    }
+    let caused: Vec<_> = CAUSES.iter().map(|(status, _)| *status).collect();
+    let missed: Vec<_> = table
+        .keys()
+        .filter(|status| !caused.contains(status) && !NOT_CAUSED.contains(status))
+        .collect();
+    assert!(
+        missed.is_empty(),
+        "in the table and never caused: {missed:?}"
+    );
+}
