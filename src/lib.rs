@@ -86,6 +86,10 @@
 //! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.
 //! - Compression, for now.
 //!
+//! # The checklist
+//!
+//! [`conformance`] lists every requirement of RFC 9110 and RFC 9112 with the test that shows it.
+//!
 //! # Reading order
 //!
 //! 1. [`connection::session`]: the state table; the heart.
@@ -98,6 +102,12 @@
 pub mod clock;
 pub mod config;
 pub mod connection;
+
+/// The checklist: what RFC 9110 and RFC 9112 require, and what shows it.
+///
+#[doc = include_str!("../tests/conformance/requirements.md")]
+pub mod conformance {}
+
 pub mod http;
 pub mod server;
 pub mod site;

@@ -13,8 +13,9 @@
 //! Instead of `case` a row has one of
 //!
 //! - `test = "tests/file.rs::name"`, or a list: a Rust test, where no case can show it;
-//! - `not_bound = "client only"`: why it does not bind an origin server for files;
-//! - `unmet = "what is missing"`: it binds abide, and abide does not meet it.
+//! - `not_bound = "client only"`: why it does not bind an origin server for files.
+//!
+//! A `note` says where abide's reading of a requirement needs a word.
 //!
 //! `counts.toml` says how many such sentences each section has, so that none is forgotten. From the
 //! rows the page `conformance/requirements.md` is made, a part of the crate's documentation. After a
@@ -155,8 +156,8 @@ fn page(rows: &[Requirement]) -> String {
          abide meets it: one row for each sentence with MUST or MUST NOT, in our own words. A case is\n\
          an entry of `tests/conformance/cases`, a request on the wire with the answer that is due.\n\
          \n\
-         | RFC | requirements | shown by cases | shown by other tests | not binding on an origin server for files | not met |\n\
-         |---|---|---|---|---|---|\n",
+         | RFC | requirements | shown by cases | shown by other tests | not binding on an origin server for files |\n\
+         |---|---|---|---|---|\n",
     );
     let rfcs: BTreeSet<u16> = rows.iter().map(|row| row.section.rfc).collect();
     for &rfc in &rfcs {
@@ -169,7 +170,6 @@ fn page(rows: &[Requirement]) -> String {
             count(|evidence| matches!(evidence, Evidence::Cases(_))),
             count(|evidence| matches!(evidence, Evidence::Tests(_))),
             count(|evidence| matches!(evidence, Evidence::NotBound(_))),
-            count(|evidence| matches!(evidence, Evidence::Unmet(_))),
         ];
         let cells = line.map(|count| count.to_string()).join(" | ");
         let _ = writeln!(page, "| {rfc} | {cells} |");
@@ -184,7 +184,12 @@ fn page(rows: &[Requirement]) -> String {
             for (index, row) in section.iter().enumerate() {
                 let place = place(row.section, index + 1, section.len());
                 let says = escape(&row.says);
-                let _ = writeln!(page, "| {place} | {says} | {} |", shown_by(&row.evidence));
+                let note = row
+                    .note
+                    .as_deref()
+                    .map(|note| format!(". Note: {}", escape(note)));
+                let shown = shown_by(&row.evidence) + &note.unwrap_or_default();
+                let _ = writeln!(page, "| {place} | {says} | {shown} |");
             }
         }
     }
@@ -211,7 +216,6 @@ fn shown_by(evidence: &Evidence) -> String {
             format!("test: {}", tests.join("; "))
         }
         Evidence::NotBound(why) => format!("not bound: {}", escape(why)),
-        Evidence::Unmet(why) => format!("**not met**: {}", escape(why)),
     }
 }
 

@@ -7,6 +7,7 @@ use super::authority;
 use super::grammar::hex_value;
 use super::method::Method;
 use super::reject::Reject;
+use super::status::Status;
 
 #[cfg(test)]
 mod tests;
@@ -50,9 +51,11 @@ pub(super) fn classify(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option
     }
 }
 
-/// absolute-form, with the schemes that this server can be reached by.
+/// absolute-form. An https URI is owed a secured connection, and there is none here (RFC 9110
+/// section 7.4).
 fn absolute_form(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
-    let after_scheme = strip_prefix_ignore_case(raw, b"http://")
+    let plain = strip_prefix_ignore_case(raw, b"http://");
+    let after_scheme = plain
         .or_else(|| strip_prefix_ignore_case(raw, b"https://"))
         .ok_or(Reject::bad_request(
             "The request target is neither a path nor an http or https URI.",
@@ -65,6 +68,12 @@ fn absolute_form(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]
     if !authority::is_host_and_port(authority) {
         return Err(Reject::bad_request(
             "The host in the request target is not valid.",
+        ));
+    }
+    if plain.is_none() {
+        return Err(Reject::new(
+            Status::MISDIRECTED_REQUEST,
+            "An https resource is not served over an unsecured connection.",
         ));
     }
     // RFC 9112 section 3.2.4: a proxy sends `OPTIONS *` as an absolute-form without a path.

@@ -48,8 +48,6 @@ pub enum Evidence {
     Tests(Vec<String>),
     /// Why it does not bind an origin server for files.
     NotBound(String),
-    /// What is missing.
-    Unmet(String),
 }
 
 /// One row.
@@ -58,6 +56,8 @@ pub struct Requirement {
     pub section: Section,
     pub says: String,
     pub evidence: Evidence,
+    /// Where abide's reading needs a word.
+    pub note: Option<String>,
 }
 
 /// Every row, in the order of the RFCs.
@@ -83,22 +83,22 @@ fn read(row: &Value) -> Result<Requirement, String> {
     let mut evidence = Vec::new();
     for (key, value) in row {
         evidence.push(match key.as_str() {
-            "rfc" | "says" => continue,
+            "rfc" | "says" | "note" => continue,
             "case" => Evidence::Cases(texts(value)?),
             "test" => Evidence::Tests(texts(value)?),
             "not_bound" => Evidence::NotBound(text(value)?),
-            "unmet" => Evidence::Unmet(text(value)?),
             other => return Err(format!("unknown key {other}")),
         });
     }
     let (Some(evidence), None) = (evidence.pop(), evidence.pop()) else {
-        return Err("not exactly one of case, test, not_bound and unmet".to_owned());
+        return Err("not exactly one of case, test and not_bound".to_owned());
     };
     let rfc = text(row.get("rfc").ok_or("no rfc")?)?;
     Ok(Requirement {
         section: Section::parse(&rfc).ok_or("not a section")?,
         says: text(row.get("says").ok_or("no says")?)?,
         evidence,
+        note: row.get("note").map(text).transpose()?,
     })
 }
 

@@ -8,7 +8,7 @@ use super::served::{Served, site};
 use super::support::Launch;
 
 /// A request for each status that one can cause.
-const CAUSES: [(u16, &str); 18] = [
+const CAUSES: [(u16, &str); 19] = [
     (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (206, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"),
     (301, "GET /dir HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -25,6 +25,7 @@ const CAUSES: [(u16, &str); 18] = [
     (414, "GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
     (416, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=99-\r\n\r\n"),
     (417, "GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n"),
+    (421, "GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         431,
         "GET / HTTP/1.1\r\nHost: a\r\nX: {long}{long}{long}{long}\r\n\r\n",

@@ -70,7 +70,7 @@ pub(super) struct Tail {
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
 /// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
-/// | 400, 413, 414, 431, 505             | ends       | where the next request begins is in doubt            |
+/// | 400, 413, 414, 421, 431, 505        | ends       | where the next request begins is in doubt            |
 /// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
 /// | 417                                 | ends       | a body may or may not follow                         |
 /// | 500, 501, 503                       | ends       | nothing is gained by trusting an unknown state       |
