@@ -61,7 +61,7 @@
 //! interleavings.
 //!
 //! **Lazy deadlines** ([`server::timer_wheel`]). A request moves nothing but a number in its own slot.
-//! The wheel finds out when the old deadline fires, and files the connection again.
+//! The wheel looks at each connection every few seconds, finds the number, and files it again.
 //!
 //! **Poll only when a worker is hungry** ([`server::handoff`]). A busy pool makes the loop wait, the
 //! wait makes the next poll's batch larger, and the cost of the hop is shared.

@@ -2,6 +2,8 @@
 
 mod cli;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,29 +21,42 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     for warning in config.warnings() {
-        eprintln!("abide: warning: {warning}");
+        say(format_args!("abide: warning: {warning}"));
     }
     if cli.check {
-        print!("{}", config.to_toml());
-        return ExitCode::SUCCESS;
+        return match write!(io::stdout(), "{}", config.to_toml()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(format_args!(
+                    "abide: the configuration cannot be printed: {error}"
+                ));
+                ExitCode::FAILURE
+            }
+        };
     }
     let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
         Ok(server) => server,
         Err(error) => return refuse(&error),
     };
     for address in server.addresses() {
-        eprintln!("listening on {}", address.url());
+        say(format_args!("listening on {}", address.url()));
     }
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("abide: {error}");
+            say(format_args!("abide: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("abide: {error}");
+    say(format_args!("abide: {error}"));
     ExitCode::from(EXIT_BAD_START)
+}
+
+/// Tells the person at the terminal, if there is one: `eprintln!` would panic where standard error
+/// is closed.
+fn say(notice: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{notice}");
 }

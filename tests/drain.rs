@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use support::client::request;
 use support::{Client, Launch, Server, Site, until};
 
@@ -232,4 +234,53 @@ fn a_second_signal_of_either_kind_ends_it_at_once_with_1() {
         assert_eq!(server.ended().code, Some(1));
         assert!(start.elapsed() < Duration::from_millis(1_000));
     }
+}
+
+/// Clients that have connected before the signal may have sent a request: they get their answer.
+#[test]
+fn a_drain_serves_those_who_are_still_in_the_accept_queue() {
+    let site = Site::new();
+    let server = two_seconds(&site);
+    // A stopped process accepts nothing, so all of these wait in the queue.
+    server.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(request("GET", "/", ""));
+    }
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    for client in &mut clients {
+        let answer = client.answer();
+        assert_eq!(answer.status, 200);
+        client.expect_end();
+    }
+    assert_eq!(server.ended().code, Some(0));
+}
+
+/// Who started the server may be gone, with the terminal or the pipe of its standard error.
+#[test]
+fn a_closed_standard_error_does_not_end_the_server() {
+    let site = Site::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_abide"))
+        .args(["-l", "127.0.0.1:0"])
+        .arg(site.root())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("the listening line");
+    drop(said);
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::USR2).expect("the counters are asked for");
+    let url = line.trim().strip_prefix("listening on http://");
+    let address = url.and_then(|url| url.parse().ok()).expect("an address");
+    Client::connect(address).expect_usable();
+    kill_process(pid, Signal::TERM).expect("the drain begins");
+    let mut status = None;
+    until("it has drained", || {
+        status = child.try_wait().expect("wait");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }

@@ -13,11 +13,12 @@ use abide::connection::counters::CloseReason;
 use abide::connection::service::Mode;
 use abide::server::Server;
 
-/// A clock that can be made to panic in the middle of a worker's turn: a turn samples it once before
-/// and once at its end.
+/// A clock that can be made to panic in a worker's turn: the first sample after a pause is taken
+/// before the turn, the second within it.
 struct TrippingClock {
     real: SystemClock,
     is_armed: AtomicBool,
+    /// Samples that workers have taken.
     samples: AtomicU64,
 }
 
@@ -27,8 +28,8 @@ impl Clock for TrippingClock {
             .name()
             .is_some_and(|name| name.starts_with("worker-"));
         if is_worker {
-            let is_end_of_turn = self.samples.fetch_add(1, Ordering::SeqCst) % 2 == 1;
-            if is_end_of_turn && self.is_armed.swap(false, Ordering::SeqCst) {
+            let count = self.samples.fetch_add(1, Ordering::SeqCst) + 1;
+            if count == 2 && self.is_armed.swap(false, Ordering::SeqCst) {
                 panic!("planted by the test");
             }
         }
@@ -77,10 +78,13 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
 
     let (mut unlucky, mut other) = (connect(address), connect(address));
     assert!(is_answered(&mut unlucky) && is_answered(&mut other));
-    // The answer comes before the end of its turn; only the next turn is to be hit.
-    while clock.samples.load(Ordering::SeqCst) % 2 == 1 {
-        thread::yield_now();
+    // An answer comes before the end of its turn; the next turn is the one to be hit.
+    let mut before = u64::MAX;
+    while before != clock.samples.load(Ordering::SeqCst) {
+        before = clock.samples.load(Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(100));
     }
+    clock.samples.store(0, Ordering::SeqCst);
     clock.is_armed.store(true, Ordering::SeqCst);
     unlucky
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

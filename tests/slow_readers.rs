@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::client::request;
@@ -35,6 +36,38 @@ fn a_reader_that_takes_nothing_holds_no_thread() {
     let mut client = stuck.pop().expect("a client");
     assert_eq!(client.answer().body.len(), LARGE);
     client.expect_usable();
+}
+
+/// More connections that always have work than there are workers: the event loop still polls for
+/// the others, and they are served in between.
+#[test]
+fn pipelining_floods_do_not_starve_a_polite_client() {
+    let site = Site::new();
+    let server = Launch::of(site.root())
+        .args(&["-w", "1", "--max-requests", "2000000000"])
+        .start();
+    let is_over = AtomicBool::new(false);
+    let burst = request("GET", "/index.html", "").repeat(1_000);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut sender = server.connect();
+            let (burst, is_over) = (&burst, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    sender.send_some(burst.as_bytes());
+                    sender.receive_once();
+                }
+            });
+        }
+        let mut polite = server.connect();
+        let start = Instant::now();
+        for _ in 0..40 {
+            polite.expect_usable();
+        }
+        let took = start.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(took < Duration::from_secs(2), "40 requests took {took:?}");
+    });
 }
 
 /// A worker gives one connection a bounded turn: a fast reader of much does not hold it either.

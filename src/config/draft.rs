@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::keys::{self, Key, Kind};
 use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, ListenAddress};
 
@@ -269,6 +271,21 @@ impl Draft {
             self.config.shutdown.drain_secs = self.config.keep_alive.reaped_after_secs();
         }
         Ok(self.config)
+    }
+
+    /// Looks at what this machine allows, which no range in a table can know.
+    pub fn check_machine(&self) -> Result<(), ConfigError> {
+        let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        if self.config.limits.connections as u64 >= descriptors {
+            let complaint = format!(
+                "{} is out of range, each connection needs a file descriptor and the hard limit on \
+                 them is {descriptors}",
+                self.config.limits.connections
+            );
+            let name = "limits.connections";
+            return Err(self.origin(name).blame(name, &complaint));
+        }
+        Ok(())
     }
 
     /// Blames two keys that do not go together on the one that was set later.

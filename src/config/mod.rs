@@ -218,6 +218,7 @@ impl Config {
         }
         draft.apply_flags(flags)?;
         draft.check_root()?;
+        draft.check_machine()?;
         draft.finish()
     }
 

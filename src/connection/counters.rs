@@ -33,7 +33,7 @@ pub enum CloseReason {
     Stop,
     /// The peer reset the connection, or the network lost it.
     Reset,
-    /// A file ended before its promised length.
+    /// A file ended before its promised length, or could not be read to its end.
     Truncated,
     /// A worker panicked while it served the connection.
     Panic,

@@ -39,34 +39,34 @@ pub enum Sending {
 }
 
 /// Offers `bytes` from `sent` on, then `body`, until all is gone or the socket is full. Returns how
-/// it ended and the number of bytes that went.
+/// it ended, and the number of bytes that went whatever the end.
 ///
-/// # Errors
-/// As send(2) and sendfile(2); [`io::ErrorKind::UnexpectedEof`] if the file ends before its range.
+/// The errors are those of send(2) and sendfile(2), and [`io::ErrorKind::UnexpectedEof`] if the file
+/// ends before its range.
 pub fn send<T: Transport>(
     io: &mut T,
     bytes: &[u8],
     sent: &mut usize,
     body: &mut Body,
-) -> io::Result<(Sending, u64)> {
+) -> (io::Result<Sending>, u64) {
     let mut total = 0;
     while *sent < bytes.len() || !body.is_empty() {
         if total >= SEND_BYTES_PER_TURN {
-            return Ok((Sending::TurnOver, total));
+            return (Ok(Sending::TurnOver), total);
         }
         let count = match send_once(io, &bytes[*sent..], body) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok((Sending::Blocked, total));
+                return (Ok(Sending::Blocked), total);
             }
-            Err(error) => return Err(error),
+            Err(error) => return (Err(error), total),
         };
         total += count as u64;
         let of_bytes = count.min(bytes.len() - *sent);
         *sent += of_bytes;
         body.advance((count - of_bytes) as u64);
     }
-    Ok((Sending::Done, total))
+    (Ok(Sending::Done), total)
 }
 
 fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body) -> io::Result<usize> {
@@ -140,15 +140,16 @@ mod tests {
                 taken: Vec::new(),
             };
             let (mut sent, mut body) = (0, Body::Memory(Bytes::from_static(b"body")));
-            let first = send(&mut io, b"head", &mut sent, &mut body).expect("no error");
+            let (first, count) = send(&mut io, b"head", &mut sent, &mut body);
             let expected = if room == 8 {
                 Sending::Done
             } else {
                 Sending::Blocked
             };
-            assert_eq!(first, (expected, room as u64));
+            assert_eq!((first.expect("no error"), count), (expected, room as u64));
             io.room = 100;
-            send(&mut io, b"head", &mut sent, &mut body).expect("no error");
+            let (second, _) = send(&mut io, b"head", &mut sent, &mut body);
+            second.expect("no error");
             assert_eq!(io.taken, b"headbody", "room {room}");
         }
     }
@@ -161,7 +162,8 @@ mod tests {
             room: 100,
             taken: Vec::new(),
         };
-        let error = send(&mut io, b"head", &mut 0, &mut body).expect_err("truncated");
+        let (result, _) = send(&mut io, b"head", &mut 0, &mut body);
+        let error = result.expect_err("truncated");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

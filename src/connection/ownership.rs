@@ -35,8 +35,8 @@
 //! the slot is opened again for a new socket, and then the second comes. The generation in its token
 //! is the old one, and `notify` calls it stale. 32 bits would have to wrap within one batch to fail.
 //!
-//! **A loop that acts itself** (an idle close after a last peek, a registration that failed) plays
-//! both parts: `claim_idle`, `begin`, then `release` or `free`.
+//! **A loop that acts itself** (for a connection that could not be registered) plays both parts:
+//! `claim_idle`, `begin`, `free`.
 //!
 //! # The word
 //!
@@ -272,9 +272,8 @@ impl<A: AtomicWord> Ownership<A> {
 
     /// Where the connection stands at this moment.
     ///
-    /// For the event loop, `Idle` stays true until the loop itself changes it (rule 1). So an expiry
-    /// is: the state is idle, then read the deadline, then [`claim_idle`](Ownership::claim_idle).
-    /// Every other answer may be outdated when it arrives.
+    /// For the event loop, `Idle` stays true until the loop itself changes it (rule 1). Every other
+    /// answer may be outdated when it arrives: this is for tests and diagnostics.
     #[must_use]
     pub fn state(&self) -> State {
         // Acquire pairs with `release` and `free`: the deadline read after an `Idle` is the one the

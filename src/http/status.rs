@@ -24,7 +24,6 @@ macro_rules! statuses {
 
 statuses! {
     /// An interim answer: the client may send the body.
-    CONTINUE = 100, "Continue";
     /// The answer to GET, HEAD and OPTIONS.
     OK = 200, "OK";
     /// One or more ranges of a file.

@@ -96,18 +96,16 @@ impl Acceptor {
         loop {
             match listener.accept() {
                 Ok((socket, peer)) => {
-                    self.is_exhausted = false;
                     return Attempt::Accepted(self.admit(socket, peer));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Attempt::Drained,
-                Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        return self.exhausted(&error.to_string());
-                    }
-                    // The peer has gone already, or the network had an error meant for it
-                    // (accept(2)): nothing is wrong with the next one.
-                    _ => log::debug!("a connection was lost before it was accepted: {error}"),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_exhausted = false;
+                    return Attempt::Drained;
+                }
+                Err(error) if is_of_one_connection(&error) => {
+                    log::debug!("a connection was lost before it was accepted: {error}");
+                }
+                Err(error) => return self.exhausted(&error.to_string()),
             }
         }
     }
@@ -152,12 +150,32 @@ impl Acceptor {
     }
 
     fn exhausted(&mut self, why: &str) -> Attempt {
-        // Said once until accepting works again, or a flood would fill the log as well.
+        // Said once until the queue has been emptied, or a flood would fill the log as well.
         if !std::mem::replace(&mut self.is_exhausted, true) {
             log::warn!("no connection can be accepted: {why}; trying again");
         }
         Attempt::Exhausted
     }
+}
+
+/// Whether the peer has gone already, or the network had an error meant for it: nothing is wrong with
+/// the next connection then (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+        )
+    )
 }
 
 impl PerIp {

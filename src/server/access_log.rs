@@ -41,6 +41,9 @@ impl AccessLog {
     /// Opens the path again, after logrotate has moved the file away. If that fails the old file
     /// stays in use.
     pub fn reopen(&self) {
+        if self.target == AccessLogTarget::Stdout {
+            return;
+        }
         match open(&self.target) {
             Ok(file) => *self.file.write().unwrap_or_else(PoisonError::into_inner) = file,
             Err(error) => log::error!("the access log cannot be reopened: {error}"),

@@ -1,8 +1,12 @@
 //! The end of the server: signals, draining and stopping.
 
+use std::fmt;
+use std::io::{self, Write};
+
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::event_loop::EventLoop;
+use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
 use crate::connection::counters::Totals;
 use crate::connection::ownership::Claim;
@@ -56,13 +60,24 @@ impl EventLoop {
             return;
         }
         self.shared.service.enter(mode);
+        if mode == Mode::Draining {
+            // Their clients have connected and may have sent a request: closing the listener would
+            // reset them.
+            self.accept_all();
+        }
         self.stop_accepting();
         let waiting = self.acceptor.active;
         if mode == Mode::Stopping {
-            eprintln!("abide: stopping, closing {}", connections(waiting));
+            say(format_args!(
+                "abide: stopping, closing {}",
+                connections(waiting)
+            ));
             self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
         } else {
-            eprintln!("abide: draining, waiting for {}", connections(waiting));
+            say(format_args!(
+                "abide: draining, waiting for {}",
+                connections(waiting)
+            ));
             self.ending =
                 Ending::Draining(now.plus_secs(self.shared.service.config.shutdown.drain_secs));
         }
@@ -72,16 +87,20 @@ impl EventLoop {
     pub(super) fn advance_ending(&mut self, now: Millis) {
         match self.ending {
             Ending::Draining(deadline) if now >= deadline && self.acceptor.active > 0 => {
-                eprintln!(
+                say(format_args!(
                     "abide: the drain deadline has passed, closing {}",
                     connections(self.acceptor.active)
-                );
+                ));
                 self.shared.service.enter(Mode::Stopping);
                 self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
                 self.stop_idle_connections();
             }
-            // At every tick: a connection that was busy at the last one may be idle now.
-            Ending::Stopping(_) => self.stop_idle_connections(),
+            // Again and again: a connection that was busy the last time may be idle now.
+            Ending::Stopping(_) if now >= self.next_sweep => {
+                self.next_sweep = Millis(now.0 + TICK_MILLIS);
+                self.stop_idle_connections();
+            }
+            Ending::Stopping(_) => {}
             Ending::NotYet | Ending::Draining(_) => {}
         }
     }
@@ -107,8 +126,16 @@ impl EventLoop {
     fn print_counters(&self) {
         let totals = Totals::sum(self.shared.counters.iter().map(AsRef::as_ref));
         let (accepted, active) = (self.acceptor.accepted, self.acceptor.active);
-        eprint!("connections_accepted_total {accepted}\nconnections_active {active}\n{totals}");
+        say(format_args!(
+            "connections_accepted_total {accepted}\nconnections_active {active}\n{totals}"
+        ));
     }
+}
+
+/// Tells the person at the terminal. Nobody may be there: a standard error that cannot be written to
+/// must not end the server, as `eprintln!` would.
+fn say(notice: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{notice}");
 }
 
 fn connections(count: usize) -> String {

@@ -22,7 +22,8 @@ use signal_hook_mio::v1_0::Signals;
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt};
 use super::drain::Ending;
 use super::handoff::Work;
-use super::listener::Listener;
+use super::listener::{BACKLOG, Listener};
+use super::reaper::max_sleep_secs;
 use super::slots::Connection;
 use super::timer_wheel::{TICK_MILLIS, Tick, TimerWheel};
 use super::workers::{Report, Shared};
@@ -65,6 +66,12 @@ pub struct EventLoop {
     pub(super) acceptor: Acceptor,
     pub(super) wheel: TimerWheel,
     pub(super) fired: Vec<(u32, Tick)>,
+    /// For each slot, whether the wheel has an entry.
+    pub(super) is_filed: Vec<bool>,
+    /// The longest that an entry sleeps.
+    pub(super) max_sleep_secs: u32,
+    /// When idle connections are told again that the server stops.
+    pub(super) next_sweep: Millis,
     pub(super) ending: Ending,
     poll: Poll,
     doors: Vec<Door>,
@@ -107,11 +114,15 @@ impl EventLoop {
             });
         }
         let start = shared.clock.now().monotonic;
+        let max_sleep_secs = max_sleep_secs(&shared.service.config);
         Ok(EventLoop {
             shared,
             acceptor,
             wheel: TimerWheel::new(start),
             fired: Vec::new(),
+            is_filed: Vec::new(),
+            max_sleep_secs,
+            next_sweep: Millis(0),
             ending: Ending::NotYet,
             poll,
             doors,
@@ -162,7 +173,21 @@ impl EventLoop {
         }
     }
 
-    /// Closes the listeners: their queues are lost, so this is for when others accept instead.
+    /// Empties the accept queues, as far as descriptors and slots allow.
+    pub(super) fn accept_all(&mut self) {
+        let now = self.shared.clock.now();
+        for index in 0..self.doors.len() {
+            self.doors[index].owes_turn = true;
+            // Bounded: more may come as fast as they are accepted.
+            for _ in 0..BACKLOG.div_ceil(ACCEPTS_PER_TURN) {
+                if self.doors[index].owes_turn && self.doors[index].blocked_until.is_none() {
+                    self.accept_from(index, now);
+                }
+            }
+        }
+    }
+
+    /// Closes the listeners. What is left in their queues is reset by the kernel.
     pub(super) fn stop_accepting(&mut self) {
         for door in self.doors.drain(..) {
             let mut source = SourceFd(&door.listener.as_raw_fd());
@@ -240,7 +265,6 @@ impl EventLoop {
                         door.blocked_until = None;
                     }
                 }
-                Report::Earlier(slot) => self.file(slot),
                 Report::Enter(mode) => self.enter(mode),
             }
         }
@@ -278,7 +302,10 @@ impl EventLoop {
     fn accept_from(&mut self, index: usize, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.acceptor.accept(&self.doors[index].listener) {
-                Attempt::Accepted(accepted) => self.admit(accepted, now),
+                Attempt::Accepted(accepted) => {
+                    self.doors[index].blocked_until = None;
+                    self.admit(accepted, now);
+                }
                 Attempt::Drained => {
                     self.doors[index].owes_turn = false;
                     self.doors[index].blocked_until = None;
@@ -308,15 +335,14 @@ impl EventLoop {
         };
         let mut session = make(peer, now.monotonic);
         let deadline = session.rest(&self.shared.service, now.monotonic);
+        log::debug!("connection {index} accepted from {peer:?}");
         let fd = socket.as_fd().as_raw_fd();
         let shared = Arc::clone(&self.shared);
         let slot = shared.slots.at(index);
         *slot.lock() = Some(Box::new(Connection { socket, session }));
         let generation = slot.ownership.open();
-        // The slot's last connection may have left an entry that fires early enough.
-        if slot.postpone(deadline) {
-            self.file(index);
-        }
+        slot.postpone(deadline);
+        self.file(index, now.monotonic);
         let token = token(index, generation);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self

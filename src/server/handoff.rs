@@ -1,8 +1,7 @@
 //! How ready connections get from the event loop to the workers.
 //!
 //! One message per connection on a bounded channel, and one rule: **the loop polls only while a
-//! worker is hungry**, that is, while no connection is left waiting that a parked worker would not
-//! take. While the pool is busy the loop sleeps, so its next poll returns a larger batch and the cost
+//! worker is hungry**, that is, while it has dispatched no more than the parked workers will take. While the pool is busy the loop sleeps, so its next poll returns a larger batch and the cost
 //! of polling and waking is shared by many requests.
 //!
 //! The verbs come in pairs. The loop [`dispatch`](Handoff::dispatch)es, a worker
@@ -22,8 +21,11 @@ const QUEUE_LEN: usize = 4096;
 /// What a worker is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Give the connection in this slot a turn; it is owned on behalf of whoever picks it up.
+    /// Give the connection in this slot a turn; it is owned on behalf of whoever picks it up. From
+    /// the event loop.
     Turn(u32),
+    /// The same, from a worker: the last turn ended with work left.
+    Again(u32),
     /// Finish.
     Stop,
 }
@@ -33,6 +35,9 @@ pub enum Work {
 pub struct Handoff {
     sender: Sender<Work>,
     receiver: Receiver<Work>,
+    /// Connections in the queue that the event loop has dispatched. What workers put back does not
+    /// count: a few connections that always have work would keep the loop from polling for others.
+    fresh: AtomicUsize,
     /// Workers in `pick_up` that found nothing.
     parked: AtomicUsize,
     loop_waits: AtomicBool,
@@ -47,6 +52,7 @@ impl Handoff {
         Handoff {
             sender,
             receiver,
+            fresh: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
             loop_waits: AtomicBool::new(false),
             loop_thread: OnceLock::new(),
@@ -58,8 +64,16 @@ impl Handoff {
     /// # Errors
     /// The work comes back if the queue is full.
     pub fn dispatch(&self, work: Work) -> Result<(), Work> {
-        self.sender.try_send(work).map_err(|error| match error {
-            TrySendError::Full(work) | TrySendError::Disconnected(work) => work,
+        // Counted before it can be picked up, so that the count never goes below zero.
+        if let Work::Turn(_) = work {
+            self.fresh.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sender.try_send(work).map_err(|error| {
+            let (TrySendError::Full(work) | TrySendError::Disconnected(work)) = error;
+            if let Work::Turn(_) = work {
+                self.fresh.fetch_sub(1, Ordering::Relaxed);
+            }
+            work
         })
     }
 
@@ -69,6 +83,9 @@ impl Handoff {
             Ok(work) => Some(work),
             Err(_) => self.wait_for_work(patience),
         };
+        if let Some(Work::Turn(_)) = work {
+            self.fresh.fetch_sub(1, Ordering::Relaxed);
+        }
         // Pairs with the fence in `await_appetite`.
         fence(Ordering::SeqCst);
         if self.loop_waits.load(Ordering::Relaxed) && self.has_appetite() {
@@ -100,7 +117,7 @@ impl Handoff {
     }
 
     fn has_appetite(&self) -> bool {
-        self.receiver.len() <= self.parked.load(Ordering::Relaxed)
+        self.fresh.load(Ordering::Relaxed) <= self.parked.load(Ordering::Relaxed)
     }
 
     fn end_wait(&self) {
@@ -148,6 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn what_workers_put_back_does_not_keep_the_loop_waiting() {
+        let handoff = Handoff::new();
+        handoff.dispatch(Work::Again(1)).expect("room");
+        handoff.dispatch(Work::Again(2)).expect("room");
+        assert!(handoff.has_appetite());
+        handoff.dispatch(Work::Turn(3)).expect("room");
+        assert!(!handoff.has_appetite());
+    }
+
+    #[test]
     fn a_full_queue_gives_the_work_back() {
         let handoff = Handoff::new();
         for slot in 0..QUEUE_LEN {
@@ -163,10 +190,20 @@ mod tests {
         handoff.dispatch(Work::Turn(2)).expect("room");
         let worker = thread::spawn({
             let handoff = Arc::clone(&handoff);
-            move || while handoff.pick_up(Some(Duration::from_secs(30))) != Some(Work::Stop) {}
+            move || {
+                // Not before the loop waits, or there would be nothing to wake.
+                while !handoff.loop_waits.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+                while handoff.pick_up(Some(Duration::from_secs(30))) != Some(Work::Stop) {}
+            }
         });
-        // Were the wake-up lost, this would last for the whole patience.
+        let start = std::time::Instant::now();
         handoff.await_appetite(Duration::from_secs(60));
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "the wake-up was lost"
+        );
         assert!(handoff.is_empty());
         handoff.dispatch(Work::Stop).expect("room");
         worker.join().expect("worker");

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::connection::access_line::Peer;
 use crate::connection::transport;
 
 /// The accept queue; the kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: usize = 4096;
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> 
         .with_retries(probes.count);
     socket.set_tcp_keepalive(&probes)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG as i32)?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listener {
         socket,
@@ -101,7 +100,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::of(path)?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG as i32)?;
     Ok(Listener {
         socket,
         address: ListenAddress::Unix(path.to_owned()),
@@ -118,11 +117,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Ok(());
     }
-    match UnixStream::connect(path) {
-        Ok(stream) => {
-            let _ = stream.shutdown(Shutdown::Both);
-            Ok(())
-        }
+    // Non-blocking: a server whose accept queue is full must not hold up our start.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
@@ -176,6 +175,7 @@ fn peer(address: Option<SocketAddrAny>) -> Peer {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
 
     const PROBES: TcpKeepAlive = TcpKeepAlive {
         idle_secs: 61,

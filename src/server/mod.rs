@@ -9,7 +9,7 @@ pub mod drain;
 pub mod event_loop;
 pub mod handoff;
 pub mod listener;
-mod reaper;
+pub mod reaper;
 pub mod slots;
 pub mod timer_wheel;
 pub mod workers;
@@ -29,7 +29,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
-use crate::connection::counters::Counters;
+use crate::connection::counters::Totals;
 use crate::connection::desk::Desk;
 use crate::connection::service::{Mode, Service};
 use crate::site::Site;
@@ -74,6 +74,48 @@ pub struct Server {
     event_loop: EventLoop,
     shared: Arc<Shared>,
     addresses: Vec<ListenAddress>,
+    pool: Pool,
+}
+
+/// The running workers. Dropping it stops them and waits until they have written their logs.
+struct Pool {
+    shared: Arc<Shared>,
+    /// Disconnected when the last worker has ended.
+    ended: Receiver<()>,
+}
+
+impl Pool {
+    fn start(shared: &Arc<Shared>) -> Result<Pool, StartError> {
+        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+        // Made first: should a thread fail to start, the others are stopped.
+        let pool = Pool {
+            shared: Arc::clone(shared),
+            ended,
+        };
+        for (number, counters) in shared.counters.iter().enumerate() {
+            let limits = &shared.service.config.limits;
+            let desk = Desk::new(limits, Arc::clone(counters), shared.access_log.is_some());
+            let worker = Worker::new(Arc::clone(shared), desk);
+            let alive = alive.clone();
+            let thread = thread::Builder::new().name(format!("worker-{number}"));
+            let started = thread.spawn(move || {
+                worker.run();
+                drop(alive);
+            });
+            started.map_err(StartError::because("cannot start a worker"))?;
+        }
+        Ok(pool)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for _ in &self.shared.counters {
+            // A full queue means that the pool is stuck; it ends with the process then.
+            let _ = self.shared.handoff.dispatch(Work::Stop);
+        }
+        let _ = self.ended.recv_timeout(JOIN_PATIENCE);
+    }
 }
 
 /// A way to reach a running server from another thread.
@@ -97,14 +139,14 @@ impl Handle {
 
     /// The sum of all workers' counters.
     #[must_use]
-    pub fn totals(&self) -> crate::connection::counters::Totals {
-        crate::connection::counters::Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
+    pub fn totals(&self) -> Totals {
+        Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
     }
 }
 
 impl Server {
-    /// Opens the site, the logs and the listeners. Nothing runs and nothing is left behind if any
-    /// of it fails.
+    /// Opens the site, the logs and the listeners, and starts the workers. Nothing runs and nothing is
+    /// left behind if any of it fails.
     ///
     /// `catches_signals` is for a server that is the process: SIGTERM drains, SIGINT stops, a second
     /// one of them exits at once with status 1.
@@ -158,10 +200,12 @@ impl Server {
             receiver,
         );
         let event_loop = event_loop.map_err(StartError::because("cannot watch the listeners"))?;
+        let pool = Pool::start(&shared)?;
         Ok(Server {
             event_loop,
             shared,
             addresses,
+            pool,
         })
     }
 
@@ -179,37 +223,14 @@ impl Server {
         }
     }
 
-    /// Serves until the server is told to end and has ended.
+    /// Serves until the server is told to end and has ended. The calling thread becomes the event
+    /// loop.
     ///
     /// # Errors
-    /// If a thread cannot be started or polling fails.
+    /// If polling fails.
     pub fn run(mut self) -> io::Result<()> {
-        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        for (number, counters) in self.shared.counters.iter().enumerate() {
-            let service = &self.shared.service;
-            let has_log = self.shared.access_log.is_some();
-            let desk = Desk::new(
-                &service.config.limits,
-                Arc::<Counters>::clone(counters),
-                has_log,
-            );
-            let worker = Worker::new(Arc::clone(&self.shared), desk);
-            let alive = alive.clone();
-            thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || {
-                    worker.run();
-                    drop(alive);
-                })?;
-        }
-        drop(alive);
         let result = self.event_loop.run();
-        for _ in &self.shared.counters {
-            // A full queue means that the pool is stuck; it ends with the process then.
-            let _ = self.shared.handoff.dispatch(Work::Stop);
-        }
-        // Every worker drops its sender when it has written its log.
-        let _ = ended.recv_timeout(JOIN_PATIENCE);
+        drop(self.pool);
         result
     }
 }
@@ -265,11 +286,13 @@ fn bind_all(config: &Config) -> Result<Vec<Listener>, StartError> {
 /// signal handler itself, however stuck the rest may be.
 fn catch_signals() -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
+    // First, so that no signal arms the second one's effect without being seen itself.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;
     let is_ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&is_ending))
             .map_err(failed())?;
         signal_hook::flag::register(signal, Arc::clone(&is_ending)).map_err(failed())?;
     }
-    Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())
+    Ok(signals)
 }

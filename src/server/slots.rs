@@ -1,12 +1,11 @@
 //! Where the connections live: a table of slots that never moves, reused with generations.
 //!
 //! A slot is what the event loop and the workers share. Its ownership word says who may touch the
-//! connection; the two times beside it are all that the timers need.
+//! connection; the deadline beside it is all that the timers need.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::timer_wheel::{Tick, tick_of};
 use crate::clock::Millis;
 use crate::connection::ownership::Ownership;
 use crate::connection::session::Session;
@@ -31,9 +30,6 @@ pub struct Slot {
     pub ownership: Ownership,
     /// When the connection wants its next turn if its socket stays silent.
     deadline: AtomicU64,
-    /// The tick under which the wheel will look at it. An entry that fires under another tick has
-    /// been superseded.
-    filed_under: AtomicU64,
     /// Only the owner locks it, so the lock is never contended; it is what makes sharing safe
     /// without `unsafe`.
     connection: Mutex<Option<Box<Connection>>>,
@@ -44,7 +40,6 @@ impl Slot {
         Slot {
             ownership: Ownership::new(),
             deadline: AtomicU64::new(Millis::NEVER.0),
-            filed_under: AtomicU64::new(u64::MAX),
             connection: Mutex::new(None),
         }
     }
@@ -57,32 +52,17 @@ impl Slot {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The deadline that the last owner left.
+    /// The deadline that the last owner left. The event loop may read it at any time: a stale one
+    /// only makes it look again.
     #[must_use]
     pub fn deadline(&self) -> Millis {
-        Millis(self.deadline.load(Ordering::SeqCst))
+        Millis(self.deadline.load(Ordering::Relaxed))
     }
 
-    /// Stores the deadline, as the owner, and says whether the wheel would look too late for it, so
-    /// that the event loop must be told.
-    #[must_use]
-    pub fn postpone(&self, deadline: Millis) -> bool {
-        // The store comes before the load here, and after the refiling in `EventLoop::file`, in the
-        // one order of all SeqCst operations: so either we see the late tick, or the event loop sees
-        // our early deadline. A deadline is never missed.
-        self.deadline.store(deadline.0, Ordering::SeqCst);
-        tick_of(deadline) < self.filed_under()
-    }
-
-    /// The tick under which the wheel has filed the slot last.
-    #[must_use]
-    pub fn filed_under(&self) -> Tick {
-        Tick(self.filed_under.load(Ordering::SeqCst))
-    }
-
-    /// Remembers where the wheel has filed the slot; for the event loop only.
-    pub fn set_filed_under(&self, tick: Tick) {
-        self.filed_under.store(tick.0, Ordering::SeqCst);
+    /// Moves the deadline, as the owner. This is all that a request costs the timers: the wheel
+    /// (`EventLoop::turn_wheel`) finds it when it looks next.
+    pub fn postpone(&self, deadline: Millis) {
+        self.deadline.store(deadline.0, Ordering::Relaxed);
     }
 }
 
@@ -132,20 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn only_an_earlier_deadline_needs_telling() {
-        let slots = Slots::new(1);
-        let slot = slots.at(0);
-        slot.set_filed_under(tick_of(Millis(10_000)));
-        assert!(!slot.postpone(Millis(130_000)));
-        assert!(!slot.postpone(Millis(10_000)));
-        assert!(slot.postpone(Millis(5_000)));
-        assert_eq!(slot.deadline(), Millis(5_000));
-    }
-
-    #[test]
     fn a_slot_is_small() {
         // Every connection that ever was costs this; the live ones cost their box besides.
-        assert!(size_of::<Slot>() <= 40, "{}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
         assert!(
             size_of::<Connection>() <= 112,
             "{}",

@@ -9,46 +9,26 @@
 //!
 //! # One connection's life
 //!
-//! T + grace is 130 s, and the connection makes requests at 0, 3 and 50 s:
+//! T + grace is 130 s, and no entry sleeps longer than 5 s ([`reaper`](super::reaper)). The
+//! connection makes requests at 0, 3 and 50 s; each moves the deadline, and only the deadline: first
+//! to the look at its acknowledgement within grace, and from there to T + grace.
 //!
 //! ```text
-//! seconds     0   3               50                          130               180
-//!             |   |                |                           |                 |
-//! request     A   B                C                           .                 .
-//! deadline   130 133              180                         180               180
-//!             |                                                |                 |
-//! wheel     file 1300 ----------------------------------> 1300 fires             |
-//!                                                         not due: file 1800 -> 1800 fires
-//!                                                                               due: close
+//! seconds    0  3  5    10    13 15         50    55    60              175   180
+//!            |  |  |     |     |  |          |     |     |                |     |
+//! request    A  B  .     .     .  .          C     .     .                .     .
+//! deadline  10 13  .     .   133  .         60     .   180                .     .
+//! wheel      |     5    10    13 18 ...     50    55    60 65 ...       175   180
+//!          file    |     |     |  |          |     |     |                |     |
+//!                  not due:   due:        not due:      due: a       not due   due: the
+//!                  refiled    a look      refiled       look                   idle close
 //! ```
 //!
-//! Three requests, two filings. With 3,000 requests it would be two filings as well.
+//! Three requests cost the wheel nothing; three thousand would have cost it nothing either. What it
+//! costs is the idling: one look every 5 s.
 //!
-//! # A deadline that moves earlier
-//!
-//! The connection above, filed under 1300, sends half a request head at 60 s and has to be done
-//! by 80 s. Its worker tells the loop, and the loop files the slot a second time:
-//!
-//! ```text
-//! seconds    60  61          80                               130               191
-//!             |   |           |                                |                 |
-//! deadline   80  191         191                              191               191
-//! wheel     file 800 ---> 800 fires                            |                 |
-//!                         not due: file 1910 ------------------|----------> 1910 fires
-//!           (filed before) -------------------------------> 1300 fires           |
-//!                                                           stale: dropped      due: close
-//! remembers  800             1910                             1910
-//! ```
-//!
-//! There is no cancel. [`TimerWheel::file`] returns the tick, the slot remembers the last one, and
-//! an entry that fires under another tick is *stale* and dropped. The memory belongs to the slot, not
-//! to the connection: a new connection in a slot that is still filed early enough needs no filing. So
-//! short connections do not pile up entries; a slot has one that counts, and stale ones only from
-//! deadlines that moved earlier.
-//!
-//! Should a slot come to be filed twice under one tick, both entries look right. That is harmless:
-//! an entry that fires is a reason to look at the deadline, nothing more, and the first look changes
-//! what the slot remembers.
+//! There is no cancel. The entry belongs to the slot, not to the connection: it stays when the
+//! connection closes, and serves the next one in the slot, or ends when it fires and finds none.
 //!
 //! # Rounding
 //!
@@ -59,8 +39,8 @@
 //!
 //! An entry is a slot number: 4 bytes. The tick is known from the bucket. A million entries are 4 MB,
 //! up to 8 MB as vectors grow by doubling, and 48 KB for the buckets themselves. Filing is a division,
-//! a push and a bit. Spread over 130 s they are 1,000,000 / 1,300 = 770 per tick, so 7,700 looks a
-//! second whatever the request rate: below 1 ms of work even if each look misses the cache.
+//! a push and a bit. Looked at every 5 s, they are 200,000 looks a second whatever the request rate:
+//! about 1 ms of work in the wheel (`benches/timer_wheel.rs`), and a cache miss each in the slots.
 //!
 //! One level is enough. Deadlines beyond the horizon of 204.7 s (a long T) fire there first, and are
 //! refiled like all others.
@@ -131,8 +111,7 @@ impl TimerWheel {
     /// Files `slot` for a look at `deadline`, or at the horizon if that is nearer, or at the next tick
     /// if `deadline` has passed.
     ///
-    /// Returns the tick it is filed under. The slot has to remember it: an entry that fires under any
-    /// other tick is stale. O(1).
+    /// Returns the tick it is filed under. O(1).
     pub fn file(&mut self, slot: u32, deadline: Millis) -> Tick {
         let tick = tick_of(deadline)
             .0
@@ -168,7 +147,7 @@ impl TimerWheel {
         self.earliest().map(|tick| Tick(tick).reached_at())
     }
 
-    /// Entries in the wheel, stale ones included.
+    /// Entries in the wheel.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len

@@ -23,14 +23,12 @@ use crate::connection::ownership::Released;
 use crate::connection::service::{Mode, Service};
 use crate::connection::session::{Outcome, Turn};
 
-/// What a worker tells the event loop. Apart from `Enter` there are at most two for each
-/// connection, so the channel is bounded by the connections though it has no bound of its own.
+/// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
+/// channel is bounded by the connections though it has no bound of its own.
 #[derive(Debug)]
 pub enum Report {
     /// The slot is free.
     Closed(u32),
-    /// The slot's deadline is earlier than the tick under which the wheel has filed it.
-    Earlier(u32),
     /// Move to this mode; sent by a handle, not by a worker.
     Enter(Mode),
 }
@@ -109,7 +107,7 @@ impl Worker {
                 None => self.shared.handoff.pick_up(patience),
             };
             match work {
-                Some(Work::Turn(slot)) => {
+                Some(Work::Turn(slot) | Work::Again(slot)) => {
                     let now = self.serve(slot);
                     self.write_log_if_due(now.monotonic);
                 }
@@ -124,8 +122,8 @@ impl Worker {
     /// still full or has nothing else.
     fn swap_for_queued(&mut self, slot: u32) -> Option<Work> {
         let handoff = &self.shared.handoff;
-        if handoff.is_empty() || handoff.dispatch(Work::Turn(slot)).is_err() {
-            return Some(Work::Turn(slot));
+        if handoff.is_empty() || handoff.dispatch(Work::Again(slot)).is_err() {
+            return Some(Work::Again(slot));
         }
         // Without waiting: others may be held back here.
         handoff.pick_up(Some(Duration::ZERO))
@@ -134,7 +132,12 @@ impl Worker {
     /// Gives the connection in slot `index` its turn. The event loop has claimed it for us
     /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end.
     fn serve(&mut self, index: u32) -> Now {
-        let shared = Arc::clone(&self.shared);
+        let Worker {
+            shared,
+            desk,
+            held_back,
+            ..
+        } = self;
         let slot = shared.slots.at(index);
         let mut read_closed = slot.ownership.begin().read_closed;
         let mut now = shared.clock.now();
@@ -144,14 +147,12 @@ impl Worker {
                 debug_assert!(false, "an owned slot has a connection");
                 return now;
             };
-            let end = self.turn(open, &shared, now, read_closed);
+            let end = turn(desk, open, shared, now, read_closed);
             now = end.now;
             match end.outcome {
                 Outcome::Wait => {
                     drop(connection);
-                    if slot.postpone(end.deadline) {
-                        shared.report_and_wake(Report::Earlier(index));
-                    }
+                    slot.postpone(end.deadline);
                     match slot.ownership.release() {
                         Released::Idle => return now,
                         // Something happened on the socket during the turn.
@@ -163,8 +164,8 @@ impl Worker {
                 Outcome::Again => {
                     drop(connection);
                     slot.ownership.requeue();
-                    if shared.handoff.dispatch(Work::Turn(index)).is_err() {
-                        self.held_back.push_back(index);
+                    if shared.handoff.dispatch(Work::Again(index)).is_err() {
+                        held_back.push_back(index);
                     }
                     return now;
                 }
@@ -175,57 +176,10 @@ impl Worker {
                         log_end(index, &closed, reason, now);
                     }
                     slot.ownership.free();
-                    self.report_closed(index);
+                    report_closed(shared, index);
                     return now;
                 }
             }
-        }
-    }
-
-    /// One turn, fenced: a panic ends this connection and nothing else.
-    fn turn(&mut self, open: &mut Connection, shared: &Shared, now: Now, read_closed: bool) -> End {
-        let desk = &mut self.desk;
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let service = &shared.service;
-            let mut turn = Turn {
-                io: &mut open.socket,
-                desk: &mut *desk,
-                service,
-                now,
-                read_closed,
-            };
-            let outcome = open.session.turn(&mut turn);
-            // A turn may have waited for the disk: what it began begins now.
-            let now = shared.clock.now();
-            let deadline = match outcome {
-                Outcome::Wait => open.session.rest(service, now.monotonic),
-                Outcome::Again | Outcome::Close(_) => Millis::NEVER,
-            };
-            End {
-                outcome,
-                now,
-                deadline,
-            }
-        }));
-        result.unwrap_or_else(|_| {
-            // The panic hook has printed where.
-            log::error!("a worker panicked; its connection is closed, the others go on");
-            desk.clear();
-            desk.counters.closed(CloseReason::Panic);
-            End {
-                outcome: Outcome::Close(CloseReason::Panic),
-                now,
-                deadline: Millis::NEVER,
-            }
-        })
-    }
-
-    fn report_closed(&self, index: u32) {
-        let report = Report::Closed(index);
-        if self.shared.wants_closes.load(Ordering::SeqCst) {
-            self.shared.report_and_wake(report);
-        } else {
-            let _ = self.shared.reports.send(report);
         }
     }
 
@@ -258,6 +212,59 @@ impl Worker {
         if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
             access_log.append(lines);
         }
+    }
+}
+
+/// One turn, fenced: a panic ends this connection and nothing else.
+fn turn(
+    desk: &mut Desk,
+    open: &mut Connection,
+    shared: &Shared,
+    now: Now,
+    read_closed: bool,
+) -> End {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let service = &shared.service;
+        let mut turn = Turn {
+            io: &mut open.socket,
+            desk: &mut *desk,
+            service,
+            now,
+            read_closed,
+        };
+        let outcome = open.session.turn(&mut turn);
+        // A turn may have waited for the disk: what it began begins now.
+        let now = shared.clock.now();
+        let deadline = match outcome {
+            Outcome::Wait => open.session.rest(service, now.monotonic),
+            Outcome::Again | Outcome::Close(_) => Millis::NEVER,
+        };
+        End {
+            outcome,
+            now,
+            deadline,
+        }
+    }));
+    result.unwrap_or_else(|_| {
+        // The panic hook has printed where.
+        log::error!("a worker panicked; its connection is closed, the others go on");
+        desk.clear();
+        desk.counters.closed(CloseReason::Panic);
+        End {
+            outcome: Outcome::Close(CloseReason::Panic),
+            now,
+            deadline: Millis::NEVER,
+        }
+    })
+}
+
+fn report_closed(shared: &Shared, index: u32) {
+    let report = Report::Closed(index);
+    if shared.wants_closes.load(Ordering::SeqCst) {
+        shared.report_and_wake(report);
+    } else {
+        // The loop finds it when it comes round; if it has ended, nobody needs it.
+        let _ = shared.reports.send(report);
     }
 }
 

@@ -88,6 +88,10 @@ impl Identity {
         }
     }
 
+    fn latest_change_secs(&self) -> u64 {
+        u64::try_from(self.modified.0.max(self.changed.0)).unwrap_or(0)
+    }
+
     fn modified_secs(&self) -> u64 {
         u64::try_from(self.modified.0).unwrap_or(0)
     }
@@ -102,6 +106,7 @@ impl Representation {
     pub fn load(file: File, name: &str, memory_bytes: u64, now: Now) -> io::Result<Representation> {
         let mut identity = Identity::of(&file)?;
         let mut readings = 0;
+        let mut is_torn = false;
         // A reading between two equal identities is a state that the file really had.
         let content = loop {
             if identity.size > memory_bytes {
@@ -113,10 +118,13 @@ impl Representation {
             let whole = after == identity && content.len() as u64 == identity.size;
             identity = after;
             if whole || readings == MAX_READINGS {
+                // A torn reading is the best there is of a file that changes all the time, and holds
+                // for one look only.
+                is_torn = !whole;
                 break Content::Memory(Bytes::from(content));
             }
         };
-        let racy = identity.modified_secs() + RACY_SECS > now.unix_secs;
+        let racy = is_torn || identity.latest_change_secs() + RACY_SECS > now.unix_secs;
         Ok(Representation::describe(identity, content, name, racy, now))
     }
 
@@ -217,7 +225,12 @@ impl Content {
 /// Reads up to `size` bytes from the start; fewer if the file has become shorter.
 fn read_whole(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut content = vec![0; size];
+    let mut content = Vec::new();
+    // A machine without that much memory is a reason for a 503, not for an abort.
+    content
+        .try_reserve_exact(size)
+        .map_err(|_| io::ErrorKind::OutOfMemory)?;
+    content.resize(size, 0);
     let mut filled = 0;
     while filled < size {
         match file.read_at(&mut content[filled..], filled as u64) {

@@ -86,7 +86,7 @@ impl Resolver {
                     log::info!("openat2 is not available; walking the path instead");
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
-                Err(Errno::PERM) => {
+                Err(Errno::PERM | Errno::INVAL) => {
                     return walk(root, path).map(File::from).map_err(OpenError::from);
                 }
                 result => return result.map(File::from).map_err(OpenError::from),

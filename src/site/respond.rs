@@ -155,7 +155,7 @@ impl Site {
             Absence::Open(OpenError::NotFound) => self.not_found(now),
             Absence::Open(OpenError::Outside) => {
                 if !self.has_logged_outside_link.swap(true, Ordering::Relaxed) {
-                    let shown = String::from_utf8_lossy(path);
+                    let shown = path.escape_ascii();
                     log::warn!(
                         "{shown}: a link that is absolute or leads out of the root is refused (logged once)"
                     );
@@ -171,7 +171,7 @@ impl Site {
                 "The server has no file descriptors or memory left at the moment.",
             ),
             Absence::Open(OpenError::Failed) => {
-                log::error!("{}: the file cannot be read", String::from_utf8_lossy(path));
+                log::error!("{}: the file cannot be read", path.escape_ascii());
                 pages::error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }

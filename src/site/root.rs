@@ -73,7 +73,7 @@ impl Root {
                 .compare_exchange(resolved_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            self.resolve_again();
+            self.resolve_again(now);
         }
         self.generation.load(Ordering::Acquire)
     }
@@ -84,10 +84,11 @@ impl Root {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn resolve_again(&self) {
-        let generation = self.generation.load(Ordering::Acquire) + 1;
-        match RootDirectory::open(&self.path, generation) {
-            Ok(found) => {
+    fn resolve_again(&self, now: Millis) {
+        match RootDirectory::open(&self.path, 0) {
+            // A slow disk: another thread has begun later, and knows better.
+            Ok(_) if self.resolved_at.load(Ordering::Relaxed) != now.0 => {}
+            Ok(mut found) => {
                 self.missing.store(false, Ordering::Relaxed);
                 let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 if (found.device, found.inode) != (current.device, current.inode) {
@@ -95,8 +96,9 @@ impl Root {
                         "the root {} names another directory now",
                         self.path.display()
                     );
+                    found.generation = current.generation + 1;
+                    self.generation.store(found.generation, Ordering::Release);
                     *current = Arc::new(found);
-                    self.generation.store(generation, Ordering::Release);
                 }
             }
             // The open directory outlives its name, so a deployment that is not atomic loses nothing.

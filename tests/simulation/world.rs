@@ -12,7 +12,8 @@ use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
-use abide::server::timer_wheel::{Tick, TimerWheel, tick_of};
+use abide::server::reaper::max_sleep_secs;
+use abide::server::timer_wheel::{Tick, TimerWheel};
 use abide::site::Site;
 use tempfile::TempDir;
 
@@ -20,9 +21,6 @@ use super::peer::Peer;
 
 /// The clock's reading at [`Millis`] 0: later than any file, so that nothing counts as just changed.
 const EPOCH_UNIX_SECS: u64 = 4_000_000_000;
-
-/// As in the reaper: when a connection whose deadline has passed is looked at again.
-const LOOK_AGAIN_MILLIS: u64 = 1_000;
 
 /// Turns in a row after which a session that always wants another one is stuck.
 const MAX_TURNS: u32 = 1_000_000;
@@ -57,7 +55,6 @@ pub struct Line {
     pub peer: Peer,
     /// What [`Session::rest`] said last.
     pub deadline: Millis,
-    filed_under: Tick,
     read_closed: bool,
     /// Why and when the connection ended.
     pub closed: Option<(CloseReason, Millis)>,
@@ -173,12 +170,11 @@ impl World {
     fn admit(&mut self, mut session: Session, peer: Peer) -> usize {
         let index = self.lines.len();
         let deadline = session.rest(&self.stage.service, self.now);
-        let filed_under = self.wheel.file(index as u32, deadline);
+        self.wheel.file(index as u32, self.latest_look());
         self.lines.push(Line {
             session,
             peer,
             deadline,
-            filed_under,
             read_closed: false,
             closed: None,
         });
@@ -257,8 +253,8 @@ impl World {
         }
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.turn(self.now, &mut fired);
-        for (index, tick) in fired.drain(..) {
-            self.look(index, tick);
+        for (index, _) in fired.drain(..) {
+            self.look(index);
         }
         self.fired = fired;
     }
@@ -296,19 +292,24 @@ impl World {
         self.give_turn(index);
     }
 
-    /// As in the reaper: the deadline is believed, not the tick.
-    fn look(&mut self, slot: u32, tick: Tick) {
-        let line = &mut self.lines[slot as usize];
-        if line.closed.is_some() || line.filed_under != tick {
+    /// No entry sleeps longer than this, so no deadline is found too late.
+    fn latest_look(&self) -> Millis {
+        self.now
+            .plus_secs(max_sleep_secs(&self.stage.service.config))
+    }
+
+    /// As the reaper does (`EventLoop::look`).
+    fn look(&mut self, slot: u32) {
+        let latest = self.latest_look();
+        let line = &self.lines[slot as usize];
+        if line.closed.is_some() {
             return;
         }
         if self.now < line.deadline {
-            line.filed_under = self.wheel.file(slot, line.deadline);
+            self.wheel.file(slot, line.deadline.min(latest));
             return;
         }
-        line.filed_under = self
-            .wheel
-            .file(slot, Millis(self.now.0 + LOOK_AGAIN_MILLIS));
+        self.wheel.file(slot, latest);
         self.give_turn(slot as usize);
     }
 
@@ -359,9 +360,6 @@ impl World {
             "a deadline that spins: {:?}",
             line.session
         );
-        if tick_of(line.deadline) < line.filed_under {
-            line.filed_under = self.wheel.file(index as u32, line.deadline);
-        }
         let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed();
         let drains_by_itself = peer.is_full && !peer.shares.is_empty();
         if closes_back {

@@ -298,25 +298,24 @@ impl Session {
         let unix_secs = turn.now.unix_secs;
         let timeout_secs = turn.service.config.keep_alive.timeout_secs;
         encode_head(&response, date.line(unix_secs), fate, timeout_secs, output);
+        let request_line = logged_line(input.unread());
+        log::trace!(
+            "{} for {}",
+            response.status.code(),
+            request_line.escape_ascii()
+        );
         let mut line = None;
-        let length = body.len();
         if let Some(log) = log {
-            let request_line = logged_line(input.unread());
-            let mut start = Vec::new();
-            access_line::start(
-                self.peer,
-                date.date(unix_secs),
-                request_line,
-                response.status,
-                &mut start,
-            );
-            line = Some((start, length));
-            // An answer that is copied whole is as good as sent.
-            if is_copied(&body)
-                && let Some((start, length)) = line.take()
-            {
-                log.extend_from_slice(&start);
-                access_line::finish(length, log);
+            let status = response.status;
+            let date = date.date(unix_secs);
+            if is_copied(&body) {
+                // As good as sent.
+                access_line::start(self.peer, date, request_line, status, log);
+                access_line::finish(body.len(), log);
+            } else {
+                let mut start = Vec::new();
+                access_line::start(self.peer, date, request_line, status, &mut start);
+                line = Some((start, body.len()));
             }
         }
         input.consume(consumed);
@@ -371,14 +370,10 @@ impl Session {
         if tail.is_none() && turn.desk.output.is_empty() {
             return Ok(Sending::Done);
         }
-        let Tail { mut body, log } = tail.unwrap_or(Tail {
+        let Tail { body, log } = tail.unwrap_or(Tail {
             body: Body::Empty,
             log: None,
         });
-        let mut sent = 0;
-        let result = output::send(turn.io, &turn.desk.output, &mut sent, &mut body);
-        let (sending, count) = result.map_err(|error| reason_of(&error))?;
-        self.count_sent(count, turn);
         let mut unsent = Unsent {
             bytes: Vec::new(),
             sent: 0,
@@ -386,16 +381,29 @@ impl Session {
             log,
             pace: Pace::start(0, turn.now.monotonic),
         };
-        if sending == Sending::Done {
-            turn.desk.output.clear();
-            log_body(unsent, turn.desk);
-        } else {
-            unsent.pace = Pace::start(delivered(self.sent_bytes, turn.io)?, turn.now.monotonic);
-            unsent.bytes = turn.desk.output.split_off(sent);
-            turn.desk.output.clear();
-            self.unsent = Some(Box::new(unsent));
+        let output = &turn.desk.output;
+        let (result, count) = output::send(turn.io, output, &mut unsent.sent, &mut unsent.body);
+        self.count_sent(count, turn);
+        match result {
+            Ok(Sending::Done) => {
+                turn.desk.output.clear();
+                log_body(unsent, turn.desk);
+                Ok(Sending::Done)
+            }
+            Ok(sending) => {
+                let delivered = delivered(self.sent_bytes, turn.io)?;
+                unsent.pace = Pace::start(delivered, turn.now.monotonic);
+                unsent.bytes = turn.desk.output.split_off(std::mem::take(&mut unsent.sent));
+                turn.desk.output.clear();
+                self.unsent = Some(Box::new(unsent));
+                Ok(sending)
+            }
+            Err(error) => {
+                // `finish` logs what has gone.
+                self.unsent = Some(Box::new(unsent));
+                Err(reason_of(&error))
+            }
         }
-        Ok(sending)
     }
 }
 

@@ -69,7 +69,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
-    /// Received bytes of an incomplete request. `None` in an idle connection.
+    /// Received bytes of an incomplete request. `None` in a connection that has nothing but waits.
     kept: Option<Box<[u8]>>,
     unsent: Option<Box<Unsent>>,
     opened_at: Millis,
@@ -422,23 +422,17 @@ impl Session {
         let Some(mut unsent) = self.unsent.take() else {
             return Ok(Sending::Done);
         };
-        let result = output::send(turn.io, &unsent.bytes, &mut unsent.sent, &mut unsent.body);
-        match result {
-            Ok((Sending::Done, count)) => {
-                self.count_sent(count, turn);
-                answer::log_body(*unsent, turn.desk);
-                Ok(Sending::Done)
-            }
-            Ok((sending, count)) => {
-                self.count_sent(count, turn);
-                self.unsent = Some(unsent);
-                Ok(sending)
-            }
-            Err(error) => {
-                self.unsent = Some(unsent);
-                Err(reason_of(&error))
-            }
+        let Unsent {
+            bytes, sent, body, ..
+        } = &mut *unsent;
+        let (result, count) = output::send(turn.io, bytes, sent, body);
+        self.count_sent(count, turn);
+        if let Ok(Sending::Done) = result {
+            answer::log_body(*unsent, turn.desk);
+        } else {
+            self.unsent = Some(unsent);
         }
+        result.map_err(|error| reason_of(&error))
     }
 
     fn count_sent<T: Transport>(&mut self, count: u64, turn: &Turn<'_, T>) {
@@ -470,6 +464,10 @@ fn delivered<T: Transport>(sent: u64, io: &mut T) -> Result<u64, CloseReason> {
 /// Why a failed send ends the connection.
 fn reason_of(error: &io::Error) -> CloseReason {
     if error.kind() == io::ErrorKind::UnexpectedEof {
+        CloseReason::Truncated
+    } else if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+        // Only sendfile reads a disk.
+        log::error!("a file cannot be read to its end: {error}");
         CloseReason::Truncated
     } else {
         CloseReason::Reset

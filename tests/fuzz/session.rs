@@ -1,0 +1,182 @@
+//! A whole `connection::session::Session` with a scripted peer, a small site and hand-made time.
+//!
+//! - The output is a sequence of well-framed responses (see [`super::responses`]).
+//! - There are never more answers than requests, and without a reason to close never fewer.
+//! - How the input is cut, and how the socket takes the output, changes no byte of the output.
+//! - A session that waits has read everything that will not be announced again, or is blocked on
+//!   sending, and its deadline is not in the past.
+//! - It ends: at the peer's FIN, or when time passes, in a bounded number of turns.
+//! - The access log has one line per answer.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use abide::clock::{Millis, Now};
+use abide::config::Config;
+use abide::connection::access_line::Peer;
+use abide::connection::counters::Counters;
+use abide::connection::desk::Desk;
+use abide::connection::service::Service;
+use abide::connection::session::{Outcome, Session, Turn};
+use abide::http::framing::BodyDecoder;
+use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
+use abide::site::Site;
+
+use super::peer::Peer as ScriptedPeer;
+use super::responses::{self, Expected};
+use super::script::{first_line, pieces, size};
+
+/// The first second of 2100: no file of the site is younger, whenever it was checked out.
+const START_UNIX_SECS: u64 = 4_102_444_800;
+
+/// Times that a silent peer is waited for. The way from a request to the close is: a look at the
+/// acknowledgement, the idle deadline or a timeout, the end of lingering.
+const MAX_DEADLINES: u32 = 8;
+
+/// `input` is a script of arrivals, a script of what the socket takes, and the bytes that the peer
+/// sends. A `!` before the first script makes a peer that never closes.
+pub fn check(input: &[u8]) {
+    let (arrivals, rest) = first_line(input);
+    let (room, bytes) = first_line(rest);
+    let (is_silent, arrivals) = match arrivals {
+        [b'!', rest @ ..] => (true, rest),
+        script => (false, script),
+    };
+    let whole = converse(ScriptedPeer::new(vec![bytes], Vec::new(), is_silent));
+    let room = room.iter().map(|&step| size(step)).collect();
+    let cut = converse(ScriptedPeer::new(pieces(arrivals, bytes), room, is_silent));
+    let (whole, cut) = (comparable(whole), comparable(cut));
+    assert!(
+        whole == cut,
+        "the output depends on the cuts:\n{}\n---\n{}",
+        whole.escape_ascii(),
+        cut.escape_ascii()
+    );
+    let expected = expected_answers(bytes);
+    responses::check(&whole, &expected, &SERVICE.config.keep_alive);
+    // The same bound without our own parser: every request ends in an empty line, and what does
+    // not is answered once.
+    let empty_lines = bytes.windows(4).filter(|four| four == b"\r\n\r\n").count();
+    assert!(expected.answers.len() <= empty_lines + 1);
+}
+
+/// One site and one configuration, with limits that a fuzzer reaches.
+static SERVICE: LazyLock<Service> = LazyLock::new(|| {
+    let mut config = Config {
+        // Both `cargo test` and `longer.sh` start in the top directory.
+        root: PathBuf::from("tests/fuzz/session/site"),
+        ..Config::default()
+    };
+    config.keep_alive.max_requests = NonZeroU32::new(6).expect("not zero");
+    config.limits.target_bytes = 128;
+    config.limits.head_bytes = 1_024;
+    config.limits.headers = 12;
+    config.limits.body_bytes = 300;
+    // long.txt is above it and is sent with sendfile.
+    config.cache.file_bytes = 16_384;
+    let site = Site::open(&config).expect("the site of the fuzz target");
+    Service::new(config, site)
+});
+
+/// Gives the session its turns until it closes; returns what it sent.
+fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
+    let service = &*SERVICE;
+    let mut desk = Desk::new(&service.config.limits, Arc::new(Counters::default()), true);
+    let mut session = Session::accepted(Peer::Unix, Millis(0));
+    let mut now = Millis(0);
+    let mut deadlines = 0;
+    // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
+    for turns in 0.. {
+        assert!(turns < peer.max_turns(), "the session does not end");
+        peer.begin_turn();
+        let read_closed = peer.has_closed();
+        let mut turn = Turn {
+            io: &mut peer,
+            desk: &mut desk,
+            service,
+            now: Now {
+                monotonic: now,
+                unix_secs: START_UNIX_SECS + now.0 / 1_000,
+            },
+            read_closed,
+        };
+        match session.turn(&mut turn) {
+            Outcome::Close(_) => break,
+            Outcome::Again => continue,
+            Outcome::Wait => {}
+        }
+        let deadline = session.rest(service, now);
+        assert!(deadline > now, "a deadline in the past wakes for ever");
+        assert!(
+            peer.owes_an_event(),
+            "bytes are left that nothing will announce"
+        );
+        if !peer.next_event() {
+            assert!(deadlines < MAX_DEADLINES, "time does not end the session");
+            deadlines += 1;
+            now = deadline;
+        }
+    }
+    let (answered, sent, _) = session.summary(now);
+    assert_eq!(sent, peer.taken().len() as u64);
+    let log = desk.log.as_deref().unwrap_or_default();
+    let lines = log.iter().filter(|&&byte| byte == b'\n').count();
+    assert_eq!(lines, answered as usize, "one line for each answer");
+    peer.into_taken()
+}
+
+/// The answers that `bytes` are owed, as far as the requests alone can tell.
+fn expected_answers(bytes: &[u8]) -> Expected {
+    let limits = &SERVICE.config.limits;
+    let head_limits = HeadLimits {
+        target_bytes: limits.target_bytes,
+        head_bytes: limits.head_bytes,
+        headers: limits.headers,
+    };
+    let mut expected = Expected::default();
+    let mut spans = Vec::new();
+    let mut rest = bytes;
+    loop {
+        let (head, consumed) = match parse_head(rest, &head_limits, &mut spans) {
+            Ok(Parsed::Complete { head, consumed }) => (head, consumed),
+            Ok(Parsed::Partial { started: false, .. }) => return expected,
+            Ok(Parsed::Partial { method, .. }) => return expected.and_last(method),
+            Err(reject) => return expected.and_last(reject.method),
+        };
+        let method = head.method;
+        rest = &rest[consumed..];
+        expected.continues += usize::from(head.expect == Expectation::Continue);
+        let body = BodyDecoder::new(head.framing, limits.body_bytes)
+            .and_then(|mut decoder| decoder.decode(rest));
+        match body {
+            Ok(body) if body.done => rest = &rest[body.consumed..],
+            // Cut short by the end of the input, or broken: answered, and the last one.
+            Ok(_) | Err(_) => return expected.and_last(Some(method)),
+        }
+        expected.answers.push(Some(method));
+        if expected.answers.len() > 64 {
+            return expected;
+        }
+    }
+}
+
+/// The boundaries of multipart answers are random; everything else is the same in every run.
+fn comparable(mut output: Vec<u8>) -> Vec<u8> {
+    const DIGITS: usize = 32;
+    let mark = b"abide-";
+    let mut at = 0;
+    while let Some(found) = output[at..]
+        .windows(mark.len())
+        .position(|bytes| bytes == mark)
+    {
+        let start = at + found + mark.len();
+        at = start;
+        if let Some(digits) = output.get_mut(start..start + DIGITS)
+            && digits.iter().all(u8::is_ascii_hexdigit)
+        {
+            digits.fill(b'0');
+        }
+    }
+    output
+}
