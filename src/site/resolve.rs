@@ -5,7 +5,6 @@
 //! that it has not read itself.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
@@ -170,16 +169,6 @@ fn components_reversed(path: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
     }
     names.reverse();
     Ok(names)
-}
-
-/// Whether `error` says that the process or the machine has run out of descriptors or memory.
-#[must_use]
-pub fn is_exhaustion(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
-    )
 }
 
 #[cfg(test)]

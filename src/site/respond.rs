@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use super::cache::{Cache, Entry};
 use super::pages;
 use super::partial::{partial, slice};
 use super::representation::{Identity, Representation};
-use super::resolve::{OpenError, Resolver, is_exhaustion};
+use super::resolve::{OpenError, Resolver};
 use super::root::Root;
 use crate::clock::{Millis, Now};
 use crate::config::Config;
@@ -291,10 +292,11 @@ fn is_hidden(path: &[u8]) -> bool {
 }
 
 fn absence_of(error: std::io::Error) -> Absence {
-    let exhausted = is_exhaustion(&error);
-    Absence::Open(if exhausted {
-        OpenError::Exhausted
-    } else {
-        OpenError::Failed
-    })
+    let errno = match error.raw_os_error() {
+        Some(code) => Errno::from_raw_os_error(code),
+        // The standard library found it out before the kernel did.
+        None if error.kind() == std::io::ErrorKind::OutOfMemory => Errno::NOMEM,
+        None => Errno::IO,
+    };
+    Absence::Open(OpenError::from(errno))
 }

@@ -343,19 +343,18 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) {
         self.closing = Some(reason);
-        let answer = Answer {
-            body: Body::Empty,
-            response: pages::rejected(reject),
-            fate: Fate::Close,
+        let response = pages::rejected(reject);
+        let body = match reject.method {
+            Some(Method::Head) => Body::Empty,
+            _ => response.body.clone(),
         };
-        let has_body = reject.method != Some(Method::Head);
-        let body = if has_body {
-            answer.response.body.clone()
-        } else {
-            Body::Empty
+        let fate = Fate::Close;
+        let answer = Answer {
+            response,
+            fate,
+            body,
         };
         let consumed = turn.desk.input.unread().len();
-        let answer = Answer { body, ..answer };
         // An error page is small enough to be copied, so there is no tail.
         let tail = self.collect(answer, consumed, turn);
         debug_assert!(tail.is_none(), "error pages are copied");
