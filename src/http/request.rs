@@ -212,6 +212,11 @@ impl<'b> HeadFacts<'b> {
     }
 
     fn take_connection(&mut self, value: &[u8]) {
+        // What browsers send, without the cost of a list.
+        if value == b"keep-alive" {
+            self.connection.keep_alive = true;
+            return;
+        }
         for option in list_members(value) {
             self.connection.close |= option.eq_ignore_ascii_case(b"close");
             self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");

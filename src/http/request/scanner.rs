@@ -215,6 +215,11 @@ impl<'b> Scanner<'b> {
     /// `HTTP/1.` and a digit (RFC 9112 section 2.3). A higher minor version is read as 1.1.
     fn version(&mut self) -> Result<Version, Stop> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
+        const USUAL: &[u8] = b"HTTP/1.1";
+        if self.ahead(USUAL.len()) == USUAL {
+            self.at += USUAL.len();
+            return Ok(Version::Http11);
+        }
         for &expected in b"HTTP/" {
             self.expect(expected, NO_VERSION)?;
         }
