@@ -81,8 +81,8 @@ pub fn evaluate(
 
 /// Whether ranges may be served as far as If-Range goes: it is absent, or names the file as it is
 /// now (RFC 9110 section 13.1.5). Tags are compared strongly. Dates must be equal, and of a second
-/// that is over: within it the file may change again under the same date, which makes the date a weak
-/// validator (section 8.8.2.2).
+/// that is over: while it lasts the file is likely to change again under the same date, which makes the
+/// date a weak validator (section 8.8.2.2). A client that wants certainty sends the entity-tag.
 #[must_use]
 pub fn if_range_holds(
     fields: &Fields<'_, '_>,
@@ -182,8 +182,23 @@ fn date(fields: &Fields<'_, '_>, name: &str) -> Option<u64> {
     parse_date(fields.only(name)?)
 }
 
-/// An HTTP-date in any of its three formats (RFC 9110 section 5.6.7).
+/// An HTTP-date in any of its three formats (RFC 9110 section 5.6.7). The format knows leap seconds,
+/// which Unix time does not, and years before 1970, which no file here is from: they count as the
+/// second before, and as 1970.
 fn parse_date(value: &[u8]) -> Option<u64> {
-    let date = httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()?;
-    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    let text = std::str::from_utf8(value).ok()?;
+    let known = httpdate::parse_http_date(text).ok();
+    let known = known.or_else(|| httpdate::parse_http_date(&text.replacen(":60 ", ":59 ", 1)).ok());
+    if let Some(date) = known {
+        return Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs());
+    }
+    // The year of an IMF-fixdate and of an asctime-date. The calendar repeats every 400 years.
+    [12..16, 20..24].into_iter().find_map(|place| {
+        let year: u32 = text.get(place.clone())?.parse().ok()?;
+        let years_short = 1970_u32.checked_sub(year)?;
+        let alike = year + 400 * years_short.div_ceil(400);
+        let mut modern = text.to_owned();
+        modern.replace_range(place, &alike.to_string());
+        httpdate::parse_http_date(&modern).ok().map(|_| 0)
+    })
 }

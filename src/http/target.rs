@@ -1,7 +1,7 @@
 //! The request target: its four forms (RFC 9112 section 3.2), and from a raw path to a file name
 //! and back.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, percent_encode_byte};
 
 use super::authority;
 use super::grammar::hex_value;
@@ -198,6 +198,24 @@ const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@')
     .remove(b'/');
+
+/// Appends `query`, from a request target, for a Location field. Browsers send bytes in a query that a
+/// URI must not hold (RFC 3986 section 3.4); those, and a `%` that begins no escape, are encoded.
+pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
+    for (at, &byte) in query.iter().enumerate() {
+        let is_escape = byte == b'%'
+            && matches!(&query[at + 1..], [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        if is_escape || (byte != b'%' && IN_A_QUERY.contains(&byte)) || byte.is_ascii_alphanumeric()
+        {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(percent_encode_byte(byte).as_bytes());
+        }
+    }
+}
+
+/// What may stand in a query besides letters and digits.
+const IN_A_QUERY: &[u8] = b"-._~!$&'()*+,;=:@/?";
 
 /// Appends `decoded`, a path from [`decode_path`], percent-encoded for a Location field.
 ///

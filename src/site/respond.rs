@@ -21,7 +21,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::http::target::{decode_path, encode_path};
+use crate::http::target::{decode_path, encode_path, encode_query};
 
 /// Served for a directory that is asked for with its slash.
 const INDEX: &[u8] = b"index.html";
@@ -69,16 +69,20 @@ impl Site {
 
     /// Answers `head`. `path` is a buffer of the caller's, so that a cached file costs no allocation.
     pub fn respond(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>, now: Now) -> Response {
+        let query = match &head.target {
+            // A malformed path is malformed whatever the method.
+            Target::Path { path: raw, query } => match decode_path(raw, path) {
+                Ok(()) => Some(query),
+                Err(reject) => return pages::rejected(&reject),
+            },
+            Target::Asterisk | Target::Authority(_) => None,
+        };
         if let Some(refusal) = refuse(head) {
             return refusal;
         }
-        let Target::Path { path: raw, query } = &head.target else {
+        let Some(query) = query else {
             return options();
         };
-        path.clear();
-        if let Err(reject) = decode_path(raw, path) {
-            return pages::rejected(&reject);
-        }
         if is_hidden(path) {
             return self.not_found(now);
         }
@@ -276,9 +280,9 @@ fn redirect_to_slash(path: &[u8], query: Option<&[u8]>) -> Response {
     location.push(b'/');
     if let Some(query) = query {
         location.push(b'?');
-        location.extend_from_slice(query);
+        encode_query(query, &mut location);
     }
-    // Both parts are visible ASCII: the path is encoded, the query was checked by the parser.
+    // Both parts are encoded, so they are ASCII.
     pages::moved_permanently(&String::from_utf8_lossy(&location))
 }
 

@@ -70,10 +70,13 @@ pub(super) struct Tail {
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
 /// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
-/// | 400, 413, 414, 421, 431, 505        | ends       | where the next request begins is in doubt            |
+/// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
+/// | 421                                 | ends       | the client takes us for another server               |
 /// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
 /// | 417                                 | ends       | a body may or may not follow                         |
 /// | 500, 501, 503                       | ends       | nothing is gained by trusting an unknown state       |
+///
+/// Besides, any answer that is given in place of 100 (Continue) ends it: a body may follow or not.
 #[must_use]
 pub fn ends_connection(status: Status) -> bool {
     !matches!(
@@ -152,7 +155,7 @@ impl Session {
                 return Step::Answered(None);
             }
         };
-        if head.framing == Framing::None {
+        if matches!(head.framing, Framing::None | Framing::Length(0)) {
             let response = service.site.respond(&head, path, turn.now);
             let fate = self.fate(&head, response.status, service);
             let answer = Answer::new(&head, response, fate);
@@ -160,14 +163,16 @@ impl Session {
         }
         let wants_continue =
             head.expect == Expectation::Continue && head.version == Version::Http11;
-        let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
-        if head.expect == Expectation::Other || (wants_continue && !is_readable) {
+        if head.expect == Expectation::Other || wants_continue {
             let response = service.site.respond(&head, path, turn.now);
-            let answer = Answer::new(&head, response, Fate::Close);
-            self.closing = Some(CloseReason::ErrorAnswer);
-            return Step::Answered(self.collect(answer, consumed, turn));
+            let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
+            if !is_readable || ends_connection(response.status) {
+                let answer = Answer::new(&head, response, Fate::Close);
+                self.closing = Some(CloseReason::ErrorAnswer);
+                return Step::Answered(self.collect(answer, consumed, turn));
+            }
         }
         let (framing, method) = (head.framing, head.method);
         match BodyDecoder::new(framing, service.config.limits.body_bytes) {

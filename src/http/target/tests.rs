@@ -236,3 +236,16 @@ proptest! {
         prop_assert_eq!(back, path);
     }
 }
+
+#[test]
+fn a_query_is_encoded_to_what_a_uri_may_hold_rfc3986_3_4() {
+    for (query, encoded) in [
+        ("a=b&c=/?", "a=b&c=/?"),
+        ("%41%zz%", "%41%25zz%25"),
+        ("\"<>{}|^`\\", "%22%3C%3E%7B%7D%7C%5E%60%5C"),
+    ] {
+        let mut out = Vec::new();
+        encode_query(query.as_bytes(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), encoded);
+    }
+}
