@@ -88,11 +88,14 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.workers, num_cpus::get().clamp(1, 1024));
     let text = config.to_toml();
-    let sections = "
+    let sections = r#"
 [keep_alive]
 timeout = 120
 grace = 10
 max_requests = 1000
+max_age = 3600
+close = "idle"
+behind = "none"
 http10 = true
 
 [tcp_keep_alive]
@@ -121,8 +124,9 @@ file_bytes = 262144
 revalidate = 1
 
 [shutdown]
+accept_for = 0
 drain = 130
-";
+"#;
     assert!(text.ends_with(sections), "{text}");
 }
 
@@ -133,7 +137,7 @@ fn what_is_printed_loads_back_equal() {
         root = 'a "quoted" \ path'
         listen = ["[::1]:0", "[::1]:0", "unix:/run/abide.sock", "0.0.0.0:80"]
         workers = 7
-        keep_alive = { timeout = 5, grace = 1, max_requests = 1, http10 = false }
+        keep_alive = { timeout = 5, grace = 1, max_requests = 1, http10 = false, close = "pressure", behind = 4 }
         tcp_keep_alive.idle = 1
         limits.target_bytes = 0x400
         cache.bytes = 0
@@ -197,7 +201,7 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted and what lies beyond is not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 22] = [
+    let ranges: [(&str, i64, i64, &str); 24] = [
         ("workers", 1, 1024, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
         (
@@ -207,6 +211,7 @@ fn the_ranges() {
             "keep_alive.timeout = 1",
         ),
         ("keep_alive.max_requests", 1, 2_147_483_647, ""),
+        ("keep_alive.max_age", 0, 2_147_483_647, ""),
         ("tcp_keep_alive.idle", 1, 32_767, ""),
         ("tcp_keep_alive.interval", 1, 32_767, ""),
         ("tcp_keep_alive.count", 1, 127, ""),
@@ -229,6 +234,7 @@ fn the_ranges() {
         ("cache.bytes", 0, 1 << 40, "cache.file_bytes = 0"),
         ("cache.file_bytes", 0, 268_435_456, ""),
         ("cache.revalidate", 0, 3600, ""),
+        ("shutdown.accept_for", 0, 2_147_483_647, ""),
         ("shutdown.drain", 0, 2_147_483_647, ""),
     ];
     for (key, min, max, with) in ranges {
@@ -243,8 +249,14 @@ fn the_ranges() {
             );
         }
     }
-    let integers =
-        Config::key_names().filter(|key| !["root", "listen", "keep_alive.http10"].contains(key));
+    let others = [
+        "root",
+        "listen",
+        "keep_alive.close",
+        "keep_alive.behind",
+        "keep_alive.http10",
+    ];
+    let integers = Config::key_names().filter(|key| !others.contains(key));
     assert!(
         integers.eq(ranges.iter().map(|(key, ..)| *key)),
         "a key without its range"
@@ -267,6 +279,10 @@ fn a_value_of_the_wrong_type_is_refused_with_file_line_and_key() {
         (
             "[keep_alive]\nhttp10 = 1",
             "abide.toml:2: keep_alive.http10: the number 1 was given, it must be true or false",
+        ),
+        (
+            "keep_alive.close = 'never'",
+            "abide.toml:1: keep_alive.close: 'never' was given, it must be \"idle\" or \"pressure\"",
         ),
         (
             "root = ['www']",
@@ -314,7 +330,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         ),
         (
             "[shutdown]\ncolour = 'red'",
-            "abide.toml:2: shutdown.colour: there is no such key, the keys of [shutdown] are drain",
+            "abide.toml:2: shutdown.colour: there is no such key, the keys of [shutdown] are \
+             accept_for, drain",
         ),
         (
             "colour = 'red'",

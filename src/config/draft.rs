@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::keys::{self, Key, Kind};
+use super::keys::{self, Chosen, Key, Kind};
 use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, ListenAddress};
 
 /// What the command line says, as it was written: the values are checked with the file's.
@@ -173,6 +173,24 @@ impl Draft {
         Ok(())
     }
 
+    /// Sets one of a few words, or the number that the key takes besides. `written` is for the error.
+    pub fn set_choice(
+        &mut self,
+        key: &'static Key,
+        value: Chosen<'_>,
+        written: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let Kind::Choice { write, .. } = &key.kind else {
+            return Err(self.wrong_kind(key, written, &origin));
+        };
+        if !write(&mut self.config, value) {
+            return Err(self.wrong_kind(key, written, &origin));
+        }
+        self.origins.insert(key.name, origin);
+        Ok(())
+    }
+
     /// Sets a path, which must not be empty.
     pub fn set_path(
         &mut self,
@@ -241,6 +259,7 @@ impl Draft {
 
     /// Fills in the defaults that depend on other keys and applies the rules between keys.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
+        self.heed_proxy()?;
         let keep_alive = &self.config.keep_alive;
         let reaped_after = u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
         if reaped_after > u64::from(ADVERTISED_MAX) {
@@ -267,10 +286,52 @@ impl Draft {
             );
             return Err(self.conflict(["cache.file_bytes", "cache.bytes"], &complaint));
         }
-        if !self.origins.contains_key("shutdown.drain") {
-            self.config.shutdown.drain_secs = self.config.keep_alive.reaped_after_secs();
-        }
+        self.settle_shutdown()?;
         Ok(self.config)
+    }
+
+    /// Raises T above the idle limit of the proxy in front; refuses one that was set below it.
+    fn heed_proxy(&mut self) -> Result<(), ConfigError> {
+        let keep_alive = &mut self.config.keep_alive;
+        let proxy = keep_alive.behind;
+        let (Some(limit), Some(suitable)) =
+            (proxy.idle_limit_secs(), proxy.suitable_timeout_secs())
+        else {
+            return Ok(());
+        };
+        if !self.origins.contains_key("keep_alive.timeout") {
+            keep_alive.timeout_secs = keep_alive.timeout_secs.max(suitable);
+            return Ok(());
+        }
+        let timeout = keep_alive.timeout_secs;
+        if timeout > limit {
+            return Ok(());
+        }
+        let complaint = format!(
+            "keep_alive.timeout = {timeout} is not above the {limit} seconds for which the proxy \
+             ({}) keeps an idle connection, so it would now and then send a request on a connection \
+             that is just being closed, and answer 502; {suitable} is suitable",
+            proxy.name().unwrap_or("keep_alive.behind"),
+        );
+        Err(self.conflict(["keep_alive.timeout", "keep_alive.behind"], &complaint))
+    }
+
+    /// The drain follows T + grace unless it is set, and covers the time of accepting.
+    fn settle_shutdown(&mut self) -> Result<(), ConfigError> {
+        let promised = self.config.keep_alive.reaped_after_secs();
+        let shutdown = &mut self.config.shutdown;
+        if !self.origins.contains_key("shutdown.drain") {
+            shutdown.drain_secs = promised.max(shutdown.accept_for_secs);
+        }
+        if shutdown.accept_for_secs > shutdown.drain_secs {
+            let complaint = format!(
+                "shutdown.accept_for = {} is more than shutdown.drain = {}, but nothing is accepted \
+                 after the drain",
+                shutdown.accept_for_secs, shutdown.drain_secs
+            );
+            return Err(self.conflict(["shutdown.accept_for", "shutdown.drain"], &complaint));
+        }
+        Ok(())
     }
 
     /// Looks at what this machine allows, which no range in a table can know.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::draft::{Draft, Origin};
-use super::keys::{self, Kind};
+use super::keys::{self, Chosen, Kind};
 
 impl Draft {
     /// Lets a TOML file win over what is there.
@@ -88,6 +88,15 @@ impl Source<'_> {
             }
             (Kind::Boolean { .. }, DeValue::Boolean(value)) => {
                 draft.set_boolean(key, *value, origin)
+            }
+            (Kind::Choice { .. }, DeValue::String(word)) => {
+                let word = Chosen::Word(word.as_ref());
+                draft.set_choice(key, word, &self.written(entry.value), origin)
+            }
+            (Kind::Choice { .. }, DeValue::Integer(integer)) => {
+                let value = i128::from_str_radix(integer.as_str(), integer.radix());
+                let number = Chosen::Number(value.unwrap_or_default());
+                draft.set_choice(key, number, &self.written(entry.value), origin)
             }
             (Kind::Path { .. }, DeValue::String(path)) => {
                 draft.set_path(key, path.as_ref().into(), origin)

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use super::{ADVERTISED_MAX, Config, ListenAddress};
+use super::{ADVERTISED_MAX, Config, IdleClose, ListenAddress, Proxy};
 
 /// Most worker threads.
 pub(super) const WORKERS_MAX: usize = 1024;
@@ -12,7 +12,8 @@ pub(super) const WORKERS_MAX: usize = 1024;
 pub(super) const GRACE_DEFAULT_SECS: u32 = 10;
 
 const SECS_MAX: u64 = ADVERTISED_MAX as u64;
-const TIMEOUT_MAX: u64 = SECS_MAX - GRACE_DEFAULT_SECS as u64;
+/// The longest T, in seconds.
+pub(super) const TIMEOUT_MAX: u64 = SECS_MAX - GRACE_DEFAULT_SECS as u64;
 const GRACE_MAX: u64 = SECS_MAX - 1;
 const DAY_SECS: u64 = 86_400;
 const CONNECTIONS_MAX: u64 = 1 << 24;
@@ -43,6 +44,13 @@ pub(super) enum Kind {
         read: fn(&Config) -> bool,
         write: fn(&mut Config, bool),
     },
+    /// One of a few words, or a number where the key takes one too. `write` says whether it knows
+    /// the value; `read` gives it as TOML writes it.
+    Choice {
+        expectation: &'static str,
+        read: fn(&Config) -> String,
+        write: fn(&mut Config, Chosen<'_>) -> bool,
+    },
     /// A path, not empty.
     Path {
         read: fn(&Config) -> &Path,
@@ -53,6 +61,14 @@ pub(super) enum Kind {
         read: fn(&Config) -> &[ListenAddress],
         write: fn(&mut Config, Vec<ListenAddress>),
     },
+}
+
+/// A value for a key that takes a choice.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Chosen<'a> {
+    Word(&'a str),
+    /// A whole number; what is out of an `i128`'s range is 0, which no such key takes.
+    Number(i128),
 }
 
 /// An integer line of the table: name, range, unit and field, with the field's type for the cast.
@@ -105,6 +121,50 @@ pub(super) static KEYS: &[Key] = &[
             },
         },
     },
+    int! { "keep_alive.max_age", 0..=SECS_MAX, "seconds", keep_alive.max_age_secs as u32 },
+    Key {
+        name: "keep_alive.close",
+        kind: Kind::Choice {
+            expectation: "\"idle\" or \"pressure\"",
+            read: |config| match config.keep_alive.close {
+                IdleClose::Timeout => toml_string("idle"),
+                IdleClose::Pressure => toml_string("pressure"),
+            },
+            write: |config, value| {
+                config.keep_alive.close = match value {
+                    Chosen::Word("idle") => IdleClose::Timeout,
+                    Chosen::Word("pressure") => IdleClose::Pressure,
+                    _ => return false,
+                };
+                true
+            },
+        },
+    },
+    Key {
+        name: "keep_alive.behind",
+        kind: Kind::Choice {
+            expectation: "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or \
+                          the proxy's idle limit, 1 to 2147483617 seconds",
+            read: |config| {
+                let proxy = config.keep_alive.behind;
+                let limit = proxy.idle_limit_secs().unwrap_or_default();
+                proxy.name().map_or(limit.to_string(), toml_string)
+            },
+            write: |config, value| {
+                let proxy = match value {
+                    Chosen::Word(name) => Proxy::named(name),
+                    Chosen::Number(secs) => u32::try_from(secs)
+                        .ok()
+                        .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
+                        .map(Proxy::Seconds),
+                };
+                if let Some(proxy) = proxy {
+                    config.keep_alive.behind = proxy;
+                }
+                proxy.is_some()
+            },
+        },
+    },
     Key {
         name: "keep_alive.http10",
         kind: Kind::Boolean {
@@ -131,6 +191,7 @@ pub(super) static KEYS: &[Key] = &[
     int! { "cache.bytes", 0..=TIB, "bytes", cache.bytes as u64 },
     int! { "cache.file_bytes", 0..=TIB, "bytes", cache.file_bytes as u64 },
     int! { "cache.revalidate", 0..=3600, "seconds", cache.revalidate_secs as u32 },
+    int! { "shutdown.accept_for", 0..=SECS_MAX, "seconds", shutdown.accept_for_secs as u32 },
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
 ];
 
@@ -154,6 +215,7 @@ impl Key {
                 format!("a whole number, {min} to {max} {unit}")
             }
             Kind::Boolean { .. } => "true or false".to_owned(),
+            Kind::Choice { expectation, .. } => (*expectation).to_owned(),
             Kind::Path { .. } => "a path in quotes".to_owned(),
             Kind::Addresses { .. } => "a list of addresses, as in [\"127.0.0.1:8080\"]".to_owned(),
         }
@@ -164,6 +226,7 @@ impl Key {
         match &self.kind {
             Kind::Integer { read, .. } => read(config).to_string(),
             Kind::Boolean { read, .. } => read(config).to_string(),
+            Kind::Choice { read, .. } => read(config),
             Kind::Path { read, .. } => toml_string(&read(config).to_string_lossy()),
             Kind::Addresses { read, .. } => {
                 let quoted: Vec<String> = read(config)

@@ -10,11 +10,13 @@
 //! - `draft`: a configuration in the making, which remembers where each value came from.
 //! - `file`: the TOML file, with the line of everything that is wrong in it.
 //! - `listen`: the addresses.
+//! - `proxy`: what is known of proxies that may be in front.
 
 mod draft;
 mod file;
 mod keys;
 mod listen;
+mod proxy;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use draft::Flags;
 pub use listen::{ListenAddress, ListenAddressError};
+pub use proxy::Proxy;
 
 use draft::Draft;
 
@@ -75,8 +78,25 @@ pub struct KeepAlive {
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
+    /// Seconds after which a connection ends with its next answer; 0 to 2^31-1, where 0 means that it
+    /// may grow as old as it likes. Default 3600.
+    pub max_age_secs: u32,
+    /// When an idle connection is closed. Default [`IdleClose::Timeout`].
+    pub close: IdleClose,
+    /// The proxy in front, whose idle limit T must exceed. Default [`Proxy::None`].
+    pub behind: Proxy,
     /// Whether HTTP/1.0 clients that ask may persist. Default true.
     pub http10: bool,
+}
+
+/// `keep_alive.close`: when an idle connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleClose {
+    /// At T + grace. Written `"idle"`.
+    Timeout,
+    /// Not before the room is needed: from 90 % of a limit on the connections, and then not before T.
+    /// Peers that are gone are found by the TCP probes. Written `"pressure"`.
+    Pressure,
 }
 
 /// `[tcp_keep_alive]`
@@ -141,6 +161,9 @@ pub struct Cache {
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
+    /// Seconds after SIGTERM for which new connections are still accepted; 0 to `drain_secs`.
+    /// Default 0.
+    pub accept_for_secs: u32,
     /// Seconds after SIGTERM at which connections that are still open are closed; 0 to 2^31-1.
     /// Default: timeout + grace, 130 unless those are set.
     pub drain_secs: u32,
@@ -156,6 +179,9 @@ impl Default for Config {
                 timeout_secs: 120,
                 grace_secs: keys::GRACE_DEFAULT_SECS,
                 max_requests: const { NonZeroU32::new(1000).unwrap() },
+                max_age_secs: 3600,
+                close: IdleClose::Timeout,
+                behind: Proxy::None,
                 http10: true,
             },
             tcp_keep_alive: TcpKeepAlive {
@@ -183,7 +209,10 @@ impl Default for Config {
                 file_bytes: 262_144,
                 revalidate_secs: 1,
             },
-            shutdown: Shutdown { drain_secs: 130 },
+            shutdown: Shutdown {
+                accept_for_secs: 0,
+                drain_secs: 130,
+            },
             access_log: None,
         }
     }
