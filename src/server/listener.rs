@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use rustix::net::{SocketAddrAny, SocketFlags};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
@@ -39,6 +40,29 @@ impl Listener {
             ListenAddress::Tcp(address) => bind_tcp(*address, probes),
             ListenAddress::Unix(path) => bind_unix(path),
         }
+    }
+
+    /// Takes over the sockets that the process was started with, as systemd passes them: their number
+    /// in LISTEN_FDS, whom they are for in LISTEN_PID (sd_listen_fds(3)). None is the usual case.
+    ///
+    /// Whoever passed them may hold them open and pass them to our successor. Nothing that waits in
+    /// their accept queues is then lost between the two.
+    ///
+    /// # Errors
+    /// If a descriptor is not a listening TCP or unix stream socket.
+    pub fn inherited(probes: &TcpKeepAlive) -> io::Result<Vec<Listener>> {
+        let mut passed = ListenFd::from_env();
+        let mut listeners = Vec::new();
+        for index in 0..passed.len() {
+            let socket: Option<Socket> = match passed.take_tcp_listener(index) {
+                Ok(listener) => listener.map(Socket::from),
+                Err(_) => passed.take_unix_listener(index)?.map(Socket::from),
+            };
+            if let Some(socket) = socket {
+                listeners.push(adopt(socket, probes)?);
+            }
+        }
+        Ok(listeners)
     }
 
     /// Takes one connection from the accept queue, non-blocking and closed on exec.
@@ -77,6 +101,19 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> 
     // Restarting must not wait for old connections to leave TIME_WAIT. It does not let two
     // listeners share a port.
     socket.set_reuse_address(true)?;
+    pass_on(&socket, probes)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG as i32)?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Listener {
+        socket,
+        address: ListenAddress::Tcp(bound),
+        _file: None,
+    })
+}
+
+/// Sets what every accepted TCP socket inherits.
+fn pass_on(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
     // A head and its body leave in one call; nothing is gained by waiting for more (RFC 9293
     // section 3.7.4), and reused connections would stall for a delayed ACK.
     socket.set_tcp_nodelay(true)?;
@@ -84,13 +121,31 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> 
         .with_time(Duration::from_secs(u64::from(probes.idle_secs)))
         .with_interval(Duration::from_secs(u64::from(probes.interval_secs)))
         .with_retries(probes.count);
-    socket.set_tcp_keepalive(&probes)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG as i32)?;
-    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    socket.set_tcp_keepalive(&probes)
+}
+
+/// Makes a listener of a socket that somebody else has bound.
+fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
+    if !socket.is_listener()? {
+        let complaint = format!("descriptor {} does not listen", socket.as_raw_fd());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
+    }
+    // It may be a flag that is shared with others who hold the socket; they have to expect it
+    // (sd_listen_fds(3)).
+    socket.set_nonblocking(true)?;
+    let bound = socket.local_addr()?;
+    let address = match bound.as_socket() {
+        Some(address) => {
+            pass_on(&socket, probes)?;
+            ListenAddress::Tcp(address)
+        }
+        // A name in the abstract namespace has no path.
+        None => ListenAddress::Unix(bound.as_pathname().unwrap_or(Path::new("@")).to_owned()),
+    };
     Ok(Listener {
         socket,
-        address: ListenAddress::Tcp(bound),
+        address,
+        // The file belongs to whoever made the socket.
         _file: None,
     })
 }
