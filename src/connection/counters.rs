@@ -13,8 +13,12 @@ pub enum CloseReason {
     ClientAsked,
     /// `keep_alive.max_requests` was reached.
     MaxRequests,
+    /// `keep_alive.max_age` was reached.
+    MaxAge,
     /// Idle for T + grace.
     Idle,
+    /// Idle for more than T, or answered, when 90 % of a limit on the connections were open.
+    Pressure,
     /// The head was not complete within `timeouts.head`.
     HeadTimeout,
     /// The body made no progress within `timeouts.body`.
@@ -40,11 +44,13 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const ALL: [(CloseReason, &'static str); 15] = [
+    const ALL: [(CloseReason, &'static str); 17] = [
         (CloseReason::ClientClosed, "client_closed"),
         (CloseReason::ClientAsked, "client_asked"),
         (CloseReason::MaxRequests, "max_requests"),
+        (CloseReason::MaxAge, "max_age"),
         (CloseReason::Idle, "idle"),
+        (CloseReason::Pressure, "pressure"),
         (CloseReason::HeadTimeout, "head_timeout"),
         (CloseReason::BodyTimeout, "body_timeout"),
         (CloseReason::WriteTimeout, "write_timeout"),
@@ -63,7 +69,19 @@ impl CloseReason {
     pub fn name(self) -> &'static str {
         CloseReason::ALL[self as usize].1
     }
+
+    /// Whether we may have closed for this reason while the peer was free to send a request.
+    #[must_use]
+    pub fn is_of_idle_connection(self) -> bool {
+        matches!(
+            self,
+            CloseReason::Idle | CloseReason::Pressure | CloseReason::Stop
+        )
+    }
 }
+
+/// Upper bounds, inclusive, of the histogram of requests per connection.
+const REQUEST_BOUNDS: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// One worker's counters.
 #[derive(Debug, Default)]
@@ -71,7 +89,10 @@ pub struct Counters {
     requests: AtomicU64,
     sent_bytes: AtomicU64,
     keep_alive_races: AtomicU64,
+    promises_broken: AtomicU64,
     closes: [AtomicU64; CloseReason::ALL.len()],
+    /// By the requests answered on a connection: up to each of [`REQUEST_BOUNDS`], and more.
+    lengths: [AtomicU64; REQUEST_BOUNDS.len() + 1],
 }
 
 impl Counters {
@@ -90,9 +111,16 @@ impl Counters {
         self.keep_alive_races.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the end of a connection.
-    pub fn closed(&self, reason: CloseReason) {
+    /// Counts a connection that was stopped before the T it was told had passed, or within a request.
+    pub fn promise_broken(&self) {
+        self.promises_broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the end of a connection on which `answered` requests were answered.
+    pub fn closed(&self, reason: CloseReason, answered: u32) {
         self.closes[reason as usize].fetch_add(1, Ordering::Relaxed);
+        let place = REQUEST_BOUNDS.partition_point(|bound| *bound < answered);
+        self.lengths[place].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +133,10 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// Requests that arrived after our FIN on an idle connection.
     pub keep_alive_races: u64,
+    /// Connections that were stopped before the T they were told had passed, or within a request.
+    pub promises_broken: u64,
     closes: [u64; CloseReason::ALL.len()],
+    lengths: [u64; REQUEST_BOUNDS.len() + 1],
 }
 
 impl Totals {
@@ -116,9 +147,9 @@ impl Totals {
             totals.requests += counters.requests.load(Ordering::Relaxed);
             totals.sent_bytes += counters.sent_bytes.load(Ordering::Relaxed);
             totals.keep_alive_races += counters.keep_alive_races.load(Ordering::Relaxed);
-            for (total, count) in totals.closes.iter_mut().zip(&counters.closes) {
-                *total += count.load(Ordering::Relaxed);
-            }
+            totals.promises_broken += counters.promises_broken.load(Ordering::Relaxed);
+            add(&mut totals.closes, &counters.closes);
+            add(&mut totals.lengths, &counters.lengths);
         }
         totals
     }
@@ -130,11 +161,18 @@ impl Totals {
     }
 }
 
+fn add(totals: &mut [u64], counts: &[AtomicU64]) {
+    for (total, count) in totals.iter_mut().zip(counts) {
+        *total += count.load(Ordering::Relaxed);
+    }
+}
+
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "requests_total {}", self.requests)?;
         writeln!(f, "sent_bytes_total {}", self.sent_bytes)?;
         writeln!(f, "keep_alive_race_total {}", self.keep_alive_races)?;
+        writeln!(f, "promises_broken_total {}", self.promises_broken)?;
         for (reason, name) in CloseReason::ALL {
             writeln!(
                 f,
@@ -142,6 +180,15 @@ impl fmt::Display for Totals {
                 self.closes(reason)
             )?;
         }
+        // Cumulative, as such histograms are read: each line counts the connections up to its bound.
+        let name = "requests_per_connection";
+        let mut ended = 0;
+        for (bound, count) in REQUEST_BOUNDS.iter().zip(self.lengths) {
+            ended += count;
+            writeln!(f, "{name}_bucket{{le=\"{bound}\"}} {ended}")?;
+        }
+        ended += self.lengths[REQUEST_BOUNDS.len()];
+        writeln!(f, "{name}_bucket{{le=\"+Inf\"}} {ended}")?;
         Ok(())
     }
 }
@@ -162,7 +209,8 @@ mod tests {
         let (one, two) = (Counters::default(), Counters::default());
         one.answered(2);
         two.answered(3);
-        two.closed(CloseReason::Idle);
+        two.closed(CloseReason::Idle, 3);
+        one.closed(CloseReason::MaxRequests, 2000);
         let totals = Totals::sum([&one, &two].into_iter());
         assert_eq!((totals.requests, totals.closes(CloseReason::Idle)), (5, 1));
         assert!(

@@ -2,7 +2,9 @@
 
 pub mod access_line;
 pub mod counters;
+pub mod deadline;
 pub mod desk;
+pub mod occupancy;
 pub mod output;
 pub mod ownership;
 pub mod pace;

@@ -281,6 +281,14 @@ impl<A: AtomicWord> Ownership<A> {
         State::of(self.word.load(Ordering::Acquire))
     }
 
+    /// How many connections the slot has had before this one, for the owner: with the slot it names
+    /// the connection.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        // Relaxed: only the owner changes it.
+        generation(self.word.load(Ordering::Relaxed))
+    }
+
     /// Worker side. Queued to running: takes over what [`notify`](Ownership::notify) or
     /// [`claim_idle`](Ownership::claim_idle) handed over.
     ///

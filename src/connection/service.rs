@@ -1,7 +1,9 @@
 //! What all connections share, read-only but for the mode.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::occupancy::Occupancy;
 use super::pace::PaceLimits;
 use crate::config::Config;
 use crate::http::request::HeadLimits;
@@ -25,16 +27,24 @@ pub struct Service {
     pub config: Config,
     /// The site that answers.
     pub site: Site,
+    /// The open connections, and how many there may be.
+    pub occupancy: Arc<Occupancy>,
     mode: AtomicU8,
 }
 
 impl Service {
-    /// A service in [`Mode::Serving`].
+    /// A service in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
+    /// the server puts there what the machine allows.
     #[must_use]
     pub fn new(config: Config, site: Site) -> Service {
+        let limit = match config.limits.connections {
+            0 => usize::MAX,
+            limit => limit,
+        };
         Service {
             config,
             site,
+            occupancy: Arc::new(Occupancy::new(limit)),
             mode: AtomicU8::new(Mode::Serving as u8),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -10,6 +11,7 @@ use super::listener::Listener;
 use super::slots::Slots;
 use crate::config::Limits;
 use crate::connection::access_line::Peer;
+use crate::connection::occupancy::Occupancy;
 use crate::connection::transport::Socket;
 
 /// Connections accepted from one listener before others have their turn. Edge-triggered readiness
@@ -30,6 +32,8 @@ pub struct Accepted {
     pub peer: Peer,
     /// Whether a limit is exceeded: the connection is answered 503 and closed.
     pub is_refused: bool,
+    /// The connections from the same address, if their number is limited.
+    pub neighbours: Option<Arc<Occupancy>>,
 }
 
 /// How an attempt to accept ended.
@@ -50,10 +54,9 @@ pub struct Acceptor {
     free: Vec<u32>,
     never_used: u32,
     capacity: u32,
-    limit: usize,
-    per_ip: Option<PerIp>,
     /// Connections open now, refused ones included.
-    pub active: usize,
+    occupancy: Arc<Occupancy>,
+    per_ip: Option<PerIp>,
     /// Connections accepted since the start.
     pub accepted: u64,
     is_exhausted: bool,
@@ -62,27 +65,55 @@ pub struct Acceptor {
 #[derive(Debug)]
 struct PerIp {
     limit: usize,
-    counts: HashMap<IpAddr, usize>,
+    counts: HashMap<IpAddr, Arc<Occupancy>>,
+    /// How many addresses are under pressure.
+    pressed: usize,
     /// The address that holds each slot.
     holders: Vec<Option<IpAddr>>,
 }
 
+/// How many connections have to go, in all and of each address that has too many.
+#[derive(Debug)]
+pub struct Excess<'a> {
+    all: usize,
+    per_ip: Option<&'a PerIp>,
+    gone: HashMap<IpAddr, usize>,
+}
+
+impl Excess<'_> {
+    /// Whether the connection in `slot` is among those that have to go; counts it if so.
+    pub fn wants(&mut self, slot: u32) -> bool {
+        let crowded = self.per_ip.and_then(|per_ip| per_ip.crowded(slot));
+        let is_over_own = match crowded {
+            Some((address, excess)) => {
+                let gone = self.gone.entry(address).or_default();
+                *gone += 1;
+                *gone <= excess
+            }
+            None => false,
+        };
+        let is_wanted = self.all > 0 || is_over_own;
+        self.all = self.all.saturating_sub(usize::from(is_wanted));
+        is_wanted
+    }
+}
+
 impl Acceptor {
-    /// An acceptor for at most `limit` connections in `slots`.
+    /// An acceptor for the connections in `slots`, counted in `occupancy`.
     #[must_use]
-    pub fn new(slots: &Slots, limit: usize, limits: &Limits) -> Acceptor {
+    pub fn new(slots: &Slots, occupancy: Arc<Occupancy>, limits: &Limits) -> Acceptor {
         let per_ip = (limits.connections_per_ip > 0).then(|| PerIp {
             limit: limits.connections_per_ip,
             counts: HashMap::new(),
+            pressed: 0,
             holders: Vec::new(),
         });
         Acceptor {
             free: Vec::new(),
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
-            limit,
+            occupancy,
             per_ip,
-            active: 0,
             accepted: 0,
             is_exhausted: false,
         }
@@ -90,7 +121,8 @@ impl Acceptor {
 
     /// Accepts one connection from `listener`.
     pub fn accept(&mut self, listener: &Listener) -> Attempt {
-        if self.active >= self.limit + REFUSAL_RESERVE || !self.has_slot() {
+        let most = self.occupancy.limit().saturating_add(REFUSAL_RESERVE);
+        if self.occupancy.open() >= most || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
         loop {
@@ -113,9 +145,31 @@ impl Acceptor {
     /// Takes note that the connection in `slot` is closed.
     pub fn release(&mut self, slot: u32) {
         self.free.push(slot);
-        self.active -= 1;
+        self.occupancy.leave();
         if let Some(per_ip) = &mut self.per_ip {
             per_ip.release(slot);
+        }
+    }
+
+    /// Connections open now, refused ones included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.occupancy.open()
+    }
+
+    /// Whether connections should go, in all or of some address.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.occupancy.is_pressing() || self.per_ip.as_ref().is_some_and(|it| it.pressed > 0)
+    }
+
+    /// How many connections should go.
+    #[must_use]
+    pub fn excess(&self) -> Excess<'_> {
+        Excess {
+            all: self.occupancy.excess(),
+            per_ip: self.per_ip.as_ref().filter(|it| it.pressed > 0),
+            gone: HashMap::new(),
         }
     }
 
@@ -135,17 +189,21 @@ impl Acceptor {
             self.never_used += 1;
             self.never_used - 1
         });
-        self.active += 1;
         self.accepted += 1;
-        let over_own = match (&mut self.per_ip, peer) {
-            (Some(per_ip), Peer::Ip(address)) => per_ip.take(slot, address),
-            _ => false,
+        let is_within = self.occupancy.enter();
+        let (is_within_own, neighbours) = match (&mut self.per_ip, peer) {
+            (Some(per_ip), Peer::Ip(address)) => {
+                let (is_within, neighbours) = per_ip.take(slot, address);
+                (is_within, Some(neighbours))
+            }
+            _ => (true, None),
         };
         Accepted {
             slot,
             socket,
             peer,
-            is_refused: over_own || self.active > self.limit,
+            is_refused: !is_within || !is_within_own,
+            neighbours,
         }
     }
 
@@ -179,25 +237,38 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl PerIp {
-    /// Counts a connection, and says whether it is one too many.
-    fn take(&mut self, slot: u32, address: IpAddr) -> bool {
+    /// Counts a connection; says whether it is within the limit, and who its neighbours are.
+    fn take(&mut self, slot: u32, address: IpAddr) -> (bool, Arc<Occupancy>) {
         let slot = slot as usize;
         if self.holders.len() <= slot {
             self.holders.resize(slot + 1, None);
         }
         self.holders[slot] = Some(address);
-        let count = self.counts.entry(address).or_default();
-        *count += 1;
-        *count > self.limit
+        let limit = self.limit;
+        let neighbours = self.counts.entry(address);
+        let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(limit)));
+        let was_pressing = neighbours.is_pressing();
+        let is_within = neighbours.enter();
+        self.pressed += usize::from(neighbours.is_pressing() && !was_pressing);
+        (is_within, Arc::clone(neighbours))
+    }
+
+    /// The address of the connection in `slot` and how many of its connections are too many, if any.
+    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
+        let address = (*self.holders.get(slot as usize)?)?;
+        let excess = self.counts.get(&address)?.excess();
+        (excess > 0).then_some((address, excess))
     }
 
     fn release(&mut self, slot: u32) {
         let Some(address) = self.holders.get_mut(slot as usize).and_then(Option::take) else {
             return;
         };
-        if let Some(count) = self.counts.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(neighbours) = self.counts.get(&address) {
+            let was_pressing = neighbours.is_pressing();
+            neighbours.leave();
+            self.pressed -= usize::from(was_pressing && !neighbours.is_pressing());
+            if neighbours.open() == 0 {
                 self.counts.remove(&address);
             }
         }
@@ -219,6 +290,10 @@ mod tests {
         (listener, address)
     }
 
+    fn limited(connections: usize) -> Arc<Occupancy> {
+        Arc::new(Occupancy::new(connections))
+    }
+
     fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted {
         loop {
             if let Attempt::Accepted(accepted) = acceptor.accept(listener) {
@@ -230,7 +305,7 @@ mod tests {
     #[test]
     fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
         let (listener, address) = listener();
-        let mut acceptor = Acceptor::new(&Slots::new(16), 2, &Config::default().limits);
+        let mut acceptor = Acceptor::new(&Slots::new(16), limited(2), &Config::default().limits);
         let _clients: Vec<_> = (0..4)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
@@ -242,7 +317,7 @@ mod tests {
         acceptor.release(2);
         let fourth = accept(&mut acceptor, &listener);
         assert!(!fourth.is_refused);
-        assert_eq!((fourth.slot, acceptor.used(), acceptor.active), (2, 3, 2));
+        assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
         assert!(matches!(acceptor.accept(&listener), Attempt::Drained));
     }
 
@@ -253,7 +328,7 @@ mod tests {
             connections_per_ip: 1,
             ..Config::default().limits
         };
-        let mut acceptor = Acceptor::new(&Slots::new(16), 10, &limits);
+        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), &limits);
         let _clients: Vec<_> = (0..3)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();

@@ -20,19 +20,22 @@ const STOP_MILLIS: u64 = 1_500;
 pub enum Ending {
     /// The server serves.
     NotYet,
-    /// Idle connections keep their promise until this deadline.
-    Draining(Millis),
+    /// Idle connections keep their promise until the deadline.
+    Draining {
+        /// New connections are accepted until then (`shutdown.accept_for`).
+        accepts_until: Millis,
+        /// When patience ends (`shutdown.drain`).
+        deadline: Millis,
+    },
     /// Everything is closed; what is left at this deadline is cut off.
     Stopping(Millis),
 }
 
-impl Ending {
-    pub(super) fn deadline(self) -> Option<Millis> {
-        match self {
-            Ending::NotYet => None,
-            Ending::Draining(deadline) | Ending::Stopping(deadline) => Some(deadline),
-        }
-    }
+/// What the drain began with, for the report at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainStart {
+    open: u64,
+    accepted: u64,
 }
 
 impl EventLoop {
@@ -60,36 +63,48 @@ impl EventLoop {
             return;
         }
         self.shared.service.enter(mode);
-        if mode == Mode::Draining {
-            // Their clients have connected and may have sent a request: closing the listener would
-            // reset them.
-            self.accept_all();
-        }
-        self.stop_accepting();
-        let waiting = self.acceptor.active;
         if mode == Mode::Stopping {
-            say(format_args!(
-                "abide: stopping, closing {}",
-                connections(waiting)
-            ));
+            self.stop_accepting();
+            let open = connections(self.acceptor.open());
+            say(format_args!("abide: stopping, closing {open}"));
             self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
-        } else {
-            say(format_args!(
-                "abide: draining, waiting for {}",
-                connections(waiting)
-            ));
-            self.ending =
-                Ending::Draining(now.plus_secs(self.shared.service.config.shutdown.drain_secs));
+            return;
         }
+        let shutdown = &self.shared.service.config.shutdown;
+        self.ending = Ending::Draining {
+            accepts_until: now.plus_secs(shutdown.accept_for_secs),
+            deadline: now.plus_secs(shutdown.drain_secs),
+        };
+        self.drain_start = Some(DrainStart {
+            open: self.acceptor.open() as u64,
+            accepted: self.acceptor.accepted,
+        });
+        if shutdown.accept_for_secs == 0 {
+            self.accept_the_last();
+        }
+        let open = connections(self.acceptor.open());
+        say(format_args!("abide: draining, waiting for {open}"));
+    }
+
+    /// Closes the listeners. The clients that wait in their queues have connected and may have sent a
+    /// request, so they are accepted first: closing would reset them.
+    fn accept_the_last(&mut self) {
+        self.accept_all();
+        self.stop_accepting();
     }
 
     /// Moves the end forward as time passes.
     pub(super) fn advance_ending(&mut self, now: Millis) {
         match self.ending {
-            Ending::Draining(deadline) if now >= deadline && self.acceptor.active > 0 => {
+            Ending::Draining { accepts_until, .. }
+                if self.is_accepting() && now >= accepts_until =>
+            {
+                self.accept_the_last();
+            }
+            Ending::Draining { deadline, .. } if now >= deadline && self.acceptor.open() > 0 => {
+                let open = connections(self.acceptor.open());
                 say(format_args!(
-                    "abide: the drain deadline has passed, closing {}",
-                    connections(self.acceptor.active)
+                    "abide: the drain deadline has passed, closing {open}"
                 ));
                 self.shared.service.enter(Mode::Stopping);
                 self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
@@ -100,18 +115,33 @@ impl EventLoop {
                 self.next_sweep = Millis(now.0 + TICK_MILLIS);
                 self.stop_idle_connections();
             }
-            Ending::Stopping(_) => {}
-            Ending::NotYet | Ending::Draining(_) => {}
+            Ending::Stopping(_) | Ending::NotYet | Ending::Draining { .. } => {}
         }
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        let is_empty = self.acceptor.active == 0;
+        let is_empty = self.acceptor.open() == 0;
         match self.ending {
             Ending::NotYet => false,
-            Ending::Draining(_) => is_empty,
+            Ending::Draining { .. } => is_empty && !self.is_accepting(),
             Ending::Stopping(deadline) => is_empty || self.shared.clock.now().monotonic >= deadline,
         }
+    }
+
+    /// Says how many connections of a drain kept what they were promised, and how many its deadline
+    /// took it from.
+    pub(super) fn report_drain(&self) {
+        let Some(start) = self.drain_start else {
+            return;
+        };
+        let all = start.open + (self.acceptor.accepted - start.accepted);
+        // What is in an exchange even now is cut off.
+        let cut_off = self.exchanging_connections() as u64;
+        let broken = self.totals().promises_broken + cut_off;
+        let honoured = all.saturating_sub(broken);
+        say(format_args!(
+            "abide: drained, {honoured} of {all} promises honoured, {broken} broken by the deadline"
+        ));
     }
 
     /// Gives every idle connection a turn, in which it finds the mode changed.
@@ -124,11 +154,19 @@ impl EventLoop {
     }
 
     fn print_counters(&self) {
-        let totals = Totals::sum(self.shared.counters.iter().map(AsRef::as_ref));
-        let (accepted, active) = (self.acceptor.accepted, self.acceptor.active);
+        let (accepted, open) = (self.acceptor.accepted, self.acceptor.open());
+        // They are counted one after the other, while connections come and go.
+        let idle = self.idle_connections().min(open);
+        let active = open - idle;
+        let totals = self.totals();
         say(format_args!(
-            "connections_accepted_total {accepted}\nconnections_active {active}\n{totals}"
+            "connections_accepted_total {accepted}\nconnections_open {open}\n\
+             connections_active {active}\nconnections_idle {idle}\n{totals}"
         ));
+    }
+
+    fn totals(&self) -> Totals {
+        Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
     }
 }
 

@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt};
-use super::drain::Ending;
+use super::drain::{DrainStart, Ending};
 use super::handoff::Work;
 use super::listener::{BACKLOG, Listener};
 use super::reaper::max_sleep_secs;
@@ -70,9 +70,12 @@ pub struct EventLoop {
     pub(super) is_filed: Vec<bool>,
     /// The longest that an entry sleeps.
     pub(super) max_sleep_secs: u32,
+    /// When connections are next sent for, if there is pressure.
+    pub(super) next_relief: Millis,
     /// When idle connections are told again that the server stops.
     pub(super) next_sweep: Millis,
     pub(super) ending: Ending,
+    pub(super) drain_start: Option<DrainStart>,
     poll: Poll,
     doors: Vec<Door>,
     signals: Option<Signals>,
@@ -122,8 +125,10 @@ impl EventLoop {
             fired: Vec::new(),
             is_filed: Vec::new(),
             max_sleep_secs,
+            next_relief: Millis(0),
             next_sweep: Millis(0),
             ending: Ending::NotYet,
+            drain_start: None,
             poll,
             doors,
             signals,
@@ -143,8 +148,10 @@ impl EventLoop {
             let now = self.shared.clock.now();
             self.accept_owed(now);
             self.turn_wheel(now.monotonic);
+            self.relieve(now.monotonic);
             self.advance_ending(now.monotonic);
             if self.has_ended() {
+                self.report_drain();
                 return Ok(());
             }
             self.shared
@@ -187,7 +194,13 @@ impl EventLoop {
         }
     }
 
-    /// Closes the listeners. What is left in their queues is reset by the kernel.
+    /// Whether the listeners are open.
+    pub(super) fn is_accepting(&self) -> bool {
+        !self.doors.is_empty()
+    }
+
+    /// Closes the listeners. What is left in their queues is reset by the kernel, unless somebody else
+    /// holds them open too.
     pub(super) fn stop_accepting(&mut self) {
         for door in self.doors.drain(..) {
             let mut source = SourceFd(&door.listener.as_raw_fd());
@@ -219,7 +232,8 @@ impl EventLoop {
             return Some(tick);
         }
         let now = self.shared.clock.now().monotonic;
-        let next = [self.wheel.next_tick(), self.ending.deadline()]
+        let relief = self.acceptor.is_pressed().then_some(self.next_relief);
+        let next = [self.wheel.next_tick(), relief]
             .into_iter()
             .flatten()
             .min()?;
@@ -327,20 +341,21 @@ impl EventLoop {
             socket,
             peer,
             is_refused,
+            neighbours,
         } = accepted;
         let make = if is_refused {
             Session::refused
         } else {
             Session::accepted
         };
-        let mut session = make(peer, now.monotonic);
+        let mut session = make(peer, now.monotonic).among(neighbours);
         let deadline = session.rest(&self.shared.service, now.monotonic);
-        log::debug!("connection {index} accepted from {peer:?}");
         let fd = socket.as_fd().as_raw_fd();
         let shared = Arc::clone(&self.shared);
         let slot = shared.slots.at(index);
         *slot.lock() = Some(Box::new(Connection { socket, session }));
         let generation = slot.ownership.open();
+        log::debug!("connection {index}.{generation} accepted from {peer:?}");
         slot.postpone(deadline);
         self.file(index, now.monotonic);
         let token = token(index, generation);

@@ -148,7 +148,8 @@ impl Server {
     /// Opens the site, the logs and the listeners, and starts the workers. Nothing runs and nothing is
     /// left behind if any of it fails.
     ///
-    /// `catches_signals` is for a server that is the process: SIGTERM drains, SIGINT stops, a second
+    /// `is_process` is for a server that is the process. It takes over the sockets that it was started
+    /// with (LISTEN_FDS), and then listens on no others. SIGTERM drains it, SIGINT stops it, a second
     /// one of them exits at once with status 1.
     ///
     /// # Errors
@@ -156,15 +157,17 @@ impl Server {
     pub fn bind(
         config: Config,
         clock: Arc<dyn Clock>,
-        catches_signals: bool,
+        is_process: bool,
     ) -> Result<Server, StartError> {
         let limit = connection_limit(&config)?;
+        let mut config = config;
+        config.limits.connections = limit;
         let root = config.root.display().to_string();
         let site =
             Site::open(&config).map_err(StartError::because(format!("cannot serve {root}")))?;
         let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
         let access_log = access_log.map_err(StartError::because("cannot open the access log"))?;
-        let listeners = bind_all(&config)?;
+        let listeners = listeners(&config, is_process)?;
         let addresses = listeners
             .iter()
             .map(|listener| listener.address.clone())
@@ -172,19 +175,21 @@ impl Server {
         let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
         let waker = Waker::new(poll.registry(), event_loop::WAKER);
         let waker = waker.map_err(StartError::because("cannot make a waker"))?;
-        let signals = if catches_signals {
+        let signals = if is_process {
             Some(catch_signals()?)
         } else {
             None
         };
         let (reports, receiver): (Sender<Report>, Receiver<Report>) = unbounded();
         let slots = Slots::new(limit + REFUSAL_RESERVE);
-        let acceptor = Acceptor::new(&slots, limit, &config.limits);
+        let service = Service::new(config, site);
+        let config = &service.config;
+        let acceptor = Acceptor::new(&slots, Arc::clone(&service.occupancy), &config.limits);
         let shared = Arc::new(Shared {
             slots,
             handoff: Handoff::new(),
             counters: (0..config.workers).map(|_| Arc::default()).collect(),
-            service: Service::new(config, site),
+            service,
             clock,
             reports,
             waker,
@@ -269,7 +274,17 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-fn bind_all(config: &Config) -> Result<Vec<Listener>, StartError> {
+/// The sockets to accept on. Those that the process was started with are all there are, if there are
+/// any: whoever passes sockets decides which.
+fn listeners(config: &Config, is_process: bool) -> Result<Vec<Listener>, StartError> {
+    if is_process {
+        let inherited = Listener::inherited(&config.tcp_keep_alive);
+        let what = "LISTEN_FDS: cannot take over what was passed";
+        let inherited = inherited.map_err(StartError::because(what))?;
+        if !inherited.is_empty() {
+            return Ok(inherited);
+        }
+    }
     if config.listen.len() > MAX_LISTENERS {
         return Err(StartError(format!(
             "listen: at most {MAX_LISTENERS} addresses are possible"

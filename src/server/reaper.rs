@@ -9,13 +9,25 @@
 //! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
 //! after a pause sets one (the first look at its acknowledgement), and so does every close.
 //!
+//! Under pressure (90 % of a limit on the connections) a promise is still kept: only connections that
+//! have been idle for longer than T are sent for before their deadline, the longest idle first, and
+//! as many as it takes ([`EventLoop::relieve`]).
+//!
 //! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:
 //! the next connection in the slot finds it there.
 
+use std::sync::Arc;
+
 use super::event_loop::EventLoop;
 use crate::clock::Millis;
-use crate::config::Config;
-use crate::connection::ownership::Claim;
+use crate::config::{Config, IdleClose};
+use crate::connection::deadline::Deadline;
+use crate::connection::ownership::{Claim, State};
+use crate::connection::session::evictable;
+
+/// How often connections are sent for as long as there is pressure. Those of the last time are gone
+/// by then, if their clients took notice.
+const RELIEF_MILLIS: u64 = 1000;
 
 /// The longest that an entry sleeps, in seconds: the shortest time after which a deadline can lie.
 #[must_use]
@@ -58,7 +70,10 @@ impl EventLoop {
 
     fn look(&mut self, index: u32, now: Millis) {
         let slot = self.shared.slots.at(index);
-        let deadline = slot.deadline();
+        let deadline = match slot.deadline() {
+            Deadline::Idle(_) if !self.reaps_by_age() => Millis::NEVER,
+            deadline => deadline.at(),
+        };
         let latest = now.plus_secs(self.max_sleep_secs);
         if now < deadline {
             self.wheel.file(index, deadline.min(latest));
@@ -76,6 +91,63 @@ impl EventLoop {
             // Closed: the entry ends here.
             Claim::Free => self.is_filed[index as usize] = false,
         }
+    }
+
+    fn reaps_by_age(&self) -> bool {
+        self.shared.service.config.keep_alive.close == IdleClose::Timeout
+    }
+
+    /// Sends for connections whose place is needed, at most once a second.
+    pub(super) fn relieve(&mut self, now: Millis) {
+        if !self.acceptor.is_pressed() || now < self.next_relief {
+            return;
+        }
+        self.next_relief = Millis(now.0 + RELIEF_MILLIS);
+        let shared = Arc::clone(&self.shared);
+        let mut evictable: Vec<(Millis, u32)> = (0..self.acceptor.used())
+            .filter_map(|index| {
+                let slot = shared.slots.at(index);
+                let Deadline::Idle(reaped_at) = slot.deadline() else {
+                    return None;
+                };
+                let may_go = now >= evictable(&shared.service, reaped_at)
+                    && slot.ownership.state() == State::Idle;
+                may_go.then_some((reaped_at, index))
+            })
+            .collect();
+        evictable.sort_unstable();
+        let mut excess = self.acceptor.excess();
+        evictable.retain(|(_, index)| excess.wants(*index));
+        for (_, index) in evictable {
+            // The worker looks for bytes once more before it closes anything.
+            if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
+                self.dispatch(index);
+            }
+        }
+    }
+
+    /// How many connections wait between two requests. For diagnostics: it looks at every slot.
+    pub(super) fn idle_connections(&self) -> usize {
+        self.count(|state, deadline| state == State::Idle && deadline.is_between_requests())
+    }
+
+    /// How many connections are in the middle of a request or an answer.
+    pub(super) fn exchanging_connections(&self) -> usize {
+        self.count(|state, deadline| match state {
+            State::Free => false,
+            State::Idle => matches!(deadline, Deadline::Exchange(_)),
+            // The deadline is of before the turn; a worker that lingers is in no exchange.
+            State::Queued | State::Running | State::RunningNotified => {
+                !matches!(deadline, Deadline::Linger(_))
+            }
+        })
+    }
+
+    fn count(&self, is_counted: impl Fn(State, Deadline) -> bool) -> usize {
+        let slots = (0..self.acceptor.used()).map(|index| self.shared.slots.at(index));
+        slots
+            .filter(|slot| is_counted(slot.ownership.state(), slot.deadline()))
+            .count()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::clock::Millis;
+use crate::connection::deadline::Deadline;
 use crate::connection::ownership::Ownership;
 use crate::connection::session::Session;
 use crate::connection::transport::Socket;
@@ -39,7 +39,7 @@ impl Slot {
     fn new() -> Slot {
         Slot {
             ownership: Ownership::new(),
-            deadline: AtomicU64::new(Millis::NEVER.0),
+            deadline: AtomicU64::new(0),
             connection: Mutex::new(None),
         }
     }
@@ -55,14 +55,14 @@ impl Slot {
     /// The deadline that the last owner left. The event loop may read it at any time: a stale one
     /// only makes it look again.
     #[must_use]
-    pub fn deadline(&self) -> Millis {
-        Millis(self.deadline.load(Ordering::Relaxed))
+    pub fn deadline(&self) -> Deadline {
+        Deadline::from_word(self.deadline.load(Ordering::Relaxed))
     }
 
     /// Moves the deadline, as the owner. This is all that a request costs the timers: the wheel
     /// (`EventLoop::turn_wheel`) finds it when it looks next.
-    pub fn postpone(&self, deadline: Millis) {
-        self.deadline.store(deadline.0, Ordering::Relaxed);
+    pub fn postpone(&self, deadline: Deadline) {
+        self.deadline.store(deadline.to_word(), Ordering::Relaxed);
     }
 }
 

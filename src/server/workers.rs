@@ -18,6 +18,7 @@ use super::handoff::{Handoff, Work};
 use super::slots::{Connection, Slots};
 use crate::clock::{Clock, Millis, Now};
 use crate::connection::counters::{CloseReason, Counters};
+use crate::connection::deadline::Deadline;
 use crate::connection::desk::Desk;
 use crate::connection::ownership::Released;
 use crate::connection::service::{Mode, Service};
@@ -173,7 +174,7 @@ impl Worker {
                     let closed = connection.take();
                     drop(connection);
                     if let Some(closed) = closed {
-                        log_end(index, &closed, reason, now);
+                        log_end((index, slot.ownership.generation()), &closed, reason, now);
                     }
                     slot.ownership.free();
                     report_closed(shared, index);
@@ -237,7 +238,7 @@ fn turn(
         let now = shared.clock.now();
         let deadline = match outcome {
             Outcome::Wait => open.session.rest(service, now.monotonic),
-            Outcome::Again | Outcome::Close(_) => Millis::NEVER,
+            Outcome::Again | Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
         };
         End {
             outcome,
@@ -249,11 +250,12 @@ fn turn(
         // The panic hook has printed where.
         log::error!("a worker panicked; its connection is closed, the others go on");
         desk.clear();
-        desk.counters.closed(CloseReason::Panic);
+        let (answered, ..) = open.session.summary(now.monotonic);
+        desk.counters.closed(CloseReason::Panic, answered);
         End {
             outcome: Outcome::Close(CloseReason::Panic),
             now,
-            deadline: Millis::NEVER,
+            deadline: Deadline::Exchange(Millis::NEVER),
         }
     })
 }
@@ -273,15 +275,17 @@ struct End {
     outcome: Outcome,
     now: Now,
     /// When the next turn is due, after [`Outcome::Wait`].
-    deadline: Millis,
+    deadline: Deadline,
 }
 
-fn log_end(index: u32, closed: &Connection, reason: CloseReason, now: Now) {
+/// The line for each connection. Slot and generation together name it: no other has the two.
+fn log_end(id: (u32, u32), closed: &Connection, reason: CloseReason, now: Now) {
     if log::log_enabled!(log::Level::Debug) {
+        let (slot, generation) = id;
         let (requests, bytes, millis) = closed.session.summary(now.monotonic);
         let reason = reason.name();
         log::debug!(
-            "connection {index} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
+            "connection {slot}.{generation} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
         );
     }
 }

@@ -106,7 +106,7 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
             Outcome::Again => continue,
             Outcome::Wait => {}
         }
-        let deadline = session.rest(service, now);
+        let deadline = session.rest(service, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");
         assert!(
             peer.owes_an_event(),

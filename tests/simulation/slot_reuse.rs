@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use abide::clock::Millis;
 use abide::connection::access_line::Peer as Address;
+use abide::connection::deadline::Deadline;
 use abide::connection::ownership::{Begun, Claim, Notified, Released, State};
 use abide::connection::session::Session;
 use abide::connection::transport::{Socket, Transport};
@@ -107,12 +108,12 @@ fn an_old_deadline_does_not_close_the_next_connection_in_the_slot() {
     let slots = Slots::new(1);
     let slot = slots.at(0);
     let (old, _client) = admit(slot);
-    slot.postpone(Millis(1_000));
+    slot.postpone(Deadline::Idle(Millis(1_000)));
     assert_eq!(slot.ownership.notify(old, false), Notified::Dispatch);
     close(slot);
     // The wheel's entry for 1 s is still there. When it fires, it finds the deadline of the new
     // connection, and the deadline is what is believed.
     let (_, _client) = admit(slot);
-    slot.postpone(Millis(130_000));
-    assert_eq!(slot.deadline(), Millis(130_000));
+    slot.postpone(Deadline::Idle(Millis(130_000)));
+    assert_eq!(slot.deadline().at(), Millis(130_000));
 }

@@ -169,7 +169,7 @@ impl World {
 
     fn admit(&mut self, mut session: Session, peer: Peer) -> usize {
         let index = self.lines.len();
-        let deadline = session.rest(&self.stage.service, self.now);
+        let deadline = session.rest(&self.stage.service, self.now).at();
         self.wheel.file(index as u32, self.latest_look());
         self.lines.push(Line {
             session,
@@ -354,7 +354,7 @@ impl World {
             "a lost wake-up: {:?}",
             line.session
         );
-        line.deadline = line.session.rest(&self.stage.service, self.now);
+        line.deadline = line.session.rest(&self.stage.service, self.now).at();
         assert!(
             line.deadline > self.now,
             "a deadline that spins: {:?}",

@@ -5,12 +5,13 @@
 //! what is collected before it.
 
 use super::{BodyInProgress, Delivery, Phase, Session, Turn, delivered, reason_of};
+use crate::clock::Millis;
 use crate::connection::access_line;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
 use crate::connection::output::{self, Sending, Unsent};
 use crate::connection::pace::Pace;
-use crate::connection::service::{Mode, Service};
+use crate::connection::service::Service;
 use crate::connection::transport::Transport;
 use crate::http::framing::{BodyDecoder, Framing};
 use crate::http::keep_alive::{self, Fate, Policy};
@@ -157,7 +158,7 @@ impl Session {
         };
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             let response = service.site.respond(&head, path, turn.now);
-            let fate = self.fate(&head, response.status, service);
+            let fate = self.fate(&head, response.status, service, turn.now.monotonic);
             let answer = Answer::new(&head, response, fate);
             return Step::Answered(self.collect(answer, consumed, turn));
         }
@@ -230,7 +231,7 @@ impl Session {
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
                 let response = service.site.respond(&head, path, turn.now);
-                let fate = self.fate(&head, response.status, service);
+                let fate = self.fate(&head, response.status, service, turn.now.monotonic);
                 let answer = Answer::new(&head, response, fate);
                 Step::Answered(self.collect(answer, consumed, turn))
             }
@@ -248,12 +249,18 @@ impl Session {
     }
 
     /// Whether the connection persists after this answer; if not, notes why.
-    fn fate(&mut self, head: &RequestHead<'_, '_>, status: Status, service: &Service) -> Fate {
-        let is_draining = service.mode() != Mode::Serving;
+    fn fate(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        status: Status,
+        service: &Service,
+        now: Millis,
+    ) -> Fate {
+        let retirement = self.retirement(service, now);
         let keep_alive = &service.config.keep_alive;
         let policy = Policy {
             http10: keep_alive.http10,
-            closing: is_draining,
+            closing: retirement.is_some(),
         };
         let max = keep_alive.max_requests;
         let fate = match keep_alive::decide(
@@ -269,12 +276,12 @@ impl Session {
             fate => fate,
         };
         if fate == Fate::Close {
-            self.closing = Some(match () {
-                () if ends_connection(status) => CloseReason::ErrorAnswer,
-                () if head.connection.close => CloseReason::ClientAsked,
-                () if is_draining => CloseReason::Drain,
-                () if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                () => CloseReason::ClientAsked,
+            self.closing = Some(match retirement {
+                _ if ends_connection(status) => CloseReason::ErrorAnswer,
+                _ if head.connection.close => CloseReason::ClientAsked,
+                Some(reason) => reason,
+                None if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
+                None => CloseReason::ClientAsked,
             });
         }
         fate

@@ -80,9 +80,9 @@ impl Session {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
                     // The request and our FIN have crossed on the wire.
-                    if linger.drained_bytes == 0 && reason == CloseReason::Idle {
+                    if linger.drained_bytes == 0 && reason.is_of_idle_connection() {
                         turn.desk.counters.keep_alive_race();
-                        log::debug!("a request arrived after the idle close");
+                        log::debug!("a request arrived after the close ({})", reason.name());
                     }
                     linger.drained_bytes += count as u64;
                     if linger.drained_bytes > MAX_DRAINED_BYTES {

@@ -16,13 +16,17 @@
 //! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
 
 mod answer;
+mod idle;
 mod linger;
 
 use std::io;
+use std::sync::Arc;
 
 use super::access_line::Peer;
 use super::counters::CloseReason;
+use super::deadline::Deadline;
 use super::desk::Desk;
+use super::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent};
 use super::pace::Pace;
 use super::service::{Mode, Service};
@@ -34,6 +38,8 @@ use crate::http::request::Reject;
 use crate::http::status::Status;
 
 use answer::Stop;
+use idle::Delivery;
+pub use idle::evictable;
 
 /// Receives per turn: a peer that sends without end gives way to the others after these.
 const READS_PER_TURN: u32 = 8;
@@ -76,6 +82,8 @@ pub struct Session {
     sent_bytes: u64,
     answered: u32,
     peer: Peer,
+    /// The connections from the same address, if their number is limited.
+    neighbours: Option<Arc<Occupancy>>,
     /// Set with the last answer; what follows it is [`linger`].
     closing: Option<CloseReason>,
     peer_has_closed: bool,
@@ -94,22 +102,6 @@ enum Phase {
     Body(Box<BodyInProgress>),
     Linger(linger::Linger),
     Refused,
-}
-
-/// How much is known of the last answer's way to the peer. T is promised from the moment the peer
-/// has acknowledged the last byte. No event tells when, and asking costs a call. So it is asked once,
-/// within grace of the answer: if all is acknowledged by then, the deadline counted from the answer
-/// keeps the promise. If not, it is asked again, and T + grace counts from the first time that it is.
-#[derive(Debug)]
-enum Delivery {
-    /// Answered in this turn; [`Session::rest`] stamps the time.
-    Fresh,
-    /// Not asked yet.
-    Unknown,
-    /// Asked, and something was outstanding.
-    Outstanding(Box<Pace>),
-    /// All acknowledged, or nothing was ever sent: `since` counts.
-    Confirmed,
 }
 
 /// A body that is read and thrown away. The head stays in the buffer, before the body's bytes.
@@ -152,9 +144,17 @@ impl Session {
             sent_bytes: 0,
             answered: 0,
             peer,
+            neighbours: None,
             closing: None,
             peer_has_closed: false,
         }
+    }
+
+    /// The same connection as one of those from its address, whose number is limited.
+    #[must_use]
+    pub fn among(mut self, neighbours: Option<Arc<Occupancy>>) -> Session {
+        self.neighbours = neighbours;
+        self
     }
 
     /// Does everything that can be done without waiting.
@@ -173,28 +173,37 @@ impl Session {
 
     /// Ends a turn that said [`Outcome::Wait`], at `now`: stamps what the turn began and returns
     /// when the next turn is due should the socket stay silent.
-    pub fn rest(&mut self, service: &Service, now: Millis) -> Millis {
+    pub fn rest(&mut self, service: &Service, now: Millis) -> Deadline {
         if let Some(unsent) = &self.unsent {
-            return unsent.pace.deadline(&service.write_pace());
+            return Deadline::Exchange(unsent.pace.deadline(&service.write_pace()));
         }
-        let config = &service.config;
-        match &mut self.phase {
-            Phase::Idle { since, delivery } => match delivery {
-                Delivery::Fresh => {
-                    *since = now;
-                    *delivery = Delivery::Unknown;
-                    first_look(service, now)
-                }
-                Delivery::Unknown => first_look(service, *since),
-                Delivery::Outstanding(pace) => now
-                    .plus_secs(config.keep_alive.grace_secs)
-                    .min(pace.deadline(&service.write_pace())),
-                Delivery::Confirmed => reap_at(service, *since),
-            },
-            Phase::Head { since, .. } => since.plus_secs(config.timeouts.head_secs),
+        let timeouts = &service.config.timeouts;
+        Deadline::Exchange(match &mut self.phase {
+            Phase::Idle { since, delivery } => return delivery.rest(since, service, now),
+            Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
             Phase::Body(body) => body.pace.deadline(&service.body_pace()),
-            Phase::Linger(linger) => linger.deadline(service, now),
+            Phase::Linger(linger) => return Deadline::Linger(linger.deadline(service, now)),
             Phase::Refused => now,
+        })
+    }
+
+    /// Whether connections should go, here or at the peer's address.
+    fn is_pressed(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
+    }
+
+    /// Why the next answer is to be the last one, for reasons that are not the client's.
+    fn retirement(&self, service: &Service, now: Millis) -> Option<CloseReason> {
+        let max_age_millis = u64::from(service.config.keep_alive.max_age_secs) * 1000;
+        if service.mode() != Mode::Serving {
+            Some(CloseReason::Drain)
+        } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
+            Some(CloseReason::MaxAge)
+        } else if self.is_pressed(service) {
+            Some(CloseReason::Pressure)
+        } else {
+            None
         }
     }
 
@@ -234,6 +243,9 @@ impl Session {
             return self.close_after_flush(turn);
         }
         if self.closing.is_none() && turn.service.mode() == Mode::Stopping {
+            if self.is_promised(turn.service, turn.now.monotonic) {
+                turn.desk.counters.promise_broken();
+            }
             self.closing = Some(CloseReason::Stop);
         }
         if self.closing.is_some() {
@@ -334,53 +346,6 @@ impl Session {
         }
     }
 
-    fn check_idle<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Outcome, CloseReason> {
-        let now = turn.now.monotonic;
-        let grace_millis = u64::from(turn.service.config.keep_alive.grace_secs) * 1000;
-        let Phase::Idle { since, delivery } = &mut self.phase else {
-            return Ok(Outcome::Wait);
-        };
-        match delivery {
-            Delivery::Fresh => return Ok(Outcome::Wait),
-            Delivery::Unknown if now < first_look(turn.service, *since) => {
-                return Ok(Outcome::Wait);
-            }
-            Delivery::Confirmed => {}
-            Delivery::Unknown | Delivery::Outstanding(_) => {
-                let delivered = delivered(self.sent_bytes, turn.io)?;
-                if delivered < self.sent_bytes {
-                    let start = *since;
-                    if let Delivery::Unknown = delivery {
-                        // Nothing is known of the time since the answer but that some may have moved.
-                        *delivery = Delivery::Outstanding(Box::new(Pace::start(0, start)));
-                    }
-                    if let Delivery::Outstanding(pace) = delivery
-                        && pace.has_stalled(delivered, now, &turn.service.write_pace())
-                    {
-                        turn.io.abort();
-                        return Err(CloseReason::WriteTimeout);
-                    }
-                    return Ok(Outcome::Wait);
-                }
-                *since = match delivery {
-                    Delivery::Outstanding(_) => now,
-                    // A look that comes late, because the pool was held up, proves less: the
-                    // acknowledgement is at most as old as the answer. Counting from grace ago still
-                    // leaves T from now.
-                    _ => Millis(now.0.saturating_sub(grace_millis)).max(*since),
-                };
-                *delivery = Delivery::Confirmed;
-            }
-        }
-        if now < reap_at(turn.service, *since) {
-            return Ok(Outcome::Wait);
-        }
-        // RFC 9112 section 9.5: the socket was read just now and is empty, so as far as anybody here
-        // can know, no request is lost.
-        self.closing = Some(CloseReason::Idle);
-        self.begin_linger(turn)
-    }
-
     /// 408, and close (RFC 9110 section 15.5.9).
     fn time_out<T: Transport>(
         &mut self,
@@ -412,7 +377,7 @@ impl Session {
         if let Some(unsent) = self.unsent.take() {
             answer::log_body(*unsent, turn.desk);
         }
-        turn.desk.counters.closed(reason);
+        turn.desk.counters.closed(reason, self.answered);
     }
 
     fn send_unsent<T: Transport>(
@@ -439,20 +404,6 @@ impl Session {
         self.sent_bytes += count;
         turn.desk.counters.sent(count);
     }
-}
-
-/// When the acknowledgement of an answer that was sent at `since` is looked at first.
-fn first_look(service: &Service, since: Millis) -> Millis {
-    let config = &service.config;
-    since.plus_secs(config.keep_alive.grace_secs.min(config.timeouts.write_secs))
-}
-
-/// T + grace: when a connection that has been idle `since` is closed.
-fn reap_at(service: &Service, since: Millis) -> Millis {
-    let keep_alive = &service.config.keep_alive;
-    since
-        .plus_secs(keep_alive.timeout_secs)
-        .plus_secs(keep_alive.grace_secs)
 }
 
 /// How many of the `sent` bytes the peer has acknowledged.

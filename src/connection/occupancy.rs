@@ -1,0 +1,87 @@
+//! How full a place with a limit is: the whole server, or one address's share of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Open connections under a limit. The event loop counts, the workers look.
+#[derive(Debug)]
+pub struct Occupancy {
+    open: AtomicUsize,
+    limit: usize,
+}
+
+impl Occupancy {
+    /// Nothing open yet, of `limit` connections.
+    #[must_use]
+    pub fn new(limit: usize) -> Occupancy {
+        Occupancy {
+            open: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    /// Counts a connection; says whether it is within the limit.
+    pub fn enter(&self) -> bool {
+        // Relaxed, here and below: a worker that sees a number of a moment ago breaks no promise.
+        self.open.fetch_add(1, Ordering::Relaxed) < self.limit
+    }
+
+    /// Takes a connection out of the count.
+    pub fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections open now, those over the limit included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The limit.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether connections should go: 90 % of the limit are open.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        self.excess() > 0
+    }
+
+    /// How many connections have to close for the pressure to end.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        // From 90 % on, rounded up: of 4 all 4, of 10 the ninth.
+        let first_too_many = self.limit - self.limit / 10;
+        (self.open() + 1).saturating_sub(first_too_many.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_begins_at_nine_tenths() {
+        for (limit, first_under_pressure) in [(1, 1), (2, 2), (9, 9), (10, 9), (11, 10), (20, 18)] {
+            let occupancy = Occupancy::new(limit);
+            for open in 1..=limit {
+                assert!(occupancy.enter());
+                assert_eq!(occupancy.is_pressing(), open >= first_under_pressure);
+            }
+            assert!(!occupancy.enter(), "over the limit");
+            assert_eq!(occupancy.excess(), limit + 2 - first_under_pressure);
+            for _ in 0..occupancy.excess() {
+                occupancy.leave();
+            }
+            assert!(!occupancy.is_pressing());
+            assert_eq!(occupancy.open(), first_under_pressure - 1);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_there_is_no_pressure() {
+        let occupancy = Occupancy::new(usize::MAX);
+        assert!(occupancy.enter() && !occupancy.is_pressing());
+    }
+}
