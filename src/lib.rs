@@ -92,10 +92,10 @@
 //!
 //! # Reading order
 //!
-//! 1. [`connection::session`]: the state table; the heart.
+//! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
 //! 2. [`connection::ownership`]: who may touch it.
 //! 3. [`server::workers`] and [`server::handoff`]: how it gets its turns.
-//! 4. [`server::event_loop`] and [`server::timer_wheel`]: what wakes it.
+//! 4. [`server::event_loop`], [`server::timer_wheel`] and [`server::reaper`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
 //! 6. [`site::respond`]: what it says.
 

@@ -83,6 +83,74 @@ fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
     let held = start.elapsed();
     assert!(held > Duration::from_millis(1_900), "closed at {held:?}");
     drop(client);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0));
+    let report = "drained, 1 of 1 promises honoured, 0 broken by the deadline";
+    assert!(ended.stderr.contains(report), "{}", ended.stderr);
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+/// Those who were promised nothing lose nothing: one that has never asked, one that has been told
+/// `close`, one that reads its last answer too slowly to be done in time.
+#[test]
+fn the_report_counts_only_promises() {
+    let site = Site::new();
+    site.sparse("large", 64 << 20);
+    let server = Launch::of(site.root())
+        .config("[shutdown]\ndrain = 1\n")
+        .start();
+    let mut promised = server.connect();
+    promised.expect_usable();
+    let mut begun = server.connect();
+    begun.send("GET / HTTP/1.1\r\nHo");
+    let _silent = server.connect();
+    let mut told = server.connect();
+    assert!(
+        !told
+            .ask_with("GET", "/", "Connection: close\r\n")
+            .persists()
+    );
+    let mut slow = server.connect();
+    slow.send(request("GET", "/large", "Connection: close\r\n"));
+    slow.head();
+    until("all are accepted", || {
+        server.signal(Signal::USR2);
+        server.stderr().contains("connections_open 5\n")
+    });
+    server.signal(Signal::TERM);
+    let ended = server.ended();
+    let report = "drained, 2 of 5 promises honoured, 3 broken by the deadline";
+    assert!(ended.stderr.contains(report), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(0));
+}
+
+/// A load balancer that needs a moment to notice: its connections are taken, and told to go.
+#[test]
+fn a_drain_accepts_for_as_long_as_it_is_told_to() {
+    let site = Site::new();
+    let mut server = Launch::of(site.root())
+        .config("[keep_alive]\ntimeout = 2\ngrace = 1\n[shutdown]\naccept_for = 2\n")
+        .start();
+    let address = server.address();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    server.wait_for("draining");
+    while start.elapsed() < Duration::from_millis(1_500) {
+        let mut late = server.connect();
+        let response = late.get("/");
+        assert_eq!((response.status, response.persists()), (200, false));
+        late.expect_end();
+        drop(late);
+        assert!(
+            server.is_running(),
+            "nobody is connected, but somebody may come"
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+    until("new connections are refused", || {
+        TcpStream::connect(address).is_err()
+    });
+    assert!(start.elapsed() > Duration::from_millis(1_900));
     assert_eq!(server.ended().code, Some(0));
     assert!(start.elapsed() < Duration::from_secs(6));
 }
@@ -139,6 +207,8 @@ fn the_drain_deadline_cuts_and_was_warned_about() {
     let ended = server.ended();
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.contains("drain deadline"), "{}", ended.stderr);
+    let report = "drained, 0 of 1 promises honoured, 1 broken by the deadline";
+    assert!(ended.stderr.contains(report), "{}", ended.stderr);
     assert!(start.elapsed() < Duration::from_secs(4));
 }
 

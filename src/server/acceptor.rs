@@ -81,20 +81,28 @@ pub struct Excess<'a> {
 }
 
 impl Excess<'_> {
+    /// Takes note that the connection in `slot` is on its way out already.
+    pub fn is_going(&mut self, slot: u32) {
+        self.all = self.all.saturating_sub(1);
+        if let Some((address, _)) = self.crowded(slot) {
+            *self.gone.entry(address).or_default() += 1;
+        }
+    }
+
     /// Whether the connection in `slot` is among those that have to go; counts it if so.
     pub fn wants(&mut self, slot: u32) -> bool {
-        let crowded = self.per_ip.and_then(|per_ip| per_ip.crowded(slot));
-        let is_over_own = match crowded {
-            Some((address, excess)) => {
-                let gone = self.gone.entry(address).or_default();
-                *gone += 1;
-                *gone <= excess
-            }
-            None => false,
-        };
+        let is_over_own = self.crowded(slot).is_some_and(|(address, excess)| {
+            self.gone.get(&address).copied().unwrap_or_default() < excess
+        });
         let is_wanted = self.all > 0 || is_over_own;
-        self.all = self.all.saturating_sub(usize::from(is_wanted));
+        if is_wanted {
+            self.is_going(slot);
+        }
         is_wanted
+    }
+
+    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
+        self.per_ip.and_then(|per_ip| per_ip.crowded(slot))
     }
 }
 

@@ -137,6 +137,12 @@ impl Handle {
         }
     }
 
+    /// Connections open now, those that are refused or linger included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.service.occupancy.open()
+    }
+
     /// The sum of all workers' counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -281,6 +287,11 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Listener>, StartEr
         let inherited = Listener::inherited(&config.tcp_keep_alive);
         let what = "LISTEN_FDS: cannot take over what was passed";
         let inherited = inherited.map_err(StartError::because(what))?;
+        if inherited.len() > MAX_LISTENERS {
+            return Err(StartError(format!(
+                "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
+            )));
+        }
         if !inherited.is_empty() {
             return Ok(inherited);
         }

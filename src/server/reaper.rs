@@ -11,7 +11,7 @@
 //!
 //! Under pressure (90 % of a limit on the connections) a promise is still kept: only connections that
 //! have been idle for longer than T are sent for before their deadline, the longest idle first, and
-//! as many as it takes ([`EventLoop::relieve`]).
+//! as many as it takes (`EventLoop::relieve`).
 //!
 //! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:
 //! the next connection in the slot finds it there.
@@ -104,21 +104,24 @@ impl EventLoop {
         }
         self.next_relief = Millis(now.0 + RELIEF_MILLIS);
         let shared = Arc::clone(&self.shared);
-        let mut evictable: Vec<(Millis, u32)> = (0..self.acceptor.used())
-            .filter_map(|index| {
-                let slot = shared.slots.at(index);
-                let Deadline::Idle(reaped_at) = slot.deadline() else {
-                    return None;
-                };
-                let may_go = now >= evictable(&shared.service, reaped_at)
-                    && slot.ownership.state() == State::Idle;
-                may_go.then_some((reaped_at, index))
-            })
-            .collect();
-        evictable.sort_unstable();
         let mut excess = self.acceptor.excess();
-        evictable.retain(|(_, index)| excess.wants(*index));
-        for (_, index) in evictable {
+        let mut candidates: Vec<(Millis, u32)> = Vec::new();
+        for index in 0..self.acceptor.used() {
+            let slot = shared.slots.at(index);
+            if slot.ownership.state() != State::Idle {
+                continue;
+            }
+            match slot.deadline() {
+                Deadline::Idle(reaped_at) if now >= evictable(&shared.service, reaped_at) => {
+                    candidates.push((reaped_at, index));
+                }
+                Deadline::Linger(_) => excess.is_going(index),
+                _ => {}
+            }
+        }
+        candidates.sort_unstable();
+        candidates.retain(|(_, index)| excess.wants(*index));
+        for (_, index) in candidates {
             // The worker looks for bytes once more before it closes anything.
             if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
                 self.dispatch(index);

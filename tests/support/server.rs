@@ -81,6 +81,19 @@ impl Launch {
         self
     }
 
+    /// Is started through another program, with `input` as its standard input. To be called first.
+    pub fn through(mut self, program: &[&str], input: impl Into<Stdio>) -> Launch {
+        let mut command = Command::new(program[0]);
+        command
+            .args(&program[1..])
+            .arg(self.command.get_program())
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub fn start(self) -> Server {
         let wanted = self.listeners.max(1);

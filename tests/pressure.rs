@@ -1,0 +1,248 @@
+//! Too many connections, too old ones: how they are asked to go, and that nobody is hurt by it.
+//!
+//! The servers live in the test's time. T = 20 s, grace = 10 s, ten connections at most: pressure
+//! begins with the ninth.
+
+mod support;
+
+use std::time::Duration;
+
+use abide::config::{Config, IdleClose};
+use abide::connection::counters::CloseReason;
+use support::{Client, InProcess, Launch, Site, until};
+
+fn config(site: &Site) -> Config {
+    let mut config = InProcess::config(site);
+    config.keep_alive.timeout_secs = 20;
+    config.keep_alive.grace_secs = 10;
+    config.limits.connections = 10;
+    config
+}
+
+/// A client that has been answered and told that it may come again.
+fn regular(server: &InProcess) -> Client {
+    let mut client = server.connect();
+    assert!(client.get("/").persists());
+    client
+}
+
+fn is_closed(client: &mut Client) -> bool {
+    client.is_told_something(Duration::from_millis(20))
+}
+
+fn closes(server: &InProcess, reason: CloseReason) -> u64 {
+    server.handle.totals().closes(reason)
+}
+
+/// Waits until the server has accepted `count` more connections than have gone.
+fn expect_open(server: &InProcess, count: usize) {
+    until("the server has as many connections", || {
+        server.handle.open_connections() == count
+    });
+}
+
+#[test]
+fn from_nine_tenths_on_every_answer_is_the_last_one() {
+    let site = Site::new();
+    let server = InProcess::start(config(&site));
+    let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
+    let mut ninth = server.connect();
+    assert!(!ninth.get("/").persists(), "90 % are reached");
+    ninth.expect_end();
+    drop(ninth);
+    expect_open(&server, 8);
+    assert!(clients[0].get("/").persists(), "the pressure is over");
+    let silent = server.connect();
+    expect_open(&server, 9);
+    assert!(!clients[0].get("/").persists());
+    clients[0].expect_end();
+    drop(silent);
+    assert_eq!(closes(&server, CloseReason::Pressure), 1);
+}
+
+#[test]
+fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
+    let site = Site::new();
+    let server = InProcess::start(config(&site));
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..8 {
+        clients.push(regular(&server));
+        server.pass(500);
+    }
+    // 22 s: all but the last three are idle for longer than T and a second.
+    server.pass(18_000);
+    assert!(!clients.iter_mut().any(is_closed), "no pressure, no haste");
+    let _ninth = server.connect();
+    let _tenth = server.connect();
+    server.pass_until("two are closed", 3_000, || {
+        clients.iter_mut().map(is_closed).filter(|it| *it).count() == 2
+    });
+    let closed: Vec<bool> = clients.iter_mut().map(is_closed).collect();
+    assert_eq!(closed[..3], [true, true, false], "the longest idle first");
+    drop(clients.drain(..2));
+    server.pass(2_000);
+    assert!(!clients.iter_mut().any(is_closed), "the pressure is over");
+    assert_eq!(closes(&server, CloseReason::Pressure), 2);
+    assert_eq!(server.handle.totals().keep_alive_races, 0);
+}
+
+/// The promise holds to its last moment: T, and a second for the request to arrive.
+#[test]
+fn nobody_goes_before_the_time_that_was_promised() {
+    let site = Site::new();
+    let server = InProcess::start(config(&site));
+    let mut clients: Vec<Client> = (0..9).map(|_| server.connect()).collect();
+    // With nine open each answer would be the last one.
+    let more = clients.split_off(8);
+    drop(more);
+    expect_open(&server, 8);
+    for client in &mut clients {
+        assert!(client.get("/").persists());
+    }
+    let _two = [server.connect(), server.connect()];
+    expect_open(&server, 10);
+    server.pass(20_900);
+    assert!(!clients.iter_mut().any(is_closed), "closed before T + 1 s");
+    assert_eq!(clients[3].get("/").status, 200, "in the last moment");
+    let server_time = server.pass_until("the idle ones go", 3_000, || is_closed(&mut clients[0]));
+    assert!(server_time <= 2_000, "{server_time} ms");
+}
+
+#[test]
+fn a_busy_connection_is_never_closed_for_its_place() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.timeouts.head_secs = 1_000;
+    let server = InProcess::start(config);
+    let mut busy: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
+    for client in &mut busy {
+        client.send("GET / HTTP/1.1\r\nHo");
+    }
+    let _two = [server.connect(), server.connect()];
+    server.pass(60_000);
+    assert!(!busy.iter_mut().any(is_closed));
+    for client in &mut busy {
+        client.send("st: test\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+#[test]
+fn a_request_that_has_come_is_answered_and_not_closed() {
+    let site = Site::new();
+    let server = InProcess::start(config(&site));
+    let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
+    server.pass(25_000);
+    // Both in the same moment: the pressure, and a request of each.
+    let _two = [server.connect(), server.connect()];
+    for client in &mut clients {
+        client.send(support::client::request("GET", "/", ""));
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(server.handle.totals().keep_alive_races, 0);
+}
+
+#[test]
+fn pressure_only_never_closes_for_age() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.keep_alive.close = IdleClose::Pressure;
+    let server = InProcess::start(config);
+    let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
+    server.pass(300_000);
+    assert!(!clients.iter_mut().any(is_closed), "T + grace is 30 s");
+    assert!(clients[7].get("/").persists());
+    let _ninth = server.connect();
+    server.pass_until("one makes room", 3_000, || {
+        clients.iter_mut().map(is_closed).filter(|it| *it).count() == 1
+    });
+    server.pass(4_000);
+    assert_eq!(
+        clients.iter_mut().map(is_closed).filter(|it| *it).count(),
+        1,
+        "one that lingers is as good as gone"
+    );
+    assert!(!is_closed(&mut clients[7]), "it was used last");
+    clients.retain_mut(|client| !is_closed(client));
+    expect_open(&server, 8);
+    assert_eq!(closes(&server, CloseReason::Idle), 0);
+    assert_eq!(closes(&server, CloseReason::Pressure), 1);
+}
+
+#[test]
+fn one_address_feels_its_own_pressure() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.limits.connections = 100;
+    config.limits.connections_per_ip = 2;
+    let server = InProcess::start(config);
+    let mut first = regular(&server);
+    server.pass(22_000);
+    let second = server.connect();
+    server.pass_until("the idle one goes", 3_000, || is_closed(&mut first));
+    assert_eq!(
+        closes(&server, CloseReason::Pressure),
+        0,
+        "it still lingers"
+    );
+    first.expect_end();
+    drop((first, second));
+    expect_open(&server, 0);
+    assert_eq!(closes(&server, CloseReason::Pressure), 1);
+    let _silent = server.connect();
+    assert!(
+        !server.connect().get("/").persists(),
+        "both places are taken"
+    );
+}
+
+#[test]
+fn unix_peers_are_not_counted_by_address() {
+    let site = Site::new();
+    let path = site.beside("abide.sock");
+    let server = Launch::of(site.root())
+        .config("[limits]\nconnections_per_ip = 1\n")
+        .listen(&format!("unix:{}", path.display()))
+        .start();
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect_unix(&path)).collect();
+    for client in &mut clients {
+        assert!(client.get("/").persists());
+    }
+    drop(server);
+}
+
+#[test]
+fn an_old_connection_ends_with_its_next_answer_and_not_before() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.keep_alive.max_age_secs = 60;
+    let server = InProcess::start(config);
+    let mut client = regular(&server);
+    for _ in 0..5 {
+        server.pass(11_900);
+        assert!(client.get("/").persists());
+    }
+    server.pass(1_000);
+    assert!(!is_closed(&mut client), "60 s old, and idle");
+    assert!(!client.get("/").persists());
+    client.expect_end();
+    drop(client);
+    until("the end is counted", || {
+        closes(&server, CloseReason::MaxAge) == 1
+    });
+}
+
+#[test]
+fn without_a_maximum_age_a_connection_may_grow_old() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.keep_alive.max_age_secs = 0;
+    let server = InProcess::start(config);
+    let mut client = regular(&server);
+    for _ in 0..5 {
+        server.pass(19_000);
+        assert!(client.get("/").persists());
+    }
+}
