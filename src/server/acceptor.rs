@@ -1,13 +1,12 @@
 //! Accepting: which sockets become connections, and what happens when there are too many.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::listener::Listener;
+use super::per_ip::{Excess, PerIp};
 use super::slots::Slots;
 use crate::config::Limits;
 use crate::connection::access_line::Peer;
@@ -62,66 +61,17 @@ pub struct Acceptor {
     is_exhausted: bool,
 }
 
-#[derive(Debug)]
-struct PerIp {
-    limit: usize,
-    counts: HashMap<IpAddr, Arc<Occupancy>>,
-    /// How many addresses are under pressure.
-    pressed: usize,
-    /// The address that holds each slot.
-    holders: Vec<Option<IpAddr>>,
-}
-
-/// How many connections have to go, in all and of each address that has too many.
-#[derive(Debug)]
-pub struct Excess<'a> {
-    all: usize,
-    per_ip: Option<&'a PerIp>,
-    gone: HashMap<IpAddr, usize>,
-}
-
-impl Excess<'_> {
-    /// Takes note that the connection in `slot` is on its way out already.
-    pub fn is_going(&mut self, slot: u32) {
-        self.all = self.all.saturating_sub(1);
-        if let Some((address, _)) = self.crowded(slot) {
-            *self.gone.entry(address).or_default() += 1;
-        }
-    }
-
-    /// Whether the connection in `slot` is among those that have to go; counts it if so.
-    pub fn wants(&mut self, slot: u32) -> bool {
-        let is_over_own = self.crowded(slot).is_some_and(|(address, excess)| {
-            self.gone.get(&address).copied().unwrap_or_default() < excess
-        });
-        let is_wanted = self.all > 0 || is_over_own;
-        if is_wanted {
-            self.is_going(slot);
-        }
-        is_wanted
-    }
-
-    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
-        self.per_ip.and_then(|per_ip| per_ip.crowded(slot))
-    }
-}
-
 impl Acceptor {
     /// An acceptor for the connections in `slots`, counted in `occupancy`.
     #[must_use]
     pub fn new(slots: &Slots, occupancy: Arc<Occupancy>, limits: &Limits) -> Acceptor {
-        let per_ip = (limits.connections_per_ip > 0).then(|| PerIp {
-            limit: limits.connections_per_ip,
-            counts: HashMap::new(),
-            pressed: 0,
-            holders: Vec::new(),
-        });
+        let share = limits.connections_per_ip;
         Acceptor {
             free: Vec::new(),
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             occupancy,
-            per_ip,
+            per_ip: (share > 0).then(|| PerIp::new(share)),
             accepted: 0,
             is_exhausted: false,
         }
@@ -168,17 +118,13 @@ impl Acceptor {
     /// Whether connections should go, in all or of some address.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.occupancy.is_pressing() || self.per_ip.as_ref().is_some_and(|it| it.pressed > 0)
+        self.occupancy.is_pressing() || self.per_ip.as_ref().is_some_and(PerIp::is_pressed)
     }
 
     /// How many connections should go.
     #[must_use]
     pub fn excess(&self) -> Excess<'_> {
-        Excess {
-            all: self.occupancy.excess(),
-            per_ip: self.per_ip.as_ref().filter(|it| it.pressed > 0),
-            gone: HashMap::new(),
-        }
+        Excess::of(&self.occupancy, self.per_ip.as_ref())
     }
 
     /// One more than the highest slot that was ever in use.
@@ -242,45 +188,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
                 | Errno::NETUNREACH
         )
     )
-}
-
-impl PerIp {
-    /// Counts a connection; says whether it is within the limit, and who its neighbours are.
-    fn take(&mut self, slot: u32, address: IpAddr) -> (bool, Arc<Occupancy>) {
-        let slot = slot as usize;
-        if self.holders.len() <= slot {
-            self.holders.resize(slot + 1, None);
-        }
-        self.holders[slot] = Some(address);
-        let limit = self.limit;
-        let neighbours = self.counts.entry(address);
-        let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(limit)));
-        let was_pressing = neighbours.is_pressing();
-        let is_within = neighbours.enter();
-        self.pressed += usize::from(neighbours.is_pressing() && !was_pressing);
-        (is_within, Arc::clone(neighbours))
-    }
-
-    /// The address of the connection in `slot` and how many of its connections are too many, if any.
-    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
-        let address = (*self.holders.get(slot as usize)?)?;
-        let excess = self.counts.get(&address)?.excess();
-        (excess > 0).then_some((address, excess))
-    }
-
-    fn release(&mut self, slot: u32) {
-        let Some(address) = self.holders.get_mut(slot as usize).and_then(Option::take) else {
-            return;
-        };
-        if let Some(neighbours) = self.counts.get(&address) {
-            let was_pressing = neighbours.is_pressing();
-            neighbours.leave();
-            self.pressed -= usize::from(was_pressing && !neighbours.is_pressing());
-            if neighbours.open() == 0 {
-                self.counts.remove(&address);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

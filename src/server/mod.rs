@@ -9,6 +9,7 @@ pub mod drain;
 pub mod event_loop;
 pub mod handoff;
 pub mod listener;
+pub mod per_ip;
 pub mod reaper;
 pub mod slots;
 pub mod timer_wheel;
