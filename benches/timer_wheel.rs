@@ -65,7 +65,7 @@ fn steady_state(criterion: &mut Criterion) {
             tick += 1;
             let now = Tick(tick).reached_at();
             wheel.turn(now, &mut fired);
-            for (slot, _) in fired.drain(..) {
+            for slot in fired.drain(..) {
                 wheel.file(slot, now.plus_secs(IDLE_SECS));
             }
         });

@@ -25,7 +25,7 @@ use super::handoff::Work;
 use super::listener::{BACKLOG, Listener};
 use super::reaper::max_sleep_secs;
 use super::slots::Connection;
-use super::timer_wheel::{TICK_MILLIS, Tick, TimerWheel};
+use super::timer_wheel::{TICK_MILLIS, TimerWheel};
 use super::workers::{Report, Shared};
 use crate::clock::{Millis, Now};
 use crate::connection::ownership::{Claim, Notified};
@@ -65,7 +65,7 @@ pub struct EventLoop {
     pub(super) shared: Arc<Shared>,
     pub(super) acceptor: Acceptor,
     pub(super) wheel: TimerWheel,
-    pub(super) fired: Vec<(u32, Tick)>,
+    pub(super) fired: Vec<u32>,
     /// For each slot, whether the wheel has an entry.
     pub(super) is_filed: Vec<bool>,
     /// The longest that an entry sleeps.

@@ -60,7 +60,7 @@ impl EventLoop {
     pub(super) fn turn_wheel(&mut self, now: Millis) {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.turn(now, &mut fired);
-        for (index, _) in fired.drain(..) {
+        for index in fired.drain(..) {
             self.look(index, now);
         }
         // A jump in time or a mass expiry leaves a buffer that is not needed again soon.

@@ -14,14 +14,12 @@
 //! to the look at its acknowledgement within grace, and from there to T + grace.
 //!
 //! ```text
-//! seconds    0  3  5    10    13 15         50    55    60              175   180
-//!            |  |  |     |     |  |          |     |     |                |     |
-//! request    A  B  .     .     .  .          C     .     .                .     .
-//! deadline  10 13  .     .   133  .         60     .   180                .     .
-//! wheel      |     5    10    13 18 ...     50    55    60 65 ...       175   180
-//!          file    |     |     |  |          |     |     |                |     |
-//!                  not due:   due:        not due:      due: a       not due   due: the
-//!                  refiled    a look      refiled       look                   idle close
+//! seconds    0  3  5     10    13 18      50    53    58  60      175   180
+//! request    A  B                         C
+//! deadline   10 13             133        60              180
+//! wheel      file  5     10    13 18 ...        53    58  60 ...  175   180
+//!                  not due:    due: a           not due:  due:          due: the
+//!                  refiled     look             refiled   a look        idle close
 //! ```
 //!
 //! Three requests cost the wheel nothing; three thousand would have cost it nothing either. What it
@@ -124,14 +122,14 @@ impl TimerWheel {
         Tick(tick)
     }
 
-    /// Turns the wheel to `now` and appends what fires to `fired`: each slot with the tick it was
-    /// filed under, in the order of ticks, and of filing within a tick.
+    /// Turns the wheel to `now` and appends the slots that fire to `fired`, in the order of the ticks they
+    /// were filed under, and of filing within a tick.
     ///
     /// The caller drains `fired` and may [`file`](TimerWheel::file) meanwhile: what it files fires at
     /// a later turn. Each bucket is visited at most once, however far time has jumped; a `now` before
-    /// the last one does nothing. `fired` takes 16 bytes per entry and is the caller's to shrink after
-    /// a jump.
-    pub fn turn(&mut self, now: Millis, fired: &mut Vec<(u32, Tick)>) {
+    /// the last one does nothing. `fired` takes 4 bytes per entry and is the caller's to shrink after a
+    /// jump.
+    pub fn turn(&mut self, now: Millis, fired: &mut Vec<u32>) {
         let reached = now.0 / TICK_MILLIS;
         while let Some(tick) = self.earliest().filter(|tick| *tick <= reached) {
             self.empty_bucket(tick, fired);
@@ -159,13 +157,13 @@ impl TimerWheel {
         self.len == 0
     }
 
-    fn empty_bucket(&mut self, tick: u64, fired: &mut Vec<(u32, Tick)>) {
+    fn empty_bucket(&mut self, tick: u64, fired: &mut Vec<u32>) {
         let bucket = bucket_of(tick);
         let slots = &mut self.buckets[bucket];
         debug_assert!(!slots.is_empty() && slots.len() <= self.len);
         self.len -= slots.len();
         self.occupied[bucket / 64] &= !(1 << (bucket % 64));
-        fired.extend(slots.drain(..).map(|slot| (slot, Tick(tick))));
+        fired.append(slots);
         if slots.capacity() > KEPT_ENTRIES {
             *slots = Vec::new();
         }

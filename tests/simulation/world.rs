@@ -13,7 +13,7 @@ use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::server::reaper::max_sleep_secs;
-use abide::server::timer_wheel::{Tick, TimerWheel};
+use abide::server::timer_wheel::TimerWheel;
 use abide::site::Site;
 use tempfile::TempDir;
 
@@ -131,7 +131,7 @@ pub struct World {
     /// What peers will do, in order of time, and of scheduling within a moment.
     acts: BTreeMap<(Millis, u64), (usize, Act)>,
     scheduled: u64,
-    fired: Vec<(u32, Tick)>,
+    fired: Vec<u32>,
     open: usize,
 }
 
@@ -253,7 +253,7 @@ impl World {
         }
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.turn(self.now, &mut fired);
-        for (index, _) in fired.drain(..) {
+        for index in fired.drain(..) {
             self.look(index);
         }
         self.fired = fired;
