@@ -1,0 +1,99 @@
+// Clients of Node. `node node.mjs CLIENT URLS LANES REQUESTS GAPS BODY`; the lanes, and what is
+// printed, are described in trial.rs.
+
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const STAGGER_MILLIS = 4;
+
+const [name, urls, lanes, requests, gaps, body] = process.argv.slice(2);
+const urlOf = urls.split(',');
+const gapsMillis = gaps.split(',').map(Number);
+
+// From a promise-less GET to a promise of what was answered.
+function get(url, agent) {
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, { agent }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece) => { text += piece; });
+      response.on('end', () => resolve({ status: response.statusCode, text }));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+  });
+}
+
+// Not a part of Node: what `.ci/run` has installed below NODE_CLIENTS.
+function undici() {
+  return createRequire(`${process.env.NODE_CLIENTS}/`)('undici');
+}
+
+async function undiciGet(url, dispatcher) {
+  const { statusCode, body } = await undici().request(url, { dispatcher });
+  return { status: statusCode, text: await body.text() };
+}
+
+// Each makes what one lane asks with: a function from a URL to what was answered.
+const clients = {
+  // One pool for the whole process: the lanes need URLs of their own.
+  fetch: () => async (url) => {
+    const response = await fetch(url);
+    return { status: response.status, text: await response.text() };
+  },
+  'http.globalAgent': () => (url) => get(url, http.globalAgent),
+  // It looks at the hint only to shorten a limit that it has itself.
+  'http.Agent with a timeout': () => {
+    const agent = new http.Agent({ keepAlive: true, timeout: 60_000 });
+    return (url) => get(url, agent);
+  },
+  'http.Agent without a timeout': () => {
+    const agent = new http.Agent({ keepAlive: true });
+    return (url) => get(url, agent);
+  },
+  'undici.Agent': () => {
+    const agent = new (undici().Agent)();
+    return (url) => undiciGet(url, agent);
+  },
+  'undici.Pool': () => {
+    let pool;
+    return (url) => undiciGet(url, pool ??= new (undici().Pool)(new URL(url).origin));
+  },
+};
+
+let answered = 0;
+let lost = 0;
+const errors = new Map();
+
+async function ask(client, url) {
+  try {
+    const { status, text } = await client(url);
+    if (status !== 200 || text !== body) throw new Error(`${status} ${text}`);
+    answered += 1;
+  } catch (error) {
+    // fetch hides what happened in the cause.
+    const said = `${error.message} ${error.code ?? error.cause?.message ?? ''}`.trim();
+    lost += 1;
+    errors.set(said, (errors.get(said) ?? 0) + 1);
+  }
+}
+
+async function lane(index) {
+  const client = clients[name]();
+  await sleep(index * STAGGER_MILLIS);
+  for (let request = 0; request < requests; request += 1) {
+    if (request > 0) await sleep(gapsMillis[(index + request) % gapsMillis.length]);
+    await ask(client, urlOf[index % urlOf.length]);
+  }
+}
+
+await Promise.all(Array.from({ length: Number(lanes) }, (_, index) => lane(index)));
+const version = name.startsWith('undici')
+  ? createRequire(`${process.env.NODE_CLIENTS}/`)('undici/package.json').version
+  : `node ${process.version}${name === 'fetch' ? `, undici ${process.versions.undici}` : ''}`;
+console.log(`version=${version}`);
+for (const [text, count] of errors) console.log(`error=${count} ${text}`);
+console.log(`answered=${answered} lost=${lost}`);
+// Idle connections would keep the process alive.
+process.exit(0);
