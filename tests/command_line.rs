@@ -328,7 +328,9 @@ fn sigusr2_prints_the_counters() {
     server.signal(Signal::USR2);
     server.wait_for("requests_total 3\n");
     server.wait_for("connections_accepted_total 2\n");
-    server.wait_for("connections_open 1\nconnections_active 0\nconnections_idle 1\n");
+    server.wait_for(
+        "connections_open 1\nconnections_active 0\nconnections_idle 1\nconnections_lingering 0\n",
+    );
     server.wait_for("requests_per_connection_bucket{le=\"0\"} 0\n");
     server.wait_for("requests_per_connection_bucket{le=\"1\"} 1\n");
     server.wait_for("requests_per_connection_bucket{le=\"+Inf\"} 1\n");

@@ -85,7 +85,7 @@ fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
     drop(client);
     let ended = server.ended();
     assert_eq!(ended.code, Some(0));
-    let report = "drained, 1 of 1 promises honoured, 0 broken by the deadline";
+    let report = "drained, promises honoured: 1, broken by the deadline: 0";
     assert!(ended.stderr.contains(report), "{}", ended.stderr);
     assert!(start.elapsed() < Duration::from_secs(6));
 }
@@ -119,9 +119,43 @@ fn the_report_counts_only_promises() {
     });
     server.signal(Signal::TERM);
     let ended = server.ended();
-    let report = "drained, 2 of 5 promises honoured, 3 broken by the deadline";
+    let report = "drained, promises honoured: 0, broken by the deadline: 3";
     assert!(ended.stderr.contains(report), "{}", ended.stderr);
     assert_eq!(ended.code, Some(0));
+}
+
+/// There is no room for them yet, but their requests are on the way.
+#[test]
+fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
+    let site = Site::new();
+    let server = Launch::of(site.root())
+        .config("[limits]\nconnections = 1\n[timeouts]\nlinger = 1\n")
+        .start();
+    let address = server.address();
+    let silent = server.connect();
+    // One that is served, those that are told 503 and linger, and some that nobody has accepted.
+    let mut crowd: Vec<Client> = (0..70).map(|_| server.connect()).collect();
+    until("there is no room", || {
+        server.signal(Signal::USR2);
+        server.stderr().contains("connections_open 65\n")
+    });
+    let mut waiting = crowd.split_off(64);
+    for client in &mut waiting {
+        client.send(request("GET", "/", ""));
+    }
+    server.signal(Signal::TERM);
+    server.wait_for("draining");
+    drop((silent, crowd));
+    for client in &mut waiting {
+        let response = client.answer();
+        assert!(matches!(response.status, 200 | 503), "{}", response.head);
+        assert!(!response.persists());
+    }
+    drop(waiting);
+    until("new connections are refused", || {
+        TcpStream::connect(address).is_err()
+    });
+    assert_eq!(server.ended().code, Some(0));
 }
 
 /// A load balancer that needs a moment to notice: its connections are taken, and told to go.
@@ -207,7 +241,7 @@ fn the_drain_deadline_cuts_and_was_warned_about() {
     let ended = server.ended();
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.contains("drain deadline"), "{}", ended.stderr);
-    let report = "drained, 0 of 1 promises honoured, 1 broken by the deadline";
+    let report = "drained, promises honoured: 0, broken by the deadline: 1";
     assert!(ended.stderr.contains(report), "{}", ended.stderr);
     assert!(start.elapsed() < Duration::from_secs(4));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use abide::config::{Config, IdleClose};
 use abide::connection::counters::CloseReason;
+use abide::connection::service::Mode;
 use support::{Client, InProcess, Launch, Site, until};
 
 fn config(site: &Site) -> Config {
@@ -69,8 +70,8 @@ fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
         clients.push(regular(&server));
         server.pass(500);
     }
-    // 22 s: all but the last three are idle for longer than T and a second.
-    server.pass(18_000);
+    // 27 s: the first three are idle for T + 6 s or longer.
+    server.pass(23_000);
     assert!(!clients.iter_mut().any(is_closed), "no pressure, no haste");
     let _ninth = server.connect();
     let _tenth = server.connect();
@@ -86,7 +87,8 @@ fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
     assert_eq!(server.handle.totals().keep_alive_races, 0);
 }
 
-/// The promise holds to its last moment: T, and a second for the request to arrive.
+/// The promise holds to its last moment: T since the answer arrived, which is known to half of grace,
+/// and a second for the request to arrive.
 #[test]
 fn nobody_goes_before_the_time_that_was_promised() {
     let site = Site::new();
@@ -101,8 +103,8 @@ fn nobody_goes_before_the_time_that_was_promised() {
     }
     let _two = [server.connect(), server.connect()];
     expect_open(&server, 10);
-    server.pass(20_900);
-    assert!(!clients.iter_mut().any(is_closed), "closed before T + 1 s");
+    server.pass(25_900);
+    assert!(!clients.iter_mut().any(is_closed), "closed before T + 6 s");
     assert_eq!(clients[3].get("/").status, 200, "in the last moment");
     let server_time = server.pass_until("the idle ones go", 3_000, || is_closed(&mut clients[0]));
     assert!(server_time <= 2_000, "{server_time} ms");
@@ -179,7 +181,7 @@ fn one_address_feels_its_own_pressure() {
     config.limits.connections_per_ip = 2;
     let server = InProcess::start(config);
     let mut first = regular(&server);
-    server.pass(22_000);
+    server.pass(27_000);
     let second = server.connect();
     server.pass_until("the idle one goes", 3_000, || is_closed(&mut first));
     assert_eq!(
@@ -245,4 +247,69 @@ fn without_a_maximum_age_a_connection_may_grow_old() {
         server.pass(19_000);
         assert!(client.get("/").persists());
     }
+}
+
+#[test]
+fn pressure_only_is_no_home_for_those_who_never_ask() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.keep_alive.close = IdleClose::Pressure;
+    let server = InProcess::start(config);
+    let mut silent = server.connect();
+    let mut asked = regular(&server);
+    server.pass(31_000);
+    silent.expect_end();
+    assert!(!is_closed(&mut asked));
+}
+
+#[test]
+fn a_drain_ends_at_t_and_grace_under_pressure_only_too() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.keep_alive.close = IdleClose::Pressure;
+    config.shutdown.drain_secs = 1_000;
+    let server = InProcess::start(config);
+    let mut long_idle = regular(&server);
+    server.pass(100_000);
+    let mut fresh = regular(&server);
+    server.pass(10_000);
+    server.handle.enter(Mode::Draining);
+    server.pass_until("the old one goes at once", 6_000, || {
+        is_closed(&mut long_idle)
+    });
+    assert!(!is_closed(&mut fresh), "10 s of 30");
+    server.pass_until("the other has its time", 21_000, || is_closed(&mut fresh));
+    let totals = server.handle.totals();
+    assert_eq!(totals.promises_broken, 0);
+}
+
+/// A crowd from one address is told that it is one, and takes nobody's place.
+#[test]
+fn those_who_are_refused_press_nobody() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.limits.connections = 20;
+    config.limits.connections_per_ip = 4;
+    let server = InProcess::start(config);
+    let mut crowd: Vec<Client> = (0..60).map(|_| server.connect()).collect();
+    until("the crowd is told", || is_closed(&mut crowd[59]));
+    assert_eq!(server.handle.open_connections(), 4);
+    assert_eq!(crowd[59].answer().status, 503);
+    let mut other = Client::connect_from("127.0.0.2", server.address());
+    assert!(other.get("/").persists());
+    assert_eq!(server.handle.totals().requests, 1, "a refusal is no answer");
+}
+
+/// When so many are being refused that no more can be told, the rest of a crowd is cut off; others
+/// must not have to wait for it.
+#[test]
+fn a_crowd_that_cannot_even_be_refused_keeps_nobody_waiting() {
+    let site = Site::new();
+    let mut config = config(&site);
+    config.limits.connections = 300;
+    config.limits.connections_per_ip = 4;
+    let server = InProcess::start(config);
+    let _crowd: Vec<Client> = (0..200).map(|_| server.connect()).collect();
+    let mut other = Client::connect_from("127.0.0.2", server.address());
+    assert!(other.get("/").persists());
 }

@@ -109,16 +109,3 @@ fn what_is_advertised_is_above_the_limit() {
     let answer = server.connect().get("/");
     assert_eq!(answer.hint().0, 620);
 }
-
-#[test]
-fn accepting_longer_than_the_drain_is_refused_and_the_default_drain_covers_it() {
-    let error = load("shutdown = { accept_for = 8, drain = 7 }").expect_err("conflict");
-    assert!(
-        error
-            .to_string()
-            .contains("shutdown.accept_for = 8 is more than"),
-        "{error}"
-    );
-    let config = load("shutdown.accept_for = 500").expect("valid");
-    assert_eq!(config.shutdown.drain_secs, 500);
-}

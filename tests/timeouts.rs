@@ -240,6 +240,28 @@ fn a_body_that_trickles_is_408_after_a_minute() {
     client.expect_end();
 }
 
+/// The end of the minute, at which the rate is fine, does not hide the timeout just after it, however
+/// long the wheel would sleep.
+#[test]
+fn a_body_that_stops_ends_on_time_though_a_minute_ends_just_before() {
+    let site = Site::new();
+    let mut config = InProcess::config(&site);
+    config.keep_alive.grace_secs = 60;
+    let all = &mut config.timeouts;
+    (all.head_secs, all.body_secs) = (60, 60);
+    (all.write_secs, all.linger_secs) = (60, 60);
+    let server = InProcess::start(config);
+    let mut client = server.connect();
+    client.send(request("POST", "/", "Content-Length: 100000\r\n"));
+    client.send("x".repeat(90_000));
+    server.pass(SECOND);
+    client.send("x");
+    server.pass(60 * SECOND - 200);
+    assert!(is_silent(&mut client), "before timeouts.body");
+    pass_until_told(&server, &mut client, "the body is timed out");
+    assert_eq!(client.answer().status, 408);
+}
+
 /// Every request has the whole time, whatever those before it took.
 #[test]
 fn the_time_for_a_head_starts_with_its_first_byte() {

@@ -286,7 +286,9 @@ impl Draft {
             );
             return Err(self.conflict(["cache.file_bytes", "cache.bytes"], &complaint));
         }
-        self.settle_shutdown()?;
+        if !self.origins.contains_key("shutdown.drain") {
+            self.config.shutdown.drain_secs = self.config.keep_alive.reaped_after_secs();
+        }
         Ok(self.config)
     }
 
@@ -314,24 +316,6 @@ impl Draft {
             proxy.name().unwrap_or("keep_alive.behind"),
         );
         Err(self.conflict(["keep_alive.timeout", "keep_alive.behind"], &complaint))
-    }
-
-    /// The drain follows T + grace unless it is set, and covers the time of accepting.
-    fn settle_shutdown(&mut self) -> Result<(), ConfigError> {
-        let promised = self.config.keep_alive.reaped_after_secs();
-        let shutdown = &mut self.config.shutdown;
-        if !self.origins.contains_key("shutdown.drain") {
-            shutdown.drain_secs = promised.max(shutdown.accept_for_secs);
-        }
-        if shutdown.accept_for_secs > shutdown.drain_secs {
-            let complaint = format!(
-                "shutdown.accept_for = {} is more than shutdown.drain = {}, but nothing is accepted \
-                 after the drain",
-                shutdown.accept_for_secs, shutdown.drain_secs
-            );
-            return Err(self.conflict(["shutdown.accept_for", "shutdown.drain"], &complaint));
-        }
-        Ok(())
     }
 
     /// Looks at what this machine allows, which no range in a table can know.

@@ -161,10 +161,9 @@ pub struct Cache {
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
-    /// Seconds after SIGTERM for which new connections are still accepted; 0 to `drain_secs`.
-    /// Default 0.
+    /// Seconds after SIGTERM for which new connections are still accepted; 0 to 2^31-1. Default 0.
     pub accept_for_secs: u32,
-    /// Seconds after SIGTERM at which connections that are still open are closed; 0 to 2^31-1.
+    /// Seconds after that at which connections that are still open are closed; 0 to 2^31-1.
     /// Default: timeout + grace, 130 unless those are set.
     pub drain_secs: u32,
 }
@@ -303,6 +302,13 @@ impl KeepAlive {
     #[must_use]
     pub fn reaped_after_secs(&self) -> u32 {
         self.timeout_secs.saturating_add(self.grace_secs)
+    }
+
+    /// Milliseconds after an answer at which its acknowledgement is looked at first: half of grace.
+    /// Whoever acknowledged just before a later look would find nothing left of grace in the end.
+    #[must_use]
+    pub fn first_look_millis(&self) -> u64 {
+        u64::from(self.grace_secs) * 500
     }
 }
 

@@ -69,15 +69,6 @@ impl CloseReason {
     pub fn name(self) -> &'static str {
         CloseReason::ALL[self as usize].1
     }
-
-    /// Whether we may have closed for this reason while the peer was free to send a request.
-    #[must_use]
-    pub fn is_of_idle_connection(self) -> bool {
-        matches!(
-            self,
-            CloseReason::Idle | CloseReason::Pressure | CloseReason::Stop
-        )
-    }
 }
 
 /// Upper bounds, inclusive, of the histogram of requests per connection.
@@ -89,6 +80,7 @@ pub struct Counters {
     requests: AtomicU64,
     sent_bytes: AtomicU64,
     keep_alive_races: AtomicU64,
+    promises_honoured: AtomicU64,
     promises_broken: AtomicU64,
     closes: [AtomicU64; CloseReason::ALL.len()],
     /// By the requests answered on a connection: up to each of [`REQUEST_BOUNDS`], and more.
@@ -111,7 +103,12 @@ impl Counters {
         self.keep_alive_races.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was stopped before the T it was told had passed, or within a request.
+    /// Counts a connection that ended during a drain and had what it was promised.
+    pub fn promise_honoured(&self) {
+        self.promises_honoured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was stopped before its T had passed, or within a request.
     pub fn promise_broken(&self) {
         self.promises_broken.fetch_add(1, Ordering::Relaxed);
     }
@@ -133,7 +130,9 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// Requests that arrived after our FIN on an idle connection.
     pub keep_alive_races: u64,
-    /// Connections that were stopped before the T they were told had passed, or within a request.
+    /// Connections that ended during a drain and had what they were promised.
+    pub promises_honoured: u64,
+    /// Connections that were stopped before their T had passed, or within a request.
     pub promises_broken: u64,
     closes: [u64; CloseReason::ALL.len()],
     lengths: [u64; REQUEST_BOUNDS.len() + 1],
@@ -147,6 +146,7 @@ impl Totals {
             totals.requests += counters.requests.load(Ordering::Relaxed);
             totals.sent_bytes += counters.sent_bytes.load(Ordering::Relaxed);
             totals.keep_alive_races += counters.keep_alive_races.load(Ordering::Relaxed);
+            totals.promises_honoured += counters.promises_honoured.load(Ordering::Relaxed);
             totals.promises_broken += counters.promises_broken.load(Ordering::Relaxed);
             add(&mut totals.closes, &counters.closes);
             add(&mut totals.lengths, &counters.lengths);
@@ -172,6 +172,7 @@ impl fmt::Display for Totals {
         writeln!(f, "requests_total {}", self.requests)?;
         writeln!(f, "sent_bytes_total {}", self.sent_bytes)?;
         writeln!(f, "keep_alive_race_total {}", self.keep_alive_races)?;
+        writeln!(f, "promises_honoured_total {}", self.promises_honoured)?;
         writeln!(f, "promises_broken_total {}", self.promises_broken)?;
         for (reason, name) in CloseReason::ALL {
             writeln!(

@@ -5,11 +5,12 @@
 
 use crate::clock::Millis;
 
-/// Bits of the word that say which kind it is; what is left lasts for a hundred million years.
-const KIND: u64 = 0b11 << 62;
-const SETTLING: u64 = 0b01 << 62;
-const IDLE: u64 = 0b10 << 62;
-const LINGER: u64 = 0b11 << 62;
+/// Bits of the word that say which kind it is; what is left lasts for fifty million years.
+const KIND: u64 = 0b111 << 61;
+const SETTLING: u64 = 0b001 << 61;
+const IDLE: u64 = 0b010 << 61;
+const PARKED: u64 = 0b011 << 61;
+const LINGER: u64 = 0b100 << 61;
 
 /// A deadline and what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub enum Deadline {
     Settling(Millis),
     /// Between two requests, with everything acknowledged; T + grace ends then.
     Idle(Millis),
+    /// The same, where T + grace closes nothing (`keep_alive.close = "pressure"`): it is a deadline
+    /// only for a server that drains.
+    Parked(Millis),
     /// The connection has ended for us; what the peer still sends is thrown away.
     Linger(Millis),
 }
@@ -32,6 +36,7 @@ impl Deadline {
             Deadline::Exchange(at)
             | Deadline::Settling(at)
             | Deadline::Idle(at)
+            | Deadline::Parked(at)
             | Deadline::Linger(at) => at,
         }
     }
@@ -39,7 +44,10 @@ impl Deadline {
     /// Whether the connection is between two requests, or before its first.
     #[must_use]
     pub fn is_between_requests(self) -> bool {
-        matches!(self, Deadline::Settling(_) | Deadline::Idle(_))
+        matches!(
+            self,
+            Deadline::Settling(_) | Deadline::Idle(_) | Deadline::Parked(_)
+        )
     }
 
     /// The deadline as a word; what is beyond the bits it has becomes "never".
@@ -49,6 +57,7 @@ impl Deadline {
             Deadline::Exchange(_) => 0,
             Deadline::Settling(_) => SETTLING,
             Deadline::Idle(_) => IDLE,
+            Deadline::Parked(_) => PARKED,
             Deadline::Linger(_) => LINGER,
         };
         self.at().0.min(!KIND) | kind
@@ -64,6 +73,7 @@ impl Deadline {
         match word & KIND {
             IDLE => Deadline::Idle(at),
             SETTLING => Deadline::Settling(at),
+            PARKED => Deadline::Parked(at),
             LINGER => Deadline::Linger(at),
             _ => Deadline::Exchange(at),
         }
@@ -76,11 +86,12 @@ mod tests {
 
     #[test]
     fn a_deadline_survives_as_a_word() {
-        for at in [Millis(0), Millis(130_000), Millis(1 << 61), Millis::NEVER] {
+        for at in [Millis(0), Millis(130_000), Millis(1 << 60), Millis::NEVER] {
             for deadline in [
                 Deadline::Exchange(at),
                 Deadline::Settling(at),
                 Deadline::Idle(at),
+                Deadline::Parked(at),
                 Deadline::Linger(at),
             ] {
                 assert_eq!(Deadline::from_word(deadline.to_word()), deadline);

@@ -19,10 +19,10 @@ impl Occupancy {
         }
     }
 
-    /// Counts a connection; says whether it is within the limit.
-    pub fn enter(&self) -> bool {
+    /// Counts a connection.
+    pub fn enter(&self) {
         // Relaxed, here and below: a worker that sees a number of a moment ago breaks no promise.
-        self.open.fetch_add(1, Ordering::Relaxed) < self.limit
+        self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a connection out of the count.
@@ -30,16 +30,16 @@ impl Occupancy {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections open now, those over the limit included.
+    /// Connections open now.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The limit.
+    /// Whether the limit is reached.
     #[must_use]
-    pub fn limit(&self) -> usize {
-        self.limit
+    pub fn is_full(&self) -> bool {
+        self.open() >= self.limit
     }
 
     /// Whether connections should go: 90 % of the limit are open.
@@ -66,11 +66,12 @@ mod tests {
         for (limit, first_under_pressure) in [(1, 1), (2, 2), (9, 9), (10, 9), (11, 10), (20, 18)] {
             let occupancy = Occupancy::new(limit);
             for open in 1..=limit {
-                assert!(occupancy.enter());
+                assert!(!occupancy.is_full());
+                occupancy.enter();
                 assert_eq!(occupancy.is_pressing(), open >= first_under_pressure);
             }
-            assert!(!occupancy.enter(), "over the limit");
-            assert_eq!(occupancy.excess(), limit + 2 - first_under_pressure);
+            assert!(occupancy.is_full());
+            assert_eq!(occupancy.excess(), limit + 1 - first_under_pressure);
             for _ in 0..occupancy.excess() {
                 occupancy.leave();
             }
@@ -82,6 +83,7 @@ mod tests {
     #[test]
     fn without_a_limit_there_is_no_pressure() {
         let occupancy = Occupancy::new(usize::MAX);
-        assert!(occupancy.enter() && !occupancy.is_pressing());
+        occupancy.enter();
+        assert!(!occupancy.is_pressing() && !occupancy.is_full());
     }
 }

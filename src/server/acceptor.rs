@@ -1,5 +1,6 @@
 //! Accepting: which sockets become connections, and what happens when there are too many.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -53,9 +54,11 @@ pub struct Acceptor {
     free: Vec<u32>,
     never_used: u32,
     capacity: u32,
-    /// Connections open now, refused ones included.
+    /// Connections open now, without those that are refused.
     occupancy: Arc<Occupancy>,
     per_ip: Option<PerIp>,
+    /// The slots of connections that are being refused; they take nobody's place.
+    refused: HashSet<u32>,
     /// Connections accepted since the start.
     pub accepted: u64,
     is_exhausted: bool,
@@ -72,6 +75,7 @@ impl Acceptor {
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             occupancy,
             per_ip: (share > 0).then(|| PerIp::new(share)),
+            refused: HashSet::new(),
             accepted: 0,
             is_exhausted: false,
         }
@@ -79,15 +83,15 @@ impl Acceptor {
 
     /// Accepts one connection from `listener`.
     pub fn accept(&mut self, listener: &Listener) -> Attempt {
-        let most = self.occupancy.limit().saturating_add(REFUSAL_RESERVE);
-        if self.occupancy.open() >= most || !self.has_slot() {
+        if self.occupancy.is_full() && self.cannot_refuse() || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
         loop {
             match listener.accept() {
-                Ok((socket, peer)) => {
-                    return Attempt::Accepted(self.admit(socket, peer));
-                }
+                Ok((socket, peer)) => match self.admit(socket, peer) {
+                    Some(accepted) => return Attempt::Accepted(accepted),
+                    None => log::debug!("a connection of {peer:?} is closed: it has too many"),
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_exhausted = false;
                     return Attempt::Drained;
@@ -103,6 +107,9 @@ impl Acceptor {
     /// Takes note that the connection in `slot` is closed.
     pub fn release(&mut self, slot: u32) {
         self.free.push(slot);
+        if self.refused.remove(&slot) {
+            return;
+        }
         self.occupancy.leave();
         if let Some(per_ip) = &mut self.per_ip {
             per_ip.release(slot);
@@ -112,7 +119,7 @@ impl Acceptor {
     /// Connections open now, refused ones included.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.occupancy.open()
+        self.occupancy.open() + self.refused.len()
     }
 
     /// Whether connections should go, in all or of some address.
@@ -137,28 +144,44 @@ impl Acceptor {
         !self.free.is_empty() || self.never_used < self.capacity
     }
 
-    fn admit(&mut self, socket: Socket, peer: Peer) -> Accepted {
+    /// Whether there is no place left for one more connection to be told that it is one too many.
+    fn cannot_refuse(&self) -> bool {
+        self.refused.len() >= REFUSAL_RESERVE
+    }
+
+    /// Gives the socket a slot. `None` if its address has too many connections and so many are being
+    /// refused already that this one is closed without a word: it must not keep others waiting.
+    fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Accepted> {
+        self.accepted += 1;
+        let own = match (&self.per_ip, peer) {
+            (Some(per_ip), Peer::Ip(address)) => Some((per_ip.is_full(address), address)),
+            _ => None,
+        };
+        let is_refused = self.occupancy.is_full() || own.is_some_and(|(is_full, _)| is_full);
+        if is_refused && self.cannot_refuse() {
+            return None;
+        }
         // The slot freed last is the one most likely to be in the CPU's cache.
         let slot = self.free.pop().unwrap_or_else(|| {
             self.never_used += 1;
             self.never_used - 1
         });
-        self.accepted += 1;
-        let is_within = self.occupancy.enter();
-        let (is_within_own, neighbours) = match (&mut self.per_ip, peer) {
-            (Some(per_ip), Peer::Ip(address)) => {
-                let (is_within, neighbours) = per_ip.take(slot, address);
-                (is_within, Some(neighbours))
+        let mut neighbours = None;
+        if is_refused {
+            self.refused.insert(slot);
+        } else {
+            self.occupancy.enter();
+            if let (Some(per_ip), Some((_, address))) = (&mut self.per_ip, own) {
+                neighbours = Some(per_ip.take(slot, address));
             }
-            _ => (true, None),
-        };
-        Accepted {
+        }
+        Some(Accepted {
             slot,
             socket,
             peer,
-            is_refused: !is_within || !is_within_own,
+            is_refused,
             neighbours,
-        }
+        })
     }
 
     fn exhausted(&mut self, why: &str) -> Attempt {

@@ -31,13 +31,6 @@ pub enum Ending {
     Stopping(Millis),
 }
 
-/// What the drain began with, for the report at its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DrainStart {
-    open: u64,
-    accepted: u64,
-}
-
 impl EventLoop {
     pub(super) fn handle_signal(&mut self, signal: i32) {
         match signal {
@@ -66,49 +59,50 @@ impl EventLoop {
         if mode == Mode::Stopping {
             self.stop_accepting();
             let open = connections(self.acceptor.open());
-            say(format_args!("abide: stopping, closing {open}"));
+            self.say(format_args!("abide: stopping, closing {open}"));
             self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
             return;
         }
         let shutdown = &self.shared.service.config.shutdown;
         self.ending = Ending::Draining {
             accepts_until: now.plus_secs(shutdown.accept_for_secs),
-            deadline: now.plus_secs(shutdown.drain_secs),
+            deadline: now
+                .plus_secs(shutdown.accept_for_secs)
+                .plus_secs(shutdown.drain_secs),
         };
-        self.drain_start = Some(DrainStart {
-            open: self.acceptor.open() as u64,
-            accepted: self.acceptor.accepted,
-        });
+        self.has_drained = true;
         if shutdown.accept_for_secs == 0 {
             self.accept_the_last();
         }
         let open = connections(self.acceptor.open());
-        say(format_args!("abide: draining, waiting for {open}"));
+        self.say(format_args!("abide: draining, waiting for {open}"));
     }
 
-    /// Closes the listeners. The clients that wait in their queues have connected and may have sent a
-    /// request, so they are accepted first: closing would reset them.
+    /// Closes the listeners whose queues are empty. The clients that wait there have connected and may
+    /// have sent a request, so they are accepted first: closing would reset them. A listener that can
+    /// take no more for the moment stays, and is asked again at each turn of the loop.
     fn accept_the_last(&mut self) {
         self.accept_all();
-        self.stop_accepting();
+        self.close_doors(|door| !door.is_blocked());
     }
 
     /// Moves the end forward as time passes.
     pub(super) fn advance_ending(&mut self, now: Millis) {
         match self.ending {
-            Ending::Draining { accepts_until, .. }
-                if self.is_accepting() && now >= accepts_until =>
-            {
-                self.accept_the_last();
-            }
-            Ending::Draining { deadline, .. } if now >= deadline && self.acceptor.open() > 0 => {
+            Ending::Draining { deadline, .. } if now >= deadline && !self.has_ended() => {
+                self.stop_accepting();
                 let open = connections(self.acceptor.open());
-                say(format_args!(
+                self.say(format_args!(
                     "abide: the drain deadline has passed, closing {open}"
                 ));
                 self.shared.service.enter(Mode::Stopping);
                 self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
                 self.stop_idle_connections();
+            }
+            Ending::Draining { accepts_until, .. }
+                if self.is_accepting() && now >= accepts_until =>
+            {
+                self.accept_the_last();
             }
             // Again and again: a connection that was busy the last time may be idle now.
             Ending::Stopping(_) if now >= self.next_sweep => {
@@ -128,19 +122,18 @@ impl EventLoop {
         }
     }
 
-    /// Says how many connections of a drain kept what they were promised, and how many its deadline
-    /// took it from.
+    /// Says how many connections of a drain had what they were promised, and from how many its deadline
+    /// took it. Those that were promised nothing are in neither number.
     pub(super) fn report_drain(&self) {
-        let Some(start) = self.drain_start else {
+        if !self.has_drained {
             return;
-        };
-        let all = start.open + (self.acceptor.accepted - start.accepted);
+        }
+        let totals = self.totals();
+        let honoured = totals.promises_honoured;
         // What is in an exchange even now is cut off.
-        let cut_off = self.exchanging_connections() as u64;
-        let broken = self.totals().promises_broken + cut_off;
-        let honoured = all.saturating_sub(broken);
-        say(format_args!(
-            "abide: drained, {honoured} of {all} promises honoured, {broken} broken by the deadline"
+        let broken = totals.promises_broken + self.exchanging_connections() as u64;
+        self.say(format_args!(
+            "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
         ));
     }
 
@@ -155,25 +148,29 @@ impl EventLoop {
 
     fn print_counters(&self) {
         let (accepted, open) = (self.acceptor.accepted, self.acceptor.open());
-        // They are counted one after the other, while connections come and go.
-        let idle = self.idle_connections().min(open);
-        let active = open - idle;
+        // Counted one after the other, while connections come and go: they need not add up.
+        let (active, idle) = (self.exchanging_connections(), self.idle_connections());
+        let lingering = self.lingering_connections();
         let totals = self.totals();
-        say(format_args!(
+        self.say(format_args!(
             "connections_accepted_total {accepted}\nconnections_open {open}\n\
-             connections_active {active}\nconnections_idle {idle}\n{totals}"
+             connections_active {active}\nconnections_idle {idle}\n\
+             connections_lingering {lingering}\n{totals}"
         ));
+    }
+
+    /// Tells the person at the terminal, if the server is a process and not a part of one. Nobody may
+    /// be there: a standard error that cannot be written to must not end the server, as `eprintln!`
+    /// would.
+    fn say(&self, notice: fmt::Arguments<'_>) {
+        if self.catches_signals() {
+            let _ = writeln!(io::stderr(), "{notice}");
+        }
     }
 
     fn totals(&self) -> Totals {
         Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
     }
-}
-
-/// Tells the person at the terminal. Nobody may be there: a standard error that cannot be written to
-/// must not end the server, as `eprintln!` would.
-fn say(notice: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{notice}");
 }
 
 fn connections(count: usize) -> String {

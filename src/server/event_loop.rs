@@ -20,10 +20,10 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt};
-use super::drain::{DrainStart, Ending};
+use super::drain::Ending;
 use super::handoff::Work;
 use super::listener::{BACKLOG, Listener};
-use super::reaper::max_sleep_secs;
+use super::reaper::max_sleep_millis;
 use super::slots::Connection;
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
 use super::workers::{Report, Shared};
@@ -45,7 +45,8 @@ const FIRST_LISTENER: usize = u32::MAX as usize - 1024;
 pub const MAX_LISTENERS: usize = 1022;
 
 /// A listener and what it still owes.
-struct Door {
+pub(super) struct Door {
+    token: Token,
     listener: Listener,
     /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
     owes_turn: bool,
@@ -58,6 +59,11 @@ impl Door {
     fn may_accept(&self, now: Millis) -> bool {
         self.owes_turn && self.blocked_until.is_none_or(|until| now >= until)
     }
+
+    /// Whether there may be connections that could not be accepted.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_until.is_some()
+    }
 }
 
 /// The event loop's state; all of it belongs to one thread.
@@ -69,13 +75,14 @@ pub struct EventLoop {
     /// For each slot, whether the wheel has an entry.
     pub(super) is_filed: Vec<bool>,
     /// The longest that an entry sleeps.
-    pub(super) max_sleep_secs: u32,
+    pub(super) max_sleep_millis: u64,
     /// When connections are next sent for, if there is pressure.
     pub(super) next_relief: Millis,
     /// When idle connections are told again that the server stops.
     pub(super) next_sweep: Millis,
     pub(super) ending: Ending,
-    pub(super) drain_start: Option<DrainStart>,
+    /// Whether the end began with a drain, which is reported on.
+    pub(super) has_drained: bool,
     poll: Poll,
     doors: Vec<Door>,
     signals: Option<Signals>,
@@ -104,31 +111,30 @@ impl EventLoop {
         }
         let mut doors = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
+            let token = Token(FIRST_LISTENER + index);
             let mut source = SourceFd(&listener.as_raw_fd());
-            poll.registry().register(
-                &mut source,
-                Token(FIRST_LISTENER + index),
-                Interest::READABLE,
-            )?;
+            poll.registry()
+                .register(&mut source, token, Interest::READABLE)?;
             doors.push(Door {
+                token,
                 listener,
                 owes_turn: true,
                 blocked_until: None,
             });
         }
         let start = shared.clock.now().monotonic;
-        let max_sleep_secs = max_sleep_secs(&shared.service.config);
+        let max_sleep_millis = max_sleep_millis(&shared.service.config);
         Ok(EventLoop {
             shared,
             acceptor,
             wheel: TimerWheel::new(start),
             fired: Vec::new(),
             is_filed: Vec::new(),
-            max_sleep_secs,
+            max_sleep_millis,
             next_relief: Millis(0),
             next_sweep: Millis(0),
             ending: Ending::NotYet,
-            drain_start: None,
+            has_drained: false,
             poll,
             doors,
             signals,
@@ -194,6 +200,11 @@ impl EventLoop {
         }
     }
 
+    /// Whether the server is the process.
+    pub(super) fn catches_signals(&self) -> bool {
+        self.signals.is_some()
+    }
+
     /// Whether the listeners are open.
     pub(super) fn is_accepting(&self) -> bool {
         !self.doors.is_empty()
@@ -202,12 +213,20 @@ impl EventLoop {
     /// Closes the listeners. What is left in their queues is reset by the kernel, unless somebody else
     /// holds them open too.
     pub(super) fn stop_accepting(&mut self) {
-        for door in self.doors.drain(..) {
-            let mut source = SourceFd(&door.listener.as_raw_fd());
-            if let Err(error) = self.poll.registry().deregister(&mut source) {
+        self.close_doors(|_| true);
+    }
+
+    /// Closes those listeners that `is_done` with.
+    pub(super) fn close_doors(&mut self, is_done: impl Fn(&Door) -> bool) {
+        let registry = self.poll.registry();
+        self.doors.retain(|door| {
+            if is_done(door)
+                && let Err(error) = registry.deregister(&mut SourceFd(&door.listener.as_raw_fd()))
+            {
                 log::debug!("a listener was not registered: {error}");
             }
-        }
+            !is_done(door)
+        });
     }
 
     fn refill_queue(&mut self) {
@@ -246,7 +265,8 @@ impl EventLoop {
             WAKER => {}
             SIGNALS => self.take_signals(),
             Token(token) if (FIRST_LISTENER..u32::MAX as usize).contains(&token) => {
-                if let Some(door) = self.doors.get_mut(token - FIRST_LISTENER) {
+                let mut doors = self.doors.iter_mut();
+                if let Some(door) = doors.find(|door| door.token == event.token()) {
                     door.owes_turn = true;
                 }
             }
@@ -310,7 +330,7 @@ impl EventLoop {
     }
 
     fn is_blocked(&self) -> bool {
-        self.doors.iter().any(|door| door.blocked_until.is_some())
+        self.doors.iter().any(Door::is_blocked)
     }
 
     fn accept_from(&mut self, index: usize, now: Now) {

@@ -56,7 +56,13 @@ impl Listener {
         for index in 0..passed.len() {
             let socket: Option<Socket> = match passed.take_tcp_listener(index) {
                 Ok(listener) => listener.map(Socket::from),
-                Err(_) => passed.take_unix_listener(index)?.map(Socket::from),
+                Err(_) => {
+                    let listener = passed.take_unix_listener(index).map_err(|_| {
+                        let complaint = "a descriptor is neither a TCP nor a unix stream socket";
+                        io::Error::new(io::ErrorKind::InvalidInput, complaint)
+                    })?;
+                    listener.map(Socket::from)
+                }
             };
             if let Some(socket) = socket {
                 listeners.push(adopt(socket, probes)?);

@@ -29,9 +29,16 @@ impl PerIp {
         }
     }
 
-    /// Counts the connection in `slot`; says whether it is within the limit, and who its neighbours
-    /// are.
-    pub fn take(&mut self, slot: u32, address: IpAddr) -> (bool, Arc<Occupancy>) {
+    /// Whether this address has all of its share.
+    #[must_use]
+    pub fn is_full(&self, address: IpAddr) -> bool {
+        self.counts
+            .get(&address)
+            .is_some_and(|neighbours| neighbours.is_full())
+    }
+
+    /// Counts the connection in `slot`; says who its neighbours are, itself included.
+    pub fn take(&mut self, slot: u32, address: IpAddr) -> Arc<Occupancy> {
         let slot = slot as usize;
         if self.holders.len() <= slot {
             self.holders.resize(slot + 1, None);
@@ -41,9 +48,9 @@ impl PerIp {
         let neighbours = self.counts.entry(address);
         let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(limit)));
         let was_pressing = neighbours.is_pressing();
-        let is_within = neighbours.enter();
+        neighbours.enter();
         self.pressed += usize::from(neighbours.is_pressing() && !was_pressing);
-        (is_within, Arc::clone(neighbours))
+        Arc::clone(neighbours)
     }
 
     /// Takes the connection in `slot`, if it was counted, out of the count.
@@ -78,7 +85,7 @@ impl PerIp {
 /// How many connections have to go, in all and of each address that has too many.
 #[derive(Debug)]
 pub struct Excess<'a> {
-    all: usize,
+    in_all: usize,
     per_ip: Option<&'a PerIp>,
     gone: HashMap<IpAddr, usize>,
 }
@@ -88,15 +95,15 @@ impl Excess<'_> {
     #[must_use]
     pub fn of<'a>(occupancy: &Occupancy, per_ip: Option<&'a PerIp>) -> Excess<'a> {
         Excess {
-            all: occupancy.excess(),
+            in_all: occupancy.excess(),
             per_ip,
             gone: HashMap::new(),
         }
     }
 
     /// Takes note that the connection in `slot` is on its way out already.
-    pub fn is_going(&mut self, slot: u32) {
-        self.all = self.all.saturating_sub(1);
+    pub fn note_going(&mut self, slot: u32) {
+        self.in_all = self.in_all.saturating_sub(1);
         if let Some((address, _)) = self.crowded(slot) {
             *self.gone.entry(address).or_default() += 1;
         }
@@ -107,9 +114,9 @@ impl Excess<'_> {
         let is_over_own = self.crowded(slot).is_some_and(|(address, excess)| {
             self.gone.get(&address).copied().unwrap_or_default() < excess
         });
-        let is_wanted = self.all > 0 || is_over_own;
+        let is_wanted = self.in_all > 0 || is_over_own;
         if is_wanted {
-            self.is_going(slot);
+            self.note_going(slot);
         }
         is_wanted
     }
@@ -129,11 +136,13 @@ mod tests {
     #[test]
     fn each_address_has_its_own_share() {
         let mut per_ip = PerIp::new(2);
-        assert!(per_ip.take(0, ONE).0 && !per_ip.is_pressed());
-        assert!(per_ip.take(1, ONE).0 && per_ip.is_pressed());
-        assert!(!per_ip.take(2, ONE).0, "one too many");
-        assert!(per_ip.take(3, TWO).0);
-        for slot in [2, 1, 0, 3] {
+        per_ip.take(0, ONE);
+        assert!(!per_ip.is_pressed());
+        per_ip.take(1, ONE);
+        assert!(per_ip.is_pressed() && per_ip.is_full(ONE));
+        assert!(!per_ip.is_full(TWO));
+        per_ip.take(3, TWO);
+        for slot in [1, 0, 3] {
             per_ip.release(slot);
         }
         assert!(!per_ip.is_pressed() && per_ip.counts.is_empty());
@@ -149,7 +158,7 @@ mod tests {
         per_ip.take(10, TWO);
         let all = Occupancy::new(100);
         let mut excess = Excess::of(&all, Some(&per_ip));
-        excess.is_going(0);
+        excess.note_going(0);
         assert!(!excess.wants(10), "its address has room");
         assert!(excess.wants(1));
         assert!(!excess.wants(2), "with 0 and 1 gone there are 8 left");

@@ -3,7 +3,7 @@
 //! it.
 //!
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
-//! longer than the shortest timeout in force ([`max_sleep_secs`]): whatever deadline is set now lies
+//! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever deadline is set now lies
 //! at least that far ahead, and is found in time. The price is a look at each idle connection every
 //! few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
 //! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
@@ -20,28 +20,34 @@ use std::sync::Arc;
 
 use super::event_loop::EventLoop;
 use crate::clock::Millis;
-use crate::config::{Config, IdleClose};
+use crate::config::Config;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{Claim, State};
+use crate::connection::service::Mode;
 use crate::connection::session::evictable;
 
 /// How often connections are sent for as long as there is pressure. Those of the last time are gone
 /// by then, if their clients took notice.
 const RELIEF_MILLIS: u64 = 1000;
 
-/// The longest that an entry sleeps, in seconds: the shortest time after which a deadline can lie.
+/// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
+/// be close: one that began long ago, and was hidden by the one that is due now.
+pub const LOOK_AGAIN_MILLIS: u64 = 1000;
+
+/// The longest that an entry sleeps, in milliseconds: the shortest time after which a deadline can
+/// lie.
 #[must_use]
-pub fn max_sleep_secs(config: &Config) -> u32 {
+pub fn max_sleep_millis(config: &Config) -> u64 {
     let (keep_alive, timeouts) = (&config.keep_alive, &config.timeouts);
     let all = [
         keep_alive.timeout_secs,
-        keep_alive.grace_secs,
         timeouts.head_secs,
         timeouts.body_secs,
         timeouts.write_secs,
         timeouts.linger_secs,
     ];
-    all.into_iter().fold(u32::MAX, u32::min)
+    let secs = all.into_iter().fold(u32::MAX, u32::min);
+    (u64::from(secs) * 1000).min(keep_alive.first_look_millis())
 }
 
 impl EventLoop {
@@ -52,7 +58,8 @@ impl EventLoop {
             self.is_filed.resize(place + 1, false);
         }
         if !std::mem::replace(&mut self.is_filed[place], true) {
-            self.wheel.file(index, now.plus_secs(self.max_sleep_secs));
+            self.wheel
+                .file(index, Millis(now.0 + self.max_sleep_millis));
         }
     }
 
@@ -69,32 +76,30 @@ impl EventLoop {
     }
 
     fn look(&mut self, index: u32, now: Millis) {
-        let slot = self.shared.slots.at(index);
+        let shared = &self.shared;
+        let slot = shared.slots.at(index);
         let deadline = match slot.deadline() {
-            Deadline::Idle(_) if !self.reaps_by_age() => Millis::NEVER,
+            Deadline::Parked(_) if shared.service.mode() == Mode::Serving => Millis::NEVER,
             deadline => deadline.at(),
         };
-        let latest = now.plus_secs(self.max_sleep_secs);
+        let latest = Millis(now.0 + self.max_sleep_millis);
         if now < deadline {
             self.wheel.file(index, deadline.min(latest));
             return;
         }
+        let soon = latest.min(Millis(now.0 + LOOK_AGAIN_MILLIS));
         match slot.ownership.claim_idle() {
             Claim::Claimed => {
-                self.wheel.file(index, latest);
+                self.wheel.file(index, soon);
                 self.dispatch(index);
             }
             // With a worker that has not moved the deadline yet.
             Claim::Busy => {
-                self.wheel.file(index, latest);
+                self.wheel.file(index, soon);
             }
             // Closed: the entry ends here.
             Claim::Free => self.is_filed[index as usize] = false,
         }
-    }
-
-    fn reaps_by_age(&self) -> bool {
-        self.shared.service.config.keep_alive.close == IdleClose::Timeout
     }
 
     /// Sends for connections whose place is needed, at most once a second.
@@ -102,24 +107,36 @@ impl EventLoop {
         if !self.acceptor.is_pressed() || now < self.next_relief {
             return;
         }
-        self.next_relief = Millis(now.0 + RELIEF_MILLIS);
         let shared = Arc::clone(&self.shared);
         let mut excess = self.acceptor.excess();
         let mut candidates: Vec<(Millis, u32)> = Vec::new();
+        let mut next = Millis(now.0 + self.max_sleep_millis);
         for index in 0..self.acceptor.used() {
             let slot = shared.slots.at(index);
             if slot.ownership.state() != State::Idle {
                 continue;
             }
             match slot.deadline() {
-                Deadline::Idle(reaped_at) if now >= evictable(&shared.service, reaped_at) => {
-                    candidates.push((reaped_at, index));
+                Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
+                    let evictable_at = evictable(&shared.service, reaped_at);
+                    if now >= evictable_at {
+                        candidates.push((reaped_at, index));
+                    } else {
+                        next = next.min(evictable_at);
+                    }
                 }
-                Deadline::Linger(_) => excess.is_going(index),
-                _ => {}
+                Deadline::Linger(_) => excess.note_going(index),
+                Deadline::Exchange(_) | Deadline::Settling(_) => {}
             }
         }
         candidates.sort_unstable();
+        // Every slot was looked at. That is not done again before there can be another outcome.
+        let soonest = Millis(now.0 + RELIEF_MILLIS);
+        self.next_relief = if candidates.is_empty() {
+            next.max(soonest)
+        } else {
+            soonest
+        };
         candidates.retain(|(_, index)| excess.wants(*index));
         for (_, index) in candidates {
             // The worker looks for bytes once more before it closes anything.
@@ -136,13 +153,16 @@ impl EventLoop {
 
     /// How many connections are in the middle of a request or an answer.
     pub(super) fn exchanging_connections(&self) -> usize {
-        self.count(|state, deadline| match state {
-            State::Free => false,
-            State::Idle => matches!(deadline, Deadline::Exchange(_)),
-            // The deadline is of before the turn; a worker that lingers is in no exchange.
-            State::Queued | State::Running | State::RunningNotified => {
-                !matches!(deadline, Deadline::Linger(_))
-            }
+        // With a worker, the deadline is that of before its turn: nearly always the same kind.
+        self.count(|state, deadline| {
+            state != State::Free && matches!(deadline, Deadline::Exchange(_))
+        })
+    }
+
+    /// How many connections have ended for us and wait for the peer's FIN.
+    pub(super) fn lingering_connections(&self) -> usize {
+        self.count(|state, deadline| {
+            state != State::Free && matches!(deadline, Deadline::Linger(_))
         })
     }
 
@@ -161,8 +181,10 @@ mod tests {
     #[test]
     fn no_entry_sleeps_longer_than_the_shortest_timeout() {
         let mut config = Config::default();
-        assert_eq!(max_sleep_secs(&config), 5, "timeouts.linger");
+        assert_eq!(max_sleep_millis(&config), 5_000, "timeouts.linger");
         config.keep_alive.timeout_secs = 2;
-        assert_eq!(max_sleep_secs(&config), 2);
+        assert_eq!(max_sleep_millis(&config), 2_000);
+        config.keep_alive.grace_secs = 1;
+        assert_eq!(max_sleep_millis(&config), 500, "half of grace");
     }
 }

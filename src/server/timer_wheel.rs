@@ -9,17 +9,18 @@
 //!
 //! # One connection's life
 //!
-//! T + grace is 130 s, and no entry sleeps longer than 5 s ([`reaper`](super::reaper)). The
-//! connection makes requests at 0, 3 and 50 s; each moves the deadline, and only the deadline: first
-//! to the look at its acknowledgement within grace, and from there to T + grace.
+//! T + grace is 130 s. No entry sleeps longer than 5 s, and one that was due is looked at again a
+//! second later ([`reaper`](super::reaper)). The connection makes requests at 0, 3 and 50 s; each
+//! moves the deadline, and only the deadline: first to the look at its acknowledgement after half of
+//! grace, and from there to T + grace.
 //!
 //! ```text
-//! seconds    0  3  5     10    13 18      50    53    58  60      175   180
-//! request    A  B                         C
-//! deadline   10 13             133        60              180
-//! wheel      file  5     10    13 18 ...        53    58  60 ...  175   180
-//!                  not due:    due: a           not due:  due:          due: the
-//!                  refiled     look             refiled   a look        idle close
+//! seconds    0   3  5        8  9       49 50 54       55 56      176   180
+//! request    A   B                         C
+//! deadline   5   8           133           55          180
+//! wheel      file   5        8  9 ...   49    54       55 56 ...  176   180
+//!                   not due: due:             not due: due:             due: the
+//!                   refiled  a look           refiled  a look           idle close
 //! ```
 //!
 //! Three requests cost the wheel nothing; three thousand would have cost it nothing either. What it

@@ -110,6 +110,19 @@ fn a_peer_that_takes_nothing_is_reset_after_the_write_timeout() {
 }
 
 #[test]
+fn what_a_stuck_peer_took_at_the_start_is_not_progress_at_the_write_timeout() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(reluctant(10_000));
+    world.send(Millis(0), it, get("/large"));
+    world.schedule(at_secs(1), it, Act::Acknowledge(2_000));
+    world.run_to_end();
+    let (reason, at) = world.closed(it).unwrap();
+    assert_eq!(reason, CloseReason::WriteTimeout);
+    // The first look after it comes within a sixth of the timeout.
+    assert!((at_secs(31)..=at_secs(37)).contains(&at), "{at:?}");
+}
+
+#[test]
 fn a_peer_that_acknowledges_nothing_is_reset_after_the_write_timeout() {
     let mut world = TestSite::new().world();
     let it = world.connect(reluctant(u64::MAX));

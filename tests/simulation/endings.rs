@@ -216,13 +216,31 @@ fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
         world.schedule(at_secs(3), reading, Act::Acknowledge(10_000));
     }
     world.run_to_end();
-    let answer = only(&world.peer(reading).sent);
+    // The second request had come before the stop: it is the last one.
+    let answers = finals(&world.peer(reading).sent, HeadRequests::Known(&[]));
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0].body, content(LARGE));
+    assert_eq!(answers[1].field("connection"), Some("close"));
     assert_eq!(
-        answer.body,
-        content(LARGE),
-        "the second request is not begun"
+        world.closed(reading),
+        Some((CloseReason::Drain, at_secs(3)))
     );
-    assert_eq!(world.closed(reading), Some((CloseReason::Stop, at_secs(3))));
+}
+
+/// A byte that has arrived beats a deadline, that of the whole server too.
+#[test]
+fn a_request_that_is_there_at_the_stop_is_answered() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer::new());
+    world.send(at_secs(1), it, GET);
+    world.run_until(at_secs(2));
+    world.stage.service.enter(Mode::Stopping);
+    world.send(at_secs(2), it, GET);
+    world.run_until(at_secs(2));
+    let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[]));
+    assert_eq!(answers.len(), 2);
+    let totals = world.totals();
+    assert_eq!((totals.promises_honoured, totals.promises_broken), (1, 0));
 }
 
 #[test]

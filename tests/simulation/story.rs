@@ -10,6 +10,7 @@
 //! 3. The *loop* sleeps until then: `TimerWheel::next_tick` is the longest that it waits for sockets.
 //!    What is due gets a turn, and the session looks at its socket first and at the clock second.
 
+use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
 use super::peer::Peer;
@@ -31,25 +32,25 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     assert_eq!(world.line(it).deadline, at_secs(130));
     assert_eq!(world.wheel.next_tick(), Some(at_secs(5)));
 
-    // 5 s, 25 s and 60 s: three requests. Each answer moves the deadline to its own time plus grace,
+    // 5 s, 25 s and 60 s: three requests. Each answer moves the deadline to half of grace after it,
     // when it will be asked whether the peer has acknowledged it: no event tells, and asking costs a
     // system call, so it is not done after each answer, but once, if nothing else has come by then.
     world.send(at_secs(5), it, GET);
     world.send(at_secs(25), it, GET);
     world.run_until(at_secs(5));
-    assert_eq!(world.line(it).deadline, at_secs(15));
+    assert_eq!(world.line(it).deadline, at_secs(10));
     // It has moved to an earlier time. The wheel looks at 5 s, finds it, and looks again at 10 s.
     assert_eq!(world.wheel.next_tick(), Some(at_secs(10)));
 
-    // 15 s. The first look: everything is acknowledged. So T + grace counts from the answer.
-    world.run_until(at_secs(15));
+    // 10 s. The first look: everything is acknowledged. So T + grace counts from the answer.
+    world.run_until(at_secs(10));
     assert_eq!(world.peer(it).looks, 1);
     assert_eq!(world.line(it).deadline, at_secs(5 + 130));
     world.run_until(at_secs(59));
     assert_eq!(
         world.peer(it).looks,
         2,
-        "at 35 s the second answer was looked at"
+        "at 30 s the second answer was looked at"
     );
     assert_eq!(world.line(it).deadline, at_secs(25 + 130));
 
@@ -63,28 +64,28 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
         3
     );
     assert!(world.peer(it).unacknowledged > 0);
-    assert_eq!(world.line(it).deadline, at_secs(70));
+    assert_eq!(world.line(it).deadline, at_secs(65));
 
-    // 70 s. The look finds bytes outstanding: it looks again within grace, and T has not begun.
+    // 65 s. The look finds bytes outstanding: it looks again within grace, and T has not begun.
     world.schedule(at_secs(74), it, Act::Acknowledge(u64::MAX));
-    world.run_until(at_secs(70));
-    assert_eq!(world.line(it).deadline, at_secs(80));
+    world.run_until(at_secs(65));
+    assert_eq!(world.line(it).deadline, at_secs(75));
 
     // 74 s. The network is back and the peer acknowledges. Nobody tells the server.
-    world.run_until(at_secs(79));
-    assert_eq!(world.line(it).deadline, at_secs(80));
+    world.run_until(at_secs(74));
+    assert_eq!(world.line(it).deadline, at_secs(75));
 
-    // 80 s. The look finds nothing outstanding. The peer may believe in a connection until
+    // 75 s. The look finds nothing outstanding. The peer may believe in a connection until
     // 74 + T = 194 s; counting T + grace from the first zero seen keeps that, with room to spare.
-    world.run_until(at_secs(80));
-    assert_eq!(world.line(it).deadline, at_secs(80 + 130));
+    world.run_until(at_secs(75));
+    assert_eq!(world.line(it).deadline, at_secs(75 + 130));
 
-    // 210 s. The deadline passes in silence: our FIN, and the peer's in return.
-    world.run_until(at_secs(209));
+    // 205 s. The deadline passes in silence: our FIN, and the peer's in return.
+    world.run_until(at_secs(204));
     assert_eq!(world.peer(it).fin_at, None);
-    world.run_until(at_secs(210));
-    assert_eq!(world.peer(it).fin_at, Some(at_secs(210)));
-    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(210))));
+    world.run_until(at_secs(205));
+    assert_eq!(world.peer(it).fin_at, Some(at_secs(205)));
+    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(205))));
     assert_eq!(world.totals().keep_alive_races, 0);
 }
 
@@ -101,6 +102,24 @@ fn a_request_in_the_very_turn_in_which_the_deadline_passes_is_answered() {
     assert_eq!(world.peer(it).fin_at, None);
     world.run_to_end();
     assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(260))));
+}
+
+/// A client counts T from when it has the whole answer; its last request needs time to reach us.
+#[test]
+fn a_last_request_has_half_of_grace_whenever_the_answer_was_acknowledged() {
+    for late_millis in [100, 4_900, 5_100, 9_900, 12_000, 20_000] {
+        let mut world = TestSite::new().world();
+        let it = world.connect(Peer::new());
+        world.schedule(at_secs(5), it, Act::HoldAcknowledgements);
+        world.send(at_secs(5), it, GET);
+        let acknowledged_at = Millis(5_000 + late_millis);
+        world.schedule(acknowledged_at, it, Act::Acknowledge(u64::MAX));
+        let arrives_at = Millis(acknowledged_at.0 + 120_000 + 4_900);
+        world.send(arrives_at, it, GET);
+        world.run_until(arrives_at);
+        let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[])).len();
+        assert_eq!(answers, 2, "acknowledged {late_millis} ms late");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
-use abide::server::reaper::max_sleep_secs;
+use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::timer_wheel::TimerWheel;
 use abide::site::Site;
 use tempfile::TempDir;
@@ -294,8 +294,7 @@ impl World {
 
     /// No entry sleeps longer than this, so no deadline is found too late.
     fn latest_look(&self) -> Millis {
-        self.now
-            .plus_secs(max_sleep_secs(&self.stage.service.config))
+        Millis(self.now.0 + max_sleep_millis(&self.stage.service.config))
     }
 
     /// As the reaper does (`EventLoop::look`).
@@ -309,7 +308,8 @@ impl World {
             self.wheel.file(slot, line.deadline.min(latest));
             return;
         }
-        self.wheel.file(slot, latest);
+        self.wheel
+            .file(slot, Millis(self.now.0 + LOOK_AGAIN_MILLIS));
         self.give_turn(slot as usize);
     }
 

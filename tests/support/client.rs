@@ -1,7 +1,7 @@
 //! A client that sends the bytes it is given and reads exactly one response at a time.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +23,20 @@ impl Client {
         // So that bytes that are sent apart arrive apart.
         stream.set_nodelay(true).expect("TCP_NODELAY");
         Client::over(stream.into())
+    }
+
+    /// Connects from another address of this machine, as a client that is somebody else.
+    pub fn connect_from(own: &str, server: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let own: IpAddr = own.parse().expect("an address");
+        socket
+            .bind(&SocketAddr::new(own, 0).into())
+            .expect("an address of this machine");
+        socket
+            .connect_timeout(&server.into(), PATIENCE)
+            .expect("the server accepts");
+        socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
+        Client::over(socket)
     }
 
     pub fn connect_unix(path: &Path) -> Client {

@@ -331,12 +331,15 @@ impl Session {
             }
         }
         input.consume(consumed);
-        self.answered += 1;
+        // A refusal answers no request.
+        if !matches!(self.phase, Phase::Refused) {
+            self.answered += 1;
+            counters.answered(1);
+        }
         self.phase = Phase::Idle {
             since: turn.now.monotonic,
             delivery: Delivery::Fresh,
         };
-        counters.answered(1);
         match body {
             Body::Empty => None,
             Body::Memory(content) if content.len() <= COPY_BYTES => {

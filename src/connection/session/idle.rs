@@ -7,7 +7,7 @@ use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
 use crate::connection::pace::Pace;
-use crate::connection::service::Service;
+use crate::connection::service::{Mode, Service};
 use crate::connection::transport::Transport;
 
 /// How long a request that a client sends in the last moment of its T may be on its way, even under
@@ -15,9 +15,10 @@ use crate::connection::transport::Transport;
 const LEAST_GRACE_SECS: u32 = 1;
 
 /// How much is known of the last answer's way to the peer. No event tells when it has arrived, and
-/// asking costs a call. So it is asked once, within grace of the answer: if all is acknowledged by
-/// then, the deadline counted from the answer keeps the promise. If not, it is asked again, and
-/// T + grace counts from the first time that it is.
+/// asking costs a call. So it is asked once, half of grace after the answer: if all is acknowledged
+/// by then, the deadline counted from the answer keeps the promise, and leaves the other half of grace
+/// for the way of a last request to us. If not, it is asked again, and T + grace counts from the first
+/// time that it is.
 #[derive(Debug)]
 pub(super) enum Delivery {
     /// Answered in this turn; [`Session::rest`] stamps the time.
@@ -31,8 +32,15 @@ pub(super) enum Delivery {
 }
 
 impl Delivery {
-    /// Ends a turn of an idle connection at `now`; [`Session::rest`] for this phase.
-    pub(super) fn rest(&mut self, since: &mut Millis, service: &Service, now: Millis) -> Deadline {
+    /// Ends a turn of an idle connection at `now`; [`Session::rest`] for this phase. `parks` says that
+    /// T + grace does not end the connection as long as the server serves.
+    pub(super) fn rest(
+        &mut self,
+        since: &mut Millis,
+        service: &Service,
+        now: Millis,
+        parks: bool,
+    ) -> Deadline {
         match self {
             Delivery::Fresh => {
                 *since = now;
@@ -44,6 +52,7 @@ impl Delivery {
                 let again = now.plus_secs(service.config.keep_alive.grace_secs);
                 Deadline::Settling(again.min(pace.deadline(&service.write_pace())))
             }
+            Delivery::Confirmed if parks => Deadline::Parked(reap_at(service, *since)),
             Delivery::Confirmed => Deadline::Idle(reap_at(service, *since)),
         }
     }
@@ -59,16 +68,33 @@ impl Session {
             return Ok(Outcome::Wait);
         };
         let (service, now) = (turn.service, turn.now.monotonic);
-        let is_over = now >= reap_at(service, since);
-        let reason = match service.config.keep_alive.close {
-            IdleClose::Timeout if is_over => CloseReason::Idle,
-            _ if now >= evictable_at(service, since) && self.is_pressed(service) => {
-                CloseReason::Pressure
-            }
-            _ => return Ok(Outcome::Wait),
-        };
-        // RFC 9112 section 9.5: as far as anybody here can know, no request is lost.
-        self.closing = Some(reason);
+        let reaped_at = reap_at(service, since);
+        if now >= reaped_at && self.is_reaped_by_age(service) {
+            self.close_idle(CloseReason::Idle, turn)
+        } else if now >= evictable(service, reaped_at) && self.is_pressed(service) {
+            self.close_idle(CloseReason::Pressure, turn)
+        } else {
+            Ok(Outcome::Wait)
+        }
+    }
+
+    /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does only if
+    /// the client was promised nothing yet, or the server drains.
+    fn is_reaped_by_age(&self, service: &Service) -> bool {
+        self.answered == 0
+            || service.config.keep_alive.close == IdleClose::Timeout
+            || service.mode() != Mode::Serving
+    }
+
+    /// Ends the connection because the server stops. The socket was read just now and is empty.
+    pub(super) fn stop<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        if let Phase::Idle { .. } = self.phase {
+            return self.close_idle(CloseReason::Stop, turn);
+        }
+        self.closing = Some(CloseReason::Stop);
         self.begin_linger(turn)
     }
 
@@ -78,7 +104,7 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
-        let grace_millis = u64::from(turn.service.config.keep_alive.grace_secs) * 1000;
+        let look_millis = turn.service.config.keep_alive.first_look_millis();
         let Phase::Idle { since, delivery } = &mut self.phase else {
             return Ok(None);
         };
@@ -106,43 +132,64 @@ impl Session {
         *since = match delivery {
             Delivery::Outstanding(_) => now,
             // A look that comes late, because the pool was held up, proves less: the acknowledgement
-            // is at most as old as the answer. Counting from grace ago still leaves T from now.
-            _ => Millis(now.0.saturating_sub(grace_millis)).max(*since),
+            // is at most as old as the answer. Counting from half of grace ago still leaves T and the
+            // other half from now.
+            _ => Millis(now.0.saturating_sub(look_millis)).max(*since),
         };
         *delivery = Delivery::Confirmed;
         Ok(Some(*since))
     }
 
-    /// Whether stopping now breaks a promise: a further request is announced as welcome, or has begun.
-    pub(super) fn is_promised(&self, service: &Service, now: Millis) -> bool {
-        match &self.phase {
-            Phase::Idle { since, .. } => {
-                let promised = since.plus_secs(service.config.keep_alive.timeout_secs);
-                self.answered > 0 && now < promised
+    /// What ending now for `reason` makes of a promise: whether one was made, and whether it is kept.
+    /// It is broken by a stop before T has passed since the acknowledgement, or within a request.
+    pub(super) fn promise(&self, reason: CloseReason, service: &Service, now: Millis) -> Promise {
+        let is_cut = match &self.phase {
+            Phase::Idle { since, delivery } => {
+                let keep_alive = &service.config.keep_alive;
+                let promised = since.plus_secs(keep_alive.timeout_secs);
+                // The acknowledgement may be younger than the answer, by what passed before the look.
+                let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
+                let has_begun = matches!(delivery, Delivery::Confirmed);
+                self.answered > 0 && (!has_begun || now < kept_at)
             }
             Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::Linger(_) | Phase::Refused => false,
+            Phase::Linger(_) | Phase::Refused => return Promise::None,
+        };
+        match reason {
+            CloseReason::Stop if is_cut => Promise::Broken,
+            _ if self.answered > 0 => Promise::Honoured,
+            _ => Promise::None,
         }
     }
+}
+
+/// What became of the promise that a further request is welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Nothing was promised.
+    None,
+    /// The client had its T, or has said itself that it is done.
+    Honoured,
+    /// We ended before that.
+    Broken,
 }
 
 /// When an idle connection whose T + grace ends at `reaped_at` may be closed because others need
 /// its place.
 #[must_use]
 pub fn evictable(service: &Service, reaped_at: Millis) -> Millis {
-    let grace_secs = service.config.keep_alive.grace_secs;
-    let early_millis = u64::from(grace_secs.saturating_sub(LEAST_GRACE_SECS)) * 1000;
+    // The acknowledgement may be younger than the answer, by what passed before the first look.
+    let look_millis = service.config.keep_alive.first_look_millis();
+    let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
     Millis(reaped_at.0.saturating_sub(early_millis))
-}
-
-fn evictable_at(service: &Service, since: Millis) -> Millis {
-    evictable(service, reap_at(service, since))
 }
 
 /// When the acknowledgement of an answer that was sent at `since` is looked at first.
 fn first_look(service: &Service, since: Millis) -> Millis {
     let config = &service.config;
-    since.plus_secs(config.keep_alive.grace_secs.min(config.timeouts.write_secs))
+    let write_millis = u64::from(config.timeouts.write_secs) * 1000;
+    let look_millis = config.keep_alive.first_look_millis().min(write_millis);
+    Millis(since.0.saturating_add(look_millis))
 }
 
 /// T + grace: when a connection that has been idle `since` is closed.

@@ -27,6 +27,8 @@ const READS_PER_TURN: u32 = 16;
 pub(super) struct Linger {
     since: Millis,
     drained_bytes: u64,
+    /// Whether the client was free to send a request when we sent our FIN: then the two may cross.
+    was_idle: bool,
     /// Set while the last answer is still on its way when the time is over.
     pace: Option<Box<Pace>>,
 }
@@ -44,9 +46,28 @@ impl Linger {
 }
 
 impl Session {
-    /// Sends our FIN. `closing` says why; all output has been handed to the kernel.
+    /// Closes an idle connection, which the socket has nothing for (RFC 9112 section 9.5): as far as
+    /// anybody here can know, no request is lost.
+    pub(super) fn close_idle<T: Transport>(
+        &mut self,
+        reason: CloseReason,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        self.closing = Some(reason);
+        self.send_fin(true, turn)
+    }
+
+    /// Closes after the last answer, all of which has been handed to the kernel. `closing` says why.
     pub(super) fn begin_linger<T: Transport>(
         &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        self.send_fin(false, turn)
+    }
+
+    fn send_fin<T: Transport>(
+        &mut self,
+        was_idle: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Outcome, CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
@@ -54,13 +75,15 @@ impl Session {
         if self.peer_has_closed {
             return Err(reason);
         }
-        turn.io.shutdown_write().map_err(|_| CloseReason::Reset)?;
+        turn.io.shutdown_write().map_err(|_| reason)?;
         let unread = turn.desk.input.unread().len();
         turn.desk.input.consume(unread);
+        self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
         self.phase = Phase::Linger(Linger {
             since,
             drained_bytes: 0,
+            was_idle,
             pace: None,
         });
         self.linger(turn)
@@ -80,7 +103,7 @@ impl Session {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
                     // The request and our FIN have crossed on the wire.
-                    if linger.drained_bytes == 0 && reason.is_of_idle_connection() {
+                    if linger.drained_bytes == 0 && linger.was_idle {
                         turn.desk.counters.keep_alive_race();
                         log::debug!("a request arrived after the close ({})", reason.name());
                     }

@@ -2,11 +2,14 @@
 //!
 //! | phase      | waits for                        | deadline                        | when it passes                     |
 //! |------------|----------------------------------|---------------------------------|------------------------------------|
-//! | `Idle`     | the first byte of a request      | T + grace, see `Delivery`       | FIN, then `Linger`                 |
+//! | `Idle`     | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger`                 |
 //! | `Head`     | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger`                 |
 //! | `Body`     | the rest of a body, to discard   | `timeouts.body` of no progress  | 408, then `Linger`                 |
 //! | `Linger`   | the peer's FIN                   | `timeouts.linger`               | close                              |
 //! | `Refused`  | its first turn                   | none                            | 503, then `Linger`                 |
+//!
+//! An idle connection goes before its deadline if its place is needed, but never before the T it was
+//! told; with `keep_alive.close = "pressure"` it goes for no other reason.
 //!
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
@@ -32,17 +35,22 @@ use super::pace::Pace;
 use super::service::{Mode, Service};
 use super::transport::Transport;
 use crate::clock::{Millis, Now};
+use crate::config::IdleClose;
 use crate::http::framing::BodyDecoder;
 use crate::http::method::Method;
 use crate::http::request::Reject;
 use crate::http::status::Status;
 
 use answer::Stop;
-use idle::Delivery;
 pub use idle::evictable;
+use idle::{Delivery, Promise};
 
 /// Receives per turn: a peer that sends without end gives way to the others after these.
 const READS_PER_TURN: u32 = 8;
+
+/// Looks per `timeouts.write` at how far a peer has come with what the socket did not take. No event
+/// tells, and what it took before the first look counts as taken at that look.
+const WRITE_LOOKS: u32 = 6;
 
 /// What a turn works with.
 #[derive(Debug)]
@@ -174,12 +182,17 @@ impl Session {
     /// Ends a turn that said [`Outcome::Wait`], at `now`: stamps what the turn began and returns
     /// when the next turn is due should the socket stay silent.
     pub fn rest(&mut self, service: &Service, now: Millis) -> Deadline {
-        if let Some(unsent) = &self.unsent {
-            return Deadline::Exchange(unsent.pace.deadline(&service.write_pace()));
-        }
         let timeouts = &service.config.timeouts;
+        if let Some(unsent) = &self.unsent {
+            let look = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_LOOKS));
+            return Deadline::Exchange(look.min(unsent.pace.deadline(&service.write_pace())));
+        }
         Deadline::Exchange(match &mut self.phase {
-            Phase::Idle { since, delivery } => return delivery.rest(since, service, now),
+            Phase::Idle { since, delivery } => {
+                let parks =
+                    self.answered > 0 && service.config.keep_alive.close == IdleClose::Pressure;
+                return delivery.rest(since, service, now, parks);
+            }
             Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
             Phase::Body(body) => body.pace.deadline(&service.body_pace()),
             Phase::Linger(linger) => return Deadline::Linger(linger.deadline(service, now)),
@@ -241,12 +254,6 @@ impl Session {
             };
             self.reject(&reject, CloseReason::Refused, turn);
             return self.close_after_flush(turn);
-        }
-        if self.closing.is_none() && turn.service.mode() == Mode::Stopping {
-            if self.is_promised(turn.service, turn.now.monotonic) {
-                turn.desk.counters.promise_broken();
-            }
-            self.closing = Some(CloseReason::Stop);
         }
         if self.closing.is_some() {
             return self.begin_linger(turn);
@@ -316,14 +323,15 @@ impl Session {
         let now = turn.now.monotonic;
         if let Some(unsent) = &mut self.unsent {
             let limits = turn.service.write_pace();
-            if now >= unsent.pace.deadline(&limits) {
-                let delivered = delivered(self.sent_bytes, turn.io)?;
-                if unsent.pace.has_stalled(delivered, now, &limits) {
-                    turn.io.abort();
-                    return Err(CloseReason::WriteTimeout);
-                }
+            let delivered = delivered(self.sent_bytes, turn.io)?;
+            if unsent.pace.has_stalled(delivered, now, &limits) {
+                turn.io.abort();
+                return Err(CloseReason::WriteTimeout);
             }
             return Ok(Outcome::Wait);
+        }
+        if turn.service.mode() == Mode::Stopping {
+            return self.stop(turn);
         }
         match &mut self.phase {
             Phase::Idle { .. } => self.check_idle(turn),
@@ -372,8 +380,23 @@ impl Session {
         }
     }
 
+    /// Notes, while the server drains or stops, what becomes of the promise that was made.
+    fn settle_promise<T: Transport>(&self, reason: CloseReason, turn: &Turn<'_, T>) {
+        if turn.service.mode() == Mode::Serving {
+            return;
+        }
+        let counters = &turn.desk.counters;
+        match self.promise(reason, turn.service, turn.now.monotonic) {
+            Promise::None => {}
+            Promise::Honoured => counters.promise_honoured(),
+            Promise::Broken => counters.promise_broken(),
+        }
+    }
+
     /// Writes what is left for the log and the counters.
     fn finish<T: Transport>(&mut self, reason: CloseReason, turn: &mut Turn<'_, T>) {
+        // One that lingered has settled it with its FIN.
+        self.settle_promise(reason, turn);
         if let Some(unsent) = self.unsent.take() {
             answer::log_body(*unsent, turn.desk);
         }
