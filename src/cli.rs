@@ -41,6 +41,11 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
 
+    /// Play the clients of the world against this configuration on a loopback port, with a short
+    /// timeout, print what each of them loses, and exit
+    #[arg(long, conflicts_with = "check")]
+    pub selftest: bool,
+
     /// The directory to serve [default: www]
     #[arg(value_name = "ROOT")]
     pub root: Option<PathBuf>,
@@ -50,6 +55,7 @@ const AFTER_HELP: &str = "\
 Signals: SIGTERM drains and exits, SIGINT finishes the answers under way and exits, a second one
 exits at once. SIGUSR1 reopens the access log, SIGUSR2 prints the counters.
 Exit status: 0 after an orderly stop, 1 if it was cut short, 2 if the server could not start.
+--selftest exits with 1 if a client that honours the hint could lose a request.
 RUST_LOG sets the diagnostics on standard error [default: warn].";
 
 /// Reads the command line of this process.
@@ -176,6 +182,7 @@ mod tests {
             &["abide", "--no-such"][..],
             &["abide", "a", "b"],
             &["abide", "-w"],
+            &["abide", "--check", "--selftest"],
         ] {
             assert_eq!(Cli::try_parse_from(arguments).unwrap_err().exit_code(), 2);
         }

@@ -4,7 +4,8 @@
 //! test can live through a hundred idle seconds in a millisecond. `tests/tidy.rs` holds that line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point on the monotonic clock, in milliseconds since the clock was made.
 ///
@@ -57,6 +58,17 @@ impl SystemClock {
         SystemClock {
             origin: Instant::now(),
         }
+    }
+
+    /// Holds the calling thread up for `millis` milliseconds. Only for what plays a client: nothing
+    /// that serves one ever sleeps.
+    pub fn sleep(&self, millis: u64) {
+        thread::sleep(Duration::from_millis(millis));
+    }
+
+    /// Holds the calling thread up until `deadline`, if that is not over.
+    pub fn sleep_until(&self, deadline: Millis) {
+        self.sleep(deadline.since(self.now().monotonic));
     }
 }
 

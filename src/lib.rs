@@ -8,6 +8,7 @@
 //!
 //! ```text
 //!   main.rs cli.rs        the program: command line -> Config -> Server
+//!   selftest              clients played against a server over real sockets: --selftest
 //!   server                threads, readiness, time passing: event loop, workers, timer wheel
 //!   connection            one connection: its state table, its socket, who owns it
 //!   site                  Request -> Response: names, files, the cache
@@ -109,5 +110,6 @@ pub mod connection;
 pub mod conformance {}
 
 pub mod http;
+pub mod selftest;
 pub mod server;
 pub mod site;

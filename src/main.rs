@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use abide::clock::SystemClock;
+use abide::config::Config;
+use abide::selftest;
 use abide::server::Server;
 
 /// The command line, the configuration or the environment is wrong.
@@ -34,6 +36,9 @@ fn main() -> ExitCode {
             }
         };
     }
+    if cli.selftest {
+        return test(config);
+    }
     let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
         Ok(server) => server,
         Err(error) => return refuse(&error),
@@ -47,6 +52,20 @@ fn main() -> ExitCode {
             say(format_args!("abide: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn test(config: Config) -> ExitCode {
+    match selftest::run(config) {
+        Ok(report) => {
+            let printed = write!(io::stdout(), "{report}");
+            if report.is_safe() && printed.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => refuse(&error),
     }
 }
 

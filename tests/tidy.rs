@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use its own layer and those before it.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["clock", "config"],
     &["http"],
     &["site"],
     &["connection"],
     &["server"],
+    &["selftest"],
 ];
 
 const MAX_FILE_LINES: usize = 500;

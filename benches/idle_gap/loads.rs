@@ -1,0 +1,243 @@
+//! What is done to each server. The clients are those of the self-test ([`abide::selftest`]).
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use abide::clock::SystemClock;
+use abide::selftest::player::{LATENESS_MILLIS, Player, Terms};
+use abide::selftest::table::{Client, Keeps, Reads, Scale};
+use abide::selftest::wire::{Connection, Reading, get};
+
+use super::servers::{LARGE_PATH, SMALL_PATH};
+use super::{MAX_REQUESTS, TIMEOUT_SECS};
+
+/// Connections for each load.
+const LANES: u64 = 240;
+
+/// Between the starts of two lanes, in milliseconds: 2 CPUs may have to do.
+const STAGGER_MILLIS: u64 = 4;
+
+/// What a thread may oversleep.
+const EARLY_MILLIS: u64 = 50;
+
+const SLOW_MILLIS: u64 = 6_000;
+
+const SLOW: Reading = Reading::Slow {
+    millis: SLOW_MILLIS as u32,
+};
+
+const STACK_BYTES: usize = 256 * 1024;
+
+const T_MILLIS: u64 = TIMEOUT_SECS as u64 * 1000;
+
+/// One column of the table.
+pub struct Load {
+    pub title: &'static str,
+    client: Behaviour,
+}
+
+enum Behaviour {
+    /// Honours T to the last moment, over a line with some delay.
+    Honours,
+    /// Asks again right after an answer that it read slowly.
+    ReadsSlowly,
+    /// Asks again after so many milliseconds, whatever has happened.
+    AsksAfter { millis: u64 },
+    /// Goes on sending requests after the connection's last.
+    SendsPastMax,
+    /// Sends a body that is too large to its end before it reads the answer.
+    SendsTooMuch,
+}
+
+pub const LOADS: [Load; 8] = [
+    load("honours T", Behaviour::Honours),
+    load("slow reader", Behaviour::ReadsSlowly),
+    load("T - 0.1 s", asks_after(T_MILLIS - 100)),
+    load("T", asks_after(T_MILLIS)),
+    load("T + 0.1 s", asks_after(T_MILLIS + 100)),
+    load("T + 0.5 s", asks_after(T_MILLIS + 500)),
+    load("past max", Behaviour::SendsPastMax),
+    load("413", Behaviour::SendsTooMuch),
+];
+
+const fn load(title: &'static str, client: Behaviour) -> Load {
+    Load { title, client }
+}
+
+const fn asks_after(millis: u64) -> Behaviour {
+    Behaviour::AsksAfter { millis }
+}
+
+/// Of requests on connections that had been used before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    pub lost: u32,
+    pub sent: u32,
+}
+
+const HONOURING: Client = Client {
+    name: "honours T",
+    keeps: Keeps::Hint { less_secs: 0 },
+    reads: Reads::Timeout,
+    retries: false,
+};
+
+const CARELESS: Client = Client {
+    name: "careless",
+    keeps: Keeps::Forever,
+    reads: Reads::Nothing,
+    retries: false,
+};
+
+/// Runs all loads against the server at `address`: those that wait at the same time, those that
+/// work after them.
+pub fn run_all(address: SocketAddr) -> Vec<Outcome> {
+    let works = |load: &&Load| matches!(load.client, Behaviour::SendsTooMuch);
+    let waiting: Vec<&Load> = LOADS.iter().filter(|load| !works(load)).collect();
+    let mut outcomes = run(&waiting, address);
+    for load in LOADS.iter().filter(works) {
+        outcomes.extend(run(&[load], address));
+    }
+    outcomes
+}
+
+fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
+    let clock = SystemClock::new();
+    let clock = &clock;
+    thread::scope(|scope| {
+        let mut all = Vec::new();
+        for load in loads {
+            let start = |lane| {
+                let thread = thread::Builder::new().stack_size(STACK_BYTES);
+                let play = move || {
+                    clock.sleep(lane * STAGGER_MILLIS);
+                    load.client.play(address, clock)
+                };
+                thread.spawn_scoped(scope, play).expect("a thread")
+            };
+            all.push((0..LANES).map(start).collect::<Vec<_>>());
+        }
+        let sum = |threads: Vec<thread::ScopedJoinHandle<'_, Outcome>>| {
+            let mut sum = Outcome::default();
+            for thread in threads {
+                let outcome = thread.join().expect("a client does not panic");
+                sum.lost += outcome.lost;
+                sum.sent += outcome.sent;
+            }
+            sum
+        };
+        all.into_iter().map(sum).collect()
+    })
+}
+
+impl Behaviour {
+    fn play(&self, address: SocketAddr, clock: &SystemClock) -> Outcome {
+        let honest = terms(LATENESS_MILLIS, true);
+        let blind = terms(0, false);
+        let (mut player, first, gap_millis) = match *self {
+            Behaviour::Honours => (
+                Player::new(&HONOURING, address, clock, honest),
+                Reading::Quick,
+                T_MILLIS - EARLY_MILLIS,
+            ),
+            Behaviour::ReadsSlowly => (Player::new(&CARELESS, address, clock, blind), SLOW, 0),
+            Behaviour::AsksAfter { millis } => (
+                Player::new(&CARELESS, address, clock, blind),
+                Reading::Quick,
+                millis,
+            ),
+            Behaviour::SendsPastMax => return one(send_past_max(address, clock)),
+            Behaviour::SendsTooMuch => return one(send_too_much(address, clock)),
+        };
+        let path = if first == SLOW {
+            LARGE_PATH
+        } else {
+            SMALL_PATH
+        };
+        player.ask(path, first);
+        player.ask_after(gap_millis, SMALL_PATH, Reading::Quick);
+        let tally = player.tally();
+        Outcome {
+            lost: tally.lost,
+            sent: tally.reused,
+        }
+    }
+}
+
+fn terms(lateness_millis: u64, looks: bool) -> Terms {
+    Terms {
+        scale: Scale {
+            configured: 1,
+            played: 1,
+        },
+        assumed_timeout_secs: TIMEOUT_SECS,
+        lateness_millis,
+        looks,
+    }
+}
+
+fn one(result: io::Result<()>) -> Outcome {
+    Outcome {
+        lost: u32::from(result.is_err()),
+        sent: 1,
+    }
+}
+
+/// Uses a connection up to its last answer, a large one that is read slowly, and sends more requests
+/// than that: with the last one, and while the answer is on its way. Fails unless the connection's
+/// last answer comes completely.
+fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
+    let mut connection = Connection::open(address, SLOW)?;
+    for _ in 1..MAX_REQUESTS {
+        connection.send(&get(SMALL_PATH))?;
+        connection.read(Reads::Nothing, Reading::Quick, clock)?;
+    }
+    connection.send(&get(LARGE_PATH).repeat(2))?;
+    let mut sender = connection.sender()?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let is_over = &is_over;
+        let keep_on = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                clock.sleep(SLOW_MILLIS - 400);
+                // Whether the server still takes this shows in what comes.
+                let _ = sender.write_all(&get(LARGE_PATH));
+            }
+        };
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        thread.spawn_scoped(scope, keep_on)?;
+        // Some servers answer one request more than they are told.
+        let mut last = connection.read(Reads::Nothing, SLOW, clock);
+        if last.as_ref().is_ok_and(|answer| answer.persists) {
+            last = connection.read(Reads::Nothing, SLOW, clock);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        match last {
+            Ok(answer) if answer.persists => Err(io::Error::other("no last answer")),
+            other => other.map(drop),
+        }
+    })
+}
+
+/// Fails unless the answer to a request that is too large can be read after all of it was sent, or as
+/// much as the server takes.
+fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
+    const PIECE: &[u8] = &[b'.'; 64 * 1024];
+    const PIECES: usize = 32;
+    let mut connection = Connection::open(address, Reading::Quick)?;
+    let length = PIECE.len() * PIECES;
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    connection.send(head.as_bytes())?;
+    for _ in 0..PIECES {
+        // The line of somebody who uploads, not that of a loopback.
+        clock.sleep(20);
+        if connection.send(PIECE).is_err() {
+            break;
+        }
+    }
+    connection
+        .read(Reads::Nothing, Reading::Quick, clock)
+        .map(drop)
+}
