@@ -1,0 +1,192 @@
+//! Many peers at once that do not behave, and what the server gives back when they are gone.
+
+#![allow(dead_code)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, InProcess, PATIENCE, Server, until};
+
+/// Bytes in a segment of a peer across a network, rather than the 64 KiB of the loopback: the
+/// kernel sizes the server's send buffer by it, and a thousand stuck downloads stay small.
+const SEGMENT_BYTES: u32 = 536;
+
+/// How long a polite client may wait while a crowd misbehaves, on a machine that is busy.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// `wanted` peers, or fewer where the hard limit of descriptors is low. The soft one is raised to
+/// it. A peer and its server in the same process take two, and several tests run at a time.
+pub fn crowd_size(wanted: usize) -> usize {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be as high as the hard one");
+    let possible = hard.map_or(wanted, |hard| usize::try_from(hard / 20).unwrap_or(wanted));
+    wanted.min(possible)
+}
+
+/// A connection that never waits: it does what it is told at once, or not at all.
+pub struct Peer {
+    socket: Socket,
+}
+
+impl Peer {
+    pub fn connect(address: SocketAddr) -> Peer {
+        Peer::new(address, |_| {})
+    }
+
+    /// From an address of the loopback network: each has ports of its own.
+    pub fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> Peer {
+        Peer::new(address, |socket| {
+            let any_port = SocketAddr::from((ip, 0));
+            socket.bind(&any_port.into()).expect("a free port");
+        })
+    }
+
+    /// A peer whose kernel takes little that the peer itself has not read.
+    pub fn connect_narrow(address: SocketAddr) -> Peer {
+        Peer::new(address, |socket| {
+            socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+            socket.set_tcp_mss(SEGMENT_BYTES).expect("TCP_MAXSEG");
+        })
+    }
+
+    fn new(address: SocketAddr, prepare: impl Fn(&Socket)) -> Peer {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        prepare(&socket);
+        socket
+            .connect_timeout(&address.into(), PATIENCE)
+            .expect("the server accepts");
+        // So that bytes that are sent apart arrive apart.
+        socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
+        socket.set_nonblocking(true).expect("non-blocking");
+        Peer { socket }
+    }
+
+    /// Sends a few bytes. The server may have closed already; what it said before is looked at.
+    pub fn send(&self, bytes: impl AsRef<[u8]>) {
+        let _ = (&self.socket).write(bytes.as_ref());
+    }
+
+    /// No more will be sent.
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Takes at most `count` bytes of what has come.
+    pub fn sip(&self, count: usize) {
+        let _ = (&self.socket).read(&mut vec![0; count]);
+    }
+
+    /// Whether anything has come: bytes or an end. Nothing is taken.
+    pub fn is_told_something(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        match self.socket.peek(&mut byte) {
+            Ok(_) => true,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Whether the server has reset the connection: it has no peer any more.
+    pub fn is_reset(&self) -> bool {
+        self.socket.peer_addr().is_err()
+    }
+
+    /// Takes all that has come; `None` if the server's FIN has not.
+    pub fn rest(&self) -> Option<String> {
+        let mut got = Vec::new();
+        let end = (&self.socket).read_to_end(&mut got);
+        end.ok().map(|_| String::from_utf8_lossy(&got).into_owned())
+    }
+}
+
+/// The polite client is served while the others misbehave. Connections get their turns in the order
+/// in which they became ready, so the server has also seen what was sent before.
+pub fn expect_served_at_once(polite: &mut Client) {
+    let start = Instant::now();
+    polite.expect_usable();
+    let took = start.elapsed();
+    assert!(took < AT_ONCE, "a polite client waits for {took:?}");
+}
+
+/// Lets `millis` pass for the server, slowly enough that it keeps up with a crowd: before each second
+/// it has served what came before.
+pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
+    let mut left = millis;
+    while left > 0 {
+        let step = left.min(1_000);
+        expect_served_at_once(polite);
+        server.pass(step);
+        left -= step;
+    }
+    expect_served_at_once(polite);
+}
+
+/// The value of a counter as SIGUSR2 prints it.
+pub fn counter(server: &Server, name: &str) -> u64 {
+    let name = format!("{name} ");
+    let printed = || {
+        let said = server.stderr();
+        let values = said.lines().filter_map(|line| line.strip_prefix(&name));
+        let values: Vec<u64> = values
+            .map(|value| value.parse().expect("a number"))
+            .collect();
+        values
+    };
+    let before = printed().len();
+    server.signal(Signal::USR2);
+    until("the counters are printed", || printed().len() > before);
+    printed()[before]
+}
+
+/// How many connections ended for `reason`.
+pub fn closes(server: &Server, reason: &str) -> u64 {
+    counter(server, &format!("closes_total{{reason=\"{reason}\"}}"))
+}
+
+/// Resident memory of the server, in KiB. The sum over its mappings, because VmRSS may be some
+/// pages per CPU behind.
+pub fn resident_kib(server: &Server) -> u64 {
+    let path = format!("/proc/{}/smaps_rollup", server.pid());
+    let said = std::fs::read_to_string(path).expect("/proc");
+    let line = said.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    kib.expect("Rss").trim().parse().expect("a number")
+}
+
+/// Plays the same round of bad peers several times, and expects the server to be as it was after
+/// each. An allocator keeps some of what it was given for the next crowd, so memory is compared
+/// with what it was after the first round: what is lost with every connection shows in the others.
+pub fn expect_all_given_back(server: &Server, rounds: u32, mut round: impl FnMut(u32)) {
+    server.connect().expect_usable();
+    until("only the server's own are open", || {
+        closes(server, "client_closed") > 0
+    });
+    let descriptors = server.descriptors();
+    let mut first_kib = 0;
+    for number in 1..=rounds {
+        round(number);
+        until("all descriptors are given back", || {
+            server.descriptors() <= descriptors
+        });
+        let kib = resident_kib(server);
+        println!("round {number}: {kib} KiB resident, {descriptors} descriptors");
+        if number == 1 {
+            first_kib = kib;
+        }
+        assert!(
+            kib <= first_kib + KEPT_KIB,
+            "{kib} KiB after round {number}, {first_kib} KiB after the first"
+        );
+    }
+}
+
+/// What one round may find differently from the first, with its other order of events.
+const KEPT_KIB: u64 = 1024;
