@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::process::Signal;
+use support::client::request;
 use support::{Client, Launch, Server, Site, until};
 
 /// What it says when it refuses to start: exit code 2 and one sentence.
@@ -360,7 +361,31 @@ fn rust_log_sets_the_diagnostics_and_the_default_is_quiet() {
     for server in [&quiet, &loud] {
         server.connect().expect_usable();
     }
-    loud.wait_for("closed: 1 requests");
+    loud.wait_for("connection 0.0 closed: 1 requests, ");
+    until("the end is told whole", || {
+        let said = loud.stderr();
+        let line = said
+            .lines()
+            .find(|line| line.contains("connection 0.0 closed"));
+        line.is_some_and(|line| line.contains(" bytes, ") && line.ends_with(" ms, client_closed"))
+    });
     let said = quiet.stderr();
     assert_eq!(said.lines().count(), 1, "only the listening line: {said}");
+}
+
+/// A request that has crossed our close on the wire, as nobody can help who ignores the hint.
+#[test]
+fn a_race_is_counted_and_logged() {
+    let site = Site::new();
+    let server = Launch::of(site.root())
+        .env("RUST_LOG", "abide=debug")
+        .config("[keep_alive]\ntimeout = 1\ngrace = 1\n")
+        .start();
+    let mut client = server.connect();
+    client.expect_usable();
+    client.expect_end();
+    client.send(request("GET", "/", ""));
+    server.wait_for("a request arrived after the close (idle)");
+    server.signal(Signal::USR2);
+    server.wait_for("keep_alive_race_total 1\n");
 }

@@ -27,7 +27,12 @@ fn without_connections_it_ends_at_once() {
         let server = Server::of(site.root());
         // One that has come and gone does not count.
         server.connect().expect_usable();
-        thread::sleep(Duration::from_millis(50));
+        until("it is gone", || {
+            server.signal(Signal::USR2);
+            server
+                .stderr()
+                .contains("closes_total{reason=\"client_closed\"} 1\n")
+        });
         let start = Instant::now();
         server.signal(signal);
         let ended = server.ended();
@@ -68,7 +73,7 @@ fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
     let start = Instant::now();
     drop(clients);
     assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(1), "nobody is left");
+    assert!(start.elapsed() < Duration::from_secs(3), "nobody is left");
 }
 
 #[test]
@@ -90,8 +95,8 @@ fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
     assert!(start.elapsed() < Duration::from_secs(6));
 }
 
-/// Those who were promised nothing lose nothing: one that has never asked, one that has been told
-/// `close`, one that reads its last answer too slowly to be done in time.
+/// Three lose something: one in its T, one within a request, one that has not read its last answer to
+/// the end. One that has never asked and one that has been told `close` do not.
 #[test]
 fn the_report_counts_only_promises() {
     let site = Site::new();
@@ -336,7 +341,7 @@ fn a_second_signal_of_either_kind_ends_it_at_once_with_1() {
         let start = Instant::now();
         server.signal(second);
         assert_eq!(server.ended().code, Some(1));
-        assert!(start.elapsed() < Duration::from_millis(1_000));
+        assert!(start.elapsed() < Duration::from_secs(5));
     }
 }
 

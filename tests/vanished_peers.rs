@@ -111,7 +111,8 @@ fn ip(arguments: &str) {
 
 const CONFIG: &str = "\
     [tcp_keep_alive]\nidle = 1\ninterval = 1\ncount = 2\n\
-    [timeouts]\nhead = 2\nbody = 2\nwrite = 2\nlinger = 1\n";
+    [timeouts]\nhead = 2\nbody = 2\nwrite = 2\nlinger = 1\n\
+    [keep_alive]\nclose = \"pressure\"\n";
 
 /// The machine that vanishes, a server that it reaches, and a client that stays.
 struct Scene {
@@ -202,7 +203,7 @@ fn in_a_body(address: SocketAddr) -> Peer {
     peer
 }
 
-/// T + grace is 130 s here. RFC 9293 section 3.8.4: the probes are what finds it before.
+/// Nothing else would: no idle connection is closed for its age here. RFC 9293 section 3.8.4.
 #[test]
 #[ignore = "needs root and ip (iproute2), for a network namespace"]
 fn an_idle_peer_that_vanishes_is_found_by_the_probes() {
@@ -226,7 +227,7 @@ fn a_peer_that_vanishes_from_a_download_ends_at_the_write_timeout() {
     let took = scene.wait_for_close("write_timeout");
     println!("ended after {took:?}");
     // What it took before may be seen as late as the first look.
-    assert!(took < Duration::from_secs(2 + 2 + 2), "after {took:?}");
+    assert!(took < Duration::from_secs(2 + 2 + 4), "after {took:?}");
 }
 
 /// The 408 cannot be delivered; `timeouts.write` after it was sent that is given up.
@@ -242,7 +243,7 @@ fn a_peer_that_vanishes_within_a_request_ends_though_its_408_is_not_delivered() 
         scene.wait_for_close(reason);
         let took = start.elapsed();
         println!("{reason} after {took:?}");
-        let bounds = Duration::from_secs(2)..Duration::from_secs(2 + 2 + 2);
+        let bounds = Duration::from_secs(2)..Duration::from_secs(2 + 2 + 4);
         assert!(bounds.contains(&took), "{reason} after {took:?}");
     }
 }

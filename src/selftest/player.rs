@@ -18,7 +18,7 @@ pub const LATENESS_MILLIS: u64 = 400;
 
 /// How much later than that a request may be before it is no evidence: this machine was held up, and
 /// grace is not meant for more.
-const HELD_UP_MILLIS: u64 = 200;
+const HELD_UP_MILLIS: u64 = 50;
 
 /// What the model assumes beside the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,9 @@ pub struct Accepted {
 pub enum Attempt {
     /// There is a new connection.
     Accepted(Accepted),
+    /// A connection was taken from the queue and is gone: its peer was, or its address has too many and
+    /// so many are being refused already that it was closed without a word.
+    Lost,
     /// The accept queue is empty.
     Drained,
     /// There is no descriptor, no memory or no slot; try again when a connection has closed, or at
@@ -59,8 +62,10 @@ pub struct Acceptor {
     per_ip: Option<PerIp>,
     /// The slots of connections that are being refused; they take nobody's place.
     refused: HashSet<u32>,
-    /// Connections accepted since the start.
+    /// Connections that got a slot since the start.
     pub accepted: u64,
+    /// Connections that were closed without a word since the start.
+    pub dropped: u64,
     is_exhausted: bool,
 }
 
@@ -77,6 +82,7 @@ impl Acceptor {
             per_ip: (share > 0).then(|| PerIp::new(share)),
             refused: HashSet::new(),
             accepted: 0,
+            dropped: 0,
             is_exhausted: false,
         }
     }
@@ -86,22 +92,31 @@ impl Acceptor {
         if self.occupancy.is_full() && self.cannot_refuse() || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
-        loop {
-            match listener.accept() {
-                Ok((socket, peer)) => match self.admit(socket, peer) {
-                    Some(accepted) => return Attempt::Accepted(accepted),
-                    None => log::debug!("a connection of {peer:?} is closed: it has too many"),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_exhausted = false;
-                    return Attempt::Drained;
+        match listener.accept() {
+            Ok((socket, peer)) => match self.admit(socket, peer) {
+                Some(accepted) => Attempt::Accepted(accepted),
+                None => {
+                    log::debug!("a connection of {peer:?} is closed at once: it has too many");
+                    self.dropped += 1;
+                    Attempt::Lost
                 }
-                Err(error) if is_of_one_connection(&error) => {
-                    log::debug!("a connection was lost before it was accepted: {error}");
-                }
-                Err(error) => return self.exhausted(&error.to_string()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_exhausted = false;
+                Attempt::Drained
             }
+            Err(error) if is_of_one_connection(&error) => {
+                log::debug!("a connection was lost before it was accepted: {error}");
+                Attempt::Lost
+            }
+            Err(error) => self.exhausted(&error.to_string()),
         }
+    }
+
+    /// Whether the connection in `slot` is being refused.
+    #[must_use]
+    pub fn is_refusing(&self, slot: u32) -> bool {
+        self.refused.contains(&slot)
     }
 
     /// Takes note that the connection in `slot` is closed.
@@ -152,7 +167,6 @@ impl Acceptor {
     /// Gives the socket a slot. `None` if its address has too many connections and so many are being
     /// refused already that this one is closed without a word: it must not keep others waiting.
     fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Accepted> {
-        self.accepted += 1;
         let own = match (&self.per_ip, peer) {
             (Some(per_ip), Peer::Ip(address)) => Some((per_ip.is_full(address), address)),
             _ => None,
@@ -161,6 +175,7 @@ impl Acceptor {
         if is_refused && self.cannot_refuse() {
             return None;
         }
+        self.accepted += 1;
         // The slot freed last is the one most likely to be in the CPU's cache.
         let slot = self.free.pop().unwrap_or_else(|| {
             self.never_used += 1;

@@ -148,12 +148,14 @@ impl EventLoop {
 
     fn print_counters(&self) {
         let (accepted, open) = (self.acceptor.accepted, self.acceptor.open());
+        let dropped = self.acceptor.dropped;
         // Counted one after the other, while connections come and go: they need not add up.
         let (active, idle) = (self.exchanging_connections(), self.idle_connections());
         let lingering = self.lingering_connections();
         let totals = self.totals();
         self.say(format_args!(
-            "connections_accepted_total {accepted}\nconnections_open {open}\n\
+            "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
+             connections_open {open}\n\
              connections_active {active}\nconnections_idle {idle}\n\
              connections_lingering {lingering}\n{totals}"
         ));

@@ -340,6 +340,7 @@ impl EventLoop {
                     self.doors[index].blocked_until = None;
                     self.admit(accepted, now);
                 }
+                Attempt::Lost => {}
                 Attempt::Drained => {
                     self.doors[index].owes_turn = false;
                     self.doors[index].blocked_until = None;
@@ -402,6 +403,7 @@ impl EventLoop {
             slot.lock().take();
             slot.ownership.free();
             self.acceptor.release(index);
+            self.acceptor.dropped += 1;
         }
     }
 

@@ -138,7 +138,7 @@ impl Handle {
         }
     }
 
-    /// Connections open now, those that are refused or linger included.
+    /// Connections open now, those that linger included, those that are being refused not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.shared.service.occupancy.open()

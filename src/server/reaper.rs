@@ -3,8 +3,9 @@
 //! it.
 //!
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
-//! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever deadline is set now lies
-//! at least that far ahead, and is found in time. The price is a look at each idle connection every
+//! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever timeout begins now lies at
+//! least that far ahead, and is found in time. (A slow reader is looked at between, six times in
+//! `timeouts.write`; it does no harm if such a look comes late.) The price is a look at each idle connection every
 //! few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
 //! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
 //! after a pause sets one (the first look at its acknowledgement), and so does every close.
@@ -125,8 +126,11 @@ impl EventLoop {
                         next = next.min(evictable_at);
                     }
                 }
-                Deadline::Linger(_) => excess.note_going(index),
-                Deadline::Exchange(_) | Deadline::Settling(_) => {}
+                // One that is refused has nobody's place, so its going makes none.
+                Deadline::Linger(_) if !self.acceptor.is_refusing(index) => {
+                    excess.note_going(index);
+                }
+                Deadline::Linger(_) | Deadline::Exchange(_) | Deadline::Settling(_) => {}
             }
         }
         candidates.sort_unstable();

@@ -252,6 +252,9 @@ fn turn(
         desk.clear();
         let (answered, ..) = open.session.summary(now.monotonic);
         desk.counters.closed(CloseReason::Panic, answered);
+        if shared.service.mode() != Mode::Serving {
+            desk.counters.promise_broken();
+        }
         End {
             outcome: Outcome::Close(CloseReason::Panic),
             now,

@@ -29,6 +29,10 @@ pub fn crowd_size(wanted: usize) -> usize {
     };
     setrlimit(Resource::Nofile, raised).expect("the soft limit can be as high as the hard one");
     let possible = hard.map_or(wanted, |hard| usize::try_from(hard / 20).unwrap_or(wanted));
+    assert!(
+        possible >= 200,
+        "a crowd needs more descriptors than {hard:?}"
+    );
     wanted.min(possible)
 }
 

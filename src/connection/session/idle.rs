@@ -157,6 +157,9 @@ impl Session {
         };
         match reason {
             CloseReason::Stop if is_cut => Promise::Broken,
+            CloseReason::Truncated => Promise::Broken,
+            // The peer has left, and its request with it.
+            CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,
             _ if self.answered > 0 => Promise::Honoured,
             _ => Promise::None,
         }
