@@ -28,7 +28,7 @@ fn regular(server: &InProcess) -> Client {
 }
 
 fn is_closed(client: &mut Client) -> bool {
-    client.is_told_something(Duration::from_millis(20))
+    client.is_told_something(Duration::from_millis(2))
 }
 
 fn closes(server: &InProcess, reason: CloseReason) -> u64 {
@@ -153,7 +153,7 @@ fn pressure_only_never_closes_for_age() {
     config.keep_alive.close = IdleClose::Pressure;
     let server = InProcess::start(config);
     let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
-    server.pass(300_000);
+    server.pass(100_000);
     assert!(!clients.iter_mut().any(is_closed), "T + grace is 30 s");
     assert!(clients[7].get("/").persists());
     let _ninth = server.connect();
@@ -322,7 +322,7 @@ fn refused_ones_that_linger_do_not_count_as_room() {
     config.keep_alive.close = IdleClose::Pressure;
     let server = InProcess::start(config);
     let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
-    server.pass(300_000);
+    server.pass(40_000);
     let _two = [server.connect(), server.connect()];
     expect_open(&server, 10);
     let mut stay: Vec<Client> = (0..4).map(|_| server.connect()).collect();
