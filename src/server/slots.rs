@@ -116,7 +116,7 @@ mod tests {
         // Every connection that ever was costs this; the live ones cost their box besides.
         assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
         assert!(
-            size_of::<Connection>() <= 112,
+            size_of::<Connection>() <= 104,
             "{}",
             size_of::<Connection>()
         );

@@ -80,12 +80,12 @@ impl Session {
         turn.desk.input.consume(unread);
         self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
-        self.phase = Phase::Linger(Linger {
+        self.phase = Phase::Linger(Box::new(Linger {
             since,
             drained_bytes: 0,
             was_idle,
             pace: None,
-        });
+        }));
         self.linger(turn)
     }
 

@@ -108,7 +108,8 @@ enum Phase {
         method: Option<Method>,
     },
     Body(Box<BodyInProgress>),
-    Linger(linger::Linger),
+    /// Boxed, as it is the largest and the shortest: it would make every idle connection larger.
+    Linger(Box<linger::Linger>),
     Refused,
 }
 

@@ -1,0 +1,293 @@
+//! The real server, and connections to it from several addresses of the loopback network.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::fleet::{Fleet, Reaped};
+use crate::load::Load;
+use crate::support::client::request;
+use crate::support::{Launch, Server, Site, pattern, until};
+use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
+
+/// Connections that ask all the time.
+const ACTIVE: usize = 64;
+
+/// Descriptors of either process that are not idle connections: the server's own (listeners, files,
+/// refusals) and the active connections with room to spare.
+const RESERVED: u64 = 1_000;
+
+/// More than these would take minutes to open and close.
+const MOST_IDLE: u64 = 1_000_000;
+
+/// Memory of both kernel ends of a connection, generously, in bytes.
+const KERNEL_BYTES_EACH: u64 = 16 * 1024;
+
+/// Times that the throughput is measured with idle connections and without.
+const PAIRS: usize = 14;
+
+const SPELL: Duration = Duration::from_millis(500);
+
+/// After the first look at a connection, which is half of grace after its answer, it has nothing more
+/// to do than to be idle.
+const SETTLING: Duration = Duration::from_millis(2_500);
+
+const OBSERVED: Duration = Duration::from_secs(6);
+
+/// The least that can be set and leaves a second on either side of the FIN.
+const GRACE_SECS: u64 = 2;
+
+/// Idle connections opened in a second, on a slow machine.
+const OPENED_PER_SECOND: usize = 4_000;
+
+/// T, long enough for everything that is measured while all are idle.
+fn timeout_secs(idle: usize) -> u64 {
+    // A spell has to be prepared and may find the machine busy.
+    let loaded = SPELL * 3 * PAIRS as u32;
+    let measuring = SETTLING + OBSERVED + loaded;
+    measuring.as_secs() + (idle / OPENED_PER_SECOND) as u64
+}
+
+/// Two servers that are alike: one gets the idle connections. So the throughput can be measured with and
+/// without them in turns of half a second, in which what the machine does besides is the same for both.
+/// The one pays for what the idle connections of the other take of the CPU, but that is little.
+struct Bench {
+    crowded: Server,
+    empty: Server,
+    idle: usize,
+    request: Vec<u8>,
+    answer_bytes: usize,
+    _site: Site,
+}
+
+/// What one spell of load found.
+struct Spell {
+    requests_per_second: f64,
+    p99_micros: f64,
+    /// CPU time of the server per request.
+    cpu_micros: f64,
+}
+
+/// Runs the part and prints its tables.
+pub fn run() {
+    let (idle, limit) = idle_connections();
+    let bench = Bench::start(idle);
+    report::head(&format!(
+        "{idle} idle connections to the real server, T + grace = {} s",
+        timeout_secs(idle) + GRACE_SECS
+    ));
+    let kernel_bytes_each = bench.measure();
+    println!("\n{limit}");
+    println!("{}", needs_of_a_million(kernel_bytes_each));
+}
+
+/// How many there can be, and what set the limit.
+fn idle_connections() -> (usize, String) {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: Some(hard),
+        maximum: Some(hard),
+    };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be as high as the hard one");
+    // From 90 % of its connections on the server sends idle ones away.
+    let by_descriptors = hard.saturating_sub(RESERVED) / 10 * 9;
+    let by_memory = process::available_bytes() / 2 / KERNEL_BYTES_EACH;
+    let idle = by_descriptors.min(by_memory).min(MOST_IDLE);
+    let why = if idle == by_descriptors {
+        format!(
+            "The limit met: {hard} descriptors (the hard limit) in each of the two processes, less \
+             {RESERVED} for their own use, and 90 % of that, beyond which the server sends idle \
+             connections away."
+        )
+    } else if idle == by_memory {
+        "The limit met: half of the memory that is free, at 16 KiB for both ends.".to_owned()
+    } else {
+        format!("The limit met: {MOST_IDLE} are enough.")
+    };
+    (usize::try_from(idle).expect("a count"), why)
+}
+
+fn needs_of_a_million(kernel_bytes_each: f64) -> String {
+    let ports = process::client_ports();
+    let gib = kernel_bytes_each * 1e6 / f64::from(1 << 30);
+    format!(
+        "A million needs: a hard limit of 1,112,000 descriptors for the server (a million is 90 % of \
+         the rest after its own), so fs.nr_open and fs.file-max above that, and as many for the clients; \
+         {} client addresses for one address of the server, as there are {ports} ports for each pair; \
+         {gib:.1} GiB of kernel memory for both ends on one machine, half of that for the server alone.",
+        1_000_000_u64.div_ceil(ports),
+    )
+}
+
+impl Bench {
+    fn start(idle: usize) -> Bench {
+        let site = Site::empty();
+        site.write("1k.html", pattern(1024));
+        let config = format!(
+            "[keep_alive]\ntimeout = {}\ngrace = {GRACE_SECS}\nmax_requests = 2147483647\n",
+            timeout_secs(idle)
+        );
+        let start = || Launch::of(site.root()).config(&config).start();
+        let (crowded, empty) = (start(), start());
+        let answer = crowded.connect().get("/1k.html");
+        Bench {
+            crowded,
+            empty,
+            idle,
+            request: request("GET", "/1k.html", "").into_bytes(),
+            answer_bytes: answer.head.len() + 4 + answer.body.len(),
+            _site: site,
+        }
+    }
+
+    /// Prints a line for each measurement; returns the kernel's memory for each connection.
+    fn measure(&self) -> f64 {
+        // Whatever load alone makes a server allocate.
+        self.spell(&self.empty);
+        self.spell(&self.crowded);
+        let pid = self.crowded.pid();
+        let before = process::private_bytes(pid);
+        let slab_before = process::slab_bytes();
+        let fleet = Fleet::open(
+            self.crowded.address(),
+            self.idle,
+            &self.request,
+            self.answer_bytes,
+        );
+        thread::sleep(SETTLING);
+        let bytes_each = self.each(before, process::private_bytes(pid));
+        report::line(
+            "user-space memory per idle connection",
+            "<= 160 bytes",
+            format!("{bytes_each:.0} bytes"),
+            bytes_each <= MOST_BYTES_EACH,
+        );
+        let kernel_bytes_each = self.each(slab_before, process::slab_bytes());
+        report::note(
+            "kernel memory per connection, both ends",
+            format!("{kernel_bytes_each:.0} bytes"),
+        );
+        self.observe();
+        self.compare();
+        self.expect_reaped(fleet);
+        until("all idle connections are closed", || {
+            process::descriptors(pid) < self.idle.min(RESERVED as usize / 2)
+        });
+        // The loop takes note at its next look at the wheel.
+        thread::sleep(SETTLING);
+        let kept_each = self.each(before, process::private_bytes(pid));
+        report::line(
+            "memory not given back afterwards, per connection",
+            "<= 80 bytes",
+            format!("{kept_each:.0} bytes"),
+            kept_each <= MOST_BYTES_KEPT_EACH,
+        );
+        kernel_bytes_each
+    }
+
+    /// The difference that each idle connection makes, in bytes.
+    fn each(&self, before: u64, after: u64) -> f64 {
+        (after as f64 - before as f64) / self.idle as f64
+    }
+
+    fn spell(&self, server: &Server) -> Spell {
+        let load = Load {
+            server: server.address(),
+            connections: ACTIVE,
+            request: self.request.clone(),
+            answer_bytes: self.answer_bytes,
+        };
+        let before = process::cpu_time(server.pid());
+        let measured = load.run(SPELL);
+        let used = process::cpu_time(server.pid()).saturating_sub(before);
+        Spell {
+            requests_per_second: measured.requests_per_second,
+            p99_micros: measured.p99().into(),
+            cpu_micros: used.as_secs_f64() * 1e6 / measured.answers as f64,
+        }
+    }
+
+    /// Looks at the server's CPU time while nobody asks for anything.
+    fn observe(&self) {
+        let before = process::cpu_time(self.crowded.pid());
+        thread::sleep(OBSERVED);
+        let used = process::cpu_time(self.crowded.pid()).saturating_sub(before);
+        let percent = 100.0 * used.as_secs_f64() / OBSERVED.as_secs_f64();
+        report::line(
+            "CPU while all are idle",
+            "< 1 % of a core",
+            format!("{percent:.2} %"),
+            percent < MOST_CPU_PERCENT,
+        );
+    }
+
+    fn compare(&self) {
+        let mut alone = Vec::new();
+        let mut beside = Vec::new();
+        for pair in 0..PAIRS {
+            // Neither is always the first.
+            if pair % 2 == 0 {
+                alone.push(self.spell(&self.empty));
+                beside.push(self.spell(&self.crowded));
+            } else {
+                beside.push(self.spell(&self.crowded));
+                alone.push(self.spell(&self.empty));
+            }
+        }
+        report::note(&format!("{ACTIVE} active ones alone"), medians(&alone));
+        report::note("the same beside the idle ones", medians(&beside));
+        let pairs = || beside.iter().zip(&alone);
+        let ratios =
+            pairs().map(|(beside, alone)| beside.requests_per_second / alone.requests_per_second);
+        let ratio = median(ratios);
+        report::line(
+            "ratio of the rates, median of the pairs",
+            ">= 0.95",
+            format!("{ratio:.3}"),
+            ratio >= 0.95,
+        );
+        let ratio = median(pairs().map(|(beside, alone)| beside.cpu_micros / alone.cpu_micros));
+        report::note("ratio of the CPU times per request", format!("{ratio:.3}"));
+    }
+
+    fn expect_reaped(&self, fleet: Fleet) {
+        let timeout = timeout_secs(self.idle) as f64;
+        let most = timeout + GRACE_SECS as f64 + 1.0;
+        let patience = Duration::from_secs_f64(most + 10.0);
+        let Reaped {
+            earliest_secs,
+            latest_secs,
+            left,
+        } = fleet.reaped(patience);
+        report::line(
+            "first FIN after the answer",
+            &format!(">= {timeout:.0} s (T)"),
+            format!("{earliest_secs:.2} s"),
+            earliest_secs >= timeout,
+        );
+        let measured = match left {
+            0 => format!("{latest_secs:.2} s"),
+            left => format!("{latest_secs:.2} s, {left} never"),
+        };
+        report::line(
+            "last FIN after the answer",
+            &format!("<= {most:.0} s (T + grace + 1 s)"),
+            measured,
+            left == 0 && latest_secs <= most,
+        );
+    }
+}
+
+fn medians(spells: &[Spell]) -> String {
+    let rate = median(spells.iter().map(|spell| spell.requests_per_second));
+    let p99 = median(spells.iter().map(|spell| spell.p99_micros));
+    let cpu = median(spells.iter().map(|spell| spell.cpu_micros));
+    format!("{rate:.0} requests/s, p99 {p99:.0} us, CPU {cpu:.1} us per request")
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,241 @@
+//! A request for a cached small file allocates nothing: the path from the received bytes to the sent
+//! ones works on the worker's desk and on what the cache shares.
+//!
+//! The session, the desk and the site are the real ones; the socket is scripted, and time is made by
+//! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
+//! system's for this program.
+
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use abide::clock::{Millis, Now};
+use abide::config::Config;
+use abide::connection::access_line::Peer;
+use abide::connection::counters::Counters;
+use abide::connection::desk::Desk;
+use abide::connection::service::Service;
+use abide::connection::session::{Outcome, Session, Turn};
+use abide::connection::transport::Transport;
+use abide::site::Site;
+use tempfile::TempDir;
+
+const REQUESTS: u64 = 10_000;
+
+/// Requests after which every buffer has its size and the file is in the cache.
+const WARM_UP: u64 = 100;
+
+/// Milliseconds from one turn to the next. Ten thousand of them cross ten seconds, and in each the
+/// date changes and the file is compared with the disk.
+const STEP_MILLIS: u64 = 1;
+
+/// The first second of 2100: the file is older, whenever the test runs.
+const START_UNIX_SECS: u64 = 4_102_444_800;
+
+/// What browsers and load generators send, roughly.
+const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+    Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
+    Accept-Encoding: gzip, br\r\nCookie: a=1; b=2\r\n";
+
+/// A peer that sends the same bytes at each turn and takes every answer at once.
+struct Repeating<'a> {
+    request: &'a [u8],
+    is_due: bool,
+    /// The first bytes of what was sent in this turn; the room is there from the start.
+    answer: Vec<u8>,
+    sent_bytes: usize,
+}
+
+impl Repeating<'_> {
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = self.answer.capacity() - self.answer.len();
+        self.answer
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.sent_bytes += bytes.len();
+    }
+}
+
+impl Transport for Repeating<'_> {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.is_due, false) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer[..self.request.len()].copy_from_slice(self.request);
+        Ok(self.request.len())
+    }
+
+    fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
+        self.keep(first);
+        self.keep(second);
+        Ok(first.len() + second.len())
+    }
+
+    fn send_file(&mut self, _: &File, _: u64, count: usize) -> io::Result<usize> {
+        self.sent_bytes += count;
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unacknowledged(&mut self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn abort(&mut self) {}
+}
+
+/// A server of one worker, for one connection.
+struct World {
+    service: Service,
+    desk: Desk,
+    session: Session,
+    now: Millis,
+    _directory: TempDir,
+}
+
+impl World {
+    fn new(file_bytes: usize, has_log: bool) -> World {
+        let directory = TempDir::new().expect("a temporary directory");
+        let content: Vec<u8> = (0..file_bytes).map(|i| b'a' + (i % 23) as u8).collect();
+        fs::write(directory.path().join("file.html"), content).expect("a file");
+        let mut config = Config {
+            root: directory.path().to_path_buf(),
+            ..Config::default()
+        };
+        config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
+        let site = Site::open(&config).expect("the site");
+        let desk = Desk::new(&config.limits, Arc::new(Counters::default()), has_log);
+        World {
+            service: Service::new(config, site),
+            desk,
+            // An address is part of each line of the log.
+            session: Session::accepted(
+                Peer::Ip("192.0.2.77".parse().expect("an address")),
+                Millis(0),
+            ),
+            now: Millis(0),
+            _directory: directory,
+        }
+    }
+
+    /// Gives the session a turn, in which `peer` sends its request and takes the answer.
+    fn turn(&mut self, peer: &mut Repeating<'_>) {
+        peer.is_due = true;
+        peer.answer.clear();
+        peer.sent_bytes = 0;
+        self.now.0 += STEP_MILLIS;
+        let mut turn = Turn {
+            io: peer,
+            desk: &mut self.desk,
+            service: &self.service,
+            now: Now {
+                monotonic: self.now,
+                unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
+            },
+            read_closed: false,
+        };
+        let outcome = self.session.turn(&mut turn);
+        assert_eq!(outcome, Outcome::Wait);
+        let deadline = self.session.rest(&self.service, self.now);
+        assert!(deadline.is_between_requests());
+        // As the worker does when it has written the lines.
+        if let Some(lines) = &mut self.desk.log {
+            lines.clear();
+        }
+    }
+
+    /// Allocations in `REQUESTS` turns, after the warm-up. Each answer begins with `expected`.
+    fn allocations(&mut self, request: &[u8], expected: &str) -> u64 {
+        let mut peer = Repeating {
+            request,
+            is_due: false,
+            answer: Vec::with_capacity(64 * 1024),
+            sent_bytes: 0,
+        };
+        for _ in 0..WARM_UP {
+            self.turn(&mut peer);
+        }
+        let size = peer.sent_bytes;
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..REQUESTS {
+                self.turn(&mut peer);
+                assert!(peer.answer.starts_with(expected.as_bytes()));
+            }
+        });
+        // `max` in the Keep-Alive field counts down, and may lose a digit.
+        assert!(peer.sent_bytes.abs_diff(size) <= 64, "an answer differs");
+        counted.count_total
+    }
+
+    /// The entity-tag of the file.
+    fn etag(&mut self) -> String {
+        let request = request("HEAD", "");
+        let mut peer = Repeating {
+            request: request.as_bytes(),
+            is_due: false,
+            answer: Vec::with_capacity(1024),
+            sent_bytes: 0,
+        };
+        self.turn(&mut peer);
+        let answer = String::from_utf8(peer.answer).expect("a head is ASCII");
+        let line = answer.lines().find_map(|line| line.strip_prefix("ETag: "));
+        line.expect("an entity-tag").to_owned()
+    }
+}
+
+fn request(method: &str, fields: &str) -> String {
+    format!("{method} /file.html HTTP/1.1\r\n{FIELDS}{fields}\r\n")
+}
+
+#[test]
+fn the_counter_counts() {
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(counted.count_total, 1);
+}
+
+#[test]
+fn get_of_a_cached_file_allocates_nothing() {
+    let get = request("GET", "");
+    let allocations = World::new(1_024, false).allocations(get.as_bytes(), "HTTP/1.1 200 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn head_allocates_nothing() {
+    let head = request("HEAD", "");
+    let allocations = World::new(1_024, false).allocations(head.as_bytes(), "HTTP/1.1 200 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn a_304_allocates_nothing() {
+    let mut world = World::new(1_024, false);
+    let etag = world.etag();
+    let conditional = request("GET", &format!("If-None-Match: {etag}\r\n"));
+    let allocations = world.allocations(conditional.as_bytes(), "HTTP/1.1 304 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn pipelined_requests_allocate_nothing() {
+    let sixteen = request("GET", "").repeat(16);
+    let allocations = World::new(1_024, false).allocations(sixteen.as_bytes(), "HTTP/1.1 200 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} times 16 requests");
+}
+
+#[test]
+fn a_line_of_the_access_log_allocates_nothing() {
+    let get = request("GET", "");
+    let allocations = World::new(1_024, true).allocations(get.as_bytes(), "HTTP/1.1 200 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn a_cached_file_that_is_sent_beside_its_head_allocates_nothing() {
+    let get = request("GET", "");
+    let allocations = World::new(12_000, false).allocations(get.as_bytes(), "HTTP/1.1 200 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
