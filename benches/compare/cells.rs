@@ -1,0 +1,200 @@
+//! The cells: what is asked for, by how many connections, and what abide wants to reach.
+
+/// Files that all servers have: path and size in bytes.
+pub const FILES: [(&str, usize); 5] = [
+    ("/1k.html", 1 << 10),
+    ("/10k.html", 10 << 10),
+    ("/100k.bin", 100 << 10),
+    ("/1m.bin", 1 << 20),
+    ("/10m.bin", 10 << 20),
+];
+
+/// A directory, asked for without its slash.
+pub const DIRECTORY: &str = "/directory";
+
+const SMALL: &str = FILES[0].0;
+const MISSING: &str = "/missing.html";
+
+/// How the requests are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// The next request when the answer is there.
+    Closed,
+    /// So many requests at once on each connection, the next ones when all answers are there.
+    Pipelined(u32),
+    /// HEAD. Neither wrk nor h2load knows that its answers have no body.
+    Head,
+    /// With the validators of an earlier answer.
+    Conditional,
+    /// A new connection for each.
+    Reconnecting,
+    /// As many per second as keep the cheapest of the servers busy for this part of a core.
+    Paced(f64),
+}
+
+/// Bounds on abide's value as a part of the best rival's, in the same run.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets {
+    /// CPU time per request, at most.
+    pub cpu: f64,
+    /// Requests per second, at least.
+    pub rate: Option<f64>,
+    /// Median latency, at most.
+    pub p50: Option<f64>,
+    /// Latency of the slowest hundredth, at most.
+    pub p99: Option<f64>,
+}
+
+/// One load, the same for all servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    /// For `--cell`.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub path: &'static str,
+    pub connections: u32,
+    pub load: Load,
+    /// Whether the servers write an access log.
+    pub logged: bool,
+    /// The status that the servers must answer with; 301 stands for all permanent redirects.
+    pub status: u16,
+    pub targets: Targets,
+}
+
+const fn cpu(cpu: f64) -> Targets {
+    Targets {
+        cpu,
+        rate: None,
+        p50: None,
+        p99: None,
+    }
+}
+
+const SATURATED: Targets = Targets {
+    rate: Some(1.2),
+    p99: Some(1.1),
+    ..cpu(0.75)
+};
+
+const LARGE: Targets = Targets {
+    rate: Some(1.0),
+    ..cpu(1.0)
+};
+
+const PACED: Targets = Targets {
+    p99: Some(1.1),
+    ..cpu(1.05)
+};
+
+const ALONE: Targets = Targets {
+    p50: Some(1.15),
+    ..cpu(1.15)
+};
+
+const fn get(name: &'static str, title: &'static str, path: &'static str) -> Cell {
+    Cell {
+        name,
+        title,
+        path,
+        connections: 32,
+        load: Load::Closed,
+        logged: false,
+        status: 200,
+        targets: cpu(0.75),
+    }
+}
+
+pub const CELLS: [Cell; 16] = [
+    Cell {
+        targets: SATURATED,
+        ..get("1k", "1 KB, 32 connections", SMALL)
+    },
+    Cell {
+        connections: 256,
+        targets: SATURATED,
+        ..get("1k-256", "1 KB, 256 connections", SMALL)
+    },
+    Cell {
+        targets: cpu(0.8),
+        ..get("10k", "10 KB", FILES[1].0)
+    },
+    Cell {
+        targets: LARGE,
+        ..get("100k", "100 KB", FILES[2].0)
+    },
+    Cell {
+        targets: LARGE,
+        ..get("1m", "1 MB", FILES[3].0)
+    },
+    Cell {
+        targets: LARGE,
+        ..get("10m", "10 MB", FILES[4].0)
+    },
+    Cell {
+        load: Load::Conditional,
+        status: 304,
+        ..get("304", "304 Not Modified", SMALL)
+    },
+    Cell {
+        status: 404,
+        ..get("404", "404 Not Found", MISSING)
+    },
+    Cell {
+        load: Load::Head,
+        ..get("head", "HEAD", SMALL)
+    },
+    Cell {
+        status: 301,
+        ..get("redirect", "Redirect to the slash", DIRECTORY)
+    },
+    Cell {
+        load: Load::Pipelined(16),
+        targets: cpu(0.25),
+        ..get("pipelined", "16 pipelined", SMALL)
+    },
+    Cell {
+        load: Load::Reconnecting,
+        targets: cpu(0.95),
+        ..get("connect", "New connection each", SMALL)
+    },
+    Cell {
+        load: Load::Paced(1.0 / 3.0),
+        targets: PACED,
+        ..get("third", "A third of a core's load", SMALL)
+    },
+    Cell {
+        load: Load::Paced(2.0 / 3.0),
+        targets: PACED,
+        ..get("two-thirds", "Two thirds of a core's load", SMALL)
+    },
+    Cell {
+        connections: 1,
+        targets: ALONE,
+        ..get("one", "One connection", SMALL)
+    },
+    Cell {
+        logged: true,
+        targets: cpu(0.8),
+        ..get("log", "Access log on", SMALL)
+    },
+];
+
+/// The name, for `--cell`, of the series that is no cell: 1 KB from 1 to 8,192 connections.
+pub const SERIES: &str = "connections";
+
+/// The numbers of connections of the series.
+pub fn series(quick: bool) -> Vec<u32> {
+    if quick {
+        vec![1, 16, 256, 4096]
+    } else {
+        vec![1, 4, 16, 64, 256, 1024, 4096, 8192]
+    }
+}
+
+/// The cell of the series with so many connections.
+pub fn of_series(connections: u32) -> Cell {
+    Cell {
+        connections,
+        ..get(SERIES, "1 KB", SMALL)
+    }
+}

@@ -1,0 +1,239 @@
+//! The clients: wrk, h2load, and one of our own for HEAD. Each runs for a given time and returns
+//! what it saw.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::cells::{Cell, Load};
+use super::head_client;
+use super::servers::search_path;
+
+/// The percentiles of latency that are kept.
+pub const PERCENTILES: [f64; 6] = [50.0, 75.0, 90.0, 99.0, 99.9, 99.99];
+
+pub const MEDIAN: usize = 0;
+pub const P99: usize = 3;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a client saw.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub requests: u64,
+    pub secs: f64,
+    /// At [`PERCENTILES`].
+    pub latency_micros: [f64; PERCENTILES.len()],
+    /// Answers with another status than the cell's, and connections that failed.
+    pub wrong: u64,
+}
+
+impl Seen {
+    /// From the latency of each request, in any order.
+    pub fn of(mut micros: Vec<u32>, secs: f64, wrong: u64) -> Seen {
+        micros.sort_unstable();
+        let at = |percentile: f64| {
+            let rank = (micros.len() as f64 * percentile / 100.0).ceil() as usize;
+            micros.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+        };
+        Seen {
+            requests: micros.len() as u64,
+            secs,
+            latency_micros: PERCENTILES.map(|percentile| f64::from(at(percentile))),
+            wrong,
+        }
+    }
+}
+
+/// Prints one line that is easier to read than wrk's own.
+const WRK_DONE: &str = "
+function done(summary, latency, requests)
+    local e = summary.errors
+    io.write(string.format('seen %d %d %d %d', summary.requests, summary.duration, e.status,
+        e.connect + e.read + e.write + e.timeout))
+    for _, percentile in ipairs({50, 75, 90, 99, 99.9, 99.99}) do
+        io.write(' ', latency:percentile(percentile))
+    end
+    io.write('\\n')
+end
+";
+
+/// Makes one piece of so many requests.
+const WRK_PIPELINE: &str = "
+local piece
+function init(arguments)
+    local requests = {}
+    for i = 1, DEPTH do requests[i] = wrk.format() end
+    piece = table.concat(requests)
+end
+function request() return piece end
+";
+
+/// A place for scripts and logs, and what the clients need to know.
+pub struct Clients<'a> {
+    pub place: &'a Path,
+    pub secs: u32,
+    /// Requests per second that keep the cheapest server's core busy.
+    pub core_rate: f64,
+}
+
+impl Clients<'_> {
+    /// Puts the cell's load on the server.
+    pub fn run(&self, cell: &Cell, address: SocketAddr) -> io::Result<Seen> {
+        match cell.load {
+            Load::Head => head_client::run(cell, address, Duration::from_secs(self.secs.into())),
+            Load::Paced(part) => self.h2load(cell, address, self.core_rate * part),
+            _ => self.wrk(cell, address),
+        }
+    }
+
+    /// Requests per second that a paced cell means to send.
+    pub fn asked(&self, cell: &Cell) -> Option<f64> {
+        match cell.load {
+            Load::Paced(part) => Some(self.core_rate * part),
+            _ => None,
+        }
+    }
+
+    fn wrk(&self, cell: &Cell, address: SocketAddr) -> io::Result<Seen> {
+        let mut script = WRK_DONE.to_owned();
+        if let Load::Pipelined(depth) = cell.load {
+            script += &WRK_PIPELINE.replace("DEPTH", &depth.to_string());
+        }
+        let path = self.place.join("wrk.lua");
+        fs::write(&path, script)?;
+        let mut command = Command::new("wrk");
+        for header in headers(cell, address)? {
+            command.arg("-H").arg(header);
+        }
+        let threads = cell.connections.min(num_cpus::get() as u32);
+        command
+            .arg(format!("-t{threads}"))
+            .arg(format!("-c{}", cell.connections))
+            .arg(format!("-d{}", self.secs))
+            .arg("-s")
+            .arg(path)
+            .arg(format!("http://{address}{}", cell.path));
+        let said = output(command)?;
+        let line = said.lines().find_map(|line| line.strip_prefix("seen "));
+        let numbers = line.map(|line| line.split(' ').map_while(|word| word.parse().ok()));
+        let numbers: Vec<f64> = numbers.into_iter().flatten().collect();
+        let [requests, micros, statuses, errors, latency @ ..] = numbers.as_slice() else {
+            return Err(io::Error::other(format!("wrk says: {said}")));
+        };
+        let mut seen = Seen {
+            requests: *requests as u64,
+            secs: micros / 1e6,
+            // All statuses from 400 on are errors to wrk.
+            wrong: (errors + if cell.status < 400 { *statuses } else { 0.0 }) as u64,
+            ..Seen::default()
+        };
+        for (kept, micros) in seen.latency_micros.iter_mut().zip(latency) {
+            *kept = *micros;
+        }
+        Ok(seen)
+    }
+
+    fn h2load(&self, cell: &Cell, address: SocketAddr, rate: f64) -> io::Result<Seen> {
+        let log = self.place.join("h2load.log");
+        let mut command = Command::new("h2load");
+        command
+            .args(["--h1", "-t1"])
+            .arg(format!("-c{}", cell.connections))
+            .arg(format!("-D{}", self.secs))
+            .arg(format!("--rps={:.3}", rate / f64::from(cell.connections)))
+            .arg(format!("--log-file={}", log.display()))
+            .arg(format!("http://{address}{}", cell.path));
+        output(command)?;
+        let text = fs::read_to_string(&log)?;
+        fs::remove_file(&log)?;
+        let mut micros = Vec::new();
+        let mut wrong = 0;
+        for line in text.lines() {
+            let mut columns = line.split('\t').skip(1);
+            let is_right = columns.next() == Some("200");
+            match columns.next().and_then(|column| column.parse().ok()) {
+                Some(latency) if is_right => micros.push(latency),
+                _ => wrong += 1,
+            }
+        }
+        Ok(Seen::of(micros, f64::from(self.secs), wrong))
+    }
+}
+
+fn output(mut command: Command) -> io::Result<String> {
+    let output = command
+        .env("PATH", search_path())
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What the request says beyond the client's usual.
+fn headers(cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
+    Ok(match cell.load {
+        Load::Reconnecting => vec!["Connection: close".to_owned()],
+        // What a browser would send: all that the server gave it.
+        Load::Conditional => {
+            let head = head_of_answer("GET", cell.path, &[], address)?;
+            let value = |name: &str| {
+                let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+                let field = fields.find(|field| field.0.eq_ignore_ascii_case(name))?;
+                Some(field.1.trim().to_owned())
+            };
+            let validators = [
+                ("If-None-Match", "ETag"),
+                ("If-Modified-Since", "Last-Modified"),
+            ];
+            let lines = validators.map(|(asks, says)| Some(format!("{asks}: {}", value(says)?)));
+            lines.into_iter().flatten().collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Asks once, as the load will, and compares the status.
+pub fn check(cell: &Cell, address: SocketAddr) -> io::Result<()> {
+    let method = if cell.load == Load::Head {
+        "HEAD"
+    } else {
+        "GET"
+    };
+    let head = head_of_answer(method, cell.path, &headers(cell, address)?, address)?;
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let is_right = match cell.status {
+        301 => matches!(status, Some(301 | 308)),
+        other => status == Some(other),
+    };
+    if is_right {
+        return Ok(());
+    }
+    let line = head.lines().next().unwrap_or("nothing");
+    Err(io::Error::other(format!("it answers {line}")))
+}
+
+fn head_of_answer(
+    method: &str,
+    path: &str,
+    headers: &[String],
+    address: SocketAddr,
+) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
+    for header in headers {
+        request += &format!("{header}\r\n");
+    }
+    if !request.contains("Connection:") {
+        request += "Connection: close\r\n";
+    }
+    stream.write_all(format!("{request}\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    answer.truncate(end.unwrap_or(answer.len()));
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

@@ -1,0 +1,70 @@
+//! What may stand after `cargo bench --bench compare --`.
+
+use clap::Parser;
+
+/// A server of somebody else's, from `--server NAME=CMD:PORT`.
+#[derive(Debug, Clone)]
+pub struct Extra {
+    pub name: String,
+    /// Run by `sh`, with the files to serve in `$ROOT` and the port in `$PORT`.
+    pub command: String,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+}
+
+/// Compares abide with other servers on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench compare --")]
+pub struct Options {
+    /// One round of one second, and fewer numbers of connections
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Measure only this cell, repeatable; a wrong name lists them all
+    #[arg(long = "cell", value_name = "NAME")]
+    pub cells: Vec<String>,
+
+    /// Add a server: CMD is run by sh, with $ROOT and $PORT set, and listens on 127.0.0.1:PORT
+    #[arg(long = "server", value_name = "NAME=CMD:PORT", value_parser = extra)]
+    pub servers: Vec<Extra>,
+
+    /// Leave out the servers whose names begin so, repeatable
+    #[arg(long = "without", value_name = "NAME")]
+    pub without: Vec<String>,
+
+    /// Seconds for one measurement
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: Option<u32>,
+
+    /// Measurements of each cell, of which the median counts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub rounds: Option<u32>,
+
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    pub fn seconds(&self) -> u32 {
+        self.seconds.unwrap_or(if self.quick { 1 } else { 2 })
+    }
+
+    pub fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
+    }
+}
+
+fn extra(text: &str) -> Result<Extra, String> {
+    let form = "the form is NAME=CMD:PORT";
+    let (name, rest) = text.split_once('=').ok_or(form)?;
+    let (command, port) = rest.rsplit_once(':').ok_or(form)?;
+    if name.is_empty() || command.is_empty() {
+        return Err(form.to_owned());
+    }
+    Ok(Extra {
+        name: name.to_owned(),
+        command: command.to_owned(),
+        port: port.parse().map_err(|_| "PORT is not a port")?,
+    })
+}

@@ -1,0 +1,149 @@
+//! What was measured, and abide's place in it.
+
+use super::cells::{Cell, Targets};
+use super::kinds::ABIDE_NAME;
+use super::load::{MEDIAN, P99, PERCENTILES, Seen};
+
+/// One measurement of one server, or the medians of several.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Requests per second.
+    pub rate: f64,
+    /// The server's CPU time per request.
+    pub cpu_micros: f64,
+    pub latency_micros: [f64; PERCENTILES.len()],
+    pub memory_bytes: f64,
+    /// The part of the answers that were wrong or missing.
+    pub wrong: f64,
+}
+
+impl Sample {
+    pub fn new(seen: &Seen, cpu_micros: f64, memory_bytes: u64) -> Sample {
+        let requests = seen.requests.max(1) as f64;
+        Sample {
+            rate: seen.requests as f64 / seen.secs,
+            cpu_micros: cpu_micros / requests,
+            latency_micros: seen.latency_micros,
+            memory_bytes: memory_bytes as f64,
+            wrong: seen.wrong as f64 / (requests + seen.wrong as f64),
+        }
+    }
+
+    /// The median of each value by itself; `None` of nothing.
+    pub fn median(samples: &[Sample]) -> Option<Sample> {
+        let of = |value: &dyn Fn(&Sample) -> f64| {
+            let mut values: Vec<f64> = samples.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            let middle = values.len() / 2;
+            if values.len().is_multiple_of(2) {
+                f64::midpoint(values[middle - 1], values[middle])
+            } else {
+                values[middle]
+            }
+        };
+        (!samples.is_empty()).then(|| Sample {
+            rate: of(&|sample| sample.rate),
+            cpu_micros: of(&|sample| sample.cpu_micros),
+            latency_micros: std::array::from_fn(|at| of(&|sample| sample.latency_micros[at])),
+            memory_bytes: of(&|sample| sample.memory_bytes),
+            wrong: of(&|sample| sample.wrong),
+        })
+    }
+}
+
+/// A server's line in a cell's table.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub name: String,
+    pub is_rival: bool,
+    pub sample: Sample,
+}
+
+/// All servers in one cell, in the order of the tables.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub cell: Cell,
+    /// Requests per second that the client meant to send, if it paced itself.
+    pub asked: Option<f64>,
+    pub rows: Vec<Row>,
+}
+
+/// A value that has a target.
+#[derive(Debug, Clone, Copy)]
+pub enum Measure {
+    Cpu,
+    Rate,
+    P50,
+    P99,
+}
+
+impl Measure {
+    pub const ALL: [Measure; 4] = [Measure::Cpu, Measure::Rate, Measure::P50, Measure::P99];
+
+    pub fn of(self, sample: &Sample) -> f64 {
+        match self {
+            Measure::Cpu => sample.cpu_micros,
+            Measure::Rate => sample.rate,
+            Measure::P50 => sample.latency_micros[MEDIAN],
+            Measure::P99 => sample.latency_micros[P99],
+        }
+    }
+
+    fn target(self, targets: &Targets) -> Option<f64> {
+        match self {
+            Measure::Cpu => Some(targets.cpu),
+            Measure::Rate => targets.rate,
+            Measure::P50 => targets.p50,
+            Measure::P99 => targets.p99,
+        }
+    }
+
+    /// Of a rate the largest is the best.
+    fn is_a_gain(self) -> bool {
+        matches!(self, Measure::Rate)
+    }
+}
+
+/// abide's value over the best rival's.
+pub struct Standing<'a> {
+    pub best: &'a Row,
+    pub ratio: f64,
+    /// The bound on the ratio, if there is one.
+    pub target: Option<f64>,
+    /// Whether the bound is kept. Without a bound it is.
+    pub is_met: bool,
+}
+
+impl Outcome {
+    pub fn abide(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == ABIDE_NAME)
+    }
+
+    /// `None` if abide or all of its rivals are missing. A rival with wrong answers is no rival.
+    pub fn standing(&self, measure: Measure) -> Option<Standing<'_>> {
+        let value = |row: &Row| measure.of(&row.sample);
+        let rivals = self.rows.iter();
+        let rivals = rivals.filter(|row| row.is_rival && row.sample.wrong < 0.001);
+        let order = |a: &&Row, b: &&Row| value(a).total_cmp(&value(b));
+        let best = if measure.is_a_gain() {
+            rivals.max_by(order)
+        } else {
+            rivals.min_by(order)
+        }?;
+        let ratio = value(self.abide()?) / value(best);
+        let target = measure.target(&self.cell.targets);
+        let is_met = target.is_none_or(|target| {
+            if measure.is_a_gain() {
+                ratio >= target
+            } else {
+                ratio <= target
+            }
+        });
+        Some(Standing {
+            best,
+            ratio,
+            target,
+            is_met,
+        })
+    }
+}

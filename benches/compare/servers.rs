@@ -1,0 +1,189 @@
+//! The servers, started as children that end with the bench, and the files that they serve.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tempfile::TempDir;
+
+use super::cells::{DIRECTORY, FILES};
+use super::kinds::Kind;
+use super::options::Extra;
+use super::process;
+
+const START_PATIENCE: Duration = Duration::from_secs(10);
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Administrators' programs are not on every user's path.
+pub fn search_path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+}
+
+/// A server that runs. It ends on drop, with all its processes.
+pub struct Server {
+    pub address: SocketAddr,
+    child: Child,
+    own: TempDir,
+}
+
+impl Kind {
+    /// The version, if it says one.
+    pub fn version(&self) -> String {
+        let mut command = Command::new(self.program);
+        let output = command
+            .env("PATH", search_path())
+            .arg(self.version)
+            .output();
+        let said = output.map(|output| [output.stdout, output.stderr].concat());
+        let said = String::from_utf8(said.unwrap_or_default()).unwrap_or_default();
+        let is_version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+        let words = said.split(['/', ' ', '\n']);
+        words
+            .map(|word| word.trim_start_matches('v'))
+            .find(is_version)
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Whether there is such a program here.
+    pub fn is_installed(&self) -> bool {
+        let path = search_path();
+        let mut folders = path.split(':').map(Path::new);
+        folders.any(|folder| folder.join(self.program).is_file())
+    }
+
+    /// Starts it over the files of `place`, and waits until it accepts.
+    pub fn start(&self, place: &Place, is_logged: bool) -> io::Result<Server> {
+        let own = TempDir::new()?;
+        open_to_all(own.path())?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let config = own.path().join("server.conf");
+        let log = self.logging.unwrap_or_default()[usize::from(is_logged)];
+        let fill = |text: &str| {
+            text.replace("{log}", log)
+                .replace("{variant}", self.variant)
+                .replace("{place}", &own.path().to_string_lossy())
+                .replace("{config}", &config.to_string_lossy())
+                .replace("{root}", &place.root().to_string_lossy())
+                .replace("{port}", &address.port().to_string())
+                .replace("{cpus}", &num_cpus::get().to_string())
+        };
+        fs::write(&config, fill(self.config))?;
+        let arguments = self.arguments.iter().map(|argument| fill(argument));
+        let mut command = Command::new(self.program);
+        command.args(arguments.filter(|argument| !argument.is_empty()));
+        Server::spawn(command, address, own)
+    }
+}
+
+impl Extra {
+    /// Starts it, and waits until it accepts.
+    pub fn start(&self, place: &Place) -> io::Result<Server> {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(&self.command)
+            .env("ROOT", place.root())
+            .env("PORT", self.port.to_string());
+        let address = (Ipv4Addr::LOCALHOST, self.port).into();
+        Server::spawn(command, address, TempDir::new()?)
+    }
+}
+
+impl Server {
+    fn spawn(mut command: Command, address: SocketAddr, own: TempDir) -> io::Result<Server> {
+        if TcpStream::connect(address).is_ok() {
+            return Err(io::Error::other(format!("{address} is taken")));
+        }
+        let child = command
+            .env("PATH", search_path())
+            // Caddy keeps its state at home.
+            .env("HOME", own.path())
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(own.path().join("stderr"))?)
+            .process_group(0)
+            .spawn()?;
+        let mut server = Server {
+            address,
+            child,
+            own,
+        };
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if server.child.try_wait()?.is_some() || start.elapsed() > START_PATIENCE {
+                return Err(io::Error::other(server.said()));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
+    }
+
+    /// The process and all its descendants.
+    pub fn tree(&self) -> Vec<u32> {
+        process::tree(self.child.id())
+    }
+
+    fn said(&self) -> String {
+        let said = ["stderr", "error.log"]
+            .map(|name| fs::read_to_string(self.own.path().join(name)).unwrap_or_default())
+            .concat();
+        said.trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.child);
+        let _ = kill_process_group(group, Signal::TERM);
+        // To abide the second one means at once.
+        let _ = kill_process_group(group, Signal::INT);
+        let start = Instant::now();
+        while start.elapsed() < END_PATIENCE {
+            let has_ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            if has_ended && test_kill_process_group(group).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// The files that all of them serve; gone on drop.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> io::Result<Place> {
+        let place = Place(TempDir::new()?);
+        open_to_all(place.0.path())?;
+        let below_root = |path: &str| place.root().join(path.trim_start_matches('/'));
+        fs::create_dir_all(below_root(DIRECTORY))?;
+        fs::write(below_root(DIRECTORY).join("index.html"), "directory\n")?;
+        for (path, bytes) in FILES {
+            fs::write(below_root(path), vec![b'.'; bytes])?;
+        }
+        Ok(place)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("www")
+    }
+}
+
+/// Some servers run their workers as another user.
+fn open_to_all(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(0o755))
+}
