@@ -28,7 +28,7 @@ use super::slots::Connection;
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
 use super::workers::{Report, Shared};
 use crate::clock::{Millis, Now};
-use crate::connection::ownership::{Claim, Notified};
+use crate::connection::ownership::{Claim, Notified, State};
 use crate::connection::service::Mode;
 use crate::connection::session::Session;
 
@@ -275,16 +275,21 @@ impl EventLoop {
     }
 
     fn notify(&mut self, token: usize, event: &Event) {
-        let (slot, generation) = slot_and_generation(token);
+        let (index, generation) = slot_and_generation(token);
+        let slot = self.shared.slots.at(index);
         let read_closed = event.is_read_closed() || event.is_error();
-        match self
-            .shared
-            .slots
-            .at(slot)
-            .ownership
-            .notify(generation, read_closed)
+        // Every socket is announced as writable when it is registered, mostly before its first request
+        // is there. What waits for nothing but a request has no use for that. `Idle` comes first: only
+        // then is the deadline the one that goes with it.
+        if !event.is_readable()
+            && !read_closed
+            && slot.ownership.state() == State::Idle
+            && slot.deadline().is_between_requests()
         {
-            Notified::Dispatch => self.dispatch(slot),
+            return;
+        }
+        match slot.ownership.notify(generation, read_closed) {
+            Notified::Dispatch => self.dispatch(index),
             // A worker has it and will see what happened, or it belonged to an earlier connection.
             Notified::AlreadyOwned | Notified::Stale => {}
         }

@@ -95,7 +95,7 @@ impl Session {
             return self.close_idle(CloseReason::Stop, turn);
         }
         self.closing = Some(CloseReason::Stop);
-        self.begin_linger(turn)
+        self.begin_linger(false, turn)
     }
 
     /// Since when the connection is idle, if the last answer is known to have arrived.

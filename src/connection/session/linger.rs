@@ -54,22 +54,30 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Outcome, CloseReason> {
         self.closing = Some(reason);
-        self.send_fin(true, turn)
+        self.send_fin(true, turn)?;
+        Ok(Outcome::Wait)
     }
 
     /// Closes after the last answer, all of which has been handed to the kernel. `closing` says why.
+    /// `is_drained` says that the last receive left nothing in the socket: whatever comes now, the
+    /// peer's FIN before all, is announced, so there is no need to look.
     pub(super) fn begin_linger<T: Transport>(
         &mut self,
+        is_drained: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Outcome, CloseReason> {
-        self.send_fin(false, turn)
+        self.send_fin(false, turn)?;
+        if is_drained {
+            return Ok(Outcome::Wait);
+        }
+        self.linger(turn)
     }
 
     fn send_fin<T: Transport>(
         &mut self,
         was_idle: bool,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<(), CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
         // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
         if self.peer_has_closed {
@@ -86,7 +94,7 @@ impl Session {
             was_idle,
             pace: None,
         }));
-        self.linger(turn)
+        Ok(())
     }
 
     /// Reads and drops what still comes.

@@ -257,7 +257,7 @@ impl Session {
             return self.close_after_flush(turn);
         }
         if self.closing.is_some() {
-            return self.begin_linger(turn);
+            return self.begin_linger(false, turn);
         }
         self.converse(turn)
     }
@@ -271,7 +271,7 @@ impl Session {
                 Stop::Starved => {}
                 Stop::Blocked => return Ok(Outcome::Wait),
                 Stop::TurnOver => return Ok(Outcome::Again),
-                Stop::Closing => return self.begin_linger(turn),
+                Stop::Closing => return self.begin_linger(is_drained, turn),
             }
             if is_drained {
                 return self.check_deadline(turn);
@@ -375,7 +375,7 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Outcome, CloseReason> {
         match self.flush(None, turn)? {
-            Sending::Done => self.begin_linger(turn),
+            Sending::Done => self.begin_linger(false, turn),
             Sending::Blocked => Ok(Outcome::Wait),
             Sending::TurnOver => Ok(Outcome::Again),
         }
