@@ -18,6 +18,7 @@ use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
+use abide::site::Reach;
 use abide::site::Site;
 use tempfile::TempDir;
 
@@ -135,6 +136,7 @@ impl World {
                 monotonic: self.now,
                 unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
             },
+            reach: Reach::Disk,
             read_closed: false,
         };
         let outcome = self.session.turn(&mut turn);

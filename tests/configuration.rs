@@ -201,8 +201,9 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted and what lies beyond is not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 24] = [
+    let ranges: [(&str, i64, i64, &str); 25] = [
         ("workers", 1, 1024, ""),
+        ("event_loops", 1, 256, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
         (
             "keep_alive.grace",
@@ -336,7 +337,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
-             listen, workers",
+             listen, workers, event_loops",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -346,7 +347,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
-             listen, workers",
+             listen, workers, event_loops",
         ),
     ] {
         assert_eq!(refusal(text), expected);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use abide::clock::{Clock, Now, SystemClock};
-use abide::config::{Config, ListenAddress};
+use abide::config::{Cache, Config, ListenAddress};
 use abide::connection::counters::CloseReason;
 use abide::connection::service::Mode;
 use abide::server::Server;
@@ -62,6 +62,11 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
         root: root.path().to_owned(),
         listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))],
         workers: 1,
+        // What is not in memory is a worker's.
+        cache: Cache {
+            bytes: 0,
+            ..Config::default().cache
+        },
         ..Config::default()
     };
     let clock = Arc::new(TrippingClock {

@@ -19,6 +19,7 @@ use abide::connection::transport::Transport;
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::slots::{Connection, Slots};
 use abide::server::timer_wheel::TimerWheel;
+use abide::site::Reach;
 
 use crate::support::Site;
 use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
@@ -339,6 +340,7 @@ impl World {
                     monotonic: self.now,
                     unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
                 },
+                reach: Reach::Memory,
                 read_closed,
             });
             match outcome {

@@ -8,6 +8,9 @@ use super::{ADVERTISED_MAX, Config, IdleClose, ListenAddress, Proxy};
 /// Most worker threads.
 pub(super) const WORKERS_MAX: usize = 1024;
 
+/// Most event loops.
+const EVENT_LOOPS_MAX: u64 = 256;
+
 /// Default of `keep_alive.grace`, in seconds. The longest timeout leaves room for it.
 pub(super) const GRACE_DEFAULT_SECS: u32 = 10;
 
@@ -106,6 +109,7 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     int! { "workers", 1..=WORKERS_MAX as u64, "threads", workers as usize },
+    int! { "event_loops", 1..=EVENT_LOOPS_MAX, "threads", event_loops as usize },
     int! { "keep_alive.timeout", 1..=TIMEOUT_MAX, "seconds", keep_alive.timeout_secs as u32 },
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {

@@ -43,6 +43,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Worker threads; 1 to 1024. Default: the number of CPUs.
     pub workers: usize,
+    /// Event loops, 1 to 256; the workers are divided among them.
+    pub event_loops: usize,
     /// `[keep_alive]`: how long an idle connection is promised to stay open.
     pub keep_alive: KeepAlive,
     /// `[tcp_keep_alive]`: the probes that find peers that are gone.
@@ -174,6 +176,7 @@ impl Default for Config {
             root: PathBuf::from("www"),
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
             workers: num_cpus::get().clamp(1, keys::WORKERS_MAX),
+            event_loops: 1,
             keep_alive: KeepAlive {
                 timeout_secs: 120,
                 grace_secs: keys::GRACE_DEFAULT_SECS,

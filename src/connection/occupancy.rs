@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Open connections under a limit. The event loop counts, the workers look.
+/// Open connections under a limit. The event loops count, everybody looks.
 #[derive(Debug)]
 pub struct Occupancy {
     open: AtomicUsize,
@@ -19,10 +19,16 @@ impl Occupancy {
         }
     }
 
-    /// Counts a connection.
-    pub fn enter(&self) {
+    /// Counts a connection, if there is room for it.
+    #[must_use]
+    pub fn enter(&self) -> bool {
         // Relaxed, here and below: a worker that sees a number of a moment ago breaks no promise.
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let has_room = before < self.limit;
+        if !has_room {
+            self.leave();
+        }
+        has_room
     }
 
     /// Takes a connection out of the count.
@@ -67,10 +73,10 @@ mod tests {
             let occupancy = Occupancy::new(limit);
             for open in 1..=limit {
                 assert!(!occupancy.is_full());
-                occupancy.enter();
+                assert!(occupancy.enter());
                 assert_eq!(occupancy.is_pressing(), open >= first_under_pressure);
             }
-            assert!(occupancy.is_full());
+            assert!(occupancy.is_full() && !occupancy.enter());
             assert_eq!(occupancy.excess(), limit + 1 - first_under_pressure);
             for _ in 0..occupancy.excess() {
                 occupancy.leave();
@@ -83,7 +89,7 @@ mod tests {
     #[test]
     fn without_a_limit_there_is_no_pressure() {
         let occupancy = Occupancy::new(usize::MAX);
-        occupancy.enter();
+        assert!(occupancy.enter());
         assert!(!occupancy.is_pressing() && !occupancy.is_full());
     }
 }

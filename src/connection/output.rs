@@ -10,7 +10,7 @@ use crate::http::response::Body;
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The most that one connection sends in one turn before others have theirs.
-const SEND_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+pub(super) const SEND_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
 
 /// Bytes and one body that are to follow them.
 #[derive(Debug)]

@@ -66,6 +66,16 @@ impl Body {
         self.len() == 0
     }
 
+    /// Whether sending it may wait for a disk.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        match self {
+            Body::Empty | Body::Memory(_) => false,
+            Body::File { .. } => true,
+            Body::Parts(parts) => parts.iter().any(Body::is_on_disk),
+        }
+    }
+
     /// Drops the first `count` bytes, which must not be more than there are.
     pub fn advance(&mut self, count: u64) {
         match self {

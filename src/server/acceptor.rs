@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
 use super::listener::Listener;
-use super::per_ip::{Excess, PerIp};
+use super::per_ip::{Excess, PerIp, Shares};
+use super::shared::Admissions;
 use super::slots::Slots;
-use crate::config::Limits;
 use crate::connection::access_line::Peer;
 use crate::connection::occupancy::Occupancy;
 use crate::connection::transport::Socket;
@@ -57,32 +58,33 @@ pub struct Acceptor {
     free: Vec<u32>,
     never_used: u32,
     capacity: u32,
-    /// Connections open now, without those that are refused.
+    /// Connections open now in the whole server, without those that are refused.
     occupancy: Arc<Occupancy>,
     per_ip: Option<PerIp>,
     /// The slots of connections that are being refused; they take nobody's place.
     refused: HashSet<u32>,
-    /// Connections that got a slot since the start.
-    pub accepted: u64,
-    /// Connections that were closed without a word since the start.
-    pub dropped: u64,
+    admissions: Arc<Admissions>,
     is_exhausted: bool,
 }
 
 impl Acceptor {
-    /// An acceptor for the connections in `slots`, counted in `occupancy`.
+    /// An acceptor for the connections in `slots`, counted in `occupancy` and `admissions`, and by
+    /// address in `shares` if their number is limited.
     #[must_use]
-    pub fn new(slots: &Slots, occupancy: Arc<Occupancy>, limits: &Limits) -> Acceptor {
-        let share = limits.connections_per_ip;
+    pub fn new(
+        slots: &Slots,
+        occupancy: Arc<Occupancy>,
+        shares: Option<Arc<Shares>>,
+        admissions: Arc<Admissions>,
+    ) -> Acceptor {
         Acceptor {
             free: Vec::new(),
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             occupancy,
-            per_ip: (share > 0).then(|| PerIp::new(share)),
+            per_ip: shares.map(PerIp::new),
             refused: HashSet::new(),
-            accepted: 0,
-            dropped: 0,
+            admissions,
             is_exhausted: false,
         }
     }
@@ -97,7 +99,7 @@ impl Acceptor {
                 Some(accepted) => Attempt::Accepted(accepted),
                 None => {
                     log::debug!("a connection of {peer:?} is closed at once: it has too many");
-                    self.dropped += 1;
+                    self.note_dropped();
                     Attempt::Lost
                 }
             },
@@ -122,6 +124,7 @@ impl Acceptor {
     /// Takes note that the connection in `slot` is closed.
     pub fn release(&mut self, slot: u32) {
         self.free.push(slot);
+        self.admissions.open.fetch_sub(1, Ordering::Relaxed);
         if self.refused.remove(&slot) {
             return;
         }
@@ -131,10 +134,15 @@ impl Acceptor {
         }
     }
 
-    /// Connections open now, refused ones included.
+    /// Takes note that a connection was closed without a word.
+    pub fn note_dropped(&self) {
+        self.admissions.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections of this acceptor that are open now, refused ones included.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.occupancy.open() + self.refused.len()
+        self.admissions.open.load(Ordering::Relaxed)
     }
 
     /// Whether connections should go, in all or of some address.
@@ -143,10 +151,11 @@ impl Acceptor {
         self.occupancy.is_pressing() || self.per_ip.as_ref().is_some_and(PerIp::is_pressed)
     }
 
-    /// How many connections should go.
+    /// How many connections should go; those that the other acceptors of the server send for do not
+    /// count, of `acceptors` in all.
     #[must_use]
-    pub fn excess(&self) -> Excess<'_> {
-        Excess::of(&self.occupancy, self.per_ip.as_ref())
+    pub fn excess(&self, acceptors: usize) -> Excess<'_> {
+        Excess::of(&self.occupancy, self.per_ip.as_ref(), acceptors)
     }
 
     /// One more than the highest slot that was ever in use.
@@ -167,34 +176,39 @@ impl Acceptor {
     /// Gives the socket a slot. `None` if its address has too many connections and so many are being
     /// refused already that this one is closed without a word: it must not keep others waiting.
     fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Accepted> {
-        let own = match (&self.per_ip, peer) {
-            (Some(per_ip), Peer::Ip(address)) => Some((per_ip.is_full(address), address)),
-            _ => None,
-        };
-        let is_refused = self.occupancy.is_full() || own.is_some_and(|(is_full, _)| is_full);
-        if is_refused && self.cannot_refuse() {
+        let mut has_room = self.occupancy.enter();
+        let mut neighbours = None;
+        if has_room && let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer) {
+            neighbours = per_ip.enter(address);
+            if neighbours.is_none() {
+                has_room = false;
+                self.occupancy.leave();
+            }
+        }
+        if !has_room && self.cannot_refuse() {
             return None;
         }
-        self.accepted += 1;
+        self.admissions.accepted.fetch_add(1, Ordering::Relaxed);
+        self.admissions.open.fetch_add(1, Ordering::Relaxed);
         // The slot freed last is the one most likely to be in the CPU's cache.
         let slot = self.free.pop().unwrap_or_else(|| {
             self.never_used += 1;
             self.never_used - 1
         });
-        let mut neighbours = None;
-        if is_refused {
+        let used = self.never_used as usize;
+        self.admissions.used.store(used, Ordering::Relaxed);
+        if !has_room {
             self.refused.insert(slot);
-        } else {
-            self.occupancy.enter();
-            if let (Some(per_ip), Some((_, address))) = (&mut self.per_ip, own) {
-                neighbours = Some(per_ip.take(slot, address));
-            }
         }
+        let neighbours = neighbours.map(|holder| match &mut self.per_ip {
+            Some(per_ip) => per_ip.seat(slot, holder),
+            None => holder.neighbours,
+        });
         Some(Accepted {
             slot,
             socket,
             peer,
-            is_refused,
+            is_refused: !has_room,
             neighbours,
         })
     }
@@ -258,7 +272,7 @@ mod tests {
     #[test]
     fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
         let (listener, address) = listener();
-        let mut acceptor = Acceptor::new(&Slots::new(16), limited(2), &Config::default().limits);
+        let mut acceptor = Acceptor::new(&Slots::new(16), limited(2), None, Arc::default());
         let _clients: Vec<_> = (0..4)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
@@ -277,11 +291,8 @@ mod tests {
     #[test]
     fn one_address_cannot_have_more_than_its_share() {
         let (listener, address) = listener();
-        let limits = Limits {
-            connections_per_ip: 1,
-            ..Config::default().limits
-        };
-        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), &limits);
+        let shares = Some(Arc::new(Shares::new(1)));
+        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), shares, Arc::default());
         let _clients: Vec<_> = (0..3)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();

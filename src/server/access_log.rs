@@ -1,18 +1,18 @@
-//! The file behind the access log. Workers collect lines and append them here, whole lines only.
+//! The file behind the access log. Threads collect lines, workers append them here, whole lines only.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::config::AccessLogTarget;
 
-/// A worker writes its lines when it has collected this many bytes.
+/// Lines are written when a thread has collected this many bytes.
 pub const FLUSH_BYTES: usize = 32 * 1024;
 
-/// A worker keeps a line no longer than this before it writes it.
+/// A line is kept no longer than this before it is written.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// An open access log.
@@ -22,6 +22,8 @@ pub struct AccessLog {
     /// `None`: standard output.
     file: RwLock<Option<File>>,
     has_failed: AtomicBool,
+    /// Lines of a thread that may not wait for the disk; a worker writes them.
+    left: Mutex<Vec<u8>>,
 }
 
 impl AccessLog {
@@ -35,7 +37,24 @@ impl AccessLog {
             target: target.clone(),
             file,
             has_failed: AtomicBool::new(false),
+            left: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Takes over `lines`, and empties the buffer, without waiting for the disk. Somebody else calls
+    /// [`append_left`](AccessLog::append_left).
+    pub fn leave(&self, lines: &mut Vec<u8>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.append(lines);
+    }
+
+    /// Appends the lines that were left.
+    pub fn append_left(&self) {
+        let mut lines = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *left)
+        };
+        self.append(&mut lines);
     }
 
     /// Opens the path again, after logrotate has moved the file away. If that fails the old file

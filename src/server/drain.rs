@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::event_loop::EventLoop;
+use super::shared::{Census, Report, Shared};
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
 use crate::connection::counters::Totals;
@@ -34,8 +37,8 @@ pub enum Ending {
 impl EventLoop {
     pub(super) fn handle_signal(&mut self, signal: i32) {
         match signal {
-            SIGTERM => self.enter(Mode::Draining),
-            SIGINT => self.enter(Mode::Stopping),
+            SIGTERM => self.enter_all(Mode::Draining),
+            SIGINT => self.enter_all(Mode::Stopping),
             SIGUSR1 => {
                 if let Some(access_log) = &self.shared.access_log {
                     access_log.reopen();
@@ -49,16 +52,28 @@ impl EventLoop {
         }
     }
 
+    /// Has every event loop move to `mode`, this one at once.
+    fn enter_all(&mut self, mode: Mode) {
+        for other in self
+            .all
+            .iter()
+            .filter(|other| other.number != self.shared.number)
+        {
+            other.report_and_wake(Report::Enter(mode));
+        }
+        self.enter(mode);
+    }
+
     /// Starts draining or stopping. A second SIGTERM or SIGINT never comes this far: it ends the
     /// process in the signal handler.
     pub(super) fn begin_ending(&mut self, mode: Mode, now: Millis) {
-        if mode <= self.shared.service.mode() {
+        if mode <= self.ending.mode() {
             return;
         }
         self.shared.service.enter(mode);
         if mode == Mode::Stopping {
             self.stop_accepting();
-            let open = connections(self.acceptor.open());
+            let open = connections(self.open_in_all());
             self.say(format_args!("abide: stopping, closing {open}"));
             self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
             return;
@@ -74,7 +89,7 @@ impl EventLoop {
         if shutdown.accept_for_secs == 0 {
             self.accept_the_last();
         }
-        let open = connections(self.acceptor.open());
+        let open = connections(self.open_in_all());
         self.say(format_args!("abide: draining, waiting for {open}"));
     }
 
@@ -91,7 +106,7 @@ impl EventLoop {
         match self.ending {
             Ending::Draining { deadline, .. } if now >= deadline && !self.has_ended() => {
                 self.stop_accepting();
-                let open = connections(self.acceptor.open());
+                let open = connections(self.open_in_all());
                 self.say(format_args!(
                     "abide: the drain deadline has passed, closing {open}"
                 ));
@@ -114,7 +129,8 @@ impl EventLoop {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        let is_empty = self.acceptor.open() == 0;
+        // The event loops end together: the one that catches the signals has to stay for the others.
+        let is_empty = self.open_in_all() == 0;
         match self.ending {
             Ending::NotYet => false,
             Ending::Draining { .. } => is_empty && !self.is_accepting(),
@@ -122,19 +138,8 @@ impl EventLoop {
         }
     }
 
-    /// Says how many connections of a drain had what they were promised, and from how many its deadline
-    /// took it. Those that were promised nothing are in neither number.
-    pub(super) fn report_drain(&self) {
-        if !self.has_drained {
-            return;
-        }
-        let totals = self.totals();
-        let honoured = totals.promises_honoured;
-        // What is in an exchange even now is cut off.
-        let broken = totals.promises_broken + self.exchanging_connections() as u64;
-        self.say(format_args!(
-            "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
-        ));
+    fn open_in_all(&self) -> usize {
+        self.all.iter().map(|shared| shared.open()).sum()
     }
 
     /// Gives every idle connection a turn, in which it finds the mode changed.
@@ -147,12 +152,23 @@ impl EventLoop {
     }
 
     fn print_counters(&self) {
-        let (accepted, open) = (self.acceptor.accepted, self.acceptor.open());
-        let dropped = self.acceptor.dropped;
-        // Counted one after the other, while connections come and go: they need not add up.
-        let (active, idle) = (self.exchanging_connections(), self.idle_connections());
-        let lingering = self.lingering_connections();
-        let totals = self.totals();
+        let count = |count: fn(&Shared) -> u64| -> u64 {
+            self.all.iter().map(|shared| count(shared)).sum()
+        };
+        let accepted = count(|shared| shared.admissions.accepted.load(Ordering::Relaxed));
+        let dropped = count(|shared| shared.admissions.dropped.load(Ordering::Relaxed));
+        let open = self.open_in_all();
+        let Census {
+            active,
+            idle,
+            lingering,
+        } = self.all.iter().map(|shared| shared.census()).sum();
+        let totals = Totals::sum(
+            self.all
+                .iter()
+                .flat_map(|shared| &shared.counters)
+                .map(AsRef::as_ref),
+        );
         self.say(format_args!(
             "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
              connections_open {open}\n\
@@ -161,18 +177,45 @@ impl EventLoop {
         ));
     }
 
-    /// Tells the person at the terminal, if the server is a process and not a part of one. Nobody may
-    /// be there: a standard error that cannot be written to must not end the server, as `eprintln!`
-    /// would.
+    /// Tells the person at the terminal, if the server is a process and not a part of one.
     fn say(&self, notice: fmt::Arguments<'_>) {
         if self.catches_signals() {
-            let _ = writeln!(io::stderr(), "{notice}");
+            say(notice);
         }
     }
+}
 
-    fn totals(&self) -> Totals {
-        Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
+impl Ending {
+    fn mode(self) -> Mode {
+        match self {
+            Ending::NotYet => Mode::Serving,
+            Ending::Draining { .. } => Mode::Draining,
+            Ending::Stopping(_) => Mode::Stopping,
+        }
     }
+}
+
+/// Says how many connections of a drain had what they were promised, and from how many its deadline
+/// took it. Those that were promised nothing are in neither number.
+pub fn report(all: &[Arc<Shared>]) {
+    let totals = Totals::sum(
+        all.iter()
+            .flat_map(|shared| &shared.counters)
+            .map(AsRef::as_ref),
+    );
+    let honoured = totals.promises_honoured;
+    // What is in an exchange even now is cut off.
+    let exchanging: usize = all.iter().map(|shared| shared.census().active).sum();
+    let broken = totals.promises_broken + exchanging as u64;
+    say(format_args!(
+        "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
+    ));
+}
+
+/// Tells the person at the terminal. Nobody may be there: a standard error that cannot be written to
+/// must not end the server, as `eprintln!` would.
+fn say(notice: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{notice}");
 }
 
 fn connections(count: usize) -> String {

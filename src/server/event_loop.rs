@@ -1,16 +1,17 @@
-//! The only poll. One thread waits for sockets, signals and deadlines, and hands what is ready to
-//! the workers; it never reads, parses or sends.
+//! The poll, and the thread that belongs to it.
 //!
-//! A turn of the loop: take the workers' reports, turn the timer wheel, wait until a worker is
-//! hungry ([`Handoff::await_appetite`](super::handoff::Handoff::await_appetite)), poll, dispatch.
-//! Polled events are dispatched before the wheel is turned, and a worker reads before it looks at the
+//! A turn of the loop: take the reports, accept, turn the timer wheel, serve, poll, dispatch. What is
+//! ready is served by whoever comes first: the workers, or this thread, which would otherwise have
+//! nothing to do until they are through ([`handoff`](super::handoff) says why and who is woken). But
+//! it never waits for a disk: what needs one is deferred to the workers, and so is a connection that
+//! has had a whole turn and wants another.
+//!
+//! Polled events are dispatched before the wheel is turned, and a session reads before it looks at the
 //! clock, so a byte that has arrived beats a deadline.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -19,21 +20,29 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
-use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt};
+use super::acceptor::Acceptor;
+use super::attendant::{Attendant, Attended};
+use super::doors::Door;
 use super::drain::Ending;
 use super::handoff::Work;
-use super::listener::{BACKLOG, Listener};
+use super::listener::Listener;
 use super::reaper::max_sleep_millis;
-use super::slots::Connection;
+use super::shared::{Report, Shared};
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
-use super::workers::{Report, Shared};
 use crate::clock::{Millis, Now};
-use crate::connection::ownership::{Claim, Notified, State};
+use crate::connection::desk::Desk;
+use crate::connection::ownership::{Notified, State};
 use crate::connection::service::Mode;
-use crate::connection::session::Session;
+use crate::site::Reach;
 
 /// Events taken from the kernel at a time.
 const EVENTS_PER_POLL: usize = 1024;
+
+/// Turns that the loop gives before it polls again, if there is no end of them.
+const TURNS_PER_POLL: usize = 1024;
+
+/// Turns between two looks at the clock: some hundred microseconds.
+const TURNS_PER_SAMPLE: usize = 16;
 
 /// Tokens of sources that are not connections. A connection's token is its generation in the upper
 /// half and its slot in the lower one, and no slot has a number this high.
@@ -44,31 +53,23 @@ const FIRST_LISTENER: usize = u32::MAX as usize - 1024;
 /// The most listeners that the tokens leave room for.
 pub const MAX_LISTENERS: usize = 1022;
 
-/// A listener and what it still owes.
-pub(super) struct Door {
-    token: Token,
-    listener: Listener,
-    /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
-    owes_turn: bool,
-    /// Out of descriptors or slots: waits for a close, or until this time. Trying at every turn of
-    /// the loop would spin.
-    blocked_until: Option<Millis>,
-}
-
-impl Door {
-    fn may_accept(&self, now: Millis) -> bool {
-        self.owes_turn && self.blocked_until.is_none_or(|until| now >= until)
-    }
-
-    /// Whether there may be connections that could not be accepted.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked_until.is_some()
-    }
+/// What an event loop listens to, besides connections.
+pub struct Sources {
+    /// The poll; the loop's waker is registered there.
+    pub poll: Poll,
+    /// What workers and other event loops have to say.
+    pub reports: Receiver<Report>,
+    /// Where connections are accepted.
+    pub listeners: Vec<Listener>,
+    /// The signals, for one event loop of a server that is the process.
+    pub signals: Option<Signals>,
 }
 
 /// The event loop's state; all of it belongs to one thread.
 pub struct EventLoop {
     pub(super) shared: Arc<Shared>,
+    /// What all the event loops of the server share with their workers, this one's included.
+    pub(super) all: Arc<[Arc<Shared>]>,
     pub(super) acceptor: Acceptor,
     pub(super) wheel: TimerWheel,
     pub(super) fired: Vec<u32>,
@@ -83,28 +84,36 @@ pub struct EventLoop {
     pub(super) ending: Ending,
     /// Whether the end began with a drain, which is reported on.
     pub(super) has_drained: bool,
-    poll: Poll,
-    doors: Vec<Door>,
+    pub(super) poll: Poll,
+    pub(super) doors: Vec<Door>,
     signals: Option<Signals>,
     reports: Receiver<Report>,
-    /// Claimed connections for which the queue had no room; at most all of them.
-    overflow: VecDeque<u32>,
+    /// The last sample of the clock.
+    now: Now,
+    /// Gives the turns that memory is enough for.
+    attendant: Attendant,
+    /// When the lines of the access log that were collected here are handed over.
+    log_due_at: Option<Millis>,
 }
 
 impl EventLoop {
-    /// A loop that will accept from `listeners`.
+    /// The event loop `number` of `all`.
     ///
     /// # Errors
     /// If a source cannot be registered.
     pub fn new(
-        poll: Poll,
-        shared: Arc<Shared>,
+        number: usize,
+        all: Arc<[Arc<Shared>]>,
         acceptor: Acceptor,
-        listeners: Vec<Listener>,
-        signals: Option<Signals>,
-        reports: Receiver<Report>,
+        sources: Sources,
     ) -> io::Result<EventLoop> {
-        let mut signals = signals;
+        let shared = Arc::clone(&all[number]);
+        let Sources {
+            poll,
+            reports,
+            listeners,
+            mut signals,
+        } = sources;
         if let Some(signals) = &mut signals {
             poll.registry()
                 .register(signals, SIGNALS, Interest::READABLE)?;
@@ -122,12 +131,17 @@ impl EventLoop {
                 blocked_until: None,
             });
         }
-        let start = shared.clock.now().monotonic;
+        let start = shared.clock.now();
         let max_sleep_millis = max_sleep_millis(&shared.service.config);
+        let limits = &shared.service.config.limits;
+        let counters = Arc::clone(&shared.counters[0]);
+        let desk = Desk::new(limits, counters, shared.access_log.is_some());
+        let attendant = Attendant::new(Arc::clone(&shared), desk, Reach::Memory);
         Ok(EventLoop {
             shared,
+            all,
             acceptor,
-            wheel: TimerWheel::new(start),
+            wheel: TimerWheel::new(start.monotonic),
             fired: Vec::new(),
             is_filed: Vec::new(),
             max_sleep_millis,
@@ -139,7 +153,9 @@ impl EventLoop {
             doors,
             signals,
             reports,
-            overflow: VecDeque::new(),
+            now: start,
+            attendant,
+            log_due_at: None,
         })
     }
 
@@ -152,22 +168,16 @@ impl EventLoop {
         loop {
             self.take_reports();
             let now = self.shared.clock.now();
+            self.now = now;
             self.accept_owed(now);
             self.turn_wheel(now.monotonic);
             self.relieve(now.monotonic);
             self.advance_ending(now.monotonic);
             if self.has_ended() {
-                self.report_drain();
+                self.leave_log();
                 return Ok(());
             }
-            self.shared
-                .handoff
-                .await_appetite(Duration::from_millis(TICK_MILLIS));
-            self.refill_queue();
-            if !self.overflow.is_empty() {
-                // The queue is full and so is the pool; polling would only find more.
-                continue;
-            }
+            self.serve();
             let timeout = self.poll_timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -179,80 +189,72 @@ impl EventLoop {
         }
     }
 
-    /// Hands the claimed connection in `slot` to the pool. The other half is `Worker::serve`.
-    pub(super) fn dispatch(&mut self, slot: u32) {
-        if !self.overflow.is_empty() || self.shared.handoff.dispatch(Work::Turn(slot)).is_err() {
-            self.overflow.push_back(slot);
-        }
+    /// Queues the claimed connection in `slot`. Some thread will [`attend`](Attendant::attend) to it.
+    pub(super) fn dispatch(&self, slot: u32) {
+        self.shared.handoff.dispatch(slot);
     }
 
-    /// Empties the accept queues, as far as descriptors and slots allow.
-    pub(super) fn accept_all(&mut self) {
-        let now = self.shared.clock.now();
-        for index in 0..self.doors.len() {
-            self.doors[index].owes_turn = true;
-            // Bounded: more may come as fast as they are accepted.
-            for _ in 0..BACKLOG.div_ceil(ACCEPTS_PER_TURN) {
-                if self.doors[index].owes_turn && self.doors[index].blocked_until.is_none() {
-                    self.accept_from(index, now);
-                }
+    /// Serves what can be served from memory, until nothing is ready any more or it is time to poll
+    /// again. The workers are called for what cannot, and for help if it is much.
+    fn serve(&mut self) {
+        for turns in 0..TURNS_PER_POLL {
+            let Some(slot) = self.shared.handoff.take() else {
+                break;
+            };
+            if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
+                self.now = self.shared.clock.now();
+            }
+            match self.attendant.attend(slot, self.now).0 {
+                Attended::Waits => {}
+                Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
+                Attended::Closed => self.note_closed(slot),
             }
         }
+        let now = self.now.monotonic;
+        self.log_due_at = self.attendant.log_due_at(now);
+        if self.log_due_at.is_some_and(|due| now >= due) {
+            self.leave_log();
+        }
     }
 
-    /// Whether the server is the process.
+    fn leave_log(&mut self) {
+        self.log_due_at = None;
+        if self.attendant.leave_log() {
+            self.shared.handoff.defer(Work::WriteLog);
+        }
+    }
+
+    fn note_closed(&mut self, slot: u32) {
+        self.acceptor.release(slot);
+        for door in &mut self.doors {
+            door.blocked_until = None;
+        }
+    }
+
+    /// Its number among the event loops of the server, from 0.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.shared.number
+    }
+
+    /// Whether the server is the process, and this loop the one that speaks for it.
     pub(super) fn catches_signals(&self) -> bool {
         self.signals.is_some()
     }
 
-    /// Whether the listeners are open.
-    pub(super) fn is_accepting(&self) -> bool {
-        !self.doors.is_empty()
-    }
-
-    /// Closes the listeners. What is left in their queues is reset by the kernel, unless somebody else
-    /// holds them open too.
-    pub(super) fn stop_accepting(&mut self) {
-        self.close_doors(|_| true);
-    }
-
-    /// Closes those listeners that `is_done` with.
-    pub(super) fn close_doors(&mut self, is_done: impl Fn(&Door) -> bool) {
-        let registry = self.poll.registry();
-        self.doors.retain(|door| {
-            if is_done(door)
-                && let Err(error) = registry.deregister(&mut SourceFd(&door.listener.as_raw_fd()))
-            {
-                log::debug!("a listener was not registered: {error}");
-            }
-            !is_done(door)
-        });
-    }
-
-    fn refill_queue(&mut self) {
-        while let Some(slot) = self.overflow.pop_front() {
-            if self.shared.handoff.dispatch(Work::Turn(slot)).is_err() {
-                self.overflow.push_front(slot);
-                return;
-            }
-        }
-    }
-
     fn poll_timeout(&self) -> Option<Duration> {
-        if self
-            .doors
-            .iter()
-            .any(|door| door.owes_turn && door.blocked_until.is_none())
-        {
+        let mut doors = self.doors.iter();
+        let may_accept = doors.any(|door| door.owes_turn && door.blocked_until.is_none());
+        if may_accept || self.shared.handoff.is_ready() {
             return Some(Duration::ZERO);
         }
         let tick = Duration::from_millis(TICK_MILLIS);
         if self.is_blocked() || self.ending != Ending::NotYet {
             return Some(tick);
         }
-        let now = self.shared.clock.now().monotonic;
+        let now = self.now.monotonic;
         let relief = self.acceptor.is_pressed().then_some(self.next_relief);
-        let next = [self.wheel.next_tick(), relief]
+        let next = [self.wheel.next_tick(), relief, self.log_due_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -298,12 +300,7 @@ impl EventLoop {
     fn take_reports(&mut self) {
         while let Ok(report) = self.reports.try_recv() {
             match report {
-                Report::Closed(slot) => {
-                    self.acceptor.release(slot);
-                    for door in &mut self.doors {
-                        door.blocked_until = None;
-                    }
-                }
+                Report::Closed(slot) => self.note_closed(slot),
                 Report::Enter(mode) => self.enter(mode),
             }
         }
@@ -321,104 +318,13 @@ impl EventLoop {
         }
     }
 
-    /// Gives each listener that has, or may have, something to accept a bounded turn.
-    fn accept_owed(&mut self, now: Now) {
-        for index in 0..self.doors.len() {
-            if self.doors[index].may_accept(now.monotonic) {
-                self.accept_from(index, now);
-            }
-        }
-        let wants_closes = self.is_blocked() || self.ending != Ending::NotYet;
-        self.shared
-            .wants_closes
-            .store(wants_closes, Ordering::SeqCst);
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.doors.iter().any(Door::is_blocked)
-    }
-
-    fn accept_from(&mut self, index: usize, now: Now) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.acceptor.accept(&self.doors[index].listener) {
-                Attempt::Accepted(accepted) => {
-                    self.doors[index].blocked_until = None;
-                    self.admit(accepted, now);
-                }
-                Attempt::Lost => {}
-                Attempt::Drained => {
-                    self.doors[index].owes_turn = false;
-                    self.doors[index].blocked_until = None;
-                    return;
-                }
-                Attempt::Exhausted => {
-                    let until = Millis(now.monotonic.0 + TICK_MILLIS);
-                    self.doors[index].blocked_until = Some(until);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Makes an accepted socket a connection: stored, opened, filed, registered once for everything.
-    fn admit(&mut self, accepted: Accepted, now: Now) {
-        let Accepted {
-            slot: index,
-            socket,
-            peer,
-            is_refused,
-            neighbours,
-        } = accepted;
-        let make = if is_refused {
-            Session::refused
-        } else {
-            Session::accepted
-        };
-        let mut session = make(peer, now.monotonic).among(neighbours);
-        let deadline = session.rest(&self.shared.service, now.monotonic);
-        let fd = socket.as_fd().as_raw_fd();
-        let shared = Arc::clone(&self.shared);
-        let slot = shared.slots.at(index);
-        *slot.lock() = Some(Box::new(Connection { socket, session }));
-        let generation = slot.ownership.open();
-        log::debug!("connection {index}.{generation} accepted from {peer:?}");
-        slot.postpone(deadline);
-        self.file(index, now.monotonic);
-        let token = token(index, generation);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&fd), token, interest);
-        if let Err(error) = registered {
-            // The kernel has no memory for another watch (ENOMEM, ENOSPC).
-            log::warn!("a connection cannot be watched and is closed: {error}");
-            self.abandon(index);
-        } else if is_refused && slot.ownership.claim_idle() == Claim::Claimed {
-            self.dispatch(index);
-        }
-    }
-
-    /// Closes a connection that no worker has seen yet.
-    fn abandon(&mut self, index: u32) {
-        let shared = Arc::clone(&self.shared);
-        let slot = shared.slots.at(index);
-        if slot.ownership.claim_idle() == Claim::Claimed {
-            slot.ownership.begin();
-            slot.lock().take();
-            slot.ownership.free();
-            self.acceptor.release(index);
-            self.acceptor.dropped += 1;
-        }
-    }
-
     pub(super) fn enter(&mut self, mode: Mode) {
         let now = self.shared.clock.now().monotonic;
         self.begin_ending(mode, now);
     }
 }
 
-fn token(slot: u32, generation: u32) -> Token {
+pub(super) fn token(slot: u32, generation: u32) -> Token {
     Token((generation as usize) << 32 | slot as usize)
 }
 

@@ -1,145 +1,137 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! One message per connection on a bounded channel, and one rule: **the loop polls only while a
-//! worker is hungry**, that is, while it has dispatched no more than the parked workers will take. While the pool is busy the loop sleeps, so its next poll returns a larger batch and the cost
-//! of polling and waking is shared by many requests.
+//! Two lanes, each with one message per connection:
 //!
-//! The verbs come in pairs. The loop [`dispatch`](Handoff::dispatch)es, a worker
-//! [`pick_up`](Handoff::pick_up)s. The loop [`await_appetite`](Handoff::await_appetite)s, and the
-//! worker that takes the last connection ends that wait.
+//! - **quick**: what the event loop has found ready. Nearly all of it can be answered from memory, in a
+//!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
+//!   workers have emptied it, and it polls when it is empty.
+//! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
+//!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
+//!
+//! A worker without work parks on the [`Bench`]. Waking one costs two threads about as much as a
+//! request from memory costs altogether, so as few as the load needs are woken, the one that parked
+//! last first: its caches are the warmest. One for each connection in the slow lane, and one for each
+//! [`SHARE`] connections that wait in the quick one.
+//!
+//! A connection is in one lane at a time, once: its ownership word
+//! ([`Ownership`](crate::connection::ownership::Ownership)) sees to that. So the lanes are bounded by
+//! the number of connections though the channels have no bound, and nobody ever waits to put one in.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// Connections that may wait in the queue. More wait with the loop or the worker that has them.
-const QUEUE_LEN: usize = 4096;
+/// Connections in the quick lane that are worth another worker. The event loop alone is through with
+/// them in about a tenth of a millisecond.
+pub const SHARE: usize = 16;
 
 /// What a worker is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Give the connection in this slot a turn; it is owned on behalf of whoever picks it up. From
-    /// the event loop.
+    /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
     Turn(u32),
-    /// The same, from a worker: the last turn ended with work left.
-    Again(u32),
-    /// Finish.
-    Stop,
+    /// Write the lines of the access log that the event loop has left.
+    WriteLog,
 }
 
-/// The queue between the event loop and the workers.
+/// The way from the event loop to its workers.
 #[derive(Debug)]
 pub struct Handoff {
-    sender: Sender<Work>,
-    receiver: Receiver<Work>,
-    /// Connections in the queue that the event loop has dispatched. What workers put back does not
-    /// count: a few connections that always have work would keep the loop from polling for others.
-    fresh: AtomicUsize,
-    /// Workers in `pick_up` that found nothing.
-    parked: AtomicUsize,
-    loop_waits: AtomicBool,
-    loop_thread: OnceLock<Thread>,
+    quick: Lane<u32>,
+    slow: Lane<Work>,
+    bench: Bench,
+    is_closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    sender: Sender<T>,
+    receiver: Receiver<T>,
 }
 
 impl Handoff {
-    /// An empty queue.
+    /// Empty lanes.
     #[must_use]
     pub fn new() -> Handoff {
-        let (sender, receiver) = bounded(QUEUE_LEN);
         Handoff {
-            sender,
-            receiver,
-            fresh: AtomicUsize::new(0),
-            parked: AtomicUsize::new(0),
-            loop_waits: AtomicBool::new(false),
-            loop_thread: OnceLock::new(),
+            quick: Lane::new(),
+            slow: Lane::new(),
+            bench: Bench::default(),
+            is_closed: AtomicBool::new(false),
         }
     }
 
-    /// Offers work to the pool without waiting.
-    ///
-    /// # Errors
-    /// The work comes back if the queue is full.
-    pub fn dispatch(&self, work: Work) -> Result<(), Work> {
-        // Counted before it can be picked up, so that the count never goes below zero.
-        if let Work::Turn(_) = work {
-            self.fresh.fetch_add(1, Ordering::Relaxed);
+    /// Event loop: puts a ready connection into the quick lane. Wakes nobody: the loop serves it
+    /// ([`take`](Handoff::take)) unless a worker comes first.
+    pub fn dispatch(&self, slot: u32) {
+        self.quick.put(slot);
+    }
+
+    /// Event loop: the next connection in the quick lane, after seeing to it that enough workers help
+    /// with the rest.
+    pub fn take(&self) -> Option<u32> {
+        let slot = self.quick.receiver.try_recv().ok()?;
+        if self.quick.receiver.len() >= SHARE * (self.bench.coming() + 1) {
+            self.bench.wake_one();
         }
-        self.sender.try_send(work).map_err(|error| {
-            let (TrySendError::Full(work) | TrySendError::Disconnected(work)) = error;
-            if let Work::Turn(_) = work {
-                self.fresh.fetch_sub(1, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    /// Puts work into the slow lane and wakes a worker for it.
+    pub fn defer(&self, work: Work) {
+        self.slow.put(work);
+        self.bench.wake_one();
+    }
+
+    /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
+    /// out or the hand-off is closed and empty. `slow_first` says which lane is looked into first: a worker that
+    /// alternates lets neither lane starve.
+    pub fn pick_up(&self, slow_first: bool, patience: Option<Duration>) -> Option<Work> {
+        loop {
+            if let Some(work) = self.look(slow_first) {
+                return Some(work);
             }
-            work
-        })
+            if self.is_closed() {
+                return None;
+            }
+            let is_over = self.bench.park(patience, || {
+                !self.quick.is_empty() || !self.slow.is_empty() || self.is_closed()
+            });
+            if is_over {
+                return self.look(slow_first);
+            }
+        }
     }
 
-    /// Takes the next work, waiting for it as long as `patience` allows; `None` when it runs out.
-    pub fn pick_up(&self, patience: Option<Duration>) -> Option<Work> {
-        let work = match self.receiver.try_recv() {
-            Ok(work) => Some(work),
-            Err(_) => self.wait_for_work(patience),
-        };
-        if let Some(Work::Turn(_)) = work {
-            self.fresh.fetch_sub(1, Ordering::Relaxed);
-        }
-        // Pairs with the fence in `await_appetite`.
-        fence(Ordering::SeqCst);
-        if self.loop_waits.load(Ordering::Relaxed) && self.has_appetite() {
-            self.end_wait();
-        }
-        work
-    }
-
-    /// Whether no work is queued, without waiting.
+    /// Whether the quick lane has something.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+    pub fn is_ready(&self) -> bool {
+        !self.quick.is_empty()
     }
 
-    /// Keeps the event loop, which must be the calling thread, waiting until a worker is hungry, at
-    /// most for `patience`.
-    pub fn await_appetite(&self, patience: Duration) {
-        if self.has_appetite() {
-            return;
+    /// Tells the workers to finish what there is and end.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        while self.bench.wake_one() {}
+    }
+
+    /// Whether [`close`](Handoff::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn look(&self, slow_first: bool) -> Option<Work> {
+        let slow = || self.slow.receiver.try_recv().ok();
+        let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
+        if slow_first {
+            slow().or_else(quick)
+        } else {
+            quick().or_else(slow)
         }
-        let _ = self.loop_thread.get_or_init(thread::current);
-        self.loop_waits.store(true, Ordering::Relaxed);
-        // Either a worker sees the flag after it has taken the last work, or we see that it has.
-        fence(Ordering::SeqCst);
-        if !self.has_appetite() {
-            thread::park_timeout(patience);
-        }
-        self.loop_waits.store(false, Ordering::Relaxed);
-    }
-
-    fn has_appetite(&self) -> bool {
-        self.fresh.load(Ordering::Relaxed) <= self.parked.load(Ordering::Relaxed)
-    }
-
-    fn end_wait(&self) {
-        if self.loop_waits.swap(false, Ordering::Relaxed)
-            && let Some(thread) = self.loop_thread.get()
-        {
-            thread.unpark();
-        }
-    }
-
-    fn wait_for_work(&self, patience: Option<Duration>) -> Option<Work> {
-        self.parked.fetch_add(1, Ordering::Relaxed);
-        let result = match patience {
-            None => self
-                .receiver
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-            Some(patience) => self.receiver.recv_timeout(patience),
-        };
-        self.parked.fetch_sub(1, Ordering::Relaxed);
-        // Disconnection is impossible: both ends live here.
-        result.ok()
     }
 }
 
@@ -149,71 +141,192 @@ impl Default for Handoff {
     }
 }
 
+impl<T> Lane<T> {
+    fn new() -> Lane<T> {
+        let (sender, receiver) = unbounded();
+        Lane { sender, receiver }
+    }
+
+    fn put(&self, item: T) {
+        // Cannot fail: the receiver is in the same struct.
+        let _ = self.sender.send(item);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+}
+
+/// Where workers without work wait.
+#[derive(Debug, Default)]
+struct Bench {
+    parked: Mutex<Vec<Thread>>,
+    /// The length of `parked`, for a look without the lock.
+    count: AtomicUsize,
+    /// Workers that were woken and are not up yet. Being scheduled can take as long as ten requests.
+    coming: AtomicUsize,
+}
+
+impl Bench {
+    /// Wakes the worker that parked last. Whether there was one.
+    fn wake_one(&self) -> bool {
+        // Pairs with the fence in `park`: either we see the worker there, or it sees what we have put
+        // into a lane before.
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let woken = {
+            let mut parked = self.lock();
+            let woken = parked.pop();
+            self.count.store(parked.len(), Ordering::Relaxed);
+            // Under the lock: the woken one takes it off again under the lock.
+            self.coming
+                .fetch_add(usize::from(woken.is_some()), Ordering::Relaxed);
+            woken
+        };
+        if let Some(thread) = &woken {
+            thread.unpark();
+        }
+        woken.is_some()
+    }
+
+    /// Parks the calling thread until it is woken, unless there is something to do already. Whether
+    /// `patience` has run out.
+    fn park(&self, patience: Option<Duration>, has_work: impl Fn() -> bool) -> bool {
+        let own = thread::current().id();
+        {
+            let mut parked = self.lock();
+            parked.push(thread::current());
+            self.count.store(parked.len(), Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        if !has_work() {
+            match patience {
+                None => thread::park(),
+                Some(patience) => thread::park_timeout(patience),
+            }
+        }
+        // Whoever wakes a thread takes it off the bench; one that gets up by itself does so too.
+        let mut parked = self.lock();
+        let Some(place) = parked.iter().position(|thread| thread.id() == own) else {
+            self.coming.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        };
+        parked.remove(place);
+        self.count.store(parked.len(), Ordering::Relaxed);
+        patience.is_some()
+    }
+
+    fn coming(&self) -> usize {
+        self.coming.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Thread>> {
+        // Nothing in here panics.
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicU32;
 
     #[test]
-    fn work_arrives_in_order() {
+    fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
         let handoff = Handoff::new();
-        handoff.dispatch(Work::Turn(1)).expect("room");
-        handoff.dispatch(Work::Turn(2)).expect("room");
-        assert_eq!(handoff.pick_up(None), Some(Work::Turn(1)));
-        assert_eq!(handoff.pick_up(None), Some(Work::Turn(2)));
-        assert_eq!(handoff.pick_up(Some(Duration::ZERO)), None);
-    }
-
-    #[test]
-    fn what_workers_put_back_does_not_keep_the_loop_waiting() {
-        let handoff = Handoff::new();
-        handoff.dispatch(Work::Again(1)).expect("room");
-        handoff.dispatch(Work::Again(2)).expect("room");
-        assert!(handoff.has_appetite());
-        handoff.dispatch(Work::Turn(3)).expect("room");
-        assert!(!handoff.has_appetite());
-    }
-
-    #[test]
-    fn a_full_queue_gives_the_work_back() {
-        let handoff = Handoff::new();
-        for slot in 0..QUEUE_LEN {
-            handoff.dispatch(Work::Turn(slot as u32)).expect("room");
+        for slot in 0..3 {
+            handoff.dispatch(slot);
         }
-        assert_eq!(handoff.dispatch(Work::Stop), Err(Work::Stop));
+        assert!(handoff.is_ready());
+        let taken: Vec<_> = std::iter::from_fn(|| handoff.take()).collect();
+        assert_eq!(taken, [0, 1, 2]);
+        assert!(!handoff.is_ready());
     }
 
     #[test]
-    fn the_loop_waits_until_the_last_work_is_taken() {
-        let handoff = Arc::new(Handoff::new());
-        handoff.dispatch(Work::Turn(1)).expect("room");
-        handoff.dispatch(Work::Turn(2)).expect("room");
-        let worker = thread::spawn({
-            let handoff = Arc::clone(&handoff);
-            move || {
-                // Not before the loop waits, or there would be nothing to wake.
-                while !handoff.loop_waits.load(Ordering::SeqCst) {
+    fn a_worker_that_alternates_lets_neither_lane_starve() {
+        let handoff = Handoff::new();
+        for slot in 0..4 {
+            handoff.dispatch(slot);
+            handoff.defer(Work::Turn(10 + slot));
+        }
+        let picked: Vec<_> = (0..8)
+            .map(|turn| handoff.pick_up(turn % 2 == 0, None).expect("there is work"))
+            .collect();
+        let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
+        assert_eq!(picked, expected);
+    }
+
+    #[test]
+    fn patience_ends_a_wait() {
+        let handoff = Handoff::new();
+        let patience = Some(Duration::from_millis(1));
+        assert_eq!(handoff.pick_up(true, patience), None);
+        assert_eq!(
+            handoff.bench.count.load(Ordering::Relaxed),
+            0,
+            "it has left the bench"
+        );
+    }
+
+    #[test]
+    fn no_deferred_work_is_left_lying_while_workers_park() {
+        const ROUNDS: u32 = 20_000;
+        let handoff = Handoff::new();
+        let done = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while handoff.pick_up(true, None).is_some() {
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            for round in 0..ROUNDS {
+                handoff.defer(Work::Turn(round));
+                // One at a time, so that the workers park again and again. Were a wake-up lost, this
+                // would never end.
+                while done.load(Ordering::SeqCst) <= round {
                     thread::yield_now();
                 }
-                while handoff.pick_up(Some(Duration::from_secs(30))) != Some(Work::Stop) {}
             }
+            handoff.close();
         });
-        let start = std::time::Instant::now();
-        handoff.await_appetite(Duration::from_secs(60));
-        assert!(
-            start.elapsed() < Duration::from_secs(30),
-            "the wake-up was lost"
-        );
-        assert!(handoff.is_empty());
-        handoff.dispatch(Work::Stop).expect("room");
-        worker.join().expect("worker");
+        assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
     }
 
     #[test]
-    fn the_wait_ends_when_patience_does() {
+    fn help_comes_for_a_long_queue() {
         let handoff = Handoff::new();
-        handoff.dispatch(Work::Turn(1)).expect("room");
-        handoff.await_appetite(Duration::from_millis(1));
-        assert!(!handoff.is_empty());
+        let start = Barrier::new(2);
+        let helped = thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                start.wait();
+                handoff.pick_up(false, None)
+            });
+            start.wait();
+            while handoff.bench.count.load(Ordering::SeqCst) == 0 && !worker.is_finished() {
+                thread::yield_now();
+            }
+            for slot in 0..=SHARE as u32 {
+                handoff.dispatch(slot);
+            }
+            assert_eq!(handoff.take(), Some(0));
+            worker.join().expect("the worker")
+        });
+        assert_eq!(helped, Some(Work::Turn(1)));
+    }
+
+    #[test]
+    fn what_is_left_is_done_before_the_end() {
+        let handoff = Handoff::new();
+        handoff.defer(Work::WriteLog);
+        handoff.close();
+        assert_eq!(handoff.pick_up(false, None), Some(Work::WriteLog));
+        assert_eq!(handoff.pick_up(false, None), None);
+        assert!(handoff.is_closed());
     }
 }

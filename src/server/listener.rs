@@ -37,9 +37,52 @@ impl Listener {
     /// If the address is in use, not ours, or not permitted.
     pub fn bind(address: &ListenAddress, probes: &TcpKeepAlive) -> io::Result<Listener> {
         match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address, probes),
+            ListenAddress::Tcp(address) => bind_tcp(*address, probes, false),
             ListenAddress::Unix(path) => bind_unix(path),
         }
+    }
+
+    /// As many listeners on one address as there are event loops. TCP sockets share the port
+    /// (SO_REUSEPORT, socket(7)): each has an accept queue of its own, and the kernel deals new
+    /// connections out by their addresses and ports. A unix socket is one queue that all accept from.
+    ///
+    /// # Errors
+    /// As for [`bind`](Listener::bind).
+    pub fn bind_for(
+        event_loops: usize,
+        address: &ListenAddress,
+        probes: &TcpKeepAlive,
+    ) -> io::Result<Vec<Listener>> {
+        let ListenAddress::Tcp(wanted) = address else {
+            return Listener::bind(address, probes)?.split(event_loops);
+        };
+        let first = bind_tcp(*wanted, probes, event_loops > 1)?;
+        let mut listeners = Vec::with_capacity(event_loops);
+        for _ in 1..event_loops {
+            // The first one knows the real port.
+            if let ListenAddress::Tcp(bound) = first.address {
+                listeners.push(bind_tcp(bound, probes, true)?);
+            }
+        }
+        listeners.insert(0, first);
+        Ok(listeners)
+    }
+
+    /// This listener and duplicates of it, for `event_loops` in all. They share one accept queue.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub fn split(self, event_loops: usize) -> io::Result<Vec<Listener>> {
+        let mut listeners = Vec::with_capacity(event_loops);
+        for _ in 1..event_loops {
+            listeners.push(Listener {
+                socket: self.socket.try_clone()?,
+                address: self.address.clone(),
+                _file: None,
+            });
+        }
+        listeners.insert(0, self);
+        Ok(listeners)
     }
 
     /// Takes over the sockets that the process was started with, as systemd passes them: their number
@@ -94,7 +137,7 @@ impl AsRawFd for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -107,6 +150,9 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive) -> io::Result<Listener> 
     // Restarting must not wait for old connections to leave TIME_WAIT. It does not let two
     // listeners share a port.
     socket.set_reuse_address(true)?;
+    if shares_port {
+        socket.set_reuse_port(true)?;
+    }
     pass_on(&socket, probes)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG as i32)?;

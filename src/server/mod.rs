@@ -5,24 +5,27 @@
 
 pub mod acceptor;
 pub mod access_log;
+pub mod attendant;
+pub mod doors;
 pub mod drain;
 pub mod event_loop;
 pub mod handoff;
 pub mod listener;
 pub mod per_ip;
 pub mod reaper;
+pub mod shared;
 pub mod slots;
 pub mod timer_wheel;
 pub mod workers;
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -31,26 +34,24 @@ use signal_hook_mio::v1_0::Signals;
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
-use crate::connection::desk::Desk;
 use crate::connection::service::{Mode, Service};
 use crate::site::Site;
 use crate::site::cache::MAX_DESCRIPTORS;
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
-use event_loop::{EventLoop, MAX_LISTENERS};
-use handoff::{Handoff, Work};
+use event_loop::{EventLoop, MAX_LISTENERS, Sources};
+use handoff::Handoff;
 use listener::Listener;
+use per_ip::Shares;
+use shared::{Report, Shared};
 use slots::Slots;
-use workers::{Report, Shared, Worker};
+use workers::Pool;
 
 /// Descriptors kept for listeners, the poll, logs and files being opened.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Connections that are never exceeded, whatever the descriptor limit says: tokens need the room.
 const MAX_CONNECTIONS: u64 = 1 << 24;
-
-/// How long the end waits for workers that are held up by the disk.
-const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the server could not start: one sentence, without a full stop.
 #[derive(Debug)]
@@ -72,82 +73,54 @@ impl StartError {
 
 /// A server that is bound and ready to run.
 pub struct Server {
-    event_loop: EventLoop,
-    shared: Arc<Shared>,
+    event_loops: Vec<EventLoop>,
+    all: Arc<[Arc<Shared>]>,
     addresses: Vec<ListenAddress>,
-    pool: Pool,
-}
-
-/// The running workers. Dropping it stops them and waits until they have written their logs.
-struct Pool {
-    shared: Arc<Shared>,
-    /// Disconnected when the last worker has ended.
-    ended: Receiver<()>,
-}
-
-impl Pool {
-    fn start(shared: &Arc<Shared>) -> Result<Pool, StartError> {
-        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        // Made first: should a thread fail to start, the others are stopped.
-        let pool = Pool {
-            shared: Arc::clone(shared),
-            ended,
-        };
-        for (number, counters) in shared.counters.iter().enumerate() {
-            let limits = &shared.service.config.limits;
-            let desk = Desk::new(limits, Arc::clone(counters), shared.access_log.is_some());
-            let worker = Worker::new(Arc::clone(shared), desk);
-            let alive = alive.clone();
-            let thread = thread::Builder::new().name(format!("worker-{number}"));
-            let started = thread.spawn(move || {
-                worker.run();
-                drop(alive);
-            });
-            started.map_err(StartError::because("cannot start a worker"))?;
-        }
-        Ok(pool)
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        for _ in &self.shared.counters {
-            // A full queue means that the pool is stuck; it ends with the process then.
-            let _ = self.shared.handoff.dispatch(Work::Stop);
-        }
-        let _ = self.ended.recv_timeout(JOIN_PATIENCE);
-    }
+    pools: Vec<Pool>,
+    is_process: bool,
 }
 
 /// A way to reach a running server from another thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    all: Arc<[Arc<Shared>]>,
 }
 
 impl Handle {
     /// Drains or stops the server, as SIGTERM and SIGINT do.
     pub fn enter(&self, mode: Mode) {
-        self.shared.report_and_wake(Report::Enter(mode));
+        for shared in &*self.all {
+            shared.report_and_wake(Report::Enter(mode));
+        }
     }
 
-    /// Makes the event loop look at the clock; for tests that have moved it.
+    /// Makes the event loops look at the clock; for tests that have moved it.
     pub fn wake(&self) {
-        if let Err(error) = self.shared.waker.wake() {
-            log::warn!("the event loop cannot be woken: {error}");
+        for shared in &*self.all {
+            if let Err(error) = shared.waker.wake() {
+                log::warn!("the event loop cannot be woken: {error}");
+            }
         }
     }
 
     /// Connections open now, those that linger included, those that are being refused not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.shared.service.occupancy.open()
+        self.all[0].service.occupancy.open()
     }
 
-    /// The sum of all workers' counters.
+    /// Connections accepted since the start, by each event loop.
+    #[must_use]
+    pub fn accepted_by_loop(&self) -> Vec<u64> {
+        let accepted = |shared: &Arc<Shared>| shared.admissions.accepted.load(Ordering::Relaxed);
+        self.all.iter().map(accepted).collect()
+    }
+
+    /// The sum of all counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::sum(self.shared.counters.iter().map(AsRef::as_ref))
+        let counters = self.all.iter().flat_map(|shared| &shared.counters);
+        Totals::sum(counters.map(AsRef::as_ref))
     }
 }
 
@@ -177,47 +150,29 @@ impl Server {
         let listeners = listeners(&config, is_process)?;
         let addresses = listeners
             .iter()
-            .map(|listener| listener.address.clone())
+            .map(|of_address| of_address[0].address.clone())
             .collect();
-        let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
-        let waker = Waker::new(poll.registry(), event_loop::WAKER);
-        let waker = waker.map_err(StartError::because("cannot make a waker"))?;
         let signals = if is_process {
             Some(catch_signals()?)
         } else {
             None
         };
-        let (reports, receiver): (Sender<Report>, Receiver<Report>) = unbounded();
-        let slots = Slots::new(limit + REFUSAL_RESERVE);
-        let service = Service::new(config, site);
-        let config = &service.config;
-        let acceptor = Acceptor::new(&slots, Arc::clone(&service.occupancy), &config.limits);
-        let shared = Arc::new(Shared {
-            slots,
-            handoff: Handoff::new(),
-            counters: (0..config.workers).map(|_| Arc::default()).collect(),
-            service,
+        let per_ip = config.limits.connections_per_ip;
+        let common = Common {
+            service: Arc::new(Service::new(config, site)),
             clock,
-            reports,
-            waker,
-            wants_closes: AtomicBool::new(false),
-            access_log,
-        });
-        let event_loop = EventLoop::new(
-            poll,
-            Arc::clone(&shared),
-            acceptor,
-            listeners,
-            signals,
-            receiver,
-        );
-        let event_loop = event_loop.map_err(StartError::because("cannot watch the listeners"))?;
-        let pool = Pool::start(&shared)?;
+            access_log: access_log.map(Arc::new),
+            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip))),
+        };
+        let event_loops = common.event_loops(listeners, signals)?;
+        let all = Arc::clone(&event_loops[0].all);
+        let pools = all.iter().map(Pool::start).collect::<io::Result<_>>();
         Ok(Server {
-            event_loop,
-            shared,
+            event_loops,
+            all,
             addresses,
-            pool,
+            pools: pools.map_err(StartError::because("cannot start a worker"))?,
+            is_process,
         })
     }
 
@@ -231,20 +186,131 @@ impl Server {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
-            shared: Arc::clone(&self.shared),
+            all: Arc::clone(&self.all),
         }
     }
 
     /// Serves until the server is told to end and has ended. The calling thread becomes the event
-    /// loop.
+    /// loop, the first one if there are several.
     ///
     /// # Errors
-    /// If polling fails.
+    /// If a thread cannot be started, or if polling fails.
     pub fn run(mut self) -> io::Result<()> {
-        let result = self.event_loop.run();
-        drop(self.pool);
+        let handle = self.handle();
+        let result = thread::scope(|scope| {
+            let mut event_loops = self.event_loops.iter_mut();
+            let first = event_loops.next();
+            let mut others = Vec::new();
+            for event_loop in event_loops {
+                let name = format!("event-loop-{}", event_loop.number());
+                let started = thread::Builder::new()
+                    .name(name)
+                    .spawn_scoped(scope, || run_or_stop_all(event_loop, &handle));
+                // Clients that the kernel deals out to a loop that does not run would wait for ever.
+                let started = started.inspect_err(|_| handle.enter(Mode::Stopping));
+                others.push(started?);
+            }
+            let mut result = first.map_or(Ok(()), |first| run_or_stop_all(first, &handle));
+            for thread in others {
+                let ended = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                result = result.and(ended);
+            }
+            result
+        });
+        if self.is_process && self.event_loops[0].has_drained {
+            drain::report(&self.all);
+        }
+        drop(self.pools);
         result
     }
+}
+
+/// Runs one event loop. If it fails the others stop: half a server is harder to notice than none.
+fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()> {
+    match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
+        Ok(result) => result.inspect_err(|_| handle.enter(Mode::Stopping)),
+        Err(panic) => {
+            handle.enter(Mode::Stopping);
+            resume_unwind(panic)
+        }
+    }
+}
+
+/// What all event loops have in common.
+struct Common {
+    service: Arc<Service>,
+    clock: Arc<dyn Clock>,
+    access_log: Option<Arc<AccessLog>>,
+    shares: Option<Arc<Shares>>,
+}
+
+impl Common {
+    /// Makes the event loops. `listeners` has one for each of them, for each address.
+    fn event_loops(
+        &self,
+        mut listeners: Vec<Vec<Listener>>,
+        signals: Option<Signals>,
+    ) -> Result<Vec<EventLoop>, StartError> {
+        let count = self.service.config.event_loops;
+        let mut all = Vec::with_capacity(count);
+        let mut ends = Vec::with_capacity(count);
+        for number in 0..count {
+            let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
+            let waker = Waker::new(poll.registry(), event_loop::WAKER);
+            let waker = waker.map_err(StartError::because("cannot make a waker"))?;
+            let (reports, receiver) = unbounded();
+            all.push(Arc::new(self.shared(number, waker, reports)));
+            ends.push((poll, receiver));
+        }
+        let all: Arc<[Arc<Shared>]> = all.into();
+        let mut signals = signals;
+        let mut event_loops = Vec::with_capacity(count);
+        for (number, (poll, receiver)) in ends.into_iter().enumerate() {
+            let shared = &all[number];
+            let acceptor = Acceptor::new(
+                &shared.slots,
+                Arc::clone(&self.service.occupancy),
+                self.shares.clone(),
+                Arc::clone(&shared.admissions),
+            );
+            let sources = Sources {
+                poll,
+                reports: receiver,
+                listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
+                // The first one is the thread that a signal concerns.
+                signals: signals.take(),
+            };
+            let event_loop = EventLoop::new(number, Arc::clone(&all), acceptor, sources);
+            event_loops
+                .push(event_loop.map_err(StartError::because("cannot watch the listeners"))?);
+        }
+        Ok(event_loops)
+    }
+
+    fn shared(&self, number: usize, waker: Waker, reports: Sender<Report>) -> Shared {
+        let config = &self.service.config;
+        let workers = share_of(config.workers, number, config.event_loops);
+        Shared {
+            number,
+            // Any loop may be dealt all connections.
+            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
+            handoff: Handoff::new(),
+            service: Arc::clone(&self.service),
+            clock: Arc::clone(&self.clock),
+            reports,
+            waker,
+            wants_closes: AtomicBool::new(false),
+            counters: (0..=workers).map(|_| Arc::default()).collect(),
+            admissions: Arc::default(),
+            access_log: self.access_log.clone(),
+        }
+    }
+}
+
+/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
+fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
+    let extra = usize::from(number < workers % event_loops);
+    (workers / event_loops + extra).max(1)
 }
 
 /// How many connections there may be. The soft limit of descriptors is raised to the hard one.
@@ -264,7 +330,10 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
     };
     // `None` is "unlimited".
     let descriptors = descriptors.unwrap_or(u64::MAX);
-    let reserve = RESERVED_DESCRIPTORS + MAX_DESCRIPTORS + REFUSAL_RESERVE as u64;
+    // Each event loop has a poll, a waker, its listeners, and refuses connections of its own.
+    let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE) as u64;
+    let event_loops = config.event_loops as u64;
+    let reserve = RESERVED_DESCRIPTORS + MAX_DESCRIPTORS + event_loops * per_event_loop;
     // A very low limit is shared half and half rather than refused.
     let possible = descriptors
         .saturating_sub(reserve)
@@ -281,20 +350,25 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// The sockets to accept on. Those that the process was started with are all there are, if there are
-/// any: whoever passes sockets decides which.
-fn listeners(config: &Config, is_process: bool) -> Result<Vec<Listener>, StartError> {
+/// The sockets to accept on, for each address as many as there are event loops. Those that the process
+/// was started with are all there are, if there are any: whoever passes sockets decides which.
+fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, StartError> {
+    let probes = &config.tcp_keep_alive;
     if is_process {
-        let inherited = Listener::inherited(&config.tcp_keep_alive);
         let what = "LISTEN_FDS: cannot take over what was passed";
-        let inherited = inherited.map_err(StartError::because(what))?;
+        let inherited = Listener::inherited(probes).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
             return Err(StartError(format!(
                 "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
             )));
         }
         if !inherited.is_empty() {
-            return Ok(inherited);
+            // Whether they may share their ports was for their maker to say.
+            let split = |listener: Listener| listener.split(config.event_loops);
+            let split = inherited.into_iter().map(split);
+            return split
+                .collect::<io::Result<_>>()
+                .map_err(StartError::because(what));
         }
     }
     if config.listen.len() > MAX_LISTENERS {
@@ -304,7 +378,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Listener>, StartEr
     }
     let bind = |address: &ListenAddress| {
         let what = format!("cannot listen on {}", address.url());
-        Listener::bind(address, &config.tcp_keep_alive).map_err(StartError::because(what))
+        Listener::bind_for(config.event_loops, address, probes).map_err(StartError::because(what))
     };
     config.listen.iter().map(bind).collect()
 }

@@ -2,83 +2,129 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::occupancy::Occupancy;
 
-/// The connections of each address, under the same limit.
+/// The connections of each address in the whole server, under the same limit.
+#[derive(Debug)]
+pub struct Shares {
+    limit: usize,
+    counts: Mutex<HashMap<IpAddr, Arc<Occupancy>>>,
+    /// How many addresses are under pressure.
+    pressed: AtomicUsize,
+}
+
+/// Who holds a connection.
+#[derive(Debug)]
+pub struct Holder {
+    address: IpAddr,
+    /// The connections of the address, this one included.
+    pub neighbours: Arc<Occupancy>,
+}
+
+/// The connections of one event loop, by who holds them.
 #[derive(Debug)]
 pub struct PerIp {
-    limit: usize,
-    counts: HashMap<IpAddr, Arc<Occupancy>>,
-    /// How many addresses are under pressure.
-    pressed: usize,
-    /// The address that holds each slot.
-    holders: Vec<Option<IpAddr>>,
+    shares: Arc<Shares>,
+    /// The holder of each slot.
+    holders: Vec<Option<Holder>>,
+}
+
+impl Shares {
+    /// Nobody has any connection, of `limit` each.
+    #[must_use]
+    pub fn new(limit: usize) -> Shares {
+        Shares {
+            limit,
+            counts: Mutex::new(HashMap::new()),
+            pressed: AtomicUsize::new(0),
+        }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<Holder> {
+        let mut counts = self.lock();
+        let neighbours = counts.entry(address);
+        let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(self.limit)));
+        let was_pressing = neighbours.is_pressing();
+        if !neighbours.enter() {
+            return None;
+        }
+        let is_new = neighbours.is_pressing() && !was_pressing;
+        self.pressed
+            .fetch_add(usize::from(is_new), Ordering::Relaxed);
+        Some(Holder {
+            address,
+            neighbours: Arc::clone(neighbours),
+        })
+    }
+
+    fn leave(&self, holder: &Holder) {
+        let mut counts = self.lock();
+        let neighbours = &holder.neighbours;
+        let was_pressing = neighbours.is_pressing();
+        neighbours.leave();
+        let is_over = was_pressing && !neighbours.is_pressing();
+        self.pressed
+            .fetch_sub(usize::from(is_over), Ordering::Relaxed);
+        if neighbours.open() == 0 {
+            counts.remove(&holder.address);
+        }
+    }
+
+    /// Also guards `pressed` and the occupancies: only looking at them is free.
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Occupancy>>> {
+        // Nothing in here panics.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl PerIp {
-    /// Nobody has any connection, of `limit` each.
+    /// No connection yet.
     #[must_use]
-    pub fn new(limit: usize) -> PerIp {
+    pub fn new(shares: Arc<Shares>) -> PerIp {
         PerIp {
-            limit,
-            counts: HashMap::new(),
-            pressed: 0,
+            shares,
             holders: Vec::new(),
         }
     }
 
-    /// Whether this address has all of its share.
+    /// Counts one more connection of `address`; `None` if it has all of its share.
     #[must_use]
-    pub fn is_full(&self, address: IpAddr) -> bool {
-        self.counts
-            .get(&address)
-            .is_some_and(|neighbours| neighbours.is_full())
+    pub fn enter(&self, address: IpAddr) -> Option<Holder> {
+        self.shares.enter(address)
     }
 
-    /// Counts the connection in `slot`; says who its neighbours are, itself included.
-    pub fn take(&mut self, slot: u32, address: IpAddr) -> Arc<Occupancy> {
+    /// Takes note that a counted connection is in `slot`; says who its neighbours are.
+    pub fn seat(&mut self, slot: u32, holder: Holder) -> Arc<Occupancy> {
         let slot = slot as usize;
         if self.holders.len() <= slot {
-            self.holders.resize(slot + 1, None);
+            self.holders.resize_with(slot + 1, || None);
         }
-        self.holders[slot] = Some(address);
-        let limit = self.limit;
-        let neighbours = self.counts.entry(address);
-        let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(limit)));
-        let was_pressing = neighbours.is_pressing();
-        neighbours.enter();
-        self.pressed += usize::from(neighbours.is_pressing() && !was_pressing);
-        Arc::clone(neighbours)
+        let neighbours = Arc::clone(&holder.neighbours);
+        self.holders[slot] = Some(holder);
+        neighbours
     }
 
     /// Takes the connection in `slot`, if it was counted, out of the count.
     pub fn release(&mut self, slot: u32) {
-        let Some(address) = self.holders.get_mut(slot as usize).and_then(Option::take) else {
-            return;
-        };
-        if let Some(neighbours) = self.counts.get(&address) {
-            let was_pressing = neighbours.is_pressing();
-            neighbours.leave();
-            self.pressed -= usize::from(was_pressing && !neighbours.is_pressing());
-            if neighbours.open() == 0 {
-                self.counts.remove(&address);
-            }
+        if let Some(holder) = self.holders.get_mut(slot as usize).and_then(Option::take) {
+            self.shares.leave(&holder);
         }
     }
 
     /// Whether some address has 90 % of its share.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.pressed > 0
+        self.shares.pressed.load(Ordering::Relaxed) > 0
     }
 
     /// The address of the connection in `slot` and how many of its connections are too many, if any.
     fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
-        let address = (*self.holders.get(slot as usize)?)?;
-        let excess = self.counts.get(&address)?.excess();
-        (excess > 0).then_some((address, excess))
+        let holder = self.holders.get(slot as usize)?.as_ref()?;
+        let excess = holder.neighbours.excess();
+        (excess > 0).then_some((holder.address, excess))
     }
 }
 
@@ -87,16 +133,24 @@ impl PerIp {
 pub struct Excess<'a> {
     in_all: usize,
     per_ip: Option<&'a PerIp>,
+    /// Those who divide the work among them.
+    acceptors: usize,
     gone: HashMap<IpAddr, usize>,
 }
 
 impl Excess<'_> {
-    /// Those of `occupancy`, and of the addresses in `per_ip` if there is such a limit.
+    /// Those of `occupancy`, and of the addresses in `per_ip` if there is such a limit: the part of
+    /// one of `acceptors`, rounded up.
     #[must_use]
-    pub fn of<'a>(occupancy: &Occupancy, per_ip: Option<&'a PerIp>) -> Excess<'a> {
+    pub fn of<'a>(
+        occupancy: &Occupancy,
+        per_ip: Option<&'a PerIp>,
+        acceptors: usize,
+    ) -> Excess<'a> {
         Excess {
-            in_all: occupancy.excess(),
+            in_all: occupancy.excess().div_ceil(acceptors),
             per_ip,
+            acceptors,
             gone: HashMap::new(),
         }
     }
@@ -122,7 +176,8 @@ impl Excess<'_> {
     }
 
     fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
-        self.per_ip.and_then(|per_ip| per_ip.crowded(slot))
+        let (address, excess) = self.per_ip?.crowded(slot)?;
+        Some((address, excess.div_ceil(self.acceptors)))
     }
 }
 
@@ -133,44 +188,66 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
 
+    fn seated(per_ip: &mut PerIp, slot: u32, address: IpAddr) {
+        let holder = per_ip.enter(address).expect("room");
+        per_ip.seat(slot, holder);
+    }
+
     #[test]
     fn each_address_has_its_own_share() {
-        let mut per_ip = PerIp::new(2);
-        per_ip.take(0, ONE);
+        let shares = Arc::new(Shares::new(2));
+        let mut per_ip = PerIp::new(Arc::clone(&shares));
+        seated(&mut per_ip, 0, ONE);
         assert!(!per_ip.is_pressed());
-        per_ip.take(1, ONE);
-        assert!(per_ip.is_pressed() && per_ip.is_full(ONE));
-        assert!(!per_ip.is_full(TWO));
-        per_ip.take(3, TWO);
+        seated(&mut per_ip, 1, ONE);
+        assert!(per_ip.is_pressed() && per_ip.enter(ONE).is_none());
+        seated(&mut per_ip, 3, TWO);
         for slot in [1, 0, 3] {
             per_ip.release(slot);
         }
-        assert!(!per_ip.is_pressed() && per_ip.counts.is_empty());
+        assert!(!per_ip.is_pressed() && shares.lock().is_empty());
         per_ip.release(7);
     }
 
     #[test]
+    fn an_address_has_one_share_of_all_event_loops() {
+        let shares = Arc::new(Shares::new(2));
+        let mut one = PerIp::new(Arc::clone(&shares));
+        let mut two = PerIp::new(shares);
+        seated(&mut one, 0, ONE);
+        seated(&mut two, 0, ONE);
+        assert!(one.enter(ONE).is_none() && two.enter(ONE).is_none());
+        one.release(0);
+        assert!(two.enter(ONE).is_some());
+    }
+
+    #[test]
     fn those_of_a_crowded_address_are_wanted_and_no_more_than_needed() {
-        let mut per_ip = PerIp::new(10);
+        let mut per_ip = PerIp::new(Arc::new(Shares::new(10)));
         for slot in 0..10 {
-            per_ip.take(slot, ONE);
+            seated(&mut per_ip, slot, ONE);
         }
-        per_ip.take(10, TWO);
+        seated(&mut per_ip, 10, TWO);
         let all = Occupancy::new(100);
-        let mut excess = Excess::of(&all, Some(&per_ip));
+        let mut excess = Excess::of(&all, Some(&per_ip), 1);
         excess.note_going(0);
         assert!(!excess.wants(10), "its address has room");
         assert!(excess.wants(1));
         assert!(!excess.wants(2), "with 0 and 1 gone there are 8 left");
+        let mut half = Excess::of(&all, Some(&per_ip), 2);
+        assert!(
+            half.wants(1) && !half.wants(2),
+            "the other loop sends for the second"
+        );
     }
 
     #[test]
     fn all_have_to_make_room_if_the_server_is_full() {
         let all = Occupancy::new(10);
         for _ in 0..10 {
-            all.enter();
+            assert!(all.enter());
         }
-        let mut excess = Excess::of(&all, None);
+        let mut excess = Excess::of(&all, None, 1);
         assert!(excess.wants(3) && excess.wants(5));
         assert!(!excess.wants(6));
     }

@@ -5,8 +5,8 @@
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
 //! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever timeout begins now lies at
 //! least that far ahead, and is found in time. (A slow reader is looked at between, six times in
-//! `timeouts.write`; it does no harm if such a look comes late.) The price is a look at each idle connection every
-//! few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
+//! `timeouts.write`; it does no harm if such a look comes late.) The price is a look at each idle
+//! connection every few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
 //! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
 //! after a pause sets one (the first look at its acknowledgement), and so does every close.
 //!
@@ -109,7 +109,7 @@ impl EventLoop {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let mut excess = self.acceptor.excess();
+        let mut excess = self.acceptor.excess(self.all.len());
         let mut candidates: Vec<(Millis, u32)> = Vec::new();
         let mut next = Millis(now.0 + self.max_sleep_millis);
         for index in 0..self.acceptor.used() {
@@ -148,33 +148,6 @@ impl EventLoop {
                 self.dispatch(index);
             }
         }
-    }
-
-    /// How many connections wait between two requests. For diagnostics: it looks at every slot.
-    pub(super) fn idle_connections(&self) -> usize {
-        self.count(|state, deadline| state == State::Idle && deadline.is_between_requests())
-    }
-
-    /// How many connections are in the middle of a request or an answer.
-    pub(super) fn exchanging_connections(&self) -> usize {
-        // With a worker, the deadline is that of before its turn: nearly always the same kind.
-        self.count(|state, deadline| {
-            state != State::Free && matches!(deadline, Deadline::Exchange(_))
-        })
-    }
-
-    /// How many connections have ended for us and wait for the peer's FIN.
-    pub(super) fn lingering_connections(&self) -> usize {
-        self.count(|state, deadline| {
-            state != State::Free && matches!(deadline, Deadline::Linger(_))
-        })
-    }
-
-    fn count(&self, is_counted: impl Fn(State, Deadline) -> bool) -> usize {
-        let slots = (0..self.acceptor.used()).map(|index| self.shared.slots.at(index));
-        slots
-            .filter(|slot| is_counted(slot.ownership.state(), slot.deadline()))
-            .count()
     }
 }
 

@@ -48,6 +48,13 @@ impl Entry {
         }
     }
 
+    /// x
+    pub fn is_due(&self, now: Millis, interval_millis: u64) -> bool {
+        now.0
+            .saturating_sub(self.checked_at.load(Ordering::Relaxed))
+            >= interval_millis
+    }
+
     /// Whether the caller is the one to compare the entry with its file: true for one caller per
     /// `interval_millis`, so that a busy file costs one stat(2) and not one per worker.
     #[must_use]

@@ -13,3 +13,16 @@ pub mod respond;
 pub mod root;
 
 pub use respond::Site;
+
+/// How far a thread may go for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Memory only: nothing that may wait for a disk.
+    Memory,
+    /// Wherever the files are.
+    Disk,
+}
+
+/// The answer is not to be had from memory alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeedsDisk;

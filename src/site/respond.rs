@@ -14,6 +14,7 @@ use super::partial::{partial, slice};
 use super::representation::{Identity, Representation};
 use super::resolve::{OpenError, Resolver};
 use super::root::Root;
+use super::{NeedsDisk, Reach};
 use crate::clock::{Millis, Now};
 use crate::config::Config;
 use crate::http::method::Method;
@@ -68,7 +69,42 @@ impl Site {
     }
 
     /// Answers `head`. `path` is a buffer of the caller's, so that a cached file costs no allocation.
-    pub fn respond(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>, now: Now) -> Response {
+    pub fn respond(
+        &self,
+        head: &RequestHead<'_, '_>,
+        path: &mut Vec<u8>,
+        now: Now,
+        reach: Reach,
+    ) -> Result<Response, NeedsDisk> {
+        if reach == Reach::Memory && !self.warm(head, path, now) {
+            return Err(NeedsDisk);
+        }
+        Ok(self.respond1(head, path, now))
+    }
+
+    fn warm(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>, now: Now) -> bool {
+        let Target::Path { path: raw, .. } = &head.target else {
+            return true;
+        };
+        if decode_path(raw, path).is_err() {
+            return true;
+        }
+        let Some(cache) = &self.cache else {
+            return false;
+        };
+        if self.root.is_due(now.monotonic) {
+            return false;
+        }
+        let Some(entry) = cache.find(path) else {
+            return false;
+        };
+        matches!(
+            entry.representation.content,
+            super::representation::Content::Memory(_)
+        ) && !entry.is_due(now.monotonic, self.revalidate_millis)
+    }
+
+    fn respond1(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>, now: Now) -> Response {
         let query = match &head.target {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {

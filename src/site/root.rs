@@ -78,6 +78,13 @@ impl Root {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// x
+    pub fn is_due(&self, now: Millis) -> bool {
+        now.0
+            .saturating_sub(self.resolved_at.load(Ordering::Relaxed))
+            >= RESOLVE_EVERY_MILLIS
+    }
+
     /// The directory in force.
     #[must_use]
     pub fn directory(&self) -> Arc<RootDirectory> {

@@ -21,6 +21,7 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::http::framing::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
+use abide::site::Reach;
 use abide::site::Site;
 
 use super::peer::Peer as ScriptedPeer;
@@ -86,6 +87,7 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
     let mut session = Session::accepted(Peer::Unix, Millis(0));
     let mut now = Millis(0);
     let mut deadlines = 0;
+    let mut reach = Reach::Memory;
     // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
     for turns in 0.. {
         assert!(turns < peer.max_turns(), "the session does not end");
@@ -99,12 +101,17 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
                 monotonic: now,
                 unix_secs: START_UNIX_SECS + now.0 / 1_000,
             },
+            reach,
             read_closed,
         };
         match session.turn(&mut turn) {
             Outcome::Close(_) => break,
-            Outcome::Again => continue,
-            Outcome::Wait => {}
+            Outcome::Again => {
+                // A worker gives the next turn.
+                reach = Reach::Disk;
+                continue;
+            }
+            Outcome::Wait => reach = Reach::Memory,
         }
         let deadline = session.rest(service, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");

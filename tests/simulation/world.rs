@@ -14,6 +14,7 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::timer_wheel::TimerWheel;
+use abide::site::Reach;
 use abide::site::Site;
 use tempfile::TempDir;
 
@@ -56,6 +57,8 @@ pub struct Line {
     /// What [`Session::rest`] said last.
     pub deadline: Millis,
     read_closed: bool,
+    /// A turn that wants another gets it from a worker, as in the server.
+    reach: Reach,
     /// Why and when the connection ended.
     pub closed: Option<(CloseReason, Millis)>,
 }
@@ -176,6 +179,7 @@ impl World {
             peer,
             deadline,
             read_closed: false,
+            reach: Reach::Memory,
             closed: None,
         });
         self.open += 1;
@@ -333,7 +337,7 @@ impl World {
         let line = &mut self.lines[index];
         line.peer.now = self.now;
         line.peer.is_full = false;
-        line.session.turn(&mut Turn {
+        let outcome = line.session.turn(&mut Turn {
             io: &mut line.peer,
             desk: &mut self.desk,
             service: &self.stage.service,
@@ -341,8 +345,14 @@ impl World {
                 monotonic: self.now,
                 unix_secs: EPOCH_UNIX_SECS + self.now.0 / 1_000,
             },
+            reach: line.reach,
             read_closed: line.read_closed,
-        })
+        });
+        line.reach = match outcome {
+            Outcome::Again => Reach::Disk,
+            Outcome::Wait | Outcome::Close(_) => Reach::Memory,
+        };
+        outcome
     }
 
     fn rest(&mut self, index: usize) {

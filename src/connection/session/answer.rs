@@ -4,7 +4,7 @@
 //! call (RFC 9112 section 9.3.2). A body too large to be copied ends the collecting: it is sent with
 //! what is collected before it.
 
-use super::{BodyInProgress, Delivery, Phase, Session, Turn, delivered, reason_of};
+use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
 use crate::clock::Millis;
 use crate::connection::access_line;
 use crate::connection::counters::CloseReason;
@@ -13,14 +13,14 @@ use crate::connection::output::{self, Sending, Unsent};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
-use crate::http::framing::{BodyDecoder, Framing};
+use crate::http::framing::Framing;
 use crate::http::keep_alive::{self, Fate, Policy};
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Parsed, Reject, RequestHead, parse_head};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
-use crate::site::pages;
+use crate::site::{Reach, pages};
 
 /// Requests that one connection has answered per turn before others come.
 const REQUESTS_PER_TURN: u32 = 64;
@@ -51,12 +51,14 @@ pub(super) enum Stop {
 }
 
 /// What one look at the buffer led to.
-enum Step {
+pub(super) enum Step {
     Starved,
     /// An answer is collected, its body perhaps still to be sent after it.
     Answered(Option<Tail>),
     /// A head is read; its body comes next.
     BodyFollows,
+    /// Nothing is consumed: it takes a thread that may wait for the disk.
+    Deferred,
 }
 
 /// A body that was not copied, and its line of the access log.
@@ -92,8 +94,13 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Stop, CloseReason> {
+        let sent_before = self.sent_bytes;
         for _ in 0..REQUESTS_PER_TURN {
+            if self.sent_bytes - sent_before >= bytes_per_turn(turn.reach) {
+                break;
+            }
             let step = match self.phase {
+                Phase::Body(_) if turn.reach == Reach::Memory => Step::Deferred,
                 Phase::Body(_) => self.discard_body(turn),
                 _ => self.read_head(turn),
             };
@@ -106,6 +113,7 @@ impl Session {
                         stopped(sending)
                     });
                 }
+                Step::Deferred => break,
                 // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
                 Step::BodyFollows => continue,
                 Step::Answered(None)
@@ -157,17 +165,25 @@ impl Session {
             }
         };
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let response = service.site.respond(&head, path, turn.now);
+            let Ok(response) = service.site.respond(&head, path, turn.now, turn.reach) else {
+                return Step::Deferred;
+            };
             let fate = self.fate(&head, response.status, service, turn.now.monotonic);
             let answer = Answer::new(&head, response, fate);
             return Step::Answered(self.collect(answer, consumed, turn));
+        }
+        // Rare on a static site; so a request with a body is all a worker's.
+        if turn.reach == Reach::Memory {
+            return Step::Deferred;
         }
         let wants_continue =
             head.expect == Expectation::Continue && head.version == Version::Http11;
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
         if head.expect == Expectation::Other || wants_continue {
-            let response = service.site.respond(&head, path, turn.now);
+            let Ok(response) = service.site.respond(&head, path, turn.now, turn.reach) else {
+                return Step::Deferred;
+            };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
             if !is_readable || ends_connection(response.status) {
                 let answer = Answer::new(&head, response, Fate::Close);
@@ -176,80 +192,15 @@ impl Session {
             }
         }
         let (framing, method) = (head.framing, head.method);
-        match BodyDecoder::new(framing, service.config.limits.body_bytes) {
-            Ok(decoder) => {
-                if wants_continue {
-                    turn.desk.output.extend_from_slice(CONTINUE);
-                }
-                let pace = Pace::start(0, turn.now.monotonic);
-                let head_len = consumed;
-                let body = BodyInProgress {
-                    method,
-                    head_len,
-                    decoder,
-                    received: 0,
-                    pace,
-                };
-                self.phase = Phase::Body(Box::new(body));
-                Step::BodyFollows
-            }
-            Err(reject) => {
-                let method = Some(method);
-                self.reject(&Reject { method, ..reject }, CloseReason::BadRequest, turn);
-                Step::Answered(None)
-            }
+        let step = self.begin_body(framing, method, consumed, turn);
+        if wants_continue && matches!(step, Step::BodyFollows) {
+            turn.desk.output.extend_from_slice(CONTINUE);
         }
-    }
-
-    /// Throws away what has come of a body; answers the request when it has come completely.
-    fn discard_body<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
-        let Phase::Body(body) = &mut self.phase else {
-            return Step::Starved;
-        };
-        let head_len = body.head_len;
-        let input = &mut turn.desk.input;
-        let method = Some(body.method);
-        let decoded = match body.decoder.decode(&input.unread()[head_len..]) {
-            Ok(decoded) => decoded,
-            Err(reject) => {
-                let reject = Reject { method, ..reject };
-                self.reject(&reject, CloseReason::BadRequest, turn);
-                return Step::Answered(None);
-            }
-        };
-        input.remove(head_len, decoded.consumed);
-        body.received += decoded.consumed as u64;
-        body.pace.note(body.received, turn.now.monotonic);
-        if !decoded.done {
-            return Step::Starved;
-        }
-        let service = turn.service;
-        let Desk {
-            input, spans, path, ..
-        } = &mut *turn.desk;
-        // The head was kept in the buffer rather than copied; few requests here have a body.
-        match parse_head(input.unread(), &service.head_limits(), spans) {
-            Ok(Parsed::Complete { head, consumed }) => {
-                let response = service.site.respond(&head, path, turn.now);
-                let fate = self.fate(&head, response.status, service, turn.now.monotonic);
-                let answer = Answer::new(&head, response, fate);
-                Step::Answered(self.collect(answer, consumed, turn))
-            }
-            // The same bytes were complete before.
-            Ok(Parsed::Partial { .. }) | Err(_) => {
-                let reject = Reject {
-                    status: Status::INTERNAL_SERVER_ERROR,
-                    reason: "The request could not be read twice.",
-                    method: None,
-                };
-                self.reject(&reject, CloseReason::ErrorAnswer, turn);
-                Step::Answered(None)
-            }
-        }
+        step
     }
 
     /// Whether the connection persists after this answer; if not, notes why.
-    fn fate(
+    pub(super) fn fate(
         &mut self,
         head: &RequestHead<'_, '_>,
         status: Status,
@@ -288,7 +239,7 @@ impl Session {
     }
 
     /// Puts an answer behind those collected before it and takes its request out of the buffer.
-    fn collect<T: Transport>(
+    pub(super) fn collect<T: Transport>(
         &mut self,
         answer: Answer,
         consumed: usize,
@@ -422,7 +373,7 @@ impl Session {
 }
 
 /// A response with what the connection makes of it.
-struct Answer {
+pub(super) struct Answer {
     response: Response,
     fate: Fate,
     /// The body that is sent: none to HEAD (RFC 9110 section 9.3.2).
@@ -430,7 +381,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(head: &RequestHead<'_, '_>, mut response: Response, fate: Fate) -> Answer {
+    pub(super) fn new(head: &RequestHead<'_, '_>, mut response: Response, fate: Fate) -> Answer {
         let body = std::mem::replace(&mut response.body, Body::Empty);
         let body = if head.method == Method::Head {
             Body::Empty
@@ -450,6 +401,15 @@ pub(super) fn log_body(unsent: Unsent, desk: &mut Desk) {
     if let (Some((start, length)), Some(log)) = (unsent.log, &mut desk.log) {
         log.extend_from_slice(&start);
         access_line::finish(length - unsent.body.len(), log);
+    }
+}
+
+/// Bytes after which a connection has had its turn, if it asks for more. A thread that others wait for
+/// gives less.
+fn bytes_per_turn(reach: Reach) -> u64 {
+    match reach {
+        Reach::Memory => 256 * 1024,
+        Reach::Disk => output::SEND_BYTES_PER_TURN,
     }
 }
 

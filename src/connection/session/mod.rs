@@ -19,6 +19,7 @@
 //! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
 
 mod answer;
+mod body;
 mod idle;
 mod linger;
 
@@ -31,17 +32,17 @@ use super::deadline::Deadline;
 use super::desk::Desk;
 use super::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent};
-use super::pace::Pace;
 use super::service::{Mode, Service};
 use super::transport::Transport;
 use crate::clock::{Millis, Now};
 use crate::config::IdleClose;
-use crate::http::framing::BodyDecoder;
 use crate::http::method::Method;
 use crate::http::request::Reject;
 use crate::http::status::Status;
+use crate::site::Reach;
 
 use answer::Stop;
+use body::BodyInProgress;
 pub use idle::evictable;
 use idle::{Delivery, Promise};
 
@@ -63,6 +64,8 @@ pub struct Turn<'a, T> {
     pub service: &'a Service,
     /// The time at the start of the turn.
     pub now: Now,
+    /// Whether the thread may wait for the disk.
+    pub reach: Reach,
     /// Whether the kernel has announced the peer's FIN: a short read is then no proof that nothing
     /// is left to read, as data and FIN share one edge.
     pub read_closed: bool,
@@ -73,7 +76,8 @@ pub struct Turn<'a, T> {
 pub enum Outcome {
     /// Nothing to do until the socket is ready or [`Session::rest`]'s deadline passes.
     Wait,
-    /// There is more to do at once, but others come first.
+    /// There is more to do at once, but not in this turn: others come first, or it takes a thread with
+    /// a longer [`Reach`].
     Again,
     /// Over: drop the socket.
     Close(CloseReason),
@@ -111,16 +115,6 @@ enum Phase {
     /// Boxed, as it is the largest and the shortest: it would make every idle connection larger.
     Linger(Box<linger::Linger>),
     Refused,
-}
-
-/// A body that is read and thrown away. The head stays in the buffer, before the body's bytes.
-#[derive(Debug)]
-struct BodyInProgress {
-    method: Method,
-    head_len: usize,
-    decoder: BodyDecoder,
-    received: u64,
-    pace: Pace,
 }
 
 impl Session {
@@ -408,6 +402,13 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Sending, CloseReason> {
+        if self
+            .unsent
+            .as_deref()
+            .is_some_and(|unsent| unsent.body.is_on_disk() && turn.reach == Reach::Memory)
+        {
+            return Ok(Sending::TurnOver);
+        }
         let Some(mut unsent) = self.unsent.take() else {
             return Ok(Sending::Done);
         };

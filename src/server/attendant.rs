@@ -1,0 +1,213 @@
+//! Giving connections their turns. Every thread that serves has an attendant: each worker, and the
+//! event loop for what can be answered from memory.
+//!
+//! One request is seen by two pieces of code with no call between them: the event loop finds a
+//! connection ready and dispatches it, and [`Attendant::attend`] takes over. It begins the ownership,
+//! gives the session its turn, and releases: nothing goes back to the loop, which finds the new
+//! deadline in the slot when it needs it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::access_log;
+use super::shared::Shared;
+use super::slots::Connection;
+use crate::clock::{Millis, Now};
+use crate::connection::counters::CloseReason;
+use crate::connection::deadline::Deadline;
+use crate::connection::desk::Desk;
+use crate::connection::ownership::Released;
+use crate::connection::service::Mode;
+use crate::connection::session::{Outcome, Turn};
+use crate::site::Reach;
+
+/// One thread's means to serve.
+#[derive(Debug)]
+pub struct Attendant {
+    shared: Arc<Shared>,
+    desk: Desk,
+    reach: Reach,
+    /// When the log was last empty, or handed over.
+    log_kept_since: Millis,
+}
+
+/// What became of a connection that had its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a connection that wants another turn and is not queued is left to nobody"]
+pub enum Attended {
+    /// It waits for its peer or its deadline.
+    Waits,
+    /// It is owned still, and queued: the caller puts it into the slow lane.
+    WantsMore,
+    /// It is closed and its slot is free: the event loop has to know.
+    Closed,
+}
+
+impl Attendant {
+    /// An attendant that goes as far as `reach` for an answer.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, desk: Desk, reach: Reach) -> Attendant {
+        Attendant {
+            shared,
+            desk,
+            reach,
+            log_kept_since: Millis(0),
+        }
+    }
+
+    /// Gives the connection in slot `index` its turn. The event loop has claimed it
+    /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end, which a
+    /// turn that never waits cannot tell from `now`.
+    pub fn attend(&mut self, index: u32, now: Now) -> (Attended, Now) {
+        let Attendant {
+            shared,
+            desk,
+            reach,
+            ..
+        } = self;
+        let slot = shared.slots.at(index);
+        let mut read_closed = slot.ownership.begin().read_closed;
+        let mut now = now;
+        loop {
+            let mut connection = slot.lock();
+            let Some(open) = connection.as_deref_mut() else {
+                debug_assert!(false, "an owned slot has a connection");
+                return (Attended::Waits, now);
+            };
+            let end = turn(desk, open, shared, now, *reach, read_closed);
+            now = end.now;
+            match end.outcome {
+                Outcome::Wait => {
+                    drop(connection);
+                    slot.postpone(end.deadline);
+                    match slot.ownership.release() {
+                        Released::Idle => return (Attended::Waits, now),
+                        // Something happened on the socket during the turn.
+                        Released::Again {
+                            read_closed: closed,
+                        } => read_closed = closed,
+                    }
+                }
+                Outcome::Again => {
+                    drop(connection);
+                    slot.ownership.requeue();
+                    return (Attended::WantsMore, now);
+                }
+                Outcome::Close(reason) => {
+                    let closed = connection.take();
+                    drop(connection);
+                    if let Some(closed) = closed {
+                        log_end((index, slot.ownership.generation()), &closed, reason, now);
+                    }
+                    slot.ownership.free();
+                    return (Attended::Closed, now);
+                }
+            }
+        }
+    }
+
+    /// When the lines of the access log that were collected here have to be handed over; `None` if
+    /// there are none. To be asked after every turn.
+    pub fn log_due_at(&mut self, now: Millis) -> Option<Millis> {
+        let lines = self.desk.log.as_ref().map_or(0, Vec::len);
+        if lines == 0 {
+            self.log_kept_since = now;
+            return None;
+        }
+        let keeps = access_log::FLUSH_AFTER.as_millis() as u64;
+        Some(if lines >= access_log::FLUSH_BYTES {
+            now
+        } else {
+            Millis(self.log_kept_since.0 + keeps)
+        })
+    }
+
+    /// Hands the collected lines over to a worker; whether there were any.
+    pub fn leave_log(&mut self) -> bool {
+        let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) else {
+            return false;
+        };
+        let has_lines = !lines.is_empty();
+        access_log.leave(lines);
+        has_lines
+    }
+
+    /// Writes the collected lines. This waits for the disk.
+    pub fn write_log(&mut self) {
+        if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
+            access_log.append(lines);
+        }
+    }
+}
+
+/// How a turn ended, and when.
+struct End {
+    outcome: Outcome,
+    now: Now,
+    /// When the next turn is due, after [`Outcome::Wait`].
+    deadline: Deadline,
+}
+
+/// One turn, fenced: a panic ends this connection and nothing else.
+fn turn(
+    desk: &mut Desk,
+    open: &mut Connection,
+    shared: &Shared,
+    now: Now,
+    reach: Reach,
+    read_closed: bool,
+) -> End {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let service = &shared.service;
+        let mut turn = Turn {
+            io: &mut open.socket,
+            desk: &mut *desk,
+            service,
+            now,
+            reach,
+            read_closed,
+        };
+        let outcome = open.session.turn(&mut turn);
+        // What a turn that waited for the disk began, begins now.
+        let now = match reach {
+            Reach::Memory => now,
+            Reach::Disk => shared.clock.now(),
+        };
+        let deadline = match outcome {
+            Outcome::Wait => open.session.rest(service, now.monotonic),
+            Outcome::Again | Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
+        };
+        End {
+            outcome,
+            now,
+            deadline,
+        }
+    }));
+    result.unwrap_or_else(|_| {
+        // The panic hook has printed where.
+        log::error!("a turn panicked; its connection is closed, the others go on");
+        desk.clear();
+        let (answered, ..) = open.session.summary(now.monotonic);
+        desk.counters.closed(CloseReason::Panic, answered);
+        if shared.service.mode() != Mode::Serving {
+            desk.counters.promise_broken();
+        }
+        End {
+            outcome: Outcome::Close(CloseReason::Panic),
+            now,
+            deadline: Deadline::Exchange(Millis::NEVER),
+        }
+    })
+}
+
+/// The line for each connection. Slot and generation together name it: no other has the two.
+fn log_end(id: (u32, u32), closed: &Connection, reason: CloseReason, now: Now) {
+    if log::log_enabled!(log::Level::Debug) {
+        let (slot, generation) = id;
+        let (requests, bytes, millis) = closed.session.summary(now.monotonic);
+        let reason = reason.name();
+        log::debug!(
+            "connection {slot}.{generation} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! The listeners: when they are asked for connections, and how a socket becomes one.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
+use super::drain::Ending;
+use super::event_loop::{EventLoop, token};
+use super::listener::{BACKLOG, Listener};
+use super::slots::Connection;
+use super::timer_wheel::TICK_MILLIS;
+use crate::clock::{Millis, Now};
+use crate::connection::ownership::Claim;
+use crate::connection::session::Session;
+
+/// A listener and what it still owes.
+pub(super) struct Door {
+    pub(super) token: Token,
+    pub(super) listener: Listener,
+    /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
+    pub(super) owes_turn: bool,
+    /// Out of descriptors or slots: waits for a close, or until this time. Trying at every turn of
+    /// the loop would spin.
+    pub(super) blocked_until: Option<Millis>,
+}
+
+impl Door {
+    fn may_accept(&self, now: Millis) -> bool {
+        self.owes_turn && self.blocked_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether there may be connections that could not be accepted.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_until.is_some()
+    }
+}
+
+impl EventLoop {
+    /// Empties the accept queues, as far as descriptors and slots allow.
+    pub(super) fn accept_all(&mut self) {
+        let now = self.shared.clock.now();
+        for index in 0..self.doors.len() {
+            self.doors[index].owes_turn = true;
+            // Bounded: more may come as fast as they are accepted.
+            for _ in 0..BACKLOG.div_ceil(ACCEPTS_PER_TURN) {
+                if self.doors[index].owes_turn && self.doors[index].blocked_until.is_none() {
+                    self.accept_from(index, now);
+                }
+            }
+        }
+    }
+
+    /// Whether the listeners are open.
+    pub(super) fn is_accepting(&self) -> bool {
+        !self.doors.is_empty()
+    }
+
+    /// Closes the listeners. What is left in their queues is reset by the kernel, unless somebody else
+    /// holds them open too.
+    pub(super) fn stop_accepting(&mut self) {
+        self.close_doors(|_| true);
+    }
+
+    /// Closes those listeners that `is_done` with.
+    pub(super) fn close_doors(&mut self, is_done: impl Fn(&Door) -> bool) {
+        let registry = self.poll.registry();
+        self.doors.retain(|door| {
+            if is_done(door)
+                && let Err(error) = registry.deregister(&mut SourceFd(&door.listener.as_raw_fd()))
+            {
+                log::debug!("a listener was not registered: {error}");
+            }
+            !is_done(door)
+        });
+    }
+
+    /// Gives each listener that has, or may have, something to accept a bounded turn.
+    pub(super) fn accept_owed(&mut self, now: Now) {
+        for index in 0..self.doors.len() {
+            if self.doors[index].may_accept(now.monotonic) {
+                self.accept_from(index, now);
+            }
+        }
+        let wants_closes = self.is_blocked() || self.ending != Ending::NotYet;
+        self.shared
+            .wants_closes
+            .store(wants_closes, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.doors.iter().any(Door::is_blocked)
+    }
+
+    fn accept_from(&mut self, index: usize, now: Now) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.acceptor.accept(&self.doors[index].listener) {
+                Attempt::Accepted(accepted) => {
+                    self.doors[index].blocked_until = None;
+                    self.admit(accepted, now);
+                }
+                Attempt::Lost => {}
+                Attempt::Drained => {
+                    self.doors[index].owes_turn = false;
+                    self.doors[index].blocked_until = None;
+                    return;
+                }
+                Attempt::Exhausted => {
+                    let until = Millis(now.monotonic.0 + TICK_MILLIS);
+                    self.doors[index].blocked_until = Some(until);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Makes an accepted socket a connection: stored, opened, filed, registered once for everything.
+    fn admit(&mut self, accepted: Accepted, now: Now) {
+        let Accepted {
+            slot: index,
+            socket,
+            peer,
+            is_refused,
+            neighbours,
+        } = accepted;
+        let make = if is_refused {
+            Session::refused
+        } else {
+            Session::accepted
+        };
+        let mut session = make(peer, now.monotonic).among(neighbours);
+        let deadline = session.rest(&self.shared.service, now.monotonic);
+        let fd = socket.as_fd().as_raw_fd();
+        let shared = Arc::clone(&self.shared);
+        let slot = shared.slots.at(index);
+        *slot.lock() = Some(Box::new(Connection { socket, session }));
+        let generation = slot.ownership.open();
+        log::debug!("connection {index}.{generation} accepted from {peer:?}");
+        slot.postpone(deadline);
+        self.file(index, now.monotonic);
+        let token = token(index, generation);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut SourceFd(&fd), token, interest);
+        if let Err(error) = registered {
+            // The kernel has no memory for another watch (ENOMEM, ENOSPC).
+            log::warn!("a connection cannot be watched and is closed: {error}");
+            self.abandon(index);
+        } else if is_refused && slot.ownership.claim_idle() == Claim::Claimed {
+            self.dispatch(index);
+        }
+    }
+
+    /// Closes a connection that no worker has seen yet.
+    fn abandon(&mut self, index: u32) {
+        let shared = Arc::clone(&self.shared);
+        let slot = shared.slots.at(index);
+        if slot.ownership.claim_idle() == Claim::Claimed {
+            slot.ownership.begin();
+            slot.lock().take();
+            slot.ownership.free();
+            self.acceptor.release(index);
+            self.acceptor.note_dropped();
+        }
+    }
+}

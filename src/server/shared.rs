@@ -1,0 +1,153 @@
+//! What an event loop and its workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::access_log::AccessLog;
+use super::handoff::Handoff;
+use super::slots::Slots;
+use crate::clock::Clock;
+use crate::connection::counters::{Counters, Totals};
+use crate::connection::deadline::Deadline;
+use crate::connection::ownership::State;
+use crate::connection::service::{Mode, Service};
+
+/// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
+/// channel is bounded by the connections though it has no bound of its own.
+#[derive(Debug)]
+pub enum Report {
+    /// The slot is free.
+    Closed(u32),
+    /// Move to this mode; sent by a handle or by another event loop, not by a worker.
+    Enter(Mode),
+}
+
+/// What an event loop and its workers share. The service, the clock and the access log are those of
+/// the whole server, the rest is of one event loop.
+pub struct Shared {
+    /// The number of the event loop, from 0.
+    pub number: usize,
+    /// The connections.
+    pub slots: Slots,
+    /// The ready connections.
+    pub handoff: Handoff,
+    /// The configuration, the site and the mode.
+    pub service: Arc<Service>,
+    /// The only source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The way back to the loop.
+    pub reports: Sender<Report>,
+    /// Ends the loop's poll.
+    pub waker: mio::Waker,
+    /// Whether the loop waits for connections to close: it drains, or it could not accept.
+    pub wants_closes: AtomicBool,
+    /// The counters: first the event loop's, then those of each worker.
+    pub counters: Vec<Arc<Counters>>,
+    /// What the loop has accepted.
+    pub admissions: Arc<Admissions>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
+/// What one event loop has accepted. Only that loop writes.
+#[derive(Debug, Default)]
+pub struct Admissions {
+    /// Connections that got a slot since the start.
+    pub accepted: AtomicU64,
+    /// Connections that were closed without a word since the start.
+    pub dropped: AtomicU64,
+    /// Connections open now, refused ones included.
+    pub open: AtomicUsize,
+    /// One more than the highest slot that was ever in use.
+    pub used: AtomicUsize,
+}
+
+/// Open connections by what they do. Counted one after the other, while connections come and go: they
+/// need not add up.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Census {
+    /// In the middle of a request or an answer.
+    pub active: usize,
+    /// Between two requests.
+    pub idle: usize,
+    /// Ended for us, waiting for the peer's FIN.
+    pub lingering: usize,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("number", &self.number)
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Sends `report` and wakes the loop. A loop that has ended needs neither.
+    pub fn report_and_wake(&self, report: Report) {
+        let _ = self.reports.send(report);
+        if let Err(error) = self.waker.wake() {
+            // The loop finds the report at its next tick.
+            log::warn!("the event loop cannot be woken: {error}");
+        }
+    }
+
+    /// A worker tells that the slot `index` is free.
+    pub fn report_closed(&self, index: u32) {
+        let report = Report::Closed(index);
+        if self.wants_closes.load(Ordering::SeqCst) {
+            self.report_and_wake(report);
+        } else {
+            // The loop finds it when it comes round; if it has ended, nobody needs it.
+            let _ = self.reports.send(report);
+        }
+    }
+
+    /// Connections open now, refused ones included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.admissions.open.load(Ordering::Relaxed)
+    }
+
+    /// The sum of the counters.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::sum(self.counters.iter().map(AsRef::as_ref))
+    }
+
+    /// Looks at every connection. For diagnostics.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for index in 0..self.admissions.used.load(Ordering::Relaxed) {
+            // Slots are numbered with 32 bits.
+            let slot = self.slots.at(index as u32);
+            let state = slot.ownership.state();
+            // With a thread that serves it, the deadline is that of before its turn: nearly always the
+            // same kind.
+            match slot.deadline() {
+                _ if state == State::Free => {}
+                Deadline::Exchange(_) => census.active += 1,
+                Deadline::Linger(_) => census.lingering += 1,
+                deadline if state == State::Idle && deadline.is_between_requests() => {
+                    census.idle += 1;
+                }
+                _ => {}
+            }
+        }
+        census
+    }
+}
+
+impl std::iter::Sum for Census {
+    fn sum<I: Iterator<Item = Census>>(all: I) -> Census {
+        all.fold(Census::default(), |sum, one| Census {
+            active: sum.active + one.active,
+            idle: sum.idle + one.idle,
+            lingering: sum.lingering + one.lingering,
+        })
+    }
+}
