@@ -8,8 +8,10 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
+use super::attendant::Attended;
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
+use super::handoff::Work;
 use super::listener::{BACKLOG, Listener};
 use super::slots::Connection;
 use super::timer_wheel::TICK_MILLIS;
@@ -117,7 +119,10 @@ impl EventLoop {
         }
     }
 
-    /// Makes an accepted socket a connection: stored, opened, filed, registered once for everything.
+    /// Makes an accepted socket a connection: stored, opened, filed, given its first turn, and
+    /// registered once for everything. Its first request is mostly there already, so the turn comes
+    /// first: the poll need not tell of it. What comes between the two the registration tells, as it
+    /// looks at the socket.
     fn admit(&mut self, accepted: Accepted, now: Now) {
         let Accepted {
             slot: index,
@@ -141,31 +146,40 @@ impl EventLoop {
         log::debug!("connection {index}.{generation} accepted from {peer:?}");
         slot.postpone(deadline);
         self.file(index, now.monotonic);
-        let token = token(index, generation);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&fd), token, interest);
-        if let Err(error) = registered {
+        if slot.ownership.claim_idle() != Claim::Claimed {
+            return;
+        }
+        let attended = self.attendant.attend(index, now).0;
+        if attended == Attended::Closed {
+            self.note_closed(index);
+            return;
+        }
+        // Nobody else has it yet, so the descriptor is still its own.
+        let registered = self.poll.registry().register(
+            &mut SourceFd(&fd),
+            token(index, generation),
+            Interest::READABLE | Interest::WRITABLE,
+        );
+        match registered {
+            Ok(()) if attended == Attended::WantsMore => shared.handoff.defer(Work::Turn(index)),
+            Ok(()) => {}
             // The kernel has no memory for another watch (ENOMEM, ENOSPC).
-            log::warn!("a connection cannot be watched and is closed: {error}");
-            self.abandon(index);
-        } else if is_refused && slot.ownership.claim_idle() == Claim::Claimed {
-            self.dispatch(index);
+            Err(error) => {
+                log::warn!("a connection cannot be watched and is closed: {error}");
+                self.abandon(index);
+            }
         }
     }
 
-    /// Closes a connection that no worker has seen yet.
+    /// Closes a connection that nobody else has seen yet.
     fn abandon(&mut self, index: u32) {
-        let shared = Arc::clone(&self.shared);
-        let slot = shared.slots.at(index);
-        if slot.ownership.claim_idle() == Claim::Claimed {
-            slot.ownership.begin();
-            slot.lock().take();
-            slot.ownership.free();
-            self.acceptor.release(index);
-            self.acceptor.note_dropped();
-        }
+        let slot = self.shared.slots.at(index);
+        // It is idle, or wants more and is claimed already.
+        let _ = slot.ownership.claim_idle();
+        slot.ownership.begin();
+        slot.lock().take();
+        slot.ownership.free();
+        self.acceptor.note_dropped();
+        self.note_closed(index);
     }
 }

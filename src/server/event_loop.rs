@@ -91,7 +91,7 @@ pub struct EventLoop {
     /// The last sample of the clock.
     now: Now,
     /// Gives the turns that memory is enough for.
-    attendant: Attendant,
+    pub(super) attendant: Attendant,
     /// When the lines of the access log that were collected here are handed over.
     log_due_at: Option<Millis>,
 }
@@ -224,7 +224,7 @@ impl EventLoop {
         }
     }
 
-    fn note_closed(&mut self, slot: u32) {
+    pub(super) fn note_closed(&mut self, slot: u32) {
         self.acceptor.release(slot);
         for door in &mut self.doors {
             door.blocked_until = None;
