@@ -5,7 +5,7 @@
 //! what is collected before it.
 
 use super::{BodyInProgress, Delivery, Phase, Session, Turn, delivered, reason_of};
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
 use crate::connection::access_line;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
@@ -20,7 +20,7 @@ use crate::http::request::{Expectation, Parsed, Reject, RequestHead, parse_head}
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
-use crate::site::pages;
+use crate::site::{NeedsDisk, Reach, pages};
 
 /// Requests that one connection has answered per turn before others come.
 const REQUESTS_PER_TURN: u32 = 64;
@@ -157,7 +157,7 @@ impl Session {
             }
         };
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let response = service.site.respond(&head, path, turn.now);
+            let response = respond(service, &head, path, turn.now);
             let fate = self.fate(&head, response.status, service, turn.now.monotonic);
             let answer = Answer::new(&head, response, fate);
             return Step::Answered(self.collect(answer, consumed, turn));
@@ -167,7 +167,7 @@ impl Session {
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
         if head.expect == Expectation::Other || wants_continue {
-            let response = service.site.respond(&head, path, turn.now);
+            let response = respond(service, &head, path, turn.now);
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
             if !is_readable || ends_connection(response.status) {
                 let answer = Answer::new(&head, response, Fate::Close);
@@ -230,7 +230,7 @@ impl Session {
         // The head was kept in the buffer rather than copied; few requests here have a body.
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
-                let response = service.site.respond(&head, path, turn.now);
+                let response = respond(service, &head, path, turn.now);
                 let fate = self.fate(&head, response.status, service, turn.now.monotonic);
                 let answer = Answer::new(&head, response, fate);
                 Step::Answered(self.collect(answer, consumed, turn))
@@ -419,6 +419,18 @@ impl Session {
             }
         }
     }
+}
+
+/// The site's answer, for which a worker may wait for the disk.
+fn respond(
+    service: &Service,
+    head: &RequestHead<'_, '_>,
+    path: &mut Vec<u8>,
+    now: Now,
+) -> Response {
+    let answer = service.site.respond(head, path, Reach::Disk, now);
+    // The disk is in reach, so it is never missed.
+    answer.unwrap_or_else(|NeedsDisk| pages::error(Status::INTERNAL_SERVER_ERROR, "No disk."))
 }
 
 /// A response with what the connection makes of it.
