@@ -1,5 +1,5 @@
-//! A request for a cached small file allocates nothing: the path from the received bytes to the sent
-//! ones works on the worker's desk and on what the cache shares.
+//! A request for what is known, a small file or that there is none, allocates nothing: the path from
+//! the received bytes to the sent ones works on the worker's desk and on what the caches share.
 //!
 //! The session, the desk and the site are the real ones; the socket is scripted, and time is made by
 //! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
@@ -94,7 +94,7 @@ struct World {
     desk: Desk,
     session: Session,
     now: Millis,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
@@ -118,7 +118,7 @@ impl World {
                 Millis(0),
             ),
             now: Millis(0),
-            _directory: directory,
+            directory: directory,
         }
     }
 
@@ -219,6 +219,48 @@ fn a_304_allocates_nothing() {
     let conditional = request("GET", &format!("If-None-Match: {etag}\r\n"));
     let allocations = world.allocations(conditional.as_bytes(), "HTTP/1.1 304 ");
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+/// A request for what is no file.
+fn request_for(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\n{FIELDS}\r\n")
+}
+
+#[test]
+fn a_404_allocates_nothing_with_our_page_or_the_sites() {
+    for has_page in [false, true] {
+        for (method, path) in [
+            ("GET", "/none.html"),
+            ("HEAD", "/none.html"),
+            ("GET", "/.git"),
+        ] {
+            let mut world = World::new(1_024, false);
+            if has_page {
+                fs::write(world.directory.path().join("404.html"), "None.").expect("a page");
+            }
+            let request = request_for(method, path);
+            let allocations = world.allocations(request.as_bytes(), "HTTP/1.1 404 ");
+            assert_eq!(allocations, 0, "in {REQUESTS} requests: {method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_redirect_to_the_slash_allocates_nothing() {
+    let mut world = World::new(1_024, false);
+    fs::create_dir(world.directory.path().join("guide")).expect("a directory");
+    let get = request_for("GET", "/guide");
+    let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 301 ");
+    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn refusals_and_options_allocate_nothing() {
+    for (method, line) in [("DELETE", "HTTP/1.1 405 "), ("OPTIONS", "HTTP/1.1 200 ")] {
+        let request = request_for(method, "/file.html");
+        let allocations = World::new(1_024, false).allocations(request.as_bytes(), line);
+        assert_eq!(allocations, 0, "in {REQUESTS} requests: {method}");
+    }
 }
 
 #[test]

@@ -51,19 +51,26 @@ pub fn evaluate(
         .last_modified_unix_secs
         .map(|secs| secs.min(now_unix_secs));
 
-    if fields.first("if-match").is_some() {
-        if !matches_any(fields, "if-match", validators.etag, Comparison::Strong) {
+    let conditions = Conditions::read(fields);
+    if conditions.if_match.is_present() {
+        if !conditions
+            .if_match
+            .names(validators.etag, Comparison::Strong)
+        {
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) =
-        (date(fields, "if-unmodified-since"), last_modified)
+        (conditions.if_unmodified_since.date(), last_modified)
         && modified > date
     {
         return Verdict::Failed;
     }
 
-    if fields.first("if-none-match").is_some() {
-        if matches_any(fields, "if-none-match", validators.etag, Comparison::Weak) {
+    if conditions.if_none_match.is_present() {
+        if conditions
+            .if_none_match
+            .names(validators.etag, Comparison::Weak)
+        {
             return if safe {
                 Verdict::NotModified
             } else {
@@ -71,7 +78,7 @@ pub fn evaluate(
             };
         }
     } else if let (true, Some(date), Some(modified)) =
-        (safe, date(fields, "if-modified-since"), last_modified)
+        (safe, conditions.if_modified_since.date(), last_modified)
         && modified <= date
     {
         return Verdict::NotModified;
@@ -103,6 +110,88 @@ pub fn if_range_holds(
         None => parse_date(value).is_some_and(|date| {
             Some(date) == validators.last_modified_unix_secs && date < now_unix_secs
         }),
+    }
+}
+
+/// The four preconditions of a request.
+struct Conditions<'b, 's> {
+    if_match: Condition<'b, 's>,
+    if_unmodified_since: Condition<'b, 's>,
+    if_none_match: Condition<'b, 's>,
+    if_modified_since: Condition<'b, 's>,
+}
+
+impl<'b, 's> Conditions<'b, 's> {
+    /// Finds them in one pass over the field lines.
+    fn read(fields: &Fields<'b, 's>) -> Conditions<'b, 's> {
+        let condition = |name| Condition {
+            name,
+            fields: *fields,
+            first: None,
+            is_repeated: false,
+        };
+        let mut conditions = Conditions {
+            if_match: condition("if-match"),
+            if_unmodified_since: condition("if-unmodified-since"),
+            if_none_match: condition("if-none-match"),
+            if_modified_since: condition("if-modified-since"),
+        };
+        for (name, value) in fields.iter() {
+            // The lengths differ, and rule out nearly every other field.
+            let condition = match name.len() {
+                8 => &mut conditions.if_match,
+                13 => &mut conditions.if_none_match,
+                17 => &mut conditions.if_modified_since,
+                19 => &mut conditions.if_unmodified_since,
+                _ => continue,
+            };
+            if name.eq_ignore_ascii_case(condition.name.as_bytes()) {
+                condition.is_repeated = condition.first.is_some();
+                condition.first.get_or_insert(value);
+            }
+        }
+        conditions
+    }
+}
+
+/// The lines of one field.
+struct Condition<'b, 's> {
+    name: &'static str,
+    fields: Fields<'b, 's>,
+    first: Option<&'b [u8]>,
+    is_repeated: bool,
+}
+
+impl<'b> Condition<'b, '_> {
+    fn is_present(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// The value of the only line.
+    fn only(&self) -> Option<&'b [u8]> {
+        self.first.filter(|_| !self.is_repeated)
+    }
+
+    /// The date in the only line, in seconds since 1970.
+    fn date(&self) -> Option<u64> {
+        parse_date(self.only()?)
+    }
+
+    /// Whether the field is `*`, or a well-formed list of which one member is `current`. Several
+    /// lines are one list (RFC 9110 section 5.3); `*` stands alone.
+    fn names(&self, current: Option<&[u8]>, comparison: Comparison) -> bool {
+        match self.only() {
+            // There is a file, else nobody would ask.
+            Some(b"*") => true,
+            Some(list) => has_member(list, current, comparison) == Some(true),
+            None => {
+                let mut lists = self.fields.all(self.name);
+                let matched = lists.try_fold(false, |matched, list| {
+                    Some(matched | has_member(list, current, comparison)?)
+                });
+                matched == Some(true)
+            }
+        }
     }
 }
 
@@ -144,42 +233,23 @@ impl<'a> EntityTag<'a> {
     }
 }
 
-/// Whether the field is `*`, or a well-formed list of which one member is `current`. Several lines
-/// are one list (RFC 9110 section 5.3); `*` stands alone.
-fn matches_any(
-    fields: &Fields<'_, '_>,
-    name: &str,
-    current: Option<&[u8]>,
-    comparison: Comparison,
-) -> bool {
-    if fields.only(name) == Some(b"*") {
-        // There is a file, else nobody would ask.
-        return true;
-    }
+/// Whether a well-formed list of entity tags has `current` as a member; `None` if it is malformed.
+fn has_member(list: &[u8], current: Option<&[u8]>, comparison: Comparison) -> Option<bool> {
     let mut matched = false;
-    for value in fields.all(name) {
-        let mut rest = trim_ows_start(value);
-        while !rest.is_empty() {
-            if let [b',', tail @ ..] = rest {
-                rest = trim_ows_start(tail);
-                continue;
-            }
-            let Some((tag, tail)) = EntityTag::parse(rest) else {
-                return false;
-            };
+    let mut rest = trim_ows_start(list);
+    while !rest.is_empty() {
+        if let [b',', tail @ ..] = rest {
             rest = trim_ows_start(tail);
-            if !matches!(rest, [] | [b',', ..]) {
-                return false;
-            }
-            matched |= current.is_some_and(|current| tag.matches(current, comparison));
+            continue;
         }
+        let (tag, tail) = EntityTag::parse(rest)?;
+        rest = trim_ows_start(tail);
+        if !matches!(rest, [] | [b',', ..]) {
+            return None;
+        }
+        matched |= current.is_some_and(|current| tag.matches(current, comparison));
     }
-    matched
-}
-
-/// The date in the only line called `name`, in seconds since 1970.
-fn date(fields: &Fields<'_, '_>, name: &str) -> Option<u64> {
-    parse_date(fields.only(name)?)
+    Some(matched)
 }
 
 /// An HTTP-date in any of its three formats (RFC 9110 section 5.6.7). The format knows leap seconds,

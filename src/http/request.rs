@@ -83,6 +83,9 @@ pub struct RequestHead<'b, 's> {
     pub via: bool,
     /// Whether there is a Proxy-Connection field: a proxy may have passed it on blindly.
     pub proxy_connection: bool,
+    /// Whether there is a precondition, If-Range or Range field (RFC 9110 sections 13.1 and 14.2).
+    /// Most requests have none, and nobody needs to look for one among the field lines.
+    pub is_conditional: bool,
     /// Every field line.
     pub fields: Fields<'b, 's>,
     /// The request line without its CRLF, for the access log.
@@ -174,6 +177,7 @@ struct HeadFacts<'b> {
     expect: Expectation,
     via: bool,
     proxy_connection: bool,
+    is_conditional: bool,
 }
 
 impl<'b> HeadFacts<'b> {
@@ -183,8 +187,11 @@ impl<'b> HeadFacts<'b> {
         match name.len() {
             3 if is("via") => self.via = true,
             4 if is("host") => return self.take_host(value),
+            5 if is("range") => self.is_conditional = true,
             6 if is("expect") => self.take_expect(version, value),
+            8 if is("if-match") || is("if-range") => self.is_conditional = true,
             10 if is("connection") => self.take_connection(value),
+            13 if is("if-none-match") => self.is_conditional = true,
             14 if is("content-length") => return self.framing.content_length(value),
             16 if is("proxy-connection") => self.proxy_connection = true,
             17 if is("transfer-encoding") => {
@@ -195,6 +202,8 @@ impl<'b> HeadFacts<'b> {
                 }
                 return self.framing.transfer_encoding(value);
             }
+            17 if is("if-modified-since") => self.is_conditional = true,
+            19 if is("if-unmodified-since") => self.is_conditional = true,
             _ => {}
         }
         Ok(())
@@ -255,6 +264,7 @@ impl<'b> HeadFacts<'b> {
             expect: self.expect,
             via: self.via,
             proxy_connection: self.proxy_connection,
+            is_conditional: self.is_conditional,
             fields,
             request_line: line.text,
         })

@@ -26,7 +26,7 @@ pub struct Response {
     /// The Content-Length to declare, in bytes. `None` only where the status forbids or does not
     /// owe one (RFC 9110 section 8.6): 304.
     pub length: Option<u64>,
-    /// The content. A HEAD request is given the same response; the connection drops the body.
+    /// The content. A HEAD request may be given it too; the connection drops it.
     pub body: Body,
 }
 

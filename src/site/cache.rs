@@ -1,17 +1,16 @@
 //! Files kept ready: small ones in memory, larger ones as open descriptors.
 //!
 //! Bounded by weight and evicted by use; each entry is compared with its file at most once per
-//! `cache.revalidate`, with one stat(2). An entry is filled once, however many ask for it at the
-//! same time.
+//! `cache.revalidate` ([`Freshness`]), with one stat(2). An entry is filled once, however many ask
+//! for it at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
+use super::freshness::Freshness;
 use super::representation::{Content, Representation};
-use crate::clock::Millis;
 
 /// Descriptors that the cache holds open at most; the connection limit leaves room for them.
 pub const MAX_DESCRIPTORS: u64 = 512;
@@ -26,48 +25,8 @@ pub struct Entry {
     pub representation: Representation,
     /// Its path below the root, as stat(2) wants it.
     pub path: Vec<u8>,
-    /// The generation of the root directory it was found in.
-    pub generation: u64,
-    checked_at: AtomicU64,
-}
-
-impl Entry {
-    /// An entry that was loaded at `now`.
-    #[must_use]
-    pub fn new(
-        representation: Representation,
-        path: Vec<u8>,
-        generation: u64,
-        now: Millis,
-    ) -> Entry {
-        Entry {
-            representation,
-            path,
-            generation,
-            checked_at: AtomicU64::new(now.0),
-        }
-    }
-
-    /// x
-    pub fn is_due(&self, now: Millis, interval_millis: u64) -> bool {
-        now.0
-            .saturating_sub(self.checked_at.load(Ordering::Relaxed))
-            >= interval_millis
-    }
-
-    /// Whether the caller is the one to compare the entry with its file: true for one caller per
-    /// `interval_millis`, so that a busy file costs one stat(2) and not one per worker.
-    #[must_use]
-    pub fn is_check_due(&self, now: Millis, interval_millis: u64) -> bool {
-        let checked_at = self.checked_at.load(Ordering::Relaxed);
-        // Without an interval nobody can have checked for us.
-        interval_millis == 0
-            || now.0.saturating_sub(checked_at) >= interval_millis
-                && self
-                    .checked_at
-                    .compare_exchange(checked_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
-    }
+    /// When it was learnt.
+    pub freshness: Freshness,
 }
 
 /// Request paths (decoded, normalised) to entries.
@@ -153,7 +112,7 @@ impl Weighter<Vec<u8>, Arc<Entry>> for Weigh {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Now;
+    use crate::clock::{Millis, Now};
     use std::io::Write;
 
     fn entry(content: &[u8], memory_bytes: u64) -> Entry {
@@ -164,7 +123,11 @@ mod tests {
             unix_secs: u64::MAX,
         };
         let representation = Representation::load(file, "a", memory_bytes, now).expect("load");
-        Entry::new(representation, b"a".to_vec(), 0, Millis(0))
+        Entry {
+            representation,
+            path: b"a".to_vec(),
+            freshness: Freshness::new(0, Millis(0)),
+        }
     }
 
     #[test]
@@ -179,6 +142,16 @@ mod tests {
             .unwrap_or_else(|()| panic!());
         assert!(Arc::ptr_eq(&first, &second));
         assert!(cache.find(b"/a").is_some());
+    }
+
+    #[test]
+    fn finding_does_not_wait_for_a_loading() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        let loaded = cache.find_or_load(b"/a", || {
+            assert!(cache.find(b"/a").is_none());
+            Ok::<_, ()>(entry(b"1", 10))
+        });
+        assert!(loaded.is_ok());
     }
 
     #[test]
@@ -217,15 +190,6 @@ mod tests {
             "{}",
             cache.entries.len()
         );
-    }
-
-    #[test]
-    fn one_caller_per_interval_checks() {
-        let entry = entry(b"1", 10);
-        assert!(!entry.is_check_due(Millis(999), 1_000));
-        assert!(entry.is_check_due(Millis(1_000), 1_000));
-        assert!(!entry.is_check_due(Millis(1_000), 1_000));
-        assert!(entry.is_check_due(Millis(2_000), 1_000));
     }
 
     #[test]

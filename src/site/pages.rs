@@ -1,33 +1,60 @@
 //! The small pages that say what went wrong, and the redirect's.
 
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
 use bytes::Bytes;
 
 use crate::http::request::Reject;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
+use crate::http::target::{encode_path, encode_query};
 
 /// The fields that every page of ours carries. nosniff keeps a browser from guessing another type.
 const PAGE_FIELDS: &str =
     "Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";
 
-/// The methods that every resource here answers, as the value of Allow (RFC 9110 section 10.2.1).
-pub const ALLOWED: &str = "GET, HEAD, OPTIONS";
+/// The methods that every resource here answers, as a field line (RFC 9110 section 10.2.1).
+pub const ALLOW_LINE: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
 /// Seconds after which a client that got 503 may try again (RFC 9110 section 10.2.3).
 const RETRY_AFTER_SECS: u32 = 2;
 
 /// A page for `status` with one sentence for a human, and the fields that the status owes:
 /// Allow with 405 (RFC 9110 section 15.5.6), Retry-After with 503 (section 15.6.4).
+///
+/// Each page is written once and then kept, as there are no more of them than sentences in this
+/// program: the second one of a kind allocates nothing.
 #[must_use]
-pub fn error(status: Status, sentence: &str) -> Response {
-    let fields = match status {
-        Status::METHOD_NOT_ALLOWED => Bytes::from(format!("{PAGE_FIELDS}Allow: {ALLOWED}\r\n")),
-        Status::SERVICE_UNAVAILABLE => {
-            Bytes::from(format!("{PAGE_FIELDS}Retry-After: {RETRY_AFTER_SECS}\r\n"))
-        }
-        _ => Bytes::from_static(PAGE_FIELDS.as_bytes()),
+pub fn error(status: Status, sentence: &'static str) -> Response {
+    static WRITTEN: RwLock<BTreeMap<(u16, &str), Response>> = RwLock::new(BTreeMap::new());
+    let key = (status.code(), sentence);
+    let written = WRITTEN.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(response) = written.get(&key) {
+        return response.clone();
+    }
+    drop(written);
+    let mut written = WRITTEN.write().unwrap_or_else(PoisonError::into_inner);
+    let response = written
+        .entry(key)
+        .or_insert_with(|| write_error(status, sentence));
+    response.clone()
+}
+
+fn write_error(status: Status, sentence: &str) -> Response {
+    let owed = match status {
+        Status::METHOD_NOT_ALLOWED => ALLOW_LINE.to_owned(),
+        Status::SERVICE_UNAVAILABLE => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
+        _ => String::new(),
     };
-    page(status, fields, sentence)
+    let mut response = page(status, format!("{PAGE_FIELDS}{owed}"), sentence);
+    // For the life of the program, so that the threads need not count who uses it.
+    let forever = |bytes: &Bytes| Bytes::from_static(bytes.to_vec().leak());
+    response.fields = forever(&response.fields);
+    if let Body::Memory(content) = &mut response.body {
+        *content = forever(content);
+    }
+    response
 }
 
 /// The page for a request that the parser refused.
@@ -36,17 +63,30 @@ pub fn rejected(reject: &Reject) -> Response {
     error(reject.status, reject.reason)
 }
 
-/// 301 to `location`, which is path-absolute and percent-encoded (RFC 9110 section 15.4.2).
+/// 301 from a directory to its slash form, the query kept (RFC 9110 section 15.4.2). `path` is
+/// decoded; the Location is path-absolute.
 #[must_use]
-pub fn moved_permanently(location: &str) -> Response {
-    let fields = Bytes::from(format!("{PAGE_FIELDS}Location: {location}\r\n"));
+pub fn redirect_to_slash(path: &[u8], query: Option<&[u8]>) -> Response {
+    let mut location = Vec::with_capacity(path.len() + 1);
+    encode_path(path, &mut location);
+    location.push(b'/');
+    if let Some(query) = query {
+        location.push(b'?');
+        encode_query(query, &mut location);
+    }
+    // Both parts are encoded, so they are ASCII.
+    moved_permanently(&String::from_utf8_lossy(&location))
+}
+
+fn moved_permanently(location: &str) -> Response {
+    let fields = format!("{PAGE_FIELDS}Location: {location}\r\n");
     // The location is percent-encoded but for a query, which may hold any visible ASCII.
     let escaped = escape(location);
     let sentence = format!("The document is at <a href=\"{escaped}\">{escaped}</a>.");
     page(Status::MOVED_PERMANENTLY, fields, &sentence)
 }
 
-fn page(status: Status, fields: Bytes, sentence: &str) -> Response {
+fn page(status: Status, fields: String, sentence: &str) -> Response {
     let title = format!("{} {}", status.code(), status.reason());
     let body = Bytes::from(format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -57,7 +97,7 @@ fn page(status: Status, fields: Bytes, sentence: &str) -> Response {
     ));
     Response {
         status,
-        fields,
+        fields: Bytes::from(fields),
         length: Some(body.len() as u64),
         body: Body::Memory(body),
     }
@@ -112,6 +152,32 @@ mod tests {
                 .0
                 .contains("Retry-After: 2\r\n")
         );
+    }
+
+    #[test]
+    fn a_page_is_written_once() {
+        let body = || match error(Status::FORBIDDEN, "Written once.").body {
+            Body::Memory(body) => body.as_ptr(),
+            _ => panic!("a page is in memory"),
+        };
+        assert_eq!(body(), body());
+    }
+
+    #[test]
+    fn a_redirect_goes_to_the_encoded_path_and_keeps_the_query() {
+        let location = |path: &str, query: Option<&str>| {
+            let (fields, _) = text(&redirect_to_slash(
+                path.as_bytes(),
+                query.map(str::as_bytes),
+            ));
+            let line = fields
+                .lines()
+                .find_map(|line| line.strip_prefix("Location: "));
+            line.expect("a Location").to_owned()
+        };
+        assert_eq!(location("/a b", None), "/a%20b/");
+        assert_eq!(location("/a", Some("")), "/a/?");
+        assert_eq!(location("/a", Some("x=<1>")), "/a/?x=%3C1%3E");
     }
 
     #[test]

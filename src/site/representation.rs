@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::media_types::content_type;
+use super::reach::{NeedsDisk, Reach};
 use crate::clock::Now;
 use crate::http::response::http_date;
 
@@ -55,6 +56,8 @@ pub struct Representation {
     pub last_modified: u64,
     /// What is sent.
     pub content: Content,
+    /// The file changed while it was read, each time: a mixture, for one answer only.
+    pub is_torn: bool,
     identity: Identity,
     racy: bool,
 }
@@ -118,23 +121,17 @@ impl Representation {
             let whole = after == identity && content.len() as u64 == identity.size;
             identity = after;
             if whole || readings == MAX_READINGS {
-                // A torn reading is the best there is of a file that changes all the time, and holds
-                // for one look only.
+                // A torn reading is the best there is of a file that changes all the time.
                 is_torn = !whole;
                 break Content::Memory(Bytes::from(content));
             }
         };
-        let racy = is_torn || identity.latest_change_secs() + RACY_SECS > now.unix_secs;
-        Ok(Representation::describe(identity, content, name, racy, now))
+        let mut representation = Representation::describe(identity, content, name, now);
+        representation.is_torn = is_torn;
+        Ok(representation)
     }
 
-    fn describe(
-        identity: Identity,
-        content: Content,
-        name: &str,
-        racy: bool,
-        now: Now,
-    ) -> Representation {
+    fn describe(identity: Identity, content: Content, name: &str, now: Now) -> Representation {
         let (seconds, nanoseconds) = identity.modified;
         let etag = format!("\"{:x}-{seconds:x}.{nanoseconds:x}\"", content.len());
         let last_modified = identity.modified_secs().min(now.unix_secs);
@@ -150,8 +147,9 @@ impl Representation {
             etag: Bytes::from(etag),
             last_modified,
             content,
+            is_torn: false,
             identity,
-            racy,
+            racy: identity.latest_change_secs() + RACY_SECS > now.unix_secs,
         }
     }
 
@@ -211,6 +209,17 @@ impl Representation {
 }
 
 impl Content {
+    /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] if it is not in memory and that is all that is in `reach`.
+    pub fn within(&self, reach: Reach) -> Result<(), NeedsDisk> {
+        match self {
+            Content::Memory(_) => Ok(()),
+            Content::Descriptor(..) => reach.disk(),
+        }
+    }
+
     /// The length in bytes, as in Content-Length.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // an empty file is no special case

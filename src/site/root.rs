@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::reach::{NeedsDisk, Reach};
 use crate::clock::Millis;
 
 /// How often the root path is resolved again, in milliseconds.
@@ -63,26 +64,25 @@ impl Root {
 
     /// The number of the directory in force; entries learnt under another one are void.
     /// Resolves the path again when that is due.
-    pub fn generation(&self, now: Millis) -> u64 {
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] if that is due and only memory is in `reach`.
+    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, NeedsDisk> {
         let resolved_at = self.resolved_at.load(Ordering::Relaxed);
-        let due = now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS;
-        // One thread wins the exchange and does the work; the rest go on with what is known.
-        if due
-            && self
-                .resolved_at
-                .compare_exchange(resolved_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            self.resolve_again(now);
+        if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
+            reach.disk()?;
+            // One thread wins the exchange and does the work; the rest go on with what is known.
+            let won = self.resolved_at.compare_exchange(
+                resolved_at,
+                now.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if won.is_ok() {
+                self.resolve_again(now);
+            }
         }
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// x
-    pub fn is_due(&self, now: Millis) -> bool {
-        now.0
-            .saturating_sub(self.resolved_at.load(Ordering::Relaxed))
-            >= RESOLVE_EVERY_MILLIS
+        Ok(self.generation.load(Ordering::Acquire))
     }
 
     /// The directory in force.
@@ -148,15 +148,20 @@ mod tests {
         std::fs::create_dir(site.path().join("2")).expect("mkdir");
         symlink("1", &current).expect("link");
         let root = Root::open(&current).expect("open");
-        assert_eq!(root.generation(Millis(500)), 0);
+        assert_eq!(root.generation(Reach::Disk, Millis(500)), Ok(0));
         symlink("2", site.path().join("next")).expect("link");
         std::fs::rename(site.path().join("next"), &current).expect("swap");
         assert_eq!(
-            root.generation(Millis(999)),
-            0,
+            root.generation(Reach::Disk, Millis(999)),
+            Ok(0),
             "not before a second has gone by"
         );
-        assert_eq!(root.generation(Millis(1_000)), 1);
+        assert_eq!(root.generation(Reach::Memory, Millis(999)), Ok(0));
+        assert_eq!(
+            root.generation(Reach::Memory, Millis(1_000)),
+            Err(NeedsDisk)
+        );
+        assert_eq!(root.generation(Reach::Disk, Millis(1_000)), Ok(1));
         assert_eq!(root.directory().generation, 1);
     }
 
@@ -167,9 +172,9 @@ mod tests {
         std::fs::create_dir(&path).expect("mkdir");
         let root = Root::open(&path).expect("open");
         std::fs::remove_dir(&path).expect("rmdir");
-        assert_eq!(root.generation(Millis(5_000)), 0);
+        assert_eq!(root.generation(Reach::Disk, Millis(5_000)), Ok(0));
         std::fs::create_dir(&path).expect("mkdir");
-        assert_eq!(root.generation(Millis(6_000)), 1);
+        assert_eq!(root.generation(Reach::Disk, Millis(6_000)), Ok(1));
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! What the site costs a request: from a read head to a response, everything in memory. No disk, no
+//! socket, no clock: time stands still, so nothing is ever due to be looked at again.
+
+use std::fs;
+use std::hint::black_box;
+
+use abide::clock::{Millis, Now};
+use abide::config::Config;
+use abide::http::request::{HeadLimits, Parsed, parse_head};
+use abide::http::response::Response;
+use abide::site::{NeedsDisk, Reach, Site};
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
+
+const LIMITS: HeadLimits = HeadLimits {
+    target_bytes: 8192,
+    head_bytes: 32768,
+    headers: 100,
+};
+
+/// The first second of 2100: the files are older, whenever this runs.
+const NOW: Now = Now {
+    monotonic: Millis(0),
+    unix_secs: 4_102_444_800,
+};
+
+/// What a browser sends besides, roughly.
+const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+    Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
+    Accept-Encoding: gzip, br\r\nReferer: https://www.example.com/\r\nCookie: a=1; b=2\r\n";
+
+fn in_memory(answer: Result<Response, NeedsDisk>) -> Response {
+    answer.expect("it was loaded before")
+}
+
+/// Measures one request line, with `fields` besides the usual ones.
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site, line: &str, fields: &str) {
+    let request = format!("{line} HTTP/1.1\r\n{FIELDS}{fields}\r\n");
+    let mut spans = Vec::new();
+    let mut path = Vec::new();
+    let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
+    else {
+        panic!("{request}")
+    };
+    let loaded = site.respond(&head, &mut path, Reach::Disk, NOW);
+    let status = in_memory(loaded).status.code();
+    group.bench_function(format!("{line} {status}"), |bencher| {
+        bencher.iter(|| {
+            site.respond(black_box(&head), &mut path, Reach::Memory, NOW)
+                .expect("loaded")
+        });
+    });
+}
+
+fn etag(site: &Site) -> String {
+    let mut spans = Vec::new();
+    let request = "HEAD /guide/file.html HTTP/1.1\r\nHost: a\r\n\r\n";
+    let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
+    else {
+        panic!("{request}")
+    };
+    let response = in_memory(site.respond(&head, &mut Vec::new(), Reach::Disk, NOW));
+    let fields = String::from_utf8(response.fields.to_vec()).expect("fields are ASCII");
+    let line = fields.lines().find(|line| line.starts_with("ETag: "));
+    line.expect("an entity-tag")["ETag: ".len()..].to_owned()
+}
+
+fn respond(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(directory.path().join("guide")).expect("a directory");
+    fs::write(directory.path().join("guide/file.html"), [b'x'; 1024]).expect("a file");
+    let config = Config {
+        root: directory.path().to_path_buf(),
+        ..Config::default()
+    };
+    let site = Site::open(&config).expect("the site");
+    let mut group = criterion.benchmark_group("respond");
+    measure(&mut group, &site, "GET /guide/file.html", "");
+    measure(&mut group, &site, "HEAD /guide/file.html", "");
+    let condition = format!("If-None-Match: {}\r\n", etag(&site));
+    measure(&mut group, &site, "GET /guide/file.html", &condition);
+    measure(&mut group, &site, "GET /guide/none.html", "");
+    measure(&mut group, &site, "GET /guide", "");
+    group.finish();
+}
+
+criterion_group!(benches, respond);
+criterion_main!(benches);

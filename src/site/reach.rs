@@ -1,0 +1,32 @@
+//! How far an answer may go for what it says.
+//!
+//! A thread that other connections wait for asks with [`Reach::Memory`]; what cannot be answered so
+//! is asked again, with [`Reach::Disk`], by a thread that has the time.
+
+/// How far an answer may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Only to what is in memory and may be used without another look: no system call that can wait
+    /// for a disk, and no waiting for a thread that makes one.
+    Memory,
+    /// To the file system.
+    Disk,
+}
+
+/// The answer lies beyond [`Reach::Memory`]. Asking has changed nothing: whoever asks again with
+/// [`Reach::Disk`] finds all the work still to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeedsDisk;
+
+impl Reach {
+    /// To be asked before a step that may wait for the disk.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] if only memory is in reach.
+    pub fn disk(self) -> Result<(), NeedsDisk> {
+        match self {
+            Reach::Memory => Err(NeedsDisk),
+            Reach::Disk => Ok(()),
+        }
+    }
+}

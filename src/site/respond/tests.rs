@@ -1,0 +1,245 @@
+//! What memory answers alone, and when it must not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Millis;
+use crate::http::request::{HeadLimits, Parsed, parse_head};
+
+const LIMITS: HeadLimits = HeadLimits {
+    target_bytes: 2_000,
+    head_bytes: 10_000,
+    headers: 100,
+};
+
+/// The first second of 2100: every file is older, whenever the test runs.
+const START_UNIX_SECS: u64 = 4_102_444_800;
+
+/// A site in a directory of its own, which can be moved out of the way.
+struct World {
+    place: TempDir,
+    site: Site,
+}
+
+impl World {
+    fn new(configure: impl FnOnce(&mut Config)) -> World {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let root = place.path().join("root");
+        fs::create_dir_all(root.join("guide")).expect("mkdir");
+        fs::write(root.join("file.txt"), "content").expect("write");
+        fs::write(root.join("large.bin"), [b'x'; 2_000]).expect("write");
+        symlink("/etc/hostname", root.join("outside")).expect("link");
+        let mut config = Config {
+            root,
+            ..Config::default()
+        };
+        config.cache.file_bytes = 1_000;
+        configure(&mut config);
+        let site = Site::open(&config).expect("the site");
+        World { place, site }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.place.path().join("root")
+    }
+
+    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, NeedsDisk> {
+        let request = format!("{request}\r\n\r\n").replace("HTTP/1.1", "HTTP/1.1\r\nHost: a");
+        let mut spans = Vec::new();
+        let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
+        else {
+            panic!("{request}")
+        };
+        let now = Now {
+            monotonic: Millis(millis),
+            unix_secs: START_UNIX_SECS + millis / 1_000,
+        };
+        self.site.respond(&head, &mut Vec::new(), reach, now)
+    }
+
+    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, NeedsDisk> {
+        let answer = self.ask(reach, millis, request);
+        answer.map(|response| response.status.code())
+    }
+
+    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
+        self.status(reach, millis, &format!("GET {path} HTTP/1.1"))
+    }
+}
+
+/// Every kind of answer that memory can give, by path.
+const KNOWN: [(&str, u16); 7] = [
+    ("/file.txt", 200),
+    ("/none", 404),
+    ("/none/", 404),
+    ("/.hidden", 404),
+    ("/guide", 301),
+    ("/guide?x", 301),
+    ("/outside", 403),
+];
+
+#[test]
+fn memory_answers_what_it_knows_without_the_disk() {
+    let world = World::new(|_| {});
+    for (path, status) in KNOWN {
+        assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+    }
+    for (path, status) in KNOWN {
+        assert_eq!(world.get(Reach::Disk, 0, path), Ok(status), "{path}");
+    }
+    fs::remove_dir_all(world.root()).expect("rm -r");
+    for (path, status) in KNOWN {
+        assert_eq!(world.get(Reach::Memory, 999, path), Ok(status), "{path}");
+    }
+}
+
+#[test]
+fn what_names_no_file_needs_no_disk() {
+    let world = World::new(|_| {});
+    for (request, status) in [
+        ("OPTIONS * HTTP/1.1", 200),
+        ("DELETE /file.txt HTTP/1.1", 405),
+        ("BREW /file.txt HTTP/1.1", 501),
+        ("GET /%zz HTTP/1.1", 400),
+    ] {
+        assert_eq!(world.status(Reach::Memory, 5_000, request), Ok(status));
+    }
+}
+
+#[test]
+fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
+    let world = World::new(|_| {});
+    for (path, status) in KNOWN {
+        assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
+    }
+    for second in 1..=3 {
+        let millis = second * 1_000;
+        for (path, status) in KNOWN {
+            // Twice: the first refusal must leave the work to whoever may do it. The root is due
+            // for all of them until the first has come to the disk.
+            for _ in 0..2 {
+                let answer = world.get(Reach::Memory, millis, path);
+                // They share what tells them apart: the page, or the directory.
+                let is_shared = ["/.hidden", "/guide?x"].contains(&path);
+                assert!(answer == Err(NeedsDisk) || is_shared, "{path} at {millis}");
+            }
+            assert_eq!(world.get(Reach::Disk, millis, path), Ok(status));
+            assert_eq!(world.get(Reach::Memory, millis + 999, path), Ok(status));
+        }
+    }
+}
+
+#[test]
+fn a_new_file_is_there_within_a_second_and_a_removed_one_gone() {
+    let world = World::new(|_| {});
+    let path = "/none";
+    assert_eq!(world.get(Reach::Disk, 0, path), Ok(404));
+    fs::write(world.root().join("none"), "there").expect("write");
+    assert_eq!(world.get(Reach::Memory, 999, path), Ok(404));
+    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Disk, 1_000, path), Ok(200));
+    fs::remove_file(world.root().join("none")).expect("rm");
+    fs::create_dir(world.root().join("none")).expect("mkdir");
+    assert_eq!(world.get(Reach::Memory, 1_999, path), Ok(200));
+    assert_eq!(world.get(Reach::Disk, 2_000, path), Ok(301));
+    fs::remove_dir(world.root().join("none")).expect("rmdir");
+    assert_eq!(world.get(Reach::Disk, 3_000, path), Ok(404));
+    assert_eq!(world.get(Reach::Memory, 3_999, path), Ok(404));
+}
+
+#[test]
+fn a_404_page_that_comes_later_is_used() {
+    let world = World::new(|_| {});
+    let length = |reach, millis| {
+        let answer = world.ask(reach, millis, "GET /none HTTP/1.1");
+        answer.map(|response| response.length)
+    };
+    assert_ne!(length(Reach::Disk, 0), Ok(Some(5)));
+    fs::write(world.root().join("404.html"), "None.").expect("write");
+    assert_eq!(length(Reach::Disk, 1_000), Ok(Some(5)));
+    assert_eq!(length(Reach::Memory, 1_999), Ok(Some(5)));
+}
+
+#[test]
+fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
+    let world = World::new(|_| {});
+    let get = "GET /large.bin HTTP/1.1";
+    let response = world.ask(Reach::Disk, 0, get).expect("with the disk");
+    let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
+    let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
+    let etag = etag.expect("an entity-tag");
+    assert_eq!(world.status(Reach::Memory, 0, get), Err(NeedsDisk));
+    let range = format!("{get}\r\nRange: bytes=0-1");
+    assert_eq!(world.status(Reach::Memory, 0, &range), Err(NeedsDisk));
+    let condition = format!("{get}\r\nIf-None-Match: {etag}");
+    assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(304));
+    let condition = format!("{get}\r\nIf-Match: \"another\"");
+    assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(412));
+    let head = world.ask(Reach::Memory, 0, "HEAD /large.bin HTTP/1.1");
+    let head = head.expect("nothing is sent of the file");
+    assert_eq!((head.length, head.body.len()), (Some(2_000), 0));
+}
+
+#[test]
+fn another_root_makes_everything_known_void() {
+    let world = World::new(|config| {
+        symlink("root", config.root.with_file_name("current")).expect("link");
+        config.root.set_file_name("current");
+        config.cache.revalidate_secs = 3_600;
+    });
+    assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(404));
+    assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+    let place = world.place.path();
+    fs::create_dir(place.join("next")).expect("mkdir");
+    fs::write(place.join("next/none"), "there").expect("write");
+    symlink("next", place.join("swap")).expect("link");
+    fs::rename(place.join("swap"), place.join("current")).expect("swap");
+    assert_eq!(world.get(Reach::Memory, 999, "/none"), Ok(404));
+    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Disk, 1_000, "/none"), Ok(200));
+    // The root is known again; what was learnt below the old one is not trusted for that.
+    assert_eq!(world.get(Reach::Memory, 1_000, "/file.txt"), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Disk, 1_000, "/file.txt"), Ok(404));
+}
+
+#[test]
+fn nothing_is_trusted_without_a_cache_or_an_interval() {
+    let without_cache = World::new(|config| config.cache.bytes = 0);
+    let without_interval = World::new(|config| config.cache.revalidate_secs = 0);
+    for world in [without_cache, without_interval] {
+        for (path, status) in KNOWN {
+            assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
+            assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+        }
+        fs::write(world.root().join("none"), "there").expect("write");
+        assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(200));
+    }
+}
+
+#[test]
+fn a_name_too_long_to_remember_is_answered_all_the_same() {
+    let world = World::new(|_| {});
+    let path = format!("/{}", "n/".repeat(400));
+    assert_eq!(world.get(Reach::Disk, 0, &path), Ok(404));
+    assert_eq!(world.get(Reach::Memory, 0, &path), Err(NeedsDisk));
+}
+
+#[test]
+fn a_special_file_is_opened_once() {
+    let world = World::new(|_| {});
+    let fifo = world.root().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .expect("mkfifo");
+    assert_eq!(world.get(Reach::Disk, 0, "/fifo"), Ok(403));
+    assert_eq!(world.get(Reach::Memory, 0, "/fifo"), Ok(403));
+}
