@@ -1,8 +1,9 @@
-//! What the site costs a request: from a read head to a response, everything in memory. No disk, no
-//! socket, no clock: time stands still, so nothing is ever due to be looked at again.
+//! What the site costs a request: from a read head to a response, in memory but for the scan of new
+//! names. No socket, no clock: time stands still, so nothing is ever due to be looked at again.
 
 use std::fs;
 use std::hint::black_box;
+use std::io::Write;
 
 use abide::clock::{Millis, Now};
 use abide::config::Config;
@@ -53,6 +54,27 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site, line: &str, fi
     });
 }
 
+/// Measures names that nobody has asked for before, each with its look at the disk.
+fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site) {
+    let mut request = Vec::new();
+    let mut number = 0;
+    let mut spans = Vec::new();
+    let mut path = Vec::new();
+    group.bench_function("write, parse and GET a new name 404", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            request.clear();
+            write!(request, "GET /scan/{number}.php HTTP/1.1\r\n{FIELDS}\r\n").expect("room");
+            match parse_head(&request, &LIMITS, &mut spans) {
+                Ok(Parsed::Complete { head, .. }) => {
+                    in_memory(site.respond(&head, &mut path, Reach::Disk, NOW))
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+    });
+}
+
 fn etag(site: &Site) -> String {
     let mut spans = Vec::new();
     let request = "HEAD /guide/file.html HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -82,6 +104,7 @@ fn respond(criterion: &mut Criterion) {
     measure(&mut group, &site, "GET /guide/file.html", &condition);
     measure(&mut group, &site, "GET /guide/none.html", "");
     measure(&mut group, &site, "GET /guide", "");
+    measure_scan(&mut group, &site);
     group.finish();
 }
 

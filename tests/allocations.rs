@@ -118,7 +118,7 @@ impl World {
                 Millis(0),
             ),
             now: Millis(0),
-            directory: directory,
+            directory,
         }
     }
 

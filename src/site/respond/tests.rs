@@ -85,7 +85,7 @@ const KNOWN: [(&str, u16); 7] = [
 #[test]
 fn memory_answers_what_it_knows_without_the_disk() {
     let world = World::new(|_| {});
-    for (path, status) in KNOWN {
+    for (path, _) in KNOWN {
         assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
     }
     for (path, status) in KNOWN {
