@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 /// Connections from one address: far fewer than the kernel has ports for it.
-const PER_ADDRESS: usize = 5_000;
+pub const PER_ADDRESS: usize = 5_000;
 
 /// Connections that are opened before their answers are read: less than a backlog.
 const BATCH: usize = 128;

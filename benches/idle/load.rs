@@ -38,7 +38,12 @@ pub struct Measured {
 impl Measured {
     /// The latency that 99 of 100 requests did not exceed, in microseconds.
     pub fn p99(&self) -> u32 {
-        let place = self.latencies.len() * 99 / 100;
+        self.percentile(99)
+    }
+
+    /// The latency that `percent` of 100 requests did not exceed, in microseconds.
+    pub fn percentile(&self, percent: usize) -> u32 {
+        let place = self.latencies.len() * percent / 100;
         self.latencies.get(place).copied().unwrap_or(0)
     }
 }

@@ -28,6 +28,21 @@ pub fn slab_bytes() -> u64 {
     kib(&read("/proc/meminfo"), "Slab:")
 }
 
+/// Memory of the buffers of TCP sockets, in bytes. The kernel counts it in pages.
+pub fn socket_buffer_bytes() -> u64 {
+    let sockstat = read("/proc/net/sockstat");
+    let tcp = sockstat.lines().find(|line| line.starts_with("TCP:"));
+    let (_, pages) = tcp
+        .and_then(|line| line.split_once(" mem "))
+        .unwrap_or_default();
+    first_number(pages) * rustix::param::page_size() as u64
+}
+
+/// A limit of the kernel, `/proc/sys/fs/NAME`.
+pub fn kernel_limit(name: &str) -> u64 {
+    first_number(&read(&format!("/proc/sys/fs/{name}")))
+}
+
 /// Memory that can be had without taking it from anybody, in bytes.
 pub fn available_bytes() -> u64 {
     kib(&read("/proc/meminfo"), "MemAvailable:")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fleet::{Fleet, Reaped};
+use crate::fleet::{Fleet, PER_ADDRESS, Reaped};
 use crate::load::Load;
 use crate::support::client::request;
 use crate::support::{Launch, Server, Site, pattern, until};
@@ -77,9 +77,9 @@ pub fn run() {
         "{idle} idle connections to the real server, T + grace = {} s",
         timeout_secs(idle) + GRACE_SECS
     ));
-    let kernel_bytes_each = bench.measure();
+    let each = bench.measure();
     println!("\n{limit}");
-    println!("{}", needs_of_a_million(kernel_bytes_each));
+    println!("{}", needs_of_a_million(&each));
 }
 
 /// How many there can be, and what set the limit.
@@ -108,16 +108,33 @@ fn idle_connections() -> (usize, String) {
     (usize::try_from(idle).expect("a count"), why)
 }
 
-fn needs_of_a_million(kernel_bytes_each: f64) -> String {
+fn needs_of_a_million(each: &BytesEach) -> String {
     let ports = process::client_ports();
-    let gib = kernel_bytes_each * 1e6 / f64::from(1 << 30);
+    // A million times so many bytes.
+    let megabytes = each.user;
+    let gib = |bytes: f64| bytes * 1e6 / f64::from(1 << 30);
+    let (both, server) = (gib(each.kernel), gib(each.kernel / 2.0));
     format!(
         "A million needs: a hard limit of 1,112,000 descriptors for the server (a million is 90 % of \
-         the rest after its own), so fs.nr_open and fs.file-max above that, and as many for the clients; \
-         {} client addresses for one address of the server, as there are {ports} ports for each pair; \
-         {gib:.1} GiB of kernel memory for both ends on one machine, half of that for the server alone.",
+         the rest after its own), so fs.nr_open (here {}) and fs.file-max (here {}) above that, and as \
+         many for the clients; {megabytes:.0} MB of user space; {server:.1} GiB of the kernel's memory \
+         for the server's ends, {both:.1} GiB with the clients on the same machine (here {:.1} GiB are \
+         free); {} client addresses for one address and port of the server, as there are {ports} ports \
+         for each pair: this bench takes 127.1.0.1 and so on, {PER_ADDRESS} from each, so ports are \
+         never its limit.",
+        process::kernel_limit("nr_open"),
+        process::kernel_limit("file-max"),
+        gib(process::available_bytes() as f64 / 1e6),
         1_000_000_u64.div_ceil(ports),
     )
+}
+
+/// Bytes of an idle connection.
+struct BytesEach {
+    /// The server's own.
+    user: f64,
+    /// The kernel's objects for both ends: sockets, files, timers.
+    kernel: f64,
 }
 
 impl Bench {
@@ -141,14 +158,15 @@ impl Bench {
         }
     }
 
-    /// Prints a line for each measurement; returns the kernel's memory for each connection.
-    fn measure(&self) -> f64 {
+    /// Prints a line for each measurement; returns what each connection takes.
+    fn measure(&self) -> BytesEach {
         // Whatever load alone makes a server allocate.
         self.spell(&self.empty);
         self.spell(&self.crowded);
         let pid = self.crowded.pid();
         let before = process::private_bytes(pid);
         let slab_before = process::slab_bytes();
+        let buffers_before = process::socket_buffer_bytes();
         let fleet = Fleet::open(
             self.crowded.address(),
             self.idle,
@@ -156,17 +174,22 @@ impl Bench {
             self.answer_bytes,
         );
         thread::sleep(SETTLING);
-        let bytes_each = self.each(before, process::private_bytes(pid));
+        let user = self.each(before, process::private_bytes(pid));
         report::line(
             "user-space memory per idle connection",
             "<= 160 bytes",
-            format!("{bytes_each:.0} bytes"),
-            bytes_each <= MOST_BYTES_EACH,
+            format!("{user:.0} bytes"),
+            user <= MOST_BYTES_EACH,
         );
-        let kernel_bytes_each = self.each(slab_before, process::slab_bytes());
+        let kernel = self.each(slab_before, process::slab_bytes());
         report::note(
             "kernel memory per connection, both ends",
-            format!("{kernel_bytes_each:.0} bytes"),
+            format!("{kernel:.0} bytes of objects"),
+        );
+        let buffers = self.each(buffers_before, process::socket_buffer_bytes());
+        report::note(
+            "the same, of buffers for what is under way",
+            format!("{buffers:.0} bytes"),
         );
         self.observe();
         self.compare();
@@ -178,12 +201,12 @@ impl Bench {
         thread::sleep(SETTLING);
         let kept_each = self.each(before, process::private_bytes(pid));
         report::line(
-            "memory not given back afterwards, per connection",
+            "memory not given back when all are gone, per connection",
             "<= 80 bytes",
-            format!("{kept_each:.0} bytes"),
+            format!("{kept_each:.0} bytes, {user:.0} while they were idle"),
             kept_each <= MOST_BYTES_KEPT_EACH,
         );
-        kernel_bytes_each
+        BytesEach { user, kernel }
     }
 
     /// The difference that each idle connection makes, in bytes.

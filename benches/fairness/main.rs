@@ -1,13 +1,14 @@
 //! Whether a greedy or a lazy client slows the others down: `cargo bench --bench fairness`. It prints a
-//! table of p99 latencies, after a minute.
+//! table of latencies, after two minutes.
 //!
 //! The ordinary clients are 32 connections that ask for 1 KB, again as soon as they have it. Each kind
-//! of bad neighbour is measured in short spells between spells without it, so that what the machine
-//! does besides counts on both sides.
+//! of bad neighbour is measured in short spells that take turns with spells without it. The ratio is
+//! the median of the pairs, with the quartiles that say how far to trust it.
 
-#[path = "idle/load.rs"]
+mod beside;
+#[path = "../idle/load.rs"]
 mod load;
-#[path = "../tests/support/mod.rs"]
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -16,14 +17,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use beside::{Compared, cell};
 use load::{Load, Measured};
 use socket2::{Domain, Socket, Type};
 use support::client::request;
 use support::{Launch, Site, pattern};
 
 const ORDINARY: usize = 32;
-const SPELL: Duration = Duration::from_secs(1);
-const SPELLS: usize = 8;
+const SPELL: Duration = Duration::from_millis(400);
+const PAIRS: usize = 24;
 
 /// Ratio of the p99 beside a bad neighbour to the p99 without one that is to be kept.
 const MOST_RATIO: f64 = 1.3;
@@ -113,42 +115,22 @@ fn measure(neighbour: &Neighbour, load: &Load) {
             load.run(SPELL)
         }
     };
-    let mut alone = vec![control()];
-    let mut beside = Vec::new();
-    for _ in 0..SPELLS {
-        beside.push(run_beside(neighbour, load.server, load, &moved));
-        alone.push(control());
-    }
-    let p99 = |all: &[Measured]| -> Vec<f64> { all.iter().map(|one| one.p99().into()).collect() };
-    let (p99_alone, p99_beside) = (p99(&alone), p99(&beside));
-    let ratios = p99_beside.iter().zip(p99_alone.windows(2));
-    let ratios = ratios.map(|(beside, around)| 2.0 * beside / (around[0] + around[1]));
-    let ratio = median(ratios.collect());
+    let besides = || run_beside(neighbour, load.server, load, &moved);
+    let compared = Compared::in_turns(PAIRS, control, besides);
+    let ratio = compared.ratio();
     // What starts anew is harder than what is promised; it is shown for what it is.
     let (target, met) = match neighbour.starts_anew {
         true => (String::new(), ""),
-        false if ratio <= MOST_RATIO => (format!("<= {MOST_RATIO}"), "yes"),
+        false if ratio.median <= MOST_RATIO => (format!("<= {MOST_RATIO}"), "yes"),
         false => (format!("<= {MOST_RATIO}"), "NO"),
     };
     println!(
-        "| {} | {} | {} | {ratio:.2} | {target} | {met} | {} KB |",
+        "| {} | {} | {} | {ratio} | {target} | {met} | {} KB |",
         neighbour.title,
-        cell(&alone),
-        cell(&beside),
+        cell(&compared.alone),
+        cell(&compared.beside),
         moved.into_inner() / 1_000,
     );
-}
-
-/// Medians over the spells.
-fn cell(spells: &[Measured]) -> String {
-    let p99 = median(spells.iter().map(|spell| spell.p99().into()).collect());
-    let rate = median(
-        spells
-            .iter()
-            .map(|spell| spell.requests_per_second)
-            .collect(),
-    );
-    format!("p99 {p99:.0} us, {rate:.0} requests/s")
 }
 
 fn run_beside(
@@ -231,9 +213,4 @@ fn connect(server: SocketAddr) -> Socket {
     socket.connect(&server.into()).expect("the server accepts");
     socket.set_nonblocking(true).expect("non-blocking");
     socket
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

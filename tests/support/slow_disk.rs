@@ -1,0 +1,328 @@
+//! A disk that is as slow as a test wants, as a file system in user space (fuse(4)).
+//!
+//! Its files need not be written: whoever asks for a [`SlowFile`] by its name finds it. The name says
+//! how the file is read, so no two files share a page of the kernel's cache, and every first reading
+//! goes to the disk.
+//!
+//! It can be mounted by root, and by others who have fusermount3(1).
+
+#![allow(dead_code)]
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation,
+    INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEntry,
+    Request, Session,
+};
+use tempfile::TempDir;
+
+use crate::support::pattern;
+
+/// The files never change, so the kernel may remember them for as long as any test takes.
+const FOREVER: Duration = Duration::from_secs(3_600);
+
+/// Readings that may be under way at once; the kernel keeps more of them to itself.
+const MOST_READINGS: u16 = 1_000;
+
+/// How long a reading takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// No time.
+    Quick,
+    /// Until the gate of the disk is open.
+    Gated,
+    /// As long as the disk was told at the beginning.
+    Late,
+}
+
+/// A file of the disk. All that it is can be told from its name, and from its inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlowFile {
+    pub pace: Pace,
+    /// Tells it from others, from 1 on.
+    pub number: u32,
+    /// Its length: at least the 8 bytes that tell its content from others'.
+    pub bytes: u32,
+}
+
+impl SlowFile {
+    /// Its path in a request, when the disk is the site's root.
+    pub fn target(&self) -> String {
+        let SlowFile { number, bytes, .. } = self;
+        match self.pace {
+            Pace::Quick => format!("/quick-{number}-{bytes}"),
+            Pace::Gated => format!("/gated-{number}-{bytes}"),
+            Pace::Late => format!("/late-{number}-{bytes}"),
+        }
+    }
+
+    pub fn content(&self) -> Vec<u8> {
+        let own = u64::from(self.number).to_le_bytes();
+        [own.to_vec(), pattern(self.bytes as usize - own.len())].concat()
+    }
+
+    fn named(name: &str) -> Option<SlowFile> {
+        let mut parts = name.split('-');
+        let pace = match parts.next()? {
+            "quick" => Pace::Quick,
+            "gated" => Pace::Gated,
+            "late" => Pace::Late,
+            _ => return None,
+        };
+        let number = parts.next()?.parse().ok()?;
+        let bytes = parts.next()?.parse().ok()?;
+        let is_one = number > 0 && bytes >= 8 && parts.next().is_none();
+        is_one.then_some(SlowFile {
+            pace,
+            number,
+            bytes,
+        })
+    }
+
+    /// The number in the high half keeps clear of the root's inode number, which is 1.
+    fn inode(&self) -> INodeNo {
+        let pace = match self.pace {
+            Pace::Quick => 0,
+            Pace::Gated => 1,
+            Pace::Late => 2,
+        };
+        INodeNo(u64::from(self.number) << 34 | u64::from(self.bytes) << 2 | pace)
+    }
+
+    fn of_inode(inode: INodeNo) -> Option<SlowFile> {
+        let pace = match inode.0 & 3 {
+            0 => Pace::Quick,
+            1 => Pace::Gated,
+            _ => Pace::Late,
+        };
+        let bytes = (inode.0 >> 2) as u32;
+        let number = (inode.0 >> 34) as u32;
+        (number > 0).then_some(SlowFile {
+            pace,
+            number,
+            bytes,
+        })
+    }
+
+    fn attributes(&self) -> FileAttr {
+        FileAttr {
+            size: self.bytes.into(),
+            blocks: u64::from(self.bytes).div_ceil(512),
+            kind: FileType::RegularFile,
+            perm: 0o644,
+            nlink: 1,
+            ..directory(self.inode())
+        }
+    }
+}
+
+fn directory(inode: INodeNo) -> FileAttr {
+    FileAttr {
+        ino: inode,
+        size: 0,
+        blocks: 0,
+        // Long ago: a file that has just changed is not kept in any cache.
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: FileType::Directory,
+        perm: 0o755,
+        nlink: 2,
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+/// A mounted disk, its gate shut. Unmounted on drop: whoever reads from it has to end before.
+pub struct SlowDisk {
+    session: Option<BackgroundSession>,
+    place: TempDir,
+    gate: Arc<Gate>,
+    quick_readings: Arc<AtomicUsize>,
+}
+
+impl SlowDisk {
+    /// A disk on which a reading of a [`Pace::Late`] file takes `lateness`.
+    pub fn mount(lateness: Duration) -> SlowDisk {
+        let place = TempDir::new().expect("a temporary directory");
+        let gate = Arc::new(Gate::default());
+        let quick_readings = Arc::new(AtomicUsize::new(0));
+        let (late, late_readings) = mpsc::channel();
+        thread::spawn(move || answer_late(&late_readings));
+        let files = Files {
+            gate: Arc::clone(&gate),
+            quick_readings: Arc::clone(&quick_readings),
+            lateness,
+            late,
+        };
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::RO, MountOption::FSName("slow".into())];
+        let session = Session::new(files, place.path(), &config);
+        let session = session.unwrap_or_else(|error| {
+            panic!("no FUSE: {error}; it takes /dev/fuse, and root or fusermount3")
+        });
+        SlowDisk {
+            session: Some(session.spawn().expect("a thread")),
+            place,
+            gate,
+            quick_readings,
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Gated files of which a reading waits at the gate.
+    pub fn waiting_files(&self) -> usize {
+        let held = self.gate.held.lock().expect("nobody panics");
+        let files = held.iter().flatten().map(|reading| reading.file);
+        files.collect::<HashSet<SlowFile>>().len()
+    }
+
+    /// Readings of [`Pace::Quick`] files so far.
+    pub fn quick_readings(&self) -> usize {
+        self.quick_readings.load(Ordering::Relaxed)
+    }
+
+    /// Answers the readings that wait, and from now on all others at once.
+    pub fn open_gate(&self) {
+        let held = self.gate.held.lock().expect("nobody panics").take();
+        held.into_iter().flatten().for_each(Reading::answer);
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        self.open_gate();
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        let unmounted = session.umount_and_join();
+        if !thread::panicking() {
+            unmounted.expect("nobody uses the disk any more");
+        }
+    }
+}
+
+struct Gate {
+    /// What waits for it; `None` when it is open.
+    held: Mutex<Option<Vec<Reading>>>,
+}
+
+impl Default for Gate {
+    fn default() -> Gate {
+        Gate {
+            held: Mutex::new(Some(Vec::new())),
+        }
+    }
+}
+
+/// A part of a file that the kernel wants, and the way to give it.
+struct Reading {
+    file: SlowFile,
+    offset: usize,
+    count: usize,
+    reply: ReplyData,
+}
+
+impl Reading {
+    fn answer(self) {
+        let content = self.file.content();
+        let begin = self.offset.min(content.len());
+        let end = content.len().min(begin + self.count);
+        self.reply.data(&content[begin..end]);
+    }
+}
+
+/// Answers each reading when it is due. All take equally long, so they become due in their order.
+fn answer_late(readings: &Receiver<(Instant, Reading)>) {
+    for (due, reading) in readings {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        reading.answer();
+    }
+}
+
+/// What the kernel asks. No answer is waited for in here: only who reads a slow file finds it slow.
+struct Files {
+    gate: Arc<Gate>,
+    quick_readings: Arc<AtomicUsize>,
+    lateness: Duration,
+    late: Sender<(Instant, Reading)>,
+}
+
+impl Filesystem for Files {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let set = config.set_max_background(MOST_READINGS);
+        set.map(drop)
+            .map_err(|_| io::ErrorKind::InvalidInput.into())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let is_in_root = parent == INodeNo::ROOT;
+        let file = name.to_str().and_then(SlowFile::named);
+        match file.filter(|_| is_in_root) {
+            Some(file) => reply.entry(&FOREVER, &file.attributes(), Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match SlowFile::of_inode(inode) {
+            Some(file) => reply.attr(&FOREVER, &file.attributes()),
+            None if inode == INodeNo::ROOT => reply.attr(&FOREVER, &directory(inode)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        count: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(file) = SlowFile::of_inode(inode) else {
+            return reply.error(Errno::EISDIR);
+        };
+        let reading = Reading {
+            file,
+            offset: usize::try_from(offset).unwrap_or(usize::MAX),
+            count: count as usize,
+            reply,
+        };
+        match file.pace {
+            Pace::Quick => {
+                self.quick_readings.fetch_add(1, Ordering::Relaxed);
+                reading.answer();
+            }
+            Pace::Gated => match &mut *self.gate.held.lock().expect("nobody panics") {
+                Some(held) => held.push(reading),
+                None => reading.answer(),
+            },
+            Pace::Late => {
+                let due = Instant::now() + self.lateness;
+                let sent = self.late.send((due, reading));
+                sent.expect("the thread lives as long as this");
+            }
+        }
+    }
+}
