@@ -81,7 +81,7 @@
 //! # Deliberately absent
 //!
 //! - An async runtime. A connection is a state table and a turn is a function call; that is enough.
-//! - `unsafe`, but for one socket call in `connection::socket_calls`.
+//! - `unsafe`, but for two calls of the C library in `connection::c_calls`.
 //! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
 //! - Bodies that mean something, CGI, proxying: an origin for files needs none of them.
 //! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.

@@ -201,8 +201,6 @@ fn who_waits_for_the_disk_holds_up_nobody_of_the_same_batch() {
 }
 
 /// No worker is left, and cached requests are answered all the same.
-// Not true while workers alone answer: enable it when the event loop answers too.
-#[cfg(false)]
 mod no_worker_is_left {
     use super::*;
 

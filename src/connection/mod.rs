@@ -1,6 +1,7 @@
 //! One connection: its state table, its socket, and who owns it.
 
 pub mod access_line;
+pub mod c_calls;
 pub mod counters;
 pub mod deadline;
 pub mod desk;
@@ -10,5 +11,4 @@ pub mod ownership;
 pub mod pace;
 pub mod service;
 pub mod session;
-mod socket_calls;
 pub mod transport;

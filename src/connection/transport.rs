@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::IoSlice;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::socket_calls;
+use super::c_calls;
 
 /// A non-blocking byte stream. Every operation that would wait returns
 /// [`io::ErrorKind::WouldBlock`] instead.
@@ -99,7 +99,7 @@ impl Transport for Socket {
     }
 
     fn unacknowledged(&mut self) -> io::Result<u64> {
-        socket_calls::unacknowledged(self.0.as_fd())
+        c_calls::unacknowledged(self.0.as_fd())
     }
 
     fn abort(&mut self) {

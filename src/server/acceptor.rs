@@ -22,6 +22,9 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// Connections beyond the limit that are kept just long enough to be told so.
 pub const REFUSAL_RESERVE: usize = 64;
 
+/// Closed connections whose memory is worth giving back.
+const EBB: usize = 1024;
+
 /// An accepted socket and the place it gets.
 #[derive(Debug)]
 pub struct Accepted {
@@ -64,6 +67,8 @@ pub struct Acceptor {
     /// The slots of connections that are being refused; they take nobody's place.
     refused: HashSet<u32>,
     admissions: Arc<Admissions>,
+    /// The most connections that were open since memory was last given back.
+    high_water: usize,
     is_exhausted: bool,
 }
 
@@ -85,6 +90,7 @@ impl Acceptor {
             per_ip: shares.map(PerIp::new),
             refused: HashSet::new(),
             admissions,
+            high_water: 0,
             is_exhausted: false,
         }
     }
@@ -113,6 +119,18 @@ impl Acceptor {
             }
             Err(error) => self.exhausted(&error.to_string()),
         }
+    }
+
+    /// Whether so many connections have closed that their memory should be given back: half of the
+    /// most that were open, and at least [`EBB`]. Says so once, until as many have closed again.
+    pub fn has_ebbed(&mut self) -> bool {
+        let open = self.open();
+        self.high_water = self.high_water.max(open);
+        let has_ebbed = self.high_water - open >= (self.high_water / 2).max(EBB);
+        if has_ebbed {
+            self.high_water = open;
+        }
+        has_ebbed
     }
 
     /// Whether the connection in `slot` is being refused.
@@ -286,6 +304,21 @@ mod tests {
         assert!(!fourth.is_refused);
         assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
         assert!(matches!(acceptor.accept(&listener), Attempt::Drained));
+    }
+
+    #[test]
+    fn an_ebb_is_told_once_for_each_half() {
+        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), None, Arc::default());
+        let mut tells = |open: usize| {
+            acceptor.admissions.open.store(open, Ordering::Relaxed);
+            acceptor.has_ebbed()
+        };
+        assert!(!tells(10_000) && !tells(5_001));
+        assert!(tells(5_000) && !tells(5_000) && !tells(2_501));
+        assert!(tells(2_500));
+        assert!(!tells(1_251) && tells(1_250));
+        assert!(!tells(227), "too few to be worth it");
+        assert!(tells(226) && !tells(0) && !tells(1_000) && !tells(0));
     }
 
     #[test]

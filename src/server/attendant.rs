@@ -90,6 +90,7 @@ impl Attendant {
                 }
                 Outcome::Again => {
                     drop(connection);
+                    slot.postpone(end.deadline);
                     slot.ownership.requeue();
                     return (Attended::WantsMore, now);
                 }

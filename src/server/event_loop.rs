@@ -172,6 +172,9 @@ impl EventLoop {
             self.accept_owed(now);
             self.turn_wheel(now.monotonic);
             self.relieve(now.monotonic);
+            if self.acceptor.has_ebbed() {
+                self.shared.handoff.defer(Work::GiveBackMemory);
+            }
             self.advance_ending(now.monotonic);
             if self.has_ended() {
                 self.leave_log();

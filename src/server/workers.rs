@@ -10,6 +10,7 @@ use super::attendant::{Attendant, Attended};
 use super::handoff::Work;
 use super::shared::Shared;
 use crate::clock::Millis;
+use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
 
@@ -81,6 +82,10 @@ impl Worker {
             now = match self.shared.handoff.pick_up(slow_first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot),
                 Some(Work::WriteLog) => self.write_left_lines(),
+                Some(Work::GiveBackMemory) => {
+                    c_calls::give_back_memory();
+                    self.shared.clock.now().monotonic
+                }
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };

@@ -16,7 +16,7 @@ use crate::connection::transport::Transport;
 /// Bytes read after our FIN before the connection is closed all the same.
 const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What our FIN counts among the unacknowledged bytes (`socket_calls::unacknowledged`).
+/// What our FIN counts among the unacknowledged bytes (`c_calls::unacknowledged`).
 const FIN: u64 = 1;
 
 /// Receives per turn.

@@ -1,4 +1,4 @@
-//! Socket calls that have no safe wrapper: the only `unsafe` code of the crate.
+//! Calls of the C library that have no safe wrapper: the only `unsafe` code of the crate.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -28,4 +28,22 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: `socket` is open for as long as it is borrowed, and `request` matches the opcode.
     let bytes = unsafe { ioctl(socket, request) }?;
     Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+unsafe extern "C" {
+    fn malloc_trim(pad: usize) -> std::ffi::c_int;
+}
+
+/// Gives the memory that is free but kept by the allocator back to the system (malloc_trim(3)). It may
+/// take some milliseconds, in which other threads wait for memory. Only glibc keeps so much that this
+/// is worth it: a freed connection lies between others that live, and glibc by itself returns nothing
+/// but the end of its heap.
+pub fn give_back_memory() {
+    // SAFETY: malloc_trim has no preconditions and is safe to call from any thread (attributes in
+    // malloc_trim(3)); no memory in use is touched.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        malloc_trim(0);
+    }
 }
