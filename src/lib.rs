@@ -18,41 +18,49 @@
 //!
 //! # A request's journey
 //!
-//! One thread, the *event loop*, polls all sockets. A pool of *workers* does everything else. The hop
-//! between them is the hardest thing to follow, because no call connects the two sides: a connection
-//! changes hands through a word in its slot and a number in a queue. The verbs come in pairs.
+//! One thread, the *event loop*, polls all sockets and answers what memory can answer; a pool of
+//! *workers* does what may wait for a disk, and helps when much is ready. The hop between them is the
+//! hardest thing to follow, because no call connects the two sides: a connection changes hands through
+//! a word in its slot and a number in a lane. The verbs come in pairs.
 //!
 //! ```text
 //!   kernel: socket readable
 //!     |
 //!   event loop   EventLoop::run -> handle -> notify
 //!     |            Ownership::notify            idle -> queued
-//!     |            Handoff::dispatch            the slot's number into the queue
+//!     |            Handoff::dispatch            the slot's number into the quick lane
 //!     v
-//!   worker       Worker::run -> Handoff::pick_up
-//!     |            Worker::serve
+//!   whoever is   EventLoop::serve -> Handoff::take, or Worker::run -> Handoff::pick_up
+//!   first          Attendant::attend
 //!     |            Ownership::begin             queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
 //!     |              http::request::parse_head
-//!     |              site::Site::respond        path -> cache or file -> preconditions -> Response
+//!     |              site::Site::respond        path -> memory or file -> preconditions -> Response
 //!     |              http::response::encode_head
 //!     |              connection::output::send
 //!     |            Session::rest                when is the next turn due?
 //!     |            Slot::postpone               that deadline into the slot
-//!     v            Ownership::release           running -> idle, or another turn
+//!     |            Ownership::release           running -> idle, or another turn
+//!     |
+//!     |  if the event loop would have to wait for a disk, or the turn was long:
+//!     |            Ownership::requeue           running -> queued
+//!     |            Handoff::defer               the number into the slow lane, for workers only
+//!     v
 //!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
 //! ```
 //!
 //! In code: [`EventLoop::run`](server::event_loop::EventLoop::run),
 //! [`Ownership::notify`](connection::ownership::Ownership::notify),
 //! [`Handoff::dispatch`](server::handoff::Handoff::dispatch),
+//! [`Handoff::take`](server::handoff::Handoff::take),
 //! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
-//! [`Worker::run`](server::workers::Worker::run),
+//! [`Attendant::attend`](server::attendant::Attendant::attend),
 //! [`Session::turn`](connection::session::Session::turn),
 //! [`parse_head`](http::request::parse_head), [`Site::respond`](site::Site::respond),
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
 //! [`Session::rest`](connection::session::Session::rest),
-//! [`Slot::postpone`](server::slots::Slot::postpone).
+//! [`Slot::postpone`](server::slots::Slot::postpone),
+//! [`Handoff::defer`](server::handoff::Handoff::defer).
 //!
 //! # Three ideas
 //!
@@ -64,8 +72,9 @@
 //! **Lazy deadlines** ([`server::timer_wheel`]). A request moves nothing but a number in its own slot.
 //! The wheel looks at each connection every few seconds, finds the number, and files it again.
 //!
-//! **Poll only when a worker is hungry** ([`server::handoff`]). A busy pool makes the loop wait, the
-//! wait makes the next poll's batch larger, and the cost of the hop is shared.
+//! **Wake nobody in vain** ([`server::handoff`]). Waking a thread costs as much as answering from
+//! memory. The event loop, awake already, answers; workers are woken for what may wait, and for one in
+//! sixteen of what is ready.
 //!
 //! # Glossary
 //!
@@ -74,8 +83,9 @@
 //! - *connection*: a socket and a session.
 //! - *session*: the protocol state of a connection, without its socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
-//! - *turn*: one visit of a worker to a connection, bounded in requests and bytes.
-//! - *desk*: the buffers a worker lends to a session for a turn.
+//! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
+//! - *reach*: whether that thread may wait for a disk.
+//! - *desk*: the buffers a thread lends to a session for a turn.
 //! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
 //!
 //! # Deliberately absent
@@ -95,7 +105,7 @@
 //!
 //! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
 //! 2. [`connection::ownership`]: who may touch it.
-//! 3. [`server::workers`] and [`server::handoff`]: how it gets its turns.
+//! 3. [`server::attendant`] and [`server::handoff`]: how it gets its turns.
 //! 4. [`server::event_loop`], [`server::timer_wheel`] and [`server::reaper`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
 //! 6. [`site::respond`]: what it says.
