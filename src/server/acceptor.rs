@@ -122,7 +122,7 @@ impl Acceptor {
     }
 
     /// Whether so many connections have closed that their memory should be given back: half of the
-    /// most that were open, and at least [`EBB`]. Says so once, until as many have closed again.
+    /// most that were open, and at least `EBB`. Says so once, until as many have closed again.
     pub fn has_ebbed(&mut self) -> bool {
         let open = self.open();
         self.high_water = self.high_water.max(open);

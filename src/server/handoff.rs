@@ -8,7 +8,7 @@
 //! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
 //!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
 //!
-//! A worker without work parks on the [`Bench`]. Waking one costs two threads about as much as a
+//! A worker without work parks on the bench. Waking one costs two threads about as much as a
 //! request from memory costs altogether, so as few as the load needs are woken, the one that parked
 //! last first: its caches are the warmest. One for each connection in the slow lane, and one for each
 //! [`SHARE`] connections that wait in the quick one.
@@ -126,6 +126,11 @@ impl Handoff {
     pub fn pick_up(&self, slow_first: bool, patience: Option<Duration>) -> Option<Work> {
         loop {
             if let Some(work) = self.look(slow_first) {
+                // Whoever was woken for the slow lane may have looked into the quick one first, and may
+                // now be gone for long.
+                if !self.slow.is_empty() {
+                    self.bench.wake_one();
+                }
                 return Some(work);
             }
             if self.is_closed() {
@@ -134,8 +139,8 @@ impl Handoff {
             let is_over = self.bench.park(patience, || {
                 !self.quick.is_empty() || !self.slow.is_empty() || self.is_closed()
             });
-            if is_over {
-                return self.look(slow_first);
+            if is_over && !self.is_ready() && self.slow.is_empty() {
+                return None;
             }
         }
     }
@@ -330,6 +335,24 @@ mod tests {
             handoff.close();
         });
         assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
+    }
+
+    #[test]
+    fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
+        let handoff = Handoff::new();
+        let slow = thread::scope(|scope| {
+            let other = scope.spawn(|| handoff.pick_up(true, None));
+            while handoff.bench.count.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            // As if it had been put there by `defer`, and we were the one it woke.
+            handoff.slow.put(Work::Turn(7));
+            handoff.dispatch(8);
+            assert_eq!(handoff.pick_up(false, None), Some(Work::Turn(8)));
+            // Were it not woken, this would never end.
+            other.join().expect("the other worker")
+        });
+        assert_eq!(slow, Some(Work::Turn(7)));
     }
 
     #[test]
