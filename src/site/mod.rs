@@ -4,12 +4,17 @@
 //! the [`cache`].
 
 pub mod cache;
+pub mod cors;
+pub mod header_rules;
+pub mod hosts;
 pub mod media_types;
 pub mod pages;
 pub mod partial;
+pub mod redirects;
 pub mod representation;
 pub mod resolve;
 pub mod respond;
 pub mod root;
+pub mod rules;
 
 pub use respond::Site;

@@ -58,7 +58,7 @@ impl Site {
     pub fn open(config: &Config) -> std::io::Result<Site> {
         let cache = &config.cache;
         Ok(Site {
-            root: Root::open(&config.root)?,
+            root: Root::open(&config.site.root)?,
             resolver: Resolver::new(),
             cache: (cache.bytes > 0).then(|| Cache::new(cache.bytes, cache.file_bytes)),
             memory_bytes: cache.file_bytes,
