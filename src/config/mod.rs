@@ -18,11 +18,12 @@
 //!
 //! - `listen`: addresses to listen on; `network`: addresses of others; `host_name`; `cors_origin`.
 //! - `proxy`: what is known of proxies that may be in front.
-//! - `site`: the settings of one site; `rules`, `pattern`, `target_template`: its rules.
+//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules.
 
 mod cors_origin;
 mod draft;
 mod file;
+mod first_match;
 mod host_name;
 mod keys;
 mod kinds;
@@ -47,6 +48,7 @@ use std::path::{Path, PathBuf};
 
 pub use cors_origin::CorsOrigin;
 pub use draft::Flags;
+pub use first_match::FirstMatch;
 pub use host_name::{HOST_NAME_MAX, HostName};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use malformed::Malformed;

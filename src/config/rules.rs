@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::Malformed;
+use super::first_match::FirstMatch;
 use super::pattern::{Captures, Pattern};
 use super::target_template::{PathTemplate, UriTemplate};
 
@@ -172,30 +173,18 @@ const HOPS_MAX: usize = 20;
 /// Where it is still under way when a browser would have given up there is a loop. Loops that only
 /// some names lead into are not found; they cost the client its patience and the server nothing.
 pub(super) fn find_loop(redirects: &[Redirect], clean_urls: bool) -> Option<usize> {
-    redirects.iter().position(|first| {
-        let Some(mut path) = first.to.local_path(&Captures::of(b"\x01")) else {
-            return false;
-        };
-        for _ in 0..HOPS_MAX {
-            match follow(redirects, clean_urls, &path) {
-                Some(next) => path = next,
-                None => return false,
-            }
-        }
-        true
-    })
-}
-
-/// Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
-fn follow(redirects: &[Redirect], clean_urls: bool, path: &[u8]) -> Option<Vec<u8>> {
-    let found = redirects
-        .iter()
-        .find_map(|rule| Some((rule, rule.from.captures(path)?)));
-    match found {
-        Some((rule, captures)) => rule.to.local_path(&captures),
+    let patterns = FirstMatch::new(redirects.iter().map(|rule| &rule.from));
+    // Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
+    let follow = |path: &[u8]| match patterns.find(path) {
+        Some((index, captures)) => redirects.get(index)?.to.local_path(&captures),
         None if clean_urls => path.strip_suffix(b".html").map(<[u8]>::to_vec),
         None => None,
-    }
+    };
+    redirects.iter().position(|first| {
+        let start = first.to.local_path(&Captures::of(b"\x01"));
+        let way = std::iter::successors(start, |path| follow(path));
+        way.take(HOPS_MAX + 1).count() > HOPS_MAX
+    })
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl UriTemplate {
         if text.contains(char::is_control) {
             return Err(refuse("a URI holds no control character"));
         }
-        let (site, rest) = split_site(text).map_err(|reason| refuse(reason))?;
+        let (site, rest) = split_site(text).map_err(refuse)?;
         let (rest, fragment) = split(rest, '#');
         let (path, query) = split(rest, '?');
         let path = if path.is_empty() { "/" } else { path };

@@ -1,8 +1,6 @@
 //! Paths that lead elsewhere: redirects, which the client is told of, and rewrites, which it is not.
 
-use std::collections::HashMap;
-
-use crate::config::{Captures, Pattern, Piece, Redirect, Rewrite, UriTemplate};
+use crate::config::{Captures, FirstMatch, PathTemplate, Piece, Redirect, Rewrite, UriTemplate};
 use crate::http::status::Status;
 use crate::http::target::{encode_query, encode_query_part, encode_segments};
 
@@ -18,83 +16,44 @@ pub struct Moved {
 
 /// The redirects of a site. The first that matches counts.
 #[derive(Debug, Default)]
-pub struct Redirects(Rules<(UriTemplate, Status)>);
+pub struct Redirects {
+    patterns: FirstMatch,
+    targets: Vec<(UriTemplate, Status)>,
+}
 
 /// The rewrites of a site. The first that matches counts; what it makes of a path is not looked at
 /// again, so there is nothing that could go round in circles.
 #[derive(Debug, Default)]
-pub struct Rewrites(Rules<crate::config::PathTemplate>);
-
-/// Rules in order. Those without a star are found by their path: a site that has moved brings
-/// thousands of them.
-#[derive(Debug)]
-struct Rules<T> {
-    all: Vec<(Pattern, T)>,
-    /// The index of the first rule for a path.
-    exact: HashMap<Box<[u8]>, usize>,
-    /// The indices of the rules with stars, in order.
-    starred: Vec<usize>,
-}
-
-impl<T> Default for Rules<T> {
-    fn default() -> Rules<T> {
-        Rules::new(std::iter::empty())
-    }
-}
-
-impl<T> Rules<T> {
-    fn new(rules: impl Iterator<Item = (Pattern, T)>) -> Rules<T> {
-        let all: Vec<_> = rules.collect();
-        let mut exact = HashMap::new();
-        let mut starred = Vec::new();
-        for (index, (pattern, _)) in all.iter().enumerate() {
-            match pattern.exact() {
-                Some(path) => {
-                    exact.entry(path.as_bytes().into()).or_insert(index);
-                }
-                None => starred.push(index),
-            }
-        }
-        Rules {
-            all,
-            exact,
-            starred,
-        }
-    }
-
-    fn first_match<'p>(&self, path: &'p [u8]) -> Option<(&T, Captures<'p>)> {
-        let exact = self.exact.get(path).copied();
-        let before = self.starred.iter().copied();
-        let mut candidates = before
-            .take_while(|index| exact.is_none_or(|exact| *index < exact))
-            .chain(exact);
-        candidates.find_map(|index| {
-            let (pattern, to) = self.all.get(index)?;
-            Some((to, pattern.captures(path)?))
-        })
-    }
+pub struct Rewrites {
+    patterns: FirstMatch,
+    targets: Vec<PathTemplate>,
 }
 
 impl Redirects {
     /// Keeps `redirects` in their order.
     #[must_use]
     pub fn new(redirects: &[Redirect]) -> Redirects {
-        Redirects(Rules::new(redirects.iter().map(|rule| {
-            (rule.from.clone(), (rule.to.clone(), status(rule.status)))
-        })))
+        let targets = redirects
+            .iter()
+            .map(|rule| (rule.to.clone(), status(rule.status)));
+        Redirects {
+            patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+            targets: targets.collect(),
+        }
     }
 
     /// Whether no path is ever redirected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.all.is_empty()
+        self.patterns.is_empty()
     }
 
     /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to. The query is
     /// kept unless the target has its own.
     #[must_use]
     pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Moved> {
-        let ((to, status), captures) = self.0.first_match(path)?;
+        let (index, captures) = self.patterns.find(path)?;
+        let (to, status) = self.targets.get(index)?;
         Some(Moved {
             status: *status,
             location: location(to, &captures, query),
@@ -106,24 +65,24 @@ impl Rewrites {
     /// Keeps `rewrites` in their order.
     #[must_use]
     pub fn new(rewrites: &[Rewrite]) -> Rewrites {
-        let rewrites = rewrites.iter();
-        Rewrites(Rules::new(
-            rewrites.map(|rule| (rule.from.clone(), rule.to.clone())),
-        ))
+        Rewrites {
+            patterns: FirstMatch::new(rewrites.iter().map(|rule| &rule.from)),
+            targets: rewrites.iter().map(|rule| rule.to.clone()).collect(),
+        }
     }
 
     /// Whether no path is ever rewritten.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.all.is_empty()
+        self.patterns.is_empty()
     }
 
     /// The path, decoded and normalised, that is served in the place of `path`; `None` if that is
-    /// `path` itself.
+    /// `path` itself. It may name a hidden file: look at it as at one that was asked for.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let (to, captures) = self.0.first_match(path)?;
-        to.expand(&captures)
+        let (index, captures) = self.patterns.find(path)?;
+        self.targets.get(index)?.expand(&captures)
     }
 }
 
@@ -184,7 +143,7 @@ fn push_pieces(pieces: &[Piece], captures: &Captures<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PathTemplate;
+    use crate::config::Pattern;
     use proptest::prelude::*;
 
     fn redirects(rules: &[(&str, &str)]) -> Redirects {

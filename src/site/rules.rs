@@ -77,11 +77,15 @@ mod tests {
 
     #[test]
     fn any_setting_that_concerns_rules_is_seen() {
-        let mut secure = SiteConfig::default();
-        secure.security = true;
+        let secure = SiteConfig {
+            security: true,
+            ..SiteConfig::default()
+        };
         assert!(!Rules::new(&secure).is_empty());
-        let mut open = SiteConfig::default();
-        open.cors = vec!["*".parse().unwrap()];
+        let open = SiteConfig {
+            cors: vec!["*".parse().unwrap()],
+            ..SiteConfig::default()
+        };
         let rules = Rules::new(&open);
         assert!(!rules.is_empty() && rules.cors().is_some());
         let fields = rules.edit_fields(b"/", &Bytes::new());
