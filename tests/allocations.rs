@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -103,7 +103,7 @@ impl World {
         let content: Vec<u8> = (0..file_bytes).map(|i| b'a' + (i % 23) as u8).collect();
         fs::write(directory.path().join("file.html"), content).expect("a file");
         let mut config = Config {
-            root: directory.path().to_path_buf(),
+            site: SiteConfig::at(directory.path()),
             ..Config::default()
         };
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");

@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod fields;
+pub mod forwarded;
 pub mod framing;
 mod grammar;
 pub mod keep_alive;

@@ -142,10 +142,15 @@ impl Server {
         let limit = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
-        let root = config.root.display().to_string();
+        let root = config.site.root.display().to_string();
         let site =
             Site::open(&config).map_err(StartError::because(format!("cannot serve {root}")))?;
-        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+        let access_log = config
+            .access_log
+            .target
+            .as_ref()
+            .map(AccessLog::open)
+            .transpose();
         let access_log = access_log.map_err(StartError::because("cannot open the access log"))?;
         let listeners = listeners(&config, is_process)?;
         let addresses = listeners

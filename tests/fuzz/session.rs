@@ -9,11 +9,10 @@
 //! - The access log has one line per answer.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -66,7 +65,7 @@ pub fn check(input: &[u8]) {
 static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let mut config = Config {
         // Both `cargo test` and `longer.sh` start in the top directory.
-        root: PathBuf::from("tests/fuzz/session/site"),
+        site: SiteConfig::at("tests/fuzz/session/site"),
         ..Config::default()
     };
     config.keep_alive.max_requests = NonZeroU32::new(6).expect("not zero");

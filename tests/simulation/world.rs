@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{Config, SiteConfig};
 use abide::connection::access_line::Peer as Address;
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
@@ -93,7 +93,7 @@ impl TestSite {
             fs::write(directory.path().join(name), content(len)).unwrap();
         }
         let mut config = Config {
-            root: directory.path().to_path_buf(),
+            site: SiteConfig::at(directory.path()),
             ..Config::default()
         };
         // `small` is copied behind its head, `medium` is sent from memory, the others with sendfile.
