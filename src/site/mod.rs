@@ -4,6 +4,8 @@
 //! the [`cache`].
 
 pub mod cache;
+pub mod content_coding;
+pub mod content_tag;
 pub mod media_types;
 pub mod pages;
 pub mod partial;
