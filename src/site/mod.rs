@@ -6,6 +6,8 @@
 pub mod cache;
 pub mod content_coding;
 pub mod content_tag;
+mod document;
+pub mod listing;
 pub mod media_types;
 pub mod pages;
 pub mod partial;
