@@ -5,10 +5,14 @@
 
 pub mod absences;
 pub mod cache;
+pub mod content_coding;
+pub mod content_tag;
 pub mod cors;
+mod document;
 pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
+pub mod listing;
 pub mod lookup;
 pub mod media_types;
 pub mod pages;
