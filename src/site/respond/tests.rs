@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::SiteConfig;
 use crate::clock::Millis;
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 
