@@ -23,6 +23,10 @@ struct TrippingClock {
 }
 
 impl Clock for TrippingClock {
+    fn micros(&self) -> u64 {
+        0
+    }
+
     fn now(&self) -> Now {
         let is_worker = thread::current()
             .name()

@@ -226,7 +226,7 @@ impl World {
             ..Config::default()
         };
         let site = abide::site::Site::open(&config).expect("the site");
-        let desk = Desk::new(&config.limits, Arc::new(Counters::default()), false);
+        let desk = Desk::new(&config, Arc::new(Counters::default()));
         World {
             service: Service::new(config, site),
             desk,

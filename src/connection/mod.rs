@@ -4,6 +4,8 @@ pub mod access_line;
 pub mod counters;
 pub mod deadline;
 pub mod desk;
+pub mod guests;
+pub mod journal;
 pub mod occupancy;
 pub mod output;
 pub mod ownership;

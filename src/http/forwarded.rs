@@ -19,21 +19,34 @@ pub fn client_address<'v>(
     x_forwarded_for: impl Iterator<Item = &'v [u8]>,
     trusted: &[Network],
 ) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
     let peer = peer.to_canonical();
-    if !is_trusted(peer) {
+    if !is_trusted(peer, trusted) {
         return peer;
     }
+    client_behind(x_forwarded_for, trusted).unwrap_or(peer)
+}
+
+/// The same for a peer that is trusted and has no address; `None` if the lines name no client.
+pub fn client_behind<'v>(
+    x_forwarded_for: impl Iterator<Item = &'v [u8]>,
+    trusted: &[Network],
+) -> Option<IpAddr> {
     // Read forward, which asks nothing of the iterator: `client` is what a reader who comes from the
     // end would return if nothing before him had stopped him.
     let mut client = None;
     for member in x_forwarded_for.flat_map(list_members) {
         client = match node_address(member) {
-            Some(address) if is_trusted(address) => client.or(Some(address)),
+            Some(address) if is_trusted(address, trusted) => client.or(Some(address)),
             found => found,
         };
     }
-    client.unwrap_or(peer)
+    client
+}
+
+/// Whether `address` is one of the `trusted` networks'.
+#[must_use]
+pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// An address as proxies write it: bare, in brackets, with a port or without.
@@ -101,6 +114,15 @@ mod tests {
         ] {
             assert_eq!(client("10.0.0.1", lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_peer_without_an_address_may_name_nobody() {
+        let trusted = networks(&["10.0.0.0/8"]);
+        let behind = |line: &str| client_behind([line.as_bytes()].into_iter(), &trusted);
+        assert_eq!(behind("192.0.2.1, 10.0.0.2"), "192.0.2.1".parse().ok());
+        assert_eq!(behind("192.0.2.1, unknown"), None);
+        assert_eq!(behind(""), None);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Work {
     Turn(u32),
     /// Write the lines of the access log that the event loop has left.
     WriteLog,
+    /// Open the access log again.
+    ReopenLog,
 }
 
 /// The way from the event loop to its workers.

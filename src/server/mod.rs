@@ -226,6 +226,13 @@ impl Server {
             drain::report(&self.all);
         }
         drop(self.pools);
+        for event_loop in &mut self.event_loops {
+            event_loop.log_the_cut_off();
+        }
+        if let Some(access_log) = &self.all[0].access_log {
+            // A pool that the disk holds up may not have come to it.
+            access_log.append_left();
+        }
         result
     }
 }
@@ -278,6 +285,7 @@ impl Common {
                 self.shares.clone(),
                 Arc::clone(&shared.admissions),
             );
+            let acceptor = acceptor.exempting(&self.service.config.trusted_proxies);
             let sources = Sources {
                 poll,
                 reports: receiver,
