@@ -42,18 +42,18 @@ impl Stamp {
 }
 
 /// The parts of `Sun, 06 Nov 1994 08:49:37 GMT`: day, month, year, time of the day.
-fn parts(date: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
-    Some((
+fn parts(date: &[u8]) -> Option<[&[u8]; 4]> {
+    Some([
         date.get(5..7)?,
         date.get(8..11)?,
         date.get(12..16)?,
         date.get(17..25)?,
-    ))
+    ])
 }
 
 /// `06/Nov/1994:08:49:37 +0000`
 fn push_common(date: &[u8], out: &mut Vec<u8>) {
-    if let Some((day, month, year, time)) = parts(date) {
+    if let Some([day, month, year, time]) = parts(date) {
         for part in [day, b"/", month, b"/", year, b":", time, b" +0000"] {
             out.extend_from_slice(part);
         }
@@ -62,7 +62,7 @@ fn push_common(date: &[u8], out: &mut Vec<u8>) {
 
 /// `1994-11-06T08:49:37Z` (RFC 3339 section 5.6)
 fn push_rfc3339(date: &[u8], out: &mut Vec<u8>) {
-    if let Some((day, name, year, time)) = parts(date) {
+    if let Some([day, name, year, time]) = parts(date) {
         let month = MONTHS.iter().position(|month| month[..] == *name);
         // There are twelve.
         let month = month.map_or(0, |index| index as u8 + 1);
