@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::io::Write;
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{Config, SiteConfig};
 use abide::http::request::{HeadLimits, Parsed, parse_head};
 use abide::http::response::Response;
 use abide::site::{NeedsDisk, Reach, Site};
@@ -93,7 +93,7 @@ fn respond(criterion: &mut Criterion) {
     fs::create_dir(directory.path().join("guide")).expect("a directory");
     fs::write(directory.path().join("guide/file.html"), [b'x'; 1024]).expect("a file");
     let config = Config {
-        root: directory.path().to_path_buf(),
+        site: SiteConfig::at(directory.path()),
         ..Config::default()
     };
     let site = Site::open(&config).expect("the site");

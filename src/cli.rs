@@ -115,7 +115,7 @@ mod tests {
         assert!(!cli.check);
         assert_eq!(cli.root, None);
         let mut config = resolve(&[]).unwrap();
-        config.root = Config::default().root;
+        config.site.root = Config::default().site.root;
         assert_eq!(config, Config::default());
     }
 
@@ -142,10 +142,10 @@ mod tests {
         assert_eq!(config.keep_alive.timeout_secs, 60);
         assert_eq!(config.shutdown.drain_secs, 70);
         assert_eq!(config.keep_alive.max_requests.get(), 20);
-        assert_eq!(config.access_log, Some(AccessLogTarget::Stdout));
+        assert_eq!(config.access_log.target, Some(AccessLogTarget::Stdout));
         let config = resolve(&["--access-log", "/var/log/abide"]).unwrap();
         assert_eq!(
-            config.access_log,
+            config.access_log.target,
             Some(AccessLogTarget::File("/var/log/abide".into()))
         );
     }

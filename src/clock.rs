@@ -43,6 +43,10 @@ pub struct Now {
 pub trait Clock: Send + Sync {
     /// Samples both clocks.
     fn now(&self) -> Now;
+
+    /// The monotonic clock in microseconds, for what is over too soon for [`Millis`]. It has the same
+    /// start.
+    fn micros(&self) -> u64;
 }
 
 /// The machine's clocks.
@@ -89,6 +93,10 @@ impl Clock for SystemClock {
                 .map_or(0, |d| d.as_secs()),
         }
     }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A clock that moves only when a test tells it to.
@@ -122,6 +130,10 @@ impl Clock for TestClock {
             unix_secs: self.epoch_unix_secs + elapsed / 1000,
         }
     }
+
+    fn micros(&self) -> u64 {
+        self.elapsed_millis.load(Ordering::SeqCst) * 1000
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +147,7 @@ mod tests {
         let second = clock.now();
         assert!(first.monotonic.0 < 60_000);
         assert!(second.monotonic >= first.monotonic);
+        assert!(clock.micros() / 1000 >= second.monotonic.0);
         assert!(first.unix_secs > 1_600_000_000);
     }
 
@@ -156,6 +169,7 @@ mod tests {
                 unix_secs: 1_002
             }
         );
+        assert_eq!(clock.micros(), 2_500_000);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -99,16 +99,25 @@ struct World {
 
 impl World {
     fn new(file_bytes: usize, has_log: bool) -> World {
+        World::logging(file_bytes, has_log.then_some(AccessLogFormat::Common))
+    }
+
+    fn logging(file_bytes: usize, log: Option<AccessLogFormat>) -> World {
         let directory = TempDir::new().expect("a temporary directory");
         let content: Vec<u8> = (0..file_bytes).map(|i| b'a' + (i % 23) as u8).collect();
         fs::write(directory.path().join("file.html"), content).expect("a file");
         let mut config = Config {
-            root: directory.path().to_path_buf(),
+            site: SiteConfig::at(directory.path()),
             ..Config::default()
         };
+        if let Some(format) = log {
+            config.access_log.target = Some(AccessLogTarget::Stdout);
+            config.access_log.format = format;
+            config.access_log.host = true;
+        }
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
         let site = Site::open(&config).expect("the site");
-        let desk = Desk::new(&config.limits, Arc::new(Counters::default()), has_log);
+        let desk = Desk::new(&config, Arc::new(Counters::default()));
         World {
             service: Service::new(config, site),
             desk,
@@ -144,8 +153,11 @@ impl World {
         let deadline = self.session.rest(&self.service, self.now);
         assert!(deadline.is_between_requests());
         // As the worker does when it has written the lines.
-        if let Some(lines) = &mut self.desk.log {
-            lines.clear();
+        if let Some(log) = &mut self.desk.log {
+            log.end_turn(self.now.0 * 1_000);
+            let ends_in_a_line = log.lines().ends_with(b"\n");
+            assert!(ends_in_a_line);
+            log.lines().clear();
         }
     }
 
@@ -272,9 +284,15 @@ fn pipelined_requests_allocate_nothing() {
 
 #[test]
 fn a_line_of_the_access_log_allocates_nothing() {
-    let get = request("GET", "");
-    let allocations = World::new(1_024, true).allocations(get.as_bytes(), "HTTP/1.1 200 ");
-    assert_eq!(allocations, 0, "in {REQUESTS} requests");
+    use AccessLogFormat::{Combined, Common, Extended, Json};
+    let get = request("GET", "Referer: http://www.example.com/\"\u{e4}\r\n");
+    for format in [Common, Combined, Extended, Json] {
+        for file_bytes in [1_024, 12_000] {
+            let mut world = World::logging(file_bytes, Some(format));
+            let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 200 ");
+            assert_eq!(allocations, 0, "in {REQUESTS} requests, {format:?}");
+        }
+    }
 }
 
 #[test]

@@ -359,12 +359,12 @@ fn rust_log_sets_the_diagnostics_and_the_default_is_quiet() {
     for server in [&quiet, &loud] {
         server.connect().expect_usable();
     }
-    loud.wait_for("connection 0.0 closed: 1 requests, ");
+    loud.wait_for("connection 0.0.0 closed: 1 requests, ");
     until("the end is told whole", || {
         let said = loud.stderr();
         let line = said
             .lines()
-            .find(|line| line.contains("connection 0.0 closed"));
+            .find(|line| line.contains("connection 0.0.0 closed"));
         line.is_some_and(|line| line.contains(" bytes, ") && line.ends_with(" ms, client_closed"))
     });
     let said = quiet.stderr();

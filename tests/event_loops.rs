@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use abide::clock::SystemClock;
-use abide::config::{Config, Limits, ListenAddress};
+use abide::config::{Config, Limits, ListenAddress, SiteConfig};
 use abide::connection::counters::CloseReason;
 use abide::connection::service::Mode;
 use abide::server::{Handle, Server};
@@ -33,7 +33,7 @@ fn run(listen: Vec<ListenAddress>, limits: Limits) -> Running {
     let root = tempfile::tempdir().expect("temporary directory");
     std::fs::write(root.path().join("index.html"), "home").expect("write");
     let config = Config {
-        root: root.path().to_owned(),
+        site: SiteConfig::at(root.path()),
         listen,
         workers: 2,
         event_loops: LOOPS,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use abide::clock::{Clock, Now, SystemClock};
-use abide::config::{Cache, Config, ListenAddress};
+use abide::config::{Cache, Config, ListenAddress, SiteConfig};
 use abide::connection::counters::CloseReason;
 use abide::connection::service::Mode;
 use abide::server::Server;
@@ -23,6 +23,10 @@ struct TrippingClock {
 }
 
 impl Clock for TrippingClock {
+    fn micros(&self) -> u64 {
+        0
+    }
+
     fn now(&self) -> Now {
         let is_worker = thread::current()
             .name()
@@ -59,7 +63,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
     let root = tempfile::tempdir().expect("temporary directory");
     std::fs::write(root.path().join("index.html"), "").expect("write");
     let config = Config {
-        root: root.path().to_owned(),
+        site: SiteConfig::at(root.path()),
         listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))],
         workers: 1,
         // What is not in memory is a worker's.

@@ -1,9 +1,8 @@
 //! `abide --selftest`: what it says of a configuration that is safe, and of one that is not.
 
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use abide::config::{Config, KeepAlive};
+use abide::config::{Config, KeepAlive, SiteConfig};
 use abide::selftest;
 use abide::selftest::table::CLIENTS;
 
@@ -35,7 +34,7 @@ fn the_defaults_are_safe_for_every_client_that_honours_the_hint() {
 #[test]
 fn a_reaper_without_grace_is_found_out() {
     let config = Config {
-        root: PathBuf::from("www"),
+        site: SiteConfig::at("www"),
         keep_alive: KeepAlive {
             grace_secs: 0,
             ..Config::default().keep_alive

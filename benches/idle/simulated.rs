@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -222,11 +222,11 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 impl World {
     fn new(site: &Site) -> World {
         let config = Config {
-            root: site.root(),
+            site: SiteConfig::at(site.root()),
             ..Config::default()
         };
         let site = abide::site::Site::open(&config).expect("the site");
-        let desk = Desk::new(&config.limits, Arc::new(Counters::default()), false);
+        let desk = Desk::new(&config, Arc::new(Counters::default()));
         World {
             service: Service::new(config, site),
             desk,

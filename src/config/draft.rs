@@ -2,13 +2,15 @@
 //! turns out to be wrong, alone or together with another, is blamed on the right line or flag.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::keys::{self, Chosen, Key, Kind};
-use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, ListenAddress};
+use super::keys;
+use super::kinds::{Given, Item, Key, Value};
+use super::origin::Origin;
+use super::site_draft::SiteDraft;
+use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, HostConfig, HostName};
 
 /// What the command line says, as it was written: the values are checked with the file's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,34 +29,21 @@ pub struct Flags {
     pub access_log: Option<PathBuf>,
 }
 
-/// Where a value came from. The order is that of precedence, and of lines within the file: the
-/// greater of two origins is the one to blame for a conflict.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
-    Default,
-    File { line: usize, path: PathBuf },
-    Flag(&'static str),
-}
-
-impl Origin {
-    /// The error that says what is wrong with the value of `key` from here.
-    pub fn blame(&self, key: &str, complaint: &str) -> ConfigError {
-        let sentence = match self {
-            Origin::Default => format!("{key}: {complaint}"),
-            Origin::File { line, path } => {
-                format!("{}:{line}: {key}: {complaint}", path.display())
-            }
-            Origin::Flag(flag) => format!("{flag}: {complaint}"),
-        };
-        ConfigError { sentence }
-    }
-}
-
 /// A configuration whose single values are in range; [`Draft::finish`] looks at them together.
 pub(super) struct Draft {
+    /// What no site has for itself.
     config: Config,
     /// By the name of the key. What is missing has its default.
     origins: BTreeMap<&'static str, Origin>,
+    /// The default site.
+    pub site: SiteDraft,
+    pub hosts: Vec<HostDraft>,
+}
+
+/// A `[[host]]`.
+pub(super) struct HostDraft {
+    pub names: Vec<HostName>,
+    pub site: SiteDraft,
 }
 
 impl Draft {
@@ -63,6 +52,8 @@ impl Draft {
         Draft {
             config: Config::default(),
             origins: BTreeMap::new(),
+            site: SiteDraft::new(),
+            hosts: Vec::new(),
         }
     }
 
@@ -85,23 +76,33 @@ impl Draft {
                 self.set_integer_text(key, text, Origin::Flag(flag))?;
             }
         }
-        if let (Some(path), Some(key)) = (&flags.root, keys::named("root")) {
-            self.set_path(key, path.clone(), Origin::Flag("ROOT"))?;
+        if let Some(path) = &flags.root {
+            let origin = Origin::Flag("ROOT");
+            if path.as_os_str().is_empty() {
+                return Err(origin.blame("root", "the path is empty, it must name a directory"));
+            }
+            // Not through the table: it need not be UTF-8.
+            self.site.settings.root = path.clone();
+            self.site.remember("root", origin);
         }
         if let (false, Some(key)) = (flags.listen.is_empty(), keys::named("listen")) {
             let origin = Origin::Flag("--listen");
-            let written = flags
-                .listen
-                .iter()
-                .map(|text| (text.as_str(), origin.clone()));
-            self.set_addresses(key, written.collect(), origin)?;
+            let item = |text| Item::text(text, origin.clone());
+            let items = flags.listen.iter().map(|text| item(text.as_str()));
+            let value = Value {
+                given: Given::List(items.collect()),
+                written: flags.listen.join(" "),
+                described: "a list".to_owned(),
+                origin: origin.clone(),
+            };
+            self.set(key, &value)?;
         }
         if let Some(path) = &flags.access_log {
             if path.as_os_str().is_empty() {
                 let complaint = "the path is empty, it must be a file or - for standard output";
                 return Err(Origin::Flag("--access-log").blame("", complaint));
             }
-            self.config.access_log = Some(match path.to_str() {
+            self.config.access_log.target = Some(match path.to_str() {
                 Some("-") => AccessLogTarget::Stdout,
                 _ => AccessLogTarget::File(path.clone()),
             });
@@ -112,7 +113,7 @@ impl Draft {
     /// Sets a whole number that was written in decimal on the command line.
     fn set_integer_text(
         &mut self,
-        key: &'static Key,
+        key: &'static Key<Config>,
         text: &str,
         origin: Origin,
     ) -> Result<(), ConfigError> {
@@ -121,145 +122,34 @@ impl Draft {
             let complaint = format!("{text:?} is not a number, it must be {}", key.expectation());
             return Err(origin.blame(key.name, &complaint));
         }
-        self.set_integer(key, text.parse().ok(), text, origin)
+        let value = Value {
+            given: Given::Integer(text.parse().ok()),
+            written: text.to_owned(),
+            described: format!("the number {text}"),
+            origin,
+        };
+        self.set(key, &value)
     }
 
-    /// Sets a whole number; `value` is `None` if it is too large for an `i128`. `written` is for
-    /// the error.
-    pub fn set_integer(
-        &mut self,
-        key: &'static Key,
-        value: Option<i128>,
-        written: &str,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
-        let Kind::Integer {
-            min,
-            max,
-            unit,
-            write,
-            ..
-        } = &key.kind
-        else {
-            return Err(self.wrong_kind(key, written, &origin));
-        };
-        let value = value.and_then(|value| u64::try_from(value).ok());
-        match value.filter(|value| (min..=max).contains(&value)) {
-            Some(value) => {
-                write(&mut self.config, value);
-                self.origins.insert(key.name, origin);
-                Ok(())
-            }
-            None => {
-                let complaint =
-                    format!("{written} is out of range, it must be {min} to {max} {unit}");
-                Err(origin.blame(key.name, &complaint))
-            }
-        }
-    }
-
-    /// Sets a boolean.
-    pub fn set_boolean(
-        &mut self,
-        key: &'static Key,
-        value: bool,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
-        let Kind::Boolean { write, .. } = &key.kind else {
-            return Err(self.wrong_kind(key, "a boolean", &origin));
-        };
-        write(&mut self.config, value);
-        self.origins.insert(key.name, origin);
+    /// Sets one key that no site has for itself.
+    pub fn set(&mut self, key: &'static Key<Config>, value: &Value<'_>) -> Result<(), ConfigError> {
+        key.set(&mut self.config, key.name, value)?;
+        self.origins.insert(key.name, value.origin.clone());
         Ok(())
     }
 
-    /// Sets one of a few words, or the number that the key takes besides. `written` is for the error.
-    pub fn set_choice(
-        &mut self,
-        key: &'static Key,
-        value: Chosen<'_>,
-        written: &str,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
-        let Kind::Choice { write, .. } = &key.kind else {
-            return Err(self.wrong_kind(key, written, &origin));
-        };
-        if !write(&mut self.config, value) {
-            return Err(self.wrong_kind(key, written, &origin));
-        }
-        self.origins.insert(key.name, origin);
-        Ok(())
-    }
-
-    /// Sets a path, which must not be empty.
-    pub fn set_path(
-        &mut self,
-        key: &'static Key,
-        value: PathBuf,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
-        let Kind::Path { write, .. } = &key.kind else {
-            return Err(self.wrong_kind(key, "a path", &origin));
-        };
-        if value.as_os_str().is_empty() {
-            return Err(origin.blame(key.name, "the path is empty, it must name a directory"));
-        }
-        write(&mut self.config, value);
-        self.origins.insert(key.name, origin);
-        Ok(())
-    }
-
-    /// Sets a list of addresses. Each brings its own origin: a list can run over many lines.
-    pub fn set_addresses(
-        &mut self,
-        key: &'static Key,
-        written: Vec<(&str, Origin)>,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
-        let Kind::Addresses { write, .. } = &key.kind else {
-            return Err(self.wrong_kind(key, "a list", &origin));
-        };
-        if written.is_empty() {
-            return Err(origin.blame(key.name, "the list is empty, it must have an address"));
-        }
-        let mut addresses: Vec<ListenAddress> = Vec::with_capacity(written.len());
-        for (text, origin) in written {
-            let address: ListenAddress = text
-                .parse()
-                .map_err(|error| origin.blame(key.name, &format!("{error}")))?;
-            if address.is_exclusive() && addresses.contains(&address) {
-                return Err(origin.blame(key.name, &format!("{address} is listed twice")));
-            }
-            addresses.push(address);
-        }
-        write(&mut self.config, addresses);
-        self.origins.insert(key.name, origin);
-        Ok(())
-    }
-
-    /// The error for a value of a kind that `key` does not take.
-    pub fn wrong_kind(&self, key: &Key, written: &str, origin: &Origin) -> ConfigError {
-        let complaint = format!("{written} was given, it must be {}", key.expectation());
-        origin.blame(key.name, &complaint)
-    }
-
-    /// Looks whether the root is a directory that can be read.
-    pub fn check_root(&self) -> Result<(), ConfigError> {
-        let Err(error) = fs::read_dir(&self.config.root) else {
-            return Ok(());
-        };
-        let origin = self.origin("root");
-        let hint = match origin {
-            Origin::Default => "; name another directory, as in `abide DIRECTORY`",
-            _ => "",
-        };
-        let root = self.config.root.display();
-        Err(origin.blame("root", &format!("{root} cannot be served: {error}{hint}")))
+    /// Looks whether each root is a directory that can be read.
+    pub fn check_roots(&self) -> Result<(), ConfigError> {
+        self.site.check_root()?;
+        self.hosts
+            .iter()
+            .try_for_each(|host| host.site.check_root())
     }
 
     /// Fills in the defaults that depend on other keys and applies the rules between keys.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.heed_proxy()?;
+        self.finish_sites()?;
         let keep_alive = &self.config.keep_alive;
         let reaped_after = u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
         if reaped_after > u64::from(ADVERTISED_MAX) {
@@ -290,6 +180,22 @@ impl Draft {
             self.config.shutdown.drain_secs = self.config.keep_alive.reaped_after_secs();
         }
         Ok(self.config)
+    }
+
+    fn finish_sites(&mut self) -> Result<(), ConfigError> {
+        self.config.site = self.site.finish()?;
+        for host in &self.hosts {
+            self.config.hosts.push(HostConfig {
+                names: host.names.clone(),
+                site: host.site.finish()?,
+            });
+        }
+        if self.config.strict_hosts && self.config.hosts.is_empty() {
+            let name = "strict_hosts";
+            let complaint = "without a [[host]] no request at all would be answered";
+            return Err(self.origin(name).blame(name, complaint));
+        }
+        Ok(())
     }
 
     /// Raises T above the idle limit of the proxy in front; refuses one that was set below it.
@@ -348,6 +254,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use tempfile::TempDir;
 
     /// A directory with a configuration file in it.
@@ -396,14 +303,14 @@ mod tests {
             ..site.flags()
         };
         let config = Config::resolve(Some(&site.file()), &flags).unwrap();
-        assert_eq!(config.root, site.directory.path());
+        assert_eq!(config.site.root, site.directory.path());
         assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
         assert_eq!(config.workers, 5);
         assert_eq!(config.keep_alive.timeout_secs, 60);
         assert_eq!(config.keep_alive.grace_secs, 3);
         assert_eq!(config.keep_alive.max_requests.get(), 20);
         assert_eq!(
-            config.access_log,
+            config.access_log.target,
             Some(AccessLogTarget::File("access.log".into()))
         );
     }

@@ -6,9 +6,32 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
-use super::draft::{Draft, Origin};
-use super::keys::{self, Chosen, Kind};
+use super::draft::{Draft, HostDraft};
+use super::keys;
+use super::kinds::{Key, Kind, parse_each};
+use super::origin::Origin;
+use super::site_draft::SiteDraft;
+use super::site_keys::{self, SITE_KEYS};
+use super::source::{Entry, Source, entries};
+use super::tables::TABLES;
+use super::{ConfigError, HostName};
+
+/// The table of virtual hosts.
+const HOST: &str = "host";
+
+/// The key of a host that no site has.
+static NAME: Key<Vec<HostName>> = Key {
+    name: "name",
+    kind: Kind::List {
+        expectation: "a list of host names, as in [\"example.org\", \"*.example.org\"]",
+        or_one: true,
+        read: |names| names.iter().map(ToString::to_string).collect(),
+        write: |names, texts| {
+            *names = parse_each(texts, |_| true)?;
+            Ok(())
+        },
+    },
+};
 
 impl Draft {
     /// Lets a TOML file win over what is there.
@@ -20,185 +43,129 @@ impl Draft {
         let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text"))?;
         let source = Source { path, text: &text };
         let document = DeTable::parse(&text).map_err(|error| source.syntax_error(&error))?;
-        for entry in entries(document.get_ref()) {
-            source.apply(&entry, self)?;
+        // Hosts inherit what stands outside of them, wherever it stands: they come last.
+        let (hosts, others): (Vec<_>, Vec<_>) = places(document.get_ref())
+            .into_iter()
+            .partition(|place| place.section.is_empty() && place.entry.leaf == HOST);
+        for place in &others {
+            self.take(&source, place)?;
+        }
+        for place in &hosts {
+            self.take_hosts(&source, &place.entry)?;
         }
         Ok(())
     }
+
+    /// Takes in one key or table from outside of the hosts.
+    fn take(&mut self, source: &Source<'_>, place: &Place<'_>) -> Result<(), ConfigError> {
+        let entry = &place.entry;
+        if place.section.is_empty() && TABLES.contains(&entry.leaf) {
+            return self.site.read_table(source, entry);
+        }
+        let value = source.value(entry.value, source.origin(entry.offset));
+        let name = dotted(place.section, entry.leaf);
+        if let Some(key) = site_keys::named(&name) {
+            self.site.set(key, &value)
+        } else if let Some(key) = keys::named(&name) {
+            self.set(key, &value)
+        } else {
+            Err(unknown(place, &name, &value.origin))
+        }
+    }
+
+    fn take_hosts(&mut self, source: &Source<'_>, entry: &Entry<'_>) -> Result<(), ConfigError> {
+        const EXPECTATION: &str = "it must be a table for each: write [[host]] before its keys";
+        let refuse = |value: &Spanned<DeValue<'_>>, offset| {
+            let complaint = format!("{} was given, {EXPECTATION}", source.described(value));
+            Err(source.origin(offset).blame(HOST, &complaint))
+        };
+        let DeValue::Array(array) = entry.value.get_ref() else {
+            return refuse(entry.value, entry.offset);
+        };
+        for item in array {
+            let DeValue::Table(table) = item.get_ref() else {
+                return refuse(item, item.span().start);
+            };
+            let host = self.read_host(source, table, source.origin(item.span().start))?;
+            self.hosts.push(host);
+        }
+        Ok(())
+    }
+
+    fn read_host(
+        &self,
+        source: &Source<'_>,
+        table: &DeTable<'_>,
+        origin: Origin,
+    ) -> Result<HostDraft, ConfigError> {
+        let mut names = Vec::new();
+        let mut site = SiteDraft::inheriting(&self.site);
+        for entry in entries(table) {
+            let value = source.value(entry.value, source.origin(entry.offset));
+            if entry.leaf == NAME.name {
+                NAME.set(&mut names, "host.name", &value)?;
+                self.check_names(&names, &value.origin)?;
+            } else if let Some(key) = site_keys::named(entry.leaf) {
+                site.set(key, &value)?;
+            } else if TABLES.contains(&entry.leaf) {
+                site.read_table(source, &entry)?;
+            } else {
+                return Err(unknown_in_host(entry.leaf, &value.origin));
+            }
+        }
+        if names.is_empty() {
+            let complaint = "it is missing, it must be the names that the host is asked for by";
+            return Err(origin.blame("host.name", complaint));
+        }
+        if !site.has("root") {
+            let complaint = "it is missing, it must be the directory that the host serves";
+            return Err(origin.blame("host.root", complaint));
+        }
+        site.follow_with(&self.site);
+        Ok(HostDraft { names, site })
+    }
+
+    /// Refuses a name that an earlier host has.
+    fn check_names(&self, names: &[HostName], origin: &Origin) -> Result<(), ConfigError> {
+        let taken = |name: &&HostName| self.hosts.iter().any(|host| host.names.contains(name));
+        match names.iter().find(taken) {
+            Some(name) => {
+                let complaint = format!("{name} is the name of an earlier [[host]] too");
+                Err(origin.blame("host.name", &complaint))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
-/// A key and its value as they stand in the file.
-struct Entry<'a> {
+/// An entry outside of the hosts, and the section it is in.
+struct Place<'a> {
     /// Empty outside of a section.
     section: &'a str,
-    leaf: &'a str,
-    /// Where the key begins, in bytes from the start of the file.
-    offset: usize,
-    value: &'a Spanned<DeValue<'a>>,
+    entry: Entry<'a>,
 }
 
 /// All keys, in the order of the file, so that the first mistake is the one that is reported. What
 /// is no known section is not opened: it is an entry itself.
-fn entries<'a>(document: &'a DeTable<'a>) -> Vec<Entry<'a>> {
-    let mut entries = Vec::new();
-    for (name, value) in document {
-        match value.get_ref() {
-            DeValue::Table(table) if is_section(name.get_ref()) => {
-                entries.extend(table.iter().map(|(leaf, value)| Entry {
-                    section: name.get_ref(),
-                    leaf: leaf.get_ref(),
-                    offset: leaf.span().start,
-                    value,
+fn places<'a>(document: &'a DeTable<'a>) -> Vec<Place<'a>> {
+    let mut places = Vec::new();
+    for entry in entries(document) {
+        match entry.value.get_ref() {
+            DeValue::Table(table) if is_section(entry.leaf) => {
+                places.extend(entries(table).into_iter().map(|inner| Place {
+                    section: entry.leaf,
+                    entry: inner,
                 }));
             }
-            _ => entries.push(Entry {
-                section: "",
-                leaf: name.get_ref(),
-                offset: name.span().start,
-                value,
-            }),
+            _ => places.push(Place { section: "", entry }),
         }
     }
-    entries.sort_by_key(|entry| entry.offset);
-    entries
+    places.sort_by_key(|place| place.entry.offset);
+    places
 }
 
 fn is_section(name: &str) -> bool {
     keys::sections().any(|section| section == name)
-}
-
-/// The file, for finding lines and quoting what was written.
-struct Source<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    /// Hands one entry to the draft.
-    fn apply(&self, entry: &Entry<'_>, draft: &mut Draft) -> Result<(), ConfigError> {
-        let origin = self.origin(entry.offset);
-        let name = dotted(entry.section, entry.leaf);
-        let Some(key) = keys::named(&name) else {
-            return Err(unknown(entry, &name, &origin));
-        };
-        match (&key.kind, entry.value.get_ref()) {
-            (Kind::Integer { .. }, DeValue::Integer(integer)) => {
-                let value = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
-                draft.set_integer(key, value, &self.written(entry.value), origin)
-            }
-            (Kind::Boolean { .. }, DeValue::Boolean(value)) => {
-                draft.set_boolean(key, *value, origin)
-            }
-            (Kind::Choice { .. }, DeValue::String(word)) => {
-                let word = Chosen::Word(word.as_ref());
-                draft.set_choice(key, word, &self.written(entry.value), origin)
-            }
-            (Kind::Choice { .. }, DeValue::Integer(integer)) => {
-                let value = i128::from_str_radix(integer.as_str(), integer.radix());
-                let number = Chosen::Number(value.unwrap_or_default());
-                draft.set_choice(key, number, &self.written(entry.value), origin)
-            }
-            (Kind::Path { .. }, DeValue::String(path)) => {
-                draft.set_path(key, path.as_ref().into(), origin)
-            }
-            (Kind::Addresses { .. }, DeValue::Array(array)) => {
-                let mut written = Vec::with_capacity(array.len());
-                for item in array {
-                    let origin = self.origin(item.span().start);
-                    let DeValue::String(text) = item.get_ref() else {
-                        return Err(draft.wrong_kind(key, &self.described(item), &origin));
-                    };
-                    written.push((text.as_ref(), origin));
-                }
-                draft.set_addresses(key, written, origin)
-            }
-            _ => Err(draft.wrong_kind(key, &self.described(entry.value), &origin)),
-        }
-    }
-
-    fn origin(&self, offset: usize) -> Origin {
-        Origin::File {
-            line: self.line(offset),
-            path: self.path.to_owned(),
-        }
-    }
-
-    /// The line, from 1, that the byte at `offset` is on.
-    fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(offset);
-        1 + before.filter(|byte| **byte == b'\n').count()
-    }
-
-    /// A value as it stands in the file; the start of it if it is long.
-    fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
-        const LONGEST: usize = 40;
-        let text = self.text.get(value.span()).unwrap_or_default();
-        let mut letters = text.chars();
-        let start: String = letters.by_ref().take(LONGEST).collect();
-        match letters.next() {
-            None => start,
-            Some(_) => format!("{start}..."),
-        }
-    }
-
-    /// What a value of the wrong kind is, to precede "was given".
-    fn described(&self, value: &Spanned<DeValue<'_>>) -> String {
-        let kind = match value.get_ref() {
-            DeValue::String(_) => "string",
-            DeValue::Integer(_) => "number",
-            DeValue::Float(_) => "decimal number",
-            DeValue::Boolean(_) => "boolean",
-            DeValue::Datetime(_) => "date or time",
-            // These can be of many lines.
-            DeValue::Array(_) => return "a list".to_owned(),
-            DeValue::Table(_) => return "a table".to_owned(),
-        };
-        format!(
-            "the {kind} {}",
-            self.written(value).replace(['\r', '\n'], " ")
-        )
-    }
-
-    /// What is not TOML at all, or has a key twice.
-    fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
-        let span = error.span().unwrap_or(0..0);
-        if error.message() == "duplicate key" {
-            let leaf = self.text.get(span.clone()).unwrap_or_default().trim();
-            let name = self.enclosing_name(leaf, span.start);
-            return self.origin(span.start).blame(&name, "it is given twice");
-        }
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        ConfigError {
-            sentence: format!(
-                "{}:{}: this is not TOML: {message}",
-                self.path.display(),
-                self.line(span.start),
-            ),
-        }
-    }
-
-    /// The dotted name of a key that repeats an earlier one. All before its line is valid, so the
-    /// section that begins last up there is the one it is in.
-    fn enclosing_name(&self, leaf: &str, offset: usize) -> String {
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let Ok(document) = DeTable::parse(&before[..line_start]) else {
-            return leaf.to_owned();
-        };
-        let last = document
-            .get_ref()
-            .iter()
-            .max_by_key(|(name, _)| name.span().start);
-        match last {
-            Some((section, value)) => match value.get_ref() {
-                DeValue::Table(table) if table.contains_key(leaf) => {
-                    dotted(section.get_ref(), leaf)
-                }
-                _ => leaf.to_owned(),
-            },
-            None => leaf.to_owned(),
-        }
-    }
 }
 
 fn dotted(section: &str, leaf: &str) -> String {
@@ -210,36 +177,67 @@ fn dotted(section: &str, leaf: &str) -> String {
 }
 
 /// The error for a key or section that there is not, with the one that was probably meant.
-fn unknown(entry: &Entry<'_>, name: &str, origin: &Origin) -> ConfigError {
+fn unknown(place: &Place<'_>, name: &str, origin: &Origin) -> ConfigError {
     // A key in quotes can hold anything, line breaks too.
     let name = &name.escape_debug().to_string();
-    if entry.section.is_empty() && is_section(entry.leaf) {
+    let (section, leaf) = (place.section, place.entry.leaf);
+    if section.is_empty() && is_section(leaf) {
         let complaint = format!("it is a section: write [{name}] and its keys on lines below");
         return origin.blame(name, &complaint);
     }
-    let is_table = matches!(entry.value.get_ref(), DeValue::Table(_));
-    if entry.section.is_empty() && is_table {
-        let hint = match keys::nearest_section(entry.leaf) {
-            Some(section) => format!("did you mean [{section}]?"),
+    let value = place.entry.value.get_ref();
+    let is_table = matches!(value, DeValue::Table(_));
+    let is_list_of_tables = matches!(value, DeValue::Array(array)
+        if array.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))));
+    if section.is_empty() && (is_table || is_list_of_tables) {
+        let sections: Vec<&str> = keys::sections().chain(TABLES).chain([HOST]).collect();
+        let hint = match keys::nearest_of(&sections, leaf) {
+            Some(section) => format!("did you mean {}?", heading(section)),
             None => {
-                let sections: Vec<&str> = keys::sections().collect();
-                format!("the sections are {}", sections.join(", "))
+                let headings: Vec<String> = sections.into_iter().map(heading).collect();
+                format!("the sections are {}", headings.join(", "))
             }
         };
         return origin.blame(name, &format!("there is no such section, {hint}"));
     }
-    let hint = match keys::nearest(entry.section, entry.leaf) {
-        Some(key) => format!("did you mean {}?", key.name),
+    let hint = match keys::nearest(section, leaf) {
+        Some(key) => format!("did you mean {key}?"),
         None => {
-            let known = keys::KEYS
-                .iter()
-                .filter(|key| key.section() == entry.section);
-            let known: Vec<&str> = known.map(|key| key.leaf()).collect();
-            match entry.section {
+            let known: Vec<&str> = keys::names()
+                .filter_map(|key| match key.split_once('.') {
+                    None => section.is_empty().then_some(key),
+                    Some((its_section, leaf)) => (its_section == section).then_some(leaf),
+                })
+                .collect();
+            match section {
                 "" => format!("the keys outside of a section are {}", known.join(", ")),
                 section => format!("the keys of [{section}] are {}", known.join(", ")),
             }
         }
     };
     origin.blame(name, &format!("there is no such key, {hint}"))
+}
+
+/// The line that begins a section.
+fn heading(section: &str) -> String {
+    match section {
+        "header" | "redirect" | "rewrite" | HOST => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
+}
+
+/// The error for a key that no host has.
+fn unknown_in_host(leaf: &str, origin: &Origin) -> ConfigError {
+    let label = format!("host.{}", leaf.escape_debug());
+    let site = SITE_KEYS.iter().map(|key| key.name);
+    let known: Vec<&str> = [NAME.name].into_iter().chain(site).chain(TABLES).collect();
+    if keys::names().any(|name| name == leaf) || is_section(leaf) {
+        let complaint = "it is the same for all hosts, so it stands outside of [[host]]";
+        return origin.blame(&label, complaint);
+    }
+    let hint = match keys::nearest_of(&known, leaf) {
+        Some(name) => format!("did you mean host.{name}?"),
+        None => format!("the keys of [[host]] are {}", known.join(", ")),
+    };
+    origin.blame(&label, &format!("there is no such key, {hint}"))
 }

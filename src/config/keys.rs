@@ -1,9 +1,13 @@
-//! Every key of the configuration, once: its name, range and unit, and the field it stands for.
+//! Every key of the configuration that no site has for itself, once: its name, range and unit, and
+//! the field it stands for.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 
-use super::{ADVERTISED_MAX, Config, IdleClose, ListenAddress, Proxy};
+use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
+use super::site_keys::SITE_KEYS;
+use super::{
+    ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
+};
 
 /// Most worker threads.
 pub(super) const WORKERS_MAX: usize = 1024;
@@ -22,57 +26,6 @@ const DAY_SECS: u64 = 86_400;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
-
-/// One key.
-pub(super) struct Key {
-    /// Section and name, dotted: `keep_alive.timeout`. A key of no section has no dot.
-    pub name: &'static str,
-    /// What kind of value it takes, and how to reach that value in a [`Config`].
-    pub kind: Kind,
-}
-
-/// The kinds of value.
-pub(super) enum Kind {
-    /// A whole number of `unit`, `min` to `max` inclusive. `write` is called with a number in that
-    /// range only, and the range fits the field, so its cast loses nothing.
-    Integer {
-        min: u64,
-        max: u64,
-        unit: &'static str,
-        read: fn(&Config) -> u64,
-        write: fn(&mut Config, u64),
-    },
-    /// `true` or `false`.
-    Boolean {
-        read: fn(&Config) -> bool,
-        write: fn(&mut Config, bool),
-    },
-    /// One of a few words, or a number where the key takes one too. `write` says whether it knows
-    /// the value; `read` gives it as TOML writes it.
-    Choice {
-        expectation: &'static str,
-        read: fn(&Config) -> String,
-        write: fn(&mut Config, Chosen<'_>) -> bool,
-    },
-    /// A path, not empty.
-    Path {
-        read: fn(&Config) -> &Path,
-        write: fn(&mut Config, PathBuf),
-    },
-    /// A list of addresses, not empty.
-    Addresses {
-        read: fn(&Config) -> &[ListenAddress],
-        write: fn(&mut Config, Vec<ListenAddress>),
-    },
-}
-
-/// A value for a key that takes a choice.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Chosen<'a> {
-    Word(&'a str),
-    /// A whole number; what is out of an `i128`'s range is 0, which no such key takes.
-    Number(i128),
-}
 
 /// An integer line of the table: name, range, unit and field, with the field's type for the cast.
 /// Invoked with braces, which rustfmt leaves alone, so that the table stays a table.
@@ -93,23 +46,49 @@ macro_rules! int {
 
 /// The table, in the order in which a configuration is printed: a section's keys are together, and
 /// the keys of no section come first, as TOML wants it.
-pub(super) static KEYS: &[Key] = &[
-    Key {
-        name: "root",
-        kind: Kind::Path {
-            read: |config| &config.root,
-            write: |config, value| config.root = value,
-        },
-    },
+pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "listen",
-        kind: Kind::Addresses {
-            read: |config| &config.listen,
-            write: |config, value| config.listen = value,
+        kind: Kind::List {
+            expectation: "a list of addresses, as in [\"127.0.0.1:8080\"]",
+            or_one: false,
+            read: |config| config.listen.iter().map(ToString::to_string).collect(),
+            write: |config, addresses| {
+                if addresses.is_empty() {
+                    return Err(BadItem::whole("the list is empty, it must have an address"));
+                }
+                config.listen = parse_each(addresses, ListenAddress::is_exclusive)?;
+                Ok(())
+            },
         },
     },
     int! { "workers", 1..=WORKERS_MAX as u64, "threads", workers as usize },
     int! { "event_loops", 1..=EVENT_LOOPS_MAX, "threads", event_loops as usize },
+    Key {
+        name: "strict_hosts",
+        kind: Kind::Boolean {
+            read: |config| config.strict_hosts,
+            write: |config, value| config.strict_hosts = value,
+        },
+    },
+    Key {
+        name: "trusted_proxies",
+        kind: Kind::List {
+            expectation: "a list of addresses and networks, as in [\"10.0.0.0/8\"]",
+            or_one: false,
+            read: |config| {
+                config
+                    .trusted_proxies
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            },
+            write: |config, networks| {
+                config.trusted_proxies = parse_each(networks, |_| true)?;
+                Ok(())
+            },
+        },
+    },
     int! { "keep_alive.timeout", 1..=TIMEOUT_MAX, "seconds", keep_alive.timeout_secs as u32 },
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {
@@ -197,58 +176,53 @@ pub(super) static KEYS: &[Key] = &[
     int! { "cache.revalidate", 0..=3600, "seconds", cache.revalidate_secs as u32 },
     int! { "shutdown.accept_for", 0..=SECS_MAX, "seconds", shutdown.accept_for_secs as u32 },
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
+    Key {
+        name: "access_log.path",
+        kind: Kind::Text {
+            expectation: "the path of a file, \"-\" for standard output, or \"\" for none",
+            read: |config| match &config.access_log.target {
+                None => String::new(),
+                Some(AccessLogTarget::Stdout) => "-".to_owned(),
+                Some(AccessLogTarget::File(path)) => path.to_string_lossy().into_owned(),
+            },
+            write: |config, path| {
+                config.access_log.target = match path {
+                    "" => None,
+                    "-" => Some(AccessLogTarget::Stdout),
+                    path => Some(AccessLogTarget::File(path.into())),
+                };
+                Ok(())
+            },
+        },
+    },
+    Key {
+        name: "access_log.format",
+        kind: Kind::Choice {
+            expectation: "\"common\", \"combined\", \"extended\" or \"json\"",
+            read: |config| toml_string(config.access_log.format.name()),
+            write: |config, value| {
+                let format = match value {
+                    Chosen::Word(name) => AccessLogFormat::named(name),
+                    Chosen::Number(_) => None,
+                };
+                if let Some(format) = format {
+                    config.access_log.format = format;
+                }
+                format.is_some()
+            },
+        },
+    },
+    Key {
+        name: "access_log.host",
+        kind: Kind::Boolean {
+            read: |config| config.access_log.host,
+            write: |config, value| config.access_log.host = value,
+        },
+    },
 ];
 
-impl Key {
-    /// The section the key is in; empty for a key of none.
-    pub fn section(&self) -> &'static str {
-        self.name.split_once('.').map_or("", |(section, _)| section)
-    }
-
-    /// The name within the section.
-    pub fn leaf(&self) -> &'static str {
-        self.name
-            .split_once('.')
-            .map_or(self.name, |(_, leaf)| leaf)
-    }
-
-    /// What a value must be, to follow "it must be".
-    pub fn expectation(&self) -> String {
-        match &self.kind {
-            Kind::Integer { min, max, unit, .. } => {
-                format!("a whole number, {min} to {max} {unit}")
-            }
-            Kind::Boolean { .. } => "true or false".to_owned(),
-            Kind::Choice { expectation, .. } => (*expectation).to_owned(),
-            Kind::Path { .. } => "a path in quotes".to_owned(),
-            Kind::Addresses { .. } => "a list of addresses, as in [\"127.0.0.1:8080\"]".to_owned(),
-        }
-    }
-
-    /// The key's value in `config`, as TOML writes it.
-    pub fn toml_value(&self, config: &Config) -> String {
-        match &self.kind {
-            Kind::Integer { read, .. } => read(config).to_string(),
-            Kind::Boolean { read, .. } => read(config).to_string(),
-            Kind::Choice { read, .. } => read(config),
-            Kind::Path { read, .. } => toml_string(&read(config).to_string_lossy()),
-            Kind::Addresses { read, .. } => {
-                let quoted: Vec<String> = read(config)
-                    .iter()
-                    .map(|address| toml_string(&address.to_string()))
-                    .collect();
-                format!("[{}]", quoted.join(", "))
-            }
-        }
-    }
-}
-
-fn toml_string(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
 /// The key of that dotted name.
-pub(super) fn named(name: &str) -> Option<&'static Key> {
+pub(super) fn named(name: &str) -> Option<&'static Key<Config>> {
     KEYS.iter().find(|key| key.name == name)
 }
 
@@ -262,26 +236,39 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// The key that was probably meant by an unknown one: at most two letters away, or the same name in
-/// another section.
-pub(super) fn nearest(section: &str, leaf: &str) -> Option<&'static Key> {
-    KEYS.iter()
-        .map(|key| {
-            let elsewhere = usize::from(key.section() != section);
-            (edit_distance(key.leaf(), leaf) + elsewhere, key)
-        })
-        .filter(|(distance, key)| *distance <= 2 && *distance < key.leaf().len().min(leaf.len()))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, key)| key)
+/// The names of all keys, sections dotted. Those of the default site come first.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let of_site = SITE_KEYS.iter().map(|key| key.name);
+    of_site.chain(KEYS.iter().map(|key| key.name))
 }
 
-/// The section that was probably meant by an unknown one: at most two letters away.
-pub(super) fn nearest_section(name: &str) -> Option<&'static str> {
-    sections()
-        .map(|section| (edit_distance(section, name), section))
-        .filter(|(distance, _)| *distance <= 2)
+/// The key that was probably meant by an unknown one: at most two letters away, or the same name in
+/// another section. Its dotted name.
+pub(super) fn nearest(section: &str, leaf: &str) -> Option<&'static str> {
+    names()
+        .map(|name| {
+            let (its_section, its_leaf) = name.split_once('.').unwrap_or(("", name));
+            let elsewhere = usize::from(its_section != section);
+            (edit_distance(its_leaf, leaf) + elsewhere, its_leaf, name)
+        })
+        .filter(|(distance, its_leaf, _)| is_near(*distance, its_leaf, leaf))
+        .min_by_key(|(distance, ..)| *distance)
+        .map(|(.., name)| name)
+}
+
+/// The one of `names` that was probably meant by an unknown one.
+pub(super) fn nearest_of<'n>(names: &[&'n str], leaf: &str) -> Option<&'n str> {
+    names
+        .iter()
+        .map(|name| (edit_distance(name, leaf), *name))
+        .filter(|(distance, name)| is_near(*distance, name, leaf))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, section)| section)
+        .map(|(_, name)| name)
+}
+
+/// At most two letters away, and not all of them.
+fn is_near(distance: usize, name: &str, leaf: &str) -> bool {
+    distance <= 2 && distance < name.len().min(leaf.len())
 }
 
 /// Letters to insert, remove or replace to turn one text into the other.
@@ -339,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_finds_its_neighbour() {
-        let meant = |section, leaf| nearest(section, leaf).map(|key| key.name);
+        let meant = nearest;
         assert_eq!(meant("keep_alive", "timout"), Some("keep_alive.timeout"));
         assert_eq!(
             meant("keep_alive", "max-requests"),
@@ -349,8 +336,9 @@ mod tests {
         assert_eq!(meant("", "worker"), Some("workers"));
         assert_eq!(meant("timeouts", "idle"), Some("tcp_keep_alive.idle"));
         assert_eq!(meant("limits", "colour"), None);
-        assert_eq!(nearest_section("keepalive"), Some("keep_alive"));
-        assert_eq!(nearest_section("tls"), None);
+        let sections: Vec<&str> = sections().collect();
+        assert_eq!(nearest_of(&sections, "keepalive"), Some("keep_alive"));
+        assert_eq!(nearest_of(&sections, "tls"), None);
     }
 
     #[test]

@@ -2,29 +2,62 @@
 //!
 //! A configuration is put together from three sources, each winning over the one before: the
 //! built-in defaults ([`Config::default`]), a TOML file, and the command line ([`Flags`]).
-//! The table in `keys` names every key once, with its range and unit. Reading a file, checking a
-//! flag, suggesting a key for a misspelt one and printing the result all go through that table, so
-//! a new key is a new line there, a field here and an entry in `config.example`.
+//! The tables in `keys` and `site_keys` name every key once, with its range and unit. Reading a
+//! file, checking a flag, suggesting a key for a misspelt one and printing the result all go through
+//! those tables, so a new key is a new line there, a field here and an entry in `config.example`.
 //!
-//! - `keys`: the table.
-//! - `draft`: a configuration in the making, which remembers where each value came from.
-//! - `file`: the TOML file, with the line of everything that is wrong in it.
-//! - `listen`: the addresses.
+//! - `keys`: the table of the keys that there are once; `site_keys`: of those that each site has.
+//! - `kinds`: the kinds of value, and how one becomes a setting.
+//! - `draft`: a configuration in the making; `site_draft`: one site of it; `origin`: where a value
+//!   came from.
+//! - `file`: the TOML file; `source`: the line of everything that is wrong in it; `tables`: its
+//!   tables of rules.
+//! - `print`: the way back.
+//!
+//! What is read from a text has a type of its own, which is what the upper layers see:
+//!
+//! - `listen`: addresses to listen on; `network`: addresses of others; `host_name`; `cors_origin`.
 //! - `proxy`: what is known of proxies that may be in front.
+//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules.
 
+mod cors_origin;
 mod draft;
 mod file;
+mod first_match;
+mod host_name;
 mod keys;
+mod kinds;
 mod listen;
+mod malformed;
+mod network;
+mod origin;
+mod pattern;
+mod print;
 mod proxy;
+mod rules;
+mod site;
+mod site_draft;
+mod site_keys;
+mod source;
+mod tables;
+mod target_template;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+pub use cors_origin::CorsOrigin;
 pub use draft::Flags;
+pub use first_match::FirstMatch;
+pub use host_name::{HOST_NAME_MAX, HostName};
 pub use listen::{ListenAddress, ListenAddressError};
+pub use malformed::Malformed;
+pub use network::Network;
+pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use proxy::Proxy;
+pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
+pub use site::{EtagSource, HostConfig, SiteConfig, SymlinkPolicy};
+pub use target_template::{PathTemplate, Piece, UriTemplate};
 
 use draft::Draft;
 
@@ -36,9 +69,15 @@ pub const ADVERTISED_MAX: u32 = 0x7fff_ffff;
 /// Every setting, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The directory that is served. A relative path is relative to the directory the server is
-    /// started in. Default: `www`.
-    pub root: PathBuf,
+    /// The default site: it answers for every name that none of `hosts` has.
+    pub site: SiteConfig,
+    /// The virtual hosts. No name is in two of them. Default: none.
+    pub hosts: Vec<HostConfig>,
+    /// Whether a request for a name that none of `hosts` has is refused with 421. Only with `hosts`.
+    /// Default false.
+    pub strict_hosts: bool,
+    /// The proxies whose X-Forwarded-For is believed. Default: none.
+    pub trusted_proxies: Vec<Network>,
     /// Where to accept; never empty. Default: `127.0.0.1:8080`.
     pub listen: Vec<ListenAddress>,
     /// Worker threads; 1 to 1024. Default: the number of CPUs.
@@ -57,14 +96,64 @@ pub struct Config {
     pub cache: Cache,
     /// `[shutdown]`: how an orderly stop goes.
     pub shutdown: Shutdown,
-    /// Where the access log goes. Set on the command line only (`--access-log`). Default: none.
-    pub access_log: Option<AccessLogTarget>,
+    /// `[access_log]`: a line for each answer.
+    pub access_log: AccessLogConfig,
+}
+
+/// `[access_log]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessLogConfig {
+    /// Where it goes; `--access-log` wins. Default: none.
+    pub target: Option<AccessLogTarget>,
+    /// What a line looks like. Default [`AccessLogFormat::Common`].
+    pub format: AccessLogFormat,
+    /// Whether each line begins with the host that was asked for, or has it as a member. Default
+    /// false.
+    pub host: bool,
+}
+
+/// `access_log.format`: what a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// The common log format. Written `"common"`.
+    #[default]
+    Common,
+    /// The same with Referer and User-Agent. Written `"combined"`.
+    Combined,
+    /// The same with what is known of the connection. Written `"extended"`.
+    Extended,
+    /// A JSON object. Written `"json"`.
+    Json,
+}
+
+impl AccessLogFormat {
+    const NAMED: [(&'static str, AccessLogFormat); 4] = [
+        ("common", AccessLogFormat::Common),
+        ("combined", AccessLogFormat::Combined),
+        ("extended", AccessLogFormat::Extended),
+        ("json", AccessLogFormat::Json),
+    ];
+
+    /// The format of that name in the configuration.
+    #[must_use]
+    pub fn named(name: &str) -> Option<AccessLogFormat> {
+        let mut all = AccessLogFormat::NAMED.into_iter();
+        all.find_map(|(known, format)| (known == name).then_some(format))
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut all = AccessLogFormat::NAMED.into_iter();
+        all.find_map(|(name, format)| (format == self).then_some(name))
+            .unwrap_or_default()
+    }
 }
 
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessLogTarget {
-    /// Standard output, written `-` on the command line.
+    /// Standard output, written `-`.
     Stdout,
     /// A file that is appended to, and reopened on SIGUSR1.
     File(PathBuf),
@@ -173,7 +262,10 @@ pub struct Shutdown {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            root: PathBuf::from("www"),
+            site: SiteConfig::default(),
+            hosts: Vec::new(),
+            strict_hosts: false,
+            trusted_proxies: Vec::new(),
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
             workers: num_cpus::get().clamp(1, keys::WORKERS_MAX),
             event_loops: 1,
@@ -215,7 +307,7 @@ impl Default for Config {
                 accept_for_secs: 0,
                 drain_secs: 130,
             },
-            access_log: None,
+            access_log: AccessLogConfig::default(),
         }
     }
 }
@@ -236,7 +328,7 @@ impl Config {
 
     /// What the program runs with: defaults, then `file` if there is one, then `flags`.
     ///
-    /// The root is checked as well, so that its error can name the line or flag it came from.
+    /// The roots are checked as well, so that an error can name the line or flag it came from.
     ///
     /// # Errors
     ///
@@ -248,12 +340,13 @@ impl Config {
             draft.read_file(path)?;
         }
         draft.apply_flags(flags)?;
-        draft.check_root()?;
+        draft.check_roots()?;
         draft.check_machine()?;
         draft.finish()
     }
 
-    /// Sentences about settings that are allowed but keep a promise from being kept.
+    /// Sentences about settings that are allowed but keep a promise from being kept, or name a page
+    /// that is not there at the moment.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -266,37 +359,30 @@ impl Config {
                  timeout can lose a request when the server stops"
             ));
         }
+        for site in self.sites() {
+            site.warn_of_missing_pages(&mut warnings);
+        }
         warnings
     }
 
     /// The configuration as a TOML file that loads back equal.
     ///
-    /// What a TOML file cannot hold is lost: a root that is not UTF-8 is printed with replacement
-    /// characters, and the access log, which is no key, as a comment.
+    /// What a TOML file cannot hold is lost: paths that are not UTF-8 are printed with replacement
+    /// characters.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut text = String::new();
-        if let Some(target) = &self.access_log {
-            let target = match target {
-                AccessLogTarget::Stdout => "-".into(),
-                AccessLogTarget::File(path) => path.to_string_lossy(),
-            };
-            text.push_str(&format!("# --access-log {target:?}\n"));
-        }
-        let mut section = "";
-        for key in keys::KEYS {
-            if key.section() != section {
-                section = key.section();
-                text.push_str(&format!("\n[{section}]\n"));
-            }
-            text.push_str(&format!("{} = {}\n", key.leaf(), key.toml_value(self)));
-        }
-        text
+        print::to_toml(self)
     }
 
-    /// The names of all keys, sections dotted, in the order of the table: `keep_alive.timeout`.
+    /// The names of all keys, sections dotted, in the order of the tables: `keep_alive.timeout`.
+    /// Those of the default site come first.
     pub fn key_names() -> impl Iterator<Item = &'static str> {
-        keys::KEYS.iter().map(|key| key.name)
+        keys::names()
+    }
+
+    /// The default site, then the hosts' in order.
+    pub fn sites(&self) -> impl Iterator<Item = &SiteConfig> {
+        std::iter::once(&self.site).chain(self.hosts.iter().map(|host| &host.site))
     }
 }
 

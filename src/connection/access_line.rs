@@ -1,14 +1,30 @@
-//! A line of the access log in the common format:
-//! `host - - [22/Nov/2026:19:14:44 +0000] "GET / HTTP/1.1" 200 5120`.
+//! A line of the access log: what it says, in four formats.
+//!
+//! ```text
+//! common    192.0.2.7 - - [22/Nov/2026:19:14:44 +0000] "GET / HTTP/1.1" 200 5120
+//! combined  (the same) "https://example.org/" "Mozilla/5.0"
+//! extended  (the same) connection=0.12.3 number=2 idle_ms=840 duration_us=95 close=-
+//! json      {"time":"2026-11-22T19:14:44Z","client":"192.0.2.7", ... }
+//! ```
+//!
+//! A line is made in two steps. [`begin`] writes nearly all of it when the answer is collected, as long
+//! as the request is there to be read; [`complete`] adds what only the end of the answer tells: the
+//! bytes that went, the time that it took, and whether the connection ends with it.
 
+use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 
+use super::counters::CloseReason;
+use crate::config::{AccessLogConfig, AccessLogFormat};
 use crate::http::response::decimal;
 use crate::http::status::Status;
 
-/// Bytes of the request line that are logged; the rest of a longer one is left out.
-const MAX_LOGGED_BYTES: usize = 4096;
+mod escape;
+mod stamp;
+
+use escape::{escape_json, escape_text};
+pub use stamp::Stamp;
 
 /// Who is on the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,116 +35,236 @@ pub enum Peer {
     Unix,
 }
 
-/// Appends everything up to the byte count. `date` is an IMF-fixdate (RFC 9110 section 5.6.7).
-pub fn start(peer: Peer, date: &[u8], request_line: &[u8], status: Status, out: &mut Vec<u8>) {
-    match peer {
-        // Writing to a Vec cannot fail.
-        Peer::Ip(address) => drop(write!(out, "{address}")),
-        Peer::Unix => out.extend_from_slice(b"unix:"),
-    }
-    out.extend_from_slice(b" - - [");
-    push_date(date, out);
-    out.extend_from_slice(b"] \"");
-    escape(
-        &request_line[..request_line.len().min(MAX_LOGGED_BYTES)],
-        out,
-    );
-    out.extend_from_slice(b"\" ");
-    decimal(u64::from(status.code()), out);
-    out.push(b' ');
+/// The name of a connection. No other has it as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionId {
+    /// The number of the event loop that accepted it, from 0.
+    pub event_loop: usize,
+    /// Its slot among those of the event loop.
+    pub slot: u32,
+    /// How many connections were in the slot before it.
+    pub generation: u32,
 }
 
-/// Appends the number of body bytes sent, `-` for none, and ends the line.
-pub fn finish(body_bytes: u64, out: &mut Vec<u8>) {
-    if body_bytes == 0 {
+/// Three numbers and two dots, as in `0.12.3`.
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.event_loop, self.slot, self.generation)
+    }
+}
+
+/// What is known when an answer is collected.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// The client: the peer, or whom trusted proxies have asked for.
+    pub client: Peer,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The number of the request on the connection, from 1; 0 for what answers none.
+    pub number: u32,
+    /// Milliseconds that the connection was idle before the request.
+    pub idle_millis: u64,
+    /// The request line as far as it has come; empty if nothing of it has.
+    pub request_line: &'a [u8],
+    /// The host that was asked for.
+    pub host: Option<&'a [u8]>,
+    /// The Referer field (RFC 9110 section 10.1.3).
+    pub referer: Option<&'a [u8]>,
+    /// The User-Agent field (RFC 9110 section 10.1.5).
+    pub user_agent: Option<&'a [u8]>,
+    /// The answer's status.
+    pub status: Status,
+}
+
+/// What only the end of an answer tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    /// Bytes of the body that went.
+    pub body_bytes: u64,
+    /// Microseconds that the answer took.
+    pub duration_micros: u64,
+    /// Why the connection ends with this answer; `None` if it persists.
+    pub close: Option<CloseReason>,
+}
+
+/// Whether lines of this format say how long an answer took.
+#[must_use]
+pub fn has_duration(format: AccessLogFormat) -> bool {
+    matches!(format, AccessLogFormat::Extended | AccessLogFormat::Json)
+}
+
+/// Appends what is known of a line. `time` is of the same format. Returns how far into `out` the number
+/// of bytes belongs, for [`complete`].
+pub fn begin(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut Vec<u8>) -> usize {
+    match config.format {
+        AccessLogFormat::Json => begin_json(line, time, config.host, out),
+        format => begin_text(line, time, format, config.host, out),
+    }
+}
+
+/// Appends the line that [`begin`] has written into `begun`, with its end. `bytes_at` is the place that
+/// it returned, counted from the start of `begun`.
+pub fn complete(
+    begun: &[u8],
+    bytes_at: usize,
+    ending: &Ending,
+    format: AccessLogFormat,
+    out: &mut Vec<u8>,
+) {
+    let (before, after) = begun.split_at(bytes_at);
+    out.extend_from_slice(before);
+    // The common format has always had a dash for no bytes.
+    if ending.body_bytes == 0 && format != AccessLogFormat::Json {
         out.push(b'-');
     } else {
-        decimal(body_bytes, out);
+        decimal(ending.body_bytes, out);
+    }
+    out.extend_from_slice(after);
+    match format {
+        AccessLogFormat::Common | AccessLogFormat::Combined => {}
+        AccessLogFormat::Extended => {
+            out.extend_from_slice(b" duration_us=");
+            decimal(ending.duration_micros, out);
+            out.extend_from_slice(b" close=");
+            let close = ending.close.map_or("-", CloseReason::name);
+            out.extend_from_slice(close.as_bytes());
+        }
+        AccessLogFormat::Json => {
+            out.extend_from_slice(b",\"duration_us\":");
+            decimal(ending.duration_micros, out);
+            out.extend_from_slice(b",\"close\":");
+            match ending.close {
+                None => out.extend_from_slice(b"null"),
+                // A name is made of letters and underscores.
+                Some(reason) => {
+                    out.push(b'"');
+                    out.extend_from_slice(reason.name().as_bytes());
+                    out.push(b'"');
+                }
+            }
+            out.push(b'}');
+        }
     }
     out.push(b'\n');
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` as `06/Nov/1994:08:49:37 +0000`.
-fn push_date(date: &[u8], out: &mut Vec<u8>) {
-    if let [
-        _,
-        _,
-        _,
-        _,
-        _,
-        d1,
-        d2,
-        _,
-        m1,
-        m2,
-        m3,
-        _,
-        y1,
-        y2,
-        y3,
-        y4,
-        _,
-        time @ ..,
-        _,
-        _,
-        _,
-        _,
-    ] = date
-    {
-        out.extend_from_slice(&[
-            *d1, *d2, b'/', *m1, *m2, *m3, b'/', *y1, *y2, *y3, *y4, b':',
-        ]);
-        out.extend_from_slice(time);
-        out.extend_from_slice(b" +0000");
+fn begin_text(
+    line: &Line<'_>,
+    time: &[u8],
+    format: AccessLogFormat,
+    has_host: bool,
+    out: &mut Vec<u8>,
+) -> usize {
+    if has_host {
+        // A valid host has no space; what is not there is a dash.
+        escape_text(line.host.unwrap_or(b"-"), out);
+        out.push(b' ');
     }
+    push_peer(line.client, out);
+    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(time);
+    out.extend_from_slice(b"] ");
+    push_quoted(Some(line.request_line), out);
+    out.push(b' ');
+    decimal(u64::from(line.status.code()), out);
+    out.push(b' ');
+    let bytes_at = out.len();
+    if format == AccessLogFormat::Common {
+        return bytes_at;
+    }
+    out.push(b' ');
+    push_quoted(line.referer, out);
+    out.push(b' ');
+    push_quoted(line.user_agent, out);
+    if format == AccessLogFormat::Extended {
+        out.extend_from_slice(b" connection=");
+        push_id(line.connection, out);
+        out.extend_from_slice(b" number=");
+        decimal(u64::from(line.number), out);
+        out.extend_from_slice(b" idle_ms=");
+        decimal(line.idle_millis, out);
+    }
+    bytes_at
 }
 
-/// Nobody forges a line or moves the terminal's cursor: what is not visible ASCII becomes `\xHH`.
-fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => out.push(byte),
-            _ => drop(write!(out, "\\x{byte:02x}")),
+fn begin_json(line: &Line<'_>, time: &[u8], has_host: bool, out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(time);
+    out.extend_from_slice(b"\",\"client\":\"");
+    push_peer(line.client, out);
+    out.push(b'"');
+    if has_host {
+        push_member("host", line.host, out);
+    }
+    push_member("request", present(line.request_line), out);
+    push_member("referer", line.referer, out);
+    push_member("user_agent", line.user_agent, out);
+    out.extend_from_slice(b",\"connection\":\"");
+    push_id(line.connection, out);
+    out.extend_from_slice(b"\",\"number\":");
+    decimal(u64::from(line.number), out);
+    out.extend_from_slice(b",\"idle_ms\":");
+    decimal(line.idle_millis, out);
+    out.extend_from_slice(b",\"status\":");
+    decimal(u64::from(line.status.code()), out);
+    out.extend_from_slice(b",\"bytes\":");
+    out.len()
+}
+
+fn present(text: &[u8]) -> Option<&[u8]> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// `"text"`, or `"-"` for none, as every reader of such logs expects it.
+fn push_quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape_text(text.and_then(present).unwrap_or(b"-"), out);
+    out.push(b'"');
+}
+
+/// A string member behind others, null for none. The name needs no escapes.
+fn push_member(name: &str, text: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    match text {
+        None => out.extend_from_slice(b"null"),
+        Some(text) => {
+            out.push(b'"');
+            escape_json(text, out);
+            out.push(b'"');
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
-
-    fn line(peer: Peer, request_line: &[u8], body_bytes: u64) -> String {
-        let mut out = Vec::new();
-        start(peer, DATE, request_line, Status::OK, &mut out);
-        finish(body_bytes, &mut out);
-        String::from_utf8(out).expect("ASCII")
-    }
-
-    #[test]
-    fn the_common_format() {
-        let peer = Peer::Ip("192.0.2.7".parse().expect("address"));
-        assert_eq!(
-            line(peer, b"GET /a HTTP/1.1", 512),
-            "192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /a HTTP/1.1\" 200 512\n"
-        );
-    }
-
-    #[test]
-    fn no_body_is_a_dash_and_a_unix_peer_has_no_address() {
-        assert!(line(Peer::Unix, b"HEAD / HTTP/1.1", 0).starts_with("unix: - - "));
-        assert!(line(Peer::Unix, b"HEAD / HTTP/1.1", 0).ends_with(" 200 -\n"));
-    }
-
-    #[test]
-    fn a_request_line_cannot_forge_a_log_line() {
-        let forged = line(Peer::Unix, b"GET /\"\r\n\x1b[2J\\ HTTP/1.1", 1);
-        assert!(
-            forged.contains(r#""GET /\"\x0d\x0a\x1b[2J\\ HTTP/1.1""#),
-            "{forged}"
-        );
-        assert_eq!(forged.lines().count(), 1);
+fn push_peer(peer: Peer, out: &mut Vec<u8>) {
+    match peer {
+        // As `Display` writes it, in a third of the time: every line has one.
+        Peer::Ip(IpAddr::V4(address)) => push_dotted(address.octets().map(u64::from), out),
+        // Writing to a Vec cannot fail.
+        Peer::Ip(address) => drop(write!(out, "{address}")),
+        Peer::Unix => out.extend_from_slice(b"unix:"),
     }
 }
+
+/// As [`ConnectionId`]'s `Display`.
+fn push_id(id: ConnectionId, out: &mut Vec<u8>) {
+    let numbers = [
+        id.event_loop as u64,
+        u64::from(id.slot),
+        u64::from(id.generation),
+    ];
+    push_dotted(numbers, out);
+}
+
+fn push_dotted<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
+    for (index, number) in numbers.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        decimal(number, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

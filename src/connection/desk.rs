@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
-use crate::config::Limits;
+use super::guests::Guest;
+use super::journal::Journal;
+use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::response::DateLine;
 
@@ -23,23 +25,30 @@ pub struct Desk {
     pub(super) spans: Vec<FieldSpan>,
     pub(super) path: Vec<u8>,
     pub(super) date: DateLine,
-    /// Finished lines of the access log; `None` if there is no log. The worker writes them out.
-    pub log: Option<Vec<u8>>,
+    /// Whose requests are being answered in this turn, if that is limited.
+    pub(super) guests: Vec<Guest>,
+    /// Lines of the access log; `None` if there is no log. The thread writes them out.
+    pub log: Option<Journal>,
     /// The worker's counters.
     pub counters: Arc<Counters>,
 }
 
 impl Desk {
-    /// A desk for connections under `limits`.
+    /// A desk for connections under the limits of `config`, with a journal if it has an access log.
     #[must_use]
-    pub fn new(limits: &Limits, counters: Arc<Counters>, has_log: bool) -> Desk {
+    pub fn new(config: &Config, counters: Arc<Counters>) -> Desk {
+        let (limits, access_log) = (&config.limits, &config.access_log);
         Desk {
             input: Input::new(limits.head_bytes + EMPTY_LINES_BYTES + RECEIVE_BYTES),
             output: Vec::new(),
             spans: Vec::with_capacity(limits.headers),
             path: Vec::new(),
             date: DateLine::new(),
-            log: has_log.then(Vec::new),
+            guests: Vec::new(),
+            log: access_log
+                .target
+                .is_some()
+                .then(|| Journal::new(access_log)),
             counters,
         }
     }
@@ -49,6 +58,10 @@ impl Desk {
         self.input.start = 0;
         self.input.end = 0;
         self.output.clear();
+        self.guests.clear();
+        if let Some(log) = &mut self.log {
+            log.clear_half_written();
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub mod c_calls;
 pub mod counters;
 pub mod deadline;
 pub mod desk;
+pub mod guests;
+pub mod journal;
 pub mod occupancy;
 pub mod output;
 pub mod ownership;

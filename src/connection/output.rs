@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::guests::Guest;
+use super::journal::Postponed;
 use super::pace::Pace;
 use super::transport::Transport;
 use crate::http::response::Body;
@@ -21,8 +23,10 @@ pub struct Unsent {
     pub sent: usize,
     /// What follows; what has been sent of it is cut off.
     pub body: Body,
-    /// The start of the access log's line for `body`, and the body's full length.
-    pub log: Option<(Vec<u8>, u64)>,
+    /// The line of the access log for `body`.
+    pub log: Option<Postponed>,
+    /// Whose requests are being answered, if that is limited. They go when this goes.
+    pub guests: Vec<Guest>,
     /// Whether the peer takes it fast enough.
     pub pace: Pace,
 }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::access_line::Peer;
+use super::guests::Guests;
 use super::occupancy::Occupancy;
 use super::pace::PaceLimits;
 use crate::config::Config;
+use crate::http::fields::Fields;
+use crate::http::forwarded;
 use crate::http::request::HeadLimits;
 use crate::site::Site;
 
@@ -29,6 +33,8 @@ pub struct Service {
     pub site: Site,
     /// The open connections, and how many there may be.
     pub occupancy: Arc<Occupancy>,
+    /// The clients behind trusted proxies, if there are such proxies and a limit per address.
+    pub(super) guests: Option<Arc<Guests>>,
     mode: AtomicU8,
 }
 
@@ -41,10 +47,13 @@ impl Service {
             0 => usize::MAX,
             limit => limit,
         };
+        let per_ip = config.limits.connections_per_ip;
+        let has_guests = per_ip > 0 && !config.trusted_proxies.is_empty();
         Service {
             config,
             site,
             occupancy: Arc::new(Occupancy::new(limit)),
+            guests: has_guests.then(|| Arc::new(Guests::new(per_ip))),
             mode: AtomicU8::new(Mode::Serving as u8),
         }
     }
@@ -64,6 +73,21 @@ impl Service {
     /// Moves to `mode`; never back.
     pub fn enter(&self, mode: Mode) {
         self.mode.fetch_max(mode as u8, Ordering::Relaxed);
+    }
+
+    /// The client that a request with these fields comes from, whose connection is `peer`'s. Whoever may
+    /// connect to a unix socket is on this machine: it is trusted as the listed proxies are, if there
+    /// are any.
+    pub(super) fn client(&self, peer: Peer, fields: &Fields<'_, '_>) -> Peer {
+        let trusted = &self.config.trusted_proxies;
+        if trusted.is_empty() {
+            return peer;
+        }
+        let lines = fields.all("x-forwarded-for");
+        match peer {
+            Peer::Ip(address) => Peer::Ip(forwarded::client_address(address, lines, trusted)),
+            Peer::Unix => forwarded::client_behind(lines, trusted).map_or(peer, Peer::Ip),
+        }
     }
 
     pub(super) fn head_limits(&self) -> HeadLimits {

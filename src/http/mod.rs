@@ -4,16 +4,21 @@
 //! One strict dialect, no leniency switches: what is not in the grammar is a [`reject::Reject`].
 //!
 //! The modules in reading order: [`request`] reads a head, [`framing`] finds and discards the body
-//! behind it, [`target`] turns the request target into a file name, [`preconditions`] decides
-//! between 200, 304 and 412, and [`keep_alive`] whether the connection persists.
+//! behind it, [`target`] turns the request target into a file name, [`accept`] and
+//! [`accept_encoding`] say in which form the client wants it, [`preconditions`] decides between 200,
+//! 304 and 412, and [`keep_alive`] whether the connection persists.
 
+pub mod accept;
+pub mod accept_encoding;
 pub mod authority;
 pub mod fields;
+pub mod forwarded;
 pub mod framing;
 mod grammar;
 pub mod keep_alive;
 pub mod method;
 pub mod preconditions;
+mod quality;
 pub mod range;
 pub mod reject;
 pub mod request;

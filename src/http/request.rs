@@ -19,6 +19,8 @@ mod scanner;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
 
 pub use super::reject::Reject;

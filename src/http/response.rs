@@ -24,7 +24,7 @@ pub struct Response {
     /// Keep-Alive, Content-Length, Transfer-Encoding, Date or Server: those are added here.
     pub fields: Bytes,
     /// The Content-Length to declare, in bytes. `None` only where the status forbids or does not
-    /// owe one (RFC 9110 section 8.6): 304.
+    /// owe one (RFC 9110 section 8.6): 204 and 304.
     pub length: Option<u64>,
     /// The content. A HEAD request may be given it too; the connection drops it.
     pub body: Body,

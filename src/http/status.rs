@@ -26,12 +26,22 @@ statuses! {
     /// An interim answer: the client may send the body.
     /// The answer to GET, HEAD and OPTIONS.
     OK = 200, "OK";
+    /// The answer to a preflight of the CORS protocol.
+    NO_CONTENT = 204, "No Content";
     /// One or more ranges of a file.
     PARTIAL_CONTENT = 206, "Partial Content";
     /// A directory without its slash.
     MOVED_PERMANENTLY = 301, "Moved Permanently";
+    /// Configured: elsewhere for the time being.
+    FOUND = 302, "Found";
+    /// Configured: something else to GET.
+    SEE_OTHER = 303, "See Other";
     /// The client's copy is current.
     NOT_MODIFIED = 304, "Not Modified";
+    /// Configured: elsewhere for the time being, by the same method.
+    TEMPORARY_REDIRECT = 307, "Temporary Redirect";
+    /// Configured: elsewhere for good, by the same method.
+    PERMANENT_REDIRECT = 308, "Permanent Redirect";
     /// The request breaks the grammar.
     BAD_REQUEST = 400, "Bad Request";
     /// The file exists and may not be read.

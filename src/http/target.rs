@@ -231,3 +231,26 @@ pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(piece.as_bytes());
     }
 }
+
+/// Appends `decoded`, a part of a path, percent-encoded. Its slashes stay as they are: whoever puts
+/// a path together must see to it that it does not begin with two.
+pub fn encode_segments(decoded: &[u8], out: &mut Vec<u8>) {
+    for piece in percent_encode(decoded, NOT_IN_A_PATH) {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// Appends `decoded` percent-encoded as a value in a query or fragment: nothing in it can end the
+/// value or begin another.
+pub fn encode_query_part(decoded: &[u8], out: &mut Vec<u8>) {
+    for piece in percent_encode(decoded, NOT_UNRESERVED) {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// All but the unreserved characters (RFC 3986 section 2.3).
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, SiteConfig};
 use crate::connection::service::Mode;
 use crate::server::{Handle, Server, StartError};
 use player::{LATENESS_MILLIS, Player, Tally, Terms};
@@ -136,9 +136,11 @@ pub fn run(config: Config) -> Result<Report, SelftestError> {
 /// The configuration that is played.
 fn played(config: &Config, place: &Place) -> Config {
     let mut played = config.clone();
-    played.root = place.0.clone();
+    played.site = SiteConfig::at(&place.0);
+    played.hosts = Vec::new();
+    played.strict_hosts = false;
     played.listen = vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())];
-    played.access_log = None;
+    played.access_log.target = None;
     played.limits.connections = 0;
     played.limits.connections_per_ip = 0;
     let keep_alive = &mut played.keep_alive;

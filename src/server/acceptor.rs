@@ -11,9 +11,11 @@ use super::listener::Listener;
 use super::per_ip::{Excess, PerIp, Shares};
 use super::shared::Admissions;
 use super::slots::Slots;
+use crate::config::Network;
 use crate::connection::access_line::Peer;
 use crate::connection::occupancy::Occupancy;
 use crate::connection::transport::Socket;
+use crate::http::forwarded::is_trusted;
 
 /// Connections accepted from one listener before others have their turn. Edge-triggered readiness
 /// is not announced twice, so a listener that is cut off here owes itself another turn.
@@ -64,6 +66,8 @@ pub struct Acceptor {
     /// Connections open now in the whole server, without those that are refused.
     occupancy: Arc<Occupancy>,
     per_ip: Option<PerIp>,
+    /// Whose connections carry the requests of many clients, and are not counted by address.
+    proxies: Vec<Network>,
     /// The slots of connections that are being refused; they take nobody's place.
     refused: HashSet<u32>,
     admissions: Arc<Admissions>,
@@ -88,11 +92,19 @@ impl Acceptor {
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             occupancy,
             per_ip: shares.map(PerIp::new),
+            proxies: Vec::new(),
             refused: HashSet::new(),
             admissions,
             high_water: 0,
             is_exhausted: false,
         }
+    }
+
+    /// The same, but the addresses of `proxies` may have any number of connections.
+    #[must_use]
+    pub fn exempting(mut self, proxies: &[Network]) -> Acceptor {
+        self.proxies = proxies.to_vec();
+        self
     }
 
     /// Accepts one connection from `listener`.
@@ -196,7 +208,10 @@ impl Acceptor {
     fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Accepted> {
         let mut has_room = self.occupancy.enter();
         let mut neighbours = None;
-        if has_room && let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer) {
+        if has_room
+            && let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
+            && !is_trusted(address, &self.proxies)
+        {
             neighbours = per_ip.enter(address);
             if neighbours.is_none() {
                 has_room = false;
@@ -332,6 +347,29 @@ mod tests {
         let first = accept(&mut acceptor, &listener);
         let second = accept(&mut acceptor, &listener);
         assert!(!first.is_refused && second.is_refused);
+        acceptor.release(first.slot);
+        acceptor.release(second.slot);
+        assert!(!accept(&mut acceptor, &listener).is_refused);
+    }
+
+    #[test]
+    fn a_trusted_proxy_can_have_more() {
+        let (listener, address) = listener();
+        let shares = Some(Arc::new(Shares::new(1)));
+        let proxies = ["127.0.0.0/8".parse().expect("a network")];
+        let mut acceptor =
+            Acceptor::new(&Slots::new(16), limited(2), shares, Arc::default()).exempting(&proxies);
+        let _clients: Vec<_> = (0..4)
+            .map(|_| TcpStream::connect(address).expect("connect"))
+            .collect();
+        let first = accept(&mut acceptor, &listener);
+        assert!(!first.is_refused && first.neighbours.is_none());
+        let second = accept(&mut acceptor, &listener);
+        assert!(!second.is_refused);
+        assert!(
+            accept(&mut acceptor, &listener).is_refused,
+            "over the limit of all"
+        );
         acceptor.release(first.slot);
         acceptor.release(second.slot);
         assert!(!accept(&mut acceptor, &listener).is_refused);

@@ -13,12 +13,14 @@ use super::access_log;
 use super::shared::Shared;
 use super::slots::Connection;
 use crate::clock::{Millis, Now};
+use crate::connection::access_line::ConnectionId;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
 use crate::connection::desk::Desk;
+use crate::connection::journal::Journal;
 use crate::connection::ownership::Released;
 use crate::connection::service::Mode;
-use crate::connection::session::{Outcome, Turn};
+use crate::connection::session::{Outcome, Session, Turn};
 use crate::site::Reach;
 
 /// One thread's means to serve.
@@ -74,7 +76,9 @@ impl Attendant {
                 debug_assert!(false, "an owned slot has a connection");
                 return (Attended::Waits, now);
             };
+            begin_turn(desk, shared, index);
             let end = turn(desk, open, shared, now, *reach, read_closed);
+            end_turn(desk, shared);
             now = end.now;
             match end.outcome {
                 Outcome::Wait => {
@@ -98,7 +102,7 @@ impl Attendant {
                     let closed = connection.take();
                     drop(connection);
                     if let Some(closed) = closed {
-                        log_end((index, slot.ownership.generation()), &closed, reason, now);
+                        log_end(shared.connection_id(index), &closed, reason, now);
                     }
                     slot.ownership.free();
                     return (Attended::Closed, now);
@@ -110,7 +114,10 @@ impl Attendant {
     /// When the lines of the access log that were collected here have to be handed over; `None` if
     /// there are none. To be asked after every turn.
     pub fn log_due_at(&mut self, now: Millis) -> Option<Millis> {
-        let lines = self.desk.log.as_ref().map_or(0, Vec::len);
+        let lines = match &mut self.desk.log {
+            Some(log) => log.lines().len(),
+            None => 0,
+        };
         if lines == 0 {
             self.log_kept_since = now;
             return None;
@@ -125,9 +132,10 @@ impl Attendant {
 
     /// Hands the collected lines over to a worker; whether there were any.
     pub fn leave_log(&mut self) -> bool {
-        let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) else {
+        let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) else {
             return false;
         };
+        let lines = log.lines();
         let has_lines = !lines.is_empty();
         access_log.leave(lines);
         has_lines
@@ -135,9 +143,41 @@ impl Attendant {
 
     /// Writes the collected lines. This waits for the disk.
     pub fn write_log(&mut self) {
-        if let (Some(lines), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
-            access_log.append(lines);
+        if let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
+            access_log.append(log.lines());
         }
+    }
+
+    /// Collects the line of an answer that the end of the server cuts off.
+    pub fn cut_off(&mut self, connection: ConnectionId, session: &mut Session) {
+        session.cut_off(&mut self.desk);
+        end_turn(&mut self.desk, &self.shared);
+        log::debug!("connection {connection} cut off");
+    }
+}
+
+/// Tells the journal whose turn it is, and the time if it needs that. A server without an access log
+/// does not pay for one.
+fn begin_turn(desk: &mut Desk, shared: &Shared, index: u32) {
+    if let Some(log) = &mut desk.log {
+        log.begin_turn(shared.connection_id(index), micros_for(log, shared));
+    }
+}
+
+/// Completes the lines of the answers that the kernel has taken.
+fn end_turn(desk: &mut Desk, shared: &Shared) {
+    if let Some(log) = &mut desk.log
+        && log.has_begun()
+    {
+        log.end_turn(micros_for(log, shared));
+    }
+}
+
+fn micros_for(log: &Journal, shared: &Shared) -> u64 {
+    if log.is_timed() {
+        shared.clock.micros()
+    } else {
+        0
     }
 }
 
@@ -201,14 +241,13 @@ fn turn(
     })
 }
 
-/// The line for each connection. Slot and generation together name it: no other has the two.
-fn log_end(id: (u32, u32), closed: &Connection, reason: CloseReason, now: Now) {
+/// The line for each connection, with the name that it has in the access log.
+fn log_end(id: ConnectionId, closed: &Connection, reason: CloseReason, now: Now) {
     if log::log_enabled!(log::Level::Debug) {
-        let (slot, generation) = id;
         let (requests, bytes, millis) = closed.session.summary(now.monotonic);
         let reason = reason.name();
         log::debug!(
-            "connection {slot}.{generation} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
+            "connection {id} closed: {requests} requests, {bytes} bytes, {millis} ms, {reason}"
         );
     }
 }

@@ -143,7 +143,8 @@ impl EventLoop {
         let slot = shared.slots.at(index);
         *slot.lock() = Some(Box::new(Connection { socket, session }));
         let generation = slot.ownership.open();
-        log::debug!("connection {index}.{generation} accepted from {peer:?}");
+        let id = shared.connection_id(index);
+        log::debug!("connection {id} accepted from {peer:?}");
         slot.postpone(deadline);
         self.file(index, now.monotonic);
         if slot.ownership.claim_idle() != Claim::Claimed {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::event_loop::EventLoop;
+use super::handoff::Work;
 use super::shared::{Census, Report, Shared};
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
@@ -40,8 +41,9 @@ impl EventLoop {
             SIGTERM => self.enter_all(Mode::Draining),
             SIGINT => self.enter_all(Mode::Stopping),
             SIGUSR1 => {
-                if let Some(access_log) = &self.shared.access_log {
-                    access_log.reopen();
+                // A worker opens it: that may take the disk a while.
+                if self.shared.access_log.is_some() {
+                    self.shared.handoff.defer(Work::ReopenLog);
                 }
             }
             SIGUSR2 => self.print_counters(),

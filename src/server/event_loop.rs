@@ -133,9 +133,8 @@ impl EventLoop {
         }
         let start = shared.clock.now();
         let max_sleep_millis = max_sleep_millis(&shared.service.config);
-        let limits = &shared.service.config.limits;
         let counters = Arc::clone(&shared.counters[0]);
-        let desk = Desk::new(limits, counters, shared.access_log.is_some());
+        let desk = Desk::new(&shared.service.config, counters);
         let attendant = Attendant::new(Arc::clone(&shared), desk, Reach::Memory);
         Ok(EventLoop {
             shared,
@@ -225,6 +224,22 @@ impl EventLoop {
         if self.attendant.leave_log() {
             self.shared.handoff.defer(Work::WriteLog);
         }
+    }
+
+    /// Writes the lines of the answers that the end of the server cuts off. The workers have ended; one
+    /// that the disk holds up still has its connection.
+    pub(super) fn log_the_cut_off(&mut self) {
+        if self.shared.access_log.is_none() {
+            return;
+        }
+        for index in 0..self.acceptor.used() {
+            let slot = self.shared.slots.at(index);
+            if let Some(mut connection) = slot.take_if_free() {
+                let id = self.shared.connection_id(index);
+                self.attendant.cut_off(id, &mut connection.session);
+            }
+        }
+        self.attendant.write_log();
     }
 
     pub(super) fn note_closed(&mut self, slot: u32) {

@@ -69,6 +69,8 @@ pub enum Work {
     WriteLog,
     /// Give memory back to the system: many connections have gone.
     GiveBackMemory,
+    /// Open the access log again.
+    ReopenLog,
 }
 
 /// The way from the event loop to its workers.

@@ -142,10 +142,15 @@ impl Server {
         let limit = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
-        let root = config.root.display().to_string();
+        let root = config.site.root.display().to_string();
         let site =
             Site::open(&config).map_err(StartError::because(format!("cannot serve {root}")))?;
-        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+        let access_log = config
+            .access_log
+            .target
+            .as_ref()
+            .map(AccessLog::open)
+            .transpose();
         let access_log = access_log.map_err(StartError::because("cannot open the access log"))?;
         let listeners = listeners(&config, is_process)?;
         let addresses = listeners
@@ -221,6 +226,13 @@ impl Server {
             drain::report(&self.all);
         }
         drop(self.pools);
+        for event_loop in &mut self.event_loops {
+            event_loop.log_the_cut_off();
+        }
+        if let Some(access_log) = &self.all[0].access_log {
+            // A pool that the disk holds up may not have come to it.
+            access_log.append_left();
+        }
         result
     }
 }
@@ -273,6 +285,7 @@ impl Common {
                 self.shares.clone(),
                 Arc::clone(&shared.admissions),
             );
+            let acceptor = acceptor.exempting(&self.service.config.trusted_proxies);
             let sources = Sources {
                 poll,
                 reports: receiver,

@@ -9,6 +9,7 @@ use super::access_log::AccessLog;
 use super::handoff::Handoff;
 use super::slots::Slots;
 use crate::clock::Clock;
+use crate::connection::access_line::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::State;
@@ -103,6 +104,16 @@ impl Shared {
         } else {
             // The loop finds it when it comes round; if it has ended, nobody needs it.
             let _ = self.reports.send(report);
+        }
+    }
+
+    /// The name of the connection that is, or was last, in the slot `index`.
+    #[must_use]
+    pub fn connection_id(&self, index: u32) -> ConnectionId {
+        ConnectionId {
+            event_loop: self.number,
+            slot: index,
+            generation: self.slots.at(index).ownership.generation(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! connection; the deadline beside it is all that the timers need.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::Ownership;
@@ -50,6 +50,16 @@ impl Slot {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection away, unless there is none or a thread is at it. For the end of the server.
+    #[must_use]
+    pub fn take_if_free(&self) -> Option<Box<Connection>> {
+        match self.connection.try_lock() {
+            Ok(mut connection) => connection.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The deadline that the last owner left. The event loop may read it at any time: a stale one

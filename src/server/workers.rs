@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+use super::access_log::AccessLog;
 use super::attendant::{Attendant, Attended};
 use super::handoff::Work;
 use super::shared::Shared;
@@ -38,8 +39,7 @@ impl Pool {
             ended,
         };
         for (number, counters) in shared.counters.iter().enumerate().skip(1) {
-            let limits = &shared.service.config.limits;
-            let desk = Desk::new(limits, Arc::clone(counters), shared.access_log.is_some());
+            let desk = Desk::new(&shared.service.config, Arc::clone(counters));
             let worker = Worker::new(Arc::clone(shared), desk);
             let alive = alive.clone();
             let thread = thread::Builder::new().name(format!("worker-{}.{number}", shared.number));
@@ -81,11 +81,12 @@ impl Worker {
             let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
             now = match self.shared.handoff.pick_up(slow_first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot),
-                Some(Work::WriteLog) => self.write_left_lines(),
                 Some(Work::GiveBackMemory) => {
                     c_calls::give_back_memory();
                     self.shared.clock.now().monotonic
                 }
+                Some(Work::WriteLog) => self.with_log(AccessLog::append_left),
+                Some(Work::ReopenLog) => self.with_log(AccessLog::reopen),
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
@@ -110,9 +111,10 @@ impl Worker {
         now.monotonic
     }
 
-    fn write_left_lines(&self) -> Millis {
+    /// Does what the event loop may not wait for. Returns the time at its end.
+    fn with_log(&self, act: fn(&AccessLog)) -> Millis {
         if let Some(access_log) = &self.shared.access_log {
-            access_log.append_left();
+            act(access_log);
         }
         self.shared.clock.now().monotonic
     }

@@ -61,7 +61,7 @@ impl Lookup {
     pub fn open(config: &Config) -> std::io::Result<Lookup> {
         let cache = &config.cache;
         Ok(Lookup {
-            root: Root::open(&config.root)?,
+            root: Root::open(&config.site.root)?,
             resolver: Resolver::new(),
             memory: (cache.bytes > 0).then(|| Memory {
                 files: Cache::new(cache.bytes, cache.file_bytes),

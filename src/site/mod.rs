@@ -5,16 +5,25 @@
 
 pub mod absences;
 pub mod cache;
+pub mod content_coding;
+pub mod content_tag;
+pub mod cors;
+mod document;
 pub mod freshness;
+pub mod header_rules;
+pub mod hosts;
+pub mod listing;
 pub mod lookup;
 pub mod media_types;
 pub mod pages;
 pub mod partial;
 pub mod reach;
+pub mod redirects;
 pub mod representation;
 pub mod resolve;
 pub mod respond;
 pub mod root;
+pub mod rules;
 
 pub use reach::{NeedsDisk, Reach};
 pub use respond::Site;

@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::document;
 use crate::http::request::Reject;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
@@ -81,42 +82,30 @@ pub fn redirect_to_slash(path: &[u8], query: Option<&[u8]>) -> Response {
 fn moved_permanently(location: &str) -> Response {
     let fields = format!("{PAGE_FIELDS}Location: {location}\r\n");
     // The location is percent-encoded but for a query, which may hold any visible ASCII.
-    let escaped = escape(location);
+    let mut escaped = String::with_capacity(location.len());
+    document::escape(&mut escaped, location);
     let sentence = format!("The document is at <a href=\"{escaped}\">{escaped}</a>.");
     page(Status::MOVED_PERMANENTLY, fields, &sentence)
 }
 
 fn page(status: Status, fields: String, sentence: &str) -> Response {
     let title = format!("{} {}", status.code(), status.reason());
-    let body = Bytes::from(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1.5rem}}</style>\n\
-         <h1>{title}</h1>\n<p>{sentence}</p>\n</html>\n"
-    ));
+    let mut body = String::with_capacity(2048);
+    document::begin(&mut body, &title, "", "note");
+    body.extend([
+        "<h1>",
+        &title,
+        "</h1>\n<p>",
+        sentence,
+        "</p>\n",
+        document::END,
+    ]);
     Response {
         status,
         fields: Bytes::from(fields),
         length: Some(body.len() as u64),
-        body: Body::Memory(body),
+        body: Body::Memory(Bytes::from(body)),
     }
-}
-
-/// `text` with the characters that mean something in HTML replaced.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -138,6 +127,12 @@ mod tests {
         assert!(fields.contains("nosniff"));
         assert!(body.contains("<h1>404 Not Found</h1>"), "{body}");
         assert!(body.contains("Nothing is here."), "{body}");
+    }
+
+    #[test]
+    fn a_page_is_small() {
+        let (_, body) = text(&error(Status::SERVICE_UNAVAILABLE, "The server is busy."));
+        assert!(body.len() < 2_000, "{}", body.len());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Opening a file below the root so that nothing outside it can be reached.
+//! Opening a file below the root so that nothing outside it can be reached, unless a link is allowed
+//! to lead there.
 //!
 //! The kernel holds that line: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old
 //! kernel, a seccomp filter) `walk` does the same one component at a time, never following a link
@@ -56,42 +57,74 @@ impl From<Errno> for OpenError {
     }
 }
 
+/// Which symbolic links below the root are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkPolicy {
+    /// Relative ones that stay inside the root.
+    #[default]
+    Inside,
+    /// None: a name that is a link, or has one on its way, is forbidden.
+    Never,
+    /// All, wherever they lead. Whoever may write below the root can then show every file that the
+    /// server may read.
+    Anywhere,
+}
+
 /// Opens files below a root directory.
 #[derive(Debug)]
 pub struct Resolver {
+    policy: LinkPolicy,
     has_openat2: AtomicBool,
 }
 
 impl Resolver {
-    /// A resolver that tries openat2 first.
+    /// A resolver that follows the links that stay inside the root.
     #[must_use]
     pub fn new() -> Resolver {
+        Resolver::with_policy(LinkPolicy::Inside)
+    }
+
+    /// A resolver that follows the links of `policy`. It tries openat2 first.
+    #[must_use]
+    pub fn with_policy(policy: LinkPolicy) -> Resolver {
         Resolver {
+            policy,
             has_openat2: AtomicBool::new(true),
         }
     }
 
     /// Opens `path` (relative, no leading slash, `.` for the root itself) below `root` for reading,
-    /// without blocking. Relative links that stay inside are followed.
+    /// without blocking. Links are followed as the policy says; a path that is absolute or climbs out
+    /// of the root by `..` is refused whatever the policy.
     ///
     /// # Errors
     /// [`OpenError`]; the result may be any type of file, directories included.
     pub fn open(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<File, OpenError> {
+        let opened = match self.policy {
+            LinkPolicy::Anywhere => open_anywhere(root, path),
+            LinkPolicy::Inside | LinkPolicy::Never => self.open_inside(root, path),
+        };
+        opened.map(File::from).map_err(|errno| match errno {
+            // Without links nothing can loop: the error says that there is one.
+            Errno::LOOP if self.policy == LinkPolicy::Never => OpenError::Forbidden,
+            errno => OpenError::from(errno),
+        })
+    }
+
+    fn open_inside(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         if self.has_openat2.load(Ordering::Relaxed) {
-            match open_beneath(root, path) {
+            match open_beneath(root, path, self.policy) {
                 // ENOSYS: the kernel is older than 5.6. EPERM and EINVAL from a filter that does not
                 // know the call look like a verdict on the file, so the walk gives the verdict then.
                 Err(Errno::NOSYS) => {
                     log::info!("openat2 is not available; walking the path instead");
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
-                Err(Errno::PERM | Errno::INVAL) => {
-                    return walk(root, path).map(File::from).map_err(OpenError::from);
-                }
-                result => return result.map(File::from).map_err(OpenError::from),
+                Err(Errno::PERM | Errno::INVAL) => return walk(root, path, self.policy),
+                result => return result,
             }
         }
-        walk(root, path).map(File::from).map_err(OpenError::from)
+        walk(root, path, self.policy)
     }
 }
 
@@ -101,8 +134,11 @@ impl Default for Resolver {
     }
 }
 
-fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+fn open_beneath(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    if policy == LinkPolicy::Never {
+        resolve |= ResolveFlags::NO_SYMLINKS;
+    }
     let mut races = 0;
     loop {
         match rustix::fs::openat2(root, path, OPEN_FLAGS, Mode::empty(), resolve) {
@@ -113,9 +149,18 @@ fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Lets the kernel follow every link. A link may lead anywhere and `..` behind one is the parent of
+/// where it led, so the path itself may not have any; request paths have none.
+fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    if components_reversed(path)?.iter().any(|name| name == b"..") {
+        return Err(Errno::XDEV);
+    }
+    rustix::io::retry_on_intr(|| rustix::fs::openat(root, path, OPEN_FLAGS, Mode::empty()))
+}
+
 /// What RESOLVE_BENEATH does, by hand. Every directory on the way stays open, so that `..` goes
 /// back to where the walk came from, whatever is renamed meanwhile.
-fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {
     let mut pending = components_reversed(path)?;
     let mut trail: Vec<OwnedFd> = Vec::new();
     let mut links = 0;
@@ -131,7 +176,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
             FileType::Symlink => {
                 links += 1;
-                if links > MAX_LINKS {
+                if links > MAX_LINKS || policy == LinkPolicy::Never {
                     return Err(Errno::LOOP);
                 }
                 let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
@@ -195,6 +240,14 @@ mod tests {
 
     /// Both ways of opening must agree.
     fn both(place: &tempfile::TempDir, path: &str) -> Result<String, OpenError> {
+        both_by(LinkPolicy::Inside, place, path)
+    }
+
+    fn both_by(
+        policy: LinkPolicy,
+        place: &tempfile::TempDir,
+        path: &str,
+    ) -> Result<String, OpenError> {
         let root = File::open(place.path().join("root")).expect("open the root");
         let read = |resolver: &Resolver| {
             resolver
@@ -206,8 +259,9 @@ mod tests {
                     content
                 })
         };
-        let by_kernel = read(&Resolver::new());
+        let by_kernel = read(&Resolver::with_policy(policy));
         let by_walk = read(&Resolver {
+            policy,
             has_openat2: AtomicBool::new(false),
         });
         assert_eq!(by_kernel, by_walk, "{path}");
@@ -259,6 +313,49 @@ mod tests {
         ] {
             assert_eq!(both(&place, path), Err(OpenError::NotFound), "{path}");
         }
+    }
+
+    #[test]
+    fn without_links_neither_the_name_nor_its_way_may_be_one() {
+        let place = tree();
+        let by = |path| both_by(LinkPolicy::Never, &place, path);
+        for path in [
+            "a/inside",
+            "a/up",
+            "a/up/file",
+            "absolute",
+            "escape",
+            "loop",
+        ] {
+            assert_eq!(by(path), Err(OpenError::Forbidden), "{path}");
+        }
+        assert_eq!(by("a/b/file"), Ok("content".into()));
+        assert_eq!(by("a/b/../b/file"), Ok("content".into()));
+        assert_eq!(by("../secret"), Err(OpenError::Outside));
+        assert_eq!(by("none"), Err(OpenError::NotFound));
+    }
+
+    #[test]
+    fn with_every_link_the_path_itself_still_cannot_climb() {
+        let place = tree();
+        symlink(place.path().join("secret"), place.path().join("root/full")).expect("link");
+        symlink(place.path(), place.path().join("root/place")).expect("link");
+        let by = |path| both_by(LinkPolicy::Anywhere, &place, path);
+        for path in ["escape", "sly", "full", "place/secret"] {
+            assert_eq!(by(path), Ok("secret".into()), "{path}");
+        }
+        for path in ["a/b/file", "a/inside", "a/up/file"] {
+            assert_eq!(by(path), Ok("content".into()), "{path}");
+        }
+        let secret = place.path().join("secret");
+        let absolute = secret.to_str().expect("UTF-8");
+        for path in ["../secret", "a/../../secret", "place/../secret", absolute] {
+            assert_eq!(by(path), Err(OpenError::Outside), "{path}");
+        }
+        for path in ["none", "loop", "a/b/file/"] {
+            assert_eq!(by(path), Err(OpenError::NotFound), "{path}");
+        }
+        assert!(by(".").is_ok());
     }
 
     #[test]

@@ -9,11 +9,10 @@
 //! - The access log has one line per answer.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -66,7 +65,7 @@ pub fn check(input: &[u8]) {
 static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let mut config = Config {
         // Both `cargo test` and `longer.sh` start in the top directory.
-        root: PathBuf::from("tests/fuzz/session/site"),
+        site: SiteConfig::at("tests/fuzz/session/site"),
         ..Config::default()
     };
     config.keep_alive.max_requests = NonZeroU32::new(6).expect("not zero");
@@ -76,6 +75,8 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     config.limits.body_bytes = 300;
     // long.txt is above it and is sent with sendfile.
     config.cache.file_bytes = 16_384;
+    config.access_log.target = Some(AccessLogTarget::Stdout);
+    config.access_log.format = AccessLogFormat::Json;
     let site = Site::open(&config).expect("the site of the fuzz target");
     Service::new(config, site)
 });
@@ -83,7 +84,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
 /// Gives the session its turns until it closes; returns what it sent.
 fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
     let service = &*SERVICE;
-    let mut desk = Desk::new(&service.config.limits, Arc::new(Counters::default()), true);
+    let mut desk = Desk::new(&service.config, Arc::new(Counters::default()));
     let mut session = Session::accepted(Peer::Unix, Millis(0));
     let mut now = Millis(0);
     let mut deadlines = 0;
@@ -104,7 +105,12 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
             reach,
             read_closed,
         };
-        match session.turn(&mut turn) {
+        let outcome = session.turn(&mut turn);
+        // As the attendant does.
+        if let Some(log) = &mut desk.log {
+            log.end_turn(now.0 * 1_000);
+        }
+        match outcome {
             Outcome::Close(_) => break,
             Outcome::Again => {
                 // A worker gives the next turn.
@@ -127,9 +133,14 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
     }
     let (answered, sent, _) = session.summary(now);
     assert_eq!(sent, peer.taken().len() as u64);
-    let log = desk.log.as_deref().unwrap_or_default();
-    let lines = log.iter().filter(|&&byte| byte == b'\n').count();
-    assert_eq!(lines, answered as usize, "one line for each answer");
+    let log = desk.log.as_mut().expect("a journal");
+    let lines = log.lines().split(|&byte| byte == b'\n');
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), answered as usize, "one line for each answer");
+    for (line, number) in lines.into_iter().zip(1..) {
+        let line: serde_json::Value = serde_json::from_slice(line).expect("JSON");
+        assert_eq!(line["number"], number);
+    }
     peer.into_taken()
 }
 

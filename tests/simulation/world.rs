@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::Config;
+use abide::config::{AccessLogTarget, Config, SiteConfig};
 use abide::connection::access_line::Peer as Address;
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
@@ -93,13 +93,14 @@ impl TestSite {
             fs::write(directory.path().join(name), content(len)).unwrap();
         }
         let mut config = Config {
-            root: directory.path().to_path_buf(),
+            site: SiteConfig::at(directory.path()),
             ..Config::default()
         };
         // `small` is copied behind its head, `medium` is sent from memory, the others with sendfile.
         config.cache.bytes = 1 << 20;
         config.cache.file_bytes = 16 * 1024;
         config.limits.body_bytes = 4_096;
+        config.access_log.target = Some(AccessLogTarget::Stdout);
         TestSite { directory, config }
     }
 
@@ -146,7 +147,7 @@ impl World {
             wheel: TimerWheel::new(Millis(0)),
             lines: Vec::new(),
             // One desk for all, so that what one session leaves on it would meet the next.
-            desk: Desk::new(&stage.service.config.limits, Arc::clone(&counters), true),
+            desk: Desk::new(&stage.service.config, Arc::clone(&counters)),
             counters,
             acts: BTreeMap::new(),
             scheduled: 0,
@@ -348,6 +349,9 @@ impl World {
             reach: line.reach,
             read_closed: line.read_closed,
         });
+        if let Some(log) = &mut self.desk.log {
+            log.end_turn(self.now.0 * 1_000);
+        }
         line.reach = match outcome {
             Outcome::Again => Reach::Disk,
             Outcome::Wait | Outcome::Close(_) => Reach::Memory,

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use abide::clock::TestClock;
-use abide::config::{Config, ListenAddress};
+use abide::config::{Config, ListenAddress, SiteConfig};
 use abide::connection::service::Mode;
 use abide::server::{Handle, Server};
 
@@ -30,7 +30,7 @@ impl InProcess {
     /// The defaults for `site`, to be changed before the start.
     pub fn config(site: &Site) -> Config {
         Config {
-            root: site.root(),
+            site: SiteConfig::at(site.root()),
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())],
             workers: 2,
             ..Config::default()

@@ -4,11 +4,12 @@
 //! call (RFC 9112 section 9.3.2). A body too large to be copied ends the collecting: it is sent with
 //! what is collected before it.
 
+use super::record::first_line;
 use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
 use crate::clock::Millis;
-use crate::connection::access_line;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
+use crate::connection::journal::Journal;
 use crate::connection::output::{self, Sending, Unsent};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
@@ -31,9 +32,6 @@ const FLUSH_BYTES: usize = 64 * 1024;
 /// A body up to this many bytes is copied behind its head: cheaper than a second part to send.
 const COPY_BYTES: usize = 8 * 1024;
 
-/// Bytes of a refused request that are searched for its first line, for the access log.
-const LOGGED_BYTES: usize = 512;
-
 /// RFC 9110 section 10.1.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -54,17 +52,11 @@ pub(super) enum Stop {
 pub(super) enum Step {
     Starved,
     /// An answer is collected, its body perhaps still to be sent after it.
-    Answered(Option<Tail>),
+    Answered(Option<Body>),
     /// A head is read; its body comes next.
     BodyFollows,
     /// Nothing is consumed: it takes a thread that may wait for the disk.
     Deferred,
-}
-
-/// A body that was not copied, and its line of the access log.
-pub(super) struct Tail {
-    body: Body,
-    log: Option<(Vec<u8>, u64)>,
 }
 
 /// Whether an answer with this status ends the connection.
@@ -141,9 +133,8 @@ impl Session {
     /// Answers the request at the start of the buffer if its head is complete and it has no body.
     fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
         let service = turn.service;
-        let Desk {
-            input, spans, path, ..
-        } = &mut *turn.desk;
+        let (input, spans, mut tools) = turn.tools();
+        let now = tools.now.monotonic;
         let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return Step::Starved,
@@ -151,11 +142,7 @@ impl Session {
                 started: true,
                 method,
             }) => {
-                let since = match self.phase {
-                    Phase::Head { since, .. } => since,
-                    _ => turn.now.monotonic,
-                };
-                self.phase = Phase::Head { since, method };
+                self.note_begun(method, now);
                 return Step::Starved;
             }
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
@@ -164,16 +151,20 @@ impl Session {
                 return Step::Answered(None);
             }
         };
+        let client = service.client(self.peer, &head.fields);
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+            let Some(response) = self.respond(&head, client, &mut tools) else {
+                self.note_begun(Some(head.method), now);
                 return Step::Deferred;
             };
-            let fate = self.fate(&head, response.status, service, turn.now.monotonic);
+            let fate = self.fate(&head, response.status, service, now);
             let answer = Answer::new(&head, response, fate);
+            self.record(&head, client, &answer, &mut tools);
             return Step::Answered(self.collect(answer, consumed, turn));
         }
         // Rare on a static site; so a request with a body is all a worker's.
-        if turn.reach == Reach::Memory {
+        if tools.reach == Reach::Memory {
+            self.note_begun(Some(head.method), now);
             return Step::Deferred;
         }
         let wants_continue =
@@ -181,13 +172,14 @@ impl Session {
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
         if head.expect == Expectation::Other || wants_continue {
-            let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+            let Some(response) = self.respond(&head, client, &mut tools) else {
                 return Step::Deferred;
             };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
             if !is_readable || ends_connection(response.status) {
                 let answer = Answer::new(&head, response, Fate::Close);
                 self.closing = Some(CloseReason::ErrorAnswer);
+                self.record(&head, client, &answer, &mut tools);
                 return Step::Answered(self.collect(answer, consumed, turn));
             }
         }
@@ -244,7 +236,7 @@ impl Session {
         answer: Answer,
         consumed: usize,
         turn: &mut Turn<'_, T>,
-    ) -> Option<Tail> {
+    ) -> Option<Body> {
         let Answer {
             response,
             fate,
@@ -254,33 +246,17 @@ impl Session {
             input,
             output,
             date,
-            log,
             counters,
             ..
         } = &mut *turn.desk;
         let unix_secs = turn.now.unix_secs;
         let timeout_secs = turn.service.config.keep_alive.timeout_secs;
         encode_head(&response, date.line(unix_secs), fate, timeout_secs, output);
-        let request_line = logged_line(input.unread());
         log::trace!(
             "{} for {}",
             response.status.code(),
-            request_line.escape_ascii()
+            first_line(input.unread()).escape_ascii()
         );
-        let mut line = None;
-        if let Some(log) = log {
-            let status = response.status;
-            let date = date.date(unix_secs);
-            if is_copied(&body) {
-                // As good as sent.
-                access_line::start(self.peer, date, request_line, status, log);
-                access_line::finish(body.len(), log);
-            } else {
-                let mut start = Vec::new();
-                access_line::start(self.peer, date, request_line, status, &mut start);
-                line = Some((start, body.len()));
-            }
-        }
         input.consume(consumed);
         // A refusal answers no request.
         if !matches!(self.phase, Phase::Refused) {
@@ -297,7 +273,7 @@ impl Session {
                 output.extend_from_slice(&content);
                 None
             }
-            body => Some(Tail { body, log: line }),
+            body => Some(body),
         }
     }
 
@@ -320,6 +296,7 @@ impl Session {
             fate,
             body,
         };
+        self.record_unread(&answer, turn);
         let consumed = turn.desk.input.unread().len();
         // An error page is small enough to be copied, so there is no tail.
         let tail = self.collect(answer, consumed, turn);
@@ -329,32 +306,34 @@ impl Session {
     /// Sends what is collected, and `tail` after it.
     pub(super) fn flush<T: Transport>(
         &mut self,
-        tail: Option<Tail>,
+        tail: Option<Body>,
         turn: &mut Turn<'_, T>,
     ) -> Result<Sending, CloseReason> {
         if tail.is_none() && turn.desk.output.is_empty() {
             return Ok(Sending::Done);
         }
-        let Tail { body, log } = tail.unwrap_or(Tail {
-            body: Body::Empty,
-            log: None,
-        });
+        let has_tail = tail.is_some();
         let mut unsent = Unsent {
             bytes: Vec::new(),
             sent: 0,
-            body,
-            log,
+            body: tail.unwrap_or(Body::Empty),
+            log: None,
+            guests: Vec::new(),
             pace: Pace::start(0, turn.now.monotonic),
         };
         let output = &turn.desk.output;
         let (result, count) = output::send(turn.io, output, &mut unsent.sent, &mut unsent.body);
         self.count_sent(count, turn);
+        if let Ok(Sending::Done) = result {
+            turn.desk.output.clear();
+            turn.desk.guests.clear();
+            return Ok(Sending::Done);
+        }
+        unsent.guests = std::mem::take(&mut turn.desk.guests);
+        if has_tail {
+            unsent.log = turn.desk.log.as_mut().and_then(Journal::postpone);
+        }
         match result {
-            Ok(Sending::Done) => {
-                turn.desk.output.clear();
-                log_body(unsent, turn.desk);
-                Ok(Sending::Done)
-            }
             Ok(sending) => {
                 let delivered = delivered(self.sent_bytes, turn.io)?;
                 unsent.pace = Pace::start(delivered, turn.now.monotonic);
@@ -364,9 +343,15 @@ impl Session {
                 Ok(sending)
             }
             Err(error) => {
+                let reason = reason_of(&error);
+                if let Some(log) = &mut turn.desk.log
+                    && !has_tail
+                {
+                    log.note_close(reason);
+                }
                 // `finish` logs what has gone.
                 self.unsent = Some(Box::new(unsent));
-                Err(reason_of(&error))
+                Err(reason)
             }
         }
     }
@@ -374,10 +359,10 @@ impl Session {
 
 /// A response with what the connection makes of it.
 pub(super) struct Answer {
-    response: Response,
+    pub(super) response: Response,
     fate: Fate,
     /// The body that is sent: none to HEAD (RFC 9110 section 9.3.2).
-    body: Body,
+    pub(super) body: Body,
 }
 
 impl Answer {
@@ -396,14 +381,6 @@ impl Answer {
     }
 }
 
-/// Ends the access log's line of a body that was sent apart, with the bytes that really went.
-pub(super) fn log_body(unsent: Unsent, desk: &mut Desk) {
-    if let (Some((start, length)), Some(log)) = (unsent.log, &mut desk.log) {
-        log.extend_from_slice(&start);
-        access_line::finish(length - unsent.body.len(), log);
-    }
-}
-
 /// Bytes after which a connection has had its turn, if it asks for more. A thread that others wait for
 /// gives less.
 fn bytes_per_turn(reach: Reach) -> u64 {
@@ -411,25 +388,6 @@ fn bytes_per_turn(reach: Reach) -> u64 {
         Reach::Memory => 256 * 1024,
         Reach::Disk => output::SEND_BYTES_PER_TURN,
     }
-}
-
-fn is_copied(body: &Body) -> bool {
-    match body {
-        Body::Empty => true,
-        Body::Memory(content) => content.len() <= COPY_BYTES,
-        Body::File { .. } | Body::Parts(_) => false,
-    }
-}
-
-/// The first line of a request, as far as it has come, without the empty lines before it.
-fn logged_line(unread: &[u8]) -> &[u8] {
-    let start = unread
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(unread.len());
-    let line = &unread[start..];
-    let end = memchr::memchr2(b'\r', b'\n', line).unwrap_or(line.len().min(LOGGED_BYTES));
-    &line[..end]
 }
 
 fn stopped(sending: Sending) -> Stop {

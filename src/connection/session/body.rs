@@ -3,7 +3,7 @@
 use super::answer::{Answer, Step};
 use super::{Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
-use crate::connection::desk::Desk;
+use crate::connection::journal::Arrival;
 use crate::connection::pace::Pace;
 use crate::connection::transport::Transport;
 use crate::http::framing::{BodyDecoder, Framing};
@@ -19,6 +19,8 @@ pub(super) struct BodyInProgress {
     decoder: BodyDecoder,
     pub(super) received: u64,
     pub(super) pace: Pace,
+    /// When the head began to come.
+    pub(super) arrival: Arrival,
 }
 
 impl Session {
@@ -32,13 +34,20 @@ impl Session {
     ) -> Step {
         match BodyDecoder::new(framing, turn.service.config.limits.body_bytes) {
             Ok(decoder) => {
-                let pace = Pace::start(0, turn.now.monotonic);
+                let now = turn.now.monotonic;
+                let pace = Pace::start(0, now);
+                let arrival = self.arrival(now);
                 let body = BodyInProgress {
                     method,
                     head_len,
                     decoder,
                     received: 0,
                     pace,
+                    // The body may come in another turn.
+                    arrival: Arrival {
+                        since: arrival.since.or(Some(now)),
+                        ..arrival
+                    },
                 };
                 self.phase = Phase::Body(Box::new(body));
                 Step::BodyFollows
@@ -74,17 +83,17 @@ impl Session {
             return Step::Starved;
         }
         let service = turn.service;
-        let Desk {
-            input, spans, path, ..
-        } = &mut *turn.desk;
+        let (input, spans, mut tools) = turn.tools();
         // The head was kept in the buffer rather than copied; few requests here have a body.
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
-                let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+                let client = service.client(self.peer, &head.fields);
+                let Some(response) = self.respond(&head, client, &mut tools) else {
                     return Step::Deferred;
                 };
-                let fate = self.fate(&head, response.status, service, turn.now.monotonic);
+                let fate = self.fate(&head, response.status, service, tools.now.monotonic);
                 let answer = Answer::new(&head, response, fate);
+                self.record(&head, client, &answer, &mut tools);
                 Step::Answered(self.collect(answer, consumed, turn))
             }
             // The same bytes were complete before.

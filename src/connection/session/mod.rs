@@ -22,6 +22,7 @@ mod answer;
 mod body;
 mod idle;
 mod linger;
+mod record;
 
 use std::io;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ enum Phase {
     },
     Head {
         since: Millis,
+        /// Milliseconds of idling before it; as many as fit.
+        idle_millis: u32,
         method: Option<Method>,
     },
     Body(Box<BodyInProgress>),
@@ -168,6 +171,7 @@ impl Session {
         let outcome = self.advance(turn).unwrap_or_else(Outcome::Close);
         self.kept = turn.desk.input.take();
         turn.desk.output.clear();
+        turn.desk.guests.clear();
         if let Outcome::Close(reason) = outcome {
             self.finish(reason, turn);
         }
@@ -393,9 +397,16 @@ impl Session {
         // One that lingered has settled it with its FIN.
         self.settle_promise(reason, turn);
         if let Some(unsent) = self.unsent.take() {
-            answer::log_body(*unsent, turn.desk);
+            record::end_body(*unsent, Some(reason), turn.desk);
         }
         turn.desk.counters.closed(reason, self.answered);
+    }
+
+    /// The server ends while the connection is open: the access log has what went of an answer.
+    pub fn cut_off(&mut self, desk: &mut Desk) {
+        if let Some(unsent) = self.unsent.take() {
+            record::end_body(*unsent, Some(CloseReason::Stop), desk);
+        }
     }
 
     fn send_unsent<T: Transport>(
@@ -418,7 +429,7 @@ impl Session {
         let (result, count) = output::send(turn.io, bytes, sent, body);
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
-            answer::log_body(*unsent, turn.desk);
+            record::end_body(*unsent, None, turn.desk);
         } else {
             self.unsent = Some(unsent);
         }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 const HORIZON_MILLIS: u64 = REACH * TICK_MILLIS;
 
+const NOTHING: [u32; 0] = [];
+
 fn turned(wheel: &mut TimerWheel, now: u64) -> Vec<u32> {
     let mut fired = Vec::new();
     wheel.turn(Millis(now), &mut fired);
@@ -54,7 +56,7 @@ fn a_deadline_rounds_up_and_the_present_rounds_down() {
 
     let mut wheel = TimerWheel::new(Millis(0));
     assert_eq!(wheel.file(7, Millis(101)), Tick(2));
-    assert_eq!(turned(&mut wheel, 199), []);
+    assert_eq!(turned(&mut wheel, 199), NOTHING);
     assert_eq!(turned(&mut wheel, 200), [7]);
 }
 
@@ -63,7 +65,7 @@ fn a_deadline_that_has_passed_fires_at_the_next_tick() {
     let mut wheel = TimerWheel::new(Millis(5_050));
     assert_eq!(wheel.file(1, Millis(0)), Tick(51));
     assert_eq!(wheel.file(2, Millis(5_000)), Tick(51));
-    assert_eq!(turned(&mut wheel, 5_099), []);
+    assert_eq!(turned(&mut wheel, 5_099), NOTHING);
     assert_eq!(turned(&mut wheel, 5_100), [1, 2]);
 }
 
@@ -74,7 +76,7 @@ fn beyond_the_horizon_an_entry_fires_at_the_horizon() {
     assert_eq!(wheel.file(2, Millis(HORIZON_MILLIS + 1)), Tick(2047));
     assert_eq!(wheel.file(3, Millis::NEVER), Tick(2047));
     assert_eq!(wheel.next_tick(), Some(Millis(HORIZON_MILLIS)));
-    assert_eq!(turned(&mut wheel, HORIZON_MILLIS - 1), []);
+    assert_eq!(turned(&mut wheel, HORIZON_MILLIS - 1), NOTHING);
     assert_eq!(turned(&mut wheel, HORIZON_MILLIS).len(), 3);
 }
 
@@ -94,7 +96,7 @@ fn a_jump_of_hours_hands_out_each_entry_once_in_order() {
 fn a_clock_that_goes_back_changes_nothing() {
     let mut wheel = TimerWheel::new(Millis(10_000));
     wheel.file(1, Millis(10_500));
-    assert_eq!(turned(&mut wheel, 3), []);
+    assert_eq!(turned(&mut wheel, 3), NOTHING);
     assert_eq!(wheel.file(2, Millis(3)), Tick(101));
     assert_eq!(wheel.len(), 2);
 }
@@ -104,7 +106,7 @@ fn the_end_of_time_does_not_overflow() {
     let mut wheel = TimerWheel::new(Millis::NEVER);
     wheel.file(1, Millis::NEVER);
     assert_eq!(wheel.next_tick(), Some(Millis::NEVER));
-    assert_eq!(turned(&mut wheel, u64::MAX), []);
+    assert_eq!(turned(&mut wheel, u64::MAX), NOTHING);
     assert_eq!(tick_of(Millis::NEVER).reached_at(), Millis::NEVER);
 }
 

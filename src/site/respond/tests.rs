@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Millis;
+use crate::config::SiteConfig;
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -34,7 +35,7 @@ impl World {
         fs::write(root.join("large.bin"), [b'x'; 2_000]).expect("write");
         symlink("/etc/hostname", root.join("outside")).expect("link");
         let mut config = Config {
-            root,
+            site: SiteConfig::at(root),
             ..Config::default()
         };
         config.cache.file_bytes = 1_000;
@@ -187,8 +188,8 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
 #[test]
 fn another_root_makes_everything_known_void() {
     let world = World::new(|config| {
-        symlink("root", config.root.with_file_name("current")).expect("link");
-        config.root.set_file_name("current");
+        symlink("root", config.site.root.with_file_name("current")).expect("link");
+        config.site.root.set_file_name("current");
         config.cache.revalidate_secs = 3_600;
     });
     assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(404));

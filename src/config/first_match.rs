@@ -1,0 +1,74 @@
+//! Of many patterns the first that matches.
+
+use std::collections::HashMap;
+
+use super::pattern::{Captures, Pattern};
+
+/// Patterns in order. Those without a star are found by their path, not one by one: a site that has
+/// moved brings thousands of them.
+#[derive(Debug, Default)]
+pub struct FirstMatch {
+    patterns: Vec<Pattern>,
+    /// The index of the first pattern for a path.
+    exact: HashMap<Box<[u8]>, usize>,
+    /// The indices of the patterns with stars, in order.
+    starred: Vec<usize>,
+}
+
+impl FirstMatch {
+    /// Keeps `patterns` in their order.
+    #[must_use]
+    pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> FirstMatch {
+        let mut first_match = FirstMatch::default();
+        for (index, pattern) in patterns.enumerate() {
+            match pattern.exact() {
+                Some(path) => {
+                    let path = path.as_bytes().into();
+                    first_match.exact.entry(path).or_insert(index);
+                }
+                None => first_match.starred.push(index),
+            }
+            first_match.patterns.push(pattern.clone());
+        }
+        first_match
+    }
+
+    /// Whether there is no pattern.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// The index of the first pattern that `path` matches, and what its stars stand for.
+    #[must_use]
+    pub fn find<'p>(&self, path: &'p [u8]) -> Option<(usize, Captures<'p>)> {
+        let exact = self.exact.get(path).copied();
+        let starred = self.starred.iter().copied();
+        let mut candidates = starred
+            .take_while(|index| exact.is_none_or(|exact| *index < exact))
+            .chain(exact);
+        candidates.find_map(|index| {
+            let captures = self.patterns.get(index)?.captures(path)?;
+            Some((index, captures))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_the_first_of_all_that_match(
+            texts in prop::collection::vec("/(\\*{0,2}[ab]){0,3}", 0..12),
+            path in "/[ab/]{0,4}",
+        ) {
+            let patterns: Vec<Pattern> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+            let expected = patterns.iter().position(|pattern| pattern.is_match(path.as_bytes()));
+            let found = FirstMatch::new(patterns.iter()).find(path.as_bytes());
+            prop_assert_eq!(found.map(|(index, _)| index), expected);
+        }
+    }
+}

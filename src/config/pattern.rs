@@ -1,0 +1,412 @@
+//! Patterns of paths: `/old/*.html`, `/assets/**`.
+//!
+//! `*` stands for any run of bytes within one segment, `**` for any run at all; both may be empty.
+//! `/**/` between two slashes stands for any number of directories, none included, so that
+//! `/**/*.css` is every style sheet of the site. All else is literal. Where a path can be divided in
+//! several ways, the stars on the left take as much as they can.
+//!
+//! A pattern is compared with the decoded and normalised path, so there is one way to write a
+//! name. Matching takes time linear in the path: one star needs no search, more than one are left to
+//! the `regex` crate, which never backtracks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use regex::bytes::Regex;
+
+use super::Malformed;
+
+/// Most stars in a pattern: as many as `$1` to `$9` can name.
+pub const STARS_MAX: usize = 9;
+
+/// A pattern of paths. Two are equal if they are written alike.
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    form: Form,
+}
+
+#[derive(Clone)]
+enum Form {
+    /// No star: the path itself.
+    Exact,
+    /// One star between two literals, given as the offsets of its ends in the text.
+    One {
+        start: usize,
+        end: usize,
+        /// Whether it goes across slashes.
+        is_wide: bool,
+    },
+    /// Several stars, and the literal before the first.
+    Several {
+        prefix: String,
+        regex: Regex,
+        stars: usize,
+    },
+}
+
+/// What the stars of a pattern stood for in a path, in order. All are parts of that path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Captures<'p> {
+    parts: [&'p [u8]; STARS_MAX],
+}
+
+impl<'p> Captures<'p> {
+    const NONE: Captures<'static> = Captures {
+        parts: [&[]; STARS_MAX],
+    };
+
+    /// What the star at `index` stood for, from 0; nothing for a star that there is not.
+    #[must_use]
+    pub fn part(&self, index: usize) -> &'p [u8] {
+        self.parts.get(index).copied().unwrap_or_default()
+    }
+
+    /// The same `part` for every star.
+    pub(super) fn of(part: &'p [u8]) -> Captures<'p> {
+        Captures {
+            parts: [part; STARS_MAX],
+        }
+    }
+}
+
+impl Pattern {
+    /// The number of stars; 0 to [`STARS_MAX`].
+    #[must_use]
+    pub fn stars(&self) -> usize {
+        match &self.form {
+            Form::Exact => 0,
+            Form::One { .. } => 1,
+            Form::Several { stars, .. } => *stars,
+        }
+    }
+
+    /// The one path that a pattern without a star stands for.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
+        matches!(self.form, Form::Exact).then_some(&self.text)
+    }
+
+    /// Whether `path`, decoded and normalised, matches as a whole.
+    #[must_use]
+    pub fn is_match(&self, path: &[u8]) -> bool {
+        match &self.form {
+            Form::Exact => path == self.text.as_bytes(),
+            Form::One { .. } => self.captures(path).is_some(),
+            Form::Several { prefix, regex, .. } => {
+                path.starts_with(prefix.as_bytes()) && regex.is_match(path)
+            }
+        }
+    }
+
+    /// What the stars stand for if `path`, decoded and normalised, matches as a whole.
+    #[must_use]
+    pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
+        match &self.form {
+            Form::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
+            Form::One {
+                start,
+                end,
+                is_wide,
+            } => {
+                let text = self.text.as_bytes();
+                let middle = path.strip_prefix(&text[..*start])?;
+                let middle = middle.strip_suffix(&text[*end..])?;
+                let fits = *is_wide || memchr::memchr(b'/', middle).is_none();
+                let mut captures = Captures::NONE;
+                captures.parts[0] = middle;
+                fits.then_some(captures)
+            }
+            Form::Several { prefix, regex, .. } => {
+                // The prefix turns away most paths for the price of a comparison.
+                let found = path
+                    .starts_with(prefix.as_bytes())
+                    .then(|| regex.captures(path))??;
+                let mut captures = Captures::NONE;
+                for (part, group) in captures.parts.iter_mut().zip(found.iter().skip(1)) {
+                    *part = group.map_or(&[], |group| group.as_bytes());
+                }
+                Some(captures)
+            }
+        }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Pattern, Malformed> {
+        let refuse = |reason: &str| Err(Malformed::new(text, format!("is no pattern, {reason}")));
+        if let Some(flaw) = flaw_of_path(text) {
+            return refuse(flaw);
+        }
+        if text.contains("***") {
+            return refuse("three stars in a row: write * for one segment, ** for any number");
+        }
+        let stars = text.replace("**", "*").matches('*').count();
+        let form = match (stars, text.find('*')) {
+            (_, None) => Form::Exact,
+            _ if stars > STARS_MAX => {
+                return refuse("it has more than nine stars, and $9 is the last that can be used");
+            }
+            (1, Some(start)) if !text.contains("/**/") => {
+                let is_wide = text[start..].starts_with("**");
+                let end = start + if is_wide { 2 } else { 1 };
+                Form::One {
+                    start,
+                    end,
+                    is_wide,
+                }
+            }
+            (_, Some(start)) => match Regex::new(&expression(text)) {
+                Ok(regex) => Form::Several {
+                    prefix: text[..start].to_owned(),
+                    regex,
+                    stars,
+                },
+                Err(_) => return refuse("it is too long"),
+            },
+        };
+        Ok(Pattern {
+            text: text.to_owned(),
+            form,
+        })
+    }
+}
+
+/// The pattern as an expression over bytes: names need not be UTF-8.
+fn expression(pattern: &str) -> String {
+    let mut expression = String::from("(?s-u)^");
+    let mut rest = pattern;
+    let mut is_after_slash = false;
+    while let Some(star) = rest.find('*') {
+        let literal = &rest[..star];
+        expression.push_str(&regex::escape(literal));
+        is_after_slash = literal.ends_with('/') || (is_after_slash && literal.is_empty());
+        // The slash behind directories goes with them.
+        let (group, len) = match &rest[star..] {
+            stars if is_after_slash && stars.starts_with("**/") => ("(?:(.*)/)?", 3),
+            stars if stars.starts_with("**") => ("(.*)", 2),
+            _ => ("([^/]*)", 1),
+        };
+        expression.push_str(group);
+        is_after_slash = len == 3;
+        rest = &rest[star + len..];
+    }
+    expression.push_str(&regex::escape(rest));
+    expression.push('$');
+    expression
+}
+
+/// Why no decoded and normalised path can be `text`, if that is so; or why it is most likely not
+/// what was meant.
+pub(super) fn flaw_of_path(text: &str) -> Option<&'static str> {
+    if !text.starts_with('/') {
+        return Some("it must begin with a slash, as every path does");
+    }
+    if text.contains(char::is_control) || text.contains('\\') {
+        return Some("no path holds a control character or a backslash");
+    }
+    if text.contains(['?', '#']) {
+        return Some("it must be a path alone, without a query or fragment");
+    }
+    let is_escape = |(at, _)| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.match_indices('%').any(is_escape) {
+        return Some("paths are compared decoded: write the letter itself in place of its escape");
+    }
+    if text.contains("//") {
+        return Some("no path holds an empty segment, the server has merged its slashes");
+    }
+    if has_dot_segment(text.as_bytes()) {
+        return Some("no path holds the segments . or .., the server has resolved them");
+    }
+    None
+}
+
+/// Whether a segment of `path` is `.` or `..`.
+pub(super) fn has_dot_segment(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/')
+        .any(|segment| matches!(segment, b"." | b".."))
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap()
+    }
+
+    /// The parts as text, `None` if the path does not match.
+    fn parts(text: &str, path: &str) -> Option<Vec<String>> {
+        let pattern = pattern(text);
+        let captures = pattern.captures(path.as_bytes());
+        assert_eq!(pattern.is_match(path.as_bytes()), captures.is_some());
+        captures.map(|captures| {
+            (0..pattern.stars())
+                .map(|index| String::from_utf8_lossy(captures.part(index)).into_owned())
+                .collect()
+        })
+    }
+
+    fn some(parts: &[&str]) -> Option<Vec<String>> {
+        Some(parts.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn without_a_star_only_the_path_itself_matches() {
+        assert_eq!(parts("/a", "/a"), some(&[]));
+        for path in ["/a/", "/", "/ab", "/A", ""] {
+            assert_eq!(parts("/a", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_star_stays_in_its_segment_and_two_do_not() {
+        assert_eq!(parts("/blog/*", "/blog/one"), some(&["one"]));
+        assert_eq!(parts("/blog/*", "/blog/"), some(&[""]));
+        assert_eq!(parts("/blog/*", "/blog/one/two"), None);
+        assert_eq!(parts("/blog/*", "/blog"), None);
+        assert_eq!(parts("/blog/**", "/blog/one/two"), some(&["one/two"]));
+        assert_eq!(parts("/blog/**", "/blog/"), some(&[""]));
+        assert_eq!(parts("/blog/**", "/blog"), None);
+        assert_eq!(parts("/blog**", "/blog"), some(&[""]));
+        assert_eq!(parts("/**.css", "/a/b.css"), some(&["a/b"]));
+        assert_eq!(parts("/ab*ba", "/aba"), None);
+    }
+
+    #[test]
+    fn several_stars_are_captured_in_order_and_the_left_ones_are_greedy() {
+        assert_eq!(parts("/*/x/*", "/a/x/b"), some(&["a", "b"]));
+        assert_eq!(parts("/*/x/*", "/a/x/b/c"), None);
+        assert_eq!(parts("/**/x/**", "/a/x/x/b"), some(&["a/x", "b"]));
+        assert_eq!(parts("/*-*", "/a-b-c"), some(&["a-b", "c"]));
+        assert_eq!(parts("/*.*.*", "/a.b.c"), some(&["a", "b", "c"]));
+        assert_eq!(
+            parts("/(a|b)+*[x]*", "/(a|b)+1[x]2"),
+            some(&["1", "2"]),
+            "all else is literal"
+        );
+    }
+
+    #[test]
+    fn two_stars_between_slashes_stand_for_any_number_of_directories() {
+        assert_eq!(parts("/**/*.css", "/a.css"), some(&["", "a"]));
+        assert_eq!(parts("/**/*.css", "/x/y/a.css"), some(&["x/y", "a"]));
+        assert_eq!(parts("/a/**/b", "/a/b"), some(&[""]));
+        assert_eq!(parts("/a/**/b", "/a/x/y/b"), some(&["x/y"]));
+        assert_eq!(parts("/a/**/b", "/a/xb"), None);
+        assert_eq!(parts("/a/**/**/b", "/a/b"), some(&["", ""]));
+        assert_eq!(parts("/a/**/**/b", "/a/x/b"), some(&["x", ""]));
+        assert_eq!(parts("/**/**/**/b", "/x/b"), some(&["x", "", ""]));
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        let found = pattern("/caf\u{e9}/*/*").captures(b"/caf\xc3\xa9/\xff\n/\x80");
+        assert_eq!(found.map(|found| found.part(0)), Some(&b"\xff\n"[..]));
+        assert!(!pattern("/\u{e9}*x*").is_match(b"/\xe9x"));
+    }
+
+    #[test]
+    fn bad_patterns_are_refused_with_their_reason() {
+        for (text, reason) in [
+            ("assets/**", "begin with a slash"),
+            ("", "begin with a slash"),
+            ("**", "begin with a slash"),
+            ("/a/***", "three stars in a row"),
+            ("/a****b", "three stars in a row"),
+            ("/a*b*c*d*e*f*g*h*i*j*", "more than nine stars"),
+            ("/a?b", "without a query"),
+            ("/a#b", "without a query"),
+            ("/a%20b", "decoded"),
+            ("/a//b", "empty segment"),
+            ("/a/../b", "resolved"),
+            ("/.", "resolved"),
+            ("/a\\b", "backslash"),
+            ("/a\nb", "control character"),
+        ] {
+            let error = text.parse::<Pattern>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+            assert!(error.starts_with(&format!("{text:?} is no ")), "{error}");
+        }
+        for text in ["/a*b*c*d*e*f*g*h*i*", "/100%", "/%zz", "/..a/.b", "/*.*"] {
+            assert!(text.parse::<Pattern>().is_ok(), "{text}");
+        }
+        let long = format!("/*{}*", "ab".repeat(500_000));
+        assert!(long.parse::<Pattern>().is_err());
+    }
+
+    /// A search that backtracks would not come to an end.
+    #[test]
+    fn many_stars_take_no_more_than_linear_time() {
+        let path = format!("/{}", "a".repeat(10_000));
+        let evil = pattern("/**a**a**a**a**a**a**a**a**b");
+        assert!(!evil.is_match(path.as_bytes()));
+        assert!(evil.captures(path.as_bytes()).is_none());
+        let evil = pattern("/*a*a*a*a*a*a*a*a*b");
+        assert!(evil.captures(path.as_bytes()).is_none());
+        let whole = format!("{path}b");
+        assert!(evil.captures(whole.as_bytes()).is_some());
+    }
+
+    /// The definition, by trial of everything.
+    fn matches_by_trial(pattern: &[u8], path: &[u8], after_slash: bool) -> bool {
+        let runs = |rest: &[u8], wide: bool| {
+            (0..=path.len())
+                .filter(|len| wide || !path[..*len].contains(&b'/'))
+                .any(|len| matches_by_trial(rest, &path[len..], false))
+        };
+        match pattern {
+            [] => path.is_empty(),
+            [b'*', b'*', b'/', rest @ ..] if after_slash => {
+                matches_by_trial(rest, path, true)
+                    || (0..path.len())
+                        .filter(|at| path[*at] == b'/')
+                        .any(|at| matches_by_trial(rest, &path[at + 1..], true))
+            }
+            [b'*', b'*', rest @ ..] => runs(rest, true),
+            [b'*', rest @ ..] => runs(rest, false),
+            [byte, rest @ ..] => {
+                path.first() == Some(byte) && matches_by_trial(rest, &path[1..], *byte == b'/')
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_matches_what_its_definition_says(
+            text in "(/(\\*{0,2}[ab]{0,2}){0,3}){1,4}",
+            path in "(/[ab]{0,3}){1,5}",
+        ) {
+            let Ok(pattern) = text.parse::<Pattern>() else { return Ok(()) };
+            let expected = matches_by_trial(text.as_bytes(), path.as_bytes(), false);
+            prop_assert_eq!(pattern.is_match(path.as_bytes()), expected);
+            prop_assert_eq!(pattern.captures(path.as_bytes()).is_some(), expected);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The rules of a site: what its answers say besides what the server says, and which paths lead
+//! elsewhere.
+
+use std::fmt;
+
+use super::Malformed;
+use super::first_match::FirstMatch;
+use super::pattern::{Captures, Pattern};
+use super::target_template::{PathTemplate, UriTemplate};
+
+/// `[[header]]`: fields of the answers for some paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// The paths it is for.
+    pub path: Pattern,
+    /// Fields that take the place of those with the same name; no name twice.
+    pub set: Vec<(FieldName, FieldValue)>,
+    /// Fields that are left out; none that is set too.
+    pub unset: Vec<FieldName>,
+}
+
+/// `[[redirect]]`: paths that the client is told to ask for elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// The paths it is for.
+    pub from: Pattern,
+    /// Where they are now.
+    pub to: UriTemplate,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// `[[rewrite]]`: paths that are answered as if another had been asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The paths it is for.
+    pub from: Pattern,
+    /// The path in their place.
+    pub to: PathTemplate,
+}
+
+/// The statuses of a [`Redirect`].
+pub(super) const REDIRECT_STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// The status of a [`Redirect`] that does not say. Browsers do not keep it, so that a mistake can be
+/// taken back.
+pub(super) const REDIRECT_STATUS_DEFAULT: u16 = 302;
+
+/// A field name that a rule may set or leave out (RFC 9110 section 5.1), in the letters it was
+/// written in.
+#[derive(Debug, Clone)]
+pub struct FieldName(String);
+
+/// A field value (RFC 9110 section 5.5): visible ASCII, spaces and tabs, none at either end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldValue(String);
+
+/// Fields on which the message itself depends, or that the connection adds (RFC 9110 section 7.6.1).
+const OF_THE_MESSAGE: [&str; 10] = [
+    "Connection",
+    "Content-Length",
+    "Date",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Server",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// Fields whose value follows from the file, the request or the status.
+const OF_THE_CONTENT: [&str; 6] = [
+    "Allow",
+    "Content-Encoding",
+    "Content-Range",
+    "ETag",
+    "Last-Modified",
+    "Location",
+];
+
+impl FieldName {
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the name of a field that a rule sets.
+    ///
+    /// # Errors
+    /// If it is no token, or a field that no rule may touch.
+    pub fn to_set(text: &str) -> Result<FieldName, Malformed> {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_token) {
+            let reason = "is no field name, which has letters, digits and hyphens";
+            return Err(Malformed::new(text, reason));
+        }
+        let is_among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(text));
+        if is_among(&OF_THE_MESSAGE) {
+            let reason = "cannot be changed by a rule, the server itself must say it or not, or \
+                          clients would not know where an answer ends or how long they may wait";
+            return Err(Malformed::new(text, reason));
+        }
+        if is_among(&OF_THE_CONTENT) {
+            let reason = "cannot be changed by a rule, it follows from the file and the request";
+            return Err(Malformed::new(text, reason));
+        }
+        Ok(FieldName(text.to_owned()))
+    }
+
+    /// Reads the name of a field that a rule leaves out.
+    ///
+    /// # Errors
+    /// As [`FieldName::to_set`]; and Vary must stay, because caches would mix up the variants.
+    pub fn to_unset(text: &str) -> Result<FieldName, Malformed> {
+        let name = FieldName::to_set(text)?;
+        if text.eq_ignore_ascii_case("Vary") {
+            let reason = "cannot be left out, caches would send an answer to the wrong client";
+            return Err(Malformed::new(text, reason));
+        }
+        Ok(name)
+    }
+}
+
+/// Field names are compared without case (RFC 9110 section 5.1).
+impl PartialEq for FieldName {
+    fn eq(&self, other: &FieldName) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for FieldName {}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FieldValue {
+    /// The value, which may be empty.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// If it holds a line break, another control character or a letter outside of ASCII, or begins
+    /// or ends with a space.
+    pub fn parse(text: &str) -> Result<FieldValue, Malformed> {
+        if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+            let reason = "is no field value, which is one line of ASCII";
+            return Err(Malformed::new(text, reason));
+        }
+        if text.trim() != text {
+            let reason = "is no field value, which has no space at its ends";
+            return Err(Malformed::new(text, reason));
+        }
+        Ok(FieldValue(text.to_owned()))
+    }
+}
+
+/// Redirects that a browser follows before it gives up.
+const HOPS_MAX: usize = 20;
+
+/// The first redirect that leads round and round, as far as that can be told without the files.
+///
+/// A client is sent along from where each rule leads, with a letter that no rule knows for each star.
+/// Where it is still under way when a browser would have given up there is a loop. Loops that only
+/// some names lead into are not found; they cost the client its patience and the server nothing.
+pub(super) fn find_loop(redirects: &[Redirect], clean_urls: bool) -> Option<usize> {
+    let patterns = FirstMatch::new(redirects.iter().map(|rule| &rule.from));
+    // Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
+    let follow = |path: &[u8]| match patterns.find(path) {
+        Some((index, captures)) => redirects.get(index)?.to.local_path(&captures),
+        None if clean_urls => path.strip_suffix(b".html").map(<[u8]>::to_vec),
+        None => None,
+    };
+    redirects.iter().position(|first| {
+        let start = first.to.local_path(&Captures::of(b"\x01"));
+        let way = std::iter::successors(start, |path| follow(path));
+        way.take(HOPS_MAX + 1).count() > HOPS_MAX
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirects(rules: &[(&str, &str)]) -> Vec<Redirect> {
+        let redirect = |(from, to): &(&str, &str)| {
+            let from: Pattern = from.parse().unwrap();
+            Redirect {
+                to: UriTemplate::parse(to, from.stars()).unwrap(),
+                from,
+                status: 301,
+            }
+        };
+        rules.iter().map(redirect).collect()
+    }
+
+    #[test]
+    fn a_rule_that_leads_to_itself_is_found() {
+        for rules in [
+            &[("/a", "/a")][..],
+            &[("/a", "/a?again#here")],
+            &[("/a b", "/a%20b")],
+            &[("/**", "/index.html")],
+            &[("/old/**", "/old/new/$1")],
+            &[("/*/x", "/y/x")],
+            &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
+            &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],
+        ] {
+            let index = find_loop(&redirects(rules), false);
+            assert!(index.is_some(), "{rules:?}");
+            assert_ne!(rules[index.unwrap()].0, "/ok");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_comes_to_an_end_is_accepted() {
+        for rules in [
+            &[][..],
+            &[("/a", "/b"), ("/b", "/c")],
+            &[("/a/**", "/b/$1")],
+            &[("/**", "https://other.example/$1")],
+            &[("/a/*/**", "/a/$2")],
+            // The first rule that matches counts.
+            &[
+                ("/docs/v2/**", "https://v2.example/$1"),
+                ("/docs/**", "/docs/v2/$1"),
+            ],
+        ] {
+            assert_eq!(find_loop(&redirects(rules), false), None, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn clean_urls_take_part_in_a_loop() {
+        let rules = redirects(&[("/about", "/about.html")]);
+        assert_eq!(find_loop(&rules, false), None);
+        assert_eq!(find_loop(&rules, true), Some(0));
+    }
+
+    #[test]
+    fn fields_of_the_message_and_of_the_content_are_not_for_rules() {
+        for name in ["Content-Length", "connection", "TE", "Date", "Server"] {
+            let error = FieldName::to_set(name).unwrap_err().to_string();
+            assert!(error.contains("where an answer ends"), "{error}");
+        }
+        for name in ["etag", "Content-Encoding", "Location"] {
+            let error = FieldName::to_unset(name).unwrap_err().to_string();
+            assert!(error.contains("follows from the file"), "{error}");
+        }
+        assert!(FieldName::to_set("Vary").is_ok());
+        assert!(FieldName::to_unset("vary").is_err());
+        for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {
+            assert!(FieldName::to_set(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_one_line_of_ascii() {
+        for value in ["", "a, b", "a\tb", "\"~\""] {
+            assert!(FieldValue::parse(value).is_ok(), "{value:?}");
+        }
+        for value in ["a\r\nb", "a\nb", "\0", "\u{7f}", "caf\u{e9}", " a", "a\t"] {
+            assert!(FieldValue::parse(value).is_err(), "{value:?}");
+        }
+    }
+}

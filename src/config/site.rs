@@ -1,0 +1,146 @@
+//! The settings that each virtual host has for itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::rules::{HeaderRule, Redirect, Rewrite};
+use super::{CorsOrigin, HostName};
+
+/// One site: what is served, and what is said about it.
+///
+/// Outside of every `[[host]]` these are the settings of the default site, which answers for all
+/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types` and
+/// `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
+/// header rules come after the general ones, because a later one wins; its redirects and rewrites
+/// come before, because the first one that matches counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteConfig {
+    /// The directory that is served. A relative path is relative to the directory the server is
+    /// started in. Default: `www`.
+    pub root: PathBuf,
+    /// The files that stand for a directory; the first that exists counts. Names, not paths; may be
+    /// empty. Default: `index.html`.
+    pub index: Vec<String>,
+    /// Whether `/about` is answered with `about.html` and `/about.html` leads to `/about`.
+    /// Default false.
+    pub clean_urls: bool,
+    /// The path of the page that is sent, with 200, where a browser asks for a page that does not
+    /// exist: an application that reads its own addresses. Default none.
+    pub spa: Option<String>,
+    /// Whether a directory without an index is listed. Default false.
+    pub listing: bool,
+    /// Whether files and directories whose names begin with a dot are served. `/.well-known/` always
+    /// is. Default false.
+    pub hidden: bool,
+    /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
+    pub symlinks: SymlinkPolicy,
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`. Default true.
+    pub precompressed: bool,
+    /// Whether answers are compressed by the server. Default true.
+    pub compress: bool,
+    /// What entity-tags are made from. Default [`EtagSource::Modified`].
+    pub etag: EtagSource,
+    /// Whether the fields of the security preset are sent. Default false.
+    pub security: bool,
+    /// The origins whose pages may read the answers. [`CorsOrigin::Any`] only alone. Default none.
+    pub cors: Vec<CorsOrigin>,
+    /// By status, 400 to 599: the path of the page that is sent with it. Default: `/404.html` with
+    /// 404. A page that does not exist is no error: the server has one for every status.
+    pub error_pages: BTreeMap<u16, String>,
+    /// Media types by file name extension, lower case and without the dot. They win over the built-in
+    /// ones. Default none.
+    pub types: BTreeMap<String, String>,
+    /// Rules for fields. All that match apply, in this order.
+    pub headers: Vec<HeaderRule>,
+    /// The first that matches counts.
+    pub redirects: Vec<Redirect>,
+    /// The first that matches counts, and what it makes of a path is not looked at again.
+    pub rewrites: Vec<Rewrite>,
+}
+
+/// A virtual host: a `[[host]]` with what it inherits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostConfig {
+    /// The names it answers to; at least one. No name is another host's too.
+    pub names: Vec<HostName>,
+    /// Its settings.
+    pub site: SiteConfig,
+}
+
+/// `symlinks`: which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SymlinkPolicy {
+    /// Relative ones that stay within the root. Written `"inside"`.
+    #[default]
+    Inside,
+    /// None. Written `"never"`.
+    Never,
+    /// All, wherever they lead. Written `"anywhere"`.
+    Anywhere,
+}
+
+/// `etag`: what an entity-tag is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EtagSource {
+    /// The size and the time of the last change. Written `"mtime"`.
+    #[default]
+    Modified,
+    /// The content. Written `"content"`.
+    Content,
+}
+
+impl SiteConfig {
+    /// The defaults, for the directory `root`.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> SiteConfig {
+        SiteConfig {
+            root: root.into(),
+            index: vec!["index.html".to_owned()],
+            clean_urls: false,
+            spa: None,
+            listing: false,
+            hidden: false,
+            symlinks: SymlinkPolicy::default(),
+            precompressed: true,
+            compress: true,
+            etag: EtagSource::default(),
+            security: false,
+            cors: Vec::new(),
+            error_pages: BTreeMap::from([(NOT_FOUND_PAGE.0, NOT_FOUND_PAGE.1.to_owned())]),
+            types: BTreeMap::new(),
+            headers: Vec::new(),
+            redirects: Vec::new(),
+            rewrites: Vec::new(),
+        }
+    }
+}
+
+impl SiteConfig {
+    /// Adds a sentence for each page that is configured and does not exist. It can still come, with
+    /// the next version of the site, so it is no error.
+    pub(super) fn warn_of_missing_pages(&self, warnings: &mut Vec<String>) {
+        let error_pages = self.error_pages.iter();
+        let pages = error_pages
+            .filter(|(status, path)| (**status, path.as_str()) != NOT_FOUND_PAGE)
+            .map(|(status, path)| (format!("error_pages.{status}"), path));
+        let spa = self.spa.iter().map(|path| ("spa".to_owned(), path));
+        for (key, path) in spa.chain(pages) {
+            let file = self.root.join(path.trim_start_matches('/'));
+            if !file.is_file() {
+                warnings.push(format!(
+                    "{key}: {} does not exist, the server's own page is sent until it does",
+                    file.display()
+                ));
+            }
+        }
+    }
+}
+
+impl Default for SiteConfig {
+    fn default() -> SiteConfig {
+        SiteConfig::at("www")
+    }
+}
+
+/// The error page that is looked for without being configured.
+pub(super) const NOT_FOUND_PAGE: (u16, &str) = (404, "/404.html");

@@ -1,0 +1,140 @@
+//! The keys that each site has for itself: outside of a section for the default site, and again in
+//! each `[[host]]`.
+
+use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
+use super::pattern::flaw_of_path;
+use super::{CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
+
+/// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
+macro_rules! boolean {
+    ($name:literal, $field:ident) => {
+        Key {
+            name: $name,
+            kind: Kind::Boolean {
+                read: |site| site.$field,
+                write: |site, value| site.$field = value,
+            },
+        }
+    };
+}
+
+/// A line of the table for a key that is one of a few words.
+macro_rules! words {
+    ($name:literal, $field:ident, $expectation:literal, $($word:literal => $value:path),+) => {
+        Key {
+            name: $name,
+            kind: Kind::Choice {
+                expectation: $expectation,
+                read: |site| match site.$field {
+                    $($value => toml_string($word),)+
+                },
+                write: |site, value| {
+                    site.$field = match value {
+                        $(Chosen::Word($word) => $value,)+
+                        _ => return false,
+                    };
+                    true
+                },
+            },
+        }
+    };
+}
+
+/// The table, in the order in which a site is printed.
+pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
+    Key {
+        name: "root",
+        kind: Kind::Path {
+            read: |site| &site.root,
+            write: |site, value| site.root = value,
+        },
+    },
+    Key {
+        name: "index",
+        kind: Kind::List {
+            expectation: "a list of file names, as in [\"index.html\"]",
+            or_one: true,
+            read: |site| site.index.clone(),
+            write: |site, names| {
+                for (at, name) in names.iter().enumerate() {
+                    if let Some(flaw) = flaw_of_index(name) {
+                        return Err(BadItem::at(at, format!("{name:?} is no file name, {flaw}")));
+                    }
+                }
+                site.index = parse_each(names, |_| true)?;
+                Ok(())
+            },
+        },
+    },
+    boolean! { "clean_urls", clean_urls },
+    Key {
+        name: "spa",
+        kind: Kind::Text {
+            expectation: "the path of a page, as in \"/index.html\", or \"\" for none",
+            read: |site| site.spa.clone().unwrap_or_default(),
+            write: |site, path| {
+                site.spa = page(path)?;
+                Ok(())
+            },
+        },
+    },
+    boolean! { "listing", listing },
+    boolean! { "hidden", hidden },
+    words! { "symlinks", symlinks, "\"inside\", \"never\" or \"anywhere\"",
+        "inside" => SymlinkPolicy::Inside,
+        "never" => SymlinkPolicy::Never,
+        "anywhere" => SymlinkPolicy::Anywhere
+    },
+    boolean! { "precompressed", precompressed },
+    boolean! { "compress", compress },
+    words! { "etag", etag, "\"mtime\" or \"content\"",
+        "mtime" => EtagSource::Modified,
+        "content" => EtagSource::Content
+    },
+    boolean! { "security", security },
+    Key {
+        name: "cors",
+        kind: Kind::List {
+            expectation: "a list of origins, as in [\"https://app.example\"], or \"*\"",
+            or_one: true,
+            read: |site| site.cors.iter().map(ToString::to_string).collect(),
+            write: |site, origins| {
+                let origins = parse_each(origins, |_| true)?;
+                if origins.len() > 1 && origins.contains(&CorsOrigin::Any) {
+                    return Err(BadItem::whole(
+                        "* stands for every origin, so it must be alone",
+                    ));
+                }
+                site.cors = origins;
+                Ok(())
+            },
+        },
+    },
+];
+
+/// The key of that name.
+pub(super) fn named(name: &str) -> Option<&'static Key<SiteConfig>> {
+    SITE_KEYS.iter().find(|key| key.name == name)
+}
+
+/// The path of a page of the site; `None` for an empty text.
+pub(super) fn page(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let flaw = match flaw_of_path(text) {
+        None if text.ends_with('/') => Some("it must name a file, not a directory"),
+        flaw => flaw,
+    };
+    match flaw {
+        Some(flaw) => Err(format!("{text:?} is no page, {flaw}")),
+        None => Ok(Some(text.to_owned())),
+    }
+}
+
+fn flaw_of_index(name: &str) -> Option<&'static str> {
+    if name.contains(['/', '\\']) || name.contains(char::is_control) {
+        return Some("it must be a name within the directory");
+    }
+    matches!(name, "" | "." | "..").then_some("it must name a file")
+}

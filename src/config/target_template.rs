@@ -1,0 +1,315 @@
+//! Where a redirect or rewrite leads: text with `$1` to `$9` for what the stars stood for.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::Malformed;
+use super::pattern::{Captures, flaw_of_path, has_dot_segment};
+
+/// A part of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text that stands for itself.
+    Literal(String),
+    /// What the star at this index stood for, from 0.
+    Star(usize),
+}
+
+/// The target of a rewrite: a path, decoded, without a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathTemplate {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+/// The target of a redirect: a path of this site or a URI of another. All literal text is
+/// percent-encoded, and the stars have no say in the scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UriTemplate {
+    text: String,
+    /// The scheme and authority of an absolute URI, as in `https://example.org`.
+    pub site: Option<String>,
+    /// Begins with a slash.
+    pub path: Vec<Piece>,
+    /// What follows the `?`, if there is one.
+    pub query: Option<Vec<Piece>>,
+    /// What follows the `#`, if there is one.
+    pub fragment: Option<Vec<Piece>>,
+}
+
+/// What a URI must not hold (RFC 3986 section 2), the percent sign apart.
+const NOT_IN_A_URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}')
+    .add(b'[')
+    .add(b']')
+    .add(b'#');
+
+impl PathTemplate {
+    /// Reads the target of a rewrite whose pattern has `stars` stars.
+    ///
+    /// # Errors
+    /// If it is not a path, or uses a star that there is not.
+    pub fn parse(text: &str, stars: usize) -> Result<PathTemplate, Malformed> {
+        let refuse = |reason: &str| Malformed::new(text, format!("is no target, {reason}"));
+        if let Some(flaw) = flaw_of_path(text) {
+            return Err(refuse(flaw));
+        }
+        Ok(PathTemplate {
+            text: text.to_owned(),
+            pieces: pieces(text, stars).map_err(|reason| refuse(&reason))?,
+        })
+    }
+
+    /// The path for what the stars stood for, normalised; `None` if they bring a segment `.` or `..`
+    /// about.
+    #[must_use]
+    pub fn expand(&self, captures: &Captures<'_>) -> Option<Vec<u8>> {
+        let mut path = Vec::with_capacity(self.text.len() + 32);
+        for piece in &self.pieces {
+            path.extend_from_slice(match piece {
+                Piece::Literal(text) => text.as_bytes(),
+                Piece::Star(index) => captures.part(*index),
+            });
+        }
+        path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+        (!has_dot_segment(&path)).then_some(path)
+    }
+}
+
+impl UriTemplate {
+    /// Reads the target of a redirect whose pattern has `stars` stars.
+    ///
+    /// # Errors
+    /// If it is neither a path nor an http or https URI, or uses a star that there is not.
+    pub fn parse(text: &str, stars: usize) -> Result<UriTemplate, Malformed> {
+        let refuse = |reason: &str| Malformed::new(text, format!("is no target, {reason}"));
+        if text.contains(char::is_control) {
+            return Err(refuse("a URI holds no control character"));
+        }
+        let (site, rest) = split_site(text).map_err(refuse)?;
+        let (rest, fragment) = split(rest, '#');
+        let (path, query) = split(rest, '?');
+        let path = if path.is_empty() { "/" } else { path };
+        if path.contains("//") && site.is_none() {
+            return Err(refuse("two slashes in a row would be read as a host"));
+        }
+        if has_dot_segment(&percent_decode_str(path).collect::<Vec<u8>>()) {
+            return Err(refuse("write the path without the segments . and .."));
+        }
+        let encoded = |part: &str| -> Result<Vec<Piece>, Malformed> {
+            if !has_whole_escapes(part) {
+                return Err(refuse(
+                    "a percent sign must have two hexadecimal digits behind it, write %25 for one",
+                ));
+            }
+            let text = utf8_percent_encode(part, NOT_IN_A_URI).to_string();
+            pieces(&text, stars).map_err(|reason| refuse(&reason))
+        };
+        Ok(UriTemplate {
+            site: site.map(str::to_owned),
+            path: encoded(path)?,
+            query: query.map(encoded).transpose()?,
+            fragment: fragment.map(encoded).transpose()?,
+            text: text.to_owned(),
+        })
+    }
+
+    /// The path of this site that the target leads to, decoded; `None` if it leads elsewhere.
+    pub(super) fn local_path(&self, captures: &Captures<'_>) -> Option<Vec<u8>> {
+        if self.site.is_some() {
+            return None;
+        }
+        let mut path = Vec::new();
+        for piece in &self.path {
+            match piece {
+                Piece::Literal(text) => path.extend(percent_decode_str(text)),
+                Piece::Star(index) => path.extend_from_slice(captures.part(*index)),
+            }
+        }
+        path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+        Some(path)
+    }
+}
+
+/// The form that [`PathTemplate::parse`] reads.
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The form that [`UriTemplate::parse`] reads.
+impl fmt::Display for UriTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Scheme and authority, if there are any, and the rest.
+fn split_site(text: &str) -> Result<(Option<&str>, &str), &'static str> {
+    if text.starts_with('/') {
+        return if text.starts_with("//") {
+            Err("it begins with two slashes: write / for this site, https:// for another")
+        } else {
+            Ok((None, text))
+        };
+    }
+    let lower = text.to_ascii_lowercase();
+    let scheme_len = ["https://", "http://"]
+        .iter()
+        .find(|scheme| lower.starts_with(**scheme))
+        .map(|scheme| scheme.len())
+        .ok_or("it must begin with /, http:// or https://")?;
+    let rest = &text[scheme_len..];
+    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..authority_len];
+    if authority.contains('$') {
+        return Err("what a client asks for must not choose the host: write it out");
+    }
+    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    if authority.is_empty() || !authority.bytes().all(is_host_byte) {
+        return Err("it does not name a host");
+    }
+    let (site, rest) = text.split_at(scheme_len + authority_len);
+    Ok((Some(site), rest))
+}
+
+/// `text` up to `mark`, and what follows it.
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark)
+        .map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+fn has_whole_escapes(text: &str) -> bool {
+    text.match_indices('%').all(|(at, _)| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// Divides `text` at its dollar signs.
+fn pieces(text: &str, stars: usize) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '$' {
+            literal.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('$') => literal.push('$'),
+            Some(digit @ '1'..='9') => {
+                let number = digit as usize - '0' as usize;
+                if number > stars {
+                    return Err(format!(
+                        "{}: ${number} stands for nothing",
+                        match stars {
+                            0 => "the pattern has no star".to_owned(),
+                            1 => "the pattern has one star".to_owned(),
+                            _ => format!("the pattern has {stars} stars"),
+                        }
+                    ));
+                }
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Star(number - 1));
+            }
+            _ => return Err("a dollar sign needs 1 to 9 behind it, write $$ for one".to_owned()),
+        }
+    }
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pattern;
+    use super::*;
+
+    fn expand(from: &str, to: &str, path: &str) -> Option<String> {
+        let pattern: Pattern = from.parse().unwrap();
+        let to = PathTemplate::parse(to, pattern.stars()).unwrap();
+        let expanded = to.expand(&pattern.captures(path.as_bytes()).unwrap())?;
+        Some(String::from_utf8(expanded).unwrap())
+    }
+
+    #[test]
+    fn stars_are_put_in_their_places() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(expand("/a/*/*", "/$2/$1", "/a/x/y"), some("/y/x"));
+        assert_eq!(expand("/a/*", "/$1$1$$1", "/a/x"), some("/xx$1"));
+        assert_eq!(expand("/a", "/caf\u{e9} b", "/a"), some("/caf\u{e9} b"));
+        assert_eq!(expand("/a**", "/$1", "/a/b"), some("/b"));
+        assert_eq!(expand("/a/**", "/b/$1/c", "/a/"), some("/b/c"));
+    }
+
+    #[test]
+    fn a_rewrite_cannot_be_made_to_climb() {
+        assert_eq!(expand("/*-*", "/a/$1$2", "/.-."), None);
+        assert_eq!(expand("/*-*", "/a/$1/$2", "/.-b"), None);
+    }
+
+    #[test]
+    fn the_parts_of_a_uri_are_told_apart_and_encoded() {
+        let to = UriTemplate::parse("https://a.example:8/p \u{e9}/$1?q=$2&r#f%20", 2).unwrap();
+        assert_eq!(to.site.as_deref(), Some("https://a.example:8"));
+        let literal = |text: &str| Piece::Literal(text.to_owned());
+        assert_eq!(to.path, [literal("/p%20%C3%A9/"), Piece::Star(0)]);
+        let query = [literal("q="), Piece::Star(1), literal("&r")];
+        assert_eq!(to.query.as_deref(), Some(&query[..]));
+        assert_eq!(to.fragment.as_deref(), Some(&[literal("f%20")][..]));
+        let bare = UriTemplate::parse("HTTP://a.example?q", 0).unwrap();
+        assert_eq!(
+            (bare.path, bare.query),
+            (vec![literal("/")], Some(vec![literal("q")]))
+        );
+    }
+
+    #[test]
+    fn bad_targets_are_refused_with_their_reason() {
+        for (text, reason) in [
+            ("//evil.example/", "two slashes"),
+            ("/a//b", "two slashes"),
+            ("new", "must begin with /"),
+            ("", "must begin with /"),
+            ("javascript:alert(1)", "must begin with /"),
+            ("https://$1.example/", "must not choose the host"),
+            ("https:///a", "does not name a host"),
+            ("https://user@a.example/", "does not name a host"),
+            ("/a/../b", "without the segments"),
+            ("/a/%2e%2E/b", "without the segments"),
+            ("/a\r\nSet-Cookie: b", "control character"),
+            ("/100%", "write %25"),
+            ("/$2", "the pattern has one star: $2 stands for nothing"),
+            ("/?a=$0", "1 to 9"),
+            ("/a$", "write $$"),
+        ] {
+            let error = UriTemplate::parse(text, 1).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        for (text, reason) in [
+            ("b", "begin with a slash"),
+            ("https://a.example/", "begin with a slash"),
+            ("/a?b", "without a query"),
+            ("/a/../b", "resolved"),
+            ("/$1", "the pattern has no star"),
+        ] {
+            let error = PathTemplate::parse(text, 0).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

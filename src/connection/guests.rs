@@ -1,0 +1,95 @@
+//! Clients behind trusted proxies, under `limits.connections_per_ip`.
+//!
+//! A proxy's connection carries the requests of many clients, so the proxy's connections are not
+//! counted. What can be counted of such a client are the requests that are being answered: each of
+//! them occupies a connection, as a connection of its own would be.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The clients whose requests are being answered, and on how many connections.
+#[derive(Debug)]
+pub struct Guests {
+    limit: usize,
+    /// No address has 0.
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A client that has a request answered on one connection, until it is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    guests: Arc<Guests>,
+    address: IpAddr,
+}
+
+impl Guests {
+    /// Nobody yet; each may have `limit` requests answered at once.
+    #[must_use]
+    pub fn new(limit: usize) -> Guests {
+        Guests {
+            limit,
+            counts: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Whether the client at `address` may have a request answered on a connection that serves
+    /// `present`; counts it there if so. It counts once on each connection.
+    pub fn admit(self: &Arc<Guests>, address: IpAddr, present: &mut Vec<Guest>) -> bool {
+        if present.iter().any(|guest| guest.address == address) {
+            return true;
+        }
+        {
+            let mut counts = self.lock();
+            let count = counts.get(&address).copied().unwrap_or_default();
+            if count >= self.limit {
+                return false;
+            }
+            counts.insert(address, count + 1);
+        }
+        present.push(Guest {
+            guests: Arc::clone(self),
+            address,
+        });
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Nothing in here panics.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut counts = self.guests.lock();
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
+    const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
+
+    #[test]
+    fn a_client_counts_once_on_each_connection_until_it_has_gone() {
+        let guests = Arc::new(Guests::new(2));
+        let [mut first, mut second, mut third] = [const { Vec::new() }; 3];
+        assert!(guests.admit(ONE, &mut first) && guests.admit(ONE, &mut first));
+        assert!(guests.admit(ONE, &mut second));
+        assert!(!guests.admit(ONE, &mut third));
+        assert!(guests.admit(TWO, &mut third), "another has its own share");
+        first.clear();
+        assert!(guests.admit(ONE, &mut third));
+        drop((second, third));
+        assert!(guests.lock().is_empty());
+    }
+}

@@ -1,0 +1,294 @@
+//! The lines of the access log that one thread collects.
+//!
+//! A line is begun when its answer is collected and completed at the end of the turn: what the kernel
+//! has taken by then has ended. One whose body goes on over several turns waits with the connection
+//! ([`Postponed`]) and comes back for the turn that ends it.
+
+use super::access_line::{self, ConnectionId, Ending, Line, Stamp};
+use super::counters::CloseReason;
+use crate::clock::Millis;
+use crate::config::{AccessLogConfig, AccessLogFormat};
+
+/// One thread's lines.
+#[derive(Debug)]
+pub struct Journal {
+    config: AccessLogConfig,
+    stamp: Stamp,
+    /// Whose turn it is.
+    connection: ConnectionId,
+    turn_started_micros: u64,
+    /// The beginnings of lines, one after the other.
+    begun: Vec<u8>,
+    open: Vec<Open>,
+    /// Whole lines.
+    lines: Vec<u8>,
+}
+
+/// What is still to be said in a line that is begun.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// Where the beginning ends, and where in it the number of bytes belongs; both in the buffer that
+    /// it is in.
+    end: usize,
+    bytes_at: usize,
+    body_bytes: u64,
+    started_micros: u64,
+    close: Option<CloseReason>,
+}
+
+/// A line that outlives the turn.
+#[derive(Debug)]
+pub struct Postponed {
+    begun: Vec<u8>,
+    open: Open,
+}
+
+/// When a request began to come, and after how much idling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// `None`: in this turn.
+    pub since: Option<Millis>,
+    /// Milliseconds that the connection was idle before.
+    pub idle_millis: u64,
+}
+
+impl Journal {
+    /// A journal in the format of `config`.
+    #[must_use]
+    pub fn new(config: &AccessLogConfig) -> Journal {
+        Journal {
+            config: config.clone(),
+            stamp: Stamp::new(config.format),
+            connection: ConnectionId::default(),
+            turn_started_micros: 0,
+            begun: Vec::new(),
+            open: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Whether the lines say how long an answer took, so that turns have to be timed.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        access_line::has_duration(self.config.format)
+    }
+
+    /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the journal is
+    /// not timed).
+    pub fn begin_turn(&mut self, connection: ConnectionId, now_micros: u64) {
+        self.connection = connection;
+        self.turn_started_micros = now_micros;
+    }
+
+    /// Whether there are lines to be completed by [`end_turn`](Journal::end_turn).
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The turn ends at `now_micros`, and with it the answers whose lines are begun.
+    pub fn end_turn(&mut self, now_micros: u64) {
+        let mut start = 0;
+        for open in self.open.drain(..) {
+            let ending = Ending {
+                body_bytes: open.body_bytes,
+                duration_micros: now_micros.saturating_sub(open.started_micros),
+                close: open.close,
+            };
+            access_line::complete(
+                &self.begun[start..open.end],
+                open.bytes_at - start,
+                &ending,
+                self.config.format,
+                &mut self.lines,
+            );
+            start = open.end;
+        }
+        self.begun.clear();
+    }
+
+    /// The whole lines. Whoever writes them takes them away.
+    pub fn lines(&mut self) -> &mut Vec<u8> {
+        &mut self.lines
+    }
+
+    /// Whose turn it is.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// Whether the lines have more than the common format's: fields of the request, or its host.
+    pub(super) fn quotes_fields(&self) -> bool {
+        self.config.format != AccessLogFormat::Common
+    }
+
+    /// Begins the line of an answer with `body_bytes` to send. `unix_secs` and `date` are the same
+    /// second, the latter as an IMF-fixdate.
+    pub(super) fn begin(
+        &mut self,
+        line: &Line<'_>,
+        arrival: Arrival,
+        body_bytes: u64,
+        close: Option<CloseReason>,
+        (unix_secs, date): (u64, &[u8]),
+    ) {
+        let time = self.stamp.at(unix_secs, date);
+        let bytes_at = access_line::begin(line, time, &self.config, &mut self.begun);
+        let turn_started = self.turn_started_micros;
+        let started_micros = arrival.since.map_or(turn_started, |since| since.0 * 1000);
+        self.open.push(Open {
+            end: self.begun.len(),
+            bytes_at,
+            body_bytes,
+            started_micros,
+            close,
+        });
+    }
+
+    /// Takes the line that was begun last out of the turn: its answer has not ended.
+    pub(super) fn postpone(&mut self) -> Option<Postponed> {
+        let mut open = self.open.pop()?;
+        let start = self.open.last().map_or(0, |before| before.end);
+        let begun = self.begun.split_off(start);
+        open.end -= start;
+        open.bytes_at -= start;
+        Some(Postponed { begun, open })
+    }
+
+    /// Takes the line back for this turn, in which its answer ends: with `unsent_bytes` of the body not
+    /// sent, and if `close` says so the connection with it.
+    pub(super) fn resume(
+        &mut self,
+        postponed: Postponed,
+        unsent_bytes: u64,
+        close: Option<CloseReason>,
+    ) {
+        let Postponed { begun, mut open } = postponed;
+        let start = self.begun.len();
+        self.begun.extend_from_slice(&begun);
+        open.end += start;
+        open.bytes_at += start;
+        open.body_bytes -= unsent_bytes;
+        open.close = close.or(open.close);
+        self.open.push(open);
+    }
+
+    /// Takes note that the connection breaks with the answer whose line was begun last.
+    pub(super) fn note_close(&mut self, close: CloseReason) {
+        if let Some(last) = self.open.last_mut() {
+            last.close = Some(close);
+        }
+    }
+
+    /// Forgets what a turn that panicked has half written.
+    pub(super) fn clear_half_written(&mut self) {
+        let end = self.open.last().map_or(0, |last| last.end);
+        self.begun.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::access_line::Peer;
+    use crate::http::response::http_date;
+    use crate::http::status::Status;
+
+    fn journal() -> Journal {
+        Journal::new(&AccessLogConfig {
+            format: AccessLogFormat::Extended,
+            ..AccessLogConfig::default()
+        })
+    }
+
+    fn begin(journal: &mut Journal, number: u32, since: Option<u64>, body_bytes: u64) {
+        let line = Line {
+            client: Peer::Unix,
+            connection: journal.connection(),
+            number,
+            idle_millis: 0,
+            request_line: b"GET / HTTP/1.1",
+            host: None,
+            referer: None,
+            user_agent: None,
+            status: Status::OK,
+        };
+        let arrival = Arrival {
+            since: since.map(Millis),
+            idle_millis: 0,
+        };
+        let date = (0, http_date(0));
+        journal.begin(
+            &line,
+            arrival,
+            body_bytes,
+            None,
+            (date.0, date.1.as_bytes()),
+        );
+    }
+
+    fn lines(journal: &mut Journal) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(journal.lines())).expect("ASCII");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_turn_completes_the_lines_of_its_answers() {
+        let mut journal = journal();
+        journal.begin_turn(ConnectionId::default(), 5_000);
+        begin(&mut journal, 1, None, 10);
+        begin(&mut journal, 2, Some(4), 0);
+        assert!(journal.has_begun());
+        journal.end_turn(5_250);
+        assert!(!journal.has_begun());
+        let lines = lines(&mut journal);
+        assert!(lines[0].contains(" 200 10 \"-\"") && lines[0].contains(" number=1 "));
+        assert!(
+            lines[0].ends_with(" duration_us=250 close=-"),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[1].contains(" 200 - \"-\"") && lines[1].contains(" number=2 "));
+        assert!(
+            lines[1].ends_with(" duration_us=1250 close=-"),
+            "{}",
+            lines[1]
+        );
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn a_line_waits_for_the_end_of_its_answer() {
+        let mut journal = journal();
+        begin(&mut journal, 1, None, 10);
+        begin(&mut journal, 2, Some(7), 1_000);
+        let postponed = journal.postpone().expect("a line");
+        journal.end_turn(7_000);
+        assert_eq!(lines(&mut journal).len(), 1);
+        // Another connection's turn comes in between and shares the buffer.
+        begin(&mut journal, 3, Some(1), 30);
+        journal.resume(postponed, 400, Some(CloseReason::Reset));
+        journal.end_turn(9_000);
+        let lines = lines(&mut journal);
+        assert!(lines[0].contains(" 200 30 ") && lines[0].ends_with("duration_us=8000 close=-"));
+        assert!(lines[1].contains(" 200 600 ") && lines[1].contains(" number=2 "));
+        assert!(
+            lines[1].ends_with(" duration_us=2000 close=reset"),
+            "{}",
+            lines[1]
+        );
+    }
+
+    #[test]
+    fn what_a_panic_leaves_is_no_part_of_the_next_line() {
+        let mut journal = journal();
+        begin(&mut journal, 1, None, 10);
+        journal.begun.extend_from_slice(b"half a li");
+        journal.clear_half_written();
+        begin(&mut journal, 2, None, 20);
+        journal.end_turn(0);
+        let lines = lines(&mut journal);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("unix: - - ["), "{}", lines[1]);
+    }
+}

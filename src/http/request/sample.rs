@@ -1,0 +1,24 @@
+//! Request heads for the tests of what reads their fields.
+
+use super::{HeadLimits, Parsed, RequestHead, parse_head};
+
+/// What `ask` says of a GET with these field lines.
+pub(crate) fn with_head<T>(
+    lines: &[(&str, &str)],
+    ask: impl FnOnce(&RequestHead<'_, '_>) -> T,
+) -> T {
+    let mut text = "GET / HTTP/1.0\r\n".to_owned();
+    for (name, value) in lines {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
+    let limits = HeadLimits {
+        target_bytes: 100,
+        head_bytes: 10_000,
+        headers: 100,
+    };
+    match parse_head(text.as_bytes(), &limits, &mut Vec::new()) {
+        Ok(Parsed::Complete { head, .. }) => ask(&head),
+        other => panic!("{other:?}"),
+    }
+}

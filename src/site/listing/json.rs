@@ -1,0 +1,118 @@
+//! A listing for programs.
+
+use serde_json::Value;
+
+use super::entries::{Entries, Entry, Kind};
+use super::html::reference;
+use super::quantity::timestamp;
+
+/// What a row takes beside its name, in bytes.
+const ROW_BYTES: usize = 80;
+
+/// An array of objects, one a line, in the order of the list:
+///
+/// - `name`: text. A name that is not UTF-8 has U+FFFD where it is not, and such an object has one
+///   more member, `href`: the relative reference that asks for it, escape by escape.
+/// - `type`: `"directory"` or `"file"`.
+/// - `size`: bytes; `null` for a directory.
+/// - `mtime`: RFC 3339 in UTC, to the second; `null` for one that has no such form.
+#[must_use]
+pub fn array(entries: &Entries) -> String {
+    let names: usize = entries.list.iter().map(|entry| entry.name.len()).sum();
+    let mut out = String::with_capacity(names + ROW_BYTES * entries.list.len() + 4);
+    out.push('[');
+    for (index, entry) in entries.list.iter().enumerate() {
+        out.push_str(if index == 0 { "\n" } else { ",\n" });
+        object(&mut out, entry);
+    }
+    out.push_str("\n]\n");
+    out
+}
+
+fn object(out: &mut String, entry: &Entry) {
+    let name = String::from_utf8_lossy(&entry.name);
+    let name = Value::from(name).to_string();
+    let (kind, size) = match entry.kind {
+        Kind::Directory => ("directory", Value::Null),
+        Kind::File => ("file", Value::from(entry.size)),
+    };
+    let time = Value::from(timestamp(entry.modified_unix_secs));
+    let (size, time) = (size.to_string(), time.to_string());
+    out.extend(["{\"name\":", &name, ",\"type\":\"", kind, "\",\"size\":"]);
+    out.extend([&size, ",\"mtime\":", &time]);
+    if std::str::from_utf8(&entry.name).is_err() {
+        // A reference is ASCII without quotes.
+        out.push_str(",\"href\":\"");
+        reference(out, entry);
+        out.push('"');
+    }
+    out.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(list: Vec<Entry>) -> Entries {
+        Entries {
+            list,
+            is_complete: true,
+        }
+    }
+
+    fn entry(name: &[u8], kind: Kind) -> Entry {
+        Entry {
+            name: name.into(),
+            kind,
+            size: 7,
+            modified_unix_secs: 0,
+        }
+    }
+
+    #[test]
+    fn every_entry_is_an_object_of_four_members() {
+        let list = vec![entry(b"sub", Kind::Directory), entry(b"a.txt", Kind::File)];
+        assert_eq!(
+            array(&entries(list)),
+            "[\n{\"name\":\"sub\",\"type\":\"directory\",\"size\":null,\"mtime\":\"1970-01-01T00:00:00Z\"},\n\
+             {\"name\":\"a.txt\",\"type\":\"file\",\"size\":7,\"mtime\":\"1970-01-01T00:00:00Z\"}\n]\n"
+        );
+        let empty = serde_json::from_str::<Value>(&array(&entries(vec![])));
+        assert_eq!(empty.expect("JSON"), Value::Array(vec![]));
+    }
+
+    #[test]
+    fn any_name_can_be_read_back() {
+        let names = [
+            "\"quoted\"",
+            "new\nline",
+            "tab\t\u{1}",
+            "Ж\u{2028}",
+            "</script>",
+        ];
+        let list = names
+            .map(|name| entry(name.as_bytes(), Kind::File))
+            .to_vec();
+        let parsed: Value = serde_json::from_str(&array(&entries(list))).expect("JSON");
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(parsed[index]["name"], *name);
+            assert_eq!(parsed[index].get("href"), None);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_says_how_to_ask_for_it() {
+        let list = vec![
+            entry(b"caf\xE9 1", Kind::Directory),
+            Entry {
+                modified_unix_secs: i64::MAX,
+                ..entry(b"\xFF", Kind::File)
+            },
+        ];
+        let parsed: Value = serde_json::from_str(&array(&entries(list))).expect("JSON");
+        assert_eq!(parsed[0]["name"], "caf\u{FFFD} 1");
+        assert_eq!(parsed[0]["href"], "caf%E9%201/");
+        assert_eq!(parsed[1]["href"], "%FF");
+        assert_eq!(parsed[1]["mtime"], Value::Null);
+    }
+}

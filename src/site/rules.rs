@@ -1,0 +1,94 @@
+//! All rules of one site, made ready once.
+
+use bytes::Bytes;
+
+use super::cors::Cors;
+use super::header_rules::HeaderRules;
+use super::redirects::{Moved, Redirects, Rewrites};
+use crate::config::SiteConfig;
+
+/// The rules of one site.
+#[derive(Debug, Default)]
+pub struct Rules {
+    redirects: Redirects,
+    rewrites: Rewrites,
+    headers: HeaderRules,
+    cors: Option<Cors>,
+}
+
+impl Rules {
+    /// The rules of `site`, which the configuration has already checked.
+    #[must_use]
+    pub fn new(site: &SiteConfig) -> Rules {
+        let cors = Cors::new(&site.cors);
+        Rules {
+            redirects: Redirects::new(&site.redirects),
+            rewrites: Rewrites::new(&site.rewrites),
+            headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
+            cors,
+        }
+    }
+
+    /// Whether there is nothing to do for any request: one look at this is all that a site without
+    /// rules pays.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.redirects.is_empty()
+            && self.rewrites.is_empty()
+            && self.headers.is_empty()
+            && self.cors.is_none()
+    }
+
+    /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
+    /// rewrites, and see the path as it was asked for.
+    #[must_use]
+    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Moved> {
+        self.redirects.find(path, query)
+    }
+
+    /// The path that is served in place of the decoded `path`, decoded and normalised too.
+    #[must_use]
+    pub fn rewrite(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.rewrites.find(path)
+    }
+
+    /// The encoded field lines `fields` of an answer for `path` as the rules want them; the same
+    /// bytes if they want nothing. It depends on the path alone: do it once for what is cached.
+    #[must_use]
+    pub fn edit_fields(&self, path: &[u8], fields: &Bytes) -> Bytes {
+        self.headers.edit(path, fields)
+    }
+
+    /// What other origins are told, if any may read the answers.
+    #[must_use]
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_have_no_rules() {
+        assert!(Rules::new(&SiteConfig::default()).is_empty());
+    }
+
+    #[test]
+    fn any_setting_that_concerns_rules_is_seen() {
+        let secure = SiteConfig {
+            security: true,
+            ..SiteConfig::default()
+        };
+        assert!(!Rules::new(&secure).is_empty());
+        let open = SiteConfig {
+            cors: vec!["*".parse().unwrap()],
+            ..SiteConfig::default()
+        };
+        let rules = Rules::new(&open);
+        assert!(!rules.is_empty() && rules.cors().is_some());
+        let fields = rules.edit_fields(b"/", &Bytes::new());
+        assert!(fields.starts_with(b"Access-Control-Allow-Origin: *\r\n"));
+    }
+}
