@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::SiteConfig;
 use crate::clock::Millis;
+use crate::config::SiteConfig;
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 
 const LIMITS: HeadLimits = HeadLimits {
