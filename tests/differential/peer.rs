@@ -34,7 +34,7 @@ http {
     fastcgi_temp_path {place}/fastcgi;
     uwsgi_temp_path {place}/uwsgi;
     scgi_temp_path {place}/scgi;
-    types { text/html html; text/plain txt; }
+    {types}
     charset utf-8;
     keepalive_timeout 60;
     keepalive_requests 1000;
@@ -96,6 +96,12 @@ DocumentRoot {root}
 RedirectMatch 404 /\\.(?!well-known)
 ";
 
+/// The media types of the site that the cases know.
+const TWO_TYPES: &str = "types { text/html html; text/plain txt; }";
+
+/// The media types of Debian's nginx, and the one of what is not among them.
+const DEBIAN_TYPES: &str = "include /etc/nginx/mime.types; default_type application/octet-stream;";
+
 /// Where Debian and its relatives keep Apache's modules.
 const APACHE_MODULES: &str = "/usr/lib/apache2/modules";
 
@@ -110,7 +116,18 @@ pub struct Peer {
 
 impl Peer {
     pub fn nginx(site: &Site) -> Peer {
-        Peer::start("nginx", NGINX, site, |command, place, config| {
+        Peer::nginx_with(TWO_TYPES, site)
+    }
+
+    /// nginx with the media types that Debian gives it.
+    #[allow(dead_code)]
+    pub fn nginx_of_debian(site: &Site) -> Peer {
+        Peer::nginx_with(DEBIAN_TYPES, site)
+    }
+
+    fn nginx_with(types: &str, site: &Site) -> Peer {
+        let config = NGINX.replace("{types}", types);
+        Peer::start("nginx", &config, site, |command, place, config| {
             command.arg("-p").arg(place).arg("-c").arg(config);
             command.args(["-g", "daemon off;"]);
             // Until it has read where to log, it would log to its default place.

@@ -3,95 +3,24 @@
 //!
 //! The page that runs the lanes comes from a small server in the test, which also takes its report.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
-use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
 
 use super::edges::{AROUND_THE_CLOSE, WITHIN_T, assert_kept};
 use super::trial::{Load, Outcome, Report, Trial};
-use crate::support::until;
+use crate::browser::Browser;
 
-/// Switches that keep it to what it is told, and out of the network.
-const SWITCHES: [&str; 14] = [
-    "--headless",
-    // The tests of a commit run as root.
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-breakpad",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--disable-background-timer-throttling",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--no-proxy-server",
-    // The page reads answers of other origins than its own.
-    "--disable-web-security",
-];
-
-/// A browser with a profile of its own. Both are gone when it is dropped.
-struct Browser {
-    main: Child,
-    profile: TempDir,
-}
-
-impl Browser {
-    fn open(url: &str) -> Browser {
-        let profile = TempDir::new().expect("a temporary directory");
-        let mut command = Command::new("chromium");
-        command
-            .args(SWITCHES)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        match command.spawn() {
-            Ok(main) => Browser { main, profile },
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("chromium is not installed: see .ci/run")
-            }
-            Err(error) => panic!("chromium does not start: {error}"),
-        }
-    }
-
-    fn assert_runs(&mut self) {
-        let ended = self.main.try_wait().expect("wait");
-        assert!(ended.is_none(), "chromium ended too early: {ended:?}");
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // All of its processes at once, or one of them would write the profile again.
-        let _ = kill_process_group(Pid::from_child(&self.main), Signal::KILL);
-        let _ = self.main.wait();
-        let profile = self.profile.path();
-        let gone = || fs::remove_dir_all(profile).is_ok() || !profile.exists();
-        if thread::panicking() {
-            gone();
-        } else {
-            until("the profile can be removed", gone);
-        }
-    }
-}
+/// The page reads answers of other origins than its own.
+const SWITCHES: [&str; 1] = ["--disable-web-security"];
 
 fn chromium(load: &Load) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let mut browser = Browser::open(&format!("http://{address}/"));
+    let mut browser = Browser::open(&format!("http://{address}/"), &SWITCHES);
     Outcome::parse(&report(&listener, load, &mut browser))
 }
 

@@ -8,6 +8,8 @@
 //! `cargo test --test real_clients -- --ignored --nocapture` prints a line for each trial. `.ci/run`
 //! installs what the clients need; a test whose client is missing fails.
 
+#[path = "../support/browser.rs"]
+mod browser;
 mod edges;
 #[path = "../support/mod.rs"]
 mod support;

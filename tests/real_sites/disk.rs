@@ -1,0 +1,68 @@
+//! What a URL should lead to, by the files alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// What a path of a URL may hold as it is, of what names of files are made of.
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The file that stands for a path of a URL, which may have a query.
+pub fn file_at(root: &Path, path: &str) -> Option<PathBuf> {
+    let path = path.split('?').next().unwrap_or_default();
+    let name: Vec<u8> = percent_decode_str(path.trim_start_matches('/')).collect();
+    let file = root.join(std::ffi::OsString::from_vec(name));
+    let file = match file.is_dir() {
+        true => file.join("index.html"),
+        false => file,
+    };
+    file.is_file().then_some(file)
+}
+
+/// The path of the URL of the file called `name` below the root.
+pub fn target(name: &Path) -> String {
+    format!("/{}", percent_encode(name.as_os_str().as_bytes(), &ESCAPED))
+}
+
+/// Whether the name, or that of a directory that it is in, begins with a dot.
+pub fn is_hidden(name: &Path) -> bool {
+    name.iter().any(|part| part.as_bytes().starts_with(b"."))
+}
+
+/// All HTML files below `directory`.
+pub fn pages(directory: &Path) -> BTreeSet<PathBuf> {
+    let files = files(directory).into_iter();
+    files
+        .filter(|name| name.extension().is_some_and(|it| it == "html"))
+        .map(|name| directory.join(name))
+        .collect()
+}
+
+/// The names of all files below `root`, sorted. A symbolic link to a file counts as one, one to a
+/// directory leads to files that are there already.
+pub fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(root, Path::new(""), &mut found);
+    found.sort();
+    found
+}
+
+fn collect(root: &Path, below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(root.join(below)).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = below.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            collect(root, &name, found);
+        } else if root.join(&name).is_file() {
+            found.push(name);
+        }
+    }
+}
