@@ -19,7 +19,7 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
 use abide::site::Reach;
-use abide::site::Site;
+use abide::site::Sites;
 use tempfile::TempDir;
 
 const REQUESTS: u64 = 10_000;
@@ -107,7 +107,7 @@ impl World {
             ..Config::default()
         };
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
-        let site = Site::open(&config).expect("the site");
+        let site = Sites::open(&config).expect("the site");
         let desk = Desk::new(&config.limits, Arc::new(Counters::default()), has_log);
         World {
             service: Service::new(config, site),

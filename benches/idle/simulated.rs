@@ -220,12 +220,12 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 }
 
 impl World {
-    fn new(site: &Site) -> World {
+    fn new(site: &Sites) -> World {
         let config = Config {
             site: SiteConfig::at(site.root()),
             ..Config::default()
         };
-        let site = abide::site::Site::open(&config).expect("the site");
+        let site = abide::site::Sites::open(&config).expect("the site");
         let desk = Desk::new(&config.limits, Arc::new(Counters::default()), false);
         World {
             service: Service::new(config, site),

@@ -7,7 +7,7 @@ use super::occupancy::Occupancy;
 use super::pace::PaceLimits;
 use crate::config::Config;
 use crate::http::request::HeadLimits;
-use crate::site::Site;
+use crate::site::Sites;
 
 /// Whether the server goes on. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,13 +20,13 @@ pub enum Mode {
     Stopping,
 }
 
-/// The configuration, the site and the mode.
+/// The configuration, the sites and the mode.
 #[derive(Debug)]
 pub struct Service {
     /// The validated settings.
     pub config: Config,
-    /// The site that answers.
-    pub site: Site,
+    /// The sites that answer.
+    pub sites: Sites,
     /// The open connections, and how many there may be.
     pub occupancy: Arc<Occupancy>,
     mode: AtomicU8,
@@ -36,14 +36,14 @@ impl Service {
     /// A service in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
     /// the server puts there what the machine allows.
     #[must_use]
-    pub fn new(config: Config, site: Site) -> Service {
+    pub fn new(config: Config, sites: Sites) -> Service {
         let limit = match config.limits.connections {
             0 => usize::MAX,
             limit => limit,
         };
         Service {
             config,
-            site,
+            sites,
             occupancy: Arc::new(Occupancy::new(limit)),
             mode: AtomicU8::new(Mode::Serving as u8),
         }

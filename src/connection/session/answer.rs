@@ -165,7 +165,7 @@ impl Session {
             }
         };
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+            let Ok(response) = service.sites.respond(&head, path, turn.reach, turn.now) else {
                 return Step::Deferred;
             };
             let fate = self.fate(&head, response.status, service, turn.now.monotonic);
@@ -181,7 +181,7 @@ impl Session {
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
         if head.expect == Expectation::Other || wants_continue {
-            let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+            let Ok(response) = service.sites.respond(&head, path, turn.reach, turn.now) else {
                 return Step::Deferred;
             };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);

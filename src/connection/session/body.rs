@@ -80,7 +80,7 @@ impl Session {
         // The head was kept in the buffer rather than copied; few requests here have a body.
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
-                let Ok(response) = service.site.respond(&head, path, turn.reach, turn.now) else {
+                let Ok(response) = service.sites.respond(&head, path, turn.reach, turn.now) else {
                     return Step::Deferred;
                 };
                 let fate = self.fate(&head, response.status, service, turn.now.monotonic);
