@@ -99,6 +99,10 @@ struct World {
 
 impl World {
     fn new(file_bytes: usize, has_log: bool) -> World {
+        World::configured(file_bytes, has_log, |_| {})
+    }
+
+    fn configured(file_bytes: usize, has_log: bool, configure: impl FnOnce(&mut Config)) -> World {
         let directory = TempDir::new().expect("a temporary directory");
         let content: Vec<u8> = (0..file_bytes).map(|i| b'a' + (i % 23) as u8).collect();
         fs::write(directory.path().join("file.html"), content).expect("a file");
@@ -107,6 +111,7 @@ impl World {
             ..Config::default()
         };
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
+        configure(&mut config);
         let site = Sites::open(&config).expect("the site");
         let desk = Desk::new(&config.limits, Arc::new(Counters::default()), has_log);
         World {
@@ -252,6 +257,26 @@ fn a_redirect_to_the_slash_allocates_nothing() {
     let get = request_for("GET", "/guide");
     let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 301 ");
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn with_rules_and_an_application_nothing_more_is_allocated() {
+    let rules = |config: &mut Config| {
+        let cors = "https://a.example".parse().expect("an origin");
+        config.site.security = true;
+        config.site.cors = vec![cors];
+        config.site.spa = Some("/file.html".to_owned());
+    };
+    for (path, line) in [
+        ("/file.html", "HTTP/1.1 200 "),
+        ("/none.html", "HTTP/1.1 "),
+        ("/.git", "HTTP/1.1 404 "),
+    ] {
+        let mut world = World::configured(1_024, false, rules);
+        let request = request_for("GET", path);
+        let allocations = world.allocations(request.as_bytes(), line);
+        assert_eq!(allocations, 0, "in {REQUESTS} requests: {path}");
+    }
 }
 
 #[test]
