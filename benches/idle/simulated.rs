@@ -220,7 +220,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 }
 
 impl World {
-    fn new(site: &Sites) -> World {
+    fn new(site: &Site) -> World {
         let config = Config {
             site: SiteConfig::at(site.root()),
             ..Config::default()
