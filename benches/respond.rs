@@ -9,7 +9,7 @@ use abide::clock::{Millis, Now};
 use abide::config::{Config, SiteConfig};
 use abide::http::request::{HeadLimits, Parsed, parse_head};
 use abide::http::response::Response;
-use abide::site::{NeedsDisk, Reach, Site};
+use abide::site::{NeedsDisk, Reach, Sites};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
@@ -36,7 +36,7 @@ fn in_memory(answer: Result<Response, NeedsDisk>) -> Response {
 }
 
 /// Measures one request line, with `fields` besides the usual ones.
-fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site, line: &str, fields: &str) {
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites, line: &str, fields: &str) {
     let request = format!("{line} HTTP/1.1\r\n{FIELDS}{fields}\r\n");
     let mut spans = Vec::new();
     let mut path = Vec::new();
@@ -55,7 +55,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site, line: &str, fi
 }
 
 /// Measures names that nobody has asked for before, each with its look at the disk.
-fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site) {
+fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites) {
     let mut request = Vec::new();
     let mut number = 0;
     let mut spans = Vec::new();
@@ -75,7 +75,7 @@ fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Site) {
     });
 }
 
-fn etag(site: &Site) -> String {
+fn etag(site: &Sites) -> String {
     let mut spans = Vec::new();
     let request = "HEAD /guide/file.html HTTP/1.1\r\nHost: a\r\n\r\n";
     let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
@@ -96,7 +96,7 @@ fn respond(criterion: &mut Criterion) {
         site: SiteConfig::at(directory.path()),
         ..Config::default()
     };
-    let site = Site::open(&config).expect("the site");
+    let site = Sites::open(&config).expect("the site");
     let mut group = criterion.benchmark_group("respond");
     measure(&mut group, &site, "GET /guide/file.html", "");
     measure(&mut group, &site, "HEAD /guide/file.html", "");

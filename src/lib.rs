@@ -35,7 +35,7 @@
 //!     |            Ownership::begin             queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
 //!     |              http::request::parse_head
-//!     |              site::Site::respond        path -> memory or file -> preconditions -> Response
+//!     |              site::Sites::respond       path -> memory or file -> preconditions -> Response
 //!     |              http::response::encode_head
 //!     |              connection::output::send
 //!     |            Session::rest                when is the next turn due?
@@ -56,7 +56,7 @@
 //! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
 //! [`Attendant::attend`](server::attendant::Attendant::attend),
 //! [`Session::turn`](connection::session::Session::turn),
-//! [`parse_head`](http::request::parse_head), [`Site::respond`](site::Site::respond),
+//! [`parse_head`](http::request::parse_head), [`Sites::respond`](site::Sites::respond),
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
 //! [`Session::rest`](connection::session::Session::rest),
 //! [`Slot::postpone`](server::slots::Slot::postpone),

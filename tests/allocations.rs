@@ -19,7 +19,7 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
 use abide::site::Reach;
-use abide::site::Site;
+use abide::site::Sites;
 use tempfile::TempDir;
 
 const REQUESTS: u64 = 10_000;
@@ -103,6 +103,16 @@ impl World {
     }
 
     fn logging(file_bytes: usize, log: Option<AccessLogFormat>) -> World {
+        World::configured(file_bytes, |config| {
+            if let Some(format) = log {
+                config.access_log.target = Some(AccessLogTarget::Stdout);
+                config.access_log.format = format;
+                config.access_log.host = true;
+            }
+        })
+    }
+
+    fn configured(file_bytes: usize, configure: impl FnOnce(&mut Config)) -> World {
         let directory = TempDir::new().expect("a temporary directory");
         let content: Vec<u8> = (0..file_bytes).map(|i| b'a' + (i % 23) as u8).collect();
         fs::write(directory.path().join("file.html"), content).expect("a file");
@@ -110,13 +120,9 @@ impl World {
             site: SiteConfig::at(directory.path()),
             ..Config::default()
         };
-        if let Some(format) = log {
-            config.access_log.target = Some(AccessLogTarget::Stdout);
-            config.access_log.format = format;
-            config.access_log.host = true;
-        }
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
-        let site = Site::open(&config).expect("the site");
+        configure(&mut config);
+        let site = Sites::open(&config).expect("the site");
         let desk = Desk::new(&config, Arc::new(Counters::default()));
         World {
             service: Service::new(config, site),
@@ -264,6 +270,26 @@ fn a_redirect_to_the_slash_allocates_nothing() {
     let get = request_for("GET", "/guide");
     let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 301 ");
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+#[test]
+fn with_rules_and_an_application_nothing_more_is_allocated() {
+    let rules = |config: &mut Config| {
+        let cors = "https://a.example".parse().expect("an origin");
+        config.site.security = true;
+        config.site.cors = vec![cors];
+        config.site.spa = Some("/file.html".to_owned());
+    };
+    for (path, line) in [
+        ("/file.html", "HTTP/1.1 200 "),
+        ("/none.html", "HTTP/1.1 "),
+        ("/.git", "HTTP/1.1 404 "),
+    ] {
+        let mut world = World::configured(1_024, rules);
+        let request = request_for("GET", path);
+        let allocations = world.allocations(request.as_bytes(), line);
+        assert_eq!(allocations, 0, "in {REQUESTS} requests: {path}");
+    }
 }
 
 #[test]

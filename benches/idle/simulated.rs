@@ -225,7 +225,7 @@ impl World {
             site: SiteConfig::at(site.root()),
             ..Config::default()
         };
-        let site = abide::site::Site::open(&config).expect("the site");
+        let site = abide::site::Sites::open(&config).expect("the site");
         let desk = Desk::new(&config, Arc::new(Counters::default()));
         World {
             service: Service::new(config, site),

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::http::fields::Fields;
 use crate::http::forwarded;
 use crate::http::request::HeadLimits;
-use crate::site::Site;
+use crate::site::Sites;
 
 /// Whether the server goes on. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +24,13 @@ pub enum Mode {
     Stopping,
 }
 
-/// The configuration, the site and the mode.
+/// The configuration, the sites and the mode.
 #[derive(Debug)]
 pub struct Service {
     /// The validated settings.
     pub config: Config,
-    /// The site that answers.
-    pub site: Site,
+    /// The sites that answer.
+    pub sites: Sites,
     /// The open connections, and how many there may be.
     pub occupancy: Arc<Occupancy>,
     /// The clients behind trusted proxies, if there are such proxies and a limit per address.
@@ -42,7 +42,7 @@ impl Service {
     /// A service in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
     /// the server puts there what the machine allows.
     #[must_use]
-    pub fn new(config: Config, site: Site) -> Service {
+    pub fn new(config: Config, sites: Sites) -> Service {
         let limit = match config.limits.connections {
             0 => usize::MAX,
             limit => limit,
@@ -51,7 +51,7 @@ impl Service {
         let has_guests = per_ip > 0 && !config.trusted_proxies.is_empty();
         Service {
             config,
-            site,
+            sites,
             occupancy: Arc::new(Occupancy::new(limit)),
             guests: has_guests.then(|| Arc::new(Guests::new(per_ip))),
             mode: AtomicU8::new(Mode::Serving as u8),

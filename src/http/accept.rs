@@ -25,6 +25,15 @@ pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
     best.0
 }
 
+/// Whether the Accept field of the request names `offer`, or all subtypes of its type, as something
+/// that is acceptable. A field that takes anything (`*/*`) does not name it: browsers send that for
+/// scripts, styles and whatever a script fetches, and name HTML where a page is wanted.
+#[must_use]
+pub fn is_named(fields: &Fields<'_, '_>, offer: &str) -> bool {
+    let standing = standing(fields, offer);
+    standing.is_ok_and(|found| found.is_some_and(|found| found.precision > Precision::Any))
+}
+
 /// How much an offer is wanted, the weight before the precision of the range that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
@@ -211,6 +220,37 @@ mod tests {
             choice(&["text/html;a=\"x, application/json\";q=0.4;, application/json ; q=0.5"]),
             "application/json"
         );
+    }
+
+    #[test]
+    fn html_is_named_where_a_page_is_wanted() {
+        let is_named = |value: &str| {
+            with_head(&[("Accept", value)], |head| {
+                is_named(&head.fields, "text/html")
+            })
+        };
+        for value in [
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "text/*",
+            "*/*, Text/HTML;q=0.1",
+        ] {
+            assert!(is_named(value), "{value}");
+        }
+        for value in [
+            "*/*",
+            "",
+            "image/avif,image/webp,*/*;q=0.8",
+            "application/json",
+            "text/html;q=0, */*",
+            "text/html;q=2",
+            "text/css,*/*;q=0.1",
+        ] {
+            assert!(!is_named(value), "{value}");
+        }
+        assert!(!with_head(&[], |head| super::is_named(
+            &head.fields,
+            "text/html"
+        )));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::service::{Mode, Service};
-use crate::site::Site;
+use crate::site::Sites;
 use crate::site::cache::MAX_DESCRIPTORS;
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
@@ -142,9 +142,7 @@ impl Server {
         let limit = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
-        let root = config.site.root.display().to_string();
-        let site =
-            Site::open(&config).map_err(StartError::because(format!("cannot serve {root}")))?;
+        let sites = Sites::open(&config).map_err(|error| StartError(error.to_string()))?;
         let access_log = config
             .access_log
             .target
@@ -164,7 +162,7 @@ impl Server {
         };
         let per_ip = config.limits.connections_per_ip;
         let common = Common {
-            service: Arc::new(Service::new(config, site)),
+            service: Arc::new(Service::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
             shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip))),
@@ -346,7 +344,9 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
     // Each event loop has a poll, a waker, its listeners, and refuses connections of its own.
     let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE) as u64;
     let event_loops = config.event_loops as u64;
-    let reserve = RESERVED_DESCRIPTORS + MAX_DESCRIPTORS + event_loops * per_event_loop;
+    // The cache is shared by the sites, but each has a root.
+    let roots = config.hosts.len() as u64;
+    let reserve = RESERVED_DESCRIPTORS + MAX_DESCRIPTORS + roots + event_loops * per_event_loop;
     // A very low limit is shared half and half rather than refused.
     let possible = descriptors
         .saturating_sub(reserve)

@@ -13,6 +13,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use super::freshness::Freshness;
 use super::pages;
 use super::resolve::OpenError;
+use super::site_path::{KeptSitePath, SitePath};
 use crate::http::response::{Body, Response};
 
 /// Memory for all of them together, in bytes.
@@ -84,10 +85,10 @@ impl Nothing {
     }
 }
 
-/// Request paths (decoded, normalised) that have no file.
+/// The paths of all sites that have no file.
 #[derive(Debug)]
 pub struct Absences {
-    known: QuickCache<Box<[u8]>, Arc<Nothing>, Weigh>,
+    known: QuickCache<KeptSitePath, Arc<Nothing>, Weigh>,
 }
 
 impl Absences {
@@ -114,21 +115,21 @@ impl Absences {
 
     /// What is known of `path`.
     #[must_use]
-    pub fn find(&self, path: &[u8]) -> Option<Arc<Nothing>> {
-        self.known.get(path)
+    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<Nothing>> {
+        self.known.get(&path)
     }
 
     /// Remembers `nothing` of `path`, if it lasts and the path is not too long.
-    pub fn remember(&self, path: &[u8], nothing: &Arc<Nothing>) {
-        if nothing.absence.is_lasting() && path.len() <= MAX_PATH_BYTES {
-            self.known.insert(path.into(), Arc::clone(nothing));
+    pub fn remember(&self, path: SitePath<'_>, nothing: &Arc<Nothing>) {
+        if nothing.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
+            self.known.insert(path.keep(), Arc::clone(nothing));
         }
     }
 
     /// Forgets `nothing`, unless another has taken its place already.
-    pub fn forget(&self, path: &[u8], nothing: &Arc<Nothing>) {
+    pub fn forget(&self, path: SitePath<'_>, nothing: &Arc<Nothing>) {
         self.known
-            .remove_if(path, |known| Arc::ptr_eq(known, nothing));
+            .remove_if(&path, |known| Arc::ptr_eq(known, nothing));
     }
 }
 
@@ -141,9 +142,9 @@ impl Default for Absences {
 #[derive(Debug, Clone)]
 struct Weigh;
 
-impl Weighter<Box<[u8]>, Arc<Nothing>> for Weigh {
-    fn weight(&self, path: &Box<[u8]>, nothing: &Arc<Nothing>) -> u64 {
-        ENTRY_BYTES + path.len() as u64 + nothing.page_bytes()
+impl Weighter<KeptSitePath, Arc<Nothing>> for Weigh {
+    fn weight(&self, path: &KeptSitePath, nothing: &Arc<Nothing>) -> u64 {
+        ENTRY_BYTES + path.path_bytes() + nothing.page_bytes()
     }
 }
 
@@ -152,13 +153,17 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
 
+    fn at(path: &[u8]) -> SitePath<'_> {
+        SitePath { site: 0, path }
+    }
+
     fn nothing(path: &[u8], absence: Absence) -> Arc<Nothing> {
         Arc::new(Nothing::new(path, absence, Freshness::new(0, Millis(0))))
     }
 
     fn remember(absences: &Absences, path: &str, absence: Absence) {
         let path = path.as_bytes();
-        absences.remember(path, &nothing(path, absence));
+        absences.remember(at(path), &nothing(path, absence));
     }
 
     const NOT_FOUND: Absence = Absence::Open(OpenError::NotFound);
@@ -177,7 +182,7 @@ mod tests {
         ] {
             let path = format!("/{absence:?}");
             remember(&absences, &path, absence);
-            let found = absences.find(path.as_bytes());
+            let found = absences.find(at(path.as_bytes()));
             assert_eq!(found.is_some(), is_kept, "{path}");
             assert!(found.is_none_or(|nothing| nothing.absence == absence));
         }
@@ -189,7 +194,11 @@ mod tests {
         for (bytes, is_kept) in [(MAX_PATH_BYTES, true), (MAX_PATH_BYTES + 1, false)] {
             let path = "x".repeat(bytes);
             remember(&absences, &path, NOT_FOUND);
-            assert_eq!(absences.find(path.as_bytes()).is_some(), is_kept, "{bytes}");
+            assert_eq!(
+                absences.find(at(path.as_bytes())).is_some(),
+                is_kept,
+                "{bytes}"
+            );
         }
     }
 
@@ -197,12 +206,12 @@ mod tests {
     fn only_what_is_out_of_date_is_forgotten() {
         let absences = Absences::new();
         let (old, new) = (nothing(b"/a", NOT_FOUND), nothing(b"/a", NOT_FOUND));
-        absences.remember(b"/a", &old);
-        absences.remember(b"/a", &new);
-        absences.forget(b"/a", &old);
-        assert!(absences.find(b"/a").is_some());
-        absences.forget(b"/a", &new);
-        assert!(absences.find(b"/a").is_none());
+        absences.remember(at(b"/a"), &old);
+        absences.remember(at(b"/a"), &new);
+        absences.forget(at(b"/a"), &old);
+        assert!(absences.find(at(b"/a")).is_some());
+        absences.forget(at(b"/a"), &new);
+        assert!(absences.find(at(b"/a")).is_none());
     }
 
     #[test]
@@ -215,7 +224,7 @@ mod tests {
             // Each is asked for once in a thousand names.
             if scan % 10 == 0 {
                 let path = &in_use[scan / 10 % in_use.len()];
-                if absences.find(path.as_bytes()).is_none() {
+                if absences.find(at(path.as_bytes())).is_none() {
                     missed += 1;
                     remember(&absences, path, NOT_FOUND);
                 }

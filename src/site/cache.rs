@@ -11,6 +11,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::freshness::Freshness;
 use super::representation::{Content, Representation};
+use super::site_path::{KeptSitePath, SitePath};
 
 /// Descriptors that the cache holds open at most; the connection limit leaves room for them.
 pub const MAX_DESCRIPTORS: u64 = 512;
@@ -29,10 +30,10 @@ pub struct Entry {
     pub freshness: Freshness,
 }
 
-/// Request paths (decoded, normalised) to entries.
+/// The paths of all sites to entries.
 #[derive(Debug)]
 pub struct Cache {
-    entries: QuickCache<Vec<u8>, Arc<Entry>, Weigh>,
+    entries: QuickCache<KeptSitePath, Arc<Entry>, Weigh>,
 }
 
 impl Cache {
@@ -68,8 +69,8 @@ impl Cache {
 
     /// The entry for `path`, if there is one.
     #[must_use]
-    pub fn find(&self, path: &[u8]) -> Option<Arc<Entry>> {
-        self.entries.get(path)
+    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<Entry>> {
+        self.entries.get(&path)
     }
 
     /// The entry for `path`, made by `load` if there is none. While one caller loads, others that
@@ -79,17 +80,17 @@ impl Cache {
     /// What `load` returns; nothing is kept then.
     pub fn find_or_load<E>(
         &self,
-        path: &[u8],
+        path: SitePath<'_>,
         load: impl FnOnce() -> Result<Entry, E>,
     ) -> Result<Arc<Entry>, E> {
         self.entries
-            .get_or_insert_with(path, || load().map(Arc::new))
+            .get_or_insert_with(&path.keep(), || load().map(Arc::new))
     }
 
     /// Drops `entry`, unless another has taken its place already.
-    pub fn drop_stale(&self, path: &[u8], entry: &Arc<Entry>) {
+    pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<Entry>) {
         self.entries
-            .remove_if(path, |kept| Arc::ptr_eq(kept, entry));
+            .remove_if(&path, |kept| Arc::ptr_eq(kept, entry));
     }
 }
 
@@ -99,9 +100,9 @@ struct Weigh {
     descriptor: u64,
 }
 
-impl Weighter<Vec<u8>, Arc<Entry>> for Weigh {
-    fn weight(&self, path: &Vec<u8>, entry: &Arc<Entry>) -> u64 {
-        let memory = entry.representation.memory() + 2 * path.len() as u64;
+impl Weighter<KeptSitePath, Arc<Entry>> for Weigh {
+    fn weight(&self, path: &KeptSitePath, entry: &Arc<Entry>) -> u64 {
+        let memory = entry.representation.memory() + 2 * path.path_bytes();
         match entry.representation.content {
             Content::Memory(_) => memory,
             Content::Descriptor(..) => memory.max(self.descriptor),
@@ -115,6 +116,10 @@ mod tests {
     use crate::clock::{Millis, Now};
     use std::io::Write;
 
+    fn at(path: &[u8]) -> SitePath<'_> {
+        SitePath { site: 0, path }
+    }
+
     fn entry(content: &[u8], memory_bytes: u64) -> Entry {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(content).expect("write");
@@ -122,7 +127,8 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        let representation = Representation::load(file, "a", memory_bytes, now).expect("load");
+        let representation =
+            Representation::load(file, "text/plain", memory_bytes, now).expect("load");
         Entry {
             representation,
             path: b"a".to_vec(),
@@ -133,22 +139,34 @@ mod tests {
     #[test]
     fn an_entry_is_loaded_once_and_found_afterwards() {
         let cache = Cache::new(1 << 20, 1 << 10);
-        assert!(cache.find(b"/a").is_none());
+        assert!(cache.find(at(b"/a")).is_none());
         let first = cache
-            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"1", 10)))
+            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)))
             .expect("load");
         let second = cache
-            .find_or_load(b"/a", || panic!("loaded twice"))
+            .find_or_load(at(b"/a"), || panic!("loaded twice"))
             .unwrap_or_else(|()| panic!());
         assert!(Arc::ptr_eq(&first, &second));
-        assert!(cache.find(b"/a").is_some());
+        assert!(cache.find(at(b"/a")).is_some());
+    }
+
+    #[test]
+    fn sites_do_not_see_each_others_files() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        let loaded = cache.find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)));
+        assert!(loaded.is_ok());
+        let other = SitePath {
+            site: 1,
+            path: b"/a",
+        };
+        assert!(cache.find(other).is_none());
     }
 
     #[test]
     fn finding_does_not_wait_for_a_loading() {
         let cache = Cache::new(1 << 20, 1 << 10);
-        let loaded = cache.find_or_load(b"/a", || {
-            assert!(cache.find(b"/a").is_none());
+        let loaded = cache.find_or_load(at(b"/a"), || {
+            assert!(cache.find(at(b"/a")).is_none());
             Ok::<_, ()>(entry(b"1", 10))
         });
         assert!(loaded.is_ok());
@@ -158,18 +176,21 @@ mod tests {
     fn a_failed_load_leaves_nothing_behind() {
         let cache = Cache::new(1 << 20, 1 << 10);
         assert_eq!(
-            cache.find_or_load(b"/a", || Err("no")).expect_err("fails"),
+            cache
+                .find_or_load(at(b"/a"), || Err("no"))
+                .expect_err("fails"),
             "no"
         );
-        assert!(cache.find(b"/a").is_none());
+        assert!(cache.find(at(b"/a")).is_none());
     }
 
     #[test]
     fn many_names_do_not_take_more_than_the_bound() {
         let cache = Cache::new(1 << 20, 1 << 10);
         for name in 0..20_000_u32 {
-            let _ =
-                cache.find_or_load(&name.to_be_bytes(), || Ok::<_, ()>(entry(&[0; 500], 1_000)));
+            let _ = cache.find_or_load(at(&name.to_be_bytes()), || {
+                Ok::<_, ()>(entry(&[0; 500], 1_000))
+            });
         }
         assert!(
             cache.entries.weight() <= 1 << 20,
@@ -183,7 +204,7 @@ mod tests {
     fn descriptors_are_bounded_by_their_number() {
         let cache = Cache::new(1 << 30, 1 << 20);
         for name in 0..(MAX_DESCRIPTORS as u32 + 100) {
-            let _ = cache.find_or_load(&name.to_be_bytes(), || Ok::<_, ()>(entry(b"large", 1)));
+            let _ = cache.find_or_load(at(&name.to_be_bytes()), || Ok::<_, ()>(entry(b"large", 1)));
         }
         assert!(
             cache.entries.len() as u64 <= MAX_DESCRIPTORS,
@@ -196,13 +217,13 @@ mod tests {
     fn a_stale_entry_goes_but_not_its_successor() {
         let cache = Cache::new(1 << 20, 1 << 10);
         let old = cache
-            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"1", 10)))
+            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)))
             .expect("load");
-        cache.drop_stale(b"/a", &old);
+        cache.drop_stale(at(b"/a"), &old);
         let new = cache
-            .find_or_load(b"/a", || Ok::<_, ()>(entry(b"2", 10)))
+            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"2", 10)))
             .expect("load");
-        cache.drop_stale(b"/a", &old);
-        assert!(Arc::ptr_eq(&new, &cache.find(b"/a").expect("kept")));
+        cache.drop_stale(at(b"/a"), &old);
+        assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
     }
 }

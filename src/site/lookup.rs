@@ -5,26 +5,31 @@
 //! caller that may wait.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
+use super::clean_urls;
 use super::freshness::{Freshness, Trust};
+use super::listing::Listings;
+use super::media_types::content_type_among;
 use super::reach::{NeedsDisk, Reach};
 use super::representation::{Identity, Representation};
-use super::resolve::{OpenError, Resolver};
+use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
+use super::site_path::SitePath;
 use crate::clock::{Millis, Now};
-use crate::config::Config;
-
-/// Served for a directory that is asked for with its slash.
-const INDEX: &[u8] = b"index.html";
+use crate::config;
+use crate::config::{SiteConfig, SymlinkPolicy};
+use crate::http::request::RequestHead;
+use crate::http::response::Response;
 
 /// What a path names.
 #[derive(Debug)]
@@ -35,38 +40,66 @@ pub enum Found {
     Nothing(Arc<Nothing>),
 }
 
-/// The files below the root.
+/// The files below the root of one site.
 #[derive(Debug)]
 pub struct Lookup {
     root: Root,
     resolver: Resolver,
-    memory: Option<Memory>,
+    /// The site's in what all remember together.
+    number: u32,
+    memory: Option<Arc<Memory>>,
+    index: Vec<String>,
+    has_clean_urls: bool,
+    types: HashMap<String, String>,
     file_bytes: u64,
     revalidate_millis: u64,
     has_logged_outside_link: AtomicBool,
 }
 
-/// What was found before. A path is in one of them, or in neither.
+/// What was found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
-struct Memory {
+pub struct Memory {
     files: Cache,
     absences: Absences,
 }
 
+impl Memory {
+    /// Of the size that is configured; `None` if nothing is to be remembered.
+    #[must_use]
+    pub fn new(cache: &config::Cache) -> Option<Memory> {
+        (cache.bytes > 0).then(|| Memory {
+            files: Cache::new(cache.bytes, cache.file_bytes),
+            absences: Absences::new(),
+        })
+    }
+}
+
 impl Lookup {
-    /// Opens the configured root.
+    /// Opens the root of `site`, which has this `number` in `memory`.
     ///
     /// # Errors
     /// If the root is not a directory that can be read.
-    pub fn open(config: &Config) -> std::io::Result<Lookup> {
-        let cache = &config.cache;
+    pub fn open(
+        site: &SiteConfig,
+        number: u32,
+        cache: &config::Cache,
+        memory: Option<Arc<Memory>>,
+    ) -> std::io::Result<Lookup> {
+        let types = site.types.iter();
         Ok(Lookup {
-            root: Root::open(&config.site.root)?,
-            resolver: Resolver::new(),
-            memory: (cache.bytes > 0).then(|| Memory {
-                files: Cache::new(cache.bytes, cache.file_bytes),
-                absences: Absences::new(),
+            root: Root::open(&site.root)?,
+            resolver: Resolver::with_policy(match site.symlinks {
+                SymlinkPolicy::Inside => LinkPolicy::Inside,
+                SymlinkPolicy::Never => LinkPolicy::Never,
+                SymlinkPolicy::Anywhere => LinkPolicy::Anywhere,
             }),
+            number,
+            memory,
+            index: site.index.clone(),
+            has_clean_urls: site.clean_urls,
+            types: types
+                .map(|(extension, name)| (extension.clone(), name.clone()))
+                .collect(),
             file_bytes: cache.file_bytes,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
             has_logged_outside_link: AtomicBool::new(false),
@@ -87,21 +120,22 @@ impl Lookup {
             });
         };
         let generation = self.root.generation(reach, now.monotonic)?;
+        let key = self.key(path);
         let trust =
             |learnt: &Freshness| learnt.trust(generation, now.monotonic, self.revalidate_millis);
-        if let Some(entry) = memory.files.find(path) {
+        if let Some(entry) = memory.files.find(key) {
             match trust(&entry.freshness) {
                 Trust::Holds => return Ok(Found::File(entry)),
                 Trust::Due => {
                     reach.disk()?;
-                    if self.is_file_current(&entry, now.monotonic) {
+                    if self.is_file_current(path, &entry, now.monotonic) {
                         return Ok(Found::File(entry));
                     }
                 }
                 Trust::Void => reach.disk()?,
             }
-            memory.files.drop_stale(path, &entry);
-        } else if let Some(nothing) = memory.absences.find(path) {
+            memory.files.drop_stale(key, &entry);
+        } else if let Some(nothing) = memory.absences.find(key) {
             match trust(&nothing.freshness) {
                 Trust::Holds => return Ok(Found::Nothing(nothing)),
                 Trust::Due => {
@@ -112,22 +146,29 @@ impl Lookup {
                 }
                 Trust::Void => reach.disk()?,
             }
-            memory.absences.forget(path, &nothing);
+            memory.absences.forget(key, &nothing);
         }
         reach.disk()?;
         Ok(self.load_and_keep(memory, path, generation, now))
     }
 
     /// Compares a file with the disk, unless another thread is at it or was just now.
-    fn is_file_current(&self, entry: &Entry, now: Millis) -> bool {
+    fn is_file_current(&self, path: &[u8], entry: &Entry, now: Millis) -> bool {
         if !entry.freshness.claim_check(now, self.revalidate_millis) {
             return true;
         }
         // Following a link out of the root does no harm here: only a file that is the very one that
         // was loaded through the resolver compares equal.
         let directory = self.root.directory();
-        let stat = rustix::fs::statat(&directory.fd, entry.path.as_slice(), AtFlags::empty());
-        stat.is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
+        let stat = |name: &[u8]| rustix::fs::statat(&directory.fd, name, AtFlags::empty());
+        let is_file = |name: &[u8]| {
+            stat(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+        };
+        // A file that comes before it may be there by now.
+        let mut better = self.names(path).take_while(|name| **name != *entry.path);
+        stat(&entry.path)
+            .is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
+            && !better.any(|name| is_file(&name))
     }
 
     /// Looks again for what was not there, unless another thread is at it or was just now.
@@ -136,28 +177,29 @@ impl Lookup {
             return true;
         }
         let directory = self.root.directory();
-        let found = self.open_file(&directory, path, &below_root(path));
+        let found = self.open_file(&directory, path);
         found.is_err_and(|absence| absence == nothing.absence)
     }
 
     /// Looks at the disk. Of those who ask for the same path at the same time one does, and the
     /// others wait for what it finds.
     fn load_and_keep(&self, memory: &Memory, path: &[u8], generation: u64, now: Now) -> Found {
-        let loaded = memory.files.find_or_load(path, || {
+        let key = self.key(path);
+        let loaded = memory.files.find_or_load(key, || {
             // While we waited for our turn, another may have found that there is nothing.
-            if let Some(nothing) = memory.absences.find(path) {
+            if let Some(nothing) = memory.absences.find(key) {
                 let learnt = &nothing.freshness;
                 if learnt.trust(generation, now.monotonic, self.revalidate_millis) == Trust::Holds {
                     return Err(nothing);
                 }
             }
             self.load(path, now)
-                .inspect_err(|nothing| memory.absences.remember(path, nothing))
+                .inspect_err(|nothing| memory.absences.remember(key, nothing))
         });
         match loaded {
             Ok(entry) => {
                 if entry.representation.is_torn {
-                    memory.files.drop_stale(path, &entry);
+                    memory.files.drop_stale(key, &entry);
                 }
                 Found::File(entry)
             }
@@ -167,18 +209,17 @@ impl Lookup {
 
     fn load(&self, path: &[u8], now: Now) -> Result<Entry, Arc<Nothing>> {
         let directory = self.root.directory();
-        let relative = below_root(path);
-        let loaded = self
-            .open_file(&directory, path, &relative)
-            .and_then(|file| {
-                let name = String::from_utf8_lossy(&relative);
-                Representation::load(file, &name, self.file_bytes, now).map_err(absence_of)
-            });
+        let loaded = self.open_file(&directory, path).and_then(|(file, name)| {
+            let content_type = content_type_among(&String::from_utf8_lossy(&name), &self.types);
+            Representation::load(file, &content_type, self.file_bytes, now)
+                .map(|representation| (representation, name.into_owned()))
+                .map_err(absence_of)
+        });
         let freshness = Freshness::new(directory.generation, now.monotonic);
         match loaded {
-            Ok(representation) => Ok(Entry {
+            Ok((representation, path)) => Ok(Entry {
                 representation,
-                path: relative.into_owned(),
+                path,
                 freshness,
             }),
             Err(absence) => {
@@ -188,27 +229,76 @@ impl Lookup {
         }
     }
 
-    /// Opens the regular file `relative`, which `path` stands for.
-    fn open_file(
+    /// The names below the root that a request path may stand for, the best one first.
+    fn names<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> {
+        let relative = path.strip_prefix(b"/").unwrap_or(path);
+        let is_directory = relative.is_empty() || relative.ends_with(b"/");
+        let itself = (!is_directory).then_some(Cow::Borrowed(relative));
+        let index = self.index.iter().filter(move |_| is_directory);
+        let page = (self.has_clean_urls && !is_directory).then_some(clean_urls::SUFFIX);
+        let ends = index.map(|name| name.as_bytes()).chain(page);
+        let longer = ends.map(move |end| Cow::Owned([relative, end].concat()));
+        itself.into_iter().chain(longer)
+    }
+
+    /// Opens the regular file that `path` stands for; returns its name below the root too.
+    fn open_file<'p>(
         &self,
         directory: &RootDirectory,
-        path: &[u8],
-        relative: &[u8],
-    ) -> Result<File, Absence> {
+        path: &'p [u8],
+    ) -> Result<(File, Cow<'p, [u8]>), Absence> {
+        let mut is_directory = false;
+        for name in self.names(path) {
+            match self.open_regular(directory, &name) {
+                Ok(file) => return Ok((file, name)),
+                // `name/` with an index.html that is itself a directory has no index.
+                Err(Absence::IsDirectory) => is_directory = !path.ends_with(b"/"),
+                Err(Absence::Open(OpenError::NotFound)) => {}
+                Err(absence) => return Err(absence),
+            }
+        }
+        Err(if is_directory {
+            Absence::IsDirectory
+        } else {
+            Absence::Open(OpenError::NotFound)
+        })
+    }
+
+    fn open_regular(&self, directory: &RootDirectory, name: &[u8]) -> Result<File, Absence> {
         let file = self
             .resolver
-            .open(directory.fd.as_fd(), relative)
+            .open(directory.fd.as_fd(), name)
             .map_err(Absence::Open)?;
         let kind = file.metadata().map_err(absence_of)?.file_type();
         if kind.is_file() {
             Ok(file)
-        } else if !kind.is_dir() {
-            Err(Absence::IsSpecial)
-        } else if path.ends_with(b"/") {
-            // `name/` with an index.html that is itself a directory has no index.
-            Err(Absence::Open(OpenError::NotFound))
-        } else {
+        } else if kind.is_dir() {
             Err(Absence::IsDirectory)
+        } else {
+            Err(Absence::IsSpecial)
+        }
+    }
+
+    /// Lists the directory at `path`, as [`Listings::respond`] does. Waits for the disk.
+    ///
+    /// # Errors
+    /// Those of [`Listings::respond`].
+    pub fn list(
+        &self,
+        listings: &Listings,
+        path: &[u8],
+        query: Option<&[u8]>,
+        head: &RequestHead<'_, '_>,
+        now: Now,
+    ) -> Result<Response, OpenError> {
+        let directory = self.root.directory();
+        listings.respond(directory.fd.as_fd(), &self.resolver, path, query, head, now)
+    }
+
+    fn key<'p>(&self, path: &'p [u8]) -> SitePath<'p> {
+        SitePath {
+            site: self.number,
+            path,
         }
     }
 
@@ -225,16 +315,6 @@ impl Lookup {
             Absence::Open(OpenError::Failed) => log::error!("{path}: the file cannot be read"),
             _ => {}
         }
-    }
-}
-
-/// The name below the root that a request path stands for.
-fn below_root(path: &[u8]) -> Cow<'_, [u8]> {
-    let relative = path.strip_prefix(b"/").unwrap_or(path);
-    if relative.is_empty() || relative.ends_with(b"/") {
-        Cow::Owned([relative, INDEX].concat())
-    } else {
-        Cow::Borrowed(relative)
     }
 }
 

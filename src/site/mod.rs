@@ -5,10 +5,13 @@
 
 pub mod absences;
 pub mod cache;
+pub mod clean_urls;
 pub mod content_coding;
 pub mod content_tag;
 pub mod cors;
 mod document;
+pub mod edited_fields;
+pub mod field_editor;
 pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
@@ -24,6 +27,9 @@ pub mod resolve;
 pub mod respond;
 pub mod root;
 pub mod rules;
+pub mod site_path;
+pub mod sites;
 
 pub use reach::{NeedsDisk, Reach};
 pub use respond::Site;
+pub use sites::Sites;

@@ -64,28 +64,52 @@ pub fn rejected(reject: &Reject) -> Response {
     error(reject.status, reject.reason)
 }
 
+/// The fields of a page of ours that its status owes, without those that describe the page: what
+/// remains if the site has a page of its own for that status.
+#[must_use]
+pub fn owed_fields(response: &Response) -> Bytes {
+    let described = response.fields.starts_with(PAGE_FIELDS.as_bytes());
+    let start = if described { PAGE_FIELDS.len() } else { 0 };
+    response.fields.slice(start..)
+}
+
 /// 301 from a directory to its slash form, the query kept (RFC 9110 section 15.4.2). `path` is
 /// decoded; the Location is path-absolute.
 #[must_use]
 pub fn redirect_to_slash(path: &[u8], query: Option<&[u8]>) -> Response {
+    redirect(path, "/", query)
+}
+
+/// 301 to `path`, decoded, of the same site, the query kept.
+#[must_use]
+pub fn redirect_to(path: &[u8], query: Option<&[u8]>) -> Response {
+    redirect(path, "", query)
+}
+
+fn redirect(path: &[u8], end: &str, query: Option<&[u8]>) -> Response {
     let mut location = Vec::with_capacity(path.len() + 1);
     encode_path(path, &mut location);
-    location.push(b'/');
+    location.extend_from_slice(end.as_bytes());
     if let Some(query) = query {
         location.push(b'?');
         encode_query(query, &mut location);
     }
     // Both parts are encoded, so they are ASCII.
-    moved_permanently(&String::from_utf8_lossy(&location))
+    moved(
+        Status::MOVED_PERMANENTLY,
+        &String::from_utf8_lossy(&location),
+    )
 }
 
-fn moved_permanently(location: &str) -> Response {
+/// A redirect (RFC 9110 section 15.4) with this `status` to `location`, a URI reference.
+#[must_use]
+pub fn moved(status: Status, location: &str) -> Response {
     let fields = format!("{PAGE_FIELDS}Location: {location}\r\n");
     // The location is percent-encoded but for a query, which may hold any visible ASCII.
     let mut escaped = String::with_capacity(location.len());
     document::escape(&mut escaped, location);
     let sentence = format!("The document is at <a href=\"{escaped}\">{escaped}</a>.");
-    page(Status::MOVED_PERMANENTLY, fields, &sentence)
+    page(status, fields, &sentence)
 }
 
 fn page(status: Status, fields: String, sentence: &str) -> Response {
@@ -176,8 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_status_owes_is_known_apart_from_the_page() {
+        let owed = |status| owed_fields(&error(status, "")).to_vec();
+        assert_eq!(owed(Status::METHOD_NOT_ALLOWED), ALLOW_LINE.as_bytes());
+        assert_eq!(owed(Status::SERVICE_UNAVAILABLE), b"Retry-After: 2\r\n");
+        assert!(owed(Status::NOT_FOUND).is_empty());
+    }
+
+    #[test]
     fn a_redirect_cannot_inject_markup() {
-        let (fields, body) = text(&moved_permanently("/a/?<script>&\"'"));
+        let (fields, body) = text(&moved(Status::MOVED_PERMANENTLY, "/a/?<script>&\"'"));
         assert!(
             fields.contains("Location: /a/?<script>&\"'\r\n"),
             "{fields}"

@@ -126,7 +126,7 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        Representation::load(file, "digits.txt", memory_bytes, now).expect("load")
+        Representation::load(file, "text/plain; charset=utf-8", memory_bytes, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::media_types::content_type;
 use super::reach::{NeedsDisk, Reach};
 use crate::clock::Now;
 use crate::http::response::http_date;
@@ -101,12 +100,17 @@ impl Identity {
 }
 
 impl Representation {
-    /// Loads the regular file `file`, called `name`. Up to `memory_bytes` are read into memory, a
+    /// Loads the regular file `file`, whose content is of the type `content_type`. Up to `memory_bytes` are read into memory, a
     /// larger file stays open.
     ///
     /// # Errors
     /// As fstat(2) and pread(2).
-    pub fn load(file: File, name: &str, memory_bytes: u64, now: Now) -> io::Result<Representation> {
+    pub fn load(
+        file: File,
+        content_type: &str,
+        memory_bytes: u64,
+        now: Now,
+    ) -> io::Result<Representation> {
         let mut identity = Identity::of(&file)?;
         let mut readings = 0;
         let mut is_torn = false;
@@ -126,18 +130,23 @@ impl Representation {
                 break Content::Memory(Bytes::from(content));
             }
         };
-        let mut representation = Representation::describe(identity, content, name, now);
+        let mut representation = Representation::describe(identity, content, content_type, now);
         representation.is_torn = is_torn;
         Ok(representation)
     }
 
-    fn describe(identity: Identity, content: Content, name: &str, now: Now) -> Representation {
+    fn describe(
+        identity: Identity,
+        content: Content,
+        content_type: &str,
+        now: Now,
+    ) -> Representation {
         let (seconds, nanoseconds) = identity.modified;
         let etag = format!("\"{:x}-{seconds:x}.{nanoseconds:x}\"", content.len());
         let last_modified = identity.modified_secs().min(now.unix_secs);
         let etag_line = format!("ETag: {etag}\r\n");
         let modified_line = format!("Last-Modified: {}\r\n", http_date(last_modified));
-        let type_line = format!("Content-Type: {}\r\n", content_type(name));
+        let type_line = format!("Content-Type: {content_type}\r\n");
         let rest = format!("X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}");
         Representation {
             etag_line_len: etag_line.len(),
@@ -272,7 +281,8 @@ mod tests {
         let copy = file.try_clone().expect("dup");
         (
             file,
-            Representation::load(copy, "page.html", memory_bytes, now).expect("load"),
+            Representation::load(copy, "text/html; charset=utf-8", memory_bytes, now)
+                .expect("load"),
         )
     }
 
@@ -322,7 +332,8 @@ mod tests {
         assert!(!page.is_current(&Identity::of(&file).expect("stat")));
         let wall = before.modified_secs();
         let copy = file.try_clone().expect("dup");
-        let racy = Representation::load(copy, "page.html", 5, at(wall)).expect("load");
+        let racy =
+            Representation::load(copy, "text/html; charset=utf-8", 5, at(wall)).expect("load");
         assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
     }
 }

@@ -1,16 +1,38 @@
-//! The one way from a request to a response.
+//! The one way from a request to a response, in one site.
+//!
+//! The steps, each of them looking at what the one before has left:
+//!
+//! 1. The path is decoded; all else is about that.
+//! 2. A preflight of the CORS protocol is answered.
+//! 3. The redirects of the configuration, then those of `clean_urls`, see the path as it was asked.
+//! 4. A rewrite puts another path in its place, which must not be a hidden one either.
+//! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
+//!    redirect.
+//! 6. Where nothing is: the listing, then the application (`spa`), then 404.
+//! 7. An error gets the site's own page (`error_pages`), if there is one.
+//! 8. The fields are edited by the rules, for the path as it was asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
-use super::lookup::{Found, Lookup};
+use super::clean_urls::clean_form;
+use super::edited_fields::EditedFields;
+use super::field_editor::FieldEditor;
+use super::listing::Listings;
+use super::lookup::{Found, Lookup, Memory};
 use super::pages;
 use super::partial::{partial, slice};
 use super::reach::{NeedsDisk, Reach};
 use super::representation::Representation;
 use super::resolve::OpenError;
+use super::rules::Rules;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config;
+use crate::config::SiteConfig;
+use crate::http::accept;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
@@ -21,32 +43,80 @@ use crate::http::target::decode_path;
 #[cfg(test)]
 mod tests;
 
-/// The site's own page for what does not exist, if it has one.
-const NOT_FOUND_PAGE: &[u8] = b"/404.html";
-
 /// One static site.
 #[derive(Debug)]
 pub struct Site {
     files: Lookup,
+    /// `None` if there are none.
+    rules: Option<Arc<Rules>>,
+    /// `None` if no answer's fields are edited.
+    editor: Option<FieldEditor>,
+    /// Set if `clean_urls` is on: the names of index files.
+    clean_urls: Option<Vec<String>>,
+    shows_hidden: bool,
+    listings: Option<Listings>,
+    spa: Option<Box<[u8]>>,
+    /// Paths by status.
+    error_pages: BTreeMap<u16, Box<[u8]>>,
+}
+
+/// What is asked, and how far the answer may go.
+#[derive(Clone, Copy)]
+struct Ask<'a, 'b, 's> {
+    head: &'a RequestHead<'b, 's>,
+    /// Decoded and normalised.
+    path: &'a [u8],
+    query: Option<&'b [u8]>,
+    reach: Reach,
+    now: Now,
+}
+
+/// A response, and whether another Accept would have got another.
+struct Answer {
+    response: Response,
+    varies_by_accept: bool,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Answer {
+        Answer {
+            response,
+            varies_by_accept: false,
+        }
+    }
 }
 
 impl Site {
-    /// Opens the site at the configured root.
+    /// Opens `site`, which has this `number` in what all sites remember together.
     ///
     /// # Errors
     /// If the root is not a directory that can be read.
-    pub fn open(config: &Config) -> std::io::Result<Site> {
+    pub fn open(
+        site: &SiteConfig,
+        number: u32,
+        cache: &config::Cache,
+        memory: Option<Arc<Memory>>,
+        edited: Option<Arc<EditedFields>>,
+    ) -> std::io::Result<Site> {
+        let rules = Arc::new(Rules::new(site));
+        let path = |path: &String| Box::from(path.as_bytes());
+        let pages = site.error_pages.iter();
         Ok(Site {
-            files: Lookup::open(config)?,
+            files: Lookup::open(site, number, cache, memory)?,
+            editor: FieldEditor::new(&rules, site.spa.is_some(), number, edited),
+            rules: (!rules.is_empty()).then_some(rules),
+            clean_urls: site.clean_urls.then(|| site.index.clone()),
+            shows_hidden: site.hidden,
+            listings: site.listing.then(|| Listings::new(site.hidden)),
+            spa: site.spa.as_ref().map(path),
+            error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
         })
     }
 
-    /// Answers `head`. `path` is a buffer of the caller's: what is in memory is answered without an
-    /// allocation, save for ranges and for a redirect that carries a query.
+    /// Answers `head`. `path` is a buffer of the caller's.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`. Never with
-    /// [`Reach::Disk`].
+    /// As [`Sites::respond`](super::Sites::respond).
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,
@@ -54,57 +124,194 @@ impl Site {
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
-        let query = match &head.target {
+        let answer = match &head.target {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
-                Ok(()) => Some(query),
-                Err(reject) => return Ok(pages::rejected(&reject)),
+                Ok(()) => {
+                    if let Some(answer) = self.preflight(head) {
+                        return Ok(answer);
+                    }
+                    self.answer(&Ask {
+                        head,
+                        path,
+                        query: *query,
+                        reach,
+                        now,
+                    })?
+                }
+                Err(reject) => {
+                    // No rule is about what is no path.
+                    path.clear();
+                    pages::rejected(&reject).into()
+                }
             },
-            Target::Asterisk | Target::Authority(_) => None,
+            Target::Asterisk | Target::Authority(_) => {
+                path.clear();
+                not_understood(head)
+                    .or_else(|| not_allowed(head))
+                    .unwrap_or_else(options)
+                    .into()
+            }
         };
-        if let Some(refusal) = refuse(head) {
-            return Ok(refusal);
+        let Answer {
+            mut response,
+            varies_by_accept,
+        } = answer;
+        if response.status.code() >= 400 {
+            response = self.with_own_page(response, head.method, reach, now)?;
         }
-        let Some(query) = query else {
-            return Ok(options());
-        };
-        if is_hidden(path) {
-            return self.not_found(head.method, reach, now);
+        Ok(match &self.editor {
+            None => response,
+            Some(editor) => editor.edit(head, path, response, varies_by_accept),
+        })
+    }
+
+    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
+    #[must_use]
+    pub fn edits_fields(site: &SiteConfig) -> bool {
+        site.spa.is_some() || Rules::new(site).edits_fields()
+    }
+
+    fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {
+        self.rules.as_ref()?.cors()?.preflight(head)
+    }
+
+    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+        if let Some(refusal) = not_understood(ask.head) {
+            return Ok(refusal.into());
         }
-        match self.files.find(path, reach, now)? {
-            Found::File(_) if head.method == Method::Options => Ok(options()),
-            Found::File(entry) => represent(&entry.representation, head, reach, now),
-            Found::Nothing(nothing) => match nothing.absence {
-                Absence::Open(OpenError::NotFound) => self.not_found(head.method, reach, now),
-                _ => Ok(explain(&nothing, path, *query)),
-            },
+        // The new place may well take what cannot be done here.
+        let rules = self.rules.as_deref();
+        if let Some(moved) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
+            return Ok(pages::moved(moved.status, &moved.location).into());
+        }
+        if let Some(refusal) = not_allowed(ask.head) {
+            return Ok(refusal.into());
+        }
+        if let Some(index) = &self.clean_urls
+            && let Some(redirect) = self.clean_redirect(index, ask)?
+        {
+            return Ok(redirect.into());
+        }
+        match rules.and_then(|rules| rules.rewrite(ask.path)) {
+            Some(rewritten) => self.serve(&rewritten, ask),
+            None => self.serve(ask.path, ask),
         }
     }
 
-    fn not_found(&self, method: Method, reach: Reach, now: Now) -> Result<Response, NeedsDisk> {
-        let Found::File(page) = self.files.find(NOT_FOUND_PAGE, reach, now)? else {
-            return Ok(nothing_here());
+    /// From the name of a page to its address, if it has that page.
+    fn clean_redirect(
+        &self,
+        index: &[String],
+        ask: &Ask<'_, '_, '_>,
+    ) -> Result<Option<Response>, NeedsDisk> {
+        let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
+            return Ok(None);
         };
-        let page = &page.representation;
+        Ok(match self.files.find(clean, ask.reach, ask.now)? {
+            Found::File(entry) if entry.path == ask.path[1..] => {
+                Some(pages::redirect_to(clean, ask.query))
+            }
+            _ => None,
+        })
+    }
+
+    /// What is at `path`, which may not be the one that was asked for.
+    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+        if self.is_hidden(path) {
+            return Ok(nothing_here().into());
+        }
+        let response = match self.files.find(path, ask.reach, ask.now)? {
+            Found::File(_) if ask.head.method == Method::Options => options(),
+            Found::File(entry) => represent(&entry.representation, ask.head, ask.reach, ask.now)?,
+            Found::Nothing(nothing) => match nothing.absence {
+                Absence::IsDirectory => to_slash(&nothing, path, ask),
+                Absence::Open(OpenError::NotFound) => return self.serve_in_place(path, ask),
+                absence => explain(absence),
+            },
+        };
+        Ok(response.into())
+    }
+
+    /// What is sent in the place of what does not exist.
+    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+        let head = ask.head;
+        if let Some(listings) = &self.listings
+            && path.ends_with(b"/")
+        {
+            ask.reach.disk()?;
+            match self.files.list(listings, path, ask.query, head, ask.now) {
+                Ok(_) if head.method == Method::Options => return Ok(options().into()),
+                Ok(listing) => return Ok(listing.into()),
+                Err(OpenError::NotFound) => {}
+                Err(error) => return Ok(explain(Absence::Open(error)).into()),
+            }
+        }
+        let Some(page) = &self.spa else {
+            return Ok(nothing_here().into());
+        };
+        let is_page_wanted =
+            head.method != Method::Options && accept::is_named(&head.fields, "text/html");
+        let response = match is_page_wanted {
+            true => match self.files.find(page, ask.reach, ask.now)? {
+                Found::File(entry) => represent(&entry.representation, head, ask.reach, ask.now)?,
+                Found::Nothing(_) => nothing_here(),
+            },
+            false => nothing_here(),
+        };
+        Ok(Answer {
+            response,
+            varies_by_accept: true,
+        })
+    }
+
+    /// The same error with the site's own page, if it has one.
+    fn with_own_page(
+        &self,
+        error: Response,
+        method: Method,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Response, NeedsDisk> {
+        let Some(path) = self.error_pages.get(&error.status.code()) else {
+            return Ok(error);
+        };
+        let Found::File(entry) = self.files.find(path, reach, now)? else {
+            return Ok(error);
+        };
+        let page = &entry.representation;
+        let owed = pages::owed_fields(&error);
         Ok(Response {
-            status: Status::NOT_FOUND,
-            fields: page.page_fields(),
+            status: error.status,
+            fields: if owed.is_empty() {
+                page.page_fields()
+            } else {
+                Bytes::from([page.page_fields(), owed].concat())
+            },
             length: Some(page.content.len()),
             body: body(page, method, reach)?,
         })
     }
+
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        !self.shows_hidden && has_dot_name(path)
+    }
+}
+
+/// From a directory to its slash form.
+fn to_slash(nothing: &Nothing, path: &[u8], ask: &Ask<'_, '_, '_>) -> Response {
+    match &nothing.redirect {
+        Some(redirect) if ask.query.is_none() && path == ask.path => redirect.clone(),
+        // A rewrite is not shown, unless it has led to a directory from what already has the slash.
+        _ if ask.path.ends_with(b"/") => pages::redirect_to_slash(path, ask.query),
+        _ => pages::redirect_to_slash(ask.path, ask.query),
+    }
 }
 
 /// Says why a path has no representation.
-fn explain(nothing: &Nothing, path: &[u8], query: Option<&[u8]>) -> Response {
-    let (status, sentence) = match nothing.absence {
-        Absence::IsDirectory => {
-            return match (&nothing.redirect, query) {
-                (Some(redirect), None) => redirect.clone(),
-                _ => pages::redirect_to_slash(path, query),
-            };
-        }
-        Absence::Open(OpenError::NotFound) => return nothing_here(),
+fn explain(absence: Absence) -> Response {
+    let (status, sentence) = match absence {
+        Absence::IsDirectory | Absence::Open(OpenError::NotFound) => return nothing_here(),
         Absence::Open(OpenError::Outside) => {
             (Status::FORBIDDEN, "This link leads out of the site.")
         }
@@ -127,8 +334,8 @@ fn nothing_here() -> Response {
     pages::error(Status::NOT_FOUND, "Nothing is here.")
 }
 
-/// Refuses what no resource here answers, by method and expectation.
-fn refuse(head: &RequestHead<'_, '_>) -> Option<Response> {
+/// Refuses what no server of this kind understands, whatever the resource.
+fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
     let (status, sentence) = match (head.method, head.expect) {
         // RFC 9110 section 9.1: unknown is 501, known but not allowed is 405.
         (Method::Unknown, _) => (
@@ -140,13 +347,20 @@ fn refuse(head: &RequestHead<'_, '_>) -> Option<Response> {
             Status::EXPECTATION_FAILED,
             "The only expectation met here is 100-continue.",
         ),
-        (Method::Get | Method::Head | Method::Options, _) => return None,
-        _ => (
-            Status::METHOD_NOT_ALLOWED,
-            "This is a static site: it can be read, not written.",
-        ),
+        _ => return None,
     };
     Some(pages::error(status, sentence))
+}
+
+/// Refuses the methods that no resource here has (RFC 9110 section 15.5.6).
+fn not_allowed(head: &RequestHead<'_, '_>) -> Option<Response> {
+    let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
+    (!is_readable).then(|| {
+        pages::error(
+            Status::METHOD_NOT_ALLOWED,
+            "This is a static site: it can be read, not written.",
+        )
+    })
 }
 
 /// The answer to OPTIONS (RFC 9110 section 9.3.7).
@@ -229,8 +443,8 @@ fn requested_ranges<'b>(
     preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
 }
 
-/// Dot files are hidden, `/.well-known/` (RFC 8615) is not.
-fn is_hidden(path: &[u8]) -> bool {
+/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted.
+fn has_dot_name(path: &[u8]) -> bool {
     let below = match path.strip_prefix(b"/.well-known") {
         Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
         _ => path,

@@ -39,6 +39,12 @@ impl Rules {
             && self.cors.is_none()
     }
 
+    /// Whether the fields of any answer are changed.
+    #[must_use]
+    pub fn edits_fields(&self) -> bool {
+        !self.headers.is_empty() || self.cors.is_some()
+    }
+
     /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
     /// rewrites, and see the path as it was asked for.
     #[must_use]

@@ -21,7 +21,7 @@ use abide::connection::session::{Outcome, Session, Turn};
 use abide::http::framing::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
 use abide::site::Reach;
-use abide::site::Site;
+use abide::site::Sites;
 
 use super::peer::Peer as ScriptedPeer;
 use super::responses::{self, Expected};
@@ -77,7 +77,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     config.cache.file_bytes = 16_384;
     config.access_log.target = Some(AccessLogTarget::Stdout);
     config.access_log.format = AccessLogFormat::Json;
-    let site = Site::open(&config).expect("the site of the fuzz target");
+    let site = Sites::open(&config).expect("the site of the fuzz target");
     Service::new(config, site)
 });
 

@@ -15,7 +15,7 @@ use abide::connection::session::{Outcome, Session, Turn};
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::timer_wheel::TimerWheel;
 use abide::site::Reach;
-use abide::site::Site;
+use abide::site::Sites;
 use tempfile::TempDir;
 
 use super::peer::Peer;
@@ -106,7 +106,7 @@ impl TestSite {
 
     /// Opens the site.
     pub fn stage(self) -> Arc<Stage> {
-        let site = Site::open(&self.config).unwrap();
+        let site = Sites::open(&self.config).unwrap();
         Arc::new(Stage {
             service: Service::new(self.config, site),
             directory: self.directory,

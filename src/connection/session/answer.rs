@@ -76,7 +76,7 @@ pub(super) enum Step {
 pub fn ends_connection(status: Status) -> bool {
     !matches!(
         status.code(),
-        200 | 206 | 301 | 304 | 403 | 404 | 405 | 412 | 416
+        200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416
     )
 }
 

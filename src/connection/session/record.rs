@@ -83,7 +83,7 @@ impl Session {
             now,
             ..
         } = tools;
-        service.site.respond(head, path, *reach, *now).ok()
+        service.sites.respond(head, path, *reach, *now).ok()
     }
 
     /// Whether one more request of `client` may be answered. A connection of its own was counted when

@@ -8,8 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Millis;
-use crate::config::SiteConfig;
+use crate::config::{Config, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
+use crate::site::Sites;
 
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 2_000,
@@ -23,7 +24,7 @@ const START_UNIX_SECS: u64 = 4_102_444_800;
 /// A site in a directory of its own, which can be moved out of the way.
 struct World {
     place: TempDir,
-    site: Site,
+    site: Sites,
 }
 
 impl World {
@@ -40,7 +41,7 @@ impl World {
         };
         config.cache.file_bytes = 1_000;
         configure(&mut config);
-        let site = Site::open(&config).expect("the site");
+        let site = Sites::open(&config).expect("the site");
         World { place, site }
     }
 

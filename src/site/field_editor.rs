@@ -1,0 +1,152 @@
+//! The fields of an answer as the rules of its site want them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::edited_fields::{EditedFields, Original};
+use super::rules::Rules;
+use super::site_path::SitePath;
+use crate::http::request::RequestHead;
+use crate::http::response::{Body, Response};
+use crate::http::status::Status;
+
+/// What an answer varies by that may be the page of an application (RFC 9110 section 12.5.5).
+const VARY_ACCEPT: &[u8] = b"Vary: Accept\r\n";
+
+/// Edits the fields of the answers of one site.
+#[derive(Debug)]
+pub struct FieldEditor {
+    rules: Arc<Rules>,
+    /// The site's in `memory`.
+    number: u32,
+    memory: Option<Arc<EditedFields>>,
+}
+
+/// What an answer wants of the editing besides the rules.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// The content is not the file at the path: a rule that says of what type files are there is not
+    /// about an error page, or about several parts of a file.
+    keeps_type: bool,
+    varies_by_accept: bool,
+}
+
+impl FieldEditor {
+    /// `None` if no answer is ever changed: all that a site without rules pays is to see that.
+    /// `has_spa`: some answers vary by what the client accepts.
+    #[must_use]
+    pub fn new(
+        rules: &Arc<Rules>,
+        has_spa: bool,
+        number: u32,
+        memory: Option<Arc<EditedFields>>,
+    ) -> Option<FieldEditor> {
+        (rules.edits_fields() || has_spa).then(|| FieldEditor {
+            rules: Arc::clone(rules),
+            number,
+            memory,
+        })
+    }
+
+    /// `response`, which is for `head` and the decoded `path`, with its fields as the rules want them.
+    #[must_use]
+    pub fn edit(
+        &self,
+        head: &RequestHead<'_, '_>,
+        path: &[u8],
+        mut response: Response,
+        varies_by_accept: bool,
+    ) -> Response {
+        let is_of_the_file = match (response.status, &response.body) {
+            (_, Body::Parts(_)) => false,
+            (Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED, _) => true,
+            _ => false,
+        };
+        let manner = Manner {
+            keeps_type: !is_of_the_file,
+            varies_by_accept,
+        };
+        response.fields = self.edited(path, &response.fields, manner);
+        if let Some(cors) = self.rules.cors() {
+            let further = cors.allowing(head.fields.only("origin"));
+            if !further.is_empty() {
+                response.fields = Bytes::from([&response.fields, further].concat());
+            }
+        }
+        response
+    }
+
+    fn edited(&self, path: &[u8], fields: &Bytes, manner: Manner) -> Bytes {
+        let Some(memory) = &self.memory else {
+            return self.edit_now(path, fields, manner);
+        };
+        let site = self.number;
+        let original = Original {
+            path: SitePath { site, path },
+            fields,
+            manner: u8::from(manner.keeps_type) | u8::from(manner.varies_by_accept) << 1,
+        };
+        memory.find_or_edit(&original, || self.edit_now(path, fields, manner))
+    }
+
+    fn edit_now(&self, path: &[u8], fields: &Bytes, manner: Manner) -> Bytes {
+        let edited = if manner.varies_by_accept {
+            let fields = Bytes::from([fields, VARY_ACCEPT].concat());
+            self.rules.edit_fields(path, &fields)
+        } else {
+            self.rules.edit_fields(path, fields)
+        };
+        if manner.keeps_type {
+            with_types_of(fields, edited)
+        } else {
+            edited
+        }
+    }
+}
+
+/// `edited` with the Content-Type that `fields` have.
+fn with_types_of(fields: &[u8], edited: Bytes) -> Bytes {
+    if types(fields).eq(types(&edited)) {
+        return edited;
+    }
+    let others = lines(&edited).filter(|line| !is_type(line));
+    Bytes::from(others.chain(types(fields)).collect::<Vec<_>>().concat())
+}
+
+fn types(fields: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines(fields).filter(|line| is_type(line))
+}
+
+fn lines(fields: &[u8]) -> impl Iterator<Item = &[u8]> {
+    fields.split_inclusive(|byte| *byte == b'\n')
+}
+
+fn is_type(line: &[u8]) -> bool {
+    let name = b"Content-Type:";
+    line.get(..name.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_stays_whatever_a_rule_makes_of_it() {
+        let own = b"A: 1\r\nContent-Type: text/html\r\nB: 2\r\n";
+        for (edited, expected) in [
+            (
+                "content-type: text/csv\r\nA: 1\r\nX: 3\r\n",
+                "A: 1\r\nX: 3\r\nContent-Type: text/html\r\n",
+            ),
+            ("A: 1\r\n", "A: 1\r\nContent-Type: text/html\r\n"),
+            (
+                "Content-Type: text/html\r\nA: 1\r\n",
+                "Content-Type: text/html\r\nA: 1\r\n",
+            ),
+        ] {
+            assert_eq!(with_types_of(own, Bytes::from(edited)), expected);
+        }
+    }
+}

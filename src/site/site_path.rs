@@ -1,0 +1,66 @@
+//! A path of one of the sites: what everything that they remember together is found by.
+
+use quick_cache::Equivalent;
+
+/// A request path, decoded and normalised, of the site with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SitePath<'p> {
+    /// Which site: 0 is the default one, then the hosts follow in order.
+    pub site: u32,
+    /// The path.
+    pub path: &'p [u8],
+}
+
+/// The same, kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeptSitePath {
+    // The fields of `SitePath` in their order, so that both have the same hash.
+    site: u32,
+    path: Box<[u8]>,
+}
+
+impl SitePath<'_> {
+    /// A copy that lasts.
+    #[must_use]
+    pub fn keep(&self) -> KeptSitePath {
+        KeptSitePath {
+            site: self.site,
+            path: self.path.into(),
+        }
+    }
+}
+
+impl KeptSitePath {
+    /// The number of bytes of the path.
+    #[must_use]
+    pub fn path_bytes(&self) -> u64 {
+        self.path.len() as u64
+    }
+}
+
+impl Equivalent<KeptSitePath> for SitePath<'_> {
+    fn equivalent(&self, kept: &KeptSitePath) -> bool {
+        self.site == kept.site && self.path == &*kept.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::BuildHasher;
+
+    #[test]
+    fn a_kept_path_is_found_by_one_that_is_not_and_only_in_its_site() {
+        let path = SitePath {
+            site: 1,
+            path: b"/a",
+        };
+        let kept = path.keep();
+        let hasher = std::hash::RandomState::new();
+        assert_eq!(hasher.hash_one(path), hasher.hash_one(&kept));
+        assert!(path.equivalent(&kept));
+        for (site, path) in [(0, &b"/a"[..]), (1, b"/b")] {
+            assert!(!SitePath { site, path }.equivalent(&kept));
+        }
+    }
+}

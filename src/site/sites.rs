@@ -1,0 +1,114 @@
+//! All sites of a server, and which of them a request is for.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::edited_fields::EditedFields;
+use super::hosts::{Hosts, Lookup};
+use super::lookup::Memory;
+use super::pages;
+use super::reach::{NeedsDisk, Reach};
+use super::respond::Site;
+use crate::clock::Now;
+use crate::config::{Config, SiteConfig};
+use crate::http::request::RequestHead;
+use crate::http::response::Response;
+use crate::http::status::Status;
+
+/// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
+const EDITED_PART: u64 = 16;
+
+/// The default site and those of the virtual hosts.
+///
+/// They share one cache: a site that is asked for more gets more of it, and `cache.bytes` and the
+/// bound on descriptors hold for all of them together.
+#[derive(Debug)]
+pub struct Sites {
+    hosts: Hosts,
+    default: Site,
+    /// In the order of [`Config::hosts`].
+    of_hosts: Vec<Site>,
+}
+
+/// A site that cannot be served.
+#[derive(Debug)]
+pub struct CannotServe {
+    /// Its root.
+    pub root: PathBuf,
+    /// What is wrong with that.
+    pub error: io::Error,
+}
+
+impl fmt::Display for CannotServe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot serve {}: {}", self.root.display(), self.error)
+    }
+}
+
+impl std::error::Error for CannotServe {}
+
+impl Sites {
+    /// Opens all sites at their configured roots.
+    ///
+    /// # Errors
+    /// If a root is not a directory that can be read.
+    pub fn open(config: &Config) -> Result<Sites, CannotServe> {
+        let memory = Memory::new(&config.cache).map(Arc::new);
+        let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
+            .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
+        let open = |site: &SiteConfig, number| {
+            let opened = Site::open(site, number, &config.cache, memory.clone(), edited.clone());
+            opened.map_err(|error| CannotServe {
+                root: site.root.clone(),
+                error,
+            })
+        };
+        let of_hosts = config.hosts.iter().zip(1..);
+        Ok(Sites {
+            hosts: Hosts::new(config),
+            default: open(&config.site, 0)?,
+            of_hosts: of_hosts
+                .map(|(host, number)| open(&host.site, number))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Answers `head`, from the site that it is for. `path` is a buffer of the caller's. What is in
+    /// memory is answered without an allocation, save for ranges, for a redirect that is configured or
+    /// carries a query, and for an Origin that may read the answer.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`. Never with
+    /// [`Reach::Disk`].
+    pub fn respond(
+        &self,
+        head: &RequestHead<'_, '_>,
+        path: &mut Vec<u8>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Response, NeedsDisk> {
+        if self.hosts.is_empty() {
+            return self.default.respond(head, path, reach, now);
+        }
+        let found = head
+            .host
+            .map_or(Lookup::Default, |host| self.hosts.find(host));
+        let site = match found {
+            // RFC 9110 section 7.4.
+            Lookup::Unknown => return Ok(misdirected()),
+            Lookup::Default => &self.default,
+            Lookup::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
+        };
+        site.respond(head, path, reach, now)
+    }
+}
+
+/// 421 (RFC 9110 section 15.5.20). No site's own page: it is none of theirs.
+fn misdirected() -> Response {
+    pages::error(
+        Status::MISDIRECTED_REQUEST,
+        "No site of this name is served here.",
+    )
+}

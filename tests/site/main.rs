@@ -1,0 +1,54 @@
+//! A site as it is configured: which paths lead where, what the answers say, and which host has it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fields;
+mod hosts;
+mod listing;
+mod paths;
+mod replacements;
+
+use support::{Launch, Response, Server, Site};
+
+/// What a browser sends where it wants a page.
+const PAGE: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+
+/// A server for the site with this configuration.
+fn serve(site: &Site, config: &str) -> Server {
+    Launch::of(site.root()).config(config).start()
+}
+
+/// The status of a GET, and where it leads or what it brings.
+fn outcome(server: &Server, target: &str) -> (u16, String) {
+    let response = server.connect().get(target);
+    let text = match response.field("location") {
+        Some(location) => location.to_owned(),
+        None => String::from_utf8_lossy(&response.body).into_owned(),
+    };
+    (response.status, text)
+}
+
+/// Compares the outcomes of several requests, each made twice: from the disk, then from memory.
+fn expect(server: &Server, outcomes: &[(&str, u16, &str)]) {
+    for (target, status, text) in outcomes.iter().chain(outcomes) {
+        let outcome = outcome(server, target);
+        assert_eq!(outcome, (*status, (*text).to_owned()), "{target}");
+    }
+}
+
+/// Only the status of the requests counts.
+fn expect_status(server: &Server, outcomes: &[(&str, u16)]) {
+    for (target, status) in outcomes.iter().chain(outcomes) {
+        assert_eq!(outcome(server, target).0, *status, "{target}");
+    }
+}
+
+/// All values of a field that may be there several times.
+fn all<'r>(response: &'r Response, name: &str) -> Vec<&'r str> {
+    let fields = response.fields.iter();
+    fields
+        .filter(|(field, _)| field == name)
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
