@@ -5,10 +5,12 @@
 
 pub mod absences;
 pub mod cache;
+pub mod compressor;
 pub mod content_coding;
 pub mod content_tag;
 pub mod cors;
 mod document;
+pub mod forms;
 pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
@@ -24,6 +26,7 @@ pub mod resolve;
 pub mod respond;
 pub mod root;
 pub mod rules;
+pub mod siblings;
 
 pub use reach::{NeedsDisk, Reach};
 pub use respond::Site;

@@ -76,7 +76,7 @@ fn multipart(representation: &Representation, ranges: &[Range<u64>]) -> Response
         let opening = if index == 0 { "--" } else { "\r\n--" };
         let head = format!(
             "{opening}{boundary}\r\n{}{}\r\n",
-            representation.content_type_line(),
+            representation.content_lines(),
             content_range(range, length)
         );
         parts.push_back(Body::Memory(Bytes::from(head)));
@@ -87,7 +87,7 @@ fn multipart(representation: &Representation, ranges: &[Range<u64>]) -> Response
     let body = Body::Parts(Box::new(parts));
     Response {
         status: Status::PARTIAL_CONTENT,
-        fields: representation.fields_with_content_type(&content_type),
+        fields: representation.fields_with_content_line(&content_type),
         length: Some(body.len()),
         body,
     }
@@ -117,6 +117,9 @@ fn boundary() -> String {
 mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
+    use crate::config::EtagSource;
+    use crate::http::accept_encoding::Coding;
+    use crate::site::representation::Metadata;
     use std::io::Write;
 
     fn digits(memory_bytes: u64) -> Representation {
@@ -126,7 +129,13 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        Representation::load(file, "digits.txt", memory_bytes, now).expect("load")
+        let metadata = Metadata {
+            content_type: "text/plain; charset=utf-8",
+            coding: Coding::Identity,
+            varies: false,
+            etag: EtagSource::Modified,
+        };
+        Representation::load(file, &metadata, memory_bytes, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

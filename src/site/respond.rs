@@ -1,8 +1,11 @@
 //! The one way from a request to a response.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
+use super::cache::Entry;
 use super::lookup::{Found, Lookup};
 use super::pages;
 use super::partial::{partial, slice};
@@ -11,6 +14,7 @@ use super::representation::Representation;
 use super::resolve::OpenError;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::http::accept_encoding::accepted_codings;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
@@ -73,12 +77,30 @@ impl Site {
         }
         match self.files.find(path, reach, now)? {
             Found::File(_) if head.method == Method::Options => Ok(options()),
-            Found::File(entry) => represent(&entry.representation, head, reach, now),
+            Found::File(entry) => self.send(&entry, head, reach, now),
             Found::Nothing(nothing) => match nothing.absence {
                 Absence::Open(OpenError::NotFound) => self.not_found(head.method, reach, now),
                 _ => Ok(explain(&nothing, path, *query)),
             },
         }
+    }
+
+    /// The representation that the client likes best (RFC 9110 section 12.5.3).
+    fn send(
+        &self,
+        entry: &Arc<Entry>,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Response, NeedsDisk> {
+        let representation = match &entry.forms {
+            None => &entry.representation,
+            Some(forms) => {
+                let accepted = accepted_codings(&head.fields);
+                self.files.negotiate(entry, forms, accepted, reach, now)?
+            }
+        };
+        represent(representation, head, reach, now)
     }
 
     fn not_found(&self, method: Method, reach: Reach, now: Now) -> Result<Response, NeedsDisk> {
