@@ -59,7 +59,8 @@ impl Entry {
             Content::Memory(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
         });
-        weights.sum()
+        let siblings = self.siblings.as_ref().map_or(0, Siblings::memory);
+        weights.sum::<u64>() + siblings
     }
 }
 

@@ -18,12 +18,13 @@ use rustix::io::Errno;
 use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
 use super::compressor::{Compressor, Order};
-use super::content_coding::{MIN_BYTES, sibling};
+use super::content_coding::MIN_BYTES;
 use super::forms::{Forms, State};
 use super::freshness::{Freshness, Trust};
+use super::identity::Identity;
 use super::media_types::{content_type_among, is_compressible, is_opaque};
 use super::reach::{NeedsDisk, Reach};
-use super::representation::{Identity, Metadata, Representation};
+use super::representation::{Metadata, Representation};
 use super::resolve::{OpenError, Resolver};
 use super::root::{Root, RootDirectory};
 use super::siblings::Siblings;
@@ -240,10 +241,9 @@ impl Lookup {
     }
 
     fn try_read_beside(&self, entry: &Entry, coding: Coding, now: Now) -> Option<Representation> {
-        let seen = entry.siblings.as_ref()?.usable(coding)?;
-        let path = sibling(&entry.path, coding)?;
+        let (path, seen) = entry.siblings.as_ref()?.usable(coding)?;
         let directory = self.root.directory();
-        let file = self.resolver.open(directory.fd.as_fd(), &path).ok()?;
+        let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
         let metadata = Metadata {
             content_type: &entry.representation.content_type(),
             coding,
@@ -267,7 +267,7 @@ impl Lookup {
         let stat = rustix::fs::statat(&directory.fd, entry.path.as_slice(), AtFlags::empty());
         let siblings = entry.siblings.as_ref();
         stat.is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
-            && siblings.is_none_or(|seen| seen.are_current(directory.fd.as_fd(), &entry.path))
+            && siblings.is_none_or(|seen| seen.are_current(directory.fd.as_fd()))
     }
 
     /// Looks again for what was not there, unless another thread is at it or was just now.

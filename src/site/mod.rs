@@ -14,6 +14,7 @@ pub mod forms;
 pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
+pub mod identity;
 pub mod listing;
 pub mod lookup;
 pub mod media_types;

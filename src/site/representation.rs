@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::content_coding::etag_of_form;
 use super::content_tag;
+use super::identity::{Identity, Sighting};
 use super::reach::{NeedsDisk, Reach};
 use crate::clock::Now;
 use crate::config::EtagSource;
@@ -21,24 +22,11 @@ use crate::http::response::http_date;
 /// How often a file that changes while it is read is read again before the last reading is taken.
 const MAX_READINGS: u32 = 3;
 
-/// A change so shortly before the reading may share its timestamp with one after it.
-const RACY_SECS: u64 = 2;
-
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
 
 /// The last of a representation's lines (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
-
-/// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
 
 /// Where the content is.
 #[derive(Debug)]
@@ -84,76 +72,6 @@ pub struct Representation {
     sighting: Sighting,
 }
 
-/// A file's identity, and how much it says.
-#[derive(Debug, Clone, Copy)]
-pub struct Sighting {
-    /// What was seen.
-    pub identity: Identity,
-    racy: bool,
-}
-
-impl Sighting {
-    /// That a file has `identity` at `now`.
-    #[must_use]
-    pub fn new(identity: Identity, now: Now) -> Sighting {
-        Sighting {
-            identity,
-            racy: identity.latest_change_secs() + RACY_SECS > now.unix_secs,
-        }
-    }
-
-    /// Whether a file that now has `identity` is surely as it was seen. A change just before the
-    /// look cannot be told from one just after it, so such a look holds only once.
-    #[must_use]
-    pub fn is_current(&self, identity: &Identity) -> bool {
-        !self.racy && self.identity == *identity
-    }
-}
-
-impl Identity {
-    /// The identity of an open file.
-    ///
-    /// # Errors
-    /// As fstat(2).
-    pub fn of(file: &File) -> io::Result<Identity> {
-        let stat = file.metadata()?;
-        Ok(Identity {
-            device: stat.dev(),
-            inode: stat.ino(),
-            size: stat.size(),
-            modified: (stat.mtime(), stat.mtime_nsec()),
-            changed: (stat.ctime(), stat.ctime_nsec()),
-        })
-    }
-
-    /// The identity that a stat(2) tells.
-    #[must_use]
-    #[allow(clippy::cast_possible_wrap)] // nanoseconds are below 10^9
-    pub fn of_stat(stat: &rustix::fs::Stat) -> Identity {
-        Identity {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-        }
-    }
-
-    /// mtime, in seconds since 1970 and nanoseconds.
-    #[must_use]
-    pub fn modified(&self) -> (i64, i64) {
-        self.modified
-    }
-
-    fn latest_change_secs(&self) -> u64 {
-        u64::try_from(self.modified.0.max(self.changed.0)).unwrap_or(0)
-    }
-
-    fn modified_secs(&self) -> u64 {
-        u64::try_from(self.modified.0).unwrap_or(0)
-    }
-}
-
 impl Representation {
     /// Loads the regular file `file`. Up to `memory_bytes` are read into memory, a larger file stays
     /// open. With [`EtagSource::Content`] that one is read too, through to its end.
@@ -170,9 +88,9 @@ impl Representation {
         let identity = reading.identity;
         let content = match reading.content {
             Some(content) => Content::Memory(Bytes::from(content)),
-            None => Content::Descriptor(Arc::new(file), identity.size),
+            None => Content::Descriptor(Arc::new(file), identity.size()),
         };
-        let (seconds, nanoseconds) = identity.modified;
+        let (seconds, nanoseconds) = identity.modified();
         let etag = reading.hash.unwrap_or_else(|| {
             let size = content.len();
             Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\""))
@@ -355,7 +273,7 @@ impl Reading {
         let mut readings = 0;
         // A reading between two equal identities is a state that the file really had.
         loop {
-            let size = identity.size;
+            let size = identity.size();
             let content = match size {
                 size if size <= memory_bytes => Some(read_whole(file, size)?),
                 _ => None,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::AtFlags;
 
 use super::content_coding::{is_sibling_current, sibling};
-use super::representation::{Identity, Sighting};
+use super::identity::{Identity, Sighting};
 use super::resolve::Resolver;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
@@ -14,13 +14,16 @@ use crate::http::accept_encoding::Coding;
 #[derive(Debug)]
 pub struct Siblings {
     /// By coding, in the order of [`Coding::COMPRESSED`].
-    seen: [Option<Sibling>; 3],
+    siblings: [Sibling; 3],
 }
 
-/// A name beside a file that something is called by.
-#[derive(Debug, Clone, Copy)]
+/// A name beside a file.
+#[derive(Debug)]
 struct Sibling {
-    sighting: Sighting,
+    /// Below the root. Kept, so that a look at it allocates nothing.
+    path: Vec<u8>,
+    /// `None` if nothing is called so.
+    sighting: Option<Sighting>,
     /// Whether it may be sent: a regular file inside the root that is not older than the original.
     is_usable: bool,
 }
@@ -36,43 +39,59 @@ impl Siblings {
         original: &Identity,
         now: Now,
     ) -> Option<Siblings> {
-        let mut seen = [None; 3];
-        for coding in Coding::COMPRESSED {
+        let beside = |coding| {
             let path = sibling(path, coding)?;
-            seen[coding as usize] = stat(root, &path).map(|identity| Sibling {
-                sighting: Sighting::new(identity, now),
-                is_usable: is_sibling_current(original.modified(), identity.modified())
-                    && is_file(root, resolver, &path, &identity),
-            });
-        }
-        Some(Siblings { seen })
+            let identity = stat(root, &path);
+            Some(Sibling {
+                is_usable: identity.is_some_and(|identity| {
+                    is_sibling_current(original.modified(), identity.modified())
+                        && is_file(root, resolver, &path, &identity)
+                }),
+                sighting: identity.map(|identity| Sighting::new(identity, now)),
+                path,
+            })
+        };
+        let [brotli, zstd, gzip] = Coding::COMPRESSED.map(beside);
+        Some(Siblings {
+            siblings: [brotli?, zstd?, gzip?],
+        })
     }
 
-    /// The identity of the form in `coding`, if there is one that may be sent.
+    /// The path below the root and the identity of the form in `coding`, if there is one that may be
+    /// sent.
     #[must_use]
-    pub fn usable(&self, coding: Coding) -> Option<&Identity> {
-        let sibling = self.seen.get(coding as usize)?.as_ref()?;
-        sibling.is_usable.then_some(&sibling.sighting.identity)
+    pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
+        let sibling = self.siblings.get(coding as usize)?;
+        let sighting = sibling.sighting.as_ref()?;
+        sibling
+            .is_usable
+            .then_some((&sibling.path, &sighting.identity))
     }
 
     /// Whether any form may be sent.
     #[must_use]
     pub fn has_usable(&self) -> bool {
-        self.seen.iter().flatten().any(|sibling| sibling.is_usable)
+        self.siblings.iter().any(|sibling| sibling.is_usable)
     }
 
-    /// Whether the names beside the file `path` are as they were seen: those that were there are the
-    /// same files, and no other has come.
+    /// Whether the names are as they were seen: those that were there are the same files, and no other
+    /// has come.
     #[must_use]
-    pub fn are_current(&self, root: BorrowedFd<'_>, path: &[u8]) -> bool {
-        Coding::COMPRESSED.into_iter().all(|coding| {
-            let now = sibling(path, coding).and_then(|path| stat(root, &path));
-            match (&self.seen[coding as usize], now) {
+    pub fn are_current(&self, root: BorrowedFd<'_>) -> bool {
+        self.siblings.iter().all(
+            |sibling| match (&sibling.sighting, stat(root, &sibling.path)) {
                 (None, None) => true,
-                (Some(seen), Some(identity)) => seen.sighting.is_current(&identity),
+                (Some(sighting), Some(identity)) => sighting.is_current(&identity),
                 _ => false,
-            }
-        })
+            },
+        )
+    }
+
+    /// Bytes of memory that keeping this takes, roughly.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let paths: usize = self.siblings.iter().map(|sibling| sibling.path.len()).sum();
+        (paths + size_of::<Siblings>()) as u64
     }
 }
 
@@ -145,7 +164,6 @@ mod tests {
         write(root, "a.zst", 59);
         fs::create_dir(root.join("a.gz")).expect("mkdir");
         assert_eq!(usable(root, "a"), [Coding::Zstd]);
-        write(root, "a.br", 60);
         fs::remove_dir(root.join("a.gz")).expect("rmdir");
         write(place.path(), "secret", 0);
         symlink("../secret", root.join("a.gz")).expect("link");
@@ -161,7 +179,7 @@ mod tests {
         let root = place.path();
         write(root, "a", 60);
         let directory = File::open(root).expect("the root");
-        let are_current = |seen: &Siblings| seen.are_current(directory.as_fd(), b"a");
+        let are_current = |seen: &Siblings| seen.are_current(directory.as_fd());
         let steps: [&dyn Fn(); 3] = [
             &|| write(root, "a.br", 50),
             &|| write(root, "a.br", 40),
