@@ -95,7 +95,6 @@
 //! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
 //! - Bodies that mean something, CGI, proxying: an origin for files needs none of them.
 //! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.
-//! - Compression, for now.
 //!
 //! # The checklist
 //!

@@ -190,9 +190,8 @@ impl World {
         counted.count_total
     }
 
-    /// The entity-tag of the file.
-    fn etag(&mut self) -> String {
-        let request = request("HEAD", "");
+    /// The beginning of the answer to `request`, its head at least.
+    fn head(&mut self, request: &str) -> String {
         let mut peer = Repeating {
             request: request.as_bytes(),
             is_due: false,
@@ -200,7 +199,12 @@ impl World {
             sent_bytes: 0,
         };
         self.turn(&mut peer);
-        let answer = String::from_utf8(peer.answer).expect("a head is ASCII");
+        String::from_utf8_lossy(&peer.answer).into_owned()
+    }
+
+    /// The entity-tag of the file.
+    fn etag(&mut self) -> String {
+        let answer = self.head(&request("HEAD", ""));
         let line = answer.lines().find_map(|line| line.strip_prefix("ETag: "));
         line.expect("an entity-tag").to_owned()
     }
@@ -326,4 +330,28 @@ fn a_cached_file_that_is_sent_beside_its_head_allocates_nothing() {
     let get = request("GET", "");
     let allocations = World::new(12_000, false).allocations(get.as_bytes(), "HTTP/1.1 200 ");
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
+}
+
+/// The usual request with another Accept-Encoding.
+fn request_accepting(codings: &str) -> String {
+    let usual = "Accept-Encoding: gzip, br\r\n";
+    assert!(FIELDS.contains(usual));
+    request("GET", "").replace(usual, &format!("Accept-Encoding: {codings}\r\n"))
+}
+
+#[test]
+fn every_form_of_a_cached_file_allocates_nothing() {
+    for (codings, line) in [
+        ("br", "\r\nContent-Encoding: br\r\n"),
+        ("zstd;q=0.5, gzip", "\r\nContent-Encoding: gzip\r\n"),
+        ("gzip;q=0.1, *", "\r\nContent-Encoding: br\r\n"),
+        ("identity", "\r\nContent-Length: 12000\r\n"),
+    ] {
+        let mut world = World::new(12_000, false);
+        let get = request_accepting(codings);
+        let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 200 ");
+        assert_eq!(allocations, 0, "in {REQUESTS} requests: {codings}");
+        let head = world.head(&get);
+        assert!(head.contains(line), "{head}");
+    }
 }

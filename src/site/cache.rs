@@ -4,14 +4,18 @@
 //! `cache.revalidate` ([`Freshness`]), with one stat(2). An entry is filled once, however many ask
 //! for it at the same time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
+use super::content_coding;
+use super::forms::Forms;
 use super::freshness::Freshness;
 use super::representation::{Content, Representation};
+use super::siblings::Siblings;
 use super::site_path::{KeptSitePath, SitePath};
+use crate::http::accept_encoding::Coding;
 
 /// Descriptors that the cache holds open at most; the connection limit leaves room for them.
 pub const MAX_DESCRIPTORS: u64 = 512;
@@ -24,16 +28,59 @@ const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
 pub struct Entry {
     /// The file, ready to be sent.
     pub representation: Representation,
+    /// The request path that it is kept for, and its site.
+    pub key: KeptSitePath,
     /// Its path below the root, as stat(2) wants it.
     pub path: Vec<u8>,
     /// When it was learnt.
     pub freshness: Freshness,
+    /// What lies beside it, if that has been looked at.
+    pub siblings: Option<Siblings>,
+    /// Its encoded forms; `None` if it cannot have any.
+    pub forms: Option<Box<Forms>>,
+}
+
+impl Entry {
+    /// Makes the form in `coding`; `None` if it is not worth it, or if the content is not in memory.
+    /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
+    #[must_use]
+    pub fn compress(&self, coding: Coding) -> Option<Representation> {
+        let Content::Memory(content) = &self.representation.content else {
+            return None;
+        };
+        let encoded = content_coding::compress(coding, content)?;
+        Some(self.representation.form(coding, encoded))
+    }
+
+    /// What it weighs for the cache, if an open file weighs `descriptor`.
+    fn weight(&self, descriptor: u64) -> u64 {
+        let forms = self.forms.iter().flat_map(|forms| forms.ready());
+        let representations = std::iter::once(&self.representation).chain(forms);
+        let weights = representations.map(|representation| match representation.content {
+            Content::Memory(_) => representation.memory(),
+            Content::Descriptor(..) => representation.memory().max(descriptor),
+        });
+        let siblings = self.siblings.as_ref().map_or(0, Siblings::memory);
+        weights.sum::<u64>() + siblings
+    }
+}
+
+/// An entry as the cache holds it. A weight must not change while it is held, and that of an entry
+/// does, as its forms are filled in; so it is taken down, and the entry put in again.
+#[derive(Debug, Clone)]
+struct Kept {
+    entry: Arc<Entry>,
+    weight: u64,
 }
 
 /// The paths of all sites to entries.
 #[derive(Debug)]
 pub struct Cache {
-    entries: QuickCache<KeptSitePath, Arc<Entry>, Weigh>,
+    entries: QuickCache<KeptSitePath, Kept, Weigh>,
+    /// What an open descriptor weighs, so that there are at most [`MAX_DESCRIPTORS`].
+    descriptor_weight: u64,
+    /// Held while an entry is put in again, so that the last weight is the right one.
+    weighing: Mutex<()>,
 }
 
 impl Cache {
@@ -51,26 +98,27 @@ impl Cache {
             )
             .weight_capacity(bytes)
             .build();
-        let weigh = Weigh {
-            descriptor: bytes / MAX_DESCRIPTORS,
-        };
         let entries = match options {
             Ok(options) => QuickCache::with_options(
                 options,
-                weigh,
+                Weigh,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
             // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(16, bytes, weigh),
+            Err(_) => QuickCache::with_weighter(16, bytes, Weigh),
         };
-        Cache { entries }
+        Cache {
+            entries,
+            descriptor_weight: bytes / MAX_DESCRIPTORS,
+            weighing: Mutex::new(()),
+        }
     }
 
     /// The entry for `path`, if there is one.
     #[must_use]
     pub fn find(&self, path: SitePath<'_>) -> Option<Arc<Entry>> {
-        self.entries.get(&path)
+        self.entries.get(&path).map(|kept| kept.entry)
     }
 
     /// The entry for `path`, made by `load` if there is none. While one caller loads, others that
@@ -83,30 +131,56 @@ impl Cache {
         path: SitePath<'_>,
         load: impl FnOnce() -> Result<Entry, E>,
     ) -> Result<Arc<Entry>, E> {
-        self.entries
-            .get_or_insert_with(&path.keep(), || load().map(Arc::new))
+        let loaded = || load().map(|entry| self.weigh(Arc::new(entry)));
+        let kept = self.entries.get_or_insert_with(&path.keep(), loaded);
+        kept.map(|kept| kept.entry)
+    }
+
+    /// Fills in the form in `coding` of `entry`, with what `make` returns, unless that has been done;
+    /// waits for another thread that is at it.
+    pub fn fill<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        coding: Coding,
+        make: impl FnOnce() -> Option<Representation>,
+    ) -> Option<&'e Representation> {
+        let (form, is_ours) = entry.forms.as_ref()?.fill(coding, make);
+        if is_ours && form.is_some() {
+            self.weigh_again(entry);
+        }
+        form
+    }
+
+    /// Counts what `entry` weighs now, if it is still kept.
+    fn weigh_again(&self, entry: &Arc<Entry>) {
+        let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.entries.peek(&entry.key);
+        if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
+            // Should another have taken its place since, this one is as fresh as it was before that,
+            // and goes when it is due. If it is gone, it stays gone.
+            let weighed = self.weigh(Arc::clone(entry));
+            let _ = self.entries.replace(entry.key.clone(), weighed, true);
+        }
+    }
+
+    fn weigh(&self, entry: Arc<Entry>) -> Kept {
+        let weight = entry.weight(self.descriptor_weight);
+        Kept { entry, weight }
     }
 
     /// Drops `entry`, unless another has taken its place already.
     pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<Entry>) {
         self.entries
-            .remove_if(&path, |kept| Arc::ptr_eq(kept, entry));
+            .remove_if(&path, |kept| Arc::ptr_eq(&kept.entry, entry));
     }
 }
 
 #[derive(Debug, Clone)]
-struct Weigh {
-    /// What an open descriptor weighs, so that there are at most [`MAX_DESCRIPTORS`].
-    descriptor: u64,
-}
+struct Weigh;
 
-impl Weighter<KeptSitePath, Arc<Entry>> for Weigh {
-    fn weight(&self, path: &KeptSitePath, entry: &Arc<Entry>) -> u64 {
-        let memory = entry.representation.memory() + 2 * path.path_bytes();
-        match entry.representation.content {
-            Content::Memory(_) => memory,
-            Content::Descriptor(..) => memory.max(self.descriptor),
-        }
+impl Weighter<KeptSitePath, Kept> for Weigh {
+    fn weight(&self, path: &KeptSitePath, kept: &Kept) -> u64 {
+        kept.weight + 3 * path.path_bytes()
     }
 }
 
@@ -114,6 +188,8 @@ impl Weighter<KeptSitePath, Arc<Entry>> for Weigh {
 mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
+    use crate::config::EtagSource;
+    use crate::site::representation::Metadata;
     use std::io::Write;
 
     fn at(path: &[u8]) -> SitePath<'_> {
@@ -121,18 +197,30 @@ mod tests {
     }
 
     fn entry(content: &[u8], memory_bytes: u64) -> Entry {
+        entry_for(at(b"/a"), content, memory_bytes)
+    }
+
+    fn entry_for(key: SitePath<'_>, content: &[u8], memory_bytes: u64) -> Entry {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(content).expect("write");
         let now = Now {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        let representation =
-            Representation::load(file, "text/plain", memory_bytes, now).expect("load");
+        let metadata = Metadata {
+            content_type: "text/plain",
+            coding: Coding::Identity,
+            varies: true,
+            etag: EtagSource::Modified,
+        };
+        let representation = Representation::load(file, &metadata, memory_bytes, now);
         Entry {
-            representation,
+            representation: representation.expect("load"),
+            key: key.keep(),
             path: b"a".to_vec(),
             freshness: Freshness::new(0, Millis(0)),
+            siblings: None,
+            forms: Forms::new(None, true).map(Box::new),
         }
     }
 
@@ -224,6 +312,56 @@ mod tests {
             .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"2", 10)))
             .expect("load");
         cache.drop_stale(at(b"/a"), &old);
+        assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
+    }
+
+    #[test]
+    fn a_form_is_made_once_and_its_weight_counts() {
+        let cache = Cache::new(1 << 20, 1 << 16);
+        let kept = cache
+            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(&[b'x'; 10_000], 20_000)))
+            .expect("load");
+        let before = cache.entries.weight();
+        let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
+        let form = form.expect("it compresses");
+        assert_eq!(cache.entries.weight(), before + form.memory());
+        let again = cache.fill(&kept, Coding::Gzip, || panic!("made twice"));
+        assert!(std::ptr::eq(form, again.expect("made before")));
+        assert!(Arc::ptr_eq(&kept, &cache.find(at(b"/a")).expect("kept")));
+        cache.drop_stale(at(b"/a"), &kept);
+        assert_eq!(cache.entries.weight(), 0);
+    }
+
+    #[test]
+    fn forms_of_many_files_do_not_take_more_than_the_bound() {
+        let cache = Cache::new(1 << 20, 1 << 13);
+        for name in 0..2_000_u32 {
+            let path = name.to_be_bytes();
+            let kept = cache
+                .find_or_load(at(&path), || {
+                    Ok::<_, ()>(entry_for(at(&path), &[b'x'; 300], 20_000))
+                })
+                .expect("load");
+            for coding in Coding::COMPRESSED {
+                let make = || Some(kept.representation.form(coding, vec![b'y'; 4_000]));
+                assert!(cache.fill(&kept, coding, make).is_some());
+            }
+        }
+        let weight = cache.entries.weight();
+        assert!(weight <= 1 << 20, "{weight}");
+        assert!(cache.entries.len() > 40, "{}", cache.entries.len());
+    }
+
+    #[test]
+    fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
+        let cache = Cache::new(1 << 20, 1 << 10);
+        let load = || Ok::<_, ()>(entry(&[b'x'; 500], 1_000));
+        let old = cache.find_or_load(at(b"/a"), load).expect("load");
+        cache.drop_stale(at(b"/a"), &old);
+        cache.fill(&old, Coding::Gzip, || old.compress(Coding::Gzip));
+        assert!(cache.find(at(b"/a")).is_none());
+        let new = cache.find_or_load(at(b"/a"), load).expect("load");
+        cache.fill(&old, Coding::Zstd, || old.compress(Coding::Zstd));
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
     }
 }

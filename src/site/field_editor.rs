@@ -1,4 +1,7 @@
 //! The fields of an answer as the rules of its site want them.
+//!
+//! Each form of a file, its 304 and its parts have field lines of their own, and each of these is
+//! edited by itself.
 
 use std::sync::Arc;
 
@@ -75,6 +78,15 @@ impl FieldEditor {
             }
         }
         response
+    }
+
+    /// What each of several parts of the file at `path` says of its content, where the file's own
+    /// lines are `content_lines`: a rule that says of what type the file is says so of its parts.
+    #[must_use]
+    pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
+        let edited = self.rules.edit_fields(path, content_lines);
+        let others = lines(content_lines).filter(|line| !is_type(line));
+        Bytes::from(types(&edited).chain(others).collect::<Vec<_>>().concat())
     }
 
     fn edited(&self, path: &[u8], fields: &Bytes, manner: Manner) -> Bytes {

@@ -115,6 +115,12 @@ pub fn is_compressible(content_type: &str) -> bool {
         || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok()
 }
 
+/// Whether this type says nothing of the content, as that of a name without a known extension.
+#[must_use]
+pub fn is_opaque(content_type: &str) -> bool {
+    content_type == mime_guess::mime::APPLICATION_OCTET_STREAM.as_ref()
+}
+
 /// What follows the last dot of a name, in lower case. A name that begins with its only dot has none.
 fn extension(name: &str) -> Option<String> {
     Some(Path::new(name).extension()?.to_str()?.to_ascii_lowercase())

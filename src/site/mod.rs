@@ -6,15 +6,18 @@
 pub mod absences;
 pub mod cache;
 pub mod clean_urls;
+pub mod compressor;
 pub mod content_coding;
 pub mod content_tag;
 pub mod cors;
 mod document;
 pub mod edited_fields;
 pub mod field_editor;
+pub mod forms;
 pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
+pub mod identity;
 pub mod listing;
 pub mod lookup;
 pub mod media_types;
@@ -27,6 +30,7 @@ pub mod resolve;
 pub mod respond;
 pub mod root;
 pub mod rules;
+pub mod siblings;
 pub mod site_path;
 pub mod sites;
 

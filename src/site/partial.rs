@@ -16,15 +16,25 @@ use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
 /// What a Range field with this value makes of the answer; `None` if the whole file is the answer.
+/// `of_part` says what stands in each of several parts in the place of its
+/// [`content_lines`](Representation::content_lines).
 #[must_use]
-pub fn partial(representation: &Representation, range: &[u8]) -> Option<Response> {
+pub fn partial(
+    representation: &Representation,
+    range: &[u8],
+    of_part: impl FnOnce(Bytes) -> Bytes,
+) -> Option<Response> {
     let length = representation.content.len();
     match select(range, length) {
         Selection::Ignore => None,
         Selection::Unsatisfiable => Some(unsatisfiable(length)),
         Selection::Ranges(ranges) => Some(match &ranges[..] {
             [range] => single(representation, range.clone()),
-            _ => multipart(representation, &ranges),
+            _ => multipart(
+                representation,
+                &ranges,
+                &of_part(representation.content_lines()),
+            ),
         }),
     }
 }
@@ -68,17 +78,19 @@ fn single(representation: &Representation, range: Range<u64>) -> Response {
 
 /// Several are sent as multipart/byteranges (RFC 9110 section 14.6): each with a head of its own,
 /// and no Content-Range in the head of the answer.
-fn multipart(representation: &Representation, ranges: &[Range<u64>]) -> Response {
+fn multipart(
+    representation: &Representation,
+    ranges: &[Range<u64>],
+    content_lines: &[u8],
+) -> Response {
     let boundary = boundary();
     let length = representation.content.len();
     let mut parts = VecDeque::with_capacity(2 * ranges.len() + 1);
     for (index, range) in ranges.iter().enumerate() {
         let opening = if index == 0 { "--" } else { "\r\n--" };
-        let head = format!(
-            "{opening}{boundary}\r\n{}{}\r\n",
-            representation.content_type_line(),
-            content_range(range, length)
-        );
+        let start = format!("{opening}{boundary}\r\n");
+        let end = content_range(range, length) + "\r\n";
+        let head = [start.as_bytes(), content_lines, end.as_bytes()].concat();
         parts.push_back(Body::Memory(Bytes::from(head)));
         parts.push_back(slice(&representation.content, range.clone()));
     }
@@ -87,7 +99,7 @@ fn multipart(representation: &Representation, ranges: &[Range<u64>]) -> Response
     let body = Body::Parts(Box::new(parts));
     Response {
         status: Status::PARTIAL_CONTENT,
-        fields: representation.fields_with_content_type(&content_type),
+        fields: representation.fields_with_content_line(&content_type),
         length: Some(body.len()),
         body,
     }
@@ -117,6 +129,9 @@ fn boundary() -> String {
 mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
+    use crate::config::EtagSource;
+    use crate::http::accept_encoding::Coding;
+    use crate::site::representation::Metadata;
     use std::io::Write;
 
     fn digits(memory_bytes: u64) -> Representation {
@@ -126,7 +141,13 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        Representation::load(file, "text/plain; charset=utf-8", memory_bytes, now).expect("load")
+        let metadata = Metadata {
+            content_type: "text/plain; charset=utf-8",
+            coding: Coding::Identity,
+            varies: false,
+            etag: EtagSource::Modified,
+        };
+        Representation::load(file, &metadata, memory_bytes, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {
@@ -135,7 +156,7 @@ mod tests {
 
     #[test]
     fn one_range_is_the_bytes_alone() {
-        let response = partial(&digits(100), b"bytes=2-4").expect("206");
+        let response = partial(&digits(100), b"bytes=2-4", |lines| lines).expect("206");
         assert_eq!(
             (response.status, response.length),
             (Status::PARTIAL_CONTENT, Some(3))
@@ -150,13 +171,13 @@ mod tests {
 
     #[test]
     fn a_range_of_a_large_file_is_a_range_of_its_descriptor() {
-        let response = partial(&digits(1), b"bytes=-3").expect("206");
+        let response = partial(&digits(1), b"bytes=-3", |lines| lines).expect("206");
         assert!(matches!(response.body, Body::File { range, .. } if range == (7..10)));
     }
 
     #[test]
     fn several_ranges_are_parts_with_an_exact_length() {
-        let response = partial(&digits(100), b"bytes=0-1,5-6").expect("206");
+        let response = partial(&digits(100), b"bytes=0-1,5-6", |lines| lines).expect("206");
         let Body::Parts(parts) = response.body else {
             panic!("parts")
         };
@@ -193,7 +214,7 @@ mod tests {
 
     #[test]
     fn none_of_the_bytes_is_416_with_the_length() {
-        let response = partial(&digits(100), b"bytes=10-").expect("416");
+        let response = partial(&digits(100), b"bytes=10-", |lines| lines).expect("416");
         assert_eq!(response.status, Status::RANGE_NOT_SATISFIABLE);
         assert!(text(&response.fields).contains("Content-Range: bytes */10\r\n"));
     }

@@ -1,35 +1,32 @@
 //! A file as it is sent: its content and the field lines that describe it (RFC 9110 section 3.2).
+//!
+//! A file has a representation for each content coding that it is sent in: itself, and its forms.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content_coding::etag_of_form;
+use super::content_tag;
+use super::identity::{Identity, Sighting};
 use super::reach::{NeedsDisk, Reach};
 use crate::clock::Now;
+use crate::config::EtagSource;
+use crate::http::accept_encoding::Coding;
 use crate::http::response::http_date;
 
 /// How often a file that changes while it is read is read again before the last reading is taken.
 const MAX_READINGS: u32 = 3;
 
-/// A change so shortly before the reading may share its timestamp with one after it.
-const RACY_SECS: u64 = 2;
+/// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
+const VARY: &str = "Vary: Accept-Encoding\r\n";
 
 /// The last of a representation's lines (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
-
-/// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
 
 /// Where the content is.
 #[derive(Debug)]
@@ -40,14 +37,29 @@ pub enum Content {
     Descriptor(Arc<File>, u64),
 }
 
-/// One regular file, ready to be sent.
+/// What is known of a representation before its file is read (RFC 9110 section 8).
+#[derive(Debug, Clone, Copy)]
+pub struct Metadata<'a> {
+    /// The value of Content-Type; of the content without its coding.
+    pub content_type: &'a str,
+    /// The coding that the bytes of the file are in.
+    pub coding: Coding,
+    /// Whether the same file may be sent in another coding: Accept-Encoding decides.
+    pub varies: bool,
+    /// What the entity-tag is made from.
+    pub etag: EtagSource,
+}
+
+/// A regular file or a form of one, ready to be sent.
 #[derive(Debug)]
 pub struct Representation {
-    /// The encoded field lines, ETag first, then Last-Modified, then the rest.
+    /// The encoded field lines: ETag and Vary first, then Last-Modified, then Content-Type and
+    /// Content-Encoding, then the rest.
     fields: Bytes,
-    etag_line_len: usize,
+    not_modified_len: usize,
     validators_len: usize,
     content_type_end: usize,
+    content_lines_end: usize,
     /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3).
     pub etag: Bytes,
     /// Seconds since 1970; never later than the time of loading, so never later than a Date
@@ -57,108 +69,96 @@ pub struct Representation {
     pub content: Content,
     /// The file changed while it was read, each time: a mixture, for one answer only.
     pub is_torn: bool,
-    identity: Identity,
-    racy: bool,
-}
-
-impl Identity {
-    /// The identity of an open file.
-    ///
-    /// # Errors
-    /// As fstat(2).
-    pub fn of(file: &File) -> io::Result<Identity> {
-        let stat = file.metadata()?;
-        Ok(Identity {
-            device: stat.dev(),
-            inode: stat.ino(),
-            size: stat.size(),
-            modified: (stat.mtime(), stat.mtime_nsec()),
-            changed: (stat.ctime(), stat.ctime_nsec()),
-        })
-    }
-
-    /// The identity that a stat(2) tells.
-    #[must_use]
-    #[allow(clippy::cast_possible_wrap)] // nanoseconds are below 10^9
-    pub fn of_stat(stat: &rustix::fs::Stat) -> Identity {
-        Identity {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-        }
-    }
-
-    fn latest_change_secs(&self) -> u64 {
-        u64::try_from(self.modified.0.max(self.changed.0)).unwrap_or(0)
-    }
-
-    fn modified_secs(&self) -> u64 {
-        u64::try_from(self.modified.0).unwrap_or(0)
-    }
+    sighting: Sighting,
 }
 
 impl Representation {
-    /// Loads the regular file `file`, whose content is of the type `content_type`. Up to `memory_bytes` are read into memory, a
-    /// larger file stays open.
+    /// Loads the regular file `file`. Up to `memory_bytes` are read into memory, a larger file stays
+    /// open. With [`EtagSource::Content`] that one is read too, through to its end.
     ///
     /// # Errors
     /// As fstat(2) and pread(2).
     pub fn load(
         file: File,
-        content_type: &str,
+        metadata: &Metadata<'_>,
         memory_bytes: u64,
         now: Now,
     ) -> io::Result<Representation> {
-        let mut identity = Identity::of(&file)?;
-        let mut readings = 0;
-        let mut is_torn = false;
-        // A reading between two equal identities is a state that the file really had.
-        let content = loop {
-            if identity.size > memory_bytes {
-                break Content::Descriptor(Arc::new(file), identity.size);
-            }
-            let content = read_whole(&file, identity.size)?;
-            readings += 1;
-            let after = Identity::of(&file)?;
-            let whole = after == identity && content.len() as u64 == identity.size;
-            identity = after;
-            if whole || readings == MAX_READINGS {
-                // A torn reading is the best there is of a file that changes all the time.
-                is_torn = !whole;
-                break Content::Memory(Bytes::from(content));
-            }
+        let reading = Reading::of(&file, memory_bytes, metadata.etag)?;
+        let identity = reading.identity;
+        let content = match reading.content {
+            Some(content) => Content::Memory(Bytes::from(content)),
+            None => Content::Descriptor(Arc::new(file), identity.size()),
         };
-        let mut representation = Representation::describe(identity, content, content_type, now);
-        representation.is_torn = is_torn;
+        let (seconds, nanoseconds) = identity.modified();
+        let etag = reading.hash.unwrap_or_else(|| {
+            let size = content.len();
+            Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\""))
+        });
+        let last_modified = identity.modified_secs().min(now.unix_secs);
+        let sighting = Sighting::new(identity, now);
+        let etag = etag_of_form(&etag, metadata.coding);
+        let mut representation =
+            Representation::describe(metadata, etag, last_modified, content, sighting);
+        representation.is_torn = reading.is_torn;
         Ok(representation)
     }
 
+    /// The form of this in `coding`, which `encoded` is.
+    #[must_use]
+    pub fn form(&self, coding: Coding, encoded: Vec<u8>) -> Representation {
+        let metadata = Metadata {
+            content_type: &self.content_type(),
+            coding,
+            varies: true,
+            // The tag is made from ours.
+            etag: EtagSource::Modified,
+        };
+        Representation::describe(
+            &metadata,
+            etag_of_form(&self.etag, coding),
+            self.last_modified,
+            Content::Memory(Bytes::from(encoded)),
+            self.sighting,
+        )
+    }
+
     fn describe(
-        identity: Identity,
+        metadata: &Metadata<'_>,
+        etag: Bytes,
+        last_modified: u64,
         content: Content,
-        content_type: &str,
-        now: Now,
+        sighting: Sighting,
     ) -> Representation {
-        let (seconds, nanoseconds) = identity.modified;
-        let etag = format!("\"{:x}-{seconds:x}.{nanoseconds:x}\"", content.len());
-        let last_modified = identity.modified_secs().min(now.unix_secs);
-        let etag_line = format!("ETag: {etag}\r\n");
-        let modified_line = format!("Last-Modified: {}\r\n", http_date(last_modified));
-        let type_line = format!("Content-Type: {content_type}\r\n");
-        let rest = format!("X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}");
+        let mut fields = [b"ETag: ", &etag[..], b"\r\n"].concat();
+        if metadata.varies {
+            fields.extend_from_slice(VARY.as_bytes());
+        }
+        let not_modified_len = fields.len();
+        let mut add = |line: String| {
+            fields.extend_from_slice(line.as_bytes());
+            fields.len()
+        };
+        let validators_len = add(format!("Last-Modified: {}\r\n", http_date(last_modified)));
+        let content_type_end = add(format!("Content-Type: {}\r\n", metadata.content_type));
+        let content_lines_end = add(match metadata.coding {
+            Coding::Identity => String::new(),
+            coding => format!("Content-Encoding: {}\r\n", coding.token()),
+        });
+        add(format!(
+            "X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}"
+        ));
         Representation {
-            etag_line_len: etag_line.len(),
-            validators_len: etag_line.len() + modified_line.len(),
-            content_type_end: etag_line.len() + modified_line.len() + type_line.len(),
-            fields: Bytes::from([etag_line, modified_line, type_line, rest].concat()),
-            etag: Bytes::from(etag),
+            not_modified_len,
+            validators_len,
+            content_type_end,
+            content_lines_end,
+            fields: Bytes::from(fields),
+            etag,
             last_modified,
             content,
             is_torn: false,
-            identity,
-            racy: identity.latest_change_secs() + RACY_SECS > now.unix_secs,
+            sighting,
         }
     }
 
@@ -168,11 +168,11 @@ impl Representation {
         self.fields.clone()
     }
 
-    /// The field lines that a 304 owes: the ETag; Last-Modified adds nothing to a client that has
+    /// The field lines that a 304 owes: ETag and Vary; Last-Modified adds nothing to a client that has
     /// it (RFC 9110 section 15.4.5).
     #[must_use]
     pub fn not_modified_fields(&self) -> Bytes {
-        self.fields.slice(..self.etag_line_len)
+        self.fields.slice(..self.not_modified_len)
     }
 
     /// The Content-Type line and nosniff, for content that is sent under another status: neither
@@ -183,27 +183,43 @@ impl Representation {
             .slice(self.validators_len..self.fields.len() - ACCEPT_RANGES.len())
     }
 
-    /// The Content-Type line, with its CRLF.
+    /// The value of Content-Type.
     #[must_use]
-    pub fn content_type_line(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.fields[self.validators_len..self.content_type_end])
+    pub fn content_type(&self) -> Cow<'_, str> {
+        let name_len = "Content-Type: ".len();
+        let value = self.validators_len + name_len..self.content_type_end - "\r\n".len();
+        String::from_utf8_lossy(&self.fields[value])
     }
 
-    /// The field lines with another Content-Type line, which ends in CRLF.
+    /// The Content-Type line and, of a form, the Content-Encoding line, each with its CRLF: what each
+    /// part of a multipart answer says of itself (RFC 9110 section 14.6).
     #[must_use]
-    pub fn fields_with_content_type(&self, line: &str) -> Bytes {
+    pub fn content_lines(&self) -> Bytes {
+        self.fields
+            .slice(self.validators_len..self.content_lines_end)
+    }
+
+    /// The field lines with another line, which ends in CRLF, in the place of the content's own.
+    #[must_use]
+    pub fn fields_with_content_line(&self, line: &str) -> Bytes {
         let (before, after) = (
             &self.fields[..self.validators_len],
-            &self.fields[self.content_type_end..],
+            &self.fields[self.content_lines_end..],
         );
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
-    /// Whether a file that now has `identity` may still be sent as this. A change just before the
-    /// loading cannot be told from one just after it, so such a loading holds only once.
+    /// Whether a file that now has `identity` may still be sent as this: see
+    /// [`Sighting::is_current`].
     #[must_use]
     pub fn is_current(&self, identity: &Identity) -> bool {
-        !self.racy && self.identity == *identity
+        self.sighting.is_current(identity)
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.sighting.identity
     }
 
     /// Bytes of memory that keeping this takes, roughly.
@@ -240,6 +256,69 @@ impl Content {
     }
 }
 
+/// What was read of a file.
+struct Reading {
+    /// All of it, if it is small enough for memory.
+    content: Option<Vec<u8>>,
+    /// The entity-tag of the content, if that was asked for.
+    hash: Option<Bytes>,
+    identity: Identity,
+    /// It is a mixture of two states of the file.
+    is_torn: bool,
+}
+
+impl Reading {
+    /// Reads a file until it holds still, or [`MAX_READINGS`] times.
+    fn of(file: &File, memory_bytes: u64, etag: EtagSource) -> io::Result<Reading> {
+        let mut identity = Identity::of(file)?;
+        let mut readings = 0;
+        // A reading between two equal identities is a state that the file really had.
+        loop {
+            let size = identity.size();
+            let content = match size {
+                size if size <= memory_bytes => Some(read_whole(file, size)?),
+                _ => None,
+            };
+            let hash = match (etag, &content) {
+                (EtagSource::Modified, _) => None,
+                (EtagSource::Content, Some(content)) => Some(content_tag::of_bytes(content)),
+                (EtagSource::Content, None) => hash_through(file, size)?,
+            };
+            let is_read = content.is_some() || etag == EtagSource::Content;
+            let after = if is_read {
+                Identity::of(file)?
+            } else {
+                identity
+            };
+            readings += 1;
+            let is_short = content
+                .as_ref()
+                .is_some_and(|read| read.len() as u64 != size);
+            let is_torn = after != identity || is_short;
+            identity = after;
+            if !is_torn || readings == MAX_READINGS {
+                // A torn reading is the best there is of a file that changes all the time. Of a large
+                // one the tag would be of neither state; its size and time are of the last.
+                let hash = hash.filter(|_| !is_torn || content.is_some());
+                return Ok(Reading {
+                    content,
+                    hash,
+                    identity,
+                    is_torn,
+                });
+            }
+        }
+    }
+}
+
+/// The tag of a file that is too large for memory; `None` if it has become shorter meanwhile.
+fn hash_through(file: &File, size: u64) -> io::Result<Option<Bytes>> {
+    match content_tag::of_file(file, size) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        hash => hash.map(Some),
+    }
+}
+
 /// Reads up to `size` bytes from the start; fewer if the file has become shorter.
 fn read_whole(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -268,6 +347,13 @@ mod tests {
     use crate::clock::Millis;
     use std::io::Write;
 
+    const HTML: Metadata<'_> = Metadata {
+        content_type: "text/html; charset=utf-8",
+        coding: Coding::Identity,
+        varies: false,
+        etag: EtagSource::Modified,
+    };
+
     fn at(unix_secs: u64) -> Now {
         Now {
             monotonic: Millis(0),
@@ -281,8 +367,7 @@ mod tests {
         let copy = file.try_clone().expect("dup");
         (
             file,
-            Representation::load(copy, "text/html; charset=utf-8", memory_bytes, now)
-                .expect("load"),
+            Representation::load(copy, &HTML, memory_bytes, now).expect("load"),
         )
     }
 
@@ -332,8 +417,45 @@ mod tests {
         assert!(!page.is_current(&Identity::of(&file).expect("stat")));
         let wall = before.modified_secs();
         let copy = file.try_clone().expect("dup");
-        let racy =
-            Representation::load(copy, "text/html; charset=utf-8", 5, at(wall)).expect("load");
+        let racy = Representation::load(copy, &HTML, 5, at(wall)).expect("load");
         assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
+    }
+
+    fn text(bytes: &Bytes) -> String {
+        String::from_utf8(bytes.to_vec()).expect("ASCII")
+    }
+
+    #[test]
+    fn a_form_differs_in_content_coding_and_tag() {
+        let (_, page) = loaded(b"content", 100, at(u64::MAX));
+        let form = page.form(Coding::Gzip, b"coded".to_vec());
+        let fields = text(&form.fields());
+        assert_ne!(form.etag, page.etag);
+        assert_eq!(form.content.len(), 5);
+        assert_eq!(
+            form.content_lines(),
+            "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n"
+        );
+        assert!(fields.contains(VARY), "{fields}");
+        let not_modified = format!("ETag: {}\r\n{VARY}", text(&form.etag));
+        assert_eq!(text(&form.not_modified_fields()), not_modified);
+        let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n"));
+        assert!(!parted.contains("Content-Encoding"), "{parted}");
+    }
+
+    #[test]
+    fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
+        let by_content = Metadata {
+            etag: EtagSource::Content,
+            ..HTML
+        };
+        let tag = |content: &[u8], memory_bytes| {
+            let mut file = tempfile::tempfile().expect("temporary file");
+            file.write_all(content).expect("write");
+            let loaded = Representation::load(file, &by_content, memory_bytes, at(u64::MAX));
+            loaded.expect("load").etag
+        };
+        assert_eq!(tag(b"123456", 6), tag(b"123456", 5));
+        assert_ne!(tag(b"123456", 6), tag(b"123457", 6));
     }
 }

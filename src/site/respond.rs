@@ -8,9 +8,10 @@
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
 //! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
 //!    redirect.
-//! 6. Where nothing is: the listing, then the application (`spa`), then 404.
-//! 7. An error gets the site's own page (`error_pages`), if there is one.
-//! 8. The fields are edited by the rules, for the path as it was asked.
+//! 6. A file may have forms in several codings; the client gets the one that it likes best.
+//! 7. Where nothing is: the listing, then the application (`spa`), then 404.
+//! 8. An error gets the site's own page (`error_pages`), if there is one; it is not encoded.
+//! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
+use super::cache::Entry;
 use super::clean_urls::clean_form;
 use super::edited_fields::EditedFields;
 use super::field_editor::FieldEditor;
@@ -33,6 +35,7 @@ use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
 use crate::http::accept;
+use crate::http::accept_encoding::accepted_codings;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
@@ -223,7 +226,7 @@ impl Site {
         }
         let response = match self.files.find(path, ask.reach, ask.now)? {
             Found::File(_) if ask.head.method == Method::Options => options(),
-            Found::File(entry) => represent(&entry.representation, ask.head, ask.reach, ask.now)?,
+            Found::File(entry) => self.send(&entry, ask)?,
             Found::Nothing(nothing) => match nothing.absence {
                 Absence::IsDirectory => to_slash(&nothing, path, ask),
                 Absence::Open(OpenError::NotFound) => return self.serve_in_place(path, ask),
@@ -231,6 +234,62 @@ impl Site {
             },
         };
         Ok(response.into())
+    }
+
+    /// The representation that the client likes best (RFC 9110 section 12.5.3).
+    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+        let representation = match &entry.forms {
+            None => &entry.representation,
+            Some(forms) => {
+                let accepted = accepted_codings(&ask.head.fields);
+                self.files
+                    .negotiate(entry, forms, accepted, ask.reach, ask.now)?
+            }
+        };
+        self.represent(representation, ask)
+    }
+
+    /// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
+    fn represent(
+        &self,
+        representation: &Representation,
+        ask: &Ask<'_, '_, '_>,
+    ) -> Result<Response, NeedsDisk> {
+        let Ask {
+            head, reach, now, ..
+        } = *ask;
+        if head.is_conditional {
+            let validators = Validators {
+                etag: Some(&representation.etag),
+                last_modified_unix_secs: Some(representation.last_modified),
+            };
+            match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
+                Verdict::Proceed => {}
+                Verdict::NotModified => return Ok(not_modified(representation)),
+                Verdict::Failed => {
+                    return Ok(pages::error(
+                        Status::PRECONDITION_FAILED,
+                        "The file is not in the state that the request asks for.",
+                    ));
+                }
+            }
+            if let Some(ranges) = requested_ranges(head, &validators, now) {
+                representation.content.within(reach)?;
+                let of_part = |lines| match &self.editor {
+                    None => lines,
+                    Some(editor) => editor.edit_part(ask.path, &lines),
+                };
+                if let Some(response) = partial(representation, ranges, of_part) {
+                    return Ok(response);
+                }
+            }
+        }
+        Ok(Response {
+            status: Status::OK,
+            fields: representation.fields(),
+            length: Some(representation.content.len()),
+            body: body(representation, head.method, reach)?,
+        })
     }
 
     /// What is sent in the place of what does not exist.
@@ -254,7 +313,7 @@ impl Site {
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
         let response = match is_page_wanted {
             true => match self.files.find(page, ask.reach, ask.now)? {
-                Found::File(entry) => represent(&entry.representation, head, ask.reach, ask.now)?,
+                Found::File(entry) => self.send(&entry, ask)?,
                 Found::Nothing(_) => nothing_here(),
             },
             false => nothing_here(),
@@ -371,43 +430,6 @@ fn options() -> Response {
         length: Some(0),
         body: Body::Empty,
     }
-}
-
-/// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
-fn represent(
-    representation: &Representation,
-    head: &RequestHead<'_, '_>,
-    reach: Reach,
-    now: Now,
-) -> Result<Response, NeedsDisk> {
-    if head.is_conditional {
-        let validators = Validators {
-            etag: Some(&representation.etag),
-            last_modified_unix_secs: Some(representation.last_modified),
-        };
-        match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-            Verdict::Proceed => {}
-            Verdict::NotModified => return Ok(not_modified(representation)),
-            Verdict::Failed => {
-                return Ok(pages::error(
-                    Status::PRECONDITION_FAILED,
-                    "The file is not in the state that the request asks for.",
-                ));
-            }
-        }
-        if let Some(ranges) = requested_ranges(head, &validators, now) {
-            representation.content.within(reach)?;
-            if let Some(response) = partial(representation, ranges) {
-                return Ok(response);
-            }
-        }
-    }
-    Ok(Response {
-        status: Status::OK,
-        fields: representation.fields(),
-        length: Some(representation.content.len()),
-        body: body(representation, head.method, reach)?,
-    })
 }
 
 fn not_modified(representation: &Representation) -> Response {

@@ -31,6 +31,15 @@ impl SitePath<'_> {
 }
 
 impl KeptSitePath {
+    /// The path to find things by.
+    #[must_use]
+    pub fn site_path(&self) -> SitePath<'_> {
+        SitePath {
+            site: self.site,
+            path: &self.path,
+        }
+    }
+
     /// The number of bytes of the path.
     #[must_use]
     pub fn path_bytes(&self) -> u64 {
@@ -59,6 +68,7 @@ mod tests {
         let hasher = std::hash::RandomState::new();
         assert_eq!(hasher.hash_one(path), hasher.hash_one(&kept));
         assert!(path.equivalent(&kept));
+        assert_eq!(kept.site_path(), path);
         for (site, path) in [(0, &b"/a"[..]), (1, b"/b")] {
             assert!(!SitePath { site, path }.equivalent(&kept));
         }

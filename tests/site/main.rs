@@ -4,6 +4,7 @@
 mod support;
 
 mod fields;
+mod forms;
 mod hosts;
 mod listing;
 mod paths;

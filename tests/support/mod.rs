@@ -5,12 +5,14 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod codings;
 pub mod in_process;
 pub mod response;
 pub mod server;
 pub mod site;
 
 pub use client::Client;
+pub use codings::{accepting, decoded, encoding, text};
 pub use in_process::InProcess;
 pub use response::Response;
 pub use server::{Launch, Server};

@@ -245,3 +245,69 @@ fn a_special_file_is_opened_once() {
     assert_eq!(world.get(Reach::Disk, 0, "/fifo"), Ok(403));
     assert_eq!(world.get(Reach::Memory, 0, "/fifo"), Ok(403));
 }
+
+/// The coding that an answer is in.
+fn coding(answer: Result<Response, NeedsDisk>) -> Result<Option<String>, NeedsDisk> {
+    answer.map(|response| {
+        let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
+        let mut lines = fields.lines();
+        let value = lines.find_map(|line| line.strip_prefix("Content-Encoding: "));
+        value.map(str::to_owned)
+    })
+}
+
+#[test]
+fn memory_answers_with_the_forms_that_are_ready_and_makes_none() {
+    let world = World::new(|config| config.cache.file_bytes = 1_000_000);
+    fs::write(world.root().join("page.html"), [b'x'; 2_000]).expect("write");
+    let get = "GET /page.html HTTP/1.1";
+    let gzip = format!("{get}\r\nAccept-Encoding: gzip");
+    let both = format!("{get}\r\nAccept-Encoding: gzip;q=0.5, br");
+    assert_eq!(coding(world.ask(Reach::Disk, 0, get)), Ok(None));
+    assert_eq!(coding(world.ask(Reach::Memory, 0, get)), Ok(None));
+    for request in [&gzip, &both] {
+        for _ in 0..2 {
+            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(NeedsDisk));
+        }
+        let made = coding(world.ask(Reach::Disk, 0, request));
+        assert!(made.as_ref().is_ok_and(Option::is_some), "{made:?}");
+        assert_eq!(coding(world.ask(Reach::Memory, 999, request)), made);
+    }
+}
+
+#[test]
+fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
+    let world = World::new(|config| config.site.compress = false);
+    fs::write(world.root().join("page.html"), "original").expect("write");
+    fs::write(world.root().join("page.html.gz"), "form").expect("write");
+    let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
+    let plain = world.ask(Reach::Disk, 0, "GET /page.html HTTP/1.1");
+    assert_eq!(plain.map(|response| response.length), Ok(Some(8)));
+    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(NeedsDisk));
+    for reach in [Reach::Disk, Reach::Memory] {
+        let response = world.ask(reach, 0, gzip);
+        assert_eq!(response.map(|response| response.length), Ok(Some(4)));
+    }
+    fs::remove_file(world.root().join("page.html.gz")).expect("rm");
+    assert_eq!(
+        coding(world.ask(Reach::Memory, 1_000, gzip)),
+        Err(NeedsDisk)
+    );
+    assert_eq!(coding(world.ask(Reach::Disk, 1_000, gzip)), Ok(None));
+    assert_eq!(coding(world.ask(Reach::Memory, 1_000, gzip)), Ok(None));
+}
+
+#[test]
+fn a_form_that_is_gone_when_it_is_wanted_is_looked_for_again() {
+    let world = World::new(|config| config.site.compress = false);
+    fs::write(world.root().join("page.html"), "original").expect("write");
+    fs::write(world.root().join("page.html.gz"), "form").expect("write");
+    let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: gzip";
+    assert_eq!(world.get(Reach::Disk, 0, "/page.html"), Ok(200));
+    fs::write(world.root().join("page.html.gz"), "another").expect("write");
+    assert_eq!(coding(world.ask(Reach::Disk, 0, gzip)), Ok(None));
+    assert_eq!(
+        coding(world.ask(Reach::Disk, 0, gzip)),
+        Ok(Some("gzip".to_owned()))
+    );
+}
