@@ -76,7 +76,7 @@ pub struct Server {
     event_loops: Vec<EventLoop>,
     all: Arc<[Arc<Shared>]>,
     addresses: Vec<ListenAddress>,
-    pools: Vec<Pool>,
+    pool: Pool,
     is_process: bool,
 }
 
@@ -166,12 +166,12 @@ impl Server {
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(&event_loops[0].all);
-        let pools = all.iter().map(Pool::start).collect::<io::Result<_>>();
+        let pool = Pool::start(Arc::clone(&all));
         Ok(Server {
             event_loops,
             all,
             addresses,
-            pools: pools.map_err(StartError::because("cannot start a worker"))?,
+            pool: pool.map_err(StartError::because("cannot start a worker"))?,
             is_process,
         })
     }
@@ -220,7 +220,7 @@ impl Server {
         if self.is_process && self.event_loops[0].has_drained {
             drain::report(&self.all);
         }
-        drop(self.pools);
+        drop(self.pool);
         result
     }
 }
