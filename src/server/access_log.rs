@@ -15,6 +15,9 @@ pub const FLUSH_BYTES: usize = 32 * 1024;
 /// A line is kept no longer than this before it is written.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
+/// Bytes of lines that wait for a worker at most.
+const MAX_LEFT_BYTES: usize = 4 * 1024 * 1024;
+
 /// An open access log.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -41,11 +44,23 @@ impl AccessLog {
         })
     }
 
-    /// Takes over `lines`, and empties the buffer, without waiting for the disk. Somebody else calls
-    /// [`append_left`](AccessLog::append_left).
-    pub fn leave(&self, lines: &mut Vec<u8>) {
+    /// Takes over `lines`, and empties the buffer, without waiting for the disk. Whether somebody else
+    /// has to call [`append_left`](AccessLog::append_left); not if somebody has been told to already.
+    /// If the disk does not keep up, lines are lost rather than memory.
+    pub fn leave(&self, lines: &mut Vec<u8>) -> bool {
+        if lines.is_empty() {
+            return false;
+        }
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = left.is_empty();
+        if left.len() + lines.len() > MAX_LEFT_BYTES {
+            lines.clear();
+            drop(left);
+            self.report(&"the disk does not keep up");
+            return false;
+        }
         left.append(lines);
+        is_first
     }
 
     /// Appends the lines that were left.
@@ -84,13 +99,13 @@ impl AccessLog {
         lines.clear();
         match result {
             Ok(()) => self.has_failed.store(false, Ordering::Relaxed),
-            Err(error) => {
-                if !self.has_failed.swap(true, Ordering::Relaxed) {
-                    log::error!(
-                        "the access log cannot be written: {error}; lines are lost until it can"
-                    );
-                }
-            }
+            Err(error) => self.report(&error),
+        }
+    }
+
+    fn report(&self, why: &dyn std::fmt::Display) {
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            log::error!("the access log cannot be written: {why}; lines are lost until it can");
         }
     }
 }
@@ -123,6 +138,24 @@ mod tests {
         log.append(&mut b"three\n".to_vec());
         assert_eq!(std::fs::read_to_string(&moved).expect("read"), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "three\n");
+    }
+
+    #[test]
+    fn what_is_left_is_bounded_and_one_worker_is_sent_for_it() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("access.log");
+        let log = AccessLog::open(&AccessLogTarget::File(path.clone())).expect("open");
+        assert!(!log.leave(&mut Vec::new()));
+        assert!(log.leave(&mut b"one\n".to_vec()));
+        assert!(!log.leave(&mut b"two\n".to_vec()), "somebody is on the way");
+        let mut much = vec![b'x'; MAX_LEFT_BYTES];
+        assert!(!log.leave(&mut much) && much.is_empty());
+        assert!(log.has_failed.load(Ordering::Relaxed));
+        log.append_left();
+        assert!(log.leave(&mut b"three\n".to_vec()));
+        log.append_left();
+        let written = std::fs::read_to_string(&path).expect("read");
+        assert_eq!(written, "one\ntwo\nthree\n");
     }
 
     #[test]

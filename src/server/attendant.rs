@@ -29,8 +29,8 @@ pub struct Attendant {
     shared: Arc<Shared>,
     desk: Desk,
     reach: Reach,
-    /// When the log was last empty, or handed over.
-    log_kept_since: Millis,
+    /// Since when the log has lines that are not handed over.
+    log_kept_since: Option<Millis>,
 }
 
 /// What became of a connection that had its turn.
@@ -53,7 +53,7 @@ impl Attendant {
             shared,
             desk,
             reach,
-            log_kept_since: Millis(0),
+            log_kept_since: None,
         }
     }
 
@@ -70,6 +70,7 @@ impl Attendant {
         let slot = shared.slots.at(index);
         let mut read_closed = slot.ownership.begin().read_closed;
         let mut now = now;
+        let mut has_repeated = false;
         loop {
             let mut connection = slot.lock();
             let Some(open) = connection.as_deref_mut() else {
@@ -86,10 +87,15 @@ impl Attendant {
                     slot.postpone(end.deadline);
                     match slot.ownership.release() {
                         Released::Idle => return (Attended::Waits, now),
-                        // Something happened on the socket during the turn.
+                        // Something happened on the socket during the turn. The second time it waits
+                        // like the others.
+                        Released::Again { .. } if has_repeated => {
+                            slot.ownership.requeue();
+                            return (Attended::WantsMore, now);
+                        }
                         Released::Again {
                             read_closed: closed,
-                        } => read_closed = closed,
+                        } => (has_repeated, read_closed) = (true, closed),
                     }
                 }
                 Outcome::Again => {
@@ -119,30 +125,30 @@ impl Attendant {
             None => 0,
         };
         if lines == 0 {
-            self.log_kept_since = now;
+            self.log_kept_since = None;
             return None;
         }
+        let since = *self.log_kept_since.get_or_insert(now);
         let keeps = access_log::FLUSH_AFTER.as_millis() as u64;
         Some(if lines >= access_log::FLUSH_BYTES {
             now
         } else {
-            Millis(self.log_kept_since.0 + keeps)
+            Millis(since.0 + keeps)
         })
     }
 
-    /// Hands the collected lines over to a worker; whether there were any.
+    /// Leaves the collected lines to be written; whether a worker has to be sent for them.
     pub fn leave_log(&mut self) -> bool {
+        self.log_kept_since = None;
         let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) else {
             return false;
         };
-        let lines = log.lines();
-        let has_lines = !lines.is_empty();
-        access_log.leave(lines);
-        has_lines
+        access_log.leave(log.lines())
     }
 
     /// Writes the collected lines. This waits for the disk.
     pub fn write_log(&mut self) {
+        self.log_kept_since = None;
         if let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
             access_log.append(log.lines());
         }

@@ -1,7 +1,6 @@
 //! The listeners: when they are asked for connections, and how a socket becomes one.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::unix::SourceFd;
@@ -18,6 +17,10 @@ use super::timer_wheel::TICK_MILLIS;
 use crate::clock::{Millis, Now};
 use crate::connection::ownership::Claim;
 use crate::connection::session::Session;
+
+/// Connections of a burst that have their first turn at once. The others are queued, so that workers
+/// help with many.
+const FIRST_TURNS: usize = 8;
 
 /// A listener and what it still owes.
 pub(super) struct Door {
@@ -78,6 +81,8 @@ impl EventLoop {
             }
             !is_done(door)
         });
+        let doors = &self.shared.admissions.doors;
+        doors.store(self.doors.len(), Ordering::Relaxed);
     }
 
     /// Gives each listener that has, or may have, something to accept a bounded turn.
@@ -98,11 +103,16 @@ impl EventLoop {
     }
 
     fn accept_from(&mut self, index: usize, now: Now) {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for attempt in 0..ACCEPTS_PER_TURN {
             match self.acceptor.accept(&self.doors[index].listener) {
                 Attempt::Accepted(accepted) => {
                     self.doors[index].blocked_until = None;
-                    self.admit(accepted, now);
+                    let slot = self.admit(accepted, now);
+                    if attempt < FIRST_TURNS {
+                        self.begin(slot, now);
+                    } else if self.watch(slot) {
+                        self.dispatch(slot);
+                    }
                 }
                 Attempt::Lost => {}
                 Attempt::Drained => {
@@ -119,11 +129,9 @@ impl EventLoop {
         }
     }
 
-    /// Makes an accepted socket a connection: stored, opened, filed, given its first turn, and
-    /// registered once for everything. Its first request is mostly there already, so the turn comes
-    /// first: the poll need not tell of it. What comes between the two the registration tells, as it
-    /// looks at the socket.
-    fn admit(&mut self, accepted: Accepted, now: Now) {
+    /// Makes an accepted socket a connection: stored, opened, filed, and claimed for its first turn.
+    /// Returns its slot.
+    fn admit(&mut self, accepted: Accepted, now: Now) -> u32 {
         let Accepted {
             slot: index,
             socket,
@@ -138,49 +146,57 @@ impl EventLoop {
         };
         let mut session = make(peer, now.monotonic).among(neighbours);
         let deadline = session.rest(&self.shared.service, now.monotonic);
-        let fd = socket.as_fd().as_raw_fd();
-        let shared = Arc::clone(&self.shared);
-        let slot = shared.slots.at(index);
+        let slot = self.shared.slots.at(index);
         *slot.lock() = Some(Box::new(Connection { socket, session }));
-        let generation = slot.ownership.open();
-        let id = shared.connection_id(index);
+        slot.ownership.open();
+        let id = self.shared.connection_id(index);
         log::debug!("connection {id} accepted from {peer:?}");
         slot.postpone(deadline);
+        let claim = slot.ownership.claim_idle();
+        debug_assert_eq!(claim, Claim::Claimed, "nobody else knows it");
         self.file(index, now.monotonic);
-        if slot.ownership.claim_idle() != Claim::Claimed {
-            return;
-        }
-        let attended = self.attendant.attend(index, now).0;
-        if attended == Attended::Closed {
-            self.note_closed(index);
-            return;
-        }
-        // Nobody else has it yet, so the descriptor is still its own.
-        let registered = self.poll.registry().register(
-            &mut SourceFd(&fd),
-            token(index, generation),
-            Interest::READABLE | Interest::WRITABLE,
-        );
-        match registered {
-            Ok(()) if attended == Attended::WantsMore => shared.handoff.defer(Work::Turn(index)),
-            Ok(()) => {}
-            // The kernel has no memory for another watch (ENOMEM, ENOSPC).
-            Err(error) => {
-                log::warn!("a connection cannot be watched and is closed: {error}");
-                self.abandon(index);
+        index
+    }
+
+    /// Gives the connection in slot `index` its first turn, and registers it. Its first request is
+    /// mostly there already, so the turn comes first: the poll need not tell of it. What comes between
+    /// the two the registration tells, as it looks at the socket.
+    fn begin(&mut self, index: u32, now: Now) {
+        match self.attendant.attend(index, now).0 {
+            Attended::Closed => self.note_closed(index),
+            Attended::Waits => {
+                self.watch(index);
+            }
+            Attended::WantsMore => {
+                if self.watch(index) {
+                    self.shared.handoff.defer(Work::Turn(index));
+                }
             }
         }
     }
 
-    /// Closes a connection that nobody else has seen yet.
-    fn abandon(&mut self, index: u32) {
+    /// Registers the connection in slot `index`, which nobody but this thread can have touched yet, once
+    /// for everything. If that is impossible it is closed; whether it was possible.
+    fn watch(&mut self, index: u32) -> bool {
         let slot = self.shared.slots.at(index);
-        // It is idle, or wants more and is claimed already.
-        let _ = slot.ownership.claim_idle();
-        slot.ownership.begin();
-        slot.lock().take();
-        slot.ownership.free();
-        self.acceptor.note_dropped();
-        self.note_closed(index);
+        let registered = slot.lock().as_deref().map_or(Ok(()), |open| {
+            self.poll.registry().register(
+                &mut SourceFd(&open.socket.as_fd().as_raw_fd()),
+                token(index, slot.ownership.generation()),
+                Interest::READABLE | Interest::WRITABLE,
+            )
+        });
+        if let Err(error) = &registered {
+            // The kernel has no memory for another watch (ENOMEM, ENOSPC).
+            log::warn!("a connection cannot be watched and is closed: {error}");
+            // It is idle after its turn, or claimed.
+            let _ = slot.ownership.claim_idle();
+            slot.ownership.begin();
+            slot.lock().take();
+            slot.ownership.free();
+            self.acceptor.note_dropped();
+            self.note_closed(index);
+        }
+        registered.is_ok()
     }
 }

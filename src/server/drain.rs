@@ -135,7 +135,9 @@ impl EventLoop {
         let is_empty = self.open_in_all() == 0;
         match self.ending {
             Ending::NotYet => false,
-            Ending::Draining { .. } => is_empty && !self.is_accepting(),
+            Ending::Draining { .. } => {
+                is_empty && !self.all.iter().any(|shared| shared.is_accepting())
+            }
             Ending::Stopping(deadline) => is_empty || self.shared.clock.now().monotonic >= deadline,
         }
     }

@@ -12,6 +12,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -41,8 +42,11 @@ const EVENTS_PER_POLL: usize = 1024;
 /// Turns that the loop gives before it polls again, if there is no end of them.
 const TURNS_PER_POLL: usize = 1024;
 
-/// Turns between two looks at the clock: some hundred microseconds.
+/// Turns between two looks at the clock: mostly some hundred microseconds.
 const TURNS_PER_SAMPLE: usize = 16;
+
+/// Milliseconds that the loop serves before it polls again, if there is no end of it.
+const MILLIS_PER_POLL: u64 = 5;
 
 /// Tokens of sources that are not connections. A connection's token is its generation in the upper
 /// half and its slot in the lower one, and no slot has a number this high.
@@ -131,6 +135,8 @@ impl EventLoop {
                 blocked_until: None,
             });
         }
+        let opened = &shared.admissions.doors;
+        opened.store(doors.len(), Ordering::Relaxed);
         let start = shared.clock.now();
         let max_sleep_millis = max_sleep_millis(&shared.service.config);
         let counters = Arc::clone(&shared.counters[0]);
@@ -199,12 +205,17 @@ impl EventLoop {
     /// Serves what can be served from memory, until nothing is ready any more or it is time to poll
     /// again. The workers are called for what cannot, and for help if it is much.
     fn serve(&mut self) {
+        let start = self.now.monotonic;
         for turns in 0..TURNS_PER_POLL {
             let Some(slot) = self.shared.handoff.take() else {
                 break;
             };
             if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
                 self.now = self.shared.clock.now();
+                if self.now.monotonic.since(start) >= MILLIS_PER_POLL {
+                    self.dispatch(slot);
+                    break;
+                }
             }
             match self.attendant.attend(slot, self.now).0 {
                 Attended::Waits => {}

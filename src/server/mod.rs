@@ -76,7 +76,7 @@ pub struct Server {
     event_loops: Vec<EventLoop>,
     all: Arc<[Arc<Shared>]>,
     addresses: Vec<ListenAddress>,
-    pools: Vec<Pool>,
+    pool: Pool,
     is_process: bool,
 }
 
@@ -169,12 +169,12 @@ impl Server {
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(&event_loops[0].all);
-        let pools = all.iter().map(Pool::start).collect::<io::Result<_>>();
+        let pool = Pool::start(Arc::clone(&all));
         Ok(Server {
             event_loops,
             all,
             addresses,
-            pools: pools.map_err(StartError::because("cannot start a worker"))?,
+            pool: pool.map_err(StartError::because("cannot start a worker"))?,
             is_process,
         })
     }
@@ -223,13 +223,14 @@ impl Server {
         if self.is_process && self.event_loops[0].has_drained {
             drain::report(&self.all);
         }
-        drop(self.pools);
-        for event_loop in &mut self.event_loops {
-            event_loop.log_the_cut_off();
-        }
-        if let Some(access_log) = &self.all[0].access_log {
-            // A pool that the disk holds up may not have come to it.
-            access_log.append_left();
+        // If the disk holds up a worker it would hold up the end as well.
+        if self.pool.stop() {
+            for event_loop in &mut self.event_loops {
+                event_loop.log_the_cut_off();
+            }
+            if let Some(access_log) = &self.all[0].access_log {
+                access_log.append_left();
+            }
         }
         result
     }

@@ -63,6 +63,8 @@ pub struct Admissions {
     pub open: AtomicUsize,
     /// One more than the highest slot that was ever in use.
     pub used: AtomicUsize,
+    /// Listeners that are open.
+    pub doors: AtomicUsize,
 }
 
 /// Open connections by what they do. Counted one after the other, while connections come and go: they
@@ -121,6 +123,12 @@ impl Shared {
     #[must_use]
     pub fn open(&self) -> usize {
         self.admissions.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections are accepted.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        self.admissions.doors.load(Ordering::Relaxed) > 0
     }
 
     /// The sum of the counters.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::access_log::AccessLog;
 use super::attendant::{Attendant, Attended};
@@ -18,44 +18,53 @@ use crate::site::Reach;
 /// How long the end waits for workers that are held up by the disk.
 const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The running workers of an event loop. Dropping it stops them and waits until they have written
+/// The running workers of all event loops. Dropping it stops them and waits until they have written
 /// their logs.
 pub struct Pool {
-    shared: Arc<Shared>,
+    all: Arc<[Arc<Shared>]>,
     /// Disconnected when the last worker has ended.
     ended: Receiver<()>,
 }
 
 impl Pool {
-    /// Starts a worker for each set of counters but the first, which is the event loop's own.
+    /// Starts a worker for each set of counters of each event loop, but the first, which is the loop's
+    /// own.
     ///
     /// # Errors
     /// As pthread_create(3). Those that were started are stopped.
-    pub fn start(shared: &Arc<Shared>) -> std::io::Result<Pool> {
+    pub fn start(all: Arc<[Arc<Shared>]>) -> std::io::Result<Pool> {
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
         // Made first: should a thread fail to start, the others are stopped.
-        let pool = Pool {
-            shared: Arc::clone(shared),
-            ended,
-        };
-        for (number, counters) in shared.counters.iter().enumerate().skip(1) {
-            let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-            let worker = Worker::new(Arc::clone(shared), desk);
-            let alive = alive.clone();
-            let thread = thread::Builder::new().name(format!("worker-{}.{number}", shared.number));
-            thread.spawn(move || {
-                worker.run();
-                drop(alive);
-            })?;
+        let pool = Pool { all, ended };
+        for shared in &*pool.all {
+            for (number, counters) in shared.counters.iter().enumerate().skip(1) {
+                let desk = Desk::new(&shared.service.config, Arc::clone(counters));
+                let worker = Worker::new(Arc::clone(shared), desk);
+                let alive = alive.clone();
+                let name = format!("worker-{}.{number}", shared.number);
+                thread::Builder::new().name(name).spawn(move || {
+                    worker.run();
+                    drop(alive);
+                })?;
+            }
         }
         Ok(pool)
+    }
+
+    /// Has the workers finish what there is and end. Whether they have, within the time that the end of
+    /// the server allows.
+    pub fn stop(&self) -> bool {
+        for shared in &*self.all {
+            shared.handoff.close();
+        }
+        let ended = self.ended.recv_timeout(JOIN_PATIENCE);
+        ended == Err(RecvTimeoutError::Disconnected)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.handoff.close();
-        let _ = self.ended.recv_timeout(JOIN_PATIENCE);
+        self.stop();
     }
 }
 
