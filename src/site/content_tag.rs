@@ -27,7 +27,7 @@ pub fn of_bytes(content: &[u8]) -> Bytes {
 
 /// The strong entity tag of the first `length` bytes of `file`, quotes included: the same as
 /// [`of_bytes`] has for them. Blocks while the file is read, about a second per gigabyte when it is
-/// in the page cache, and needs [`CHUNK_BYTES`] of memory.
+/// in the page cache, and needs `CHUNK_BYTES` of memory.
 ///
 /// A file that changes meanwhile gets a tag of neither state: compare its identity before and after.
 ///
