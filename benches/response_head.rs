@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use abide::http::keep_alive::Fate;
-use abide::http::response::{Body, DateLine, Response, encode_head};
+use abide::http::response::{Body, Response, encode_head};
+use abide::http::shared_lines::SharedLines;
 use abide::http::status::Status;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -18,16 +19,16 @@ fn encode(criterion: &mut Criterion) {
         body: Body::Empty,
     };
     let fate = Fate::Persist { remaining: 999 };
-    let mut date = DateLine::new();
+    let mut shared = SharedLines::new(120);
     let mut out = Vec::with_capacity(1024);
-    encode_head(&response, date.line(1_795_374_884), fate, 120, &mut out);
+    encode_head(&response, shared.at(1_795_374_884), fate, &mut out);
     let mut group = criterion.benchmark_group("response_head");
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("200 for a cached file", |bencher| {
         bencher.iter(|| {
             out.clear();
-            let date = date.line(black_box(1_795_374_884));
-            encode_head(black_box(&response), date, black_box(fate), 120, &mut out);
+            let shared = shared.at(black_box(1_795_374_884));
+            encode_head(black_box(&response), shared, black_box(fate), &mut out);
             black_box(&out);
         });
     });

@@ -8,7 +8,7 @@ use super::guests::Guest;
 use super::journal::Journal;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
-use crate::http::response::DateLine;
+use crate::http::shared_lines::SharedLines;
 
 /// Room for received bytes beyond the largest head.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -24,7 +24,7 @@ pub struct Desk {
     pub(super) output: Vec<u8>,
     pub(super) spans: Vec<FieldSpan>,
     pub(super) path: Vec<u8>,
-    pub(super) date: DateLine,
+    pub(super) shared_lines: SharedLines,
     /// Whose requests are being answered in this turn, if that is limited.
     pub(super) guests: Vec<Guest>,
     /// Lines of the access log; `None` if there is no log. The thread writes them out.
@@ -43,7 +43,7 @@ impl Desk {
             output: Vec::new(),
             spans: Vec::with_capacity(limits.headers),
             path: Vec::new(),
-            date: DateLine::new(),
+            shared_lines: SharedLines::new(config.keep_alive.timeout_secs),
             guests: Vec::new(),
             log: access_log
                 .target

@@ -191,7 +191,7 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::connection::access_line::Peer;
-    use crate::http::response::http_date;
+    use crate::http::date::http_date;
     use crate::http::status::Status;
 
     fn journal() -> Journal {

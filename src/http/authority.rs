@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::grammar::{hex_value, is_reg_name_byte};
+use super::grammar::{hex_value, reg_name_len};
 
 /// Whether `value` is a host with an optional port: what Host and an absolute-form target may name.
 ///
@@ -43,20 +43,14 @@ fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 
 /// The length of the registered name at the front; `None` if it is empty or holds a broken escape.
 fn registered_name_len(value: &[u8]) -> Option<usize> {
-    let mut at = plain_len(value);
+    let mut at = reg_name_len(value);
     while value.get(at) == Some(&b'%') {
         hex_value(*value.get(at + 1)?)?;
         hex_value(*value.get(at + 2)?)?;
         at += 3;
-        at += plain_len(&value[at..]);
+        at += reg_name_len(&value[at..]);
     }
     (at > 0).then_some(at)
-}
-
-/// How many bytes at the front of `bytes` may stand in a registered name as they are.
-fn plain_len(bytes: &[u8]) -> usize {
-    let end = bytes.iter().position(|&byte| !is_reg_name_byte(byte));
-    end.unwrap_or(bytes.len())
 }
 
 fn is_port(digits: &[u8]) -> bool {

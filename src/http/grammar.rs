@@ -57,7 +57,7 @@ fn is_target_byte(byte: u8) -> bool {
 
 /// unreserved or sub-delims without the comma (RFC 3986 section 3.2.2; `%` is not among them). A
 /// comma in Host would make two hosts of one.
-pub(super) fn is_reg_name_byte(byte: u8) -> bool {
+fn is_reg_name_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & REG_NAME != 0
 }
 
@@ -115,6 +115,29 @@ fn run_len(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> 
     at
 }
 
+/// Whether some byte of `bytes` and its successor are a pair that belongs to a class, looking at eight
+/// pairs at a time.
+///
+/// `suspects` is given eight bytes and their successors, and sets the high bit where there may be such
+/// a pair; it must not miss one. `belongs` has the last word.
+#[inline(always)]
+pub(super) fn has_pair(
+    bytes: &[u8],
+    suspects: impl Fn(u64, u64) -> u64,
+    belongs: impl Fn(u8, u8) -> bool,
+) -> bool {
+    let mut at = 0;
+    while let Some(&[eight @ .., last]) = bytes[at..].first_chunk::<9>() {
+        let firsts = u64::from_le_bytes(eight);
+        let seconds = firsts >> 8 | u64::from(last) << 56;
+        if suspects(firsts, seconds) & HIGH_BITS != 0 {
+            break;
+        }
+        at += 8;
+    }
+    bytes[at..].windows(2).any(|pair| belongs(pair[0], pair[1]))
+}
+
 /// Marks the first byte below `floor`. Subtracting sets the high bit of a byte that is too small; a
 /// borrow can only smear into bytes above such a one, so the lowest mark is exact.
 fn first_below(word: u64, floor: u8) -> u64 {
@@ -122,7 +145,7 @@ fn first_below(word: u64, floor: u8) -> u64 {
 }
 
 /// Marks the first byte equal to `byte`.
-fn first_equal(word: u64, byte: u8) -> u64 {
+pub(super) fn first_equal(word: u64, byte: u8) -> u64 {
     first_below(word ^ (ONES * u64::from(byte)), 1)
 }
 
@@ -156,6 +179,23 @@ pub(super) fn target_len(bytes: &[u8]) -> usize {
 pub(super) fn field_text_len(bytes: &[u8]) -> usize {
     let suspects = |word: u64| first_below(word, 0x20) | first_equal(word, 0x7F);
     run_len(bytes, suspects, is_field_text)
+}
+
+/// How many bytes at the front of `bytes` may stand in a registered name as they are.
+#[inline]
+pub(super) fn reg_name_len(bytes: &[u8]) -> usize {
+    // Names of hosts are small letters, digits, dots and hyphens, and end in a colon or not at all: all
+    // else is suspect. 0x2D to 0x2F are hyphen, dot and slash.
+    let suspects = |word: u64| {
+        let low = word & !HIGH_BITS;
+        let from_a = low + ONES * u64::from(0x80 - b'a');
+        let above_z = low + ONES * u64::from(0x7F - b'z');
+        let from_hyphen = low + ONES * u64::from(0x80 - b'-');
+        let above_9 = low + ONES * u64::from(0x7F - b'9');
+        let slash = first_equal(word, b'/');
+        word | slash | !((from_a & !above_z) | (from_hyphen & !above_9))
+    };
+    run_len(bytes, suspects, is_reg_name_byte)
 }
 
 /// The length of the quoted-string at the front of `bytes`, quotes included; `None` if there is
@@ -217,7 +257,8 @@ mod tests {
     #[test]
     fn a_run_stops_at_exactly_the_first_byte_that_does_not_belong() {
         type Class = (fn(&[u8]) -> usize, fn(u8) -> bool, &'static [u8; 24]);
-        let classes: [Class; 3] = [
+        let classes: [Class; 4] = [
+            (reg_name_len, is_reg_name_byte, b"www.example-1.com~AZ$_z0"),
             (token_len, is_tchar, b"Sec-CH_UA.1!zZaA`~|^09#$"),
             (target_len, is_target_byte, b"/a.b\"{}<>?~!$%&'()*+,-_z"),
             (
@@ -235,6 +276,24 @@ mod tests {
                 bytes[position] = byte;
                 let expected = if belongs(byte) { 24 } else { position };
                 assert_eq!(run_len(&bytes), expected, "{byte:#04x} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_is_found_wherever_it_stands() {
+        let has_ab = |bytes: &[u8]| {
+            let suspects = |a, b| first_equal(a, b'a') & first_equal(b, b'b');
+            has_pair(bytes, suspects, |a, b| (a, b) == (b'a', b'b'))
+        };
+        for length in 0..=24 {
+            // Nearly a pair everywhere.
+            let plain: Vec<u8> = b"ba`acb".iter().copied().cycle().take(length).collect();
+            assert!(!has_ab(&plain), "{length}");
+            for at in 0..length.saturating_sub(1) {
+                let mut bytes = plain.clone();
+                bytes[at..at + 2].copy_from_slice(b"ab");
+                assert!(has_ab(&bytes), "{at} of {length}");
             }
         }
     }

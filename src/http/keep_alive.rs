@@ -63,22 +63,19 @@ pub fn decide(
     Fate::Persist { remaining }
 }
 
-/// Appends the `Connection` line, and `Keep-Alive` after it if the connection persists.
-/// `timeout_secs` is T, the seconds of idling that we promise.
+/// Appends the lines for a connection that persists, up to the number of requests that may follow:
+/// that differs from answer to answer, the rest does not. `timeout_secs` is T, the seconds of idling
+/// that we promise.
 ///
 /// `timeout` comes before `max`: Node's agent reads only the first parameter.
-pub fn encode(fate: Fate, timeout_secs: u32, out: &mut Vec<u8>) {
-    match fate {
-        Fate::Persist { remaining } => {
-            out.extend_from_slice(b"Connection: keep-alive\r\nKeep-Alive: timeout=");
-            decimal(u64::from(timeout_secs), out);
-            out.extend_from_slice(b", max=");
-            decimal(u64::from(remaining), out);
-            out.extend_from_slice(b"\r\n");
-        }
-        Fate::Close => out.extend_from_slice(b"Connection: close\r\n"),
-    }
+pub fn encode_until_max(timeout_secs: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: keep-alive\r\nKeep-Alive: timeout=");
+    decimal(u64::from(timeout_secs), out);
+    out.extend_from_slice(b", max=");
 }
+
+/// The line for a connection that does not (RFC 9112 section 9.6).
+pub const CLOSE_LINE: &str = "Connection: close\r\n";
 
 #[cfg(test)]
 mod tests {
@@ -202,13 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_are_written_in_the_promised_order() {
+    fn the_timeout_comes_before_the_max() {
         let mut out = Vec::new();
-        encode(Fate::Persist { remaining: 999 }, 120, &mut out);
-        let expected = "Connection: keep-alive\r\nKeep-Alive: timeout=120, max=999\r\n";
+        encode_until_max(120, &mut out);
+        let expected = "Connection: keep-alive\r\nKeep-Alive: timeout=120, max=";
         assert_eq!(out, expected.as_bytes());
-        out.clear();
-        encode(Fate::Close, 120, &mut out);
-        assert_eq!(out, b"Connection: close\r\n");
     }
 }

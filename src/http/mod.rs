@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod accept_encoding;
 pub mod authority;
+pub mod date;
 pub mod fields;
 pub mod forwarded;
 pub mod framing;
@@ -23,6 +24,7 @@ pub mod range;
 pub mod reject;
 pub mod request;
 pub mod response;
+pub mod shared_lines;
 pub mod status;
 pub mod target;
 pub mod version;

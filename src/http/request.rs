@@ -88,6 +88,8 @@ pub struct RequestHead<'b, 's> {
     /// Whether there is a precondition, If-Range or Range field (RFC 9110 sections 13.1 and 14.2).
     /// Most requests have none, and nobody needs to look for one among the field lines.
     pub is_conditional: bool,
+    /// Whether there is an Accept-Encoding field (RFC 9110 section 12.5.3).
+    pub has_accept_encoding: bool,
     /// Every field line.
     pub fields: Fields<'b, 's>,
     /// The request line without its CRLF, for the access log.
@@ -180,6 +182,7 @@ struct HeadFacts<'b> {
     via: bool,
     proxy_connection: bool,
     is_conditional: bool,
+    has_accept_encoding: bool,
 }
 
 impl<'b> HeadFacts<'b> {
@@ -195,6 +198,7 @@ impl<'b> HeadFacts<'b> {
             10 if is("connection") => self.take_connection(value),
             13 if is("if-none-match") => self.is_conditional = true,
             14 if is("content-length") => return self.framing.content_length(value),
+            15 if is("accept-encoding") => self.has_accept_encoding = true,
             16 if is("proxy-connection") => self.proxy_connection = true,
             17 if is("transfer-encoding") => {
                 if version == Version::Http10 {
@@ -267,6 +271,7 @@ impl<'b> HeadFacts<'b> {
             via: self.via,
             proxy_connection: self.proxy_connection,
             is_conditional: self.is_conditional,
+            has_accept_encoding: self.has_accept_encoding,
             fields,
             request_line: line.text,
         })

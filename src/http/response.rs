@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
 use super::keep_alive::{self, Fate};
+use super::shared_lines::SharedLines;
 use super::status::Status;
 
 /// What a request is answered with. Cloning one is cheap: the bytes are shared.
@@ -99,103 +99,34 @@ impl Body {
     }
 }
 
-/// The Date field line, formatted once per second rather than once per response.
-#[derive(Debug, Clone)]
-pub struct DateLine {
-    unix_secs: u64,
-    line: [u8; DateLine::LEN],
-}
-
-impl DateLine {
-    const LEN: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
-
-    /// A line that is formatted at its first use.
-    #[must_use]
-    pub fn new() -> DateLine {
-        let mut date = DateLine {
-            unix_secs: 0,
-            line: [0; DateLine::LEN],
-        };
-        date.format(0);
-        date
-    }
-
-    /// `Date: …` with its CRLF, for `unix_secs` seconds since 1970 (RFC 9110 section 6.6.1).
-    pub fn line(&mut self, unix_secs: u64) -> &[u8] {
-        if self.unix_secs != unix_secs {
-            self.format(unix_secs);
-        }
-        &self.line
-    }
-
-    /// The date alone, as an IMF-fixdate (RFC 9110 section 5.6.7).
-    pub fn date(&mut self, unix_secs: u64) -> &[u8] {
-        let line = self.line(unix_secs);
-        &line["Date: ".len()..line.len() - 2]
-    }
-
-    fn format(&mut self, unix_secs: u64) {
-        self.unix_secs = unix_secs;
-        // Straight into the line, without a string between: not even the first request of a second
-        // allocates. A date always has 29 bytes, so it fits.
-        let written = write!(&mut self.line[..], "Date: {}\r\n", date_of(unix_secs));
-        debug_assert!(written.is_ok(), "a date has 29 bytes");
-    }
-}
-
-impl Default for DateLine {
-    fn default() -> DateLine {
-        DateLine::new()
-    }
-}
-
-/// The last second that an IMF-fixdate, with its four digits for the year, can express.
-const LAST_SECOND: u64 = 253_402_300_799;
-
-/// `unix_secs` as an IMF-fixdate (RFC 9110 section 5.6.7): always 29 bytes.
-#[must_use]
-pub fn http_date(unix_secs: u64) -> String {
-    date_of(unix_secs).to_string()
-}
-
-fn date_of(unix_secs: u64) -> httpdate::HttpDate {
-    let since_epoch = std::time::Duration::from_secs(unix_secs.min(LAST_SECOND));
-    (std::time::UNIX_EPOCH + since_epoch).into()
-}
-
-/// Appends the whole head, its empty line included (RFC 9112 section 2.1).
-///
-/// `date_line` is a [`DateLine::line`]; `fate` and `timeout_secs` become the Connection and Keep-Alive
-/// fields. The status line always says HTTP/1.1, to an HTTP/1.0 client too: it states our own
-/// version (RFC 9110 section 2.5).
-pub fn encode_head(
-    response: &Response,
-    date_line: &[u8],
-    fate: Fate,
-    timeout_secs: u32,
-    out: &mut Vec<u8>,
-) {
+/// Appends the whole head, its empty line included (RFC 9112 section 2.1). `shared` must be of the
+/// second that the answer is dated; `fate` becomes the Connection and Keep-Alive fields.
+pub fn encode_head(response: &Response, shared: &SharedLines, fate: Fate, out: &mut Vec<u8>) {
     match response.status {
-        // The common case is one copy.
-        Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-        status => {
-            out.extend_from_slice(b"HTTP/1.1 ");
-            decimal(u64::from(status.code()), out);
-            out.push(b' ');
-            out.extend_from_slice(status.reason().as_bytes());
+        // The common case is one copy of a known length.
+        Status::OK => out.extend_from_slice(Status::OK.line().as_bytes()),
+        status => out.extend_from_slice(status.line().as_bytes()),
+    }
+    match fate {
+        Fate::Persist { remaining } => {
+            out.extend_from_slice(shared.persisting());
+            decimal(u64::from(remaining), out);
             out.extend_from_slice(b"\r\n");
         }
+        Fate::Close => {
+            out.extend_from_slice(shared.always());
+            out.extend_from_slice(keep_alive::CLOSE_LINE.as_bytes());
+        }
     }
-    out.extend_from_slice(b"Server: abide\r\n");
-    out.extend_from_slice(date_line);
-    keep_alive::encode(fate, timeout_secs, out);
     out.extend_from_slice(&response.fields);
-    if let Some(length) = response.length {
-        out.extend_from_slice(b"Content-Length: ");
-        decimal(length, out);
-        out.extend_from_slice(b"\r\n");
+    match response.length {
+        Some(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            decimal(length, out);
+            out.extend_from_slice(b"\r\n\r\n");
+        }
+        None => out.extend_from_slice(b"\r\n"),
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends `n` in decimal.
@@ -207,10 +138,14 @@ pub fn decimal(n: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn encoded(response: &Response) -> String {
+    fn encoded(response: &Response, fate: Fate) -> String {
         let mut out = Vec::new();
-        let mut date = DateLine::new();
-        encode_head(response, date.line(784_111_777), Fate::Close, 120, &mut out);
+        encode_head(
+            response,
+            SharedLines::new(120).at(784_111_777),
+            fate,
+            &mut out,
+        );
         String::from_utf8(out).expect("heads are ASCII")
     }
 
@@ -223,7 +158,7 @@ mod tests {
             body: Body::Empty,
         };
         assert_eq!(
-            encoded(&response),
+            encoded(&response, Fate::Close),
             "HTTP/1.1 200 OK\r\nServer: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              Connection: close\r\nContent-Type: text/plain\r\n\
              Content-Length: 18446744073709551615\r\n\r\n"
@@ -238,16 +173,11 @@ mod tests {
             length: None,
             body: Body::Empty,
         };
-        let head = encoded(&response);
-        assert!(head.starts_with("HTTP/1.1 304 Not Modified\r\n"), "{head}");
-        assert!(!head.contains("Content-Length"), "{head}");
-    }
-
-    #[test]
-    fn the_date_follows_the_second_it_is_asked_for() {
-        let mut date = DateLine::new();
-        assert_eq!(date.date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(date.date(1), b"Thu, 01 Jan 1970 00:00:01 GMT");
-        assert_eq!(date.date(u64::MAX), b"Fri, 31 Dec 9999 23:59:59 GMT");
+        let head = encoded(&response, Fate::Persist { remaining: 7 });
+        assert_eq!(
+            head,
+            "HTTP/1.1 304 Not Modified\r\nServer: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Connection: keep-alive\r\nKeep-Alive: timeout=120, max=7\r\n\r\n"
+        );
     }
 }

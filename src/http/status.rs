@@ -18,6 +18,16 @@ macro_rules! statuses {
                     _ => "",
                 }
             }
+
+            /// The status line with its CRLF (RFC 9112 section 4). It always says HTTP/1.1, to an
+            /// HTTP/1.0 client too: it states our own version (RFC 9110 section 2.5).
+            #[must_use]
+            pub fn line(self) -> &'static str {
+                match self.0 {
+                    $($code => concat!("HTTP/1.1 ", $code, " ", $reason, "\r\n"),)*
+                    _ => "",
+                }
+            }
         }
     };
 }
@@ -93,5 +103,6 @@ mod tests {
         assert_eq!(Status::CONTENT_TOO_LARGE.code(), 413);
         assert_eq!(Status::CONTENT_TOO_LARGE.reason(), "Content Too Large");
         assert_eq!(Status::NOT_MODIFIED.reason(), "Not Modified");
+        assert_eq!(Status::NOT_FOUND.line(), "HTTP/1.1 404 Not Found\r\n");
     }
 }

@@ -4,7 +4,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, percent_encode_byte};
 
 use super::authority;
-use super::grammar::hex_value;
+use super::grammar::{first_equal, has_pair, hex_value};
 use super::method::Method;
 use super::reject::Reject;
 use super::status::Status;
@@ -142,15 +142,26 @@ pub fn decode_path(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
 
 /// Whether a path has nothing to decode, remove, merge or refuse. May say no to one that has not.
 fn is_already_normal(raw: &[u8]) -> bool {
-    let mut previous = b'_';
-    for &byte in raw {
-        match byte {
-            b'%' | b'\\' | 0 => return false,
-            b'/' | b'.' if previous == b'/' => return false,
-            _ => previous = byte,
-        }
-    }
-    true
+    let is_special = |byte| matches!(byte, b'%' | b'\\' | 0);
+    let suspects = |firsts, seconds| {
+        let dots = first_equal(seconds, b'/') | first_equal(seconds, b'.');
+        first_equal(firsts, b'%')
+            | first_equal(firsts, b'\\')
+            | first_equal(firsts, 0)
+            | first_equal(firsts, b'/') & dots
+    };
+    let belongs =
+        |first, second| is_special(first) || first == b'/' && matches!(second, b'/' | b'.');
+    !has_pair(raw, suspects, belongs) && !raw.last().is_some_and(|&byte| is_special(byte))
+}
+
+/// Whether a segment of `path` begins with a dot.
+#[must_use]
+pub fn has_dot_segment(path: &[u8]) -> bool {
+    let suspects = |firsts, seconds| first_equal(firsts, b'/') & first_equal(seconds, b'.');
+    has_pair(path, suspects, |first, second| {
+        (first, second) == (b'/', b'.')
+    })
 }
 
 fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {

@@ -17,7 +17,7 @@ use super::reach::{NeedsDisk, Reach};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
-use crate::http::response::http_date;
+use crate::http::date::http_date;
 
 /// How often a file that changes while it is read is read again before the last reading is taken.
 const MAX_READINGS: u32 = 3;

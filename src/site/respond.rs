@@ -14,7 +14,7 @@
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -26,9 +26,9 @@ use super::field_editor::FieldEditor;
 use super::listing::Listings;
 use super::lookup::{Found, Lookup, Memory};
 use super::pages;
-use super::partial::{partial, slice};
+use super::partial::partial;
 use super::reach::{NeedsDisk, Reach};
-use super::representation::Representation;
+use super::representation::{Content, Representation};
 use super::resolve::OpenError;
 use super::rules::Rules;
 use crate::clock::Now;
@@ -41,7 +41,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::http::target::decode_path;
+use crate::http::target::{decode_path, has_dot_segment};
 
 #[cfg(test)]
 mod tests;
@@ -239,12 +239,13 @@ impl Site {
     /// The representation that the client likes best (RFC 9110 section 12.5.3).
     fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         let representation = match &entry.forms {
-            None => &entry.representation,
-            Some(forms) => {
+            Some(forms) if ask.head.has_accept_encoding => {
                 let accepted = accepted_codings(&ask.head.fields);
                 self.files
                     .negotiate(entry, forms, accepted, ask.reach, ask.now)?
             }
+            // Without the field any coding would do, but who does not name one may know none.
+            _ => &entry.representation,
         };
         self.represent(representation, ask)
     }
@@ -389,8 +390,11 @@ fn explain(absence: Absence) -> Response {
     pages::error(status, sentence)
 }
 
+/// The one page that is asked for in masses is not looked up each time.
 fn nothing_here() -> Response {
-    pages::error(Status::NOT_FOUND, "Nothing is here.")
+    static PAGE: LazyLock<Response> =
+        LazyLock::new(|| pages::error(Status::NOT_FOUND, "Nothing is here."));
+    PAGE.clone()
 }
 
 /// Refuses what no server of this kind understands, whatever the resource.
@@ -443,12 +447,17 @@ fn not_modified(representation: &Representation) -> Response {
 
 /// The whole content; HEAD goes without it (RFC 9110 section 9.3.2), and so never needs the disk.
 fn body(representation: &Representation, method: Method, reach: Reach) -> Result<Body, NeedsDisk> {
-    let content = &representation.content;
-    if method == Method::Head {
-        return Ok(Body::Empty);
+    match &representation.content {
+        _ if method == Method::Head => Ok(Body::Empty),
+        Content::Memory(bytes) => Ok(Body::Memory(bytes.clone())),
+        Content::Descriptor(file, size) => {
+            reach.disk()?;
+            Ok(Body::File {
+                file: Arc::clone(file),
+                range: 0..*size,
+            })
+        }
     }
-    content.within(reach)?;
-    Ok(slice(content, 0..content.len()))
 }
 
 /// The Range field, where it counts: on GET only, and only if If-Range holds (RFC 9110 sections
@@ -471,5 +480,5 @@ fn has_dot_name(path: &[u8]) -> bool {
         Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
         _ => path,
     };
-    memchr::memchr_iter(b'.', below).any(|dot| dot > 0 && below[dot - 1] == b'/')
+    has_dot_segment(below)
 }

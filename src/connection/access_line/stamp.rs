@@ -76,7 +76,7 @@ fn push_rfc3339(date: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::response::http_date;
+    use crate::http::date::http_date;
 
     fn stamp(format: AccessLogFormat, unix_secs: u64) -> String {
         let mut stamp = Stamp::new(format);

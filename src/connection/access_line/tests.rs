@@ -1,7 +1,7 @@
 //! Lines of each format, whole.
 
 use super::*;
-use crate::http::response::http_date;
+use crate::http::date::http_date;
 
 const UNIX_SECS: u64 = 784_111_777;
 

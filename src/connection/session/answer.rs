@@ -134,6 +134,9 @@ impl Session {
     fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
         let service = turn.service;
         let (input, spans, mut tools) = turn.tools();
+        if input.unread().is_empty() {
+            return Step::Starved;
+        }
         let now = tools.now.monotonic;
         let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
             // Empty lines before a request line are no request: the connection stays idle.
@@ -245,13 +248,12 @@ impl Session {
         let Desk {
             input,
             output,
-            date,
+            shared_lines,
             counters,
             ..
         } = &mut *turn.desk;
-        let unix_secs = turn.now.unix_secs;
-        let timeout_secs = turn.service.config.keep_alive.timeout_secs;
-        encode_head(&response, date.line(unix_secs), fate, timeout_secs, output);
+        let shared_lines = shared_lines.at(turn.now.unix_secs);
+        encode_head(&response, shared_lines, fate, output);
         log::trace!(
             "{} for {}",
             response.status.code(),
@@ -313,23 +315,22 @@ impl Session {
             return Ok(Sending::Done);
         }
         let has_tail = tail.is_some();
-        let mut unsent = Unsent {
-            bytes: Vec::new(),
-            sent: 0,
-            body: tail.unwrap_or(Body::Empty),
-            log: None,
-            guests: Vec::new(),
-            pace: Pace::start(0, turn.now.monotonic),
-        };
-        let output = &turn.desk.output;
-        let (result, count) = output::send(turn.io, output, &mut unsent.sent, &mut unsent.body);
+        let (mut sent, mut body) = (0, tail.unwrap_or(Body::Empty));
+        let (result, count) = output::send(turn.io, &turn.desk.output, &mut sent, &mut body);
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
             turn.desk.output.clear();
             turn.desk.guests.clear();
             return Ok(Sending::Done);
         }
-        unsent.guests = std::mem::take(&mut turn.desk.guests);
+        let mut unsent = Unsent {
+            bytes: Vec::new(),
+            sent: 0,
+            body,
+            log: None,
+            guests: std::mem::take(&mut turn.desk.guests),
+            pace: Pace::start(0, turn.now.monotonic),
+        };
         if has_tail {
             unsent.log = turn.desk.log.as_mut().and_then(Journal::postpone);
         }
@@ -337,7 +338,7 @@ impl Session {
             Ok(sending) => {
                 let delivered = delivered(self.sent_bytes, turn.io)?;
                 unsent.pace = Pace::start(delivered, turn.now.monotonic);
-                unsent.bytes = turn.desk.output.split_off(std::mem::take(&mut unsent.sent));
+                unsent.bytes = turn.desk.output.split_off(sent);
                 turn.desk.output.clear();
                 self.unsent = Some(Box::new(unsent));
                 Ok(sending)

@@ -17,7 +17,8 @@ use crate::http::fields::FieldSpan;
 use crate::http::forwarded::is_trusted;
 use crate::http::method::Method;
 use crate::http::request::{Reject, RequestHead};
-use crate::http::response::{DateLine, Response};
+use crate::http::response::Response;
+use crate::http::shared_lines::SharedLines;
 use crate::http::status::Status;
 use crate::site::{Reach, pages};
 
@@ -29,7 +30,7 @@ pub(super) struct Tools<'t> {
     path: &'t mut Vec<u8>,
     guests: &'t mut Vec<Guest>,
     log: &'t mut Option<Journal>,
-    date: &'t mut DateLine,
+    shared_lines: &'t mut SharedLines,
     service: &'t Service,
     pub(super) reach: Reach,
     pub(super) now: Now,
@@ -44,14 +45,14 @@ impl<T> Turn<'_, T> {
             path,
             guests,
             log,
-            date,
+            shared_lines,
             ..
         } = &mut *self.desk;
         let tools = Tools {
             path,
             guests,
             log,
-            date,
+            shared_lines,
             service: self.service,
             reach: self.reach,
             now: self.now,
@@ -145,7 +146,7 @@ impl Session {
             user_agent: field("user-agent"),
             ..self.line(client, head.request_line, answer, log)
         };
-        self.begin_line(&line, answer, log, tools.date, tools.now);
+        self.begin_line(&line, answer, log, tools.shared_lines, tools.now);
     }
 
     /// The same for a request without a valid head: what is known of it is its first line.
@@ -153,7 +154,7 @@ impl Session {
         let (input, _, tools) = turn.tools();
         let Some(log) = tools.log else { return };
         let line = self.line(self.peer, first_line(input.unread()), answer, log);
-        self.begin_line(&line, answer, log, tools.date, tools.now);
+        self.begin_line(&line, answer, log, tools.shared_lines, tools.now);
     }
 
     fn line<'l>(
@@ -186,7 +187,7 @@ impl Session {
         line: &Line<'_>,
         answer: &Answer,
         log: &mut Journal,
-        date: &mut DateLine,
+        shared_lines: &mut SharedLines,
         now: Now,
     ) {
         let arrival = self.arrival(now.monotonic);
@@ -194,7 +195,7 @@ impl Session {
             idle_millis: arrival.idle_millis,
             ..*line
         };
-        let second = (now.unix_secs, date.date(now.unix_secs));
+        let second = (now.unix_secs, shared_lines.at(now.unix_secs).date());
         log.begin(&line, arrival, answer.body.len(), self.closing, second);
     }
 }

@@ -286,7 +286,7 @@ fn if_range_wants_the_same_file_rfc9110_13_1_5() {
         last_modified_unix_secs: Some(NOW_SECS),
         ..FILE
     };
-    let date = crate::http::response::http_date(NOW_SECS);
+    let date = crate::http::date::http_date(NOW_SECS);
     assert!(!ranges(&of_this_second, &[("If-Range", &date)]));
     assert!(!ranges(&NOTHING_KNOWN, &[("If-Range", OCT_21)]));
     assert!(!ranges(
