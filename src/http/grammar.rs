@@ -126,16 +126,23 @@ pub(super) fn has_pair(
     suspects: impl Fn(u64, u64) -> u64,
     belongs: impl Fn(u8, u8) -> bool,
 ) -> bool {
-    let mut at = 0;
-    while let Some(&[eight @ .., last]) = bytes[at..].first_chunk::<9>() {
+    // Fills up what is left at the end; it is in no class that is looked for.
+    const FILLER: u8 = b'_';
+    let may_have = |&[eight @ .., last]: &[u8; 9]| {
         let firsts = u64::from_le_bytes(eight);
         let seconds = firsts >> 8 | u64::from(last) << 56;
-        if suspects(firsts, seconds) & HIGH_BITS != 0 {
-            break;
+        suspects(firsts, seconds) & HIGH_BITS != 0
+    };
+    let mut rest = bytes;
+    while let Some(nine) = rest.first_chunk::<9>() {
+        if may_have(nine) {
+            return rest.windows(2).any(|pair| belongs(pair[0], pair[1]));
         }
-        at += 8;
+        rest = &rest[8..];
     }
-    bytes[at..].windows(2).any(|pair| belongs(pair[0], pair[1]))
+    let mut nine = [FILLER; 9];
+    nine[..rest.len()].copy_from_slice(rest);
+    may_have(&nine) && rest.windows(2).any(|pair| belongs(pair[0], pair[1]))
 }
 
 /// Marks the first byte below `floor`. Subtracting sets the high bit of a byte that is too small; a

@@ -51,6 +51,7 @@ pub enum Body {
 impl Body {
     /// The number of bytes the body has.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> u64 {
         match self {
             Body::Empty => 0,
@@ -62,6 +63,7 @@ impl Body {
 
     /// Whether there is no content.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
