@@ -64,10 +64,6 @@ pub enum Parsed<'b, 's> {
 pub struct RequestHead<'b, 's> {
     /// What the method token means to us.
     pub method: Method,
-    /// The method as it was sent; 1 to 64 bytes.
-    pub method_token: &'b [u8],
-    /// The request target as it was sent.
-    pub raw_target: &'b [u8],
     /// What the target asks for.
     pub target: Target<'b>,
     /// The version to answer with.
@@ -94,6 +90,25 @@ pub struct RequestHead<'b, 's> {
     pub fields: Fields<'b, 's>,
     /// The request line without its CRLF, for the access log.
     pub request_line: &'b [u8],
+}
+
+impl<'b> RequestHead<'b, '_> {
+    /// The method as it was sent; 1 to 64 bytes.
+    #[must_use]
+    pub fn method_token(&self) -> &'b [u8] {
+        self.words().next().unwrap_or_default()
+    }
+
+    /// The request target as it was sent.
+    #[must_use]
+    pub fn raw_target(&self) -> &'b [u8] {
+        self.words().nth(1).unwrap_or_default()
+    }
+
+    /// The three words of the request line: each ends at the only space behind it.
+    fn words(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        self.request_line.split(|&byte| byte == b' ')
+    }
 }
 
 /// The options of the Connection field that matter here (RFC 9110 section 7.6.1).
@@ -260,8 +275,6 @@ impl<'b> HeadFacts<'b> {
         }
         Ok(RequestHead {
             method: line.method,
-            method_token: line.method_token,
-            raw_target: line.raw_target,
             target: line.target,
             version: line.version,
             host: line.authority.or(self.host),

@@ -79,11 +79,11 @@ fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
 
 /// The grammar of RFC 9112 sections 3 and 5, seen from the accepted request.
 fn check_head(head: &RequestHead<'_, '_>) {
-    assert!((1..=64).contains(&head.method_token.len()));
-    assert!((1..=LIMITS.target_bytes).contains(&head.raw_target.len()));
+    assert!((1..=64).contains(&head.method_token().len()));
+    assert!((1..=LIMITS.target_bytes).contains(&head.raw_target().len()));
     let visible = |byte: &u8| (0x21..=0x7E).contains(byte);
-    assert!(head.method_token.iter().all(visible));
-    assert!(head.raw_target.iter().all(visible) && !head.raw_target.contains(&b'#'));
+    assert!(head.method_token().iter().all(visible));
+    assert!(head.raw_target().iter().all(visible) && !head.raw_target().contains(&b'#'));
     assert!(head.host.is_some() || head.version == Version::Http10);
     assert!(head.fields.iter().count() <= LIMITS.headers);
     for (name, value) in head.fields.iter() {
@@ -119,7 +119,7 @@ fn check_rewritten(head: &RequestHead<'_, '_>) {
         Version::Http10 => b"HTTP/1.0",
         Version::Http11 => b"HTTP/1.1",
     };
-    let mut bytes = [head.method_token, b" ", head.raw_target, b" ", version].concat();
+    let mut bytes = [head.method_token(), b" ", head.raw_target(), b" ", version].concat();
     for (name, value) in head.fields.iter() {
         bytes.extend_from_slice(&[b"\r\n", name, b":", value].concat());
     }
@@ -130,8 +130,8 @@ fn check_rewritten(head: &RequestHead<'_, '_>) {
 /// Equal but for the places in the buffer, and a minor version that is read as 1.1.
 fn assert_same(one: &RequestHead<'_, '_>, other: &RequestHead<'_, '_>) {
     assert_eq!(one.method, other.method);
-    assert_eq!(one.method_token, other.method_token);
-    assert_eq!(one.raw_target, other.raw_target);
+    assert_eq!(one.method_token(), other.method_token());
+    assert_eq!(one.raw_target(), other.raw_target());
     assert_eq!(one.target, other.target);
     assert_eq!(one.version, other.version);
     assert_eq!(one.host, other.host);

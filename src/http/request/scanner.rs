@@ -35,8 +35,6 @@ fn bad_request<T>(reason: &'static str) -> Result<T, Stop> {
 /// A request line that has been read to its end.
 pub(super) struct RequestLine<'b> {
     pub(super) method: Method,
-    pub(super) method_token: &'b [u8],
-    pub(super) raw_target: &'b [u8],
     pub(super) target: Target<'b>,
     /// The authority that the target itself names.
     pub(super) authority: Option<&'b [u8]>,
@@ -125,6 +123,16 @@ impl<'b> Scanner<'b> {
         &ahead[..ahead.len().min(most)]
     }
 
+    /// Passes over `usual` if it comes next. All that is passed so is passed byte by byte as well: this
+    /// is for what nearly always comes.
+    fn passes<const N: usize>(&mut self, usual: &[u8; N]) -> bool {
+        let is_next = self.bytes[self.at..].first_chunk() == Some(usual);
+        if is_next {
+            self.at += N;
+        }
+        is_next
+    }
+
     /// Passes over `expected`, or refuses for `reason`.
     fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Stop> {
         if self.peek()? != expected {
@@ -155,20 +163,23 @@ impl<'b> Scanner<'b> {
     /// `method SP request-target SP HTTP-version CRLF`
     pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Stop> {
         let start = self.at;
-        let method_token = self.method_token()?;
-        let method = Method::parse(method_token);
+        let method = if self.passes(b"GET ") {
+            Method::Get
+        } else {
+            Method::parse(self.method_token()?)
+        };
         self.method = Some(method);
         let raw_target = self.target(max_target)?;
         let version = self.version()?;
         let text = &self.bytes[start..self.at];
-        self.expect(b'\r', "The request line goes on behind the version.")?;
-        self.expect(b'\n', "The request line ends in a CR without an LF.")?;
+        if !self.passes(b"\r\n") {
+            self.expect(b'\r', "The request line goes on behind the version.")?;
+            self.expect(b'\n', "The request line ends in a CR without an LF.")?;
+        }
         // Not before the version: the preface of HTTP/2 asks for "*", and is owed a 505.
         let (target, authority) = target::classify(method, raw_target)?;
         Ok(RequestLine {
             method,
-            method_token,
-            raw_target,
             target,
             authority,
             version,
@@ -215,9 +226,7 @@ impl<'b> Scanner<'b> {
     /// `HTTP/1.` and a digit (RFC 9112 section 2.3). A higher minor version is read as 1.1.
     fn version(&mut self) -> Result<Version, Stop> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
-        const USUAL: &[u8] = b"HTTP/1.1";
-        if self.ahead(USUAL.len()) == USUAL {
-            self.at += USUAL.len();
+        if self.passes(b"HTTP/1.1") {
             return Ok(Version::Http11);
         }
         for &expected in b"HTTP/" {
@@ -247,6 +256,9 @@ impl<'b> Scanner<'b> {
     /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
     /// refused with 431 at its first byte if there is no `room` for one more.
     pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Stop> {
+        if self.passes(b"\r\n") {
+            return Ok(FieldLine::End);
+        }
         if self.peek()? == b'\r' {
             self.at += 1;
             self.expect(b'\n', "The head ends in a CR without an LF.")?;
@@ -261,26 +273,30 @@ impl<'b> Scanner<'b> {
         let name_start = self.at;
         self.at += token_len(&self.bytes[self.at..]);
         let name_end = self.at;
-        if self.peek()? != b':' || name_end == name_start {
-            return bad_request(self.why_no_colon(name_start));
+        if name_end == name_start || !self.passes(b": ") {
+            if self.peek()? != b':' || name_end == name_start {
+                return bad_request(self.why_no_colon(name_start));
+            }
+            self.at += 1;
         }
-        self.at += 1;
         while is_ows(self.peek()?) {
             self.at += 1;
         }
         let value_start = self.at;
         self.at += field_text_len(&self.bytes[self.at..]);
-        match self.peek()? {
-            b'\r' => {}
-            b'\n' => return bad_request("A field line ends in an LF without a CR."),
-            _ => return bad_request("A field value holds a control character."),
-        }
         let mut value_end = self.at;
+        if !self.passes(b"\r\n") {
+            match self.peek()? {
+                b'\r' => {}
+                b'\n' => return bad_request("A field line ends in an LF without a CR."),
+                _ => return bad_request("A field value holds a control character."),
+            }
+            self.at += 1;
+            self.expect(b'\n', "A field line holds a CR without an LF.")?;
+        }
         while value_end > value_start && is_ows(self.bytes[value_end - 1]) {
             value_end -= 1;
         }
-        self.at += 1;
-        self.expect(b'\n', "A field line holds a CR without an LF.")?;
         // No offset is above `limit`, which is below 2^32.
         Ok(FieldLine::Field(FieldSpan {
             name_start: name_start as u32,

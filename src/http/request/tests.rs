@@ -67,8 +67,8 @@ fn a_request_is_taken_apart_rfc9112_3() {
         "HEAD /a?b=c HTTP/1.1\r\nHost: example.com:8080\r\nX: \t one two \t\r\nempty:\r\n\r\n";
     accept(text, |head| {
         assert_eq!(head.method, Method::Head);
-        assert_eq!(head.method_token, b"HEAD");
-        assert_eq!(head.raw_target, b"/a?b=c");
+        assert_eq!(head.method_token(), b"HEAD");
+        assert_eq!(head.raw_target(), b"/a?b=c");
         let (path, query) = (b"/a".as_slice(), Some(b"b=c".as_slice()));
         assert_eq!(head.target, Target::Path { path, query });
         assert_eq!(head.version, Version::Http11);
