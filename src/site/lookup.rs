@@ -346,7 +346,6 @@ impl Lookup {
         let directory = self.root.directory();
         let loaded = self.open_file(&directory, path).and_then(|(file, name)| {
             self.read(&directory, file, path, &name, now)
-                .map_err(absence_of)
         });
         loaded.map_err(|absence| {
             self.log(absence, path);
@@ -364,12 +363,12 @@ impl Lookup {
         path: &[u8],
         name: &[u8],
         now: Now,
-    ) -> io::Result<Entry> {
+    ) -> Result<Entry, Absence> {
         let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
         let is_compressible = is_compressible(&content_type);
         let mut siblings = None;
         if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
-            let (root, original) = (directory.fd.as_fd(), Identity::of(&file)?);
+            let (root, original) = (directory.fd.as_fd(), Identity::of(&file).map_err(absence_of)?);
             siblings = Siblings::look(root, &self.resolver, name, &original, now);
         }
         let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
@@ -380,7 +379,11 @@ impl Lookup {
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
         };
-        let representation = Representation::load(file, &metadata, self.file_bytes, now)?;
+        let representation = Representation::load(file, &metadata, self.file_bytes, now);
+        let representation = representation.map_err(absence_of)?;
+        if representation.is_mixture() {
+            return Err(Absence::IsChanging);
+        }
         let may_compress = is_compressible
             && !representation.is_torn
             && (MIN_BYTES as u64..=self.compressible_bytes).contains(&representation.content.len());

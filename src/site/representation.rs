@@ -19,8 +19,12 @@ use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::http_date;
 
-/// How often a file that changes while it is read is read again before the last reading is taken.
-const MAX_READINGS: u32 = 3;
+/// How often a file that changes while it is read is read, before whoever wants it is told to come
+/// back. Nearly always the second reading is whole: reading takes less time than writing.
+const MAX_READINGS: u32 = 10;
+
+/// The same for one that is too large for memory and read for its tag alone.
+const MAX_LARGE_READINGS: u32 = 3;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -67,7 +71,9 @@ pub struct Representation {
     pub last_modified: u64,
     /// What is sent.
     pub content: Content,
-    /// The file changed while it was read, each time: a mixture, for one answer only.
+    /// The file changed while it was read, each time. In memory it is a mixture of two states, and must
+    /// not go out under a strong tag (RFC 9110 section 8.8.1). Of a large file only the tag is from
+    /// before the change, and it is for one answer only.
     pub is_torn: bool,
     sighting: Sighting,
 }
@@ -209,6 +215,12 @@ impl Representation {
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
+    /// Whether the content in memory is of no state that the file ever had.
+    #[must_use]
+    pub fn is_mixture(&self) -> bool {
+        self.is_torn && matches!(self.content, Content::Memory(_))
+    }
+
     /// Whether a file that now has `identity` may still be sent as this: see
     /// [`Sighting::is_current`].
     #[must_use]
@@ -268,9 +280,19 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads a file until it holds still, or [`MAX_READINGS`] times.
+    /// Reads a file until it holds still, or as often as is worth it.
     fn of(file: &File, memory_bytes: u64, etag: EtagSource) -> io::Result<Reading> {
-        let mut identity = Identity::of(file)?;
+        Reading::between(|| Identity::of(file), file, memory_bytes, etag)
+    }
+
+    /// The same, with `look` to tell the identity of the file.
+    fn between(
+        mut look: impl FnMut() -> io::Result<Identity>,
+        file: &File,
+        memory_bytes: u64,
+        etag: EtagSource,
+    ) -> io::Result<Reading> {
+        let mut identity = look()?;
         let mut readings = 0;
         // A reading between two equal identities is a state that the file really had.
         loop {
@@ -285,20 +307,19 @@ impl Reading {
                 (EtagSource::Content, None) => hash_through(file, size)?,
             };
             let is_read = content.is_some() || etag == EtagSource::Content;
-            let after = if is_read {
-                Identity::of(file)?
-            } else {
-                identity
-            };
+            let after = if is_read { look()? } else { identity };
             readings += 1;
             let is_short = content
                 .as_ref()
                 .is_some_and(|read| read.len() as u64 != size);
             let is_torn = after != identity || is_short;
             identity = after;
-            if !is_torn || readings == MAX_READINGS {
-                // A torn reading is the best there is of a file that changes all the time. Of a large
-                // one the tag would be of neither state; its size and time are of the last.
+            let most = match content {
+                Some(_) => MAX_READINGS,
+                None => MAX_LARGE_READINGS,
+            };
+            if !is_torn || readings >= most {
+                // The tag of a large file would be of neither state; its size and time are of the last.
                 let hash = hash.filter(|_| !is_torn || content.is_some());
                 return Ok(Reading {
                     content,
@@ -400,6 +421,29 @@ mod tests {
             text(page.page_fields()).starts_with("Content-Type: "),
             "{all}"
         );
+    }
+
+    #[test]
+    fn a_reading_ends_when_the_file_holds_still_or_after_a_while() {
+        // Each of the first `still_after` looks finds one more byte.
+        let read = |still_after: u32| {
+            let mut file = tempfile::tempfile().expect("temporary file");
+            let mut copy = file.try_clone().expect("dup");
+            let mut looks = 0;
+            let look = || {
+                looks += 1;
+                if looks <= still_after {
+                    copy.write_all(b"x")?;
+                }
+                Identity::of(&copy)
+            };
+            file.write_all(b"x").expect("write");
+            let reading = Reading::between(look, &file, 100, EtagSource::Modified).expect("read");
+            (reading.is_torn, reading.content.expect("small").len())
+        };
+        assert_eq!(read(1), (false, 2));
+        assert_eq!(read(MAX_READINGS), (false, 1 + MAX_READINGS as usize));
+        assert!(read(MAX_READINGS + 1).0, "it has been tried often enough");
     }
 
     #[test]

@@ -375,6 +375,10 @@ fn explain(absence: Absence) -> Response {
             (Status::FORBIDDEN, "This link leads out of the site.")
         }
         Absence::IsSpecial => (Status::FORBIDDEN, "This is not a regular file."),
+        Absence::IsChanging => (
+            Status::SERVICE_UNAVAILABLE,
+            "This file is being written at the moment.",
+        ),
         Absence::Open(OpenError::Forbidden) => {
             (Status::FORBIDDEN, "The server may not read this file.")
         }
