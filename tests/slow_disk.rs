@@ -46,10 +46,14 @@ impl Scene {
     }
 
     fn with(config: &str) -> Scene {
+        Scene::configured(&format!("{CONFIG}{config}"))
+    }
+
+    fn configured(config: &str) -> Scene {
         let disk = SlowDisk::mount(Duration::ZERO);
         let server = Launch::of(disk.root())
             .args(&["--workers", &WORKERS.to_string()])
-            .config(&format!("{CONFIG}{config}"))
+            .config(config)
             .start();
         let scene = Scene {
             server: Some(server),
@@ -75,6 +79,18 @@ impl Scene {
         let mut waiting = self.waiting(count);
         waiting.iter_mut().for_each(Waiting::ask);
         self.until_waiting(read);
+        waiting
+    }
+
+    /// The same with one small file for all, which one of the workers reads.
+    fn stuck_at_the_same(&self, count: usize) -> Vec<Waiting> {
+        let mut waiting = self.waiting(count);
+        let same = waiting[0].file;
+        for waiting in &mut waiting {
+            waiting.file = same;
+            waiting.ask();
+        }
+        self.until_waiting(1);
         waiting
     }
 
@@ -228,16 +244,61 @@ mod no_worker_is_left {
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn several_that_want_the_same_file_get_it_from_one_reading() {
     let scene = Scene::new();
-    let mut stuck = scene.waiting(WORKERS - 1);
-    let same = stuck[0].file;
-    for waiting in &mut stuck {
-        waiting.file = same;
-        waiting.ask();
-    }
-    scene.until_waiting(1);
+    let mut stuck = scene.stuck_at_the_same(WORKERS - 1);
     expect_unaffected(&scene, &mut scene.polite(POLITE), 1);
     scene.disk.open_gate();
     stuck.iter_mut().for_each(Waiting::expect_answered);
+}
+
+/// They wait without a worker: the others read other files meanwhile.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn however_many_want_the_same_file_one_worker_waits_for_it() {
+    let scene = Scene::new();
+    let mut stuck = scene.stuck_at_the_same(4 * WORKERS);
+    let new = SlowFile {
+        number: 2,
+        ..CACHED
+    };
+    expect(&mut scene.server().connect(), new);
+    assert_eq!(scene.disk.waiting_files(), 1, "the gate is shut");
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+    assert_eq!(scene.disk.gated_readings(), 1);
+}
+
+/// Nor do those who waited read it one after the other.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_file_that_memory_has_no_room_for_is_read_once_for_all_who_wait() {
+    // The file alone is as large.
+    let scene = Scene::with("bytes = 4096\nfile_bytes = 4096\n");
+    let mut stuck = scene.stuck_at_the_same(4 * WORKERS);
+    // Whoever comes after this one, and is deferred, comes after all of them.
+    let new = SlowFile {
+        number: 2,
+        ..CACHED
+    };
+    expect(&mut scene.server().connect(), new);
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+    assert_eq!(scene.disk.gated_readings(), 1);
+}
+
+/// A mixture of two states is never sent (RFC 9110 section 8.8.1).
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_file_that_never_holds_still_is_not_served_for_now() {
+    let scene = Scene::new();
+    let restless = SlowFile {
+        pace: Pace::Restless,
+        number: 1,
+        bytes: 4_096,
+    };
+    let response = scene.server().connect().get(&restless.target());
+    assert_eq!(response.status, 503, "{}", response.head);
+    assert!(response.head.contains("Retry-After: "), "{}", response.head);
+    assert!(!response.head.contains("ETag: "), "{}", response.head);
 }
 
 #[test]

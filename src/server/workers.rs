@@ -90,6 +90,8 @@ impl Worker {
             let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
             now = match self.shared.handoff.pick_up(slow_first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot),
+                // What the errand has brought may be nowhere else: it is dropped after the turn.
+                Some(Work::Resume(slot, _errand)) => self.serve(slot),
                 Some(Work::GiveBackMemory) => {
                     c_calls::give_back_memory();
                     self.shared.clock.now().monotonic

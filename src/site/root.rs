@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::reach::{NeedsDisk, Reach};
+use super::reach::{OutOfReach, Reach};
 use crate::clock::Millis;
 
 /// How often the root path is resolved again, in milliseconds.
@@ -84,8 +84,8 @@ impl Root {
     /// Resolves the path again when that is due.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if that is due and only memory is in `reach`.
-    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, NeedsDisk> {
+    /// [`OutOfReach`] if that is due and only memory is in `reach`.
+    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, OutOfReach> {
         let resolved_at = self.resolved_at.load(Ordering::Relaxed);
         if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
             reach.disk()?;
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(root.generation(Reach::Memory, Millis(999)), Ok(0));
         assert_eq!(
             root.generation(Reach::Memory, Millis(1_000)),
-            Err(NeedsDisk)
+            Err(OutOfReach)
         );
         assert_eq!(root.generation(Reach::Disk, Millis(1_000)), Ok(1));
         assert_eq!(root.directory().generation, 1);

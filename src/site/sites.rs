@@ -80,8 +80,8 @@ impl Sites {
     /// carries a query, and for an Origin that may read the answer.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`. Never with
-    /// [`Reach::Disk`].
+    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`, or another
+    /// thread is getting it.
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,

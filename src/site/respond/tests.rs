@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::Millis;
 use crate::config::{Config, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
-use crate::site::Sites;
+use crate::site::{OutOfReach, Sites};
 
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 2_000,
@@ -49,7 +49,7 @@ impl World {
         self.place.path().join("root")
     }
 
-    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, NeedsDisk> {
+    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, OutOfReach> {
         let request = format!("{request}\r\n\r\n").replace("HTTP/1.1", "HTTP/1.1\r\nHost: a");
         let mut spans = Vec::new();
         let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
@@ -60,15 +60,19 @@ impl World {
             monotonic: Millis(millis),
             unix_secs: START_UNIX_SECS + millis / 1_000,
         };
-        self.site.respond(&head, &mut Vec::new(), reach, now)
+        let answer = self.site.respond(&head, &mut Vec::new(), reach, now);
+        answer.map_err(|needs| match needs {
+            NeedsDisk::OutOfReach => OutOfReach,
+            NeedsDisk::UnderWay(errand) => panic!("nobody else is there: {errand:?}"),
+        })
     }
 
-    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, NeedsDisk> {
+    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, OutOfReach> {
         let answer = self.ask(reach, millis, request);
         answer.map(|response| response.status.code())
     }
 
-    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
+    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, OutOfReach> {
         self.status(reach, millis, &format!("GET {path} HTTP/1.1"))
     }
 }
@@ -88,7 +92,7 @@ const KNOWN: [(&str, u16); 7] = [
 fn memory_answers_what_it_knows_without_the_disk() {
     let world = World::new(|_| {});
     for (path, _) in KNOWN {
-        assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+        assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
     }
     for (path, status) in KNOWN {
         assert_eq!(world.get(Reach::Disk, 0, path), Ok(status), "{path}");
@@ -127,7 +131,7 @@ fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
                 let answer = world.get(Reach::Memory, millis, path);
                 // They share what tells them apart: the page, or the directory.
                 let is_shared = ["/.hidden", "/guide?x"].contains(&path);
-                assert!(answer == Err(NeedsDisk) || is_shared, "{path} at {millis}");
+                assert!(answer == Err(OutOfReach) || is_shared, "{path} at {millis}");
             }
             assert_eq!(world.get(Reach::Disk, millis, path), Ok(status));
             assert_eq!(world.get(Reach::Memory, millis + 999, path), Ok(status));
@@ -142,7 +146,7 @@ fn a_new_file_is_there_within_a_second_and_a_removed_one_gone() {
     assert_eq!(world.get(Reach::Disk, 0, path), Ok(404));
     fs::write(world.root().join("none"), "there").expect("write");
     assert_eq!(world.get(Reach::Memory, 999, path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(OutOfReach));
     assert_eq!(world.get(Reach::Disk, 1_000, path), Ok(200));
     fs::remove_file(world.root().join("none")).expect("rm");
     fs::create_dir(world.root().join("none")).expect("mkdir");
@@ -174,9 +178,9 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
     let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
     let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
     let etag = etag.expect("an entity-tag");
-    assert_eq!(world.status(Reach::Memory, 0, get), Err(NeedsDisk));
+    assert_eq!(world.status(Reach::Memory, 0, get), Err(OutOfReach));
     let range = format!("{get}\r\nRange: bytes=0-1");
-    assert_eq!(world.status(Reach::Memory, 0, &range), Err(NeedsDisk));
+    assert_eq!(world.status(Reach::Memory, 0, &range), Err(OutOfReach));
     let condition = format!("{get}\r\nIf-None-Match: {etag}");
     assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(304));
     let condition = format!("{get}\r\nIf-Match: \"another\"");
@@ -201,10 +205,13 @@ fn another_root_makes_everything_known_void() {
     symlink("next", place.join("swap")).expect("link");
     fs::rename(place.join("swap"), place.join("current")).expect("swap");
     assert_eq!(world.get(Reach::Memory, 999, "/none"), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(OutOfReach));
     assert_eq!(world.get(Reach::Disk, 1_000, "/none"), Ok(200));
     // The root is known again; what was learnt below the old one is not trusted for that.
-    assert_eq!(world.get(Reach::Memory, 1_000, "/file.txt"), Err(NeedsDisk));
+    assert_eq!(
+        world.get(Reach::Memory, 1_000, "/file.txt"),
+        Err(OutOfReach)
+    );
     assert_eq!(world.get(Reach::Disk, 1_000, "/file.txt"), Ok(404));
 }
 
@@ -215,7 +222,7 @@ fn nothing_is_trusted_without_a_cache_or_an_interval() {
     for world in [without_cache, without_interval] {
         for (path, status) in KNOWN {
             assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
-            assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+            assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
         }
         fs::write(world.root().join("none"), "there").expect("write");
         assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(200));
@@ -227,7 +234,7 @@ fn a_name_too_long_to_remember_is_answered_all_the_same() {
     let world = World::new(|_| {});
     let path = format!("/{}", "n/".repeat(400));
     assert_eq!(world.get(Reach::Disk, 0, &path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 0, &path), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 0, &path), Err(OutOfReach));
 }
 
 #[test]
@@ -247,7 +254,7 @@ fn a_special_file_is_opened_once() {
 }
 
 /// The coding that an answer is in.
-fn coding(answer: Result<Response, NeedsDisk>) -> Result<Option<String>, NeedsDisk> {
+fn coding(answer: Result<Response, OutOfReach>) -> Result<Option<String>, OutOfReach> {
     answer.map(|response| {
         let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
         let mut lines = fields.lines();
@@ -267,7 +274,7 @@ fn memory_answers_with_the_forms_that_are_ready_and_makes_none() {
     assert_eq!(coding(world.ask(Reach::Memory, 0, get)), Ok(None));
     for request in [&gzip, &both] {
         for _ in 0..2 {
-            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(NeedsDisk));
+            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(OutOfReach));
         }
         let made = coding(world.ask(Reach::Disk, 0, request));
         assert!(made.as_ref().is_ok_and(Option::is_some), "{made:?}");
@@ -283,7 +290,7 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
     let plain = world.ask(Reach::Disk, 0, "GET /page.html HTTP/1.1");
     assert_eq!(plain.map(|response| response.length), Ok(Some(8)));
-    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(NeedsDisk));
+    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(OutOfReach));
     for reach in [Reach::Disk, Reach::Memory] {
         let response = world.ask(reach, 0, gzip);
         assert_eq!(response.map(|response| response.length), Ok(Some(4)));
@@ -291,7 +298,7 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
     fs::remove_file(world.root().join("page.html.gz")).expect("rm");
     assert_eq!(
         coding(world.ask(Reach::Memory, 1_000, gzip)),
-        Err(NeedsDisk)
+        Err(OutOfReach)
     );
     assert_eq!(coding(world.ask(Reach::Disk, 1_000, gzip)), Ok(None));
     assert_eq!(coding(world.ask(Reach::Memory, 1_000, gzip)), Ok(None));
