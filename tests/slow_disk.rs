@@ -5,6 +5,7 @@
 mod slow_disk;
 mod support;
 
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -18,8 +19,11 @@ const WORKERS: usize = 3;
 const POLITE: usize = 16;
 const ROUNDS: usize = 10;
 
-/// No file is compared with the disk again within a test: that would be a reason to wait for it.
+/// No file is compared with the disk again within a test, but in those that are about that.
 const CONFIG: &str = "[cache]\nrevalidate = 3600\n";
+
+/// Longer than the second after which the root, and by default a file, is looked at again.
+const DUE: Duration = Duration::from_millis(1_200);
 
 /// What all polite clients ask for: read from the disk once, and in memory from then on.
 const CACHED: SlowFile = SlowFile {
@@ -283,6 +287,49 @@ fn a_file_that_memory_has_no_room_for_is_read_once_for_all_who_wait() {
     scene.disk.open_gate();
     stuck.iter_mut().for_each(Waiting::expect_answered);
     assert_eq!(scene.disk.gated_readings(), 1);
+}
+
+/// Looks at what is in memory are not behind those who read.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn what_is_cached_is_compared_with_the_disk_though_no_worker_is_left() {
+    let scene = Scene::configured("");
+    let mut polite = scene.polite(POLITE);
+    let mut stuck = scene.stuck(4 * WORKERS, WORKERS);
+    for _ in 0..2 {
+        thread::sleep(DUE);
+        expect_unaffected(&scene, &mut polite, WORKERS);
+    }
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+}
+
+/// What was compared of late is served while the disk does not say whether it is still so.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn what_is_cached_is_served_while_the_look_at_it_hangs() {
+    let watched = SlowFile {
+        pace: Pace::Watched,
+        ..CACHED
+    };
+    let scene = Scene::configured("");
+    let mut clients = scene.polite(2);
+    let [first, other] = &mut clients[..] else {
+        panic!("there are two")
+    };
+    expect(other, watched);
+    scene.disk.hold_looks();
+    thread::sleep(DUE);
+    first.send(request("GET", &watched.target(), ""));
+    until("the disk is asked", || scene.disk.held_looks() == 1);
+    expect(other, watched);
+    thread::sleep(DUE);
+    expect(other, watched);
+    let response = first.answer();
+    assert!(response.body == watched.content(), "{}", response.head);
+    assert_eq!(scene.disk.held_looks(), 1, "it does not answer");
+    scene.disk.release_looks();
+    expect(first, watched);
 }
 
 /// A mixture of two states is never sent (RFC 9110 section 8.8.1).

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::access_log::AccessLog;
 use super::attendant::{Attendant, Attended};
+use super::checker;
 use super::handoff::Work;
 use super::shared::Shared;
 use crate::clock::Millis;
@@ -48,6 +49,7 @@ impl Pool {
                 })?;
             }
         }
+        checker::start(&pool.all[0].service, &pool.all[0].clock);
         Ok(pool)
     }
 
@@ -57,6 +59,7 @@ impl Pool {
         for shared in &*self.all {
             shared.handoff.close();
         }
+        checker::stop(&self.all[0].service);
         let ended = self.ended.recv_timeout(JOIN_PATIENCE);
         ended == Err(RecvTimeoutError::Disconnected)
     }

@@ -8,6 +8,7 @@
 //! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](super::errand)).
 //! Without a cache each looks for itself.
 
+mod checked;
 mod encoded;
 
 use std::borrow::Cow;
@@ -15,14 +16,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
+use super::checks::Checks;
 use super::clean_urls;
 use super::compressor::Compressor;
 use super::content_coding::MIN_BYTES;
@@ -38,7 +39,7 @@ use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
 use super::siblings::Siblings;
 use super::site_path::SitePath;
-use crate::clock::{Millis, Now};
+use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
@@ -66,6 +67,8 @@ pub struct Lookup {
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
+    /// Where comparisons are ordered; `None` without a memory.
+    checks: Option<Arc<Checks>>,
     index: Vec<String>,
     has_clean_urls: bool,
     types: HashMap<String, String>,
@@ -87,6 +90,8 @@ pub struct Memory {
     compressor: Compressor,
     /// What is being loaded.
     errands: Errands,
+    /// By file system.
+    checks: Mutex<Vec<(u64, Arc<Checks>)>>,
 }
 
 impl Found {
@@ -107,7 +112,28 @@ impl Memory {
             absences: Absences::new(),
             compressor: Compressor::new(),
             errands: Errands::new(),
+            checks: Mutex::default(),
         })
+    }
+
+    /// Where comparisons are ordered, for each file system that has a root.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Arc<Checks>> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks
+            .iter()
+            .map(|(_, checks)| Arc::clone(checks))
+            .collect()
+    }
+
+    fn checks_on(&self, device: u64) -> Arc<Checks> {
+        let mut all = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, checks)) = all.iter().find(|(known, _)| *known == device) {
+            return Arc::clone(checks);
+        }
+        let checks = Arc::new(Checks::new());
+        all.push((device, Arc::clone(&checks)));
+        checks
     }
 
     /// What is known of a path, whatever its age.
@@ -135,8 +161,12 @@ impl Lookup {
         } else {
             0
         };
+        let root = Root::open(&site.root)?;
         Ok(Lookup {
-            root: Root::open(&site.root)?,
+            checks: memory
+                .as_ref()
+                .map(|memory| memory.checks_on(root.device())),
+            root,
             resolver: Resolver::with_policy(match site.symlinks {
                 SymlinkPolicy::Inside => LinkPolicy::Inside,
                 SymlinkPolicy::Never => LinkPolicy::Never,
@@ -172,7 +202,10 @@ impl Lookup {
                 Err(nothing) => Found::Nothing(nothing),
             });
         };
-        let generation = self.root.generation(reach, now.monotonic)?;
+        let generation = match self.root.known_generation(now.monotonic) {
+            Some(generation) => generation,
+            None => self.resolve_root(reach, now.monotonic)?,
+        };
         let key = self.key(path);
         let trust =
             |learnt: &Freshness| learnt.trust(generation, now.monotonic, self.revalidate_millis);
@@ -180,8 +213,7 @@ impl Lookup {
             match trust(&entry.freshness) {
                 Trust::Holds => return Ok(Found::File(entry)),
                 Trust::Due => {
-                    reach.disk()?;
-                    if self.is_file_current(path, &entry, now.monotonic) {
+                    if self.is_file_current(&entry, reach, now.monotonic)? {
                         return Ok(Found::File(entry));
                     }
                 }
@@ -192,8 +224,7 @@ impl Lookup {
             match trust(&nothing.freshness) {
                 Trust::Holds => return Ok(Found::Nothing(nothing)),
                 Trust::Due => {
-                    reach.disk()?;
-                    if self.is_still_nothing(path, &nothing, now.monotonic) {
+                    if self.is_still_nothing(key, &nothing, reach, now.monotonic)? {
                         return Ok(Found::Nothing(nothing));
                     }
                 }
@@ -203,38 +234,6 @@ impl Lookup {
         }
         reach.disk()?;
         self.load_and_keep(memory, path, generation, now)
-    }
-
-    /// Compares a file and what lies beside it with the disk, unless another thread is at it or was
-    /// just now.
-    fn is_file_current(&self, path: &[u8], entry: &Entry, now: Millis) -> bool {
-        if !entry.freshness.claim_check(now, self.revalidate_millis) {
-            return true;
-        }
-        // Following a link out of the root does no harm here: only a file that is the very one that
-        // was loaded through the resolver compares equal.
-        let directory = self.root.directory();
-        let stat = |name: &[u8]| rustix::fs::statat(&directory.fd, name, AtFlags::empty());
-        let is_file = |name: &[u8]| {
-            stat(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-        };
-        // A file that comes before it may be there by now.
-        let mut better = self.names(path).take_while(|name| **name != *entry.path);
-        let siblings = entry.siblings.as_ref();
-        stat(&entry.path)
-            .is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
-            && siblings.is_none_or(|seen| seen.are_current(directory.fd.as_fd()))
-            && !better.any(|name| is_file(&name))
-    }
-
-    /// Looks again for what was not there, unless another thread is at it or was just now.
-    fn is_still_nothing(&self, path: &[u8], nothing: &Nothing, now: Millis) -> bool {
-        if !nothing.freshness.claim_check(now, self.revalidate_millis) {
-            return true;
-        }
-        let directory = self.root.directory();
-        let found = self.open_file(&directory, path);
-        found.is_err_and(|absence| absence == nothing.absence)
     }
 
     /// Looks at the disk, unless another thread is at it for the same path.

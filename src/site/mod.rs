@@ -5,6 +5,7 @@
 
 pub mod absences;
 pub mod cache;
+pub mod checks;
 pub mod clean_urls;
 pub mod compressor;
 pub mod content_coding;

@@ -169,6 +169,12 @@ impl Site {
         })
     }
 
+    /// The files below its root.
+    #[must_use]
+    pub fn files(&self) -> &Lookup {
+        &self.files
+    }
+
     /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
     #[must_use]
     pub fn edits_fields(site: &SiteConfig) -> bool {

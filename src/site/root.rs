@@ -15,11 +15,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::freshness::Outstanding;
 use super::reach::{OutOfReach, Reach};
 use crate::clock::Millis;
 
 /// How often the root path is resolved again, in milliseconds.
-const RESOLVE_EVERY_MILLIS: u64 = 1_000;
+pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
 
 /// The root path and the directory that it names at the moment.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Root {
     generation: AtomicU64,
     resolved_at: AtomicU64,
     missing: AtomicBool,
+    /// The resolution that has been ordered.
+    pub outstanding: Outstanding,
 }
 
 /// What the last resolution has found.
@@ -77,11 +80,30 @@ impl Root {
             generation: AtomicU64::new(0),
             resolved_at: AtomicU64::new(0),
             missing: AtomicBool::new(false),
+            outstanding: Outstanding::default(),
         })
     }
 
-    /// The number of the directory in force; entries learnt under another one are void.
-    /// Resolves the path again when that is due.
+    /// The number of the directory in force; entries learnt under another one are void. `None` if the
+    /// path has to be resolved again.
+    #[must_use]
+    pub fn known_generation(&self, now: Millis) -> Option<u64> {
+        (self.age_millis(now) < RESOLVE_EVERY_MILLIS).then(|| self.last_generation())
+    }
+
+    /// The same, as it was found last.
+    #[must_use]
+    pub fn last_generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Milliseconds since the path was resolved.
+    #[must_use]
+    pub fn age_millis(&self, now: Millis) -> u64 {
+        now.since(Millis(self.resolved_at.load(Ordering::Relaxed)))
+    }
+
+    /// The number of the directory in force. Resolves the path again when that is due.
     ///
     /// # Errors
     /// [`OutOfReach`] if that is due and only memory is in `reach`.
@@ -100,7 +122,18 @@ impl Root {
                 self.resolve_again();
             }
         }
-        Ok(self.generation.load(Ordering::Acquire))
+        Ok(self.last_generation())
+    }
+
+    /// The path has been resolved, and that was over at `now`.
+    pub fn confirm(&self, now: Millis) {
+        self.resolved_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The device of the file system that the directory in force is on.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.directory().device
     }
 
     /// The directory in force.
@@ -110,7 +143,8 @@ impl Root {
         Arc::clone(&current.directory)
     }
 
-    fn resolve_again(&self) {
+    /// Resolves the path again. Waits for the disk.
+    pub fn resolve_again(&self) {
         // Before the disk is looked at: the order of the tickets is that of what was seen.
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         match RootDirectory::open(&self.path, 0) {

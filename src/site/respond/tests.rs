@@ -50,6 +50,19 @@ impl World {
     }
 
     fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, OutOfReach> {
+        let answer = self.ask_among_others(reach, millis, request);
+        answer.map_err(|needs| match needs {
+            NeedsDisk::OutOfReach => OutOfReach,
+            NeedsDisk::UnderWay(errand) => panic!("nobody else is there: {errand:?}"),
+        })
+    }
+
+    fn ask_among_others(
+        &self,
+        reach: Reach,
+        millis: u64,
+        request: &str,
+    ) -> Result<Response, NeedsDisk> {
         let request = format!("{request}\r\n\r\n").replace("HTTP/1.1", "HTTP/1.1\r\nHost: a");
         let mut spans = Vec::new();
         let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
@@ -60,11 +73,7 @@ impl World {
             monotonic: Millis(millis),
             unix_secs: START_UNIX_SECS + millis / 1_000,
         };
-        let answer = self.site.respond(&head, &mut Vec::new(), reach, now);
-        answer.map_err(|needs| match needs {
-            NeedsDisk::OutOfReach => OutOfReach,
-            NeedsDisk::UnderWay(errand) => panic!("nobody else is there: {errand:?}"),
-        })
+        self.site.respond(&head, &mut Vec::new(), reach, now)
     }
 
     fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, OutOfReach> {
@@ -317,4 +326,149 @@ fn a_form_that_is_gone_when_it_is_wanted_is_looked_for_again() {
         coding(world.ask(Reach::Disk, 0, gzip)),
         Ok(Some("gzip".to_owned()))
     );
+}
+
+/// What memory answers while a comparison with the disk is outstanding. The test plays the checker.
+mod with_a_checker {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::site::checks::{LATE_MILLIS, Post, STALE_MILLIS};
+    use crate::site::errand::Errand;
+
+    /// When what was learnt at 0 is due.
+    const DUE: u64 = 1_000;
+
+    /// A world that knows the answer for `path`, learnt at 0.
+    fn world(path: &str) -> (World, Post) {
+        let world = World::new(|_| {});
+        assert!(world.get(Reach::Disk, 0, path).is_ok());
+        let post = world.site.checks()[0].man();
+        (world, post)
+    }
+
+    impl World {
+        /// The status that memory answers with.
+        fn recall(&self, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
+            let request = format!("GET {path} HTTP/1.1");
+            let answer = self.ask_among_others(Reach::Memory, millis, &request);
+            answer.map(|response| response.status.code())
+        }
+
+        /// The errand that has to be waited for.
+        fn awaited(&self, millis: u64, path: &str) -> Arc<Errand> {
+            match self.recall(millis, path) {
+                Err(NeedsDisk::UnderWay(errand)) => errand,
+                other => panic!("{path} at {millis}: {other:?}"),
+            }
+        }
+
+        /// The checker carries out one order, which is there, by `millis`.
+        fn check(&self, post: &Post, millis: u64) {
+            let order = post.take().expect("an order");
+            self.site.carry_out(&order, || Millis(millis));
+        }
+    }
+
+    /// Whether who waits for `errand` has been called.
+    fn is_called(errand: &Arc<Errand>) -> impl Fn() -> bool + use<> {
+        let called = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&called);
+        errand.wait(Box::new(move |_| own.store(true, Ordering::Relaxed)));
+        move || called.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn who_finds_it_due_waits_and_the_others_do_not() {
+        for (path, status) in [("/file.txt", 200), ("/guide", 301)] {
+            let (world, post) = world(path);
+            // The root first, then what is below it.
+            let root = is_called(&world.awaited(DUE, path));
+            let own = is_called(&world.awaited(DUE, path));
+            assert_eq!(world.recall(DUE, path), Ok(status));
+            world.check(&post, DUE + 1);
+            assert!(root() && !own());
+            world.check(&post, DUE + 1);
+            assert!(own());
+            for millis in [DUE + 1, 2 * DUE] {
+                assert_eq!(world.recall(millis, path), Ok(status));
+            }
+            world.awaited(2 * DUE + 1, path);
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_not_served_once_it_was_compared() {
+        for path in ["/file.txt", "/none"] {
+            let (world, post) = world(path);
+            let file = world.root().join(&path[1..]);
+            fs::write(file, "another content").expect("write");
+            world.awaited(DUE, path);
+            world.awaited(DUE, path);
+            world.check(&post, DUE);
+            world.check(&post, DUE);
+            let answer = world.recall(DUE, path);
+            assert_eq!(answer, Err(NeedsDisk::OutOfReach), "{path}");
+            let answer = world.ask(Reach::Disk, DUE, &format!("GET {path} HTTP/1.1"));
+            assert_eq!(answer.expect("with the disk").length, Some(15), "{path}");
+        }
+    }
+
+    #[test]
+    fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
+        let (world, post) = world("/file.txt");
+        let first = is_called(&world.awaited(DUE, "/file.txt"));
+        let order = post.take();
+        post.begin(Millis(DUE));
+        let late = DUE + LATE_MILLIS;
+        world.awaited(late - 1, "/file.txt");
+        assert!(!first());
+        assert_eq!(world.recall(late, "/file.txt"), Ok(200));
+        assert!(first(), "the next one has released it");
+        let too_old = DUE + STALE_MILLIS;
+        assert_eq!(world.recall(too_old - 1, "/file.txt"), Ok(200));
+        let waiting = is_called(&world.awaited(too_old, "/file.txt"));
+        // It answers after all.
+        let order = order.expect("an order");
+        world.site.carry_out(&order, || Millis(too_old));
+        post.end();
+        assert!(waiting());
+        let own = is_called(&world.awaited(too_old, "/file.txt"));
+        world.check(&post, too_old);
+        assert!(own());
+        assert_eq!(world.recall(too_old, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
+        let (world, post) = world("/file.txt");
+        let hour = 3_600_000;
+        for _ in 0..2 {
+            world.awaited(hour, "/file.txt");
+        }
+        world.check(&post, hour);
+        for _ in 0..2 {
+            world.awaited(hour, "/file.txt");
+        }
+        world.check(&post, hour);
+        assert_eq!(world.recall(hour, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn without_an_interval_nothing_is_left_to_the_checker() {
+        let world = World::new(|config| config.cache.revalidate_secs = 0);
+        let _post = world.site.checks()[0].man();
+        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+        assert_eq!(world.get(Reach::Memory, 0, "/file.txt"), Err(OutOfReach));
+        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn without_the_checker_who_may_compares() {
+        let (world, post) = world("/file.txt");
+        drop(post);
+        let answer = world.get(Reach::Memory, DUE, "/file.txt");
+        assert_eq!(answer, Err(OutOfReach));
+        assert_eq!(world.get(Reach::Disk, DUE, "/file.txt"), Ok(200));
+    }
 }
