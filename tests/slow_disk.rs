@@ -133,6 +133,7 @@ impl Drop for Scene {
     /// unmounted while the server is there.
     fn drop(&mut self) {
         self.disk.open_gate();
+        self.disk.release_looks();
     }
 }
 

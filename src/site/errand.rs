@@ -58,9 +58,8 @@ impl Errand {
 
     /// Has `waiter` called when the errand is over; at once if it is.
     pub fn wait(self: &Arc<Errand>, waiter: Waiter) {
-        match &mut *self.lock() {
-            Some(waiters) => return waiters.push(waiter),
-            None => {}
+        if let Some(waiters) = &mut *self.lock() {
+            return waiters.push(waiter);
         }
         waiter(self);
     }
