@@ -45,6 +45,9 @@
 //!     |  if the event loop would have to wait for a disk, or the turn was long:
 //!     |            Ownership::requeue           running -> queued
 //!     |            Handoff::defer               the number into the slow lane, for workers only
+//!     |  if another thread is getting the same from the disk:
+//!     |            Ownership::requeue           running -> queued
+//!     |            Errand::wait                 in no lane; that thread puts it into one
 //!     v
 //!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
 //! ```
@@ -60,7 +63,11 @@
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
 //! [`Session::rest`](connection::session::Session::rest),
 //! [`Slot::postpone`](server::slots::Slot::postpone),
-//! [`Handoff::defer`](server::handoff::Handoff::defer).
+//! [`Handoff::defer`](server::handoff::Handoff::defer),
+//! [`Errand::wait`](site::errand::Errand::wait).
+//!
+//! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
+//! that this waits for no reader.
 //!
 //! # Three ideas
 //!
@@ -85,6 +92,7 @@
 //! - *transport*: what a session sees of the socket; in tests, a script.
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
 //! - *reach*: whether that thread may wait for a disk.
+//! - *errand*: what one thread gets from the disk, for all who want it.
 //! - *desk*: the buffers a thread lends to a session for a turn.
 //! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
 //!

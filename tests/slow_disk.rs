@@ -5,6 +5,7 @@
 mod slow_disk;
 mod support;
 
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -18,8 +19,11 @@ const WORKERS: usize = 3;
 const POLITE: usize = 16;
 const ROUNDS: usize = 10;
 
-/// No file is compared with the disk again within a test: that would be a reason to wait for it.
+/// No file is compared with the disk again within a test, but in those that are about that.
 const CONFIG: &str = "[cache]\nrevalidate = 3600\n";
+
+/// Longer than the second after which the root, and by default a file, is looked at again.
+const DUE: Duration = Duration::from_millis(1_200);
 
 /// What all polite clients ask for: read from the disk once, and in memory from then on.
 const CACHED: SlowFile = SlowFile {
@@ -46,10 +50,14 @@ impl Scene {
     }
 
     fn with(config: &str) -> Scene {
+        Scene::configured(&format!("{CONFIG}{config}"))
+    }
+
+    fn configured(config: &str) -> Scene {
         let disk = SlowDisk::mount(Duration::ZERO);
         let server = Launch::of(disk.root())
             .args(&["--workers", &WORKERS.to_string()])
-            .config(&format!("{CONFIG}{config}"))
+            .config(config)
             .start();
         let scene = Scene {
             server: Some(server),
@@ -75,6 +83,18 @@ impl Scene {
         let mut waiting = self.waiting(count);
         waiting.iter_mut().for_each(Waiting::ask);
         self.until_waiting(read);
+        waiting
+    }
+
+    /// The same with one small file for all, which one of the workers reads.
+    fn stuck_at_the_same(&self, count: usize) -> Vec<Waiting> {
+        let mut waiting = self.waiting(count);
+        let same = waiting[0].file;
+        for waiting in &mut waiting {
+            waiting.file = same;
+            waiting.ask();
+        }
+        self.until_waiting(1);
         waiting
     }
 
@@ -113,6 +133,7 @@ impl Drop for Scene {
     /// unmounted while the server is there.
     fn drop(&mut self) {
         self.disk.open_gate();
+        self.disk.release_looks();
     }
 }
 
@@ -228,16 +249,104 @@ mod no_worker_is_left {
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn several_that_want_the_same_file_get_it_from_one_reading() {
     let scene = Scene::new();
-    let mut stuck = scene.waiting(WORKERS - 1);
-    let same = stuck[0].file;
-    for waiting in &mut stuck {
-        waiting.file = same;
-        waiting.ask();
-    }
-    scene.until_waiting(1);
+    let mut stuck = scene.stuck_at_the_same(WORKERS - 1);
     expect_unaffected(&scene, &mut scene.polite(POLITE), 1);
     scene.disk.open_gate();
     stuck.iter_mut().for_each(Waiting::expect_answered);
+}
+
+/// They wait without a worker: the others read other files meanwhile.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn however_many_want_the_same_file_one_worker_waits_for_it() {
+    let scene = Scene::new();
+    let mut stuck = scene.stuck_at_the_same(4 * WORKERS);
+    let new = SlowFile {
+        number: 2,
+        ..CACHED
+    };
+    expect(&mut scene.server().connect(), new);
+    assert_eq!(scene.disk.waiting_files(), 1, "the gate is shut");
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+    assert_eq!(scene.disk.gated_readings(), 1);
+}
+
+/// Nor do those who waited read it one after the other.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_file_that_memory_has_no_room_for_is_read_once_for_all_who_wait() {
+    // The file alone is as large.
+    let scene = Scene::with("bytes = 4096\nfile_bytes = 4096\n");
+    let mut stuck = scene.stuck_at_the_same(4 * WORKERS);
+    // Whoever comes after this one, and is deferred, comes after all of them.
+    let new = SlowFile {
+        number: 2,
+        ..CACHED
+    };
+    expect(&mut scene.server().connect(), new);
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+    assert_eq!(scene.disk.gated_readings(), 1);
+}
+
+/// Looks at what is in memory are not behind those who read.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn what_is_cached_is_compared_with_the_disk_though_no_worker_is_left() {
+    let scene = Scene::configured("");
+    let mut polite = scene.polite(POLITE);
+    let mut stuck = scene.stuck(4 * WORKERS, WORKERS);
+    for _ in 0..2 {
+        thread::sleep(DUE);
+        expect_unaffected(&scene, &mut polite, WORKERS);
+    }
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+}
+
+/// What was compared of late is served while the disk does not say whether it is still so.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn what_is_cached_is_served_while_the_look_at_it_hangs() {
+    let watched = SlowFile {
+        pace: Pace::Watched,
+        ..CACHED
+    };
+    let scene = Scene::configured("");
+    let mut clients = scene.polite(2);
+    let [first, other] = &mut clients[..] else {
+        panic!("there are two")
+    };
+    expect(other, watched);
+    scene.disk.hold_looks();
+    thread::sleep(DUE);
+    first.send(request("GET", &watched.target(), ""));
+    until("the disk is asked", || scene.disk.held_looks() == 1);
+    expect(other, watched);
+    thread::sleep(DUE);
+    expect(other, watched);
+    let response = first.answer();
+    assert!(response.body == watched.content(), "{}", response.head);
+    assert_eq!(scene.disk.held_looks(), 1, "it does not answer");
+    scene.disk.release_looks();
+    expect(first, watched);
+}
+
+/// A mixture of two states is never sent (RFC 9110 section 8.8.1).
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_file_that_never_holds_still_is_not_served_for_now() {
+    let scene = Scene::new();
+    let restless = SlowFile {
+        pace: Pace::Restless,
+        number: 1,
+        bytes: 4_096,
+    };
+    let response = scene.server().connect().get(&restless.target());
+    assert_eq!(response.status, 503, "{}", response.head);
+    assert!(response.head.contains("Retry-After: "), "{}", response.head);
+    assert!(!response.head.contains("ETag: "), "{}", response.head);
 }
 
 #[test]

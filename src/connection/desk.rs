@@ -9,6 +9,7 @@ use super::journal::Journal;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::shared_lines::SharedLines;
+use crate::site::errand::Errand;
 
 /// Room for received bytes beyond the largest head.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -27,6 +28,8 @@ pub struct Desk {
     pub(super) shared_lines: SharedLines,
     /// Whose requests are being answered in this turn, if that is limited.
     pub(super) guests: Vec<Guest>,
+    /// What the request at hand waits for, after a turn that ended for that.
+    pub awaited: Option<Arc<Errand>>,
     /// Lines of the access log; `None` if there is no log. The thread writes them out.
     pub log: Option<Journal>,
     /// The worker's counters.
@@ -45,6 +48,7 @@ impl Desk {
             path: Vec::new(),
             shared_lines: SharedLines::new(config.keep_alive.timeout_secs),
             guests: Vec::new(),
+            awaited: None,
             log: access_log
                 .target
                 .is_some()
@@ -59,6 +63,7 @@ impl Desk {
         self.input.end = 0;
         self.output.clear();
         self.guests.clear();
+        self.awaited = None;
         if let Some(log) = &mut self.log {
             log.clear_half_written();
         }

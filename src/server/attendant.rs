@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::access_log;
+use super::handoff::Work;
 use super::shared::Shared;
 use super::slots::Connection;
 use crate::clock::{Millis, Now};
@@ -22,6 +23,7 @@ use crate::connection::ownership::Released;
 use crate::connection::service::Mode;
 use crate::connection::session::{Outcome, Session, Turn};
 use crate::site::Reach;
+use crate::site::errand::Errand;
 
 /// One thread's means to serve.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Attendant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a connection that wants another turn and is not queued is left to nobody"]
 pub enum Attended {
-    /// It waits for its peer or its deadline.
+    /// It waits for its peer or its deadline, or for another thread, which will queue it.
     Waits,
     /// It is owned still, and queued: the caller puts it into the slow lane.
     WantsMore,
@@ -99,12 +101,20 @@ impl Attendant {
                     }
                 }
                 Outcome::Again => {
+                    let awaited = desk.awaited.take();
                     drop(connection);
                     slot.postpone(end.deadline);
                     slot.ownership.requeue();
-                    return (Attended::WantsMore, now);
+                    return match awaited {
+                        None => (Attended::WantsMore, now),
+                        Some(errand) => {
+                            park(shared, index, &errand);
+                            (Attended::Waits, now)
+                        }
+                    };
                 }
                 Outcome::Close(reason) => {
+                    desk.awaited = None;
                     let closed = connection.take();
                     drop(connection);
                     if let Some(closed) = closed {
@@ -160,6 +170,20 @@ impl Attendant {
         end_turn(&mut self.desk, &self.shared);
         log::debug!("connection {connection} cut off");
     }
+}
+
+/// Leaves a connection, which is queued, to the thread that comes back from `errand`: it puts it into a
+/// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes.
+fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>) {
+    let shared = Arc::clone(shared);
+    errand.wait(Box::new(move |errand| {
+        if errand.needs_disk() {
+            let errand = Arc::clone(errand);
+            shared.handoff.defer(Work::Resume(index, errand));
+        } else {
+            shared.hand_back(index);
+        }
+    }));
 }
 
 /// Tells the journal whose turn it is, and the time if it needs that. A server without an access log

@@ -43,6 +43,13 @@
 //! workers waited for it (*wait*); now it is 1.3 times as long with four times as many readers as
 //! workers (`benches/slow_disk.rs`, `tests/slow_disk.rs`).
 //!
+//! # Waiting for another thread
+//!
+//! What another thread is getting from the disk is not waited for in a lane: the connection would go
+//! round and round in it. It is in neither, but parked with that thread's
+//! [`Errand`], which puts it into a lane when it is over: into the quick one if memory has the answer
+//! now, and the loop is woken to give it, so that no worker need be free.
+//!
 //! # Bounds
 //!
 //! A connection is in one lane at a time, once: its ownership word
@@ -50,21 +57,26 @@
 //! the number of connections though the channels have no bound, and nobody ever waits to put one in.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::site::errand::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
 /// them in about a tenth of a millisecond.
 pub const SHARE: usize = 16;
 
 /// What a worker is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
     Turn(u32),
+    /// The same. It has waited for this errand, and what that has brought is to be kept until it has
+    /// asked for it.
+    Resume(u32, Arc<Errand>),
     /// Write the lines of the access log that the event loop has left.
     WriteLog,
     /// Give memory back to the system: many connections have gone.
@@ -101,7 +113,8 @@ impl Handoff {
     }
 
     /// Event loop: puts a ready connection into the quick lane. Wakes nobody: the loop serves it
-    /// ([`take`](Handoff::take)) unless a worker comes first.
+    /// ([`take`](Handoff::take)) unless a worker comes first. Another thread has to wake the loop
+    /// (`Shared::hand_back`).
     pub fn dispatch(&self, slot: u32) {
         self.quick.put(slot);
     }

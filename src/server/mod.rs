@@ -6,6 +6,7 @@
 pub mod acceptor;
 pub mod access_log;
 pub mod attendant;
+pub mod checker;
 pub mod doors;
 pub mod drain;
 pub mod event_loop;

@@ -109,6 +109,16 @@ impl Shared {
         }
     }
 
+    /// Another thread gives the connection in the slot `index`, which is queued, to the loop: memory has
+    /// what it waited for.
+    pub fn hand_back(&self, index: u32) {
+        self.handoff.dispatch(index);
+        if let Err(error) = self.waker.wake() {
+            // The loop finds it when it comes round.
+            log::warn!("the event loop cannot be woken: {error}");
+        }
+    }
+
     /// The name of the connection that is, or was last, in the slot `index`.
     #[must_use]
     pub fn connection_id(&self, index: u32) -> ConnectionId {

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::access_log::AccessLog;
 use super::attendant::{Attendant, Attended};
+use super::checker;
 use super::handoff::Work;
 use super::shared::Shared;
 use crate::clock::Millis;
@@ -48,6 +49,7 @@ impl Pool {
                 })?;
             }
         }
+        checker::start(&pool.all[0].service, &pool.all[0].clock);
         Ok(pool)
     }
 
@@ -57,6 +59,7 @@ impl Pool {
         for shared in &*self.all {
             shared.handoff.close();
         }
+        checker::stop(&self.all[0].service);
         let ended = self.ended.recv_timeout(JOIN_PATIENCE);
         ended == Err(RecvTimeoutError::Disconnected)
     }
@@ -90,6 +93,8 @@ impl Worker {
             let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
             now = match self.shared.handoff.pick_up(slow_first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot),
+                // What the errand has brought may be nowhere else: it is dropped after the turn.
+                Some(Work::Resume(slot, _errand)) => self.serve(slot),
                 Some(Work::GiveBackMemory) => {
                     c_calls::give_back_memory();
                     self.shared.clock.now().monotonic

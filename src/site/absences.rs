@@ -35,6 +35,8 @@ pub enum Absence {
     IsDirectory,
     /// Not a regular file: never read, it might block or have effects.
     IsSpecial,
+    /// It is being written, and did not hold still for one reading.
+    IsChanging,
     /// It could not be opened.
     Open(OpenError),
 }
@@ -45,7 +47,7 @@ impl Absence {
     pub fn is_lasting(self) -> bool {
         !matches!(
             self,
-            Absence::Open(OpenError::Exhausted | OpenError::Failed)
+            Absence::IsChanging | Absence::Open(OpenError::Exhausted | OpenError::Failed)
         )
     }
 }
@@ -177,6 +179,7 @@ mod tests {
             (Absence::Open(OpenError::Outside), true),
             (Absence::IsSpecial, true),
             (Absence::IsDirectory, true),
+            (Absence::IsChanging, false),
             (Absence::Open(OpenError::Exhausted), false),
             (Absence::Open(OpenError::Failed), false),
         ] {

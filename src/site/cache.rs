@@ -1,8 +1,7 @@
 //! Files kept ready: small ones in memory, larger ones as open descriptors.
 //!
 //! Bounded by weight and evicted by use; each entry is compared with its file at most once per
-//! `cache.revalidate` ([`Freshness`]), with one stat(2). An entry is filled once, however many ask
-//! for it at the same time.
+//! `cache.revalidate` ([`Freshness`]), with one stat(2).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -121,19 +120,10 @@ impl Cache {
         self.entries.get(&path).map(|kept| kept.entry)
     }
 
-    /// The entry for `path`, made by `load` if there is none. While one caller loads, others that
-    /// ask for the same path wait for its result.
-    ///
-    /// # Errors
-    /// What `load` returns; nothing is kept then.
-    pub fn find_or_load<E>(
-        &self,
-        path: SitePath<'_>,
-        load: impl FnOnce() -> Result<Entry, E>,
-    ) -> Result<Arc<Entry>, E> {
-        let loaded = || load().map(|entry| self.weigh(Arc::new(entry)));
-        let kept = self.entries.get_or_insert_with(&path.keep(), loaded);
-        kept.map(|kept| kept.entry)
+    /// Keeps `entry`, unless it is too large.
+    pub fn keep(&self, entry: Arc<Entry>) {
+        let key = entry.key.clone();
+        self.entries.insert(key, self.weigh(entry));
     }
 
     /// Fills in the form in `coding` of `entry`, with what `make` returns, unless that has been done;
@@ -224,25 +214,25 @@ mod tests {
         }
     }
 
+    /// Keeps `entry`, and returns it as it is kept.
+    fn kept(cache: &Cache, entry: Entry) -> Arc<Entry> {
+        let entry = Arc::new(entry);
+        cache.keep(Arc::clone(&entry));
+        entry
+    }
+
     #[test]
-    fn an_entry_is_loaded_once_and_found_afterwards() {
+    fn an_entry_is_found_once_it_is_kept() {
         let cache = Cache::new(1 << 20, 1 << 10);
         assert!(cache.find(at(b"/a")).is_none());
-        let first = cache
-            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)))
-            .expect("load");
-        let second = cache
-            .find_or_load(at(b"/a"), || panic!("loaded twice"))
-            .unwrap_or_else(|()| panic!());
-        assert!(Arc::ptr_eq(&first, &second));
-        assert!(cache.find(at(b"/a")).is_some());
+        let entry = kept(&cache, entry(b"1", 10));
+        assert!(Arc::ptr_eq(&entry, &cache.find(at(b"/a")).expect("kept")));
     }
 
     #[test]
     fn sites_do_not_see_each_others_files() {
         let cache = Cache::new(1 << 20, 1 << 10);
-        let loaded = cache.find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)));
-        assert!(loaded.is_ok());
+        kept(&cache, entry(b"1", 10));
         let other = SitePath {
             site: 1,
             path: b"/a",
@@ -251,34 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn finding_does_not_wait_for_a_loading() {
-        let cache = Cache::new(1 << 20, 1 << 10);
-        let loaded = cache.find_or_load(at(b"/a"), || {
-            assert!(cache.find(at(b"/a")).is_none());
-            Ok::<_, ()>(entry(b"1", 10))
-        });
-        assert!(loaded.is_ok());
-    }
-
-    #[test]
-    fn a_failed_load_leaves_nothing_behind() {
-        let cache = Cache::new(1 << 20, 1 << 10);
-        assert_eq!(
-            cache
-                .find_or_load(at(b"/a"), || Err("no"))
-                .expect_err("fails"),
-            "no"
-        );
-        assert!(cache.find(at(b"/a")).is_none());
-    }
-
-    #[test]
     fn many_names_do_not_take_more_than_the_bound() {
         let cache = Cache::new(1 << 20, 1 << 10);
         for name in 0..20_000_u32 {
-            let _ = cache.find_or_load(at(&name.to_be_bytes()), || {
-                Ok::<_, ()>(entry(&[0; 500], 1_000))
-            });
+            kept(&cache, entry_for(at(&name.to_be_bytes()), &[0; 500], 1_000));
         }
         assert!(
             cache.entries.weight() <= 1 << 20,
@@ -292,7 +258,7 @@ mod tests {
     fn descriptors_are_bounded_by_their_number() {
         let cache = Cache::new(1 << 30, 1 << 20);
         for name in 0..(MAX_DESCRIPTORS as u32 + 100) {
-            let _ = cache.find_or_load(at(&name.to_be_bytes()), || Ok::<_, ()>(entry(b"large", 1)));
+            kept(&cache, entry_for(at(&name.to_be_bytes()), b"large", 1));
         }
         assert!(
             cache.entries.len() as u64 <= MAX_DESCRIPTORS,
@@ -304,13 +270,9 @@ mod tests {
     #[test]
     fn a_stale_entry_goes_but_not_its_successor() {
         let cache = Cache::new(1 << 20, 1 << 10);
-        let old = cache
-            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"1", 10)))
-            .expect("load");
+        let old = kept(&cache, entry(b"1", 10));
         cache.drop_stale(at(b"/a"), &old);
-        let new = cache
-            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(b"2", 10)))
-            .expect("load");
+        let new = kept(&cache, entry(b"2", 10));
         cache.drop_stale(at(b"/a"), &old);
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
     }
@@ -318,9 +280,7 @@ mod tests {
     #[test]
     fn a_form_is_made_once_and_its_weight_counts() {
         let cache = Cache::new(1 << 20, 1 << 16);
-        let kept = cache
-            .find_or_load(at(b"/a"), || Ok::<_, ()>(entry(&[b'x'; 10_000], 20_000)))
-            .expect("load");
+        let kept = kept(&cache, entry(&[b'x'; 10_000], 20_000));
         let before = cache.entries.weight();
         let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
         let form = form.expect("it compresses");
@@ -337,11 +297,7 @@ mod tests {
         let cache = Cache::new(1 << 20, 1 << 13);
         for name in 0..2_000_u32 {
             let path = name.to_be_bytes();
-            let kept = cache
-                .find_or_load(at(&path), || {
-                    Ok::<_, ()>(entry_for(at(&path), &[b'x'; 300], 20_000))
-                })
-                .expect("load");
+            let kept = kept(&cache, entry_for(at(&path), &[b'x'; 300], 20_000));
             for coding in Coding::COMPRESSED {
                 let make = || Some(kept.representation.form(coding, vec![b'y'; 4_000]));
                 assert!(cache.fill(&kept, coding, make).is_some());
@@ -355,12 +311,12 @@ mod tests {
     #[test]
     fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
         let cache = Cache::new(1 << 20, 1 << 10);
-        let load = || Ok::<_, ()>(entry(&[b'x'; 500], 1_000));
-        let old = cache.find_or_load(at(b"/a"), load).expect("load");
+        let load = || entry(&[b'x'; 500], 1_000);
+        let old = kept(&cache, load());
         cache.drop_stale(at(b"/a"), &old);
         cache.fill(&old, Coding::Gzip, || old.compress(Coding::Gzip));
         assert!(cache.find(at(b"/a")).is_none());
-        let new = cache.find_or_load(at(b"/a"), load).expect("load");
+        let new = kept(&cache, load());
         cache.fill(&old, Coding::Zstd, || old.compress(Coding::Zstd));
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
     }

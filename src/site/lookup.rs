@@ -3,24 +3,32 @@
 //! What was found before is used as long as it is fresh; that part needs no disk. The rest (a name
 //! that is new, a comparison that is due, a root that may have been swapped) does, and is left to a
 //! caller that may wait.
+//!
+//! Of those who ask at the same time for what is not there yet, one looks at the disk. The others are
+//! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](super::errand)).
+//! Without a cache each looks for itself.
+
+mod checked;
+mod encoded;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
+use super::checks::Checks;
 use super::clean_urls;
-use super::compressor::{Compressor, Order};
+use super::compressor::Compressor;
 use super::content_coding::MIN_BYTES;
-use super::forms::{Forms, State};
+use super::errand::Errands;
+use super::forms::Forms;
 use super::freshness::{Freshness, Trust};
 use super::identity::Identity;
 use super::listing::Listings;
@@ -31,23 +39,19 @@ use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
 use super::siblings::Siblings;
 use super::site_path::SitePath;
-use crate::clock::{Millis, Now};
+use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
-use crate::http::accept_encoding::{AcceptedCodings, Coding};
+use crate::http::accept_encoding::Coding;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
-
-/// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
-/// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
-const QUICK_BYTES: u64 = 32 * 1024;
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
 /// smaller than itself, it must leave room for others.
 const MIN_KEPT: u64 = 8;
 
 /// What a path names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Found {
     /// A regular file.
     File(Arc<Entry>),
@@ -63,6 +67,8 @@ pub struct Lookup {
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
+    /// Where comparisons are ordered; `None` without a memory.
+    checks: Option<Arc<Checks>>,
     index: Vec<String>,
     has_clean_urls: bool,
     types: HashMap<String, String>,
@@ -82,6 +88,19 @@ pub struct Memory {
     files: Arc<Cache>,
     absences: Absences,
     compressor: Compressor,
+    /// What is being loaded.
+    errands: Errands,
+    /// By file system.
+    checks: Mutex<Vec<(u64, Arc<Checks>)>>,
+}
+
+impl Found {
+    fn freshness(&self) -> &Freshness {
+        match self {
+            Found::File(entry) => &entry.freshness,
+            Found::Nothing(nothing) => &nothing.freshness,
+        }
+    }
 }
 
 impl Memory {
@@ -92,7 +111,35 @@ impl Memory {
             files: Arc::new(Cache::new(cache.bytes, cache.file_bytes)),
             absences: Absences::new(),
             compressor: Compressor::new(),
+            errands: Errands::new(),
+            checks: Mutex::default(),
         })
+    }
+
+    /// Where comparisons are ordered, for each file system that has a root.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Arc<Checks>> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks
+            .iter()
+            .map(|(_, checks)| Arc::clone(checks))
+            .collect()
+    }
+
+    fn checks_on(&self, device: u64) -> Arc<Checks> {
+        let mut all = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, checks)) = all.iter().find(|(known, _)| *known == device) {
+            return Arc::clone(checks);
+        }
+        let checks = Arc::new(Checks::new());
+        all.push((device, Arc::clone(&checks)));
+        checks
+    }
+
+    /// What is known of a path, whatever its age.
+    fn recall(&self, key: SitePath<'_>) -> Option<Found> {
+        let file = self.files.find(key).map(Found::File);
+        file.or_else(|| self.absences.find(key).map(Found::Nothing))
     }
 }
 
@@ -114,8 +161,12 @@ impl Lookup {
         } else {
             0
         };
+        let root = Root::open(&site.root)?;
         Ok(Lookup {
-            root: Root::open(&site.root)?,
+            checks: memory
+                .as_ref()
+                .map(|memory| memory.checks_on(root.device())),
+            root,
             resolver: Resolver::with_policy(match site.symlinks {
                 SymlinkPolicy::Inside => LinkPolicy::Inside,
                 SymlinkPolicy::Never => LinkPolicy::Never,
@@ -140,7 +191,8 @@ impl Lookup {
     /// What `path`, decoded and normalised, names.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if memory does not tell and is all that is in `reach`.
+    /// [`NeedsDisk`] if memory does not tell and is all that is in `reach`, or if another thread is
+    /// loading it.
     pub fn find(&self, path: &[u8], reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
         let Some(memory) = &self.memory else {
             reach.disk()?;
@@ -150,7 +202,10 @@ impl Lookup {
                 Err(nothing) => Found::Nothing(nothing),
             });
         };
-        let generation = self.root.generation(reach, now.monotonic)?;
+        let generation = match self.root.known_generation(now.monotonic) {
+            Some(generation) => generation,
+            None => self.resolve_root(reach, now.monotonic)?,
+        };
         let key = self.key(path);
         let trust =
             |learnt: &Freshness| learnt.trust(generation, now.monotonic, self.revalidate_millis);
@@ -158,8 +213,7 @@ impl Lookup {
             match trust(&entry.freshness) {
                 Trust::Holds => return Ok(Found::File(entry)),
                 Trust::Due => {
-                    reach.disk()?;
-                    if self.is_file_current(path, &entry, now.monotonic) {
+                    if self.is_file_current(&entry, reach, now.monotonic)? {
                         return Ok(Found::File(entry));
                     }
                 }
@@ -170,8 +224,7 @@ impl Lookup {
             match trust(&nothing.freshness) {
                 Trust::Holds => return Ok(Found::Nothing(nothing)),
                 Trust::Due => {
-                    reach.disk()?;
-                    if self.is_still_nothing(path, &nothing, now.monotonic) {
+                    if self.is_still_nothing(key, &nothing, reach, now.monotonic)? {
                         return Ok(Found::Nothing(nothing));
                     }
                 }
@@ -180,174 +233,58 @@ impl Lookup {
             memory.absences.forget(key, &nothing);
         }
         reach.disk()?;
-        Ok(self.load_and_keep(memory, path, generation, now))
+        self.load_and_keep(memory, path, generation, now)
     }
 
-    /// The representation of a file that a client with these codings is to get: the first form that
-    /// there is, or that can be made, in the client's order. A large file is sent as it is, or in
-    /// another form that is there, until the one that would be first has been made.
-    ///
-    /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`.
-    pub fn negotiate<'e>(
+    /// Looks at the disk, unless another thread is at it for the same path.
+    fn load_and_keep(
         &self,
-        entry: &'e Arc<Entry>,
-        forms: &'e Forms,
-        accepted: AcceptedCodings,
-        reach: Reach,
+        memory: &Memory,
+        path: &[u8],
+        generation: u64,
         now: Now,
-    ) -> Result<&'e Representation, NeedsDisk> {
-        let is_large = entry.representation.content.len() > QUICK_BYTES;
-        let mut is_awaited = false;
-        for &coding in accepted.compressed() {
-            let form = match forms.state(coding) {
-                State::Ready(form) => Some(form),
-                State::None => None,
-                State::Beside => {
-                    reach.disk()?;
-                    self.fill(entry, forms, coding, || {
-                        self.read_beside(entry, coding, now)
-                    })
-                }
-                // One that is liked less is not worth making.
-                State::Possible | State::Ordered if is_awaited => None,
-                State::Possible if is_large => {
-                    reach.disk()?;
-                    self.order(entry, forms, coding);
-                    is_awaited = true;
-                    None
-                }
-                State::Possible => {
-                    reach.disk()?;
-                    self.fill(entry, forms, coding, || entry.compress(coding))
-                }
-                State::Ordered => {
-                    is_awaited = true;
-                    None
-                }
-            };
-            if let Some(form) = form {
-                return Ok(form);
-            }
-        }
-        Ok(&entry.representation)
-    }
-
-    fn fill<'e>(
-        &self,
-        entry: &'e Arc<Entry>,
-        forms: &'e Forms,
-        coding: Coding,
-        make: impl FnOnce() -> Option<Representation>,
-    ) -> Option<&'e Representation> {
-        match &self.memory {
-            Some(memory) => memory.files.fill(entry, coding, make),
-            None => forms.fill(coding, make).0,
-        }
-    }
-
-    /// Has a form made, unless that has been ordered already.
-    fn order(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
-        let Some(memory) = &self.memory else {
-            return;
-        };
-        if forms.claim_order(coding) {
-            let order = Order::new(&memory.files, entry, coding);
-            if !memory.compressor.place(order) {
-                forms.return_order(coding);
-            }
-        }
-    }
-
-    /// Reads the form that was seen beside a file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
-    fn read_beside(&self, entry: &Arc<Entry>, coding: Coding, now: Now) -> Option<Representation> {
-        let read = self.try_read_beside(entry, coding, now);
-        if let (None, Some(memory)) = (&read, &self.memory) {
-            memory.files.drop_stale(entry.key.site_path(), entry);
-        }
-        read
-    }
-
-    fn try_read_beside(&self, entry: &Entry, coding: Coding, now: Now) -> Option<Representation> {
-        let (path, seen) = entry.siblings.as_ref()?.usable(coding)?;
-        let directory = self.root.directory();
-        let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
-        let metadata = Metadata {
-            content_type: &entry.representation.content_type(),
-            coding,
-            varies: true,
-            etag: self.etag,
-        };
-        let form = Representation::load(file, &metadata, self.file_bytes, now).ok()?;
-        // In a root that was swapped meanwhile there may be another file of that name.
-        (!form.is_torn && form.identity() == seen).then_some(form)
-    }
-
-    /// Compares a file and what lies beside it with the disk, unless another thread is at it or was
-    /// just now.
-    fn is_file_current(&self, path: &[u8], entry: &Entry, now: Millis) -> bool {
-        if !entry.freshness.claim_check(now, self.revalidate_millis) {
-            return true;
-        }
-        // Following a link out of the root does no harm here: only a file that is the very one that
-        // was loaded through the resolver compares equal.
-        let directory = self.root.directory();
-        let stat = |name: &[u8]| rustix::fs::statat(&directory.fd, name, AtFlags::empty());
-        let is_file = |name: &[u8]| {
-            stat(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-        };
-        // A file that comes before it may be there by now.
-        let mut better = self.names(path).take_while(|name| **name != *entry.path);
-        let siblings = entry.siblings.as_ref();
-        stat(&entry.path)
-            .is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
-            && siblings.is_none_or(|seen| seen.are_current(directory.fd.as_fd()))
-            && !better.any(|name| is_file(&name))
-    }
-
-    /// Looks again for what was not there, unless another thread is at it or was just now.
-    fn is_still_nothing(&self, path: &[u8], nothing: &Nothing, now: Millis) -> bool {
-        if !nothing.freshness.claim_check(now, self.revalidate_millis) {
-            return true;
-        }
-        let directory = self.root.directory();
-        let found = self.open_file(&directory, path);
-        found.is_err_and(|absence| absence == nothing.absence)
-    }
-
-    /// Looks at the disk. Of those who ask for the same path at the same time one does, and the
-    /// others wait for what it finds.
-    fn load_and_keep(&self, memory: &Memory, path: &[u8], generation: u64, now: Now) -> Found {
+    ) -> Result<Found, NeedsDisk> {
         let key = self.key(path);
-        let loaded = memory.files.find_or_load(key, || {
-            // While we waited for our turn, another may have found that there is nothing.
-            if let Some(nothing) = memory.absences.find(key) {
-                let learnt = &nothing.freshness;
-                if learnt.trust(generation, now.monotonic, self.revalidate_millis) == Trust::Holds {
-                    return Err(nothing);
-                }
-            }
-            self.load(path, now)
-                .inspect_err(|nothing| memory.absences.remember(key, nothing))
-        });
-        match loaded {
+        let is_void =
+            |found: &Found| found.freshness().trust(generation, now.monotonic, 0) == Trust::Void;
+        let outing = match memory.errands.set_out(key, Coding::Identity) {
+            Ok(outing) => Some(outing),
+            Err(errand) => match errand.brought() {
+                None => return Err(NeedsDisk::UnderWay(errand)),
+                Some(found) if !is_void(found) => return Ok(found.clone()),
+                // The root has been swapped since. Rare: it is not worth another errand.
+                Some(_) => None,
+            },
+        };
+        // Another may have come back after we had looked and before we set out.
+        if let Some(found) = memory.recall(key).filter(|found| !is_void(found)) {
+            return Ok(found);
+        }
+        let found = match self.load(path, now) {
             Ok(entry) => {
-                if entry.representation.is_torn {
-                    memory.files.drop_stale(key, &entry);
+                let entry = Arc::new(entry);
+                if !entry.representation.is_torn {
+                    memory.files.keep(Arc::clone(&entry));
                 }
                 Found::File(entry)
             }
-            Err(nothing) => Found::Nothing(nothing),
+            Err(nothing) => {
+                memory.absences.remember(key, &nothing);
+                Found::Nothing(nothing)
+            }
+        };
+        // Without an interval nobody takes another's word: who waited looks for itself.
+        if let Some(outing) = outing.filter(|_| self.revalidate_millis > 0) {
+            outing.bring(found.clone(), memory.recall(key).is_some());
         }
+        Ok(found)
     }
 
     fn load(&self, path: &[u8], now: Now) -> Result<Entry, Arc<Nothing>> {
         let directory = self.root.directory();
-        let loaded = self.open_file(&directory, path).and_then(|(file, name)| {
-            self.read(&directory, file, path, &name, now)
-                .map_err(absence_of)
-        });
+        let loaded = self
+            .open_file(&directory, path)
+            .and_then(|(file, name)| self.read(&directory, file, path, &name, now));
         loaded.map_err(|absence| {
             self.log(absence, path);
             let freshness = Freshness::new(directory.generation, now.monotonic);
@@ -364,12 +301,15 @@ impl Lookup {
         path: &[u8],
         name: &[u8],
         now: Now,
-    ) -> io::Result<Entry> {
+    ) -> Result<Entry, Absence> {
         let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
         let is_compressible = is_compressible(&content_type);
         let mut siblings = None;
         if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
-            let (root, original) = (directory.fd.as_fd(), Identity::of(&file)?);
+            let (root, original) = (
+                directory.fd.as_fd(),
+                Identity::of(&file).map_err(absence_of)?,
+            );
             siblings = Siblings::look(root, &self.resolver, name, &original, now);
         }
         let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
@@ -380,7 +320,11 @@ impl Lookup {
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
         };
-        let representation = Representation::load(file, &metadata, self.file_bytes, now)?;
+        let representation = Representation::load(file, &metadata, self.file_bytes, now);
+        let representation = representation.map_err(absence_of)?;
+        if representation.is_mixture() {
+            return Err(Absence::IsChanging);
+        }
         let may_compress = is_compressible
             && !representation.is_torn
             && (MIN_BYTES as u64..=self.compressible_bytes).contains(&representation.content.len());

@@ -5,6 +5,7 @@
 
 pub mod absences;
 pub mod cache;
+pub mod checks;
 pub mod clean_urls;
 pub mod compressor;
 pub mod content_coding;
@@ -12,6 +13,7 @@ pub mod content_tag;
 pub mod cors;
 mod document;
 pub mod edited_fields;
+pub mod errand;
 pub mod field_editor;
 pub mod forms;
 pub mod freshness;
@@ -24,6 +26,7 @@ pub mod media_types;
 pub mod pages;
 pub mod partial;
 pub mod reach;
+pub mod reading;
 pub mod redirects;
 pub mod representation;
 pub mod resolve;
@@ -34,6 +37,6 @@ pub mod siblings;
 pub mod site_path;
 pub mod sites;
 
-pub use reach::{NeedsDisk, Reach};
+pub use reach::{NeedsDisk, OutOfReach, Reach};
 pub use respond::Site;
 pub use sites::Sites;

@@ -1,7 +1,12 @@
 //! How far an answer may go for what it says.
 //!
 //! A thread that other connections wait for asks with [`Reach::Memory`]; what cannot be answered so
-//! is asked again, with [`Reach::Disk`], by a thread that has the time.
+//! is asked again, with [`Reach::Disk`], by a thread that has the time. Even that one does not wait for
+//! another thread.
+
+use std::sync::Arc;
+
+use super::errand::Errand;
 
 /// How far an answer may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +21,32 @@ pub enum Reach {
 /// The answer lies beyond [`Reach::Memory`]. Asking has changed nothing: whoever asks again with
 /// [`Reach::Disk`] finds all the work still to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeedsDisk;
+pub struct OutOfReach;
+
+/// Why there is no answer yet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NeedsDisk {
+    /// Whoever asks is not to go to the disk: see [`OutOfReach`].
+    OutOfReach,
+    /// Another thread has gone there for the same thing. To be asked again when it is back, and not
+    /// before: [`Errand::wait`] tells.
+    UnderWay(Arc<Errand>),
+}
+
+impl From<OutOfReach> for NeedsDisk {
+    fn from(OutOfReach: OutOfReach) -> NeedsDisk {
+        NeedsDisk::OutOfReach
+    }
+}
 
 impl Reach {
     /// To be asked before a step that may wait for the disk.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if only memory is in reach.
-    pub fn disk(self) -> Result<(), NeedsDisk> {
+    /// [`OutOfReach`] if only memory is in reach.
+    pub fn disk(self) -> Result<(), OutOfReach> {
         match self {
-            Reach::Memory => Err(NeedsDisk),
+            Reach::Memory => Err(OutOfReach),
             Reach::Disk => Ok(()),
         }
     }

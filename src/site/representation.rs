@@ -5,22 +5,18 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::content_coding::etag_of_form;
-use super::content_tag;
 use super::identity::{Identity, Sighting};
-use super::reach::{NeedsDisk, Reach};
+use super::reach::{OutOfReach, Reach};
+use super::reading::Reading;
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
-
-/// How often a file that changes while it is read is read again before the last reading is taken.
-const MAX_READINGS: u32 = 3;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -67,7 +63,9 @@ pub struct Representation {
     pub last_modified: u64,
     /// What is sent.
     pub content: Content,
-    /// The file changed while it was read, each time: a mixture, for one answer only.
+    /// The file changed while it was read, each time. In memory it is a mixture of two states, and must
+    /// not go out under a strong tag (RFC 9110 section 8.8.1). Of a large file only the tag is from
+    /// before the change, and it is for one answer only.
     pub is_torn: bool,
     sighting: Sighting,
 }
@@ -209,6 +207,12 @@ impl Representation {
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
+    /// Whether the content in memory is of no state that the file ever had.
+    #[must_use]
+    pub fn is_mixture(&self) -> bool {
+        self.is_torn && matches!(self.content, Content::Memory(_))
+    }
+
     /// Whether a file that now has `identity` may still be sent as this: see
     /// [`Sighting::is_current`].
     #[must_use]
@@ -237,8 +241,8 @@ impl Content {
     /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if it is not in memory and that is all that is in `reach`.
-    pub fn within(&self, reach: Reach) -> Result<(), NeedsDisk> {
+    /// [`OutOfReach`] if it is not in memory and that is all that is in `reach`.
+    pub fn within(&self, reach: Reach) -> Result<(), OutOfReach> {
         match self {
             Content::Memory(_) => Ok(()),
             Content::Descriptor(..) => reach.disk(),
@@ -254,91 +258,6 @@ impl Content {
             Content::Descriptor(_, size) => *size,
         }
     }
-}
-
-/// What was read of a file.
-struct Reading {
-    /// All of it, if it is small enough for memory.
-    content: Option<Vec<u8>>,
-    /// The entity-tag of the content, if that was asked for.
-    hash: Option<Bytes>,
-    identity: Identity,
-    /// It is a mixture of two states of the file.
-    is_torn: bool,
-}
-
-impl Reading {
-    /// Reads a file until it holds still, or [`MAX_READINGS`] times.
-    fn of(file: &File, memory_bytes: u64, etag: EtagSource) -> io::Result<Reading> {
-        let mut identity = Identity::of(file)?;
-        let mut readings = 0;
-        // A reading between two equal identities is a state that the file really had.
-        loop {
-            let size = identity.size();
-            let content = match size {
-                size if size <= memory_bytes => Some(read_whole(file, size)?),
-                _ => None,
-            };
-            let hash = match (etag, &content) {
-                (EtagSource::Modified, _) => None,
-                (EtagSource::Content, Some(content)) => Some(content_tag::of_bytes(content)),
-                (EtagSource::Content, None) => hash_through(file, size)?,
-            };
-            let is_read = content.is_some() || etag == EtagSource::Content;
-            let after = if is_read {
-                Identity::of(file)?
-            } else {
-                identity
-            };
-            readings += 1;
-            let is_short = content
-                .as_ref()
-                .is_some_and(|read| read.len() as u64 != size);
-            let is_torn = after != identity || is_short;
-            identity = after;
-            if !is_torn || readings == MAX_READINGS {
-                // A torn reading is the best there is of a file that changes all the time. Of a large
-                // one the tag would be of neither state; its size and time are of the last.
-                let hash = hash.filter(|_| !is_torn || content.is_some());
-                return Ok(Reading {
-                    content,
-                    hash,
-                    identity,
-                    is_torn,
-                });
-            }
-        }
-    }
-}
-
-/// The tag of a file that is too large for memory; `None` if it has become shorter meanwhile.
-fn hash_through(file: &File, size: u64) -> io::Result<Option<Bytes>> {
-    match content_tag::of_file(file, size) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        hash => hash.map(Some),
-    }
-}
-
-/// Reads up to `size` bytes from the start; fewer if the file has become shorter.
-fn read_whole(file: &File, size: u64) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut content = Vec::new();
-    // A machine without that much memory is a reason for a 503, not for an abort.
-    content
-        .try_reserve_exact(size)
-        .map_err(|_| io::ErrorKind::OutOfMemory)?;
-    content.resize(size, 0);
-    let mut filled = 0;
-    while filled < size {
-        match file.read_at(&mut content[filled..], filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    content.truncate(filled);
-    Ok(content)
 }
 
 #[cfg(test)]

@@ -169,6 +169,12 @@ impl Site {
         })
     }
 
+    /// The files below its root.
+    #[must_use]
+    pub fn files(&self) -> &Lookup {
+        &self.files
+    }
+
     /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
     #[must_use]
     pub fn edits_fields(site: &SiteConfig) -> bool {
@@ -376,6 +382,10 @@ fn explain(absence: Absence) -> Response {
             (Status::FORBIDDEN, "This link leads out of the site.")
         }
         Absence::IsSpecial => (Status::FORBIDDEN, "This is not a regular file."),
+        Absence::IsChanging => (
+            Status::SERVICE_UNAVAILABLE,
+            "This file is being written at the moment.",
+        ),
         Absence::Open(OpenError::Forbidden) => {
             (Status::FORBIDDEN, "The server may not read this file.")
         }

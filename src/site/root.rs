@@ -2,6 +2,10 @@
 //!
 //! A site is often deployed by swapping a link, `current -> releases/8`. So the root path is
 //! resolved again at most once a second, and everything learnt below the old directory is dropped.
+//!
+//! On a slow disk one resolution may begin before another has ended, and they may end in any order. Each
+//! takes a ticket when it begins; what it finds counts unless one that began later has been heard. So a
+//! disk that takes longer than a second delays a swap, and hides none.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,21 +15,34 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::reach::{NeedsDisk, Reach};
+use super::freshness::Outstanding;
+use super::reach::{OutOfReach, Reach};
 use crate::clock::Millis;
 
 /// How often the root path is resolved again, in milliseconds.
-const RESOLVE_EVERY_MILLIS: u64 = 1_000;
+pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
 
 /// The root path and the directory that it names at the moment.
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
-    current: RwLock<Arc<RootDirectory>>,
+    current: RwLock<Current>,
+    /// Counts the resolutions that have begun.
+    tickets: AtomicU64,
     /// The generation of `current`, readable without the lock: the hot path needs only this.
     generation: AtomicU64,
     resolved_at: AtomicU64,
     missing: AtomicBool,
+    /// The resolution that has been ordered.
+    pub outstanding: Outstanding,
+}
+
+/// What the last resolution has found.
+#[derive(Debug)]
+struct Current {
+    directory: Arc<RootDirectory>,
+    /// That resolution's.
+    ticket: u64,
 }
 
 /// An open root directory.
@@ -55,19 +72,42 @@ impl Root {
         let directory = RootDirectory::open(path, 0)?;
         Ok(Root {
             path: path.to_owned(),
-            current: RwLock::new(Arc::new(directory)),
+            current: RwLock::new(Current {
+                directory: Arc::new(directory),
+                ticket: 0,
+            }),
+            tickets: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             resolved_at: AtomicU64::new(0),
             missing: AtomicBool::new(false),
+            outstanding: Outstanding::default(),
         })
     }
 
-    /// The number of the directory in force; entries learnt under another one are void.
-    /// Resolves the path again when that is due.
+    /// The number of the directory in force; entries learnt under another one are void. `None` if the
+    /// path has to be resolved again.
+    #[must_use]
+    pub fn known_generation(&self, now: Millis) -> Option<u64> {
+        (self.age_millis(now) < RESOLVE_EVERY_MILLIS).then(|| self.last_generation())
+    }
+
+    /// The same, as it was found last.
+    #[must_use]
+    pub fn last_generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Milliseconds since the path was resolved.
+    #[must_use]
+    pub fn age_millis(&self, now: Millis) -> u64 {
+        now.since(Millis(self.resolved_at.load(Ordering::Relaxed)))
+    }
+
+    /// The number of the directory in force. Resolves the path again when that is due.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if that is due and only memory is in `reach`.
-    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, NeedsDisk> {
+    /// [`OutOfReach`] if that is due and only memory is in `reach`.
+    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, OutOfReach> {
         let resolved_at = self.resolved_at.load(Ordering::Relaxed);
         if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
             reach.disk()?;
@@ -79,35 +119,36 @@ impl Root {
                 Ordering::Relaxed,
             );
             if won.is_ok() {
-                self.resolve_again(now);
+                self.resolve_again();
             }
         }
-        Ok(self.generation.load(Ordering::Acquire))
+        Ok(self.last_generation())
+    }
+
+    /// The path has been resolved, and that was over at `now`.
+    pub fn confirm(&self, now: Millis) {
+        self.resolved_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The device of the file system that the directory in force is on.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.directory().device
     }
 
     /// The directory in force.
     #[must_use]
     pub fn directory(&self) -> Arc<RootDirectory> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.directory)
     }
 
-    fn resolve_again(&self, now: Millis) {
+    /// Resolves the path again. Waits for the disk.
+    pub fn resolve_again(&self) {
+        // Before the disk is looked at: the order of the tickets is that of what was seen.
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         match RootDirectory::open(&self.path, 0) {
-            // A slow disk: another thread has begun later, and knows better.
-            Ok(_) if self.resolved_at.load(Ordering::Relaxed) != now.0 => {}
-            Ok(mut found) => {
-                self.missing.store(false, Ordering::Relaxed);
-                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                if (found.device, found.inode) != (current.device, current.inode) {
-                    log::info!(
-                        "the root {} names another directory now",
-                        self.path.display()
-                    );
-                    found.generation = current.generation + 1;
-                    self.generation.store(found.generation, Ordering::Release);
-                    *current = Arc::new(found);
-                }
-            }
+            Ok(found) => self.apply(found, ticket),
             // The open directory outlives its name, so a deployment that is not atomic loses nothing.
             Err(error) => {
                 if !self.missing.swap(true, Ordering::Relaxed) {
@@ -117,6 +158,26 @@ impl Root {
                     );
                 }
             }
+        }
+    }
+
+    /// Has what the resolution with this `ticket` has found in force, unless a later one was here first.
+    fn apply(&self, mut found: RootDirectory, ticket: u64) {
+        self.missing.store(false, Ordering::Relaxed);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if ticket < current.ticket {
+            return;
+        }
+        current.ticket = ticket;
+        let known = &current.directory;
+        if (found.device, found.inode) != (known.device, known.inode) {
+            log::info!(
+                "the root {} names another directory now",
+                self.path.display()
+            );
+            found.generation = known.generation + 1;
+            self.generation.store(found.generation, Ordering::Release);
+            current.directory = Arc::new(found);
         }
     }
 }
@@ -159,10 +220,30 @@ mod tests {
         assert_eq!(root.generation(Reach::Memory, Millis(999)), Ok(0));
         assert_eq!(
             root.generation(Reach::Memory, Millis(1_000)),
-            Err(NeedsDisk)
+            Err(OutOfReach)
         );
         assert_eq!(root.generation(Reach::Disk, Millis(1_000)), Ok(1));
         assert_eq!(root.directory().generation, 1);
+    }
+
+    /// A disk that takes longer than the second after which the next resolution begins.
+    #[test]
+    fn a_slow_resolution_counts_unless_a_later_one_was_faster() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let [one, two] = ["1", "2"].map(|name| site.path().join(name));
+        for path in [&one, &two] {
+            std::fs::create_dir(path).expect("mkdir");
+        }
+        let root = Root::open(&one).expect("open");
+        let found = |path| RootDirectory::open(path, 0).expect("open");
+        let [first, second, third] = [1, 2, 3];
+        root.apply(found(&two), first);
+        assert_eq!(root.directory().generation, 1, "others have begun since");
+        root.apply(found(&one), third);
+        assert_eq!(root.directory().generation, 2);
+        root.apply(found(&two), second);
+        assert_eq!(root.directory().generation, 2, "the third knows better");
+        assert_eq!(root.generation(Reach::Disk, Millis(0)), Ok(2));
     }
 
     #[test]

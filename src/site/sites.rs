@@ -5,13 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::checks::{Checks, Order};
 use super::edited_fields::EditedFields;
 use super::hosts::{Hosts, Lookup};
 use super::lookup::Memory;
 use super::pages;
 use super::reach::{NeedsDisk, Reach};
 use super::respond::Site;
-use crate::clock::Now;
+use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
@@ -30,6 +31,7 @@ pub struct Sites {
     default: Site,
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
+    memory: Option<Arc<Memory>>,
 }
 
 /// A site that cannot be served.
@@ -72,7 +74,28 @@ impl Sites {
             of_hosts: of_hosts
                 .map(|(host, number)| open(&host.site, number))
                 .collect::<Result<_, _>>()?,
+            memory,
         })
+    }
+
+    /// Where comparisons with the disk are ordered. Each wants a checker, which takes the orders and has
+    /// them [carried out](Sites::carry_out).
+    #[must_use]
+    pub fn checks(&self) -> Vec<Arc<Checks>> {
+        self.memory
+            .as_ref()
+            .map_or(Vec::new(), |memory| memory.checks())
+    }
+
+    /// Compares with the disk what `order` says, as [`Lookup::carry_out`](super::lookup::Lookup).
+    pub fn carry_out(&self, order: &Order, end: impl FnOnce() -> Millis) {
+        let site = match order.site.checked_sub(1) {
+            None => Some(&self.default),
+            Some(host) => self.of_hosts.get(host as usize),
+        };
+        if let Some(site) = site {
+            site.files().carry_out(&order.subject, end);
+        }
     }
 
     /// Answers `head`, from the site that it is for. `path` is a buffer of the caller's. What is in
@@ -80,8 +103,8 @@ impl Sites {
     /// carries a query, and for an Origin that may read the answer.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`. Never with
-    /// [`Reach::Disk`].
+    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`, or another
+    /// thread is getting it.
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -42,6 +42,26 @@ pub enum Pace {
     Gated,
     /// As long as the disk was told at the beginning.
     Late,
+    /// No time, but with each look at it the file has changed.
+    Restless,
+    /// No time, but the disk is asked each time whether it is there, and may be told to hold that up.
+    Watched,
+}
+
+impl Pace {
+    /// By their numbers.
+    const ALL: [(Pace, &str); 5] = [
+        (Pace::Quick, "quick"),
+        (Pace::Gated, "gated"),
+        (Pace::Late, "late"),
+        (Pace::Restless, "restless"),
+        (Pace::Watched, "watched"),
+    ];
+
+    fn number(self) -> usize {
+        let mut all = Pace::ALL.iter();
+        all.position(|(pace, _)| *pace == self).expect("one of all")
+    }
 }
 
 /// A file of the disk. All that it is can be told from its name, and from its inode number.
@@ -58,11 +78,8 @@ impl SlowFile {
     /// Its path in a request, when the disk is the site's root.
     pub fn target(&self) -> String {
         let SlowFile { number, bytes, .. } = self;
-        match self.pace {
-            Pace::Quick => format!("/quick-{number}-{bytes}"),
-            Pace::Gated => format!("/gated-{number}-{bytes}"),
-            Pace::Late => format!("/late-{number}-{bytes}"),
-        }
+        let (_, name) = Pace::ALL[self.pace.number()];
+        format!("/{name}-{number}-{bytes}")
     }
 
     pub fn content(&self) -> Vec<u8> {
@@ -72,12 +89,8 @@ impl SlowFile {
 
     fn named(name: &str) -> Option<SlowFile> {
         let mut parts = name.split('-');
-        let pace = match parts.next()? {
-            "quick" => Pace::Quick,
-            "gated" => Pace::Gated,
-            "late" => Pace::Late,
-            _ => return None,
-        };
+        let named = parts.next()?;
+        let (pace, _) = *Pace::ALL.iter().find(|(_, name)| *name == named)?;
         let number = parts.next()?.parse().ok()?;
         let bytes = parts.next()?.parse().ok()?;
         let is_one = number > 0 && bytes >= 8 && parts.next().is_none();
@@ -90,22 +103,14 @@ impl SlowFile {
 
     /// The number in the high half keeps clear of the root's inode number, which is 1.
     fn inode(&self) -> INodeNo {
-        let pace = match self.pace {
-            Pace::Quick => 0,
-            Pace::Gated => 1,
-            Pace::Late => 2,
-        };
-        INodeNo(u64::from(self.number) << 34 | u64::from(self.bytes) << 2 | pace)
+        let pace = self.pace.number() as u64;
+        INodeNo(u64::from(self.number) << 35 | u64::from(self.bytes) << 3 | pace)
     }
 
     fn of_inode(inode: INodeNo) -> Option<SlowFile> {
-        let pace = match inode.0 & 3 {
-            0 => Pace::Quick,
-            1 => Pace::Gated,
-            _ => Pace::Late,
-        };
-        let bytes = (inode.0 >> 2) as u32;
-        let number = (inode.0 >> 34) as u32;
+        let (pace, _) = *Pace::ALL.get((inode.0 & 7) as usize)?;
+        let bytes = (inode.0 >> 3) as u32;
+        let number = (inode.0 >> 35) as u32;
         (number > 0).then_some(SlowFile {
             pace,
             number,
@@ -113,8 +118,24 @@ impl SlowFile {
         })
     }
 
+    /// How long the kernel may remember what it was told of it.
+    fn lasts(&self) -> &'static Duration {
+        match self.pace {
+            Pace::Restless => &Duration::ZERO,
+            _ => &FOREVER,
+        }
+    }
+
     fn attributes(&self) -> FileAttr {
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        let mtime = match self.pace {
+            Pace::Restless => {
+                UNIX_EPOCH + Duration::from_secs(LOOKS.fetch_add(1, Ordering::Relaxed))
+            }
+            _ => UNIX_EPOCH,
+        };
         FileAttr {
+            mtime,
             size: self.bytes.into(),
             blocks: u64::from(self.bytes).div_ceil(512),
             kind: FileType::RegularFile,
@@ -151,6 +172,7 @@ pub struct SlowDisk {
     session: Option<BackgroundSession>,
     place: TempDir,
     gate: Arc<Gate>,
+    looks: Arc<Looks>,
     quick_readings: Arc<AtomicUsize>,
 }
 
@@ -159,11 +181,13 @@ impl SlowDisk {
     pub fn mount(lateness: Duration) -> SlowDisk {
         let place = TempDir::new().expect("a temporary directory");
         let gate = Arc::new(Gate::default());
+        let looks = Arc::new(Looks::default());
         let quick_readings = Arc::new(AtomicUsize::new(0));
         let (late, late_readings) = mpsc::channel();
         thread::spawn(move || answer_late(&late_readings));
         let files = Files {
             gate: Arc::clone(&gate),
+            looks: Arc::clone(&looks),
             quick_readings: Arc::clone(&quick_readings),
             lateness,
             late,
@@ -178,6 +202,7 @@ impl SlowDisk {
             session: Some(session.spawn().expect("a thread")),
             place,
             gate,
+            looks,
             quick_readings,
         }
     }
@@ -204,11 +229,36 @@ impl SlowDisk {
         let held = self.gate.held.lock().expect("nobody panics").take();
         held.into_iter().flatten().for_each(Reading::answer);
     }
+
+    /// Readings of [`Pace::Gated`] files so far.
+    pub fn gated_readings(&self) -> usize {
+        self.gate.readings.load(Ordering::Relaxed)
+    }
+
+    /// Holds up the looks at [`Pace::Watched`] files from now on.
+    pub fn hold_looks(&self) {
+        *self.looks.held.lock().expect("nobody panics") = Some(Vec::new());
+    }
+
+    /// Looks at [`Pace::Watched`] files that are held up.
+    pub fn held_looks(&self) -> usize {
+        let held = self.looks.held.lock().expect("nobody panics");
+        held.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Answers the looks that are held up, and from now on all others at once.
+    pub fn release_looks(&self) {
+        let held = self.looks.held.lock().expect("nobody panics").take();
+        for (file, reply) in held.into_iter().flatten() {
+            reply.entry(&Duration::ZERO, &file.attributes(), Generation(0));
+        }
+    }
 }
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
         self.open_gate();
+        self.release_looks();
         let Some(session) = self.session.take() else {
             return;
         };
@@ -222,12 +272,21 @@ impl Drop for SlowDisk {
 struct Gate {
     /// What waits for it; `None` when it is open.
     held: Mutex<Option<Vec<Reading>>>,
+    readings: AtomicUsize,
+}
+
+/// The looks at files that are watched.
+#[derive(Default)]
+struct Looks {
+    /// Those that are held up; `None` if none are to be.
+    held: Mutex<Option<Vec<(SlowFile, ReplyEntry)>>>,
 }
 
 impl Default for Gate {
     fn default() -> Gate {
         Gate {
             held: Mutex::new(Some(Vec::new())),
+            readings: AtomicUsize::new(0),
         }
     }
 }
@@ -260,6 +319,7 @@ fn answer_late(readings: &Receiver<(Instant, Reading)>) {
 /// What the kernel asks. No answer is waited for in here: only who reads a slow file finds it slow.
 struct Files {
     gate: Arc<Gate>,
+    looks: Arc<Looks>,
     quick_readings: Arc<AtomicUsize>,
     lateness: Duration,
     late: Sender<(Instant, Reading)>,
@@ -276,14 +336,21 @@ impl Filesystem for Files {
         let is_in_root = parent == INodeNo::ROOT;
         let file = name.to_str().and_then(SlowFile::named);
         match file.filter(|_| is_in_root) {
-            Some(file) => reply.entry(&FOREVER, &file.attributes(), Generation(0)),
+            Some(file) if file.pace == Pace::Watched => {
+                let mut held = self.looks.held.lock().expect("nobody panics");
+                match &mut *held {
+                    Some(held) => held.push((file, reply)),
+                    None => reply.entry(&Duration::ZERO, &file.attributes(), Generation(0)),
+                }
+            }
+            Some(file) => reply.entry(file.lasts(), &file.attributes(), Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match SlowFile::of_inode(inode) {
-            Some(file) => reply.attr(&FOREVER, &file.attributes()),
+            Some(file) => reply.attr(file.lasts(), &file.attributes()),
             None if inode == INodeNo::ROOT => reply.attr(&FOREVER, &directory(inode)),
             None => reply.error(Errno::ENOENT),
         }
@@ -314,10 +381,14 @@ impl Filesystem for Files {
                 self.quick_readings.fetch_add(1, Ordering::Relaxed);
                 reading.answer();
             }
-            Pace::Gated => match &mut *self.gate.held.lock().expect("nobody panics") {
-                Some(held) => held.push(reading),
-                None => reading.answer(),
-            },
+            Pace::Gated => {
+                self.gate.readings.fetch_add(1, Ordering::Relaxed);
+                match &mut *self.gate.held.lock().expect("nobody panics") {
+                    Some(held) => held.push(reading),
+                    None => reading.answer(),
+                }
+            }
+            Pace::Restless | Pace::Watched => reading.answer(),
             Pace::Late => {
                 let due = Instant::now() + self.lateness;
                 let sent = self.late.send((due, reading));

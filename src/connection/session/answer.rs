@@ -55,7 +55,8 @@ pub(super) enum Step {
     Answered(Option<Body>),
     /// A head is read; its body comes next.
     BodyFollows,
-    /// Nothing is consumed: it takes a thread that may wait for the disk.
+    /// Nothing is consumed: it takes a thread that may wait for the disk, or what another thread is
+    /// getting from there.
     Deferred,
 }
 
@@ -126,6 +127,8 @@ impl Session {
         Ok(if sending == Sending::Done {
             Stop::TurnOver
         } else {
+            // It is asked for again when the socket has taken what comes before it.
+            turn.desk.awaited = None;
             stopped(sending)
         })
     }
@@ -156,9 +159,12 @@ impl Session {
         };
         let client = service.client(self.peer, &head.fields);
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let Some(response) = self.respond(&head, client, &mut tools) else {
-                self.note_begun(Some(head.method), now);
-                return Step::Deferred;
+            let response = match self.respond(&head, client, &mut tools) {
+                Ok(response) => response,
+                Err(needs) => {
+                    self.note_begun(Some(head.method), now);
+                    return turn.defer(needs);
+                }
             };
             let fate = self.fate(&head, response.status, service, now);
             let answer = Answer::new(&head, response, fate);
@@ -175,8 +181,9 @@ impl Session {
         // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
         // Whether it sends it all the same is unknown, so the connection ends.
         if head.expect == Expectation::Other || wants_continue {
-            let Some(response) = self.respond(&head, client, &mut tools) else {
-                return Step::Deferred;
+            let response = match self.respond(&head, client, &mut tools) {
+                Ok(response) => response,
+                Err(needs) => return turn.defer(needs),
             };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
             if !is_readable || ends_connection(response.status) {

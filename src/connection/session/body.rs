@@ -88,8 +88,9 @@ impl Session {
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
                 let client = service.client(self.peer, &head.fields);
-                let Some(response) = self.respond(&head, client, &mut tools) else {
-                    return Step::Deferred;
+                let response = match self.respond(&head, client, &mut tools) {
+                    Ok(response) => response,
+                    Err(needs) => return turn.defer(needs),
                 };
                 let fate = self.fate(&head, response.status, service, tools.now.monotonic);
                 let answer = Answer::new(&head, response, fate);

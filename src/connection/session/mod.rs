@@ -78,7 +78,7 @@ pub enum Outcome {
     /// Nothing to do until the socket is ready or [`Session::rest`]'s deadline passes.
     Wait,
     /// There is more to do at once, but not in this turn: others come first, or it takes a thread with
-    /// a longer [`Reach`].
+    /// a longer [`Reach`], or what another thread is getting ([`Desk::awaited`]).
     Again,
     /// Over: drop the socket.
     Close(CloseReason),

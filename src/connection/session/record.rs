@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::answer::Answer;
+use super::answer::{Answer, Step};
 use super::{Phase, Session, Turn};
 use crate::clock::{Millis, Now};
 use crate::connection::access_line::{Line, Peer};
@@ -20,7 +20,7 @@ use crate::http::request::{Reject, RequestHead};
 use crate::http::response::Response;
 use crate::http::shared_lines::SharedLines;
 use crate::http::status::Status;
-use crate::site::{Reach, pages};
+use crate::site::{NeedsDisk, Reach, pages};
 
 /// Bytes of a refused request that are searched for its first line.
 const SEARCHED_BYTES: usize = 512;
@@ -59,20 +59,32 @@ impl<T> Turn<'_, T> {
         };
         (input, spans, tools)
     }
+
+    /// Leaves the request at hand unanswered, and says what for.
+    pub(super) fn defer(&mut self, needs: NeedsDisk) -> Step {
+        self.desk.awaited = match needs {
+            NeedsDisk::OutOfReach => None,
+            NeedsDisk::UnderWay(errand) => Some(errand),
+        };
+        Step::Deferred
+    }
 }
 
 impl Session {
     /// The site's answer to a request of `client`, or a refusal if too many of its requests are being
-    /// answered. `None`: it takes a thread that may wait for the disk.
+    /// answered.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`], for [`Turn::defer`].
     pub(super) fn respond(
         &self,
         head: &RequestHead<'_, '_>,
         client: Peer,
         tools: &mut Tools<'_>,
-    ) -> Option<Response> {
+    ) -> Result<Response, NeedsDisk> {
         if !self.is_admitted(client, tools) {
             let reason = "Too many requests of this client are being answered.";
-            return Some(pages::rejected(&Reject::new(
+            return Ok(pages::rejected(&Reject::new(
                 Status::SERVICE_UNAVAILABLE,
                 reason,
             )));
@@ -84,7 +96,7 @@ impl Session {
             now,
             ..
         } = tools;
-        service.sites.respond(head, path, *reach, *now).ok()
+        service.sites.respond(head, path, *reach, *now)
     }
 
     /// Whether one more request of `client` may be answered. A connection of its own was counted when

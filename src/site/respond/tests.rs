@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::Millis;
 use crate::config::{Config, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
-use crate::site::Sites;
+use crate::site::{OutOfReach, Sites};
 
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 2_000,
@@ -49,7 +49,20 @@ impl World {
         self.place.path().join("root")
     }
 
-    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, NeedsDisk> {
+    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, OutOfReach> {
+        let answer = self.ask_among_others(reach, millis, request);
+        answer.map_err(|needs| match needs {
+            NeedsDisk::OutOfReach => OutOfReach,
+            NeedsDisk::UnderWay(errand) => panic!("nobody else is there: {errand:?}"),
+        })
+    }
+
+    fn ask_among_others(
+        &self,
+        reach: Reach,
+        millis: u64,
+        request: &str,
+    ) -> Result<Response, NeedsDisk> {
         let request = format!("{request}\r\n\r\n").replace("HTTP/1.1", "HTTP/1.1\r\nHost: a");
         let mut spans = Vec::new();
         let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
@@ -63,12 +76,12 @@ impl World {
         self.site.respond(&head, &mut Vec::new(), reach, now)
     }
 
-    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, NeedsDisk> {
+    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, OutOfReach> {
         let answer = self.ask(reach, millis, request);
         answer.map(|response| response.status.code())
     }
 
-    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
+    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, OutOfReach> {
         self.status(reach, millis, &format!("GET {path} HTTP/1.1"))
     }
 }
@@ -88,7 +101,7 @@ const KNOWN: [(&str, u16); 7] = [
 fn memory_answers_what_it_knows_without_the_disk() {
     let world = World::new(|_| {});
     for (path, _) in KNOWN {
-        assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+        assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
     }
     for (path, status) in KNOWN {
         assert_eq!(world.get(Reach::Disk, 0, path), Ok(status), "{path}");
@@ -127,7 +140,7 @@ fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
                 let answer = world.get(Reach::Memory, millis, path);
                 // They share what tells them apart: the page, or the directory.
                 let is_shared = ["/.hidden", "/guide?x"].contains(&path);
-                assert!(answer == Err(NeedsDisk) || is_shared, "{path} at {millis}");
+                assert!(answer == Err(OutOfReach) || is_shared, "{path} at {millis}");
             }
             assert_eq!(world.get(Reach::Disk, millis, path), Ok(status));
             assert_eq!(world.get(Reach::Memory, millis + 999, path), Ok(status));
@@ -142,7 +155,7 @@ fn a_new_file_is_there_within_a_second_and_a_removed_one_gone() {
     assert_eq!(world.get(Reach::Disk, 0, path), Ok(404));
     fs::write(world.root().join("none"), "there").expect("write");
     assert_eq!(world.get(Reach::Memory, 999, path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(OutOfReach));
     assert_eq!(world.get(Reach::Disk, 1_000, path), Ok(200));
     fs::remove_file(world.root().join("none")).expect("rm");
     fs::create_dir(world.root().join("none")).expect("mkdir");
@@ -174,9 +187,9 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
     let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
     let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
     let etag = etag.expect("an entity-tag");
-    assert_eq!(world.status(Reach::Memory, 0, get), Err(NeedsDisk));
+    assert_eq!(world.status(Reach::Memory, 0, get), Err(OutOfReach));
     let range = format!("{get}\r\nRange: bytes=0-1");
-    assert_eq!(world.status(Reach::Memory, 0, &range), Err(NeedsDisk));
+    assert_eq!(world.status(Reach::Memory, 0, &range), Err(OutOfReach));
     let condition = format!("{get}\r\nIf-None-Match: {etag}");
     assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(304));
     let condition = format!("{get}\r\nIf-Match: \"another\"");
@@ -201,10 +214,13 @@ fn another_root_makes_everything_known_void() {
     symlink("next", place.join("swap")).expect("link");
     fs::rename(place.join("swap"), place.join("current")).expect("swap");
     assert_eq!(world.get(Reach::Memory, 999, "/none"), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(OutOfReach));
     assert_eq!(world.get(Reach::Disk, 1_000, "/none"), Ok(200));
     // The root is known again; what was learnt below the old one is not trusted for that.
-    assert_eq!(world.get(Reach::Memory, 1_000, "/file.txt"), Err(NeedsDisk));
+    assert_eq!(
+        world.get(Reach::Memory, 1_000, "/file.txt"),
+        Err(OutOfReach)
+    );
     assert_eq!(world.get(Reach::Disk, 1_000, "/file.txt"), Ok(404));
 }
 
@@ -215,7 +231,7 @@ fn nothing_is_trusted_without_a_cache_or_an_interval() {
     for world in [without_cache, without_interval] {
         for (path, status) in KNOWN {
             assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
-            assert_eq!(world.get(Reach::Memory, 0, path), Err(NeedsDisk), "{path}");
+            assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
         }
         fs::write(world.root().join("none"), "there").expect("write");
         assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(200));
@@ -227,7 +243,7 @@ fn a_name_too_long_to_remember_is_answered_all_the_same() {
     let world = World::new(|_| {});
     let path = format!("/{}", "n/".repeat(400));
     assert_eq!(world.get(Reach::Disk, 0, &path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 0, &path), Err(NeedsDisk));
+    assert_eq!(world.get(Reach::Memory, 0, &path), Err(OutOfReach));
 }
 
 #[test]
@@ -247,7 +263,7 @@ fn a_special_file_is_opened_once() {
 }
 
 /// The coding that an answer is in.
-fn coding(answer: Result<Response, NeedsDisk>) -> Result<Option<String>, NeedsDisk> {
+fn coding(answer: Result<Response, OutOfReach>) -> Result<Option<String>, OutOfReach> {
     answer.map(|response| {
         let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
         let mut lines = fields.lines();
@@ -267,7 +283,7 @@ fn memory_answers_with_the_forms_that_are_ready_and_makes_none() {
     assert_eq!(coding(world.ask(Reach::Memory, 0, get)), Ok(None));
     for request in [&gzip, &both] {
         for _ in 0..2 {
-            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(NeedsDisk));
+            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(OutOfReach));
         }
         let made = coding(world.ask(Reach::Disk, 0, request));
         assert!(made.as_ref().is_ok_and(Option::is_some), "{made:?}");
@@ -283,7 +299,7 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
     let plain = world.ask(Reach::Disk, 0, "GET /page.html HTTP/1.1");
     assert_eq!(plain.map(|response| response.length), Ok(Some(8)));
-    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(NeedsDisk));
+    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(OutOfReach));
     for reach in [Reach::Disk, Reach::Memory] {
         let response = world.ask(reach, 0, gzip);
         assert_eq!(response.map(|response| response.length), Ok(Some(4)));
@@ -291,7 +307,7 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
     fs::remove_file(world.root().join("page.html.gz")).expect("rm");
     assert_eq!(
         coding(world.ask(Reach::Memory, 1_000, gzip)),
-        Err(NeedsDisk)
+        Err(OutOfReach)
     );
     assert_eq!(coding(world.ask(Reach::Disk, 1_000, gzip)), Ok(None));
     assert_eq!(coding(world.ask(Reach::Memory, 1_000, gzip)), Ok(None));
@@ -310,4 +326,149 @@ fn a_form_that_is_gone_when_it_is_wanted_is_looked_for_again() {
         coding(world.ask(Reach::Disk, 0, gzip)),
         Ok(Some("gzip".to_owned()))
     );
+}
+
+/// What memory answers while a comparison with the disk is outstanding. The test plays the checker.
+mod with_a_checker {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::site::checks::{LATE_MILLIS, Post, STALE_MILLIS};
+    use crate::site::errand::Errand;
+
+    /// When what was learnt at 0 is due.
+    const DUE: u64 = 1_000;
+
+    /// A world that knows the answer for `path`, learnt at 0.
+    fn world(path: &str) -> (World, Post) {
+        let world = World::new(|_| {});
+        assert!(world.get(Reach::Disk, 0, path).is_ok());
+        let post = world.site.checks()[0].man();
+        (world, post)
+    }
+
+    impl World {
+        /// The status that memory answers with.
+        fn recall(&self, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
+            let request = format!("GET {path} HTTP/1.1");
+            let answer = self.ask_among_others(Reach::Memory, millis, &request);
+            answer.map(|response| response.status.code())
+        }
+
+        /// The errand that has to be waited for.
+        fn awaited(&self, millis: u64, path: &str) -> Arc<Errand> {
+            match self.recall(millis, path) {
+                Err(NeedsDisk::UnderWay(errand)) => errand,
+                other => panic!("{path} at {millis}: {other:?}"),
+            }
+        }
+
+        /// The checker carries out one order, which is there, by `millis`.
+        fn check(&self, post: &Post, millis: u64) {
+            let order = post.take().expect("an order");
+            self.site.carry_out(&order, || Millis(millis));
+        }
+    }
+
+    /// Whether who waits for `errand` has been called.
+    fn is_called(errand: &Arc<Errand>) -> impl Fn() -> bool + use<> {
+        let called = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&called);
+        errand.wait(Box::new(move |_| own.store(true, Ordering::Relaxed)));
+        move || called.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn who_finds_it_due_waits_and_the_others_do_not() {
+        for (path, status) in [("/file.txt", 200), ("/guide", 301)] {
+            let (world, post) = world(path);
+            // The root first, then what is below it.
+            let root = is_called(&world.awaited(DUE, path));
+            let own = is_called(&world.awaited(DUE, path));
+            assert_eq!(world.recall(DUE, path), Ok(status));
+            world.check(&post, DUE + 1);
+            assert!(root() && !own());
+            world.check(&post, DUE + 1);
+            assert!(own());
+            for millis in [DUE + 1, 2 * DUE] {
+                assert_eq!(world.recall(millis, path), Ok(status));
+            }
+            world.awaited(2 * DUE + 1, path);
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_not_served_once_it_was_compared() {
+        for path in ["/file.txt", "/none"] {
+            let (world, post) = world(path);
+            let file = world.root().join(&path[1..]);
+            fs::write(file, "another content").expect("write");
+            world.awaited(DUE, path);
+            world.awaited(DUE, path);
+            world.check(&post, DUE);
+            world.check(&post, DUE);
+            let answer = world.recall(DUE, path);
+            assert_eq!(answer, Err(NeedsDisk::OutOfReach), "{path}");
+            let answer = world.ask(Reach::Disk, DUE, &format!("GET {path} HTTP/1.1"));
+            assert_eq!(answer.expect("with the disk").length, Some(15), "{path}");
+        }
+    }
+
+    #[test]
+    fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
+        let (world, post) = world("/file.txt");
+        let first = is_called(&world.awaited(DUE, "/file.txt"));
+        let order = post.take();
+        post.begin(Millis(DUE));
+        let late = DUE + LATE_MILLIS;
+        world.awaited(late - 1, "/file.txt");
+        assert!(!first());
+        assert_eq!(world.recall(late, "/file.txt"), Ok(200));
+        assert!(first(), "the next one has released it");
+        let too_old = DUE + STALE_MILLIS;
+        assert_eq!(world.recall(too_old - 1, "/file.txt"), Ok(200));
+        let waiting = is_called(&world.awaited(too_old, "/file.txt"));
+        // It answers after all.
+        let order = order.expect("an order");
+        world.site.carry_out(&order, || Millis(too_old));
+        post.end();
+        assert!(waiting());
+        let own = is_called(&world.awaited(too_old, "/file.txt"));
+        world.check(&post, too_old);
+        assert!(own());
+        assert_eq!(world.recall(too_old, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
+        let (world, post) = world("/file.txt");
+        let hour = 3_600_000;
+        for _ in 0..2 {
+            world.awaited(hour, "/file.txt");
+        }
+        world.check(&post, hour);
+        for _ in 0..2 {
+            world.awaited(hour, "/file.txt");
+        }
+        world.check(&post, hour);
+        assert_eq!(world.recall(hour, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn without_an_interval_nothing_is_left_to_the_checker() {
+        let world = World::new(|config| config.cache.revalidate_secs = 0);
+        let _post = world.site.checks()[0].man();
+        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+        assert_eq!(world.get(Reach::Memory, 0, "/file.txt"), Err(OutOfReach));
+        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+    }
+
+    #[test]
+    fn without_the_checker_who_may_compares() {
+        let (world, post) = world("/file.txt");
+        drop(post);
+        let answer = world.get(Reach::Memory, DUE, "/file.txt");
+        assert_eq!(answer, Err(OutOfReach));
+        assert_eq!(world.get(Reach::Disk, DUE, "/file.txt"), Ok(200));
+    }
 }

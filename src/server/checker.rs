@@ -1,0 +1,40 @@
+//! The checkers: threads that compare what is in memory with the disk, and do nothing else. Readers that
+//! are stuck cannot delay them ([`checks`](crate::site::checks)).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crate::clock::Clock;
+use crate::connection::service::Service;
+use crate::site::checks::Post;
+
+/// Starts a checker for each file system that has a root. Where none can be started, the workers compare.
+pub fn start(service: &Arc<Service>, clock: &Arc<dyn Clock>) {
+    for checks in service.sites.checks() {
+        let (post, service, clock) = (checks.man(), Arc::clone(service), Arc::clone(clock));
+        let thread = thread::Builder::new().name("checker".to_owned());
+        if let Err(error) = thread.spawn(move || check(&post, &service, &*clock)) {
+            log::error!("no thread to compare files: {error}; the workers do it");
+        }
+    }
+}
+
+/// Has the checkers end. One that the disk holds up is not waited for: it has nothing to lose.
+pub fn stop(service: &Service) {
+    for checks in service.sites.checks() {
+        checks.close();
+    }
+}
+
+fn check(post: &Post, service: &Service, clock: &dyn Clock) {
+    while let Some(order) = post.take() {
+        post.begin(clock.now().monotonic);
+        let carry_out = || service.sites.carry_out(&order, || clock.now().monotonic);
+        if catch_unwind(AssertUnwindSafe(carry_out)).is_err() {
+            // The panic hook has printed where. Whoever waited asks again.
+            log::error!("a comparison panicked: {order:?}");
+        }
+        post.end();
+    }
+}

@@ -1,0 +1,175 @@
+//! Comparing what is in memory with the disk, by a thread that does nothing else: the *checker*.
+//!
+//! What is asked for often is compared once a second. Were that left to whoever may read files, it would
+//! wait behind them, and so would those who want what is in memory. So the comparison is ordered here,
+//! and readers, however many are stuck, do not delay it. There is one checker for each file system that
+//! has a root on it: one that hangs keeps no other from being looked at.
+//!
+//! # What is served meanwhile
+//!
+//! - Who finds something due orders the comparison and waits for it, without a thread
+//!   ([`Errand`](super::errand::Errand)). So nothing is served that has not been compared within
+//!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
+//!   compared first.
+//! - Others who ask while the comparison is outstanding get what is known, if it is not too old (below).
+//! - Once the checker has been held up by one look for [`LATE_MILLIS`] the disk counts as hanging, and
+//!   nobody waits any more for what is not too old; who waited before is released by the next one who
+//!   asks for the same. A visitor is better served by what was true half a minute ago than by nothing.
+//! - What has not been compared for `cache.revalidate` and [`STALE_MILLIS`] is too old: who asks for it
+//!   waits until the disk answers, as for a file that is not in memory. So a change is visible within
+//!   that time in any case.
+//!
+//! The root path is resolved again in the same way. With `cache.revalidate` = 0, without a cache, and
+//! where there is no checker (the tests of this layer), whoever may go to the disk compares by itself.
+//!
+//! # Bounds
+//!
+//! Each entry, each absence and each root has one order at a time, so the orders are bounded by what is
+//! in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::absences::Nothing;
+use super::cache::Entry;
+use super::freshness::Outstanding;
+use super::reach::NeedsDisk;
+use super::site_path::KeptSitePath;
+use crate::clock::Millis;
+
+/// How much longer than its interval something is served if the disk does not answer, in milliseconds.
+pub const STALE_MILLIS: u64 = 30_000;
+
+/// After how many milliseconds a look that is not over counts as one that hangs.
+pub const LATE_MILLIS: u64 = 1_000;
+
+/// What is to be compared.
+#[derive(Debug)]
+pub enum Subject {
+    /// The root path with the directory that is served.
+    Root,
+    /// A file with its entry.
+    File(Arc<Entry>),
+    /// A path with the knowledge that it has no file.
+    Nothing(KeptSitePath, Arc<Nothing>),
+}
+
+/// A comparison to be made.
+#[derive(Debug)]
+pub struct Order {
+    /// The number of the site.
+    pub site: u32,
+    /// What in it.
+    pub subject: Subject,
+}
+
+/// The way to one checker.
+#[derive(Debug)]
+pub struct Checks {
+    /// `None` ends the checker.
+    sender: Sender<Option<Order>>,
+    receiver: Receiver<Option<Order>>,
+    is_manned: AtomicBool,
+    /// Since when the checker is at the look that it is at; `Millis::NEVER` if it is at none.
+    looks_since: AtomicU64,
+}
+
+/// The place of the checker. While somebody has it, there is one.
+#[derive(Debug)]
+pub struct Post(Arc<Checks>);
+
+impl Checks {
+    /// Without a checker.
+    #[must_use]
+    pub fn new() -> Checks {
+        let (sender, receiver) = unbounded();
+        Checks {
+            sender,
+            receiver,
+            is_manned: AtomicBool::new(false),
+            looks_since: AtomicU64::new(Millis::NEVER.0),
+        }
+    }
+
+    /// Makes the caller the checker. There must be one at most.
+    #[must_use]
+    pub fn man(self: &Arc<Checks>) -> Post {
+        self.is_manned.store(true, Ordering::Relaxed);
+        Post(Arc::clone(self))
+    }
+
+    /// Whether there is a checker to place orders with.
+    #[must_use]
+    pub fn is_manned(&self) -> bool {
+        self.is_manned.load(Ordering::Relaxed)
+    }
+
+    /// Has the checker end, after what has been ordered so far.
+    pub fn close(&self) {
+        self.is_manned.store(false, Ordering::Relaxed);
+        // Cannot fail: the receiver is in the same struct. The same below.
+        let _ = self.sender.send(None);
+    }
+
+    /// Somebody asks for what was compared `age_millis` ago, longer than its `interval_millis`. `Ok` if
+    /// it may be used all the same. `order` says what to compare.
+    ///
+    /// # Errors
+    /// [`NeedsDisk::UnderWay`]: it has to be waited for.
+    pub fn ask(
+        &self,
+        outstanding: &Outstanding,
+        (age_millis, interval_millis): (u64, u64),
+        now: Millis,
+        order: impl FnOnce() -> Order,
+    ) -> Result<(), NeedsDisk> {
+        let ordered = outstanding.order(now);
+        if ordered.is_ours {
+            let _ = self.sender.send(Some(order()));
+        }
+        let is_too_old = age_millis >= interval_millis + STALE_MILLIS;
+        if is_too_old || ordered.is_ours && !self.hangs(now) {
+            return Err(NeedsDisk::UnderWay(ordered.errand));
+        }
+        if now.since(ordered.at) >= LATE_MILLIS {
+            ordered.errand.release();
+        }
+        Ok(())
+    }
+
+    fn hangs(&self, now: Millis) -> bool {
+        now.since(Millis(self.looks_since.load(Ordering::Relaxed))) >= LATE_MILLIS
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks::new()
+    }
+}
+
+impl Post {
+    /// The next order; waits for it. `None` at the end.
+    #[must_use]
+    pub fn take(&self) -> Option<Order> {
+        self.0.receiver.recv().ok().flatten()
+    }
+
+    /// The checker begins a look at `now`.
+    pub fn begin(&self, now: Millis) {
+        self.0.looks_since.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The look is over.
+    pub fn end(&self) {
+        self.begin(Millis::NEVER);
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.0.is_manned.store(false, Ordering::Relaxed);
+    }
+}
