@@ -147,7 +147,11 @@ impl EventLoop {
         let mut session = make(peer, now.monotonic).among(neighbours);
         let deadline = session.rest(&self.shared.service, now.monotonic);
         let slot = self.shared.slots.at(index);
-        *slot.lock() = Some(Box::new(Connection { socket, session }));
+        *slot.lock() = Some(Box::new(Connection {
+            socket,
+            session,
+            is_counted: !is_refused,
+        }));
         slot.ownership.open();
         let id = self.shared.connection_id(index);
         log::debug!("connection {id} accepted from {peer:?}");
@@ -192,7 +196,10 @@ impl EventLoop {
             // It is idle after its turn, or claimed.
             let _ = slot.ownership.claim_idle();
             slot.ownership.begin();
-            slot.lock().take();
+            let closed = slot.lock().take();
+            if let Some(closed) = closed {
+                self.shared.close(closed);
+            }
             slot.ownership.free();
             self.acceptor.note_dropped();
             self.note_closed(index);

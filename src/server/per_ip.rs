@@ -60,16 +60,17 @@ impl Shares {
         })
     }
 
-    fn leave(&self, holder: &Holder) {
+    /// Takes a connection of `address`, which counts in `neighbours`, out of the count. Whoever closed
+    /// it calls this.
+    pub fn leave(&self, address: IpAddr, neighbours: &Occupancy) {
         let mut counts = self.lock();
-        let neighbours = &holder.neighbours;
         let was_pressing = neighbours.is_pressing();
         neighbours.leave();
         let is_over = was_pressing && !neighbours.is_pressing();
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if neighbours.open() == 0 {
-            counts.remove(&holder.address);
+            counts.remove(&address);
         }
     }
 
@@ -107,10 +108,10 @@ impl PerIp {
         neighbours
     }
 
-    /// Takes the connection in `slot`, if it was counted, out of the count.
+    /// Takes note that the connection in `slot` is closed. It is out of the count already.
     pub fn release(&mut self, slot: u32) {
-        if let Some(holder) = self.holders.get_mut(slot as usize).and_then(Option::take) {
-            self.shares.leave(&holder);
+        if let Some(holder) = self.holders.get_mut(slot as usize) {
+            *holder = None;
         }
     }
 
@@ -193,6 +194,13 @@ mod tests {
         per_ip.seat(slot, holder);
     }
 
+    /// What whoever closes the connection does, and then the event loop.
+    fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32) {
+        let holder = per_ip.holders[slot as usize].as_ref().expect("a holder");
+        shares.leave(holder.address, &holder.neighbours);
+        per_ip.release(slot);
+    }
+
     #[test]
     fn each_address_has_its_own_share() {
         let shares = Arc::new(Shares::new(2));
@@ -203,7 +211,7 @@ mod tests {
         assert!(per_ip.is_pressed() && per_ip.enter(ONE).is_none());
         seated(&mut per_ip, 3, TWO);
         for slot in [1, 0, 3] {
-            per_ip.release(slot);
+            close(&shares, &mut per_ip, slot);
         }
         assert!(!per_ip.is_pressed() && shares.lock().is_empty());
         per_ip.release(7);
@@ -213,11 +221,11 @@ mod tests {
     fn an_address_has_one_share_of_all_event_loops() {
         let shares = Arc::new(Shares::new(2));
         let mut one = PerIp::new(Arc::clone(&shares));
-        let mut two = PerIp::new(shares);
+        let mut two = PerIp::new(Arc::clone(&shares));
         seated(&mut one, 0, ONE);
         seated(&mut two, 0, ONE);
         assert!(one.enter(ONE).is_none() && two.enter(ONE).is_none());
-        one.release(0);
+        close(&shares, &mut one, 0);
         assert!(two.enter(ONE).is_some());
     }
 

@@ -21,6 +21,8 @@ pub struct Connection {
     pub socket: Socket,
     /// The protocol's state.
     pub session: Session,
+    /// Whether it has a place under the limits. One that is being refused has none.
+    pub is_counted: bool,
 }
 
 /// One place for a connection.

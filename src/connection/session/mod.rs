@@ -25,6 +25,7 @@ mod linger;
 mod record;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access_line::Peer;
@@ -161,6 +162,15 @@ impl Session {
     pub fn among(mut self, neighbours: Option<Arc<Occupancy>>) -> Session {
         self.neighbours = neighbours;
         self
+    }
+
+    /// The address that it comes from and the connections from there, if their number is limited.
+    #[must_use]
+    pub fn neighbours(&self) -> Option<(IpAddr, &Occupancy)> {
+        match (self.peer, &self.neighbours) {
+            (Peer::Ip(address), Some(neighbours)) => Some((address, neighbours)),
+            _ => None,
+        }
     }
 
     /// Does everything that can be done without waiting.
