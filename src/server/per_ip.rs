@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::occupancy::Occupancy;
 
+/// Addresses for which there is room in any case.
+const KEPT_ADDRESSES: usize = 4096;
+
 /// The connections of each address in the whole server, under the same limit.
 #[derive(Debug)]
 pub struct Shares {
@@ -71,6 +74,11 @@ impl Shares {
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if neighbours.open() == 0 {
             counts.remove(&address);
+            // After a burst. Half of the room is kept: many have to come or go before it moves again.
+            let wanted = counts.len().max(KEPT_ADDRESSES);
+            if counts.capacity() > 4 * wanted {
+                counts.shrink_to(2 * wanted);
+            }
         }
     }
 
@@ -156,6 +164,12 @@ impl Excess<'_> {
         }
     }
 
+    /// How many have to go at most; `None` if that depends on whose they are.
+    #[must_use]
+    pub fn most(&self) -> Option<usize> {
+        self.per_ip.is_none().then_some(self.in_all)
+    }
+
     /// Takes note that the connection in `slot` is on its way out already.
     pub fn note_going(&mut self, slot: u32) {
         self.in_all = self.in_all.saturating_sub(1);
@@ -230,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_of_addresses_leaves_no_room_behind() {
+        let shares = Arc::new(Shares::new(2));
+        let address = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
+        let burst = 20 * KEPT_ADDRESSES as u32;
+        let holders: Vec<_> = (0..burst)
+            .map(|number| shares.enter(address(number)).expect("room"))
+            .collect();
+        assert!(shares.lock().capacity() >= burst as usize);
+        for holder in &holders {
+            shares.leave(holder.address, &holder.neighbours);
+        }
+        assert!(shares.lock().capacity() <= 4 * KEPT_ADDRESSES);
+    }
+
+    #[test]
     fn those_of_a_crowded_address_are_wanted_and_no_more_than_needed() {
         let mut per_ip = PerIp::new(Arc::new(Shares::new(10)));
         for slot in 0..10 {
@@ -256,6 +285,7 @@ mod tests {
             assert!(all.enter());
         }
         let mut excess = Excess::of(&all, None, 1);
+        assert_eq!(excess.most(), Some(2));
         assert!(excess.wants(3) && excess.wants(5));
         assert!(!excess.wants(6));
     }
