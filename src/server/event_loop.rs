@@ -311,7 +311,7 @@ impl EventLoop {
         }
         match slot.ownership.notify(generation, read_closed) {
             Notified::Dispatch => self.dispatch(index),
-            // A worker has it and will see what happened, or it belonged to an earlier connection.
+            // Its owner will see what happened, or it belonged to an earlier connection.
             Notified::AlreadyOwned | Notified::Stale => {}
         }
     }

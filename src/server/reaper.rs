@@ -1,6 +1,6 @@
-//! The event loop's half of deadlines. A session says when (`Session::rest`), the worker leaves that
-//! in the slot (`Slot::postpone`), the wheel finds it here, and the worker that is then sent acts on
-//! it.
+//! The event loop's half of deadlines. A session says when (`Session::rest`), the thread that served it
+//! leaves that in the slot (`Slot::postpone`), the wheel finds it here, and the turn that is then given
+//! acts on it.
 //!
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
 //! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever timeout begins now lies at
@@ -98,7 +98,7 @@ impl EventLoop {
                 self.wheel.file(index, soon);
                 self.dispatch(index);
             }
-            // With a worker that has not moved the deadline yet.
+            // With a thread that has not moved the deadline yet.
             Claim::Busy => {
                 self.wheel.file(index, soon);
             }
@@ -154,7 +154,7 @@ impl EventLoop {
         };
         candidates.retain(|(_, index)| excess.wants(*index));
         for (_, index) in candidates {
-            // The worker looks for bytes once more before it closes anything.
+            // The turn looks for bytes once more before it closes anything.
             if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
                 self.dispatch(index);
             }

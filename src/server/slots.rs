@@ -1,6 +1,6 @@
 //! Where the connections live: a table of slots that never moves, reused with generations.
 //!
-//! A slot is what the event loop and the workers share. Its ownership word says who may touch the
+//! A slot is what the event loop and its workers share. Its ownership word says who may touch the
 //! connection; the deadline beside it is all that the timers need.
 //!
 //! # What a burst leaves

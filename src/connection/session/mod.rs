@@ -14,7 +14,7 @@
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
 //!
-//! A worker gives a session a [`Turn`] whenever the socket may have become readable or writable, or
+//! A thread gives a session a [`Turn`] whenever the socket may have become readable or writable, or
 //! the deadline has passed; the session does what it can without waiting and says how it goes on.
 //! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
 
@@ -60,7 +60,7 @@ const WRITE_LOOKS: u32 = 6;
 pub struct Turn<'a, T> {
     /// The connection's socket.
     pub io: &'a mut T,
-    /// The worker's buffers.
+    /// The thread's buffers.
     pub desk: &'a mut Desk,
     /// The configuration, the site and the mode.
     pub service: &'a Service,
