@@ -104,7 +104,10 @@ fn measure(
     let _ = turn(Reach::Disk);
     group.bench_function(name, |bencher| bencher.iter(|| turn(Reach::Memory)));
     let answer = String::from_utf8_lossy(&socket.answer).into_owned();
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{answer}"
+    );
     answer
 }
 
@@ -128,7 +131,11 @@ fn turns(criterion: &mut Criterion) {
     measure(&mut group, &service, "HEAD", &head, "200");
     let value = |name: &str| {
         let mut fields = answer.lines().filter_map(|line| line.split_once(": "));
-        fields.find(|field| field.0 == name).expect(name).1.to_owned()
+        fields
+            .find(|field| field.0 == name)
+            .expect(name)
+            .1
+            .to_owned()
     };
     let conditional = format!(
         "GET /1k.html HTTP/1.1\r\n{SPARSE}If-None-Match: {}\r\nIf-Modified-Since: {}\r\n\r\n",
