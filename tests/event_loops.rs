@@ -184,6 +184,13 @@ fn a_unix_socket_is_one_queue_for_all() {
     for client in &mut clients {
         assert_eq!(status(client), "HTTP/1.1 200 OK");
     }
+    // Even if there is never more than one to accept.
+    until("each loop has accepted", || {
+        let mut client = UnixStream::connect(&path).expect("connect");
+        assert_eq!(status(&mut client), "HTTP/1.1 200 OK");
+        let accepted = running.handle.accepted_by_loop();
+        accepted.iter().all(|count| *count > 0)
+    });
     running.end(Mode::Stopping);
     assert!(!path.exists(), "the socket file is removed");
 }

@@ -61,6 +61,14 @@ pub struct Cell {
     pub targets: Targets,
 }
 
+impl Cell {
+    /// The size of the file that is asked for, 0 if it is none.
+    pub fn body_bytes(&self) -> usize {
+        let file = FILES.iter().find(|(path, _)| *path == self.path);
+        file.map_or(0, |(_, bytes)| *bytes)
+    }
+}
+
 const fn cpu(cpu: f64) -> Targets {
     Targets {
         cpu,

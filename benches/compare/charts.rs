@@ -7,6 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::floor::FLOOR_NAME;
 use super::kinds::{ABIDE_NAME, KINDS};
 use super::load::PERCENTILES;
 use super::report::{digits, grouped};
@@ -28,6 +29,7 @@ const COLOURS: [RGBColor; 9] = [
     RGBColor(0x70, 0x70, 0x70),
 ];
 const EXTRA_COLOUR: RGBColor = RGBColor(0xc2, 0x4f, 0x9a);
+const FLOOR_COLOUR: RGBColor = RGBColor(0xb9, 0xb9, 0xb9);
 const TEXT: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
@@ -79,6 +81,9 @@ pub fn draw_all(
 
 /// The same for a server in all charts.
 fn colour(name: &str) -> RGBColor {
+    if name == FLOOR_NAME {
+        return FLOOR_COLOUR;
+    }
     let index = KINDS.iter().position(|kind| kind.name == name);
     index.map_or(EXTRA_COLOUR, |index| COLOURS[index % COLOURS.len()])
 }
@@ -103,7 +108,10 @@ fn cpu(path: &Path, outcomes: &[Outcome]) -> Drawn {
     let top = Pos::new(HPos::Left, VPos::Top);
     let title = "Server CPU time per request, in microseconds";
     root.draw(&Text::new(title, (14, 10), text(20, top)))?;
-    let note = "Shorter is better. Each panel has its own scale, from zero.";
+    let mut note = "Shorter is better. Each panel has its own scale, from zero.".to_owned();
+    if outcomes.iter().any(|one| one.row(FLOOR_NAME).is_some()) {
+        note += " The floor is the kernel's part.";
+    }
     root.draw(&Text::new(note, (14, 33), text(13, top)))?;
     let (_, below) = root.split_vertically(54);
     let panels = below.split_evenly((lines as usize, columns as usize));
@@ -155,7 +163,7 @@ fn latency(path: &Path, outcome: &Outcome) -> Drawn {
             points: values.map(point).collect(),
         }
     };
-    let lines: Vec<Line> = outcome.rows.iter().map(line).collect();
+    let lines: Vec<Line> = without_floor(outcome).map(line).collect();
     let values = || {
         lines
             .iter()
@@ -188,6 +196,11 @@ fn latency(path: &Path, outcome: &Outcome) -> Drawn {
     draw_lines(path, &frame, &lines)
 }
 
+/// The floor has a meaning as CPU time only; its one thread is no measure for throughput.
+fn without_floor(outcome: &Outcome) -> impl Iterator<Item = &Row> {
+    outcome.rows.iter().filter(|row| row.name != FLOOR_NAME)
+}
+
 fn duration(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
@@ -199,7 +212,7 @@ fn duration(micros: u64) -> String {
 /// Requests per second over the number of connections, one line for each server.
 fn throughput(path: &Path, series: &[Outcome]) -> Drawn {
     let mut names: Vec<String> = Vec::new();
-    for row in series.iter().flat_map(|outcome| &outcome.rows) {
+    for row in series.iter().flat_map(without_floor) {
         if !names.contains(&row.name) {
             names.push(row.name.clone());
         }

@@ -7,11 +7,15 @@
 //! round, so that a slow minute of the machine hits all alike. The load comes from wrk and h2load on
 //! the same machine, over loopback. CPU time is that of all the server's processes, before and after.
 //!
+//! One more runs beside them: the `floor`, which makes the calls that each request takes and nothing
+//! else. No server can cost less than it does, so it tells how much of each figure is the kernel's.
+//!
 //! Any other server can be added:
 //! `cargo bench --bench compare -- --server 'mine=mine --root $ROOT --port $PORT:9000'`.
 
 mod cells;
 mod charts;
+mod floor;
 mod head_client;
 mod kinds;
 mod load;
@@ -32,7 +36,8 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use cells::{CELLS, Cell, Load, SERIES};
-use kinds::KINDS;
+use floor::FLOOR_NAME;
+use kinds::{ABIDE_NAME, KINDS};
 use load::Clients;
 use options::Options;
 use results::{Outcome, Row, Sample};
@@ -55,7 +60,9 @@ struct Contestant {
 
 impl Contestant {
     fn server(&self, cell: &Cell) -> Option<&Server> {
-        if cell.logged {
+        if self.name == FLOOR_NAME && !floor::has(cell) {
+            None
+        } else if cell.logged {
             self.logged.as_ref()
         } else {
             Some(&self.server)
@@ -65,7 +72,11 @@ impl Contestant {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Err(error) = run(&options) {
+    let result = match options.floor[..] {
+        [address, teacher] => floor::serve(address, teacher).map(|never| match never {}),
+        _ => run(&options),
+    };
+    if let Err(error) = result {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
@@ -172,11 +183,7 @@ fn chosen(options: &Options) -> io::Result<(Vec<Cell>, Vec<Cell>)> {
 fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
     let mut contestants = Vec::new();
     for kind in &KINDS {
-        if options
-            .without
-            .iter()
-            .any(|name| kind.name.starts_with(name.as_str()))
-        {
+        if options.leaves_out(kind.name) {
             continue;
         }
         if !kind.is_installed() {
@@ -211,7 +218,23 @@ fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
             Err(error) => eprintln!("{} does not start: {error}", extra.name),
         }
     }
+    if !options.leaves_out(FLOOR_NAME) {
+        contestants.extend(start_floor(&contestants));
+    }
     contestants
+}
+
+/// Starts the floor, if abide is there to learn from.
+fn start_floor(contestants: &[Contestant]) -> Option<Contestant> {
+    let abide = contestants.iter().find(|one| one.name == ABIDE_NAME)?;
+    let started = Server::floor(&abide.server);
+    let complain = |error: &io::Error| eprintln!("the floor does not start: {error}");
+    Some(Contestant {
+        name: FLOOR_NAME.to_owned(),
+        is_rival: false,
+        server: started.inspect_err(complain).ok()?,
+        logged: None,
+    })
 }
 
 /// Requests per second that the best rival, or else abide, answers with one second of CPU time.
@@ -224,7 +247,8 @@ fn core_rate(clients: &Clients, contestants: &[Contestant]) -> f64 {
     let outcomes = measure_all(&cells, 1, contestants, clients);
     let rows = outcomes.iter().flat_map(|outcome| &outcome.rows);
     let has_rivals = contestants.iter().any(|contestant| contestant.is_rival);
-    let micros = rows.filter(|row| row.is_rival == has_rivals);
+    let counts = |row: &&Row| row.is_rival || !has_rivals && row.name == ABIDE_NAME;
+    let micros = rows.filter(counts);
     1e6 / micros.map(|row| row.sample.cpu_micros).fold(1e6, f64::min)
 }
 

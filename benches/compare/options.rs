@@ -1,5 +1,7 @@
 //! What may stand after `cargo bench --bench compare --`.
 
+use std::net::SocketAddr;
+
 use clap::Parser;
 
 /// A server of somebody else's, from `--server NAME=CMD:PORT`.
@@ -40,12 +42,22 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
     pub rounds: Option<u32>,
 
+    /// Be the floor: listen at the first address, and answer as the server at the second does
+    #[arg(long, hide = true, num_args = 2)]
+    pub floor: Vec<SocketAddr>,
+
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Options {
+    /// Whether the server with this name is not wanted.
+    pub fn leaves_out(&self, name: &str) -> bool {
+        let mut unwanted = self.without.iter();
+        unwanted.any(|start| name.starts_with(start.as_str()))
+    }
+
     pub fn seconds(&self) -> u32 {
         self.seconds.unwrap_or(if self.quick { 1 } else { 2 })
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
+use super::floor::FLOOR_NAME;
 use super::load::{MEDIAN, P99};
 use super::results::{Measure, Outcome, Row};
 
@@ -88,6 +89,9 @@ pub fn cell(outcome: &Outcome) -> String {
     if !ratios.is_empty() {
         let _ = writeln!(text, "abide / best: {}\n", ratios.join(", "));
     }
+    if let Some(ratio) = outcome.floor_ratio() {
+        let _ = writeln!(text, "floor / best: CPU {}\n", digits(ratio));
+    }
     text
 }
 
@@ -98,21 +102,42 @@ fn wrong(part: f64) -> String {
     format!(" ({:.1} % wrong or lost)", part * 100.0)
 }
 
-/// One line for each cell: CPU time of all servers, and abide's standing.
+/// One line for each cell: CPU time of all servers, and where abide and the floor stand.
 pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
     let mut text = "## Server CPU, µs per request\n\n".to_owned();
-    let _ = writeln!(text, "| cell | {} | abide / best |", names.join(" | "));
-    let _ = writeln!(text, "|---|{}--:|", "--:|".repeat(names.len()));
+    let has_floor = names.iter().any(|name| name == FLOOR_NAME);
+    if has_floor {
+        text += "The floor makes the calls that each request takes, and nothing else. What it costs is the \
+                 kernel's part, which no server with an event loop can save.\n\n";
+    }
+    let floor = |column: &'static str| if has_floor { column } else { "" };
+    let names_line = names.join(" | ");
+    let _ = writeln!(
+        text,
+        "| cell | {names_line} | abide / best |{}",
+        floor(" floor / best |")
+    );
+    let _ = writeln!(
+        text,
+        "|---|{}--:|{}",
+        "--:|".repeat(names.len()),
+        floor("--:|")
+    );
     for outcome in outcomes {
         let _ = write!(text, "| {} |", outcome.cell.title);
         for name in names {
-            let row = outcome.rows.iter().find(|row| row.name == *name);
+            let row = outcome.row(name);
             let value = row.map_or_else(String::new, |row| digits(row.sample.cpu_micros));
             let _ = write!(text, " {value} |");
         }
         let ratio = outcome.standing(Measure::Cpu);
         let ratio = ratio.map_or_else(String::new, |standing| digits(standing.ratio));
-        let _ = writeln!(text, " {ratio} |");
+        let _ = write!(text, " {ratio} |");
+        if has_floor {
+            let ratio = outcome.floor_ratio().map_or_else(String::new, digits);
+            let _ = write!(text, " {ratio} |");
+        }
+        text.push('\n');
     }
     text.push('\n');
     text
@@ -155,7 +180,7 @@ pub fn series(outcomes: &[Outcome], names: &[String]) -> String {
         let connections = grouped(outcome.cell.connections.into());
         let _ = write!(text, "| {connections} |");
         for name in names {
-            let row = outcome.rows.iter().find(|row| row.name == *name);
+            let row = outcome.row(name);
             let value = row.map_or_else(String::new, |row| {
                 grouped(row.sample.rate as u64) + &wrong(row.sample.wrong)
             });

@@ -1,6 +1,7 @@
 //! What was measured, and abide's place in it.
 
 use super::cells::{Cell, Targets};
+use super::floor::FLOOR_NAME;
 use super::kinds::ABIDE_NAME;
 use super::load::{MEDIAN, P99, PERCENTILES, Seen};
 
@@ -116,21 +117,24 @@ pub struct Standing<'a> {
 
 impl Outcome {
     pub fn abide(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.name == ABIDE_NAME)
+        self.row(ABIDE_NAME)
     }
 
-    /// `None` if abide or all of its rivals are missing. A rival with wrong answers is no rival.
+    /// The row of the server with this name.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// What a server of abide's shape cannot go below, as a part of the best rival's CPU time.
+    pub fn floor_ratio(&self) -> Option<f64> {
+        let floor = self.row(FLOOR_NAME)?;
+        Some(floor.sample.cpu_micros / self.best_rival(Measure::Cpu)?.sample.cpu_micros)
+    }
+
+    /// `None` if abide or all of its rivals are missing.
     pub fn standing(&self, measure: Measure) -> Option<Standing<'_>> {
-        let value = |row: &Row| measure.of(&row.sample);
-        let rivals = self.rows.iter();
-        let rivals = rivals.filter(|row| row.is_rival && row.sample.wrong < 0.001);
-        let order = |a: &&Row, b: &&Row| value(a).total_cmp(&value(b));
-        let best = if measure.is_a_gain() {
-            rivals.max_by(order)
-        } else {
-            rivals.min_by(order)
-        }?;
-        let ratio = value(self.abide()?) / value(best);
+        let best = self.best_rival(measure)?;
+        let ratio = measure.of(&self.abide()?.sample) / measure.of(&best.sample);
         let target = measure.target(&self.cell.targets);
         let is_met = target.is_none_or(|target| {
             if measure.is_a_gain() {
@@ -145,5 +149,18 @@ impl Outcome {
             target,
             is_met,
         })
+    }
+
+    /// One with wrong answers is no rival.
+    fn best_rival(&self, measure: Measure) -> Option<&Row> {
+        let value = |row: &Row| measure.of(&row.sample);
+        let rivals = self.rows.iter();
+        let rivals = rivals.filter(|row| row.is_rival && row.sample.wrong < 0.001);
+        let order = |a: &&Row, b: &&Row| value(a).total_cmp(&value(b));
+        if measure.is_a_gain() {
+            rivals.max_by(order)
+        } else {
+            rivals.min_by(order)
+        }
     }
 }

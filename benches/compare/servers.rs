@@ -64,7 +64,7 @@ impl Kind {
     pub fn start(&self, place: &Place, is_logged: bool) -> io::Result<Server> {
         let own = TempDir::new()?;
         open_to_all(own.path())?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = free_address()?;
         let config = own.path().join("server.conf");
         let log = self.logging.unwrap_or_default()[usize::from(is_logged)];
         let fill = |text: &str| {
@@ -99,6 +99,16 @@ impl Extra {
 }
 
 impl Server {
+    /// Starts the [`floor`](super::floor), which answers as `teacher` does.
+    pub fn floor(teacher: &Server) -> io::Result<Server> {
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("--floor")
+            .args([address, teacher.address].map(|address| address.to_string()));
+        Server::spawn(command, address, TempDir::new()?)
+    }
+
     fn spawn(mut command: Command, address: SocketAddr, own: TempDir) -> io::Result<Server> {
         if TcpStream::connect(address).is_ok() {
             return Err(io::Error::other(format!("{address} is taken")));
@@ -181,6 +191,10 @@ impl Place {
     fn root(&self) -> PathBuf {
         self.0.path().join("www")
     }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// Some servers run their workers as another user.

@@ -35,8 +35,12 @@ unsafe extern "C" {
     fn malloc_trim(pad: usize) -> std::ffi::c_int;
 }
 
-/// Gives the memory that is free but kept by the allocator back to the system (malloc_trim(3)). It may
-/// take some milliseconds, in which other threads wait for memory. Only glibc keeps so much that this
+/// Gives the memory that is free but kept by the allocator back to the system (malloc_trim(3)).
+///
+/// It holds a lock of the allocator, so that a thread that needs memory meanwhile waits, be it the event
+/// loop: measured on a heap of connections of which every fiftieth was left, 2 to 6 ms after the end of
+/// 100,000, and 120 to 140 ms after that of a million. Hence a worker does it, and only when half of the
+/// connections have gone. Only glibc keeps so much that this
 /// is worth it: a freed connection lies between others that live, and glibc by itself returns nothing
 /// but the end of its heap.
 pub fn give_back_memory() {

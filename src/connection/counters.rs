@@ -1,4 +1,4 @@
-//! What happened, counted. Each worker has its own counters, so that counting is never contended;
+//! What happened, counted. Each thread that serves has its own counters, so that counting is never contended;
 //! they are summed when somebody asks.
 
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum CloseReason {
     Reset,
     /// A file ended before its promised length, or could not be read to its end.
     Truncated,
-    /// A worker panicked while it served the connection.
+    /// The thread that served the connection panicked.
     Panic,
 }
 
@@ -74,7 +74,7 @@ impl CloseReason {
 /// Upper bounds, inclusive, of the histogram of requests per connection.
 const REQUEST_BOUNDS: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-/// One worker's counters.
+/// One thread's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
     requests: AtomicU64,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_sum_the_workers() {
+    fn totals_sum_the_threads() {
         let (one, two) = (Counters::default(), Counters::default());
         one.answered(2);
         two.answered(3);

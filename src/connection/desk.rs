@@ -1,4 +1,4 @@
-//! What a worker lends to a connection for the length of a turn: buffers that are reused from turn
+//! What a thread lends to a connection for the length of a turn: buffers that are reused from turn
 //! to turn, so that an idle connection holds none and a request allocates nothing.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const RECEIVE_BYTES: usize = 16 * 1024;
 /// Room for the empty lines that may come before a head: 8 times CRLF (RFC 9112 section 2.2).
 const EMPTY_LINES_BYTES: usize = 16;
 
-/// One worker's buffers and tools.
+/// One thread's buffers and tools.
 #[derive(Debug)]
 pub struct Desk {
     pub(super) input: Input,
@@ -32,7 +32,7 @@ pub struct Desk {
     pub awaited: Option<Arc<Errand>>,
     /// Lines of the access log; `None` if there is no log. The thread writes them out.
     pub log: Option<Journal>,
-    /// The worker's counters.
+    /// The thread's counters.
     pub counters: Arc<Counters>,
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Open connections under a limit. The event loops count, everybody looks.
+/// Open connections under a limit. The event loops count those that come, whoever closes one those that
+/// go, and everybody looks.
 #[derive(Debug)]
 pub struct Occupancy {
     open: AtomicUsize,
@@ -22,7 +23,7 @@ impl Occupancy {
     /// Counts a connection, if there is room for it.
     #[must_use]
     pub fn enter(&self) -> bool {
-        // Relaxed, here and below: a worker that sees a number of a moment ago breaks no promise.
+        // Relaxed, here and below: a thread that sees a number of a moment ago breaks no promise.
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let has_room = before < self.limit;
         if !has_room {

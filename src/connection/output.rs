@@ -8,7 +8,7 @@ use super::pace::Pace;
 use super::transport::Transport;
 use crate::http::response::Body;
 
-/// The most that one sendfile is asked for. A larger one on a fast peer would hold the worker.
+/// The most that one sendfile is asked for. A larger one on a fast peer would hold the thread.
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The most that one connection sends in one turn before others have theirs.

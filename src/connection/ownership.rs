@@ -1,6 +1,7 @@
 //! Which thread may touch a connection: one atomic word says it.
 //!
-//! The event loop sees readiness, a worker does the work, and no call leads from one to the other.
+//! The event loop sees readiness, some thread serves (a worker, or the loop's own), and no call leads
+//! from one to the other.
 //! What joins them is the word kept here, one per slot. Two rules, and everything else follows:
 //!
 //! 1. Only the event loop turns *idle* into *owned*.
@@ -20,16 +21,16 @@
 //!
 //! `requeue` is open to `RunningNotified` too. The verbs come in pairs, one on each side:
 //!
-//! | event loop | worker | |
+//! | event loop | the thread that serves | |
 //! |---|---|---|
 //! | [`open`](Ownership::open) | [`free`](Ownership::free) | a slot gets a connection and loses it |
 //! | [`notify`](Ownership::notify), [`claim_idle`](Ownership::claim_idle) | [`begin`](Ownership::begin) | handed over, taken over |
 //! | [`notify`](Ownership::notify) | [`release`](Ownership::release) | the last look before letting go |
 //!
 //! **No lost wake-up.** Readiness is edge-triggered: the kernel says it once. An event for a running
-//! connection may be about bytes that came after the worker's last `recv`. `notify` leaves
-//! `RunningNotified` behind, `release` finds it and sends the worker round again. A worker cannot
-//! become idle past an event, because both change the same word by compare-and-swap.
+//! connection may be about bytes that came after the owner's last `recv`. `notify` leaves
+//! `RunningNotified` behind, `release` finds it and sends the owner round again. Nobody can let go
+//! past an event, because both change the same word by compare-and-swap.
 //!
 //! **No stale event.** One batch of events may hold two for the same slot. The first ends in a close,
 //! the slot is opened again for a new socket, and then the second comes. The generation in its token
@@ -47,7 +48,7 @@
 //!
 //! `READ_CLOSED` is sticky for the life of the connection. Data and FIN can share one edge, and then
 //! a short `recv` is no sign that the socket is drained: nothing will announce the end of stream
-//! again. A worker that was told so reads until `WouldBlock` or the end.
+//! again. An owner that was told so reads until `WouldBlock` or the end.
 //!
 //! # Memory ordering
 //!
@@ -100,18 +101,18 @@ impl AtomicWord for AtomicU64 {
     }
 }
 
-/// Where a connection stands between the event loop and the workers.
+/// Where a connection stands between the event loop and the threads that serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// The slot has no connection.
     Free,
     /// Nobody owns it; it waits for the peer or for its deadline.
     Idle,
-    /// On its way to a worker, which will look at the socket anyway.
+    /// On its way to a thread that will look at the socket anyway.
     Queued,
-    /// A worker owns it.
+    /// The thread that serves it owns it.
     Running,
-    /// A worker owns it and something has happened since it began.
+    /// The same, and something has happened since it began.
     RunningNotified,
 }
 
@@ -167,18 +168,18 @@ pub enum Claim {
     Free,
 }
 
-/// What a worker learns from [`Ownership::begin`].
+/// What the new owner learns from [`Ownership::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
     /// The peer has ended its side: read until `WouldBlock` or the end of stream.
     pub read_closed: bool,
 }
 
-/// What [`Ownership::release`] asks of the worker.
+/// What [`Ownership::release`] asks of the owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a worker told to look again still owns the connection"]
+#[must_use = "an owner told to look again still owns the connection"]
 pub enum Released {
-    /// Let go. The worker must not touch the connection any more.
+    /// Let go. The caller must not touch the connection any more.
     Idle,
     /// Something happened meanwhile: still owned, take another turn.
     Again {
@@ -211,13 +212,13 @@ impl<A: AtomicWord> Ownership<A> {
     /// Loop side. Free to idle: the slot has been filled with a new connection.
     ///
     /// Returns the generation that belongs into the connection's mio token, so register the socket
-    /// afterwards. The other end of this life is the worker's [`free`](Ownership::free).
+    /// afterwards. The other end of this life is [`free`](Ownership::free).
     ///
     /// # Panics
     /// If the slot is not free.
     pub fn open(&self) -> u32 {
         // Acquire pairs with `free`: the last owner's cleaning up lies before this life. Release
-        // pairs with `begin`: the worker sees the connection that was stored.
+        // pairs with `begin`: the thread that serves sees the connection that was stored.
         let before = self.change("open", Ordering::AcqRel, |word| {
             (state(word) == FREE).then(|| with_state(word, IDLE))
         });
@@ -227,12 +228,12 @@ impl<A: AtomicWord> Ownership<A> {
     /// Loop side. A readiness event carrying `generation` has come; `read_closed` says that it tells
     /// of RDHUP, HUP or an error.
     ///
-    /// On [`Notified::Dispatch`] the caller queues the slot and some worker will
-    /// [`begin`](Ownership::begin). A running worker finds the event in its
+    /// On [`Notified::Dispatch`] the caller queues the slot and some thread will
+    /// [`begin`](Ownership::begin). One that runs finds the event in its
     /// [`release`](Ownership::release).
     pub fn notify(&self, generation: u32, read_closed: bool) -> Notified {
         let flag = if read_closed { READ_CLOSED } else { 0 };
-        // Acquire pairs with `release`: a loop that dispatches owns what the worker left. Release
+        // Acquire pairs with `release`: a loop that dispatches owns what the last owner left. Release
         // pairs with `begin` and `release`: whoever finds this event finds what it is about.
         //
         // An event that changes nothing (queued, or notified already) is swapped in all the same. A
@@ -256,8 +257,8 @@ impl<A: AtomicWord> Ownership<A> {
 
     /// Loop side. Takes an idle connection of whatever generation, for a deadline or a shutdown.
     ///
-    /// On [`Claim::Claimed`] the caller owns it as if an event had come: it queues the slot for a
-    /// worker's [`begin`](Ownership::begin), or calls that itself.
+    /// On [`Claim::Claimed`] the caller owns it as if an event had come: it queues the slot for
+    /// somebody's [`begin`](Ownership::begin), or calls that itself.
     pub fn claim_idle(&self) -> Claim {
         // The same pairs as `notify`: Acquire with `release`, Release with `begin`.
         let before = self.try_change(Ordering::AcqRel, |word| {
@@ -289,7 +290,7 @@ impl<A: AtomicWord> Ownership<A> {
         generation(self.word.load(Ordering::Relaxed))
     }
 
-    /// Worker side. Queued to running: takes over what [`notify`](Ownership::notify) or
+    /// Serving side. Queued to running: takes over what [`notify`](Ownership::notify) or
     /// [`claim_idle`](Ownership::claim_idle) handed over.
     ///
     /// # Panics
@@ -305,16 +306,16 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Worker side. Running to idle: the socket would block, and the new deadline is stored.
+    /// Serving side. Running to idle: the socket would block, and the new deadline is stored.
     ///
-    /// If the loop has called [`notify`](Ownership::notify) since the worker began or last came
-    /// here, the connection stays the worker's and the answer is [`Released::Again`].
+    /// If the loop has called [`notify`](Ownership::notify) since the caller began or last came
+    /// here, the connection stays the caller's and the answer is [`Released::Again`].
     ///
     /// # Panics
     /// If the connection is not running: the caller does not own it.
     pub fn release(&self) -> Released {
         // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees
-        // what this one did. Acquire pairs with `notify`: after `Again` the worker sees what the
+        // what this one did. Acquire pairs with `notify`: after `Again` the owner sees what the
         // event was about.
         let before = self.change("release", Ordering::AcqRel, |word| match state(word) {
             RUNNING => Some(with_state(word, IDLE)),
@@ -330,22 +331,22 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Worker side. Running to queued: a bounded turn ended with work left.
+    /// Serving side. Running to queued: a bounded turn ended with work left.
     ///
     /// Afterwards the caller puts the slot at the back of the queue, and whoever takes it calls
-    /// [`begin`](Ownership::begin). A notification is absorbed: that worker looks anyway.
+    /// [`begin`](Ownership::begin). A notification is absorbed: that thread looks anyway.
     ///
     /// # Panics
     /// If the connection is not running: the caller does not own it.
     pub fn requeue(&self) {
-        // Release pairs with `begin`, for the next worker. An absorbed event reaches it as well,
+        // Release pairs with `begin`, for the next owner. An absorbed event reaches it as well,
         // through the release sequence.
         self.change("requeue", Ordering::Release, |word| {
             is_running(word).then(|| with_state(word, QUEUED))
         });
     }
 
-    /// Worker side. Running to free: the socket is closed and the slot emptied.
+    /// Serving side. Running to free: the socket is closed and the slot emptied.
     ///
     /// The generation goes up by one and the flags are cleared, so events still to come for the old
     /// connection are stale to [`notify`](Ownership::notify), even after the next

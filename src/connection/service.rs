@@ -61,7 +61,7 @@ impl Service {
     /// The mode in force.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        // Relaxed: a worker that sees the change one answer later breaks nothing, and to stop the event
+        // Relaxed: a thread that sees the change one answer later breaks nothing, and to stop the event
         // loop gives every connection a turn after it.
         match self.mode.load(Ordering::Relaxed) {
             0 => Mode::Serving,

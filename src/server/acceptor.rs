@@ -151,14 +151,14 @@ impl Acceptor {
         self.refused.contains(&slot)
     }
 
-    /// Takes note that the connection in `slot` is closed.
+    /// Takes note that the connection in `slot` is closed. Whoever closed it has given up its place
+    /// under the limits ([`Shared::close`](super::shared::Shared::close)); this is about the slot.
     pub fn release(&mut self, slot: u32) {
         self.free.push(slot);
         self.admissions.open.fetch_sub(1, Ordering::Relaxed);
         if self.refused.remove(&slot) {
             return;
         }
-        self.occupancy.leave();
         if let Some(per_ip) = &mut self.per_ip {
             per_ip.release(slot);
         }
@@ -294,6 +294,14 @@ mod tests {
         Arc::new(Occupancy::new(connections))
     }
 
+    /// What whoever closes the connection does (`Shared::close`).
+    fn leave(occupancy: &Occupancy, shares: &Shares, accepted: &Accepted) {
+        occupancy.leave();
+        if let (Peer::Ip(address), Some(neighbours)) = (accepted.peer, &accepted.neighbours) {
+            shares.leave(address, neighbours);
+        }
+    }
+
     fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted {
         loop {
             if let Attempt::Accepted(accepted) = acceptor.accept(listener) {
@@ -305,7 +313,9 @@ mod tests {
     #[test]
     fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
         let (listener, address) = listener();
-        let mut acceptor = Acceptor::new(&Slots::new(16), limited(2), None, Arc::default());
+        let occupancy = limited(2);
+        let all = Arc::clone(&occupancy);
+        let mut acceptor = Acceptor::new(&Slots::new(16), all, None, Arc::default());
         let _clients: Vec<_> = (0..4)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
@@ -313,6 +323,7 @@ mod tests {
         let second = accept(&mut acceptor, &listener);
         assert!(!first.is_refused && !second.is_refused);
         assert!(accept(&mut acceptor, &listener).is_refused);
+        occupancy.leave();
         acceptor.release(second.slot);
         acceptor.release(2);
         let fourth = accept(&mut acceptor, &listener);
@@ -339,17 +350,42 @@ mod tests {
     #[test]
     fn one_address_cannot_have_more_than_its_share() {
         let (listener, address) = listener();
-        let shares = Some(Arc::new(Shares::new(1)));
-        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), shares, Arc::default());
+        let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1)));
+        let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
+        let mut acceptor = Acceptor::new(&Slots::new(16), all, each, Arc::default());
         let _clients: Vec<_> = (0..3)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
         let first = accept(&mut acceptor, &listener);
         let second = accept(&mut acceptor, &listener);
         assert!(!first.is_refused && second.is_refused);
+        leave(&occupancy, &shares, &first);
         acceptor.release(first.slot);
         acceptor.release(second.slot);
         assert!(!accept(&mut acceptor, &listener).is_refused);
+    }
+
+    #[test]
+    fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
+        let (listener, address) = listener();
+        let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1)));
+        let acceptor = || {
+            let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
+            Acceptor::new(&Slots::new(16), all, each, Arc::default())
+        };
+        let (mut one, mut two) = (acceptor(), acceptor());
+        let _clients: Vec<_> = (0..3)
+            .map(|_| TcpStream::connect(address).expect("connect"))
+            .collect();
+        let first = accept(&mut one, &listener);
+        assert!(!first.is_refused);
+        leave(&occupancy, &shares, &first);
+        let second = accept(&mut two, &listener);
+        assert!(!second.is_refused);
+        leave(&occupancy, &shares, &second);
+        let third = accept(&mut one, &listener);
+        assert!(!third.is_refused);
+        assert_ne!(third.slot, first.slot, "which one loop has not heard of");
     }
 
     #[test]
@@ -357,8 +393,10 @@ mod tests {
         let (listener, address) = listener();
         let shares = Some(Arc::new(Shares::new(1)));
         let proxies = ["127.0.0.0/8".parse().expect("a network")];
-        let mut acceptor =
-            Acceptor::new(&Slots::new(16), limited(2), shares, Arc::default()).exempting(&proxies);
+        let occupancy = limited(2);
+        let all = Arc::clone(&occupancy);
+        let acceptor = Acceptor::new(&Slots::new(16), all, shares, Arc::default());
+        let mut acceptor = acceptor.exempting(&proxies);
         let _clients: Vec<_> = (0..4)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
@@ -370,8 +408,10 @@ mod tests {
             accept(&mut acceptor, &listener).is_refused,
             "over the limit of all"
         );
-        acceptor.release(first.slot);
-        acceptor.release(second.slot);
+        for closed in [first, second] {
+            occupancy.leave();
+            acceptor.release(closed.slot);
+        }
         assert!(!accept(&mut acceptor, &listener).is_refused);
     }
 }

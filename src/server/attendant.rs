@@ -119,6 +119,7 @@ impl Attendant {
                     drop(connection);
                     if let Some(closed) = closed {
                         log_end(shared.connection_id(index), &closed, reason, now);
+                        shared.close(closed);
                     }
                     slot.ownership.free();
                     return (Attended::Closed, now);

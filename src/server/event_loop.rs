@@ -10,14 +10,12 @@
 //! clock, so a byte that has arrived beats a deadline.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use mio::event::Event;
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
@@ -125,15 +123,7 @@ impl EventLoop {
         let mut doors = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let token = Token(FIRST_LISTENER + index);
-            let mut source = SourceFd(&listener.as_raw_fd());
-            poll.registry()
-                .register(&mut source, token, Interest::READABLE)?;
-            doors.push(Door {
-                token,
-                listener,
-                owes_turn: true,
-                blocked_until: None,
-            });
+            doors.push(Door::new(token, listener, poll.registry())?);
         }
         let opened = &shared.admissions.doors;
         opened.store(doors.len(), Ordering::Relaxed);
@@ -321,7 +311,7 @@ impl EventLoop {
         }
         match slot.ownership.notify(generation, read_closed) {
             Notified::Dispatch => self.dispatch(index),
-            // A worker has it and will see what happened, or it belonged to an earlier connection.
+            // Its owner will see what happened, or it belonged to an earlier connection.
             Notified::AlreadyOwned | Notified::Stale => {}
         }
     }

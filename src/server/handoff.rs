@@ -35,7 +35,8 @@
 //! | 256, 40,000/s    |   9.5 |  11.3 |  10.3 |   7.3 |
 //! | 2,000, 40,000/s  |   9.1 |   9.0 |   9.2 |   8.5 |
 //!
-//! 40,000 requests a second is 30 % of what two CPUs can do. Waking is what costs: a thread that
+//! The last four rows are paced: 40,000 requests a second, which is 30 % of what two CPUs can do, but
+//! 5,000 in the row of one connection, as it waits for each answer. Waking is what costs: a thread that
 //! sleeps until others are through is woken once too often. Only at 2,000 saturated connections do two
 //! threads that take turns beat three that share the two CPUs.
 //!

@@ -25,6 +25,8 @@ pub struct Listener {
     socket: Socket,
     /// The address in force: a port 0 has become a real one.
     pub address: ListenAddress,
+    /// Whether other event loops accept from the same queue.
+    pub is_shared: bool,
     /// Removes the unix socket's file when the listener goes.
     _file: Option<SocketFile>,
 }
@@ -68,16 +70,19 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// This listener and duplicates of it, for `event_loops` in all. They share one accept queue.
+    /// This listener and duplicates of it, for `event_loops` in all. They share one accept queue;
+    /// [`doors`](super::doors) says who accepts what.
     ///
     /// # Errors
     /// As dup(2).
-    pub fn split(self, event_loops: usize) -> io::Result<Vec<Listener>> {
+    pub fn split(mut self, event_loops: usize) -> io::Result<Vec<Listener>> {
+        self.is_shared = event_loops > 1;
         let mut listeners = Vec::with_capacity(event_loops);
         for _ in 1..event_loops {
             listeners.push(Listener {
                 socket: self.socket.try_clone()?,
                 address: self.address.clone(),
+                is_shared: true,
                 _file: None,
             });
         }
@@ -160,6 +165,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
     Ok(Listener {
         socket,
         address: ListenAddress::Tcp(bound),
+        is_shared: false,
         _file: None,
     })
 }
@@ -197,6 +203,7 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
     Ok(Listener {
         socket,
         address,
+        is_shared: false,
         // The file belongs to whoever made the socket.
         _file: None,
     })
@@ -211,6 +218,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener {
         socket,
         address: ListenAddress::Unix(path.to_owned()),
+        is_shared: false,
         _file: Some(file),
     })
 }

@@ -309,6 +309,7 @@ impl Common {
             slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::new(),
             service: Arc::clone(&self.service),
+            shares: self.shares.clone(),
             clock: Arc::clone(&self.clock),
             reports,
             waker,

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::occupancy::Occupancy;
 
+/// Addresses for which there is room in any case.
+const KEPT_ADDRESSES: usize = 4096;
+
 /// The connections of each address in the whole server, under the same limit.
 #[derive(Debug)]
 pub struct Shares {
@@ -60,16 +63,22 @@ impl Shares {
         })
     }
 
-    fn leave(&self, holder: &Holder) {
+    /// Takes a connection of `address`, which counts in `neighbours`, out of the count. Whoever closed
+    /// it calls this.
+    pub fn leave(&self, address: IpAddr, neighbours: &Occupancy) {
         let mut counts = self.lock();
-        let neighbours = &holder.neighbours;
         let was_pressing = neighbours.is_pressing();
         neighbours.leave();
         let is_over = was_pressing && !neighbours.is_pressing();
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if neighbours.open() == 0 {
-            counts.remove(&holder.address);
+            counts.remove(&address);
+            // After a burst. Half of the room is kept: many have to come or go before it moves again.
+            let wanted = counts.len().max(KEPT_ADDRESSES);
+            if counts.capacity() > 4 * wanted {
+                counts.shrink_to(2 * wanted);
+            }
         }
     }
 
@@ -107,10 +116,10 @@ impl PerIp {
         neighbours
     }
 
-    /// Takes the connection in `slot`, if it was counted, out of the count.
+    /// Takes note that the connection in `slot` is closed. It is out of the count already.
     pub fn release(&mut self, slot: u32) {
-        if let Some(holder) = self.holders.get_mut(slot as usize).and_then(Option::take) {
-            self.shares.leave(&holder);
+        if let Some(holder) = self.holders.get_mut(slot as usize) {
+            *holder = None;
         }
     }
 
@@ -155,6 +164,12 @@ impl Excess<'_> {
         }
     }
 
+    /// How many have to go at most; `None` if that depends on whose they are.
+    #[must_use]
+    pub fn most(&self) -> Option<usize> {
+        self.per_ip.is_none().then_some(self.in_all)
+    }
+
     /// Takes note that the connection in `slot` is on its way out already.
     pub fn note_going(&mut self, slot: u32) {
         self.in_all = self.in_all.saturating_sub(1);
@@ -193,6 +208,13 @@ mod tests {
         per_ip.seat(slot, holder);
     }
 
+    /// What whoever closes the connection does, and then the event loop.
+    fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32) {
+        let holder = per_ip.holders[slot as usize].as_ref().expect("a holder");
+        shares.leave(holder.address, &holder.neighbours);
+        per_ip.release(slot);
+    }
+
     #[test]
     fn each_address_has_its_own_share() {
         let shares = Arc::new(Shares::new(2));
@@ -203,7 +225,7 @@ mod tests {
         assert!(per_ip.is_pressed() && per_ip.enter(ONE).is_none());
         seated(&mut per_ip, 3, TWO);
         for slot in [1, 0, 3] {
-            per_ip.release(slot);
+            close(&shares, &mut per_ip, slot);
         }
         assert!(!per_ip.is_pressed() && shares.lock().is_empty());
         per_ip.release(7);
@@ -213,12 +235,27 @@ mod tests {
     fn an_address_has_one_share_of_all_event_loops() {
         let shares = Arc::new(Shares::new(2));
         let mut one = PerIp::new(Arc::clone(&shares));
-        let mut two = PerIp::new(shares);
+        let mut two = PerIp::new(Arc::clone(&shares));
         seated(&mut one, 0, ONE);
         seated(&mut two, 0, ONE);
         assert!(one.enter(ONE).is_none() && two.enter(ONE).is_none());
-        one.release(0);
+        close(&shares, &mut one, 0);
         assert!(two.enter(ONE).is_some());
+    }
+
+    #[test]
+    fn a_burst_of_addresses_leaves_no_room_behind() {
+        let shares = Arc::new(Shares::new(2));
+        let address = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
+        let burst = 20 * KEPT_ADDRESSES as u32;
+        let holders: Vec<_> = (0..burst)
+            .map(|number| shares.enter(address(number)).expect("room"))
+            .collect();
+        assert!(shares.lock().capacity() >= burst as usize);
+        for holder in &holders {
+            shares.leave(holder.address, &holder.neighbours);
+        }
+        assert!(shares.lock().capacity() <= 4 * KEPT_ADDRESSES);
     }
 
     #[test]
@@ -248,6 +285,7 @@ mod tests {
             assert!(all.enter());
         }
         let mut excess = Excess::of(&all, None, 1);
+        assert_eq!(excess.most(), Some(2));
         assert!(excess.wants(3) && excess.wants(5));
         assert!(!excess.wants(6));
     }

@@ -1,6 +1,6 @@
-//! The event loop's half of deadlines. A session says when (`Session::rest`), the worker leaves that
-//! in the slot (`Slot::postpone`), the wheel finds it here, and the worker that is then sent acts on
-//! it.
+//! The event loop's half of deadlines. A session says when (`Session::rest`), the thread that served it
+//! leaves that in the slot (`Slot::postpone`), the wheel finds it here, and the turn that is then given
+//! acts on it.
 //!
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
 //! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever timeout begins now lies at
@@ -12,7 +12,11 @@
 //!
 //! Under pressure (90 % of a limit on the connections) a promise is still kept: only connections that
 //! have been idle for longer than T are sent for before their deadline, the longest idle first, and
-//! as many as it takes (`EventLoop::relieve`).
+//! as many as it takes (`EventLoop::relieve`). All slots are looked at for that, once a second: some 13
+//! ms for a million of them. The longest idle among a million take another 10 ms to find, and ten times
+//! that under `limits.connections_per_ip`, where all have to be sorted. Without pressure it costs
+//! nothing. A server that stops looks at all of them at each tick, for a second and a half
+//! (`EventLoop::stop_idle_connections`).
 //!
 //! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:
 //! the next connection in the slot finds it there.
@@ -94,7 +98,7 @@ impl EventLoop {
                 self.wheel.file(index, soon);
                 self.dispatch(index);
             }
-            // With a worker that has not moved the deadline yet.
+            // With a thread that has not moved the deadline yet.
             Claim::Busy => {
                 self.wheel.file(index, soon);
             }
@@ -133,17 +137,24 @@ impl EventLoop {
                 Deadline::Linger(_) | Deadline::Exchange(_) | Deadline::Settling(_) => {}
             }
         }
+        let has_candidates = !candidates.is_empty();
+        if let Some(most) = excess.most()
+            && most < candidates.len()
+        {
+            candidates.select_nth_unstable(most);
+            candidates.truncate(most);
+        }
         candidates.sort_unstable();
         // Every slot was looked at. That is not done again before there can be another outcome.
         let soonest = Millis(now.0 + RELIEF_MILLIS);
-        self.next_relief = if candidates.is_empty() {
-            next.max(soonest)
-        } else {
+        self.next_relief = if has_candidates {
             soonest
+        } else {
+            next.max(soonest)
         };
         candidates.retain(|(_, index)| excess.wants(*index));
         for (_, index) in candidates {
-            // The worker looks for bytes once more before it closes anything.
+            // The turn looks for bytes once more before it closes anything.
             if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
                 self.dispatch(index);
             }

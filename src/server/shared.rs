@@ -7,7 +7,8 @@ use crossbeam_channel::Sender;
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
-use super::slots::Slots;
+use super::per_ip::Shares;
+use super::slots::{Connection, Slots};
 use crate::clock::Clock;
 use crate::connection::access_line::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
@@ -25,8 +26,8 @@ pub enum Report {
     Enter(Mode),
 }
 
-/// What an event loop and its workers share. The service, the clock and the access log are those of
-/// the whole server, the rest is of one event loop.
+/// What an event loop and its workers share. The service, the clock, the shares and the access log are
+/// those of the whole server, the rest is of one event loop.
 pub struct Shared {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -36,6 +37,8 @@ pub struct Shared {
     pub handoff: Handoff,
     /// The configuration, the site and the mode.
     pub service: Arc<Service>,
+    /// The connections of each address, if their number is limited.
+    pub shares: Option<Arc<Shares>>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The way back to the loop.
@@ -95,6 +98,27 @@ impl Shared {
         if let Err(error) = self.waker.wake() {
             // The loop finds the report at its next tick.
             log::warn!("the event loop cannot be woken: {error}");
+        }
+    }
+
+    /// Closes a connection, as the thread that owned it, and gives up its place under the limits. That
+    /// is not left to the event loop, which may hear of it a tick later: until then another loop would
+    /// refuse a client for one that has gone.
+    // Boxed as the slot has it.
+    #[allow(clippy::boxed_local)]
+    pub fn close(&self, connection: Box<Connection>) {
+        let Connection {
+            socket,
+            session,
+            is_counted,
+        } = *connection;
+        // First, so that there is a descriptor for whoever comes next.
+        drop(socket);
+        if is_counted {
+            self.service.occupancy.leave();
+        }
+        if let (Some(shares), Some((address, neighbours))) = (&self.shares, session.neighbours()) {
+            shares.leave(address, neighbours);
         }
     }
 

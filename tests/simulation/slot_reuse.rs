@@ -28,6 +28,7 @@ fn admit(slot: &Slot) -> (u32, UnixStream) {
     let connection = Connection {
         socket: Socket::new(ours.into()),
         session: Session::accepted(Address::Unix, NOW),
+        is_counted: true,
     };
     *slot.lock() = Some(Box::new(connection));
     (slot.ownership.open(), theirs)

@@ -14,7 +14,7 @@
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
 //!
-//! A worker gives a session a [`Turn`] whenever the socket may have become readable or writable, or
+//! A thread gives a session a [`Turn`] whenever the socket may have become readable or writable, or
 //! the deadline has passed; the session does what it can without waiting and says how it goes on.
 //! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
 
@@ -25,6 +25,7 @@ mod linger;
 mod record;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access_line::Peer;
@@ -59,7 +60,7 @@ const WRITE_LOOKS: u32 = 6;
 pub struct Turn<'a, T> {
     /// The connection's socket.
     pub io: &'a mut T,
-    /// The worker's buffers.
+    /// The thread's buffers.
     pub desk: &'a mut Desk,
     /// The configuration, the site and the mode.
     pub service: &'a Service,
@@ -161,6 +162,15 @@ impl Session {
     pub fn among(mut self, neighbours: Option<Arc<Occupancy>>) -> Session {
         self.neighbours = neighbours;
         self
+    }
+
+    /// The address that it comes from and the connections from there, if their number is limited.
+    #[must_use]
+    pub fn neighbours(&self) -> Option<(IpAddr, &Occupancy)> {
+        match (self.peer, &self.neighbours) {
+            (Peer::Ip(address), Some(neighbours)) => Some((address, neighbours)),
+            _ => None,
+        }
     }
 
     /// Does everything that can be done without waiting.
