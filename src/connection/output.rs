@@ -1,5 +1,6 @@
 //! What the socket has not taken yet, and how it is offered again.
 
+use std::fs::File;
 use std::io;
 
 use super::guests::Guest;
@@ -98,21 +99,31 @@ fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, share: u64) ->
                 io.send(bytes, content, false)
             }
         }
-        // The head waits for the first bytes of the file, so that both share a segment.
-        Body::File { .. } if !bytes.is_empty() => io.send(bytes, b"", !body.is_empty()),
+        // The head waits for the first bytes of the body, so that both share a segment.
+        Body::Resident { .. } | Body::File { .. } if !bytes.is_empty() => {
+            io.send(bytes, b"", !body.is_empty())
+        }
+        Body::Resident { content, range } => {
+            let (file, offset) = content.at(range.start);
+            send_range(io, file, offset, (range.end - range.start).min(share))
+        }
         Body::File { file, range } => {
-            let count = (range.end - range.start).min(SEND_FILE_BYTES).min(share);
-            // At most SEND_FILE_BYTES, which fits any usize.
-            match io.send_file(file, range.start, count as usize)? {
-                // The file was truncated: its promised length can no longer be met.
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                count => Ok(count),
-            }
+            send_range(io, file, range.start, (range.end - range.start).min(share))
         }
         Body::Parts(parts) => match parts.front() {
             Some(part) => send_once(io, bytes, part, share),
             None => io.send(bytes, b"", false),
         },
+    }
+}
+
+/// Sends some of the `count` bytes of `file` from `offset` on.
+fn send_range<T: Transport>(io: &mut T, file: &File, offset: u64, count: u64) -> io::Result<usize> {
+    // At most SEND_FILE_BYTES, which fits any usize.
+    match io.send_file(file, offset, count.min(SEND_FILE_BYTES) as usize)? {
+        // The file was truncated: its promised length can no longer be met.
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => Ok(count),
     }
 }
 
