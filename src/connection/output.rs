@@ -1,5 +1,6 @@
 //! What the socket has not taken yet, and how it is offered again.
 
+use std::fs::File;
 use std::io;
 
 use super::guests::Guest;
@@ -7,12 +8,19 @@ use super::journal::Postponed;
 use super::pace::Pace;
 use super::transport::Transport;
 use crate::http::response::Body;
+use crate::site::Reach;
 
 /// The most that one sendfile is asked for. A larger one on a fast peer would hold the thread.
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The most that one connection sends in one turn before others have theirs.
-pub(super) const SEND_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+/// Bytes after which a connection has had its turn, if there is more to send. A thread that others
+/// wait for gives less: they wait for a tenth of a millisecond, not for one or two.
+pub(super) fn bytes_per_turn(reach: Reach) -> u64 {
+    match reach {
+        Reach::Memory => 256 * 1024,
+        Reach::Disk => 4 * 1024 * 1024,
+    }
+}
 
 /// Bytes and one body that are to follow them.
 #[derive(Debug)]
@@ -42,8 +50,12 @@ pub enum Sending {
     TurnOver,
 }
 
-/// Offers `bytes` from `sent` on, then `body`, until all is gone or the socket is full. Returns how
-/// it ended, and the number of bytes that went whatever the end.
+/// Offers `bytes` from `sent` on, then `body`, until all is gone, the socket is full, or `share` bytes
+/// are gone; no one call is given more than that of a body. Returns how it ended, and the number of
+/// bytes that went whatever the end.
+///
+/// A body of `share` bytes goes whole, with its head: it is the calls that take time, and a second one
+/// for the last few bytes would take another turn.
 ///
 /// The errors are those of send(2) and sendfile(2), and [`io::ErrorKind::UnexpectedEof`] if the file
 /// ends before its range.
@@ -52,13 +64,14 @@ pub fn send<T: Transport>(
     bytes: &[u8],
     sent: &mut usize,
     body: &mut Body,
+    share: u64,
 ) -> (io::Result<Sending>, u64) {
     let mut total = 0;
     while *sent < bytes.len() || !body.is_empty() {
-        if total >= SEND_BYTES_PER_TURN {
+        if total >= share {
             return (Ok(Sending::TurnOver), total);
         }
-        let count = match send_once(io, &bytes[*sent..], body) {
+        let count = match send_once(io, &bytes[*sent..], body, share) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return (Ok(Sending::Blocked), total);
@@ -73,26 +86,44 @@ pub fn send<T: Transport>(
     (Ok(Sending::Done), total)
 }
 
-fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body) -> io::Result<usize> {
+fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, share: u64) -> io::Result<usize> {
     match body {
         Body::Empty => io.send(bytes, b"", false),
-        Body::Memory(content) if bytes.is_empty() => io.send(content, b"", false),
-        Body::Memory(content) => io.send(bytes, content, false),
-        // The head waits for the first bytes of the file, so that both share a segment.
-        Body::File { .. } if !bytes.is_empty() => io.send(bytes, b"", !body.is_empty()),
-        Body::File { file, range } => {
-            let count = (range.end - range.start).min(SEND_FILE_BYTES);
-            // At most SEND_FILE_BYTES, which fits any usize.
-            match io.send_file(file, range.start, count as usize)? {
-                // The file was truncated: its promised length can no longer be met.
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                count => Ok(count),
+        Body::Memory(content) => {
+            // What is cut off by a share that exceeds usize is nothing.
+            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            let content = &content[..content.len().min(share)];
+            if bytes.is_empty() {
+                io.send(content, b"", false)
+            } else {
+                io.send(bytes, content, false)
             }
         }
+        // The head waits for the first bytes of the body, so that both share a segment.
+        Body::Resident { .. } | Body::File { .. } if !bytes.is_empty() => {
+            io.send(bytes, b"", !body.is_empty())
+        }
+        Body::Resident { content, range } => {
+            let (file, offset) = content.at(range.start);
+            send_range(io, file, offset, (range.end - range.start).min(share))
+        }
+        Body::File { file, range } => {
+            send_range(io, file, range.start, (range.end - range.start).min(share))
+        }
         Body::Parts(parts) => match parts.front() {
-            Some(part) => send_once(io, bytes, part),
+            Some(part) => send_once(io, bytes, part, share),
             None => io.send(bytes, b"", false),
         },
+    }
+}
+
+/// Sends some of the `count` bytes of `file` from `offset` on.
+fn send_range<T: Transport>(io: &mut T, file: &File, offset: u64, count: u64) -> io::Result<usize> {
+    // At most SEND_FILE_BYTES, which fits any usize.
+    match io.send_file(file, offset, count.min(SEND_FILE_BYTES) as usize)? {
+        // The file was truncated: its promised length can no longer be met.
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => Ok(count),
     }
 }
 
@@ -144,7 +175,7 @@ mod tests {
                 taken: Vec::new(),
             };
             let (mut sent, mut body) = (0, Body::Memory(Bytes::from_static(b"body")));
-            let (first, count) = send(&mut io, b"head", &mut sent, &mut body);
+            let (first, count) = send(&mut io, b"head", &mut sent, &mut body, u64::MAX);
             let expected = if room == 8 {
                 Sending::Done
             } else {
@@ -152,9 +183,31 @@ mod tests {
             };
             assert_eq!((first.expect("no error"), count), (expected, room as u64));
             io.room = 100;
-            let (second, _) = send(&mut io, b"head", &mut sent, &mut body);
+            let (second, _) = send(&mut io, b"head", &mut sent, &mut body, u64::MAX);
             second.expect("no error");
             assert_eq!(io.taken, b"headbody", "room {room}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_the_share_goes_whole_and_a_longer_one_in_several_turns() {
+        for (len, turns) in [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)] {
+            let mut io = Narrow {
+                room: 100,
+                taken: Vec::new(),
+            };
+            let mut sent = 0;
+            let mut body = Body::Memory(Bytes::from(vec![b'b'; len]));
+            for turn in 1..=turns {
+                let (result, _) = send(&mut io, b"head", &mut sent, &mut body, 10);
+                let expected = if turn == turns {
+                    Sending::Done
+                } else {
+                    Sending::TurnOver
+                };
+                assert_eq!(result.expect("no error"), expected, "{len} bytes");
+                assert_eq!(io.taken.len(), 4 + len.min(10 * turn), "{len} bytes");
+            }
         }
     }
 
@@ -166,7 +219,7 @@ mod tests {
             room: 100,
             taken: Vec::new(),
         };
-        let (result, _) = send(&mut io, b"head", &mut 0, &mut body);
+        let (result, _) = send(&mut io, b"head", &mut 0, &mut body, u64::MAX);
         let error = result.expect_err("truncated");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

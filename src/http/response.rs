@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::keep_alive::{self, Fate};
+use super::resident::Resident;
 use super::shared_lines::SharedLines;
 use super::status::Status;
 
@@ -37,6 +38,13 @@ pub enum Body {
     Empty,
     /// Content held in memory and shared with the cache.
     Memory(Bytes),
+    /// A range of byte offsets of content in memory that is sent with sendfile all the same.
+    Resident {
+        /// The content, shared with the cache.
+        content: Arc<Resident>,
+        /// Offsets from its start, in bytes.
+        range: Range<u64>,
+    },
     /// A range of byte offsets of an open regular file, sent with sendfile.
     File {
         /// The open file; its own offset is never used.
@@ -56,7 +64,7 @@ impl Body {
         match self {
             Body::Empty => 0,
             Body::Memory(bytes) => bytes.len() as u64,
-            Body::File { range, .. } => range.end - range.start,
+            Body::Resident { range, .. } | Body::File { range, .. } => range.end - range.start,
             Body::Parts(parts) => parts.iter().map(Body::len).sum(),
         }
     }
@@ -72,7 +80,7 @@ impl Body {
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
         match self {
-            Body::Empty | Body::Memory(_) => false,
+            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
             Body::File { .. } => true,
             Body::Parts(parts) => parts.iter().any(Body::is_on_disk),
         }
@@ -84,7 +92,7 @@ impl Body {
             Body::Empty => debug_assert_eq!(count, 0, "nothing can be sent of nothing"),
             // Less than the length, which is a usize.
             Body::Memory(content) => content.advance(count as usize),
-            Body::File { range, .. } => range.start += count,
+            Body::Resident { range, .. } | Body::File { range, .. } => range.start += count,
             Body::Parts(parts) => {
                 let mut left = count;
                 while let Some(part) = parts.front_mut() {

@@ -44,10 +44,11 @@ impl Entry {
     /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
     #[must_use]
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
-        let Content::Memory(content) = &self.representation.content else {
-            return None;
+        let encoded = match &self.representation.content {
+            Content::Memory(content) => content_coding::compress(coding, content)?,
+            Content::Resident(content) => content_coding::compress(coding, &content.read().ok()?)?,
+            Content::Descriptor(..) => return None,
         };
-        let encoded = content_coding::compress(coding, content)?;
         Some(self.representation.form(coding, encoded))
     }
 
@@ -56,7 +57,7 @@ impl Entry {
         let forms = self.forms.iter().flat_map(|forms| forms.ready());
         let representations = std::iter::once(&self.representation).chain(forms);
         let weights = representations.map(|representation| match representation.content {
-            Content::Memory(_) => representation.memory(),
+            Content::Memory(_) | Content::Resident(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
         });
         let siblings = self.siblings.as_ref().map_or(0, Siblings::memory);

@@ -47,6 +47,10 @@ pub fn slice(content: &Content, range: Range<u64>) -> Body {
         Content::Memory(bytes) => {
             Body::Memory(bytes.slice(range.start as usize..range.end as usize))
         }
+        Content::Resident(content) => Body::Resident {
+            content: Arc::clone(content),
+            range,
+        },
         Content::Descriptor(file, _) => Body::File {
             file: Arc::clone(file),
             range,

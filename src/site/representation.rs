@@ -17,6 +17,7 @@ use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
+use crate::http::resident::Resident;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -29,6 +30,8 @@ const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 pub enum Content {
     /// In memory, whole.
     Memory(Bytes),
+    /// In memory, whole, in pages that are sent without a copy.
+    Resident(Arc<Resident>),
     /// In an open file of this many bytes.
     Descriptor(Arc<File>, u64),
 }
@@ -85,7 +88,7 @@ impl Representation {
         let reading = Reading::of(&file, memory_bytes, metadata.etag)?;
         let identity = reading.identity;
         let content = match reading.content {
-            Some(content) => Content::Memory(Bytes::from(content)),
+            Some(content) => Content::kept(content),
             None => Content::Descriptor(Arc::new(file), identity.size()),
         };
         let (seconds, nanoseconds) = identity.modified();
@@ -116,7 +119,7 @@ impl Representation {
             &metadata,
             etag_of_form(&self.etag, coding),
             self.last_modified,
-            Content::Memory(Bytes::from(encoded)),
+            Content::kept(encoded),
             self.sighting,
         )
     }
@@ -230,21 +233,30 @@ impl Representation {
     #[must_use]
     pub fn memory(&self) -> u64 {
         let content = match &self.content {
-            Content::Memory(bytes) => bytes.len(),
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::Resident(content) => content.len(),
             Content::Descriptor(..) => 0,
         };
-        (content + self.fields.len() + size_of::<Representation>() + 128) as u64
+        content + (self.fields.len() + size_of::<Representation>() + 128) as u64
     }
 }
 
 impl Content {
+    /// `content` in memory.
+    fn kept(content: Vec<u8>) -> Content {
+        match Resident::keep(&content) {
+            Some(resident) => Content::Resident(Arc::new(resident)),
+            None => Content::Memory(Bytes::from(content)),
+        }
+    }
+
     /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
     ///
     /// # Errors
     /// [`OutOfReach`] if it is not in memory and that is all that is in `reach`.
     pub fn within(&self, reach: Reach) -> Result<(), OutOfReach> {
         match self {
-            Content::Memory(_) => Ok(()),
+            Content::Memory(_) | Content::Resident(_) => Ok(()),
             Content::Descriptor(..) => reach.disk(),
         }
     }
@@ -255,6 +267,7 @@ impl Content {
     pub fn len(&self) -> u64 {
         match self {
             Content::Memory(bytes) => bytes.len() as u64,
+            Content::Resident(content) => content.len(),
             Content::Descriptor(_, size) => *size,
         }
     }

@@ -26,7 +26,7 @@ use super::field_editor::FieldEditor;
 use super::listing::Listings;
 use super::lookup::{Found, Lookup, Memory};
 use super::pages;
-use super::partial::partial;
+use super::partial::{partial, slice};
 use super::reach::{NeedsDisk, Reach};
 use super::representation::{Content, Representation};
 use super::resolve::OpenError;
@@ -460,6 +460,10 @@ fn body(representation: &Representation, method: Method, reach: Reach) -> Result
     match &representation.content {
         _ if method == Method::Head => Ok(Body::Empty),
         Content::Memory(bytes) => Ok(Body::Memory(bytes.clone())),
+        Content::Resident(_) => Ok(slice(
+            &representation.content,
+            0..representation.content.len(),
+        )),
         Content::Descriptor(file, size) => {
             reach.disk()?;
             Ok(Body::File {

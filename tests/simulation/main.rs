@@ -14,4 +14,5 @@ mod responses;
 mod segmentation;
 mod slot_reuse;
 mod story;
+mod turns;
 mod world;

@@ -57,6 +57,8 @@ pub struct Line {
     /// What [`Session::rest`] said last.
     pub deadline: Millis,
     read_closed: bool,
+    /// How many turns it has had.
+    pub turns: u32,
     /// A turn that wants another gets it from a worker, as in the server.
     reach: Reach,
     /// Why and when the connection ended.
@@ -180,6 +182,7 @@ impl World {
             peer,
             deadline,
             read_closed: false,
+            turns: 0,
             reach: Reach::Memory,
             closed: None,
         });
@@ -338,6 +341,7 @@ impl World {
         let line = &mut self.lines[index];
         line.peer.now = self.now;
         line.peer.is_full = false;
+        line.turns += 1;
         let outcome = line.session.turn(&mut Turn {
             io: &mut line.peer,
             desk: &mut self.desk,

@@ -10,7 +10,7 @@ use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
 use crate::connection::journal::Journal;
-use crate::connection::output::{self, Sending, Unsent};
+use crate::connection::output::{self, Sending, Unsent, bytes_per_turn};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
@@ -88,8 +88,10 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Stop, CloseReason> {
         let sent_before = self.sent_bytes;
+        let share = bytes_per_turn(turn.reach);
         for _ in 0..REQUESTS_PER_TURN {
-            if self.sent_bytes - sent_before >= bytes_per_turn(turn.reach) {
+            // Whoever has asked for no more needs no other turn, however much this was.
+            if self.sent_bytes - sent_before >= share && !turn.desk.input.unread().is_empty() {
                 break;
             }
             let step = match self.phase {
@@ -323,7 +325,13 @@ impl Session {
         }
         let has_tail = tail.is_some();
         let (mut sent, mut body) = (0, tail.unwrap_or(Body::Empty));
-        let (result, count) = output::send(turn.io, &turn.desk.output, &mut sent, &mut body);
+        let (result, count) = output::send(
+            turn.io,
+            &turn.desk.output,
+            &mut sent,
+            &mut body,
+            bytes_per_turn(turn.reach),
+        );
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
             turn.desk.output.clear();
@@ -386,15 +394,6 @@ impl Answer {
             fate,
             body,
         }
-    }
-}
-
-/// Bytes after which a connection has had its turn, if it asks for more. A thread that others wait for
-/// gives less.
-fn bytes_per_turn(reach: Reach) -> u64 {
-    match reach {
-        Reach::Memory => 256 * 1024,
-        Reach::Disk => output::SEND_BYTES_PER_TURN,
     }
 }
 

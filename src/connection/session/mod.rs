@@ -33,7 +33,7 @@ use super::counters::CloseReason;
 use super::deadline::Deadline;
 use super::desk::Desk;
 use super::occupancy::Occupancy;
-use super::output::{self, Sending, Unsent};
+use super::output::{self, Sending, Unsent, bytes_per_turn};
 use super::service::{Mode, Service};
 use super::transport::Transport;
 use crate::clock::{Millis, Now};
@@ -436,7 +436,7 @@ impl Session {
         let Unsent {
             bytes, sent, body, ..
         } = &mut *unsent;
-        let (result, count) = output::send(turn.io, bytes, sent, body);
+        let (result, count) = output::send(turn.io, bytes, sent, body, bytes_per_turn(turn.reach));
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
             record::end_body(*unsent, None, turn.desk);

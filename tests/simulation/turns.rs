@@ -1,0 +1,41 @@
+//! How many turns it takes to send much: each of them is a way through a lane, and some are a wake-up.
+
+use std::fs;
+
+use abide::clock::Millis;
+
+use super::peer::Peer;
+use super::responses::only;
+use super::world::{TestSite, content};
+
+const SHARE: usize = 256 * 1024;
+
+fn ask(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}
+
+/// The turns that it takes to send `len` bytes from memory to a peer that takes everything.
+fn turns_from_memory(len: usize) -> u32 {
+    let mut site = TestSite::new();
+    fs::write(site.directory.path().join("body"), content(len)).unwrap();
+    (site.config.cache.bytes, site.config.cache.file_bytes) = (1 << 26, 1 << 22);
+    let mut world = site.world();
+    let first = world.connect(Peer::new());
+    world.send(Millis(0), first, ask("/body"));
+    let it = world.connect(Peer::new());
+    world.send(Millis(1), it, ask("/body"));
+    world.run_until(Millis(1));
+    assert_eq!(only(&world.peer(it).sent).body, content(len));
+    world.line(it).turns
+}
+
+#[test]
+fn a_body_as_large_as_a_turn_s_share_takes_one_turn() {
+    assert_eq!(turns_from_memory(SHARE), 1);
+}
+
+#[test]
+fn a_larger_one_gives_way_to_others_and_is_finished_by_a_worker() {
+    assert_eq!(turns_from_memory(SHARE + 1), 2);
+    assert_eq!(turns_from_memory(1 << 20), 2);
+}
