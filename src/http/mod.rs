@@ -23,7 +23,6 @@ mod quality;
 pub mod range;
 pub mod reject;
 pub mod request;
-pub mod resident;
 pub mod response;
 pub mod shared_lines;
 pub mod status;

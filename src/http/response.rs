@@ -5,6 +5,7 @@
 //! output buffer has grown to its working size.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::keep_alive::{self, Fate};
-use super::resident::Resident;
 use super::shared_lines::SharedLines;
 use super::status::Status;
 
@@ -31,6 +31,13 @@ pub struct Response {
     pub body: Body,
 }
 
+/// Content in pages of memory that have a descriptor, so that sendfile(2) can send them: the socket
+/// refers to them, and nothing is copied.
+pub trait Pages: fmt::Debug + Send + Sync {
+    /// What sendfile sends the content from, and where in there its offset `offset` is.
+    fn at(&self, offset: u64) -> (&File, u64);
+}
+
 /// The content of a response.
 #[derive(Debug, Clone)]
 pub enum Body {
@@ -38,10 +45,10 @@ pub enum Body {
     Empty,
     /// Content held in memory and shared with the cache.
     Memory(Bytes),
-    /// A range of byte offsets of content in memory that is sent with sendfile all the same.
+    /// A range of byte offsets of content in memory, shared with the cache and sent with sendfile.
     Resident {
-        /// The content, shared with the cache.
-        content: Arc<Resident>,
+        /// All of it.
+        content: Arc<dyn Pages>,
         /// Offsets from its start, in bytes.
         range: Range<u64>,
     },

@@ -29,6 +29,7 @@ pub mod reach;
 pub mod reading;
 pub mod redirects;
 pub mod representation;
+pub mod resident;
 pub mod resolve;
 pub mod respond;
 pub mod root;

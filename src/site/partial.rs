@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::pages;
 use super::representation::{Content, Representation};
+use super::resident::Resident;
 use crate::http::range::{Selection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
@@ -48,7 +49,7 @@ pub fn slice(content: &Content, range: Range<u64>) -> Body {
             Body::Memory(bytes.slice(range.start as usize..range.end as usize))
         }
         Content::Resident(content) => Body::Resident {
-            content: Arc::clone(content),
+            content: Arc::<Resident>::clone(content),
             range,
         },
         Content::Descriptor(file, _) => Body::File {

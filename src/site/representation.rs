@@ -13,11 +13,11 @@ use super::content_coding::etag_of_form;
 use super::identity::{Identity, Sighting};
 use super::reach::{OutOfReach, Reach};
 use super::reading::Reading;
+use super::resident::Resident;
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
-use crate::http::resident::Resident;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
