@@ -81,7 +81,7 @@
 //!
 //! **Wake nobody in vain** ([`server::handoff`]). Waking a thread costs as much as answering from
 //! memory. The event loop, awake already, answers; workers are woken for what may wait, and for one in
-//! sixteen of what is ready.
+//! eight of what is ready.
 //!
 //! # Glossary
 //!
