@@ -36,13 +36,16 @@ pub struct Attendant {
 }
 
 /// What became of a connection that had its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a connection that wants another turn and is not queued is left to nobody"]
 pub enum Attended {
-    /// It waits for its peer or its deadline, or for another thread, which will queue it.
+    /// It waits for its peer or its deadline.
     Waits,
     /// It is owned still, and queued: the caller puts it into the slow lane.
     WantsMore,
+    /// It is owned still, and queued, but for what another thread is getting: the caller
+    /// [parks](park) it.
+    Awaits(Arc<Errand>),
     /// It is closed and its slot is free: the event loop has to know.
     Closed,
 }
@@ -105,13 +108,7 @@ impl Attendant {
                     drop(connection);
                     slot.postpone(end.deadline);
                     slot.ownership.requeue();
-                    return match awaited {
-                        None => (Attended::WantsMore, now),
-                        Some(errand) => {
-                            park(shared, index, &errand);
-                            (Attended::Waits, now)
-                        }
-                    };
+                    return (awaited.map_or(Attended::WantsMore, Attended::Awaits), now);
                 }
                 Outcome::Close(reason) => {
                     desk.awaited = None;
@@ -174,8 +171,9 @@ impl Attendant {
 }
 
 /// Leaves a connection, which is queued, to the thread that comes back from `errand`: it puts it into a
-/// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes.
-fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>) {
+/// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes. From
+/// here on another thread may have it.
+pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>) {
     let shared = Arc::clone(shared);
     errand.wait(Box::new(move |errand| {
         if errand.needs_disk() {

@@ -29,11 +29,11 @@ pub fn stop(service: &Service) {
 
 fn check(post: &Post, service: &Service, clock: &dyn Clock) {
     while let Some(order) = post.take() {
-        post.begin(clock.now().monotonic);
+        post.begin(order.at);
         let carry_out = || service.sites.carry_out(&order, || clock.now().monotonic);
         if catch_unwind(AssertUnwindSafe(carry_out)).is_err() {
             // The panic hook has printed where. Whoever waited asks again.
-            log::error!("a comparison panicked: {order:?}");
+            log::error!("a comparison panicked: {}", order.subject);
         }
         post.end();
     }

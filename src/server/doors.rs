@@ -26,7 +26,7 @@ use mio::{Interest, Registry, Token};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
-use super::attendant::Attended;
+use super::attendant::{Attended, park};
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
 use super::handoff::Work;
@@ -242,6 +242,11 @@ impl EventLoop {
             Attended::WantsMore => {
                 if self.watch(index) {
                     self.shared.handoff.defer(Work::Turn(index));
+                }
+            }
+            Attended::Awaits(errand) => {
+                if self.watch(index) {
+                    park(&self.shared, index, &errand);
                 }
             }
         }

@@ -138,29 +138,17 @@ impl Handoff {
         self.bench.wake_one();
     }
 
-    /// Worker: takes the next work if there is some. `slow_first` says which lane is looked into first: a
-    /// worker that alternates lets neither lane starve.
-    pub fn at_hand(&self, slow_first: bool) -> Option<Work> {
-        let slow = || self.slow.receiver.try_recv().ok();
-        let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
-        let work = if slow_first {
-            slow().or_else(quick)
-        } else {
-            quick().or_else(slow)
-        };
-        // Whoever was woken for the slow lane may have looked into the quick one first, and may now be gone
-        // for long.
-        if work.is_some() && !self.slow.is_empty() {
-            self.bench.wake_one();
-        }
-        work
-    }
-
-    /// The same, but waits for it as long as `patience` allows; `None` when that runs out or the hand-off
-    /// is closed and empty.
+    /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
+    /// out or the hand-off is closed and empty. `slow_first` says which lane is looked into first: a worker that
+    /// alternates lets neither lane starve.
     pub fn pick_up(&self, slow_first: bool, patience: Option<Duration>) -> Option<Work> {
         loop {
-            if let Some(work) = self.at_hand(slow_first) {
+            if let Some(work) = self.look(slow_first) {
+                // Whoever was woken for the slow lane may have looked into the quick one first, and may
+                // now be gone for long.
+                if !self.slow.is_empty() {
+                    self.bench.wake_one();
+                }
                 return Some(work);
             }
             if self.is_closed() {
@@ -191,6 +179,16 @@ impl Handoff {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn look(&self, slow_first: bool) -> Option<Work> {
+        let slow = || self.slow.receiver.try_recv().ok();
+        let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
+        if slow_first {
+            slow().or_else(quick)
+        } else {
+            quick().or_else(slow)
+        }
     }
 }
 

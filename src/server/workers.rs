@@ -7,11 +7,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::access_log::AccessLog;
-use super::attendant::{Attendant, Attended};
+use super::attendant::{Attendant, Attended, park};
 use super::checker;
 use super::handoff::Work;
 use super::shared::Shared;
-use crate::clock::{Millis, Now};
+use crate::clock::Millis;
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
@@ -87,56 +87,51 @@ impl Worker {
     /// Serves until the hand-off is closed.
     fn run(mut self) {
         let mut slow_first = true;
-        let mut now = self.shared.clock.now();
+        let mut now = Millis(0);
         let mut log_due_at: Option<Millis> = None;
         loop {
-            let handoff = &self.shared.handoff;
-            let work = handoff.at_hand(slow_first).or_else(|| {
-                let patience = log_due_at.map(|due| due.since(now.monotonic));
-                let work = handoff.pick_up(slow_first, patience.map(Duration::from_millis));
-                now = self.shared.clock.now();
-                work
-            });
-            now = match work {
-                Some(Work::Turn(slot)) => self.serve(slot, now),
+            let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
+            now = match self.shared.handoff.pick_up(slow_first, patience) {
+                Some(Work::Turn(slot)) => self.serve(slot),
                 // What the errand has brought may be nowhere else: it is dropped after the turn.
-                Some(Work::Resume(slot, _errand)) => self.serve(slot, now),
+                Some(Work::Resume(slot, _errand)) => self.serve(slot),
                 Some(Work::GiveBackMemory) => {
                     c_calls::give_back_memory();
-                    self.shared.clock.now()
+                    self.shared.clock.now().monotonic
                 }
                 Some(Work::WriteLog) => self.with_log(AccessLog::append_left),
                 Some(Work::ReopenLog) => self.with_log(AccessLog::reopen),
-                None if handoff.is_closed() => break,
-                None => now,
+                None if self.shared.handoff.is_closed() => break,
+                None => self.shared.clock.now().monotonic,
             };
             slow_first = !slow_first;
-            log_due_at = self.attendant.log_due_at(now.monotonic);
-            if log_due_at.is_some_and(|due| now.monotonic >= due) {
+            log_due_at = self.attendant.log_due_at(now);
+            if log_due_at.is_some_and(|due| now >= due) {
                 self.attendant.write_log();
                 log_due_at = None;
-                now = self.shared.clock.now();
             }
         }
         self.attendant.write_log();
     }
 
-    /// Gives one turn, from `now` on. Returns the time at its end.
-    fn serve(&mut self, slot: u32, now: Now) -> Now {
-        let (attended, now) = self.attendant.attend(slot, now);
+    /// Gives one turn. Returns the time at its end, which will not do for the next turn: that may have been
+    /// queued for a deadline that has passed since.
+    fn serve(&mut self, slot: u32) -> Millis {
+        let (attended, now) = self.attendant.attend(slot, self.shared.clock.now());
         match attended {
             Attended::Waits => {}
             Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
+            Attended::Awaits(errand) => park(&self.shared, slot, &errand),
             Attended::Closed => self.shared.report_closed(slot),
         }
-        now
+        now.monotonic
     }
 
     /// Does what the event loop may not wait for. Returns the time at its end.
-    fn with_log(&self, act: fn(&AccessLog)) -> Now {
+    fn with_log(&self, act: fn(&AccessLog)) -> Millis {
         if let Some(access_log) = &self.shared.access_log {
             act(access_log);
         }
-        self.shared.clock.now()
+        self.shared.clock.now().monotonic
     }
 }

@@ -11,22 +11,30 @@
 //!   ([`Errand`](super::errand::Errand)). So nothing is served that has not been compared within
 //!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
 //!   compared first.
-//! - Others who ask while the comparison is outstanding get what is known, if it is not too old (below).
-//! - Once the checker has been held up by one look for [`LATE_MILLIS`] the disk counts as hanging, and
-//!   nobody waits any more for what is not too old; who waited before is released by the next one who
-//!   asks for the same. A visitor is better served by what was true half a minute ago than by nothing.
+//! - Others who ask while the comparison is outstanding get what is known, if it was due only
+//!   [`LATE_MILLIS`] ago; else they wait too.
+//! - Once a comparison has not been made [`LATE_MILLIS`] after its order, by a look that does not end or
+//!   for the orders before it, the disk counts as hanging, and nobody waits any more for what is not too
+//!   old; who waited before is released by the next one who asks for the same. A visitor is better served
+//!   by what was true half a minute ago than by nothing.
 //! - What has not been compared for `cache.revalidate` and [`STALE_MILLIS`] is too old: who asks for it
 //!   waits until the disk answers, as for a file that is not in memory. So a change is visible within
 //!   that time in any case.
 //!
-//! The root path is resolved again in the same way. With `cache.revalidate` = 0, without a cache, and
-//! where there is no checker (the tests of this layer), whoever may go to the disk compares by itself.
+//! The root path is resolved again in the same way. Whoever may go to the disk anyway compares by itself,
+//! and others wait for it as for the checker: were it sent away, it might find the same thing due again
+//! each time that its turn comes. So it is with `cache.revalidate` = 0, without a cache, and where there
+//! is no checker (the tests of this layer).
+//!
+//! The checker is that of the file system that the root is on. Where another one is mounted below the
+//! root, or linked to, and does not answer, it holds up the comparisons for the whole root.
 //!
 //! # Bounds
 //!
 //! Each entry, each absence and each root has one order at a time, so the orders are bounded by what is
-//! in memory.
+//! in memory, and has been pushed out of it since the checker was last through.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -35,7 +43,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::absences::Nothing;
 use super::cache::Entry;
 use super::freshness::Outstanding;
-use super::reach::NeedsDisk;
+use super::reach::{NeedsDisk, Reach};
 use super::site_path::KeptSitePath;
 use crate::clock::Millis;
 
@@ -56,13 +64,35 @@ pub enum Subject {
     Nothing(KeptSitePath, Arc<Nothing>),
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = match self {
+            Subject::Root => return f.write_str("the root"),
+            Subject::File(entry) => entry.key.site_path().path,
+            Subject::Nothing(key, _) => key.site_path().path,
+        };
+        write!(f, "{}", path.escape_ascii())
+    }
+}
+
 /// A comparison to be made.
 #[derive(Debug)]
 pub struct Order {
+    /// When it was ordered.
+    pub at: Millis,
     /// The number of the site.
     pub site: u32,
     /// What in it.
     pub subject: Subject,
+}
+
+/// What becomes of whoever asks for something that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It may be used all the same.
+    ToUse,
+    /// It is for the caller to compare it, and to end the order.
+    ToCompare,
 }
 
 /// The way to one checker.
@@ -72,7 +102,7 @@ pub struct Checks {
     sender: Sender<Option<Order>>,
     receiver: Receiver<Option<Order>>,
     is_manned: AtomicBool,
-    /// Since when the checker is at the look that it is at; `Millis::NEVER` if it is at none.
+    /// When the look was ordered that the checker is at; `Millis::NEVER` if it is at none.
     looks_since: AtomicU64,
 }
 
@@ -113,8 +143,8 @@ impl Checks {
         let _ = self.sender.send(None);
     }
 
-    /// Somebody asks for what was compared `age_millis` ago, longer than its `interval_millis`. `Ok` if
-    /// it may be used all the same. `order` says what to compare.
+    /// Somebody asks for what was compared `age_millis` ago, longer than its `interval_millis`. `order` says
+    /// what to compare.
     ///
     /// # Errors
     /// [`NeedsDisk::UnderWay`]: it has to be waited for.
@@ -122,21 +152,28 @@ impl Checks {
         &self,
         outstanding: &Outstanding,
         (age_millis, interval_millis): (u64, u64),
+        reach: Reach,
         now: Millis,
         order: impl FnOnce() -> Order,
-    ) -> Result<(), NeedsDisk> {
+    ) -> Result<Asked, NeedsDisk> {
         let ordered = outstanding.order(now);
         if ordered.is_ours {
+            if reach == Reach::Disk {
+                return Ok(Asked::ToCompare);
+            }
             let _ = self.sender.send(Some(order()));
         }
+        let is_late = now.since(ordered.at) >= LATE_MILLIS;
+        let hangs = is_late || self.hangs(now);
+        let is_long_due = age_millis >= interval_millis + LATE_MILLIS;
         let is_too_old = age_millis >= interval_millis + STALE_MILLIS;
-        if is_too_old || ordered.is_ours && !self.hangs(now) {
+        if is_too_old || !hangs && (ordered.is_ours || is_long_due) {
             return Err(NeedsDisk::UnderWay(ordered.errand));
         }
-        if now.since(ordered.at) >= LATE_MILLIS {
+        if is_late {
             ordered.errand.release();
         }
-        Ok(())
+        Ok(Asked::ToUse)
     }
 
     fn hangs(&self, now: Millis) -> bool {
@@ -157,9 +194,9 @@ impl Post {
         self.0.receiver.recv().ok().flatten()
     }
 
-    /// The checker begins a look at `now`.
-    pub fn begin(&self, now: Millis) {
-        self.0.looks_since.store(now.0, Ordering::Relaxed);
+    /// The checker begins a look that was ordered `at` this time.
+    pub fn begin(&self, at: Millis) {
+        self.0.looks_since.store(at.0, Ordering::Relaxed);
     }
 
     /// The look is over.

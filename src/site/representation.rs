@@ -213,7 +213,7 @@ impl Representation {
     /// Whether the content in memory is of no state that the file ever had.
     #[must_use]
     pub fn is_mixture(&self) -> bool {
-        self.is_torn && matches!(self.content, Content::Memory(_))
+        self.is_torn && !matches!(self.content, Content::Descriptor(..))
     }
 
     /// Whether a file that now has `identity` may still be sent as this: see
@@ -277,6 +277,7 @@ impl Content {
 mod tests {
     use super::*;
     use crate::clock::Millis;
+    use crate::site::resident;
     use std::io::Write;
 
     const HTML: Metadata<'_> = Metadata {
@@ -309,6 +310,19 @@ mod tests {
         assert!(matches!(&small.content, Content::Memory(bytes) if bytes == "12345"));
         let (_, large) = loaded(b"123456", 5, at(u64::MAX));
         assert!(matches!(large.content, Content::Descriptor(_, 6)));
+    }
+
+    #[test]
+    fn a_torn_reading_is_a_mixture_wherever_memory_has_it() {
+        let is_mixture = |content: &[u8], memory_bytes| {
+            let (_, mut representation) = loaded(content, memory_bytes, at(u64::MAX));
+            assert!(!representation.is_mixture());
+            representation.is_torn = true;
+            representation.is_mixture()
+        };
+        assert!(is_mixture(b"12345", 5));
+        assert!(is_mixture(&[b'x'; 2 * resident::MIN_BYTES], 1 << 20));
+        assert!(!is_mixture(b"123456", 5), "it is sent as it will be then");
     }
 
     #[test]

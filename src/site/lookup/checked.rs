@@ -9,7 +9,7 @@ use super::{Lookup, Memory};
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
 use crate::site::cache::Entry;
-use crate::site::checks::{Checks, Order, Subject};
+use crate::site::checks::{Asked, Checks, Order, Subject};
 use crate::site::freshness::{Freshness, Outstanding};
 use crate::site::identity::Identity;
 use crate::site::reach::{NeedsDisk, Reach};
@@ -33,9 +33,13 @@ impl Lookup {
             return Ok(self.root.generation(reach, now)?);
         };
         let age = (self.root.age_millis(now), RESOLVE_EVERY_MILLIS);
-        checks.ask(&self.root.outstanding, age, now, || {
-            self.order_for(Subject::Root)
-        })?;
+        let outstanding = &self.root.outstanding;
+        let order = || self.order_for(Subject::Root, now);
+        if checks.ask(outstanding, age, reach, now, order)? == Asked::ToCompare {
+            let _ends = Ends(outstanding);
+            self.root.resolve_again();
+            self.root.confirm(now);
+        }
         Ok(self.root.last_generation())
     }
 
@@ -47,13 +51,9 @@ impl Lookup {
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
         let subject = || Subject::File(Arc::clone(entry));
-        if self.is_left_to_checker(&entry.freshness, now, subject)? {
-            return Ok(true);
-        }
-        reach.disk()?;
-        // Unless another thread is at it or was just now.
-        let is_ours = entry.freshness.claim_check(now, self.revalidate_millis);
-        Ok(!is_ours || self.compare_file(entry))
+        self.is_current(&entry.freshness, reach, now, subject, || {
+            self.compare_file(entry)
+        })
     }
 
     /// The same for an absence at `key`.
@@ -65,12 +65,9 @@ impl Lookup {
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
         let subject = || Subject::Nothing(key.keep(), Arc::clone(nothing));
-        if self.is_left_to_checker(&nothing.freshness, now, subject)? {
-            return Ok(true);
-        }
-        reach.disk()?;
-        let is_ours = nothing.freshness.claim_check(now, self.revalidate_millis);
-        Ok(!is_ours || self.compare_nothing(key.path, nothing))
+        self.is_current(&nothing.freshness, reach, now, subject, || {
+            self.compare_nothing(key.path, nothing)
+        })
     }
 
     /// The checker of the file system that the root is on, if there is one.
@@ -78,26 +75,41 @@ impl Lookup {
         self.checks.as_deref().filter(|checks| checks.is_manned())
     }
 
-    /// Whether it is the checker that compares what is due, and that may be used meanwhile.
-    fn is_left_to_checker(
+    /// Whether what is due may be used: because it has been compared, here or just now by another thread,
+    /// or while the checker is at it.
+    fn is_current(
         &self,
         freshness: &Freshness,
+        reach: Reach,
         now: Millis,
         subject: impl FnOnce() -> Subject,
+        compare: impl FnOnce() -> bool,
     ) -> Result<bool, NeedsDisk> {
         let Some(checks) = self.checker().filter(|_| self.revalidate_millis > 0) else {
-            return Ok(false);
+            reach.disk()?;
+            // Unless another thread is at it or was just now.
+            let is_ours = freshness.claim_check(now, self.revalidate_millis);
+            return Ok(!is_ours || compare());
         };
         let age = (freshness.age_millis(now), self.revalidate_millis);
-        checks.ask(&freshness.outstanding, age, now, || {
-            self.order_for(subject())
-        })?;
-        Ok(true)
+        let outstanding = &freshness.outstanding;
+        let order = || self.order_for(subject(), now);
+        Ok(match checks.ask(outstanding, age, reach, now, order)? {
+            Asked::ToUse => true,
+            Asked::ToCompare => {
+                let _ends = Ends(outstanding);
+                let is_current = compare();
+                if is_current {
+                    freshness.confirm(now);
+                }
+                is_current
+            }
+        })
     }
 
-    fn order_for(&self, subject: Subject) -> Order {
+    fn order_for(&self, subject: Subject, at: Millis) -> Order {
         let site = self.number;
-        Order { site, subject }
+        Order { at, site, subject }
     }
 
     /// Compares `subject` with the disk, as the checker, and tells those who wait for it. `end` tells the

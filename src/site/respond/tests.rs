@@ -455,6 +455,22 @@ mod with_a_checker {
     }
 
     #[test]
+    fn others_wait_too_if_it_has_been_due_for_long() {
+        let (world, _post) = world("/file.txt");
+        let first = world.awaited(DUE + LATE_MILLIS, "/file.txt");
+        assert_eq!(world.awaited(DUE + LATE_MILLIS, "/file.txt"), first);
+    }
+
+    #[test]
+    fn who_may_go_to_the_disk_compares_by_itself() {
+        let (world, _post) = world("/file.txt");
+        fs::write(world.root().join("file.txt"), "another content").expect("write");
+        let answer = world.ask(Reach::Disk, DUE, "GET /file.txt HTTP/1.1");
+        assert_eq!(answer.expect("with the disk").length, Some(15));
+        assert_eq!(world.recall(2 * DUE - 1, "/file.txt"), Ok(200));
+    }
+
+    #[test]
     fn without_an_interval_nothing_is_left_to_the_checker() {
         let world = World::new(|config| config.cache.revalidate_secs = 0);
         let _post = world.site.checks()[0].man();
