@@ -323,11 +323,12 @@ impl World {
         }
     }
 
-    /// As `Worker::serve`. The peer answers our FIN with its own at once.
+    /// As the event loop and then a worker. The peer answers our FIN with its own at once.
     fn serve(&mut self, index: u32) {
         let slot = self.slots.at(index);
         let place = &mut self.connections[index as usize];
         slot.ownership.begin();
+        let mut reach = Reach::Memory;
         loop {
             self.turns += 1;
             let Simulated { io, session } = place.as_deref_mut().expect("an open session");
@@ -340,7 +341,7 @@ impl World {
                     monotonic: self.now,
                     unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
                 },
-                reach: Reach::Memory,
+                reach,
                 read_closed,
             });
             match outcome {
@@ -350,7 +351,7 @@ impl World {
                     assert_eq!(slot.ownership.release(), Released::Idle);
                     return;
                 }
-                Outcome::Again => {}
+                Outcome::Again => reach = Reach::Disk,
                 Outcome::Close(_) => {
                     drop(place.take());
                     slot.ownership.free();
