@@ -74,7 +74,9 @@ fn a_malformed_request_line_is_400() {
         (400, b"GET / HTTP/11\r\nHost: test\r\n\r\n"),
         (400, b"GET / HTTP/1.10\r\nHost: test\r\n\r\n"),
         (400, b"GET / HTTP/1,1\r\nHost: test\r\n\r\n"),
-        (400, b"GET / HTTP/0.9\r\n\r\n"),
+        (505, b"GET / HTTP/0.9\r\n\r\n"),
+        (400, b"GET / HTTP/2.0\nHost: test\r\n\r\n"),
+        (400, b"GET / HTTP/2\r\nHost: test\r\n\r\n"),
         (400, b"GET /\r\n\r\n"),
         (400, b"GET HTTP/1.1\r\nHost: test\r\n\r\n"),
         (400, b"G\x00T / HTTP/1.1\r\nHost: test\r\n\r\n"),
@@ -240,14 +242,20 @@ fn ambiguous_framing_is_400() {
     expect_refusal(&server, 400, old);
 }
 
-/// RFC 9112 section 6.1: a coding that is understood by nobody here.
+/// RFC 9112 sections 6.1 and 6.3: a coding that is not known here is 501 where chunked says how the
+/// body ends, and 400 where nothing does.
 #[test]
-fn an_unknown_transfer_coding_is_501() {
+fn an_unknown_transfer_coding_is_501_if_chunked_is_the_last() {
     let site = Site::new();
     let server = Server::of(site.root());
-    for coding in ["identity", "gzip", "gzip, chunked", "xchunked", "x;q=\"1\""] {
-        let fields = format!("Transfer-Encoding: {coding}\r\n");
-        expect_refusal(&server, 501, request("POST", "/", &fields).as_bytes());
+    for coding in ["identity", "gzip", "xchunked", "x;q=\"1\""] {
+        for (status, codings) in [
+            (400, coding.to_owned()),
+            (501, format!("{coding}, chunked")),
+        ] {
+            let fields = format!("Transfer-Encoding: {codings}\r\n");
+            expect_refusal(&server, status, request("POST", "/", &fields).as_bytes());
+        }
     }
 }
 

@@ -6,10 +6,9 @@ use super::grammar::{hex_value, reg_name_len};
 
 /// Whether `value` is a host with an optional port: what Host and an absolute-form target may name.
 ///
-/// The host is a registered name (which takes in IPv4 and underscores) or a bracketed IPv6 address;
-/// it is not empty. The port may be empty (`host:`), else it is 0 to 65535. Userinfo, paths, commas
-/// and whitespace have no place in either, and the bracketed "future" addresses of RFC 3986 have
-/// no use yet.
+/// The host is a registered name (which takes in IPv4 and underscores), a bracketed IPv6 address, or a
+/// bracketed address of a later version (RFC 3986 section 3.2.2); it is not empty. The port may be
+/// empty (`host:`), else it is 0 to 65535. Userinfo, paths, commas and whitespace have no place in it.
 #[must_use]
 pub fn is_host_and_port(value: &[u8]) -> bool {
     split_host(value).is_some_and(|(_, port)| port.is_none_or(is_port))
@@ -28,8 +27,11 @@ pub fn is_connect_authority(value: &[u8]) -> bool {
 fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_len = if let [b'[', rest @ ..] = value {
         let close = rest.iter().position(|&byte| byte == b']')?;
-        let address = std::str::from_utf8(&rest[..close]).ok()?;
-        address.parse::<Ipv6Addr>().ok()?;
+        let address = &rest[..close];
+        if !is_ip_future(address) {
+            let address = std::str::from_utf8(address).ok()?;
+            address.parse::<Ipv6Addr>().ok()?;
+        }
         close + 2
     } else {
         registered_name_len(value)?
@@ -39,6 +41,23 @@ fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
         [b':', port @ ..] => Some((&value[..host_len], Some(port))),
         _ => None,
     }
+}
+
+/// `"v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )` (RFC 3986 section 3.2.2), without the comma,
+/// which has no place in a host here.
+fn is_ip_future(address: &[u8]) -> bool {
+    let [b'v' | b'V', rest @ ..] = address else {
+        return false;
+    };
+    let Some(dot) = rest.iter().position(|&byte| byte == b'.') else {
+        return false;
+    };
+    let (version, text) = (&rest[..dot], &rest[dot + 1..]);
+    let mut pieces = text.split(|&byte| byte == b':');
+    !version.is_empty()
+        && version.iter().all(u8::is_ascii_hexdigit)
+        && !text.is_empty()
+        && pieces.all(|piece| reg_name_len(piece) == piece.len())
 }
 
 /// The length of the registered name at the front; `None` if it is empty or holds a broken escape.
@@ -83,6 +102,8 @@ mod tests {
             "[::1]",
             "[::1]:8080",
             "[::ffff:192.0.2.1]:",
+            "[v1.x]",
+            "[V7F.a-b:c~!$&'()*+;=]:8080",
         ] {
             assert!(is_host_and_port(host.as_bytes()), "{host}");
         }
@@ -113,7 +134,16 @@ mod tests {
             "[127.0.0.1]",
             "[::1]8080",
             "[fe80::1%25eth0]",
-            "[v1.x]",
+            "[v1.]",
+            "[v.x]",
+            "[vg.x]",
+            "[v1x]",
+            "[v1.%41]",
+            "[v1.a,b]",
+            "[v1.a[b]",
+            "[v1.x",
+            "[v1.x]8080",
+            "v1.x]",
             "::1",
             "b\u{fc}cher",
         ] {

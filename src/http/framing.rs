@@ -34,6 +34,8 @@ pub(super) struct FramingFields {
 enum Codings {
     #[default]
     Absent,
+    /// There is a field, and so far no coding in it.
+    Empty,
     /// Chunked, and so far last.
     Chunked,
     /// Codings that we do not know, none of them chunked.
@@ -72,7 +74,10 @@ impl FramingFields {
 
     /// Takes a Transfer-Encoding line of an HTTP/1.1 request (RFC 9112 section 6.1).
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Reject> {
-        let before = self.codings;
+        // An empty line is an empty member of the list that all lines make (RFC 9110 section 5.6.1.2).
+        if self.codings == Codings::Absent {
+            self.codings = Codings::Empty;
+        }
         let mut rest = value;
         loop {
             rest = trim_ows_start(rest);
@@ -95,9 +100,6 @@ impl FramingFields {
             self.coding(name, has_parameters)?;
             rest = after_parameters;
         }
-        if self.codings == before {
-            return Err(Reject::bad_request("The Transfer-Encoding field is empty."));
-        }
         Ok(())
     }
 
@@ -114,9 +116,9 @@ impl FramingFields {
             }
             // RFC 9112 section 7.1: chunked has no parameters, and they are an error.
             _ if is_chunked && has_parameters => return Err(MALFORMED_CODING),
-            Codings::Absent if is_chunked => Codings::Chunked,
+            Codings::Absent | Codings::Empty if is_chunked => Codings::Chunked,
             Codings::Unknown if is_chunked => Codings::UnknownThenChunked,
-            Codings::Absent | Codings::Unknown => Codings::Unknown,
+            Codings::Absent | Codings::Empty | Codings::Unknown => Codings::Unknown,
         };
         Ok(())
     }
@@ -131,7 +133,11 @@ impl FramingFields {
                 "There are both a Content-Length and a Transfer-Encoding field.",
             )),
             (Codings::Chunked, None) => Ok(Framing::Chunked),
-            (Codings::Unknown | Codings::UnknownThenChunked, None) => Err(Reject::new(
+            // RFC 9112 section 6.3, item 4: nothing tells where the body ends.
+            (Codings::Empty | Codings::Unknown, None) => Err(Reject::bad_request(
+                "The last transfer coding is not chunked.",
+            )),
+            (Codings::UnknownThenChunked, None) => Err(Reject::new(
                 Status::NOT_IMPLEMENTED,
                 "Only the chunked transfer coding is implemented.",
             )),

@@ -29,8 +29,10 @@ pub enum Method {
 
 /// The methods of the IANA registry that have no variant of their own, sorted for reading.
 ///
-/// `PRI` and `*` are reserved there so that nobody uses them as methods; they count as unknown.
-const OTHER_REGISTERED: [&[u8]; 30] = [
+/// `*` and `PRI` are registered so that nobody uses them as methods (RFC 9110 section 18.2, RFC 9113
+/// section 3.4): known, and as little allowed as the others.
+const OTHER_REGISTERED: [&[u8]; 32] = [
+    b"*",
     b"ACL",
     b"BASELINE-CONTROL",
     b"BIND",
@@ -48,6 +50,7 @@ const OTHER_REGISTERED: [&[u8]; 30] = [
     b"MKWORKSPACE",
     b"MOVE",
     b"ORDERPATCH",
+    b"PRI",
     b"PROPFIND",
     b"PROPPATCH",
     b"QUERY",
@@ -104,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn the_reserved_names_are_no_methods() {
-        assert_eq!(Method::parse(b"PRI"), Method::Unknown);
-        assert_eq!(Method::parse(b"*"), Method::Unknown);
+    fn the_reserved_names_are_registered_too_rfc9113_3_4() {
+        assert_eq!(Method::parse(b"PRI"), Method::OtherRegistered);
+        assert_eq!(Method::parse(b"*"), Method::OtherRegistered);
     }
 }

@@ -12,6 +12,7 @@ use super::authority;
 use super::fields::{FieldSpan, Fields, list_members};
 use super::framing::{Framing, FramingFields};
 use super::method::Method;
+use super::status::Status;
 use super::version::Version;
 
 mod scanner;
@@ -141,7 +142,8 @@ pub enum Expectation {
 ///
 /// # Errors
 ///
-/// 400 for broken syntax, 414, 431, 501 for a transfer coding, 505. A method is not judged here.
+/// 400 for broken syntax, 414, 421 for an https URI, 431, 501 for a transfer coding, 505. A method is
+/// not judged here.
 pub fn parse_head<'b, 's>(
     buf: &'b [u8],
     limits: &HeadLimits,
@@ -273,12 +275,20 @@ impl<'b> HeadFacts<'b> {
         if self.host.is_none() && line.version == Version::Http11 {
             return Err(Reject::bad_request("The Host field is missing."));
         }
+        let framing = self.framing.decide()?;
+        // RFC 9110 section 7.4. Last, because a broken head is broken wherever it was meant to go.
+        if line.needs_secure_connection {
+            return Err(Reject::new(
+                Status::MISDIRECTED_REQUEST,
+                "An https resource is not served over an unsecured connection.",
+            ));
+        }
         Ok(RequestHead {
             method: line.method,
             target: line.target,
             version: line.version,
             host: line.authority.or(self.host),
-            framing: self.framing.decide()?,
+            framing,
             connection: self.connection,
             expect: self.expect,
             via: self.via,

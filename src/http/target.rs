@@ -7,7 +7,6 @@ use super::authority;
 use super::grammar::{first_equal, has_pair, hex_value};
 use super::method::Method;
 use super::reject::Reject;
-use super::status::Status;
 
 #[cfg(test)]
 mod tests;
@@ -29,12 +28,32 @@ pub enum Target<'b> {
     Authority(&'b [u8]),
 }
 
-/// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes. The
-/// second value is the authority that the target itself names.
-pub(super) fn classify(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
+/// A target with what its form says besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Classified<'b> {
+    pub(super) target: Target<'b>,
+    /// The authority that the target itself names.
+    pub(super) authority: Option<&'b [u8]>,
+    /// The target is an https URI, which is owed a secured connection (RFC 9110 section 7.4).
+    pub(super) needs_secure_connection: bool,
+}
+
+impl<'b> Classified<'b> {
+    /// A target that is not an https URI.
+    fn new(target: Target<'b>, authority: Option<&'b [u8]>) -> Classified<'b> {
+        Classified {
+            target,
+            authority,
+            needs_secure_connection: false,
+        }
+    }
+}
+
+/// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes.
+pub(super) fn classify(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
     if method == Method::Connect {
         if authority::is_connect_authority(raw) {
-            return Ok((Target::Authority(raw), Some(raw)));
+            return Ok(Classified::new(Target::Authority(raw), Some(raw)));
         }
         return Err(Reject::bad_request(
             "The target of CONNECT is not a host and a port.",
@@ -43,17 +62,16 @@ pub(super) fn classify(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option
     match raw {
         [b'/', ..] => {
             let (path, query) = split_query(raw);
-            Ok((Target::Path { path, query }, None))
+            Ok(Classified::new(Target::Path { path, query }, None))
         }
-        b"*" if method == Method::Options => Ok((Target::Asterisk, None)),
+        b"*" if method == Method::Options => Ok(Classified::new(Target::Asterisk, None)),
         b"*" => Err(Reject::bad_request("Only OPTIONS may ask for \"*\".")),
         _ => absolute_form(method, raw),
     }
 }
 
-/// absolute-form. An https URI is owed a secured connection, and there is none here (RFC 9110
-/// section 7.4).
-fn absolute_form(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
+/// absolute-form.
+fn absolute_form(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
     let plain = strip_prefix_ignore_case(raw, b"http://");
     let after_scheme = plain
         .or_else(|| strip_prefix_ignore_case(raw, b"https://"))
@@ -70,19 +88,18 @@ fn absolute_form(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]
             "The host in the request target is not valid.",
         ));
     }
-    if plain.is_none() {
-        return Err(Reject::new(
-            Status::MISDIRECTED_REQUEST,
-            "An https resource is not served over an unsecured connection.",
-        ));
-    }
     // RFC 9112 section 3.2.4: a proxy sends `OPTIONS *` as an absolute-form without a path.
-    if rest.is_empty() && method == Method::Options {
-        return Ok((Target::Asterisk, Some(authority)));
-    }
-    let (path, query) = split_query(rest);
-    let path = if path.is_empty() { b"/" } else { path };
-    Ok((Target::Path { path, query }, Some(authority)))
+    let target = if rest.is_empty() && method == Method::Options {
+        Target::Asterisk
+    } else {
+        let (path, query) = split_query(rest);
+        let path = if path.is_empty() { b"/" } else { path };
+        Target::Path { path, query }
+    };
+    Ok(Classified {
+        needs_secure_connection: plain.is_none(),
+        ..Classified::new(target, Some(authority))
+    })
 }
 
 fn split_query(raw: &[u8]) -> (&[u8], Option<&[u8]>) {

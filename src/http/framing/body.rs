@@ -12,8 +12,10 @@ const MAX_EXTENSION_BYTES: u16 = 1024;
 const MAX_TRAILER_BYTES: u16 = 8192;
 /// The trailer section, in lines.
 const MAX_TRAILER_LINES: u8 = 100;
-/// What 64 bits hold. More digits are refused even if they are zeros: there must be some bound.
+/// A chunk size in digits without its leading zeros: what 64 bits hold.
 const MAX_SIZE_DIGITS: u8 = 16;
+/// Leading zeros of one chunk size. RFC 9112 section 7.1 sets no bound, but there must be some.
+const MAX_SIZE_ZEROS: u16 = 256;
 
 /// Finds the end of one body. Takes its input in pieces of any size; the outcome does not depend on
 /// where they are cut.
@@ -30,6 +32,9 @@ pub struct BodyDecoder {
     extension_bytes: u16,
     trailer_bytes: u16,
     trailer_lines: u8,
+    /// Leading zeros of this chunk size.
+    size_zeros: u16,
+    /// Its digits behind them.
     size_digits: u8,
     state: State,
 }
@@ -110,6 +115,7 @@ impl BodyDecoder {
             extension_bytes: 0,
             trailer_bytes: 0,
             trailer_lines: 0,
+            size_zeros: 0,
             size_digits: 0,
             state,
         })
@@ -162,6 +168,7 @@ impl BodyDecoder {
             State::SizeLf => self.at_size_end(byte),
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => {
+                self.size_zeros = 0;
                 self.size_digits = 0;
                 Ok(State::Size)
             }
@@ -178,16 +185,25 @@ impl BodyDecoder {
     }
 
     fn in_size(&mut self, byte: u8) -> Result<State, Reject> {
+        if byte == b'0' && self.size_digits == 0 {
+            if self.size_zeros == MAX_SIZE_ZEROS {
+                return Err(Reject::bad_request(
+                    "A chunk size has more than 256 leading zeros.",
+                ));
+            }
+            self.size_zeros += 1;
+            return Ok(State::Size);
+        }
         if let Some(digit) = hex_value(byte) {
             if self.size_digits == MAX_SIZE_DIGITS {
-                return Err(Reject::bad_request("A chunk size has more than 16 digits."));
+                return Err(Reject::bad_request("A chunk size does not fit 64 bits."));
             }
             self.size_digits += 1;
             self.remaining = self.remaining << 4 | u64::from(digit);
             return Ok(State::Size);
         }
         match byte {
-            _ if self.size_digits == 0 => Err(BAD_SIZE),
+            _ if self.size_digits == 0 && self.size_zeros == 0 => Err(BAD_SIZE),
             b'\r' => Ok(State::SizeLf),
             b';' | b' ' | b'\t' => self.in_extensions(byte),
             _ => Err(BAD_SIZE),

@@ -107,13 +107,11 @@ fn chunked_comes_once_and_last_rfc9112_6_1() {
 }
 
 #[test]
-fn well_formed_unknown_codings_are_501_rfc9112_6_1() {
+fn unknown_codings_before_a_final_chunked_are_501_rfc9112_6_1() {
     for value in [
-        "identity",
-        "gzip",
-        "xchunked",
         "gzip, chunked",
-        "gzip;level=9",
+        "identity, chunked",
+        "gzip;level=9, br, chunked",
         "a ; b = \"c,\\\"d\" , chunked",
     ] {
         assert_eq!(framing(&[Coding(value)]), Err(501), "{value}");
@@ -122,10 +120,44 @@ fn well_formed_unknown_codings_are_501_rfc9112_6_1() {
 }
 
 #[test]
-fn malformed_codings_are_refused_rfc9110_10_1_4() {
+fn a_last_coding_other_than_chunked_is_400_rfc9112_6_3() {
     for value in [
         "",
         ",",
+        "identity",
+        "gzip",
+        "xchunked",
+        "chunkedx",
+        "gzip;level=9",
+        "a;b=\", chunked\"",
+    ] {
+        assert_eq!(framing(&[Coding(value)]), Err(400), "{value:?}");
+    }
+    assert_eq!(framing(&[Coding("gzip"), Coding("identity")]), Err(400));
+    assert_eq!(framing(&[Coding(""), Coding("gzip"), Coding("")]), Err(400));
+}
+
+#[test]
+fn an_empty_line_of_codings_is_an_empty_member_rfc9110_5_6_1_2() {
+    let empty = ["", ",", " , "];
+    for value in empty {
+        for lines in [
+            [Coding(value), Coding("chunked")],
+            [Coding("chunked"), Coding(value)],
+        ] {
+            assert_eq!(framing(&lines), Ok(Framing::Chunked), "{value:?}");
+        }
+        assert_eq!(framing(&[Coding(value), Coding(value)]), Err(400));
+        assert_eq!(framing(&[Coding(value), Length("5")]), Err(400));
+        assert_eq!(framing(&[Length("5"), Coding(value)]), Err(400));
+    }
+    let around = [Coding("gzip"), Coding(""), Coding("chunked")];
+    assert_eq!(framing(&around), Err(501));
+}
+
+#[test]
+fn malformed_codings_are_refused_rfc9110_10_1_4() {
+    for value in [
         "\"chunked\"",
         "chunked;a=b",
         "chunked;",
@@ -141,7 +173,6 @@ fn malformed_codings_are_refused_rfc9110_10_1_4() {
     ] {
         assert_eq!(framing(&[Coding(value)]), Err(400), "{value:?}");
     }
-    assert_eq!(framing(&[Coding("chunked"), Coding("")]), Err(400));
 }
 
 #[test]
@@ -202,7 +233,27 @@ fn a_chunk_size_that_overflows_is_refused() {
     assert_eq!(chunked("0000000000000001\r\na\r\n0\r\n\r\n"), Ok(Some(26)));
     assert_eq!(chunked("FFFFFFFFFFFFFFFF\r\n"), Err(413));
     assert_eq!(chunked("10000000000000005\r\n"), Err(400));
-    assert_eq!(chunked("00000000000000000"), Err(400));
+    assert_eq!(chunked("000010000000000000005\r\n"), Err(400));
+}
+
+#[test]
+fn a_chunk_size_may_have_leading_zeros_up_to_a_bound_rfc9112_7_1() {
+    for zeros in [1, 15, 16, 17, 64, 256] {
+        let zeros = "0".repeat(zeros);
+        let body = format!("{zeros}5\r\nhello\r\n{zeros}0\r\n\r\n");
+        // A last chunk is zeros throughout: one more than the size before it has.
+        let last = format!("{zeros}5\r\nhello\r\n{zeros}\r\n\r\n");
+        let fits = zeros.len() < 256;
+        assert_eq!(
+            chunked(&body),
+            if fits { Ok(Some(body.len())) } else { Err(400) }
+        );
+        assert_eq!(chunked(&last), Ok(Some(last.len())));
+    }
+    let full = "0".repeat(256);
+    assert_eq!(chunked(format!("{full}FFFFFFFFFFFFFFFF\r\n")), Err(413));
+    assert_eq!(chunked(format!("{full}0")), Err(400));
+    assert_eq!(chunked(format!("0{full}5")), Err(400));
 }
 
 #[test]

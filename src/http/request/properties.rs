@@ -56,6 +56,7 @@ fn field_line() -> impl Strategy<Value = String> {
         Just("Connection: keep-alive, close".to_owned()),
         Just("Content-Length: 12".to_owned()),
         Just("Transfer-Encoding: gzip;q=\"1\", chunked".to_owned()),
+        Just("Transfer-Encoding:".to_owned()),
         Just("Expect: 100-continue".to_owned()),
         "[A-Za-z-]{1,12}: ?[ -~\t]{0,40}",
     ]
@@ -75,9 +76,9 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             Just("*".to_owned()),
             Just("a:1".to_owned()),
-            "(http://b)?/[!-~]{0,50}",
+            "(https?://b)?/[!-~]{0,50}",
         ],
-        prop_oneof![4 => Just("1.1"), 2 => Just("1.0"), 1 => Just("2.0"), 1 => Just("1.10")],
+        prop_oneof![4 => Just("1.1"), 2 => Just("1.0"), 1 => Just("2.0"), 1 => Just("0.9"), 1 => Just("1.10")],
         prop::collection::vec(field_line(), 0..8),
     )
         .prop_map(|(empty, method, target, version, lines)| {

@@ -14,6 +14,11 @@ const MAX_EMPTY_LINES: usize = 8;
 /// The longest method, in bytes.
 const MAX_METHOD_BYTES: usize = 64;
 
+const VERSION_NOT_SUPPORTED: Reject = Reject::new(
+    Status::VERSION_NOT_SUPPORTED,
+    "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+);
+
 /// Why the scan ended before the head did.
 pub(super) enum Stop {
     /// The bytes ran out.
@@ -38,6 +43,8 @@ pub(super) struct RequestLine<'b> {
     pub(super) target: Target<'b>,
     /// The authority that the target itself names.
     pub(super) authority: Option<&'b [u8]>,
+    /// The target is an https URI.
+    pub(super) needs_secure_connection: bool,
     pub(super) version: Version,
     /// All of it, without CRLF.
     pub(super) text: &'b [u8],
@@ -176,12 +183,15 @@ impl<'b> Scanner<'b> {
             self.expect(b'\r', "The request line goes on behind the version.")?;
             self.expect(b'\n', "The request line ends in a CR without an LF.")?;
         }
+        // Not before the line is whole: a broken line is 400 whatever its version.
+        let version = version.ok_or(VERSION_NOT_SUPPORTED)?;
         // Not before the version: the preface of HTTP/2 asks for "*", and is owed a 505.
-        let (target, authority) = target::classify(method, raw_target)?;
+        let classified = target::classify(method, raw_target)?;
         Ok(RequestLine {
             method,
-            target,
-            authority,
+            target: classified.target,
+            authority: classified.authority,
+            needs_secure_connection: classified.needs_secure_connection,
             version,
             text,
         })
@@ -223,34 +233,34 @@ impl<'b> Scanner<'b> {
         }
     }
 
-    /// `HTTP/1.` and a digit (RFC 9112 section 2.3). A higher minor version is read as 1.1.
-    fn version(&mut self) -> Result<Version, Stop> {
+    /// `"HTTP/" DIGIT "." DIGIT` (RFC 9112 section 2.3). A minor version of 1 above 1 is read as 1.1;
+    /// `None` is another major version.
+    fn version(&mut self) -> Result<Option<Version>, Stop> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
         if self.passes(b"HTTP/1.1") {
-            return Ok(Version::Http11);
+            return Ok(Some(Version::Http11));
         }
         for &expected in b"HTTP/" {
             self.expect(expected, NO_VERSION)?;
         }
-        match self.peek()? {
-            b'1' => self.at += 1,
-            b'0' => return bad_request("HTTP versions before 1.0 are not spoken here."),
-            b'2'..=b'9' => {
-                return Err(Stop::Refused(Reject::new(
-                    Status::VERSION_NOT_SUPPORTED,
-                    "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
-                )));
-            }
-            _ => return bad_request(NO_VERSION),
-        }
+        let major = self.digit(NO_VERSION)?;
         self.expect(b'.', NO_VERSION)?;
-        let version = match self.peek()? {
-            b'0' => Version::Http10,
-            b'1'..=b'9' => Version::Http11,
-            _ => return bad_request(NO_VERSION),
-        };
+        let minor = self.digit(NO_VERSION)?;
+        Ok(match (major, minor) {
+            (b'1', b'0') => Some(Version::Http10),
+            (b'1', _) => Some(Version::Http11),
+            _ => None,
+        })
+    }
+
+    /// Passes over a decimal digit and returns it, or refuses for `reason`.
+    fn digit(&mut self, reason: &'static str) -> Result<u8, Stop> {
+        let byte = self.peek()?;
+        if !byte.is_ascii_digit() {
+            return bad_request(reason);
+        }
         self.at += 1;
-        Ok(version)
+        Ok(byte)
     }
 
     /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is

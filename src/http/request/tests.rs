@@ -127,14 +127,33 @@ fn the_request_line_has_exactly_two_single_spaces_rfc9112_3() {
 fn http09_is_refused() {
     refuse_400("GET /\r");
     refuse_400("GET /\n");
-    refuse_400("GET / HTTP/0");
+    refuse_400("GET / \r");
 }
 
 #[test]
 fn other_major_versions_are_505_rfc9110_15_6_6() {
-    for text in ["GET / HTTP/2", "GET / HTTP/9", "PRI * HTTP/2"] {
+    for text in [
+        "GET / HTTP/0.0\r\n",
+        "GET / HTTP/0.9\r\n",
+        "GET / HTTP/2.0\r\n",
+        "GET / HTTP/9.9\r\n",
+        "GET nowhere HTTP/3.0\r\n",
+        "PRI * HTTP/2.0\r\n",
+    ] {
         refuse(Status::VERSION_NOT_SUPPORTED, text);
     }
+}
+
+#[test]
+fn a_broken_request_line_is_400_whatever_its_version_rfc9112_3() {
+    refuse_400("GET / HTTP/2\r");
+    refuse_400("GET / HTTP/22");
+    refuse_400("GET / HTTP/2.x");
+    refuse_400("GET / HTTP/2.0\n");
+    refuse_400("GET / HTTP/2.0 ");
+    refuse_400("GET / HTTP/2.00");
+    refuse_400("GET / HTTP/2.0\r\r");
+    refuse_400("PRI * HTTP/2.0\n");
 }
 
 #[test]
@@ -300,8 +319,40 @@ fn framing_is_decided_when_the_head_is_complete() {
         assert_eq!(head.framing, Framing::Length(7));
     });
     refuse_400(get("1.1", &["Host: a", chunked, "Content-Length: 1"]));
-    let identity = get("1.1", &["Host: a", "Transfer-Encoding: identity"]);
-    refuse(Status::NOT_IMPLEMENTED, identity);
+    refuse_400(get("1.1", &["Host: a", "Transfer-Encoding: identity"]));
+    refuse_400(get("1.1", &["Host: a", "Transfer-Encoding:"]));
+    let codings = [
+        "Host: a",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding:",
+        "Transfer-Encoding: chunked",
+    ];
+    refuse(Status::NOT_IMPLEMENTED, get("1.1", &codings));
+}
+
+#[test]
+fn an_https_target_is_421_once_nothing_else_is_wrong_rfc9110_7_4() {
+    let https =
+        |version: &str, lines: &[&str]| get(version, lines).replacen("GET /", "GET https://b/", 1);
+    refuse(Status::MISDIRECTED_REQUEST, https("1.1", &["Host: b"]));
+    refuse(Status::MISDIRECTED_REQUEST, https("1.0", &[]));
+    refuse(Status::VERSION_NOT_SUPPORTED, "GET https://b/ HTTP/2.0\r\n");
+    refuse_400(https("1.1", &[]));
+    refuse_400(https(
+        "1.1",
+        &["Host: b", "Content-Length: 1", "Transfer-Encoding: chunked"],
+    ));
+    refuse_400(https("1.1", &["Host: b", "Transfer-Encoding: gzip"]));
+    for lines in [
+        ["Host: b", "Host: b"],
+        ["X: y", "Host: b c"],
+        ["Host: b", "Content-Length: x"],
+    ] {
+        let text = https("1.1", &lines);
+        refuse_400(&text[..text.len() - 2]);
+    }
+    refuse_400("GET https://b/ HTTP/1.1\r\nHost: b\r\nX ");
+    refuse_400("OPTIONS https://b HTTP/1.1\r\n\r\n");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn path<'b>(path: &'b str, query: Option<&'b str>) -> Target<'b> {
 fn form(method: Method, raw: &str) -> Option<Target<'_>> {
     classify(method, raw.as_bytes())
         .ok()
-        .map(|(target, _)| target)
+        .map(|classified| classified.target)
 }
 
 fn decoded(raw: &str) -> Option<String> {
@@ -51,7 +51,7 @@ fn an_absolute_form_is_http_with_a_valid_host_rfc9112_3_2_2() {
         "http://u@a/",
         "http://a:x/",
         "ftp://a/",
-        "https://a/",
+        "https://u@a/",
         "http:/a",
         "a",
         "?",
@@ -62,7 +62,7 @@ fn an_absolute_form_is_http_with_a_valid_host_rfc9112_3_2_2() {
 
 #[test]
 fn the_authority_of_the_target_is_handed_up() {
-    let authority = |method, raw: &'static str| classify(method, raw.as_bytes()).unwrap().1;
+    let authority = |method, raw: &'static str| classify(method, raw.as_bytes()).unwrap().authority;
     assert_eq!(
         authority(Method::Get, "http://a:1/b"),
         Some(b"a:1".as_slice())
