@@ -281,8 +281,13 @@ fn behind_a_proxy_the_limit_per_address_is_each_clients_own() {
     for proxy in &mut busy {
         proxy.read_body(1000);
     }
-    let refused = proxied("/", "203.0.113.7").answer();
+    let mut pooled = proxied("/", "203.0.113.7");
+    let refused = pooled.answer();
     assert_eq!(refused.status, 503, "{}", refused.head);
+    // The request was read to its end, and the proxy sends others' requests on this connection.
+    assert!(refused.persists(), "{}", refused.head);
+    pooled.send(request("GET", "/", &forwarded("203.0.113.8")));
+    assert_eq!(pooled.answer().status, 200);
     assert_eq!(proxied("/", "203.0.113.8").answer().status, 200);
     assert_eq!(
         proxied("/", "unknown").answer().status,

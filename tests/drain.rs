@@ -393,3 +393,24 @@ fn a_closed_standard_error_does_not_end_the_server() {
     });
     assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
+
+/// RFC 9112 section 9.6: they were sent before the client could see a `close`.
+#[test]
+fn requests_that_have_been_received_are_answered_before_the_close() {
+    let site = Site::new();
+    let mut server = two_seconds(&site);
+    let mut client = server.connect();
+    client.expect_usable();
+    server.signal(Signal::TERM);
+    server.wait_for("waiting for 1 connection");
+    client.send(request("GET", "/", "").repeat(5));
+    for _ in 0..4 {
+        let response = client.answer();
+        assert_eq!((response.status, response.persists()), (200, true));
+    }
+    let last = client.answer();
+    assert_eq!((last.status, last.persists()), (200, false));
+    client.expect_end();
+    drop(client);
+    assert_eq!(server.ended().code, Some(0));
+}

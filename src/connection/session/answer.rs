@@ -5,8 +5,8 @@
 //! what is collected before it.
 
 use super::record::first_line;
+use super::retirement::Retirement;
 use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
-use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
 use crate::connection::journal::Journal;
@@ -46,6 +46,9 @@ pub(super) enum Stop {
     TurnOver,
     /// The last answer is sent.
     Closing,
+    /// The request at hand is the last one in the buffer, and the connection retires with it: the socket
+    /// may hold more requests, which were sent before the client could know.
+    LookForMore,
 }
 
 /// What one look at the buffer led to.
@@ -58,6 +61,8 @@ pub(super) enum Step {
     /// Nothing is consumed: it takes a thread that may wait for the disk, or what another thread is
     /// getting from there.
     Deferred,
+    /// Nothing is consumed: see [`Stop::LookForMore`].
+    LookForMore,
 }
 
 /// Whether an answer with this status ends the connection.
@@ -65,26 +70,31 @@ pub(super) enum Step {
 /// | status                              | connection | because                                              |
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
-/// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
+/// | 403, 404, 405, 412, 416, 503        | persists   | the request was understood and is read to its end    |
 /// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
 /// | 421                                 | ends       | the client takes us for another server               |
 /// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
 /// | 417                                 | ends       | a body may or may not follow                         |
-/// | 500, 501, 503                       | ends       | nothing is gained by trusting an unknown state       |
+/// | 500, 501                            | ends       | nothing is gained by trusting an unknown state       |
 ///
-/// Besides, any answer that is given in place of 100 (Continue) ends it: a body may follow or not.
+/// This is about answers to requests that were read to their end. A refusal of bytes that are no request,
+/// or of a connection (a 503 at `limits.connections`), always ends the connection. So does any answer that
+/// is given in place of 100 (Continue), as a body may follow or not, and an answer to CONNECT, as the
+/// client may take what follows for a tunnel (RFC 9110 section 9.3.6).
 #[must_use]
 pub fn ends_connection(status: Status) -> bool {
     !matches!(
         status.code(),
-        200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416
+        200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416 | 503
     )
 }
 
 impl Session {
-    /// Answers the complete requests in the buffer and sends the answers.
+    /// Answers the complete requests in the buffer and sends the answers. `has_looked` says that the socket
+    /// has been asked for more since [`Stop::LookForMore`].
     pub(super) fn answer_buffered<T: Transport>(
         &mut self,
+        has_looked: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Stop, CloseReason> {
         let sent_before = self.sent_bytes;
@@ -96,8 +106,8 @@ impl Session {
             }
             let step = match self.phase {
                 Phase::Body(_) if turn.reach == Reach::Memory => Step::Deferred,
-                Phase::Body(_) => self.discard_body(turn),
-                _ => self.read_head(turn),
+                Phase::Body(_) => self.discard_body(has_looked, turn),
+                _ => self.read_head(has_looked, turn),
             };
             let sending = match step {
                 Step::Starved => {
@@ -109,6 +119,8 @@ impl Session {
                     });
                 }
                 Step::Deferred => break,
+                // Nothing is lost if this turn has no room for it: the answers so far go out all the same.
+                Step::LookForMore => return Ok(Stop::LookForMore),
                 // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
                 Step::BodyFollows => continue,
                 Step::Answered(None)
@@ -136,7 +148,7 @@ impl Session {
     }
 
     /// Answers the request at the start of the buffer if its head is complete and it has no body.
-    fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
+    fn read_head<T: Transport>(&mut self, has_looked: bool, turn: &mut Turn<'_, T>) -> Step {
         let service = turn.service;
         let (input, spans, mut tools) = turn.tools();
         if input.unread().is_empty() {
@@ -161,6 +173,11 @@ impl Session {
         };
         let client = service.client(self.peer, &head.fields);
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
+            let behind = &input.unread()[consumed..];
+            let retirement = self.retirement(behind, has_looked, service, now);
+            if retirement == Retirement::Unknown {
+                return Step::LookForMore;
+            }
             let response = match self.respond(&head, client, &mut tools) {
                 Ok(response) => response,
                 Err(needs) => {
@@ -168,7 +185,7 @@ impl Session {
                     return turn.defer(needs);
                 }
             };
-            let fate = self.fate(&head, response.status, service, now);
+            let fate = self.fate(&head, response.status, service, retirement);
             let answer = Answer::new(&head, response, fate);
             self.record(&head, client, &answer, &mut tools);
             return Step::Answered(self.collect(answer, consumed, turn));
@@ -209,13 +226,21 @@ impl Session {
         head: &RequestHead<'_, '_>,
         status: Status,
         service: &Service,
-        now: Millis,
+        retirement: Retirement,
     ) -> Fate {
-        let retirement = self.retirement(service, now);
+        self.answers_retiring = match retirement {
+            Retirement::None => 0,
+            _ => self.answers_retiring + 1,
+        };
+        let retires_for = match retirement {
+            Retirement::Now(reason) => Some(reason),
+            Retirement::None | Retirement::Later | Retirement::Unknown => None,
+        };
+        let is_error = ends_connection(status) || head.method == Method::Connect;
         let keep_alive = &service.config.keep_alive;
         let policy = Policy {
             http10: keep_alive.http10,
-            closing: retirement.is_some(),
+            closing: retires_for.is_some(),
         };
         let max = keep_alive.max_requests;
         let fate = match keep_alive::decide(
@@ -227,12 +252,12 @@ impl Session {
             max,
             policy,
         ) {
-            Fate::Persist { .. } if ends_connection(status) => Fate::Close,
+            Fate::Persist { .. } if is_error => Fate::Close,
             fate => fate,
         };
         if fate == Fate::Close {
-            self.closing = Some(match retirement {
-                _ if ends_connection(status) => CloseReason::ErrorAnswer,
+            self.closing = Some(match retires_for {
+                _ if is_error => CloseReason::ErrorAnswer,
                 _ if head.connection.close => CloseReason::ClientAsked,
                 Some(reason) => reason,
                 None if self.answered + 1 >= max.get() => CloseReason::MaxRequests,

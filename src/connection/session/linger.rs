@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::retirement::may_race;
 use super::{Outcome, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
@@ -27,8 +28,9 @@ const READS_PER_TURN: u32 = 16;
 pub(super) struct Linger {
     since: Millis,
     drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our FIN: then the two may cross.
-    was_idle: bool,
+    /// Whether the client was free to send a request when we sent our FIN: then the two may cross. Cleared
+    /// when that is counted.
+    may_race: bool,
     /// Set while the last answer is still on its way when the time is over.
     pace: Option<Box<Pace>>,
 }
@@ -79,19 +81,23 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<(), CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        let unread = turn.desk.input.unread().len();
+        turn.desk.input.consume(unread);
+        let mut may_race = was_idle || may_race(reason);
+        if unread > 0 && std::mem::take(&mut may_race) {
+            count_race(reason, turn);
+        }
         // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
         if self.peer_has_closed {
             return Err(reason);
         }
         turn.io.shutdown_write().map_err(|_| reason)?;
-        let unread = turn.desk.input.unread().len();
-        turn.desk.input.consume(unread);
         self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
         self.phase = Phase::Linger(Box::new(Linger {
             since,
             drained_bytes: 0,
-            was_idle,
+            may_race,
             pace: None,
         }));
         Ok(())
@@ -110,10 +116,9 @@ impl Session {
             match turn.io.recv(turn.desk.input.space()) {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
-                    // The request and our FIN have crossed on the wire.
-                    if linger.drained_bytes == 0 && linger.was_idle {
-                        turn.desk.counters.keep_alive_race();
-                        log::debug!("a request arrived after the close ({})", reason.name());
+                    // The request and our FIN, or our last answer, have crossed on the wire.
+                    if std::mem::take(&mut linger.may_race) {
+                        count_race(reason, turn);
                     }
                     linger.drained_bytes += count as u64;
                     if linger.drained_bytes > MAX_DRAINED_BYTES {
@@ -161,4 +166,10 @@ impl Session {
         }
         Ok(Outcome::Wait)
     }
+}
+
+/// A client has sent a request that it was told would be welcome, and the close for `reason` drops it.
+fn count_race<T: Transport>(reason: CloseReason, turn: &Turn<'_, T>) {
+    turn.desk.counters.keep_alive_race();
+    log::debug!("a request arrived after the close ({})", reason.name());
 }

@@ -23,6 +23,7 @@ mod body;
 mod idle;
 mod linger;
 mod record;
+mod retirement;
 
 use std::io;
 use std::net::IpAddr;
@@ -95,6 +96,8 @@ pub struct Session {
     opened_at: Millis,
     sent_bytes: u64,
     answered: u32,
+    /// Answers since it became known that the connection retires.
+    answers_retiring: u8,
     peer: Peer,
     /// The connections from the same address, if their number is limited.
     neighbours: Option<Arc<Occupancy>>,
@@ -150,6 +153,7 @@ impl Session {
             opened_at: now,
             sent_bytes: 0,
             answered: 0,
+            answers_retiring: 0,
             peer,
             neighbours: None,
             closing: None,
@@ -209,26 +213,6 @@ impl Session {
         })
     }
 
-    /// Whether connections should go, here or at the peer's address.
-    fn is_pressed(&self, service: &Service) -> bool {
-        let neighbours = self.neighbours.as_deref();
-        service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
-    }
-
-    /// Why the next answer is to be the last one, for reasons that are not the client's.
-    fn retirement(&self, service: &Service, now: Millis) -> Option<CloseReason> {
-        let max_age_millis = u64::from(service.config.keep_alive.max_age_secs) * 1000;
-        if service.mode() != Mode::Serving {
-            Some(CloseReason::Drain)
-        } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
-            Some(CloseReason::MaxAge)
-        } else if self.is_pressed(service) {
-            Some(CloseReason::Pressure)
-        } else {
-            None
-        }
-    }
-
     /// The method of the request that is being received, as far as it has come.
     fn method(&self) -> Option<Method> {
         match &self.phase {
@@ -273,13 +257,19 @@ impl Session {
     /// Receives and answers until nothing is left to read, or others must have their turn.
     fn converse<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Outcome, CloseReason> {
         let mut is_drained = false;
+        let mut has_looked = false;
         let mut reads = 0;
         loop {
-            match self.answer_buffered(turn)? {
+            match self.answer_buffered(has_looked, turn)? {
                 Stop::Starved => {}
                 Stop::Blocked => return Ok(Outcome::Wait),
                 Stop::TurnOver => return Ok(Outcome::Again),
                 Stop::Closing => return self.begin_linger(is_drained, turn),
+                Stop::LookForMore => {
+                    has_looked = true;
+                    is_drained = self.look_for_more(turn)?;
+                    continue;
+                }
             }
             if is_drained {
                 return self.check_deadline(turn);
@@ -287,22 +277,29 @@ impl Session {
             if reads == READS_PER_TURN {
                 return Ok(Outcome::Again);
             }
-            let space = turn.desk.input.space();
-            let room = space.len();
-            match turn.io.recv(space) {
-                Ok(0) => return self.end_of_stream(turn),
-                Ok(count) => {
-                    turn.desk.input.received(count);
+            match receive(turn)? {
+                Received::Bytes { is_drained: all } => {
+                    is_drained = all;
                     reads += 1;
-                    // The kernel had no more, and will raise a new edge when it has.
-                    is_drained = count < room && !turn.read_closed;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.check_deadline(turn);
-                }
-                Err(_) => return Err(CloseReason::Reset),
+                Received::Nothing => return self.check_deadline(turn),
+                Received::End => return self.end_of_stream(turn),
             }
         }
+    }
+
+    /// Receives what fits the buffer, before an answer that is to be the last one. Whether the socket holds
+    /// nothing more.
+    fn look_for_more<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<bool, CloseReason> {
+        if turn.desk.input.space().is_empty() {
+            return Ok(false);
+        }
+        Ok(match receive(turn)? {
+            Received::Bytes { is_drained } => is_drained,
+            Received::Nothing => !turn.read_closed,
+            // Asked again, the socket says it again.
+            Received::End => false,
+        })
     }
 
     /// The peer has sent its last byte. All complete requests are answered by now; an incomplete one
@@ -449,6 +446,34 @@ impl Session {
     fn count_sent<T: Transport>(&mut self, count: u64, turn: &Turn<'_, T>) {
         self.sent_bytes += count;
         turn.desk.counters.sent(count);
+    }
+}
+
+/// What a receive brought.
+enum Received {
+    /// Bytes, which are in the buffer.
+    Bytes {
+        /// The kernel had no more, and will raise a new edge when it has.
+        is_drained: bool,
+    },
+    /// Nothing is there.
+    Nothing,
+    /// The peer has sent its last byte.
+    End,
+}
+
+fn receive<T: Transport>(turn: &mut Turn<'_, T>) -> Result<Received, CloseReason> {
+    let space = turn.desk.input.space();
+    let room = space.len();
+    match turn.io.recv(space) {
+        Ok(0) => Ok(Received::End),
+        Ok(count) => {
+            turn.desk.input.received(count);
+            let is_drained = count < room && !turn.read_closed;
+            Ok(Received::Bytes { is_drained })
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
+        Err(_) => Err(CloseReason::Reset),
     }
 }
 
