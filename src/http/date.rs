@@ -26,9 +26,10 @@ pub(super) fn date_of(unix_secs: u64) -> HttpDate {
 /// second before, and as 1970.
 pub(super) fn parse_date(value: &[u8], now_unix_secs: u64) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
-    match Rfc850::split(text) {
-        Some(date) => date.unix_secs(now_unix_secs),
-        None => parse_full_year(text),
+    // Only the rfc850-date writes the name of the day out.
+    match value.get(3) {
+        Some(b',' | b' ') => parse_full_year(text),
+        _ => Rfc850::split(text)?.unix_secs(now_unix_secs),
     }
 }
 
