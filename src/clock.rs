@@ -103,7 +103,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct TestClock {
     elapsed_millis: AtomicU64,
-    epoch_unix_secs: u64,
+    epoch_unix_secs: AtomicU64,
 }
 
 impl TestClock {
@@ -112,13 +112,19 @@ impl TestClock {
     pub fn new(unix_secs: u64) -> TestClock {
         TestClock {
             elapsed_millis: AtomicU64::new(0),
-            epoch_unix_secs: unix_secs,
+            epoch_unix_secs: AtomicU64::new(unix_secs),
         }
     }
 
     /// Moves both readings forward by `millis` milliseconds.
     pub fn advance(&self, millis: u64) {
         self.elapsed_millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the time of day back by `secs` seconds, at most those since 1970; the monotonic reading
+    /// stays.
+    pub fn set_back(&self, secs: u64) {
+        self.epoch_unix_secs.fetch_sub(secs, Ordering::SeqCst);
     }
 }
 
@@ -127,7 +133,7 @@ impl Clock for TestClock {
         let elapsed = self.elapsed_millis.load(Ordering::SeqCst);
         Now {
             monotonic: Millis(elapsed),
-            unix_secs: self.epoch_unix_secs + elapsed / 1000,
+            unix_secs: self.epoch_unix_secs.load(Ordering::SeqCst) + elapsed / 1000,
         }
     }
 

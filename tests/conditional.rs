@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use support::{Client, Server, Site, until};
+use abide::config::{FieldName, HeaderRule};
+use support::{Client, InProcess, Server, Site, until};
 
 fn get(server: &Server, target: &str) -> support::Response {
     server.connect().get(target)
@@ -37,6 +38,74 @@ fn a_file_from_the_future_is_modified_now() {
     let response = get(&server, "/page.html");
     let date = |name| httpdate::parse_http_date(response.field(name).expect(name)).expect(name);
     assert!(date("last-modified") <= date("date"), "{}", response.head);
+}
+
+/// RFC 9110 section 8.8.2.1: what is in memory may have been loaded before the clock was set back.
+#[test]
+fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
+    let site = Site::empty();
+    site.write("page.html", "0123456789".repeat(100));
+    site.write("large.bin", vec![b'x'; 400 * 1024]);
+    let modified = UNIX_EPOCH + Duration::from_secs(support::in_process::START_UNIX_SECS - 50);
+    for name in ["page.html", "large.bin"] {
+        let file = std::fs::File::open(site.path(name)).expect("open");
+        file.set_modified(modified).expect("utimes");
+    }
+    let mut config = InProcess::config(&site);
+    // What a rule makes of the fields is remembered besides.
+    config.site.headers.push(HeaderRule {
+        path: "/large.bin".parse().expect("a pattern"),
+        set: Vec::new(),
+        unset: vec![FieldName::to_unset("Accept-Ranges").expect("a name")],
+    });
+    let server = InProcess::start(config);
+    let mut client = server.connect();
+    for target in ["/page.html", "/large.bin"] {
+        assert_eq!(date(&client.get(target), "last-modified"), modified);
+    }
+    server.set_clock_back(100);
+    for target in ["/page.html", "/large.bin", "/page.html"] {
+        for (method, fields, status) in [
+            ("GET", "", 200),
+            ("HEAD", "", 200),
+            ("GET", "Accept-Encoding: gzip\r\n", 200),
+            ("GET", "Range: bytes=0-1\r\n", 206),
+            ("GET", "Range: bytes=0-1,5-6\r\n", 206),
+        ] {
+            let answer = client.ask_with(method, target, fields);
+            assert_eq!(answer.status, status, "{method} {target} {fields}");
+            assert_eq!(date(&answer, "last-modified"), date(&answer, "date"));
+        }
+        expect_conditions_to_agree(&mut client, target);
+    }
+    server.pass(60_000);
+    let mut client = server.connect();
+    for target in ["/page.html", "/large.bin"] {
+        assert_eq!(date(&client.get(target), "last-modified"), modified);
+    }
+}
+
+/// A condition compares with the Last-Modified that was sent, in a second that is not over.
+fn expect_conditions_to_agree(client: &mut Client, target: &str) {
+    let sent = date(&client.get(target), "last-modified");
+    let before = httpdate::fmt_http_date(sent - Duration::from_secs(1));
+    let sent = httpdate::fmt_http_date(sent);
+    for (fields, status) in [
+        (format!("If-Modified-Since: {sent}\r\n"), 304),
+        (format!("If-Modified-Since: {before}\r\n"), 200),
+        (format!("If-Unmodified-Since: {sent}\r\n"), 200),
+        (format!("If-Unmodified-Since: {before}\r\n"), 412),
+        // A date of this second is a weak validator.
+        (format!("If-Range: {sent}\r\nRange: bytes=0-1\r\n"), 200),
+    ] {
+        let answer = client.ask_with("GET", target, &fields);
+        assert_eq!(answer.status, status, "{target} {fields}");
+    }
+}
+
+fn date(response: &support::Response, name: &str) -> SystemTime {
+    let value = response.field(name).expect(name);
+    httpdate::parse_http_date(value).expect(name)
 }
 
 /// RFC 9110 section 13.1.2, section 15.4.5.

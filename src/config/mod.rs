@@ -73,8 +73,8 @@ pub struct Config {
     pub site: SiteConfig,
     /// The virtual hosts. No name is in two of them. Default: none.
     pub hosts: Vec<HostConfig>,
-    /// Whether a request for a name that none of `hosts` has is refused with 421. Only with `hosts`.
-    /// Default false.
+    /// Whether a request for a name that none of `hosts` has, or for no name (HTTP/1.0), is refused with
+    /// 421. Only with `hosts`. Default false.
     pub strict_hosts: bool,
     /// The proxies whose X-Forwarded-For is believed. Default: none.
     pub trusted_proxies: Vec<Network>,

@@ -1,7 +1,6 @@
 //! Conditional requests (RFC 9110 section 13).
 
-use std::time::UNIX_EPOCH;
-
+use super::date::parse_date;
 use super::fields::Fields;
 use super::grammar::{is_etagc, trim_ows_start};
 use super::method::Method;
@@ -59,9 +58,10 @@ pub fn evaluate(
         {
             return Verdict::Failed;
         }
-    } else if let (Some(date), Some(modified)) =
-        (conditions.if_unmodified_since.date(), last_modified)
-        && modified > date
+    } else if let (Some(date), Some(modified)) = (
+        conditions.if_unmodified_since.date(now_unix_secs),
+        last_modified,
+    ) && modified > date
     {
         return Verdict::Failed;
     }
@@ -77,9 +77,11 @@ pub fn evaluate(
                 Verdict::Failed
             };
         }
-    } else if let (true, Some(date), Some(modified)) =
-        (safe, conditions.if_modified_since.date(), last_modified)
-        && modified <= date
+    } else if let (true, Some(date), Some(modified)) = (
+        safe,
+        conditions.if_modified_since.date(now_unix_secs),
+        last_modified,
+    ) && modified <= date
     {
         return Verdict::NotModified;
     }
@@ -107,7 +109,7 @@ pub fn if_range_holds(
             .etag
             .is_some_and(|current| tag.matches(current, Comparison::Strong)),
         Some(_) => false,
-        None => parse_date(value).is_some_and(|date| {
+        None => parse_date(value, now_unix_secs).is_some_and(|date| {
             Some(date) == validators.last_modified_unix_secs && date < now_unix_secs
         }),
     }
@@ -173,8 +175,8 @@ impl<'b> Condition<'b, '_> {
     }
 
     /// The date in the only line, in seconds since 1970.
-    fn date(&self) -> Option<u64> {
-        parse_date(self.only()?)
+    fn date(&self, now_unix_secs: u64) -> Option<u64> {
+        parse_date(self.only()?, now_unix_secs)
     }
 
     /// Whether the field is `*`, or a well-formed list of which one member is `current`. Several
@@ -250,25 +252,4 @@ fn has_member(list: &[u8], current: Option<&[u8]>, comparison: Comparison) -> Op
         matched |= current.is_some_and(|current| tag.matches(current, comparison));
     }
     Some(matched)
-}
-
-/// An HTTP-date in any of its three formats (RFC 9110 section 5.6.7). The format knows leap seconds,
-/// which Unix time does not, and years before 1970, which no file here is from: they count as the
-/// second before, and as 1970.
-fn parse_date(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let known = httpdate::parse_http_date(text).ok();
-    let known = known.or_else(|| httpdate::parse_http_date(&text.replacen(":60 ", ":59 ", 1)).ok());
-    if let Some(date) = known {
-        return Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs());
-    }
-    // The year of an IMF-fixdate and of an asctime-date. The calendar repeats every 400 years.
-    [12..16, 20..24].into_iter().find_map(|place| {
-        let year: u32 = text.get(place.clone())?.parse().ok()?;
-        let years_short = 1970_u32.checked_sub(year)?;
-        let alike = year + 400 * years_short.div_ceil(400);
-        let mut modern = text.to_owned();
-        modern.replace_range(place, &alike.to_string());
-        httpdate::parse_http_date(&modern).ok().map(|_| 0)
-    })
 }

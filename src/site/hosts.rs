@@ -57,15 +57,14 @@ impl Hosts {
         !self.is_strict && self.exact.is_empty() && self.below.is_empty() && self.ipv6.is_empty()
     }
 
-    /// Finds the site for `host`, a valid value of Host. Nothing is allocated.
-    ///
-    /// A request of HTTP/1.0 without Host is for the default site, without asking here.
+    /// Finds the site for `host`, a valid value of Host, or for a request without Host, which HTTP/1.0
+    /// allows: such a request names no host, so it has no site of its own. Nothing is allocated.
     #[must_use]
-    pub fn find(&self, host: &[u8]) -> Lookup {
+    pub fn find(&self, host: Option<&[u8]>) -> Lookup {
         if self.is_empty() {
             return Lookup::Default;
         }
-        match self.index_of(host) {
+        match host.and_then(|host| self.index_of(host)) {
             Some(index) => Lookup::Known(index),
             None if self.is_strict => Lookup::Unknown,
             None => Lookup::Default,
@@ -120,7 +119,7 @@ mod tests {
     }
 
     fn find(hosts: &[&[&str]], host: &str) -> Lookup {
-        Hosts::new(&config(hosts, false)).find(host.as_bytes())
+        Hosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
     }
 
     #[test]
@@ -175,15 +174,17 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_only_if_hosts_are_strict() {
         let strict = Hosts::new(&config(&[&["a.example"]], true));
-        assert_eq!(strict.find(b"a.example"), Lookup::Known(0));
+        assert_eq!(strict.find(Some(b"a.example")), Lookup::Known(0));
         let long = [b'a'; 300];
         for host in [
-            &b"b.example"[..],
-            b"",
-            b"[::1]",
-            b"[",
-            b"%61.example",
-            &long,
+            None,
+            Some(&b"b.example"[..]),
+            Some(b""),
+            Some(b"[::1]"),
+            Some(b"[v1.x]"),
+            Some(b"["),
+            Some(b"%61.example"),
+            Some(&long),
         ] {
             assert_eq!(strict.find(host), Lookup::Unknown);
             assert_eq!(

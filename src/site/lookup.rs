@@ -38,7 +38,7 @@ use super::representation::{Metadata, Representation};
 use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
 use super::siblings::Siblings;
-use super::site_path::SitePath;
+use super::site_path::{SitePath, has_dot_name};
 use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
@@ -71,6 +71,7 @@ pub struct Lookup {
     checks: Option<Arc<Checks>>,
     index: Vec<String>,
     has_clean_urls: bool,
+    shows_hidden: bool,
     types: HashMap<String, String>,
     file_bytes: u64,
     revalidate_millis: u64,
@@ -176,6 +177,7 @@ impl Lookup {
             memory,
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
+            shows_hidden: site.hidden,
             types: types
                 .map(|(extension, name)| (extension.clone(), name.clone()))
                 .collect(),
@@ -346,6 +348,8 @@ impl Lookup {
         let itself = (!is_directory).then_some(Cow::Borrowed(relative));
         let index = self.index.iter().filter(move |_| is_directory);
         let page = (self.has_clean_urls && !is_directory).then_some(clean_urls::SUFFIX);
+        // `/.well-known` may be asked for; the page `.well-known.html` is a hidden file.
+        let page = page.filter(|page| self.shows_hidden || !has_dot_name(&[path, *page].concat()));
         let ends = index.map(|name| name.as_bytes()).chain(page);
         let longer = ends.map(move |end| Cow::Owned([relative, end].concat()));
         itself.into_iter().chain(longer)

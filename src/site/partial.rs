@@ -16,13 +16,14 @@ use crate::http::range::{Selection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
-/// What a Range field with this value makes of the answer; `None` if the whole file is the answer.
-/// `of_part` says what stands in each of several parts in the place of its
+/// What a Range field with this value makes of the answer, which is dated `date_unix_secs`; `None` if
+/// the whole file is the answer. `of_part` says what stands in each of several parts in the place of its
 /// [`content_lines`](Representation::content_lines).
 #[must_use]
 pub fn partial(
     representation: &Representation,
     range: &[u8],
+    date_unix_secs: u64,
     of_part: impl FnOnce(Bytes) -> Bytes,
 ) -> Option<Response> {
     let length = representation.content.len();
@@ -30,11 +31,12 @@ pub fn partial(
         Selection::Ignore => None,
         Selection::Unsatisfiable => Some(unsatisfiable(length)),
         Selection::Ranges(ranges) => Some(match &ranges[..] {
-            [range] => single(representation, range.clone()),
+            [range] => single(representation, range.clone(), date_unix_secs),
             _ => multipart(
                 representation,
                 &ranges,
                 &of_part(representation.content_lines()),
+                date_unix_secs,
             ),
         }),
     }
@@ -71,11 +73,17 @@ fn unsatisfiable(length: u64) -> Response {
 }
 
 /// One range is sent as it is (RFC 9110 section 15.3.7.1).
-fn single(representation: &Representation, range: Range<u64>) -> Response {
+fn single(representation: &Representation, range: Range<u64>, date_unix_secs: u64) -> Response {
     let content_range = content_range(&range, representation.content.len());
     Response {
         status: Status::PARTIAL_CONTENT,
-        fields: Bytes::from([&representation.fields()[..], content_range.as_bytes()].concat()),
+        fields: Bytes::from(
+            [
+                &representation.fields(date_unix_secs)[..],
+                content_range.as_bytes(),
+            ]
+            .concat(),
+        ),
         length: Some(range.end - range.start),
         body: slice(&representation.content, range),
     }
@@ -87,6 +95,7 @@ fn multipart(
     representation: &Representation,
     ranges: &[Range<u64>],
     content_lines: &[u8],
+    date_unix_secs: u64,
 ) -> Response {
     let boundary = boundary();
     let length = representation.content.len();
@@ -104,7 +113,7 @@ fn multipart(
     let body = Body::Parts(Box::new(parts));
     Response {
         status: Status::PARTIAL_CONTENT,
-        fields: representation.fields_with_content_line(&content_type),
+        fields: representation.fields_with_content_line(&content_type, date_unix_secs),
         length: Some(body.len()),
         body,
     }
@@ -161,7 +170,7 @@ mod tests {
 
     #[test]
     fn one_range_is_the_bytes_alone() {
-        let response = partial(&digits(100), b"bytes=2-4", |lines| lines).expect("206");
+        let response = partial(&digits(100), b"bytes=2-4", u64::MAX, |lines| lines).expect("206");
         assert_eq!(
             (response.status, response.length),
             (Status::PARTIAL_CONTENT, Some(3))
@@ -176,13 +185,14 @@ mod tests {
 
     #[test]
     fn a_range_of_a_large_file_is_a_range_of_its_descriptor() {
-        let response = partial(&digits(1), b"bytes=-3", |lines| lines).expect("206");
+        let response = partial(&digits(1), b"bytes=-3", u64::MAX, |lines| lines).expect("206");
         assert!(matches!(response.body, Body::File { range, .. } if range == (7..10)));
     }
 
     #[test]
     fn several_ranges_are_parts_with_an_exact_length() {
-        let response = partial(&digits(100), b"bytes=0-1,5-6", |lines| lines).expect("206");
+        let response =
+            partial(&digits(100), b"bytes=0-1,5-6", u64::MAX, |lines| lines).expect("206");
         let Body::Parts(parts) = response.body else {
             panic!("parts")
         };
@@ -219,7 +229,7 @@ mod tests {
 
     #[test]
     fn none_of_the_bytes_is_416_with_the_length() {
-        let response = partial(&digits(100), b"bytes=10-", |lines| lines).expect("416");
+        let response = partial(&digits(100), b"bytes=10-", u64::MAX, |lines| lines).expect("416");
         assert_eq!(response.status, Status::RANGE_NOT_SATISFIABLE);
         assert!(text(&response.fields).contains("Content-Range: bytes */10\r\n"));
     }

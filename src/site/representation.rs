@@ -61,8 +61,9 @@ pub struct Representation {
     content_lines_end: usize,
     /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3).
     pub etag: Bytes,
-    /// Seconds since 1970; never later than the time of loading, so never later than a Date
-    /// (RFC 9110 section 8.8.2.1).
+    /// Seconds since 1970; never later than the time of loading. An answer that is dated earlier,
+    /// because the clock has been set back since, says the time of its Date instead: see
+    /// [`fields`](Representation::fields).
     pub last_modified: u64,
     /// What is sent.
     pub content: Content,
@@ -140,7 +141,7 @@ impl Representation {
             fields.extend_from_slice(line.as_bytes());
             fields.len()
         };
-        let validators_len = add(format!("Last-Modified: {}\r\n", http_date(last_modified)));
+        let validators_len = add(last_modified_line(last_modified));
         let content_type_end = add(format!("Content-Type: {}\r\n", metadata.content_type));
         let content_lines_end = add(match metadata.coding {
             Coding::Identity => String::new(),
@@ -163,10 +164,25 @@ impl Representation {
         }
     }
 
-    /// The field lines of a 200.
+    /// The field lines of a 200 that is dated `date_unix_secs`. Last-Modified is no later than that
+    /// (RFC 9110 section 8.8.2.1). Allocates only where the line has to be written for this answer.
     #[must_use]
-    pub fn fields(&self) -> Bytes {
-        self.fields.clone()
+    #[inline]
+    pub fn fields(&self, date_unix_secs: u64) -> Bytes {
+        if self.last_modified <= date_unix_secs {
+            return self.fields.clone();
+        }
+        self.fields_from_the_future(date_unix_secs)
+    }
+
+    #[cold]
+    fn fields_from_the_future(&self, date_unix_secs: u64) -> Bytes {
+        let (before, after) = (
+            &self.fields[..self.not_modified_len],
+            &self.fields[self.validators_len..],
+        );
+        let line = last_modified_line(date_unix_secs);
+        Bytes::from([before, line.as_bytes(), after].concat())
     }
 
     /// The field lines that a 304 owes: ETag and Vary; Last-Modified adds nothing to a client that has
@@ -200,12 +216,15 @@ impl Representation {
             .slice(self.validators_len..self.content_lines_end)
     }
 
-    /// The field lines with another line, which ends in CRLF, in the place of the content's own.
+    /// The [`fields`](Representation::fields) with another line, which ends in CRLF, in the place of the
+    /// content's own.
     #[must_use]
-    pub fn fields_with_content_line(&self, line: &str) -> Bytes {
+    pub fn fields_with_content_line(&self, line: &str, date_unix_secs: u64) -> Bytes {
+        // A date always has 29 bytes, so the marks hold whatever it is.
+        let fields = self.fields(date_unix_secs);
         let (before, after) = (
-            &self.fields[..self.validators_len],
-            &self.fields[self.content_lines_end..],
+            &fields[..self.validators_len],
+            &fields[self.content_lines_end..],
         );
         Bytes::from([before, line.as_bytes(), after].concat())
     }
@@ -239,6 +258,10 @@ impl Representation {
         };
         content + (self.fields.len() + size_of::<Representation>() + 128) as u64
     }
+}
+
+fn last_modified_line(unix_secs: u64) -> String {
+    format!("Last-Modified: {}\r\n", http_date(unix_secs))
 }
 
 impl Content {
@@ -329,7 +352,7 @@ mod tests {
     fn the_fields_describe_the_content_and_divide_at_their_marks() {
         let (_, page) = loaded(b"x", 5, at(u64::MAX));
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("ASCII");
-        let all = text(page.fields());
+        let all = text(page.fields(u64::MAX));
         assert!(
             all.contains("Content-Type: text/html; charset=utf-8\r\n"),
             "{all}"
@@ -355,6 +378,24 @@ mod tests {
     }
 
     #[test]
+    fn last_modified_is_never_later_than_the_date_rfc9110_8_8_2_1() {
+        let (_, page) = loaded(b"x", 5, at(1_000));
+        let form = page.form(Coding::Gzip, b"coded".to_vec());
+        let other = "Content-Type: a/b\r\n";
+        for page in [&page, &form] {
+            for (date, said) in [(999, 999), (1_000, 1_000), (1_001, 1_000), (0, 0)] {
+                let as_loaded = text(&page.fields(u64::MAX));
+                let line = |secs| format!("\r\nLast-Modified: {}\r\n", http_date(secs));
+                let expected = as_loaded.replacen(&line(1_000), &line(said), 1);
+                assert_eq!(text(&page.fields(date)), expected);
+                let parted = text(&page.fields_with_content_line(other, date));
+                assert!(parted.contains(&line(said)), "{parted}");
+                assert!(parted.contains(other), "{parted}");
+            }
+        }
+    }
+
+    #[test]
     fn a_change_is_seen_and_a_fresh_file_is_loaded_again_once() {
         let (mut file, page) = loaded(b"x", 5, at(u64::MAX));
         let before = Identity::of(&file).expect("stat");
@@ -375,7 +416,7 @@ mod tests {
     fn a_form_differs_in_content_coding_and_tag() {
         let (_, page) = loaded(b"content", 100, at(u64::MAX));
         let form = page.form(Coding::Gzip, b"coded".to_vec());
-        let fields = text(&form.fields());
+        let fields = text(&form.fields(u64::MAX));
         assert_ne!(form.etag, page.etag);
         assert_eq!(form.content.len(), 5);
         assert_eq!(
@@ -385,7 +426,7 @@ mod tests {
         assert!(fields.contains(VARY), "{fields}");
         let not_modified = format!("ETag: {}\r\n{VARY}", text(&form.etag));
         assert_eq!(text(&form.not_modified_fields()), not_modified);
-        let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n"));
+        let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n", u64::MAX));
         assert!(!parted.contains("Content-Encoding"), "{parted}");
     }
 

@@ -2,6 +2,8 @@
 
 use quick_cache::Equivalent;
 
+use crate::http::target::has_dot_segment;
+
 /// A request path, decoded and normalised, of the site with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
@@ -9,6 +11,17 @@ pub struct SitePath<'p> {
     pub site: u32,
     /// The path.
     pub path: &'p [u8],
+}
+
+/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted. Such
+/// paths are served only if the site shows hidden files.
+#[must_use]
+pub fn has_dot_name(path: &[u8]) -> bool {
+    let below = match path.strip_prefix(b"/.well-known") {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    has_dot_segment(below)
 }
 
 /// The same, kept.

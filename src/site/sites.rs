@@ -115,10 +115,7 @@ impl Sites {
         if self.hosts.is_empty() {
             return self.default.respond(head, path, reach, now);
         }
-        let found = head
-            .host
-            .map_or(Lookup::Default, |host| self.hosts.find(host));
-        let site = match found {
+        let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
             Lookup::Unknown => return Ok(misdirected()),
             Lookup::Default => &self.default,

@@ -99,9 +99,43 @@ fn an_unknown_name_can_be_refused_rfc9110_15_5_20() {
     let refused = get(&server, "example.net", "/");
     assert_eq!((refused.status, refused.persists()), (421, false));
     assert_eq!(get(&server, "www.example.org", "/").text(), "below");
-    let mut client = server.connect();
-    client.send("GET / HTTP/1.0\r\n\r\n");
-    assert_eq!(client.answer().text(), "default");
+    // HTTP/1.0 without Host names no site at all.
+    for (request, status) in [
+        ("GET / HTTP/1.0\r\n\r\n", 421),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 421),
+        ("GET / HTTP/1.0\r\nHost: [v1.x]\r\n\r\n", 421),
+        ("GET / HTTP/1.0\r\nHost: www.example.org\r\n\r\n", 200),
+        ("GET http://www.example.org/ HTTP/1.0\r\n\r\n", 200),
+        (
+            "GET http://example.net/ HTTP/1.1\r\nHost: www.example.org\r\n\r\n",
+            421,
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!(
+            (answer.status, answer.persists()),
+            (status, false),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_head_is_400_whatever_host_it_names_rfc9112_3_2() {
+    let (_site, server) = hosts("strict_hosts = true\n");
+    for fields in [
+        "Host: example.net\r\nHost: example.net\r\n",
+        "Host: example.net\r\nX : y\r\n",
+        "Host: example.net\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        "Host: example.net\r\nTransfer-Encoding: gzip\r\n",
+        "",
+    ] {
+        let mut client = server.connect();
+        client.send(format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(client.answer().status, 400, "{fields}");
+    }
 }
 
 #[test]

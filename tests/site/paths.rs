@@ -76,6 +76,25 @@ fn clean_urls_do_without_the_suffix() {
         &server,
         &[("/none.html", 404), ("/none", 404), ("/.hidden.html", 404)],
     );
+    site.write(".well-known.html", "hidden");
+    expect_status(
+        &server,
+        &[("/.well-known", 404), ("/.well-known.html", 404)],
+    );
+    let all = serve(&site, "clean_urls = true\nhidden = true\n");
+    expect(
+        &all,
+        &[
+            ("/.well-known", 200, "hidden"),
+            ("/.well-known.html", 301, "/.well-known"),
+            ("/.hidden", 200, ".hidden"),
+        ],
+    );
+    site.write(".well-known/x", "x");
+    until("the directory", || {
+        outcome(&server, "/.well-known").0 == 301 && outcome(&server, "/.well-known/x").0 == 200
+    });
+    expect_status(&server, &[("/.well-known/", 404)]);
     let off = serve(&site, "");
     expect(&off, &[("/about.html", 200, "about")]);
     expect_status(&off, &[("/about", 404)]);

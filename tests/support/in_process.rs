@@ -13,7 +13,7 @@ use abide::server::{Handle, Server};
 use super::{Client, PATIENCE, Site};
 
 /// The clock's start; any second will do: Sun, 06 Nov 1994 08:49:37 GMT.
-const START_UNIX_SECS: u64 = 784_111_777;
+pub const START_UNIX_SECS: u64 = 784_111_777;
 
 /// How far the clock moves at a time. The server acts in between, as it would in real time.
 const STEP_MILLIS: u64 = 500;
@@ -74,6 +74,12 @@ impl InProcess {
             thread::sleep(Duration::from_millis(2));
         }
         thread::sleep(Duration::from_millis(20));
+    }
+
+    /// Sets the time of day back by `secs` seconds; no time passes.
+    pub fn set_clock_back(&self, secs: u64) {
+        self.clock.set_back(secs);
+        self.handle.wake();
     }
 
     /// Lets time pass until `is_so`, at most `millis`; returns how much it took, roughly.
