@@ -1,6 +1,6 @@
-//! How the server ends: SIGTERM keeps the promises that were made, however often it comes; SIGINT finishes
-//! what is under way, and a second SIGINT waits for nothing. What becomes of handshakes is in
-//! `distant_handshakes.rs`, and a disk that does not answer in `slow_disk.rs`.
+//! How SIGTERM ends the server: it keeps the promises that were made, however often the signal comes. SIGINT
+//! is in `interrupt.rs`, what becomes of handshakes in `handshakes.rs`, a disk that does not answer in
+//! `slow_disk.rs`.
 
 mod support;
 
@@ -271,65 +271,6 @@ fn a_drain_of_0_seconds_cuts_at_once() {
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
-#[test]
-fn sigint_closes_idle_connections_and_ends_promptly() {
-    let site = Site::new();
-    let server = Server::of(site.root());
-    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
-    clients.iter_mut().for_each(Client::expect_usable);
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    clients.iter_mut().for_each(Client::expect_end);
-    drop(clients);
-    let ended = server.ended();
-    assert_eq!(ended.code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(2));
-}
-
-/// A peer that does not close its side does not keep a person at a terminal waiting.
-#[test]
-fn sigint_ends_within_two_seconds_whatever_the_clients_do() {
-    let site = Site::new();
-    site.sparse("large.bin", 1 << 30);
-    let server = Server::of(site.root());
-    let mut idle = server.connect();
-    idle.expect_usable();
-    let mut stuck = Client::connect_narrow(server.address());
-    stuck.send(request("GET", "/large.bin", ""));
-    stuck.head();
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(2));
-}
-
-#[test]
-fn sigint_finishes_the_answer_under_way() {
-    let site = Site::new();
-    let len = 16 * 1024 * 1024;
-    site.sparse("large.bin", len);
-    let server = Server::of(site.root());
-    let mut client = Client::connect_narrow(server.address());
-    client.send(request("GET", "/large.bin", ""));
-    let head = client.head();
-    server.signal(Signal::INT);
-    server.wait_for("stopping");
-    let body = client.rest();
-    assert_eq!(head.length(), Some(body.len() as u64));
-    drop(client);
-    assert_eq!(server.ended().code, Some(0));
-}
-
-/// A server with a client whose download never ends, which is something to wait for.
-fn with_a_stuck_download(site: &Site) -> (Server, Client) {
-    site.sparse("large.bin", 1 << 30);
-    let server = Server::of(site.root());
-    let mut stuck = Client::connect_narrow(server.address());
-    stuck.send(request("GET", "/large.bin", ""));
-    stuck.head();
-    (server, stuck)
-}
-
 /// Process managers repeat it: at once, in the drain, near its end.
 #[test]
 fn a_repeated_sigterm_changes_nothing() {
@@ -352,80 +293,6 @@ fn a_repeated_sigterm_changes_nothing() {
     let report = "drained, promises honoured: 40, broken by the deadline: 0";
     assert!(ended.stderr.contains(report), "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("draining").count(), 1);
-}
-
-/// One key press may be signalled by the terminal and by the program that started the server.
-#[test]
-fn a_sigint_that_is_repeated_at_once_is_the_same_one() {
-    let site = Site::new();
-    let len = 16 * 1024 * 1024;
-    site.sparse("large.bin", len);
-    let server = Server::of(site.root());
-    let mut client = Client::connect_narrow(server.address());
-    client.send(request("GET", "/large.bin", ""));
-    let head = client.head();
-    for pause_millis in [0, 1, 100] {
-        server.signal(Signal::INT);
-        thread::sleep(Duration::from_millis(pause_millis));
-    }
-    assert_eq!(head.length(), Some(client.rest().len() as u64));
-    drop(client);
-    assert_eq!(server.ended().code, Some(0));
-}
-
-/// The first one after a SIGTERM is the first one.
-#[test]
-fn a_second_sigint_half_a_second_later_ends_it_at_once_with_1() {
-    let site = Site::new();
-    for is_draining in [false, true] {
-        let (server, _stuck) = with_a_stuck_download(&site);
-        if is_draining {
-            server.signal(Signal::TERM);
-            server.wait_for("draining");
-        }
-        server.signal(Signal::INT);
-        server.wait_for("stopping");
-        thread::sleep(Duration::from_millis(550));
-        let start = Instant::now();
-        server.signal(Signal::INT);
-        assert_eq!(server.ended().code, Some(1));
-        let took = start.elapsed();
-        assert!(took < Duration::from_millis(700), "{took:?}");
-    }
-}
-
-#[test]
-fn sigint_within_a_drain_stops_in_order() {
-    let site = Site::new();
-    let (server, _stuck) = with_a_stuck_download(&site);
-    let mut idle = server.connect();
-    idle.expect_usable();
-    server.signal(Signal::TERM);
-    server.wait_for("draining");
-    thread::sleep(Duration::from_millis(600));
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    idle.expect_end();
-    assert_eq!(server.ended().code, Some(0));
-    let took = start.elapsed();
-    let bounds = Duration::from_secs(1)..Duration::from_secs(2);
-    assert!(bounds.contains(&took), "an answer was under way: {took:?}");
-}
-
-#[test]
-fn a_sigterm_after_sigint_changes_nothing() {
-    let site = Site::new();
-    let (server, _stuck) = with_a_stuck_download(&site);
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    server.wait_for("stopping");
-    thread::sleep(Duration::from_millis(600));
-    server.signal(Signal::TERM);
-    let ended = server.ended();
-    assert_eq!(ended.code, Some(0));
-    assert!(start.elapsed() > Duration::from_millis(1_400));
-    assert!(start.elapsed() < Duration::from_secs(2));
-    assert!(!ended.stderr.contains("draining"), "{}", ended.stderr);
 }
 
 /// Clients that have connected before the signal may have sent a request: they get their answer.
