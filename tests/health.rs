@@ -17,7 +17,7 @@ fn start(site: &Site, more: &str) -> Server {
 
 fn expect_uncached(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{}", response.head);
-    assert_eq!(response.field("Cache-Control"), Some("no-store"));
+    assert_eq!(response.field("cache-control"), Some("no-store"));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn nothing_of_a_site_comes_before_it() {
         &site,
         "[[redirect]]\nfrom = \"/health\"\nto = \"/elsewhere\"\n\
          [[header]]\npath = \"/**\"\nset = { Cache-Control = \"max-age=60\" }\n\
-         [[host]]\nname = \"known.test\"\nroot = \".\"\ncors = \"*\"\nspa = \"/index.html\"\n",
+         [[host]]\nname = \"known.test\"\nroot = \"www\"\ncors = \"*\"\nspa = \"/index.html\"\n",
     );
     let mut client = server.connect();
     for target in [
@@ -80,7 +80,7 @@ fn nothing_of_a_site_comes_before_it() {
     }
     for target in ["/health/", "/Health", "/healthy"] {
         assert_ne!(
-            client.get(target).field("Cache-Control"),
+            client.get(target).field("cache-control"),
             Some("no-store"),
             "{target}"
         );
@@ -94,7 +94,7 @@ fn a_host_that_is_not_served_has_no_health() {
     let site = Site::new();
     let server = Launch::of(site.root())
         .config(&format!(
-            "strict_hosts = true\n{HEALTH}[[host]]\nname = \"known.test\"\nroot = \".\"\n"
+            "strict_hosts = true\n{HEALTH}[[host]]\nname = \"known.test\"\nroot = \"www\"\n"
         ))
         .start();
     for (host, status) in [("known.test", 200), ("unknown.test", 421)] {
