@@ -179,7 +179,7 @@ fn none_is_lost_after_accept_for() {
     expect_none_lost(100, "shutdown.accept_for = 1\n");
 }
 
-/// The tests above can see it.
+/// The counterpart: the tests above can fail.
 #[test]
 #[ignore = "needs root, ip (iproute2) and macvtap, for a network namespace"]
 fn those_under_way_are_lost_if_the_port_closes_at_once() {

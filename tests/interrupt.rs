@@ -72,25 +72,6 @@ fn sigint_finishes_the_answer_under_way() {
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// One key press may be signalled by the terminal and by the program that started the server.
-#[test]
-fn a_sigint_that_is_repeated_at_once_is_the_same_one() {
-    let site = Site::new();
-    let len = 16 * 1024 * 1024;
-    site.sparse("large.bin", len);
-    let server = Server::of(site.root());
-    let mut client = Client::connect_narrow(server.address());
-    client.send(request("GET", "/large.bin", ""));
-    let head = client.head();
-    for pause_millis in [0, 1, 100] {
-        server.signal(Signal::INT);
-        thread::sleep(Duration::from_millis(pause_millis));
-    }
-    assert_eq!(head.length(), Some(client.rest().len() as u64));
-    drop(client);
-    assert_eq!(server.ended().code, Some(0));
-}
-
 /// The first one after a SIGTERM is the first one.
 #[test]
 fn a_second_sigint_half_a_second_later_ends_it_at_once_with_1() {

@@ -129,7 +129,7 @@ impl EventLoop {
                     0 => Admission::Connected,
                     secs => {
                         self.refuse_new_handshakes();
-                        // What has connected is counted with those that are waited for.
+                        // Connections in the queues are among those that are waited for.
                         self.accept_all();
                         Admission::Begun(now.plus_secs(secs))
                     }

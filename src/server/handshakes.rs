@@ -1,18 +1,19 @@
-//! What becomes of TCP handshakes that are under way when a listener closes.
+//! TCP handshakes that are under way when a listener closes: they complete.
 //!
 //! A client is connected once it has our SYN-ACK. Its ACK, and mostly its request with it, take another
-//! half round trip to arrive. A listener that is closed meanwhile answers them with a reset, and the client
-//! has lost a request on a connection that it was given: at a round trip of 100 ms, every
-//! connection that was begun in the last 100 ms.
+//! half round trip to arrive. If the listener closes meanwhile, the kernel answers them with a reset, and
+//! the client has lost a request on a connection that it was given: at a round trip of 100 ms, on every
+//! connection whose SYN came in the last 100 ms.
 //!
-//! So before a listener closes, a filter (socket(7), SO_ATTACH_FILTER) drops each SYN while the
-//! handshakes that have begun complete and are accepted, for `shutdown.handshakes` seconds. The client
-//! of a dropped SYN sends it again after a second (RFC 6298 section 2), and then finds the successor, or
-//! a closed port.
+//! So before a listener closes, a filter (socket(7), SO_ATTACH_FILTER) drops each SYN, and for
+//! `shutdown.handshakes` seconds the handshakes that have begun complete and are accepted. The client of
+//! a dropped SYN sends it again after a second (RFC 6298 section 2), and then finds the successor, or a
+//! closed port.
 //!
 //! The filter belongs to the socket, not to the descriptor. A socket that was passed to this process
-//! (LISTEN_FDS) lives on in whoever else holds it, and would take no connections there. It needs
-//! no filter either: the next holder accepts what completes later. A unix socket has no handshake.
+//! (LISTEN_FDS) may be held by other processes too, which would get no connections any more. It needs no
+//! filter either: the next holder accepts the connections that complete later. A unix socket has no
+//! handshake.
 
 use std::io;
 

@@ -76,7 +76,7 @@ fn run(mut poll: Poll, mut signals: Signals, clock: &dyn Clock) -> io::Result<()
     }
 }
 
-/// What a SIGINT means.
+/// The meaning of a SIGINT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     /// End in order.

@@ -10,7 +10,7 @@ use crate::http::method::Method;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
-/// An answer that a cache keeps says nothing about this moment (RFC 9111 section 5.2.2.5).
+/// No cache may keep the answer: it is about this moment (RFC 9111 section 5.2.2.5).
 const FIELDS: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
                       X-Content-Type-Options: nosniff\r\n";
 

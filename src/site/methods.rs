@@ -1,4 +1,4 @@
-//! What the method alone decides: which requests no resource here takes, and the answer to OPTIONS.
+//! Answers that do not depend on the resource: refusals of a method or an expectation, and that to OPTIONS.
 
 use bytes::Bytes;
 

@@ -23,7 +23,7 @@ pub struct Machine {
     ends: [String; 2],
     /// The addresses of the cable's ends: of RFC 2544, which nobody uses in earnest.
     addresses: [Ipv4Addr; 2],
-    /// What delays the packets, if the machine is far away.
+    /// They delay the packets, if the machine is far away.
     _relays: Vec<Relay>,
 }
 
@@ -157,8 +157,8 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments} (as root): {said}");
 }
 
-/// The device of a macvtap link. What is written to it goes out of the link below, and what comes in there
-/// is read from it, a frame at a time, with the kernel's notes about it before (virtio_net_hdr).
+/// The device of a macvtap link. A frame that is written to it leaves by the link below, and a frame that
+/// comes in there is read from it, behind the kernel's notes about it (virtio_net_hdr).
 fn open_tap(link: &str) -> Arc<File> {
     let index = std::fs::read_to_string(format!("/sys/class/net/{link}/ifindex"));
     let device = format!("/dev/tap{}", index.expect("a link").trim());
@@ -218,7 +218,7 @@ fn take_frames(
 fn put_frames(mut to: &File, due: &Receiver<(Instant, Vec<u8>)>) {
     for (at, frame) in due {
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        // What the other side has no room for is lost, as on any network.
+        // A frame that the other side has no room for is lost, as on any network.
         let _ = to.write(&frame);
     }
 }
