@@ -15,8 +15,8 @@ pub struct Cli {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Accept connections here: 127.0.0.1:8080, [::1]:8080 or unix:/run/abide.sock; port 0 picks a
-    /// free one; repeatable [default: 127.0.0.1:8080]
+    /// Accept connections here: 127.0.0.1:8080, [::1]:8080, [fe80::1%eth0]:8080 or
+    /// unix:/run/abide.sock; port 0 picks a free one; repeatable [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<String>,
 
@@ -52,8 +52,9 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Signals: SIGTERM drains and exits, SIGINT finishes the answers under way and exits, a second one
-exits at once. SIGUSR1 reopens the access log, SIGUSR2 prints the counters.
+Signals: SIGTERM drains and exits; repeated, it changes nothing. SIGINT finishes the answers under way
+and exits within two seconds; a second one, half a second or more after the first, exits at once.
+SIGUSR1 reopens the access log, SIGUSR2 prints the counters.
 Exit status: 0 after an orderly stop, 1 if it was cut short, 2 if the server could not start.
 --selftest exits with 1 if a client that honours the hint could lose a request.
 RUST_LOG sets the diagnostics on standard error [default: warn].";

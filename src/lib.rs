@@ -67,7 +67,8 @@
 //! [`Errand::wait`](site::errand::Errand::wait).
 //!
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
-//! that this waits for no reader.
+//! that this waits for no reader. A fourth ([`server::interrupt`]) waits for SIGINT, so that no stuck
+//! thread holds up the end.
 //!
 //! # Three ideas
 //!

@@ -160,6 +160,32 @@ fn each_listener_has_its_line_and_works() {
     client.expect_usable();
 }
 
+/// The kernel asks for the zone of link-local addresses only, so any machine can listen on this one.
+#[test]
+fn an_address_may_name_its_interface() {
+    let site = Site::new();
+    let server = Launch::of(site.root()).listen("[::1%lo]:0").start();
+    let said = server.listening();
+    let address = said[0].strip_prefix("http://").expect("a URL");
+    Client::connect(address.parse().expect("an address")).expect_usable();
+    let said = refusal(Launch::of(site.root()).listen("[fe80::1%nosuch0]:0"));
+    assert!(said.starts_with("--listen: "), "{said}");
+    assert!(said.contains("no network interface of that name"), "{said}");
+    let said = refusal(Launch::of(site.root()).listen("[fe80::1]:0"));
+    assert!(said.contains("needs its interface"), "{said}");
+}
+
+#[test]
+fn check_prints_the_interface_by_its_name() {
+    let site = Site::new();
+    let launch = Launch::of(site.root()).listen("[fe80::1%1]:80");
+    let printed = launch.args(&["--check"]).run().stdout;
+    assert!(
+        printed.contains("listen = [\"[fe80::1%lo]:80\"]"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn a_stale_unix_socket_is_replaced_and_ours_is_removed_at_exit() {
     let site = Site::new();
@@ -182,7 +208,12 @@ fn a_file_that_is_no_socket_is_left_alone() {
     let site = Site::new();
     let precious = site.beside("precious");
     fs::write(&precious, "data").expect("write");
-    refusal(Launch::of(site.root()).listen(&format!("unix:{}", precious.display())));
+    let said = refusal(Launch::of(site.root()).listen(&format!("unix:{}", precious.display())));
+    let named = format!(
+        "{}: a regular file is there, and no socket",
+        precious.display()
+    );
+    assert!(said.contains(&named), "{said}");
     assert_eq!(fs::read_to_string(precious).expect("read"), "data");
 }
 

@@ -1,5 +1,6 @@
-//! How the server ends: SIGTERM keeps the promises that were made, SIGINT finishes what is under way,
-//! and a second signal waits for nothing.
+//! How SIGTERM ends the server: it keeps the promises that were made, however often the signal comes. SIGINT
+//! is in `interrupt.rs`, what becomes of handshakes in `handshakes.rs`, a disk that does not answer in
+//! `slow_disk.rs`.
 
 mod support;
 
@@ -21,7 +22,7 @@ fn two_seconds(site: &Site) -> Server {
 }
 
 #[test]
-fn without_connections_it_ends_at_once() {
+fn without_connections_it_ends_at_once_or_after_the_handshakes() {
     let site = Site::new();
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::of(site.root());
@@ -37,7 +38,10 @@ fn without_connections_it_ends_at_once() {
         server.signal(signal);
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(start.elapsed() < Duration::from_secs(2));
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
+        let handshakes = Duration::from_secs(1);
+        assert_eq!(took >= handshakes, signal == Signal::TERM, "{took:?}");
         let nobody = [
             "waiting for 0 connections",
             "stopping, closing 0 connections",
@@ -267,82 +271,28 @@ fn a_drain_of_0_seconds_cuts_at_once() {
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
+/// Process managers repeat it: at once, in the drain, near its end.
 #[test]
-fn sigint_closes_idle_connections_and_ends_promptly() {
+fn a_repeated_sigterm_changes_nothing() {
     let site = Site::new();
-    let server = Server::of(site.root());
-    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    let server = two_seconds(&site);
+    let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(Client::expect_usable);
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    clients.iter_mut().for_each(Client::expect_end);
+    for pause_millis in [0, 1, 50, 600, 600] {
+        server.signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(pause_millis));
+    }
+    for client in &mut clients {
+        let response = client.get("/");
+        assert_eq!((response.status, response.persists()), (200, false));
+        client.expect_end();
+    }
     drop(clients);
     let ended = server.ended();
-    assert_eq!(ended.code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(2));
-}
-
-/// A peer that does not close its side does not keep a person at a terminal waiting.
-#[test]
-fn sigint_ends_within_two_seconds_whatever_the_clients_do() {
-    let site = Site::new();
-    site.sparse("large.bin", 1 << 30);
-    let server = Server::of(site.root());
-    let mut idle = server.connect();
-    idle.expect_usable();
-    let mut stuck = Client::connect_narrow(server.address());
-    stuck.send(request("GET", "/large.bin", ""));
-    stuck.head();
-    let start = Instant::now();
-    server.signal(Signal::INT);
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_millis(2_500));
-}
-
-#[test]
-fn sigint_finishes_the_answer_under_way() {
-    let site = Site::new();
-    let len = 16 * 1024 * 1024;
-    site.sparse("large.bin", len);
-    let server = Server::of(site.root());
-    let mut client = Client::connect_narrow(server.address());
-    client.send(request("GET", "/large.bin", ""));
-    let head = client.head();
-    server.signal(Signal::INT);
-    server.wait_for("stopping");
-    let body = client.rest();
-    assert_eq!(head.length(), Some(body.len() as u64));
-    drop(client);
-    assert_eq!(server.ended().code, Some(0));
-}
-
-#[test]
-fn a_second_signal_of_either_kind_ends_it_at_once_with_1() {
-    let site = Site::new();
-    for (first, second) in [
-        (Signal::TERM, Signal::TERM),
-        (Signal::TERM, Signal::INT),
-        (Signal::INT, Signal::INT),
-    ] {
-        let server = Server::of(site.root());
-        let mut client = server.connect();
-        client.expect_usable();
-        // Something under way, for SIGINT to wait for.
-        site.sparse("large.bin", 1 << 30);
-        let mut stuck = Client::connect_narrow(server.address());
-        stuck.send(request("GET", "/large.bin", ""));
-        stuck.head();
-        server.signal(first);
-        server.wait_for(if first == Signal::TERM {
-            "draining"
-        } else {
-            "stopping"
-        });
-        let start = Instant::now();
-        server.signal(second);
-        assert_eq!(server.ended().code, Some(1));
-        assert!(start.elapsed() < Duration::from_secs(5));
-    }
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = "drained, promises honoured: 40, broken by the deadline: 0";
+    assert!(ended.stderr.contains(report), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("draining").count(), 1);
 }
 
 /// Clients that have connected before the signal may have sent a request: they get their answer.

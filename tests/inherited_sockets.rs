@@ -13,11 +13,12 @@ use std::process::{Command, Output, Stdio};
 
 use support::{Client, Launch, Site};
 
-/// Starts what follows as the process that `$1` names (`self` for itself) with its standard input as
-/// descriptor 3.
+/// Starts what follows as the process that `$1` names (`self` for itself, `missing` for none) with its
+/// standard input as descriptor 3.
 const PASS_ON: &str = r#"
-    case $1 in self) LISTEN_PID=$$ ;; *) LISTEN_PID=$1 ;; esac
-    export LISTEN_PID LISTEN_FDS=1
+    unset LISTEN_PID
+    case $1 in self) export LISTEN_PID=$$ ;; missing) ;; *) export LISTEN_PID="$1" ;; esac
+    export LISTEN_FDS=1
     shift
     exec 3<&0 0</dev/null "$@"
 "#;
@@ -67,14 +68,24 @@ fn a_unix_socket_is_inherited_and_its_file_stays() {
     assert!(path.exists(), "it belongs to whoever made it");
 }
 
+/// sd_listen_fds(3): without the right LISTEN_PID the variables are somebody else's.
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     let site = Site::new();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let address = listener.local_addr().expect("bound");
-    let server = launch(&site.root(), listener.into(), "1").start();
-    assert_ne!(server.address(), address);
-    assert!(server.connect().get("/").persists());
+    for (pid, named) in [
+        ("1", "LISTEN_PID is 1, not "),
+        ("missing", "LISTEN_PID is missing, not "),
+        ("", "LISTEN_PID is , not "),
+        ("one", "LISTEN_PID is one, not "),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let server = launch(&site.root(), listener.into(), pid).start();
+        assert_ne!(server.address(), address);
+        assert!(server.connect().get("/").persists());
+        let said = server.stderr();
+        assert!(said.contains(named) && said.contains("WARN"), "{said}");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //!
 //! Of several behind a balancer each is restarted in turn. The balancer has to learn that a server is
 //! leaving, and there are three ways. It is told (`set server ... state drain`). Or it finds out by
-//! its health checks, and `shutdown.accept_for` is the time that this takes: until then the server
-//! accepts, and answers with `Connection: close`. Or it is not told at all, finds the door closed and
+//! its health checks, of a file or of `shutdown.health`, and `shutdown.accept_for` is the time that this
+//! takes: until then the server accepts, and answers with `Connection: close`. Or it is not told at all, finds the door closed and
 //! goes to the next one: nothing had been sent, so that is no second try of a request.
 
 mod support;
@@ -33,7 +33,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Cluster, SERVERS};
+use cluster::{Cluster, HEALTH_FILE, SERVERS, SHUTDOWN_HEALTH};
 use load::{Load, TARGET};
 use passed_listener::PassedListener;
 use rustix::process::Signal;
@@ -159,17 +159,18 @@ fn a_port_that_somebody_else_holds_stays_an_error() {
 
 // Three servers behind HAProxy.
 
-/// Restarts each server in turn, `ROUNDS` times. `leave` and `come_back` are what is said to HAProxy
+/// Restarts one server after the other, `restarts` times in all. `leave` and `come_back` are what is said to HAProxy
 /// before a server gets its SIGTERM and when it is there again.
 fn restart_in_turn(
     name: &str,
+    restarts: usize,
     mut cluster: Cluster,
     leave: impl Fn(&Cluster, usize),
     come_back: impl Fn(&Cluster, usize),
 ) {
     (0..SERVERS).for_each(|index| cluster.wait_until_up(index));
     let load = Load::start(cluster.proxy.address, &cluster.body);
-    for index in (0..ROUNDS).flat_map(|_| 0..SERVERS) {
+    for index in (0..restarts).map(|number| number % SERVERS) {
         thread::sleep(STEADY);
         // The health checks, ten a second, are some of them.
         assert!(cluster.requests(index) > 20, "it has no load");
@@ -199,7 +200,8 @@ const ANOTHER_DOOR: &str = "retries 3\n    option redispatch 1\n    retry-on con
 fn a_rolling_restart_that_haproxy_is_told_of_fails_no_request() {
     restart_in_turn(
         "told by the administrator, no retries",
-        Cluster::start(NO_RETRIES, 1),
+        ROUNDS * SERVERS,
+        Cluster::start(NO_RETRIES, HEALTH_FILE, 1),
         |cluster, index| cluster.set_state(index, "drain"),
         |cluster, index| cluster.set_state(index, "ready"),
     );
@@ -210,9 +212,23 @@ fn a_rolling_restart_that_haproxy_is_told_of_fails_no_request() {
 fn a_rolling_restart_that_health_checks_find_out_about_fails_no_request() {
     restart_in_turn(
         "found by health checks within accept_for, no retries",
-        Cluster::start(NO_RETRIES, 3),
+        ROUNDS * SERVERS,
+        Cluster::start(NO_RETRIES, HEALTH_FILE, 3),
         |cluster, index| cluster.set_healthy(index, false),
         |cluster, index| cluster.set_healthy(index, true),
+    );
+}
+
+/// The checks need 200 ms to see that a server is leaving, `accept_for` is ten times that.
+#[test]
+#[ignore = "needs haproxy"]
+fn sixteen_restarts_that_shutdown_health_tells_of_fail_no_request() {
+    restart_in_turn(
+        "told by shutdown.health within accept_for, no retries",
+        16,
+        Cluster::start(NO_RETRIES, SHUTDOWN_HEALTH, 2),
+        |_, _| {},
+        |_, _| {},
     );
 }
 
@@ -221,7 +237,8 @@ fn a_rolling_restart_that_health_checks_find_out_about_fails_no_request() {
 fn a_rolling_restart_that_nobody_is_told_of_needs_only_another_door() {
     restart_in_turn(
         "not told, refused connections go to another server",
-        Cluster::start(ANOTHER_DOOR, 0),
+        ROUNDS * SERVERS,
+        Cluster::start(ANOTHER_DOOR, HEALTH_FILE, 0),
         |_, _| {},
         |_, _| {},
     );

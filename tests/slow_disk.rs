@@ -6,7 +6,7 @@ mod slow_disk;
 mod support;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use slow_disk::{Pace, SlowDisk, SlowFile};
@@ -351,15 +351,34 @@ fn a_file_that_never_holds_still_is_not_served_for_now() {
 
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
-fn sigint_ends_the_server_though_the_disk_never_answers() {
+fn sigint_ends_the_server_in_two_seconds_though_the_disk_never_answers() {
     for stuck in [1, WORKERS] {
         let mut scene = Scene::new();
         let _idle = scene.polite(POLITE);
         let _stuck = scene.stuck(stuck, stuck);
+        let start = Instant::now();
         scene.server().signal(Signal::INT);
         scene.ended();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
         assert!(scene.disk.waiting_files() > 0, "the gate is shut");
     }
+}
+
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_second_sigint_does_not_wait_for_the_disk_at_all() {
+    let mut scene = Scene::new();
+    let _stuck = scene.stuck(WORKERS, WORKERS);
+    scene.server().signal(Signal::INT);
+    thread::sleep(Duration::from_millis(600));
+    let start = Instant::now();
+    scene.server().signal(Signal::INT);
+    let server = scene.server.take().expect("it has not ended");
+    assert_eq!(server.ended().code, Some(1));
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(scene.disk.waiting_files() > 0, "the gate is shut");
 }
 
 #[test]

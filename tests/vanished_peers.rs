@@ -4,110 +4,20 @@
 
 #[path = "support/crowd.rs"]
 mod crowd;
+// The handshakes' tests use more of it.
+#[allow(dead_code)]
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
 use crowd::{Peer, closes, expect_all_given_back, expect_served_at_once};
+use machine::Machine;
 use support::client::request;
 use support::{Client, Launch, PATIENCE, Server, Site};
-
-/// A machine of its own: a network namespace on the other end of a cable. Removed on drop.
-struct Machine {
-    namespace: String,
-    /// The names of the cable's ends, ours and the machine's.
-    ends: [String; 2],
-    /// The addresses of the cable's ends: of RFC 2544, which nobody uses in earnest.
-    addresses: [Ipv4Addr; 2],
-}
-
-impl Machine {
-    fn new() -> Machine {
-        static MACHINES: AtomicU32 = AtomicU32::new(0);
-        let number = MACHINES.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        // Four addresses for each network in 198.18.0.0/15.
-        let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (pid * 8 + number) % (1 << 15) * 4;
-        let machine = Machine {
-            namespace: format!("abide-{pid}-{number}"),
-            ends: ["s", "c"].map(|end| format!("ab{pid}{end}{number}")),
-            addresses: [network + 1, network + 2].map(Ipv4Addr::from),
-        };
-        let [ours, theirs] = &machine.ends;
-        let namespace = &machine.namespace;
-        ip(&format!("netns add {namespace}"));
-        ip(&format!(
-            "link add {ours} type veth peer name {theirs} netns {namespace}"
-        ));
-        ip(&format!(
-            "address add {}/30 dev {ours}",
-            machine.addresses[0]
-        ));
-        ip(&format!("link set {ours} up"));
-        ip(&format!("-n {namespace} link set {theirs} up"));
-        machine.appear();
-        machine
-    }
-
-    /// Gives the machine its address.
-    fn appear(&self) {
-        let (address, end) = (self.addresses[1], &self.ends[1]);
-        ip(&format!(
-            "-n {} address add {address}/30 dev {end}",
-            self.namespace
-        ));
-    }
-
-    /// Takes the address away: what comes for it is dropped, and nothing can be sent from it. Its
-    /// sockets do not know.
-    fn vanish(&self) {
-        ip(&format!(
-            "-n {} address flush dev {}",
-            self.namespace, self.ends[1]
-        ));
-    }
-
-    /// Runs `start` on the machine: the sockets that it opens stay there.
-    fn run<R: Send>(&self, start: impl FnOnce() -> R + Send) -> R {
-        let namespace = File::open(format!("/run/netns/{}", self.namespace)).expect("a namespace");
-        let enter_and_start = || {
-            let network = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), network).expect("setns, as root");
-            start()
-        };
-        // A thread of its own, so that nothing else moves there.
-        let result = thread::scope(|scope| scope.spawn(enter_and_start).join());
-        result.expect("the machine's thread does not panic")
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // The cable goes with one of its ends, also when the namespace lives on in a socket.
-        let [ours, _] = &self.ends;
-        for arguments in [
-            format!("link delete {ours}"),
-            format!("netns delete {}", self.namespace),
-        ] {
-            let _ = Command::new("ip").args(arguments.split(' ')).output();
-        }
-    }
-}
-
-fn ip(arguments: &str) {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.expect("the command ip, of the package iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments} (as root): {said}");
-}
 
 const CONFIG: &str = "\
     [tcp_keep_alive]\nidle = 1\ninterval = 1\ncount = 2\n\
@@ -132,7 +42,7 @@ impl Scene {
         let server = Launch::of(site.root())
             .config(CONFIG)
             .listen("127.0.0.1:0")
-            .listen(&format!("{}:0", machine.addresses[0]))
+            .listen(&format!("{}:0", machine.server_address()))
             .start();
         let listening = server.listening();
         let address = listening[1]

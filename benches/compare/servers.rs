@@ -157,7 +157,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.child);
         let _ = kill_process_group(group, Signal::TERM);
-        // To abide the second one means at once.
+        // To abide the second one means not to wait for idle connections.
         let _ = kill_process_group(group, Signal::INT);
         let start = Instant::now();
         while start.elapsed() < END_PATIENCE {

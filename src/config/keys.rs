@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
+use super::pattern::flaw_of_path;
 use super::site_keys::SITE_KEYS;
 use super::{
     ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
@@ -23,6 +24,8 @@ const SECS_MAX: u64 = ADVERTISED_MAX as u64;
 pub(super) const TIMEOUT_MAX: u64 = SECS_MAX - GRACE_DEFAULT_SECS as u64;
 const GRACE_MAX: u64 = SECS_MAX - 1;
 const DAY_SECS: u64 = 86_400;
+/// Longer than any round trip.
+const HANDSHAKES_MAX: u64 = 60;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
@@ -175,7 +178,23 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "cache.file_bytes", 0..=TIB, "bytes", cache.file_bytes as u64 },
     int! { "cache.revalidate", 0..=3600, "seconds", cache.revalidate_secs as u32 },
     int! { "shutdown.accept_for", 0..=SECS_MAX, "seconds", shutdown.accept_for_secs as u32 },
+    int! { "shutdown.handshakes", 0..=HANDSHAKES_MAX, "seconds", shutdown.handshakes_secs as u32 },
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
+    Key {
+        name: "shutdown.health",
+        kind: Kind::Text {
+            expectation: "a path, as in \"/health\", or \"\" for none",
+            read: |config| config.shutdown.health.clone().unwrap_or_default(),
+            write: |config, path| {
+                config.shutdown.health = match (path, flaw_of_path(path)) {
+                    ("", _) => None,
+                    (_, None) => Some(path.to_owned()),
+                    (_, Some(flaw)) => return Err(format!("{path:?} is no path, {flaw}")),
+                };
+                Ok(())
+            },
+        },
+    },
     Key {
         name: "access_log.path",
         kind: Kind::Text {

@@ -1,9 +1,12 @@
 //! Addresses to accept connections on, as they are written in the file and on the command line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use rustix::net::netdevice::{index_to_name, name_to_index};
+use rustix::net::{AddressFamily, SocketType, socket};
 
 /// The longest path of a unix socket in bytes: `sun_path` has 108, the last one is the NUL.
 const UNIX_PATH_MAX: usize = 107;
@@ -11,7 +14,8 @@ const UNIX_PATH_MAX: usize = 107;
 /// Where the server accepts connections.
 ///
 /// Only literal addresses are read: a host name can stand for several addresses or for none, and
-/// what it stands for can change between two starts.
+/// what it stands for can change between two starts. The zone of a link-local address, which is an
+/// interface, may be named: `[fe80::1%eth0]:8080` (RFC 4007 section 11).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An IPv4 or IPv6 address and port; port 0 lets the kernel pick one.
@@ -22,11 +26,12 @@ pub enum ListenAddress {
 
 impl ListenAddress {
     /// The address as the start-up line shows it: `http://127.0.0.1:8080`, or
-    /// `unix:/run/abide.sock`, for which there is no URL.
+    /// `unix:/run/abide.sock`, for which there is no URL. A zone is shown as it is written elsewhere, which
+    /// clients that know zones take (RFC 9844).
     #[must_use]
     pub fn url(&self) -> String {
         match self {
-            ListenAddress::Tcp(address) => format!("http://{address}"),
+            ListenAddress::Tcp(_) => format!("http://{self}"),
             ListenAddress::Unix(_) => self.to_string(),
         }
     }
@@ -42,6 +47,10 @@ impl ListenAddress {
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ListenAddress::Tcp(SocketAddr::V6(address)) => match zone_name(address.scope_id()) {
+                Some(zone) => write!(f, "[{}%{zone}]:{}", address.ip(), address.port()),
+                None => address.fmt(f),
+            },
             ListenAddress::Tcp(address) => address.fmt(f),
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -66,8 +75,21 @@ impl FromStr for ListenAddress {
                 _ => refuse("the path of a unix socket has at most 107 bytes"),
             };
         }
-        if let Ok(address) = text.parse() {
-            return Ok(ListenAddress::Tcp(address));
+        let address = match parse_zoned(text) {
+            Some(Err(reason)) => return refuse(reason),
+            Some(Ok(address)) => Some(SocketAddr::V6(address)),
+            None => text.parse().ok(),
+        };
+        match address {
+            Some(SocketAddr::V6(address))
+                if address.ip().is_unicast_link_local() && address.scope_id() == 0 =>
+            {
+                return refuse(
+                    "a link-local address needs its interface, as in [fe80::1%eth0]:8080",
+                );
+            }
+            Some(address) => return Ok(ListenAddress::Tcp(address)),
+            None => {}
         }
         if text
             .strip_prefix(':')
@@ -86,6 +108,36 @@ impl FromStr for ListenAddress {
         }
         refuse("it is not an IP address with a port")
     }
+}
+
+/// An address that names its zone; `None`: the text is none.
+fn parse_zoned(text: &str) -> Option<Result<SocketAddrV6, &'static str>> {
+    let (host, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
+    let (ip, zone) = host.split_once('%')?;
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    let port = port.parse().ok()?;
+    // By its number too (RFC 4007 section 11.2); 0 stands for no zone.
+    let index = zone_index(zone).or_else(|| zone.parse().ok().filter(|index| *index != 0));
+    Some(
+        index
+            .map(|index| SocketAddrV6::new(ip, port, 0, index))
+            .ok_or("there is no network interface of that name"),
+    )
+}
+
+/// The number of the network interface `name`, if there is one.
+fn zone_index(name: &str) -> Option<u32> {
+    let any = socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
+    name_to_index(any, name).ok()
+}
+
+/// The name of the network interface `index`, if there is one.
+fn zone_name(index: u32) -> Option<String> {
+    if index == 0 {
+        return None;
+    }
+    let any = socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
+    index_to_name(any, index).ok()
 }
 
 /// Why a text is no address to listen on: one sentence that also says what is accepted.
@@ -121,10 +173,23 @@ mod tests {
             "[::]:443",
             "unix:/run/abide.sock",
             "unix:abide.sock",
+            // The loopback interface is everywhere.
+            "[fe80::1%lo]:8080",
+            // No interface has such a number.
+            "[fe80::1%4000000000]:8080",
         ] {
             let address: ListenAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_zone_is_a_name_or_a_number() {
+        let address = |text: &str| text.parse::<ListenAddress>().unwrap();
+        let loopback = zone_index("lo").unwrap();
+        let numbered = address(&format!("[fe80::1%{loopback}]:80"));
+        assert_eq!(numbered, address("[fe80::1%lo]:80"));
+        assert_eq!(numbered.url(), "http://[fe80::1%lo]:80");
     }
 
     #[test]
@@ -147,6 +212,15 @@ mod tests {
             ("127.0.0.1", "with a port"),
             ("127.0.0.1:65536", "with a port"),
             ("::1:8080", "with a port"),
+            ("[fe80::1]:8080", "needs its interface"),
+            ("[fe80::1%]:8080", "no network interface"),
+            ("[fe80::1%0]:8080", "no network interface"),
+            ("[fe80::1%nosuch0]:8080", "no network interface"),
+            (
+                "[fe80::1%an-interface-of-many-letters]:8080",
+                "no network interface",
+            ),
+            ("[fe80::1%lo]", "with a port"),
             ("", "with a port"),
             ("unix:", "path is missing"),
             ("unix:a\0b", "NUL"),

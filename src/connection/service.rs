@@ -72,6 +72,9 @@ impl Service {
 
     /// Moves to `mode`; never back.
     pub fn enter(&self, mode: Mode) {
+        if mode > Mode::Serving {
+            self.sites.leave();
+        }
         self.mode.fetch_max(mode as u8, Ordering::Relaxed);
     }
 

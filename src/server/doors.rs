@@ -30,6 +30,7 @@ use super::attendant::{Attended, park};
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
 use super::handoff::Work;
+use super::handshakes;
 use super::listener::{BACKLOG, Listener};
 use super::slots::Connection;
 use super::timer_wheel::TICK_MILLIS;
@@ -52,6 +53,8 @@ pub(super) struct Door {
     pub(super) blocked_until: Option<Millis>,
     /// Whether the poll tells of what comes.
     is_watched: bool,
+    /// Whether no new handshake begins any more, while those that have begun complete.
+    drops_syn: bool,
 }
 
 impl Door {
@@ -63,6 +66,7 @@ impl Door {
             owes_turn: true,
             blocked_until: None,
             is_watched: true,
+            drops_syn: false,
         };
         door.watch(registry)?;
         Ok(door)
@@ -103,6 +107,19 @@ impl Door {
         self.owes_turn && self.blocked_until.is_none_or(|until| now >= until)
     }
 
+    /// Keeps new handshakes from beginning, if the listener can do that.
+    fn refuse_new_handshakes(&mut self) {
+        if !self.listener.takes_filter {
+            return;
+        }
+        let refused = handshakes::refuse_new(&self.listener);
+        self.drops_syn = refused.is_ok();
+        if let Err(error) = refused {
+            let url = self.listener.address.url();
+            log::warn!("{url} closes at once, handshakes that are under way are lost: {error}");
+        }
+    }
+
     /// Whether there may be connections that could not be accepted.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked_until.is_some()
@@ -124,9 +141,24 @@ impl EventLoop {
         }
     }
 
-    /// Whether the listeners are open.
-    pub(super) fn is_accepting(&self) -> bool {
-        !self.doors.is_empty()
+    /// Keeps new handshakes from beginning, on the listeners that can do that, and tells the other loops.
+    pub(super) fn refuse_new_handshakes(&mut self) {
+        self.doors.iter_mut().for_each(Door::refuse_new_handshakes);
+        let drops_syn = &self.shared.admissions.drops_syn;
+        drops_syn.store(true, Ordering::Release);
+    }
+
+    /// Closes the listeners whose queues are empty; with `keep_filtered` not those that wait for handshakes
+    /// to complete. The clients in a queue have connected and may have sent a request, so they are accepted
+    /// first: closing would reset them. A listener that can take no more for the moment stays, and is asked
+    /// again at each turn of the loop.
+    pub(super) fn accept_the_last(&mut self, keep_filtered: bool) {
+        let is_kept = |door: &Door| keep_filtered && door.drops_syn;
+        if self.doors.iter().all(is_kept) {
+            return;
+        }
+        self.accept_all();
+        self.close_doors(|door| !is_kept(door) && !door.is_blocked());
     }
 
     /// Closes the listeners. What is left in their queues is reset by the kernel, unless somebody else

@@ -4,11 +4,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::event_loop::EventLoop;
 use super::handoff::Work;
+use super::interrupt::END_LIMIT_MILLIS;
 use super::shared::{Census, Report, Shared};
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
@@ -19,6 +21,14 @@ use crate::connection::service::Mode;
 /// How long the answers under way may take after SIGINT or the end of the drain.
 const STOP_MILLIS: u64 = 1_500;
 
+/// How long the workers may take after that, before the process ends without them.
+const WORKERS_MILLIS: u64 = 300;
+
+/// How long the workers may take if there has been no such hurry.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(1);
+
+const _: () = assert!(STOP_MILLIS + WORKERS_MILLIS < END_LIMIT_MILLIS);
+
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -26,13 +36,24 @@ pub enum Ending {
     NotYet,
     /// Idle connections keep their promise until the deadline.
     Draining {
-        /// New connections are accepted until then (`shutdown.accept_for`).
-        accepts_until: Millis,
+        /// Which connections are accepted.
+        admission: Admission,
         /// When patience ends (`shutdown.drain`).
         deadline: Millis,
     },
     /// Everything is closed; what is left at this deadline is cut off.
     Stopping(Millis),
+}
+
+/// Which connections a drain accepts: one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// All, until then (`shutdown.accept_for`).
+    Everyone(Millis),
+    /// Those whose handshake had begun, until then (`shutdown.handshakes`).
+    Begun(Millis),
+    /// Those that have connected. A listener closes when its queue is empty.
+    Connected,
 }
 
 impl EventLoop {
@@ -66,8 +87,8 @@ impl EventLoop {
         self.enter(mode);
     }
 
-    /// Starts draining or stopping. A second SIGTERM or SIGINT never comes this far: it ends the
-    /// process in the signal handler.
+    /// Starts draining or stopping. A repeated SIGTERM or SIGINT changes nothing here; whether a SIGINT
+    /// ends the process at once is for [`interrupt`](super::interrupt) to say.
     pub(super) fn begin_ending(&mut self, mode: Mode, now: Millis) {
         if mode <= self.ending.mode() {
             return;
@@ -82,25 +103,59 @@ impl EventLoop {
         }
         let shutdown = &self.shared.service.config.shutdown;
         self.ending = Ending::Draining {
-            accepts_until: now.plus_secs(shutdown.accept_for_secs),
+            admission: Admission::Everyone(now.plus_secs(shutdown.accept_for_secs)),
             deadline: now
                 .plus_secs(shutdown.accept_for_secs)
                 .plus_secs(shutdown.drain_secs),
         };
         self.has_drained = true;
-        if shutdown.accept_for_secs == 0 {
-            self.accept_the_last();
-        }
+        self.advance_admission(now);
         let open = connections(self.open_in_all());
         self.say(format_args!("abide: draining, waiting for {open}"));
     }
 
-    /// Closes the listeners whose queues are empty. The clients that wait there have connected and may
-    /// have sent a request, so they are accepted first: closing would reset them. A listener that can
-    /// take no more for the moment stays, and is asked again at each turn of the loop.
-    fn accept_the_last(&mut self) {
-        self.accept_all();
-        self.close_doors(|door| !door.is_blocked());
+    /// Moves the end of accepting forward as time passes.
+    fn advance_admission(&mut self, now: Millis) {
+        let Ending::Draining {
+            admission,
+            deadline,
+        } = self.ending
+        else {
+            return;
+        };
+        let next = match admission {
+            Admission::Everyone(until) if now >= until => {
+                match self.shared.service.config.shutdown.handshakes_secs {
+                    0 => Admission::Connected,
+                    secs => {
+                        self.refuse_new_handshakes();
+                        // Connections in the queues are among those that are waited for.
+                        self.accept_all();
+                        Admission::Begun(now.plus_secs(secs))
+                    }
+                }
+            }
+            // The kernel divides new handshakes among the listeners of a port. When one closes, its part
+            // goes to the others, so none closes before all of them drop what begins.
+            Admission::Begun(until) if now >= until && self.every_loop_drops_syn() => {
+                Admission::Connected
+            }
+            same => same,
+        };
+        self.ending = Ending::Draining {
+            admission: next,
+            deadline,
+        };
+        match next {
+            Admission::Everyone(_) => {}
+            Admission::Begun(_) => self.accept_the_last(true),
+            Admission::Connected => self.accept_the_last(false),
+        }
+    }
+
+    fn every_loop_drops_syn(&self) -> bool {
+        let drops = |shared: &Arc<Shared>| shared.admissions.drops_syn.load(Ordering::Acquire);
+        self.all.iter().all(drops)
     }
 
     /// Moves the end forward as time passes.
@@ -116,17 +171,24 @@ impl EventLoop {
                 self.ending = Ending::Stopping(Millis(now.0 + STOP_MILLIS));
                 self.stop_idle_connections();
             }
-            Ending::Draining { accepts_until, .. }
-                if self.is_accepting() && now >= accepts_until =>
-            {
-                self.accept_the_last();
-            }
+            Ending::Draining { .. } => self.advance_admission(now),
             // Again and again: a connection that was busy the last time may be idle now.
             Ending::Stopping(_) if now >= self.next_sweep => {
                 self.next_sweep = Millis(now.0 + TICK_MILLIS);
                 self.stop_idle_connections();
             }
-            Ending::Stopping(_) | Ending::NotYet | Ending::Draining { .. } => {}
+            Ending::Stopping(_) | Ending::NotYet => {}
+        }
+    }
+
+    /// How long the end waits for workers that the disk holds up.
+    pub(super) fn patience_with_workers(&self) -> Duration {
+        match self.ending {
+            Ending::Stopping(deadline) => {
+                let now = self.shared.clock.now().monotonic;
+                Duration::from_millis(Millis(deadline.0 + WORKERS_MILLIS).since(now))
+            }
+            Ending::NotYet | Ending::Draining { .. } => WORKERS_PATIENCE,
         }
     }
 

@@ -1,11 +1,13 @@
 //! Listening sockets: how they are made, and what accepted sockets inherit from them.
 
-use std::fs;
+use std::env;
+use std::fs::{self, FileType};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -27,6 +29,9 @@ pub struct Listener {
     pub address: ListenAddress,
     /// Whether other event loops accept from the same queue.
     pub is_shared: bool,
+    /// Whether a filter may be attached to the socket: it is a TCP socket, and nobody else holds it
+    /// ([`handshakes`](super::handshakes)).
+    pub takes_filter: bool,
     /// Removes the unix socket's file when the listener goes.
     _file: Option<SocketFile>,
 }
@@ -83,6 +88,7 @@ impl Listener {
                 socket: self.socket.try_clone()?,
                 address: self.address.clone(),
                 is_shared: true,
+                takes_filter: self.takes_filter,
                 _file: None,
             });
         }
@@ -93,14 +99,20 @@ impl Listener {
     /// Takes over the sockets that the process was started with, as systemd passes them: their number
     /// in LISTEN_FDS, whom they are for in LISTEN_PID (sd_listen_fds(3)). None is the usual case.
     ///
+    /// The variables of another process are inherited like all others: without the right LISTEN_PID the
+    /// descriptors are not what they say, and are left alone.
+    ///
     /// Whoever passed them may hold them open and pass them to our successor. Nothing that waits in
     /// their accept queues is then lost between the two.
     ///
     /// # Errors
     /// If a descriptor is not a listening TCP or unix stream socket.
     pub fn inherited(probes: &TcpKeepAlive) -> io::Result<Vec<Listener>> {
-        let mut passed = ListenFd::from_env();
         let mut listeners = Vec::new();
+        if !are_passed_to_us() {
+            return Ok(listeners);
+        }
+        let mut passed = ListenFd::from_env();
         for index in 0..passed.len() {
             let socket: Option<Socket> = match passed.take_tcp_listener(index) {
                 Ok(listener) => listener.map(Socket::from),
@@ -166,6 +178,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
         socket,
         address: ListenAddress::Tcp(bound),
         is_shared: false,
+        takes_filter: true,
         _file: None,
     })
 }
@@ -180,6 +193,23 @@ fn pass_on(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
         .with_interval(Duration::from_secs(u64::from(probes.interval_secs)))
         .with_retries(probes.count);
     socket.set_tcp_keepalive(&probes)
+}
+
+/// Whether LISTEN_FDS is there and LISTEN_PID names this process.
+fn are_passed_to_us() -> bool {
+    if env::var_os("LISTEN_FDS").is_none() {
+        return false;
+    }
+    let named = env::var("LISTEN_PID").ok();
+    let own = process::id();
+    let is_own = named.as_deref().and_then(|pid| pid.parse().ok()) == Some(own);
+    if !is_own {
+        log::warn!(
+            "LISTEN_FDS is set, but LISTEN_PID is {}, not {own}: no socket is taken over",
+            named.as_deref().unwrap_or("missing")
+        );
+    }
+    is_own
 }
 
 /// Makes a listener of a socket that somebody else has bound.
@@ -204,6 +234,7 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
         socket,
         address,
         is_shared: false,
+        takes_filter: false,
         // The file belongs to whoever made the socket.
         _file: None,
     })
@@ -219,18 +250,23 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
         socket,
         address: ListenAddress::Unix(path.to_owned()),
         is_shared: false,
+        takes_filter: false,
         _file: Some(file),
     })
 }
 
 /// Removes a socket file that a server left behind. One that somebody accepts on stays, and binding
-/// fails with "address in use"; so does any other kind of file.
+/// fails with "address in use".
+///
+/// # Errors
+/// If another kind of file is there: it is named, and stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
     if !metadata.file_type().is_socket() {
-        return Ok(());
+        let complaint = format!("{} is there, and no socket", kind_of(metadata.file_type()));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, complaint));
     }
     // Non-blocking: a server whose accept queue is full must not hold up our start.
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
@@ -239,6 +275,20 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
+    }
+}
+
+fn kind_of(file: FileType) -> &'static str {
+    if file.is_dir() {
+        "a directory"
+    } else if file.is_symlink() {
+        "a symbolic link"
+    } else if file.is_fifo() {
+        "a FIFO"
+    } else if file.is_file() {
+        "a regular file"
+    } else {
+        "a device"
     }
 }
 
@@ -361,7 +411,17 @@ mod tests {
         let place = tempfile::tempdir().expect("temporary directory");
         let path = place.path().join("precious");
         fs::write(&path, "data").expect("write");
-        assert!(Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES).is_err());
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).expect("a link");
+        for (path, kind) in [
+            (&path, "a regular file"),
+            (&link, "a symbolic link"),
+            (&place.path().to_owned(), "a directory"),
+        ] {
+            let error = Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES);
+            let said = error.expect_err("it is no socket").to_string();
+            assert_eq!(said, format!("{kind} is there, and no socket"));
+        }
         assert_eq!(fs::read_to_string(&path).expect("read"), "data");
     }
 }

@@ -11,6 +11,8 @@ pub mod doors;
 pub mod drain;
 pub mod event_loop;
 pub mod handoff;
+pub mod handshakes;
+pub mod interrupt;
 pub mod listener;
 pub mod per_ip;
 pub mod reaper;
@@ -130,8 +132,8 @@ impl Server {
     /// left behind if any of it fails.
     ///
     /// `is_process` is for a server that is the process. It takes over the sockets that it was started
-    /// with (LISTEN_FDS), and then listens on no others. SIGTERM drains it, SIGINT stops it, a second
-    /// one of them exits at once with status 1.
+    /// with (LISTEN_FDS), and then listens on no others. SIGTERM drains it, SIGINT stops it within two
+    /// seconds, and a second SIGINT exits at once with status 1 ([`interrupt`]).
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.
@@ -157,7 +159,7 @@ impl Server {
             .map(|of_address| of_address[0].address.clone())
             .collect();
         let signals = if is_process {
-            Some(catch_signals()?)
+            Some(catch_signals(&clock)?)
         } else {
             None
         };
@@ -225,7 +227,8 @@ impl Server {
             drain::report(&self.all);
         }
         // If the disk holds up a worker it would hold up the end as well.
-        if self.pool.stop() {
+        let patience = self.event_loops[0].patience_with_workers();
+        if self.pool.stop(patience) {
             for event_loop in &mut self.event_loops {
                 event_loop.log_the_cut_off();
             }
@@ -399,17 +402,10 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
     config.listen.iter().map(bind).collect()
 }
 
-/// The first SIGTERM or SIGINT reaches the event loop; the second exits with status 1 from the
-/// signal handler itself, however stuck the rest may be.
-fn catch_signals() -> Result<Signals, StartError> {
+/// All signals reach the event loop, and SIGINT the thread that watches it besides.
+fn catch_signals(clock: &Arc<dyn Clock>) -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
-    // First, so that no signal arms the second one's effect without being seen itself.
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;
-    let is_ending = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&is_ending))
-            .map_err(failed())?;
-        signal_hook::flag::register(signal, Arc::clone(&is_ending)).map_err(failed())?;
-    }
+    interrupt::watch(Arc::clone(clock)).map_err(failed())?;
     Ok(signals)
 }

@@ -68,6 +68,9 @@ pub struct Admissions {
     pub used: AtomicUsize,
     /// Listeners that are open.
     pub doors: AtomicUsize,
+    /// Whether no new handshake begins on the loop's listeners any more, but on those that cannot
+    /// prevent it.
+    pub drops_syn: AtomicBool,
 }
 
 /// Open connections by what they do. Counted one after the other, while connections come and go: they

@@ -16,11 +16,7 @@ use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
 
-/// How long the end waits for workers that are held up by the disk.
-const JOIN_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The running workers of all event loops. Dropping it stops them and waits until they have written
-/// their logs.
+/// The running workers of all event loops. Dropping it tells them to end.
 pub struct Pool {
     all: Arc<[Arc<Shared>]>,
     /// Disconnected when the last worker has ended.
@@ -53,21 +49,25 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Has the workers finish what there is and end. Whether they have, within the time that the end of
-    /// the server allows.
-    pub fn stop(&self) -> bool {
+    /// Has the workers finish what there is, write their logs and end. Whether they have, within
+    /// `patience`: the disk may hold them up.
+    pub fn stop(&self, patience: Duration) -> bool {
+        self.tell_to_end();
+        let ended = self.ended.recv_timeout(patience);
+        ended == Err(RecvTimeoutError::Disconnected)
+    }
+
+    fn tell_to_end(&self) {
         for shared in &*self.all {
             shared.handoff.close();
         }
         checker::stop(&self.all[0].service);
-        let ended = self.ended.recv_timeout(JOIN_PATIENCE);
-        ended == Err(RecvTimeoutError::Disconnected)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.stop();
+        self.tell_to_end();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The steps, each of them looking at what the one before has left:
 //!
-//! 1. The path is decoded; all else is about that.
+//! 1. The path is decoded; all else is about that. The path of `shutdown.health` is answered.
 //! 2. A preflight of the CORS protocol is answered.
 //! 3. The redirects of the configuration, then those of `clean_urls`, see the path as it was asked.
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
@@ -23,8 +23,10 @@ use super::cache::Entry;
 use super::clean_urls::clean_form;
 use super::edited_fields::EditedFields;
 use super::field_editor::FieldEditor;
+use super::health::Health;
 use super::listing::Listings;
 use super::lookup::{Found, Lookup, Memory};
+use super::methods::{not_allowed, not_understood, options};
 use super::pages;
 use super::partial::{partial, slice};
 use super::reach::{NeedsDisk, Reach};
@@ -39,7 +41,7 @@ use crate::http::accept;
 use crate::http::accept_encoding::accepted_codings;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
-use crate::http::request::{Expectation, RequestHead, Target};
+use crate::http::request::{RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::decode_path;
@@ -62,6 +64,8 @@ pub struct Site {
     spa: Option<Box<[u8]>>,
     /// Paths by status.
     error_pages: BTreeMap<u16, Box<[u8]>>,
+    /// `None` if no path tells it.
+    health: Option<Arc<Health>>,
 }
 
 /// What is asked, and how far the answer may go.
@@ -101,6 +105,7 @@ impl Site {
         cache: &config::Cache,
         memory: Option<Arc<Memory>>,
         edited: Option<Arc<EditedFields>>,
+        health: Option<Arc<Health>>,
     ) -> std::io::Result<Site> {
         let rules = Arc::new(Rules::new(site));
         let path = |path: &String| Box::from(path.as_bytes());
@@ -114,6 +119,7 @@ impl Site {
             listings: site.listing.then(|| Listings::new(site.hidden)),
             spa: site.spa.as_ref().map(path),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
+            health,
         })
     }
 
@@ -132,6 +138,11 @@ impl Site {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
                 Ok(()) => {
+                    if let Some(health) = &self.health
+                        && let Some(answer) = health.respond(head.method, path)
+                    {
+                        return Ok(answer);
+                    }
                     if let Some(answer) = self.preflight(head) {
                         return Ok(answer);
                     }
@@ -406,45 +417,6 @@ fn nothing_here() -> Response {
     static PAGE: LazyLock<Response> =
         LazyLock::new(|| pages::error(Status::NOT_FOUND, "Nothing is here."));
     PAGE.clone()
-}
-
-/// Refuses what no server of this kind understands, whatever the resource.
-fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
-    let (status, sentence) = match (head.method, head.expect) {
-        // RFC 9110 section 9.1: unknown is 501, known but not allowed is 405.
-        (Method::Unknown, _) => (
-            Status::NOT_IMPLEMENTED,
-            "The server does not know this method.",
-        ),
-        // RFC 9110 section 10.1.1.
-        (_, Expectation::Other) => (
-            Status::EXPECTATION_FAILED,
-            "The only expectation met here is 100-continue.",
-        ),
-        _ => return None,
-    };
-    Some(pages::error(status, sentence))
-}
-
-/// Refuses the methods that no resource here has (RFC 9110 section 15.5.6).
-fn not_allowed(head: &RequestHead<'_, '_>) -> Option<Response> {
-    let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
-    (!is_readable).then(|| {
-        pages::error(
-            Status::METHOD_NOT_ALLOWED,
-            "This is a static site: it can be read, not written.",
-        )
-    })
-}
-
-/// The answer to OPTIONS (RFC 9110 section 9.3.7).
-fn options() -> Response {
-    Response {
-        status: Status::OK,
-        fields: Bytes::from_static(pages::ALLOW_LINE.as_bytes()),
-        length: Some(0),
-        body: Body::Empty,
-    }
 }
 
 fn not_modified(representation: &Representation) -> Response {

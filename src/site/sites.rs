@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::checks::{Checks, Order};
 use super::edited_fields::EditedFields;
+use super::health::Health;
 use super::hosts::{Hosts, Lookup};
 use super::lookup::Memory;
 use super::pages;
@@ -32,6 +33,7 @@ pub struct Sites {
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
     memory: Option<Arc<Memory>>,
+    health: Option<Arc<Health>>,
 }
 
 /// A site that cannot be served.
@@ -60,8 +62,10 @@ impl Sites {
         let memory = Memory::new(&config.cache).map(Arc::new);
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
+        let health = Health::new(&config.shutdown);
         let open = |site: &SiteConfig, number| {
-            let opened = Site::open(site, number, &config.cache, memory.clone(), edited.clone());
+            let (memory, edited, health) = (memory.clone(), edited.clone(), health.clone());
+            let opened = Site::open(site, number, &config.cache, memory, edited, health);
             opened.map_err(|error| CannotServe {
                 root: site.root.clone(),
                 error,
@@ -75,7 +79,15 @@ impl Sites {
                 .map(|(host, number)| open(&host.site, number))
                 .collect::<Result<_, _>>()?,
             memory,
+            health,
         })
+    }
+
+    /// From now on `shutdown.health` says that the server is leaving.
+    pub fn leave(&self) {
+        if let Some(health) = &self.health {
+            health.leave();
+        }
     }
 
     /// Where comparisons with the disk are ordered. Each wants a checker, which takes the orders and has

@@ -138,7 +138,9 @@ revalidate = 1
 
 [shutdown]
 accept_for = 0
+handshakes = 1
 drain = 130
+health = ""
 
 [access_log]
 path = ""
@@ -214,7 +216,7 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted and what lies beyond is not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 25] = [
+    let ranges: [(&str, i64, i64, &str); 26] = [
         ("workers", 1, 1024, ""),
         ("event_loops", 1, 256, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
@@ -249,6 +251,7 @@ fn the_ranges() {
         ("cache.file_bytes", 0, 268_435_456, ""),
         ("cache.revalidate", 0, 3600, ""),
         ("shutdown.accept_for", 0, 2_147_483_647, ""),
+        ("shutdown.handshakes", 0, 60, ""),
         ("shutdown.drain", 0, 2_147_483_647, ""),
     ];
     for (key, min, max, with) in ranges {
@@ -344,7 +347,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "[shutdown]\ncolour = 'red'",
             "abide.toml:2: shutdown.colour: there is no such key, the keys of [shutdown] are \
-             accept_for, drain",
+             accept_for, handshakes, drain, health",
         ),
         (
             "colour = 'red'",

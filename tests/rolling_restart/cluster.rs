@@ -14,9 +14,12 @@ use super::support::{Launch, PATIENCE, Server, Site, until};
 
 pub const SERVERS: usize = 3;
 
-/// The file that HAProxy asks for to see whether a server is well. One that lacks it is not given
-/// any more work (`http-check disable-on-404`).
-pub const HEALTH: &str = "alive";
+/// The path that HAProxy asks for to see whether a server is well: a file. A server that lacks it is not
+/// given any more work (`http-check disable-on-404`).
+pub const HEALTH_FILE: &str = "/alive";
+
+/// The path that HAProxy asks for if the servers themselves say whether they are leaving.
+pub const SHUTDOWN_HEALTH: &str = "/health";
 
 /// T is 2 s, and HAProxy closes half of the idle connections it does not need every 250 ms.
 const HAPROXY: &str = "
@@ -40,7 +43,7 @@ backend abide
     balance roundrobin
     http-reuse always
     option httpchk
-    http-check send meth GET uri /alive ver HTTP/1.1 hdr Host test
+    http-check send meth GET uri {health} ver HTTP/1.1 hdr Host test
     http-check expect status 200
     http-check disable-on-404
     default-server check inter 100ms fall 2 rise 1 pool-purge-delay 250ms
@@ -62,11 +65,12 @@ struct Member {
 }
 
 impl Cluster {
-    /// `retries` are HAProxy's lines about trying again, `accept_for_secs` is abide's setting.
-    pub fn start(retries: &str, accept_for_secs: u32) -> Cluster {
+    /// `retries` are HAProxy's lines about trying again, `health` is the path that it asks for,
+    /// `accept_for_secs` is abide's setting.
+    pub fn start(retries: &str, health: &str, accept_for_secs: u32) -> Cluster {
         let config = format!(
             "keep_alive = {{ timeout = 2, grace = 2 }}\ncache.revalidate = 0\n\
-             shutdown.accept_for = {accept_for_secs}\n"
+             shutdown = {{ accept_for = {accept_for_secs}, health = \"{SHUTDOWN_HEALTH}\" }}\n"
         );
         let body = super::support::pattern(3000);
         let servers: Vec<_> = (0..SERVERS)
@@ -82,6 +86,7 @@ impl Cluster {
             arguments: &["-db", "-f", "{config}"],
             config: HAPROXY
                 .replace("{retries}", retries)
+                .replace("{health}", health)
                 .replace("{servers}", &lines.collect::<String>()),
         };
         let proxy = recipe.start();
@@ -118,9 +123,10 @@ impl Cluster {
     pub fn set_healthy(&self, index: usize, is_healthy: bool) {
         let site = &self.servers[index].site;
         if is_healthy {
-            site.write(HEALTH, "yes\n");
+            site.write(HEALTH_FILE.trim_start_matches('/'), "yes\n");
         } else {
-            std::fs::remove_file(site.path(HEALTH)).expect("it was healthy");
+            std::fs::remove_file(site.path(HEALTH_FILE.trim_start_matches('/')))
+                .expect("it was healthy");
         }
     }
 
@@ -166,7 +172,7 @@ impl Member {
     fn start(body: &[u8], config: &str) -> Member {
         let site = Site::empty();
         site.write(TARGET.trim_start_matches('/'), body);
-        site.write(HEALTH, "yes\n");
+        site.write(HEALTH_FILE.trim_start_matches('/'), "yes\n");
         let address = address_of_its_own();
         let server = Some(launch(&site, address, config));
         Member {
