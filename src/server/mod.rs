@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
@@ -226,7 +226,8 @@ impl Server {
         if self.is_process && self.event_loops[0].has_drained {
             drain::report(&self.all);
         }
-        let stopping_since = Instant::now();
+        let now = || self.all[0].clock.now().monotonic;
+        let stopping_since = now();
         // If the disk holds up a worker it would hold up the end as well.
         if self.pool.stop() {
             for event_loop in &mut self.event_loops {
@@ -234,7 +235,8 @@ impl Server {
             }
         }
         if let Some(access_log) = &self.all[0].access_log {
-            let left = workers::JOIN_PATIENCE.saturating_sub(stopping_since.elapsed());
+            let waited = Duration::from_millis(now().since(stopping_since));
+            let left = workers::JOIN_PATIENCE.saturating_sub(waited);
             access_log.finish(left.max(LOG_PATIENCE));
         }
         result

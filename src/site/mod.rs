@@ -5,6 +5,7 @@
 
 pub mod absences;
 pub mod cache;
+pub mod checkers;
 pub mod checks;
 pub mod clean_urls;
 pub mod compressor;
@@ -21,6 +22,7 @@ pub mod header_rules;
 pub mod hosts;
 pub mod identity;
 pub mod listing;
+pub mod look;
 pub mod lookup;
 pub mod media_types;
 pub mod pages;
