@@ -67,7 +67,8 @@
 //! [`Errand::wait`](site::errand::Errand::wait).
 //!
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
-//! that this waits for no reader.
+//! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
+//! and another one standard error, so that nobody waits for whoever reads them.
 //!
 //! # Three ideas
 //!

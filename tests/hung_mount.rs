@@ -165,7 +165,7 @@ fn a_mount_that_comes_later_and_hangs_holds_up_nobody_else() {
     thread::sleep(DUE);
     let _asking = scene.asking(&target, 1);
     until("the mount is asked", || scene.disk.held_looks() > 0);
-    expect_unaffected(&scene, &[target.clone()]);
+    expect_unaffected(&scene, std::slice::from_ref(&target));
     scene.disk.release_looks();
     until("it is hidden", || {
         scene.connect().get(&target).status == 404

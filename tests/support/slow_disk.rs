@@ -288,11 +288,14 @@ struct Gate {
     readings: AtomicUsize,
 }
 
+/// A look and the way to answer it: that the file is there, or that there is none.
+type HeldLook = (Option<SlowFile>, ReplyEntry);
+
 /// The looks at files that are watched.
 #[derive(Default)]
 struct Looks {
     /// Those that are held up; `None` if none are to be.
-    held: Mutex<Option<Vec<(Option<SlowFile>, ReplyEntry)>>>,
+    held: Mutex<Option<Vec<HeldLook>>>,
 }
 
 impl Default for Gate {
