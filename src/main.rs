@@ -83,7 +83,9 @@ fn start_log() {
     builder.target(env_logger::Target::Pipe(Box::new(diagnostics::Pipe)));
     // env_logger cannot see what is behind the pipe.
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if io::stderr().is_terminal() && !is_set("RUST_LOG_STYLE") && !is_set("NO_COLOR") {
+    let has_colours = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+    let may_have = !is_set("RUST_LOG_STYLE") && !is_set("NO_COLOR");
+    if io::stderr().is_terminal() && has_colours && may_have {
         builder.write_style(env_logger::WriteStyle::Always);
     }
     builder.init();

@@ -426,3 +426,6 @@ fn absence_of(error: io::Error) -> Absence {
     };
     Absence::Open(OpenError::from(errno))
 }
+
+#[cfg(test)]
+mod tests;
