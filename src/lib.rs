@@ -67,8 +67,9 @@
 //! [`Errand::wait`](site::errand::Errand::wait).
 //!
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
-//! that this waits for no reader. A fourth ([`server::interrupt`]) waits for SIGINT, so that no stuck
-//! thread holds up the end.
+//! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
+//! and another one standard error, so that no thread waits for those who read them. One more
+//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end.
 //!
 //! # Three ideas
 //!

@@ -2,8 +2,7 @@
 
 mod cli;
 
-use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,12 +10,15 @@ use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
 use abide::server::Server;
+use abide::server::diagnostics::{self, say};
 
 /// The command line, the configuration or the environment is wrong.
 const EXIT_BAD_START: u8 = 2;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    // Dropped last: what is said until then is written.
+    let _started = diagnostics::start();
+    start_log();
     let cli = cli::parse();
     let config = match cli.resolve() {
         Ok(config) => config,
@@ -74,8 +76,17 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(EXIT_BAD_START)
 }
 
-/// Tells the person at the terminal, if there is one: `eprintln!` would panic where standard error
-/// is closed.
-fn say(notice: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{notice}");
+/// Has `log` write to standard error, as `RUST_LOG` and `RUST_LOG_STYLE` say, without waiting for it.
+fn start_log() {
+    let mut builder =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
+    builder.target(env_logger::Target::Pipe(Box::new(diagnostics::Pipe)));
+    // env_logger cannot see what is behind the pipe.
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_colours = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+    let may_have = !is_set("RUST_LOG_STYLE") && !is_set("NO_COLOR");
+    if io::stderr().is_terminal() && has_colours && may_have {
+        builder.write_style(env_logger::WriteStyle::Always);
+    }
+    builder.init();
 }

@@ -1,169 +1,188 @@
-//! The file behind the access log. Threads collect lines, workers append them here, whole lines only.
+//! The file behind the access log. Threads collect lines and leave them here; a writer appends them,
+//! whole lines only ([`line_writer`](super::line_writer)).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use super::line_writer::{LineQueue, Notices, Sink};
 use crate::config::AccessLogTarget;
 
-/// Lines are written when a thread has collected this many bytes.
+/// Lines are handed over when a thread has collected this many bytes.
 pub const FLUSH_BYTES: usize = 32 * 1024;
 
-/// A line is kept no longer than this before it is written.
+/// A line is kept no longer than this before it is handed over.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
-/// Bytes of lines that wait for a worker at most.
-const MAX_LEFT_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of lines that wait for the writer, or are being written, at most.
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+
+const NOTICES: Notices = Notices {
+    failed: |why| {
+        log::error!("the access log cannot be written: {why}; lines are lost until it can");
+    },
+    recovered: |lines| {
+        log::error!("the access log can be written again; lines lost: {lines}");
+    },
+};
 
 /// An open access log.
 #[derive(Debug)]
 pub struct AccessLog {
-    target: AccessLogTarget,
-    /// `None`: standard output.
-    file: RwLock<Option<File>>,
-    has_failed: AtomicBool,
-    /// Lines of a thread that may not wait for the disk; a worker writes them.
-    left: Mutex<Vec<u8>>,
+    queue: Arc<LineQueue>,
+    is_file: bool,
 }
 
 impl AccessLog {
-    /// Opens the log for appending, making the file if it does not exist.
+    /// Opens the log for appending, making the file if it does not exist, and starts its writer.
     ///
     /// # Errors
-    /// As open(2).
+    /// As open(2) and pthread_create(3); also if it is a FIFO that nobody reads.
     pub fn open(target: &AccessLogTarget) -> io::Result<AccessLog> {
-        let file = RwLock::new(open(target)?);
-        Ok(AccessLog {
-            target: target.clone(),
-            file,
-            has_failed: AtomicBool::new(false),
-            left: Mutex::new(Vec::new()),
-        })
-    }
-
-    /// Takes over `lines`, and empties the buffer, without waiting for the disk. Whether somebody else
-    /// has to call [`append_left`](AccessLog::append_left); not if somebody has been told to already.
-    /// If the disk does not keep up, lines are lost rather than memory.
-    pub fn leave(&self, lines: &mut Vec<u8>) -> bool {
-        if lines.is_empty() {
-            return false;
-        }
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = left.is_empty();
-        if left.len() + lines.len() > MAX_LEFT_BYTES {
-            lines.clear();
-            drop(left);
-            self.report(&"the disk does not keep up");
-            return false;
-        }
-        left.append(lines);
-        is_first
-    }
-
-    /// Appends the lines that were left.
-    pub fn append_left(&self) {
-        let mut lines = {
-            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *left)
+        let start = |sink| LineQueue::start("access-log", MAX_WAITING_BYTES, NOTICES, sink);
+        let (queue, is_file) = match target {
+            AccessLogTarget::Stdout => (start(LogSink::Stdout(io::stdout())), false),
+            AccessLogTarget::File(path) => {
+                let file = append_to(path)?;
+                let path = path.clone();
+                (start(LogSink::File { path, file }), true)
+            }
         };
-        self.append(&mut lines);
+        let queue = queue?;
+        Ok(AccessLog { queue, is_file })
     }
 
-    /// Opens the path again, after logrotate has moved the file away. If that fails the old file
-    /// stays in use.
+    /// Takes over `lines`, and empties the buffer, without waiting for the disk. If that does not keep
+    /// up, lines are lost rather than memory.
+    pub fn leave(&self, lines: &mut Vec<u8>) {
+        self.queue.leave(lines);
+    }
+
+    /// Has the path opened again, after logrotate has moved the file away, for the lines that are left
+    /// from now on. If that fails the old file stays in use.
     pub fn reopen(&self) {
-        if self.target == AccessLogTarget::Stdout {
-            return;
-        }
-        match open(&self.target) {
-            Ok(file) => *self.file.write().unwrap_or_else(PoisonError::into_inner) = file,
-            Err(error) => log::error!("the access log cannot be reopened: {error}"),
+        if self.is_file {
+            self.queue.reopen();
         }
     }
 
-    /// Appends `lines` and empties the buffer. A full disk loses lines, not the server: it is
-    /// reported once until writing works again.
-    pub fn append(&self, lines: &mut Vec<u8>) {
-        if lines.is_empty() {
-            return;
+    /// Waits until the lines are written, `patience` at most, and reports how many are lost then.
+    pub fn finish(&self, patience: Duration) {
+        if !self.queue.flush(patience) || self.queue.unwritten() > 0 {
+            let lost = self.queue.unwritten();
+            log::error!("the access log is not complete; lines lost at the end: {lost}");
         }
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        // O_APPEND and one write: lines of several workers do not mix.
-        let result = match &*file {
-            Some(file) => (&*file).write_all(lines),
-            None => io::stdout().lock().write_all(lines),
+    }
+
+    /// Lines that were dropped since the start, because the log could not be written.
+    #[must_use]
+    pub fn lines_dropped(&self) -> u64 {
+        self.queue.dropped_total()
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// What the writer appends to.
+enum LogSink {
+    Stdout(io::Stdout),
+    File { path: PathBuf, file: File },
+}
+
+impl Sink for LogSink {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            LogSink::Stdout(stdout) => stdout.as_fd(),
+            LogSink::File { file, .. } => file.as_fd(),
+        }
+    }
+
+    fn reopen(&mut self) -> bool {
+        let LogSink::File { path, file } = self else {
+            return false;
         };
-        lines.clear();
-        match result {
-            Ok(()) => self.has_failed.store(false, Ordering::Relaxed),
-            Err(error) => self.report(&error),
+        match append_to(path) {
+            Ok(opened) => *file = opened,
+            Err(error) => {
+                let path = path.display();
+                log::error!(
+                    "the access log {path} cannot be reopened: {error}; the old file stays in use"
+                );
+                return false;
+            }
         }
-    }
-
-    fn report(&self, why: &dyn std::fmt::Display) {
-        if !self.has_failed.swap(true, Ordering::Relaxed) {
-            log::error!("the access log cannot be written: {why}; lines are lost until it can");
-        }
+        true
     }
 }
 
-fn open(target: &AccessLogTarget) -> io::Result<Option<File>> {
-    match target {
-        AccessLogTarget::Stdout => Ok(None),
-        AccessLogTarget::File(path) => append_to(path).map(Some),
-    }
-}
-
+/// Opens without blocking: a FIFO that nobody reads is an error then (open(2): ENXIO).
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .custom_flags(nonblocking)
+        .open(path);
+    let file = opened.map_err(|error| {
+        let is_fifo = || std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+        if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) && is_fifo() {
+            io::Error::other("no process reads this FIFO")
+        } else {
+            error
+        }
+    })?;
+    // The writer waits in write(2).
+    let flags = fcntl_getfl(&file)?;
+    fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Longer than any test takes.
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn log_in(path: &Path) -> AccessLog {
+        AccessLog::open(&AccessLogTarget::File(path.to_owned())).expect("open")
+    }
+
     #[test]
     fn a_moved_file_is_followed_only_after_reopening() {
         let place = tempfile::tempdir().expect("temporary directory");
         let path = place.path().join("access.log");
-        let log = AccessLog::open(&AccessLogTarget::File(path.clone())).expect("open");
-        log.append(&mut b"one\n".to_vec());
+        let log = log_in(&path);
+        log.leave(&mut b"one\n".to_vec());
         let moved = place.path().join("access.log.1");
         std::fs::rename(&path, &moved).expect("rename");
-        log.append(&mut b"two\n".to_vec());
+        log.leave(&mut b"two\n".to_vec());
         log.reopen();
-        log.append(&mut b"three\n".to_vec());
+        log.leave(&mut b"three\n".to_vec());
+        assert!(log.queue.flush(LONG));
         assert_eq!(std::fs::read_to_string(&moved).expect("read"), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "three\n");
     }
 
     #[test]
-    fn what_is_left_is_bounded_and_one_worker_is_sent_for_it() {
-        let place = tempfile::tempdir().expect("temporary directory");
-        let path = place.path().join("access.log");
-        let log = AccessLog::open(&AccessLogTarget::File(path.clone())).expect("open");
-        assert!(!log.leave(&mut Vec::new()));
-        assert!(log.leave(&mut b"one\n".to_vec()));
-        assert!(!log.leave(&mut b"two\n".to_vec()), "somebody is on the way");
-        let mut much = vec![b'x'; MAX_LEFT_BYTES];
-        assert!(!log.leave(&mut much) && much.is_empty());
-        assert!(log.has_failed.load(Ordering::Relaxed));
-        log.append_left();
-        assert!(log.leave(&mut b"three\n".to_vec()));
-        log.append_left();
-        let written = std::fs::read_to_string(&path).expect("read");
-        assert_eq!(written, "one\ntwo\nthree\n");
-    }
-
-    #[test]
     fn a_full_disk_is_not_fatal() {
-        let log = AccessLog::open(&AccessLogTarget::File("/dev/full".into())).expect("open");
-        let mut lines = b"line\n".to_vec();
-        log.append(&mut lines);
+        let log = log_in(Path::new("/dev/full"));
+        let mut lines = b"one\ntwo\n".to_vec();
+        log.leave(&mut lines);
         assert!(lines.is_empty());
-        assert!(log.has_failed.load(Ordering::Relaxed));
+        assert!(log.queue.flush(LONG));
+        assert_eq!(log.lines_dropped(), 2);
+        assert_eq!(log.queue.unwritten(), 2, "to be reported at the end");
     }
 }

@@ -145,20 +145,11 @@ impl Attendant {
         })
     }
 
-    /// Leaves the collected lines to be written; whether a worker has to be sent for them.
-    pub fn leave_log(&mut self) -> bool {
-        self.log_kept_since = None;
-        let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) else {
-            return false;
-        };
-        access_log.leave(log.lines())
-    }
-
-    /// Writes the collected lines. This waits for the disk.
-    pub fn write_log(&mut self) {
+    /// Leaves the collected lines to be written.
+    pub fn leave_log(&mut self) {
         self.log_kept_since = None;
         if let (Some(log), Some(access_log)) = (&mut self.desk.log, &self.shared.access_log) {
-            access_log.append(log.lines());
+            access_log.leave(log.lines());
         }
     }
 

@@ -7,23 +7,35 @@ use std::thread;
 
 use crate::clock::Clock;
 use crate::connection::service::Service;
-use crate::site::checks::Post;
+use crate::site::checks::{Checks, Post};
 
-/// Starts a checker for each file system that has a root. Where none can be started, the workers compare.
+/// Starts a checker for each file system that has a root, and later for others below it, when they are
+/// wanted. Where none can be started, the workers compare.
 pub fn start(service: &Arc<Service>, clock: &Arc<dyn Clock>) {
-    for checks in service.sites.checks() {
-        let (post, service, clock) = (checks.man(), Arc::clone(service), Arc::clone(clock));
-        let thread = thread::Builder::new().name("checker".to_owned());
-        if let Err(error) = thread.spawn(move || check(&post, &service, &*clock)) {
-            log::error!("no thread to compare files: {error}; the workers do it");
+    let Some(checkers) = service.sites.checkers() else {
+        return;
+    };
+    // The checkers belong to the service.
+    let (service, clock) = (Arc::downgrade(service), Arc::clone(clock));
+    checkers.start(Box::new(move |checks| {
+        if let Some(service) = service.upgrade() {
+            start_one(checks, service, Arc::clone(&clock));
         }
+    }));
+}
+
+fn start_one(checks: &Arc<Checks>, service: Arc<Service>, clock: Arc<dyn Clock>) {
+    let post = checks.man();
+    let thread = thread::Builder::new().name("checker".to_owned());
+    if let Err(error) = thread.spawn(move || check(&post, &service, &*clock)) {
+        log::error!("no thread to compare files: {error}; the workers do it");
     }
 }
 
 /// Has the checkers end. One that the disk holds up is not waited for: it has nothing to lose.
 pub fn stop(service: &Service) {
-    for checks in service.sites.checks() {
-        checks.close();
+    if let Some(checkers) = service.sites.checkers() {
+        checkers.stop();
     }
 }
 

@@ -1,15 +1,15 @@
 //! The end of the server: signals, draining and stopping.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use super::access_log::AccessLog;
+use super::diagnostics::say;
 use super::event_loop::EventLoop;
-use super::handoff::Work;
 use super::interrupt::END_LIMIT_MILLIS;
 use super::shared::{Census, Report, Shared};
 use super::timer_wheel::TICK_MILLIS;
@@ -19,7 +19,7 @@ use crate::connection::ownership::Claim;
 use crate::connection::service::Mode;
 
 /// How long the answers under way may take after SIGINT or the end of the drain.
-const STOP_MILLIS: u64 = 1_500;
+const STOP_MILLIS: u64 = 1_200;
 
 /// How long the workers may take after that, before the process ends without them.
 const WORKERS_MILLIS: u64 = 300;
@@ -27,7 +27,10 @@ const WORKERS_MILLIS: u64 = 300;
 /// How long the workers may take if there has been no such hurry.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(1);
 
-const _: () = assert!(STOP_MILLIS + WORKERS_MILLIS < END_LIMIT_MILLIS);
+/// How long the access log and standard error may take at the end if nobody reads them: 100 and 200 ms.
+const LOGS_MILLIS: u64 = 300;
+
+const _: () = assert!(STOP_MILLIS + WORKERS_MILLIS + LOGS_MILLIS < END_LIMIT_MILLIS);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +65,8 @@ impl EventLoop {
             SIGTERM => self.enter_all(Mode::Draining),
             SIGINT => self.enter_all(Mode::Stopping),
             SIGUSR1 => {
-                // A worker opens it: that may take the disk a while.
-                if self.shared.access_log.is_some() {
-                    self.shared.handoff.defer(Work::ReopenLog);
+                if let Some(access_log) = &self.shared.access_log {
+                    access_log.reopen();
                 }
             }
             SIGUSR2 => self.print_counters(),
@@ -235,11 +237,14 @@ impl EventLoop {
                 .flat_map(|shared| &shared.counters)
                 .map(AsRef::as_ref),
         );
+        let access_log = self.shared.access_log.as_deref();
+        let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
         self.say(format_args!(
             "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
              connections_open {open}\n\
              connections_active {active}\nconnections_idle {idle}\n\
-             connections_lingering {lingering}\n{totals}"
+             connections_lingering {lingering}\n\
+             access_log_lines_dropped_total {lines_dropped}\n{totals}"
         ));
     }
 
@@ -276,12 +281,6 @@ pub fn report(all: &[Arc<Shared>]) {
     say(format_args!(
         "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
     ));
-}
-
-/// Tells the person at the terminal. Nobody may be there: a standard error that cannot be written to
-/// must not end the server, as `eprintln!` would.
-fn say(notice: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{notice}");
 }
 
 fn connections(count: usize) -> String {

@@ -223,12 +223,10 @@ impl EventLoop {
 
     fn leave_log(&mut self) {
         self.log_due_at = None;
-        if self.attendant.leave_log() {
-            self.shared.handoff.defer(Work::WriteLog);
-        }
+        self.attendant.leave_log();
     }
 
-    /// Writes the lines of the answers that the end of the server cuts off. The workers have ended; one
+    /// Leaves the lines of the answers that the end of the server cuts off. The workers have ended; one
     /// that the disk holds up still has its connection.
     pub(super) fn log_the_cut_off(&mut self) {
         if self.shared.access_log.is_none() {
@@ -241,7 +239,7 @@ impl EventLoop {
                 self.attendant.cut_off(id, &mut connection.session);
             }
         }
-        self.attendant.write_log();
+        self.attendant.leave_log();
     }
 
     pub(super) fn note_closed(&mut self, slot: u32) {

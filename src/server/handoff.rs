@@ -80,12 +80,8 @@ pub enum Work {
     /// The same. It has waited for this errand, and what that has brought is to be kept until it has
     /// asked for it.
     Resume(u32, Arc<Errand>),
-    /// Write the lines of the access log that the event loop has left.
-    WriteLog,
     /// Give memory back to the system: many connections have gone.
     GiveBackMemory,
-    /// Open the access log again.
-    ReopenLog,
 }
 
 /// The way from the event loop to its workers.
@@ -398,9 +394,9 @@ mod tests {
     #[test]
     fn what_is_left_is_done_before_the_end() {
         let handoff = Handoff::new();
-        handoff.defer(Work::WriteLog);
+        handoff.defer(Work::GiveBackMemory);
         handoff.close();
-        assert_eq!(handoff.pick_up(false, None), Some(Work::WriteLog));
+        assert_eq!(handoff.pick_up(false, None), Some(Work::GiveBackMemory));
         assert_eq!(handoff.pick_up(false, None), None);
         assert!(handoff.is_closed());
     }

@@ -7,12 +7,14 @@ pub mod acceptor;
 pub mod access_log;
 pub mod attendant;
 pub mod checker;
+pub mod diagnostics;
 pub mod doors;
 pub mod drain;
 pub mod event_loop;
 pub mod handoff;
 pub mod handshakes;
 pub mod interrupt;
+pub mod line_writer;
 pub mod listener;
 pub mod per_ip;
 pub mod reaper;
@@ -27,15 +29,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress};
+use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::service::{Mode, Service};
 use crate::site::Sites;
@@ -55,6 +58,10 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Connections that are never exceeded, whatever the descriptor limit says: tokens need the room.
 const MAX_CONNECTIONS: u64 = 1 << 24;
+
+/// How long the end waits at least for the access log to be written; with what is left of the time for the
+/// workers it may be longer.
+const LOG_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why the server could not start: one sentence, without a full stop.
 #[derive(Debug)]
@@ -146,13 +153,8 @@ impl Server {
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open(&config).map_err(|error| StartError(error.to_string()))?;
-        let access_log = config
-            .access_log
-            .target
-            .as_ref()
-            .map(AccessLog::open)
-            .transpose();
-        let access_log = access_log.map_err(StartError::because("cannot open the access log"))?;
+        let access_log = config.access_log.target.as_ref().map(open_access_log);
+        let access_log = access_log.transpose()?;
         let listeners = listeners(&config, is_process)?;
         let addresses = listeners
             .iter()
@@ -226,15 +228,19 @@ impl Server {
         if self.is_process && self.event_loops[0].has_drained {
             drain::report(&self.all);
         }
+        let now = || self.all[0].clock.now().monotonic;
+        let stopping_since = now();
         // If the disk holds up a worker it would hold up the end as well.
         let patience = self.event_loops[0].patience_with_workers();
         if self.pool.stop(patience) {
             for event_loop in &mut self.event_loops {
                 event_loop.log_the_cut_off();
             }
-            if let Some(access_log) = &self.all[0].access_log {
-                access_log.append_left();
-            }
+        }
+        if let Some(access_log) = &self.all[0].access_log {
+            let waited = Duration::from_millis(now().since(stopping_since));
+            let left = patience.saturating_sub(waited);
+            access_log.finish(left.max(LOG_PATIENCE));
         }
         result
     }
@@ -324,6 +330,14 @@ impl Common {
     }
 }
 
+fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
+    let what = match target {
+        AccessLogTarget::Stdout => "cannot write the access log".to_owned(),
+        AccessLogTarget::File(path) => format!("cannot open the access log {}", path.display()),
+    };
+    AccessLog::open(target).map_err(StartError::because(what))
+}
+
 /// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
 fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
     let extra = usize::from(number < workers % event_loops);
@@ -407,5 +421,8 @@ fn catch_signals(clock: &Arc<dyn Clock>) -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;
     interrupt::watch(Arc::clone(clock)).map_err(failed())?;
+    // A handler that does nothing instead of the end of the process: a log that meets a file size limit
+    // loses lines (write(2): EFBIG).
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(failed())?;
     Ok(signals)
 }

@@ -15,7 +15,7 @@
 //! as many as it takes (`EventLoop::relieve`). All slots are looked at for that, once a second: some 13
 //! ms for a million of them. The longest idle among a million take another 10 ms to find, and ten times
 //! that under `limits.connections_per_ip`, where all have to be sorted. Without pressure it costs
-//! nothing. A server that stops looks at all of them at each tick, for a second and a half
+//! nothing. A server that stops looks at all of them at each tick, for a second or so
 //! (`EventLoop::stop_idle_connections`).
 //!
 //! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::access_log::AccessLog;
 use super::attendant::{Attendant, Attended, park};
 use super::checker;
 use super::handoff::Work;
@@ -99,19 +98,17 @@ impl Worker {
                     c_calls::give_back_memory();
                     self.shared.clock.now().monotonic
                 }
-                Some(Work::WriteLog) => self.with_log(AccessLog::append_left),
-                Some(Work::ReopenLog) => self.with_log(AccessLog::reopen),
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
             slow_first = !slow_first;
             log_due_at = self.attendant.log_due_at(now);
             if log_due_at.is_some_and(|due| now >= due) {
-                self.attendant.write_log();
+                self.attendant.leave_log();
                 log_due_at = None;
             }
         }
-        self.attendant.write_log();
+        self.attendant.leave_log();
     }
 
     /// Gives one turn. Returns the time at its end, which will not do for the next turn: that may have been
@@ -125,13 +122,5 @@ impl Worker {
             Attended::Closed => self.shared.report_closed(slot),
         }
         now.monotonic
-    }
-
-    /// Does what the event loop may not wait for. Returns the time at its end.
-    fn with_log(&self, act: fn(&AccessLog)) -> Millis {
-        if let Some(access_log) = &self.shared.access_log {
-            act(access_log);
-        }
-        self.shared.clock.now().monotonic
     }
 }

@@ -3,7 +3,8 @@
 //! What is asked for often is compared once a second. Were that left to whoever may read files, it would
 //! wait behind them, and so would those who want what is in memory. So the comparison is ordered here,
 //! and readers, however many are stuck, do not delay it. There is one checker for each file system that
-//! has a root on it: one that hangs keeps no other from being looked at.
+//! has a root on it or files of a site ([`checkers`](super::checkers)): one that hangs keeps no other from
+//! being looked at.
 //!
 //! # What is served meanwhile
 //!
@@ -26,8 +27,13 @@
 //! each time that its turn comes. So it is with `cache.revalidate` = 0, without a cache, and where there
 //! is no checker (the tests of this layer).
 //!
-//! The checker is that of the file system that the root is on. Where another one is mounted below the
-//! root, or linked to, and does not answer, it holds up the comparisons for the whole root.
+//! # Mounts below a root
+//!
+//! A file system that is mounted below a root, or linked to, may hang while that of the root answers. The
+//! checker of a root, and workers, look at nothing beyond a mount point ([`look`](super::look)). A file
+//! that was on another device when it was loaded is left to the checker of that device. What else turns
+//! out to lie beyond a mount point (an absence, a file that a mount hides by now) is left to one more
+//! checker of that root. Both are started when they are wanted first.
 //!
 //! # Bounds
 //!
@@ -54,7 +60,7 @@ pub const STALE_MILLIS: u64 = 30_000;
 pub const LATE_MILLIS: u64 = 1_000;
 
 /// What is to be compared.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Subject {
     /// The root path with the directory that is served.
     Root,
@@ -76,7 +82,7 @@ impl fmt::Display for Subject {
 }
 
 /// A comparison to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Order {
     /// When it was ordered.
     pub at: Millis,
@@ -161,7 +167,7 @@ impl Checks {
             if reach == Reach::Disk {
                 return Ok(Asked::ToCompare);
             }
-            let _ = self.sender.send(Some(order()));
+            self.place(order());
         }
         let is_late = now.since(ordered.at) >= LATE_MILLIS;
         let hangs = is_late || self.hangs(now);
@@ -174,6 +180,11 @@ impl Checks {
             ordered.errand.release();
         }
         Ok(Asked::ToUse)
+    }
+
+    /// Places an order that is outstanding already.
+    pub fn place(&self, order: Order) {
+        let _ = self.sender.send(Some(order));
     }
 
     fn hangs(&self, now: Millis) -> bool {

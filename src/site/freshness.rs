@@ -1,6 +1,6 @@
 //! How long something learnt below the root may be used before it is compared with the disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errand::Errand;
@@ -13,6 +13,7 @@ pub struct Freshness {
     checked_at: AtomicU64,
     /// The comparison that has been ordered.
     pub outstanding: Outstanding,
+    is_beyond_mount: AtomicBool,
 }
 
 /// A comparison with the disk that is left to the [checker](super::checks), while it is not over.
@@ -52,7 +53,19 @@ impl Freshness {
             generation,
             checked_at: AtomicU64::new(now.0),
             outstanding: Outstanding::default(),
+            is_beyond_mount: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a look at it was seen to lead [beyond a mount point](Freshness::mark_beyond_mount).
+    #[must_use]
+    pub fn is_beyond_mount(&self) -> bool {
+        self.is_beyond_mount.load(Ordering::Relaxed)
+    }
+
+    /// Comparing it leads beyond a mount point: not for a thread that others need.
+    pub fn mark_beyond_mount(&self) {
+        self.is_beyond_mount.store(true, Ordering::Relaxed);
     }
 
     /// Milliseconds since it was compared.

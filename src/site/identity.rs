@@ -74,6 +74,12 @@ impl Identity {
         }
     }
 
+    /// The device that the file is on.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
     /// The size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -16,13 +16,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
 use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
+use super::checkers::Checkers;
 use super::checks::Checks;
 use super::clean_urls;
 use super::compressor::Compressor;
@@ -67,8 +68,10 @@ pub struct Lookup {
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
-    /// Where comparisons are ordered; `None` without a memory.
+    /// Where comparisons on the root's own file system are ordered; `None` without a memory.
     checks: Option<Arc<Checks>>,
+    /// The device of that file system.
+    device: u64,
     index: Vec<String>,
     has_clean_urls: bool,
     shows_hidden: bool,
@@ -91,8 +94,7 @@ pub struct Memory {
     compressor: Compressor,
     /// What is being loaded.
     errands: Errands,
-    /// By file system.
-    checks: Mutex<Vec<(u64, Arc<Checks>)>>,
+    checkers: Checkers,
 }
 
 impl Found {
@@ -113,28 +115,14 @@ impl Memory {
             absences: Absences::new(),
             compressor: Compressor::new(),
             errands: Errands::new(),
-            checks: Mutex::default(),
+            checkers: Checkers::default(),
         })
     }
 
-    /// Where comparisons are ordered, for each file system that has a root.
+    /// Those who carry out the comparisons.
     #[must_use]
-    pub fn checks(&self) -> Vec<Arc<Checks>> {
-        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        checks
-            .iter()
-            .map(|(_, checks)| Arc::clone(checks))
-            .collect()
-    }
-
-    fn checks_on(&self, device: u64) -> Arc<Checks> {
-        let mut all = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, checks)) = all.iter().find(|(known, _)| *known == device) {
-            return Arc::clone(checks);
-        }
-        let checks = Arc::new(Checks::new());
-        all.push((device, Arc::clone(&checks)));
-        checks
+    pub fn checkers(&self) -> &Checkers {
+        &self.checkers
     }
 
     /// What is known of a path, whatever its age.
@@ -166,7 +154,8 @@ impl Lookup {
         Ok(Lookup {
             checks: memory
                 .as_ref()
-                .map(|memory| memory.checks_on(root.device())),
+                .map(|memory| memory.checkers.of_root(root.device())),
+            device: root.device(),
             root,
             resolver: Resolver::with_policy(match site.symlinks {
                 SymlinkPolicy::Inside => LinkPolicy::Inside,
@@ -441,3 +430,6 @@ fn absence_of(error: io::Error) -> Absence {
     };
     Absence::Open(OpenError::from(errno))
 }
+
+#[cfg(test)]
+mod tests;

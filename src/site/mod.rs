@@ -5,6 +5,7 @@
 
 pub mod absences;
 pub mod cache;
+pub mod checkers;
 pub mod checks;
 pub mod clean_urls;
 pub mod compressor;
@@ -22,6 +23,7 @@ pub mod health;
 pub mod hosts;
 pub mod identity;
 pub mod listing;
+pub mod look;
 pub mod lookup;
 pub mod media_types;
 mod methods;

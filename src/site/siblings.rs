@@ -2,10 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::AtFlags;
-
 use super::content_coding::{is_sibling_current, sibling};
 use super::identity::{Identity, Sighting};
+use super::look::{Look, Range};
 use super::resolve::Resolver;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
@@ -39,9 +38,10 @@ impl Siblings {
         original: &Identity,
         now: Now,
     ) -> Option<Siblings> {
+        let look = Look::new(root, Range::Anywhere);
         let beside = |coding| {
             let path = sibling(path, coding)?;
-            let identity = stat(root, &path);
+            let identity = look.identity(&path);
             Some(Sibling {
                 is_usable: identity.is_some_and(|identity| {
                     is_sibling_current(original.modified(), identity.modified())
@@ -77,14 +77,14 @@ impl Siblings {
     /// Whether the names are as they were seen: those that were there are the same files, and no other
     /// has come.
     #[must_use]
-    pub fn are_current(&self, root: BorrowedFd<'_>) -> bool {
-        self.siblings.iter().all(
-            |sibling| match (&sibling.sighting, stat(root, &sibling.path)) {
+    pub fn are_current(&self, look: &Look<'_>) -> bool {
+        self.siblings.iter().all(|sibling| {
+            match (&sibling.sighting, look.identity(&sibling.path)) {
                 (None, None) => true,
                 (Some(sighting), Some(identity)) => sighting.is_current(&identity),
                 _ => false,
-            },
-        )
+            }
+        })
     }
 
     /// Bytes of memory that keeping this takes, roughly.
@@ -93,12 +93,6 @@ impl Siblings {
         let paths: usize = self.siblings.iter().map(|sibling| sibling.path.len()).sum();
         (paths + size_of::<Siblings>()) as u64
     }
-}
-
-/// Follows links, even out of the root: it tells whether something has changed, and no more.
-fn stat(root: BorrowedFd<'_>, path: &[u8]) -> Option<Identity> {
-    let stat = rustix::fs::statat(root, path, AtFlags::empty()).ok()?;
-    Some(Identity::of_stat(&stat))
 }
 
 /// Whether the resolver lets `path` be reached, and it is the regular file that was seen.
@@ -179,7 +173,8 @@ mod tests {
         let root = place.path();
         write(root, "a", 60);
         let directory = File::open(root).expect("the root");
-        let are_current = |seen: &Siblings| seen.are_current(directory.as_fd());
+        let are_current =
+            |seen: &Siblings| seen.are_current(&Look::new(directory.as_fd(), Range::WithinMount));
         let steps: [&dyn Fn(); 3] = [
             &|| write(root, "a.br", 50),
             &|| write(root, "a.br", 40),

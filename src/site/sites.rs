@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::checks::{Checks, Order};
+use super::checkers::Checkers;
+use super::checks::Order;
 use super::edited_fields::EditedFields;
 use super::health::Health;
 use super::hosts::{Hosts, Lookup};
@@ -90,13 +91,11 @@ impl Sites {
         }
     }
 
-    /// Where comparisons with the disk are ordered. Each wants a checker, which takes the orders and has
-    /// them [carried out](Sites::carry_out).
+    /// Those who compare with the disk: each takes orders and has them
+    /// [carried out](Sites::carry_out). `None` if nothing is kept that could be compared.
     #[must_use]
-    pub fn checks(&self) -> Vec<Arc<Checks>> {
-        self.memory
-            .as_ref()
-            .map_or(Vec::new(), |memory| memory.checks())
+    pub fn checkers(&self) -> Option<&Checkers> {
+        self.memory.as_ref().map(|memory| memory.checkers())
     }
 
     /// Compares with the disk what `order` says, as [`Lookup::carry_out`](super::lookup::Lookup).
@@ -106,7 +105,7 @@ impl Sites {
             Some(host) => self.of_hosts.get(host as usize),
         };
         if let Some(site) = site {
-            site.files().carry_out(&order.subject, end);
+            site.files().carry_out(order, end);
         }
     }
 

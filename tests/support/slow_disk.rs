@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,9 @@ use crate::support::pattern;
 
 /// The files never change, so the kernel may remember them for as long as any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);
+
+/// What a name begins with that is watched like a [`Pace::Watched`] file, and has none.
+pub const ABSENT: &str = "absent";
 
 /// Readings that may be under way at once; the kernel keeps more of them to itself.
 const MOST_READINGS: u16 = 1_000;
@@ -170,7 +173,9 @@ fn directory(inode: INodeNo) -> FileAttr {
 /// A mounted disk, its gate shut. Unmounted on drop: whoever reads from it has to end before.
 pub struct SlowDisk {
     session: Option<BackgroundSession>,
-    place: TempDir,
+    place: PathBuf,
+    /// Where it is mounted unless a test has said where.
+    own_place: Option<TempDir>,
     gate: Arc<Gate>,
     looks: Arc<Looks>,
     quick_readings: Arc<AtomicUsize>,
@@ -180,6 +185,13 @@ impl SlowDisk {
     /// A disk on which a reading of a [`Pace::Late`] file takes `lateness`.
     pub fn mount(lateness: Duration) -> SlowDisk {
         let place = TempDir::new().expect("a temporary directory");
+        let mut disk = SlowDisk::mount_at(place.path(), lateness);
+        disk.own_place = Some(place);
+        disk
+    }
+
+    /// The same, mounted on the directory at `place`.
+    pub fn mount_at(place: &Path, lateness: Duration) -> SlowDisk {
         let gate = Arc::new(Gate::default());
         let looks = Arc::new(Looks::default());
         let quick_readings = Arc::new(AtomicUsize::new(0));
@@ -194,13 +206,14 @@ impl SlowDisk {
         };
         let mut config = Config::default();
         config.mount_options = vec![MountOption::RO, MountOption::FSName("slow".into())];
-        let session = Session::new(files, place.path(), &config);
+        let session = Session::new(files, place, &config);
         let session = session.unwrap_or_else(|error| {
             panic!("no FUSE: {error}; it takes /dev/fuse, and root or fusermount3")
         });
         SlowDisk {
             session: Some(session.spawn().expect("a thread")),
-            place,
+            place: place.to_owned(),
+            own_place: None,
             gate,
             looks,
             quick_readings,
@@ -209,7 +222,7 @@ impl SlowDisk {
 
     /// Where it is mounted.
     pub fn root(&self) -> &Path {
-        self.place.path()
+        &self.place
     }
 
     /// Gated files of which a reading waits at the gate.
@@ -235,7 +248,7 @@ impl SlowDisk {
         self.gate.readings.load(Ordering::Relaxed)
     }
 
-    /// Holds up the looks at [`Pace::Watched`] files from now on.
+    /// Holds up the looks at [`Pace::Watched`] files, and at [`ABSENT`] names, from now on.
     pub fn hold_looks(&self) {
         *self.looks.held.lock().expect("nobody panics") = Some(Vec::new());
     }
@@ -250,7 +263,7 @@ impl SlowDisk {
     pub fn release_looks(&self) {
         let held = self.looks.held.lock().expect("nobody panics").take();
         for (file, reply) in held.into_iter().flatten() {
-            reply.entry(&Duration::ZERO, &file.attributes(), Generation(0));
+            answer_look(file, reply);
         }
     }
 }
@@ -275,11 +288,14 @@ struct Gate {
     readings: AtomicUsize,
 }
 
+/// A look and the way to answer it: that the file is there, or that there is none.
+type HeldLook = (Option<SlowFile>, ReplyEntry);
+
 /// The looks at files that are watched.
 #[derive(Default)]
 struct Looks {
     /// Those that are held up; `None` if none are to be.
-    held: Mutex<Option<Vec<(SlowFile, ReplyEntry)>>>,
+    held: Mutex<Option<Vec<HeldLook>>>,
 }
 
 impl Default for Gate {
@@ -316,6 +332,14 @@ fn answer_late(readings: &Receiver<(Instant, Reading)>) {
     }
 }
 
+/// Tells that `file` is there, or that nothing is; the kernel is to ask again each time.
+fn answer_look(file: Option<SlowFile>, reply: ReplyEntry) {
+    match file {
+        Some(file) => reply.entry(&Duration::ZERO, &file.attributes(), Generation(0)),
+        None => reply.error(Errno::ENOENT),
+    }
+}
+
 /// What the kernel asks. No answer is waited for in here: only who reads a slow file finds it slow.
 struct Files {
     gate: Arc<Gate>,
@@ -335,12 +359,16 @@ impl Filesystem for Files {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let is_in_root = parent == INodeNo::ROOT;
         let file = name.to_str().and_then(SlowFile::named);
+        let is_watched = match file {
+            Some(file) => file.pace == Pace::Watched,
+            None => name.to_str().is_some_and(|name| name.starts_with(ABSENT)),
+        };
         match file.filter(|_| is_in_root) {
-            Some(file) if file.pace == Pace::Watched => {
+            file if is_watched => {
                 let mut held = self.looks.held.lock().expect("nobody panics");
                 match &mut *held {
                     Some(held) => held.push((file, reply)),
-                    None => reply.entry(&Duration::ZERO, &file.attributes(), Generation(0)),
+                    None => answer_look(file, reply),
                 }
             }
             Some(file) => reply.entry(file.lasts(), &file.attributes(), Generation(0)),

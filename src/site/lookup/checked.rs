@@ -3,15 +3,14 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType};
-
-use super::{Lookup, Memory};
+use super::Lookup;
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
 use crate::site::cache::Entry;
+use crate::site::checkers::Area;
 use crate::site::checks::{Asked, Checks, Order, Subject};
 use crate::site::freshness::{Freshness, Outstanding};
-use crate::site::identity::Identity;
+use crate::site::look::{Look, Range};
 use crate::site::reach::{NeedsDisk, Reach};
 use crate::site::root::RESOLVE_EVERY_MILLIS;
 use crate::site::site_path::SitePath;
@@ -23,6 +22,46 @@ struct Ends<'o>(&'o Outstanding);
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+/// What was found before and has to be compared.
+#[derive(Debug, Clone, Copy)]
+enum Due<'d> {
+    File(&'d Arc<Entry>),
+    Nothing(SitePath<'d>, &'d Arc<Nothing>),
+}
+
+/// What a comparison has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Same,
+    Changed,
+    /// Nothing: it would lead beyond a mount point.
+    MetMount,
+}
+
+impl<'d> Due<'d> {
+    fn freshness(self) -> &'d Freshness {
+        match self {
+            Due::File(entry) => &entry.freshness,
+            Due::Nothing(_, nothing) => &nothing.freshness,
+        }
+    }
+
+    /// Where it was, if that is known.
+    fn device(self) -> Option<u64> {
+        match self {
+            Due::File(entry) => Some(entry.representation.identity().device()),
+            Due::Nothing(..) => None,
+        }
+    }
+
+    fn subject(self) -> Subject {
+        match self {
+            Due::File(entry) => Subject::File(Arc::clone(entry)),
+            Due::Nothing(key, nothing) => Subject::Nothing(key.keep(), Arc::clone(nothing)),
+        }
     }
 }
 
@@ -50,10 +89,7 @@ impl Lookup {
         reach: Reach,
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
-        let subject = || Subject::File(Arc::clone(entry));
-        self.is_current(&entry.freshness, reach, now, subject, || {
-            self.compare_file(entry)
-        })
+        self.is_current(Due::File(entry), reach, now)
     }
 
     /// The same for an absence at `key`.
@@ -64,10 +100,7 @@ impl Lookup {
         reach: Reach,
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
-        let subject = || Subject::Nothing(key.keep(), Arc::clone(nothing));
-        self.is_current(&nothing.freshness, reach, now, subject, || {
-            self.compare_nothing(key.path, nothing)
-        })
+        self.is_current(Due::Nothing(key, nothing), reach, now)
     }
 
     /// The checker of the file system that the root is on, if there is one.
@@ -75,36 +108,56 @@ impl Lookup {
         self.checks.as_deref().filter(|checks| checks.is_manned())
     }
 
+    /// The part of the disk that has to answer, if it is not known to be the root's own file system.
+    fn other_area(&self, due: Due<'_>) -> Option<Area> {
+        if due.freshness().is_beyond_mount() {
+            return Some(Area::BeyondMounts(self.device));
+        }
+        let device = due.device().filter(|device| *device != self.device);
+        device.map(Area::Device)
+    }
+
+    fn checks_in(&self, area: Option<Area>) -> Option<Arc<Checks>> {
+        let checks = match (area, &self.memory) {
+            (None, _) => self.checks.clone(),
+            (Some(area), Some(memory)) => Some(memory.checkers.of(area, self.device)),
+            (Some(_), None) => None,
+        };
+        checks.filter(|checks| checks.is_manned())
+    }
+
     /// Whether what is due may be used: because it has been compared, here or just now by another thread,
     /// or while the checker is at it.
-    fn is_current(
-        &self,
-        freshness: &Freshness,
-        reach: Reach,
-        now: Millis,
-        subject: impl FnOnce() -> Subject,
-        compare: impl FnOnce() -> bool,
-    ) -> Result<bool, NeedsDisk> {
-        let Some(checks) = self.checker().filter(|_| self.revalidate_millis > 0) else {
+    fn is_current(&self, due: Due<'_>, reach: Reach, now: Millis) -> Result<bool, NeedsDisk> {
+        let freshness = due.freshness();
+        let area = self.other_area(due);
+        let checks = self.checks_in(area);
+        let Some(checks) = checks.filter(|_| self.revalidate_millis > 0) else {
             reach.disk()?;
             // Unless another thread is at it or was just now.
             let is_ours = freshness.claim_check(now, self.revalidate_millis);
-            return Ok(!is_ours || compare());
+            return Ok(!is_ours || self.compare(due, Range::Anywhere) == Compared::Same);
         };
+        // Another file system than the root's is for its checker: it may hang, and take one worker after
+        // the other, as many as it has files.
+        let reach_here = area.map_or(reach, |_| Reach::Memory);
         let age = (freshness.age_millis(now), self.revalidate_millis);
         let outstanding = &freshness.outstanding;
-        let order = || self.order_for(subject(), now);
-        Ok(match checks.ask(outstanding, age, reach, now, order)? {
-            Asked::ToUse => true,
-            Asked::ToCompare => {
-                let _ends = Ends(outstanding);
-                let is_current = compare();
-                if is_current {
-                    freshness.confirm(now);
-                }
-                is_current
+        let order = || self.order_for(due.subject(), now);
+        if checks.ask(outstanding, age, reach_here, now, order)? == Asked::ToUse {
+            return Ok(true);
+        }
+        let ends = Ends(outstanding);
+        match self.compare(due, Range::WithinMount) {
+            Compared::Same => freshness.confirm(now),
+            Compared::Changed => return Ok(false),
+            Compared::MetMount => {
+                freshness.mark_beyond_mount();
+                drop(ends);
+                return self.is_current(due, reach, now);
             }
-        })
+        }
+        Ok(true)
     }
 
     fn order_for(&self, subject: Subject, at: Millis) -> Order {
@@ -112,61 +165,82 @@ impl Lookup {
         Order { at, site, subject }
     }
 
-    /// Compares `subject` with the disk, as the checker, and tells those who wait for it. `end` tells the
-    /// time when the disk has answered. What the disk says then is true of a moment before that; if it
-    /// answers at once, of the same moment.
-    pub fn carry_out(&self, subject: &Subject, end: impl FnOnce() -> Millis) {
+    /// Compares with the disk what `order` says, as the checker, and tells those who wait for it. `end`
+    /// tells the time when the disk has answered. What the disk says then is true of a moment before that;
+    /// if it answers at once, of the same moment. What turns out to lie beyond a mount point is left to
+    /// another checker.
+    pub fn carry_out(&self, order: &Order, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
-        let _ends = Ends(match subject {
-            Subject::Root => &self.root.outstanding,
-            Subject::File(entry) => &entry.freshness.outstanding,
-            Subject::Nothing(_, nothing) => &nothing.freshness.outstanding,
-        });
-        self.compare(memory, subject, end);
-    }
-
-    fn compare(&self, memory: &Memory, subject: &Subject, end: impl FnOnce() -> Millis) {
-        match subject {
+        let due = match &order.subject {
             Subject::Root => {
+                let _ends = Ends(&self.root.outstanding);
                 self.root.resolve_again();
-                self.root.confirm(end());
+                return self.root.confirm(end());
             }
-            Subject::File(entry) if self.compare_file(entry) => entry.freshness.confirm(end()),
-            Subject::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
-            Subject::Nothing(key, nothing) => {
-                let key = key.site_path();
-                if self.compare_nothing(key.path, nothing) {
-                    nothing.freshness.confirm(end());
-                } else {
-                    memory.absences.forget(key, nothing);
+            Subject::File(entry) => Due::File(entry),
+            Subject::Nothing(key, nothing) => Due::Nothing(key.site_path(), nothing),
+        };
+        let freshness = due.freshness();
+        let ends = Ends(&freshness.outstanding);
+        let range = match self.other_area(due) {
+            Some(_) => Range::Anywhere,
+            None => Range::WithinMount,
+        };
+        match self.compare(due, range) {
+            Compared::Same => freshness.confirm(end()),
+            Compared::Changed => match due {
+                Due::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
+                Due::Nothing(key, nothing) => memory.absences.forget(key, nothing),
+            },
+            Compared::MetMount => {
+                freshness.mark_beyond_mount();
+                // Without another checker those who wait ask again, and a worker looks.
+                if let Some(checks) = self.checks_in(self.other_area(due)) {
+                    std::mem::forget(ends);
+                    checks.place(order.clone());
                 }
             }
         }
     }
 
+    fn compare(&self, due: Due<'_>, range: Range) -> Compared {
+        let directory = self.root.directory();
+        let look = Look::new(directory.fd.as_fd(), range);
+        let is_same = match due {
+            Due::File(entry) => self.is_same_file(entry, &look),
+            Due::Nothing(key, nothing) => self.is_same_nothing(key.path, nothing, &look),
+        };
+        match is_same {
+            _ if look.met_mount() => Compared::MetMount,
+            true => Compared::Same,
+            false => Compared::Changed,
+        }
+    }
+
     /// Compares a file and what lies beside it with the disk.
-    fn compare_file(&self, entry: &Entry) -> bool {
+    fn is_same_file(&self, entry: &Entry, look: &Look<'_>) -> bool {
         // Following a link out of the root does no harm here: only a file that is the very one that
         // was loaded through the resolver compares equal.
-        let directory = self.root.directory();
-        let stat = |name: &[u8]| rustix::fs::statat(&directory.fd, name, AtFlags::empty());
-        let is_file = |name: &[u8]| {
-            stat(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-        };
+        //
         // A file that comes before it may be there by now.
         let names = self.names(entry.key.site_path().path);
         let mut better = names.take_while(|name| **name != *entry.path);
         let siblings = entry.siblings.as_ref();
-        stat(&entry.path)
-            .is_ok_and(|stat| entry.representation.is_current(&Identity::of_stat(&stat)))
-            && siblings.is_none_or(|seen| seen.are_current(directory.fd.as_fd()))
-            && !better.any(|name| is_file(&name))
+        look.identity(&entry.path)
+            .is_some_and(|identity| entry.representation.is_current(&identity))
+            && siblings.is_none_or(|seen| seen.are_current(look))
+            && !better.any(|name| look.is_file(&name))
     }
 
     /// Looks again for what was not there.
-    fn compare_nothing(&self, path: &[u8], nothing: &Nothing) -> bool {
-        let directory = self.root.directory();
-        let found = self.open_file(&directory, path);
-        found.is_err_and(|absence| absence == nothing.absence)
+    fn is_same_nothing(&self, path: &[u8], nothing: &Nothing, look: &Look<'_>) -> bool {
+        // Opening stops at no mount point, so the names are looked at first.
+        let mut names = self.names(path);
+        let leads_beyond = names.any(|name| {
+            let _ = look.identity(&name);
+            look.met_mount()
+        });
+        let found = (!leads_beyond).then(|| self.open_file(&self.root.directory(), path));
+        found.is_some_and(|found| found.is_err_and(|absence| absence == nothing.absence))
     }
 }

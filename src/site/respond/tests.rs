@@ -343,7 +343,7 @@ mod with_a_checker {
     fn world(path: &str) -> (World, Post) {
         let world = World::new(|_| {});
         assert!(world.get(Reach::Disk, 0, path).is_ok());
-        let post = world.site.checks()[0].man();
+        let post = world.site.checkers().expect("memory").all()[0].man();
         (world, post)
     }
 
@@ -473,7 +473,7 @@ mod with_a_checker {
     #[test]
     fn without_an_interval_nothing_is_left_to_the_checker() {
         let world = World::new(|config| config.cache.revalidate_secs = 0);
-        let _post = world.site.checks()[0].man();
+        let _post = world.site.checkers().expect("memory").all()[0].man();
         assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
         assert_eq!(world.get(Reach::Memory, 0, "/file.txt"), Err(OutOfReach));
         assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
