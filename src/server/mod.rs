@@ -15,6 +15,7 @@ pub mod listener;
 pub mod per_ip;
 pub mod reaper;
 pub mod shared;
+pub mod silent;
 pub mod slots;
 pub mod timer_wheel;
 pub mod workers;
@@ -161,12 +162,12 @@ impl Server {
         } else {
             None
         };
-        let per_ip = config.limits.connections_per_ip;
+        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let common = Common {
             service: Arc::new(Service::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
-            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip))),
+            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(&event_loops[0].all);
