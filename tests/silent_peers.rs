@@ -71,7 +71,11 @@ fn those_who_never_asked_go_before_those_who_are_idle() {
         server.handle.open_connections() == 8
     });
     // The clients have not closed: a place is given back at once.
-    assert_eq!(closed(&mut silent), [true, true, false], "the longest first");
+    assert_eq!(
+        closed(&mut silent),
+        [true, true, false],
+        "the longest first"
+    );
     assert!(!closed(&mut idle).contains(&true), "they are idle beyond T");
     let totals = server.handle.totals();
     assert_eq!(totals.closes(CloseReason::Pressure), 2);

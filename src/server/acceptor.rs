@@ -390,7 +390,10 @@ mod tests {
         let fourth = accept(&mut acceptor, &listener);
         assert!(!fourth.is_refused);
         assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
-        assert!(matches!(acceptor.accept(&listener, false), Attempt::Drained));
+        assert!(matches!(
+            acceptor.accept(&listener, false),
+            Attempt::Drained
+        ));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::checks::{Checks, Order};
+use super::descriptors::DescriptorBudget;
 use super::edited_fields::EditedFields;
 use super::hosts::{Hosts, Lookup};
 use super::lookup::Memory;
@@ -32,6 +33,7 @@ pub struct Sites {
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
     memory: Option<Arc<Memory>>,
+    descriptors: Arc<DescriptorBudget>,
 }
 
 /// A site that cannot be served.
@@ -52,16 +54,36 @@ impl fmt::Display for CannotServe {
 impl std::error::Error for CannotServe {}
 
 impl Sites {
-    /// Opens all sites at their configured roots.
+    /// Opens all sites at their configured roots, as if there were any number of descriptors.
     ///
     /// # Errors
     /// If a root is not a directory that can be read.
     pub fn open(config: &Config) -> Result<Sites, CannotServe> {
-        let memory = Memory::new(&config.cache).map(Arc::new);
+        Sites::open_within(config, DescriptorBudget::unlimited())
+    }
+
+    /// Opens all sites at their configured roots. Large files take their descriptors out of
+    /// `descriptors`.
+    ///
+    /// # Errors
+    /// If a root is not a directory that can be read.
+    pub fn open_within(
+        config: &Config,
+        descriptors: DescriptorBudget,
+    ) -> Result<Sites, CannotServe> {
+        let memory = Memory::new(&config.cache, &descriptors).map(Arc::new);
+        let descriptors = Arc::new(descriptors);
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
         let open = |site: &SiteConfig, number| {
-            let opened = Site::open(site, number, &config.cache, memory.clone(), edited.clone());
+            let opened = Site::open(
+                site,
+                number,
+                &config.cache,
+                memory.clone(),
+                edited.clone(),
+                Arc::clone(&descriptors),
+            );
             opened.map_err(|error| CannotServe {
                 root: site.root.clone(),
                 error,
@@ -75,7 +97,14 @@ impl Sites {
                 .map(|(host, number)| open(&host.site, number))
                 .collect::<Result<_, _>>()?,
             memory,
+            descriptors: Arc::clone(&descriptors),
         })
+    }
+
+    /// What large files take one of for as long as they are open.
+    #[must_use]
+    pub fn descriptors(&self) -> &Arc<DescriptorBudget> {
+        &self.descriptors
     }
 
     /// Where comparisons with the disk are ordered. Each wants a checker, which takes the orders and has

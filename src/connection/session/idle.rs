@@ -212,7 +212,9 @@ pub(super) enum Promise {
 pub fn evictable_at(service: &Service, deadline: Deadline) -> Option<Millis> {
     match deadline {
         Deadline::First(late_at) => Some(Millis(
-            silent_since(service, late_at).0.saturating_add(SILENT_MILLIS),
+            silent_since(service, late_at)
+                .0
+                .saturating_add(SILENT_MILLIS),
         )),
         Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
             Some(idle_evictable_at(service, reaped_at))

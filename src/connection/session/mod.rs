@@ -46,8 +46,8 @@ use crate::site::Reach;
 
 use answer::Stop;
 use body::BodyInProgress;
-pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
 use idle::{Delivery, Promise};
+pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
 
 /// Receives per turn: a peer that sends without end gives way to the others after these.
 const READS_PER_TURN: u32 = 8;
