@@ -12,25 +12,26 @@
 //!
 //! Under pressure (90 % of a limit on the connections) connections are sent for before their deadline,
 //! as many as it takes (`EventLoop::relieve`). First come those that have never asked for anything, for
-//! a second or longer. They were promised nothing. Then come those that have been idle for longer than T,
-//! so that each promise is kept. In both groups the longest silence ends first. All slots are looked at
-//! for that, once a second: some 13 ms for a million of them. The longest idle among a million take another 10
-//! ms to find, and ten times that under `limits.connections_per_ip`, where all have to be sorted. Without
-//! pressure it costs nothing.
+//! a second or longer: they were promised nothing. Then come those that have been idle for longer than
+//! T, so that each promise is kept. In both groups the longest silence ends first. All slots are looked
+//! at for that, once a second: some 13 ms for a million of them. The longest idle among a million take
+//! another 10 ms to find, and ten times that under `limits.connections_per_ip`, where all have to be
+//! sorted. Without pressure it costs nothing.
 //!
-//! At the limit itself a newcomer does not wait for that second (`EventLoop::make_room`). It takes the
-//! place of the longest silent connection that has never asked: after a second of silence, or after a
-//! quarter of one if the newcomer's request is there already. Peers that connect and say nothing can
-//! come at any rate: whoever asks has a place within a quarter of a second. The queue that finds them
-//! ([`silent`](super::silent)) costs a few nanoseconds for each connection.
+//! At a limit a newcomer does not wait for that look (`EventLoop::make_room`). It takes the place of the
+//! connection that has been silent for longest without ever asking: after a second of silence, or after
+//! a quarter of a second if the newcomer's request is there already. So peers that connect and say
+//! nothing can come at any rate: a client that asks has a place within a quarter of a second. The first
+//! row that applies decides:
 //!
-//! | at the limit, the newcomer                 | becomes of it                                        |
-//! |--------------------------------------------|------------------------------------------------------|
-//! | finds one that is silent for long enough   | it has that place                                    |
-//! | finds none, and fewer than 64 are refused  | it is told 503                                       |
-//! | is one too many of its address             | it is closed without a word                          |
-//! | finds one silent for a quarter of a second | it is closed without a word, as it has not asked     |
-//! | finds nobody silent                        | it waits in the kernel's queue                       |
+//! | at the limit                                                       | the newcomer              |
+//! |--------------------------------------------------------------------|---------------------------|
+//! | a connection has never asked, for a second                         | takes its place           |
+//! | one has never asked, for 250 ms, and the newcomer has              | takes its place           |
+//! | fewer than 64 are being refused                                    | is told 503               |
+//! | the limit is that of its address                                   | is closed without a word  |
+//! | one has never asked, for 250 ms                                    | is closed without a word  |
+//! | otherwise                                                          | waits in the kernel's queue |
 //!
 //! A server that stops looks at all slots at each tick, for a second and a half
 //! (`EventLoop::stop_idle_connections`).
@@ -56,8 +57,8 @@ use crate::connection::session::{
 /// by then, if their clients took notice.
 const RELIEF_MILLIS: u64 = 1000;
 
-/// Silent connections that are tried for one newcomer. The first one makes room, unless its request comes
-/// in this moment or another event loop is faster.
+/// Silent connections that are tried for one newcomer. The first one makes room, unless its request
+/// comes in this moment or another event loop is faster.
 const TRIES_PER_NEWCOMER: usize = 8;
 
 /// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
