@@ -141,8 +141,9 @@ fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
         .config("[limits]\nconnections = 1\n[timeouts]\nlinger = 1\n")
         .start();
     let address = server.address();
-    let silent = server.connect();
-    // One that is served, those that are told 503 and linger, and some that nobody has accepted.
+    let mut begun = server.connect();
+    begun.send("GET / HTTP/1.1\r\nHo");
+    // One that is being received, those that are told 503 and linger, and some that nobody has accepted.
     let mut crowd: Vec<Client> = (0..70).map(|_| server.connect()).collect();
     until("there is no room", || {
         server.signal(Signal::USR2);
@@ -154,7 +155,7 @@ fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
     }
     server.signal(Signal::TERM);
     server.wait_for("draining");
-    drop((silent, crowd));
+    drop((begun, crowd));
     for client in &mut waiting {
         let response = client.answer();
         assert!(matches!(response.status, 200 | 503), "{}", response.head);

@@ -20,6 +20,7 @@ use support::{InProcess, Launch, Site, until};
 const SECOND: u64 = 1_000;
 const T: u64 = 120 * SECOND;
 const GRACE: u64 = 10 * SECOND;
+const HEAD: u64 = 20_000;
 const LINGER: u64 = 5 * SECOND;
 
 /// How much later than its deadline a connection may end.
@@ -36,41 +37,47 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
     (0..count).map(connect).collect()
 }
 
-/// RFC 9112 section 9.5: they are told by a FIN at T + grace. `timeouts.linger` later they are gone,
-/// whether they have closed their own side or not.
+/// Connections that never asked end with `timeouts.head`. Those that were answered are told by a FIN
+/// at T + grace (RFC 9112 section 9.5), and are gone `timeouts.linger` later, whether they have closed
+/// their own side or not.
 #[test]
-fn thousands_that_say_nothing_end_at_t_and_grace() {
+fn thousands_that_say_nothing_end_in_their_time() {
     let site = Site::new();
     let server = InProcess::start(InProcess::config(&site));
     let mut polite = server.connect();
     let count = crowd_size(1_000);
-    // They never said anything; were answered; began with empty lines, which are no request.
-    let starts = [String::new(), request("GET", "/", ""), "\r\n\r\n".into()];
-    let mut crowds = starts.map(|start| crowd(server.address(), count, &start));
+    let silent = crowd(server.address(), count, "");
+    // Empty lines are no request.
+    let empty = crowd(server.address(), count, "\r\n\r\n");
+    let mut answered = crowd(server.address(), count, &request("GET", "/", ""));
     let ended = || {
         let ended = server.handle.totals().closes(CloseReason::Idle);
         usize::try_from(ended).expect("a count")
     };
+    let told = |peers: &[Peer]| peers.iter().filter(|peer| peer.is_told_something()).count();
     expect_served_at_once(&mut polite);
     // What came before is read, to see the FIN.
-    let answered = crowds[1].iter().filter(|peer| peer.is_told_something());
-    assert_eq!(answered.count(), count);
-    crowds[1].iter().for_each(|peer| peer.sip(64 * 1024));
+    assert_eq!(told(&answered), count);
+    answered.iter().for_each(|peer| peer.sip(64 * 1024));
 
-    pass_politely(&server, &mut polite, T + GRACE - 200);
-    let told = || {
-        let all = crowds.iter().flatten();
-        all.filter(|peer| peer.is_told_something()).count()
-    };
-    assert_eq!(told(), 0, "closed before T + grace");
+    pass_politely(&server, &mut polite, HEAD - 200);
+    assert_eq!(told(&silent) + told(&empty), 0, "before timeouts.head");
     pass_politely(&server, &mut polite, 200 + LATE);
-    until("T + grace is over for all", || told() == 3 * count);
-    assert_eq!(ended(), 0, "no one is gone yet");
-    let leaving = std::mem::take(&mut crowds[0]);
-    drop(leaving);
-    until("those who close are gone", || ended() == count);
+    until("those who never asked are gone", || ended() == 2 * count);
+    assert_eq!(told(&silent) + told(&empty), 2 * count);
+    drop((silent, empty));
+
+    pass_politely(&server, &mut polite, T + GRACE - HEAD - LATE - 200);
+    assert_eq!(told(&answered), 0, "closed before T + grace");
+    pass_politely(&server, &mut polite, 200 + LATE);
+    until("T + grace is over for all", || told(&answered) == count);
+    assert_eq!(ended(), 2 * count, "no one of them is gone yet");
+    drop(answered.split_off(count / 2));
+    until("those who close are gone", || {
+        ended() == 2 * count + count / 2
+    });
     server.pass(LINGER - 200 - LATE);
-    assert_eq!(ended(), count, "the others linger");
+    assert_eq!(ended(), 2 * count + count / 2, "the others linger");
     server.pass(200 + 2 * LATE);
     until("all are ended", || ended() == 3 * count);
     expect_served_at_once(&mut polite);
@@ -134,7 +141,7 @@ fn thousands_that_half_close_are_answered_and_end_at_once() {
 fn nothing_is_left_of_them() {
     let site = Site::new();
     let server = Launch::of(site.root())
-        .config("[keep_alive]\ntimeout = 1\ngrace = 1\n[timeouts]\nlinger = 1\n")
+        .config("[keep_alive]\ntimeout = 1\ngrace = 1\n[timeouts]\nhead = 1\nlinger = 1\n")
         .start();
     let count = crowd_size(1_000);
     let get = |fields| request("GET", "/", fields);

@@ -13,6 +13,9 @@ fn limited(site: &Site, limits: &str) -> Server {
         .start()
 }
 
+/// The beginning of a request: whoever has sent it keeps its place.
+const BEGUN: &str = "GET / HTTP/1.1\r\nHo";
+
 /// Expects the short refusal, RFC 9110 section 15.6.4.
 fn expect_refusal(server: &Server) {
     let mut client = server.connect();
@@ -37,7 +40,8 @@ fn a_connection_over_the_limit_is_told_so_and_the_others_go_on() {
     let server = limited(&site, "connections = 4");
     let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(Client::expect_usable);
-    let last = server.connect();
+    let mut last = server.connect();
+    last.send(BEGUN);
     for _ in 0..3 {
         expect_refusal(&server);
     }
@@ -55,7 +59,8 @@ fn one_address_has_only_its_share() {
     let server = limited(&site, "connections_per_ip = 2");
     let mut first = server.connect();
     first.expect_usable();
-    let second = server.connect();
+    let mut second = server.connect();
+    second.send(BEGUN);
     expect_refusal(&server);
     drop(second);
     until("the place that is free is taken", || is_served(&server));
@@ -67,11 +72,15 @@ fn one_address_has_only_its_share() {
 fn a_crowd_beyond_the_limit_is_served_in_time() {
     let site = Site::new();
     let server = limited(&site, "connections = 8");
-    let mut crowd: Vec<Client> = (0..300).map(|_| server.connect()).collect();
-    for mut client in crowd.drain(..) {
+    let arrive = |_| {
+        let mut client = server.connect();
         let request = support::client::request("GET", "/", "");
         // A reset after the refusal would lose it.
         let _ = client.try_send(request);
+        client
+    };
+    let mut crowd: Vec<Client> = (0..300).map(arrive).collect();
+    for mut client in crowd.drain(..) {
         let response = client
             .try_answer(true)
             .unwrap_or_else(|why| panic!("{why}"));

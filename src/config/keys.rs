@@ -169,6 +169,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "limits.connections", 0..=CONNECTIONS_MAX, "connections", limits.connections as usize },
     int! { "limits.connections_per_ip", 0..=CONNECTIONS_MAX, "connections",
     limits.connections_per_ip as usize },
+    int! { "limits.ipv6_prefix", 1..=128, "bits", limits.ipv6_prefix as u8 },
     int! { "limits.target_bytes", 64..=1_048_576, "bytes", limits.target_bytes as usize },
     int! { "limits.head_bytes", 1024..=1_048_576, "bytes", limits.head_bytes as usize },
     int! { "limits.headers", 1..=1000, "field lines", limits.headers as usize },

@@ -222,6 +222,9 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections from one IP address; 0 to 16777216, where 0 means no limit. Default 0.
     pub connections_per_ip: usize,
+    /// Bits of an IPv6 address that tell one client from another for `connections_per_ip`; 1 to 128.
+    /// Default 64.
+    pub ipv6_prefix: u8,
     /// Bytes of the request target; 64 to `head_bytes`. Default 8192.
     pub target_bytes: usize,
     /// Bytes of the whole request head; 1024 to 1048576. Default 32768.
@@ -298,6 +301,7 @@ impl Default for Config {
             limits: Limits {
                 connections: 0,
                 connections_per_ip: 0,
+                ipv6_prefix: 64,
                 target_bytes: 8192,
                 head_bytes: 32_768,
                 headers: 100,

@@ -11,12 +11,15 @@ const SETTLING: u64 = 0b001 << 61;
 const IDLE: u64 = 0b010 << 61;
 const PARKED: u64 = 0b011 << 61;
 const LINGER: u64 = 0b100 << 61;
+const FIRST: u64 = 0b101 << 61;
 
 /// A deadline and what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
     /// A request is being received, or an answer is being sent.
     Exchange(Millis),
+    /// Before the first byte of the first request; `timeouts.head` since the accept ends then.
+    First(Millis),
     /// Between two requests; the last answer is not known to have arrived yet.
     Settling(Millis),
     /// Between two requests, with everything acknowledged; T + grace ends then.
@@ -34,6 +37,7 @@ impl Deadline {
     pub fn at(self) -> Millis {
         match self {
             Deadline::Exchange(at)
+            | Deadline::First(at)
             | Deadline::Settling(at)
             | Deadline::Idle(at)
             | Deadline::Parked(at)
@@ -46,7 +50,7 @@ impl Deadline {
     pub fn is_between_requests(self) -> bool {
         matches!(
             self,
-            Deadline::Settling(_) | Deadline::Idle(_) | Deadline::Parked(_)
+            Deadline::First(_) | Deadline::Settling(_) | Deadline::Idle(_) | Deadline::Parked(_)
         )
     }
 
@@ -55,6 +59,7 @@ impl Deadline {
     pub fn to_word(self) -> u64 {
         let kind = match self {
             Deadline::Exchange(_) => 0,
+            Deadline::First(_) => FIRST,
             Deadline::Settling(_) => SETTLING,
             Deadline::Idle(_) => IDLE,
             Deadline::Parked(_) => PARKED,
@@ -75,6 +80,7 @@ impl Deadline {
             SETTLING => Deadline::Settling(at),
             PARKED => Deadline::Parked(at),
             LINGER => Deadline::Linger(at),
+            FIRST => Deadline::First(at),
             _ => Deadline::Exchange(at),
         }
     }
@@ -89,6 +95,7 @@ mod tests {
         for at in [Millis(0), Millis(130_000), Millis(1 << 60), Millis::NEVER] {
             for deadline in [
                 Deadline::Exchange(at),
+                Deadline::First(at),
                 Deadline::Settling(at),
                 Deadline::Idle(at),
                 Deadline::Parked(at),

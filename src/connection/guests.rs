@@ -8,27 +8,32 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::client_network::ClientNetwork;
+
 /// The clients whose requests are being answered, and on how many connections.
 #[derive(Debug)]
 pub struct Guests {
     limit: usize,
-    /// No address has 0.
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    ipv6_prefix: u8,
+    /// No client has 0.
+    counts: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
 /// A client that has a request answered on one connection, until it is dropped.
 #[derive(Debug)]
 pub struct Guest {
     guests: Arc<Guests>,
-    address: IpAddr,
+    client: ClientNetwork,
 }
 
 impl Guests {
-    /// Nobody yet; each may have `limit` requests answered at once.
+    /// Nobody yet; each may have `limit` requests answered at once. IPv6 addresses count by
+    /// `ipv6_prefix` bits.
     #[must_use]
-    pub fn new(limit: usize) -> Guests {
+    pub fn new(limit: usize, ipv6_prefix: u8) -> Guests {
         Guests {
             limit,
+            ipv6_prefix,
             counts: Mutex::new(HashMap::new()),
         }
     }
@@ -36,25 +41,26 @@ impl Guests {
     /// Whether the client at `address` may have a request answered on a connection that serves
     /// `present`; counts it there if so. It counts once on each connection.
     pub fn admit(self: &Arc<Guests>, address: IpAddr, present: &mut Vec<Guest>) -> bool {
-        if present.iter().any(|guest| guest.address == address) {
+        let client = ClientNetwork::of(address, self.ipv6_prefix);
+        if present.iter().any(|guest| guest.client == client) {
             return true;
         }
         {
             let mut counts = self.lock();
-            let count = counts.get(&address).copied().unwrap_or_default();
+            let count = counts.get(&client).copied().unwrap_or_default();
             if count >= self.limit {
                 return false;
             }
-            counts.insert(address, count + 1);
+            counts.insert(client, count + 1);
         }
         present.push(Guest {
             guests: Arc::clone(self),
-            address,
+            client,
         });
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
         // Nothing in here panics.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,10 +69,10 @@ impl Guests {
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut counts = self.guests.lock();
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.client);
             }
         }
     }
@@ -81,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_client_counts_once_on_each_connection_until_it_has_gone() {
-        let guests = Arc::new(Guests::new(2));
+        let guests = Arc::new(Guests::new(2, 64));
         let [mut first, mut second, mut third] = [const { Vec::new() }; 3];
         assert!(guests.admit(ONE, &mut first) && guests.admit(ONE, &mut first));
         assert!(guests.admit(ONE, &mut second));
@@ -91,5 +97,15 @@ mod tests {
         assert!(guests.admit(ONE, &mut third));
         drop((second, third));
         assert!(guests.lock().is_empty());
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_are_one_client() {
+        let guests = Arc::new(Guests::new(1, 64));
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let [mut first, mut second] = [const { Vec::new() }; 2];
+        assert!(guests.admit(address("2001:db8::1"), &mut first));
+        assert!(!guests.admit(address("2001:db8::2"), &mut second));
+        assert!(guests.admit(address("2001:db8:0:1::1"), &mut second));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod access_line;
 pub mod c_calls;
+pub mod client_network;
 pub mod counters;
 pub mod deadline;
 pub mod desk;

@@ -1,6 +1,9 @@
 //! How full a place with a limit is: the whole server, or one address's share of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::site::descriptors::DescriptorBudget;
 
 /// Open connections under a limit. The event loops count those that come, whoever closes one those that
 /// go, and everybody looks.
@@ -8,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Occupancy {
     open: AtomicUsize,
     limit: usize,
+    /// What each connection takes one of, besides.
+    descriptors: Option<Arc<DescriptorBudget>>,
 }
 
 impl Occupancy {
@@ -17,6 +22,16 @@ impl Occupancy {
         Occupancy {
             open: AtomicUsize::new(0),
             limit,
+            descriptors: None,
+        }
+    }
+
+    /// Nothing open yet, of `limit` connections that share `descriptors` with open files.
+    #[must_use]
+    pub fn within(limit: usize, descriptors: Arc<DescriptorBudget>) -> Occupancy {
+        Occupancy {
+            descriptors: Some(descriptors),
+            ..Occupancy::new(limit)
         }
     }
 
@@ -24,6 +39,9 @@ impl Occupancy {
     #[must_use]
     pub fn enter(&self) -> bool {
         // Relaxed, here and below: a thread that sees a number of a moment ago breaks no promise.
+        if self.descriptors.as_ref().is_some_and(|all| !all.take()) {
+            return false;
+        }
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let has_room = before < self.limit;
         if !has_room {
@@ -35,6 +53,9 @@ impl Occupancy {
     /// Takes a connection out of the count.
     pub fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(descriptors) = &self.descriptors {
+            descriptors.give_back();
+        }
     }
 
     /// Connections open now.
@@ -46,7 +67,8 @@ impl Occupancy {
     /// Whether the limit is reached.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.open() >= self.limit
+        let descriptors = self.descriptors.as_ref();
+        self.open() >= self.limit || descriptors.is_some_and(|all| all.is_spent())
     }
 
     /// Whether connections should go: 90 % of the limit are open.
@@ -60,7 +82,9 @@ impl Occupancy {
     pub fn excess(&self) -> usize {
         // From 90 % on, rounded up: of 4 all 4, of 10 the ninth.
         let first_too_many = self.limit - self.limit / 10;
-        (self.open() + 1).saturating_sub(first_too_many.max(1))
+        let excess = (self.open() + 1).saturating_sub(first_too_many.max(1));
+        let descriptors = self.descriptors.as_ref();
+        excess.max(descriptors.map_or(0, |all| all.excess()))
     }
 }
 

@@ -108,7 +108,8 @@ fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, share: u64) ->
             send_range(io, file, offset, (range.end - range.start).min(share))
         }
         Body::File { file, range } => {
-            send_range(io, file, range.start, (range.end - range.start).min(share))
+            let (file, offset) = file.at(range.start);
+            send_range(io, file, offset, (range.end - range.start).min(share))
         }
         Body::Parts(parts) => match parts.front() {
             Some(part) => send_once(io, bytes, part, share),

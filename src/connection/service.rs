@@ -47,13 +47,14 @@ impl Service {
             0 => usize::MAX,
             limit => limit,
         };
-        let per_ip = config.limits.connections_per_ip;
+        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let has_guests = per_ip > 0 && !config.trusted_proxies.is_empty();
+        let occupancy = Arc::new(Occupancy::within(limit, Arc::clone(sites.descriptors())));
         Service {
             config,
             sites,
-            occupancy: Arc::new(Occupancy::new(limit)),
-            guests: has_guests.then(|| Arc::new(Guests::new(per_ip))),
+            occupancy,
+            guests: has_guests.then(|| Arc::new(Guests::new(per_ip, ipv6_prefix))),
             mode: AtomicU8::new(Mode::Serving as u8),
         }
     }

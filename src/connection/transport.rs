@@ -60,6 +60,12 @@ impl Socket {
     pub fn new(fd: OwnedFd) -> Socket {
         Socket(fd)
     }
+
+    /// Whether there are bytes to receive.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.0).is_ok_and(|count| count > 0)
+    }
 }
 
 impl AsFd for Socket {

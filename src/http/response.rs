@@ -31,8 +31,8 @@ pub struct Response {
     pub body: Body,
 }
 
-/// Content in pages of memory that have a descriptor, so that sendfile(2) can send them: the socket
-/// refers to them, and nothing is copied.
+/// Content that has a descriptor, so that sendfile(2) can send it: pages of memory, to which the socket
+/// refers so that nothing is copied, or a file.
 pub trait Pages: fmt::Debug + Send + Sync {
     /// What sendfile sends the content from, and where in there its offset `offset` is.
     fn at(&self, offset: u64) -> (&File, u64);
@@ -55,12 +55,18 @@ pub enum Body {
     /// A range of byte offsets of an open regular file, sent with sendfile.
     File {
         /// The open file; its own offset is never used.
-        file: Arc<File>,
+        file: Arc<dyn Pages>,
         /// Offsets from the start of the file, in bytes.
         range: Range<u64>,
     },
     /// Several bodies, one after the other; never one that has parts itself.
     Parts(Box<VecDeque<Body>>),
+}
+
+impl Pages for File {
+    fn at(&self, offset: u64) -> (&File, u64) {
+        (self, offset)
+    }
 }
 
 impl Body {

@@ -10,9 +10,11 @@ use rustix::io::Errno;
 use super::listener::Listener;
 use super::per_ip::{Excess, PerIp, Shares};
 use super::shared::Admissions;
+use super::silent::Crowd;
 use super::slots::Slots;
 use crate::config::Network;
 use crate::connection::access_line::Peer;
+use crate::connection::client_network::ClientNetwork;
 use crate::connection::occupancy::Occupancy;
 use crate::connection::transport::Socket;
 use crate::http::forwarded::is_trusted;
@@ -42,13 +44,25 @@ pub struct Accepted {
     pub neighbours: Option<Arc<Occupancy>>,
 }
 
+/// An accepted socket for which there is no place.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// The socket.
+    pub socket: Socket,
+    /// The other side.
+    pub peer: Peer,
+    /// The limit that is reached.
+    pub crowd: Crowd,
+}
+
 /// How an attempt to accept ended.
 #[derive(Debug)]
 pub enum Attempt {
     /// There is a new connection.
     Accepted(Accepted),
-    /// A connection was taken from the queue and is gone: its peer was, or its address has too many and
-    /// so many are being refused already that it was closed without a word.
+    /// There is a new connection, but it is one too many.
+    Crowded(Newcomer),
+    /// A connection was taken from the queue and is gone, as its peer was.
     Lost,
     /// The accept queue is empty.
     Drained,
@@ -107,19 +121,22 @@ impl Acceptor {
         self
     }
 
-    /// Accepts one connection from `listener`.
-    pub fn accept(&mut self, listener: &Listener) -> Attempt {
-        if self.occupancy.is_full() && self.cannot_refuse() || !self.has_slot() {
+    /// Whether another connection could neither be served nor be told so.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        self.occupancy.is_full() && self.cannot_refuse()
+    }
+
+    /// Accepts one connection from `listener`. If the server [is overrun](Acceptor::is_overrun) it stays
+    /// in the queue, unless the caller `can_make_room`.
+    pub fn accept(&mut self, listener: &Listener, can_make_room: bool) -> Attempt {
+        if self.is_overrun() && !can_make_room || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
         match listener.accept() {
             Ok((socket, peer)) => match self.admit(socket, peer) {
-                Some(accepted) => Attempt::Accepted(accepted),
-                None => {
-                    log::debug!("a connection of {peer:?} is closed at once: it has too many");
-                    self.note_dropped();
-                    Attempt::Lost
-                }
+                Ok(accepted) => Attempt::Accepted(accepted),
+                Err(newcomer) => Attempt::Crowded(newcomer),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_exhausted = false;
@@ -203,24 +220,79 @@ impl Acceptor {
         self.refused.len() >= REFUSAL_RESERVE
     }
 
-    /// Gives the socket a slot. `None` if its address has too many connections and so many are being
-    /// refused already that this one is closed without a word: it must not keep others waiting.
-    fn admit(&mut self, socket: Socket, peer: Peer) -> Option<Accepted> {
-        let mut has_room = self.occupancy.enter();
+    /// Gives the socket a slot.
+    ///
+    /// # Errors
+    /// Its return, if a limit is reached.
+    pub fn admit(&mut self, socket: Socket, peer: Peer) -> Result<Accepted, Newcomer> {
+        let crowded = |socket, crowd| Newcomer {
+            socket,
+            peer,
+            crowd,
+        };
+        if !self.occupancy.enter() {
+            return Err(crowded(socket, Crowd::Server));
+        }
         let mut neighbours = None;
-        if has_room
-            && let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
+        if let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
             && !is_trusted(address, &self.proxies)
         {
-            neighbours = per_ip.enter(address);
+            let client = per_ip.client(address);
+            neighbours = per_ip.enter(client);
             if neighbours.is_none() {
-                has_room = false;
                 self.occupancy.leave();
+                return Err(crowded(socket, Crowd::Client(client)));
             }
         }
-        if !has_room && self.cannot_refuse() {
+        let slot = self.take_slot();
+        let neighbours = neighbours.map(|holder| match &mut self.per_ip {
+            Some(per_ip) => per_ip.seat(slot, holder),
+            None => holder.neighbours,
+        });
+        Ok(Accepted {
+            slot,
+            socket,
+            peer,
+            is_refused: false,
+            neighbours,
+        })
+    }
+
+    /// Gives the newcomer a slot to be told in that there is no place. `None` if so many are being
+    /// told already that this one is closed without a word: it must not keep others waiting.
+    pub fn refuse(&mut self, newcomer: Newcomer) -> Option<Accepted> {
+        let Newcomer { socket, peer, .. } = newcomer;
+        if self.cannot_refuse() {
+            log::debug!("a connection of {peer:?} is closed at once: it is one too many");
+            self.note_dropped();
             return None;
         }
+        let slot = self.take_slot();
+        self.refused.insert(slot);
+        Some(Accepted {
+            slot,
+            socket,
+            peer,
+            is_refused: true,
+            neighbours: None,
+        })
+    }
+
+    /// The client that the connection is counted for, if it is.
+    #[must_use]
+    pub fn counted_client(&self, accepted: &Accepted) -> Option<ClientNetwork> {
+        let per_ip = self.per_ip.as_ref()?;
+        match accepted {
+            Accepted {
+                peer: Peer::Ip(address),
+                neighbours: Some(_),
+                ..
+            } => Some(per_ip.client(*address)),
+            _ => None,
+        }
+    }
+
+    fn take_slot(&mut self) -> u32 {
         self.admissions.accepted.fetch_add(1, Ordering::Relaxed);
         self.admissions.open.fetch_add(1, Ordering::Relaxed);
         // The slot freed last is the one most likely to be in the CPU's cache.
@@ -230,20 +302,7 @@ impl Acceptor {
         });
         let used = self.never_used as usize;
         self.admissions.used.store(used, Ordering::Relaxed);
-        if !has_room {
-            self.refused.insert(slot);
-        }
-        let neighbours = neighbours.map(|holder| match &mut self.per_ip {
-            Some(per_ip) => per_ip.seat(slot, holder),
-            None => holder.neighbours,
-        });
-        Some(Accepted {
-            slot,
-            socket,
-            peer,
-            is_refused: !has_room,
-            neighbours,
-        })
+        slot
     }
 
     fn exhausted(&mut self, why: &str) -> Attempt {
@@ -304,8 +363,10 @@ mod tests {
 
     fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted {
         loop {
-            if let Attempt::Accepted(accepted) = acceptor.accept(listener) {
-                return accepted;
+            match acceptor.accept(listener, false) {
+                Attempt::Accepted(accepted) => return accepted,
+                Attempt::Crowded(newcomer) => return acceptor.refuse(newcomer).expect("room"),
+                Attempt::Lost | Attempt::Drained | Attempt::Exhausted => {}
             }
         }
     }
@@ -329,7 +390,10 @@ mod tests {
         let fourth = accept(&mut acceptor, &listener);
         assert!(!fourth.is_refused);
         assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
-        assert!(matches!(acceptor.accept(&listener), Attempt::Drained));
+        assert!(matches!(
+            acceptor.accept(&listener, false),
+            Attempt::Drained
+        ));
     }
 
     #[test]
@@ -350,7 +414,7 @@ mod tests {
     #[test]
     fn one_address_cannot_have_more_than_its_share() {
         let (listener, address) = listener();
-        let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1)));
+        let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
         let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
         let mut acceptor = Acceptor::new(&Slots::new(16), all, each, Arc::default());
         let _clients: Vec<_> = (0..3)
@@ -368,7 +432,7 @@ mod tests {
     #[test]
     fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
         let (listener, address) = listener();
-        let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1)));
+        let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
         let acceptor = || {
             let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
             Acceptor::new(&Slots::new(16), all, each, Arc::default())
@@ -391,7 +455,7 @@ mod tests {
     #[test]
     fn a_trusted_proxy_can_have_more() {
         let (listener, address) = listener();
-        let shares = Some(Arc::new(Shares::new(1)));
+        let shares = Some(Arc::new(Shares::new(1, 64)));
         let proxies = ["127.0.0.0/8".parse().expect("a network")];
         let occupancy = limited(2);
         let all = Arc::clone(&occupancy);

@@ -35,6 +35,7 @@ use super::listener::{BACKLOG, Listener};
 use super::slots::Connection;
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::{Millis, Now};
+use crate::connection::deadline::Deadline;
 use crate::connection::ownership::Claim;
 use crate::connection::session::Session;
 
@@ -201,14 +202,19 @@ impl EventLoop {
 
     fn accept_from(&mut self, index: usize, now: Now) {
         for attempt in 0..ACCEPTS_PER_TURN {
-            match self.acceptor.accept(&self.doors[index].listener) {
+            let can_make_room = self.acceptor.is_overrun() && self.can_make_room(now.monotonic);
+            match self
+                .acceptor
+                .accept(&self.doors[index].listener, can_make_room)
+            {
                 Attempt::Accepted(accepted) => {
                     self.doors[index].blocked_until = None;
-                    let slot = self.admit(accepted, now);
-                    if attempt < FIRST_TURNS {
-                        self.begin(slot, now);
-                    } else if self.watch(slot) {
-                        self.dispatch(slot);
+                    self.receive(accepted, attempt < FIRST_TURNS, now);
+                }
+                Attempt::Crowded(newcomer) => {
+                    self.doors[index].blocked_until = None;
+                    if let Some(accepted) = self.make_room(newcomer, now) {
+                        self.receive(accepted, attempt < FIRST_TURNS, now);
                     }
                 }
                 Attempt::Lost => {}
@@ -226,6 +232,26 @@ impl EventLoop {
                     return;
                 }
             }
+        }
+    }
+
+    /// Makes an accepted socket a connection and gives it its first turn, `at_once` or in the queue.
+    fn receive(&mut self, accepted: Accepted, at_once: bool, now: Now) {
+        let client = self.acceptor.counted_client(&accepted);
+        let index = self.admit(accepted, now);
+        let generation = self.shared.slots.at(index).ownership.generation();
+        if at_once {
+            self.begin(index, now);
+        } else if self.watch(index) {
+            self.dispatch(index);
+        }
+        let slot = self.shared.slots.at(index);
+        // As far as this thread can see it has sent no request.
+        if let Deadline::First(_) = slot.deadline()
+            && slot.ownership.generation() == generation
+        {
+            self.silent
+                .push(index, generation, client, &self.shared.slots);
         }
     }
 

@@ -27,6 +27,7 @@ use super::handoff::Work;
 use super::listener::Listener;
 use super::reaper::max_sleep_millis;
 use super::shared::{Report, Shared};
+use super::silent::SilentQueue;
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
 use crate::clock::{Millis, Now};
 use crate::connection::desk::Desk;
@@ -73,6 +74,8 @@ pub struct EventLoop {
     /// What all the event loops of the server share with their workers, this one's included.
     pub(super) all: Arc<[Arc<Shared>]>,
     pub(super) acceptor: Acceptor,
+    /// The connections that have never asked for anything.
+    pub(super) silent: SilentQueue,
     pub(super) wheel: TimerWheel,
     pub(super) fired: Vec<u32>,
     /// For each slot, whether the wheel has an entry.
@@ -136,6 +139,7 @@ impl EventLoop {
             shared,
             all,
             acceptor,
+            silent: SilentQueue::default(),
             wheel: TimerWheel::new(start.monotonic),
             fired: Vec::new(),
             is_filed: Vec::new(),
@@ -207,17 +211,22 @@ impl EventLoop {
                     break;
                 }
             }
-            match self.attendant.attend(slot, self.now).0 {
-                Attended::Waits => {}
-                Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-                Attended::Awaits(errand) => park(&self.shared, slot, &errand),
-                Attended::Closed => self.note_closed(slot),
-            }
+            self.attend(slot, self.now);
         }
         let now = self.now.monotonic;
         self.log_due_at = self.attendant.log_due_at(now);
         if self.log_due_at.is_some_and(|due| now >= due) {
             self.leave_log();
+        }
+    }
+
+    /// Gives the claimed connection in `slot` a turn on this thread.
+    pub(super) fn attend(&mut self, slot: u32, now: Now) {
+        match self.attendant.attend(slot, now).0 {
+            Attended::Waits => {}
+            Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
+            Attended::Awaits(errand) => park(&self.shared, slot, &errand),
+            Attended::Closed => self.note_closed(slot),
         }
     }
 

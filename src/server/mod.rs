@@ -19,6 +19,7 @@ pub mod listener;
 pub mod per_ip;
 pub mod reaper;
 pub mod shared;
+pub mod silent;
 pub mod slots;
 pub mod timer_wheel;
 pub mod workers;
@@ -42,7 +43,7 @@ use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::service::{Mode, Service};
 use crate::site::Sites;
-use crate::site::cache::MAX_DESCRIPTORS;
+use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
 use event_loop::{EventLoop, MAX_LISTENERS, Sources};
@@ -53,8 +54,11 @@ use shared::{Report, Shared};
 use slots::Slots;
 use workers::Pool;
 
-/// Descriptors kept for listeners, the poll, logs and files being opened.
+/// Descriptors kept for the standard streams, logs, signals and what libraries open.
 const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Descriptors that a thread has open for a moment: the file that it reads, and one beside it.
+const DESCRIPTORS_PER_THREAD: u64 = 2;
 
 /// Connections that are never exceeded, whatever the descriptor limit says: tokens need the room.
 const MAX_CONNECTIONS: u64 = 1 << 24;
@@ -149,10 +153,11 @@ impl Server {
         clock: Arc<dyn Clock>,
         is_process: bool,
     ) -> Result<Server, StartError> {
-        let limit = connection_limit(&config)?;
+        let (limit, descriptors) = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
-        let sites = Sites::open(&config).map_err(|error| StartError(error.to_string()))?;
+        let sites = Sites::open_within(&config, descriptors);
+        let sites = sites.map_err(|error| StartError(error.to_string()))?;
         let access_log = config.access_log.target.as_ref().map(open_access_log);
         let access_log = access_log.transpose()?;
         let listeners = listeners(&config, is_process)?;
@@ -165,12 +170,12 @@ impl Server {
         } else {
             None
         };
-        let per_ip = config.limits.connections_per_ip;
+        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let common = Common {
             service: Arc::new(Service::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
-            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip))),
+            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(&event_loops[0].all);
@@ -344,8 +349,9 @@ fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
     (workers / event_loops + extra).max(1)
 }
 
-/// How many connections there may be. The soft limit of descriptors is raised to the hard one.
-fn connection_limit(config: &Config) -> Result<usize, StartError> {
+/// How many connections there may be, and how many descriptors they share with large files. The soft
+/// limit of descriptors is raised to the hard one.
+fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartError> {
     let limits = getrlimit(Resource::Nofile);
     let hard = limits.maximum;
     let raised = setrlimit(
@@ -361,17 +367,22 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
     };
     // `None` is "unlimited".
     let descriptors = descriptors.unwrap_or(u64::MAX);
-    // Each event loop has a poll, a waker, its listeners, and refuses connections of its own.
-    let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE) as u64;
+    // Each event loop has a poll, a waker, its listeners, refuses connections of its own, and looks at
+    // one more.
+    let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE + 1) as u64;
     let event_loops = config.event_loops as u64;
+    let threads = DESCRIPTORS_PER_THREAD * (config.workers as u64 + 2);
     // The cache is shared by the sites, but each has a root.
-    let roots = config.hosts.len() as u64;
-    let reserve = RESERVED_DESCRIPTORS + MAX_DESCRIPTORS + roots + event_loops * per_event_loop;
-    // A very low limit is shared half and half rather than refused.
-    let possible = descriptors
-        .saturating_sub(reserve)
-        .max(descriptors / 2)
-        .min(MAX_CONNECTIONS);
+    let roots = 1 + config.hosts.len() as u64;
+    let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
+    let reserve =
+        RESERVED_DESCRIPTORS + threads + roots + event_loops * per_event_loop + cached_files;
+    // With a limit of some hundreds that leaves nothing; a server with few connections is better than
+    // none.
+    let possible = descriptors.saturating_sub(reserve).max(descriptors / 4);
+    let places = usize::try_from(possible).unwrap_or(usize::MAX);
+    let budget = DescriptorBudget::new(places, cached_files);
+    let possible = possible.min(MAX_CONNECTIONS);
     let wanted = config.limits.connections as u64;
     if wanted > possible {
         return Err(StartError(format!(
@@ -380,7 +391,7 @@ fn connection_limit(config: &Config) -> Result<usize, StartError> {
         )));
     }
     let limit = if wanted == 0 { possible } else { wanted };
-    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+    Ok((usize::try_from(limit).unwrap_or(usize::MAX), budget))
 }
 
 /// The sockets to accept on, for each address as many as there are event loops. Those that the process

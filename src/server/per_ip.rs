@@ -5,25 +5,28 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::connection::client_network::ClientNetwork;
 use crate::connection::occupancy::Occupancy;
 
-/// Addresses for which there is room in any case.
-const KEPT_ADDRESSES: usize = 4096;
+/// Clients for which there is room in any case.
+const KEPT_CLIENTS: usize = 4096;
 
-/// The connections of each address in the whole server, under the same limit.
+/// The connections of each client in the whole server, under the same limit. A client is an IPv4
+/// address or an IPv6 network ([`ClientNetwork`]).
 #[derive(Debug)]
 pub struct Shares {
     limit: usize,
-    counts: Mutex<HashMap<IpAddr, Arc<Occupancy>>>,
-    /// How many addresses are under pressure.
+    ipv6_prefix: u8,
+    counts: Mutex<HashMap<ClientNetwork, Arc<Occupancy>>>,
+    /// How many clients are under pressure.
     pressed: AtomicUsize,
 }
 
 /// Who holds a connection.
 #[derive(Debug)]
 pub struct Holder {
-    address: IpAddr,
-    /// The connections of the address, this one included.
+    client: ClientNetwork,
+    /// The connections of the client, this one included.
     pub neighbours: Arc<Occupancy>,
 }
 
@@ -36,19 +39,26 @@ pub struct PerIp {
 }
 
 impl Shares {
-    /// Nobody has any connection, of `limit` each.
+    /// Nobody has any connection, of `limit` each; IPv6 addresses count by `ipv6_prefix` bits.
     #[must_use]
-    pub fn new(limit: usize) -> Shares {
+    pub fn new(limit: usize, ipv6_prefix: u8) -> Shares {
         Shares {
             limit,
+            ipv6_prefix,
             counts: Mutex::new(HashMap::new()),
             pressed: AtomicUsize::new(0),
         }
     }
 
-    fn enter(&self, address: IpAddr) -> Option<Holder> {
+    /// The client that `address` belongs to.
+    #[must_use]
+    pub fn client(&self, address: IpAddr) -> ClientNetwork {
+        ClientNetwork::of(address, self.ipv6_prefix)
+    }
+
+    fn enter(&self, client: ClientNetwork) -> Option<Holder> {
         let mut counts = self.lock();
-        let neighbours = counts.entry(address);
+        let neighbours = counts.entry(client);
         let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(self.limit)));
         let was_pressing = neighbours.is_pressing();
         if !neighbours.enter() {
@@ -58,7 +68,7 @@ impl Shares {
         self.pressed
             .fetch_add(usize::from(is_new), Ordering::Relaxed);
         Some(Holder {
-            address,
+            client,
             neighbours: Arc::clone(neighbours),
         })
     }
@@ -73,9 +83,9 @@ impl Shares {
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if neighbours.open() == 0 {
-            counts.remove(&address);
+            counts.remove(&self.client(address));
             // After a burst. Half of the room is kept: many have to come or go before it moves again.
-            let wanted = counts.len().max(KEPT_ADDRESSES);
+            let wanted = counts.len().max(KEPT_CLIENTS);
             if counts.capacity() > 4 * wanted {
                 counts.shrink_to(2 * wanted);
             }
@@ -83,7 +93,7 @@ impl Shares {
     }
 
     /// Also guards `pressed` and the occupancies: only looking at them is free.
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Occupancy>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Arc<Occupancy>>> {
         // Nothing in here panics.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,10 +109,16 @@ impl PerIp {
         }
     }
 
-    /// Counts one more connection of `address`; `None` if it has all of its share.
+    /// The client that `address` belongs to.
     #[must_use]
-    pub fn enter(&self, address: IpAddr) -> Option<Holder> {
-        self.shares.enter(address)
+    pub fn client(&self, address: IpAddr) -> ClientNetwork {
+        self.shares.client(address)
+    }
+
+    /// Counts one more connection of `client`; `None` if it has all of its share.
+    #[must_use]
+    pub fn enter(&self, client: ClientNetwork) -> Option<Holder> {
+        self.shares.enter(client)
     }
 
     /// Takes note that a counted connection is in `slot`; says who its neighbours are.
@@ -123,32 +139,32 @@ impl PerIp {
         }
     }
 
-    /// Whether some address has 90 % of its share.
+    /// Whether some client has 90 % of its share.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.shares.pressed.load(Ordering::Relaxed) > 0
     }
 
-    /// The address of the connection in `slot` and how many of its connections are too many, if any.
-    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
+    /// The client of the connection in `slot` and how many of its connections are too many, if any.
+    fn crowded(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
         let holder = self.holders.get(slot as usize)?.as_ref()?;
         let excess = holder.neighbours.excess();
-        (excess > 0).then_some((holder.address, excess))
+        (excess > 0).then_some((holder.client, excess))
     }
 }
 
-/// How many connections have to go, in all and of each address that has too many.
+/// How many connections have to go, in all and of each client that has too many.
 #[derive(Debug)]
 pub struct Excess<'a> {
     in_all: usize,
     per_ip: Option<&'a PerIp>,
     /// Those who divide the work among them.
     acceptors: usize,
-    gone: HashMap<IpAddr, usize>,
+    gone: HashMap<ClientNetwork, usize>,
 }
 
 impl Excess<'_> {
-    /// Those of `occupancy`, and of the addresses in `per_ip` if there is such a limit: the part of
+    /// Those of `occupancy`, and of the clients in `per_ip` if there is such a limit: the part of
     /// one of `acceptors`, rounded up.
     #[must_use]
     pub fn of<'a>(
@@ -173,15 +189,15 @@ impl Excess<'_> {
     /// Takes note that the connection in `slot` is on its way out already.
     pub fn note_going(&mut self, slot: u32) {
         self.in_all = self.in_all.saturating_sub(1);
-        if let Some((address, _)) = self.crowded(slot) {
-            *self.gone.entry(address).or_default() += 1;
+        if let Some((client, _)) = self.crowded(slot) {
+            *self.gone.entry(client).or_default() += 1;
         }
     }
 
     /// Whether the connection in `slot` is among those that have to go; counts it if so.
     pub fn wants(&mut self, slot: u32) -> bool {
-        let is_over_own = self.crowded(slot).is_some_and(|(address, excess)| {
-            self.gone.get(&address).copied().unwrap_or_default() < excess
+        let is_over_own = self.crowded(slot).is_some_and(|(client, excess)| {
+            self.gone.get(&client).copied().unwrap_or_default() < excess
         });
         let is_wanted = self.in_all > 0 || is_over_own;
         if is_wanted {
@@ -190,9 +206,9 @@ impl Excess<'_> {
         is_wanted
     }
 
-    fn crowded(&self, slot: u32) -> Option<(IpAddr, usize)> {
-        let (address, excess) = self.per_ip?.crowded(slot)?;
-        Some((address, excess.div_ceil(self.acceptors)))
+    fn crowded(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
+        let (client, excess) = self.per_ip?.crowded(slot)?;
+        Some((client, excess.div_ceil(self.acceptors)))
     }
 }
 
@@ -204,28 +220,28 @@ mod tests {
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
 
     fn seated(per_ip: &mut PerIp, slot: u32, address: IpAddr) {
-        let holder = per_ip.enter(address).expect("room");
+        let holder = per_ip.enter(per_ip.client(address)).expect("room");
         per_ip.seat(slot, holder);
     }
 
     /// What whoever closes the connection does, and then the event loop.
-    fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32) {
+    fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32, address: IpAddr) {
         let holder = per_ip.holders[slot as usize].as_ref().expect("a holder");
-        shares.leave(holder.address, &holder.neighbours);
+        shares.leave(address, &holder.neighbours);
         per_ip.release(slot);
     }
 
     #[test]
     fn each_address_has_its_own_share() {
-        let shares = Arc::new(Shares::new(2));
+        let shares = Arc::new(Shares::new(2, 64));
         let mut per_ip = PerIp::new(Arc::clone(&shares));
         seated(&mut per_ip, 0, ONE);
         assert!(!per_ip.is_pressed());
         seated(&mut per_ip, 1, ONE);
-        assert!(per_ip.is_pressed() && per_ip.enter(ONE).is_none());
+        assert!(per_ip.is_pressed() && per_ip.enter(per_ip.client(ONE)).is_none());
         seated(&mut per_ip, 3, TWO);
-        for slot in [1, 0, 3] {
-            close(&shares, &mut per_ip, slot);
+        for (slot, address) in [(1, ONE), (0, ONE), (3, TWO)] {
+            close(&shares, &mut per_ip, slot, address);
         }
         assert!(!per_ip.is_pressed() && shares.lock().is_empty());
         per_ip.release(7);
@@ -233,34 +249,34 @@ mod tests {
 
     #[test]
     fn an_address_has_one_share_of_all_event_loops() {
-        let shares = Arc::new(Shares::new(2));
+        let shares = Arc::new(Shares::new(2, 64));
         let mut one = PerIp::new(Arc::clone(&shares));
         let mut two = PerIp::new(Arc::clone(&shares));
         seated(&mut one, 0, ONE);
         seated(&mut two, 0, ONE);
-        assert!(one.enter(ONE).is_none() && two.enter(ONE).is_none());
-        close(&shares, &mut one, 0);
-        assert!(two.enter(ONE).is_some());
+        assert!(one.enter(one.client(ONE)).is_none() && two.enter(two.client(ONE)).is_none());
+        close(&shares, &mut one, 0, ONE);
+        assert!(two.enter(two.client(ONE)).is_some());
     }
 
     #[test]
     fn a_burst_of_addresses_leaves_no_room_behind() {
-        let shares = Arc::new(Shares::new(2));
+        let shares = Arc::new(Shares::new(2, 64));
         let address = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
-        let burst = 20 * KEPT_ADDRESSES as u32;
+        let burst = 20 * KEPT_CLIENTS as u32;
         let holders: Vec<_> = (0..burst)
-            .map(|number| shares.enter(address(number)).expect("room"))
+            .map(|number| shares.enter(shares.client(address(number))).expect("room"))
             .collect();
         assert!(shares.lock().capacity() >= burst as usize);
-        for holder in &holders {
-            shares.leave(holder.address, &holder.neighbours);
+        for (number, holder) in (0..).zip(&holders) {
+            shares.leave(address(number), &holder.neighbours);
         }
-        assert!(shares.lock().capacity() <= 4 * KEPT_ADDRESSES);
+        assert!(shares.lock().capacity() <= 4 * KEPT_CLIENTS);
     }
 
     #[test]
     fn those_of_a_crowded_address_are_wanted_and_no_more_than_needed() {
-        let mut per_ip = PerIp::new(Arc::new(Shares::new(10)));
+        let mut per_ip = PerIp::new(Arc::new(Shares::new(10, 64)));
         for slot in 0..10 {
             seated(&mut per_ip, slot, ONE);
         }

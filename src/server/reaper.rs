@@ -10,12 +10,30 @@
 //! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
 //! after a pause sets one (the first look at its acknowledgement), and so does every close.
 //!
-//! Under pressure (90 % of a limit on the connections) a promise is still kept: only connections that
-//! have been idle for longer than T are sent for before their deadline, the longest idle first, and
-//! as many as it takes (`EventLoop::relieve`). All slots are looked at for that, once a second: some 13
-//! ms for a million of them. The longest idle among a million take another 10 ms to find, and ten times
-//! that under `limits.connections_per_ip`, where all have to be sorted. Without pressure it costs
-//! nothing. A server that stops looks at all of them at each tick, for a second or so
+//! Under pressure (90 % of a limit on the connections) connections are sent for before their deadline,
+//! as many as it takes (`EventLoop::relieve`). First come those that have never asked for anything, for
+//! a second or longer: they were promised nothing. Then come those that have been idle for longer than
+//! T, so that each promise is kept. In both groups the longest silence ends first. All slots are looked
+//! at for that, once a second: some 13 ms for a million of them. The longest idle among a million take
+//! another 10 ms to find, and ten times that under `limits.connections_per_ip`, where all have to be
+//! sorted. Without pressure it costs nothing.
+//!
+//! At a limit a newcomer does not wait for that look (`EventLoop::make_room`). It takes the place of the
+//! connection that has been silent for longest without ever asking: after a second of silence, or after
+//! a quarter of a second if the newcomer's request is there already. So peers that connect and say
+//! nothing can come at any rate: a client that asks has a place within a quarter of a second. The first
+//! row that applies decides:
+//!
+//! | at the limit                                                       | the newcomer              |
+//! |--------------------------------------------------------------------|---------------------------|
+//! | a connection has never asked, for a second                         | takes its place           |
+//! | one has never asked, for 250 ms, and the newcomer has              | takes its place           |
+//! | fewer than 64 are being refused                                    | is told 503               |
+//! | the limit is that of its address                                   | is closed without a word  |
+//! | one has never asked, for 250 ms                                    | is closed without a word  |
+//! | otherwise                                                          | waits in the kernel's queue |
+//!
+//! A server that stops looks at all slots at each tick, for a second or so
 //! (`EventLoop::stop_idle_connections`).
 //!
 //! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:
@@ -23,17 +41,25 @@
 
 use std::sync::Arc;
 
+use super::acceptor::{Accepted, Newcomer};
 use super::event_loop::EventLoop;
-use crate::clock::Millis;
+use super::silent::Crowd;
+use crate::clock::{Millis, Now};
 use crate::config::Config;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{Claim, State};
 use crate::connection::service::Mode;
-use crate::connection::session::evictable;
+use crate::connection::session::{
+    SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since,
+};
 
 /// How often connections are sent for as long as there is pressure. Those of the last time are gone
 /// by then, if their clients took notice.
 const RELIEF_MILLIS: u64 = 1000;
+
+/// Silent connections that are tried for one newcomer. The first one makes room, unless its request
+/// comes in this moment or another event loop is faster.
+const TRIES_PER_NEWCOMER: usize = 8;
 
 /// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
 /// be close: one that began long ago, and was hidden by the one that is due now.
@@ -107,37 +133,37 @@ impl EventLoop {
         }
     }
 
-    /// Sends for connections whose place is needed, at most once a second.
+    /// Sends for connections whose place is needed, once a second.
     pub(super) fn relieve(&mut self, now: Millis) {
         if !self.acceptor.is_pressed() || now < self.next_relief {
             return;
         }
         let shared = Arc::clone(&self.shared);
         let mut excess = self.acceptor.excess(self.all.len());
-        let mut candidates: Vec<(Millis, u32)> = Vec::new();
-        let mut next = Millis(now.0 + self.max_sleep_millis);
+        self.next_relief = Millis(now.0 + RELIEF_MILLIS);
+        // Whether it has asked for anything, its deadline, its slot.
+        let mut candidates: Vec<(bool, Millis, u32)> = Vec::new();
         for index in 0..self.acceptor.used() {
             let slot = shared.slots.at(index);
             if slot.ownership.state() != State::Idle {
                 continue;
             }
             match slot.deadline() {
-                Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
-                    let evictable_at = evictable(&shared.service, reaped_at);
-                    if now >= evictable_at {
-                        candidates.push((reaped_at, index));
-                    } else {
-                        next = next.min(evictable_at);
-                    }
-                }
                 // One that is refused has nobody's place, so its going makes none.
                 Deadline::Linger(_) if !self.acceptor.is_refusing(index) => {
                     excess.note_going(index);
                 }
-                Deadline::Linger(_) | Deadline::Exchange(_) | Deadline::Settling(_) => {}
+                deadline => {
+                    let has_asked = !matches!(deadline, Deadline::First(_));
+                    if evictable_at(&shared.service, deadline).is_some_and(|at| now >= at) {
+                        candidates.push((has_asked, deadline.at(), index));
+                    } else if !has_asked {
+                        // It asks or has to go within a second: nobody else goes in its stead.
+                        excess.note_going(index);
+                    }
+                }
             }
         }
-        let has_candidates = !candidates.is_empty();
         if let Some(most) = excess.most()
             && most < candidates.len()
         {
@@ -145,20 +171,54 @@ impl EventLoop {
             candidates.truncate(most);
         }
         candidates.sort_unstable();
-        // Every slot was looked at. That is not done again before there can be another outcome.
-        let soonest = Millis(now.0 + RELIEF_MILLIS);
-        self.next_relief = if has_candidates {
-            soonest
-        } else {
-            next.max(soonest)
-        };
-        candidates.retain(|(_, index)| excess.wants(*index));
-        for (_, index) in candidates {
+        candidates.retain(|(.., index)| excess.wants(*index));
+        for (.., index) in candidates {
             // The turn looks for bytes once more before it closes anything.
             if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
                 self.dispatch(index);
             }
         }
+    }
+
+    /// Whether some connection has never asked for anything for so long that its place is to be had.
+    pub(super) fn can_make_room(&mut self, now: Millis) -> bool {
+        self.longest_silent(Crowd::Server, now)
+            .is_some_and(|(_, millis)| millis >= SILENT_AT_LIMIT_MILLIS)
+    }
+
+    /// Finds a place for a connection that is one too many: that of the longest silent one, or one to be
+    /// refused in. `None` if it had to be closed without a word.
+    pub(super) fn make_room(&mut self, newcomer: Newcomer, now: Now) -> Option<Accepted> {
+        let mut newcomer = newcomer;
+        for _ in 0..TRIES_PER_NEWCOMER {
+            let crowd = newcomer.crowd;
+            let Some((index, millis)) = self.longest_silent(crowd, now.monotonic) else {
+                break;
+            };
+            let is_to_go = millis >= SILENT_MILLIS
+                || millis >= SILENT_AT_LIMIT_MILLIS && newcomer.socket.has_input();
+            if !is_to_go {
+                break;
+            }
+            self.silent.drop_longest(crowd);
+            // The turn looks for bytes once more, and closes what has nothing to say.
+            if self.shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
+                self.attend(index, now);
+            }
+            match self.acceptor.admit(newcomer.socket, newcomer.peer) {
+                Ok(accepted) => return Some(accepted),
+                Err(still_crowded) => newcomer = still_crowded,
+            }
+        }
+        self.acceptor.refuse(newcomer)
+    }
+
+    /// The slot of the connection that has never asked for anything for longest, and for how many
+    /// milliseconds.
+    fn longest_silent(&mut self, crowd: Crowd, now: Millis) -> Option<(u32, u64)> {
+        let (index, late_at) = self.silent.longest(crowd, &self.shared.slots)?;
+        let since = silent_since(&self.shared.service, late_at);
+        Some((index, now.since(since)))
     }
 }
 

@@ -16,9 +16,6 @@ use super::siblings::Siblings;
 use super::site_path::{KeptSitePath, SitePath};
 use crate::http::accept_encoding::Coding;
 
-/// Descriptors that the cache holds open at most; the connection limit leaves room for them.
-pub const MAX_DESCRIPTORS: u64 = 512;
-
 /// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
 
@@ -77,16 +74,17 @@ struct Kept {
 #[derive(Debug)]
 pub struct Cache {
     entries: QuickCache<KeptSitePath, Kept, Weigh>,
-    /// What an open descriptor weighs, so that there are at most [`MAX_DESCRIPTORS`].
+    /// What an open descriptor weighs, so that there are at most as many as it may.
     descriptor_weight: u64,
     /// Held while an entry is put in again, so that the last weight is the right one.
     weighing: Mutex<()>,
 }
 
 impl Cache {
-    /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each.
+    /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each, and of at most
+    /// `descriptors` larger ones.
     #[must_use]
-    pub fn new(bytes: u64, file_bytes: u64) -> Cache {
+    pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> Cache {
         // The bound is kept per shard, so a shard must have room for several of the largest files.
         let shards = (bytes / (8 * file_bytes.max(1))).clamp(1, 16);
         let options = OptionsBuilder::new()
@@ -110,7 +108,7 @@ impl Cache {
         };
         Cache {
             entries,
-            descriptor_weight: bytes / MAX_DESCRIPTORS,
+            descriptor_weight: bytes / descriptors.max(1),
             weighing: Mutex::new(()),
         }
     }
@@ -180,6 +178,7 @@ mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
+    use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
     use crate::site::representation::Metadata;
     use std::io::Write;
 
@@ -204,7 +203,13 @@ mod tests {
             varies: true,
             etag: EtagSource::Modified,
         };
-        let representation = Representation::load(file, &metadata, memory_bytes, now);
+        let representation = Representation::load(
+            file,
+            &metadata,
+            memory_bytes,
+            &Arc::new(DescriptorBudget::unlimited()),
+            now,
+        );
         Entry {
             representation: representation.expect("load"),
             key: key.keep(),
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_once_it_is_kept() {
-        let cache = Cache::new(1 << 20, 1 << 10);
+        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         assert!(cache.find(at(b"/a")).is_none());
         let entry = kept(&cache, entry(b"1", 10));
         assert!(Arc::ptr_eq(&entry, &cache.find(at(b"/a")).expect("kept")));
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn sites_do_not_see_each_others_files() {
-        let cache = Cache::new(1 << 20, 1 << 10);
+        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         kept(&cache, entry(b"1", 10));
         let other = SitePath {
             site: 1,
@@ -243,7 +248,7 @@ mod tests {
 
     #[test]
     fn many_names_do_not_take_more_than_the_bound() {
-        let cache = Cache::new(1 << 20, 1 << 10);
+        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         for name in 0..20_000_u32 {
             kept(&cache, entry_for(at(&name.to_be_bytes()), &[0; 500], 1_000));
         }
@@ -257,12 +262,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_bounded_by_their_number() {
-        let cache = Cache::new(1 << 30, 1 << 20);
-        for name in 0..(MAX_DESCRIPTORS as u32 + 100) {
+        let cache = Cache::new(1 << 30, 1 << 20, MAX_CACHED_FILES);
+        for name in 0..(MAX_CACHED_FILES as u32 + 100) {
             kept(&cache, entry_for(at(&name.to_be_bytes()), b"large", 1));
         }
         assert!(
-            cache.entries.len() as u64 <= MAX_DESCRIPTORS,
+            cache.entries.len() as u64 <= MAX_CACHED_FILES,
             "{}",
             cache.entries.len()
         );
@@ -270,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_stale_entry_goes_but_not_its_successor() {
-        let cache = Cache::new(1 << 20, 1 << 10);
+        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let old = kept(&cache, entry(b"1", 10));
         cache.drop_stale(at(b"/a"), &old);
         let new = kept(&cache, entry(b"2", 10));
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_form_is_made_once_and_its_weight_counts() {
-        let cache = Cache::new(1 << 20, 1 << 16);
+        let cache = Cache::new(1 << 20, 1 << 16, MAX_CACHED_FILES);
         let kept = kept(&cache, entry(&[b'x'; 10_000], 20_000));
         let before = cache.entries.weight();
         let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
@@ -295,7 +300,7 @@ mod tests {
 
     #[test]
     fn forms_of_many_files_do_not_take_more_than_the_bound() {
-        let cache = Cache::new(1 << 20, 1 << 13);
+        let cache = Cache::new(1 << 20, 1 << 13, MAX_CACHED_FILES);
         for name in 0..2_000_u32 {
             let path = name.to_be_bytes();
             let kept = kept(&cache, entry_for(at(&path), &[b'x'; 300], 20_000));
@@ -311,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
-        let cache = Cache::new(1 << 20, 1 << 10);
+        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let load = || entry(&[b'x'; 500], 1_000);
         let old = kept(&cache, load());
         cache.drop_stale(at(b"/a"), &old);

@@ -28,6 +28,7 @@ use super::checks::Checks;
 use super::clean_urls;
 use super::compressor::Compressor;
 use super::content_coding::MIN_BYTES;
+use super::descriptors::DescriptorBudget;
 use super::errand::Errands;
 use super::forms::Forms;
 use super::freshness::{Freshness, Trust};
@@ -68,6 +69,8 @@ pub struct Lookup {
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
+    /// What large files take one of for as long as they are open.
+    descriptors: Arc<DescriptorBudget>,
     /// Where comparisons on the root's own file system are ordered; `None` without a memory.
     checks: Option<Arc<Checks>>,
     /// The device of that file system.
@@ -109,9 +112,13 @@ impl Found {
 impl Memory {
     /// Of the size that is configured; `None` if nothing is to be remembered.
     #[must_use]
-    pub fn new(cache: &config::Cache) -> Option<Memory> {
+    pub fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
-            files: Arc::new(Cache::new(cache.bytes, cache.file_bytes)),
+            files: Arc::new(Cache::new(
+                cache.bytes,
+                cache.file_bytes,
+                descriptors.cached_files(),
+            )),
             absences: Absences::new(),
             compressor: Compressor::new(),
             errands: Errands::new(),
@@ -142,6 +149,7 @@ impl Lookup {
         number: u32,
         cache: &config::Cache,
         memory: Option<Arc<Memory>>,
+        descriptors: Arc<DescriptorBudget>,
     ) -> io::Result<Lookup> {
         let types = site.types.iter();
         // Without a cache every request would compress.
@@ -164,6 +172,7 @@ impl Lookup {
             }),
             number,
             memory,
+            descriptors,
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
             shows_hidden: site.hidden,
@@ -311,7 +320,8 @@ impl Lookup {
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
         };
-        let representation = Representation::load(file, &metadata, self.file_bytes, now);
+        let representation =
+            Representation::load(file, &metadata, self.file_bytes, &self.descriptors, now);
         let representation = representation.map_err(absence_of)?;
         if representation.is_mixture() {
             return Err(Absence::IsChanging);

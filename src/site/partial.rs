@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::descriptors::OpenFile;
 use super::pages;
 use super::representation::{Content, Representation};
 use super::resident::Resident;
@@ -55,7 +56,7 @@ pub fn slice(content: &Content, range: Range<u64>) -> Body {
             range,
         },
         Content::Descriptor(file, _) => Body::File {
-            file: Arc::clone(file),
+            file: Arc::<OpenFile>::clone(file),
             range,
         },
     }
@@ -161,7 +162,14 @@ mod tests {
             varies: false,
             etag: EtagSource::Modified,
         };
-        Representation::load(file, &metadata, memory_bytes, now).expect("load")
+        Representation::load(
+            file,
+            &metadata,
+            memory_bytes,
+            &Arc::new(crate::site::descriptors::DescriptorBudget::unlimited()),
+            now,
+        )
+        .expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

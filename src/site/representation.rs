@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::content_coding::etag_of_form;
+use super::descriptors::{DescriptorBudget, OpenFile};
 use super::identity::{Identity, Sighting};
 use super::reach::{OutOfReach, Reach};
 use super::reading::Reading;
@@ -33,7 +34,7 @@ pub enum Content {
     /// In memory, whole, in pages that are sent without a copy.
     Resident(Arc<Resident>),
     /// In an open file of this many bytes.
-    Descriptor(Arc<File>, u64),
+    Descriptor(Arc<OpenFile>, u64),
 }
 
 /// What is known of a representation before its file is read (RFC 9110 section 8).
@@ -76,21 +77,23 @@ pub struct Representation {
 
 impl Representation {
     /// Loads the regular file `file`. Up to `memory_bytes` are read into memory, a larger file stays
-    /// open. With [`EtagSource::Content`] that one is read too, through to its end.
+    /// open and counts in `descriptors`. With [`EtagSource::Content`] that one is read too, through to
+    /// its end.
     ///
     /// # Errors
-    /// As fstat(2) and pread(2).
+    /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
     pub fn load(
         file: File,
         metadata: &Metadata<'_>,
         memory_bytes: u64,
+        descriptors: &Arc<DescriptorBudget>,
         now: Now,
     ) -> io::Result<Representation> {
         let reading = Reading::of(&file, memory_bytes, metadata.etag)?;
         let identity = reading.identity;
         let content = match reading.content {
             Some(content) => Content::kept(content),
-            None => Content::Descriptor(Arc::new(file), identity.size()),
+            None => Content::Descriptor(Arc::new(descriptors.admit(file)?), identity.size()),
         };
         let (seconds, nanoseconds) = identity.modified();
         let etag = reading.hash.unwrap_or_else(|| {
@@ -310,6 +313,10 @@ mod tests {
         etag: EtagSource::Modified,
     };
 
+    fn unlimited() -> Arc<DescriptorBudget> {
+        Arc::new(DescriptorBudget::unlimited())
+    }
+
     fn at(unix_secs: u64) -> Now {
         Now {
             monotonic: Millis(0),
@@ -323,7 +330,7 @@ mod tests {
         let copy = file.try_clone().expect("dup");
         (
             file,
-            Representation::load(copy, &HTML, memory_bytes, now).expect("load"),
+            Representation::load(copy, &HTML, memory_bytes, &unlimited(), now).expect("load"),
         )
     }
 
@@ -404,7 +411,7 @@ mod tests {
         assert!(!page.is_current(&Identity::of(&file).expect("stat")));
         let wall = before.modified_secs();
         let copy = file.try_clone().expect("dup");
-        let racy = Representation::load(copy, &HTML, 5, at(wall)).expect("load");
+        let racy = Representation::load(copy, &HTML, 5, &unlimited(), at(wall)).expect("load");
         assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
     }
 
@@ -439,7 +446,8 @@ mod tests {
         let tag = |content: &[u8], memory_bytes| {
             let mut file = tempfile::tempfile().expect("temporary file");
             file.write_all(content).expect("write");
-            let loaded = Representation::load(file, &by_content, memory_bytes, at(u64::MAX));
+            let loaded =
+                Representation::load(file, &by_content, memory_bytes, &unlimited(), at(u64::MAX));
             loaded.expect("load").etag
         };
         assert_eq!(tag(b"123456", 6), tag(b"123456", 5));

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::absences::{Absence, Nothing};
 use super::cache::Entry;
 use super::clean_urls::clean_form;
+use super::descriptors::{DescriptorBudget, OpenFile};
 use super::edited_fields::EditedFields;
 use super::field_editor::FieldEditor;
 use super::health::Health;
@@ -106,12 +107,13 @@ impl Site {
         memory: Option<Arc<Memory>>,
         edited: Option<Arc<EditedFields>>,
         health: Option<Arc<Health>>,
+        descriptors: Arc<DescriptorBudget>,
     ) -> std::io::Result<Site> {
         let rules = Arc::new(Rules::new(site));
         let path = |path: &String| Box::from(path.as_bytes());
         let pages = site.error_pages.iter();
         Ok(Site {
-            files: Lookup::open(site, number, cache, memory)?,
+            files: Lookup::open(site, number, cache, memory, descriptors)?,
             editor: FieldEditor::new(&rules, site.spa.is_some(), number, edited),
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
@@ -440,7 +442,7 @@ fn body(representation: &Representation, method: Method, reach: Reach) -> Result
         Content::Descriptor(file, size) => {
             reach.disk()?;
             Ok(Body::File {
-                file: Arc::clone(file),
+                file: Arc::<OpenFile>::clone(file),
                 range: 0..*size,
             })
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::checkers::Checkers;
 use super::checks::Order;
+use super::descriptors::DescriptorBudget;
 use super::edited_fields::EditedFields;
 use super::health::Health;
 use super::hosts::{Hosts, Lookup};
@@ -35,6 +36,7 @@ pub struct Sites {
     of_hosts: Vec<Site>,
     memory: Option<Arc<Memory>>,
     health: Option<Arc<Health>>,
+    descriptors: Arc<DescriptorBudget>,
 }
 
 /// A site that cannot be served.
@@ -55,18 +57,38 @@ impl fmt::Display for CannotServe {
 impl std::error::Error for CannotServe {}
 
 impl Sites {
-    /// Opens all sites at their configured roots.
+    /// Opens all sites at their configured roots, as if there were any number of descriptors.
     ///
     /// # Errors
     /// If a root is not a directory that can be read.
     pub fn open(config: &Config) -> Result<Sites, CannotServe> {
-        let memory = Memory::new(&config.cache).map(Arc::new);
+        Sites::open_within(config, DescriptorBudget::unlimited())
+    }
+
+    /// Opens all sites at their configured roots. Large files take their descriptors out of
+    /// `descriptors`.
+    ///
+    /// # Errors
+    /// If a root is not a directory that can be read.
+    pub fn open_within(
+        config: &Config,
+        descriptors: DescriptorBudget,
+    ) -> Result<Sites, CannotServe> {
+        let memory = Memory::new(&config.cache, &descriptors).map(Arc::new);
+        let descriptors = Arc::new(descriptors);
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
         let health = Health::new(&config.shutdown);
         let open = |site: &SiteConfig, number| {
-            let (memory, edited, health) = (memory.clone(), edited.clone(), health.clone());
-            let opened = Site::open(site, number, &config.cache, memory, edited, health);
+            let opened = Site::open(
+                site,
+                number,
+                &config.cache,
+                memory.clone(),
+                edited.clone(),
+                health.clone(),
+                Arc::clone(&descriptors),
+            );
             opened.map_err(|error| CannotServe {
                 root: site.root.clone(),
                 error,
@@ -80,8 +102,15 @@ impl Sites {
                 .map(|(host, number)| open(&host.site, number))
                 .collect::<Result<_, _>>()?,
             memory,
-            health,
+            health: health.clone(),
+            descriptors: Arc::clone(&descriptors),
         })
+    }
+
+    /// What large files take one of for as long as they are open.
+    #[must_use]
+    pub fn descriptors(&self) -> &Arc<DescriptorBudget> {
+        &self.descriptors
     }
 
     /// From now on `shutdown.health` says that the server is leaving.

@@ -125,6 +125,7 @@ linger = 5
 [limits]
 connections = 0
 connections_per_ip = 0
+ipv6_prefix = 64
 target_bytes = 8192
 head_bytes = 32768
 headers = 100
@@ -216,7 +217,7 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted and what lies beyond is not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 26] = [
+    let ranges: [(&str, i64, i64, &str); 27] = [
         ("workers", 1, 1024, ""),
         ("event_loops", 1, 256, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
@@ -237,6 +238,7 @@ fn the_ranges() {
         ("timeouts.linger", 1, 60, ""),
         ("limits.connections", 0, 16_777_216, ""),
         ("limits.connections_per_ip", 0, 16_777_216, ""),
+        ("limits.ipv6_prefix", 1, 128, ""),
         ("limits.target_bytes", 64, 32_768, ""),
         (
             "limits.head_bytes",

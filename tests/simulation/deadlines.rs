@@ -72,11 +72,11 @@ fn a_lone_crlf_is_no_request_and_no_activity() {
     let mut world = TestSite::new().world();
     let it = world.connect(Peer::new());
     world.send(at_secs(1), it, b"\r");
-    world.send(at_secs(40), it, b"\n");
-    world.send(at_secs(100), it, b"\r\n");
+    world.send(at_secs(10), it, b"\n");
+    world.send(at_secs(19), it, b"\r\n");
     world.run_to_end();
     assert_eq!(world.peer(it).sent, b"", "neither 408 nor 400");
-    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(130))));
+    assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(20))));
 }
 
 #[test]

@@ -14,6 +14,13 @@ use crate::connection::transport::Transport;
 /// pressure: the least grace that can be configured.
 const LEAST_GRACE_SECS: u32 = 1;
 
+/// Milliseconds after which a connection that has never asked for anything has no claim to its place
+/// under pressure: time for the first request over a slow line.
+pub const SILENT_MILLIS: u64 = 1000;
+
+/// The same at the limit itself, against a newcomer whose request is there already.
+pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
+
 /// How much is known of the last answer's way to the peer. No event tells when it has arrived, and
 /// asking costs a call. So it is asked once, half of grace after the answer: if all is acknowledged
 /// by then, the deadline counted from the answer keeps the promise, and leaves the other half of grace
@@ -68,22 +75,44 @@ impl Session {
             return Ok(Outcome::Wait);
         };
         let (service, now) = (turn.service, turn.now.monotonic);
+        if self.answered == 0 {
+            return self.check_first(since, turn);
+        }
         let reaped_at = reap_at(service, since);
-        if now >= reaped_at && self.is_reaped_by_age(service) {
+        if now >= reaped_at && Self::is_reaped_by_age(service) {
             self.close_idle(CloseReason::Idle, turn)
-        } else if now >= evictable(service, reaped_at) && self.is_pressed(service) {
+        } else if now >= idle_evictable_at(service, reaped_at) && self.is_pressed(service) {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
             Ok(Outcome::Wait)
         }
     }
 
+    /// Looks whether a connection that was accepted at `since` and has never asked for anything has to
+    /// end. It was promised nothing and sent nothing, so it is closed without a word and at once.
+    fn check_first<T: Transport>(
+        &self,
+        since: Millis,
+        turn: &Turn<'_, T>,
+    ) -> Result<Outcome, CloseReason> {
+        let (service, now) = (turn.service, turn.now.monotonic);
+        let silent_millis = now.since(since);
+        let is_late = now >= since.plus_secs(service.config.timeouts.head_secs);
+        let is_in_the_way = silent_millis >= SILENT_MILLIS && self.is_pressed(service)
+            || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(service);
+        if is_late {
+            Err(CloseReason::Idle)
+        } else if is_in_the_way {
+            Err(CloseReason::Pressure)
+        } else {
+            Ok(Outcome::Wait)
+        }
+    }
+
     /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does only if
-    /// the client was promised nothing yet, or the server drains.
-    fn is_reaped_by_age(&self, service: &Service) -> bool {
-        self.answered == 0
-            || service.config.keep_alive.close == IdleClose::Timeout
-            || service.mode() != Mode::Serving
+    /// the server drains.
+    fn is_reaped_by_age(service: &Service) -> bool {
+        service.config.keep_alive.close == IdleClose::Timeout || service.mode() != Mode::Serving
     }
 
     /// Ends the connection because the server stops. The socket was read just now and is empty.
@@ -177,10 +206,33 @@ pub(super) enum Promise {
     Broken,
 }
 
+/// From when on a connection whose last turn left `deadline` may be closed because the server or its
+/// address is under pressure; `None` if its place is not to be had.
+#[must_use]
+pub fn evictable_at(service: &Service, deadline: Deadline) -> Option<Millis> {
+    match deadline {
+        Deadline::First(late_at) => Some(Millis(
+            silent_since(service, late_at)
+                .0
+                .saturating_add(SILENT_MILLIS),
+        )),
+        Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
+            Some(idle_evictable_at(service, reaped_at))
+        }
+        Deadline::Exchange(_) | Deadline::Settling(_) | Deadline::Linger(_) => None,
+    }
+}
+
+/// When a connection with [`Deadline::First`] at `late_at` was accepted.
+#[must_use]
+pub fn silent_since(service: &Service, late_at: Millis) -> Millis {
+    let head_millis = u64::from(service.config.timeouts.head_secs) * 1000;
+    Millis(late_at.0.saturating_sub(head_millis))
+}
+
 /// When an idle connection whose T + grace ends at `reaped_at` may be closed because others need
 /// its place.
-#[must_use]
-pub fn evictable(service: &Service, reaped_at: Millis) -> Millis {
+fn idle_evictable_at(service: &Service, reaped_at: Millis) -> Millis {
     // The acknowledgement may be younger than the answer, by what passed before the first look.
     let look_millis = service.config.keep_alive.first_look_millis();
     let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);

@@ -49,12 +49,16 @@ impl Linger {
 
 impl Session {
     /// Closes an idle connection, which the socket has nothing for (RFC 9112 section 9.5): as far as
-    /// anybody here can know, no request is lost.
+    /// anybody here can know, no request is lost. If nothing was ever sent there is no answer that a
+    /// reset could destroy, so the connection does not linger.
     pub(super) fn close_idle<T: Transport>(
         &mut self,
         reason: CloseReason,
         turn: &mut Turn<'_, T>,
     ) -> Result<Outcome, CloseReason> {
+        if self.answered == 0 {
+            return Err(reason);
+        }
         self.closing = Some(reason);
         self.send_fin(true, turn)?;
         Ok(Outcome::Wait)

@@ -3,6 +3,7 @@
 //! | phase      | waits for                        | deadline                        | when it passes                     |
 //! |------------|----------------------------------|---------------------------------|------------------------------------|
 //! | `Idle`     | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger`                 |
+//! | the first  | the first byte of all            | `timeouts.head` from the accept | close                              |
 //! | `Head`     | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger`                 |
 //! | `Body`     | the rest of a body, to discard   | `timeouts.body` of no progress  | 408, then `Linger`                 |
 //! | `Linger`   | the peer's FIN                   | `timeouts.linger`               | close                              |
@@ -46,8 +47,8 @@ use crate::site::Reach;
 
 use answer::Stop;
 use body::BodyInProgress;
-pub use idle::evictable;
 use idle::{Delivery, Promise};
+pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
 
 /// Receives per turn: a peer that sends without end gives way to the others after these.
 const READS_PER_TURN: u32 = 8;
@@ -201,9 +202,11 @@ impl Session {
             return Deadline::Exchange(look.min(unsent.pace.deadline(&service.write_pace())));
         }
         Deadline::Exchange(match &mut self.phase {
+            Phase::Idle { since, .. } if self.answered == 0 => {
+                return Deadline::First(since.plus_secs(timeouts.head_secs));
+            }
             Phase::Idle { since, delivery } => {
-                let parks =
-                    self.answered > 0 && service.config.keep_alive.close == IdleClose::Pressure;
+                let parks = service.config.keep_alive.close == IdleClose::Pressure;
                 return delivery.rest(since, service, now, parks);
             }
             Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
@@ -211,6 +214,12 @@ impl Session {
             Phase::Linger(linger) => return Deadline::Linger(linger.deadline(service, now)),
             Phase::Refused => now,
         })
+    }
+
+    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
+    fn is_full(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
     }
 
     /// The method of the request that is being received, as far as it has come.

@@ -131,7 +131,8 @@ impl Lookup {
             varies: true,
             etag: self.etag,
         };
-        let form = Representation::load(file, &metadata, self.file_bytes, now).ok()?;
+        let form =
+            Representation::load(file, &metadata, self.file_bytes, &self.descriptors, now).ok()?;
         // In a root that was swapped meanwhile there may be another file of that name.
         (!form.is_torn && form.identity() == seen).then_some(form)
     }

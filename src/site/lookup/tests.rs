@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::clock::Millis;
 use crate::site::checks::Post;
+use crate::site::descriptors::DescriptorBudget;
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -27,8 +28,17 @@ fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need()
         ..SiteConfig::at(place.path().to_owned())
     };
     let cache = config::Config::default().cache;
-    let memory = Memory::new(&cache).map(Arc::new).expect("a memory");
-    let lookup = Lookup::open(&site, 0, &cache, Some(Arc::clone(&memory))).expect("the root");
+    let memory = Memory::new(&cache, &DescriptorBudget::unlimited())
+        .map(Arc::new)
+        .expect("a memory");
+    let lookup = Lookup::open(
+        &site,
+        0,
+        &cache,
+        Some(Arc::clone(&memory)),
+        Arc::new(DescriptorBudget::unlimited()),
+    )
+    .expect("the root");
     let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
     let manned = Arc::clone(&posts);
     memory.checkers().start(Box::new(move |checks| {
