@@ -216,12 +216,6 @@ impl Session {
         })
     }
 
-    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
-    fn is_full(&self, service: &Service) -> bool {
-        let neighbours = self.neighbours.as_deref();
-        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
-    }
-
     /// The method of the request that is being received, as far as it has come.
     fn method(&self) -> Option<Method> {
         match &self.phase {

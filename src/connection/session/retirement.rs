@@ -72,6 +72,12 @@ impl Session {
         let neighbours = self.neighbours.as_deref();
         service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
     }
+
+    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
+    pub(super) fn is_full(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
+    }
 }
 
 /// Whether `bytes` begin with a valid request that is there to its end, its body included.
