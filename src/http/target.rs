@@ -31,6 +31,7 @@ pub enum Target<'b> {
 
 /// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes. The
 /// second value is the authority that the target itself names.
+#[inline(always)]
 pub(super) fn classify(method: Method, raw: &[u8]) -> Result<(Target<'_>, Option<&[u8]>), Reject> {
     if method == Method::Connect {
         if authority::is_connect_authority(raw) {

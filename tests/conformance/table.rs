@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::exchange::{Way, Wire};
 use super::served::{Served, site};
-use super::support::Launch;
+use super::support::{Client, Launch};
 
 /// A request for each status that one can cause.
 const CAUSES: [(u16, &str); 19] = [
@@ -31,9 +31,11 @@ const CAUSES: [(u16, &str); 19] = [
         "GET / HTTP/1.1\r\nHost: a\r\nX: {long}{long}{long}{long}\r\n\r\n",
     ),
     (501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (503, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (
+        503,
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n",
+    ),
     (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
-    // Last, as the 503 needs the connection that is to be given up on.
     (408, "GET / HTTP/1.1\r\nHost: a\r\n"),
 ];
 
@@ -64,10 +66,15 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
     let table = documented();
     let served = Served::start();
     let site = site();
-    // One connection at most, and one second for a head: 503 and 408 need a server of their own.
-    let narrow = "[keep_alive]\ntimeout = 60\n[timeouts]\nhead = 1\n[limits]\nconnections = 1\n";
+    site.sparse("large", 64 << 20);
+    // One second for a head, and one answer at once for each client behind a proxy: 408 and 503 need a
+    // server of their own.
+    let narrow = "trusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
+        [timeouts]\nhead = 1\n[limits]\nconnections_per_ip = 1\n";
     let narrow = Launch::of(site.root()).config(narrow).start();
-    let mut first = Wire::connect(narrow.address()).expect("a connection");
+    let mut greedy = Client::connect_narrow(narrow.address());
+    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n");
+    greedy.head();
     for (status, cause) in CAUSES {
         let persists = *table
             .get(&status)
@@ -75,8 +82,7 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
         let cause = cause.replace("{long}", &"x".repeat(1025));
         let mut second;
         let wire = match status {
-            408 => &mut first,
-            503 => {
+            408 | 503 => {
                 second = Wire::connect(narrow.address()).expect("a connection");
                 &mut second
             }

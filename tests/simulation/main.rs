@@ -11,6 +11,7 @@ mod deadlines;
 mod endings;
 mod peer;
 mod responses;
+mod retirement;
 mod segmentation;
 mod slot_reuse;
 mod story;

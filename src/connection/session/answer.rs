@@ -5,8 +5,8 @@
 //! what is collected before it.
 
 use super::record::first_line;
+use super::retirement::Retirement;
 use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
-use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
 use crate::connection::journal::Journal;
@@ -17,7 +17,7 @@ use crate::connection::transport::Transport;
 use crate::http::framing::Framing;
 use crate::http::keep_alive::{self, Fate, Policy};
 use crate::http::method::Method;
-use crate::http::request::{Expectation, Parsed, Reject, RequestHead, parse_head};
+use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
@@ -60,25 +60,29 @@ pub(super) enum Step {
     Deferred,
 }
 
-/// Whether an answer with this status ends the connection.
+/// Whether the answer to a request that was understood and read to its end, with this status, ends the
+/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
 ///
 /// | status                              | connection | because                                              |
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
 /// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
+/// | 503                                 | persists   | it is read to its end, and the client may try again  |
 /// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
 /// | 421                                 | ends       | the client takes us for another server               |
 /// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
 /// | 417                                 | ends       | a body may or may not follow                         |
-/// | 500, 501, 503                       | ends       | nothing is gained by trusting an unknown state       |
-///
-/// Besides, any answer that is given in place of 100 (Continue) ends it: a body may follow or not.
+/// | 500, 501                            | ends       | nothing is gained by trusting an unknown state       |
+/// | 503 to a connection over the limit  | ends       | there is no place for it                             |
+/// | any, to CONNECT                     | ends       | what follows may be meant for a tunnel               |
+/// | any, in place of 100 (Continue)     | ends       | a body may follow or not                             |
 #[must_use]
-pub fn ends_connection(status: Status) -> bool {
-    !matches!(
-        status.code(),
-        200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416
-    )
+pub fn ends_connection(method: Method, status: Status) -> bool {
+    method == Method::Connect
+        || !matches!(
+            status.code(),
+            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416 | 503
+        )
 }
 
 impl Session {
@@ -138,18 +142,21 @@ impl Session {
     /// Answers the request at the start of the buffer if its head is complete and it has no body.
     fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
         let service = turn.service;
-        let (input, spans, mut tools) = turn.tools();
-        if input.unread().is_empty() {
+        if turn.desk.input.unread().is_empty() {
             return Step::Starved;
         }
+        let retirement = self.retirement(None, turn);
+        let (input, spans, mut tools) = turn.tools();
         let now = tools.now.monotonic;
-        let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
+        let (head, consumed) = match input.parse_head(&service.head_limits(), spans) {
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return Step::Starved,
             Ok(Parsed::Partial {
                 started: true,
                 method,
+                progress,
             }) => {
+                input.note_progress(progress);
                 self.note_begun(method, now);
                 return Step::Starved;
             }
@@ -168,7 +175,7 @@ impl Session {
                     return turn.defer(needs);
                 }
             };
-            let fate = self.fate(&head, response.status, service, now);
+            let fate = self.fate(&head, response.status, service, retirement);
             let answer = Answer::new(&head, response, fate);
             self.record(&head, client, &answer, &mut tools);
             return Step::Answered(self.collect(answer, consumed, turn));
@@ -188,7 +195,7 @@ impl Session {
                 Err(needs) => return turn.defer(needs),
             };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
-            if !is_readable || ends_connection(response.status) {
+            if !is_readable || ends_connection(head.method, response.status) {
                 let answer = Answer::new(&head, response, Fate::Close);
                 self.closing = Some(CloseReason::ErrorAnswer);
                 self.record(&head, client, &answer, &mut tools);
@@ -209,13 +216,18 @@ impl Session {
         head: &RequestHead<'_, '_>,
         status: Status,
         service: &Service,
-        now: Millis,
+        retirement: Retirement,
     ) -> Fate {
-        let retirement = self.retirement(service, now);
+        let ends_by_kind = ends_connection(head.method, status);
+        if retirement == Retirement::PutOff {
+            self.put_off += 1;
+        } else {
+            self.put_off = 0;
+        }
         let keep_alive = &service.config.keep_alive;
         let policy = Policy {
             http10: keep_alive.http10,
-            closing: retirement.is_some(),
+            closing: matches!(retirement, Retirement::Due(_)),
         };
         let max = keep_alive.max_requests;
         let fate = match keep_alive::decide(
@@ -227,16 +239,20 @@ impl Session {
             max,
             policy,
         ) {
-            Fate::Persist { .. } if ends_connection(status) => Fate::Close,
+            Fate::Persist { .. } if ends_by_kind => Fate::Close,
             fate => fate,
         };
         if fate == Fate::Close {
             self.closing = Some(match retirement {
-                _ if ends_connection(status) => CloseReason::ErrorAnswer,
+                _ if ends_by_kind => CloseReason::ErrorAnswer,
                 _ if head.connection.close => CloseReason::ClientAsked,
-                Some(reason) => reason,
-                None if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                None => CloseReason::ClientAsked,
+                // The client knew of these in advance.
+                _ if head.version == Version::Http10 && !head.connection.keep_alive => {
+                    CloseReason::ClientAsked
+                }
+                _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
+                Retirement::Due(reason) => reason,
+                _ => CloseReason::ClientAsked,
             });
         }
         fate

@@ -83,6 +83,7 @@ impl Session {
             return Step::Starved;
         }
         let service = turn.service;
+        let retirement = self.retirement(Some(head_len), turn);
         let (input, spans, mut tools) = turn.tools();
         // The head was kept in the buffer rather than copied; few requests here have a body.
         match parse_head(input.unread(), &service.head_limits(), spans) {
@@ -92,7 +93,7 @@ impl Session {
                     Ok(response) => response,
                     Err(needs) => return turn.defer(needs),
                 };
-                let fate = self.fate(&head, response.status, service, tools.now.monotonic);
+                let fate = self.fate(&head, response.status, service, retirement);
                 let answer = Answer::new(&head, response, fate);
                 self.record(&head, client, &answer, &mut tools);
                 Step::Answered(self.collect(answer, consumed, turn))

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::retirement::{hold_a_request, is_unforeseen};
 use super::{Outcome, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
@@ -27,8 +28,9 @@ const READS_PER_TURN: u32 = 16;
 pub(super) struct Linger {
     since: Millis,
     drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our FIN: then the two may cross.
-    was_idle: bool,
+    /// Whether the client was free to send a request when we sent our last answer or our FIN, and none
+    /// has come yet: the two may cross.
+    may_cross: bool,
     /// Set while the last answer is still on its way when the time is over.
     pace: Option<Box<Pace>>,
 }
@@ -79,6 +81,12 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<(), CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
+        // Only an idle client, and one that had to expect no `close`, was free to send more.
+        let mut may_cross = was_idle || is_unforeseen(reason);
+        if may_cross && hold_a_request(turn.desk.input.unread()) {
+            count_race(reason, turn);
+            may_cross = false;
+        }
         // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
         if self.peer_has_closed {
             return Err(reason);
@@ -91,7 +99,7 @@ impl Session {
         self.phase = Phase::Linger(Box::new(Linger {
             since,
             drained_bytes: 0,
-            was_idle,
+            may_cross,
             pace: None,
         }));
         Ok(())
@@ -107,13 +115,13 @@ impl Session {
             return Err(reason);
         };
         for _ in 0..READS_PER_TURN {
-            match turn.io.recv(turn.desk.input.space()) {
+            let space = turn.desk.input.space();
+            match turn.io.recv(space) {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
-                    // The request and our FIN have crossed on the wire.
-                    if linger.drained_bytes == 0 && linger.was_idle {
-                        turn.desk.counters.keep_alive_race();
-                        log::debug!("a request arrived after the close ({})", reason.name());
+                    if linger.may_cross && hold_a_request(&space[..count]) {
+                        count_race(reason, turn);
+                        linger.may_cross = false;
                     }
                     linger.drained_bytes += count as u64;
                     if linger.drained_bytes > MAX_DRAINED_BYTES {
@@ -161,4 +169,10 @@ impl Session {
         }
         Ok(Outcome::Wait)
     }
+}
+
+/// Counts a request that crosses with our close, and is lost.
+fn count_race<T>(reason: CloseReason, turn: &Turn<'_, T>) {
+    turn.desk.counters.keep_alive_race();
+    log::debug!("a request crosses with the close ({})", reason.name());
 }

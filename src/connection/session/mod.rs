@@ -11,6 +11,8 @@
 //! An idle connection goes before its deadline if its place is needed, but never before the T it was
 //! told; with `keep_alive.close = "pressure"` it goes for no other reason.
 //!
+//! A drain, pressure and age end a connection with an answer that says `close` ([`retirement`]).
+//!
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
 //!
@@ -23,6 +25,7 @@ mod body;
 mod idle;
 mod linger;
 mod record;
+mod retirement;
 
 use std::io;
 use std::net::IpAddr;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 use super::access_line::Peer;
 use super::counters::CloseReason;
 use super::deadline::Deadline;
-use super::desk::Desk;
+use super::desk::{Desk, Kept};
 use super::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent, bytes_per_turn};
 use super::service::{Mode, Service};
@@ -90,11 +93,13 @@ pub enum Outcome {
 pub struct Session {
     phase: Phase,
     /// Received bytes of an incomplete request. `None` in a connection that has nothing but waits.
-    kept: Option<Box<[u8]>>,
+    kept: Option<Box<Kept>>,
     unsent: Option<Box<Unsent>>,
     opened_at: Millis,
     sent_bytes: u64,
     answered: u32,
+    /// Answers in a row for which the retirement was put off ([`retirement`]).
+    put_off: u8,
     peer: Peer,
     /// The connections from the same address, if their number is limited.
     neighbours: Option<Arc<Occupancy>>,
@@ -150,6 +155,7 @@ impl Session {
             opened_at: now,
             sent_bytes: 0,
             answered: 0,
+            put_off: 0,
             peer,
             neighbours: None,
             closing: None,
@@ -176,7 +182,7 @@ impl Session {
     /// Does everything that can be done without waiting.
     pub fn turn<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Outcome {
         if let Some(kept) = self.kept.take() {
-            turn.desk.input.load(&kept);
+            turn.desk.input.load(kept);
         }
         let outcome = self.advance(turn).unwrap_or_else(Outcome::Close);
         self.kept = turn.desk.input.take();
@@ -213,20 +219,6 @@ impl Session {
     fn is_pressed(&self, service: &Service) -> bool {
         let neighbours = self.neighbours.as_deref();
         service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
-    }
-
-    /// Why the next answer is to be the last one, for reasons that are not the client's.
-    fn retirement(&self, service: &Service, now: Millis) -> Option<CloseReason> {
-        let max_age_millis = u64::from(service.config.keep_alive.max_age_secs) * 1000;
-        if service.mode() != Mode::Serving {
-            Some(CloseReason::Drain)
-        } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
-            Some(CloseReason::MaxAge)
-        } else if self.is_pressed(service) {
-            Some(CloseReason::Pressure)
-        } else {
-            None
-        }
     }
 
     /// The method of the request that is being received, as far as it has come.
