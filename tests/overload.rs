@@ -5,6 +5,7 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
+use support::client::request;
 use support::{Client, Launch, Server, Site, until};
 
 fn limited(site: &Site, limits: &str) -> Server {
@@ -108,4 +109,34 @@ fn without_descriptors_the_server_waits_and_does_not_spin() {
     let mut waiting = clients.split_off(usize::try_from(spare).expect("20") + 5);
     drop(clients);
     waiting.iter_mut().for_each(Client::expect_usable);
+}
+
+/// A proxy's connection carries the requests of many: that one client has too many is no reason to end
+/// it.
+#[test]
+fn a_client_behind_a_proxy_that_asks_too_much_does_not_end_the_connection_of_the_others() {
+    let site = Site::new();
+    site.sparse("large", 64 << 20);
+    let server = Launch::of(site.root())
+        .config("trusted_proxies = ['127.0.0.1']\nlimits.connections_per_ip = 1\n")
+        .start();
+    let mut busy = Client::connect_narrow(server.address());
+    let (greedy, other) = (
+        "X-Forwarded-For: 203.0.113.7\r\n",
+        "X-Forwarded-For: 203.0.113.8\r\n",
+    );
+    busy.send(request("GET", "/large", greedy));
+    busy.head();
+    let mut pooled = server.connect();
+    for (client, status) in [(greedy, 503), (other, 200), (greedy, 503), (other, 200)] {
+        let response = pooled.ask_with("GET", "/", client);
+        assert_eq!(response.status, status);
+        assert!(response.persists(), "{}", response.head);
+    }
+    // With a body too, which is read to its end.
+    let body = format!("{greedy}Content-Length: 4\r\n");
+    pooled.send([&request("POST", "/", &body)[..], "body"].concat());
+    let response = pooled.answer();
+    assert_eq!((response.status, response.persists()), (503, true));
+    assert_eq!(pooled.ask_with("GET", "/", other).status, 200);
 }

@@ -169,8 +169,9 @@ pub struct KeepAlive {
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
-    /// Seconds after which a connection ends with its next answer; 0 to 2^31-1, where 0 means that it
-    /// may grow as old as it likes. Default 3600.
+    /// Seconds after which a connection ends with its next answer, or with that to the last complete
+    /// request that it has received by then; 0 to 2^31-1, where 0 means that it may grow as old as it
+    /// likes. Default 3600.
     pub max_age_secs: u32,
     /// When an idle connection is closed. Default [`IdleClose::Timeout`].
     pub close: IdleClose,

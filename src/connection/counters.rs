@@ -98,7 +98,9 @@ impl Counters {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a request that arrived after our FIN on an idle connection.
+    /// Counts a connection on which a request crossed with our close, and was dropped: one that arrived
+    /// after our FIN on an idle connection, or behind the last request that was answered when the client
+    /// had to expect no `close`.
     pub fn keep_alive_race(&self) {
         self.keep_alive_races.fetch_add(1, Ordering::Relaxed);
     }

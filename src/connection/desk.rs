@@ -8,6 +8,7 @@ use super::guests::Guest;
 use super::journal::Journal;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
+use crate::http::request::{HeadLimits, Parsed, Progress, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
 use crate::site::errand::Errand;
 
@@ -59,8 +60,7 @@ impl Desk {
 
     /// Forgets what a turn that panicked left behind.
     pub fn clear(&mut self) {
-        self.input.start = 0;
-        self.input.end = 0;
+        self.input.clear();
         self.output.clear();
         self.guests.clear();
         self.awaited = None;
@@ -70,71 +70,191 @@ impl Desk {
     }
 }
 
+/// What a connection keeps between its turns of what it has received.
+#[derive(Debug)]
+pub(super) struct Kept {
+    bytes: Vec<u8>,
+    /// How far the head at the front of them has been read.
+    progress: Option<Progress>,
+}
+
+impl Kept {
+    #[cold]
+    fn append(&mut self, received: &[u8]) {
+        let bytes = &mut self.bytes;
+        if bytes.capacity() - bytes.len() < received.len() {
+            // By a quarter, so that each byte is moved four times at most, whatever the pieces are.
+            bytes.reserve_exact(received.len().max(bytes.len() / 4));
+        }
+        bytes.extend_from_slice(received);
+    }
+}
+
 /// Received bytes that are not consumed yet.
+///
+/// A connection that has kept none receives into the thread's buffer. One that has kept some lends its
+/// own buffer for the turn, and what it receives is appended there: bytes that were kept once are not
+/// copied again for each piece that follows them.
 #[derive(Debug)]
 pub(super) struct Input {
+    /// The thread's buffer.
     bytes: Box<[u8]>,
+    /// The connection's buffer; if there is one, it holds the unread bytes.
+    kept: Option<Box<Kept>>,
     start: usize,
     end: usize,
+    /// How far the head at the start of the unread bytes has been read.
+    progress: Option<Progress>,
 }
 
 impl Input {
     fn new(capacity: usize) -> Input {
         Input {
             bytes: vec![0; capacity].into_boxed_slice(),
+            kept: None,
             start: 0,
             end: 0,
+            progress: None,
         }
     }
 
     /// Starts a turn with what the connection kept from the last one.
-    pub(super) fn load(&mut self, kept: &[u8]) {
+    pub(super) fn load(&mut self, mut kept: Box<Kept>) {
         debug_assert!(
             self.unread().is_empty(),
             "the last turn has stored what it left"
         );
-        self.bytes[..kept.len()].copy_from_slice(kept);
-        (self.start, self.end) = (0, kept.len());
+        (self.start, self.end) = (0, kept.bytes.len());
+        self.progress = kept.progress.take();
+        self.kept = Some(kept);
     }
 
     pub(super) fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        match &self.kept {
+            None => &self.bytes[self.start..self.end],
+            Some(kept) => &kept.bytes[self.start..self.end],
+        }
     }
 
     pub(super) fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.start);
         self.start += count;
+        self.progress = None;
     }
 
-    /// Removes `count` bytes that begin `at` bytes into the unread ones.
+    /// How far the head at the start of the unread bytes has been read, if a part of it has.
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
+    }
+
+    /// Reads the head at the start of the unread bytes, on from where the last look at it ended.
+    ///
+    /// # Errors
+    /// As [`parse_head`].
+    #[inline]
+    pub(super) fn parse_head<'b, 's>(
+        &'b self,
+        limits: &HeadLimits,
+        spans: &'s mut Vec<FieldSpan>,
+    ) -> Result<Parsed<'b, 's>, Reject> {
+        match &self.progress {
+            None => parse_head(self.unread(), limits, spans),
+            Some(progress) => resume_head(self.unread(), limits, spans, progress),
+        }
+    }
+
+    /// Takes note how far the head at the start of the unread bytes has been read.
+    pub(super) fn note_progress(&mut self, progress: Progress) {
+        self.progress = Some(progress);
+    }
+
+    /// Removes `count` bytes that begin `at` bytes into the unread ones. Moves what stands before them or
+    /// what stands behind them, whichever is less.
     pub(super) fn remove(&mut self, at: usize, count: usize) {
-        let from = self.start + at + count;
-        self.bytes.copy_within(from..self.end, self.start + at);
-        self.end -= count;
+        let bytes = match &mut self.kept {
+            None => &mut self.bytes[..],
+            Some(kept) => &mut kept.bytes[..],
+        };
+        let (start, behind) = (self.start, self.start + at + count);
+        if self.end - behind <= at {
+            bytes.copy_within(behind..self.end, start + at);
+            self.end -= count;
+        } else {
+            bytes.copy_within(start..start + at, start + count);
+            self.start += count;
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.bytes.truncate(self.end);
+        }
     }
 
     /// Where to receive next; never empty as long as a head may still be incomplete.
+    #[inline]
     pub(super) fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
+            self.kept = None;
             (self.start, self.end) = (0, 0);
-        } else if self.start > 0 {
+            &mut self.bytes
+        } else {
+            self.space_behind_unread()
+        }
+    }
+
+    #[cold]
+    fn space_behind_unread(&mut self) -> &mut [u8] {
+        if self.kept.is_some() {
+            // `received` moves it behind what was kept, and both have the room of one buffer.
+            let room = self.bytes.len().saturating_sub(self.end - self.start);
+            return &mut self.bytes[..room];
+        }
+        if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         &mut self.bytes[self.end..]
     }
 
+    /// Takes note that `count` bytes were written to the front of [`Input::space`].
+    #[inline]
     pub(super) fn received(&mut self, count: usize) {
         self.end += count;
-        debug_assert!(self.end <= self.bytes.len());
+        if let Some(kept) = &mut self.kept {
+            kept.append(&self.bytes[..count]);
+        }
     }
 
     /// Ends a turn: hands over what is unread and leaves the buffer empty.
-    pub(super) fn take(&mut self) -> Option<Box<[u8]>> {
-        let unread = self.unread();
-        let kept = (!unread.is_empty()).then(|| Box::from(unread));
-        (self.start, self.end) = (0, 0);
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<Box<Kept>> {
+        let is_empty = self.start == self.end;
+        let kept = if is_empty { None } else { Some(self.keep()) };
+        self.clear();
         kept
+    }
+
+    /// Moves what is unread into a buffer of its own, or what of the connection's buffer is left.
+    #[cold]
+    fn keep(&mut self) -> Box<Kept> {
+        let progress = self.progress.take();
+        let Some(mut kept) = self.kept.take() else {
+            let bytes = self.unread().to_vec();
+            return Box::new(Kept { bytes, progress });
+        };
+        kept.progress = progress;
+        kept.bytes.drain(..self.start);
+        // What it held besides, of a body or of requests that are answered, may have been much.
+        if kept.bytes.capacity() / 2 > kept.bytes.len() {
+            kept.bytes.shrink_to_fit();
+        }
+        kept
+    }
+
+    /// Forgets everything, so that nothing of one connection meets the next.
+    #[inline]
+    fn clear(&mut self) {
+        self.kept = None;
+        (self.start, self.end) = (0, 0);
+        self.progress = None;
     }
 }
 
@@ -142,17 +262,88 @@ impl Input {
 mod tests {
     use super::*;
 
+    fn receive(input: &mut Input, bytes: &[u8]) {
+        input.space()[..bytes.len()].copy_from_slice(bytes);
+        input.received(bytes.len());
+    }
+
+    /// Ends a turn and begins the next one.
+    fn next_turn(input: &mut Input) {
+        let kept = input.take().expect("something is unread");
+        assert!(input.unread().is_empty());
+        input.load(kept);
+    }
+
     #[test]
     fn bytes_are_received_consumed_removed_and_kept() {
         let mut input = Input::new(8);
-        input.load(b"ab");
-        input.space()[..4].copy_from_slice(b"cdef");
-        input.received(4);
+        receive(&mut input, b"ab");
+        next_turn(&mut input);
+        receive(&mut input, b"cdef");
         input.consume(1);
         input.remove(1, 2);
         assert_eq!(input.unread(), b"bef");
-        assert_eq!(input.space().len(), 5, "what is unread moves to the front");
-        assert_eq!(input.take().as_deref(), Some(&b"bef"[..]));
-        assert_eq!(input.take(), None);
+        assert_eq!(input.space().len(), 5, "what was consumed makes room");
+        next_turn(&mut input);
+        assert_eq!(input.unread(), b"bef");
+        input.consume(3);
+        assert!(input.take().is_none());
+    }
+
+    #[test]
+    fn bytes_are_moved_to_the_front_of_the_thread_s_buffer() {
+        let mut input = Input::new(8);
+        receive(&mut input, b"abcdef");
+        input.consume(2);
+        assert_eq!(input.space().len(), 4);
+        assert_eq!(input.unread(), b"cdef");
+    }
+
+    #[test]
+    fn bytes_are_removed_whichever_side_is_moved() {
+        for is_kept in [false, true] {
+            for (at, count) in [(1, 2), (5, 2), (0, 3), (6, 2), (4, 0), (0, 8)] {
+                let mut input = Input::new(8);
+                receive(&mut input, b"abcdefgh");
+                if is_kept {
+                    next_turn(&mut input);
+                }
+                input.remove(at, count);
+                let expected = [&b"abcdefgh"[..at], &b"abcdefgh"[at + count..]].concat();
+                assert_eq!(input.unread(), expected, "{at}, {count}");
+                assert_eq!(input.space().len(), count);
+            }
+        }
+    }
+
+    /// What is kept is copied when its buffer grows, and otherwise stays where it is.
+    #[test]
+    fn one_byte_pieces_do_not_copy_what_is_kept() {
+        let mut input = Input::new(1 << 16);
+        receive(&mut input, b"x");
+        let (mut places, mut last) = (0, std::ptr::null());
+        for len in 2..=60_000 {
+            next_turn(&mut input);
+            receive(&mut input, b"x");
+            assert_eq!(input.unread().len(), len);
+            let capacity = input.kept.as_ref().map_or(0, |kept| kept.bytes.capacity());
+            assert!(capacity <= len + len / 4 + 1, "{capacity} for {len}");
+            if last != input.unread().as_ptr() {
+                (places, last) = (places + 1, input.unread().as_ptr());
+            }
+        }
+        assert!(places < 60, "{places} places for 60,000 bytes");
+    }
+
+    #[test]
+    fn what_a_body_took_is_given_back() {
+        let mut input = Input::new(1 << 16);
+        receive(&mut input, b"head");
+        next_turn(&mut input);
+        receive(&mut input, &[b'x'; 50_000]);
+        input.remove(4, 50_000);
+        let kept = input.take().expect("the head");
+        assert_eq!(kept.bytes, b"head");
+        assert!(kept.bytes.capacity() < 100);
     }
 }

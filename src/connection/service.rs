@@ -18,7 +18,8 @@ use crate::site::Sites;
 pub enum Mode {
     /// Business as usual.
     Serving,
-    /// SIGTERM: every further answer says `close`; idle connections keep their promise.
+    /// SIGTERM: the next answer on each connection says `close`, or that to the last request it has
+    /// received already; idle connections keep their promise.
     Draining,
     /// SIGINT, or the end of the drain: answers under way are finished, the rest is closed.
     Stopping,

@@ -38,6 +38,12 @@ impl<'b, 's> Fields<'b, 's> {
         Fields { head, spans }
     }
 
+    /// The value of the line that stands at `span`.
+    pub(super) fn value_at(&self, span: FieldSpan) -> Option<&'b [u8]> {
+        self.head
+            .get(span.value_start as usize..span.value_end as usize)
+    }
+
     /// Every line as (name, value): names as they were sent, values without surrounding whitespace.
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + use<'b, 's> {
         let head = self.head;

@@ -23,7 +23,7 @@ pub enum Framing {
 }
 
 /// What the framing fields have said so far. Fed line by line as the head is read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FramingFields {
     content_length: Option<u64>,
     codings: Codings,

@@ -5,8 +5,9 @@
 //! the outcome does not depend on how the network cut the bytes: what was refused or complete stays
 //! so whatever follows, and only "more is needed" can change.
 //!
-//! There is no state between calls: a head that arrives in pieces is read from its start each time.
-//! That costs less than the `recv` that brought the piece.
+//! A head that arrives in pieces is read on where the last piece ended ([`resume_head`]), and once more
+//! from its start when it is complete: so each byte is looked at a bounded number of times, however
+//! small the pieces are. Between the calls there is nothing but a [`Progress`], which the caller keeps.
 
 use super::authority;
 use super::fields::{FieldSpan, Fields, list_members};
@@ -15,6 +16,7 @@ use super::method::Method;
 use super::status::Status;
 use super::version::Version;
 
+mod place;
 mod scanner;
 
 #[cfg(test)]
@@ -23,10 +25,13 @@ mod properties;
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work;
 
 pub use super::reject::Reject;
 pub use super::target::Target;
-use scanner::{FieldLine, RequestLine, Scanner, Stop};
+use place::{Place, Stop, note_looked_at};
+use scanner::{FieldLine, RequestLine, Scanner};
 
 /// The bounds of a request head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub enum Parsed<'b, 's> {
         started: bool,
         /// The method, once it has come: a 408 to HEAD has no body either.
         method: Option<Method>,
+        /// Where [`resume_head`] goes on.
+        progress: Progress,
     },
     /// The head is complete.
     Complete {
@@ -150,12 +157,10 @@ pub fn parse_head<'b, 's>(
     spans: &'s mut Vec<FieldSpan>,
 ) -> Result<Parsed<'b, 's>, Reject> {
     spans.clear();
-    let head_bytes = limits.head_bytes.min(u32::MAX as usize);
-    // Nothing behind the limit is ever looked at: this makes the limit a matter of position.
-    let window = &buf[..buf.len().min(head_bytes)];
+    let (window, head_bytes) = window(buf, limits);
     let mut scanner = Scanner::new(window, head_bytes);
-    let mut facts = HeadFacts::default();
-    match read_head(&mut scanner, limits, spans, &mut facts) {
+    let (mut version, mut facts) = (Version::Http11, HeadFacts::default());
+    match read_head(&mut scanner, limits, spans, &mut version, &mut facts) {
         Ok(line) => {
             let fields = Fields::new(window, spans);
             let head = facts
@@ -166,11 +171,83 @@ pub fn parse_head<'b, 's>(
                 consumed: scanner.position(),
             })
         }
-        Err(Stop::Starved) => Ok(Parsed::Partial {
+        Err(stop) => {
+            let progress = Progress {
+                version,
+                facts,
+                ..Progress::default()
+            };
+            stopped(stop, &scanner, spans, progress)
+        }
+    }
+}
+
+/// Reads on in a head of which a part has been read: [`parse_head`] of the whole `buf`, with the same
+/// outcome, but without looking again at what was read before.
+///
+/// `progress` is what the last call said of a prefix of `buf`, under the same limits.
+///
+/// # Errors
+///
+/// Those of [`parse_head`].
+pub fn resume_head<'b, 's>(
+    buf: &'b [u8],
+    limits: &HeadLimits,
+    spans: &'s mut Vec<FieldSpan>,
+    progress: &Progress,
+) -> Result<Parsed<'b, 's>, Reject> {
+    if progress.place == Place::Start {
+        return parse_head(buf, limits, spans);
+    }
+    spans.clear();
+    let (window, head_bytes) = window(buf, limits);
+    let mut progress = *progress;
+    let mut scanner = Scanner::resume(window, head_bytes, progress.place, progress.method);
+    match read_on(&mut scanner, limits, spans, &mut progress) {
+        // Field lines that came in earlier pieces have left no span.
+        Ok(()) => parse_head(buf, limits, spans),
+        Err(stop) => stopped(stop, &scanner, spans, progress),
+    }
+}
+
+/// What of `buf` may belong to the head, and how long that may be. Nothing behind the limit is ever
+/// looked at: this makes the limit a matter of position.
+fn window<'b>(buf: &'b [u8], limits: &HeadLimits) -> (&'b [u8], usize) {
+    let head_bytes = limits.head_bytes.min(u32::MAX as usize);
+    (&buf[..buf.len().min(head_bytes)], head_bytes)
+}
+
+/// How far the reading of a head has come whose bytes ran out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    place: Place,
+    method: Option<Method>,
+    /// Known once the request line has been read.
+    version: Version,
+    /// Field lines that have been read.
+    lines: usize,
+    facts: HeadFacts,
+}
+
+#[cold]
+fn stopped<'b, 's>(
+    stop: Stop,
+    scanner: &Scanner<'b>,
+    spans: &[FieldSpan],
+    progress: Progress,
+) -> Result<Parsed<'b, 's>, Reject> {
+    match stop {
+        Stop::Starved => Ok(Parsed::Partial {
             started: scanner.started(),
             method: scanner.method(),
+            progress: Progress {
+                place: scanner.place(),
+                method: scanner.method(),
+                lines: progress.lines + spans.len(),
+                ..progress
+            },
         }),
-        Err(Stop::Refused(reject)) => Err(scanner.explain(reject)),
+        Stop::Refused(reject) => Err(scanner.explain(reject)),
     }
 }
 
@@ -178,21 +255,47 @@ fn read_head<'b>(
     scanner: &mut Scanner<'b>,
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
-    facts: &mut HeadFacts<'b>,
+    version: &mut Version,
+    facts: &mut HeadFacts,
 ) -> Result<RequestLine<'b>, Stop> {
     scanner.skip_empty_lines()?;
     let line = scanner.request_line(limits.target_bytes)?;
+    *version = line.version;
     while let FieldLine::Field(span) = scanner.field_line(spans.len() < limits.headers)? {
-        facts.take(line.version, scanner.name(&span), scanner.value(&span))?;
+        facts.take(line.version, scanner, &span)?;
         spans.push(span);
     }
     Ok(line)
 }
 
+/// Reads from where `progress` says to the end of the head.
+#[cold]
+fn read_on(
+    scanner: &mut Scanner<'_>,
+    limits: &HeadLimits,
+    spans: &mut Vec<FieldSpan>,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let mut place = progress.place;
+    if let Some(line) = scanner.resume_request_line(place, limits.target_bytes)? {
+        progress.version = line.version;
+        place = scanner.next_line();
+    }
+    loop {
+        let has_room = progress.lines + spans.len() < limits.headers;
+        let FieldLine::Field(span) = scanner.resume_field_line(place, has_room)? else {
+            return Ok(());
+        };
+        progress.facts.take(progress.version, scanner, &span)?;
+        spans.push(span);
+        place = scanner.next_line();
+    }
+}
+
 /// What the fields that the server itself understands have said so far.
-#[derive(Default)]
-struct HeadFacts<'b> {
-    host: Option<&'b [u8]>,
+#[derive(Debug, Clone, Copy, Default)]
+struct HeadFacts {
+    host: Option<FieldSpan>,
     framing: FramingFields,
     connection: ConnectionOptions,
     expect: Expectation,
@@ -202,13 +305,21 @@ struct HeadFacts<'b> {
     has_accept_encoding: bool,
 }
 
-impl<'b> HeadFacts<'b> {
+impl HeadFacts {
     /// Takes one field line. The length of its name rules out nearly every field at once.
-    fn take(&mut self, version: Version, name: &[u8], value: &'b [u8]) -> Result<(), Reject> {
+    #[inline(always)]
+    fn take(
+        &mut self,
+        version: Version,
+        scanner: &Scanner<'_>,
+        span: &FieldSpan,
+    ) -> Result<(), Reject> {
+        let (name, value) = (scanner.name(span), scanner.value(span));
+        note_looked_at(value.len());
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
             3 if is("via") => self.via = true,
-            4 if is("host") => return self.take_host(value),
+            4 if is("host") => return self.take_host(value, span),
             5 if is("range") => self.is_conditional = true,
             6 if is("expect") => self.take_expect(version, value),
             8 if is("if-match") || is("if-range") => self.is_conditional = true,
@@ -232,14 +343,14 @@ impl<'b> HeadFacts<'b> {
         Ok(())
     }
 
-    fn take_host(&mut self, value: &'b [u8]) -> Result<(), Reject> {
+    fn take_host(&mut self, value: &[u8], span: &FieldSpan) -> Result<(), Reject> {
         if self.host.is_some() {
             return Err(Reject::bad_request("There are several Host fields."));
         }
         if !authority::is_host_and_port(value) {
             return Err(Reject::bad_request("The Host field is not valid."));
         }
-        self.host = Some(value);
+        self.host = Some(*span);
         Ok(())
     }
 
@@ -266,8 +377,8 @@ impl<'b> HeadFacts<'b> {
     }
 
     /// The checks that need the whole head, and the result.
-    fn complete<'s>(
-        self,
+    fn complete<'b, 's>(
+        &self,
         line: RequestLine<'b>,
         fields: Fields<'b, 's>,
     ) -> Result<RequestHead<'b, 's>, Reject> {
@@ -287,7 +398,7 @@ impl<'b> HeadFacts<'b> {
             method: line.method,
             target: line.target,
             version: line.version,
-            host: line.authority.or(self.host),
+            host: line.authority.or_else(|| fields.value_at(self.host?)),
             framing,
             connection: self.connection,
             expect: self.expect,

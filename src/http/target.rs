@@ -50,6 +50,7 @@ impl<'b> Classified<'b> {
 }
 
 /// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes.
+#[inline(always)]
 pub(super) fn classify(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
     if method == Method::Connect {
         if authority::is_connect_authority(raw) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::exchange::{Way, Wire};
 use super::served::{Served, site};
-use super::support::Launch;
+use super::support::{Client, Launch};
 
 /// A request for each status that one can cause.
 const CAUSES: [(u16, &str); 19] = [
@@ -33,7 +33,7 @@ const CAUSES: [(u16, &str); 19] = [
     (501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         503,
-        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.18.0.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n",
     ),
     (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
     (408, "GET / HTTP/1.1\r\nHost: a\r\n"),
@@ -67,24 +67,29 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
     let served = Served::start();
     let site = site();
     site.sparse("large", 64 << 20);
-    // One answer at a time for each client of a proxy, and one second for a head: 503 and 408 need a server
-    // of their own.
-    let narrow =
-        "trusted_proxies = ['127.0.0.1']\nlimits.connections_per_ip = 1\ntimeouts.head = 1\n";
+    // One second for a head, and one answer at once for each client behind a proxy: 408 and 503 need a
+    // server of their own.
+    let narrow = "trusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
+        [timeouts]\nhead = 1\n[limits]\nconnections_per_ip = 1\n";
     let narrow = Launch::of(site.root()).config(narrow).start();
-    let connect = || Wire::connect(narrow.address()).expect("a connection");
-    // A client of the proxy that does not read, so that its next request is one too many.
-    let mut greedy = connect();
-    let large = "GET /large HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.18.0.1\r\n\r\n";
-    greedy.send(large.as_bytes(), Way::Whole).expect("sent");
+    let mut greedy = Client::connect_narrow(narrow.address());
+    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n");
+    greedy.head();
     for (status, cause) in CAUSES {
         let persists = *table
             .get(&status)
             .unwrap_or_else(|| panic!("{status} is not in the table"));
         let cause = cause.replace("{long}", &"x".repeat(1025));
-        let mut wire = match status {
-            408 | 503 => connect(),
-            _ => Wire::connect(served.address).expect("a connection"),
+        let mut second;
+        let wire = match status {
+            408 | 503 => {
+                second = Wire::connect(narrow.address()).expect("a connection");
+                &mut second
+            }
+            _ => {
+                second = Wire::connect(served.address).expect("a connection");
+                &mut second
+            }
         };
         wire.send(cause.as_bytes(), Way::Whole).expect("sent");
         let answer = wire

@@ -1,12 +1,15 @@
 //! `http::request::parse_head` on any bytes.
 //!
 //! - What a prefix came to, if it came to anything, is what the whole comes to.
+//! - A head that is read on piece by piece comes to what each prefix comes to in one go.
 //! - No more bytes are consumed than there are, nor more than the limit on a head.
 //! - What follows a request changes nothing in it: parsing `a + b` is parsing `a`, then `b`.
 //! - An accepted request keeps to the grammar and the limits, and written out again it parses equal.
 
 use abide::http::fields::FieldSpan;
-use abide::http::request::{HeadLimits, Parsed, Reject, RequestHead, parse_head};
+use abide::http::request::{
+    HeadLimits, Parsed, Progress, Reject, RequestHead, parse_head, resume_head,
+};
 use abide::http::version::Version;
 
 use super::script::{first_line, pieces};
@@ -27,9 +30,11 @@ pub fn check(input: &[u8]) {
     let mut spans = Vec::new();
     let whole = parse_head(bytes, &LIMITS, &mut spans);
     let mut cut = 0;
+    let mut progress = Some(Progress::default());
     for piece in pieces(script, bytes).into_iter().take(MAX_CUTS) {
         cut += piece.len();
         check_prefix(&bytes[..cut], &whole);
+        progress = progress.and_then(|progress| check_resumed(&bytes[..cut], &progress));
     }
     let mut rest = bytes;
     while let Ok(Parsed::Complete { head, consumed }) = parse_head(rest, &LIMITS, &mut spans) {
@@ -52,10 +57,17 @@ pub fn check(input: &[u8]) {
 fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
     let mut spans: Vec<FieldSpan> = Vec::new();
     match (parse_head(prefix, &LIMITS, &mut spans), whole) {
-        (Ok(Parsed::Partial { started, method }), whole) => {
+        (
+            Ok(Parsed::Partial {
+                started, method, ..
+            }),
+            whole,
+        ) => {
             assert!(prefix.len() < LIMITS.head_bytes, "a full buffer is enough");
             let (starts, of_whole) = match whole {
-                Ok(Parsed::Partial { started, method }) => (*started, *method),
+                Ok(Parsed::Partial {
+                    started, method, ..
+                }) => (*started, *method),
                 Ok(Parsed::Complete { head, .. }) => (true, Some(head.method)),
                 Err(reject) => (true, reject.method),
             };
@@ -75,6 +87,44 @@ fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
         (Err(reject), Err(whole)) => assert_eq!(reject, *whole),
         (prefix, whole) => panic!("a prefix came to {prefix:?}, the whole to {whole:?}"),
     }
+}
+
+/// Reads on in `prefix` from `progress`; returns how far that came if more is needed.
+fn check_resumed(prefix: &[u8], progress: &Progress) -> Option<Progress> {
+    let (mut spans, mut in_one_go) = (Vec::new(), Vec::new());
+    match (
+        resume_head(prefix, &LIMITS, &mut spans, progress),
+        parse_head(prefix, &LIMITS, &mut in_one_go),
+    ) {
+        (
+            Ok(Parsed::Partial {
+                started,
+                method,
+                progress,
+            }),
+            Ok(Parsed::Partial {
+                started: of_whole,
+                method: method_of_whole,
+                ..
+            }),
+        ) => {
+            assert_eq!((started, method), (of_whole, method_of_whole));
+            return Some(progress);
+        }
+        (
+            Ok(Parsed::Complete { head, consumed }),
+            Ok(Parsed::Complete {
+                head: whole,
+                consumed: of_whole,
+            }),
+        ) => {
+            assert_eq!(consumed, of_whole);
+            assert_same(&head, &whole);
+        }
+        (Err(reject), Err(whole)) => assert_eq!(reject, whole),
+        (resumed, whole) => panic!("read on: {resumed:?}, in one go: {whole:?}"),
+    }
+    None
 }
 
 /// The grammar of RFC 9112 sections 3 and 5, seen from the accepted request.

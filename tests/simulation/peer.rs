@@ -14,8 +14,6 @@ use abide::connection::transport::Transport;
 pub struct Peer {
     /// What has arrived at the server and is not read yet.
     pub(super) arrived: VecDeque<u8>,
-    /// What arrives while the server works on what it has received: one of them after each receive.
-    pub meanwhile: VecDeque<Vec<u8>>,
     /// Further bytes that have arrived, of no interest to anybody; too many to be stored.
     pub flood: u64,
     pub(super) has_closed: bool,
@@ -48,7 +46,6 @@ impl Peer {
     pub fn new() -> Peer {
         Peer {
             arrived: VecDeque::new(),
-            meanwhile: VecDeque::new(),
             flood: 0,
             has_closed: false,
             fin_was_read: false,
@@ -127,8 +124,6 @@ impl Transport for Peer {
             for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..count)) {
                 *place = byte;
             }
-            self.arrived
-                .extend(self.meanwhile.pop_front().unwrap_or_default());
             return Ok(count);
         }
         if self.flood > 0 {

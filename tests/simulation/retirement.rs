@@ -1,227 +1,216 @@
-//! A connection that retires answers the requests that have been received already: `Connection: close` goes
-//! on the answer to the last of them.
-
-use std::collections::VecDeque;
+//! A connection that is to end, for a drain, its age or pressure, answers the complete requests that it
+//! has received already: the client was told that it may send them.
 
 use abide::connection::counters::CloseReason;
 use abide::connection::service::Mode;
 
 use super::peer::Peer;
-use super::responses::{HeadRequests, Received, finals};
+use super::responses::{HeadRequests, finals};
 use super::world::{TestSite, World, at_secs};
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
-const WITH_BODY: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
-const CHUNKED: &[u8] =
-    b"GET /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n";
+const GET_CLOSE: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+const POST: &[u8] = b"POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+const POST_CHUNKED: &[u8] =
+    b"POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+    4\r\nbody\r\n0\r\nTrailer: x\r\n\r\n";
 
-/// Ways to make a connection retire that has had an answer, and the reason that is given for its end.
-const REASONS: [(fn(&mut World), CloseReason); 3] = [
-    (
-        |world| world.stage.service.enter(Mode::Draining),
-        CloseReason::Drain,
-    ),
-    // Older than `keep_alive.max_age`, which is 10 s here.
-    (|world| world.run_until(at_secs(11)), CloseReason::MaxAge),
-    (
-        // 9 of 10 are 90 %.
-        |world| {
-            for _ in 0..9 {
-                assert!(world.stage.service.occupancy.enter());
-            }
-        },
-        CloseReason::Pressure,
-    ),
+/// The reasons that are not the client's.
+const REASONS: [CloseReason; 3] = [
+    CloseReason::Drain,
+    CloseReason::MaxAge,
+    CloseReason::Pressure,
 ];
 
-fn world() -> World {
-    let mut site = TestSite::new();
-    site.config.keep_alive.max_age_secs = 10;
-    site.config.limits.connections = 10;
-    site.world()
-}
-
-fn answers(world: &World, it: usize) -> Vec<Received> {
-    finals(&world.peer(it).sent, HeadRequests::Known(&[]))
-}
-
-/// A connection that has had one answer, with max=999, and then retires.
-fn retiring(world: &mut World, peer: Peer, retire: fn(&mut World)) -> usize {
-    let it = world.connect(peer);
-    world.send(at_secs(1), it, GET);
-    world.run_until(at_secs(1));
-    assert_eq!(answers(world, it)[0].max(), Some(999));
-    retire(world);
-    it
-}
-
-/// What `max` said in the answers after the first one: each is 200.
-fn maxima(world: &World, it: usize) -> Vec<Option<u32>> {
-    let answers = answers(world, it);
-    assert!(answers.iter().all(|answer| answer.status == 200));
-    answers[1..].iter().map(Received::max).collect()
-}
-
-#[test]
-fn what_one_segment_brought_is_answered_whatever_the_reason() {
-    for (retire, reason) in REASONS {
-        let mut world = world();
-        let it = retiring(&mut world, Peer::new(), retire);
-        let now = world.now;
-        world.send(now, it, GET.repeat(5));
-        world.run_to_end();
-        let expected = [Some(998), Some(997), Some(996), Some(995), None];
-        assert_eq!(maxima(&world, it), expected, "{reason:?}");
-        assert_eq!(world.closed(it).map(|(reason, _)| reason), Some(reason));
-        assert_eq!(world.totals().keep_alive_races, 0);
-    }
-}
-
-#[test]
-fn a_single_request_is_answered_with_close() {
-    for (retire, _) in REASONS {
-        let mut world = world();
-        let it = retiring(&mut world, Peer::new(), retire);
-        let now = world.now;
-        world.send(now, it, GET);
-        world.run_to_end();
-        assert_eq!(maxima(&world, it), [None]);
-    }
-}
-
-#[test]
-fn what_arrived_while_the_last_one_was_answered_counts() {
-    let mut world = world();
-    let peer = Peer {
-        // Nothing comes while the first answer is made.
-        meanwhile: VecDeque::from([Vec::new(), GET.to_vec()]),
-        ..Peer::new()
-    };
-    let it = retiring(&mut world, peer, REASONS[0].0);
-    // Within a second of the first one, so that no look at the disk ends the turn.
-    world.send(at_secs(1), it, GET);
-    world.run_until(at_secs(1));
-    assert_eq!(maxima(&world, it), [Some(998), None]);
-    assert_eq!(world.totals().keep_alive_races, 0);
-}
-
-#[test]
-fn sixty_four_are_answered_and_the_drop_of_others_is_counted() {
-    for requests in [64, 65, 70, 400] {
-        let mut world = world();
-        let it = retiring(&mut world, Peer::new(), REASONS[0].0);
-        world.send(at_secs(3), it, GET.repeat(requests));
-        world.run_to_end();
-        let maxima = maxima(&world, it);
-        assert_eq!(maxima.len(), 64, "{requests}");
-        assert_eq!(maxima[62..], [Some(936), None]);
-        let races = world.totals().keep_alive_races;
-        assert_eq!(races, u64::from(requests > 64), "{requests}");
-    }
-}
-
-#[test]
-fn a_part_of_a_request_is_not_waited_for_and_counts_as_a_race() {
-    for part in [
-        &GET[..1],
-        &GET[..GET.len() - 1],
-        &WITH_BODY[..WITH_BODY.len() - 1],
-    ] {
-        let mut world = world();
-        let it = retiring(&mut world, Peer::new(), REASONS[0].0);
-        world.send(at_secs(3), it, [GET, GET, part].concat());
-        world.run_to_end();
-        assert_eq!(maxima(&world, it), [Some(998), None]);
-        assert_eq!(world.totals().keep_alive_races, 1);
-        assert_eq!(world.closed(it), Some((CloseReason::Drain, at_secs(3))));
-    }
-}
-
-#[test]
-fn a_request_that_was_sent_before_our_close_was_seen_is_a_race() {
-    let mut world = world();
-    let peer = Peer {
+/// A peer that keeps its side open when the server closes, so that it may send what crosses with that.
+fn holding_on() -> Peer {
+    Peer {
         closes_back: false,
         ..Peer::new()
-    };
-    let it = retiring(&mut world, peer, REASONS[0].0);
-    world.send(at_secs(3), it, GET);
-    world.send(at_secs(4), it, GET.repeat(2));
-    world.run_to_end();
-    assert_eq!(maxima(&world, it), [None]);
-    assert_eq!(world.totals().keep_alive_races, 1);
-}
-
-#[test]
-fn requests_with_bodies_count_when_they_are_there_to_their_end() {
-    for with_body in [WITH_BODY, CHUNKED] {
-        let mut world = world();
-        let it = retiring(&mut world, Peer::new(), REASONS[0].0);
-        world.send(at_secs(3), it, [GET, with_body, with_body, GET].concat());
-        world.run_to_end();
-        let expected = [Some(998), Some(997), Some(996), None];
-        assert_eq!(maxima(&world, it), expected);
-        assert_eq!(world.totals().keep_alive_races, 0);
     }
 }
 
-/// Large answers end a turn, or wait for a socket that is full.
-#[test]
-fn what_was_received_is_answered_over_several_turns() {
-    for shares in [vec![], vec![1_000], vec![0, 7_000]] {
-        let mut world = world();
-        let peer = Peer {
-            shares,
-            ..Peer::new()
-        };
-        let it = retiring(&mut world, peer, REASONS[0].0);
-        world.send(at_secs(3), it, GET_LARGE.repeat(5));
-        world.run_to_end();
-        let expected = [Some(998), Some(997), Some(996), Some(995), None];
-        assert_eq!(maxima(&world, it), expected);
+/// A connection that has had one answer, and is to end for `reason`.
+fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
+    match reason {
+        CloseReason::MaxAge => site.config.keep_alive.max_age_secs = 5,
+        CloseReason::Pressure => site.config.limits.connections = 1,
+        _ => {}
     }
-}
-
-#[test]
-fn the_end_that_was_announced_by_max_or_wished_by_the_client_is_no_race() {
-    let close = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let mut site = TestSite::new();
-    site.config.keep_alive.max_requests = 3.try_into().unwrap();
     let mut world = site.world();
-    let it = world.connect(Peer::new());
-    world.send(at_secs(1), it, GET.repeat(5));
-    let other = world.connect(Peer::new());
-    world.send(at_secs(1), other, [close, GET].concat());
-    world.run_to_end();
-    assert_eq!(maxima(&world, it), [Some(1), None]);
-    assert_eq!(answers(&world, other).len(), 1);
-    assert_eq!(world.totals().keep_alive_races, 0);
-}
-
-/// A half-close may come in the same edge.
-#[test]
-fn a_client_that_has_closed_its_side_gets_all_answers() {
-    let mut world = world();
-    let it = retiring(&mut world, Peer::new(), REASONS[0].0);
-    let act = super::world::Act::SendAndClose(GET.repeat(3));
-    world.schedule(at_secs(3), it, act);
-    world.run_to_end();
-    assert_eq!(maxima(&world, it), [Some(998), Some(997), None]);
-    assert_eq!(world.totals().keep_alive_races, 0);
-}
-
-/// When places are free again before the last answer, the connection goes on.
-#[test]
-fn pressure_that_has_passed_ends_nothing() {
-    let (press, _) = REASONS[2];
-    let mut world = world();
-    let it = retiring(&mut world, Peer::new(), press);
-    for _ in 0..9 {
-        world.stage.service.occupancy.leave();
+    let it = world.connect(holding_on());
+    world.send(at_secs(1), it, GET);
+    world.run_until(at_secs(9));
+    match reason {
+        CloseReason::Drain => world.stage.service.enter(Mode::Draining),
+        CloseReason::Pressure => assert!(world.stage.service.occupancy.enter()),
+        _ => {}
     }
-    world.send(at_secs(3), it, GET.repeat(2));
-    world.run_until(at_secs(4));
-    assert_eq!(maxima(&world, it), [Some(998), Some(997)]);
-    assert_eq!(world.closed(it), None);
+    (world, it)
+}
+
+/// What the answers but the first said of the requests that may follow, why the connection ended, and
+/// the requests that were counted as lost.
+fn end(mut world: World, it: usize) -> (Vec<Option<u32>>, CloseReason, u64) {
+    world.run_to_end();
+    let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[]));
+    let max = answers[1..].iter().map(|answer| answer.max()).collect();
+    let (reason, _) = world.closed(it).expect("it has ended");
+    (max, reason, world.totals().keep_alive_races)
+}
+
+/// The same for `bytes` that come at once.
+fn answered(reason: CloseReason, bytes: &[u8]) -> (Vec<Option<u32>>, CloseReason, u64) {
+    let (mut world, it) = retiring(TestSite::new(), reason);
+    world.send(at_secs(10), it, bytes);
+    end(world, it)
+}
+
+/// `count` answers after the first, of which the last says `close`.
+fn counted_down(count: u32) -> Vec<Option<u32>> {
+    let persisting = (1..count).map(|answered| Some(999 - answered));
+    persisting.chain([None]).collect()
+}
+
+#[test]
+fn close_is_said_on_the_answer_to_the_last_complete_request() {
+    for reason in REASONS {
+        for count in 1..=5 {
+            let expected = (counted_down(count), reason, 0);
+            assert_eq!(answered(reason, &GET.repeat(count as usize)), expected);
+        }
+    }
+}
+
+#[test]
+fn the_64th_answer_is_the_last_one_and_what_is_dropped_is_counted() {
+    for reason in REASONS {
+        let all = (counted_down(64), reason, 0);
+        assert_eq!(answered(reason, &GET.repeat(64)), all);
+        let some = (counted_down(64), reason, 1);
+        assert_eq!(answered(reason, &GET.repeat(65)), some);
+        assert_eq!(answered(reason, &GET.repeat(70)), some);
+    }
+}
+
+#[test]
+fn a_request_that_is_not_complete_is_not_waited_for() {
+    for reason in REASONS {
+        for rest in [&GET[..1], &GET[..GET.len() - 1], &POST[..POST.len() - 1]] {
+            let bytes = [GET, GET, rest].concat();
+            assert_eq!(answered(reason, &bytes), (counted_down(2), reason, 1));
+        }
+        // Nor is one that is refused, or would be.
+        let bytes = [GET, b"no request\r\n\r\n"].concat();
+        assert_eq!(answered(reason, &bytes), (counted_down(1), reason, 1));
+    }
+}
+
+/// RFC 9112 section 2.2: an empty line behind a request is none.
+#[test]
+fn an_empty_line_is_no_request() {
+    let bytes = [GET, b"\r\n"].concat();
+    let expected = (counted_down(1), CloseReason::Drain, 0);
+    assert_eq!(answered(CloseReason::Drain, &bytes), expected);
+    let bytes = [GET, b"\r\n", GET, b"\r\n"].concat();
+    let expected = (counted_down(2), CloseReason::Drain, 0);
+    assert_eq!(answered(CloseReason::Drain, &bytes), expected);
+}
+
+#[test]
+fn requests_with_bodies_count_if_all_of_them_has_come() {
+    for reason in REASONS {
+        let bytes = [POST, POST_CHUNKED, GET, POST_CHUNKED, POST].concat();
+        assert_eq!(answered(reason, &bytes), (counted_down(5), reason, 0));
+    }
+}
+
+/// What the event loop cannot answer goes to a worker between two of the requests.
+#[test]
+fn a_request_that_has_to_wait_for_the_disk_is_not_lost() {
+    for reason in REASONS {
+        let bytes = [GET, GET_LARGE, GET, GET_LARGE, GET_LARGE, GET].concat();
+        assert_eq!(answered(reason, &bytes), (counted_down(6), reason, 0));
+    }
+}
+
+#[test]
+fn answers_that_the_socket_takes_byte_by_byte_change_nothing() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(Peer {
+        shares: vec![1, 0, 100_000, 0],
+        ..Peer::new()
+    });
+    world.send(at_secs(1), it, GET);
+    world.run_until(at_secs(2));
+    world.stage.service.enter(Mode::Draining);
+    world.send(at_secs(10), it, [GET, GET_LARGE, GET].concat());
+    assert_eq!(end(world, it), (counted_down(3), CloseReason::Drain, 0));
+}
+
+/// What did not fit the buffer at first is looked for in the socket.
+#[test]
+fn what_is_still_in_the_socket_has_been_received() {
+    let mut site = TestSite::new();
+    site.config.limits.head_bytes = 1024;
+    let (mut world, it) = retiring(site, CloseReason::Drain);
+    let filler = "x".repeat(900);
+    let get = format!("GET /small HTTP/1.1\r\nHost: a\r\nX: {filler}\r\n\r\n");
+    world.send(at_secs(10), it, get.repeat(40));
+    assert_eq!(end(world, it), (counted_down(40), CloseReason::Drain, 0));
+}
+
+/// Wherever two requests are cut, both are answered, or the second is counted.
+#[test]
+fn no_cut_loses_a_request_uncounted() {
+    let bytes = [GET, POST_CHUNKED].concat();
+    for cut in 1..bytes.len() {
+        let (mut world, it) = retiring(TestSite::new(), CloseReason::Drain);
+        world.send(at_secs(10), it, &bytes[..cut]);
+        world.send(at_secs(11), it, &bytes[cut..]);
+        let expected = if cut < GET.len() {
+            (counted_down(2), CloseReason::Drain, 0)
+        } else {
+            (counted_down(1), CloseReason::Drain, 1)
+        };
+        assert_eq!(end(world, it), expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_request_that_comes_after_the_last_answer_is_counted_once() {
+    let (mut world, it) = retiring(TestSite::new(), CloseReason::Drain);
+    world.send(at_secs(10), it, [GET, b"GET /"].concat());
+    world.send(at_secs(11), it, b"small HTTP/1.1\r\n");
+    world.send(at_secs(12), it, b"Host: a\r\n\r\n");
+    assert_eq!(end(world, it), (counted_down(1), CloseReason::Drain, 1));
+}
+
+/// The client knows of these in advance, so nothing crosses.
+#[test]
+fn max_requests_and_the_clients_own_close_still_end_it() {
+    let mut site = TestSite::new();
+    site.config.keep_alive.max_requests = 3.try_into().expect("not zero");
+    let (mut world, it) = retiring(site, CloseReason::Drain);
+    world.send(at_secs(10), it, GET.repeat(5));
+    assert_eq!(
+        end(world, it),
+        (vec![Some(1), None], CloseReason::MaxRequests, 0)
+    );
+
+    // So it is if the last of them is the one that the drain would end with.
+    let mut site = TestSite::new();
+    site.config.keep_alive.max_requests = 2.try_into().expect("not zero");
+    let (mut world, it) = retiring(site, CloseReason::Drain);
+    world.send(at_secs(10), it, [GET, b"GET /"].concat());
+    assert_eq!(end(world, it), (vec![None], CloseReason::MaxRequests, 0));
+
+    let bytes = [&b"GET /small HTTP/1.0\r\n\r\n"[..], b"more"].concat();
+    let expected = (counted_down(1), CloseReason::ClientAsked, 0);
+    assert_eq!(answered(CloseReason::Drain, &bytes), expected);
+
+    let bytes = [GET, GET_CLOSE, GET, GET].concat();
+    let expected = (counted_down(2), CloseReason::ClientAsked, 0);
+    assert_eq!(answered(CloseReason::Drain, &bytes), expected);
 }

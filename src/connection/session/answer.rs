@@ -17,7 +17,7 @@ use crate::connection::transport::Transport;
 use crate::http::framing::Framing;
 use crate::http::keep_alive::{self, Fate, Policy};
 use crate::http::method::Method;
-use crate::http::request::{Expectation, Parsed, Reject, RequestHead, parse_head};
+use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
@@ -46,9 +46,6 @@ pub(super) enum Stop {
     TurnOver,
     /// The last answer is sent.
     Closing,
-    /// The request at hand is the last one in the buffer, and the connection retires with it: the socket
-    /// may hold more requests, which were sent before the client could know.
-    LookForMore,
 }
 
 /// What one look at the buffer led to.
@@ -61,40 +58,37 @@ pub(super) enum Step {
     /// Nothing is consumed: it takes a thread that may wait for the disk, or what another thread is
     /// getting from there.
     Deferred,
-    /// Nothing is consumed: see [`Stop::LookForMore`].
-    LookForMore,
 }
 
-/// Whether an answer with this status ends the connection.
+/// Whether the answer to a request that was understood and read to its end, with this status, ends the
+/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
 ///
 /// | status                              | connection | because                                              |
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
-/// | 403, 404, 405, 412, 416, 503        | persists   | the request was understood and is read to its end    |
+/// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
+/// | 503                                 | persists   | it is read to its end, and the client may try again  |
 /// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
 /// | 421                                 | ends       | the client takes us for another server               |
 /// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
 /// | 417                                 | ends       | a body may or may not follow                         |
 /// | 500, 501                            | ends       | nothing is gained by trusting an unknown state       |
-///
-/// This is about answers to requests that were read to their end. A refusal of bytes that are no request,
-/// or of a connection (a 503 at `limits.connections`), always ends the connection. So does any answer that
-/// is given in place of 100 (Continue), as a body may follow or not, and an answer to CONNECT, as the
-/// client may take what follows for a tunnel (RFC 9110 section 9.3.6).
+/// | 503 to a connection over the limit  | ends       | there is no place for it                             |
+/// | any, to CONNECT                     | ends       | what follows may be meant for a tunnel               |
+/// | any, in place of 100 (Continue)     | ends       | a body may follow or not                             |
 #[must_use]
-pub fn ends_connection(status: Status) -> bool {
-    !matches!(
-        status.code(),
-        200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416 | 503
-    )
+pub fn ends_connection(method: Method, status: Status) -> bool {
+    method == Method::Connect
+        || !matches!(
+            status.code(),
+            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416 | 503
+        )
 }
 
 impl Session {
-    /// Answers the complete requests in the buffer and sends the answers. `has_looked` says that the socket
-    /// has been asked for more since [`Stop::LookForMore`].
+    /// Answers the complete requests in the buffer and sends the answers.
     pub(super) fn answer_buffered<T: Transport>(
         &mut self,
-        has_looked: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Stop, CloseReason> {
         let sent_before = self.sent_bytes;
@@ -106,8 +100,8 @@ impl Session {
             }
             let step = match self.phase {
                 Phase::Body(_) if turn.reach == Reach::Memory => Step::Deferred,
-                Phase::Body(_) => self.discard_body(has_looked, turn),
-                _ => self.read_head(has_looked, turn),
+                Phase::Body(_) => self.discard_body(turn),
+                _ => self.read_head(turn),
             };
             let sending = match step {
                 Step::Starved => {
@@ -119,8 +113,6 @@ impl Session {
                     });
                 }
                 Step::Deferred => break,
-                // Nothing is lost if this turn has no room for it: the answers so far go out all the same.
-                Step::LookForMore => return Ok(Stop::LookForMore),
                 // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
                 Step::BodyFollows => continue,
                 Step::Answered(None)
@@ -148,20 +140,23 @@ impl Session {
     }
 
     /// Answers the request at the start of the buffer if its head is complete and it has no body.
-    fn read_head<T: Transport>(&mut self, has_looked: bool, turn: &mut Turn<'_, T>) -> Step {
+    fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
         let service = turn.service;
-        let (input, spans, mut tools) = turn.tools();
-        if input.unread().is_empty() {
+        if turn.desk.input.unread().is_empty() {
             return Step::Starved;
         }
+        let retirement = self.retirement(None, turn);
+        let (input, spans, mut tools) = turn.tools();
         let now = tools.now.monotonic;
-        let (head, consumed) = match parse_head(input.unread(), &service.head_limits(), spans) {
+        let (head, consumed) = match input.parse_head(&service.head_limits(), spans) {
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return Step::Starved,
             Ok(Parsed::Partial {
                 started: true,
                 method,
+                progress,
             }) => {
+                input.note_progress(progress);
                 self.note_begun(method, now);
                 return Step::Starved;
             }
@@ -173,11 +168,6 @@ impl Session {
         };
         let client = service.client(self.peer, &head.fields);
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let behind = &input.unread()[consumed..];
-            let retirement = self.retirement(behind, has_looked, service, now);
-            if retirement == Retirement::Unknown {
-                return Step::LookForMore;
-            }
             let response = match self.respond(&head, client, &mut tools) {
                 Ok(response) => response,
                 Err(needs) => {
@@ -205,7 +195,7 @@ impl Session {
                 Err(needs) => return turn.defer(needs),
             };
             let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
-            if !is_readable || ends_connection(response.status) {
+            if !is_readable || ends_connection(head.method, response.status) {
                 let answer = Answer::new(&head, response, Fate::Close);
                 self.closing = Some(CloseReason::ErrorAnswer);
                 self.record(&head, client, &answer, &mut tools);
@@ -228,19 +218,16 @@ impl Session {
         service: &Service,
         retirement: Retirement,
     ) -> Fate {
-        self.answers_retiring = match retirement {
-            Retirement::None => 0,
-            _ => self.answers_retiring + 1,
-        };
-        let retires_for = match retirement {
-            Retirement::Now(reason) => Some(reason),
-            Retirement::None | Retirement::Later | Retirement::Unknown => None,
-        };
-        let is_error = ends_connection(status) || head.method == Method::Connect;
+        let ends_by_kind = ends_connection(head.method, status);
+        if retirement == Retirement::PutOff {
+            self.put_off += 1;
+        } else {
+            self.put_off = 0;
+        }
         let keep_alive = &service.config.keep_alive;
         let policy = Policy {
             http10: keep_alive.http10,
-            closing: retires_for.is_some(),
+            closing: matches!(retirement, Retirement::Due(_)),
         };
         let max = keep_alive.max_requests;
         let fate = match keep_alive::decide(
@@ -252,16 +239,20 @@ impl Session {
             max,
             policy,
         ) {
-            Fate::Persist { .. } if is_error => Fate::Close,
+            Fate::Persist { .. } if ends_by_kind => Fate::Close,
             fate => fate,
         };
         if fate == Fate::Close {
-            self.closing = Some(match retires_for {
-                _ if is_error => CloseReason::ErrorAnswer,
+            self.closing = Some(match retirement {
+                _ if ends_by_kind => CloseReason::ErrorAnswer,
                 _ if head.connection.close => CloseReason::ClientAsked,
-                Some(reason) => reason,
-                None if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                None => CloseReason::ClientAsked,
+                // The client knew of these in advance.
+                _ if head.version == Version::Http10 && !head.connection.keep_alive => {
+                    CloseReason::ClientAsked
+                }
+                _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
+                Retirement::Due(reason) => reason,
+                _ => CloseReason::ClientAsked,
             });
         }
         fate

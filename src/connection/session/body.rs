@@ -1,7 +1,6 @@
 //! Request bodies: read within bounds, and thrown away. Nobody needs them on a static site.
 
 use super::answer::{Answer, Step};
-use super::retirement::Retirement;
 use super::{Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::journal::Arrival;
@@ -62,11 +61,7 @@ impl Session {
     }
 
     /// Throws away what has come of a body; answers the request when it has come completely.
-    pub(super) fn discard_body<T: Transport>(
-        &mut self,
-        has_looked: bool,
-        turn: &mut Turn<'_, T>,
-    ) -> Step {
+    pub(super) fn discard_body<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
         let Phase::Body(body) = &mut self.phase else {
             return Step::Starved;
         };
@@ -88,17 +83,12 @@ impl Session {
             return Step::Starved;
         }
         let service = turn.service;
+        let retirement = self.retirement(Some(head_len), turn);
         let (input, spans, mut tools) = turn.tools();
         // The head was kept in the buffer rather than copied; few requests here have a body.
         match parse_head(input.unread(), &service.head_limits(), spans) {
             Ok(Parsed::Complete { head, consumed }) => {
                 let client = service.client(self.peer, &head.fields);
-                let behind = &input.unread()[consumed..];
-                let now = tools.now.monotonic;
-                let retirement = self.retirement(behind, has_looked, service, now);
-                if retirement == Retirement::Unknown {
-                    return Step::LookForMore;
-                }
                 let response = match self.respond(&head, client, &mut tools) {
                     Ok(response) => response,
                     Err(needs) => return turn.defer(needs),

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::retirement::may_race;
+use super::retirement::{hold_a_request, is_unforeseen};
 use super::{Outcome, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
@@ -28,9 +28,9 @@ const READS_PER_TURN: u32 = 16;
 pub(super) struct Linger {
     since: Millis,
     drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our FIN: then the two may cross. Cleared
-    /// when that is counted.
-    may_race: bool,
+    /// Whether the client was free to send a request when we sent our last answer or our FIN, and none
+    /// has come yet: the two may cross.
+    may_cross: bool,
     /// Set while the last answer is still on its way when the time is over.
     pace: Option<Box<Pace>>,
 }
@@ -85,23 +85,25 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<(), CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
-        let unread = turn.desk.input.unread().len();
-        turn.desk.input.consume(unread);
-        let mut may_race = was_idle || may_race(reason);
-        if unread > 0 && std::mem::take(&mut may_race) {
+        // Only an idle client, and one that had to expect no `close`, was free to send more.
+        let mut may_cross = was_idle || is_unforeseen(reason);
+        if may_cross && hold_a_request(turn.desk.input.unread()) {
             count_race(reason, turn);
+            may_cross = false;
         }
         // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
         if self.peer_has_closed {
             return Err(reason);
         }
         turn.io.shutdown_write().map_err(|_| reason)?;
+        let unread = turn.desk.input.unread().len();
+        turn.desk.input.consume(unread);
         self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
         self.phase = Phase::Linger(Box::new(Linger {
             since,
             drained_bytes: 0,
-            may_race,
+            may_cross,
             pace: None,
         }));
         Ok(())
@@ -117,12 +119,13 @@ impl Session {
             return Err(reason);
         };
         for _ in 0..READS_PER_TURN {
-            match turn.io.recv(turn.desk.input.space()) {
+            let space = turn.desk.input.space();
+            match turn.io.recv(space) {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
-                    // The request and our FIN, or our last answer, have crossed on the wire.
-                    if std::mem::take(&mut linger.may_race) {
+                    if linger.may_cross && hold_a_request(&space[..count]) {
                         count_race(reason, turn);
+                        linger.may_cross = false;
                     }
                     linger.drained_bytes += count as u64;
                     if linger.drained_bytes > MAX_DRAINED_BYTES {
@@ -172,8 +175,8 @@ impl Session {
     }
 }
 
-/// A client has sent a request that it was told would be welcome, and the close for `reason` drops it.
-fn count_race<T: Transport>(reason: CloseReason, turn: &Turn<'_, T>) {
+/// Counts a request that crosses with our close, and is lost.
+fn count_race<T>(reason: CloseReason, turn: &Turn<'_, T>) {
     turn.desk.counters.keep_alive_race();
-    log::debug!("a request arrived after the close ({})", reason.name());
+    log::debug!("a request crosses with the close ({})", reason.name());
 }

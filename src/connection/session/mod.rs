@@ -12,6 +12,8 @@
 //! An idle connection goes before its deadline if its place is needed, but never before the T it was
 //! told; with `keep_alive.close = "pressure"` it goes for no other reason.
 //!
+//! A drain, pressure and age end a connection with an answer that says `close` ([`retirement`]).
+//!
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
 //!
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use super::access_line::Peer;
 use super::counters::CloseReason;
 use super::deadline::Deadline;
-use super::desk::Desk;
+use super::desk::{Desk, Kept};
 use super::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent, bytes_per_turn};
 use super::service::{Mode, Service};
@@ -92,13 +94,13 @@ pub enum Outcome {
 pub struct Session {
     phase: Phase,
     /// Received bytes of an incomplete request. `None` in a connection that has nothing but waits.
-    kept: Option<Box<[u8]>>,
+    kept: Option<Box<Kept>>,
     unsent: Option<Box<Unsent>>,
     opened_at: Millis,
     sent_bytes: u64,
     answered: u32,
-    /// Answers since it became known that the connection retires.
-    answers_retiring: u8,
+    /// Answers in a row for which the retirement was put off ([`retirement`]).
+    put_off: u8,
     peer: Peer,
     /// The connections from the same address, if their number is limited.
     neighbours: Option<Arc<Occupancy>>,
@@ -154,7 +156,7 @@ impl Session {
             opened_at: now,
             sent_bytes: 0,
             answered: 0,
-            answers_retiring: 0,
+            put_off: 0,
             peer,
             neighbours: None,
             closing: None,
@@ -181,7 +183,7 @@ impl Session {
     /// Does everything that can be done without waiting.
     pub fn turn<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Outcome {
         if let Some(kept) = self.kept.take() {
-            turn.desk.input.load(&kept);
+            turn.desk.input.load(kept);
         }
         let outcome = self.advance(turn).unwrap_or_else(Outcome::Close);
         self.kept = turn.desk.input.take();
@@ -214,6 +216,18 @@ impl Session {
             Phase::Linger(linger) => return Deadline::Linger(linger.deadline(service, now)),
             Phase::Refused => now,
         })
+    }
+
+    /// Whether connections should go, here or at the peer's address.
+    fn is_pressed(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
+    }
+
+    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
+    fn is_full(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
     }
 
     /// The method of the request that is being received, as far as it has come.
@@ -260,19 +274,13 @@ impl Session {
     /// Receives and answers until nothing is left to read, or others must have their turn.
     fn converse<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Outcome, CloseReason> {
         let mut is_drained = false;
-        let mut has_looked = false;
         let mut reads = 0;
         loop {
-            match self.answer_buffered(has_looked, turn)? {
+            match self.answer_buffered(turn)? {
                 Stop::Starved => {}
                 Stop::Blocked => return Ok(Outcome::Wait),
                 Stop::TurnOver => return Ok(Outcome::Again),
                 Stop::Closing => return self.begin_linger(is_drained, turn),
-                Stop::LookForMore => {
-                    has_looked = true;
-                    is_drained = self.look_for_more(turn)?;
-                    continue;
-                }
             }
             if is_drained {
                 return self.check_deadline(turn);
@@ -280,29 +288,22 @@ impl Session {
             if reads == READS_PER_TURN {
                 return Ok(Outcome::Again);
             }
-            match receive(turn)? {
-                Received::Bytes { is_drained: all } => {
-                    is_drained = all;
+            let space = turn.desk.input.space();
+            let room = space.len();
+            match turn.io.recv(space) {
+                Ok(0) => return self.end_of_stream(turn),
+                Ok(count) => {
+                    turn.desk.input.received(count);
                     reads += 1;
+                    // The kernel had no more, and will raise a new edge when it has.
+                    is_drained = count < room && !turn.read_closed;
                 }
-                Received::Nothing => return self.check_deadline(turn),
-                Received::End => return self.end_of_stream(turn),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.check_deadline(turn);
+                }
+                Err(_) => return Err(CloseReason::Reset),
             }
         }
-    }
-
-    /// Receives what fits the buffer, before an answer that is to be the last one. Whether the socket holds
-    /// nothing more.
-    fn look_for_more<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<bool, CloseReason> {
-        if turn.desk.input.space().is_empty() {
-            return Ok(false);
-        }
-        Ok(match receive(turn)? {
-            Received::Bytes { is_drained } => is_drained,
-            Received::Nothing => !turn.read_closed,
-            // Asked again, the socket says it again.
-            Received::End => false,
-        })
     }
 
     /// The peer has sent its last byte. All complete requests are answered by now; an incomplete one
@@ -449,34 +450,6 @@ impl Session {
     fn count_sent<T: Transport>(&mut self, count: u64, turn: &Turn<'_, T>) {
         self.sent_bytes += count;
         turn.desk.counters.sent(count);
-    }
-}
-
-/// What a receive brought.
-enum Received {
-    /// Bytes, which are in the buffer.
-    Bytes {
-        /// The kernel had no more, and will raise a new edge when it has.
-        is_drained: bool,
-    },
-    /// Nothing is there.
-    Nothing,
-    /// The peer has sent its last byte.
-    End,
-}
-
-fn receive<T: Transport>(turn: &mut Turn<'_, T>) -> Result<Received, CloseReason> {
-    let space = turn.desk.input.space();
-    let room = space.len();
-    match turn.io.recv(space) {
-        Ok(0) => Ok(Received::End),
-        Ok(count) => {
-            turn.desk.input.received(count);
-            let is_drained = count < room && !turn.read_closed;
-            Ok(Received::Bytes { is_drained })
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
-        Err(_) => Err(CloseReason::Reset),
     }
 }
 

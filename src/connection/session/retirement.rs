@@ -1,60 +1,65 @@
-//! The end of a connection for reasons that are not the client's: the server drains, places are short, or
-//! the connection is old.
+//! Ending a connection for reasons that are not the client's: a drain, its age, or pressure.
 //!
-//! The client learns of it by `Connection: close` on an answer (RFC 9112 section 9.6), and may have sent
-//! further requests before that answer reaches it. Those that have been received already are still
-//! answered, up to [`MAX_ANSWERS`]: `close` goes on the answer to the last of them. So before an answer
-//! says `close`, the session looks at what follows its request in the buffer, and asks the socket once.
+//! The client does not know of them before it reads `close`, and may have sent further requests, as it
+//! was told it may. So `close` goes on the answer to the last complete request that has been received
+//! already: what the buffer holds, and what one more receive brings. What comes behind that crosses with
+//! our `close`, and is counted ([`Counters::keep_alive_race`]).
+//!
+//! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::Session;
-use crate::clock::Millis;
+use super::{Session, Turn};
 use crate::connection::counters::CloseReason;
-use crate::connection::occupancy::Occupancy;
-use crate::connection::service::{Mode, Service};
-use crate::http::framing::{BodyDecoder, Framing};
-use crate::http::request::{Parsed, parse_head};
+use crate::connection::service::Mode;
+use crate::connection::transport::Transport;
+use crate::http::framing::BodyDecoder;
+use crate::http::request::{Parsed, Progress, resume_head};
 
-/// Answers that a connection gives after it became known that it retires, the last one included.
+/// Answers that a connection gives, the last one included, after the first that ought to say `close`.
 const MAX_ANSWERS: u8 = 64;
 
-/// Whether the answer to the request at hand is to be the last one, for reasons that are not the client's.
+/// What the reasons that are not the client's mean for the next answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retirement {
-    /// Nothing asks for it.
+    /// There is no such reason.
     None,
-    /// Not yet: another complete request has been received.
-    Later,
-    /// The buffer holds no other complete request, but the socket may.
-    Unknown,
-    /// It is the last one.
-    Now(CloseReason),
+    /// There is, but a further complete request has been received already.
+    PutOff,
+    /// This answer is the last one.
+    Due(CloseReason),
+}
+
+/// Whether the client learns of a close for this reason from the `close` that announces it: until then
+/// it was free to send.
+pub(super) fn is_unforeseen(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Drain | CloseReason::MaxAge | CloseReason::Pressure
+    )
+}
+
+/// Whether `bytes` are more than the empty lines that may stand between requests.
+pub(super) fn hold_a_request(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
 }
 
 impl Session {
-    /// What becomes of the connection with the answer to the request that ends where `behind` begins.
-    /// `has_looked` says that the socket has been asked for more.
-    pub(super) fn retirement(
+    /// Whether the answer to the request at the start of the buffer is to be the last one. `len` is that
+    /// request's length in bytes if its body has been removed already.
+    pub(super) fn retirement<T: Transport>(
         &self,
-        behind: &[u8],
-        has_looked: bool,
-        service: &Service,
-        now: Millis,
+        len: Option<usize>,
+        turn: &mut Turn<'_, T>,
     ) -> Retirement {
-        let Some(reason) = self.reason_to_retire(service, now) else {
-            return Retirement::None;
-        };
-        if self.answers_retiring + 1 >= MAX_ANSWERS {
-            Retirement::Now(reason)
-        } else if begins_with_request(behind, service) {
-            Retirement::Later
-        } else if has_looked {
-            Retirement::Now(reason)
-        } else {
-            Retirement::Unknown
+        match self.reason_to_retire(turn) {
+            None => Retirement::None,
+            Some(_) if self.may_put_off(len, turn) => Retirement::PutOff,
+            Some(reason) => Retirement::Due(reason),
         }
     }
 
-    fn reason_to_retire(&self, service: &Service, now: Millis) -> Option<CloseReason> {
+    /// Why the connection is to end, for reasons that are not the client's.
+    fn reason_to_retire<T>(&self, turn: &Turn<'_, T>) -> Option<CloseReason> {
+        let (service, now) = (turn.service, turn.now.monotonic);
         let max_age_millis = u64::from(service.config.keep_alive.max_age_secs) * 1000;
         if service.mode() != Mode::Serving {
             Some(CloseReason::Drain)
@@ -67,41 +72,50 @@ impl Session {
         }
     }
 
-    /// Whether connections should go, here or at the peer's address.
-    pub(super) fn is_pressed(&self, service: &Service) -> bool {
-        let neighbours = self.neighbours.as_deref();
-        service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
-    }
-
-    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
-    pub(super) fn is_full(&self, service: &Service) -> bool {
-        let neighbours = self.neighbours.as_deref();
-        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
+    /// Whether a further request has been received. If none is in the buffer, it may be in the socket.
+    #[cold]
+    fn may_put_off<T: Transport>(&self, len: Option<usize>, turn: &mut Turn<'_, T>) -> bool {
+        if self.put_off + 1 >= MAX_ANSWERS {
+            return false;
+        }
+        let progress = turn.desk.input.progress().copied();
+        let Some(len) = len.or_else(|| request_len(0, progress, turn)) else {
+            // This request is not complete itself, and so is not answered yet.
+            return false;
+        };
+        request_len(len, None, turn).is_some()
+            || (receive_once(turn) && request_len(len, None, turn).is_some())
     }
 }
 
-/// Whether `bytes` begin with a valid request that is there to its end, its body included.
-fn begins_with_request(bytes: &[u8], service: &Service) -> bool {
-    // Rare enough to allocate.
-    let mut spans = Vec::new();
-    let Ok(Parsed::Complete { head, consumed }) =
-        parse_head(bytes, &service.head_limits(), &mut spans)
-    else {
+/// Receives what else has come, as far as the buffer has room. Returns whether something has.
+fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
+    let space = turn.desk.input.space();
+    if space.is_empty() {
         return false;
-    };
-    match head.framing {
-        Framing::None | Framing::Length(0) => true,
-        framing => BodyDecoder::new(framing, service.config.limits.body_bytes)
-            .and_then(|mut decoder| decoder.decode(&bytes[consumed..]))
-            .is_ok_and(|decoded| decoded.done),
     }
+    // The end of the stream, or an error, is found again by the next receive.
+    let count = turn.io.recv(space).unwrap_or(0);
+    turn.desk.input.received(count);
+    count > 0
 }
 
-/// Whether a client whose connection ends for `reason` may have sent a request that it had been told was
-/// welcome: one that is dropped then is a race between the two ends.
-pub(super) fn may_race(reason: CloseReason) -> bool {
-    matches!(
-        reason,
-        CloseReason::Drain | CloseReason::MaxAge | CloseReason::Pressure
-    )
+/// How long the request is that starts at `from` in the buffer, its body included; `None` if it is not
+/// valid or not complete. `progress` says how far its head has been read.
+fn request_len<T>(
+    from: usize,
+    progress: Option<Progress>,
+    turn: &mut Turn<'_, T>,
+) -> Option<usize> {
+    let service = turn.service;
+    let (input, spans, _) = turn.tools();
+    let bytes = &input.unread()[from..];
+    let progress = progress.unwrap_or_default();
+    let parsed = resume_head(bytes, &service.head_limits(), spans, &progress);
+    let Ok(Parsed::Complete { head, consumed }) = parsed else {
+        return None;
+    };
+    let mut body = BodyDecoder::new(head.framing, service.config.limits.body_bytes).ok()?;
+    let decoded = body.decode(&bytes[consumed..]).ok()?;
+    decoded.done.then_some(consumed + decoded.consumed)
 }

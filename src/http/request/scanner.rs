@@ -1,6 +1,7 @@
 //! Walks over a request head byte by byte: the grammar of RFC 9112 sections 2.2, 3 and 5, nothing
 //! about meaning.
 
+use super::place::{Place, Stop, note_looked_at};
 use crate::http::fields::FieldSpan;
 use crate::http::grammar::{field_text_len, is_ows, target_len, token_len};
 use crate::http::method::Method;
@@ -18,20 +19,6 @@ const VERSION_NOT_SUPPORTED: Reject = Reject::new(
     Status::VERSION_NOT_SUPPORTED,
     "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
 );
-
-/// Why the scan ended before the head did.
-pub(super) enum Stop {
-    /// The bytes ran out.
-    Starved,
-    /// A byte stands where it must not.
-    Refused(Reject),
-}
-
-impl From<Reject> for Stop {
-    fn from(reject: Reject) -> Stop {
-        Stop::Refused(reject)
-    }
-}
 
 fn bad_request<T>(reason: &'static str) -> Result<T, Stop> {
     Err(Stop::Refused(Reject::bad_request(reason)))
@@ -65,6 +52,8 @@ pub(super) struct Scanner<'b> {
     limit: usize,
     started: bool,
     method: Option<Method>,
+    /// Where the scan goes on, once the bytes have run out.
+    place: Place,
 }
 
 impl<'b> Scanner<'b> {
@@ -78,6 +67,23 @@ impl<'b> Scanner<'b> {
             limit,
             started: false,
             method: None,
+            place: Place::Start,
+        }
+    }
+
+    /// A scanner that goes on at `place`, where the one that read `method` ran out of bytes. `bytes` are
+    /// the bytes from then and those that have come since.
+    pub(super) fn resume(
+        bytes: &'b [u8],
+        limit: usize,
+        place: Place,
+        method: Option<Method>,
+    ) -> Scanner<'b> {
+        Scanner {
+            at: place.position(),
+            started: place != Place::Start,
+            method,
+            ..Scanner::new(bytes, limit)
         }
     }
 
@@ -93,6 +99,18 @@ impl<'b> Scanner<'b> {
     /// Whether a byte of the request line has been seen.
     pub(super) fn started(&self) -> bool {
         self.started
+    }
+
+    /// Where the scan goes on, once the bytes have run out.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Notes the place where the bytes ran out, if they did.
+    #[cold]
+    fn stop_at(&mut self, stop: Stop, place: Place) -> Stop {
+        self.place = place;
+        stop
     }
 
     /// Adds to a refusal what is known of the request.
@@ -114,6 +132,7 @@ impl<'b> Scanner<'b> {
     /// The byte at the current place. If there is none because the head has reached its limit, no
     /// further byte can mend that.
     fn peek(&self) -> Result<u8, Stop> {
+        note_looked_at(1);
         match self.bytes.get(self.at) {
             Some(&byte) => Ok(byte),
             None if self.at < self.limit => Err(Stop::Starved),
@@ -169,22 +188,69 @@ impl<'b> Scanner<'b> {
 
     /// `method SP request-target SP HTTP-version CRLF`
     pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Stop> {
-        let start = self.at;
+        let line = self.at;
         let method = if self.passes(b"GET ") {
             Method::Get
         } else {
             Method::parse(self.method_token()?)
         };
         self.method = Some(method);
-        let raw_target = self.target(max_target)?;
-        let version = self.version()?;
-        let text = &self.bytes[start..self.at];
-        if !self.passes(b"\r\n") {
-            self.expect(b'\r', "The request line goes on behind the version.")?;
-            self.expect(b'\n', "The request line ends in a CR without an LF.")?;
+        self.read_from_target(line, self.at, method, max_target)
+    }
+
+    /// Goes on with the request line at `place`; `None` if that is behind the request line.
+    #[cold]
+    pub(super) fn resume_request_line(
+        &mut self,
+        place: Place,
+        max_target: usize,
+    ) -> Result<Option<RequestLine<'b>>, Stop> {
+        let Some(method) = self.method else {
+            return Ok(None);
+        };
+        match place {
+            Place::Target { line, target, .. } => self
+                .read_from_target(line as usize, target as usize, method, max_target)
+                .map(Some),
+            Place::Version { line, target, end } => {
+                let raw_target = &self.bytes[target as usize..end as usize];
+                self.read_from_version(line as usize, raw_target, method)
+                    .map(Some)
+            }
+            _ => Ok(None),
         }
-        // Not before the line is whole: a broken line is 400 whatever its version.
-        let version = version.ok_or(VERSION_NOT_SUPPORTED)?;
+    }
+
+    /// The request line that starts at `line`, from within its target, which starts at `target`.
+    #[inline(always)]
+    fn read_from_target(
+        &mut self,
+        line: usize,
+        target: usize,
+        method: Method,
+        max_target: usize,
+    ) -> Result<RequestLine<'b>, Stop> {
+        let raw_target = self.target(line, target, max_target)?;
+        self.read_from_version(line, raw_target, method)
+    }
+
+    /// The request line that starts at `line`, from its version on.
+    #[inline(always)]
+    fn read_from_version(
+        &mut self,
+        line: usize,
+        raw_target: &'b [u8],
+        method: Method,
+    ) -> Result<RequestLine<'b>, Stop> {
+        let end = self.at - 1;
+        let (version, text) = self.version_and_line_end(line).map_err(|stop| {
+            let place = Place::Version {
+                line: line as u32,
+                target: (end - raw_target.len()) as u32,
+                end: end as u32,
+            };
+            self.stop_at(stop, place)
+        })?;
         // Not before the version: the preface of HTTP/2 asks for "*", and is owed a 505.
         let classified = target::classify(method, raw_target)?;
         Ok(RequestLine {
@@ -195,6 +261,20 @@ impl<'b> Scanner<'b> {
             version,
             text,
         })
+    }
+
+    /// `HTTP-version CRLF`; the version and the text of the line that starts at `line`.
+    #[inline(always)]
+    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), Stop> {
+        let version = self.version()?;
+        let text = &self.bytes[line..self.at];
+        if !self.passes(b"\r\n") {
+            self.expect(b'\r', "The request line goes on behind the version.")?;
+            self.expect(b'\n', "The request line ends in a CR without an LF.")?;
+        }
+        // Not before the line is whole: a broken line is 400 whatever its version.
+        let version = version.ok_or(VERSION_NOT_SUPPORTED)?;
+        Ok((version, text))
     }
 
     fn method_token(&mut self) -> Result<&'b [u8], Stop> {
@@ -211,9 +291,13 @@ impl<'b> Scanner<'b> {
         Ok(token)
     }
 
-    fn target(&mut self, max_bytes: usize) -> Result<&'b [u8], Stop> {
-        let start = self.at;
-        self.at += target_len(self.ahead(max_bytes.saturating_add(1)));
+    /// The target that starts at `start`, in the line that starts at `line`.
+    #[inline(always)]
+    fn target(&mut self, line: usize, start: usize, max_bytes: usize) -> Result<&'b [u8], Stop> {
+        let most = max_bytes.saturating_add(1) - (self.at - start);
+        let len = target_len(self.ahead(most));
+        note_looked_at(len);
+        self.at += len;
         let target = &self.bytes[start..self.at];
         if target.len() > max_bytes {
             return Err(Stop::Refused(Reject::new(
@@ -221,7 +305,15 @@ impl<'b> Scanner<'b> {
                 "The request target is longer than this server accepts.",
             )));
         }
-        match self.peek()? {
+        let next = self.peek().map_err(|stop| {
+            let place = Place::Target {
+                line: line as u32,
+                target: start as u32,
+                at: (start + target.len()) as u32,
+            };
+            self.stop_at(stop, place)
+        })?;
+        match next {
             b' ' if target.is_empty() => bad_request("The request target is missing."),
             b' ' => {
                 self.at += 1;
@@ -265,13 +357,17 @@ impl<'b> Scanner<'b> {
 
     /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
     /// refused with 431 at its first byte if there is no `room` for one more.
+    #[inline(always)]
     pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Stop> {
         if self.passes(b"\r\n") {
             return Ok(FieldLine::End);
         }
-        if self.peek()? == b'\r' {
+        let start = self.at;
+        let before = Place::Line { at: start as u32 };
+        if self.peek().map_err(|stop| self.stop_at(stop, before))? == b'\r' {
             self.at += 1;
-            self.expect(b'\n', "The head ends in a CR without an LF.")?;
+            self.expect(b'\n', "The head ends in a CR without an LF.")
+                .map_err(|stop| self.stop_at(stop, before))?;
             return Ok(FieldLine::End);
         }
         if !room {
@@ -280,40 +376,113 @@ impl<'b> Scanner<'b> {
                 "The request has more fields than this server accepts.",
             )));
         }
-        let name_start = self.at;
-        self.at += token_len(&self.bytes[self.at..]);
+        self.read_from_name(start)
+    }
+
+    /// The place behind the line that has been read.
+    pub(super) fn next_line(&self) -> Place {
+        Place::Line { at: self.at as u32 }
+    }
+
+    /// Goes on with the field line at `place`.
+    #[cold]
+    pub(super) fn resume_field_line(
+        &mut self,
+        place: Place,
+        room: bool,
+    ) -> Result<FieldLine, Stop> {
+        match place {
+            Place::Name { start, .. } => self.read_from_name(start as usize),
+            Place::Space {
+                start, name_end, ..
+            } => self.read_from_space(start as usize, name_end as usize),
+            Place::Value(span) => self.read_from_value(
+                span.name_start as usize,
+                span.name_end as usize,
+                span.value_start as usize,
+            ),
+            _ => self.field_line(room),
+        }
+    }
+
+    /// A field line from within its name, which starts at `start`.
+    #[inline(always)]
+    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, Stop> {
+        let len = token_len(&self.bytes[self.at..]);
+        note_looked_at(len);
+        self.at += len;
         let name_end = self.at;
-        if name_end == name_start || !self.passes(b": ") {
-            if self.peek()? != b':' || name_end == name_start {
-                return bad_request(self.why_no_colon(name_start));
+        if name_end == start || !self.passes(b": ") {
+            let next = self.peek().map_err(|stop| {
+                let place = Place::Name {
+                    start: start as u32,
+                    at: name_end as u32,
+                };
+                self.stop_at(stop, place)
+            })?;
+            if next != b':' || name_end == start {
+                return bad_request(self.why_no_colon(start));
             }
             self.at += 1;
         }
-        while is_ows(self.peek()?) {
+        self.read_from_space(start, name_end)
+    }
+
+    /// A field line from within the whitespace behind its colon.
+    #[inline(always)]
+    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, Stop> {
+        loop {
+            let next = self.peek().map_err(|stop| {
+                let place = Place::Space {
+                    start: start as u32,
+                    name_end: name_end as u32,
+                    at: self.at as u32,
+                };
+                self.stop_at(stop, place)
+            })?;
+            if !is_ows(next) {
+                return self.read_from_value(start, name_end, self.at);
+            }
             self.at += 1;
         }
-        let value_start = self.at;
-        self.at += field_text_len(&self.bytes[self.at..]);
-        let mut value_end = self.at;
+    }
+
+    /// A field line from within its value, which starts at `value_start`.
+    #[inline(always)]
+    fn read_from_value(
+        &mut self,
+        name_start: usize,
+        name_end: usize,
+        value_start: usize,
+    ) -> Result<FieldLine, Stop> {
+        let len = field_text_len(&self.bytes[self.at..]);
+        note_looked_at(len);
+        self.at += len;
+        // No offset is above `limit`, which is below 2^32.
+        let span = |value_end: usize| FieldSpan {
+            name_start: name_start as u32,
+            name_end: name_end as u32,
+            value_start: value_start as u32,
+            value_end: value_end as u32,
+        };
+        let text_end = self.at;
         if !self.passes(b"\r\n") {
-            match self.peek()? {
+            let within = Place::Value(span(text_end));
+            match self.peek().map_err(|stop| self.stop_at(stop, within))? {
                 b'\r' => {}
                 b'\n' => return bad_request("A field line ends in an LF without a CR."),
                 _ => return bad_request("A field value holds a control character."),
             }
             self.at += 1;
-            self.expect(b'\n', "A field line holds a CR without an LF.")?;
+            self.expect(b'\n', "A field line holds a CR without an LF.")
+                .map_err(|stop| self.stop_at(stop, within))?;
         }
+        let mut value_end = text_end;
         while value_end > value_start && is_ows(self.bytes[value_end - 1]) {
             value_end -= 1;
         }
-        // No offset is above `limit`, which is below 2^32.
-        Ok(FieldLine::Field(FieldSpan {
-            name_start: name_start as u32,
-            name_end: name_end as u32,
-            value_start: value_start as u32,
-            value_end: value_end as u32,
-        }))
+        note_looked_at(text_end - value_end);
+        Ok(FieldLine::Field(span(value_end)))
     }
 
     /// Says what is wrong with a line whose name does not end in a colon.
