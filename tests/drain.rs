@@ -362,7 +362,7 @@ fn a_closed_standard_error_does_not_end_the_server() {
 #[test]
 fn requests_that_have_been_received_are_answered_before_the_close() {
     let site = Site::new();
-    let mut server = two_seconds(&site);
+    let server = two_seconds(&site);
     let mut client = server.connect();
     client.expect_usable();
     server.signal(Signal::TERM);
