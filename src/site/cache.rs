@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
+    use crate::site::reading::ReadLimits;
     use crate::site::representation::Metadata;
     use std::io::Write;
 
@@ -198,13 +199,17 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
+        let limits = ReadLimits {
+            memory_bytes,
+            hash_bytes: 0,
+        };
         let metadata = Metadata {
             content_type: "text/plain",
             coding: Coding::Identity,
             varies: true,
             etag: EtagSource::Modified,
         };
-        let representation = Representation::load(file, &metadata, memory_bytes, now);
+        let representation = Representation::load(file, &metadata, limits, now);
         Entry {
             representation: representation.expect("load"),
             key: key.keep(),

@@ -20,6 +20,7 @@ pub mod freshness;
 pub mod header_rules;
 pub mod hosts;
 pub mod identity;
+pub mod job;
 pub mod listing;
 pub mod lookup;
 pub mod media_types;

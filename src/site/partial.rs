@@ -136,6 +136,7 @@ mod tests {
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
     use crate::http::accept_encoding::Coding;
+    use crate::site::reading::ReadLimits;
     use crate::site::representation::Metadata;
     use std::io::Write;
 
@@ -146,13 +147,17 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
+        let limits = ReadLimits {
+            memory_bytes,
+            hash_bytes: 0,
+        };
         let metadata = Metadata {
             content_type: "text/plain; charset=utf-8",
             coding: Coding::Identity,
             varies: false,
             etag: EtagSource::Modified,
         };
-        Representation::load(file, &metadata, memory_bytes, now).expect("load")
+        Representation::load(file, &metadata, limits, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

@@ -11,13 +11,15 @@ use bytes::Bytes;
 
 use super::content_coding::etag_of_form;
 use super::identity::{Identity, Sighting};
+use super::job::{Slice, WholeSlice};
 use super::reach::{OutOfReach, Reach};
-use super::reading::Reading;
+use super::reading::{ReadLimits, Reader, Reading};
 use super::resident::Resident;
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
+use crate::http::preconditions::Validators;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -59,11 +61,12 @@ pub struct Representation {
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3).
-    pub etag: Bytes,
+    /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3). `None`, like the time, of
+    /// content that was to be hashed for it, and is too large for that.
+    pub etag: Option<Bytes>,
     /// Seconds since 1970; never later than the time of loading, so never later than a Date
     /// (RFC 9110 section 8.8.2.1).
-    pub last_modified: u64,
+    pub last_modified: Option<u64>,
     /// What is sent.
     pub content: Content,
     /// The file changed while it was read, each time. In memory it is a mixture of two states, and must
@@ -74,35 +77,43 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// Loads the regular file `file`. Up to `memory_bytes` are read into memory, a larger file stays
-    /// open. With [`EtagSource::Content`] that one is read too, through to its end.
+    /// Loads the regular file `file` within `limits`, in one go. What is too large for memory stays open.
     ///
     /// # Errors
     /// As fstat(2) and pread(2).
     pub fn load(
         file: File,
         metadata: &Metadata<'_>,
-        memory_bytes: u64,
+        limits: ReadLimits,
         now: Now,
     ) -> io::Result<Representation> {
-        let reading = Reading::of(&file, memory_bytes, metadata.etag)?;
+        let loaded =
+            Loading::new(file, metadata, limits, now)?.go_on(&WholeSlice(now.monotonic))?;
+        // A whole slice is never over.
+        loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
+    }
+
+    /// What was read of a file, as it is at `now`.
+    fn read(reading: Reading, metadata: &Metadata<'_>, now: Now) -> Representation {
         let identity = reading.identity;
         let content = match reading.content {
             Some(content) => Content::kept(content),
-            None => Content::Descriptor(Arc::new(file), identity.size()),
+            None => Content::Descriptor(Arc::new(reading.file), identity.size()),
         };
         let (seconds, nanoseconds) = identity.modified();
-        let etag = reading.hash.unwrap_or_else(|| {
+        // Where the tag is to be made from the content, times say nothing.
+        let is_dated = !reading.is_too_large_to_hash;
+        let etag = reading.hash.or_else(|| {
             let size = content.len();
-            Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\""))
+            is_dated.then(|| Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\"")))
         });
-        let last_modified = identity.modified_secs().min(now.unix_secs);
+        let etag = etag.map(|etag| etag_of_form(&etag, metadata.coding));
+        let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
-        let etag = etag_of_form(&etag, metadata.coding);
         let mut representation =
             Representation::describe(metadata, etag, last_modified, content, sighting);
         representation.is_torn = reading.is_torn;
-        Ok(representation)
+        representation
     }
 
     /// The form of this in `coding`, which `encoded` is.
@@ -117,7 +128,7 @@ impl Representation {
         };
         Representation::describe(
             &metadata,
-            etag_of_form(&self.etag, coding),
+            self.etag.as_ref().map(|etag| etag_of_form(etag, coding)),
             self.last_modified,
             Content::kept(encoded),
             self.sighting,
@@ -126,12 +137,15 @@ impl Representation {
 
     fn describe(
         metadata: &Metadata<'_>,
-        etag: Bytes,
-        last_modified: u64,
+        etag: Option<Bytes>,
+        last_modified: Option<u64>,
         content: Content,
         sighting: Sighting,
     ) -> Representation {
-        let mut fields = [b"ETag: ", &etag[..], b"\r\n"].concat();
+        let mut fields = match &etag {
+            Some(etag) => [b"ETag: ", &etag[..], b"\r\n"].concat(),
+            None => Vec::new(),
+        };
         if metadata.varies {
             fields.extend_from_slice(VARY.as_bytes());
         }
@@ -140,7 +154,10 @@ impl Representation {
             fields.extend_from_slice(line.as_bytes());
             fields.len()
         };
-        let validators_len = add(format!("Last-Modified: {}\r\n", http_date(last_modified)));
+        let validators_len = add(match last_modified {
+            Some(secs) => format!("Last-Modified: {}\r\n", http_date(secs)),
+            None => String::new(),
+        });
         let content_type_end = add(format!("Content-Type: {}\r\n", metadata.content_type));
         let content_lines_end = add(match metadata.coding {
             Coding::Identity => String::new(),
@@ -210,6 +227,15 @@ impl Representation {
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
+    /// What a condition of a request is compared with (RFC 9110 section 13).
+    #[must_use]
+    pub fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: self.etag.as_deref(),
+            last_modified_unix_secs: self.last_modified,
+        }
+    }
+
     /// Whether the content in memory is of no state that the file ever had.
     #[must_use]
     pub fn is_mixture(&self) -> bool {
@@ -238,6 +264,60 @@ impl Representation {
             Content::Descriptor(..) => 0,
         };
         content + (self.fields.len() + size_of::<Representation>() + 128) as u64
+    }
+}
+
+/// A file on its way into a [`Representation`].
+#[derive(Debug)]
+pub struct Loading {
+    reader: Reader,
+    content_type: String,
+    coding: Coding,
+    varies: bool,
+    etag: EtagSource,
+    now: Now,
+}
+
+impl Loading {
+    /// Begins to load the regular file `file`, within `limits`.
+    ///
+    /// # Errors
+    /// As [`Reader::new`].
+    pub fn new(
+        file: File,
+        metadata: &Metadata<'_>,
+        limits: ReadLimits,
+        now: Now,
+    ) -> io::Result<Loading> {
+        Ok(Loading {
+            reader: Reader::new(file, limits, metadata.etag)?,
+            content_type: metadata.content_type.to_owned(),
+            coding: metadata.coding,
+            varies: metadata.varies,
+            etag: metadata.etag,
+            now,
+        })
+    }
+
+    /// Whether the tag of the content was asked for, but the file is too large for that.
+    #[must_use]
+    pub fn is_too_large_to_hash(&self) -> bool {
+        self.reader.is_too_large_to_hash()
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn go_on(&mut self, slice: &dyn Slice) -> io::Result<Option<Representation>> {
+        let reading = self.reader.read(slice)?;
+        let metadata = Metadata {
+            content_type: &self.content_type,
+            coding: self.coding,
+            varies: self.varies,
+            etag: self.etag,
+        };
+        Ok(reading.map(|reading| Representation::read(reading, &metadata, self.now)))
     }
 }
 
@@ -287,6 +367,13 @@ mod tests {
         etag: EtagSource::Modified,
     };
 
+    fn limits(memory_bytes: u64) -> ReadLimits {
+        ReadLimits {
+            memory_bytes,
+            hash_bytes: 6,
+        }
+    }
+
     fn at(unix_secs: u64) -> Now {
         Now {
             monotonic: Millis(0),
@@ -300,7 +387,7 @@ mod tests {
         let copy = file.try_clone().expect("dup");
         (
             file,
-            Representation::load(copy, &HTML, memory_bytes, now).expect("load"),
+            Representation::load(copy, &HTML, limits(memory_bytes), now).expect("load"),
         )
     }
 
@@ -351,7 +438,7 @@ mod tests {
     #[test]
     fn last_modified_is_never_in_the_future() {
         let (_, page) = loaded(b"x", 5, at(1_000));
-        assert_eq!(page.last_modified, 1_000);
+        assert_eq!(page.last_modified, Some(1_000));
     }
 
     #[test]
@@ -363,7 +450,7 @@ mod tests {
         assert!(!page.is_current(&Identity::of(&file).expect("stat")));
         let wall = before.modified_secs();
         let copy = file.try_clone().expect("dup");
-        let racy = Representation::load(copy, &HTML, 5, at(wall)).expect("load");
+        let racy = Representation::load(copy, &HTML, limits(5), at(wall)).expect("load");
         assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
     }
 
@@ -383,7 +470,8 @@ mod tests {
             "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n"
         );
         assert!(fields.contains(VARY), "{fields}");
-        let not_modified = format!("ETag: {}\r\n{VARY}", text(&form.etag));
+        let etag = text(form.etag.as_ref().expect("a tag"));
+        let not_modified = format!("ETag: {etag}\r\n{VARY}");
         assert_eq!(text(&form.not_modified_fields()), not_modified);
         let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n"));
         assert!(!parted.contains("Content-Encoding"), "{parted}");
@@ -395,13 +483,21 @@ mod tests {
             etag: EtagSource::Content,
             ..HTML
         };
-        let tag = |content: &[u8], memory_bytes| {
+        let tag = |content: &[u8], memory_bytes: u64| {
             let mut file = tempfile::tempfile().expect("temporary file");
             file.write_all(content).expect("write");
-            let loaded = Representation::load(file, &by_content, memory_bytes, at(u64::MAX));
-            loaded.expect("load").etag
+            let loaded =
+                Representation::load(file, &by_content, limits(memory_bytes), at(u64::MAX));
+            loaded.expect("load")
         };
-        assert_eq!(tag(b"123456", 6), tag(b"123456", 5));
-        assert_ne!(tag(b"123456", 6), tag(b"123457", 6));
+        let etag = |content: &[u8], memory_bytes| tag(content, memory_bytes).etag.expect("a tag");
+        assert_eq!(etag(b"123456", 6), etag(b"123456", 5));
+        assert_ne!(etag(b"123456", 6), etag(b"123457", 6));
+        // Above the bound there is nothing to compare with.
+        let large = tag(b"1234567", 5);
+        assert_eq!((&large.etag, large.last_modified), (&None, None));
+        assert_eq!(text(&large.not_modified_fields()), "");
+        assert!(text(&large.fields()).starts_with("Content-Type: "));
+        assert_eq!(large.content_type(), HTML.content_type);
     }
 }

@@ -352,6 +352,8 @@ impl World {
             },
             reach: line.reach,
             read_closed: line.read_closed,
+            gives_up: false,
+            is_over: &|| false,
         });
         if let Some(log) = &mut self.desk.log {
             log.end_turn(self.now.0 * 1_000);
