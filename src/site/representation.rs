@@ -11,15 +11,19 @@ use bytes::Bytes;
 
 use super::content_coding::etag_of_form;
 use super::identity::{Identity, Sighting};
-use super::job::{Slice, WholeSlice};
+use super::job::WholeSlice;
 use super::reach::{OutOfReach, Reach};
-use super::reading::{ReadLimits, Reader, Reading};
+use super::reading::{ReadLimits, Reading};
 use super::resident::Resident;
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
+
+mod loading;
+
+pub use loading::Loading;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -264,60 +268,6 @@ impl Representation {
             Content::Descriptor(..) => 0,
         };
         content + (self.fields.len() + size_of::<Representation>() + 128) as u64
-    }
-}
-
-/// A file on its way into a [`Representation`].
-#[derive(Debug)]
-pub struct Loading {
-    reader: Reader,
-    content_type: String,
-    coding: Coding,
-    varies: bool,
-    etag: EtagSource,
-    now: Now,
-}
-
-impl Loading {
-    /// Begins to load the regular file `file`, within `limits`.
-    ///
-    /// # Errors
-    /// As [`Reader::new`].
-    pub fn new(
-        file: File,
-        metadata: &Metadata<'_>,
-        limits: ReadLimits,
-        now: Now,
-    ) -> io::Result<Loading> {
-        Ok(Loading {
-            reader: Reader::new(file, limits, metadata.etag)?,
-            content_type: metadata.content_type.to_owned(),
-            coding: metadata.coding,
-            varies: metadata.varies,
-            etag: metadata.etag,
-            now,
-        })
-    }
-
-    /// Whether the tag of the content was asked for, but the file is too large for that.
-    #[must_use]
-    pub fn is_too_large_to_hash(&self) -> bool {
-        self.reader.is_too_large_to_hash()
-    }
-
-    /// Goes on until `slice` is over: `None` if that comes first.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
-    pub fn go_on(&mut self, slice: &dyn Slice) -> io::Result<Option<Representation>> {
-        let reading = self.reader.read(slice)?;
-        let metadata = Metadata {
-            content_type: &self.content_type,
-            coding: self.coding,
-            varies: self.varies,
-            etag: self.etag,
-        };
-        Ok(reading.map(|reading| Representation::read(reading, &metadata, self.now)))
     }
 }
 

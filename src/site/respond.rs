@@ -31,6 +31,7 @@ use super::reach::{NeedsDisk, Reach};
 use super::representation::{Content, Representation};
 use super::resolve::OpenError;
 use super::rules::Rules;
+use super::site_path::has_dot_name;
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -41,7 +42,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::http::target::{decode_path, has_dot_segment};
+use crate::http::target::decode_path;
 
 #[cfg(test)]
 mod tests;
@@ -490,13 +491,4 @@ fn requested_ranges<'b>(
         .only("range")
         .filter(|_| head.method == Method::Get)?;
     preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
-}
-
-/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted.
-fn has_dot_name(path: &[u8]) -> bool {
-    let below = match path.strip_prefix(b"/.well-known") {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
-        _ => path,
-    };
-    has_dot_segment(below)
 }

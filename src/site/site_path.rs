@@ -2,6 +2,8 @@
 
 use quick_cache::Equivalent;
 
+use crate::http::target::has_dot_segment;
+
 /// A request path, decoded and normalised, of the site with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
@@ -51,6 +53,16 @@ impl Equivalent<KeptSitePath> for SitePath<'_> {
     fn equivalent(&self, kept: &KeptSitePath) -> bool {
         self.site == kept.site && self.path == &*kept.path
     }
+}
+
+/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted.
+#[must_use]
+pub fn has_dot_name(path: &[u8]) -> bool {
+    let below = match path.strip_prefix(b"/.well-known") {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    has_dot_segment(below)
 }
 
 #[cfg(test)]

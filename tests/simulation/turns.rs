@@ -39,3 +39,26 @@ fn a_larger_one_gives_way_to_others_and_is_finished_by_a_worker() {
     assert_eq!(turns_from_memory(SHARE + 1), 2);
     assert_eq!(turns_from_memory(1 << 20), 2);
 }
+
+/// The turns that it takes to answer ten requests in one segment, each from the disk.
+fn turns_from_disk(others_wait: bool) -> u32 {
+    let mut site = TestSite::new();
+    fs::write(site.directory.path().join("body"), content(10)).unwrap();
+    site.config.cache.bytes = 0;
+    let mut world = site.world();
+    let it = world.connect(Peer::new());
+    if others_wait {
+        world.hurry(it);
+    }
+    world.send(Millis(1), it, ask("/body").repeat(10));
+    world.run_until(Millis(1));
+    assert_eq!(responses(&world.peer(it).sent).len(), 10);
+    world.line(it).turns
+}
+
+/// The first is the event loop's, which cannot answer.
+#[test]
+fn a_pipeline_that_takes_long_gives_way_to_others() {
+    assert_eq!(turns_from_disk(false), 1 + 1);
+    assert_eq!(turns_from_disk(true), 1 + 10);
+}
