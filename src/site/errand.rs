@@ -61,7 +61,6 @@ impl<F: FnOnce(&Arc<Errand>) + Send> Waiter for F {
 }
 
 /// One way to the disk.
-#[derive(Default)]
 pub struct Errand {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
@@ -85,10 +84,7 @@ impl Errand {
     /// One that is under way.
     #[must_use]
     pub fn new() -> Arc<Errand> {
-        Arc::new(Errand {
-            waiters: Mutex::new(Some(Vec::new())),
-            ..Errand::default()
-        })
+        Arc::default()
     }
 
     /// Has `waiter` called when the errand is over; at once if it is.
@@ -203,6 +199,19 @@ impl Errand {
     }
 }
 
+/// One that is under way.
+impl Default for Errand {
+    fn default() -> Errand {
+        Errand {
+            waiters: Mutex::new(Some(Vec::new())),
+            brought: OnceLock::new(),
+            job: Mutex::default(),
+            is_unclaimed: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
+        }
+    }
+}
+
 /// An errand is the same as itself only.
 impl PartialEq for Errand {
     fn eq(&self, other: &Errand) -> bool {
@@ -278,7 +287,7 @@ impl Outing {
     /// do ([`Errand::claim_job`]). If nobody waits, nobody does it.
     #[must_use]
     pub fn leave(mut self, job: Box<dyn Job>, place: Place) -> Arc<Errand> {
-        let errand = self.0.take().unwrap_or_else(Errand::new);
+        let errand = self.0.take().unwrap_or_default();
         *errand.lock_job() = Some((job, place));
         errand.is_unclaimed.store(true, Ordering::Relaxed);
         errand

@@ -5,7 +5,7 @@ use std::fs;
 use abide::clock::Millis;
 
 use super::peer::Peer;
-use super::responses::only;
+use super::responses::{HeadRequests, finals, only};
 use super::world::{TestSite, content};
 
 const SHARE: usize = 256 * 1024;
@@ -52,7 +52,10 @@ fn turns_from_disk(others_wait: bool) -> u32 {
     }
     world.send(Millis(1), it, ask("/body").repeat(10));
     world.run_until(Millis(1));
-    assert_eq!(responses(&world.peer(it).sent).len(), 10);
+    assert_eq!(
+        finals(&world.peer(it).sent, HeadRequests::Known(&[])).len(),
+        10
+    );
     world.line(it).turns
 }
 

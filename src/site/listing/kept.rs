@@ -110,9 +110,12 @@ pub struct KeptPages {
     pages: Mutex<Pages>,
 }
 
+/// The listings of one directory.
+type Variants = Vec<(Variant, Arc<Page>)>;
+
 #[derive(Debug, Default)]
 struct Pages {
-    by_path: HashMap<Box<[u8]>, Vec<(Variant, Arc<Page>)>>,
+    by_path: HashMap<Box<[u8]>, Variants>,
     bytes: u64,
     next_sweep: Millis,
 }

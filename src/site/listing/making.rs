@@ -37,7 +37,7 @@ pub struct Making {
 enum Phase {
     Reading(Sorting),
     Sorting(Sorting),
-    Writing(Writing),
+    Writing(Box<Writing>),
 }
 
 /// The page, as far as it is written.
@@ -95,7 +95,7 @@ impl Making {
                 Phase::Sorting(sorting) => {
                     let entries = sorting.finish(slice)?;
                     match self.begin_writing(entries) {
-                        Ok(writing) => Phase::Writing(writing),
+                        Ok(writing) => Phase::Writing(Box::new(writing)),
                         Err(error) => return Some(Err(error)),
                     }
                 }
