@@ -91,8 +91,8 @@ impl Session {
         let share = bytes_per_turn(turn.reach);
         for request in 0..REQUESTS_PER_TURN {
             // Whoever has asked for no more needs no other turn, however much this was.
-            let has_more = !turn.desk.input.unread().is_empty();
-            if has_more && (self.sent_bytes - sent_before >= share || is_over(request, turn)) {
+            let is_used_up = self.sent_bytes - sent_before >= share || is_over(request, turn);
+            if is_used_up && !turn.desk.input.unread().is_empty() {
                 break;
             }
             let step = match self.phase {
@@ -415,7 +415,10 @@ impl Answer {
 /// Whether a turn has to end after this many requests for having taken long. The first is always
 /// answered, and what the event loop does needs no such question.
 fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
-    requests > 0 && turn.reach == Reach::Disk && (turn.is_over)()
+    requests > 0
+        && turn.reach == Reach::Disk
+        && !turn.desk.input.unread().is_empty()
+        && (turn.is_over)()
 }
 
 fn stopped(sending: Sending) -> Stop {

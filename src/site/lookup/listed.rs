@@ -24,14 +24,9 @@ impl Lookup {
         reach: Reach,
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
-        let root = &self.root.directory();
-        let resolver = &self.resolver;
-        let place = Place {
-            root,
-            resolver,
-            path,
-        };
-        listings.respond(&place, query, head, reach, now)
+        self.at(path, |place| {
+            listings.respond(place, query, head, reach, now)
+        })
     }
 
     /// Whether a listing of `path` would be tried.
@@ -39,13 +34,16 @@ impl Lookup {
     /// # Errors
     /// As [`Place::open`].
     pub fn open_directory(&self, path: &[u8]) -> Result<(), OpenError> {
+        self.at(path, |place| place.open().map(drop))
+    }
+
+    fn at<T>(&self, path: &[u8], act: impl FnOnce(&Place<'_>) -> T) -> T {
         let root = &self.root.directory();
         let resolver = &self.resolver;
-        let place = Place {
+        act(&Place {
             root,
             resolver,
             path,
-        };
-        place.open().map(drop)
+        })
     }
 }
