@@ -78,7 +78,6 @@ impl Attendant {
     /// Gives the connection in slot `index` its turn. The event loop has claimed it
     /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end, which a
     /// turn that never waits cannot tell from `now`.
-    #[inline]
     pub fn attend(&mut self, index: u32, now: Now) -> (Attended, Now) {
         self.attend_to(index, now, false)
     }

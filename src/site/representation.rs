@@ -233,6 +233,7 @@ impl Representation {
 
     /// What a condition of a request is compared with (RFC 9110 section 13).
     #[must_use]
+    #[inline]
     pub fn validators(&self) -> Validators<'_> {
         Validators {
             etag: self.etag.as_deref(),

@@ -320,6 +320,7 @@ impl Session {
     }
 
     /// Refuses a request because nobody seems to wait for the answer, and it takes long to make.
+    #[cold]
     fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) {
         let reject = Reject {
             status: Status::SERVICE_UNAVAILABLE,
