@@ -96,6 +96,8 @@ fn measure(
             now: NOW,
             reach,
             read_closed: false,
+            gives_up: false,
+            is_over: &|| false,
         };
         let outcome = session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait, "{name} is answered in one turn");

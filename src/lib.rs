@@ -45,9 +45,10 @@
 //!     |  if the event loop would have to wait for a disk, or the turn was long:
 //!     |            Ownership::requeue           running -> queued
 //!     |            Handoff::defer               the number into the slow lane, for workers only
-//!     |  if another thread is getting the same from the disk:
+//!     |  if another thread is getting the same from the disk, or it takes long:
 //!     |            Ownership::requeue           running -> queued
 //!     |            Errand::wait                 in no lane; that thread puts it into one
+//!     |            Errand::work                 a job, which any worker goes on with, slice by slice
 //!     v
 //!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
 //! ```
@@ -64,7 +65,8 @@
 //! [`Session::rest`](connection::session::Session::rest),
 //! [`Slot::postpone`](server::slots::Slot::postpone),
 //! [`Handoff::defer`](server::handoff::Handoff::defer),
-//! [`Errand::wait`](site::errand::Errand::wait).
+//! [`Errand::wait`](site::errand::Errand::wait),
+//! [`Errand::work`](site::errand::Errand::work).
 //!
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
 //! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
@@ -95,6 +97,8 @@
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
 //! - *reach*: whether that thread may wait for a disk.
 //! - *errand*: what one thread gets from the disk, for all who want it.
+//! - *job*: an errand that takes long: hashing a large file, listing a large directory.
+//! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::job`]).
 //! - *desk*: the buffers a thread lends to a session for a turn.
 //! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
 //!

@@ -153,6 +153,8 @@ impl World {
             },
             reach: Reach::Disk,
             read_closed: false,
+            gives_up: false,
+            is_over: &|| false,
         };
         let outcome = self.session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait);

@@ -343,6 +343,8 @@ impl World {
                 },
                 reach,
                 read_closed,
+                gives_up: false,
+                is_over: &|| false,
             });
             match outcome {
                 Outcome::Wait if io.has_our_fin && !io.fin_was_read => {}

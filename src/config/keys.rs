@@ -177,6 +177,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "limits.min_rate", 0..=GIB, "bytes per second", limits.min_rate as u32 },
     int! { "cache.bytes", 0..=TIB, "bytes", cache.bytes as u64 },
     int! { "cache.file_bytes", 0..=TIB, "bytes", cache.file_bytes as u64 },
+    int! { "cache.hash_bytes", 0..=TIB, "bytes", cache.hash_bytes as u64 },
     int! { "cache.revalidate", 0..=3600, "seconds", cache.revalidate_secs as u32 },
     int! { "shutdown.accept_for", 0..=SECS_MAX, "seconds", shutdown.accept_for_secs as u32 },
     int! { "shutdown.handshakes", 0..=HANDSHAKES_MAX, "seconds", shutdown.handshakes_secs as u32 },

@@ -306,6 +306,13 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
+    /// Whether the peer is known to have ended its side of the connection, or all of it. Anybody may
+    /// ask while the connection is owned: for one that waits in no lane.
+    pub fn is_read_closed(&self) -> bool {
+        // Relaxed: nothing is done with the socket because of it.
+        self.word.load(Ordering::Relaxed) & READ_CLOSED != 0
+    }
+
     /// Serving side. Running to idle: the socket would block, and the new deadline is stored.
     ///
     /// If the loop has called [`notify`](Ownership::notify) since the caller began or last came

@@ -23,7 +23,20 @@ use crate::connection::ownership::Released;
 use crate::connection::service::Mode;
 use crate::connection::session::{Outcome, Session, Turn};
 use crate::site::Reach;
-use crate::site::errand::Errand;
+use crate::site::errand::{Errand, Waiter};
+
+/// How long a turn or a slice of a job may take if others wait, in milliseconds. What one step waits for
+/// the disk comes on top.
+pub const SLICE_MILLIS: u64 = 5;
+
+/// For how long a job is gone on with though all who wait for it have ended their side, in milliseconds.
+/// A FIN may come from a client that has sent all it has to say and waits for the answer; mostly it is
+/// from one that has left.
+const LEFT_MILLIS: u64 = 1_000;
+
+/// Errands whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
+/// page in its place.
+const MAX_BROUGHT: usize = 4;
 
 /// One thread's means to serve.
 #[derive(Debug)]
@@ -66,6 +79,12 @@ impl Attendant {
     /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end, which a
     /// turn that never waits cannot tell from `now`.
     pub fn attend(&mut self, index: u32, now: Now) -> (Attended, Now) {
+        self.attend_to(index, now, false)
+    }
+
+    /// The same. `gives_up`: its peer has ended its side, and what it waits for takes too long to go on
+    /// with for one who has most likely left.
+    pub fn attend_to(&mut self, index: u32, now: Now, gives_up: bool) -> (Attended, Now) {
         let Attendant {
             shared,
             desk,
@@ -83,7 +102,13 @@ impl Attendant {
                 return (Attended::Waits, now);
             };
             begin_turn(desk, shared, index);
-            let end = turn(desk, open, shared, now, *reach, read_closed);
+            let begun = Begun {
+                now,
+                reach: *reach,
+                read_closed,
+                gives_up,
+            };
+            let end = turn(desk, open, shared, &begun);
             end_turn(desk, shared);
             now = end.now;
             match end.outcome {
@@ -163,17 +188,71 @@ impl Attendant {
 
 /// Leaves a connection, which is queued, to the thread that comes back from `errand`: it puts it into a
 /// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes. From
-/// here on another thread may have it.
-pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>) {
-    let shared = Arc::clone(shared);
-    errand.wait(Box::new(move |errand| {
+/// here on another thread may have it. `brought` is what it has waited for before.
+pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: Brought) {
+    errand.wait(Box::new(Parked {
+        shared: Arc::clone(shared),
+        index,
+        brought,
+        left_at: None,
+    }));
+    if errand.claim_job() {
+        shared.handoff.defer(Work::Slice(Arc::clone(errand)));
+    }
+}
+
+/// The errands that a connection has waited for since its last answer, the last one first. One request
+/// may need several; what one has brought must not be gone when the next is back.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Brought(Vec<Arc<Errand>>);
+
+impl Brought {
+    /// With `errand`, which is over.
+    fn with(mut self, errand: &Arc<Errand>) -> Brought {
+        self.0.insert(0, Arc::clone(errand));
+        self.0.truncate(MAX_BROUGHT);
+        self
+    }
+
+    /// Whether the last one was given up.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.0.first().is_some_and(|errand| errand.is_given_up())
+    }
+}
+
+/// A connection that waits for an errand.
+struct Parked {
+    shared: Arc<Shared>,
+    index: u32,
+    brought: Brought,
+    /// Since when its peer is known to have ended its side.
+    left_at: Option<Millis>,
+}
+
+impl Waiter for Parked {
+    fn is_waiting(&mut self, now: Millis) -> bool {
+        // The connection is queued, so the slot is still its own.
+        if !self.shared.slots.at(self.index).ownership.is_read_closed() {
+            return true;
+        }
+        now.since(*self.left_at.get_or_insert(now)) < LEFT_MILLIS
+    }
+
+    fn call(self: Box<Self>, errand: &Arc<Errand>) {
+        let Parked {
+            shared,
+            index,
+            brought,
+            ..
+        } = *self;
         if errand.needs_disk() {
-            let errand = Arc::clone(errand);
-            shared.handoff.defer(Work::Resume(index, errand));
+            let work = Work::Resume(index, brought.with(errand));
+            shared.handoff.defer(work);
         } else {
             shared.hand_back(index);
         }
-    }));
+    }
 }
 
 /// Tells the journal whose turn it is, and the time if it needs that. A server without an access log
@@ -209,15 +288,22 @@ struct End {
     deadline: Deadline,
 }
 
-/// One turn, fenced: a panic ends this connection and nothing else.
-fn turn(
-    desk: &mut Desk,
-    open: &mut Connection,
-    shared: &Shared,
+/// How a turn begins.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
     now: Now,
     reach: Reach,
     read_closed: bool,
-) -> End {
+    gives_up: bool,
+}
+
+/// One turn, fenced: a panic ends this connection and nothing else.
+fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) -> End {
+    let Begun { now, reach, .. } = *begun;
+    let is_over = || {
+        let is_long = || shared.clock.now().monotonic.since(now.monotonic) >= SLICE_MILLIS;
+        shared.handoff.has_work() && is_long()
+    };
     let result = catch_unwind(AssertUnwindSafe(|| {
         let service = &shared.service;
         let mut turn = Turn {
@@ -226,7 +312,9 @@ fn turn(
             service,
             now,
             reach,
-            read_closed,
+            read_closed: begun.read_closed,
+            gives_up: begun.gives_up,
+            is_over: &is_over,
         };
         let outcome = open.session.turn(&mut turn);
         // What a turn that waited for the disk began, begins now.

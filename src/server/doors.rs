@@ -26,7 +26,7 @@ use mio::{Interest, Registry, Token};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
-use super::attendant::{Attended, park};
+use super::attendant::{Attended, Brought, park};
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
 use super::handoff::Work;
@@ -304,7 +304,7 @@ impl EventLoop {
             }
             Attended::Awaits(errand) => {
                 if self.watch(index) {
-                    park(&self.shared, index, &errand);
+                    park(&self.shared, index, &errand, Brought::default());
                 }
             }
         }

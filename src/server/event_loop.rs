@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::acceptor::Acceptor;
-use super::attendant::{Attendant, Attended, park};
+use super::attendant::{Attendant, Attended, Brought, park};
 use super::doors::Door;
 use super::drain::Ending;
 use super::handoff::Work;
@@ -225,7 +225,7 @@ impl EventLoop {
         match self.attendant.attend(slot, now).0 {
             Attended::Waits => {}
             Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => park(&self.shared, slot, &errand),
+            Attended::Awaits(errand) => park(&self.shared, slot, &errand, Brought::default()),
             Attended::Closed => self.note_closed(slot),
         }
     }

@@ -1,12 +1,16 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! Two lanes, each with one message per connection:
+//! Three lanes. Two have one message per connection:
 //!
 //! - **quick**: what the event loop has found ready. Nearly all of it can be answered from memory, in a
 //!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
 //!   workers have emptied it, and it polls when it is empty.
 //! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
 //!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
+//!
+//! - **long**: jobs that take many slices of some milliseconds ([`job`](crate::site::job)): they have a
+//!   lane of their own, so that a turn in the slow lane is behind one slice at most, however many jobs
+//!   there are. Each goes to the end of that lane after a slice.
 //!
 //! A worker without work parks on the bench. Waking one costs two threads about as much as a
 //! request from memory costs altogether, so as few as the load needs are woken, the one that parked
@@ -64,6 +68,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::attendant::Brought;
 use crate::site::errand::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
@@ -77,11 +82,24 @@ pub const SHARE: usize = 8;
 pub enum Work {
     /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
     Turn(u32),
-    /// The same. It has waited for this errand, and what that has brought is to be kept until it has
-    /// asked for it.
-    Resume(u32, Arc<Errand>),
+    /// The same. It has waited for errands, and what they have brought is to be kept until it has asked
+    /// for it.
+    Resume(u32, Brought),
+    /// Go on with this errand's job for a slice.
+    Slice(Arc<Errand>),
     /// Give memory back to the system: many connections have gone.
     GiveBackMemory,
+}
+
+/// The lane that is looked into first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// What is ready.
+    Quick,
+    /// What has shown that it is not quick.
+    Slow,
+    /// Jobs.
+    Long,
 }
 
 /// The way from the event loop to its workers.
@@ -89,6 +107,7 @@ pub enum Work {
 pub struct Handoff {
     quick: Lane<u32>,
     slow: Lane<Work>,
+    long: Lane<Arc<Errand>>,
     bench: Bench,
     is_closed: AtomicBool,
 }
@@ -106,6 +125,7 @@ impl Handoff {
         Handoff {
             quick: Lane::new(),
             slow: Lane::new(),
+            long: Lane::new(),
             bench: Bench::default(),
             is_closed: AtomicBool::new(false),
         }
@@ -128,21 +148,29 @@ impl Handoff {
         Some(slot)
     }
 
-    /// Puts work into the slow lane and wakes a worker for it.
+    /// Puts work into the slow lane, or a job into the long one, and wakes a worker for it.
     pub fn defer(&self, work: Work) {
-        self.slow.put(work);
+        self.put_back(work);
         self.bench.wake_one();
     }
 
+    /// Worker: the same, of work that it has had and will look for itself.
+    pub fn put_back(&self, work: Work) {
+        match work {
+            Work::Slice(errand) => self.long.put(errand),
+            work => self.slow.put(work),
+        }
+    }
+
     /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
-    /// out or the hand-off is closed and empty. `slow_first` says which lane is looked into first: a worker that
-    /// alternates lets neither lane starve.
-    pub fn pick_up(&self, slow_first: bool, patience: Option<Duration>) -> Option<Work> {
+    /// out or the hand-off is closed and empty. `first` says which lane is looked into first: a worker that
+    /// alternates lets none starve.
+    pub fn pick_up(&self, first: First, patience: Option<Duration>) -> Option<Work> {
         loop {
-            if let Some(work) = self.look(slow_first) {
-                // Whoever was woken for the slow lane may have looked into the quick one first, and may
+            if let Some(work) = self.look(first) {
+                // Whoever was woken for another lane may have looked into the quick one first, and may
                 // now be gone for long.
-                if !self.slow.is_empty() {
+                if !self.slow.is_empty() || !self.long.is_empty() {
                     self.bench.wake_one();
                 }
                 return Some(work);
@@ -150,13 +178,19 @@ impl Handoff {
             if self.is_closed() {
                 return None;
             }
-            let is_over = self.bench.park(patience, || {
-                !self.quick.is_empty() || !self.slow.is_empty() || self.is_closed()
-            });
-            if is_over && !self.is_ready() && self.slow.is_empty() {
+            let is_over = self
+                .bench
+                .park(patience, || self.has_work() || self.is_closed());
+            if is_over && !self.has_work() {
                 return None;
             }
         }
+    }
+
+    /// Whether any lane has something.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.quick.is_empty() || !self.slow.is_empty() || !self.long.is_empty()
     }
 
     /// Whether the quick lane has something.
@@ -177,13 +211,14 @@ impl Handoff {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    fn look(&self, slow_first: bool) -> Option<Work> {
+    fn look(&self, first: First) -> Option<Work> {
         let slow = || self.slow.receiver.try_recv().ok();
         let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
-        if slow_first {
-            slow().or_else(quick)
-        } else {
-            quick().or_else(slow)
+        let long = || self.long.receiver.try_recv().ok().map(Work::Slice);
+        match first {
+            First::Quick => quick().or_else(slow).or_else(long),
+            First::Slow => slow().or_else(quick).or_else(long),
+            First::Long => long().or_else(slow).or_else(quick),
         }
     }
 }
@@ -307,17 +342,44 @@ mod tests {
             handoff.defer(Work::Turn(10 + slot));
         }
         let picked: Vec<_> = (0..8)
-            .map(|turn| handoff.pick_up(turn % 2 == 0, None).expect("there is work"))
+            .map(|turn| {
+                if turn % 2 == 0 {
+                    First::Slow
+                } else {
+                    First::Quick
+                }
+            })
+            .map(|first| handoff.pick_up(first, None).expect("there is work"))
             .collect();
         let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
         assert_eq!(picked, expected);
     }
 
     #[test]
+    fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
+        let handoff = Handoff::new();
+        let jobs = [(); 2].map(|()| Work::Slice(Errand::new()));
+        let again = |work: &Work| match work {
+            Work::Slice(errand) => Work::Slice(Arc::clone(errand)),
+            _ => panic!("a job"),
+        };
+        jobs.iter().for_each(|job| handoff.defer(again(job)));
+        handoff.defer(Work::Turn(1));
+        handoff.dispatch(2);
+        let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
+        let mut pick = || handoff.pick_up(firsts.next()?, None);
+        assert_eq!(pick().as_ref(), Some(&jobs[0]));
+        handoff.put_back(again(&jobs[0]));
+        assert_eq!(pick(), Some(Work::Turn(1)));
+        assert_eq!(pick(), Some(Work::Turn(2)));
+        assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
+    }
+
+    #[test]
     fn patience_ends_a_wait() {
         let handoff = Handoff::new();
         let patience = Some(Duration::from_millis(1));
-        assert_eq!(handoff.pick_up(true, patience), None);
+        assert_eq!(handoff.pick_up(First::Slow, patience), None);
         assert_eq!(
             handoff.bench.count.load(Ordering::Relaxed),
             0,
@@ -333,7 +395,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    while handoff.pick_up(true, None).is_some() {
+                    while handoff.pick_up(First::Slow, None).is_some() {
                         done.fetch_add(1, Ordering::SeqCst);
                     }
                 });
@@ -355,14 +417,14 @@ mod tests {
     fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
         let handoff = Handoff::new();
         let slow = thread::scope(|scope| {
-            let other = scope.spawn(|| handoff.pick_up(true, None));
+            let other = scope.spawn(|| handoff.pick_up(First::Slow, None));
             while handoff.bench.count.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }
             // As if it had been put there by `defer`, and we were the one it woke.
             handoff.slow.put(Work::Turn(7));
             handoff.dispatch(8);
-            assert_eq!(handoff.pick_up(false, None), Some(Work::Turn(8)));
+            assert_eq!(handoff.pick_up(First::Quick, None), Some(Work::Turn(8)));
             // Were it not woken, this would never end.
             other.join().expect("the other worker")
         });
@@ -376,7 +438,7 @@ mod tests {
         let helped = thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 start.wait();
-                handoff.pick_up(false, None)
+                handoff.pick_up(First::Quick, None)
             });
             start.wait();
             while handoff.bench.count.load(Ordering::SeqCst) == 0 && !worker.is_finished() {
@@ -396,8 +458,11 @@ mod tests {
         let handoff = Handoff::new();
         handoff.defer(Work::GiveBackMemory);
         handoff.close();
-        assert_eq!(handoff.pick_up(false, None), Some(Work::GiveBackMemory));
-        assert_eq!(handoff.pick_up(false, None), None);
+        assert_eq!(
+            handoff.pick_up(First::Quick, None),
+            Some(Work::GiveBackMemory)
+        );
+        assert_eq!(handoff.pick_up(First::Quick, None), None);
         assert!(handoff.is_closed());
     }
 }

@@ -1,19 +1,22 @@
 //! The pool: threads that may wait for the disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::attendant::{Attendant, Attended, park};
+use super::attendant::{Attendant, Attended, Brought, SLICE_MILLIS, park};
 use super::checker;
-use super::handoff::Work;
+use super::handoff::{First, Work};
 use super::shared::Shared;
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
+use crate::site::errand::Errand;
+use crate::site::job::Slice;
 
 /// The running workers of all event loops. Dropping it tells them to end.
 pub struct Pool {
@@ -70,6 +73,22 @@ impl Drop for Pool {
     }
 }
 
+/// A slice of a job, by the clock.
+struct TimeSlice<'a> {
+    clock: &'a dyn Clock,
+    begun_at: Millis,
+}
+
+impl Slice for TimeSlice<'_> {
+    fn is_over(&self) -> bool {
+        self.now().since(self.begun_at) >= SLICE_MILLIS
+    }
+
+    fn now(&self) -> Millis {
+        self.clock.now().monotonic
+    }
+}
+
 /// One thread of the pool.
 #[derive(Debug)]
 struct Worker {
@@ -86,14 +105,24 @@ impl Worker {
     /// Serves until the hand-off is closed.
     fn run(mut self) {
         let mut slow_first = true;
+        // When the last slice of a job was over. After as much time for all else the next one is due.
+        let mut sliced_at = Millis(0);
         let mut now = Millis(0);
         let mut log_due_at: Option<Millis> = None;
         loop {
             let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
-            now = match self.shared.handoff.pick_up(slow_first, patience) {
-                Some(Work::Turn(slot)) => self.serve(slot),
-                // What the errand has brought may be nowhere else: it is dropped after the turn.
-                Some(Work::Resume(slot, _errand)) => self.serve(slot),
+            let first = match slow_first {
+                _ if now.since(sliced_at) >= SLICE_MILLIS => First::Long,
+                true => First::Slow,
+                false => First::Quick,
+            };
+            now = match self.shared.handoff.pick_up(first, patience) {
+                Some(Work::Turn(slot)) => self.serve(slot, Brought::default()),
+                Some(Work::Resume(slot, brought)) => self.serve(slot, brought),
+                Some(Work::Slice(errand)) => {
+                    sliced_at = self.go_on_with(&errand);
+                    sliced_at
+                }
                 Some(Work::GiveBackMemory) => {
                     c_calls::give_back_memory();
                     self.shared.clock.now().monotonic
@@ -111,14 +140,39 @@ impl Worker {
         self.attendant.leave_log();
     }
 
-    /// Gives one turn. Returns the time at its end, which will not do for the next turn: that may have been
+    /// Gives a job a slice. Returns the time at its end.
+    fn go_on_with(&self, errand: &Arc<Errand>) -> Millis {
+        let shared = &self.shared;
+        let slice = TimeSlice {
+            clock: &*shared.clock,
+            begun_at: shared.clock.now().monotonic,
+        };
+        // At the end of the server nobody can wait for it.
+        if !shared.handoff.is_closed() {
+            match catch_unwind(AssertUnwindSafe(|| errand.work(&slice))) {
+                Ok(true) => shared.handoff.put_back(Work::Slice(Arc::clone(errand))),
+                Ok(false) => {}
+                Err(_) => {
+                    log::error!(
+                        "a job panicked; the requests for it are refused, the others go on"
+                    );
+                    errand.give_up();
+                }
+            }
+        }
+        slice.now()
+    }
+
+    /// Gives one turn, after which what was `brought` for it is dropped. Returns the time at its end, which will not do for the next turn: that may have been
     /// queued for a deadline that has passed since.
-    fn serve(&mut self, slot: u32) -> Millis {
-        let (attended, now) = self.attendant.attend(slot, self.shared.clock.now());
+    fn serve(&mut self, slot: u32, brought: Brought) -> Millis {
+        let gives_up = brought.is_given_up();
+        let now = self.shared.clock.now();
+        let (attended, now) = self.attendant.attend_to(slot, now, gives_up);
         match attended {
             Attended::Waits => {}
             Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => park(&self.shared, slot, &errand),
+            Attended::Awaits(errand) => park(&self.shared, slot, &errand, brought),
             Attended::Closed => self.shared.report_closed(slot),
         }
         now.monotonic

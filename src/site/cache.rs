@@ -179,6 +179,7 @@ mod tests {
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
     use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
+    use crate::site::reading::ReadLimits;
     use crate::site::representation::Metadata;
     use std::io::Write;
 
@@ -197,19 +198,18 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
+        let limits = ReadLimits {
+            memory_bytes,
+            hash_bytes: 0,
+        };
         let metadata = Metadata {
             content_type: "text/plain",
             coding: Coding::Identity,
             varies: true,
             etag: EtagSource::Modified,
         };
-        let representation = Representation::load(
-            file,
-            &metadata,
-            memory_bytes,
-            &Arc::new(DescriptorBudget::unlimited()),
-            now,
-        );
+        let descriptors = Arc::new(DescriptorBudget::unlimited());
+        let representation = Representation::load(file, &metadata, limits, &descriptors, now);
         Entry {
             representation: representation.expect("load"),
             key: key.keep(),

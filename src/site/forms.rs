@@ -79,6 +79,12 @@ impl Forms {
         }
     }
 
+    /// The form in `coding`, if it is ready.
+    #[must_use]
+    pub fn ready_in(&self, coding: Coding) -> Option<&Representation> {
+        self.forms.get(coding as usize)?.filled.get()?.as_ref()
+    }
+
     /// Fills in the form in `coding`, with what `make` returns, unless that has been done; waits for
     /// another thread that is at it. Also tells whether it was this call that filled it in.
     pub fn fill(

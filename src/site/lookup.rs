@@ -10,6 +10,8 @@
 
 mod checked;
 mod encoded;
+mod listed;
+mod loading;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,30 +29,30 @@ use super::checkers::Checkers;
 use super::checks::Checks;
 use super::clean_urls;
 use super::compressor::Compressor;
-use super::content_coding::MIN_BYTES;
 use super::descriptors::DescriptorBudget;
-use super::errand::Errands;
-use super::forms::Forms;
+use super::errand::{Brought, Errands};
 use super::freshness::{Freshness, Trust};
-use super::identity::Identity;
-use super::listing::Listings;
-use super::media_types::{content_type_among, is_compressible, is_opaque};
+use super::job::{FirstSlice, Places, WholeSlice};
 use super::reach::{NeedsDisk, Reach};
-use super::representation::{Metadata, Representation};
+use super::reading::ReadLimits;
 use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
-use super::siblings::Siblings;
-use super::site_path::{SitePath, has_dot_name};
+use super::site_path::{KeptSitePath, SitePath, has_dot_name};
 use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
-use crate::http::request::RequestHead;
-use crate::http::response::Response;
+use loading::LoadJob;
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
 /// smaller than itself, it must leave room for others.
 const MIN_KEPT: u64 = 8;
+
+/// Without a cache, the largest file that is read before it is sent, in bytes: that takes a millisecond.
+const UNCACHED_BYTES: u64 = 1024 * 1024;
+
+/// More is being loaded than there are places for.
+const TOO_MUCH: Absence = Absence::Open(OpenError::Exhausted);
 
 /// What a path names.
 #[derive(Debug, Clone)]
@@ -65,7 +67,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Lookup {
     root: Root,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
@@ -79,9 +81,10 @@ pub struct Lookup {
     has_clean_urls: bool,
     shows_hidden: bool,
     types: HashMap<String, String>,
-    file_bytes: u64,
+    limits: ReadLimits,
     revalidate_millis: u64,
     has_logged_outside_link: AtomicBool,
+    has_logged_large_file: AtomicBool,
     etag: EtagSource,
     /// Whether forms are looked for beside a file.
     looks_beside: bool,
@@ -96,7 +99,9 @@ pub struct Memory {
     absences: Absences,
     compressor: Compressor,
     /// What is being loaded.
-    errands: Errands,
+    errands: Errands<(KeptSitePath, Coding)>,
+    /// For what takes long to load.
+    places: Places,
     checkers: Checkers,
 }
 
@@ -121,7 +126,8 @@ impl Memory {
             )),
             absences: Absences::new(),
             compressor: Compressor::new(),
-            errands: Errands::new(),
+            errands: Errands::default(),
+            places: Places::default(),
             checkers: Checkers::default(),
         })
     }
@@ -136,6 +142,23 @@ impl Memory {
     fn recall(&self, key: SitePath<'_>) -> Option<Found> {
         let file = self.files.find(key).map(Found::File);
         file.or_else(|| self.absences.find(key).map(Found::Nothing))
+    }
+
+    /// Keeps what was loaded for `key`.
+    fn keep(&self, key: SitePath<'_>, loaded: Result<Entry, Arc<Nothing>>) -> Found {
+        match loaded {
+            Ok(entry) => {
+                let entry = Arc::new(entry);
+                if !entry.representation.is_torn {
+                    self.files.keep(Arc::clone(&entry));
+                }
+                Found::File(entry)
+            }
+            Err(nothing) => {
+                self.absences.remember(key, &nothing);
+                Found::Nothing(nothing)
+            }
+        }
     }
 }
 
@@ -158,6 +181,16 @@ impl Lookup {
         } else {
             0
         };
+        // Nor does anybody read for others: what takes long is not read.
+        let most = if cache.bytes > 0 {
+            u64::MAX
+        } else {
+            UNCACHED_BYTES
+        };
+        let limits = ReadLimits {
+            memory_bytes: cache.file_bytes.min(most),
+            hash_bytes: cache.hash_bytes.min(most),
+        };
         let root = Root::open(&site.root)?;
         Ok(Lookup {
             checks: memory
@@ -165,11 +198,11 @@ impl Lookup {
                 .map(|memory| memory.checkers.of_root(root.device())),
             device: root.device(),
             root,
-            resolver: Resolver::with_policy(match site.symlinks {
+            resolver: Arc::new(Resolver::with_policy(match site.symlinks {
                 SymlinkPolicy::Inside => LinkPolicy::Inside,
                 SymlinkPolicy::Never => LinkPolicy::Never,
                 SymlinkPolicy::Anywhere => LinkPolicy::Anywhere,
-            }),
+            })),
             number,
             memory,
             descriptors,
@@ -179,9 +212,10 @@ impl Lookup {
             types: types
                 .map(|(extension, name)| (extension.clone(), name.clone()))
                 .collect(),
-            file_bytes: cache.file_bytes,
+            limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
             has_logged_outside_link: AtomicBool::new(false),
+            has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
             looks_beside: site.precompressed,
             compressible_bytes,
@@ -239,7 +273,7 @@ impl Lookup {
     /// Looks at the disk, unless another thread is at it for the same path.
     fn load_and_keep(
         &self,
-        memory: &Memory,
+        memory: &Arc<Memory>,
         path: &[u8],
         generation: u64,
         now: Now,
@@ -247,97 +281,60 @@ impl Lookup {
         let key = self.key(path);
         let is_void =
             |found: &Found| found.freshness().trust(generation, now.monotonic, 0) == Trust::Void;
-        let outing = match memory.errands.set_out(key, Coding::Identity) {
-            Ok(outing) => Some(outing),
-            Err(errand) => match errand.brought() {
-                None => return Err(NeedsDisk::UnderWay(errand)),
-                Some(found) if !is_void(found) => return Ok(found.clone()),
-                // The root has been swapped since. Rare: it is not worth another errand.
-                Some(_) => None,
-            },
+        let is_usable =
+            |brought: &Brought| matches!(brought, Brought::Found(found) if !is_void(found));
+        let errand_key = (key.keep(), Coding::Identity);
+        let outing = match memory.errands.set_out(errand_key, is_usable) {
+            Ok(outing) => outing,
+            Err(errand) => {
+                return match errand.brought() {
+                    Some(Brought::Found(found)) if !is_void(found) => Ok(found.clone()),
+                    _ => Err(NeedsDisk::UnderWay(errand)),
+                };
+            }
         };
         // Another may have come back after we had looked and before we set out.
         if let Some(found) = memory.recall(key).filter(|found| !is_void(found)) {
             return Ok(found);
         }
-        let found = match self.load(path, now) {
-            Ok(entry) => {
-                let entry = Arc::new(entry);
-                if !entry.representation.is_torn {
-                    memory.files.keep(Arc::clone(&entry));
-                }
-                Found::File(entry)
-            }
-            Err(nothing) => {
-                memory.absences.remember(key, &nothing);
-                Found::Nothing(nothing)
-            }
+        let directory = self.root.directory();
+        let loaded = match self.begin(&directory, path, now) {
+            Err(absence) => Err(absence),
+            Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
+                Some(loaded) => loaded,
+                None => match memory.places.take() {
+                    None => Err(TOO_MUCH),
+                    Some(place) => {
+                        let memory = Arc::clone(memory);
+                        let job = Box::new(LoadJob { load, memory });
+                        return Err(NeedsDisk::UnderWay(outing.leave(job, place)));
+                    }
+                },
+            },
         };
+        let loaded =
+            loaded.map_err(|absence| self.nothing(path, absence, directory.generation, now));
+        let found = memory.keep(key, loaded);
         // Without an interval nobody takes another's word: who waited looks for itself.
-        if let Some(outing) = outing.filter(|_| self.revalidate_millis > 0) {
-            outing.bring(found.clone(), memory.recall(key).is_some());
+        if self.revalidate_millis > 0 {
+            outing.bring(Brought::Found(found.clone()), memory.recall(key).is_some());
         }
         Ok(found)
     }
 
     fn load(&self, path: &[u8], now: Now) -> Result<Entry, Arc<Nothing>> {
         let directory = self.root.directory();
-        let loaded = self
-            .open_file(&directory, path)
-            .and_then(|(file, name)| self.read(&directory, file, path, &name, now));
-        loaded.map_err(|absence| {
-            self.log(absence, path);
-            let freshness = Freshness::new(directory.generation, now.monotonic);
-            Arc::new(Nothing::new(path, absence, freshness))
-        })
+        let begun = self.begin(&directory, path, now);
+        // Nothing takes long without a cache: see `open`.
+        let whole = WholeSlice(now.monotonic);
+        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MUCH)));
+        loaded.map_err(|absence| self.nothing(path, absence, directory.generation, now))
     }
 
-    /// Reads the open file `name` below the root, which `path` stands for, and looks at what lies
-    /// beside it.
-    fn read(
-        &self,
-        directory: &RootDirectory,
-        file: File,
-        path: &[u8],
-        name: &[u8],
-        now: Now,
-    ) -> Result<Entry, Absence> {
-        let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
-        let is_compressible = is_compressible(&content_type);
-        let mut siblings = None;
-        if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
-            let (root, original) = (
-                directory.fd.as_fd(),
-                Identity::of(&file).map_err(absence_of)?,
-            );
-            siblings = Siblings::look(root, &self.resolver, name, &original, now);
-        }
-        let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
-        let metadata = Metadata {
-            content_type: &content_type,
-            coding: Coding::Identity,
-            varies: is_compressible && can_be_encoded
-                || siblings.as_ref().is_some_and(Siblings::has_usable),
-            etag: self.etag,
-        };
-        let representation =
-            Representation::load(file, &metadata, self.file_bytes, &self.descriptors, now);
-        let representation = representation.map_err(absence_of)?;
-        if representation.is_mixture() {
-            return Err(Absence::IsChanging);
-        }
-        let may_compress = is_compressible
-            && !representation.is_torn
-            && (MIN_BYTES as u64..=self.compressible_bytes).contains(&representation.content.len());
-        let forms = Forms::new(siblings.as_ref(), may_compress);
-        Ok(Entry {
-            representation,
-            key: self.key(path).keep(),
-            path: name.to_vec(),
-            freshness: Freshness::new(directory.generation, now.monotonic),
-            siblings,
-            forms: forms.map(Box::new),
-        })
+    fn nothing(&self, path: &[u8], absence: Absence, generation: u64, now: Now) -> Arc<Nothing> {
+        self.log(absence, path);
+        let freshness = Freshness::new(generation, now.monotonic);
+        Arc::new(Nothing::new(path, absence, freshness))
     }
 
     /// The names below the root that a request path may stand for, the best one first.
@@ -390,22 +387,6 @@ impl Lookup {
         } else {
             Err(Absence::IsSpecial)
         }
-    }
-
-    /// Lists the directory at `path`, as [`Listings::respond`] does. Waits for the disk.
-    ///
-    /// # Errors
-    /// Those of [`Listings::respond`].
-    pub fn list(
-        &self,
-        listings: &Listings,
-        path: &[u8],
-        query: Option<&[u8]>,
-        head: &RequestHead<'_, '_>,
-        now: Now,
-    ) -> Result<Response, OpenError> {
-        let directory = self.root.directory();
-        listings.respond(directory.fd.as_fd(), &self.resolver, path, query, head, now)
     }
 
     fn key<'p>(&self, path: &'p [u8]) -> SitePath<'p> {

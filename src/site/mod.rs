@@ -23,6 +23,7 @@ pub mod header_rules;
 pub mod health;
 pub mod hosts;
 pub mod identity;
+pub mod job;
 pub mod listing;
 pub mod look;
 pub mod lookup;

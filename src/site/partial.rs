@@ -146,6 +146,7 @@ mod tests {
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
     use crate::http::accept_encoding::Coding;
+    use crate::site::reading::ReadLimits;
     use crate::site::representation::Metadata;
     use std::io::Write;
 
@@ -156,20 +157,18 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
+        let limits = ReadLimits {
+            memory_bytes,
+            hash_bytes: 0,
+        };
         let metadata = Metadata {
             content_type: "text/plain; charset=utf-8",
             coding: Coding::Identity,
             varies: false,
             etag: EtagSource::Modified,
         };
-        Representation::load(
-            file,
-            &metadata,
-            memory_bytes,
-            &Arc::new(crate::site::descriptors::DescriptorBudget::unlimited()),
-            now,
-        )
-        .expect("load")
+        let descriptors = Arc::new(crate::site::descriptors::DescriptorBudget::unlimited());
+        Representation::load(file, &metadata, limits, &descriptors, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

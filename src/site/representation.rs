@@ -12,13 +12,19 @@ use bytes::Bytes;
 use super::content_coding::etag_of_form;
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::identity::{Identity, Sighting};
+use super::job::WholeSlice;
 use super::reach::{OutOfReach, Reach};
-use super::reading::Reading;
+use super::reading::{ReadLimits, Reading};
 use super::resident::Resident;
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
+use crate::http::preconditions::Validators;
+
+mod loading;
+
+pub use loading::Loading;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -60,12 +66,13 @@ pub struct Representation {
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3).
-    pub etag: Bytes,
+    /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3). `None`, like the time, of
+    /// content that was to be hashed for it, and is too large for that.
+    pub etag: Option<Bytes>,
     /// Seconds since 1970; never later than the time of loading. An answer that is dated earlier,
     /// because the clock has been set back since, says the time of its Date instead: see
     /// [`fields`](Representation::fields).
-    pub last_modified: u64,
+    pub last_modified: Option<u64>,
     /// What is sent.
     pub content: Content,
     /// The file changed while it was read, each time. In memory it is a mixture of two states, and must
@@ -76,33 +83,51 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// Loads the regular file `file`. Up to `memory_bytes` are read into memory, a larger file stays
-    /// open and counts in `descriptors`. With [`EtagSource::Content`] that one is read too, through to
-    /// its end.
+    /// Loads the regular file `file` within `limits`, in one go. What is too large for memory stays open,
+    /// and counts in `descriptors`.
     ///
     /// # Errors
     /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
     pub fn load(
         file: File,
         metadata: &Metadata<'_>,
-        memory_bytes: u64,
+        limits: ReadLimits,
         descriptors: &Arc<DescriptorBudget>,
         now: Now,
     ) -> io::Result<Representation> {
-        let reading = Reading::of(&file, memory_bytes, metadata.etag)?;
+        let loaded = Loading::new(file, metadata, limits, descriptors, now)?
+            .go_on(&WholeSlice(now.monotonic))?;
+        // A whole slice is never over.
+        loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
+    }
+
+    /// What was read of a file, as it is at `now`.
+    ///
+    /// # Errors
+    /// As [`DescriptorBudget::admit`].
+    fn read(
+        reading: Reading,
+        metadata: &Metadata<'_>,
+        descriptors: &Arc<DescriptorBudget>,
+        now: Now,
+    ) -> io::Result<Representation> {
         let identity = reading.identity;
         let content = match reading.content {
             Some(content) => Content::kept(content),
-            None => Content::Descriptor(Arc::new(descriptors.admit(file)?), identity.size()),
+            None => {
+                Content::Descriptor(Arc::new(descriptors.admit(reading.file)?), identity.size())
+            }
         };
         let (seconds, nanoseconds) = identity.modified();
-        let etag = reading.hash.unwrap_or_else(|| {
+        // Where the tag is to be made from the content, times say nothing.
+        let is_dated = !reading.is_too_large_to_hash;
+        let etag = reading.hash.or_else(|| {
             let size = content.len();
-            Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\""))
+            is_dated.then(|| Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\"")))
         });
-        let last_modified = identity.modified_secs().min(now.unix_secs);
+        let etag = etag.map(|etag| etag_of_form(&etag, metadata.coding));
+        let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
-        let etag = etag_of_form(&etag, metadata.coding);
         let mut representation =
             Representation::describe(metadata, etag, last_modified, content, sighting);
         representation.is_torn = reading.is_torn;
@@ -121,7 +146,7 @@ impl Representation {
         };
         Representation::describe(
             &metadata,
-            etag_of_form(&self.etag, coding),
+            self.etag.as_ref().map(|etag| etag_of_form(etag, coding)),
             self.last_modified,
             Content::kept(encoded),
             self.sighting,
@@ -130,12 +155,15 @@ impl Representation {
 
     fn describe(
         metadata: &Metadata<'_>,
-        etag: Bytes,
-        last_modified: u64,
+        etag: Option<Bytes>,
+        last_modified: Option<u64>,
         content: Content,
         sighting: Sighting,
     ) -> Representation {
-        let mut fields = [b"ETag: ", &etag[..], b"\r\n"].concat();
+        let mut fields = match &etag {
+            Some(etag) => [b"ETag: ", &etag[..], b"\r\n"].concat(),
+            None => Vec::new(),
+        };
         if metadata.varies {
             fields.extend_from_slice(VARY.as_bytes());
         }
@@ -144,7 +172,7 @@ impl Representation {
             fields.extend_from_slice(line.as_bytes());
             fields.len()
         };
-        let validators_len = add(last_modified_line(last_modified));
+        let validators_len = add(last_modified.map_or_else(String::new, last_modified_line));
         let content_type_end = add(format!("Content-Type: {}\r\n", metadata.content_type));
         let content_lines_end = add(match metadata.coding {
             Coding::Identity => String::new(),
@@ -172,7 +200,7 @@ impl Representation {
     #[must_use]
     #[inline]
     pub fn fields(&self, date_unix_secs: u64) -> Bytes {
-        if self.last_modified <= date_unix_secs {
+        if self.last_modified.is_none_or(|secs| secs <= date_unix_secs) {
             return self.fields.clone();
         }
         self.fields_from_the_future(date_unix_secs)
@@ -230,6 +258,16 @@ impl Representation {
             &fields[self.content_lines_end..],
         );
         Bytes::from([before, line.as_bytes(), after].concat())
+    }
+
+    /// What a condition of a request is compared with (RFC 9110 section 13).
+    #[must_use]
+    #[inline]
+    pub fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: self.etag.as_deref(),
+            last_modified_unix_secs: self.last_modified,
+        }
     }
 
     /// Whether the content in memory is of no state that the file ever had.
@@ -300,157 +338,4 @@ impl Content {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Millis;
-    use crate::site::resident;
-    use std::io::Write;
-
-    const HTML: Metadata<'_> = Metadata {
-        content_type: "text/html; charset=utf-8",
-        coding: Coding::Identity,
-        varies: false,
-        etag: EtagSource::Modified,
-    };
-
-    fn unlimited() -> Arc<DescriptorBudget> {
-        Arc::new(DescriptorBudget::unlimited())
-    }
-
-    fn at(unix_secs: u64) -> Now {
-        Now {
-            monotonic: Millis(0),
-            unix_secs,
-        }
-    }
-
-    fn loaded(content: &[u8], memory_bytes: u64, now: Now) -> (File, Representation) {
-        let mut file = tempfile::tempfile().expect("temporary file");
-        file.write_all(content).expect("write");
-        let copy = file.try_clone().expect("dup");
-        (
-            file,
-            Representation::load(copy, &HTML, memory_bytes, &unlimited(), now).expect("load"),
-        )
-    }
-
-    #[test]
-    fn a_small_file_is_in_memory_and_a_large_one_stays_open() {
-        let (_, small) = loaded(b"12345", 5, at(u64::MAX));
-        assert!(matches!(&small.content, Content::Memory(bytes) if bytes == "12345"));
-        let (_, large) = loaded(b"123456", 5, at(u64::MAX));
-        assert!(matches!(large.content, Content::Descriptor(_, 6)));
-    }
-
-    #[test]
-    fn a_torn_reading_is_a_mixture_wherever_memory_has_it() {
-        let is_mixture = |content: &[u8], memory_bytes| {
-            let (_, mut representation) = loaded(content, memory_bytes, at(u64::MAX));
-            assert!(!representation.is_mixture());
-            representation.is_torn = true;
-            representation.is_mixture()
-        };
-        assert!(is_mixture(b"12345", 5));
-        assert!(is_mixture(&[b'x'; 2 * resident::MIN_BYTES], 1 << 20));
-        assert!(!is_mixture(b"123456", 5), "it is sent as it will be then");
-    }
-
-    #[test]
-    fn the_fields_describe_the_content_and_divide_at_their_marks() {
-        let (_, page) = loaded(b"x", 5, at(u64::MAX));
-        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("ASCII");
-        let all = text(page.fields(u64::MAX));
-        assert!(
-            all.contains("Content-Type: text/html; charset=utf-8\r\n"),
-            "{all}"
-        );
-        assert!(
-            text(page.not_modified_fields()).starts_with("ETag: \"1-"),
-            "{all}"
-        );
-        assert!(
-            !text(page.not_modified_fields()).contains("Last-Modified"),
-            "{all}"
-        );
-        assert!(
-            text(page.page_fields()).starts_with("Content-Type: "),
-            "{all}"
-        );
-    }
-
-    #[test]
-    fn last_modified_is_never_in_the_future() {
-        let (_, page) = loaded(b"x", 5, at(1_000));
-        assert_eq!(page.last_modified, 1_000);
-    }
-
-    #[test]
-    fn last_modified_is_never_later_than_the_date_rfc9110_8_8_2_1() {
-        let (_, page) = loaded(b"x", 5, at(1_000));
-        let form = page.form(Coding::Gzip, b"coded".to_vec());
-        let other = "Content-Type: a/b\r\n";
-        for page in [&page, &form] {
-            for (date, said) in [(999, 999), (1_000, 1_000), (1_001, 1_000), (0, 0)] {
-                let as_loaded = text(&page.fields(u64::MAX));
-                let line = |secs| format!("\r\nLast-Modified: {}\r\n", http_date(secs));
-                let expected = as_loaded.replacen(&line(1_000), &line(said), 1);
-                assert_eq!(text(&page.fields(date)), expected);
-                let parted = text(&page.fields_with_content_line(other, date));
-                assert!(parted.contains(&line(said)), "{parted}");
-                assert!(parted.contains(other), "{parted}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_change_is_seen_and_a_fresh_file_is_loaded_again_once() {
-        let (mut file, page) = loaded(b"x", 5, at(u64::MAX));
-        let before = Identity::of(&file).expect("stat");
-        assert!(page.is_current(&before));
-        file.write_all(b"y").expect("write");
-        assert!(!page.is_current(&Identity::of(&file).expect("stat")));
-        let wall = before.modified_secs();
-        let copy = file.try_clone().expect("dup");
-        let racy = Representation::load(copy, &HTML, 5, &unlimited(), at(wall)).expect("load");
-        assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
-    }
-
-    fn text(bytes: &Bytes) -> String {
-        String::from_utf8(bytes.to_vec()).expect("ASCII")
-    }
-
-    #[test]
-    fn a_form_differs_in_content_coding_and_tag() {
-        let (_, page) = loaded(b"content", 100, at(u64::MAX));
-        let form = page.form(Coding::Gzip, b"coded".to_vec());
-        let fields = text(&form.fields(u64::MAX));
-        assert_ne!(form.etag, page.etag);
-        assert_eq!(form.content.len(), 5);
-        assert_eq!(
-            form.content_lines(),
-            "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n"
-        );
-        assert!(fields.contains(VARY), "{fields}");
-        let not_modified = format!("ETag: {}\r\n{VARY}", text(&form.etag));
-        assert_eq!(text(&form.not_modified_fields()), not_modified);
-        let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n", u64::MAX));
-        assert!(!parted.contains("Content-Encoding"), "{parted}");
-    }
-
-    #[test]
-    fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
-        let by_content = Metadata {
-            etag: EtagSource::Content,
-            ..HTML
-        };
-        let tag = |content: &[u8], memory_bytes| {
-            let mut file = tempfile::tempfile().expect("temporary file");
-            file.write_all(content).expect("write");
-            let loaded =
-                Representation::load(file, &by_content, memory_bytes, &unlimited(), at(u64::MAX));
-            loaded.expect("load").etag
-        };
-        assert_eq!(tag(b"123456", 6), tag(b"123456", 5));
-        assert_ne!(tag(b"123456", 6), tag(b"123457", 6));
-    }
-}
+mod tests;

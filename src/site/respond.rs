@@ -118,7 +118,7 @@ impl Site {
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
             shows_hidden: site.hidden,
-            listings: site.listing.then(|| Listings::new(site.hidden)),
+            listings: site.listing.then(|| Listings::new(site.hidden, cache)),
             spa: site.spa.as_ref().map(path),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
             health,
@@ -280,10 +280,7 @@ impl Site {
             head, reach, now, ..
         } = *ask;
         if head.is_conditional {
-            let validators = Validators {
-                etag: Some(&representation.etag),
-                last_modified_unix_secs: Some(representation.last_modified),
-            };
+            let validators = representation.validators();
             match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
                 Verdict::Proceed => {}
                 Verdict::NotModified => return Ok(not_modified(representation)),
@@ -319,10 +316,17 @@ impl Site {
         if let Some(listings) = &self.listings
             && path.ends_with(b"/")
         {
-            ask.reach.disk()?;
-            match self.files.list(listings, path, ask.query, head, ask.now) {
-                Ok(_) if head.method == Method::Options => return Ok(options().into()),
-                Ok(listing) => return Ok(listing.into()),
+            let listed = match head.method {
+                Method::Options => {
+                    ask.reach.disk()?;
+                    self.files.open_directory(path).map(|()| options())
+                }
+                _ => self
+                    .files
+                    .list(listings, path, ask.query, head, ask.reach, ask.now)?,
+            };
+            match listed {
+                Ok(response) => return Ok(response.into()),
                 Err(OpenError::NotFound) => {}
                 Err(error) => return Ok(explain(Absence::Open(error)).into()),
             }

@@ -135,6 +135,7 @@ min_rate = 1024
 [cache]
 bytes = 268435456
 file_bytes = 262144
+hash_bytes = 1073741824
 revalidate = 1
 
 [shutdown]
@@ -217,7 +218,7 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted and what lies beyond is not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 27] = [
+    let ranges: [(&str, i64, i64, &str); 28] = [
         ("workers", 1, 1024, ""),
         ("event_loops", 1, 256, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
@@ -251,6 +252,7 @@ fn the_ranges() {
         ("limits.min_rate", 0, 1 << 30, ""),
         ("cache.bytes", 0, 1 << 40, "cache.file_bytes = 0"),
         ("cache.file_bytes", 0, 268_435_456, ""),
+        ("cache.hash_bytes", 0, 1 << 40, ""),
         ("cache.revalidate", 0, 3600, ""),
         ("shutdown.accept_for", 0, 2_147_483_647, ""),
         ("shutdown.handshakes", 0, 60, ""),

@@ -104,6 +104,8 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
             },
             reach,
             read_closed,
+            gives_up: false,
+            is_over: &|| false,
         };
         let outcome = session.turn(&mut turn);
         // As the attendant does.

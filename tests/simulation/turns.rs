@@ -5,7 +5,7 @@ use std::fs;
 use abide::clock::Millis;
 
 use super::peer::Peer;
-use super::responses::only;
+use super::responses::{HeadRequests, finals, only};
 use super::world::{TestSite, content};
 
 const SHARE: usize = 256 * 1024;
@@ -38,4 +38,30 @@ fn a_body_as_large_as_a_turn_s_share_takes_one_turn() {
 fn a_larger_one_gives_way_to_others_and_is_finished_by_a_worker() {
     assert_eq!(turns_from_memory(SHARE + 1), 2);
     assert_eq!(turns_from_memory(1 << 20), 2);
+}
+
+/// The turns that it takes to answer ten requests in one segment, each from the disk.
+fn turns_from_disk(others_wait: bool) -> u32 {
+    let mut site = TestSite::new();
+    fs::write(site.directory.path().join("body"), content(10)).unwrap();
+    site.config.cache.bytes = 0;
+    let mut world = site.world();
+    let it = world.connect(Peer::new());
+    if others_wait {
+        world.hurry(it);
+    }
+    world.send(Millis(1), it, ask("/body").repeat(10));
+    world.run_until(Millis(1));
+    assert_eq!(
+        finals(&world.peer(it).sent, HeadRequests::Known(&[])).len(),
+        10
+    );
+    world.line(it).turns
+}
+
+/// The first is the event loop's, which cannot answer.
+#[test]
+fn a_pipeline_that_takes_long_gives_way_to_others() {
+    assert_eq!(turns_from_disk(false), 1 + 1);
+    assert_eq!(turns_from_disk(true), 1 + 10);
 }

@@ -57,6 +57,8 @@ pub struct Line {
     /// What [`Session::rest`] said last.
     pub deadline: Millis,
     read_closed: bool,
+    /// Whether others wait whenever it asks.
+    is_hurried: bool,
     /// How many turns it has had.
     pub turns: u32,
     /// A turn that wants another gets it from a worker, as in the server.
@@ -182,6 +184,7 @@ impl World {
             peer,
             deadline,
             read_closed: false,
+            is_hurried: false,
             turns: 0,
             reach: Reach::Memory,
             closed: None,
@@ -203,6 +206,11 @@ impl World {
 
     pub fn line(&self, index: usize) -> &Line {
         &self.lines[index]
+    }
+
+    /// Others wait whenever this connection's turn asks.
+    pub fn hurry(&mut self, index: usize) {
+        self.lines[index].is_hurried = true;
     }
 
     pub fn peer(&self, index: usize) -> &Peer {
@@ -342,6 +350,7 @@ impl World {
         line.peer.now = self.now;
         line.peer.is_full = false;
         line.turns += 1;
+        let is_hurried = line.is_hurried;
         let outcome = line.session.turn(&mut Turn {
             io: &mut line.peer,
             desk: &mut self.desk,
@@ -352,6 +361,8 @@ impl World {
             },
             reach: line.reach,
             read_closed: line.read_closed,
+            gives_up: false,
+            is_over: &|| is_hurried,
         });
         if let Some(log) = &mut self.desk.log {
             log.end_turn(self.now.0 * 1_000);

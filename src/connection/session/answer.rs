@@ -21,7 +21,7 @@ use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
-use crate::site::{Reach, pages};
+use crate::site::{NeedsDisk, Reach, pages};
 
 /// Requests that one connection has answered per turn before others come.
 const REQUESTS_PER_TURN: u32 = 64;
@@ -93,9 +93,10 @@ impl Session {
     ) -> Result<Stop, CloseReason> {
         let sent_before = self.sent_bytes;
         let share = bytes_per_turn(turn.reach);
-        for _ in 0..REQUESTS_PER_TURN {
+        for request in 0..REQUESTS_PER_TURN {
             // Whoever has asked for no more needs no other turn, however much this was.
-            if self.sent_bytes - sent_before >= share && !turn.desk.input.unread().is_empty() {
+            let is_used_up = self.sent_bytes - sent_before >= share || is_over(request, turn);
+            if is_used_up && !turn.desk.input.unread().is_empty() {
                 break;
             }
             let step = match self.phase {
@@ -141,7 +142,7 @@ impl Session {
 
     /// Answers the request at the start of the buffer if its head is complete and it has no body.
     fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
-        let service = turn.service;
+        let (service, gives_up) = (turn.service, turn.gives_up);
         if turn.desk.input.unread().is_empty() {
             return Step::Starved;
         }
@@ -170,6 +171,10 @@ impl Session {
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             let response = match self.respond(&head, client, &mut tools) {
                 Ok(response) => response,
+                Err(NeedsDisk::UnderWay(_)) if gives_up => {
+                    self.give_up(head.method, turn);
+                    return Step::Answered(None);
+                }
                 Err(needs) => {
                     self.note_begun(Some(head.method), now);
                     return turn.defer(needs);
@@ -330,6 +335,17 @@ impl Session {
         debug_assert!(tail.is_none(), "error pages are copied");
     }
 
+    /// Refuses a request because nobody seems to wait for the answer, and it takes long to make.
+    #[cold]
+    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) {
+        let reject = Reject {
+            status: Status::SERVICE_UNAVAILABLE,
+            reason: "The answer takes longer than one is made for a client that has closed its side.",
+            method: Some(method),
+        };
+        self.reject(&reject, CloseReason::ErrorAnswer, turn);
+    }
+
     /// Sends what is collected, and `tail` after it.
     pub(super) fn flush<T: Transport>(
         &mut self,
@@ -411,6 +427,15 @@ impl Answer {
             body,
         }
     }
+}
+
+/// Whether a turn has to end after this many requests for having taken long. The first is always
+/// answered, and what the event loop does needs no such question.
+fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
+    requests > 0
+        && turn.reach == Reach::Disk
+        && !turn.desk.input.unread().is_empty()
+        && (turn.is_over)()
 }
 
 fn stopped(sending: Sending) -> Stop {

@@ -60,7 +60,6 @@ const READS_PER_TURN: u32 = 8;
 const WRITE_LOOKS: u32 = 6;
 
 /// What a turn works with.
-#[derive(Debug)]
 pub struct Turn<'a, T> {
     /// The connection's socket.
     pub io: &'a mut T,
@@ -75,6 +74,12 @@ pub struct Turn<'a, T> {
     /// Whether the kernel has announced the peer's FIN: a short read is then no proof that nothing
     /// is left to read, as data and FIN share one edge.
     pub read_closed: bool,
+    /// Whether what the first request waits for is not waited for any longer: it takes too long to go on
+    /// with for a peer that has ended its side, and most likely left.
+    pub gives_up: bool,
+    /// Whether the turn is to end because it has taken long and others wait. Asked only by a thread
+    /// that may wait for the disk, between two requests of a pipeline.
+    pub is_over: &'a dyn Fn() -> bool,
 }
 
 /// How the connection goes on after a turn.

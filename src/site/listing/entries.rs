@@ -1,12 +1,15 @@
 //! Reading a directory below the root.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::super::resolve::{OpenError, Resolver};
+use super::super::root::RootDirectory;
 
 /// Entries that are listed at most, in a directory that has more the first ones that the file system
 /// names: nobody reads a longer page, and a browser needs seconds to show this one.
@@ -16,27 +19,53 @@ pub const MAX_ENTRIES: usize = 100_000;
 /// the page; ordinary names of [`MAX_ENTRIES`] files need a quarter of this.
 pub const MAX_NAME_BYTES: usize = 8 * 1024 * 1024;
 
+/// Names that are looked at, whether they are listed or not.
+pub const MAX_NAMES: usize = 1_000_000;
+
 /// The directory that is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The directory of the site: a place to resolve names from.
-    pub root: BorrowedFd<'a>,
+    pub root: &'a Arc<RootDirectory>,
     /// What opens the directory, and the targets of links in it.
-    pub resolver: &'a Resolver,
+    pub resolver: &'a Arc<Resolver>,
     /// The path of the directory, decoded and normalised, beginning and ending in a slash.
     pub path: &'a [u8],
 }
 
-/// What a directory holds.
+/// A directory that is being read.
+#[derive(Debug)]
+pub struct Scan {
+    root: Arc<RootDirectory>,
+    resolver: Arc<Resolver>,
+    directory: File,
+    names: Dir,
+    shows_hidden: bool,
+    /// The path of the directory below the root, and whatever name was looked at behind it.
+    link_path: Vec<u8>,
+    path_len: usize,
+    looked_at: usize,
+    listed: usize,
+    name_bytes: usize,
+    is_complete: bool,
+}
+
+/// How much there is of what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entries {
-    /// In no particular order until somebody sorts them.
-    pub list: Vec<Entry>,
+pub struct Summary {
+    /// Directories.
+    pub directories: usize,
+    /// Files.
+    pub files: usize,
+    /// Bytes of all files together.
+    pub bytes: u64,
+    /// Bytes of all names together.
+    pub name_bytes: usize,
     /// Whether that is all: false if a bound ended the reading.
     pub is_complete: bool,
 }
 
-/// One of them.
+/// What can be asked for in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name, as the bytes that it is made of.
@@ -58,48 +87,139 @@ pub enum Kind {
     File,
 }
 
-impl Entries {
-    /// Reads the directory at `place`. Takes three system calls for each entry in it, and blocks
-    /// while the file system looks. What disappears meanwhile, and what cannot be read, is left out.
+impl Place<'_> {
+    /// The path below the root.
+    fn relative(&self) -> &[u8] {
+        self.path.strip_prefix(b"/").unwrap_or(self.path)
+    }
+
+    /// Opens the directory.
     ///
     /// # Errors
-    /// As [`Resolver::open`]; [`OpenError::Exhausted`] too if descriptors run out on the way.
-    pub fn read(place: &Place<'_>, shows_hidden: bool) -> Result<Entries, OpenError> {
-        let relative = place.path.strip_prefix(b"/").unwrap_or(place.path);
+    /// As [`Resolver::open`].
+    pub fn open(&self) -> Result<File, OpenError> {
+        let relative = self.relative();
         let name = if relative.is_empty() { b"." } else { relative };
-        let directory = place.resolver.open(place.root, name)?;
-        let mut entries = Entries {
-            list: Vec::new(),
+        self.resolver.open(self.root.fd.as_fd(), name)
+    }
+}
+
+impl Scan {
+    /// Begins to read the directory at `place`.
+    ///
+    /// # Errors
+    /// As [`Resolver::open`]. What is no directory is [`OpenError::NotFound`].
+    pub fn begin(place: &Place<'_>, shows_hidden: bool) -> Result<Scan, OpenError> {
+        let directory = place.open()?;
+        let names = Dir::read_from(&directory)?;
+        let relative = place.relative();
+        Ok(Scan {
+            root: Arc::clone(place.root),
+            resolver: Arc::clone(place.resolver),
+            directory,
+            names,
+            shows_hidden,
+            link_path: relative.to_vec(),
+            path_len: relative.len(),
+            looked_at: 0,
+            listed: 0,
+            name_bytes: 0,
             is_complete: true,
+        })
+    }
+
+    /// The number of the root directory that it began in.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.root.generation
+    }
+
+    /// Whether no bound has ended it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Looks at one more name, which takes three system calls: the entry, or that it is not listed.
+    /// `None` at the end. What disappears meanwhile, and what cannot be read, is left out.
+    ///
+    /// # Errors
+    /// As getdents64(2); [`OpenError::Exhausted`] if descriptors run out on the way.
+    #[allow(clippy::should_implement_trait, clippy::option_option)]
+    pub fn next(&mut self) -> Result<Option<Option<Entry>>, OpenError> {
+        let Some(found) = self.names.next() else {
+            return Ok(None);
         };
-        let mut name_bytes = 0;
-        let mut link_path = relative.to_vec();
-        for found in Dir::read_from(&directory)? {
-            let found = found?;
-            let name = found.file_name();
-            let bytes = name.to_bytes();
-            if !is_listed(bytes, shows_hidden) {
-                continue;
-            }
-            let looked_at = match look_at(directory.as_fd(), name)? {
-                Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
-                    link_path.truncate(relative.len());
-                    link_path.extend_from_slice(bytes);
-                    follow(place, &link_path)?
-                }
-                other => other,
-            };
-            let Some(entry) = looked_at.and_then(|stat| entry(bytes, &stat)) else {
-                continue;
-            };
-            name_bytes += bytes.len();
-            if entries.list.len() == MAX_ENTRIES || name_bytes > MAX_NAME_BYTES {
-                entries.is_complete = false;
-                break;
-            }
-            entries.list.push(entry);
+        let found = found?;
+        self.looked_at += 1;
+        if self.looked_at > MAX_NAMES {
+            self.is_complete = false;
+            return Ok(None);
         }
-        Ok(entries)
+        let name = found.file_name();
+        let bytes = name.to_bytes();
+        if !is_listed(bytes, self.shows_hidden) {
+            return Ok(Some(None));
+        }
+        let looked_at = match look_at(self.directory.as_fd(), name)? {
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                self.link_path.truncate(self.path_len);
+                self.link_path.extend_from_slice(bytes);
+                self.follow()?
+            }
+            other => other,
+        };
+        let Some(entry) = looked_at.and_then(|stat| entry(bytes, &stat)) else {
+            return Ok(Some(None));
+        };
+        self.name_bytes += bytes.len();
+        if self.listed == MAX_ENTRIES || self.name_bytes > MAX_NAME_BYTES {
+            self.is_complete = false;
+            return Ok(None);
+        }
+        self.listed += 1;
+        Ok(Some(Some(entry)))
+    }
+
+    /// What the link at `link_path` leads to, if the site follows it there.
+    fn follow(&self) -> Result<Option<Stat>, OpenError> {
+        match self.resolver.open(self.root.fd.as_fd(), &self.link_path) {
+            Ok(target) => unless_absent(rustix::fs::fstat(&target)),
+            Err(OpenError::Exhausted) => Err(OpenError::Exhausted),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl Summary {
+    /// Counts `entry`.
+    pub fn add(&mut self, entry: &Entry) {
+        self.name_bytes += entry.name.len();
+        match entry.kind {
+            Kind::Directory => self.directories += 1,
+            Kind::File => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(entry.size);
+            }
+        }
+    }
+
+    /// All that there is.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.directories + self.files
+    }
+}
+
+impl Default for Summary {
+    fn default() -> Summary {
+        Summary {
+            directories: 0,
+            files: 0,
+            bytes: 0,
+            name_bytes: 0,
+            is_complete: true,
+        }
     }
 }
 
@@ -130,15 +250,6 @@ fn look_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, OpenE
     Ok(unless_absent(access)?.map(|()| stat))
 }
 
-/// What the link at `path` leads to, if the site follows it there.
-fn follow(place: &Place<'_>, path: &[u8]) -> Result<Option<Stat>, OpenError> {
-    match place.resolver.open(place.root, path) {
-        Ok(target) => unless_absent(rustix::fs::fstat(&target)),
-        Err(OpenError::Exhausted) => Err(OpenError::Exhausted),
-        Err(_) => Ok(None),
-    }
-}
-
 /// A name that cannot be looked at is no error, but a machine that has nothing left is: a listing
 /// must not lose entries because the server is busy.
 fn unless_absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
@@ -166,10 +277,11 @@ fn entry(name: &[u8], stat: &Stat) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::super::super::resolve::LinkPolicy;
+    use super::super::super::root::Root;
     use super::*;
     use rustix::fs::{CWD, Mode};
     use std::ffi::OsStr;
-    use std::fs::{self, File};
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::path::Path;
@@ -180,18 +292,20 @@ mod tests {
         path: &str,
         shows_hidden: bool,
     ) -> Result<Vec<Entry>, OpenError> {
-        let root = File::open(root).expect("open the root");
+        let root = Root::open(root).expect("open the root");
         let place = Place {
-            root: root.as_fd(),
-            resolver: &Resolver::with_policy(policy),
+            root: &root.directory(),
+            resolver: &Arc::new(Resolver::with_policy(policy)),
             path: path.as_bytes(),
         };
-        Entries::read(&place, shows_hidden).map(|entries| {
-            assert!(entries.is_complete);
-            let mut list = entries.list;
-            list.sort_by(|one, next| one.name.cmp(&next.name));
-            list
-        })
+        let mut scan = Scan::begin(&place, shows_hidden)?;
+        let mut list = Vec::new();
+        while let Some(found) = scan.next()? {
+            list.extend(found);
+        }
+        assert!(scan.is_complete());
+        list.sort_by(|one: &Entry, next| one.name.cmp(&next.name));
+        Ok(list)
     }
 
     fn names(list: &[Entry]) -> Vec<(String, Kind)> {

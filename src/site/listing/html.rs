@@ -4,7 +4,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::super::document;
-use super::entries::{Entries, Entry, Kind, MAX_ENTRIES};
+use super::entries::{Entry, Kind, Summary};
 use super::order::{Column, Order};
 use super::quantity::{grouped, rounded_size, timestamp};
 
@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("listing.css");
 const ROW_BYTES: usize = 192;
 
 /// What the rest of a page takes, in bytes.
-const FRAME_BYTES: usize = 8192;
+pub const FRAME_BYTES: usize = 8192;
 
 /// What is escaped in a segment of a relative reference: all but unreserved (RFC 3986 section 2.3).
 /// A colon would make a scheme of what stands before it (section 4.2), and an ampersand or a quote
@@ -25,33 +25,36 @@ const IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The page for the directory at `path`, which begins and ends in a slash, with its entries as they
-/// are ordered: by `order`. Every link is relative, so the page is right behind a proxy that puts
-/// the site below a path of its own.
+/// The bytes that the page of `path` with `summary`'s entries takes, roughly.
 #[must_use]
-pub fn page(path: &[u8], entries: &Entries, order: Order) -> String {
-    let names: usize = entries.list.iter().map(|entry| entry.name.len()).sum();
-    let rows = 2 * names + ROW_BYTES * entries.list.len();
-    let mut out = String::with_capacity(FRAME_BYTES + 4 * path.len() + rows);
+pub fn capacity(path: &[u8], summary: &Summary) -> usize {
+    let rows = 2 * summary.name_bytes + ROW_BYTES * summary.entries();
+    FRAME_BYTES + 4 * path.len() + rows
+}
+
+/// Begins the page for the directory at `path`, which begins and ends in a slash; its rows follow as
+/// they are ordered: by `order`. Every link is relative, so the page is right behind a proxy that puts
+/// the site below a path of its own.
+pub fn begin(out: &mut String, path: &[u8], summary: &Summary, order: Order) {
     let title = format!("Index of {}", String::from_utf8_lossy(path));
-    document::begin(&mut out, &title, STYLE, "listing");
-    breadcrumbs(&mut out, path);
-    summary(&mut out, entries);
-    table_head(&mut out, order);
+    document::begin(out, &title, STYLE, "listing");
+    breadcrumbs(out, path);
+    summarise(out, summary);
+    table_head(out, order);
     if path != b"/" {
         out.push_str(
             "<tr class=\"up\"><th scope=\"row\"><a href=\"../\" aria-label=\"Parent directory\">..</a></th><td></td><td></td></tr>\n",
         );
     }
-    if entries.list.is_empty() {
+    if summary.entries() == 0 {
         out.push_str("<tr><td class=\"empty\" colspan=\"3\">This directory is empty.</td></tr>\n");
     }
-    for entry in &entries.list {
-        row(&mut out, entry);
-    }
+}
+
+/// Ends the page.
+pub fn end(out: &mut String) {
     out.push_str("</tbody>\n</table>\n");
     out.push_str(document::END);
-    out
 }
 
 /// Appends the relative reference from a directory to `entry` in it. The bytes of the name are
@@ -95,16 +98,12 @@ fn breadcrumbs(out: &mut String, path: &[u8]) {
 }
 
 /// How much there is of what.
-fn summary(out: &mut String, entries: &Entries) {
-    let files = || entries.list.iter().filter(|entry| entry.kind == Kind::File);
-    let bytes = files().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-    let file_count = files().count();
-    let directory_count = entries.list.len() - file_count;
+fn summarise(out: &mut String, summary: &Summary) {
     out.push_str("<p>");
     let mut separator = "";
     for (count, one, many) in [
-        (directory_count, "directory", "directories"),
-        (file_count, "file", "files"),
+        (summary.directories, "directory", "directories"),
+        (summary.files, "file", "files"),
     ] {
         if count > 0 {
             let noun = if count == 1 { one } else { many };
@@ -112,16 +111,12 @@ fn summary(out: &mut String, entries: &Entries) {
             separator = ", ";
         }
     }
-    if file_count > 0 {
-        out.extend([", ", &rounded_size(bytes)]);
+    if summary.files > 0 {
+        out.extend([", ", &rounded_size(summary.bytes)]);
     }
-    if !entries.is_complete {
-        let limit = grouped(MAX_ENTRIES as u64);
-        out.extend([
-            ". There are more: a listing has at most ",
-            &limit,
-            " entries.",
-        ]);
+    if !summary.is_complete {
+        let shown = grouped(summary.entries() as u64);
+        out.extend([". There are more: the first ", &shown, " are listed."]);
     }
     out.push_str("</p>\n");
 }
@@ -170,7 +165,8 @@ fn table_head(out: &mut String, order: Order) {
     out.push_str("</tr>\n</thead>\n<tbody>\n");
 }
 
-fn row(out: &mut String, entry: &Entry) {
+/// Appends the row of `entry`.
+pub fn row(out: &mut String, entry: &Entry) {
     let name = String::from_utf8_lossy(&entry.name);
     let (opening, slash) = match entry.kind {
         Kind::Directory => ("<tr class=\"d\">", "/"),
@@ -213,15 +209,21 @@ mod tests {
     }
 
     fn page_of(path: &str, list: Vec<Entry>, query: &str) -> String {
-        let entries = Entries {
-            list,
-            is_complete: true,
+        page(path.as_bytes(), &list, query, true)
+    }
+
+    fn page(path: &[u8], list: &[Entry], query: &str, is_complete: bool) -> String {
+        let mut summary = Summary {
+            is_complete,
+            ..Summary::default()
         };
-        page(
-            path.as_bytes(),
-            &entries,
-            Order::of_query(Some(query.as_bytes())),
-        )
+        list.iter().for_each(|entry| summary.add(entry));
+        let mut out = String::new();
+        let order = Order::of_query(Some(query.as_bytes()));
+        begin(&mut out, path, &summary, order);
+        list.iter().for_each(|entry| row(&mut out, entry));
+        end(&mut out);
+        out
     }
 
     #[track_caller]
@@ -309,14 +311,8 @@ mod tests {
     #[test]
     fn an_empty_directory_says_so_and_a_cut_off_list_too() {
         assert_has(&page_of("/", vec![], ""), "This directory is empty.");
-        let entries = Entries {
-            list: vec![entry(b"a", Kind::File, 1)],
-            is_complete: false,
-        };
-        assert_has(
-            &page(b"/", &entries, Order::DEFAULT),
-            "at most 100,000 entries",
-        );
+        let list = [entry(b"a", Kind::File, 1)];
+        assert_has(&page(b"/", &list, "", false), "the first 1 are listed");
     }
 
     #[test]

@@ -2,31 +2,43 @@
 
 use serde_json::Value;
 
-use super::entries::{Entries, Entry, Kind};
+use super::entries::{Entry, Kind, Summary};
 use super::html::reference;
 use super::quantity::timestamp;
 
 /// What a row takes beside its name, in bytes.
 const ROW_BYTES: usize = 80;
 
-/// An array of objects, one a line, in the order of the list:
+/// The first bytes of an array.
+const OPENING: &str = "[";
+
+/// The bytes that an array of `summary`'s entries takes, roughly.
+#[must_use]
+pub fn capacity(summary: &Summary) -> usize {
+    summary.name_bytes + ROW_BYTES * summary.entries() + 4
+}
+
+/// Begins an array of objects, one a line, in the order of the rows:
 ///
 /// - `name`: text. A name that is not UTF-8 has U+FFFD where it is not, and such an object has one
 ///   more member, `href`: the relative reference that asks for it, escape by escape.
 /// - `type`: `"directory"` or `"file"`.
 /// - `size`: bytes; `null` for a directory.
 /// - `mtime`: RFC 3339 in UTC, to the second; `null` for one that has no such form.
-#[must_use]
-pub fn array(entries: &Entries) -> String {
-    let names: usize = entries.list.iter().map(|entry| entry.name.len()).sum();
-    let mut out = String::with_capacity(names + ROW_BYTES * entries.list.len() + 4);
-    out.push('[');
-    for (index, entry) in entries.list.iter().enumerate() {
-        out.push_str(if index == 0 { "\n" } else { ",\n" });
-        object(&mut out, entry);
-    }
+pub fn begin(out: &mut String) {
+    out.push_str(OPENING);
+}
+
+/// Appends an object.
+pub fn row(out: &mut String, entry: &Entry) {
+    let is_first = out.len() == OPENING.len();
+    out.push_str(if is_first { "\n" } else { ",\n" });
+    object(out, entry);
+}
+
+/// Ends the array.
+pub fn end(out: &mut String) {
     out.push_str("\n]\n");
-    out
 }
 
 fn object(out: &mut String, entry: &Entry) {
@@ -53,11 +65,12 @@ fn object(out: &mut String, entry: &Entry) {
 mod tests {
     use super::*;
 
-    fn entries(list: Vec<Entry>) -> Entries {
-        Entries {
-            list,
-            is_complete: true,
-        }
+    fn array(list: &[Entry]) -> String {
+        let mut out = String::new();
+        begin(&mut out);
+        list.iter().for_each(|entry| row(&mut out, entry));
+        end(&mut out);
+        out
     }
 
     fn entry(name: &[u8], kind: Kind) -> Entry {
@@ -73,11 +86,11 @@ mod tests {
     fn every_entry_is_an_object_of_four_members() {
         let list = vec![entry(b"sub", Kind::Directory), entry(b"a.txt", Kind::File)];
         assert_eq!(
-            array(&entries(list)),
+            array(&list),
             "[\n{\"name\":\"sub\",\"type\":\"directory\",\"size\":null,\"mtime\":\"1970-01-01T00:00:00Z\"},\n\
              {\"name\":\"a.txt\",\"type\":\"file\",\"size\":7,\"mtime\":\"1970-01-01T00:00:00Z\"}\n]\n"
         );
-        let empty = serde_json::from_str::<Value>(&array(&entries(vec![])));
+        let empty = serde_json::from_str::<Value>(&array(&[]));
         assert_eq!(empty.expect("JSON"), Value::Array(vec![]));
     }
 
@@ -93,7 +106,7 @@ mod tests {
         let list = names
             .map(|name| entry(name.as_bytes(), Kind::File))
             .to_vec();
-        let parsed: Value = serde_json::from_str(&array(&entries(list))).expect("JSON");
+        let parsed: Value = serde_json::from_str(&array(&list)).expect("JSON");
         for (index, name) in names.iter().enumerate() {
             assert_eq!(parsed[index]["name"], *name);
             assert_eq!(parsed[index].get("href"), None);
@@ -109,7 +122,7 @@ mod tests {
                 ..entry(b"\xFF", Kind::File)
             },
         ];
-        let parsed: Value = serde_json::from_str(&array(&entries(list))).expect("JSON");
+        let parsed: Value = serde_json::from_str(&array(&list)).expect("JSON");
         assert_eq!(parsed[0]["name"], "caf\u{FFFD} 1");
         assert_eq!(parsed[0]["href"], "caf%E9%201/");
         assert_eq!(parsed[1]["href"], "%FF");

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::entries::Entry;
 
 /// What entries are ordered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Column {
     /// As people count: letters without case, digits by the number that they make.
     Name,
@@ -29,7 +29,7 @@ impl Column {
 
 /// A column and a direction. Directories come before files in every order, and entries that are
 /// equal go by name, so the order is the same each time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Order {
     /// The column.
     pub column: Column,
@@ -72,7 +72,9 @@ impl Order {
         entries.sort_unstable_by(|one, other| self.compare(one, other));
     }
 
-    fn compare(self, one: &Entry, other: &Entry) -> Ordering {
+    /// Compares two entries.
+    #[must_use]
+    pub fn compare(self, one: &Entry, other: &Entry) -> Ordering {
         let by_column = match self.column {
             Column::Name => by_name(&one.name, &other.name),
             Column::Size => one.size.cmp(&other.size),

@@ -1,17 +1,24 @@
 //! Requests for directories.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use super::super::errand::Errand;
+use super::super::resolve::Resolver;
+use super::super::root::Root;
+use super::kept::MAX_HELD_BYTES;
 use super::*;
-use crate::clock::Millis;
 use crate::http::request::sample::with_head;
 
 const NOW: Now = Now {
     monotonic: Millis(0),
     unix_secs: 1_800_000_000,
+};
+
+const LATER: Now = Now {
+    monotonic: Millis(1_000),
+    ..NOW
 };
 
 struct Directory {
@@ -20,30 +27,90 @@ struct Directory {
 }
 
 impl Directory {
+    /// Nothing is kept: whoever asks, asks the disk.
     fn with(names: &[&str]) -> Directory {
+        Directory::keeping(0, names)
+    }
+
+    fn keeping(revalidate_secs: u32, names: &[&str]) -> Directory {
         let files = tempfile::tempdir().expect("temporary directory");
         for name in names {
             fs::write(files.path().join(name), name).expect("write");
         }
+        let cache = config::Cache {
+            revalidate_secs,
+            ..config::Config::default().cache
+        };
         Directory {
             files,
-            listings: Listings::new(false),
+            listings: Listings::new(false, &cache),
         }
     }
 
-    fn ask(&self, query: &str, lines: &[(&str, &str)]) -> Result<Response, OpenError> {
-        let root = File::open(self.files.path()).expect("open the root");
+    /// One answer, or why there is none yet.
+    fn try_ask(
+        &self,
+        query: &str,
+        lines: &[(&str, &str)],
+        reach: Reach,
+        now: Now,
+    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+        let root = Root::open(self.files.path()).expect("open the root");
+        let place = Place {
+            root: &root.directory(),
+            resolver: &Arc::new(Resolver::new()),
+            path: b"/",
+        };
+        let query = Some(query.as_bytes());
         with_head(lines, |head| {
-            self.listings.respond(
-                root.as_fd(),
-                &Resolver::new(),
-                b"/",
-                Some(query.as_bytes()),
-                head,
-                NOW,
-            )
+            self.listings.respond(&place, query, head, reach, now)
         })
     }
+
+    /// The answer, however long it takes.
+    fn ask(&self, query: &str, lines: &[(&str, &str)]) -> Result<Response, OpenError> {
+        // Held until it has been asked for.
+        let mut held = Vec::new();
+        loop {
+            match self.try_ask(query, lines, Reach::Disk, NOW) {
+                Ok(answer) => return answer,
+                Err(NeedsDisk::OutOfReach) => panic!("the disk is in reach"),
+                Err(NeedsDisk::UnderWay(errand)) => {
+                    finish(&errand);
+                    held.push(errand);
+                }
+            }
+            assert_eq!(held.len(), 1, "it was for nothing");
+        }
+    }
+
+    /// Many files. Hard links make them cheap; the names have a byte that is not UTF-8.
+    fn fill(&self, count: usize) {
+        let inner = self.files.path();
+        let file = |number: usize| {
+            let name = format!("file-{number:06}\u{FF}.txt").into_bytes();
+            inner.join(OsStr::from_bytes(&name))
+        };
+        for number in 0..count {
+            // A file has at most 65,000 links on some file systems.
+            if number % 50_000 == 0 {
+                fs::write(file(number), "x").expect("write");
+            } else {
+                fs::hard_link(file(number / 50_000 * 50_000), file(number)).expect("link");
+            }
+        }
+    }
+}
+
+/// Does the job in slices, for somebody who waits; returns how many it took.
+fn finish(errand: &Arc<Errand>) -> usize {
+    errand.wait(Box::new(|_: &Arc<Errand>| {}));
+    assert!(errand.claim_job());
+    let mut slices = 1;
+    while errand.work(&FirstSlice::new(NOW.monotonic)) {
+        slices += 1;
+    }
+    slices
 }
 
 fn fields(response: &Response) -> String {
@@ -97,7 +164,7 @@ fn a_listing_that_has_not_changed_is_not_sent_again_rfc9110_13_1_2() {
 #[test]
 fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     let directory = Directory::with(&["one"]);
-    let held = || directory.listings.held_bytes.load(Ordering::Relaxed);
+    let held = || directory.listings.memory.held_bytes();
     let page = directory.ask("", &[]).expect("200");
     assert!(held() >= content(&page).len() as u64);
     let copy = page.clone();
@@ -105,10 +172,8 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     assert!(held() > 0, "a copy is still being sent");
     drop(copy);
     assert_eq!(held(), 0);
-    directory
-        .listings
-        .held_bytes
-        .store(MAX_HELD_BYTES, Ordering::Relaxed);
+    let mut others = directory.listings.memory.share();
+    assert!(others.grow(MAX_HELD_BYTES));
     assert_eq!(
         directory.ask("", &[]).expect_err("503"),
         OpenError::Exhausted
@@ -116,30 +181,76 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     assert_eq!(held(), MAX_HELD_BYTES);
 }
 
-/// The largest listing there is: one file more is not shown. Hard links make the files cheap; the
-/// names have a byte that is not UTF-8.
+#[test]
+fn what_is_kept_gives_way_to_what_is_made() {
+    let directory = Directory::keeping(1, &["one"]);
+    directory.ask("", &[]).expect("200");
+    let kept = directory.listings.memory.held_bytes();
+    let mut others = directory.listings.memory.share();
+    assert!(kept > 0 && others.grow(MAX_HELD_BYTES - kept - 1_000));
+    directory.ask("sort=-name", &[]).expect("200");
+}
+
+/// HEAD and 304 included, by whoever has no way to the disk.
+#[test]
+fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
+    let directory = Directory::keeping(1, &["one"]);
+    let from_memory = |now| directory.try_ask("", &[], Reach::Memory, now);
+    assert_eq!(from_memory(NOW).expect_err("new"), NeedsDisk::OutOfReach);
+    let page = directory.ask("", &[]).expect("200");
+    let kept = from_memory(NOW).expect("kept").expect("200");
+    assert_eq!(content(&kept), content(&page));
+    let head = fields(&kept);
+    let etag = head.lines().find_map(|line| line.strip_prefix("ETag: "));
+    let condition = [("If-None-Match", etag.expect("a tag"))];
+    let same = directory.try_ask("", &condition, Reach::Memory, NOW);
+    assert_eq!(
+        same.expect("kept").expect("304").status,
+        Status::NOT_MODIFIED
+    );
+    let other = directory.try_ask("sort=size", &[], Reach::Memory, NOW);
+    assert_eq!(other.expect_err("another order"), NeedsDisk::OutOfReach);
+    assert_eq!(from_memory(LATER).expect_err("old"), NeedsDisk::OutOfReach);
+}
+
+#[test]
+fn a_large_directory_is_listed_once_for_all_who_ask_and_in_slices() {
+    let directory = Directory::with(&[]);
+    directory.fill(5_000);
+    let ask = || directory.try_ask("", &[], Reach::Disk, NOW);
+    let awaited = || match ask() {
+        Err(NeedsDisk::UnderWay(errand)) => errand,
+        answer => panic!("it takes more than one slice: {answer:?}"),
+    };
+    let (one, other) = (awaited(), awaited());
+    assert!(Arc::ptr_eq(&one, &other), "one job");
+    let slices = finish(&one);
+    assert!(slices >= 10, "{slices} slices");
+    for _ in 0..2 {
+        let page = ask().expect("there").expect("200");
+        assert_eq!(content(&page).matches("<time ").count(), 5_000);
+    }
+    drop((one, other));
+    assert_eq!(directory.listings.memory.held_bytes(), 0);
+    drop(awaited());
+    assert_eq!(
+        directory.listings.memory.held_bytes(),
+        0,
+        "nobody waits for it"
+    );
+}
+
+/// The largest listing there is: one file more is not shown.
 #[test]
 fn a_hundred_thousand_entries_are_listed_and_one_more_is_not() {
     let directory = Directory::with(&[]);
-    let inner = directory.files.path();
-    let file = |number: usize| {
-        let name = format!("file-{number:06}\u{FF}.txt").into_bytes();
-        inner.join(OsStr::from_bytes(&name))
-    };
-    for number in 0..entries::MAX_ENTRIES {
-        // A file has at most 65,000 links on some file systems.
-        if number % 50_000 == 0 {
-            fs::write(file(number), "x").expect("write");
-        } else {
-            fs::hard_link(file(number / 50_000 * 50_000), file(number)).expect("link");
-        }
-    }
+    directory.fill(entries::MAX_ENTRIES);
     let page = directory.ask("", &[]).expect("200");
     let text = content(&page);
     assert_eq!(text.matches("<time ").count(), entries::MAX_ENTRIES);
     assert!(!text.contains("There are more"));
     assert!(text.len() < 25_000_000, "{}", text.len());
-    fs::write(inner.join("one-more"), "x").expect("write");
+    fs::write(directory.files.path().join("one-more"), "x").expect("write");
     let page = directory.ask("", &[]).expect("200");
     let text = content(&page);
     assert_eq!(text.matches("<time ").count(), entries::MAX_ENTRIES);

@@ -1,16 +1,17 @@
 //! A file in the coding that its client likes best.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Lookup;
+use super::loading::LoadFormJob;
+use super::{Lookup, Memory};
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding};
 use crate::site::cache::Entry;
 use crate::site::compressor::Order;
 use crate::site::forms::{Forms, State};
+use crate::site::job::{FirstSlice, WholeSlice};
 use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::representation::{Metadata, Representation};
+use crate::site::representation::Representation;
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
@@ -100,40 +101,49 @@ impl Lookup {
         coding: Coding,
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
-        let _outing = match &self.memory {
-            Some(memory) => {
-                let outing = memory.errands.set_out(entry.key.site_path(), coding);
-                Some(outing.map_err(NeedsDisk::UnderWay)?)
-            }
-            None => None,
+        let Some(memory) = &self.memory else {
+            let read = || {
+                let mut load = self.begin_beside(entry, coding, now)?;
+                load.go_on(&WholeSlice(now.monotonic))?
+            };
+            return Ok(forms.fill(coding, read).0);
         };
-        let read = || self.read_beside(entry, coding, now);
-        Ok(self.fill(entry, forms, coding, read))
-    }
-
-    /// Reads the form that was seen beside a file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
-    fn read_beside(&self, entry: &Arc<Entry>, coding: Coding, now: Now) -> Option<Representation> {
-        let read = self.try_read_beside(entry, coding, now);
-        if let (None, Some(memory)) = (&read, &self.memory) {
-            memory.files.drop_stale(entry.key.site_path(), entry);
+        let outing = match memory
+            .errands
+            .set_out((entry.key.clone(), coding), |_| true)
+        {
+            Ok(outing) => outing,
+            // It was for another entry if it is not in this one. The file itself will do.
+            Err(errand) if errand.brought().is_some() => return Ok(forms.ready_in(coding)),
+            Err(errand) => return Err(NeedsDisk::UnderWay(errand)),
+        };
+        let Some(mut load) = self.begin_beside(entry, coding, now) else {
+            return Ok(memory.keep_form(entry, coding, None));
+        };
+        if let Some(form) = load.go_on(&FirstSlice::new(now.monotonic)) {
+            return Ok(memory.keep_form(entry, coding, form));
         }
-        read
-    }
-
-    fn try_read_beside(&self, entry: &Entry, coding: Coding, now: Now) -> Option<Representation> {
-        let (path, seen) = entry.siblings.as_ref()?.usable(coding)?;
-        let directory = self.root.directory();
-        let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
-        let metadata = Metadata {
-            content_type: &entry.representation.content_type(),
-            coding,
-            varies: true,
-            etag: self.etag,
+        let Some(place) = memory.places.take() else {
+            return Ok(None);
         };
-        let form =
-            Representation::load(file, &metadata, self.file_bytes, &self.descriptors, now).ok()?;
-        // In a root that was swapped meanwhile there may be another file of that name.
-        (!form.is_torn && form.identity() == seen).then_some(form)
+        let memory = Arc::clone(memory);
+        let job = Box::new(LoadFormJob { load, memory });
+        Err(NeedsDisk::UnderWay(outing.leave(job, place)))
+    }
+}
+
+impl Memory {
+    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
+    /// now, the entry is not kept: the next request looks at all of it again.
+    pub(super) fn keep_form<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        coding: Coding,
+        form: Option<Representation>,
+    ) -> Option<&'e Representation> {
+        if form.is_none() {
+            self.files.drop_stale(entry.key.site_path(), entry);
+        }
+        self.files.fill(entry, coding, || form)
     }
 }

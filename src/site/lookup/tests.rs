@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Millis;
 use crate::site::checks::Post;
 use crate::site::descriptors::DescriptorBudget;
+use crate::site::errand::Errand;
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -58,7 +59,9 @@ fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need()
         lookup.carry_out(&order, || Millis(millis));
         let own = Arc::new(AtomicBool::new(false));
         let is_called = Arc::clone(&own);
-        errand.wait(Box::new(move |_| own.store(true, Ordering::Relaxed)));
+        errand.wait(Box::new(move |_: &Arc<Errand>| {
+            own.store(true, Ordering::Relaxed)
+        }));
         assert!(is_called.load(Ordering::Relaxed), "it is over");
         assert!(matches!(find(Reach::Memory, millis), Ok(Found::Nothing(_))));
     }

@@ -374,7 +374,9 @@ mod with_a_checker {
     fn is_called(errand: &Arc<Errand>) -> impl Fn() -> bool + use<> {
         let called = Arc::new(AtomicBool::new(false));
         let own = Arc::clone(&called);
-        errand.wait(Box::new(move |_| own.store(true, Ordering::Relaxed)));
+        errand.wait(Box::new(move |_: &Arc<Errand>| {
+            own.store(true, Ordering::Relaxed)
+        }));
         move || called.load(Ordering::Relaxed)
     }
 

@@ -1,0 +1,238 @@
+//! Making a listing, in slices: read, sort, write and hash.
+
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use super::super::content_tag::Hasher;
+use super::super::errand::Brought;
+use super::super::job::{Job, Progress, Slice};
+use super::super::resolve::OpenError;
+use super::entries::{Entry, Scan, Summary};
+use super::kept::{KeptPages, Share};
+use super::sorting::Sorting;
+use super::{Form, Page, Variant, html, json};
+
+/// Names that are looked at between two looks at the slice: three system calls each.
+const NAMES_AT_ONCE: usize = 32;
+
+/// The same for rows that are written.
+const ROWS_AT_ONCE: usize = 128;
+
+/// What an entry takes in memory besides its name, in bytes, roughly: it is there twice while two runs
+/// are merged.
+const ENTRY_BYTES: u64 = 2 * size_of::<Entry>() as u64 + 32;
+
+/// A listing that is being made.
+pub struct Making {
+    variant: Variant,
+    path: Box<[u8]>,
+    scan: Scan,
+    summary: Summary,
+    /// What it holds; `None` once the page has it.
+    share: Option<Share>,
+    phase: Phase,
+    kept: Arc<KeptPages>,
+}
+
+enum Phase {
+    Reading(Sorting),
+    Sorting(Sorting),
+    Writing(Box<Writing>),
+}
+
+/// The page, as far as it is written.
+struct Writing {
+    entries: IntoIter<Entry>,
+    content: String,
+    hasher: Hasher,
+    hashed: usize,
+}
+
+impl Making {
+    /// Begins the listing of the directory that `scan` reads, for `path`.
+    ///
+    /// # Errors
+    /// [`OpenError::Exhausted`] if there is no room in `share`'s memory, even without what is `kept`.
+    pub fn new(
+        scan: Scan,
+        path: &[u8],
+        variant: Variant,
+        mut share: Share,
+        kept: Arc<KeptPages>,
+    ) -> Result<Making, OpenError> {
+        // What even an empty page takes is asked for before the work begins.
+        grow(&mut share, html::FRAME_BYTES as u64, &kept)?;
+        Ok(Making {
+            variant,
+            path: path.into(),
+            scan,
+            summary: Summary::default(),
+            share: Some(share),
+            phase: Phase::Reading(Sorting::new(variant.order)),
+            kept,
+        })
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first.
+    ///
+    /// # Errors
+    /// As [`Scan::next`]; [`OpenError::Exhausted`] too if there is no room for what it becomes.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
+        loop {
+            let next = match &mut self.phase {
+                Phase::Reading(sorting) => {
+                    let share = self.share.as_mut()?;
+                    let mut room = |bytes| grow(share, bytes, &self.kept);
+                    match read(&mut self.scan, sorting, &mut self.summary, &mut room, slice) {
+                        Ok(true) => {
+                            let empty = Sorting::new(self.variant.order);
+                            Phase::Sorting(std::mem::replace(sorting, empty))
+                        }
+                        Ok(false) => return None,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                Phase::Sorting(sorting) => {
+                    let entries = sorting.finish(slice)?;
+                    match self.begin_writing(entries) {
+                        Ok(writing) => Phase::Writing(Box::new(writing)),
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                Phase::Writing(writing) => {
+                    if !writing.go_on(self.variant.form, slice) {
+                        return None;
+                    }
+                    let (content, etag) = writing.end(self.variant.form);
+                    return Some(self.end(content, etag, slice));
+                }
+            };
+            self.phase = next;
+        }
+    }
+
+    fn begin_writing(&mut self, entries: Vec<Entry>) -> Result<Writing, OpenError> {
+        let (path, summary) = (&*self.path, &self.summary);
+        let capacity = match self.variant.form {
+            Form::Html => html::capacity(path, summary),
+            Form::Json => json::capacity(summary),
+        };
+        let share = self.share.as_mut().ok_or(OpenError::Exhausted)?;
+        let bytes = capacity.saturating_sub(html::FRAME_BYTES);
+        grow(share, bytes as u64, &self.kept)?;
+        let mut content = String::with_capacity(capacity);
+        match self.variant.form {
+            Form::Html => html::begin(&mut content, path, summary, self.variant.order),
+            Form::Json => json::begin(&mut content),
+        }
+        Ok(Writing {
+            entries: entries.into_iter(),
+            content,
+            hasher: Hasher::default(),
+            hashed: 0,
+        })
+    }
+
+    fn end(
+        &mut self,
+        content: String,
+        etag: bytes::Bytes,
+        slice: &dyn Slice,
+    ) -> Result<Arc<Page>, OpenError> {
+        let mut share = self.share.take().ok_or(OpenError::Exhausted)?;
+        // The entries are gone; names that had to be escaped have made it longer than was thought.
+        let bytes = content.capacity() as u64;
+        share.shrink_to(bytes);
+        let missing = bytes.saturating_sub(share.bytes());
+        grow(&mut share, missing, &self.kept)?;
+        let now = slice.now();
+        let page = Arc::new(Page {
+            content: share.hold(content),
+            etag,
+            form: self.variant.form,
+            generation: self.scan.generation(),
+            made_at: now,
+        });
+        self.kept.keep(&self.path, self.variant, &page, now);
+        Ok(page)
+    }
+}
+
+/// Takes `bytes` more for `share`, if need be from what is `kept`.
+fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<(), OpenError> {
+    if share.grow(bytes) {
+        return Ok(());
+    }
+    kept.clear();
+    share.grow(bytes).then_some(()).ok_or(OpenError::Exhausted)
+}
+
+/// Reads until `slice` is over; whether that is all.
+fn read(
+    scan: &mut Scan,
+    sorting: &mut Sorting,
+    summary: &mut Summary,
+    room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
+    slice: &dyn Slice,
+) -> Result<bool, OpenError> {
+    loop {
+        for _ in 0..NAMES_AT_ONCE {
+            let Some(found) = scan.next()? else {
+                summary.is_complete = scan.is_complete();
+                return Ok(true);
+            };
+            let Some(entry) = found else { continue };
+            room(ENTRY_BYTES + entry.name.len() as u64)?;
+            summary.add(&entry);
+            sorting.push(entry);
+        }
+        if slice.is_over() {
+            return Ok(false);
+        }
+    }
+}
+
+impl Writing {
+    /// Writes until `slice` is over; whether that is all.
+    fn go_on(&mut self, form: Form, slice: &dyn Slice) -> bool {
+        loop {
+            for _ in 0..ROWS_AT_ONCE {
+                let Some(entry) = self.entries.next() else {
+                    return true;
+                };
+                match form {
+                    Form::Html => html::row(&mut self.content, &entry),
+                    Form::Json => json::row(&mut self.content, &entry),
+                }
+            }
+            self.hash();
+            if slice.is_over() {
+                return false;
+            }
+        }
+    }
+
+    /// The page and its tag.
+    fn end(&mut self, form: Form) -> (String, bytes::Bytes) {
+        match form {
+            Form::Html => html::end(&mut self.content),
+            Form::Json => json::end(&mut self.content),
+        }
+        self.hash();
+        (std::mem::take(&mut self.content), self.hasher.tag())
+    }
+
+    fn hash(&mut self) {
+        self.hasher.update(&self.content.as_bytes()[self.hashed..]);
+        self.hashed = self.content.len();
+    }
+}
+
+impl Job for Making {
+    fn step(&mut self, slice: &dyn Slice) -> Progress {
+        match self.go_on(slice) {
+            None => Progress::More,
+            Some(made) => Progress::Done(Brought::Listing(made)),
+        }
+    }
+}

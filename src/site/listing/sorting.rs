@@ -1,0 +1,146 @@
+//! Sorting in slices: short runs are sorted as they fill, and merged two by two.
+
+use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use super::super::job::Slice;
+use super::entries::Entry;
+use super::order::Order;
+
+/// Entries that are sorted in one go.
+const RUN_ENTRIES: usize = 512;
+
+/// Entries that are merged between two looks at the slice.
+const MERGED_AT_ONCE: usize = 512;
+
+/// Entries on their way into an order.
+#[derive(Debug)]
+pub struct Sorting {
+    order: Order,
+    /// The run that is being filled.
+    open: Vec<Entry>,
+    runs: VecDeque<Vec<Entry>>,
+    merge: Option<Merge>,
+}
+
+/// Two runs on their way into one.
+#[derive(Debug)]
+struct Merge {
+    left: Peekable<IntoIter<Entry>>,
+    right: Peekable<IntoIter<Entry>>,
+    merged: Vec<Entry>,
+}
+
+impl Sorting {
+    /// Nothing to sort yet.
+    #[must_use]
+    pub fn new(order: Order) -> Sorting {
+        Sorting {
+            order,
+            open: Vec::new(),
+            runs: VecDeque::new(),
+            merge: None,
+        }
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: Entry) {
+        self.open.push(entry);
+        if self.open.len() == RUN_ENTRIES {
+            self.close_run();
+        }
+    }
+
+    /// All that was added, in order. Goes on until `slice` is over: `None` if that comes first.
+    pub fn finish(&mut self, slice: &dyn Slice) -> Option<Vec<Entry>> {
+        if !self.open.is_empty() {
+            self.close_run();
+        }
+        loop {
+            if let Some(merge) = &mut self.merge {
+                while merge.go_on(self.order) {
+                    if slice.is_over() {
+                        return None;
+                    }
+                }
+            }
+            if let Some(merge) = self.merge.take() {
+                self.runs.push_back(merge.merged);
+            }
+            let first = self.runs.pop_front().unwrap_or_default();
+            let Some(second) = self.runs.pop_front() else {
+                return Some(first);
+            };
+            self.merge = Some(Merge {
+                merged: Vec::with_capacity(first.len() + second.len()),
+                left: first.into_iter().peekable(),
+                right: second.into_iter().peekable(),
+            });
+        }
+    }
+
+    fn close_run(&mut self) {
+        let mut run = std::mem::take(&mut self.open);
+        self.order.sort(&mut run);
+        self.runs.push_back(run);
+    }
+}
+
+impl Merge {
+    /// Merges some entries; false if none are left.
+    fn go_on(&mut self, order: Order) -> bool {
+        for _ in 0..MERGED_AT_ONCE {
+            let is_right = match (self.left.peek(), self.right.peek()) {
+                (Some(left), Some(right)) => order.compare(left, right).is_gt(),
+                (None, _) => true,
+                (_, None) => false,
+            };
+            let next = if is_right {
+                self.right.next()
+            } else {
+                self.left.next()
+            };
+            let Some(entry) = next else {
+                return false;
+            };
+            self.merged.push(entry);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entries::Kind;
+    use super::*;
+    use crate::clock::Millis;
+    use crate::site::job::FirstSlice;
+
+    #[test]
+    fn any_number_of_entries_is_sorted_in_slices() {
+        for count in [0, 1, RUN_ENTRIES, RUN_ENTRIES + 1, 20_000] {
+            let mut sorting = Sorting::new(Order::DEFAULT);
+            let number = |index: usize| (index * 7919) % 20_011;
+            for index in 0..count {
+                let name = number(index).to_string().into_bytes().into();
+                sorting.push(Entry {
+                    name,
+                    kind: Kind::File,
+                    size: number(index) as u64,
+                    modified_unix_secs: 0,
+                });
+            }
+            let mut slices = 0;
+            let sorted = loop {
+                slices += 1;
+                if let Some(sorted) = sorting.finish(&FirstSlice::new(Millis(0))) {
+                    break sorted;
+                }
+            };
+            assert_eq!(sorted.len(), count);
+            assert!(sorted.is_sorted_by_key(|entry| entry.size));
+            assert_eq!(slices > 1, count == 20_000, "{slices} slices");
+        }
+    }
+}

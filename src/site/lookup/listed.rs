@@ -1,0 +1,49 @@
+//! Directories without an index.
+
+use super::Lookup;
+use crate::clock::Now;
+use crate::http::request::RequestHead;
+use crate::http::response::Response;
+use crate::site::listing::Listings;
+use crate::site::listing::entries::Place;
+use crate::site::reach::{NeedsDisk, Reach};
+use crate::site::resolve::OpenError;
+
+impl Lookup {
+    /// Lists the directory at `path`, as [`Listings::respond`] does. To be asked when
+    /// [`find`](Lookup::find) has found nothing there.
+    ///
+    /// # Errors
+    /// Those of [`Listings::respond`].
+    pub fn list(
+        &self,
+        listings: &Listings,
+        path: &[u8],
+        query: Option<&[u8]>,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+        self.at(path, |place| {
+            listings.respond(place, query, head, reach, now)
+        })
+    }
+
+    /// Whether a listing of `path` would be tried.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn open_directory(&self, path: &[u8]) -> Result<(), OpenError> {
+        self.at(path, |place| place.open().map(drop))
+    }
+
+    fn at<T>(&self, path: &[u8], act: impl FnOnce(&Place<'_>) -> T) -> T {
+        let root = &self.root.directory();
+        let resolver = &self.resolver;
+        act(&Place {
+            root,
+            resolver,
+            path,
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! A file on its way from the disk into an entry, and a form into its place there: at once if that is
+//! soon done, else as a [`Job`].
+
+use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Found, Lookup, Memory, absence_of};
+use crate::clock::{Millis, Now};
+use crate::http::accept_encoding::Coding;
+use crate::site::absences::{Absence, Nothing};
+use crate::site::cache::Entry;
+use crate::site::content_coding::MIN_BYTES;
+use crate::site::errand::Brought;
+use crate::site::forms::Forms;
+use crate::site::freshness::Freshness;
+use crate::site::identity::Identity;
+use crate::site::job::{Job, Progress, Slice};
+use crate::site::media_types::{content_type_among, is_compressible, is_opaque};
+use crate::site::representation::{Loading, Metadata, Representation};
+use crate::site::root::RootDirectory;
+use crate::site::siblings::Siblings;
+use crate::site::site_path::KeptSitePath;
+
+/// A file on its way into an [`Entry`].
+#[derive(Debug)]
+pub(super) struct Load {
+    loading: Loading,
+    key: KeptSitePath,
+    name: Vec<u8>,
+    siblings: Option<Siblings>,
+    /// The sizes that forms are made of; none if the range is empty.
+    compressible: RangeInclusive<u64>,
+    generation: u64,
+    begun_at: Millis,
+}
+
+impl Lookup {
+    /// Opens what `path` stands for and begins to load it.
+    pub(super) fn begin(
+        &self,
+        directory: &RootDirectory,
+        path: &[u8],
+        now: Now,
+    ) -> Result<Load, Absence> {
+        let (file, name) = self.open_file(directory, path)?;
+        self.begin_file(directory, file, path, &name, now)
+    }
+
+    /// Begins to read the open file `name` below the root, which `path` stands for, and looks at what
+    /// lies beside it.
+    fn begin_file(
+        &self,
+        directory: &RootDirectory,
+        file: File,
+        path: &[u8],
+        name: &[u8],
+        now: Now,
+    ) -> Result<Load, Absence> {
+        let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
+        let is_compressible = is_compressible(&content_type);
+        let mut siblings = None;
+        if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
+            let (root, original) = (
+                directory.fd.as_fd(),
+                Identity::of(&file).map_err(absence_of)?,
+            );
+            siblings = Siblings::look(root, &self.resolver, name, &original, now);
+        }
+        let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
+        let metadata = Metadata {
+            content_type: &content_type,
+            coding: Coding::Identity,
+            varies: is_compressible && can_be_encoded
+                || siblings.as_ref().is_some_and(Siblings::has_usable),
+            etag: self.etag,
+        };
+        let loading = self.begin_reading(file, &metadata, name, now);
+        let most = if is_compressible {
+            self.compressible_bytes
+        } else {
+            0
+        };
+        Ok(Load {
+            loading: loading.map_err(absence_of)?,
+            key: self.key(path).keep(),
+            name: name.to_vec(),
+            siblings,
+            compressible: MIN_BYTES as u64..=most,
+            generation: directory.generation,
+            begun_at: now.monotonic,
+        })
+    }
+
+    fn begin_reading(
+        &self,
+        file: File,
+        metadata: &Metadata<'_>,
+        name: &[u8],
+        now: Now,
+    ) -> io::Result<Loading> {
+        let loading = Loading::new(file, metadata, self.limits, &self.descriptors, now)?;
+        if loading.is_too_large_to_hash()
+            && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
+        {
+            log::warn!(
+                "{}: the file is larger than {} bytes, the most that are hashed for etag = \"content\": \
+                 it is sent without ETag and Last-Modified (logged once)",
+                name.escape_ascii(),
+                self.limits.hash_bytes
+            );
+        }
+        Ok(loading)
+    }
+
+    /// Opens the form that was seen beside a file and begins to read it; `None` if it has gone.
+    pub(super) fn begin_beside(
+        &self,
+        entry: &Arc<Entry>,
+        coding: Coding,
+        now: Now,
+    ) -> Option<LoadForm> {
+        let (path, _) = entry.siblings.as_ref()?.usable(coding)?;
+        let directory = self.root.directory();
+        let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
+        let metadata = Metadata {
+            content_type: &entry.representation.content_type(),
+            coding,
+            varies: true,
+            etag: self.etag,
+        };
+        Some(LoadForm {
+            loading: self.begin_reading(file, &metadata, path, now).ok()?,
+            entry: Arc::clone(entry),
+            coding,
+        })
+    }
+}
+
+impl Load {
+    /// Goes on until `slice` is over: `None` if that comes first.
+    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+        match self.loading.go_on(slice) {
+            Ok(None) => None,
+            Ok(Some(representation)) if representation.is_mixture() => {
+                Some(Err(Absence::IsChanging))
+            }
+            Ok(Some(representation)) => Some(Ok(self.entry(representation))),
+            Err(error) => Some(Err(absence_of(error))),
+        }
+    }
+
+    /// What it becomes, once.
+    fn entry(&mut self, representation: Representation) -> Entry {
+        let siblings = self.siblings.take();
+        let may_compress =
+            !representation.is_torn && self.compressible.contains(&representation.content.len());
+        let forms = Forms::new(siblings.as_ref(), may_compress);
+        Entry {
+            representation,
+            key: self.key.clone(),
+            path: std::mem::take(&mut self.name),
+            freshness: self.freshness(),
+            siblings,
+            forms: forms.map(Box::new),
+        }
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::new(self.generation, self.begun_at)
+    }
+}
+
+/// A [`Load`] that takes longer than a slice.
+pub(super) struct LoadJob {
+    pub(super) load: Load,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Job for LoadJob {
+    fn step(&mut self, slice: &dyn Slice) -> Progress {
+        let Some(loaded) = self.load.go_on(slice) else {
+            return Progress::More;
+        };
+        let key = self.load.key.site_path();
+        if let Err(Absence::Open(error)) = &loaded {
+            log::error!("{}: {error:?} while it was read", key.path.escape_ascii());
+        }
+        let loaded = loaded.map_err(|absence| {
+            let nothing = Nothing::new(key.path, absence, self.load.freshness());
+            Arc::new(nothing)
+        });
+        Progress::Done(Brought::Found(self.memory.keep(key, loaded)))
+    }
+}
+
+/// A form on its way into its file's entry.
+pub(super) struct LoadForm {
+    loading: Loading,
+    entry: Arc<Entry>,
+    coding: Coding,
+}
+
+impl LoadForm {
+    /// Goes on until `slice` is over: `None` if that comes first, then the form, if it is the one that
+    /// was seen.
+    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Option<Representation>> {
+        let form = match self.loading.go_on(slice) {
+            Ok(loaded) => loaded?,
+            Err(_) => return Some(None),
+        };
+        let siblings = self.entry.siblings.as_ref();
+        let seen = siblings.and_then(|siblings| siblings.usable(self.coding));
+        // In a root that was swapped meanwhile there may be another file of that name.
+        let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
+        Some(is_seen.then_some(form))
+    }
+}
+
+/// A [`LoadForm`] that takes longer than a slice.
+pub(super) struct LoadFormJob {
+    pub(super) load: LoadForm,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Job for LoadFormJob {
+    fn step(&mut self, slice: &dyn Slice) -> Progress {
+        let Some(form) = self.load.go_on(slice) else {
+            return Progress::More;
+        };
+        let LoadForm { entry, coding, .. } = &self.load;
+        self.memory.keep_form(entry, *coding, form);
+        Progress::Done(Brought::Found(Found::File(Arc::clone(entry))))
+    }
+}
