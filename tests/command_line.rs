@@ -414,7 +414,7 @@ fn a_race_is_counted_and_logged() {
     client.expect_usable();
     client.expect_end();
     client.send(request("GET", "/", ""));
-    server.wait_for("a request arrived after the close (idle)");
+    server.wait_for("a request crosses with the close (idle)");
     server.signal(Signal::USR2);
     server.wait_for("keep_alive_race_total 1\n");
 }

@@ -383,7 +383,8 @@ fn every_error_page_has_its_exact_length_and_none_to_head() {
         ("/", "Expect: more\r\n", 417),
         ("/%zz", "", 400),
         ("/", "Bad : field\r\n", 400),
-        ("/", "Transfer-Encoding: gzip\r\n", 501),
+        ("/", "Transfer-Encoding: gzip\r\n", 400),
+        ("/", "Transfer-Encoding: gzip, chunked\r\n", 501),
     ] {
         let (mut getting, mut heading) = (server.connect(), server.connect());
         let got = getting.ask_with("GET", target, fields);

@@ -171,10 +171,7 @@ impl Session {
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             let response = match self.respond(&head, client, &mut tools) {
                 Ok(response) => response,
-                Err(NeedsDisk::UnderWay(_)) if gives_up => {
-                    self.give_up(head.method, turn);
-                    return Step::Answered(None);
-                }
+                Err(NeedsDisk::UnderWay(_)) if gives_up => return self.give_up(head.method, turn),
                 Err(needs) => {
                     self.note_begun(Some(head.method), now);
                     return turn.defer(needs);
@@ -207,8 +204,7 @@ impl Session {
                 return Step::Answered(self.collect(answer, consumed, turn));
             }
         }
-        let (framing, method) = (head.framing, head.method);
-        let step = self.begin_body(framing, method, consumed, turn);
+        let step = self.begin_body(head.framing, head.method, consumed, turn);
         if wants_continue && matches!(step, Step::BodyFollows) {
             turn.desk.output.extend_from_slice(CONTINUE);
         }
@@ -337,13 +333,14 @@ impl Session {
 
     /// Refuses a request because nobody seems to wait for the answer, and it takes long to make.
     #[cold]
-    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) {
+    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) -> Step {
         let reject = Reject {
             status: Status::SERVICE_UNAVAILABLE,
             reason: "The answer takes longer than one is made for a client that has closed its side.",
             method: Some(method),
         };
         self.reject(&reject, CloseReason::ErrorAnswer, turn);
+        Step::Answered(None)
     }
 
     /// Sends what is collected, and `tail` after it.
