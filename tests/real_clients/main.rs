@@ -19,6 +19,8 @@ mod chromium;
 mod curl;
 mod go;
 mod java;
+mod load_tools;
 mod node;
 mod python;
 mod rust;
+mod scripts;

@@ -1,0 +1,53 @@
+# Perl's LWP. `perl perl.pl KEEP_SECS URLS LANES REQUESTS GAPS BODY`; the lanes, and what is printed, are
+# described in trial.rs. With KEEP_SECS, connections that are older are dropped before each request, by
+# the method that LWP::ConnCache has for that; 0 is the default: never.
+
+use strict;
+use warnings;
+use LWP::ConnCache;
+use LWP::UserAgent;
+use Time::HiRes qw(sleep);
+
+use constant STAGGER_SECS => 0.004;
+
+my ($keep_secs, $urls, $lanes, $requests_each, $gaps, $body) = @ARGV;
+my @urls = split /,/, $urls;
+my @gaps_secs = map { $_ / 1000 } split /,/, $gaps;
+
+# A process for each lane. A line, empty for an answer or an error's text, is shorter than PIPE_BUF, so
+# that lines of several processes do not mix.
+pipe(my $reader, my $writer) or die "pipe: $!";
+for my $lane (0 .. $lanes - 1) {
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        run_lane($lane);
+        exit 0;
+    }
+}
+close $writer;
+
+my ($answered, $lost, %errors) = (0, 0);
+while (my $line = <$reader>) {
+    chomp $line;
+    if ($line eq '') { $answered++ } else { $lost++; $errors{$line}++ }
+}
+1 while wait != -1;
+print "version=LWP $LWP::UserAgent::VERSION, Perl $^V\n";
+print "error=$errors{$_} $_\n" for keys %errors;
+print "answered=$answered lost=$lost\n";
+
+sub run_lane {
+    my ($lane) = @_;
+    my $cache = LWP::ConnCache->new(total_capacity => 1);
+    my $agent = LWP::UserAgent->new(conn_cache => $cache, timeout => 30);
+    sleep($lane * STAGGER_SECS);
+    for my $request (0 .. $requests_each - 1) {
+        sleep($gaps_secs[($lane + $request) % @gaps_secs]) if $request;
+        $cache->drop($keep_secs) if $keep_secs;
+        my $response = $agent->get($urls[$lane % @urls]);
+        my $is_answer = $response->code == 200 && $response->content eq $body;
+        my $text = $is_answer ? '' : $response->status_line;
+        $text =~ s/\s+/ /g;
+        syswrite $writer, substr($text, 0, 1000) . "\n";
+    }
+}

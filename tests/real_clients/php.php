@@ -1,0 +1,60 @@
+<?php
+// PHP's curl. `php php.php KEEP_SECS URLS LANES REQUESTS GAPS BODY`; the lanes, and what is printed, are
+// described in trial.rs. KEEP_SECS is CURLOPT_MAXAGE_CONN, 0 for the default.
+
+const STAGGER_MICROS = 4000;
+
+[, $keep_secs, $urls, $lanes, $requests_each, $gaps, $body] = $argv;
+$urls = explode(",", $urls);
+$gaps_millis = array_map("intval", explode(",", $gaps));
+
+/** Asks with one handle, whose connection is used again. Writes a line for each request. */
+function run_lane(int $lane, $writer): void
+{
+    global $keep_secs, $urls, $requests_each, $gaps_millis, $body;
+    usleep($lane * STAGGER_MICROS);
+    $handle = curl_init($urls[$lane % count($urls)]);
+    curl_setopt_array($handle, [
+        CURLOPT_RETURNTRANSFER => true,
+        CURLOPT_NOPROXY => "*",
+        CURLOPT_TIMEOUT => 20,
+    ]);
+    if ((int) $keep_secs > 0) {
+        curl_setopt($handle, CURLOPT_MAXAGE_CONN, (int) $keep_secs);
+    }
+    for ($request = 0; $request < (int) $requests_each; $request++) {
+        if ($request > 0) {
+            usleep(1000 * $gaps_millis[($lane + $request) % count($gaps_millis)]);
+        }
+        $text = curl_exec($handle);
+        $status = curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
+        $line = $status === 200 && $text === $body ? "" : "$status " . curl_error($handle);
+        // One write of a short line: those of several processes do not mix.
+        fwrite($writer, str_replace("\n", " ", $line) . "\n");
+    }
+}
+
+// A process for each lane.
+[$reader, $writer] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+for ($lane = 0; $lane < (int) $lanes; $lane++) {
+    if (pcntl_fork() === 0) {
+        run_lane($lane, $writer);
+        exit(0);
+    }
+}
+fclose($writer);
+$answered = 0;
+$errors = [];
+while (($line = fgets($reader)) !== false) {
+    $line = rtrim($line, "\n");
+    if ($line === "") {
+        $answered++;
+    } else {
+        $errors[$line] = ($errors[$line] ?? 0) + 1;
+    }
+}
+echo "version=PHP ", PHP_VERSION, ", libcurl ", curl_version()["version"], "\n";
+foreach ($errors as $text => $count) {
+    echo "error=$count $text\n";
+}
+echo "answered=$answered lost=", array_sum($errors), "\n";
