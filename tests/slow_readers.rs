@@ -6,8 +6,9 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use abide::connection::transport::UNSENT_BYTES;
 use support::client::request;
-use support::{Client, Launch, Server, Site, pattern};
+use support::{Client, Launch, Server, Site, pattern, until};
 
 const LARGE: usize = 50 * 1024 * 1024;
 
@@ -244,4 +245,46 @@ fn a_body_of_exactly_the_limit_is_read() {
     client.send(request("POST", "/", "Content-Length: 1001\r\n"));
     assert_eq!(client.answer().status, 413);
     client.expect_end();
+}
+
+/// What the kernel holds for clients that read nothing is bounded: the memory of all sockets together is
+/// limited (tcp_mem, tcp(7)), and none would be left for the others.
+#[test]
+fn readers_that_take_nothing_hold_little_of_the_kernels_memory() {
+    const READERS: usize = 20;
+    let site = Site::new();
+    site.sparse("large.bin", 20 << 20);
+    let server = Server::of(site.root());
+    let mut stuck: Vec<Client> = (0..READERS)
+        .map(|_| Client::connect_narrow(server.address()))
+        .collect();
+    for client in &mut stuck {
+        client.send(request("GET", "/large.bin", ""));
+        client.head();
+    }
+    let mut held = Vec::new();
+    until("nothing moves any more", || {
+        let before = std::mem::replace(&mut held, send_queues(server.address().port()));
+        std::thread::sleep(Duration::from_millis(100));
+        held.len() == READERS && held == before && held.iter().all(|bytes| *bytes > 0)
+    });
+    // A part of one send may lie above the bound.
+    let most = 2 * u64::from(UNSENT_BYTES);
+    assert!(held.iter().all(|bytes| *bytes <= most), "{held:?}");
+}
+
+/// The bytes that each connection of the server on `port` has given to the kernel and its peer has not
+/// acknowledged (`tx_queue`, proc_net_tcp).
+fn send_queues(port: u16) -> Vec<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let (local, established) = (format!(":{port:04X}"), "01");
+    table
+        .lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|cells| cells[1].ends_with(&local) && cells[3] == established)
+        .map(|cells| {
+            let (sending, _) = cells[4].split_once(':').expect("two queues");
+            u64::from_str_radix(sending, 16).expect("a number")
+        })
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::io;
 use super::guests::Guest;
 use super::journal::Postponed;
 use super::pace::Pace;
-use super::transport::Transport;
+use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;
 use crate::site::Reach;
 
@@ -37,6 +37,44 @@ pub struct Unsent {
     pub guests: Vec<Guest>,
     /// Whether the peer takes it fast enough.
     pub pace: Pace,
+    /// What the kernel may keep of it.
+    pub allowance: Allowance,
+}
+
+/// How much the kernel may keep unsent of one answer. It begins with little, and grows with what the peer
+/// takes: one that reads nothing holds little memory, and one that reads gets its answer in few turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    bytes: u32,
+    taken: u64,
+}
+
+impl Allowance {
+    /// What it grows by each time, and how often over the peer must have taken it before.
+    const FACTOR: u32 = 4;
+
+    /// The most, in bytes: what one turn of a worker sends.
+    const MOST: u32 = 4 * 1024 * 1024;
+
+    /// That of an answer of which the socket has taken what it would.
+    #[must_use]
+    pub fn first() -> Allowance {
+        Allowance {
+            bytes: UNSENT_BYTES,
+            taken: 0,
+        }
+    }
+
+    /// The socket has taken `count` more bytes. Returns the allowance in bytes if it has grown.
+    pub fn note(&mut self, count: u64) -> Option<u32> {
+        self.taken += count;
+        let is_earned = self.taken >= u64::from(self.bytes) * u64::from(Allowance::FACTOR);
+        if !is_earned || self.bytes >= Allowance::MOST {
+            return None;
+        }
+        self.bytes = (self.bytes * Allowance::FACTOR).min(Allowance::MOST);
+        Some(self.bytes)
+    }
 }
 
 /// How an attempt to send ended.
@@ -223,5 +261,16 @@ mod tests {
         let (result, _) = send(&mut io, b"head", &mut 0, &mut body, u64::MAX);
         let error = result.expect_err("truncated");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn the_allowance_grows_with_what_is_taken_and_has_an_end() {
+        let mut allowance = Allowance::first();
+        let mut grown = Vec::new();
+        for _ in 0..100 {
+            grown.extend(allowance.note(256 * 1024));
+        }
+        assert_eq!(grown, [2 * 1024 * 1024, 4 * 1024 * 1024]);
+        assert_eq!(Allowance::first().note(2 * 1024 * 1024 - 1), None);
     }
 }

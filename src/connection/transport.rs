@@ -46,9 +46,21 @@ pub trait Transport {
     /// As ioctl(2) with TIOCOUTQ.
     fn unacknowledged(&mut self) -> io::Result<u64>;
 
+    /// Lets the kernel keep up to about `bytes` that it has not sent yet; [`UNSENT_BYTES`] at first. More
+    /// saves turns, and costs memory for as long as the peer does not read. A transport that keeps nothing
+    /// has no use for it.
+    fn keep_unsent(&mut self, _bytes: u32) {}
+
     /// Makes the coming close a reset, so that the kernel drops what a stalled peer never took.
     fn abort(&mut self);
 }
+
+/// Bytes that the kernel takes of an answer beyond what it can send at once, for a peer that has not shown
+/// yet that it reads: TCP_NOTSENT_LOWAT (tcp(7)), set on listeners and inherited by what they accept.
+/// Without a bound a peer that asks for 20 MB and reads nothing holds 2.7 MB, which with its overhead is
+/// 3.8 MB of the kernel's memory; with this one it is 0.7 MB. A quarter of it would cost answers of 1 MB a
+/// seventh more CPU time, this costs them nothing (2026-11-30, Linux 6.18, loopback).
+pub const UNSENT_BYTES: u32 = 512 * 1024;
 
 /// A connected TCP or unix stream socket; closing it is dropping it.
 #[derive(Debug)]
@@ -106,6 +118,11 @@ impl Transport for Socket {
 
     fn unacknowledged(&mut self) -> io::Result<u64> {
         c_calls::unacknowledged(self.0.as_fd())
+    }
+
+    fn keep_unsent(&mut self, bytes: u32) {
+        // A failure leaves less than was allowed; unix sockets know no such bound.
+        let _ = socket2::SockRef::from(&self.0).set_tcp_notsent_lowat(bytes);
     }
 
     fn abort(&mut self) {

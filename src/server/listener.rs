@@ -188,6 +188,7 @@ fn pass_on(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
     // A head and its body leave in one call; nothing is gained by waiting for more (RFC 9293
     // section 3.7.4), and reused connections would stall for a delayed ACK.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(transport::UNSENT_BYTES)?;
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(u64::from(probes.idle_secs)))
         .with_interval(Duration::from_secs(u64::from(probes.interval_secs)))

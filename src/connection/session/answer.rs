@@ -10,7 +10,7 @@ use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;
 use crate::connection::journal::Journal;
-use crate::connection::output::{self, Sending, Unsent, bytes_per_turn};
+use crate::connection::output::{self, Allowance, Sending, Unsent, bytes_per_turn};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
@@ -374,6 +374,7 @@ impl Session {
             log: None,
             guests: std::mem::take(&mut turn.desk.guests),
             pace: Pace::start(0, turn.now.monotonic),
+            allowance: Allowance::first(),
         };
         if has_tail {
             unsent.log = turn.desk.log.as_mut().and_then(Journal::postpone);

@@ -447,6 +447,9 @@ impl Session {
         if let Ok(Sending::Done) = result {
             record::end_body(*unsent, None, turn.desk);
         } else {
+            if let Some(bytes) = unsent.allowance.note(count) {
+                turn.io.keep_unsent(bytes);
+            }
             self.unsent = Some(unsent);
         }
         result.map_err(|error| reason_of(&error))
