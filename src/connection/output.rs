@@ -53,8 +53,9 @@ impl Allowance {
     /// What it grows by each time, and how often over the peer must have taken it before.
     const FACTOR: u32 = 4;
 
-    /// The most, in bytes: what one turn of a worker sends.
-    const MOST: u32 = 4 * 1024 * 1024;
+    /// The most, in bytes: a peer may stop reading at any time, and holds this much then. More than this
+    /// saves large answers no turns worth mentioning.
+    const MOST: u32 = 2 * 1024 * 1024;
 
     /// That of an answer of which the socket has taken what it would.
     #[must_use]
@@ -63,6 +64,12 @@ impl Allowance {
             bytes: UNSENT_BYTES,
             taken: 0,
         }
+    }
+
+    /// Whether it has grown: the next answer on the connection begins with the first one again.
+    #[must_use]
+    pub fn has_grown(&self) -> bool {
+        self.bytes > UNSENT_BYTES
     }
 
     /// The socket has taken `count` more bytes. Returns the allowance in bytes if it has grown.
@@ -270,7 +277,7 @@ mod tests {
         for _ in 0..100 {
             grown.extend(allowance.note(256 * 1024));
         }
-        assert_eq!(grown, [2 * 1024 * 1024, 4 * 1024 * 1024]);
+        assert_eq!(grown, [2 * 1024 * 1024]);
         assert_eq!(Allowance::first().note(2 * 1024 * 1024 - 1), None);
     }
 }

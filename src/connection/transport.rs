@@ -58,8 +58,9 @@ pub trait Transport {
 /// Bytes that the kernel takes of an answer beyond what it can send at once, for a peer that has not shown
 /// yet that it reads: TCP_NOTSENT_LOWAT (tcp(7)), set on listeners and inherited by what they accept.
 /// Without a bound a peer that asks for 20 MB and reads nothing holds 2.7 MB, which with its overhead is
-/// 3.8 MB of the kernel's memory; with this one it is 0.7 MB. A quarter of it would cost answers of 1 MB a
-/// seventh more CPU time, this costs them nothing (2026-11-30, Linux 6.18, loopback).
+/// 3.8 MB of the kernel's memory; with this one it is 0.7 MB. A quarter of it costs answers of 1 MB a
+/// seventh more CPU time; this one costs them as much as before, or up to a fifth more in other runs, which
+/// is the noise of the machine (2026-11-30, Linux 6.18, loopback).
 pub const UNSENT_BYTES: u32 = 512 * 1024;
 
 /// A connected TCP or unix stream socket; closing it is dropping it.

@@ -13,13 +13,8 @@ use super::trial::{GRACE_SECS, Load, Outcome, Program, Report, Trial, version};
 /// Connections of a tool at a time.
 const TOGETHER: usize = 20;
 
-/// `keep_alive.max_requests` for ApacheBench: how soon a connection is used up.
-const FEW_REQUESTS: u64 = 100;
-
-/// The same for siege, whose connections are never used up. Its own handling of an announced end fails:
-/// of 20,000 requests with a limit of 100 it loses 180 to nginx 1.22, and thousands to this server, all of
-/// which the server has answered ("socket: read error Resource temporarily unavailable").
-const MANY_REQUESTS: u64 = 2 * REQUESTS_EACH as u64;
+/// `keep_alive.max_requests`: how soon a connection is used up.
+const MAX_REQUESTS: u64 = 100;
 
 /// T in seconds, short so that the connections beside the tool's grow old soon.
 const SHORT_T_SECS: u64 = 1;
@@ -58,12 +53,6 @@ fn beside_old_connections(
     })
 }
 
-/// The path of what the tool asks for.
-fn path(load: &Load) -> &str {
-    let (_, authority_and_path) = load.urls[0].split_once("//").expect("http://ADDRESS/...");
-    &authority_and_path[authority_and_path.find('/').expect("a path")..]
-}
-
 fn address(load: &Load) -> SocketAddr {
     let authority = load.urls[0].split('/').nth(2);
     let address = authority.and_then(|authority| authority.parse().ok());
@@ -71,7 +60,7 @@ fn address(load: &Load) -> SocketAddr {
 }
 
 /// Nothing failed, connections were used up one after the other, and others were closed for their age.
-fn assert_unharmed(report: &Report, max_requests: u64) {
+fn assert_unharmed(report: &Report) {
     report.assert_nothing_lost();
     report.assert_no_race();
     let used_up = report.outcome.answered / MAX_REQUESTS;

@@ -39,7 +39,7 @@ use super::desk::{Desk, Kept};
 use super::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent, bytes_per_turn};
 use super::service::{Mode, Service};
-use super::transport::Transport;
+use super::transport::{Transport, UNSENT_BYTES};
 use crate::clock::{Millis, Now};
 use crate::config::IdleClose;
 use crate::http::method::Method;
@@ -445,6 +445,9 @@ impl Session {
         let (result, count) = output::send(turn.io, bytes, sent, body, bytes_per_turn(turn.reach));
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
+            if unsent.allowance.has_grown() {
+                turn.io.keep_unsent(UNSENT_BYTES);
+            }
             record::end_body(*unsent, None, turn.desk);
         } else {
             if let Some(bytes) = unsent.allowance.note(count) {
