@@ -48,8 +48,11 @@ impl Scene {
         let address = listening[1]
             .strip_prefix("http://")
             .expect("a TCP listener");
+        // It asks at once: one that never does is closed after `timeouts.head`.
+        let mut polite = server.connect();
+        polite.expect_usable();
         Scene {
-            polite: server.connect(),
+            polite,
             address: address.parse().expect("an address"),
             server,
             machine,

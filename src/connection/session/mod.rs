@@ -12,7 +12,7 @@
 //! An idle connection goes before its deadline if its place is needed, but never before the T it was
 //! told; with `keep_alive.close = "pressure"` it goes for no other reason.
 //!
-//! A drain, pressure and age end a connection with an answer that says `close` ([`retirement`]).
+//! A drain, pressure and age end a connection with an answer that says `close` (`retirement`).
 //!
 //! In any phase but `Linger`, bytes that the socket did not take ([`Unsent`]) come first: reading
 //! stops until they are gone, and `timeouts.write` without progress resets the connection.
