@@ -70,7 +70,7 @@ pub struct HostConfig {
 /// `symlinks`: which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SymlinkPolicy {
-    /// Relative ones that stay within the root. Written `"inside"`.
+    /// Those that stay within the root, absolute ones too. Written `"inside"`.
     #[default]
     Inside,
     /// None. Written `"never"`.

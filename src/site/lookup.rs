@@ -402,9 +402,7 @@ impl Lookup {
             Absence::Open(OpenError::Outside)
                 if !self.has_logged_outside_link.swap(true, Ordering::Relaxed) =>
             {
-                log::warn!(
-                    "{path}: a link that is absolute or leads out of the root is refused (logged once)"
-                );
+                log::warn!("{path}: a link that leads out of the root is refused (logged once)");
             }
             Absence::Open(OpenError::Failed) => log::error!("{path}: the file cannot be read"),
             _ => {}

@@ -6,9 +6,9 @@
 //! that it has not read itself.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -34,7 +34,7 @@ pub enum OpenError {
     NotFound,
     /// The permissions forbid it.
     Forbidden,
-    /// A link leads out of the root, or is absolute.
+    /// A link leads out of the root.
     Outside,
     /// No descriptors or no kernel memory left: worth another try later.
     Exhausted,
@@ -60,7 +60,8 @@ impl From<Errno> for OpenError {
 /// Which symbolic links below the root are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkPolicy {
-    /// Relative ones that stay inside the root.
+    /// Those that stay inside the root. An absolute one does when its text begins with the root's real
+    /// path.
     #[default]
     Inside,
     /// None: a name that is a link, or has one on its way, is forbidden.
@@ -121,6 +122,10 @@ impl Resolver {
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
                 Err(Errno::PERM | Errno::INVAL) => return walk(root, path, self.policy),
+                // RESOLVE_BENEATH refuses every absolute link; the walk tells those that end inside.
+                Err(Errno::XDEV) if self.policy == LinkPolicy::Inside => {
+                    return walk(root, path, self.policy);
+                }
                 result => return result,
             }
         }
@@ -158,8 +163,9 @@ fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::io::retry_on_intr(|| rustix::fs::openat(root, path, OPEN_FLAGS, Mode::empty()))
 }
 
-/// What RESOLVE_BENEATH does, by hand. Every directory on the way stays open, so that `..` goes
-/// back to where the walk came from, whatever is renamed meanwhile.
+/// What RESOLVE_BENEATH does, by hand, and absolute links that end inside the root. Every directory
+/// on the way stays open, so that `..` goes back to where the walk came from, whatever is renamed
+/// meanwhile. The kernel opens single names and follows no link, so no race leads outside.
 fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {
     let mut pending = components_reversed(path)?;
     let mut trail: Vec<OwnedFd> = Vec::new();
@@ -180,7 +186,16 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd
                     return Err(Errno::LOOP);
                 }
                 let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
-                pending.extend(components_reversed(target.as_bytes())?);
+                let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                if target.is_absolute() {
+                    let below = target
+                        .strip_prefix(real_path(root)?)
+                        .map_err(|_| Errno::XDEV)?;
+                    trail.clear();
+                    pending.extend(components_reversed(below.as_os_str().as_bytes())?);
+                } else {
+                    pending.extend(components_reversed(target.as_os_str().as_bytes())?);
+                }
             }
             FileType::Directory => trail.push(found),
             // A name with something behind it must be a directory.
@@ -198,6 +213,13 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd
     }
     let here = trail.last().map_or(root, AsFd::as_fd);
     rustix::fs::openat(here, ".", OPEN_FLAGS, Mode::empty())
+}
+
+/// Where the kernel says that `root` is. Without /proc nobody can tell, and an absolute link counts as
+/// leading outside. The answer only says which names to open below `root`: a wrong one, as after a
+/// rename, opens another file of the site at worst.
+fn real_path(root: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+    std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd())).map_err(|_| Errno::XDEV)
 }
 
 /// The names of `path`, the last one first; an absolute path is refused.
@@ -296,6 +318,53 @@ mod tests {
             "/etc/hostname",
         ] {
             assert_eq!(both(&place, path), Err(OpenError::Outside), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_link_opens_when_it_ends_inside_the_root() {
+        let place = tree();
+        let real = place.path().canonicalize().expect("real path");
+        let root = real.join("root");
+        let beside = real.join("rooted");
+        std::fs::create_dir(&beside).expect("mkdir");
+        std::fs::write(beside.join("file"), "secret").expect("write");
+        let link = |target: &Path, name: &str| symlink(target, root.join(name)).expect("link");
+        link(&root.join("a/b/file"), "full");
+        link(&root.join("a/b"), "a/directory");
+        link(&root.join("full"), "a/b/chain");
+        link(&root.join("a/up/file"), "mixed");
+        link(&root, "home");
+        for path in [
+            "full",
+            "a/directory/file",
+            "a/directory/../inside",
+            "a/b/chain",
+            "mixed",
+            "home/a/inside",
+            "home/home/full",
+        ] {
+            assert_eq!(both(&place, path), Ok("content".into()), "{path}");
+        }
+        link(&beside.join("file"), "longer");
+        link(&root.join("../secret"), "climbs");
+        link(&root.join("a/../../secret"), "climbs-later");
+        link(&root.join("escape"), "to-escape");
+        link(&real, "parent");
+        for path in [
+            "longer",
+            "climbs",
+            "climbs-later",
+            "to-escape",
+            "home/../secret",
+            "parent/root/full",
+        ] {
+            assert_eq!(both(&place, path), Err(OpenError::Outside), "{path}");
+        }
+        link(&root.join("circle"), "circle");
+        link(&root.join("none"), "dangling");
+        for path in ["circle", "dangling", "full/"] {
+            assert_eq!(both(&place, path), Err(OpenError::NotFound), "{path}");
         }
     }
 

@@ -205,10 +205,12 @@ fn the_site_says_which_links_are_followed() {
     site.link("file", "relative");
     site.link(site.beside("outside"), "absolute");
     site.link("../outside", "escape");
+    let root = site.root().canonicalize().expect("real path");
+    site.link(root.join("file"), "within");
     for (policy, statuses) in [
-        ("inside", [200, 403, 403]),
-        ("never", [403, 403, 403]),
-        ("anywhere", [200, 200, 200]),
+        ("inside", [200, 403, 403, 200]),
+        ("never", [403, 403, 403, 403]),
+        ("anywhere", [200, 200, 200, 200]),
     ] {
         let server = serve(&site, &format!("symlinks = \"{policy}\"\n"));
         expect_status(
@@ -217,6 +219,7 @@ fn the_site_says_which_links_are_followed() {
                 ("/relative", statuses[0]),
                 ("/absolute", statuses[1]),
                 ("/escape", statuses[2]),
+                ("/within", statuses[3]),
                 ("/file", 200),
             ],
         );
