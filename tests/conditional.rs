@@ -52,7 +52,7 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
         file.set_modified(modified).expect("utimes");
     }
     let mut config = InProcess::config(&site);
-    // What a rule makes of the fields is remembered besides.
+    // The fields that a rule has edited are remembered apart.
     config.site.headers.push(HeaderRule {
         path: "/large.bin".parse().expect("a pattern"),
         set: Vec::new(),

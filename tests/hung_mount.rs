@@ -99,7 +99,7 @@ fn known_targets(scene: &Scene) -> Vec<String> {
     all.into_iter().map(|(target, _)| target).collect()
 }
 
-/// What is on the file system of the root is served and compared as ever.
+/// Files on the file system of the root are served and compared as ever.
 fn expect_unaffected(scene: &Scene, asked: &[String]) {
     let start = Instant::now();
     for number in 0.. {

@@ -23,7 +23,7 @@ use support::{Client, InProcess, Launch, Server, Site, until};
 /// Peers of an attack that are open at the same time.
 const PEERS: usize = 2_000;
 
-/// What a client that has been told 503 waits before it tries again.
+/// The pause of a client that has been told 503 before it tries again.
 const RETRY: Duration = Duration::from_millis(50);
 
 fn config(site: &Site) -> Config {

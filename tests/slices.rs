@@ -142,7 +142,7 @@ fn large_files_are_hashed_for_as_long_as_somebody_waits() {
     assert!(used < 10, "{used} ticks for nobody");
 }
 
-/// Whoever has closed one side is answered all the same.
+/// A client that has closed one side is answered all the same.
 #[test]
 fn a_client_that_has_sent_all_is_not_waited_for_without_end() {
     let site = site();

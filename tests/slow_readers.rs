@@ -247,7 +247,7 @@ fn a_body_of_exactly_the_limit_is_read() {
     client.expect_end();
 }
 
-/// What the kernel holds for clients that read nothing is bounded: the memory of all sockets together is
+/// The kernel holds little for clients that read nothing: the memory of all sockets together is
 /// limited (tcp_mem, tcp(7)), and none would be left for the others.
 #[test]
 fn readers_that_take_nothing_hold_little_of_the_kernels_memory() {

@@ -54,7 +54,7 @@ fn fill_log(connect: &dyn Fn() -> Client) {
     }
 }
 
-/// What memory answers and what takes a worker, for more than the time that lines are kept.
+/// Cached and cold files are served, for more than the time that lines are kept.
 fn expect_serving(site: &Site, connect: &dyn Fn() -> Client) {
     for number in 0..8 {
         let name = format!("cold-{number}");
@@ -289,7 +289,7 @@ fn a_standard_error_that_is_read_again_tells_how_much_was_lost() {
         assert!(count > 0, "{text}");
         text.push_str(&String::from_utf8_lossy(&part[..count]));
     }
-    // What is said then is not lost.
+    // Lines that come then are not lost.
     server.signal(Signal::USR2);
     while !text.contains("access_log_lines_dropped_total 0\n") {
         let count = (&server.pipe).read(&mut part).expect("read");

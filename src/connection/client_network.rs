@@ -1,4 +1,4 @@
-//! What counts as one client where clients are counted by address.
+//! The addresses that count as one client, where clients are counted by address.
 //!
 //! An IPv4 address is one client. A subscriber of IPv6 has a whole network of addresses, mostly a /64
 //! (RFC 6177), and could otherwise come as many clients as it likes.

@@ -70,7 +70,7 @@ impl Desk {
     }
 }
 
-/// What a connection keeps between its turns of what it has received.
+/// Received bytes that a connection keeps between its turns.
 #[derive(Debug)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
@@ -242,7 +242,7 @@ impl Input {
         };
         kept.progress = progress;
         kept.bytes.drain(..self.start);
-        // What it held besides, of a body or of requests that are answered, may have been much.
+        // A body, or requests that are answered by now, may have made the buffer much larger than the rest needs.
         if kept.bytes.capacity() / 2 > kept.bytes.len() {
             kept.bytes.shrink_to_fit();
         }
@@ -316,7 +316,7 @@ mod tests {
         }
     }
 
-    /// What is kept is copied when its buffer grows, and otherwise stays where it is.
+    /// Kept bytes are copied when their buffer grows, and otherwise stay where they are.
     #[test]
     fn one_byte_pieces_do_not_copy_what_is_kept() {
         let mut input = Input::new(1 << 16);

@@ -11,7 +11,7 @@ use crate::site::descriptors::DescriptorBudget;
 pub struct Occupancy {
     open: AtomicUsize,
     limit: usize,
-    /// What each connection takes one of, besides.
+    /// The descriptors that connections share with open files; each connection takes one.
     descriptors: Option<Arc<DescriptorBudget>>,
 }
 

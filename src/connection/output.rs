@@ -37,7 +37,7 @@ pub struct Unsent {
     pub guests: Vec<Guest>,
     /// Whether the peer takes it fast enough.
     pub pace: Pace,
-    /// What the kernel may keep of it.
+    /// How many bytes of it the kernel may keep unsent.
     pub allowance: Allowance,
 }
 
@@ -50,14 +50,14 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// What it grows by each time, and how often over the peer must have taken it before.
+    /// The factor by which it grows, once the peer has taken this many times the present allowance.
     const FACTOR: u32 = 4;
 
     /// The most, in bytes: a peer may stop reading at any time, and holds this much then. More than this
     /// saves large answers no turns worth mentioning.
     const MOST: u32 = 2 * 1024 * 1024;
 
-    /// That of an answer of which the socket has taken what it would.
+    /// The allowance of an answer that has just filled the socket for the first time.
     #[must_use]
     pub fn first() -> Allowance {
         Allowance {

@@ -210,7 +210,7 @@ pub fn resume_head<'b, 's>(
     }
 }
 
-/// What of `buf` may belong to the head, and how long that may be. Nothing behind the limit is ever
+/// The part of `buf` that may belong to the head, and the longest head. Nothing behind the limit is ever
 /// looked at: this makes the limit a matter of position.
 fn window<'b>(buf: &'b [u8], limits: &HeadLimits) -> (&'b [u8], usize) {
     let head_bytes = limits.head_bytes.min(u32::MAX as usize);

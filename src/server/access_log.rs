@@ -94,7 +94,7 @@ impl Drop for AccessLog {
     }
 }
 
-/// What the writer appends to.
+/// The destination of the lines.
 enum LogSink {
     Stdout(io::Stdout),
     File { path: PathBuf, file: File },

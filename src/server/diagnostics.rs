@@ -1,4 +1,4 @@
-//! What the process says on standard error: its own notices, the lines of `log`, panics.
+//! Standard error: the notices of the process, the lines of `log`, and panics.
 //!
 //! Standard error may be a pipe that nobody reads. So nobody writes to it but one thread
 //! ([`line_writer`](super::line_writer)). What does not fit into its queue is dropped, and the number of

@@ -82,7 +82,7 @@ pub const SHARE: usize = 8;
 pub enum Work {
     /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
     Turn(u32),
-    /// The same. It has waited for errands, and what they have brought is to be kept until it has asked
+    /// Give a connection a turn that has waited for errands. Their results are kept until it has asked
     /// for it.
     Resume(u32, Brought),
     /// Go on with this errand's job for a slice.
@@ -94,9 +94,9 @@ pub enum Work {
 /// The lane that is looked into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
-    /// What is ready.
+    /// Connections that are ready.
     Quick,
-    /// What has shown that it is not quick.
+    /// Connections that need a disk, or have had a long turn.
     Slow,
     /// Jobs.
     Long,
@@ -168,7 +168,7 @@ impl Handoff {
     pub fn pick_up(&self, first: First, patience: Option<Duration>) -> Option<Work> {
         loop {
             if let Some(work) = self.look(first) {
-                // Whoever was woken for another lane may have looked into the quick one first, and may
+                // A worker that was woken for another lane may have looked into the quick one first, and may
                 // now be gone for long.
                 if !self.slow.is_empty() || !self.long.is_empty() {
                     self.bench.wake_one();

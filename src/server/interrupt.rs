@@ -81,7 +81,7 @@ fn run(mut poll: Poll, mut signals: Signals, clock: &dyn Clock) -> io::Result<()
 enum Meaning {
     /// End in order.
     InOrder,
-    /// The same as the one before.
+    /// A repetition of the one before.
     Same,
     /// End now.
     AtOnce,

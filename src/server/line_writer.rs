@@ -63,7 +63,7 @@ struct Waiting {
     lines: Vec<u8>,
     /// Where in `lines` the target has to be opened again.
     reopen_at: Option<usize>,
-    /// What the writer has taken and not written yet.
+    /// Bytes that the writer has taken and not written yet.
     writing_bytes: usize,
     writing_lines: u64,
     is_writing: bool,
@@ -253,7 +253,7 @@ impl Waiting {
     }
 }
 
-/// What the writer's thread has.
+/// The state of the writer's thread.
 struct Writer<S> {
     queue: Arc<LineQueue>,
     sink: S,

@@ -74,7 +74,7 @@ struct Kept {
 #[derive(Debug)]
 pub struct Cache {
     entries: QuickCache<KeptSitePath, Kept, Weigh>,
-    /// What an open descriptor weighs, so that there are at most as many as it may.
+    /// The weight of an open descriptor: it bounds how many the cache keeps.
     descriptor_weight: u64,
     /// Held while an entry is put in again, so that the last weight is the right one.
     weighing: Mutex<()>,

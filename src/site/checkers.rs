@@ -13,7 +13,7 @@ const MAX_ON_DEMAND: usize = 16;
 pub enum Area {
     /// The file system on this device.
     Device(u64),
-    /// What lies below a root on this device, but beyond a mount point, on a device that is not known.
+    /// Names below a root on this device, but beyond a mount point, on a device that is not known.
     BeyondMounts(u64),
 }
 

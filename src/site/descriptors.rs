@@ -24,7 +24,7 @@ pub const MAX_CACHED_FILES: u64 = 512;
 pub struct DescriptorBudget {
     used: AtomicUsize,
     limit: usize,
-    /// What files leave to connections.
+    /// Descriptors that files leave to connections.
     kept_from_files: usize,
     cached_files: u64,
 }

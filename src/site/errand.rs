@@ -65,16 +65,16 @@ pub struct Errand {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
     brought: OnceLock<(Brought, bool)>,
-    /// What is left to do, if that is no thread's at the moment.
+    /// The work that is left, unless a thread is at it.
     job: Mutex<Option<(Box<dyn Job>, Place)>>,
     is_unclaimed: AtomicBool,
     is_given_up: AtomicBool,
 }
 
-/// What has come of an errand.
+/// The result of an errand.
 #[derive(Debug, Clone)]
 pub enum Brought {
-    /// What is at a path. For a form of a file: the file, which has the form now if there is one.
+    /// The file at a path. For a form of a file: the file, which has the form now if there is one.
     Found(Found),
     /// A listing of a directory.
     Listing(Result<Arc<Page>, OpenError>),
@@ -141,7 +141,7 @@ impl Errand {
             return true;
         };
         *self.lock_job() = None;
-        // It is set here or by an `Outing`, which is gone. Who waited has it from here, whatever its age
+        // Only this and an `Outing`, which is gone, set the result. Waiters take it from here, whatever its age
         // by now.
         let _ = self.brought.set((brought, false));
         self.end();
@@ -278,7 +278,7 @@ impl Outing {
     /// Comes back with `brought`, for all who wait. `is_kept` says that memory has it too.
     pub fn bring(self, brought: Brought, is_kept: bool) {
         if let Some(errand) = &self.0 {
-            // It is set here only, and `self` is gone then.
+            // Nothing else sets the result, and `self` is gone then.
             let _ = errand.brought.set((brought, is_kept));
         }
     }

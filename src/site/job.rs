@@ -31,7 +31,7 @@ pub const MAX_JOBS: usize = 128;
 /// How often a job asks in its first slice before that is over: about two milliseconds.
 pub const FIRST_SLICE_ASKS: u32 = 16;
 
-/// What a call to [`Job::step`] may take. The layer that has a clock makes it.
+/// The time that a call to [`Job::step`] may take. The layer that has a clock makes it.
 pub trait Slice {
     /// Whether it is over. A job asks after about a tenth of a millisecond of work.
     fn is_over(&self) -> bool;
@@ -40,7 +40,7 @@ pub trait Slice {
     fn now(&self) -> Millis;
 }
 
-/// What a step came to.
+/// The state of a job after a step.
 #[derive(Debug)]
 pub enum Progress {
     /// It wants another slice.

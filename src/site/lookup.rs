@@ -71,7 +71,7 @@ pub struct Lookup {
     /// The site's in what all remember together.
     number: u32,
     memory: Option<Arc<Memory>>,
-    /// What large files take one of for as long as they are open.
+    /// The budget of descriptors: a large file takes one for as long as it is open.
     descriptors: Arc<DescriptorBudget>,
     /// Where comparisons on the root's own file system are ordered; `None` without a memory.
     checks: Option<Arc<Checks>>,

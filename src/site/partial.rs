@@ -17,7 +17,7 @@ use crate::http::range::{Selection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
-/// What a Range field with this value makes of the answer, which is dated `date_unix_secs`; `None` if
+/// The answer to a Range field with this value, dated `date_unix_secs`; `None` if
 /// the whole file is the answer. `of_part` says what stands in each of several parts in the place of its
 /// [`content_lines`](Representation::content_lines).
 #[must_use]

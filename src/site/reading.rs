@@ -24,7 +24,7 @@ const MAX_LARGE_READINGS: u32 = 3;
 /// How much of a file is read at a time, in bytes. Hashing it takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 128 * 1024;
 
-/// What is read of a file.
+/// The bounds of reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
     /// The largest file that is read into memory, in bytes.

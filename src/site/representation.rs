@@ -101,7 +101,7 @@ impl Representation {
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 
-    /// What was read of a file, as it is at `now`.
+    /// Makes the representation of a file that was read, as it is at `now`.
     ///
     /// # Errors
     /// As [`DescriptorBudget::admit`].
@@ -260,7 +260,7 @@ impl Representation {
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
-    /// What a condition of a request is compared with (RFC 9110 section 13).
+    /// The validators that a condition of a request is compared with (RFC 9110 section 13).
     #[must_use]
     #[inline]
     pub fn validators(&self) -> Validators<'_> {

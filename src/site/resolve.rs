@@ -163,7 +163,7 @@ fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::io::retry_on_intr(|| rustix::fs::openat(root, path, OPEN_FLAGS, Mode::empty()))
 }
 
-/// What RESOLVE_BENEATH does, by hand, and absolute links that end inside the root. Every directory
+/// Does by hand as RESOLVE_BENEATH does, and follows absolute links that end inside the root. Every directory
 /// on the way stays open, so that `..` goes back to where the walk came from, whatever is renamed
 /// meanwhile. The kernel opens single names and follows no link, so no race leads outside.
 fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {

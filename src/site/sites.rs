@@ -107,7 +107,7 @@ impl Sites {
         })
     }
 
-    /// What large files take one of for as long as they are open.
+    /// The budget of descriptors: a large file takes one for as long as it is open.
     #[must_use]
     pub fn descriptors(&self) -> &Arc<DescriptorBudget> {
         &self.descriptors

@@ -50,7 +50,7 @@ fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
     (world, it)
 }
 
-/// What the answers but the first said of the requests that may follow, why the connection ended, and
+/// The values of `max` in the answers but the first, why the connection ended, and
 /// the requests that were counted as lost.
 fn end(mut world: World, it: usize) -> (Vec<Option<u32>>, CloseReason, u64) {
     world.run_to_end();
@@ -60,7 +60,7 @@ fn end(mut world: World, it: usize) -> (Vec<Option<u32>>, CloseReason, u64) {
     (max, reason, world.totals().keep_alive_races)
 }
 
-/// The same for `bytes` that come at once.
+/// As [`end`], for `bytes` that come at once.
 fn answered(reason: CloseReason, bytes: &[u8]) -> (Vec<Option<u32>>, CloseReason, u64) {
     let (mut world, it) = retiring(TestSite::new(), reason);
     world.send(at_secs(10), it, bytes);
@@ -126,7 +126,7 @@ fn requests_with_bodies_count_if_all_of_them_has_come() {
     }
 }
 
-/// What the event loop cannot answer goes to a worker between two of the requests.
+/// Between two of the requests the connection goes to a worker, as the event loop cannot answer.
 #[test]
 fn a_request_that_has_to_wait_for_the_disk_is_not_lost() {
     for reason in REASONS {
@@ -149,7 +149,7 @@ fn answers_that_the_socket_takes_byte_by_byte_change_nothing() {
     assert_eq!(end(world, it), (counted_down(3), CloseReason::Drain, 0));
 }
 
-/// What did not fit the buffer at first is looked for in the socket.
+/// The session looks in the socket for requests that did not fit the buffer at first.
 #[test]
 fn what_is_still_in_the_socket_has_been_received() {
     let mut site = TestSite::new();

@@ -141,7 +141,7 @@ impl Drop for Machine {
         let [ours, theirs] = &self.ends;
         for arguments in [
             format!("link delete {ours}"),
-            // That of a distant machine; otherwise there is none.
+            // The link of a distant machine; otherwise there is none.
             format!("link delete {theirs}f"),
             format!("netns delete {}", self.namespace),
         ] {

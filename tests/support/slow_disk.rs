@@ -30,7 +30,7 @@ use crate::support::pattern;
 /// The files never change, so the kernel may remember them for as long as any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);
 
-/// What a name begins with that is watched like a [`Pace::Watched`] file, and has none.
+/// The start of absent names whose lookups are watched like a [`Pace::Watched`] file.
 pub const ABSENT: &str = "absent";
 
 /// Readings that may be under way at once; the kernel keeps more of them to itself.
@@ -190,7 +190,7 @@ impl SlowDisk {
         disk
     }
 
-    /// The same, mounted on the directory at `place`.
+    /// As [`mount`](SlowDisk::mount), on the directory at `place`.
     pub fn mount_at(place: &Path, lateness: Duration) -> SlowDisk {
         let gate = Arc::new(Gate::default());
         let looks = Arc::new(Looks::default());

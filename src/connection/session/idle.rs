@@ -18,7 +18,7 @@ const LEAST_GRACE_SECS: u32 = 1;
 /// under pressure: time for the first request over a slow line.
 pub const SILENT_MILLIS: u64 = 1000;
 
-/// The same at the limit itself, against a newcomer whose request is there already.
+/// Milliseconds of silence at the limit itself, against a newcomer whose request is there already.
 pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
 
 /// How much is known of the last answer's way to the peer. No event tells when it has arrived, and

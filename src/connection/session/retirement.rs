@@ -17,7 +17,7 @@ use crate::http::request::{Parsed, Progress, resume_head};
 /// Answers that a connection gives, the last one included, after the first that ought to say `close`.
 const MAX_ANSWERS: u8 = 64;
 
-/// What the reasons that are not the client's mean for the next answer.
+/// Whether the next answer is the last one, for reasons that are not the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retirement {
     /// There is no such reason.

@@ -9,7 +9,7 @@ use super::*;
 /// byte before it.
 const MAX_LOOKS_PER_BYTE: usize = 6;
 
-/// What comes before the target is read again with each byte of it; so is the version.
+/// Bytes that are looked at again with each piece: those before the target, and the version.
 const SHORT_PARTS: usize = 4_000;
 
 fn limits(head_bytes: usize) -> HeadLimits {

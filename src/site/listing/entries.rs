@@ -65,7 +65,7 @@ pub struct Summary {
     pub is_complete: bool,
 }
 
-/// What can be asked for in a directory.
+/// A name in a directory that a client can ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name, as the bytes that it is made of.
@@ -181,7 +181,7 @@ impl Scan {
         Ok(Some(Some(entry)))
     }
 
-    /// What the link at `link_path` leads to, if the site follows it there.
+    /// The target of the link at `link_path`, if the site follows it there.
     fn follow(&self) -> Result<Option<Stat>, OpenError> {
         match self.resolver.open(self.root.fd.as_fd(), &self.link_path) {
             Ok(target) => unless_absent(rustix::fs::fstat(&target)),

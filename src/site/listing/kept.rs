@@ -16,10 +16,10 @@ pub const MAX_HELD_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of listings that are kept for those who ask next.
 pub const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a listing takes besides its content, in bytes, roughly.
+/// Bytes that a listing takes besides its content, roughly.
 const PAGE_BYTES: u64 = 512;
 
-/// What listings hold together.
+/// The bytes that all listings hold together.
 #[derive(Debug, Default, Clone)]
 pub struct Memory(Arc<AtomicU64>);
 

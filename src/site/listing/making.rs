@@ -15,10 +15,10 @@ use super::{Form, Page, Variant, html, json};
 /// Names that are looked at between two looks at the slice: three system calls each.
 const NAMES_AT_ONCE: usize = 32;
 
-/// The same for rows that are written.
+/// Rows that are written between two looks at the slice.
 const ROWS_AT_ONCE: usize = 128;
 
-/// What an entry takes in memory besides its name, in bytes, roughly: it is there twice while two runs
+/// Bytes that an entry takes in memory besides its name, roughly: it is there twice while two runs
 /// are merged.
 const ENTRY_BYTES: u64 = 2 * size_of::<Entry>() as u64 + 32;
 
@@ -28,7 +28,7 @@ pub struct Making {
     path: Box<[u8]>,
     scan: Scan,
     summary: Summary,
-    /// What it holds; `None` once the page has it.
+    /// Its share of the memory for listings; `None` once the page has it.
     share: Option<Share>,
     phase: Phase,
     kept: Arc<KeptPages>,
@@ -60,7 +60,7 @@ impl Making {
         mut share: Share,
         kept: Arc<KeptPages>,
     ) -> Result<Making, OpenError> {
-        // What even an empty page takes is asked for before the work begins.
+        // The memory of even an empty page is asked for before the work begins.
         grow(&mut share, html::FRAME_BYTES as u64, &kept)?;
         Ok(Making {
             variant,

@@ -45,7 +45,7 @@ pub mod order;
 pub mod quantity;
 pub mod sorting;
 
-/// What part of `cache.bytes` listings may take besides, those that are kept.
+/// Kept listings may take one part in this many of `cache.bytes`, besides the files.
 const KEPT_PART: u64 = 4;
 
 /// The media types of the forms, the server's favourite first.
@@ -65,7 +65,7 @@ pub enum Form {
 pub struct Variant {
     /// The order of the entries.
     pub order: Order,
-    /// What is made of them.
+    /// The form of the page.
     pub form: Form,
 }
 

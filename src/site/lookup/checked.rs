@@ -25,14 +25,14 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// What was found before and has to be compared.
+/// Knowledge from before that has to be compared with the disk.
 #[derive(Debug, Clone, Copy)]
 enum Due<'d> {
     File(&'d Arc<Entry>),
     Nothing(SitePath<'d>, &'d Arc<Nothing>),
 }
 
-/// What a comparison has told.
+/// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Compared {
     Same,

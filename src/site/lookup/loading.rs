@@ -153,7 +153,7 @@ impl Load {
         }
     }
 
-    /// What it becomes, once.
+    /// Makes the entry, once.
     fn entry(&mut self, representation: Representation) -> Entry {
         let siblings = self.siblings.take();
         let may_compress =
