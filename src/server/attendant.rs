@@ -82,8 +82,8 @@ impl Attendant {
         self.attend_to(index, now, false)
     }
 
-    /// As [`attend`](Attendant::attend). `gives_up`: the peer has ended its side, and its answer takes too long to go on
-    /// with for one who has most likely left.
+    /// As [`attend`](Attendant::attend). `gives_up`: the peer has ended its side, and its answer takes too
+    /// long to go on with for a client that has most likely left.
     pub fn attend_to(&mut self, index: u32, now: Now, gives_up: bool) -> (Attended, Now) {
         let Attendant {
             shared,

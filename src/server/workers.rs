@@ -163,8 +163,8 @@ impl Worker {
         slice.now()
     }
 
-    /// Gives one turn, after which what was `brought` for it is dropped. Returns the time at its end, which will not do for the next turn: that may have been
-    /// queued for a deadline that has passed since.
+    /// Gives one turn, after which what was `brought` for it is dropped. Returns the time at its end, which
+    /// will not do for the next turn: that may have been queued for a deadline that has passed since.
     fn serve(&mut self, slot: u32, brought: Brought) -> Millis {
         let gives_up = brought.is_given_up();
         let now = self.shared.clock.now();
