@@ -52,10 +52,7 @@ pub fn evaluate(
 
     let conditions = Conditions::read(fields);
     if conditions.if_match.is_present() {
-        if !conditions
-            .if_match
-            .names(validators.etag, Comparison::Strong)
-        {
+        if conditions.fails_if_match(validators.etag) {
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) = (
@@ -67,10 +64,7 @@ pub fn evaluate(
     }
 
     if conditions.if_none_match.is_present() {
-        if conditions
-            .if_none_match
-            .names(validators.etag, Comparison::Weak)
-        {
+        if conditions.fails_if_none_match(validators.etag) {
             return if safe {
                 Verdict::NotModified
             } else {
@@ -117,78 +111,90 @@ pub fn if_range_holds(
 
 /// The four preconditions of a request.
 struct Conditions<'b, 's> {
-    if_match: Condition<'b, 's>,
-    if_unmodified_since: Condition<'b, 's>,
-    if_none_match: Condition<'b, 's>,
-    if_modified_since: Condition<'b, 's>,
+    fields: Fields<'b, 's>,
+    if_match: Condition<'b>,
+    if_unmodified_since: Condition<'b>,
+    if_none_match: Condition<'b>,
+    if_modified_since: Condition<'b>,
 }
 
 impl<'b, 's> Conditions<'b, 's> {
     /// Finds them in one pass over the field lines.
     fn read(fields: &Fields<'b, 's>) -> Conditions<'b, 's> {
-        let condition = |name| Condition {
-            name,
-            fields: *fields,
-            first: None,
-            is_repeated: false,
-        };
         let mut conditions = Conditions {
-            if_match: condition("if-match"),
-            if_unmodified_since: condition("if-unmodified-since"),
-            if_none_match: condition("if-none-match"),
-            if_modified_since: condition("if-modified-since"),
+            fields: *fields,
+            if_match: Condition::Absent,
+            if_unmodified_since: Condition::Absent,
+            if_none_match: Condition::Absent,
+            if_modified_since: Condition::Absent,
         };
         for (name, value) in fields.iter() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
             // The lengths differ, and rule out nearly every other field.
             let condition = match name.len() {
-                8 => &mut conditions.if_match,
-                13 => &mut conditions.if_none_match,
-                17 => &mut conditions.if_modified_since,
-                19 => &mut conditions.if_unmodified_since,
+                8 if is("if-match") => &mut conditions.if_match,
+                13 if is("if-none-match") => &mut conditions.if_none_match,
+                17 if is("if-modified-since") => &mut conditions.if_modified_since,
+                19 if is("if-unmodified-since") => &mut conditions.if_unmodified_since,
                 _ => continue,
             };
-            if name.eq_ignore_ascii_case(condition.name.as_bytes()) {
-                condition.is_repeated = condition.first.is_some();
-                condition.first.get_or_insert(value);
-            }
+            *condition = match condition {
+                Condition::Absent => Condition::Once(value),
+                _ => Condition::Repeated,
+            };
         }
         conditions
+    }
+
+    /// Whether If-Match, which is present, is false.
+    fn fails_if_match(&self, current: Option<&[u8]>) -> bool {
+        let lists = || self.fields.all("if-match");
+        !self.if_match.names(lists, current, Comparison::Strong)
+    }
+
+    /// Whether If-None-Match, which is present, is false.
+    fn fails_if_none_match(&self, current: Option<&[u8]>) -> bool {
+        let lists = || self.fields.all("if-none-match");
+        self.if_none_match.names(lists, current, Comparison::Weak)
     }
 }
 
 /// The lines of one field.
-struct Condition<'b, 's> {
-    name: &'static str,
-    fields: Fields<'b, 's>,
-    first: Option<&'b [u8]>,
-    is_repeated: bool,
+#[derive(Clone, Copy)]
+enum Condition<'b> {
+    Absent,
+    Once(&'b [u8]),
+    Repeated,
 }
 
-impl<'b> Condition<'b, '_> {
-    fn is_present(&self) -> bool {
-        self.first.is_some()
-    }
-
-    /// The value of the only line.
-    fn only(&self) -> Option<&'b [u8]> {
-        self.first.filter(|_| !self.is_repeated)
+impl Condition<'_> {
+    fn is_present(self) -> bool {
+        !matches!(self, Condition::Absent)
     }
 
     /// The date in the only line, in seconds since 1970.
-    fn date(&self, now_unix_secs: u64) -> Option<u64> {
-        parse_date(self.only()?, now_unix_secs)
+    fn date(self, now_unix_secs: u64) -> Option<u64> {
+        match self {
+            Condition::Once(value) => parse_date(value, now_unix_secs),
+            Condition::Absent | Condition::Repeated => None,
+        }
     }
 
     /// Whether the field is `*`, or a well-formed list of which one member is `current`. Several
-    /// lines are one list (RFC 9110 section 5.3); `*` stands alone.
-    fn names(&self, current: Option<&[u8]>, comparison: Comparison) -> bool {
-        match self.only() {
+    /// lines, which `lists` returns, are one list (RFC 9110 section 5.3); `*` stands alone.
+    fn names<'l, L: Iterator<Item = &'l [u8]>>(
+        self,
+        lists: impl FnOnce() -> L,
+        current: Option<&[u8]>,
+        comparison: Comparison,
+    ) -> bool {
+        match self {
+            Condition::Absent => false,
             // There is a file, else nobody would ask.
-            Some(b"*") => true,
-            Some(list) => has_member(list, current, comparison) == Some(true),
-            None => {
-                let mut lists = self.fields.all(self.name);
-                let matched = lists.try_fold(false, |matched, list| {
+            Condition::Once(b"*") => true,
+            Condition::Once(list) => has_member(list, current, comparison) == Some(true),
+            Condition::Repeated => {
+                let matched = lists().try_fold(false, |matched, list| {
                     Some(matched | has_member(list, current, comparison)?)
                 });
                 matched == Some(true)

@@ -4,6 +4,8 @@
 //! call (RFC 9112 section 9.3.2). A body too large to be copied ends the collecting: it is sent with
 //! what is collected before it.
 
+use std::io;
+
 use super::record::first_line;
 use super::retirement::Retirement;
 use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
@@ -367,6 +369,19 @@ impl Session {
             turn.desk.guests.clear();
             return Ok(Sending::Done);
         }
+        self.keep_unsent(result, sent, body, has_tail, turn)
+    }
+
+    /// Keeps what the socket has not taken of the collected output and of `body`, after `result`.
+    #[cold]
+    fn keep_unsent<T: Transport>(
+        &mut self,
+        result: io::Result<Sending>,
+        sent: usize,
+        body: Body,
+        has_tail: bool,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Sending, CloseReason> {
         let mut unsent = Unsent {
             bytes: Vec::new(),
             sent: 0,
