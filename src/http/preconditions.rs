@@ -11,7 +11,7 @@ mod tests;
 /// What is known of the file that would be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validators<'a> {
-    /// Its strong entity tag, quotes included.
+    /// Its entity tag, quotes included; `W/` before them if it is weak.
     pub etag: Option<&'a [u8]>,
     /// When it was last changed, in seconds since 1970.
     pub last_modified_unix_secs: Option<u64>,
@@ -235,9 +235,14 @@ impl<'a> EntityTag<'a> {
         Some((EntityTag { weak, opaque }, rest))
     }
 
-    /// Whether this tag is `current`, which is strong.
+    /// Whether this tag is `current`.
     fn matches(&self, current: &[u8], comparison: Comparison) -> bool {
-        self.opaque == current && !(self.weak && comparison == Comparison::Strong)
+        let (is_current_weak, opaque) = match current {
+            [b'W', b'/', opaque @ ..] => (true, opaque),
+            opaque => (false, opaque),
+        };
+        let is_weak = self.weak || is_current_weak;
+        self.opaque == opaque && !(is_weak && comparison == Comparison::Strong)
     }
 }
 

@@ -9,6 +9,13 @@ use crate::clock::Now;
 /// A change so shortly before the reading may share its timestamp with one after it.
 const RACY_SECS: u64 = 2;
 
+/// The last second that stands for no time at all: nix stores write 1, other reproducible builds 0.
+const LAST_OF_NO_TIME: i64 = 1;
+
+/// Further times that tools write in place of the real one: the first second of 1980, where the time of
+/// ZIP archives begins, and the second in 1985 that npm gives to every file of a package.
+const PLACEHOLDERS: [i64; 2] = [315_532_800, 499_162_500];
+
 /// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -33,7 +40,7 @@ impl Sighting {
     pub fn new(identity: Identity, now: Now) -> Sighting {
         Sighting {
             identity,
-            racy: identity.latest_change_secs() + RACY_SECS > now.unix_secs,
+            racy: identity.has_just_changed(now),
         }
     }
 
@@ -92,13 +99,108 @@ impl Identity {
         self.modified
     }
 
-    fn latest_change_secs(&self) -> u64 {
-        u64::try_from(self.modified.0.max(self.changed.0)).unwrap_or(0)
+    /// Whether mtime says when the file was changed. If not, neither a date nor a tag can be made from
+    /// it: two builds of a file may have the same.
+    #[must_use]
+    pub fn is_dated(&self) -> bool {
+        self.modified.0 > LAST_OF_NO_TIME && !PLACEHOLDERS.contains(&self.modified.0)
+    }
+
+    /// Whether a further change may leave mtime as it is at `now`: it has whole seconds, as some file
+    /// systems and tools write it, and is of the second that is not over.
+    #[must_use]
+    pub fn may_change_unseen(&self, now: Now) -> bool {
+        // `now` was taken a moment ago, perhaps in the second before.
+        let seconds = now.unix_secs..=now.unix_secs.saturating_add(1);
+        self.modified.1 == 0 && seconds.contains(&self.modified_secs())
+    }
+
+    /// ctime, in seconds since 1970 and nanoseconds.
+    #[must_use]
+    pub fn changed(&self) -> (i64, i64) {
+        self.changed
+    }
+
+    /// Whether the last change is so short ago that another may share its time. ctime tells, which
+    /// follows every change and cannot be set: mtime may be far in the future, for ever. So may ctime be
+    /// after the clock was set back; then it is of no change of these seconds.
+    fn has_just_changed(&self, now: Now) -> bool {
+        let changed = u64::try_from(self.changed.0).unwrap_or(0);
+        changed.abs_diff(now.unix_secs) < RACY_SECS
     }
 
     /// The whole seconds of mtime; a time before 1970 counts as 1970.
     #[must_use]
     pub fn modified_secs(&self) -> u64 {
         u64::try_from(self.modified.0).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Millis;
+
+    fn at(unix_secs: u64) -> Now {
+        Now {
+            monotonic: Millis(0),
+            unix_secs,
+        }
+    }
+
+    fn identity(modified: (i64, i64), changed: (i64, i64)) -> Identity {
+        Identity {
+            device: 1,
+            inode: 2,
+            size: 3,
+            modified,
+            changed,
+        }
+    }
+
+    #[test]
+    fn a_look_holds_if_the_last_change_was_some_time_ago() {
+        let is_current = |modified, changed| {
+            let identity = identity(modified, changed);
+            Sighting::new(identity, at(1_000)).is_current(&identity)
+        };
+        assert!(is_current((998, 0), (998, 0)));
+        assert!(!is_current((999, 0), (999, 0)));
+        assert!(
+            !is_current((1_001, 5), (1_001, 5)),
+            "the clock was read before"
+        );
+        // A tool has set mtime.
+        assert!(!is_current((5, 0), (999, 9)));
+        assert!(is_current((9_000_000, 0), (900, 9)), "in the future");
+        assert!(
+            is_current((900, 0), (9_000_000, 0)),
+            "the clock was set back"
+        );
+    }
+
+    #[test]
+    fn a_time_that_tools_write_in_place_of_one_is_none() {
+        for (secs, is_dated) in [
+            (i64::MIN, false),
+            (-1, false),
+            (0, false),
+            (1, false),
+            (2, true),
+            (315_532_799, true),
+            (315_532_800, false),
+            (499_162_500, false),
+            (1_700_000_000, true),
+        ] {
+            assert_eq!(identity((secs, 7), (9, 9)).is_dated(), is_dated, "{secs}");
+        }
+    }
+
+    #[test]
+    fn within_its_second_a_whole_second_does_not_tell_two_writes_apart() {
+        let may_change = |modified, now| identity(modified, (0, 0)).may_change_unseen(at(now));
+        assert!(may_change((1_000, 0), 1_000) && may_change((1_000, 0), 999));
+        assert!(!may_change((1_000, 0), 1_001) && !may_change((1_000, 0), 998));
+        assert!(!may_change((1_000, 1), 1_000));
     }
 }

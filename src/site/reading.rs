@@ -40,10 +40,8 @@ pub struct Reading {
     pub file: File,
     /// All of it, if it is small enough for memory.
     pub content: Option<Vec<u8>>,
-    /// The entity-tag of the content, if that was asked for.
+    /// The entity-tag of the content, if one is to be made and the file is not too large for that.
     pub hash: Option<Bytes>,
-    /// The tag of the content was asked for, but the file is too large for that.
-    pub is_too_large_to_hash: bool,
     /// The state of the file; of a torn reading, the last one.
     pub identity: Identity,
     /// It is a mixture of two states of the file.
@@ -69,6 +67,9 @@ pub struct Reader<L = fn(&File) -> io::Result<Identity>> {
 struct Pass {
     /// `None` if it is too large for memory.
     content: Option<Vec<u8>>,
+    /// The tag is to be made from the content.
+    wants_hash: bool,
+    /// `None` also if the file is too large for that.
     hasher: Option<Box<Hasher>>,
     at: u64,
     end: u64,
@@ -94,7 +95,7 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
     ) -> io::Result<Reader<L>> {
         let identity = look(&file)?;
         Ok(Reader {
-            pass: Pass::begin(identity.size(), limits, etag)?,
+            pass: Pass::begin(&identity, limits, etag)?,
             file: Some(file),
             look,
             limits,
@@ -130,27 +131,25 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
                 return Ok(self.end(after, is_torn));
             }
             self.identity = after;
-            self.pass = Pass::begin(after.size(), self.limits, self.etag)?;
+            self.pass = Pass::begin(&after, self.limits, self.etag)?;
         }
     }
 
-    /// Whether the tag of the content was asked for, but the file is too large for that.
+    /// Whether the tag is to be made from the content, but the file is too large for that.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
-        self.etag == EtagSource::Content && self.pass.hasher.is_none()
+        self.pass.wants_hash && self.pass.hasher.is_none()
     }
 
     fn end(&mut self, identity: Identity, is_torn: bool) -> Option<Reading> {
-        let is_too_large_to_hash = self.is_too_large_to_hash();
         let content = self.pass.content.take();
         let hasher = self.pass.hasher.take();
-        // The tag of a large file would be of neither state; its size and time are of the last.
+        // The tag of a large file would be of neither state.
         let hasher = hasher.filter(|_| !is_torn || content.is_some());
         Some(Reading {
             file: self.file.take()?,
             content,
             hash: hasher.map(|hasher| hasher.tag()),
-            is_too_large_to_hash,
             identity,
             is_torn,
         })
@@ -158,8 +157,10 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
 }
 
 impl Pass {
-    fn begin(size: u64, limits: ReadLimits, etag: EtagSource) -> io::Result<Pass> {
-        let is_hashed = etag == EtagSource::Content && size <= limits.hash_bytes;
+    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<Pass> {
+        let size = identity.size();
+        let wants_hash = etag == EtagSource::Content || !identity.is_dated();
+        let is_hashed = wants_hash && size <= limits.hash_bytes;
         let content = if size <= limits.memory_bytes {
             let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let mut content = Vec::new();
@@ -174,6 +175,7 @@ impl Pass {
         let is_read = is_hashed || content.is_some();
         Ok(Pass {
             content,
+            wants_hash,
             hasher: is_hashed.then(Box::default),
             at: 0,
             end: if is_read { size } else { 0 },
@@ -300,8 +302,9 @@ mod tests {
         file.set_len(1 << 42).expect("a sparse file");
         let mut reader = Reader::new(file, LIMITS, EtagSource::Content).expect("fstat");
         let slice = FirstSlice::new(Millis(0));
+        assert!(reader.is_too_large_to_hash());
         let reading = reader.read(&slice).expect("nothing is read").expect("done");
-        assert!(reading.is_too_large_to_hash && reading.hash.is_none());
+        assert!(reading.hash.is_none());
     }
 
     #[test]

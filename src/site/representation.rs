@@ -66,12 +66,14 @@ pub struct Representation {
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3). `None`, like the time, of
-    /// content that was to be hashed for it, and is too large for that.
+    /// The entity-tag with its quotes (RFC 9110 section 8.8.3). It is strong, but for a file whose next
+    /// change might leave its time as it is. `None` of content that was to be hashed for it, and is too
+    /// large for that.
     pub etag: Option<Bytes>,
     /// Seconds since 1970; never later than the time of loading. An answer that is dated earlier,
     /// because the clock has been set back since, says the time of its Date instead: see
-    /// [`fields`](Representation::fields).
+    /// [`fields`](Representation::fields). `None` where times say nothing: the tag is to be made from the
+    /// content, or the file has [no time](Identity::is_dated).
     pub last_modified: Option<u64>,
     /// What is sent.
     pub content: Content,
@@ -118,13 +120,13 @@ impl Representation {
                 Content::Descriptor(Arc::new(descriptors.admit(reading.file)?), identity.size())
             }
         };
-        let (seconds, nanoseconds) = identity.modified();
         // Where the tag is to be made from the content, times say nothing.
-        let is_dated = !reading.is_too_large_to_hash;
-        let etag = reading.hash.or_else(|| {
-            let size = content.len();
-            is_dated.then(|| Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\"")))
-        });
+        let is_dated = metadata.etag == EtagSource::Modified && identity.is_dated();
+        let etag = if is_dated {
+            Some(etag_of_time(&identity, now))
+        } else {
+            reading.hash
+        };
         let etag = etag.map(|etag| etag_of_form(&etag, metadata.coding));
         let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
@@ -299,6 +301,20 @@ impl Representation {
         };
         content + (self.fields.len() + size_of::<Representation>() + 128) as u64
     }
+}
+
+/// The tag of a file that has `identity` at `now`. While a second write could leave size and time as they
+/// are, it is weak (RFC 9110 section 8.8.1), and of the time of the last change of the inode as well: a
+/// client that keeps it does not take the state that comes after that second for this one.
+fn etag_of_time(identity: &Identity, now: Now) -> Bytes {
+    let (size, (seconds, nanoseconds)) = (identity.size(), identity.modified());
+    let times = format!("{size:x}-{seconds:x}.{nanoseconds:x}");
+    Bytes::from(if identity.may_change_unseen(now) {
+        let (seconds, nanoseconds) = identity.changed();
+        format!("W/\"{times}-{seconds:x}.{nanoseconds:x}\"")
+    } else {
+        format!("\"{times}\"")
+    })
 }
 
 fn last_modified_line(unix_secs: u64) -> String {

@@ -84,6 +84,22 @@ fn if_none_match_compares_weakly_rfc9110_13_1_2() {
 }
 
 #[test]
+fn a_weak_tag_of_ours_matches_weakly_only_rfc9110_8_8_3_2() {
+    let weak = Validators {
+        etag: Some(b"W/\"v1\""),
+        ..FILE
+    };
+    for value in ["\"v1\"", "W/\"v1\""] {
+        let verdict = |name| verdict(Method::Get, &weak, &[(name, value)]);
+        assert_eq!(verdict("If-None-Match"), Verdict::NotModified);
+        assert_eq!(verdict("If-Match"), Verdict::Failed);
+        assert!(!ranges(&weak, &[("If-Range", value)]));
+    }
+    let other = [("If-None-Match", "W/\"v2\"")];
+    assert_eq!(verdict(Method::Get, &weak, &other), Verdict::Proceed);
+}
+
+#[test]
 fn several_lines_are_one_list_rfc9110_5_3() {
     let lines = [("If-None-Match", "\"v0\""), ("if-none-match", "\"v1\"")];
     assert_eq!(get(&lines), Verdict::NotModified);

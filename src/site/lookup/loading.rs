@@ -107,8 +107,8 @@ impl Lookup {
             && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
         {
             log::warn!(
-                "{}: the file is larger than {} bytes, the most that are hashed for etag = \"content\": \
-                 it is sent without ETag and Last-Modified (logged once)",
+                "{}: the file is larger than {} bytes, the most that are hashed if etag = \"content\" or \
+                 the file's time is none: it is sent without ETag and Last-Modified (logged once)",
                 name.escape_ascii(),
                 self.limits.hash_bytes
             );

@@ -170,3 +170,55 @@ fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
     assert!(text(&large.fields(u64::MAX)).starts_with("Content-Type: "));
     assert_eq!(large.content_type(), HTML.content_type);
 }
+
+fn with_time(secs: u64, nanoseconds: u32, content: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("temporary file");
+    file.write_all(content).expect("write");
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(secs, nanoseconds);
+    file.set_modified(time).expect("utimes");
+    file
+}
+
+fn load_at(file: File, metadata: &Metadata<'_>, now_secs: u64) -> Representation {
+    let now = at(now_secs);
+    Representation::load(file, metadata, limits(100), &unlimited(), now).expect("load")
+}
+
+#[test]
+fn a_time_that_is_none_makes_neither_a_date_nor_a_tag() {
+    for secs in [0, 1] {
+        let load = |content: &[u8]| load_at(with_time(secs, 0, content), &HTML, u64::MAX);
+        let (one, other) = (load(b"one"), load(b"two"));
+        assert_eq!(one.last_modified, None);
+        assert_eq!(one.etag, Some(crate::site::content_tag::of_bytes(b"one")));
+        assert_ne!(one.etag, other.etag);
+        assert!(!text(&one.fields(u64::MAX)).contains("Last-Modified"));
+    }
+}
+
+#[test]
+fn a_tag_of_the_content_goes_without_a_date() {
+    let by_content = Metadata {
+        etag: EtagSource::Content,
+        ..HTML
+    };
+    let page = load_at(with_time(1_000, 0, b"x"), &by_content, 5_000);
+    assert_eq!(page.last_modified, None);
+    assert!(page.etag.is_some());
+}
+
+#[test]
+fn a_whole_second_makes_a_weak_tag_until_it_is_over_rfc9110_8_8_1() {
+    let etag = |nanoseconds, now_secs| {
+        let page = load_at(with_time(1_000, nanoseconds, b"x"), &HTML, now_secs);
+        let form = page.form(Coding::Gzip, b"y".to_vec());
+        let tags = [page.etag, form.etag].map(|etag| text(&etag.expect("a tag")));
+        assert_eq!(tags[0].starts_with("W/\""), tags[1].starts_with("W/\""));
+        let [tag, _] = tags;
+        tag
+    };
+    let (weak, strong) = (etag(0, 1_000), etag(0, 1_001));
+    assert!(weak.starts_with("W/\"1-3e8.0-"), "{weak}");
+    assert_eq!(strong, "\"1-3e8.0\"");
+    assert_eq!(etag(1, 1_000), "\"1-3e8.1\"");
+}
