@@ -438,3 +438,28 @@ fn a_type_of_the_sites_own_counts() {
         Some("text/gemini; charset=utf-8")
     );
 }
+
+/// RFC 9110 section 7.7: whoever is told not to transform must not, and that goes for the server too.
+#[test]
+fn a_header_rule_can_stop_and_start_compression() {
+    let site = Site::new();
+    for name in ["kept.html", "notes.dat", "picture.html"] {
+        site.write(name, text(4_000));
+    }
+    let config = "[[header]]\npath = \"/kept.*\"\nset = { Cache-Control = \"no-transform\" }\n\
+        [[header]]\npath = \"/*.dat\"\nset = { Content-Type = \"text/plain\" }\n\
+        [[header]]\npath = \"/picture.*\"\nset = { Content-Type = \"image/png\" }\n";
+    let server = Launch::of(site.root()).config(config).start();
+    let mut client = server.connect();
+    for (target, coding) in [
+        ("/kept.html", None),
+        ("/notes.dat", Some("gzip")),
+        ("/picture.html", None),
+    ] {
+        for _ in 0..2 {
+            let response = get(&mut client, target, "gzip");
+            assert_eq!(encoding(&response), coding, "{target}");
+            assert!(decoded(&response) == text(4_000), "{target}");
+        }
+    }
+}

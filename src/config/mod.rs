@@ -29,6 +29,7 @@ mod keys;
 mod kinds;
 mod listen;
 mod malformed;
+mod media_type;
 mod network;
 mod origin;
 mod pattern;

@@ -50,7 +50,11 @@ pub struct SiteConfig {
     /// Media types by file name extension, lower case and without the dot. They win over the built-in
     /// ones. Default none.
     pub types: BTreeMap<String, String>,
-    /// Rules for fields. All that match apply, in this order.
+    /// The media type of files whose name has no extension, or one that is unknown. Default
+    /// `application/octet-stream`, which no browser renders.
+    pub default_type: String,
+    /// Rules for fields. All that match apply, in this order. A Content-Type, and `no-transform` in a
+    /// Cache-Control, also decide whether a file is compressed.
     pub headers: Vec<HeaderRule>,
     /// The first that matches counts.
     pub redirects: Vec<Redirect>,
@@ -108,6 +112,7 @@ impl SiteConfig {
             cors: Vec::new(),
             error_pages: BTreeMap::from([(NOT_FOUND_PAGE.0, NOT_FOUND_PAGE.1.to_owned())]),
             types: BTreeMap::new(),
+            default_type: "application/octet-stream".to_owned(),
             headers: Vec::new(),
             redirects: Vec::new(),
             rewrites: Vec::new(),

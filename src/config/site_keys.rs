@@ -2,6 +2,7 @@
 //! each `[[host]]`.
 
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
+use super::media_type::check_media_type;
 use super::pattern::flaw_of_path;
 use super::{CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
 
@@ -87,6 +88,18 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
     boolean! { "precompressed", precompressed },
     boolean! { "compress", compress },
+    Key {
+        name: "default_type",
+        kind: Kind::Text {
+            expectation: "a media type, as in \"text/plain; charset=utf-8\"",
+            read: |site| site.default_type.clone(),
+            write: |site, media_type| {
+                check_media_type(media_type)?;
+                media_type.clone_into(&mut site.default_type);
+                Ok(())
+            },
+        },
+    },
     words! { "etag", etag, "\"mtime\" or \"content\"",
         "mtime" => EtagSource::Modified,
         "content" => EtagSource::Content

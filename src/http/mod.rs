@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod accept_encoding;
 pub mod authority;
+pub mod cache_control;
 pub mod date;
 pub mod fields;
 pub mod forwarded;

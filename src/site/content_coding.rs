@@ -62,8 +62,7 @@ pub fn is_sibling_current(original: (i64, i64), sibling: (i64, i64)) -> bool {
 /// if it saves less than an eighth. Takes about 10 ms for the 256 KiB that the cache keeps of a
 /// file by default, and a few megabytes of memory while it runs.
 ///
-/// To be asked only for media types that compress: see
-/// [`is_compressible`](super::media_types::is_compressible).
+/// To be asked only for media types that compress: see [`Redundancy`](super::media_types::Redundancy).
 #[must_use]
 pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
     if content.len() < MIN_BYTES {

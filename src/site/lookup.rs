@@ -12,9 +12,9 @@ mod checked;
 mod encoded;
 mod listed;
 mod loading;
+mod policies;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -28,11 +28,13 @@ use super::cache::{Cache, Entry};
 use super::checkers::Checkers;
 use super::checks::Checks;
 use super::clean_urls;
+use super::coding_policy::{CodingPolicy, CodingRules};
 use super::compressor::Compressor;
 use super::descriptors::DescriptorBudget;
 use super::errand::{Brought, Errands};
 use super::freshness::{Freshness, Trust};
 use super::job::{FirstSlice, Places, WholeSlice};
+use super::media_types::MediaTypes;
 use super::reach::{NeedsDisk, Reach};
 use super::reading::ReadLimits;
 use super::resolve::{LinkPolicy, OpenError, Resolver};
@@ -70,6 +72,9 @@ pub struct Lookup {
     resolver: Arc<Resolver>,
     /// The site's in what all remember together.
     number: u32,
+    /// The first of the numbers that tell its paths from those of other sites there: one for each
+    /// [`CodingPolicy`], and before them one for the policy of the path itself.
+    first_key: u32,
     memory: Option<Arc<Memory>>,
     /// The budget of descriptors: a large file takes one for as long as it is open.
     descriptors: Arc<DescriptorBudget>,
@@ -80,7 +85,7 @@ pub struct Lookup {
     index: Vec<String>,
     has_clean_urls: bool,
     shows_hidden: bool,
-    types: HashMap<String, String>,
+    types: MediaTypes,
     limits: ReadLimits,
     revalidate_millis: u64,
     has_logged_outside_link: AtomicBool,
@@ -90,6 +95,7 @@ pub struct Lookup {
     looks_beside: bool,
     /// The largest file that forms are made of, in bytes; 0 if none are.
     compressible_bytes: u64,
+    coding_rules: Option<CodingRules>,
 }
 
 /// What was found before, in all sites. A path is in one of them, or in neither.
@@ -174,7 +180,6 @@ impl Lookup {
         memory: Option<Arc<Memory>>,
         descriptors: Arc<DescriptorBudget>,
     ) -> io::Result<Lookup> {
-        let types = site.types.iter();
         // Without a cache every request would compress.
         let compressible_bytes = if site.compress {
             cache.file_bytes.min(cache.bytes / MIN_KEPT)
@@ -204,14 +209,13 @@ impl Lookup {
                 SymlinkPolicy::Anywhere => LinkPolicy::Anywhere,
             })),
             number,
+            first_key: number.saturating_mul(CodingPolicy::NUMBERS),
             memory,
             descriptors,
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
             shows_hidden: site.hidden,
-            types: types
-                .map(|(extension, name)| (extension.clone(), name.clone()))
-                .collect(),
+            types: MediaTypes::new(&site.types, &site.default_type),
             limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
             has_logged_outside_link: AtomicBool::new(false),
@@ -219,6 +223,7 @@ impl Lookup {
             etag: site.etag,
             looks_beside: site.precompressed,
             compressible_bytes,
+            coding_rules: CodingRules::new(&site.headers),
         })
     }
 
@@ -228,10 +233,15 @@ impl Lookup {
     /// [`NeedsDisk`] if memory does not tell and is all that is in `reach`, or if another thread is
     /// loading it.
     pub fn find(&self, path: &[u8], reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
+        self.find_at(self.key(path), reach, now)
+    }
+
+    #[inline]
+    fn find_at(&self, key: SitePath<'_>, reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
         let Some(memory) = &self.memory else {
             reach.disk()?;
             self.root.generation(reach, now.monotonic)?;
-            return Ok(match self.load(path, now) {
+            return Ok(match self.load(key, now) {
                 Ok(entry) => Found::File(Arc::new(entry)),
                 Err(nothing) => Found::Nothing(nothing),
             });
@@ -240,7 +250,6 @@ impl Lookup {
             Some(generation) => generation,
             None => self.resolve_root(reach, now.monotonic)?,
         };
-        let key = self.key(path);
         let trust =
             |learnt: &Freshness| learnt.trust(generation, now.monotonic, self.revalidate_millis);
         if let Some(entry) = memory.files.find(key) {
@@ -267,18 +276,17 @@ impl Lookup {
             memory.absences.forget(key, &nothing);
         }
         reach.disk()?;
-        self.load_and_keep(memory, path, generation, now)
+        self.load_and_keep(memory, key, generation, now)
     }
 
     /// Looks at the disk, unless another thread is at it for the same path.
     fn load_and_keep(
         &self,
         memory: &Arc<Memory>,
-        path: &[u8],
+        key: SitePath<'_>,
         generation: u64,
         now: Now,
     ) -> Result<Found, NeedsDisk> {
-        let key = self.key(path);
         let is_void =
             |found: &Found| found.freshness().trust(generation, now.monotonic, 0) == Trust::Void;
         let is_usable =
@@ -298,7 +306,7 @@ impl Lookup {
             return Ok(found);
         }
         let directory = self.root.directory();
-        let loaded = match self.begin(&directory, path, now) {
+        let loaded = match self.begin(&directory, key, now) {
             Err(absence) => Err(absence),
             Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
                 Some(loaded) => loaded,
@@ -313,7 +321,7 @@ impl Lookup {
             },
         };
         let loaded =
-            loaded.map_err(|absence| self.nothing(path, absence, directory.generation, now));
+            loaded.map_err(|absence| self.nothing(key.path, absence, directory.generation, now));
         let found = memory.keep(key, loaded);
         // Without an interval nobody takes another's word: who waited looks for itself.
         if self.revalidate_millis > 0 {
@@ -322,13 +330,13 @@ impl Lookup {
         Ok(found)
     }
 
-    fn load(&self, path: &[u8], now: Now) -> Result<Entry, Arc<Nothing>> {
+    fn load(&self, key: SitePath<'_>, now: Now) -> Result<Entry, Arc<Nothing>> {
         let directory = self.root.directory();
-        let begun = self.begin(&directory, path, now);
+        let begun = self.begin(&directory, key, now);
         // Nothing takes long without a cache: see `open`.
         let whole = WholeSlice(now.monotonic);
         let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MUCH)));
-        loaded.map_err(|absence| self.nothing(path, absence, directory.generation, now))
+        loaded.map_err(|absence| self.nothing(key.path, absence, directory.generation, now))
     }
 
     fn nothing(&self, path: &[u8], absence: Absence, generation: u64, now: Now) -> Arc<Nothing> {
@@ -391,7 +399,7 @@ impl Lookup {
 
     fn key<'p>(&self, path: &'p [u8]) -> SitePath<'p> {
         SitePath {
-            site: self.number,
+            site: self.first_key,
             path,
         }
     }

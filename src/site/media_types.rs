@@ -1,46 +1,120 @@
 //! Media types by file name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Types that win over those of `mime_guess`: names registered with IANA since, or what browsers and
 /// the other servers agree on. Extensions in lower case, sorted.
 const CORRECTIONS: &[(&str, &str)] = &[
     ("adoc", "text/asciidoc"),
+    ("afp", "application/vnd.afpc.modca"),
     ("avif", "image/avif"),
+    ("bib", "text/plain"),
+    ("boo", "text/plain"),
+    ("br", "application/octet-stream"),
+    ("c++", "text/plain"),
+    ("cab", "application/vnd.ms-cab-compressed"),
+    ("car", "application/vnd.ipld.car"),
+    ("cbr", "application/vnd.comicbook-rar"),
+    ("cbz", "application/vnd.comicbook+zip"),
+    ("cer", "application/pkix-cert"),
     ("cjs", "text/javascript"),
+    ("class", "application/java-vm"),
+    ("cls", "text/plain"),
+    ("cod", "application/vnd.rim.cod"),
+    ("cst", "application/vnd.commonspace"),
     ("cur", "image/x-icon"),
+    ("d", "text/plain"),
     ("deb", "application/vnd.debian.binary-package"),
+    ("dif", "video/dv"),
     ("diff", "text/x-diff"),
     ("dmg", "application/x-apple-diskimage"),
     ("dtd", "application/xml-dtd"),
+    ("dv", "video/dv"),
+    ("dwf", "model/vnd.dwf"),
+    ("dwg", "image/vnd.dwg"),
+    ("dxf", "image/vnd.dxf"),
+    ("emf", "image/emf"),
+    ("fdf", "application/fdf"),
     ("go", "text/plain"),
+    ("h++", "text/plain"),
+    ("hs", "text/plain"),
     ("iso", "application/x-iso9660-image"),
     ("java", "text/plain"),
     ("jsonl", "application/x-ndjson"),
+    ("lhs", "text/plain"),
+    ("list3820", "application/vnd.afpc.modca"),
+    ("listafp", "application/vnd.afpc.modca"),
+    ("ltx", "text/plain"),
+    ("ly", "text/plain"),
+    ("m3u", "audio/mpegurl"),
     ("m3u8", "application/vnd.apple.mpegurl"),
     ("m4a", "audio/mp4"),
+    ("m4b", "audio/mp4"),
     ("map", "application/json"),
     ("mid", "audio/midi"),
     ("midi", "audio/midi"),
     ("mjs", "text/javascript"),
+    ("mlp", "audio/vnd.dolby.mlp"),
+    ("mmf", "application/vnd.smaf"),
+    ("moc", "text/plain"),
+    ("mpf", "text/vnd.ms-mediapackage"),
+    ("nb", "application/vnd.wolfram.mathematica"),
     ("ndjson", "application/x-ndjson"),
+    ("obj", "model/obj"),
+    ("odb", "application/vnd.oasis.opendocument.base"),
     ("opus", "audio/ogg"),
     ("otf", "font/otf"),
+    ("p12", "application/pkcs12"),
     ("patch", "text/x-diff"),
+    ("pcx", "image/vnd.zbrush.pcx"),
+    ("pfx", "application/pkcs12"),
+    ("pgn", "application/vnd.chess-pgn"),
+    ("pls", "audio/x-scpls"),
+    ("pml", "application/vnd.ctc-posml"),
     ("psd", "image/vnd.adobe.photoshop"),
+    ("qxd", "application/vnd.quark.quarkxpress"),
     ("rar", "application/vnd.rar"),
+    ("rb", "text/plain"),
+    ("roff", "text/troff"),
     ("rpm", "application/x-rpm"),
     ("rs", "text/plain"),
     ("rst", "text/x-rst"),
+    ("scala", "text/plain"),
+    ("scd", "application/vnd.scribus"),
+    ("scr", "application/octet-stream"),
+    ("sid", "audio/prs.sid"),
+    ("skp", "application/vnd.koan"),
+    ("smv", "audio/SMV"),
     ("sql", "application/sql"),
+    ("step", "model/step"),
+    ("stl", "model/stl"),
+    ("stp", "model/step"),
+    ("sty", "text/plain"),
+    ("t", "text/troff"),
     ("tgz", "application/gzip"),
     ("toml", "application/toml"),
+    ("tr", "text/troff"),
     ("ts", "video/mp2t"),
+    ("udeb", "application/vnd.debian.binary-package"),
     ("usdz", "model/vnd.usdz+zip"),
+    ("uvu", "video/vnd.dece.mp4"),
+    ("uvvu", "video/vnd.dece.mp4"),
+    ("vbk", "audio/vnd.nortel.vbk"),
     ("vcf", "text/vcard"),
+    ("vcs", "text/x-vcalendar"),
     ("wgsl", "text/wgsl"),
+    ("wmf", "image/wmf"),
     ("woff", "font/woff"),
+    ("wrl", "model/vrml"),
+    ("wsdl", "application/wsdl+xml"),
+    ("x3db", "model/x3d+fastinfoset"),
+    ("x3dv", "model/x3d-vrml"),
+    ("x3dvz", "model/x3d-vrml"),
+    ("xfdf", "application/xfdf"),
+    ("xlf", "application/xliff+xml"),
+    ("xsf", "application/prs.xsf+xml"),
     ("xslt", "application/xslt+xml"),
     ("yaml", "application/yaml"),
     ("yml", "application/yaml"),
@@ -50,75 +124,144 @@ const CORRECTIONS: &[(&str, &str)] = &[
 /// Types outside `text/` whose content has redundancy that a content coding can take out.
 /// Pictures, sound, films and archives have none left.
 const COMPRESSIBLE: &[&str] = &[
+    "application/cwl",
     "application/dash+xml",
+    "application/express",
     "application/javascript",
     "application/json",
     "application/json5",
+    "application/p21",
     "application/postscript",
     "application/rtf",
     "application/sql",
     "application/toml",
     "application/vnd.apple.mpegurl",
+    "application/vnd.chess-pgn",
     "application/vnd.ms-fontobject",
     "application/wasm",
+    "application/x-csh",
     "application/x-httpd-php",
     "application/x-ndjson",
+    "application/x-perl",
     "application/x-sh",
     "application/x-subrip",
+    "application/x-tcl",
     "application/x-tex",
     "application/xml",
     "application/xml-dtd",
     "application/yaml",
+    "audio/mpegurl",
     "font/collection",
     "font/otf",
     "font/ttf",
     "image/bmp",
+    "image/emf",
+    "image/vnd.dxf",
     "image/vnd.microsoft.icon",
+    "image/wmf",
     "image/x-icon",
     "image/x-ms-bmp",
     "model/gltf-binary",
+    "model/mtl",
+    "model/obj",
+    "model/step",
+    "model/stl",
+    "model/vnd.usda",
+    "model/vrml",
+    "model/x3d-vrml",
 ];
 
-/// The value of Content-Type for a file called `name` (RFC 9110 section 8.3).
+/// Names of files whose type no extension tells, with that type. Apple's devices take the file of that
+/// name, in the root or in `/.well-known/`, as JSON only.
+const NAMES: &[(&str, &str)] = &[("apple-app-site-association", "application/json")];
+
+/// Types that are registered with IANA and unknown to `mime_guess`: a line for each extension, in lower
+/// case, sorted, with a space between extension and type.
+const REGISTERED: &str = include_str!("media_types/registered.types");
+
+/// The lines of [`REGISTERED`].
+static REGISTERED_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let lines = REGISTERED.lines();
+    lines.filter_map(|line| line.split_once(' ')).collect()
+});
+
+/// A type that says nothing of the content. No browser renders it.
+const UNKNOWN: &str = "application/octet-stream";
+
+/// The media types of the files of one site.
 ///
-/// Text is declared as UTF-8, which is what sites are written in; without the parameter browsers
-/// guess. JSON is UTF-8 by definition (RFC 8259 section 8.1), and XML says for itself what it is. A
-/// name without a known extension is `application/octet-stream`, which no browser renders.
-#[must_use]
-pub fn content_type(name: &str) -> String {
-    match extension(name) {
-        Some(extension) => builtin(&extension),
-        None => mime_guess::mime::APPLICATION_OCTET_STREAM.to_string(),
+/// The values go into the head of an answer as they are, so they must have been checked.
+#[derive(Debug)]
+pub struct MediaTypes {
+    /// The site's own, which win: by extension in lower case, without the dot.
+    own: HashMap<String, String>,
+    /// For a name without a known extension.
+    default: String,
+}
+
+impl MediaTypes {
+    /// The types of a site with these `types` and this `default_type`.
+    #[must_use]
+    pub fn new(types: &BTreeMap<String, String>, default_type: &str) -> MediaTypes {
+        let own = types.iter();
+        MediaTypes {
+            own: own
+                .map(|(extension, media_type)| (extension.clone(), media_type.clone()))
+                .collect(),
+            default: default_type.to_owned(),
+        }
+    }
+
+    /// The value of Content-Type for a file called `name` (RFC 9110 section 8.3).
+    ///
+    /// Text is declared as UTF-8, which is what sites are written in, unless its type has parameters;
+    /// without one browsers guess. JSON is UTF-8 by definition (RFC 8259 section 8.1), and XML says for
+    /// itself what it is.
+    #[must_use]
+    pub fn of(&self, name: &str) -> String {
+        let extension = extension(name);
+        let own = extension.as_deref().and_then(|it| self.own.get(it));
+        let media_type = own
+            .map(String::as_str)
+            .or_else(|| by_name(name))
+            .or_else(|| extension.as_deref().and_then(builtin))
+            .unwrap_or(&self.default);
+        with_charset(media_type)
     }
 }
 
-/// The same, with types of the site's own, which win: by extension in lower case, without the dot.
-/// A type of text that is given without parameters is declared as UTF-8 too. The values go into the
-/// answer's head as they are, so they must have been checked.
-#[must_use]
-pub fn content_type_among(name: &str, types: &HashMap<String, String>) -> String {
-    let own = extension(name).and_then(|extension| types.get(&extension));
-    match own {
-        Some(media_type) => with_charset(media_type),
-        None => content_type(name),
+/// How much a content coding can take out of content, as its media type tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redundancy {
+    /// Compressing is worth it.
+    Much,
+    /// Nothing is left to take out.
+    Little,
+    /// The type says nothing of the content, as that of a name without a known extension.
+    Unknown,
+}
+
+impl Redundancy {
+    /// All of them.
+    pub const ALL: [Redundancy; 3] = [Redundancy::Much, Redundancy::Little, Redundancy::Unknown];
+
+    /// The redundancy of content with this Content-Type, which may have parameters.
+    #[must_use]
+    pub fn of(content_type: &str) -> Redundancy {
+        let essence = content_type.split(';').next().unwrap_or("").trim_end();
+        let essence = essence.to_ascii_lowercase();
+        let is_much = essence.starts_with("text/")
+            || essence.ends_with("+json")
+            || essence.ends_with("+xml")
+            || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok();
+        if is_much {
+            Redundancy::Much
+        } else if essence == UNKNOWN {
+            Redundancy::Unknown
+        } else {
+            Redundancy::Little
+        }
     }
-}
-
-/// Whether content of this type is worth compressing. `content_type` may have parameters.
-#[must_use]
-pub fn is_compressible(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or("").trim_end();
-    let essence = essence.to_ascii_lowercase();
-    essence.starts_with("text/")
-        || essence.ends_with("+json")
-        || essence.ends_with("+xml")
-        || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok()
-}
-
-/// Whether this type says nothing of the content, as that of a name without a known extension.
-#[must_use]
-pub fn is_opaque(content_type: &str) -> bool {
-    content_type == mime_guess::mime::APPLICATION_OCTET_STREAM.as_ref()
 }
 
 /// What follows the last dot of a name, in lower case. A name that begins with its only dot has none.
@@ -126,18 +269,30 @@ fn extension(name: &str) -> Option<String> {
     Some(Path::new(name).extension()?.to_str()?.to_ascii_lowercase())
 }
 
-fn builtin(extension: &str) -> String {
-    if let Ok(place) = CORRECTIONS.binary_search_by_key(&extension, |(extension, _)| extension) {
-        return with_charset(CORRECTIONS[place].1);
+fn by_name(name: &str) -> Option<&'static str> {
+    let name = Path::new(name).file_name()?;
+    let mut names = NAMES.iter();
+    names.find_map(|(other, media_type)| (name == *other).then_some(*media_type))
+}
+
+fn builtin(extension: &str) -> Option<&'static str> {
+    if let Some(media_type) = find(CORRECTIONS, extension) {
+        return Some(media_type);
     }
-    let guess = mime_guess::from_ext(extension).first_or_octet_stream();
-    match guess.essence_str() {
+    match mime_guess::from_ext(extension).first_raw() {
         // RFC 9239 made text/javascript the one name of it.
-        "application/javascript" => with_charset("text/javascript"),
+        Some("application/javascript") => Some("text/javascript"),
         // With a charset text/xml would overrule the document's own declaration.
-        "text/xml" => "application/xml".to_owned(),
-        essence => with_charset(essence),
+        Some("text/xml") => Some("application/xml"),
+        None => find(&REGISTERED_TYPES, extension),
+        known => known,
     }
+}
+
+/// The type of `extension` in a sorted table.
+fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
+    let place = table.binary_search_by_key(&extension, |(extension, _)| extension);
+    Some(table.get(place.ok()?)?.1)
 }
 
 fn with_charset(media_type: &str) -> String {

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod checkers;
 pub mod checks;
 pub mod clean_urls;
+pub mod coding_policy;
 pub mod compressor;
 pub mod content_coding;
 pub mod content_tag;

@@ -8,7 +8,8 @@
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
 //! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
 //!    redirect.
-//! 6. A file may have forms in several codings; the client gets the one that it likes best.
+//! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
+//!    client gets the one that it likes best.
 //! 7. Where nothing is: the listing, then the application (`spa`), then 404.
 //! 8. An error gets the site's own page (`error_pages`), if there is one; it is not encoded.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
@@ -216,10 +217,15 @@ impl Site {
         {
             return Ok(redirect.into());
         }
-        match rules.and_then(|rules| rules.rewrite(ask.path)) {
-            Some(rewritten) => self.serve(&rewritten, ask),
-            None => self.serve(ask.path, ask),
-        }
+        let Some(rewritten) = rules.and_then(|rules| rules.rewrite(ask.path)) else {
+            let find = || self.files.find(ask.path, ask.reach, ask.now);
+            return self.serve(ask.path, ask, find);
+        };
+        let find = || {
+            self.files
+                .find_for(ask.path, &rewritten, ask.reach, ask.now)
+        };
+        self.serve(&rewritten, ask, find)
     }
 
     /// From the name of a page to its address, if it has that page.
@@ -239,12 +245,17 @@ impl Site {
         })
     }
 
-    /// What is at `path`, which may not be the one that was asked for.
-    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+    /// Serves `path`, which may not be the one that was asked for, as `find` finds it.
+    fn serve(
+        &self,
+        path: &[u8],
+        ask: &Ask<'_, '_, '_>,
+        find: impl FnOnce() -> Result<Found, NeedsDisk>,
+    ) -> Result<Answer, NeedsDisk> {
         if self.is_hidden(path) {
             return Ok(nothing_here().into());
         }
-        let response = match self.files.find(path, ask.reach, ask.now)? {
+        let response = match find()? {
             Found::File(_) if ask.head.method == Method::Options => options(),
             Found::File(entry) => self.send(&entry, ask)?,
             Found::Nothing(nothing) => match nothing.absence {
@@ -337,7 +348,7 @@ impl Site {
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
         let response = match is_page_wanted {
-            true => match self.files.find(page, ask.reach, ask.now)? {
+            true => match self.files.find_for(ask.path, page, ask.reach, ask.now)? {
                 Found::File(entry) => self.send(&entry, ask)?,
                 Found::Nothing(_) => nothing_here(),
             },

@@ -356,8 +356,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
-             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, etag, \
-             security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
+             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -368,8 +368,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
-             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, etag, \
-             security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
+             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
         ),
     ] {
         assert_eq!(refusal(text), expected);

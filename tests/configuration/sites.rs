@@ -19,6 +19,7 @@ clean_urls = true
 spa = "/app.html"
 listing = true
 symlinks = "never"
+default_type = "text/plain; charset=utf-8"
 precompressed = false
 etag = "content"
 cors = ["https://app.example", "http://localhost:3000"]
@@ -59,6 +60,7 @@ hidden = true
 security = true
 cors = "*"
 symlinks = "anywhere"
+default_type = "text/x-own"
 
 [host.error_pages]
 404 = ""
@@ -99,6 +101,7 @@ fn every_setting_of_a_site_is_read() {
     assert_eq!(site.error_pages[&403], "/denied.html");
     assert_eq!(site.error_pages[&404], "/404.html");
     assert_eq!(site.types["webmanifest"], "application/manifest+json");
+    assert_eq!(site.default_type, "text/plain; charset=utf-8");
     assert_eq!(site.redirects[0].status, 301);
     assert!(config.strict_hosts);
     assert_eq!(config.trusted_proxies.len(), 2);
@@ -119,6 +122,7 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     assert!(site.clean_urls && site.hidden && site.security && !site.precompressed);
     assert_eq!(site.spa, None);
     assert_eq!(site.symlinks, SymlinkPolicy::Anywhere);
+    assert_eq!(site.default_type, "text/x-own");
     let pages: Vec<u16> = site.error_pages.keys().copied().collect();
     assert_eq!(pages, [403, 500]);
     assert_eq!(site.types["log"], "text/x-log");

@@ -34,6 +34,18 @@ fn wrong_values_of_site_keys_are_refused() {
             "\"inside\", \"never\" or \"anywhere\"",
         ),
         ("etag = 1", "1: etag", "\"mtime\" or \"content\""),
+        ("default_type = 1", "1: default_type", "a media type"),
+        ("default_type = ''", "1: default_type", "no media type"),
+        (
+            "default_type = \"text/plain\\r\\n\"",
+            "1: default_type",
+            "no media type",
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'b'\ndefault_type = 'text'",
+            "4: host.default_type",
+            "no media type",
+        ),
         ("cors = ['app.example']", "1: cors", "its scheme"),
         (
             "cors = [\n'*',\n'https://a.example']",

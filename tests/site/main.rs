@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod coding_rules;
 mod fields;
 mod forms;
 mod hosts;

@@ -19,11 +19,11 @@ use crate::site::forms::Forms;
 use crate::site::freshness::Freshness;
 use crate::site::identity::Identity;
 use crate::site::job::{Job, Progress, Slice};
-use crate::site::media_types::{content_type_among, is_compressible, is_opaque};
+use crate::site::media_types::Redundancy;
 use crate::site::representation::{Loading, Metadata, Representation};
 use crate::site::root::RootDirectory;
 use crate::site::siblings::Siblings;
-use crate::site::site_path::KeptSitePath;
+use crate::site::site_path::{KeptSitePath, SitePath};
 
 /// A file on its way into an [`Entry`].
 #[derive(Debug)]
@@ -39,54 +39,58 @@ pub(super) struct Load {
 }
 
 impl Lookup {
-    /// Opens what `path` stands for and begins to load it.
+    /// Opens what the path of `key` stands for and begins to load it.
     pub(super) fn begin(
         &self,
         directory: &RootDirectory,
-        path: &[u8],
+        key: SitePath<'_>,
         now: Now,
     ) -> Result<Load, Absence> {
-        let (file, name) = self.open_file(directory, path)?;
-        self.begin_file(directory, file, path, &name, now)
+        let (file, name) = self.open_file(directory, key.path)?;
+        self.begin_file(directory, file, key, &name, now)
     }
 
-    /// Begins to read the open file `name` below the root, which `path` stands for, and looks at what
-    /// lies beside it.
+    /// Begins to read the open file `name` below the root, which the path of `key` stands for, and looks
+    /// at what lies beside it.
     fn begin_file(
         &self,
         directory: &RootDirectory,
         file: File,
-        path: &[u8],
+        key: SitePath<'_>,
         name: &[u8],
         now: Now,
     ) -> Result<Load, Absence> {
-        let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
-        let is_compressible = is_compressible(&content_type);
+        let content_type = self.types.of(&String::from_utf8_lossy(name));
+        let policy = self.coding_policy(key);
+        let redundancy = policy.redundancy;
+        let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
+        let is_compressible = redundancy == Redundancy::Much;
+        // The largest file that forms are made of.
+        let most = if is_compressible && !policy.no_transform {
+            self.compressible_bytes
+        } else {
+            0
+        };
         let mut siblings = None;
-        if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
+        if self.looks_beside && redundancy != Redundancy::Little {
             let (root, original) = (
                 directory.fd.as_fd(),
                 Identity::of(&file).map_err(absence_of)?,
             );
             siblings = Siblings::look(root, &self.resolver, name, &original, now);
         }
-        let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
         let metadata = Metadata {
             content_type: &content_type,
             coding: Coding::Identity,
-            varies: is_compressible && can_be_encoded
+            varies: is_compressible && self.looks_beside
+                || most > 0
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
         };
         let loading = self.begin_reading(file, &metadata, name, now);
-        let most = if is_compressible {
-            self.compressible_bytes
-        } else {
-            0
-        };
         Ok(Load {
             loading: loading.map_err(absence_of)?,
-            key: self.key(path).keep(),
+            key: key.keep(),
             name: name.to_vec(),
             siblings,
             compressible: MIN_BYTES as u64..=most,

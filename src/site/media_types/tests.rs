@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn content_type(name: &str) -> String {
+    MediaTypes::new(&BTreeMap::new(), UNKNOWN).of(name)
+}
+
 /// What browsers and the other servers expect, by media type. nginx and Apache httpd agree on most;
 /// where they differ, or predate a registration, it is the registered name.
 const EXPECTED: &[(&str, &str)] = &[
@@ -10,7 +14,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("text/javascript; charset=utf-8", "js mjs cjs jsx"),
     (
         "text/plain; charset=utf-8",
-        "txt text log conf ini c h py rs go java",
+        "txt text log conf ini c h py rs go java rb hs scala",
     ),
     ("text/markdown; charset=utf-8", "md markdown"),
     ("text/csv; charset=utf-8", "csv"),
@@ -100,7 +104,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("font/otf", "otf"),
     ("font/collection", "ttc"),
     ("audio/mpeg", "mp3"),
-    ("audio/mp4", "m4a"),
+    ("audio/mp4", "m4a m4b"),
     ("audio/aac", "aac"),
     ("audio/ogg", "ogg oga opus"),
     ("audio/flac", "flac"),
@@ -117,6 +121,12 @@ const EXPECTED: &[(&str, &str)] = &[
     ("video/mpeg", "mpeg mpg"),
     ("video/mp2t", "ts"),
     ("video/3gpp", "3gp"),
+    ("model/obj", "obj"),
+    ("model/mtl", "mtl"),
+    ("model/stl", "stl"),
+    ("model/step", "step stp"),
+    ("model/vrml", "wrl vrml"),
+    ("application/vnd.ms-3mfdocument", "3mf"),
     ("model/gltf-binary", "glb"),
     ("model/gltf+json", "gltf"),
     ("model/vnd.usdz+zip", "usdz"),
@@ -154,8 +164,41 @@ fn an_unknown_name_is_octets() {
 }
 
 #[test]
+fn a_name_without_a_known_extension_has_the_default_type() {
+    let types = BTreeMap::from([("own".to_owned(), "image/png".to_owned())]);
+    let types = MediaTypes::new(&types, "text/plain");
+    for name in ["LICENSE", "a.frobnicate", ".profile", "a.html/b", "Ж.Ж"] {
+        assert_eq!(types.of(name), "text/plain; charset=utf-8", "{name}");
+    }
+    assert_eq!(types.of("a.css"), "text/css; charset=utf-8");
+    assert_eq!(types.of("a.own"), "image/png");
+    // Octets are the type of these, and not for want of a better one.
+    for name in ["a.br", "a.bin", "a.exe", "a.dll", "a.img", "a.msi", "a.msu"] {
+        assert!(types.of(name).starts_with("application/"), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_apple_asks_for_is_json() {
+    let types = MediaTypes::new(&BTreeMap::new(), "text/plain");
+    let name = "apple-app-site-association";
+    assert_eq!(types.of(name), "application/json");
+    assert_eq!(types.of(&format!(".well-known/{name}")), "application/json");
+    assert_ne!(types.of(&format!("{name}s")), "application/json");
+    assert_ne!(types.of(&format!("{name}/a")), "application/json");
+}
+
+#[test]
+fn a_registered_type_is_known_too() {
+    assert_eq!(content_type("a.DXF"), "image/vnd.dxf");
+    assert_eq!(content_type("subtitles.ttml"), "application/ttml+xml");
+    assert_eq!(content_type("a.m4s"), "video/iso.segment");
+    assert_eq!(content_type("a.cql"), "text/cql; charset=utf-8");
+}
+
+#[test]
 fn a_type_of_the_sites_own_wins() {
-    let types: HashMap<String, String> = [
+    let types: BTreeMap<String, String> = [
         ("js", "application/x-own"),
         ("nfo", "text/plain"),
         ("asc", "text/plain; charset=iso-8859-1"),
@@ -164,7 +207,8 @@ fn a_type_of_the_sites_own_wins() {
     .into_iter()
     .map(|(extension, media_type)| (extension.to_owned(), media_type.to_owned()))
     .collect();
-    let own = |name| content_type_among(name, &types);
+    let types = MediaTypes::new(&types, UNKNOWN);
+    let own = |name| types.of(name);
     assert_eq!(own("a.JS"), "application/x-own");
     assert_eq!(own("a.nfo"), "text/plain; charset=utf-8");
     assert_eq!(own("a.asc"), "text/plain; charset=iso-8859-1");
@@ -176,23 +220,41 @@ fn a_type_of_the_sites_own_wins() {
 #[test]
 fn what_has_redundancy_is_compressible() {
     let extensions = "html css js mjs json map xml svg wasm webmanifest txt md csv ttf otf eot ico bmp \
-         xhtml rss geojson yaml m3u8 gltf";
+         xhtml rss geojson yaml m3u8 gltf obj mtl stl step wrl m3u";
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
-        assert!(is_compressible(&media_type), "{media_type}");
+        assert_eq!(
+            Redundancy::of(&media_type),
+            Redundancy::Much,
+            "{media_type}"
+        );
     }
-    assert!(is_compressible("Application/JSON ; a=b"));
+    assert_eq!(Redundancy::of("Application/JSON ; a=b"), Redundancy::Much);
     let extensions =
-        "png jpg webp avif gif woff woff2 mp4 webm mp3 ogg zip gz zst br pdf docx epub 7z bin";
+        "png jpg webp avif gif woff woff2 mp4 webm mp3 m4b ogg zip gz zst pdf docx epub 7z 3mf";
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
-        assert!(!is_compressible(&media_type), "{media_type}");
+        assert_eq!(
+            Redundancy::of(&media_type),
+            Redundancy::Little,
+            "{media_type}"
+        );
     }
-    assert!(!is_compressible(""));
+    assert_eq!(Redundancy::of(""), Redundancy::Little);
+    for media_type in [UNKNOWN, "Application/Octet-Stream; a=b"] {
+        assert_eq!(Redundancy::of(media_type), Redundancy::Unknown);
+    }
 }
 
 #[test]
 fn the_tables_are_sorted_for_their_search() {
     assert!(CORRECTIONS.is_sorted_by(|(one, _), (next, _)| one < next));
     assert!(COMPRESSIBLE.is_sorted_by(|one, next| one < next));
+    assert!(REGISTERED_TYPES.is_sorted_by(|(one, _), (next, _)| one < next));
+    assert_eq!(REGISTERED_TYPES.len(), REGISTERED.lines().count());
+    for (extension, media_type) in REGISTERED_TYPES.iter() {
+        assert_eq!(*extension, extension.to_ascii_lowercase());
+        // One that the crate or a correction knows would never be looked up here.
+        assert_eq!(builtin(extension), Some(*media_type), "{extension}");
+    }
 }
