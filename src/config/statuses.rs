@@ -8,8 +8,8 @@ use super::Malformed;
 /// Which statuses a header rule is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Statuses {
-    /// The rule does not say. It is for all, but its Cache-Control and Expires go only on 2xx and 3xx
-    /// of what the path names.
+    /// The rule does not say. All get its fields, but its Cache-Control and Expires go only on 2xx and
+    /// 3xx of what the path names.
     #[default]
     Unsaid,
     /// `"any"`: all, whatever the field.

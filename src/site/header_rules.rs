@@ -38,7 +38,7 @@ pub struct HeaderRules {
     look_at_types: bool,
 }
 
-/// What the rules look at in an answer besides its path.
+/// The properties of an answer that the rules look at, besides its path.
 #[derive(Debug, Clone, Copy)]
 pub struct Described<'a> {
     /// The status.
@@ -73,7 +73,7 @@ enum Change {
     Unset,
 }
 
-/// What a field is about, as far as that decides which answers get it.
+/// The subject of a field, as far as that decides which answers get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FieldKind {
     /// Cache-Control and Expires: how long an answer may be used again.

@@ -65,8 +65,8 @@ impl Rules {
     }
 
     /// The encoded field lines `fields` of an `answer` for `path` as the rules want them; the same
-    /// bytes if they want nothing. It depends on the path and the answer alone: do it once for what is
-    /// cached.
+    /// bytes if they want nothing. The result depends on the path and the answer alone: make it once for
+    /// what is cached.
     #[must_use]
     pub fn edit_fields(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
         self.headers.edit(path, fields, answer)

@@ -5,7 +5,7 @@ use crate::support::{Client, Response, Server, Site};
 
 const LONG: &str = "public, max-age=31536000, immutable";
 
-/// What `name` says in the answer to a request, which is made twice: from the disk, then from memory.
+/// The value of `name` in the answer to a request, which is made twice: from the disk, then from memory.
 fn field_of(
     server: &Server,
     (method, target, fields): (&str, &str, &str),
@@ -104,6 +104,7 @@ spa = "/index.html"
 
 [error_pages]
 405 = "/404.html"
+412 = "/404.html"
 
 [[header]]
 path = "/**"
@@ -112,7 +113,7 @@ set = { X-Any = "1", Expires = "0" }
 
 [[header]]
 path = "/**"
-status = ["404", "5xx"]
+status = ["404", "412", "5xx"]
 set = { Cache-Control = "max-age=5", X-Error = "1" }
 
 [[header]]
@@ -145,9 +146,14 @@ set = { Cache-Control = "max-age=7", X-Elsewhere = "1" }
         (("GET", "/page.html", "Range: bytes=0-1\r\n"), 206, None, ""),
         (("GET", "/dir", ""), 301, Some("max-age=7"), "x-elsewhere"),
         (("GET", "/none", ""), 404, Some("max-age=5"), "x-error"),
-        // Both have the same page.
-        (("DELETE", "/none", ""), 405, None, ""),
-        (("GET", "/page.html", "If-Match: \"x\"\r\n"), 412, None, ""),
+        // These have one page at one path.
+        (
+            ("GET", "/page.html", "If-Match: \"x\"\r\n"),
+            412,
+            Some("max-age=5"),
+            "x-error",
+        ),
+        (("DELETE", "/page.html", ""), 405, None, ""),
     ] {
         let said = |name| field_of(&server, request, status, name);
         assert_eq!(said("cache-control").as_deref(), caching, "{request:?}");
@@ -269,7 +275,7 @@ fn without_a_cache_a_304_is_of_its_type_too() {
     assert!(said.is_some());
 }
 
-/// What a host says comes after the general rules, of which each keeps its own statuses.
+/// The rules of a host come after the general ones, of which each keeps its own statuses.
 #[test]
 fn a_host_inherits_rules_with_their_statuses() {
     let site = Site::new();

@@ -21,7 +21,7 @@ fn rule(path: &str, set: &[(&str, &str)], unset: &[&str]) -> HeaderRule {
     }
 }
 
-/// The same rule for `status`, each a status or a class, or for any if there is none.
+/// `rule` for `status`, each a status or a class, or for any if there is none.
 fn only(rule: HeaderRule, status: &[&str]) -> HeaderRule {
     let ranges = status.iter().map(|text| text.parse().unwrap());
     let status = match status {
@@ -31,7 +31,7 @@ fn only(rule: HeaderRule, status: &[&str]) -> HeaderRule {
     HeaderRule { status, ..rule }
 }
 
-/// The same rule for these media types.
+/// `rule` for these media types.
 fn of_types(rule: HeaderRule, types: &[&str]) -> HeaderRule {
     let types = types.iter().map(|text| text.parse().unwrap());
     HeaderRule {
