@@ -146,7 +146,6 @@ set = { Cache-Control = "max-age=7", X-Elsewhere = "1" }
         (("GET", "/page.html", "Range: bytes=0-1\r\n"), 206, None, ""),
         (("GET", "/dir", ""), 301, Some("max-age=7"), "x-elsewhere"),
         (("GET", "/none", ""), 404, Some("max-age=5"), "x-error"),
-        // These have one page at one path.
         (
             ("GET", "/page.html", "If-Match: \"x\"\r\n"),
             412,
@@ -165,6 +164,24 @@ set = { Cache-Control = "max-age=7", X-Elsewhere = "1" }
     }
     let current = server.connect().ask_with("GET", "/page.html", &again);
     assert_eq!(all(&current, "vary"), ["Accept-Encoding", "Cookie"]);
+}
+
+/// The fields of a page are remembered for each status that has it.
+#[test]
+fn errors_that_share_a_page_have_their_own_fields() {
+    let site = Site::new();
+    site.write("404.html", "none");
+    let config = "[error_pages]\n412 = \"/404.html\"\n501 = \"/404.html\"\n[[header]]\npath = \"/**\"\n\
+        status = \"5xx\"\nset = { Cache-Control = \"max-age=5\" }\n";
+    let server = serve(&site, config);
+    for _ in 0..2 {
+        for (method, status, caching) in [("GET", 412, None), ("BREW", 501, Some("max-age=5"))] {
+            let mut client = server.connect();
+            let answer = client.ask_with(method, "/page.html", "If-Match: \"x\"\r\n");
+            assert_eq!((answer.status, answer.text()), (status, "none"));
+            assert_eq!(answer.field("cache-control"), caching, "{method}");
+        }
+    }
 }
 
 const BY_TYPE: &str = r#"
