@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use abide::config::{FieldName, HeaderRule};
+use abide::config::{FieldName, HeaderRule, Statuses};
 use support::{Client, InProcess, Server, Site, until};
 
 fn get(server: &Server, target: &str) -> support::Response {
@@ -55,6 +55,8 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
     // The fields that a rule has edited are remembered apart.
     config.site.headers.push(HeaderRule {
         path: "/large.bin".parse().expect("a pattern"),
+        status: Statuses::Unsaid,
+        types: Vec::new(),
         set: Vec::new(),
         unset: vec![FieldName::to_unset("Accept-Ranges").expect("a name")],
     });

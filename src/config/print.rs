@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::site_keys::SITE_KEYS;
-use super::{Config, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig};
+use super::{Config, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig, Statuses};
 
 /// The whole configuration. Of what a host inherits only the rules are left out: they would be added
 /// a second time.
@@ -93,6 +93,7 @@ fn push_rules(
     for rule in headers {
         let path = toml_string(&rule.path.to_string());
         push(text, format_args!("\n[[{prefix}header]]\npath = {path}\n"));
+        push_scope(rule, text);
         let set: Vec<String> = rule
             .set
             .iter()
@@ -107,16 +108,16 @@ fn push_rules(
         }
     }
     for rule in redirects {
-        let (from, to) = (rule.from.to_string(), rule.to.to_string());
+        let from = toml_string(&rule.from.to_string());
         push(
             text,
-            format_args!(
-                "\n[[{prefix}redirect]]\nfrom = {}\nto = {}\nstatus = {}\n",
-                toml_string(&from),
-                toml_string(&to),
-                rule.status
-            ),
+            format_args!("\n[[{prefix}redirect]]\nfrom = {from}\n"),
         );
+        if let Some(to) = &rule.to {
+            let to = toml_string(&to.to_string());
+            push(text, format_args!("to = {to}\n"));
+        }
+        push(text, format_args!("status = {}\n", rule.status));
     }
     for rule in rewrites {
         let (from, to) = (rule.from.to_string(), rule.to.to_string());
@@ -128,6 +129,22 @@ fn push_rules(
                 toml_string(&to)
             ),
         );
+    }
+}
+
+/// Which answers a header rule is for, besides their path.
+fn push_scope(rule: &HeaderRule, text: &mut String) {
+    let status = match &rule.status {
+        Statuses::Unsaid => None,
+        Statuses::Any => Some(toml_string(Statuses::ANY)),
+        Statuses::Listed(ranges) => Some(toml_list(ranges.iter().map(ToString::to_string))),
+    };
+    if let Some(status) = status {
+        push(text, format_args!("status = {status}\n"));
+    }
+    if !rule.types.is_empty() {
+        let types = toml_list(rule.types.iter().map(ToString::to_string));
+        push(text, format_args!("type = {types}\n"));
     }
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::Malformed;
 use super::first_match::FirstMatch;
+use super::media_range::MediaRange;
 use super::pattern::{Captures, Pattern};
+use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
 
 /// `[[header]]`: fields of the answers for some paths.
@@ -13,20 +15,24 @@ use super::target_template::{PathTemplate, UriTemplate};
 pub struct HeaderRule {
     /// The paths it is for.
     pub path: Pattern,
+    /// The statuses it is for.
+    pub status: Statuses,
+    /// The media types it is for; all if there are none.
+    pub types: Vec<MediaRange>,
     /// Fields that take the place of those with the same name; no name twice.
     pub set: Vec<(FieldName, FieldValue)>,
     /// Fields that are left out; none that is set too.
     pub unset: Vec<FieldName>,
 }
 
-/// `[[redirect]]`: paths that the client is told to ask for elsewhere.
+/// `[[redirect]]`: paths that the client is told to ask for elsewhere, or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
     /// The paths it is for.
     pub from: Pattern,
-    /// Where they are now.
-    pub to: UriTemplate,
-    /// 301, 302, 303, 307 or 308.
+    /// Where they are now; `None`: nowhere.
+    pub to: Option<UriTemplate>,
+    /// 301, 302, 303, 307 or 308 with a target; 403, 404, 410 or 451 without.
     pub status: u16,
 }
 
@@ -39,8 +45,12 @@ pub struct Rewrite {
     pub to: PathTemplate,
 }
 
-/// The statuses of a [`Redirect`].
+/// The statuses of a [`Redirect`] that has a target.
 pub(super) const REDIRECT_STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// The statuses of a [`Redirect`] that has none: the file, if there is one, is not for clients
+/// (RFC 9110 section 15.5; 451 is RFC 7725).
+pub(super) const WITHDRAWN_STATUSES: [u16; 4] = [403, 404, 410, 451];
 
 /// The status of a [`Redirect`] that does not say. Browsers do not keep it, so that a mistake can be
 /// taken back.
@@ -176,12 +186,13 @@ pub(super) fn find_loop(redirects: &[Redirect], clean_urls: bool) -> Option<usiz
     let patterns = FirstMatch::new(redirects.iter().map(|rule| &rule.from));
     // Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
     let follow = |path: &[u8]| match patterns.find(path) {
-        Some((index, captures)) => redirects.get(index)?.to.local_path(&captures),
+        Some((index, captures)) => redirects.get(index)?.to.as_ref()?.local_path(&captures),
         None if clean_urls => path.strip_suffix(b".html").map(<[u8]>::to_vec),
         None => None,
     };
     redirects.iter().position(|first| {
-        let start = first.to.local_path(&Captures::of(b"\x01"));
+        let to = first.to.as_ref();
+        let start = to.and_then(|to| to.local_path(&Captures::of(b"\x01")));
         let way = std::iter::successors(start, |path| follow(path));
         way.take(HOPS_MAX + 1).count() > HOPS_MAX
     })
@@ -195,7 +206,7 @@ mod tests {
         let redirect = |(from, to): &(&str, &str)| {
             let from: Pattern = from.parse().unwrap();
             Redirect {
-                to: UriTemplate::parse(to, from.stars()).unwrap(),
+                to: Some(UriTemplate::parse(to, from.stars()).unwrap()),
                 from,
                 status: 301,
             }
@@ -237,6 +248,15 @@ mod tests {
         ] {
             assert_eq!(find_loop(&redirects(rules), false), None, "{rules:?}");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_withdrawn_ends_a_loop() {
+        let mut rules = redirects(&[("/a", "/b"), ("/b", "/a")]);
+        assert!(find_loop(&rules, false).is_some());
+        rules[1].to = None;
+        rules[1].status = 410;
+        assert_eq!(find_loop(&rules, false), None);
     }
 
     #[test]

@@ -114,11 +114,12 @@ impl SiteDraft {
                 self.settings.redirects.get(at),
                 self.redirect_origins.get(at),
             )
+            && let Some(to) = &rule.to
         {
             let complaint = format!(
                 "the redirect from {} to {} leads back to itself, a client would go round in \
                  circles",
-                rule.from, rule.to
+                rule.from, to
             );
             return Err(origin.blame(&self.label("redirect"), &complaint));
         }

@@ -10,12 +10,14 @@ use super::media_type::check_media_type;
 use super::origin::Origin;
 use super::rules::{
     FieldName, FieldValue, HeaderRule, REDIRECT_STATUS_DEFAULT, REDIRECT_STATUSES, Redirect,
-    Rewrite,
+    Rewrite, WITHDRAWN_STATUSES,
 };
 use super::site_draft::SiteDraft;
 use super::site_keys::page;
 use super::source::{Entry, Source, entries};
 use super::target_template::{PathTemplate, UriTemplate};
+
+mod scope;
 
 /// Their names.
 pub(super) const TABLES: [&str; 5] = ["error_pages", "types", "header", "redirect", "rewrite"];
@@ -118,10 +120,12 @@ impl SiteDraft {
     }
 
     fn read_header(&mut self, table: &RuleTable<'_>) -> Result<(), ConfigError> {
-        table.check_keys(&["path", "set", "unset"])?;
+        table.check_keys(&["path", "set", "unset", "status", "type"])?;
         let path = table.required("path", "the pattern of the paths it is for")?;
         let rule = HeaderRule {
             path: table.parsed("path", &path, str::parse)?,
+            status: table.statuses()?,
+            types: table.media_ranges()?,
             set: table.fields_to_set()?,
             unset: table.fields_to_unset()?,
         };
@@ -142,14 +146,10 @@ impl SiteDraft {
     fn read_redirect(&mut self, table: &RuleTable<'_>) -> Result<(), ConfigError> {
         table.check_keys(&["from", "to", "status"])?;
         let from = table.required("from", "the pattern of the paths it is for")?;
-        let to = table.required("to", "where they are now")?;
         let from: super::Pattern = table.parsed("from", &from, str::parse)?;
-        let stars = from.stars();
-        self.settings.redirects.push(Redirect {
-            to: table.parsed("to", &to, |text| UriTemplate::parse(text, stars))?,
-            from,
-            status: table.redirect_status()?,
-        });
+        let status = table.redirect_status()?;
+        let to = table.redirect_target(status, from.stars())?;
+        self.settings.redirects.push(Redirect { from, to, status });
         self.redirect_origins.push(table.origin.clone());
         Ok(())
     }
@@ -274,14 +274,41 @@ impl<'a> RuleTable<'a> {
             _ => None,
         };
         status
-            .filter(|status| REDIRECT_STATUSES.contains(status))
+            .filter(|status| {
+                REDIRECT_STATUSES.contains(status) || WITHDRAWN_STATUSES.contains(status)
+            })
             .ok_or_else(|| {
                 let complaint = format!(
-                    "{} was given, it must be 301, 302, 303, 307 or 308",
+                    "{} was given, it must be 301, 302, 303, 307 or 308, or without a target 403, \
+                     404, 410 or 451",
                     value.described
                 );
                 value.origin.blame(&self.key("status"), &complaint)
             })
+    }
+
+    /// Where a redirect with this `status` leads, if it leads anywhere.
+    fn redirect_target(
+        &self,
+        status: u16,
+        stars: usize,
+    ) -> Result<Option<UriTemplate>, ConfigError> {
+        if !WITHDRAWN_STATUSES.contains(&status) {
+            let meaning =
+                "where they are now; for a path that is gone write status = 410 and no target";
+            let to = self.required("to", meaning)?;
+            return self
+                .parsed("to", &to, |text| UriTemplate::parse(text, stars))
+                .map(Some);
+        }
+        let Some((origin, _)) = self.find("to") else {
+            return Ok(None);
+        };
+        let complaint = format!(
+            "an answer with status {status} leads nowhere: leave the target out, or make the status \
+             301, 302, 303, 307 or 308"
+        );
+        Err(origin.blame(&self.key("to"), &complaint))
     }
 
     fn fields_to_set(&self) -> Result<Vec<(FieldName, FieldValue)>, ConfigError> {

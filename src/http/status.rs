@@ -1,4 +1,4 @@
-//! Status codes (RFC 9110 section 15; 431 is RFC 6585 section 5).
+//! Status codes (RFC 9110 section 15; 431 is RFC 6585 section 5, 451 is RFC 7725 section 3).
 
 /// A status code; one of the constants below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +62,8 @@ statuses! {
     METHOD_NOT_ALLOWED = 405, "Method Not Allowed";
     /// A request began and did not end in time.
     REQUEST_TIMEOUT = 408, "Request Timeout";
+    /// Configured: the document was here and will not come back.
+    GONE = 410, "Gone";
     /// If-Match or If-Unmodified-Since does not hold.
     PRECONDITION_FAILED = 412, "Precondition Failed";
     /// The body is over the limit.
@@ -76,6 +78,8 @@ statuses! {
     MISDIRECTED_REQUEST = 421, "Misdirected Request";
     /// The head is over the limit, in bytes or in lines.
     HEADER_FIELDS_TOO_LARGE = 431, "Request Header Fields Too Large";
+    /// Configured: the law forbids to show the document.
+    UNAVAILABLE_FOR_LEGAL_REASONS = 451, "Unavailable For Legal Reasons";
     /// The server failed.
     INTERNAL_SERVER_ERROR = 500, "Internal Server Error";
     /// An unknown method or transfer coding.

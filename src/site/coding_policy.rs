@@ -11,9 +11,15 @@
 //! rewrite or `spa` leads to a file whose own path has another policy, the file is kept once for each
 //! policy: see [`Lookup::find_for`](super::lookup::Lookup::find_for).
 
+use super::header_rules::{Described, HeaderRules};
 use super::media_types::Redundancy;
-use crate::config::{HeaderRule, Pattern};
+use crate::config::HeaderRule;
 use crate::http::cache_control::has_directive;
+use crate::http::status::Status;
+
+const CONTENT_TYPE: &str = "Content-Type";
+const CACHE_CONTROL: &str = "Cache-Control";
+const NO_TRANSFORM: &str = "no-transform";
 
 /// The word of the header rules on the content coding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,15 +30,9 @@ pub struct CodingPolicy {
     pub no_transform: bool,
 }
 
-/// The rules that change a [`CodingPolicy`], in their order.
+/// The header rules of a site that has some which change a [`CodingPolicy`].
 #[derive(Debug)]
-pub struct CodingRules(Vec<(Pattern, Vec<Edit>)>);
-
-#[derive(Debug)]
-enum Edit {
-    Redundancy(Option<Redundancy>),
-    NoTransform(bool),
-}
+pub struct CodingRules(HeaderRules);
 
 impl CodingPolicy {
     /// How many [numbers](CodingPolicy::number) there are, 0 included.
@@ -63,58 +63,46 @@ impl CodingPolicy {
 }
 
 impl CodingRules {
-    /// Those of `rules` that matter; `None` if the policy is the default whatever the path.
+    /// Of `rules`; `None` if the policy is the default whatever the path.
     #[must_use]
     pub fn new(rules: &[HeaderRule]) -> Option<CodingRules> {
-        let rules = rules.iter().map(|rule| (rule.path.clone(), edits(rule)));
-        let rules: Vec<_> = rules.filter(|(_, edits)| !edits.is_empty()).collect();
-        let mut edits = rules.iter().flat_map(|(_, edits)| edits);
-        let is_any = edits.any(|edit| match edit {
-            Edit::Redundancy(redundancy) => redundancy.is_some(),
-            Edit::NoTransform(is_set) => *is_set,
+        let mut set = rules.iter().flat_map(|rule| &rule.set);
+        let is_any = set.any(|(name, value)| {
+            let name = name.as_str();
+            name.eq_ignore_ascii_case(CONTENT_TYPE)
+                || name.eq_ignore_ascii_case(CACHE_CONTROL)
+                    && has_directive(value.as_str().as_bytes(), NO_TRANSFORM)
         });
-        is_any.then_some(CodingRules(rules))
+        is_any.then(|| CodingRules(HeaderRules::new(false, rules, None)))
     }
 
-    /// The policy for a request for the decoded `path`. All rules that match apply in their order, as
-    /// they do to the fields of the answer.
+    /// The policy for a request for the decoded `path`, for a file of the type `own_type`: the rules are
+    /// those of its 200. `is_fallback` says that the file is the page of `spa`, in the place of what the
+    /// path names.
     #[must_use]
-    pub fn policy(&self, path: &[u8]) -> CodingPolicy {
+    pub fn policy(&self, path: &[u8], own_type: &str, is_fallback: bool) -> CodingPolicy {
+        let answer = Described {
+            status: Status::OK,
+            is_fallback,
+            content_type: Some(own_type.as_bytes()),
+        };
         let mut policy = CodingPolicy::default();
-        let matching = self.0.iter().filter(|(pattern, _)| pattern.is_match(path));
-        for edit in matching.flat_map(|(_, edits)| edits) {
-            match *edit {
-                Edit::Redundancy(redundancy) => policy.redundancy = redundancy,
-                Edit::NoTransform(is_set) => policy.no_transform = is_set,
+        for (name, value) in self.0.changes(path, &answer) {
+            if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+                let media_type = value.map(String::from_utf8_lossy);
+                policy.redundancy = media_type.map(|it| Redundancy::of(&it));
+            } else if name.eq_ignore_ascii_case(CACHE_CONTROL) {
+                policy.no_transform = value.is_some_and(|it| has_directive(it, NO_TRANSFORM));
             }
         }
         policy
     }
 }
 
-/// The changes of a policy that follow from the fields of `rule`.
-fn edits(rule: &HeaderRule) -> Vec<Edit> {
-    let unset = rule.unset.iter().map(|name| (name, None));
-    let set = rule.set.iter();
-    let set = set.map(|(name, value)| (name, Some(value.as_str())));
-    let edits = unset.chain(set).filter_map(|(name, value)| {
-        let is_called = |other| name.as_str().eq_ignore_ascii_case(other);
-        if is_called("Content-Type") {
-            Some(Edit::Redundancy(value.map(Redundancy::of)))
-        } else if is_called("Cache-Control") {
-            let is_set = value.is_some_and(|value| has_directive(value.as_bytes(), "no-transform"));
-            Some(Edit::NoTransform(is_set))
-        } else {
-            None
-        }
-    });
-    edits.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{FieldName, FieldValue};
+    use crate::config::{FieldName, FieldValue, Statuses};
 
     fn rule(path: &str, set: &[(&str, &str)], unset: &[&str]) -> HeaderRule {
         let unset = unset.iter().map(|name| FieldName::to_unset(name).unwrap());
@@ -124,6 +112,8 @@ mod tests {
         });
         HeaderRule {
             path: path.parse().unwrap(),
+            status: Statuses::default(),
+            types: Vec::new(),
             set: set.collect(),
             unset: unset.collect(),
         }
@@ -161,8 +151,28 @@ mod tests {
                 redundancy,
                 no_transform,
             };
-            assert_eq!(rules.policy(path.as_bytes()), expected, "{path}");
+            assert_eq!(
+                rules.policy(path.as_bytes(), "a/b", false),
+                expected,
+                "{path}"
+            );
         }
+    }
+
+    #[test]
+    fn a_rule_decides_about_what_it_is_for() {
+        let no_transform = [("Cache-Control", "no-transform")];
+        let mut of_type = rule("/**", &no_transform, &[]);
+        of_type.types = vec!["text/html".parse().unwrap()];
+        let mut of_errors = rule("/**", &[("Content-Type", "image/png")], &[]);
+        of_errors.status = Statuses::Listed(vec!["4xx".parse().unwrap()]);
+        let rules = CodingRules::new(&[of_type, of_errors]).expect("some rules");
+        let policy = |own_type| rules.policy(b"/a", own_type, false);
+        assert!(policy("text/html; charset=utf-8").no_transform);
+        assert_eq!(policy("text/css"), CodingPolicy::default());
+        // The page of `spa` does not get the field.
+        let fallback = rules.policy(b"/a", "text/html", true);
+        assert_eq!(fallback, CodingPolicy::default());
     }
 
     #[test]

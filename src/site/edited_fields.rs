@@ -1,8 +1,7 @@
 //! The fields of answers as the rules of their sites want them, remembered.
 //!
-//! What a rule makes of an answer's field lines depends on the path that was asked for and on the
-//! lines alone, so it is worked out once for each path and each kind of answer. The lines that are
-//! used again are shared ones: of a file in the cache, of a page of ours. They are known by the
+//! The result of the rules depends on the path that was asked for, on the status and on the lines
+//! alone, so it is worked out once for each path and each kind of answer. The lines that are used again are shared ones: of a file in the cache, of a page of ours. They are known by the
 //! address they have in memory, where they stay for as long as this remembers them. Lines that were
 //! written for one answer have no other owner, and are edited without being remembered.
 
@@ -14,6 +13,7 @@ use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
 use super::site_path::{KeptSitePath, SitePath};
+use crate::http::status::Status;
 
 /// What one takes besides its bytes, roughly.
 const ENTRY_BYTES: u64 = 256;
@@ -37,6 +37,8 @@ pub struct Original<'a> {
     pub path: SitePath<'a>,
     /// The lines.
     pub fields: &'a Bytes,
+    /// Of the answer: several can have the page of an error in common.
+    pub status: Status,
     /// Tells ways of editing the same lines apart.
     pub manner: u8,
 }
@@ -46,6 +48,7 @@ struct Kept {
     path: KeptSitePath,
     /// Holds the address.
     fields: Bytes,
+    status: Status,
     manner: u8,
 }
 
@@ -75,7 +78,8 @@ impl EditedFields {
 
     /// What `edit` makes of `original`, which it is asked at most once for as long as this is kept.
     pub fn find_or_edit(&self, original: &Original<'_>, edit: impl FnOnce() -> Bytes) -> Bytes {
-        if original.fields.is_unique() {
+        // No lines at all have no address of their own.
+        if original.fields.is_unique() || original.fields.is_empty() {
             return edit();
         }
         if let Some(edited) = self.known.get(original) {
@@ -92,6 +96,7 @@ impl Original<'_> {
         Kept {
             path: self.path.keep(),
             fields: self.fields.clone(),
+            status: self.status,
             manner: self.manner,
         }
     }
@@ -104,24 +109,24 @@ fn is_same(one: &Bytes, other: &Bytes) -> bool {
 impl Hash for Original<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
-        hash_rest(self.fields, self.manner, state);
+        hash_rest(self.fields, self.status, self.manner, state);
     }
 }
 
 impl Hash for Kept {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
-        hash_rest(&self.fields, self.manner, state);
+        hash_rest(&self.fields, self.status, self.manner, state);
     }
 }
 
-fn hash_rest<H: Hasher>(fields: &Bytes, manner: u8, state: &mut H) {
-    (fields.as_ptr(), fields.len(), manner).hash(state);
+fn hash_rest<H: Hasher>(fields: &Bytes, status: Status, manner: u8, state: &mut H) {
+    (fields.as_ptr(), fields.len(), status, manner).hash(state);
 }
 
 impl PartialEq for Kept {
     fn eq(&self, other: &Kept) -> bool {
-        self.manner == other.manner
+        (self.status, self.manner) == (other.status, other.manner)
             && is_same(&self.fields, &other.fields)
             && self.path == other.path
     }
@@ -131,7 +136,7 @@ impl Eq for Kept {}
 
 impl Equivalent<Kept> for Original<'_> {
     fn equivalent(&self, kept: &Kept) -> bool {
-        self.manner == kept.manner
+        (self.status, self.manner) == (kept.status, kept.manner)
             && is_same(self.fields, &kept.fields)
             && self.path.equivalent(&kept.path)
     }
@@ -165,6 +170,7 @@ mod tests {
         let original = Original {
             path,
             fields,
+            status: Status::OK,
             manner,
         };
         memory.find_or_edit(&original, || Bytes::from_static(to.as_bytes()))
@@ -185,6 +191,35 @@ mod tests {
         assert_eq!(edited(&memory, 0, "/a", &others, 0, "6"), "6");
         assert_eq!(edited(&memory, 0, "/a", &fields.slice(..6), 0, "7"), "7");
         assert_eq!(edited(&memory, 0, "/a", &fields, 0, "8"), "1");
+    }
+
+    #[test]
+    fn a_page_that_two_statuses_share_is_edited_for_each() {
+        let memory = EditedFields::new(1 << 20);
+        let fields = Bytes::from_static(b"A: 1\r\n");
+        let edited = |status: Status| {
+            let path = SitePath {
+                site: 0,
+                path: b"/a",
+            };
+            let original = Original {
+                path,
+                fields: &fields,
+                status,
+                manner: 0,
+            };
+            memory.find_or_edit(&original, || Bytes::from(status.code().to_string()))
+        };
+        for status in [Status::NOT_FOUND, Status::GONE, Status::NOT_FOUND] {
+            assert_eq!(edited(status), status.code().to_string());
+        }
+    }
+
+    #[test]
+    fn no_lines_at_all_are_not_kept() {
+        let memory = EditedFields::new(1 << 20);
+        assert_eq!(edited(&memory, 0, "/a", &Bytes::new(), 0, "1"), "1");
+        assert_eq!(edited(&memory, 0, "/a", &Bytes::new(), 0, "2"), "2");
     }
 
     #[test]
@@ -209,6 +244,7 @@ mod tests {
             let original = Original {
                 path,
                 fields: &shared,
+                status: Status::OK,
                 manner: 0,
             };
             let edited = memory.find_or_edit(&original, || Bytes::copy_from_slice(&fields));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::answer::Answer;
 use super::edited_fields::{EditedFields, Original};
+use super::header_rules::Described;
 use super::rules::Rules;
 use super::site_path::SitePath;
 use crate::http::request::RequestHead;
@@ -29,10 +31,25 @@ pub struct FieldEditor {
 /// What an answer wants of the editing besides the rules.
 #[derive(Debug, Clone, Copy)]
 struct Manner {
+    status: Status,
     /// The content is not the file at the path: a rule that says of what type files are there is not
     /// about an error page, or about several parts of a file.
     keeps_type: bool,
     varies_by_accept: bool,
+    is_fallback: bool,
+}
+
+impl Manner {
+    /// All but the status.
+    fn bits(self) -> u8 {
+        let Manner {
+            keeps_type,
+            varies_by_accept,
+            is_fallback,
+            ..
+        } = self;
+        u8::from(keeps_type) | u8::from(varies_by_accept) << 1 | u8::from(is_fallback) << 2
+    }
 }
 
 impl FieldEditor {
@@ -52,25 +69,33 @@ impl FieldEditor {
         })
     }
 
-    /// `response`, which is for `head` and the decoded `path`, with its fields as the rules want them.
+    /// Whether a rule looks at the media type of an answer, so that [`Answer::content_type`] counts.
     #[must_use]
-    pub fn edit(
-        &self,
-        head: &RequestHead<'_, '_>,
-        path: &[u8],
-        mut response: Response,
-        varies_by_accept: bool,
-    ) -> Response {
+    pub fn looks_at_types(&self) -> bool {
+        self.rules.look_at_types()
+    }
+
+    /// `answer`, which is for `head` and the decoded `path`, with its fields as the rules want them.
+    #[must_use]
+    pub fn edit(&self, head: &RequestHead<'_, '_>, path: &[u8], answer: Answer) -> Response {
+        let Answer {
+            mut response,
+            varies_by_accept,
+            is_fallback,
+            content_type,
+        } = answer;
         let is_of_the_file = match (response.status, &response.body) {
             (_, Body::Parts(_)) => false,
             (Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED, _) => true,
             _ => false,
         };
         let manner = Manner {
+            status: response.status,
             keeps_type: !is_of_the_file,
             varies_by_accept,
+            is_fallback,
         };
-        response.fields = self.edited(path, &response.fields, manner);
+        response.fields = self.edited(path, &response.fields, content_type.as_deref(), manner);
         if let Some(cors) = self.rules.cors() {
             let further = cors.allowing(head.fields.only("origin"));
             if !further.is_empty() {
@@ -84,30 +109,57 @@ impl FieldEditor {
     /// lines are `content_lines`: a rule that says of what type the file is says so of its parts.
     #[must_use]
     pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
-        let edited = self.rules.edit_fields(path, content_lines);
+        let whole = Described {
+            status: Status::PARTIAL_CONTENT,
+            // Only the type is taken from it.
+            is_fallback: false,
+            content_type: type_value(content_lines),
+        };
+        let edited = self.rules.edit_fields(path, content_lines, &whole);
         let others = lines(content_lines).filter(|line| !is_type(line));
         Bytes::from(types(&edited).chain(others).collect::<Vec<_>>().concat())
     }
 
-    fn edited(&self, path: &[u8], fields: &Bytes, manner: Manner) -> Bytes {
+    fn edited(
+        &self,
+        path: &[u8],
+        fields: &Bytes,
+        content_type: Option<&[u8]>,
+        manner: Manner,
+    ) -> Bytes {
         let Some(memory) = &self.memory else {
-            return self.edit_now(path, fields, manner);
+            return self.edit_now(path, fields, content_type, manner);
         };
         let site = self.number;
+        // The lines belong to one representation, and so does its type.
         let original = Original {
             path: SitePath { site, path },
             fields,
-            manner: u8::from(manner.keeps_type) | u8::from(manner.varies_by_accept) << 1,
+            status: manner.status,
+            manner: manner.bits(),
         };
-        memory.find_or_edit(&original, || self.edit_now(path, fields, manner))
+        memory.find_or_edit(&original, || {
+            self.edit_now(path, fields, content_type, manner)
+        })
     }
 
-    fn edit_now(&self, path: &[u8], fields: &Bytes, manner: Manner) -> Bytes {
+    fn edit_now(
+        &self,
+        path: &[u8],
+        fields: &Bytes,
+        content_type: Option<&[u8]>,
+        manner: Manner,
+    ) -> Bytes {
+        let answer = Described {
+            status: manner.status,
+            is_fallback: manner.is_fallback,
+            content_type: content_type.or_else(|| type_value(fields)),
+        };
         let edited = if manner.varies_by_accept {
             let fields = Bytes::from([fields, VARY_ACCEPT].concat());
-            self.rules.edit_fields(path, &fields)
+            self.rules.edit_fields(path, &fields, &answer)
         } else {
-            self.rules.edit_fields(path, fields)
+            self.rules.edit_fields(path, fields, &answer)
         };
         if manner.keeps_type {
             with_types_of(fields, edited)
@@ -124,6 +176,13 @@ fn with_types_of(fields: &[u8], edited: Bytes) -> Bytes {
     }
     let others = lines(&edited).filter(|line| !is_type(line));
     Bytes::from(others.chain(types(fields)).collect::<Vec<_>>().concat())
+}
+
+/// The value of the first Content-Type among `fields`.
+fn type_value(fields: &[u8]) -> Option<&[u8]> {
+    let line = types(fields).next()?;
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    Some(line.get(colon + 1..)?.trim_ascii())
 }
 
 fn types(fields: &[u8]) -> impl Iterator<Item = &[u8]> {

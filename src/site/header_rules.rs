@@ -1,12 +1,13 @@
 //! Rules for fields, applied to encoded field lines.
 //!
-//! The result depends on the path alone, so it is made once for each cached representation and costs
-//! a request nothing.
+//! The result depends on the path and on what is [`Described`] of the answer alone, so it is made once
+//! for each cached representation and costs a request nothing.
 
 use bytes::Bytes;
 
 use super::cors::Cors;
-use crate::config::{HeaderRule, Pattern};
+use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
+use crate::http::status::Status;
 
 /// What `security = true` adds to every answer. Each of these fields takes something away that a
 /// static site seldom needs; `config.example` says what, line by line. X-Content-Type-Options is sent
@@ -31,18 +32,58 @@ pub const SECURITY_FIELDS: [(&str, &str); 5] = [
 pub struct HeaderRules {
     /// For every path, before the others.
     preset: Vec<Edit>,
-    rules: Vec<(Pattern, Vec<Edit>)>,
+    rules: Vec<Rule>,
     /// Lines that are added to every answer behind all rules.
     added: Bytes,
+    look_at_types: bool,
+}
+
+/// The properties of an answer that the rules look at, besides its path.
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
+    /// The status.
+    pub status: Status,
+    /// Whether it is about the page of `spa`, in the place of what the path names.
+    pub is_fallback: bool,
+    /// The value of Content-Type, without rules, of the representation that it is about.
+    pub content_type: Option<&'a [u8]>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    path: Pattern,
+    status: Statuses,
+    types: Vec<MediaRange>,
+    edits: Vec<Edit>,
 }
 
 /// One change.
 #[derive(Debug)]
-enum Edit {
-    /// The line, CRLF included, takes the place of all of its name.
-    Set { name: Box<str>, line: Box<[u8]> },
-    /// All lines of that name go.
-    Unset(Box<str>),
+struct Edit {
+    name: Box<str>,
+    kind: FieldKind,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// The line, CRLF included, takes the place of all of the name. Its value ends it.
+    Set { line: Box<[u8]>, value_at: usize },
+    /// All lines of the name go.
+    Unset,
+}
+
+/// The subject of a field, as far as that decides which answers get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FieldKind {
+    /// Cache-Control and Expires: how long an answer may be used again.
+    Caching,
+    /// The others that a 304 has from the 200 in its place (RFC 9110 section 15.4.5). ETag and Date are
+    /// not for rules.
+    Owed,
+    /// Content-Type.
+    Type,
+    Other,
 }
 
 impl HeaderRules {
@@ -51,20 +92,10 @@ impl HeaderRules {
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
         HeaderRules {
-            preset: preset.map(|(name, value)| set(name, value)).collect(),
-            rules: rules
-                .iter()
-                .map(|rule| {
-                    let unset = rule
-                        .unset
-                        .iter()
-                        .map(|name| Edit::Unset(name.as_str().into()));
-                    let fields = rule.set.iter();
-                    let set = fields.map(|(name, value)| set(name.as_str(), value.as_str()));
-                    (rule.path.clone(), unset.chain(set).collect())
-                })
-                .collect(),
+            preset: preset.map(|(name, value)| Edit::set(name, value)).collect(),
+            rules: rules.iter().map(Rule::new).collect(),
             added: cors.map_or_else(Bytes::new, |cors| cors.always().clone()),
+            look_at_types: rules.iter().any(|rule| !rule.types.is_empty()),
         }
     }
 
@@ -74,45 +105,158 @@ impl HeaderRules {
         self.preset.is_empty() && self.rules.is_empty() && self.added.is_empty()
     }
 
-    /// The encoded field lines `fields` of an answer for the decoded `path`, as the rules want them:
+    /// Whether a rule looks at the media type.
+    #[must_use]
+    pub fn look_at_types(&self) -> bool {
+        self.look_at_types
+    }
+
+    /// The encoded field lines `fields` of an `answer` for the decoded `path`, as the rules want them:
     /// the same bytes if no rule matches.
     #[must_use]
-    pub fn edit(&self, path: &[u8], fields: &Bytes) -> Bytes {
-        let matching = self
-            .rules
-            .iter()
-            .filter(|(pattern, _)| pattern.is_match(path));
-        let edits = matching.flat_map(|(_, edits)| edits);
-        let mut edits = self.preset.iter().chain(edits).peekable();
-        if edits.peek().is_none() && self.added.is_empty() {
+    pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+        let edits = self.edits(path, answer);
+        if edits.is_empty() && self.added.is_empty() {
             return fields.clone();
         }
         let mut lines: Vec<&[u8]> = fields.split_inclusive(|byte| *byte == b'\n').collect();
         for edit in edits {
-            match edit {
+            match &edit.change {
                 // What an answer varies by adds up: the server's own must stay, or caches mix
                 // answers up (RFC 9110 section 12.5.5).
-                Edit::Set { name, line } if name.eq_ignore_ascii_case("vary") => {
+                Change::Set { line, .. } if edit.name.eq_ignore_ascii_case("vary") => {
                     if !lines.contains(&&**line) {
                         lines.push(line);
                     }
                 }
-                Edit::Set { name, line } => {
-                    lines.retain(|other| !is_called(other, name));
+                Change::Set { line, .. } => {
+                    lines.retain(|other| !is_called(other, &edit.name));
                     lines.push(line);
                 }
-                Edit::Unset(name) => lines.retain(|other| !is_called(other, name)),
+                Change::Unset => lines.retain(|other| !is_called(other, &edit.name)),
             }
         }
         lines.push(&self.added);
         Bytes::from(lines.concat())
     }
+
+    /// The fields that the rules set in an `answer` for the decoded `path`, or leave out, in their order: the
+    /// names with the new values.
+    pub fn changes<'r>(
+        &'r self,
+        path: &[u8],
+        answer: &Described<'_>,
+    ) -> impl Iterator<Item = (&'r str, Option<&'r [u8]>)> + use<'r> {
+        let edits = self.edits(path, answer).into_iter();
+        edits.map(|edit| (&*edit.name, edit.value()))
+    }
+
+    /// The changes to make, in their order. A rule sees the media type that those before it have made.
+    fn edits<'r>(&'r self, path: &[u8], answer: &Described<'_>) -> Vec<&'r Edit> {
+        let mut edits: Vec<&Edit> = self.preset.iter().collect();
+        let mut content_type = answer.content_type;
+        for rule in &self.rules {
+            if !rule.path.is_match(path) || !rule.is_for_type(content_type) {
+                continue;
+            }
+            for edit in &rule.edits {
+                if rule.reaches(edit.kind, answer) {
+                    edits.push(edit);
+                }
+                if edit.kind == FieldKind::Type && rule.decides_type(answer.status) {
+                    content_type = edit.value();
+                }
+            }
+        }
+        edits
+    }
 }
 
-fn set(name: &str, value: &str) -> Edit {
-    Edit::Set {
-        name: name.into(),
-        line: format!("{name}: {value}\r\n").into_bytes().into(),
+impl Rule {
+    fn new(rule: &HeaderRule) -> Rule {
+        let unset = rule.unset.iter().map(|name| Edit::unset(name.as_str()));
+        let fields = rule.set.iter();
+        let set = fields.map(|(name, value)| Edit::set(name.as_str(), value.as_str()));
+        Rule {
+            path: rule.path.clone(),
+            status: rule.status.clone(),
+            types: rule.types.clone(),
+            edits: unset.chain(set).collect(),
+        }
+    }
+
+    fn is_for_type(&self, content_type: Option<&[u8]>) -> bool {
+        self.types.is_empty()
+            || content_type.is_some_and(|it| self.types.iter().any(|range| range.contains(it)))
+    }
+
+    /// Whether what the rule says of fields of this `kind` is for `answer`.
+    fn reaches(&self, kind: FieldKind, answer: &Described<'_>) -> bool {
+        let code = answer.status.code();
+        match &self.status {
+            // A mistake must not be kept as long as a file may be, nor a page in the place of one.
+            Statuses::Unsaid => kind != FieldKind::Caching || (code < 400 && !answer.is_fallback),
+            Statuses::Any => true,
+            // RFC 9110 section 15.4.5: a cache renews what it has with these fields of the 304, so
+            // they are those of the 200, whatever a rule for the class 3xx says of redirects.
+            Statuses::Listed(ranges)
+                if answer.status == Status::NOT_MODIFIED
+                    && matches!(kind, FieldKind::Caching | FieldKind::Owed) =>
+            {
+                self.status.include(Status::OK.code()) || ranges.contains(&StatusRange::Code(code))
+            }
+            Statuses::Listed(_) => self.status.include(code),
+        }
+    }
+
+    /// Whether the rule can say of what type the representation is. A 304 has that of the 200.
+    fn decides_type(&self, status: Status) -> bool {
+        match status {
+            Status::OK | Status::NOT_MODIFIED => self.status.include(Status::OK.code()),
+            Status::PARTIAL_CONTENT => self.status.include(status.code()),
+            _ => false,
+        }
+    }
+}
+
+impl Edit {
+    fn set(name: &str, value: &str) -> Edit {
+        let line = format!("{name}: {value}\r\n").into_bytes();
+        Edit {
+            name: name.into(),
+            kind: FieldKind::of(name),
+            change: Change::Set {
+                value_at: name.len() + ": ".len(),
+                line: line.into(),
+            },
+        }
+    }
+
+    fn unset(name: &str) -> Edit {
+        Edit {
+            name: name.into(),
+            kind: FieldKind::of(name),
+            change: Change::Unset,
+        }
+    }
+
+    /// The value that the field has after this, if any.
+    fn value(&self) -> Option<&[u8]> {
+        match &self.change {
+            Change::Set { line, value_at } => line.get(*value_at..).map(<[u8]>::trim_ascii),
+            Change::Unset => None,
+        }
+    }
+}
+
+impl FieldKind {
+    fn of(name: &str) -> FieldKind {
+        match name.to_ascii_lowercase().as_str() {
+            "cache-control" | "expires" => FieldKind::Caching,
+            "content-location" | "vary" => FieldKind::Owed,
+            "content-type" => FieldKind::Type,
+            _ => FieldKind::Other,
+        }
     }
 }
 
@@ -124,110 +268,4 @@ fn is_called(line: &[u8], name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{FieldName, FieldValue};
-
-    const OWN: &[u8] = b"ETag: \"1\"\r\nContent-Type: text/html\r\n\
-        X-Content-Type-Options: nosniff\r\nVary: Accept-Encoding\r\n";
-
-    fn rule(path: &str, set: &[(&str, &str)], unset: &[&str]) -> HeaderRule {
-        let unset = unset.iter().map(|name| FieldName::to_unset(name).unwrap());
-        let set = set.iter().map(|(name, value)| {
-            let value = FieldValue::parse(value).unwrap();
-            (FieldName::to_set(name).unwrap(), value)
-        });
-        HeaderRule {
-            path: path.parse().unwrap(),
-            set: set.collect(),
-            unset: unset.collect(),
-        }
-    }
-
-    fn edited(rules: &HeaderRules, path: &str) -> Vec<String> {
-        let edited = rules.edit(path.as_bytes(), &Bytes::from_static(OWN));
-        let text = String::from_utf8(edited.to_vec()).unwrap();
-        assert!(text.is_empty() || text.ends_with("\r\n"));
-        let lines = text.split_terminator("\r\n").map(str::to_owned);
-        lines.collect()
-    }
-
-    #[test]
-    fn without_a_matching_rule_the_bytes_are_the_same() {
-        let rules = HeaderRules::new(false, &[rule("/a", &[("X", "1")], &[])], None);
-        let own = Bytes::from_static(OWN);
-        assert_eq!(rules.edit(b"/b", &own).as_ptr(), own.as_ptr());
-        assert!(!rules.is_empty());
-        assert!(HeaderRules::new(false, &[], None).is_empty());
-    }
-
-    #[test]
-    fn all_rules_that_match_apply_and_a_later_one_wins_per_name() {
-        let rules = [
-            rule("/**", &[("Cache-Control", "no-cache"), ("X-A", "1")], &[]),
-            rule(
-                "/assets/**",
-                &[("cache-control", "max-age=9")],
-                &["x-content-type-options"],
-            ),
-            rule("/other", &[("X-A", "2")], &[]),
-        ];
-        let rules = HeaderRules::new(false, &rules, None);
-        assert_eq!(
-            edited(&rules, "/assets/a.css"),
-            [
-                "ETag: \"1\"",
-                "Content-Type: text/html",
-                "Vary: Accept-Encoding",
-                "X-A: 1",
-                "cache-control: max-age=9"
-            ]
-        );
-        assert_eq!(
-            edited(&rules, "/other")[4..],
-            ["Cache-Control: no-cache", "X-A: 2"]
-        );
-    }
-
-    #[test]
-    fn a_name_is_not_taken_for_a_longer_or_shorter_one() {
-        let rules = HeaderRules::new(false, &[rule("/", &[], &["X-Content-Type", "E"])], None);
-        assert_eq!(edited(&rules, "/").len(), 4);
-    }
-
-    #[test]
-    fn what_an_answer_varies_by_adds_up() {
-        let vary = [
-            rule("/", &[("vary", "Cookie")], &[]),
-            rule("/", &[("vary", "Cookie")], &[]),
-        ];
-        let cors = Cors::new(&["https://a.example".parse().unwrap()]);
-        let lines = edited(&HeaderRules::new(false, &vary, cors.as_ref()), "/");
-        assert_eq!(
-            lines[3..],
-            ["Vary: Accept-Encoding", "vary: Cookie", "Vary: Origin"]
-        );
-    }
-
-    #[test]
-    fn the_preset_comes_before_the_rules() {
-        let rules = [rule(
-            "/embed/**",
-            &[],
-            &["X-Frame-Options", "Content-Security-Policy"],
-        )];
-        let rules = HeaderRules::new(true, &rules, None);
-        assert_eq!(edited(&rules, "/").len(), 4 + SECURITY_FIELDS.len());
-        assert_eq!(
-            edited(&rules, "/embed/x").len(),
-            4 + SECURITY_FIELDS.len() - 2
-        );
-    }
-
-    #[test]
-    fn the_preset_could_be_written_as_a_rule() {
-        for (name, value) in SECURITY_FIELDS {
-            assert!(FieldName::to_set(name).is_ok() && FieldValue::parse(value).is_ok());
-        }
-    }
-}
+mod tests;

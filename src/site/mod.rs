@@ -4,6 +4,7 @@
 //! what [`lookup`] has found: the [`cache`] of files and the [`absences`].
 
 pub mod absences;
+pub mod answer;
 pub mod cache;
 pub mod checkers;
 pub mod checks;

@@ -1,24 +1,38 @@
 //! Paths that lead elsewhere: redirects, which the client is told of, and rewrites, which it is not.
 
+use super::pages;
 use crate::config::{Captures, FirstMatch, PathTemplate, Piece, Redirect, Rewrite, UriTemplate};
+use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::http::target::{encode_query, encode_query_part, encode_segments};
 
-/// Where a client is told to go.
+/// How a client is told that a document is not at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// 301, 302, 303, 307 or 308.
-    pub status: Status,
-    /// The value of Location (RFC 9110 section 10.2.2): ASCII, percent-encoded. A path of this site
-    /// begins with exactly one slash.
-    pub location: String,
+pub enum Redirected {
+    /// The document is at another place.
+    Moved {
+        /// 301, 302, 303, 307 or 308.
+        status: Status,
+        /// The value of Location (RFC 9110 section 10.2.2): ASCII, percent-encoded. A path of this site
+        /// begins with exactly one slash.
+        location: String,
+    },
+    /// The document is at no place, or not for the client: 403, 404, 410 or 451.
+    Withdrawn(Status),
 }
 
 /// The redirects of a site. The first that matches counts.
 #[derive(Debug, Default)]
 pub struct Redirects {
     patterns: FirstMatch,
-    targets: Vec<(UriTemplate, Status)>,
+    targets: Vec<Target>,
+}
+
+/// Where a redirect leads.
+#[derive(Debug)]
+enum Target {
+    Place(UriTemplate, Status),
+    Nowhere(Status),
 }
 
 /// The rewrites of a site. The first that matches counts; what it makes of a path is not looked at
@@ -33,9 +47,10 @@ impl Redirects {
     /// Keeps `redirects` in their order.
     #[must_use]
     pub fn new(redirects: &[Redirect]) -> Redirects {
-        let targets = redirects
-            .iter()
-            .map(|rule| (rule.to.clone(), status(rule.status)));
+        let targets = redirects.iter().map(|rule| match &rule.to {
+            Some(to) => Target::Place(to.clone(), moved_status(rule.status)),
+            None => Target::Nowhere(withdrawn_status(rule.status)),
+        });
         Redirects {
             patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
             targets: targets.collect(),
@@ -48,16 +63,30 @@ impl Redirects {
         self.patterns.is_empty()
     }
 
-    /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to. The query is
-    /// kept unless the target has its own.
+    /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to, if anywhere. The
+    /// query is kept unless the target has its own. `None` if no rule matches.
     #[must_use]
-    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Moved> {
+    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
         let (index, captures) = self.patterns.find(path)?;
-        let (to, status) = self.targets.get(index)?;
-        Some(Moved {
-            status: *status,
-            location: location(to, &captures, query),
+        Some(match self.targets.get(index)? {
+            Target::Place(to, status) => Redirected::Moved {
+                status: *status,
+                location: location(to, &captures, query),
+            },
+            Target::Nowhere(status) => Redirected::Withdrawn(*status),
         })
+    }
+}
+
+impl Redirected {
+    /// The answer that says it, with a page of ours.
+    #[must_use]
+    pub fn answer(&self) -> Response {
+        let (status, sentence) = match self {
+            Redirected::Moved { status, location } => return pages::moved(*status, location),
+            Redirected::Withdrawn(status) => (*status, withdrawn_sentence(*status)),
+        };
+        pages::error(status, sentence)
     }
 }
 
@@ -86,14 +115,33 @@ impl Rewrites {
     }
 }
 
-/// The configuration has no other status.
-fn status(code: u16) -> Status {
+/// The configuration has no other status with a target.
+fn moved_status(code: u16) -> Status {
     match code {
         301 => Status::MOVED_PERMANENTLY,
         303 => Status::SEE_OTHER,
         307 => Status::TEMPORARY_REDIRECT,
         308 => Status::PERMANENT_REDIRECT,
         _ => Status::FOUND,
+    }
+}
+
+/// The configuration has no other status without a target.
+fn withdrawn_status(code: u16) -> Status {
+    match code {
+        403 => Status::FORBIDDEN,
+        404 => Status::NOT_FOUND,
+        451 => Status::UNAVAILABLE_FOR_LEGAL_REASONS,
+        _ => Status::GONE,
+    }
+}
+
+fn withdrawn_sentence(status: Status) -> &'static str {
+    match status {
+        Status::FORBIDDEN => "This document is not for everybody.",
+        Status::UNAVAILABLE_FOR_LEGAL_REASONS => "This document is withheld for legal reasons.",
+        Status::GONE => "This document is gone and will not come back.",
+        _ => "Nothing is here.",
     }
 }
 
@@ -152,7 +200,7 @@ mod tests {
             .map(|(from, to)| {
                 let from: Pattern = from.parse().unwrap();
                 Redirect {
-                    to: UriTemplate::parse(to, from.stars()).unwrap(),
+                    to: Some(UriTemplate::parse(to, from.stars()).unwrap()),
                     from,
                     status: 308,
                 }
@@ -162,9 +210,17 @@ mod tests {
     }
 
     fn location_of(from: &str, to: &str, path: &[u8], query: Option<&[u8]>) -> String {
-        let moved = redirects(&[(from, to)]).find(path, query).unwrap();
-        assert_eq!(moved.status, Status::PERMANENT_REDIRECT);
-        moved.location
+        location_found(&redirects(&[(from, to)]), path, query).unwrap()
+    }
+
+    fn location_found(redirects: &Redirects, path: &[u8], query: Option<&[u8]>) -> Option<String> {
+        match redirects.find(path, query)? {
+            Redirected::Moved { status, location } => {
+                assert_eq!(status, Status::PERMANENT_REDIRECT);
+                Some(location)
+            }
+            withdrawn @ Redirected::Withdrawn(_) => panic!("{withdrawn:?}"),
+        }
     }
 
     #[test]
@@ -216,14 +272,35 @@ mod tests {
             ("/c", Some("/3")),
             ("/d/e", Some("/5/")),
         ] {
-            let moved = redirects.find(path.as_bytes(), None);
-            assert_eq!(
-                moved.as_ref().map(|moved| moved.location.as_str()),
-                expected
-            );
+            let location = location_found(&redirects, path.as_bytes(), None);
+            assert_eq!(location.as_deref(), expected);
         }
         assert!(Redirects::default().is_empty());
         assert_eq!(Redirects::default().find(b"/", None), None);
+    }
+
+    #[test]
+    fn a_rule_without_a_target_says_that_the_document_is_withdrawn() {
+        let rules = [410, 404, 403, 451].map(|status| Redirect {
+            from: format!("/{status}/**").parse().unwrap(),
+            to: None,
+            status,
+        });
+        let redirects = Redirects::new(&rules);
+        assert!(!redirects.is_empty());
+        for (path, status) in [
+            ("/410/a", Status::GONE),
+            ("/404/a", Status::NOT_FOUND),
+            ("/403/a", Status::FORBIDDEN),
+            ("/451/a", Status::UNAVAILABLE_FOR_LEGAL_REASONS),
+        ] {
+            let found = redirects.find(path.as_bytes(), Some(b"x=1")).unwrap();
+            assert_eq!(found, Redirected::Withdrawn(status));
+            let answer = found.answer();
+            assert_eq!(answer.status, status);
+            assert!(!String::from_utf8_lossy(&answer.fields).contains("Location"));
+        }
+        assert_eq!(redirects.find(b"/411/a", None), None);
     }
 
     #[test]
@@ -253,8 +330,8 @@ mod tests {
             to in prop::sample::select(vec!["/$1", "/a$1/b?$1#$1", "https://a.example/$1", "/$1$1"]),
         ) {
             let path = [b"/", path.as_slice()].concat();
-            let moved = redirects(&[("/**", "/$1")]).find(&path, query.as_deref()).unwrap();
-            prop_assert!(!moved.location.starts_with("//"));
+            let plain = location_of("/**", "/$1", &path, query.as_deref());
+            prop_assert!(!plain.starts_with("//"));
             let location = location_of("/**", to, &path, query.as_deref());
             let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}[]".contains(&byte);
             prop_assert!(location.bytes().all(is_allowed), "{location}");

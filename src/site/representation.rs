@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -236,9 +237,18 @@ impl Representation {
     /// The value of Content-Type.
     #[must_use]
     pub fn content_type(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.fields[self.content_type_range()])
+    }
+
+    /// The bytes of the [`content_type`](Representation::content_type), which are shared.
+    #[must_use]
+    pub fn content_type_value(&self) -> Bytes {
+        self.fields.slice(self.content_type_range())
+    }
+
+    fn content_type_range(&self) -> Range<usize> {
         let name_len = "Content-Type: ".len();
-        let value = self.validators_len + name_len..self.content_type_end - "\r\n".len();
-        String::from_utf8_lossy(&self.fields[value])
+        self.validators_len + name_len..self.content_type_end - "\r\n".len()
     }
 
     /// The Content-Type line and, of a form, the Content-Encoding line, each with its CRLF: what each

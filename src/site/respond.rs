@@ -4,7 +4,8 @@
 //!
 //! 1. The path is decoded; all else is about that. The path of `shutdown.health` is answered.
 //! 2. A preflight of the CORS protocol is answered.
-//! 3. The redirects of the configuration, then those of `clean_urls`, see the path as it was asked.
+//! 3. The redirects of the configuration, some of which say that a document is gone, then those of
+//!    `clean_urls`, see the path as it was asked.
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
 //! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
 //!    redirect.
@@ -20,13 +21,14 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
+use super::answer::Answer;
 use super::cache::Entry;
 use super::clean_urls::clean_form;
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::edited_fields::EditedFields;
 use super::field_editor::FieldEditor;
 use super::health::Health;
-use super::listing::Listings;
+use super::listing::{self, Listings};
 use super::lookup::{Found, Lookup, Memory};
 use super::methods::{not_allowed, not_understood, options};
 use super::pages;
@@ -81,21 +83,6 @@ struct Ask<'a, 'b, 's> {
     now: Now,
 }
 
-/// A response, and whether another Accept would have got another.
-struct Answer {
-    response: Response,
-    varies_by_accept: bool,
-}
-
-impl From<Response> for Answer {
-    fn from(response: Response) -> Answer {
-        Answer {
-            response,
-            varies_by_accept: false,
-        }
-    }
-}
-
 impl Site {
     /// Opens `site`, which has this `number` in what all sites remember together.
     ///
@@ -137,7 +124,7 @@ impl Site {
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
-        let answer = match &head.target {
+        let mut answer = match &head.target {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
                 Ok(()) => {
@@ -171,16 +158,12 @@ impl Site {
                     .into()
             }
         };
-        let Answer {
-            mut response,
-            varies_by_accept,
-        } = answer;
-        if response.status.code() >= 400 {
-            response = self.with_own_page(response, head.method, reach, now)?;
+        if answer.response.status.code() >= 400 {
+            answer.response = self.with_own_page(answer.response, head.method, reach, now)?;
         }
         Ok(match &self.editor {
-            None => response,
-            Some(editor) => editor.edit(head, path, response, varies_by_accept),
+            None => answer.response,
+            Some(editor) => editor.edit(head, path, answer),
         })
     }
 
@@ -206,8 +189,8 @@ impl Site {
         }
         // The new place may well take what cannot be done here.
         let rules = self.rules.as_deref();
-        if let Some(moved) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
-            return Ok(pages::moved(moved.status, &moved.location).into());
+        if let Some(redirected) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
+            return Ok(redirected.answer().into());
         }
         if let Some(refusal) = not_allowed(ask.head) {
             return Ok(refusal.into());
@@ -223,7 +206,7 @@ impl Site {
         };
         let find = || {
             self.files
-                .find_for(ask.path, &rewritten, ask.reach, ask.now)
+                .find_for(ask.path, &rewritten, false, ask.reach, ask.now)
         };
         self.serve(&rewritten, ask, find)
     }
@@ -257,7 +240,7 @@ impl Site {
         }
         let response = match find()? {
             Found::File(_) if ask.head.method == Method::Options => options(),
-            Found::File(entry) => self.send(&entry, ask)?,
+            Found::File(entry) => return self.send(&entry, ask),
             Found::Nothing(nothing) => match nothing.absence {
                 Absence::IsDirectory => to_slash(&nothing, path, ask),
                 Absence::Open(OpenError::NotFound) => return self.serve_in_place(path, ask),
@@ -268,7 +251,7 @@ impl Site {
     }
 
     /// The representation that the client likes best (RFC 9110 section 12.5.3).
-    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
         let representation = match &entry.forms {
             Some(forms) if ask.head.has_accept_encoding => {
                 let accepted = accepted_codings(&ask.head.fields);
@@ -286,20 +269,24 @@ impl Site {
         &self,
         representation: &Representation,
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Answer, NeedsDisk> {
         let Ask {
             head, reach, now, ..
         } = *ask;
+        let own_type = || representation.content_type_value();
         if head.is_conditional {
             let validators = representation.validators();
             match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
                 Verdict::Proceed => {}
-                Verdict::NotModified => return Ok(not_modified(representation)),
+                Verdict::NotModified => {
+                    return Ok(self.with_type(not_modified(representation), own_type));
+                }
                 Verdict::Failed => {
                     return Ok(pages::error(
                         Status::PRECONDITION_FAILED,
                         "The file is not in the state that the request asks for.",
-                    ));
+                    )
+                    .into());
                 }
             }
             if let Some(ranges) = requested_ranges(head, &validators, now) {
@@ -309,7 +296,10 @@ impl Site {
                     Some(editor) => editor.edit_part(ask.path, &lines),
                 };
                 if let Some(response) = partial(representation, ranges, now.unix_secs, of_part) {
-                    return Ok(response);
+                    return Ok(match response.body {
+                        Body::Parts(_) => self.with_type(response, own_type),
+                        _ => response.into(),
+                    });
                 }
             }
         }
@@ -318,7 +308,19 @@ impl Site {
             fields: representation.fields(now.unix_secs),
             length: Some(representation.content.len()),
             body: body(representation, head.method, reach)?,
-        })
+        }
+        .into())
+    }
+
+    /// `response`, whose lines do not have a Content-Type, with that of its representation for the rules
+    /// that look at it.
+    fn with_type(&self, response: Response, content_type: impl FnOnce() -> Bytes) -> Answer {
+        let editor = self.editor.as_ref();
+        let wants_type = editor.is_some_and(FieldEditor::looks_at_types);
+        Answer {
+            content_type: wants_type.then(content_type),
+            ..response.into()
+        }
     }
 
     /// What is sent in the place of what does not exist.
@@ -337,6 +339,10 @@ impl Site {
                     .list(listings, path, ask.query, head, ask.reach, ask.now)?,
             };
             match listed {
+                Ok(response) if response.status == Status::NOT_MODIFIED => {
+                    let own_type = || Bytes::from_static(listing::media_type(head).as_bytes());
+                    return Ok(self.with_type(response, own_type));
+                }
                 Ok(response) => return Ok(response.into()),
                 Err(OpenError::NotFound) => {}
                 Err(error) => return Ok(explain(Absence::Open(error)).into()),
@@ -347,16 +353,22 @@ impl Site {
         };
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
-        let response = match is_page_wanted {
-            true => match self.files.find_for(ask.path, page, ask.reach, ask.now)? {
-                Found::File(entry) => self.send(&entry, ask)?,
-                Found::Nothing(_) => nothing_here(),
+        let answer = match is_page_wanted {
+            true => match self
+                .files
+                .find_for(ask.path, page, true, ask.reach, ask.now)?
+            {
+                Found::File(entry) => Answer {
+                    is_fallback: true,
+                    ..self.send(&entry, ask)?
+                },
+                Found::Nothing(_) => nothing_here().into(),
             },
-            false => nothing_here(),
+            false => nothing_here().into(),
         };
         Ok(Answer {
-            response,
             varies_by_accept: true,
+            ..answer
         })
     }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::cors::Cors;
-use super::header_rules::HeaderRules;
-use super::redirects::{Moved, Redirects, Rewrites};
+use super::header_rules::{Described, HeaderRules};
+use super::redirects::{Redirected, Redirects, Rewrites};
 use crate::config::SiteConfig;
 
 /// The rules of one site.
@@ -48,7 +48,7 @@ impl Rules {
     /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
     /// rewrites, and see the path as it was asked for.
     #[must_use]
-    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Moved> {
+    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
         self.redirects.find(path, query)
     }
 
@@ -58,11 +58,18 @@ impl Rules {
         self.rewrites.find(path)
     }
 
-    /// The encoded field lines `fields` of an answer for `path` as the rules want them; the same
-    /// bytes if they want nothing. It depends on the path alone: do it once for what is cached.
+    /// Whether some of these look at the media type of an answer.
     #[must_use]
-    pub fn edit_fields(&self, path: &[u8], fields: &Bytes) -> Bytes {
-        self.headers.edit(path, fields)
+    pub fn look_at_types(&self) -> bool {
+        self.headers.look_at_types()
+    }
+
+    /// The encoded field lines `fields` of an `answer` for `path` as the rules want them; the same
+    /// bytes if they want nothing. The result depends on the path and the answer alone: make it once for
+    /// what is cached.
+    #[must_use]
+    pub fn edit_fields(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+        self.headers.edit(path, fields, answer)
     }
 
     /// What other origins are told, if any may read the answers.
@@ -75,6 +82,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::status::Status;
 
     #[test]
     fn the_defaults_have_no_rules() {
@@ -94,7 +102,12 @@ mod tests {
         };
         let rules = Rules::new(&open);
         assert!(!rules.is_empty() && rules.cors().is_some());
-        let fields = rules.edit_fields(b"/", &Bytes::new());
+        let answer = Described {
+            status: Status::OK,
+            is_fallback: false,
+            content_type: None,
+        };
+        let fields = rules.edit_fields(b"/", &Bytes::new(), &answer);
         assert!(fields.starts_with(b"Access-Control-Allow-Origin: *\r\n"));
     }
 }

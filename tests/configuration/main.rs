@@ -5,6 +5,7 @@
 
 mod sites;
 mod syntax;
+mod wrong_rules;
 mod wrong_sites;
 
 use std::fs;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use abide::config::{
-    AccessLogFormat, AccessLogTarget, Config, EtagSource, Flags, SiteConfig, SymlinkPolicy,
+    AccessLogFormat, AccessLogTarget, Config, EtagSource, Flags, SiteConfig, StatusRange, Statuses,
+    SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -43,10 +44,26 @@ path = "/assets/**"
 set = { Cache-Control = "public, max-age=31536000", "X-Quote" = 'a "b" \c' }
 unset = ["X-Content-Type-Options"]
 
+[[header]]
+path = "/errors/**"
+status = [404, "5XX"]
+type = "Text/HTML"
+set = { Cache-Control = "max-age=5" }
+
+[[header]]
+path = "/any/**"
+status = "any"
+type = ["image/*", "font/woff2"]
+unset = ["Expires"]
+
 [[redirect]]
 from = "/old/**"
 to = "/new/$1?from=old#top"
 status = 301
+
+[[redirect]]
+from = "/gone/**"
+status = 410
 
 [[rewrite]]
 from = "/latest/*"
@@ -72,6 +89,15 @@ log = "text/x-log"
 [[host.header]]
 path = "/**"
 set = { X-Host = "1" }
+
+[[host.header]]
+path = "/**"
+status = "410"
+set = { Cache-Control = "max-age=60" }
+
+[[host.redirect]]
+from = "/withheld"
+status = 451
 
 [[host.redirect]]
 from = "/here"
@@ -103,6 +129,19 @@ fn every_setting_of_a_site_is_read() {
     assert_eq!(site.types["webmanifest"], "application/manifest+json");
     assert_eq!(site.default_type, "text/plain; charset=utf-8");
     assert_eq!(site.redirects[0].status, 301);
+    let gone = &site.redirects[1];
+    assert_eq!((gone.to.as_ref(), gone.status), (None, 410));
+    let [plain, errors, any] = &site.headers[..] else {
+        panic!("{:?}", site.headers)
+    };
+    assert_eq!(
+        (&plain.status, &plain.types[..]),
+        (&Statuses::Unsaid, &[][..])
+    );
+    let ranges = vec![StatusRange::Code(404), StatusRange::Class(5)];
+    assert_eq!(errors.status, Statuses::Listed(ranges));
+    assert_eq!(errors.types, ["text/html".parse().unwrap()]);
+    assert_eq!((&any.status, any.types.len()), (&Statuses::Any, 2));
     assert!(config.strict_hosts);
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.access_log.format, AccessLogFormat::Extended);
@@ -136,14 +175,20 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     // The later header rule and the earlier redirect or rewrite wins.
     let own_win = [
         "/assets/**",
+        "/errors/**",
+        "/any/**",
         "/**",
+        "/**",
+        "/withheld",
         "/here",
         "/old/**",
+        "/gone/**",
         "/a/**/b",
         "/latest/*",
     ];
     assert_eq!(paths(site), own_win);
-    assert_eq!(site.redirects[0].status, 302);
+    let statuses: Vec<u16> = site.redirects.iter().map(|rule| rule.status).collect();
+    assert_eq!(statuses, [451, 302, 301, 410]);
     let plain = &config.hosts[1].site;
     assert_eq!(paths(plain), paths(&config.site));
     let inherited = SiteConfig {
@@ -186,7 +231,7 @@ fn the_examples_in_the_example_load() {
     let config = load(&examples.join("\n"));
     assert_eq!(config.hosts.len(), 2);
     let general = &config.site;
-    assert_eq!((general.headers.len(), general.redirects.len()), (2, 2));
+    assert_eq!((general.headers.len(), general.redirects.len()), (4, 3));
     assert_eq!((general.rewrites.len(), general.types.len()), (1, 2));
     assert_eq!(config.hosts[0].site.error_pages[&404], "/missing.html");
 }

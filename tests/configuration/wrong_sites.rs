@@ -3,7 +3,7 @@
 use super::refusal;
 
 /// Holds that each text is refused with a sentence that begins and goes on as it should.
-fn assert_refusals(cases: &[(&str, &str, &str)]) {
+pub fn assert_refusals(cases: &[(&str, &str, &str)]) {
     for (text, start, reason) in cases {
         let error = refusal(text);
         assert!(
@@ -131,7 +131,7 @@ fn wrong_tables_are_refused() {
     ]);
 }
 
-fn header_rule(rest: &str) -> String {
+pub fn header_rule(rest: &str) -> String {
     format!("[[header]]\npath = '/a'\n{rest}")
 }
 
@@ -206,7 +206,7 @@ fn header_rules_that_make_no_sense_are_refused() {
         (
             "add = { A = 'x' }",
             "3: header.add",
-            "the keys of [[header]] are path, set, unset",
+            "the keys of [[header]] are path, set, unset, status, type",
         ),
         (
             "sets = { A = 'x' }",

@@ -28,6 +28,14 @@ target_bytes = 1024
 head_bytes = 4096
 headers = 100
 body_bytes = 4096
+
+[[redirect]]
+from = '/gone'
+status = 410
+
+[[redirect]]
+from = '/withheld'
+status = 451
 ";
 
 /// A server, its site, and what is known of it.

@@ -8,7 +8,7 @@ use super::served::{Served, site};
 use super::support::{Client, Launch};
 
 /// A request for each status that one can cause.
-const CAUSES: [(u16, &str); 19] = [
+const CAUSES: [(u16, &str); 21] = [
     (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (206, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"),
     (301, "GET /dir HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -17,6 +17,7 @@ const CAUSES: [(u16, &str); 19] = [
     (403, "GET /outside.txt HTTP/1.1\r\nHost: a\r\n\r\n"),
     (404, "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n"),
     (405, "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (410, "GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"),
     (412, "GET / HTTP/1.1\r\nHost: a\r\nIf-Match: \"x\"\r\n\r\n"),
     (
         413,
@@ -30,6 +31,7 @@ const CAUSES: [(u16, &str); 19] = [
         431,
         "GET / HTTP/1.1\r\nHost: a\r\nX: {long}{long}{long}{long}\r\n\r\n",
     ),
+    (451, "GET /withheld HTTP/1.1\r\nHost: a\r\n\r\n"),
     (501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         503,

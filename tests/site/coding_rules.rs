@@ -118,9 +118,10 @@ const ANSWERS: &[Expected] = &[
         &["Accept-Encoding", "Accept"],
         "text/html",
     ),
+    // A rule's Cache-Control is not for the page of `spa`.
     (
         "/kept/orders/7",
-        None,
+        Some("br"),
         &["Accept-Encoding", "Accept"],
         "text/html",
     ),

@@ -10,6 +10,8 @@ mod hosts;
 mod listing;
 mod paths;
 mod replacements;
+mod statuses;
+mod withdrawn;
 
 use support::{Launch, Response, Server, Site};
 

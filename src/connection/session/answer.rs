@@ -68,7 +68,7 @@ pub(super) enum Step {
 /// | status                              | connection | because                                              |
 /// |-------------------------------------|------------|------------------------------------------------------|
 /// | 200, 206, 301, 304                  | persists   |                                                      |
-/// | 403, 404, 405, 412, 416             | persists   | the request was understood and is read to its end    |
+/// | 403, 404, 405, 410, 412, 416, 451   | persists   | the request was understood and is read to its end    |
 /// | 503                                 | persists   | it is read to its end, and the client may try again  |
 /// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
 /// | 421                                 | ends       | the client takes us for another server               |
@@ -83,7 +83,7 @@ pub fn ends_connection(method: Method, status: Status) -> bool {
     method == Method::Connect
         || !matches!(
             status.code(),
-            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 412 | 416 | 503
+            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 410 | 412 | 416 | 451 | 503
         )
 }
 

@@ -182,6 +182,15 @@ impl Listings {
     }
 }
 
+/// The media type of the listings that the client of `head` gets.
+#[must_use]
+pub fn media_type(head: &RequestHead<'_, '_>) -> &'static str {
+    match accept::preferred(&head.fields, &TYPES) {
+        0 => TYPES[0],
+        _ => TYPES[1],
+    }
+}
+
 /// The mtime of a directory does not tell when a file in it has grown, so there is no Last-Modified;
 /// the tag is made from the page.
 fn answer(page: &Page, head: &RequestHead<'_, '_>, now: Now) -> Response {

@@ -61,7 +61,7 @@ impl Lookup {
         now: Now,
     ) -> Result<Load, Absence> {
         let content_type = self.types.of(&String::from_utf8_lossy(name));
-        let policy = self.coding_policy(key);
+        let policy = self.coding_policy(key, &content_type);
         let redundancy = policy.redundancy;
         let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
         let is_compressible = redundancy == Redundancy::Much;

@@ -8,7 +8,7 @@ use crate::site::site_path::SitePath;
 
 impl Lookup {
     /// As [`find`](Lookup::find), for a request for `asked`, which a rewrite or `spa` has led to `path`:
-    /// the header rules are about `asked`.
+    /// the header rules are about `asked`. `is_fallback` says that it was `spa`.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
@@ -16,25 +16,30 @@ impl Lookup {
         &self,
         asked: &[u8],
         path: &[u8],
+        is_fallback: bool,
         reach: Reach,
         now: Now,
     ) -> Result<Found, NeedsDisk> {
         let mut key = self.key(path);
-        if let Some(rules) = &self.coding_rules {
-            let policy = rules.policy(asked);
-            if policy != rules.policy(path) {
-                key.site = self.first_key.saturating_add(policy.number());
-            }
+        let found = self.find_at(key, reach, now)?;
+        let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {
+            return Ok(found);
+        };
+        let own_type = self.types.of(&String::from_utf8_lossy(&entry.path));
+        let policy = rules.policy(asked, &own_type, is_fallback);
+        if policy == rules.policy(path, &own_type, false) {
+            return Ok(found);
         }
+        key.site = self.first_key.saturating_add(policy.number());
         self.find_at(key, reach, now)
     }
 
-    /// The policy for what is kept at `key`.
-    pub(super) fn coding_policy(&self, key: SitePath<'_>) -> CodingPolicy {
+    /// The policy for the file of the type `own_type` that is to be kept at `key`.
+    pub(super) fn coding_policy(&self, key: SitePath<'_>, own_type: &str) -> CodingPolicy {
         let Some(rules) = &self.coding_rules else {
             return CodingPolicy::default();
         };
         let number = key.site.saturating_sub(self.first_key);
-        CodingPolicy::numbered(number).unwrap_or_else(|| rules.policy(key.path))
+        CodingPolicy::numbered(number).unwrap_or_else(|| rules.policy(key.path, own_type, false))
     }
 }
