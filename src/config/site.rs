@@ -9,8 +9,8 @@ use super::{CorsOrigin, HostName};
 /// One site: what is served, and what is said about it.
 ///
 /// Outside of every `[[host]]` these are the settings of the default site, which answers for all
-/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types` and
-/// `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
+/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types`,
+/// `encodings` and `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
 /// header rules come after the general ones, because a later one wins; its redirects and rewrites
 /// come before, because the first one that matches counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,10 @@ pub struct SiteConfig {
     /// Media types by file name extension, lower case and without the dot. They win over the built-in
     /// ones. Default none.
     pub types: BTreeMap<String, String>,
+    /// The content coding of a file's bytes by file name extension, lower case and without the first
+    /// dot; an extension may have several parts, and the longest that fits counts. `None`: the bytes
+    /// are the content itself. Default: `svgz` is gzip.
+    pub encodings: BTreeMap<String, Option<FileCoding>>,
     /// Rules for fields. All that match apply, in this order.
     pub headers: Vec<HeaderRule>,
     /// The first that matches counts.
@@ -79,6 +83,17 @@ pub enum SymlinkPolicy {
     Anywhere,
 }
 
+/// A content coding that the bytes of a file are in (RFC 9110 section 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileCoding {
+    /// Written `"br"`.
+    Brotli,
+    /// Written `"zstd"`.
+    Zstd,
+    /// Written `"gzip"`.
+    Gzip,
+}
+
 /// `etag`: what an entity-tag is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EtagSource {
@@ -87,6 +102,26 @@ pub enum EtagSource {
     Modified,
     /// The content. Written `"content"`.
     Content,
+}
+
+impl FileCoding {
+    const ALL: [FileCoding; 3] = [FileCoding::Brotli, FileCoding::Zstd, FileCoding::Gzip];
+
+    /// As it is written in `[encodings]`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FileCoding::Brotli => "br",
+            FileCoding::Zstd => "zstd",
+            FileCoding::Gzip => "gzip",
+        }
+    }
+
+    /// The coding of that name.
+    pub(super) fn named(name: &str) -> Option<FileCoding> {
+        let mut all = FileCoding::ALL.into_iter();
+        all.find(|coding| coding.name() == name)
+    }
 }
 
 impl SiteConfig {
@@ -108,6 +143,7 @@ impl SiteConfig {
             cors: Vec::new(),
             error_pages: BTreeMap::from([(NOT_FOUND_PAGE.0, NOT_FOUND_PAGE.1.to_owned())]),
             types: BTreeMap::new(),
+            encodings: BTreeMap::from([("svgz".to_owned(), Some(FileCoding::Gzip))]),
             headers: Vec::new(),
             redirects: Vec::new(),
             rewrites: Vec::new(),

@@ -42,12 +42,15 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
 /// beside it. `None` for identity, and for a file that is such a form itself.
 #[must_use]
 pub fn sibling(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
-    let is_form = Coding::COMPRESSED
-        .into_iter()
-        .filter_map(suffix)
-        .any(|suffix| path.ends_with(suffix));
-    let suffix = suffix(coding).filter(|_| !is_form)?;
+    let suffix = suffix(coding).filter(|_| !is_form(path))?;
     Some([path, suffix].concat())
+}
+
+/// Whether `path` ends as the precompressed forms of files do.
+#[must_use]
+pub fn is_form(path: &[u8]) -> bool {
+    let mut suffixes = Coding::COMPRESSED.into_iter().filter_map(suffix);
+    suffixes.any(|suffix| path.ends_with(suffix))
 }
 
 /// Whether a sibling may stand for its file: only if it is not older. Both times are mtimes as

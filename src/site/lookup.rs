@@ -30,6 +30,7 @@ use super::checks::Checks;
 use super::clean_urls;
 use super::compressor::Compressor;
 use super::descriptors::DescriptorBudget;
+use super::encoded_names::EncodedNames;
 use super::errand::{Brought, Errands};
 use super::freshness::{Freshness, Trust};
 use super::job::{FirstSlice, Places, WholeSlice};
@@ -81,6 +82,8 @@ pub struct Lookup {
     has_clean_urls: bool,
     shows_hidden: bool,
     types: HashMap<String, String>,
+    /// The names that carry a coding.
+    encoded_names: EncodedNames,
     limits: ReadLimits,
     revalidate_millis: u64,
     has_logged_outside_link: AtomicBool,
@@ -212,6 +215,7 @@ impl Lookup {
             types: types
                 .map(|(extension, name)| (extension.clone(), name.clone()))
                 .collect(),
+            encoded_names: EncodedNames::new(&site.encodings),
             limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
             has_logged_outside_link: AtomicBool::new(false),

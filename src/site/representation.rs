@@ -125,7 +125,13 @@ impl Representation {
             let size = content.len();
             is_dated.then(|| Bytes::from(format!("\"{size:x}-{seconds:x}.{nanoseconds:x}\"")))
         });
-        let etag = etag.map(|etag| etag_of_form(&etag, metadata.coding));
+        // A file that is sent in no other coding needs no other tag.
+        let coding = if metadata.varies {
+            metadata.coding
+        } else {
+            Coding::Identity
+        };
+        let etag = etag.map(|etag| etag_of_form(&etag, coding));
         let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
         let mut representation =

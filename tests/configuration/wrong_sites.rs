@@ -109,6 +109,37 @@ fn wrong_tables_are_refused() {
             "3: types.JS",
             "given twice",
         ),
+        (
+            "[encodings]\nbr = 'br'\nwasm.gz = 'gzip'",
+            "3: encodings.wasm",
+            "in quotes, as in \"wasm.gz\"",
+        ),
+        (
+            "[encodings]\n'.gz' = 'gzip'",
+            "2: encodings..gz",
+            "without that dot",
+        ),
+        (
+            "[encodings]\ngz = 'deflate'",
+            "2: encodings.gz",
+            "the string 'deflate' was given, it must be \"gzip\", \"br\" or \"zstd\"",
+        ),
+        (
+            "[encodings]\ngz = true",
+            "2: encodings.gz",
+            "it must be \"gzip\", \"br\" or \"zstd\"",
+        ),
+        (
+            "[encodings]\ngz = 'gzip'\nGZ = ''",
+            "3: encodings.GZ",
+            "given twice",
+        ),
+        (
+            "[encodings]\n'tar.gz' = 'gzip'",
+            "2: encodings.tar.gz",
+            "it is an archive",
+        ),
+        ("encodings = 1", "1: encodings", "write [encodings]"),
         ("[host.types]\njs = 1", "1: host", "[[host]]"),
         ("[headers]\nx = 1", "1: headers", "did you mean [[header]]?"),
         (
@@ -331,6 +362,11 @@ fn wrong_hosts_are_refused() {
         (
             "[host.types]\njs = 1",
             "5: host.types.js",
+            "the number 1 was given",
+        ),
+        (
+            "[host.encodings]\ngz = 1",
+            "5: host.encodings.gz",
             "the number 1 was given",
         ),
         (

@@ -14,6 +14,7 @@ use crate::http::accept_encoding::Coding;
 use crate::site::absences::{Absence, Nothing};
 use crate::site::cache::Entry;
 use crate::site::content_coding::MIN_BYTES;
+use crate::site::encoded_names::EncodedNames;
 use crate::site::errand::Brought;
 use crate::site::forms::Forms;
 use crate::site::freshness::Freshness;
@@ -60,10 +61,17 @@ impl Lookup {
         name: &[u8],
         now: Now,
     ) -> Result<Load, Absence> {
-        let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
-        let is_compressible = is_compressible(&content_type);
+        let text = String::from_utf8_lossy(name);
+        let coding = self.encoded_names.coding(&text);
+        let is_plain = coding == Coding::Identity;
+        let content_type = if is_plain {
+            content_type_among(&text, &self.types)
+        } else {
+            EncodedNames::content_type(&text, &self.types)
+        };
+        let is_compressible = is_plain && is_compressible(&content_type);
         let mut siblings = None;
-        if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
+        if self.looks_beside && (is_compressible || is_plain && is_opaque(&content_type)) {
             let (root, original) = (
                 directory.fd.as_fd(),
                 Identity::of(&file).map_err(absence_of)?,
@@ -73,7 +81,7 @@ impl Lookup {
         let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
         let metadata = Metadata {
             content_type: &content_type,
-            coding: Coding::Identity,
+            coding,
             varies: is_compressible && can_be_encoded
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
