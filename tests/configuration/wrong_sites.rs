@@ -109,6 +109,19 @@ fn wrong_tables_are_refused() {
             "3: types.JS",
             "given twice",
         ),
+        ("[host.types]\njs = 1", "1: host", "[[host]]"),
+        ("[headers]\nx = 1", "1: headers", "did you mean [[header]]?"),
+        (
+            "[[redirects]]\nfrom = 1",
+            "1: redirects",
+            "did you mean [[redirect]]?",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_encodings_are_refused() {
+    assert_refusals(&[
         (
             "[encodings]\nbr = 'br'\nwasm.gz = 'gzip'",
             "3: encodings.wasm",
@@ -140,12 +153,10 @@ fn wrong_tables_are_refused() {
             "it is an archive",
         ),
         ("encodings = 1", "1: encodings", "write [encodings]"),
-        ("[host.types]\njs = 1", "1: host", "[[host]]"),
-        ("[headers]\nx = 1", "1: headers", "did you mean [[header]]?"),
         (
-            "[[redirects]]\nfrom = 1",
-            "1: redirects",
-            "did you mean [[redirect]]?",
+            "[[host]]\nname = 'a'\nroot = 'b'\n[host.encodings]\ngz = 1",
+            "5: host.encodings.gz",
+            "the number 1 was given",
         ),
     ]);
 }
@@ -362,11 +373,6 @@ fn wrong_hosts_are_refused() {
         (
             "[host.types]\njs = 1",
             "5: host.types.js",
-            "the number 1 was given",
-        ),
-        (
-            "[host.encodings]\ngz = 1",
-            "5: host.encodings.gz",
             "the number 1 was given",
         ),
         (
