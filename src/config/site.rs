@@ -34,7 +34,8 @@ pub struct SiteConfig {
     pub hidden: bool,
     /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
     pub symlinks: SymlinkPolicy,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`. Default true.
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need not exist
+    /// itself. Default true.
     pub precompressed: bool,
     /// Whether answers are compressed by the server. Default true.
     pub compress: bool,

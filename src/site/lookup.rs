@@ -8,6 +8,7 @@
 //! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](super::errand)).
 //! Without a cache each looks for itself.
 
+mod alone;
 mod checked;
 mod encoded;
 mod listed;
@@ -93,6 +94,8 @@ pub struct Lookup {
     looks_beside: bool,
     /// The largest file that forms are made of, in bytes; 0 if none are.
     compressible_bytes: u64,
+    /// The largest content that is decoded of a file that is there in an encoded form only, in bytes.
+    decoded_bytes: u64,
 }
 
 /// What was found before, in all sites. A path is in one of them, or in neither.
@@ -223,6 +226,7 @@ impl Lookup {
             etag: site.etag,
             looks_beside: site.precompressed,
             compressible_bytes,
+            decoded_bytes: alone::most_decoded(cache.bytes),
         })
     }
 
@@ -338,7 +342,8 @@ impl Lookup {
     fn nothing(&self, path: &[u8], absence: Absence, generation: u64, now: Now) -> Arc<Nothing> {
         self.log(absence, path);
         let freshness = Freshness::new(generation, now.monotonic);
-        Arc::new(Nothing::new(path, absence, freshness))
+        let nothing = Nothing::new(path, absence, freshness);
+        Arc::new(nothing.with_forms(self.forms_alone(path, absence)))
     }
 
     /// The names below the root that a request path may stand for, the best one first.

@@ -12,6 +12,7 @@ pub mod compressor;
 pub mod content_coding;
 pub mod content_tag;
 pub mod cors;
+pub mod decoding;
 pub mod descriptors;
 mod document;
 pub mod edited_fields;

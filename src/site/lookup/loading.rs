@@ -8,11 +8,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::alone::{Alone, Outcome};
 use super::{Found, Lookup, Memory, absence_of};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::absences::{Absence, Nothing};
-use crate::site::cache::Entry;
+use crate::site::cache::{Entry, Original};
 use crate::site::content_coding::MIN_BYTES;
 use crate::site::encoded_names::EncodedNames;
 use crate::site::errand::Brought;
@@ -32,7 +33,9 @@ pub(super) struct Load {
     loading: Loading,
     key: KeptSitePath,
     name: Vec<u8>,
-    siblings: Option<Siblings>,
+    pub(super) siblings: Option<Siblings>,
+    /// Set if the file itself is not there, and one of its forms is loaded.
+    pub(super) alone: Option<Box<Alone>>,
     /// The sizes that forms are made of; none if the range is empty.
     compressible: RangeInclusive<u64>,
     generation: u64,
@@ -47,8 +50,10 @@ impl Lookup {
         path: &[u8],
         now: Now,
     ) -> Result<Load, Absence> {
-        let (file, name) = self.open_file(directory, path)?;
-        self.begin_file(directory, file, path, &name, now)
+        match self.open_file(directory, path) {
+            Ok((file, name)) => self.begin_file(directory, file, path, &name, now),
+            Err(absence) => self.begin_alone(directory, path, absence, now),
+        }
     }
 
     /// Begins to read the open file `name` below the root, which `path` stands for, and looks at what
@@ -87,23 +92,37 @@ impl Lookup {
             etag: self.etag,
         };
         let loading = self.begin_reading(file, &metadata, name, now);
-        let most = if is_compressible {
-            self.compressible_bytes
-        } else {
-            0
-        };
-        Ok(Load {
-            loading: loading.map_err(absence_of)?,
-            key: self.key(path).keep(),
-            name: name.to_vec(),
-            siblings,
-            compressible: MIN_BYTES as u64..=most,
-            generation: directory.generation,
-            begun_at: now.monotonic,
-        })
+        let loading = loading.map_err(absence_of)?;
+        let mut load = self.load_of(loading, directory, path, name, now);
+        load.siblings = siblings;
+        if !is_compressible {
+            load.compressible = MIN_BYTES as u64..=0;
+        }
+        Ok(load)
     }
 
-    fn begin_reading(
+    /// The file `name`, of a type that compresses, on its way into the entry for `path`.
+    pub(super) fn load_of(
+        &self,
+        loading: Loading,
+        directory: &RootDirectory,
+        path: &[u8],
+        name: &[u8],
+        now: Now,
+    ) -> Load {
+        Load {
+            loading,
+            key: self.key(path).keep(),
+            name: name.to_vec(),
+            siblings: None,
+            alone: None,
+            compressible: MIN_BYTES as u64..=self.compressible_bytes,
+            generation: directory.generation,
+            begun_at: now.monotonic,
+        }
+    }
+
+    pub(super) fn begin_reading(
         &self,
         file: File,
         metadata: &Metadata<'_>,
@@ -151,18 +170,46 @@ impl Lookup {
 impl Load {
     /// Goes on until `slice` is over: `None` if that comes first.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+        if self.alone.as_ref().is_some_and(|alone| alone.is_read()) {
+            return self.decode(slice);
+        }
         match self.loading.go_on(slice) {
             Ok(None) => None,
             Ok(Some(representation)) if representation.is_mixture() => {
                 Some(Err(Absence::IsChanging))
             }
-            Ok(Some(representation)) => Some(Ok(self.entry(representation))),
+            Ok(Some(representation)) => match &mut self.alone {
+                None => Some(Ok(self.entry(representation, Original::There))),
+                Some(alone) => {
+                    alone.begin(representation);
+                    self.decode(slice)
+                }
+            },
             Err(error) => Some(Err(absence_of(error))),
         }
     }
 
+    /// Goes on with a form that has been read and is alone.
+    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+        let Outcome {
+            representation,
+            original,
+            coding,
+            form,
+        } = match self.alone.as_mut()?.go_on(&self.name, slice)? {
+            Ok(outcome) => outcome,
+            Err(absence) => return Some(Err(absence)),
+        };
+        // The sightings tell when one of the forms has changed since it was looked at.
+        let entry = self.entry(representation, original);
+        if let Some(forms) = &entry.forms {
+            forms.fill(coding, || form);
+        }
+        Some(Ok(entry))
+    }
+
     /// Makes the entry, once.
-    fn entry(&mut self, representation: Representation) -> Entry {
+    fn entry(&mut self, representation: Representation, original: Original) -> Entry {
         let siblings = self.siblings.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
@@ -174,6 +221,7 @@ impl Load {
             freshness: self.freshness(),
             siblings,
             forms: forms.map(Box::new),
+            original,
         }
     }
 
