@@ -39,9 +39,9 @@ pub struct Decoding {
 /// Why there is no content.
 #[derive(Debug)]
 pub enum Undecodable {
-    /// It is larger than the caller allows.
+    /// The content is larger than the caller allows.
     TooLarge,
-    /// It cannot be read, or is not what its name says.
+    /// The file cannot be read, or its bytes are not in the coding.
     Malformed(io::Error),
 }
 
@@ -49,9 +49,9 @@ impl Decoding {
     /// Begins to decode `encoded`, which is in `coding`, to at most `most` bytes.
     ///
     /// # Errors
-    /// Those of reading it, or of what it begins with.
+    /// As [`Undecodable`] says, of what can be seen at the beginning.
     pub fn new(coding: Coding, encoded: &Content, most: u64) -> Result<Decoding, Undecodable> {
-        // What is no smaller than its content was not worth encoding.
+        // The content is hardly ever smaller than its form.
         if encoded.len() > most {
             return Err(Undecodable::TooLarge);
         }
@@ -101,7 +101,7 @@ impl fmt::Debug for Decoding {
     }
 }
 
-/// What is left of `source`, which is in `coding`, when that is taken off.
+/// Reads the content of `source`, which is in `coding`.
 fn decoder(coding: Coding, mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     Ok(match coding {
         Coding::Identity => source,

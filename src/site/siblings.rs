@@ -41,7 +41,7 @@ impl Siblings {
         Siblings::look_since(root, resolver, path, original.modified(), now)
     }
 
-    /// The same for a file that is not there itself.
+    /// Looks for the forms of the file `path`, which is not there itself.
     #[must_use]
     pub fn look_alone(
         root: BorrowedFd<'_>,

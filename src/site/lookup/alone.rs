@@ -32,7 +32,7 @@ use crate::site::siblings::Siblings;
 /// The largest content that is decoded, as a part of the cache: a thirty-second.
 const DECODED_PART: u64 = 32;
 
-/// The largest without a cache, in bytes. It is decoded for each request, which takes a millisecond.
+/// The largest content that is decoded without a cache, in bytes: for each request, in a millisecond.
 const UNCACHED_BYTES: u64 = 256 * 1024;
 
 /// The largest content that is decoded, in bytes, with a cache of `cache_bytes`.
@@ -53,9 +53,9 @@ pub(super) struct Alone {
     read: Option<(Representation, Result<Decoding, Undecodable>)>,
 }
 
-/// What has become of a form.
+/// The result of decoding a form.
 pub(super) struct Outcome {
-    /// What is sent to those who do not accept a form.
+    /// The representation for clients that do not accept a form.
     pub(super) representation: Representation,
     pub(super) original: Original,
     pub(super) coding: Coding,
@@ -133,7 +133,7 @@ fn may_be_alone(absence: Absence) -> bool {
     )
 }
 
-/// Whether the file of `form`, if it is read only as it is sent, is not what it was.
+/// Whether the file of `form` has changed since the form was loaded. A form in memory cannot change.
 fn has_changed(form: &Representation) -> bool {
     let is_current = match &form.content {
         Content::Descriptor(file, _) => {
@@ -230,7 +230,7 @@ impl Lookup {
         names.flat_map(|name| self.forms_of(&name))
     }
 
-    /// Whether what was read of an entry without an original is still what its path stands for.
+    /// Whether the path of an entry without an original still stands for the same forms.
     pub(super) fn is_same_alone(&self, entry: &Entry, look: &Look<'_>) -> bool {
         let path = entry.key.site_path().path;
         let mut better = self.names(path).take_while(|name| **name != *entry.path);

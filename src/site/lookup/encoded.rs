@@ -21,8 +21,8 @@ use crate::site::representation::Representation;
 const QUICK_BYTES: u64 = 32 * 1024;
 
 impl Lookup {
-    /// What a client that has sent `head` gets of a file with forms: `None` if there is none that it
-    /// accepts, as the file itself is not there and cannot be made.
+    /// The representation of a file with forms that a client gets that has sent `head`. `None` if the
+    /// file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
     /// As [`negotiate`](Lookup::negotiate).

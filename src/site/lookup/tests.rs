@@ -69,7 +69,7 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
     let Err(NeedsDisk::UnderWay(errand)) = find() else {
         panic!("it takes longer than a slice")
     };
-    // A job goes on for those who wait only.
+    // Without a waiter the job would end.
     errand.wait(Box::new(|_: &Arc<Errand>| {}));
     assert!(errand.claim_job());
     let mut slices = 1;
