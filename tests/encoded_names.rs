@@ -321,9 +321,10 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
     assert_eq!(client.get("/x.js").status, 404);
     site.write("x.js.br", brotli(b"from the form"));
     age(&site, "x.js.br", 60);
+    let mut other = server.connect();
     let mut expect = |what: &str, codings: &str, body: &[u8]| {
         until(what, || {
-            let response = get(&mut client, "/x.js", codings);
+            let response = get(&mut other, "/x.js", codings);
             response.status == 200 && decoded(&response) == body
         });
     };
@@ -337,6 +338,9 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
     expect("the file has come", "identity", b"itself");
     std::fs::remove_file(site.path("x.js")).expect("remove");
     expect("the file has gone", "identity", b"from another");
+    site.directory("x.js");
+    until("a directory has come", || client.get("/x.js").status == 301);
+    std::fs::remove_dir(site.path("x.js")).expect("rmdir");
     for name in ["x.js.br", "x.js.gz"] {
         std::fs::remove_file(site.path(name)).expect("remove");
     }

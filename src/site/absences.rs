@@ -79,7 +79,7 @@ impl Nothing {
         }
     }
 
-    /// With the names, below the root, of the [forms](Nothing::forms) that may come.
+    /// With the names, below the root, of the [forms](Nothing::forms()) that may come.
     #[must_use]
     pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> Nothing {
         self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();

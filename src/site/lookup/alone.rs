@@ -236,6 +236,7 @@ impl Lookup {
         let mut better = self.names(path).take_while(|name| **name != *entry.path);
         let siblings = entry.siblings.as_ref();
         siblings.is_some_and(|seen| seen.are_current(look))
+            && look.identity(&entry.path).is_none()
             && !self.names(path).any(|name| look.is_file(&name))
             && !better.any(|name| self.forms_of(&name).any(|form| look.is_file(&form)))
     }

@@ -25,7 +25,8 @@ impl Lookup {
     /// file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// As [`negotiate`](Lookup::negotiate).
+    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if
+    /// another thread is reading it.
     #[inline]
     pub fn choose<'e>(
         &self,
@@ -66,8 +67,7 @@ impl Lookup {
     /// another form that is there, until the one that would be first has been made.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if
-    /// another thread is reading it.
+    /// As [`choose`](Lookup::choose).
     fn negotiate<'e>(
         &self,
         entry: &'e Arc<Entry>,
