@@ -22,6 +22,7 @@
 
 mod cors_origin;
 mod draft;
+mod encodings;
 mod file;
 mod first_match;
 mod host_name;
@@ -60,7 +61,7 @@ pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use proxy::Proxy;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
-pub use site::{EtagSource, HostConfig, SiteConfig, SymlinkPolicy};
+pub use site::{EtagSource, FileCoding, HostConfig, SiteConfig, SymlinkPolicy};
 pub use statuses::{StatusRange, Statuses};
 pub use target_template::{PathTemplate, Piece, UriTemplate};
 

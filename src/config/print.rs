@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::site_keys::SITE_KEYS;
-use super::{Config, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig, Statuses};
+use super::{Config, FileCoding, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig, Statuses};
 
 /// The whole configuration. Of what a host inherits only the rules are left out: they would be added
 /// a second time.
@@ -63,7 +63,7 @@ fn push_keys(site: &SiteConfig, text: &mut String) {
     }
 }
 
-/// `[error_pages]` and `[types]`. `inherited` is what a page can be taken away from.
+/// `[error_pages]`, `[types]` and `[encodings]`. `inherited` is what a page can be taken away from.
 fn push_maps(prefix: &str, site: &SiteConfig, inherited: &SiteConfig, text: &mut String) {
     push(text, format_args!("\n[{prefix}error_pages]\n"));
     for (status, path) in &site.error_pages {
@@ -80,6 +80,11 @@ fn push_maps(prefix: &str, site: &SiteConfig, inherited: &SiteConfig, text: &mut
     for (extension, media_type) in &site.types {
         let media_type = toml_string(media_type);
         push(text, format_args!("\"{extension}\" = {media_type}\n"));
+    }
+    push(text, format_args!("\n[{prefix}encodings]\n"));
+    for (extension, coding) in &site.encodings {
+        let coding = toml_string(coding.map_or("", FileCoding::name));
+        push(text, format_args!("\"{extension}\" = {coding}\n"));
     }
 }
 

@@ -9,8 +9,8 @@ use super::{CorsOrigin, HostName};
 /// One site: what is served, and what is said about it.
 ///
 /// Outside of every `[[host]]` these are the settings of the default site, which answers for all
-/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types` and
-/// `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
+/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types`,
+/// `encodings` and `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
 /// header rules come after the general ones, because a later one wins; its redirects and rewrites
 /// come before, because the first one that matches counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,8 @@ pub struct SiteConfig {
     pub hidden: bool,
     /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
     pub symlinks: SymlinkPolicy,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`. Default true.
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need not exist
+    /// itself. Default true.
     pub precompressed: bool,
     /// Whether answers are compressed by the server. Default true.
     pub compress: bool,
@@ -53,6 +54,10 @@ pub struct SiteConfig {
     /// The media type of files whose name has no extension, or one that is unknown. Default
     /// `application/octet-stream`, which no browser renders.
     pub default_type: String,
+    /// The content coding of a file's bytes by file name extension, lower case and without the first
+    /// dot; an extension may have several parts, and the longest that fits counts. `None`: the bytes
+    /// are the content itself. Default: `svgz` is gzip.
+    pub encodings: BTreeMap<String, Option<FileCoding>>,
     /// Rules for fields. All that match apply, in this order. A Content-Type, and `no-transform` in a
     /// Cache-Control, also decide whether a file is compressed.
     pub headers: Vec<HeaderRule>,
@@ -83,6 +88,17 @@ pub enum SymlinkPolicy {
     Anywhere,
 }
 
+/// A content coding that the bytes of a file are in (RFC 9110 section 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileCoding {
+    /// Written `"br"`.
+    Brotli,
+    /// Written `"zstd"`.
+    Zstd,
+    /// Written `"gzip"`.
+    Gzip,
+}
+
 /// `etag`: what an entity-tag is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EtagSource {
@@ -91,6 +107,26 @@ pub enum EtagSource {
     Modified,
     /// The content. Written `"content"`.
     Content,
+}
+
+impl FileCoding {
+    const ALL: [FileCoding; 3] = [FileCoding::Brotli, FileCoding::Zstd, FileCoding::Gzip];
+
+    /// As it is written in `[encodings]`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FileCoding::Brotli => "br",
+            FileCoding::Zstd => "zstd",
+            FileCoding::Gzip => "gzip",
+        }
+    }
+
+    /// The coding of that name.
+    pub(super) fn named(name: &str) -> Option<FileCoding> {
+        let mut all = FileCoding::ALL.into_iter();
+        all.find(|coding| coding.name() == name)
+    }
 }
 
 impl SiteConfig {
@@ -113,6 +149,7 @@ impl SiteConfig {
             error_pages: BTreeMap::from([(NOT_FOUND_PAGE.0, NOT_FOUND_PAGE.1.to_owned())]),
             types: BTreeMap::new(),
             default_type: "application/octet-stream".to_owned(),
+            encodings: BTreeMap::from([("svgz".to_owned(), Some(FileCoding::Gzip))]),
             headers: Vec::new(),
             redirects: Vec::new(),
             rewrites: Vec::new(),

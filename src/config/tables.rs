@@ -1,4 +1,4 @@
-//! The tables of a site: `[error_pages]`, `[types]`, `[[header]]`, `[[redirect]]`, `[[rewrite]]`.
+//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, `[[header]]`, `[[redirect]]`, `[[rewrite]]`.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -20,7 +20,14 @@ use super::target_template::{PathTemplate, UriTemplate};
 mod scope;
 
 /// Their names.
-pub(super) const TABLES: [&str; 5] = ["error_pages", "types", "header", "redirect", "rewrite"];
+pub(super) const TABLES: [&str; 6] = [
+    "error_pages",
+    "types",
+    "encodings",
+    "header",
+    "redirect",
+    "rewrite",
+];
 
 impl SiteDraft {
     /// Takes in one of [`TABLES`].
@@ -34,7 +41,8 @@ impl SiteDraft {
         match (entry.leaf, entry.value.get_ref()) {
             ("error_pages", DeValue::Table(table)) => self.read_error_pages(source, table),
             ("types", DeValue::Table(table)) => self.read_types(source, table),
-            (name @ ("error_pages" | "types"), _) => {
+            ("encodings", DeValue::Table(table)) => self.read_encodings(source, table),
+            (name @ ("error_pages" | "types" | "encodings"), _) => {
                 let described = source.described(entry.value);
                 let complaint = format!(
                     "{described} was given, it is a section: write [{}{name}] and its keys on lines \

@@ -87,14 +87,29 @@ impl AcceptedCodings {
 ///   with an error.
 #[must_use]
 pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
+    match weights(fields) {
+        Some(weights) => weights.rank(weights.of(Coding::Identity)),
+        None => AcceptedCodings::IDENTITY,
+    }
+}
+
+/// As [`accepted_codings`], for a file that cannot be sent without a coding: one that the client likes
+/// less than identity is in the list too, unless its weight is zero.
+#[must_use]
+pub fn codings_without_identity(fields: &Fields<'_, '_>) -> AcceptedCodings {
+    weights(fields).map_or(AcceptedCodings::IDENTITY, |weights| {
+        weights.rank(Weight::ZERO)
+    })
+}
+
+/// `None` if a member is malformed.
+fn weights(fields: &Fields<'_, '_>) -> Option<Weights> {
     let mut weights = Weights::default();
     for member in fields.all("accept-encoding").flat_map(list_members) {
-        let Some((token, weight)) = parse_member(member) else {
-            return AcceptedCodings::IDENTITY;
-        };
+        let (token, weight) = parse_member(member)?;
         weights.note(token, weight);
     }
-    weights.rank()
+    Some(weights)
 }
 
 /// `codings [ weight ]` (RFC 9110 section 12.5.3).
@@ -140,9 +155,9 @@ impl Weights {
             .unwrap_or(Weight::ZERO)
     }
 
-    fn rank(&self) -> AcceptedCodings {
+    /// The codings that weigh at least `floor`, best first.
+    fn rank(&self, floor: Weight) -> AcceptedCodings {
         let mut accepted = AcceptedCodings::IDENTITY;
-        let floor = self.of(Coding::Identity);
         let wanted = Coding::COMPRESSED
             .into_iter()
             .filter(|coding| self.of(*coding) > Weight::ZERO && self.of(*coding) >= floor);
@@ -167,6 +182,21 @@ mod tests {
     use super::*;
     use Coding::{Brotli, Gzip, Identity, Zstd};
     use proptest::prelude::*;
+
+    #[test]
+    fn without_identity_all_that_is_not_refused_will_do() {
+        let cases: &[(&str, &[Coding])] = &[
+            ("identity, br;q=0.5, gzip;q=0.1", &[Brotli, Gzip, Identity]),
+            ("identity, br;q=0", &[Identity]),
+            ("", &[Identity]),
+            ("br;q=2", &[Identity]),
+        ];
+        for (value, codings) in cases {
+            let lines = [("Accept-Encoding", *value)];
+            let ranked = with_head(&lines, |head| codings_without_identity(&head.fields));
+            assert_eq!(ranked.as_slice(), *codings, "{value}");
+        }
+    }
 
     fn accepted(lines: &[&str]) -> Vec<Coding> {
         let lines: Vec<_> = lines

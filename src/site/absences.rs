@@ -59,6 +59,8 @@ pub struct Nothing {
     pub absence: Absence,
     /// For a directory without its slash: the way to it, for a request without a query.
     pub redirect: Option<Response>,
+    /// The names of the forms that the path could be answered from, each with a NUL at its end.
+    forms: Box<[u8]>,
     /// When it was learnt.
     pub freshness: Freshness,
 }
@@ -72,8 +74,27 @@ impl Nothing {
         Nothing {
             absence,
             redirect,
+            forms: Box::default(),
             freshness,
         }
+    }
+
+    /// With the names, below the root, of the [forms](Nothing::forms()) that may come.
+    #[must_use]
+    pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> Nothing {
+        self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();
+        self
+    }
+
+    /// The names of the encoded forms that the path would be answered from if they came. They are kept
+    /// so that a look for them allocates nothing.
+    pub fn forms(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.forms.split_inclusive(|byte| *byte == 0);
+        names.map(|name| &name[..name.len() - 1])
+    }
+
+    fn bytes(&self) -> u64 {
+        self.forms.len() as u64 + self.page_bytes()
     }
 
     fn page_bytes(&self) -> u64 {
@@ -146,7 +167,7 @@ struct Weigh;
 
 impl Weighter<KeptSitePath, Arc<Nothing>> for Weigh {
     fn weight(&self, path: &KeptSitePath, nothing: &Arc<Nothing>) -> u64 {
-        ENTRY_BYTES + path.path_bytes() + nothing.page_bytes()
+        ENTRY_BYTES + path.path_bytes() + nothing.bytes()
     }
 }
 
@@ -203,6 +224,16 @@ mod tests {
                 "{bytes}"
             );
         }
+    }
+
+    #[test]
+    fn the_names_of_forms_are_kept_and_weighed() {
+        let plain = Nothing::new(b"/a.js", NOT_FOUND, Freshness::new(0, Millis(0)));
+        assert_eq!((plain.forms().count(), plain.bytes()), (0, 0));
+        let names = ["a.js.br", "a.js.gz"];
+        let nothing = plain.with_forms(names.iter().map(|name| name.as_bytes().to_vec()));
+        assert!(nothing.forms().eq(names.iter().map(|name| name.as_bytes())));
+        assert_eq!(nothing.bytes(), 16);
     }
 
     #[test]

@@ -34,6 +34,19 @@ pub struct Entry {
     pub siblings: Option<Siblings>,
     /// Its encoded forms; `None` if it cannot have any.
     pub forms: Option<Box<Forms>>,
+    /// Whether the file itself is there.
+    pub original: Original,
+}
+
+/// Whether a file itself is there, or only encoded forms of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Original {
+    /// The file is there.
+    There,
+    /// Only forms are, and the representation was decoded from one of them.
+    Decoded,
+    /// Only forms are, none of which could be decoded. The representation is empty and must not be sent.
+    Missing,
 }
 
 impl Entry {
@@ -217,6 +230,7 @@ mod tests {
             freshness: Freshness::new(0, Millis(0)),
             siblings: None,
             forms: Forms::new(None, true).map(Box::new),
+            original: Original::There,
         }
     }
 

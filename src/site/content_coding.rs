@@ -42,12 +42,15 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
 /// beside it. `None` for identity, and for a file that is such a form itself.
 #[must_use]
 pub fn sibling(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
-    let is_form = Coding::COMPRESSED
-        .into_iter()
-        .filter_map(suffix)
-        .any(|suffix| path.ends_with(suffix));
-    let suffix = suffix(coding).filter(|_| !is_form)?;
+    let suffix = suffix(coding).filter(|_| !is_form(path))?;
     Some([path, suffix].concat())
+}
+
+/// Whether `path` ends as the precompressed forms of files do.
+#[must_use]
+pub fn is_form(path: &[u8]) -> bool {
+    let mut suffixes = Coding::COMPRESSED.into_iter().filter_map(suffix);
+    suffixes.any(|suffix| path.ends_with(suffix))
 }
 
 /// Whether a sibling may stand for its file: only if it is not older. Both times are mtimes as
@@ -118,6 +121,16 @@ pub fn etag_of_form(etag: &Bytes, coding: Coding) -> Bytes {
     match (coding, etag.strip_suffix(b"\"")) {
         (Coding::Identity, _) | (_, None) => etag.clone(),
         (_, Some(opened)) => Bytes::from([opened, b"-", coding.token().as_bytes(), b"\""].concat()),
+    }
+}
+
+/// The entity tag of the content of a form whose own is `etag`: what [`etag_of_form`] made it from.
+#[must_use]
+pub fn etag_without_coding(etag: &Bytes, coding: Coding) -> Bytes {
+    let end = ["-", coding.token(), "\""].concat();
+    match etag.strip_suffix(end.as_bytes()) {
+        Some(opened) => Bytes::from([opened, b"\""].concat()),
+        None => etag.clone(),
     }
 }
 
@@ -223,6 +236,10 @@ mod tests {
         assert_eq!(etag_of_form(&etag, Coding::Zstd), "\"5-6-zstd\"");
         assert_eq!(etag_of_form(&etag, Coding::Gzip), "\"5-6-gzip\"");
         assert_eq!(etag_of_form(&etag, Coding::Identity), etag);
+        for coding in Coding::COMPRESSED {
+            let of_form = etag_of_form(&etag, coding);
+            assert_eq!(etag_without_coding(&of_form, coding), etag);
+        }
     }
 
     proptest! {

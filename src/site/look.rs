@@ -41,6 +41,12 @@ impl<'r> Look<'r> {
         }
     }
 
+    /// Looks below `root` that go anywhere.
+    #[must_use]
+    pub fn anywhere(root: BorrowedFd<'r>) -> Look<'r> {
+        Look::new(root, Range::Anywhere)
+    }
+
     /// The identity of what `name` is; `None` if that cannot be told.
     #[must_use]
     pub fn identity(&self, name: &[u8]) -> Option<Identity> {

@@ -8,6 +8,7 @@
 //! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](super::errand)).
 //! Without a cache each looks for itself.
 
+mod alone;
 mod checked;
 mod encoded;
 mod listed;
@@ -31,6 +32,7 @@ use super::clean_urls;
 use super::coding_policy::{CodingPolicy, CodingRules};
 use super::compressor::Compressor;
 use super::descriptors::DescriptorBudget;
+use super::encoded_names::EncodedNames;
 use super::errand::{Brought, Errands};
 use super::freshness::{Freshness, Trust};
 use super::job::{FirstSlice, Places, WholeSlice};
@@ -86,6 +88,8 @@ pub struct Lookup {
     has_clean_urls: bool,
     shows_hidden: bool,
     types: MediaTypes,
+    /// The names that carry a coding.
+    encoded_names: EncodedNames,
     limits: ReadLimits,
     revalidate_millis: u64,
     has_logged_outside_link: AtomicBool,
@@ -96,6 +100,8 @@ pub struct Lookup {
     /// The largest file that forms are made of, in bytes; 0 if none are.
     compressible_bytes: u64,
     coding_rules: Option<CodingRules>,
+    /// The largest content that is decoded of a file that is there in an encoded form only, in bytes.
+    decoded_bytes: u64,
 }
 
 /// What was found before, in all sites. A path is in one of them, or in neither.
@@ -216,6 +222,7 @@ impl Lookup {
             has_clean_urls: site.clean_urls,
             shows_hidden: site.hidden,
             types: MediaTypes::new(&site.types, &site.default_type),
+            encoded_names: EncodedNames::new(&site.encodings),
             limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
             has_logged_outside_link: AtomicBool::new(false),
@@ -224,6 +231,7 @@ impl Lookup {
             looks_beside: site.precompressed,
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
+            decoded_bytes: alone::most_decoded(cache.bytes),
         })
     }
 
@@ -342,7 +350,8 @@ impl Lookup {
     fn nothing(&self, path: &[u8], absence: Absence, generation: u64, now: Now) -> Arc<Nothing> {
         self.log(absence, path);
         let freshness = Freshness::new(generation, now.monotonic);
-        Arc::new(Nothing::new(path, absence, freshness))
+        let nothing = Nothing::new(path, absence, freshness);
+        Arc::new(nothing.with_forms(self.forms_alone(path, absence)))
     }
 
     /// The names below the root that a request path may stand for, the best one first.

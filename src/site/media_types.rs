@@ -219,14 +219,20 @@ impl MediaTypes {
     /// itself what it is.
     #[must_use]
     pub fn of(&self, name: &str) -> String {
+        self.known(name)
+            .unwrap_or_else(|| with_charset(&self.default))
+    }
+
+    /// As [`of`](MediaTypes::of); `None` if the name has no extension, or an unknown one.
+    #[must_use]
+    pub fn known(&self, name: &str) -> Option<String> {
         let extension = extension(name);
         let own = extension.as_deref().and_then(|it| self.own.get(it));
         let media_type = own
             .map(String::as_str)
             .or_else(|| by_name(name))
-            .or_else(|| extension.as_deref().and_then(builtin))
-            .unwrap_or(&self.default);
-        with_charset(media_type)
+            .or_else(|| extension.as_deref().and_then(builtin));
+        media_type.map(with_charset)
     }
 }
 

@@ -58,6 +58,18 @@ fn write_error(status: Status, sentence: &str) -> Response {
     response
 }
 
+/// 404 for a file that is there in content codings only, none of which the client accepts. Another client
+/// may get it, so caches must know (RFC 9110 section 12.5.5).
+#[must_use]
+pub fn only_encoded() -> Response {
+    let mut response = error(
+        Status::NOT_FOUND,
+        "This file is here in a compressed form only, which the request does not accept.",
+    );
+    response.fields = Bytes::from([&response.fields, &b"Vary: Accept-Encoding\r\n"[..]].concat());
+    response
+}
+
 /// The page for a request that the parser refused.
 #[must_use]
 pub fn rejected(reject: &Reject) -> Response {

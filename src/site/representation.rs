@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::content_coding::etag_of_form;
+use super::content_coding::{etag_of_form, etag_without_coding};
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::identity::{Identity, Sighting};
 use super::job::WholeSlice;
@@ -128,7 +128,13 @@ impl Representation {
         } else {
             reading.hash
         };
-        let etag = etag.map(|etag| etag_of_form(&etag, metadata.coding));
+        // A file that is sent in no other coding needs no other tag.
+        let coding = if metadata.varies {
+            metadata.coding
+        } else {
+            Coding::Identity
+        };
+        let etag = etag.map(|etag| etag_of_form(&etag, coding));
         let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
         let mut representation =
@@ -152,6 +158,27 @@ impl Representation {
             self.etag.as_ref().map(|etag| etag_of_form(etag, coding)),
             self.last_modified,
             Content::kept(encoded),
+            self.sighting,
+        )
+    }
+
+    /// The file that this is the form in `coding` of, where only the form is there: `content` is what it
+    /// was decoded to.
+    #[must_use]
+    pub fn decoded(&self, coding: Coding, content: Vec<u8>) -> Representation {
+        let metadata = Metadata {
+            content_type: &self.content_type(),
+            coding: Coding::Identity,
+            varies: true,
+            // The tag is made from ours.
+            etag: EtagSource::Modified,
+        };
+        let etag = self.etag.as_ref();
+        Representation::describe(
+            &metadata,
+            etag.map(|etag| etag_without_coding(etag, coding)),
+            self.last_modified,
+            Content::kept(content),
             self.sighting,
         )
     }

@@ -10,7 +10,8 @@
 //! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
 //!    redirect.
 //! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
-//!    client gets the one that it likes best.
+//!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
+//!    accept none.
 //! 7. Where nothing is: the listing, then the application (`spa`), then 404.
 //! 8. An error gets the site's own page (`error_pages`), if there is one; it is not encoded.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
@@ -22,7 +23,7 @@ use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
 use super::answer::Answer;
-use super::cache::Entry;
+use super::cache::{Entry, Original};
 use super::clean_urls::clean_form;
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::edited_fields::EditedFields;
@@ -42,7 +43,6 @@ use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
 use crate::http::accept;
-use crate::http::accept_encoding::accepted_codings;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{RequestHead, Target};
@@ -253,13 +253,16 @@ impl Site {
     /// The representation that the client likes best (RFC 9110 section 12.5.3).
     fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
         let representation = match &entry.forms {
-            Some(forms) if ask.head.has_accept_encoding => {
-                let accepted = accepted_codings(&ask.head.fields);
-                self.files
-                    .negotiate(entry, forms, accepted, ask.reach, ask.now)?
+            Some(forms) => {
+                let chosen = self
+                    .files
+                    .choose(entry, forms, ask.head, ask.reach, ask.now)?;
+                match chosen {
+                    Some(representation) => representation,
+                    None => return Ok(pages::only_encoded().into()),
+                }
             }
-            // Without the field any coding would do, but who does not name one may know none.
-            _ => &entry.representation,
+            None => &entry.representation,
         };
         self.represent(representation, ask)
     }
@@ -386,6 +389,9 @@ impl Site {
         let Found::File(entry) = self.files.find(path, reach, now)? else {
             return Ok(error);
         };
+        if entry.original == Original::Missing {
+            return Ok(error);
+        }
         let page = &entry.representation;
         let owed = pages::owed_fields(&error);
         Ok(Response {

@@ -38,13 +38,35 @@ impl Siblings {
         original: &Identity,
         now: Now,
     ) -> Option<Siblings> {
+        Siblings::look_since(root, resolver, path, original.modified(), now)
+    }
+
+    /// Looks for the forms of the file `path`, which is not there itself.
+    #[must_use]
+    pub fn look_alone(
+        root: BorrowedFd<'_>,
+        resolver: &Resolver,
+        path: &[u8],
+        now: Now,
+    ) -> Option<Siblings> {
+        Siblings::look_since(root, resolver, path, (i64::MIN, 0), now)
+    }
+
+    /// Looks beside the file `path`, which was last changed at `modified`.
+    fn look_since(
+        root: BorrowedFd<'_>,
+        resolver: &Resolver,
+        path: &[u8],
+        modified: (i64, i64),
+        now: Now,
+    ) -> Option<Siblings> {
         let look = Look::new(root, Range::Anywhere);
         let beside = |coding| {
             let path = sibling(path, coding)?;
             let identity = look.identity(&path);
             Some(Sibling {
                 is_usable: identity.is_some_and(|identity| {
-                    is_sibling_current(original.modified(), identity.modified())
+                    is_sibling_current(modified, identity.modified())
                         && is_file(root, resolver, &path, &identity)
                 }),
                 sighting: identity.map(|identity| Sighting::new(identity, now)),

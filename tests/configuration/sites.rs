@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use abide::config::{
-    AccessLogFormat, AccessLogTarget, Config, EtagSource, Flags, SiteConfig, StatusRange, Statuses,
-    SymlinkPolicy,
+    AccessLogFormat, AccessLogTarget, Config, EtagSource, FileCoding, Flags, SiteConfig,
+    StatusRange, Statuses, SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -38,6 +38,10 @@ host = true
 [types]
 WebManifest = "application/manifest+json"
 log = "text/plain; charset=utf-8"
+
+[encodings]
+Br = "br"
+"wasm.gz" = "gzip"
 
 [[header]]
 path = "/assets/**"
@@ -86,6 +90,10 @@ default_type = "text/x-own"
 [host.types]
 log = "text/x-log"
 
+[host.encodings]
+svgz = ""
+zst = "zstd"
+
 [[host.header]]
 path = "/**"
 set = { X-Host = "1" }
@@ -128,6 +136,10 @@ fn every_setting_of_a_site_is_read() {
     assert_eq!(site.error_pages[&404], "/404.html");
     assert_eq!(site.types["webmanifest"], "application/manifest+json");
     assert_eq!(site.default_type, "text/plain; charset=utf-8");
+    let encodings = &site.encodings;
+    assert_eq!(encodings["br"], Some(FileCoding::Brotli));
+    assert_eq!(encodings["wasm.gz"], Some(FileCoding::Gzip));
+    assert_eq!(encodings["svgz"], Some(FileCoding::Gzip), "the default");
     assert_eq!(site.redirects[0].status, 301);
     let gone = &site.redirects[1];
     assert_eq!((gone.to.as_ref(), gone.status), (None, 410));
@@ -166,6 +178,9 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     assert_eq!(pages, [403, 500]);
     assert_eq!(site.types["log"], "text/x-log");
     assert_eq!(site.types["webmanifest"], "application/manifest+json");
+    assert_eq!(site.encodings["br"], Some(FileCoding::Brotli));
+    assert_eq!(site.encodings["zst"], Some(FileCoding::Zstd));
+    assert_eq!(site.encodings["svgz"], None);
     let paths = |site: &SiteConfig| -> Vec<String> {
         let headers = site.headers.iter().map(|rule| rule.path.to_string());
         let redirects = site.redirects.iter().map(|rule| rule.from.to_string());

@@ -131,6 +131,48 @@ fn wrong_tables_are_refused() {
     ]);
 }
 
+#[test]
+fn wrong_encodings_are_refused() {
+    assert_refusals(&[
+        (
+            "[encodings]\nbr = 'br'\nwasm.gz = 'gzip'",
+            "3: encodings.wasm",
+            "in quotes, as in \"wasm.gz\"",
+        ),
+        (
+            "[encodings]\n'.gz' = 'gzip'",
+            "2: encodings..gz",
+            "without that dot",
+        ),
+        (
+            "[encodings]\ngz = 'deflate'",
+            "2: encodings.gz",
+            "the string 'deflate' was given, it must be \"gzip\", \"br\" or \"zstd\"",
+        ),
+        (
+            "[encodings]\ngz = true",
+            "2: encodings.gz",
+            "it must be \"gzip\", \"br\" or \"zstd\"",
+        ),
+        (
+            "[encodings]\ngz = 'gzip'\nGZ = ''",
+            "3: encodings.GZ",
+            "given twice",
+        ),
+        (
+            "[encodings]\n'tar.gz' = 'gzip'",
+            "2: encodings.tar.gz",
+            "it is an archive",
+        ),
+        ("encodings = 1", "1: encodings", "write [encodings]"),
+        (
+            "[[host]]\nname = 'a'\nroot = 'b'\n[host.encodings]\ngz = 1",
+            "5: host.encodings.gz",
+            "the number 1 was given",
+        ),
+    ]);
+}
+
 pub fn header_rule(rest: &str) -> String {
     format!("[[header]]\npath = '/a'\n{rest}")
 }

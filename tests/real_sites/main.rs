@@ -21,6 +21,7 @@ mod peer;
 mod crawl;
 mod devtools;
 mod disk;
+mod engine;
 mod media_types;
 mod page;
 mod real_site;

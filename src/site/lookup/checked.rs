@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Lookup;
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
-use crate::site::cache::Entry;
+use crate::site::cache::{Entry, Original};
 use crate::site::checkers::Area;
 use crate::site::checks::{Asked, Checks, Order, Subject};
 use crate::site::freshness::{Freshness, Outstanding};
@@ -219,6 +219,9 @@ impl Lookup {
 
     /// Compares a file and what lies beside it with the disk.
     fn is_same_file(&self, entry: &Entry, look: &Look<'_>) -> bool {
+        if entry.original != Original::There {
+            return self.is_same_alone(entry, look);
+        }
         // Following a link out of the root does no harm here: only a file that is the very one that
         // was loaded through the resolver compares equal.
         //
@@ -235,12 +238,17 @@ impl Lookup {
     /// Looks again for what was not there.
     fn is_same_nothing(&self, path: &[u8], nothing: &Nothing, look: &Look<'_>) -> bool {
         // Opening stops at no mount point, so the names are looked at first.
-        let mut names = self.names(path);
-        let leads_beyond = names.any(|name| {
+        for name in self.names(path) {
             let _ = look.identity(&name);
-            look.met_mount()
-        });
-        let found = (!leads_beyond).then(|| self.open_file(&self.root.directory(), path));
-        found.is_some_and(|found| found.is_err_and(|absence| absence == nothing.absence))
+        }
+        let has_form = nothing.forms().any(|form| look.identity(form).is_some());
+        if look.met_mount() {
+            return false;
+        }
+        let directory = &self.root.directory();
+        let Err(absence) = self.open_file(directory, path) else {
+            return false;
+        };
+        absence == nothing.absence && !(has_form && self.is_alone(directory, path, absence))
     }
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::loading::LoadFormJob;
 use super::{Lookup, Memory};
 use crate::clock::Now;
-use crate::http::accept_encoding::{AcceptedCodings, Coding};
-use crate::site::cache::Entry;
+use crate::http::accept_encoding::{
+    AcceptedCodings, Coding, accepted_codings, codings_without_identity,
+};
+use crate::http::request::RequestHead;
+use crate::site::cache::{Entry, Original};
 use crate::site::compressor::Order;
 use crate::site::forms::{Forms, State};
 use crate::site::job::{FirstSlice, WholeSlice};
@@ -18,14 +21,54 @@ use crate::site::representation::Representation;
 const QUICK_BYTES: u64 = 32 * 1024;
 
 impl Lookup {
+    /// The representation of a file with forms that a client gets that has sent `head`. `None` if the
+    /// file is there in codings only, and the client accepts none of them.
+    ///
+    /// # Errors
+    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if
+    /// another thread is reading it.
+    #[inline]
+    pub fn choose<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        forms: &'e Forms,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        if entry.original == Original::Missing {
+            return self.choose_form(entry, forms, head, reach, now);
+        }
+        // Without the field any coding would do, but who does not name one may know none.
+        if !head.has_accept_encoding {
+            return Ok(Some(&entry.representation));
+        }
+        let accepted = accepted_codings(&head.fields);
+        self.negotiate(entry, forms, accepted, reach, now).map(Some)
+    }
+
+    #[cold]
+    fn choose_form<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        forms: &'e Forms,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        let accepted = codings_without_identity(&head.fields);
+        let form = self.negotiate(entry, forms, accepted, reach, now)?;
+        let is_form = !std::ptr::eq(form, &raw const entry.representation);
+        Ok(is_form.then_some(form))
+    }
+
     /// The representation of a file that a client with these codings is to get: the first form that
     /// there is, or that can be made, in the client's order. A large file is sent as it is, or in
     /// another form that is there, until the one that would be first has been made.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if
-    /// another thread is reading it.
-    pub fn negotiate<'e>(
+    /// As [`choose`](Lookup::choose).
+    fn negotiate<'e>(
         &self,
         entry: &'e Arc<Entry>,
         forms: &'e Forms,

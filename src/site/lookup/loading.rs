@@ -8,12 +8,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::alone::{Alone, Outcome};
 use super::{Found, Lookup, Memory, absence_of};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::absences::{Absence, Nothing};
-use crate::site::cache::Entry;
+use crate::site::cache::{Entry, Original};
 use crate::site::content_coding::MIN_BYTES;
+use crate::site::encoded_names::EncodedNames;
 use crate::site::errand::Brought;
 use crate::site::forms::Forms;
 use crate::site::freshness::Freshness;
@@ -31,7 +33,9 @@ pub(super) struct Load {
     loading: Loading,
     key: KeptSitePath,
     name: Vec<u8>,
-    siblings: Option<Siblings>,
+    pub(super) siblings: Option<Siblings>,
+    /// Set if the file itself is not there, and one of its forms is loaded.
+    pub(super) alone: Option<Box<Alone>>,
     /// The sizes that forms are made of; none if the range is empty.
     compressible: RangeInclusive<u64>,
     generation: u64,
@@ -46,8 +50,10 @@ impl Lookup {
         key: SitePath<'_>,
         now: Now,
     ) -> Result<Load, Absence> {
-        let (file, name) = self.open_file(directory, key.path)?;
-        self.begin_file(directory, file, key, &name, now)
+        match self.open_file(directory, key.path) {
+            Ok((file, name)) => self.begin_file(directory, file, key, &name, now),
+            Err(absence) => self.begin_alone(directory, key, absence, now),
+        }
     }
 
     /// Begins to read the open file `name` below the root, which the path of `key` stands for, and looks
@@ -60,10 +66,18 @@ impl Lookup {
         name: &[u8],
         now: Now,
     ) -> Result<Load, Absence> {
-        let content_type = self.types.of(&String::from_utf8_lossy(name));
+        let text = String::from_utf8_lossy(name);
+        let coding = self.encoded_names.coding(&text);
+        let content_type = match coding {
+            Coding::Identity => self.types.of(&text),
+            _ => EncodedNames::content_type(&text, &self.types),
+        };
         let policy = self.coding_policy(key, &content_type);
         let redundancy = policy.redundancy;
-        let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
+        let redundancy = match coding {
+            Coding::Identity => redundancy.unwrap_or_else(|| Redundancy::of(&content_type)),
+            _ => Redundancy::Little,
+        };
         let is_compressible = redundancy == Redundancy::Much;
         // The largest file that forms are made of.
         let most = if is_compressible && !policy.no_transform {
@@ -81,25 +95,42 @@ impl Lookup {
         }
         let metadata = Metadata {
             content_type: &content_type,
-            coding: Coding::Identity,
+            coding,
             varies: is_compressible && self.looks_beside
                 || most > 0
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
         };
         let loading = self.begin_reading(file, &metadata, name, now);
-        Ok(Load {
-            loading: loading.map_err(absence_of)?,
+        let loading = loading.map_err(absence_of)?;
+        let mut load = self.load_of(loading, directory, key, name, most, now);
+        load.siblings = siblings;
+        Ok(load)
+    }
+
+    /// The file `name` on its way into the entry for `key`. Forms are made of at most `most` bytes.
+    pub(super) fn load_of(
+        &self,
+        loading: Loading,
+        directory: &RootDirectory,
+        key: SitePath<'_>,
+        name: &[u8],
+        most: u64,
+        now: Now,
+    ) -> Load {
+        Load {
+            loading,
             key: key.keep(),
             name: name.to_vec(),
-            siblings,
+            siblings: None,
+            alone: None,
             compressible: MIN_BYTES as u64..=most,
             generation: directory.generation,
             begun_at: now.monotonic,
-        })
+        }
     }
 
-    fn begin_reading(
+    pub(super) fn begin_reading(
         &self,
         file: File,
         metadata: &Metadata<'_>,
@@ -147,18 +178,46 @@ impl Lookup {
 impl Load {
     /// Goes on until `slice` is over: `None` if that comes first.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+        if self.alone.as_ref().is_some_and(|alone| alone.is_read()) {
+            return self.decode(slice);
+        }
         match self.loading.go_on(slice) {
             Ok(None) => None,
             Ok(Some(representation)) if representation.is_mixture() => {
                 Some(Err(Absence::IsChanging))
             }
-            Ok(Some(representation)) => Some(Ok(self.entry(representation))),
+            Ok(Some(representation)) => match &mut self.alone {
+                None => Some(Ok(self.entry(representation, Original::There))),
+                Some(alone) => {
+                    alone.begin(representation);
+                    self.decode(slice)
+                }
+            },
             Err(error) => Some(Err(absence_of(error))),
         }
     }
 
+    /// Goes on with a form that has been read and is alone.
+    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+        let Outcome {
+            representation,
+            original,
+            coding,
+            form,
+        } = match self.alone.as_mut()?.go_on(&self.name, slice)? {
+            Ok(outcome) => outcome,
+            Err(absence) => return Some(Err(absence)),
+        };
+        // The sightings tell when one of the forms has changed since it was looked at.
+        let entry = self.entry(representation, original);
+        if let Some(forms) = &entry.forms {
+            forms.fill(coding, || form);
+        }
+        Some(Ok(entry))
+    }
+
     /// Makes the entry, once.
-    fn entry(&mut self, representation: Representation) -> Entry {
+    fn entry(&mut self, representation: Representation, original: Original) -> Entry {
         let siblings = self.siblings.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
@@ -170,6 +229,7 @@ impl Load {
             freshness: self.freshness(),
             siblings,
             forms: forms.map(Box::new),
+            original,
         }
     }
 

@@ -19,6 +19,73 @@ fn at(millis: u64) -> Now {
     }
 }
 
+fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
+    let descriptors = Arc::new(DescriptorBudget::unlimited());
+    let memory = Memory::new(cache, &descriptors).map(Arc::new);
+    Lookup::open(site, 0, cache, memory, descriptors).expect("the root")
+}
+
+/// Only these are looked for, when the name is first asked for and whenever that is due.
+#[test]
+fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
+    let place = tempfile::tempdir().expect("temporary directory");
+    std::fs::create_dir(place.path().join("d.css")).expect("mkdir");
+    let cache = config::Config::default().cache;
+    let mut site = SiteConfig::at(place.path().to_owned());
+    for precompressed in [true, false] {
+        site.precompressed = precompressed;
+        let lookup = lookup_of(&site, &cache);
+        for (path, expected) in [
+            ("/app.js", "app.js.br app.js.zst app.js.gz"),
+            ("/", "index.html.br index.html.zst index.html.gz"),
+            ("/d.css", "d.css.br d.css.zst d.css.gz"),
+            ("/app.js.gz", ""),
+            ("/logo.svgz", ""),
+            ("/x.tar", ""),
+            ("/x.png", ""),
+            ("/x", ""),
+        ] {
+            let found = lookup.find(path.as_bytes(), Reach::Disk, at(0));
+            let Ok(Found::Nothing(nothing)) = found else {
+                panic!("{path}")
+            };
+            let forms: Vec<_> = nothing.forms().map(String::from_utf8_lossy).collect();
+            let expected = if precompressed { expected } else { "" };
+            assert_eq!(forms.join(" "), expected, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_form_that_is_alone_is_decoded_in_slices() {
+    let place = tempfile::tempdir().expect("temporary directory");
+    let content = b"function f() {}\n".repeat(200_000);
+    let encoded = crate::site::content_coding::compress(Coding::Gzip, &content);
+    let encoded = encoded.expect("text compresses");
+    std::fs::write(place.path().join("app.js.gz"), encoded).expect("write");
+    let site = SiteConfig::at(place.path().to_owned());
+    let lookup = lookup_of(&site, &config::Config::default().cache);
+    let find = || lookup.find(b"/app.js", Reach::Disk, at(0));
+    let Err(NeedsDisk::UnderWay(errand)) = find() else {
+        panic!("it takes longer than a slice")
+    };
+    // Without a waiter the job would end.
+    errand.wait(Box::new(|_: &Arc<Errand>| {}));
+    assert!(errand.claim_job());
+    let mut slices = 1;
+    while errand.work(&FirstSlice::new(Millis(0))) {
+        slices += 1;
+    }
+    assert!(slices >= 5, "{slices}");
+    let Ok(Found::File(entry)) = find() else {
+        panic!("it is decoded")
+    };
+    assert_eq!(entry.original, crate::site::cache::Original::Decoded);
+    assert_eq!(entry.representation.content.len(), content.len() as u64);
+    let forms = entry.forms.as_ref().expect("the one it was made from");
+    assert!(forms.ready_in(Coding::Gzip).is_some());
+}
+
 /// proc(5) is mounted on every Linux, and not where temporary files are.
 #[test]
 fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need() {

@@ -1,0 +1,146 @@
+//! Files whose names say that their bytes are in a content coding: `[encodings]`.
+//!
+//! Such a file has one representation, which is sent with its coding whatever the client accepts: the
+//! client has asked for that very name. It has no forms, neither beside it nor made here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::content_coding::is_form;
+use super::media_types::{MediaTypes, Redundancy};
+use crate::config::FileCoding;
+use crate::http::accept_encoding::Coding;
+
+/// An archive that was compressed as a whole stays one: it is saved, not shown.
+const ARCHIVE: &str = ".tar";
+
+/// The endings of names that stand for a coding.
+#[derive(Debug)]
+pub struct EncodedNames {
+    /// By extension, in lower case and without the first dot. `None`: no coding, whatever a shorter
+    /// extension says.
+    codings: HashMap<String, Option<Coding>>,
+}
+
+impl EncodedNames {
+    /// Those of the configuration.
+    #[must_use]
+    pub fn new(encodings: &BTreeMap<String, Option<FileCoding>>) -> EncodedNames {
+        let coding = |coding: FileCoding| match coding {
+            FileCoding::Brotli => Coding::Brotli,
+            FileCoding::Zstd => Coding::Zstd,
+            FileCoding::Gzip => Coding::Gzip,
+        };
+        let encodings = encodings.iter();
+        EncodedNames {
+            codings: encodings
+                .map(|(extension, given)| (extension.clone(), given.map(coding)))
+                .collect(),
+        }
+    }
+
+    /// The coding that the file at the path `name` is in; identity if the name says nothing of one. The
+    /// longest extension counts.
+    #[must_use]
+    pub fn coding(&self, name: &str) -> Coding {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let name = name.to_ascii_lowercase();
+        let dots = name.match_indices('.').map(|(at, _)| at);
+        // A name that begins with its only dot has no extension.
+        let mut extensions = dots.filter(|at| *at > 0).map(|at| &name[at + 1..]);
+        let given = extensions.find_map(|extension| self.codings.get(extension));
+        match given {
+            Some(Some(coding)) if !without_last_part(&name).ends_with(ARCHIVE) => *coding,
+            _ => Coding::Identity,
+        }
+    }
+
+    /// The media type of the content of the file at the path `name`, which is in a coding: that of the
+    /// name without its end, as `application/wasm` for `x.wasm.gz`, unless the whole name has one of its
+    /// own, as `x.svgz` has.
+    #[must_use]
+    pub fn content_type(name: &str, types: &MediaTypes) -> String {
+        let ends_with_coding = is_form(name.to_ascii_lowercase().as_bytes());
+        let own = types.known(name).filter(|_| !ends_with_coding);
+        // Nor is it a type of its own that says nothing of the content.
+        let own = own.filter(|own| Redundancy::of(own) != Redundancy::Unknown);
+        own.unwrap_or_else(|| types.of(without_last_part(name)))
+    }
+}
+
+/// `name` up to its last dot.
+fn without_last_part(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(encodings: &[(&str, Option<FileCoding>)]) -> EncodedNames {
+        let encodings = encodings.iter();
+        EncodedNames::new(
+            &encodings
+                .map(|(extension, coding)| ((*extension).to_owned(), *coding))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn the_longest_extension_counts_whatever_its_case() {
+        let names = names(&[
+            ("svgz", Some(FileCoding::Gzip)),
+            ("br", Some(FileCoding::Brotli)),
+            ("wasm.gz", Some(FileCoding::Gzip)),
+            ("zip.br", None),
+            ("zst", Some(FileCoding::Zstd)),
+        ]);
+        for (name, expected) in [
+            ("a/logo.svgz", Coding::Gzip),
+            ("LOGO.SVGZ", Coding::Gzip),
+            ("Build/x.data.br", Coding::Brotli),
+            ("x.y.wasm.gz", Coding::Gzip),
+            ("x.zst", Coding::Zstd),
+            ("x.zip.br", Coding::Identity),
+            ("x.data.gz", Coding::Identity),
+            ("wasm.gz", Coding::Identity),
+            (".br", Coding::Identity),
+            ("a.br/x", Coding::Identity),
+            ("br", Coding::Identity),
+        ] {
+            assert_eq!(names.coding(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_archive_stays_one() {
+        let names = names(&[
+            ("gz", Some(FileCoding::Gzip)),
+            ("zst", Some(FileCoding::Zstd)),
+        ]);
+        for name in ["x.tar.gz", "x-1.2.TAR.GZ", "a/x.tar.zst"] {
+            assert_eq!(names.coding(name), Coding::Identity, "{name}");
+        }
+        assert_eq!(names.coding("x.tar.js.gz"), Coding::Gzip);
+    }
+
+    #[test]
+    fn the_type_is_that_of_the_content() {
+        let own = BTreeMap::from([
+            ("gz".to_owned(), "application/x-own".to_owned()),
+            ("pck".to_owned(), "application/x-godot".to_owned()),
+        ]);
+        let types = MediaTypes::new(&own, "text/x-default");
+        for (name, expected) in [
+            ("x.svgz", "image/svg+xml"),
+            ("x.wasm.gz", "application/wasm"),
+            ("x.WASM.GZ", "application/wasm"),
+            ("x.js.br", "text/javascript; charset=utf-8"),
+            ("x.data.br", "text/x-default; charset=utf-8"),
+            ("x.pck.zst", "application/x-godot"),
+            ("x.json.packed", "application/json"),
+            ("x.gz", "text/x-default; charset=utf-8"),
+        ] {
+            assert_eq!(EncodedNames::content_type(name, &types), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Files of which only an encoded form is there: `app.js.br` without `app.js`.
+//!
+//! `/app.js` is then answered from the form: as it is to those who can read it, decoded to others. Names
+//! that are there themselves come first, all of them, so nothing changes for what is found without this;
+//! and only names of types that compress are looked at in this way, so `x.tar` is never made of
+//! `x.tar.gz`.
+//!
+//! The content is decoded once, when the form is loaded, and kept in memory beside it. If it is too large
+//! for that, only those who accept a form get an answer.
+
+use std::borrow::Cow;
+use std::os::fd::AsFd;
+
+use super::loading::Load;
+use super::{Lookup, absence_of};
+use crate::clock::{Millis, Now};
+use crate::http::accept_encoding::Coding;
+use crate::http::response::Pages;
+use crate::site::absences::Absence;
+use crate::site::cache::{Entry, Original};
+use crate::site::content_coding::sibling;
+use crate::site::decoding::{Decoding, Undecodable};
+use crate::site::identity::Identity;
+use crate::site::job::Slice;
+use crate::site::look::Look;
+use crate::site::media_types::Redundancy;
+use crate::site::representation::{Content, Metadata, Representation};
+use crate::site::resolve::OpenError;
+use crate::site::root::RootDirectory;
+use crate::site::siblings::Siblings;
+use crate::site::site_path::SitePath;
+
+/// The largest content that is decoded, as a part of the cache: a thirty-second.
+const DECODED_PART: u64 = 32;
+
+/// The largest content that is decoded without a cache, in bytes: for each request, in a millisecond.
+const UNCACHED_BYTES: u64 = 256 * 1024;
+
+/// The largest content that is decoded, in bytes, with a cache of `cache_bytes`.
+pub(super) fn most_decoded(cache_bytes: u64) -> u64 {
+    match cache_bytes {
+        0 => UNCACHED_BYTES,
+        _ => cache_bytes / DECODED_PART,
+    }
+}
+
+/// A form on its way from being read to being decoded.
+#[derive(Debug)]
+pub(super) struct Alone {
+    coding: Coding,
+    /// The largest content, in bytes.
+    most: u64,
+    /// Set when the form has been read.
+    read: Option<(Representation, Result<Decoding, Undecodable>)>,
+}
+
+/// The result of decoding a form.
+pub(super) struct Outcome {
+    /// The representation for clients that do not accept a form.
+    pub(super) representation: Representation,
+    pub(super) original: Original,
+    pub(super) coding: Coding,
+    /// `None` if it is malformed.
+    pub(super) form: Option<Representation>,
+}
+
+impl Alone {
+    /// Whether the form has been read, and [`go_on`](Alone::go_on) is next.
+    pub(super) fn is_read(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Takes the form, which has been read.
+    pub(super) fn begin(&mut self, form: Representation) {
+        let decoding = Decoding::new(self.coding, &form.content, self.most);
+        self.read = Some((form, decoding));
+    }
+
+    /// Decodes until `slice` is over: `None` if that comes first. An outcome comes once.
+    ///
+    /// # Errors
+    /// [`Absence::IsChanging`] if the form has changed meanwhile.
+    pub(super) fn go_on(
+        &mut self,
+        name: &[u8],
+        slice: &dyn Slice,
+    ) -> Option<Result<Outcome, Absence>> {
+        let (_, decoding) = self.read.as_mut()?;
+        let decoded = match decoding {
+            Ok(decoding) => decoding.go_on(slice).transpose()?,
+            Err(error) => Err(std::mem::replace(error, Undecodable::TooLarge)),
+        };
+        let (form, _) = self.read.take()?;
+        if has_changed(&form) {
+            return Some(Err(Absence::IsChanging));
+        }
+        let coding = self.coding;
+        let stand_in = || form.decoded(coding, Vec::new());
+        Some(Ok(match decoded {
+            Ok(content) => Outcome {
+                representation: form.decoded(coding, content),
+                original: Original::Decoded,
+                coding,
+                form: Some(form),
+            },
+            Err(Undecodable::TooLarge) => Outcome {
+                representation: stand_in(),
+                original: Original::Missing,
+                coding,
+                form: Some(form),
+            },
+            Err(Undecodable::Malformed(error)) => {
+                log::warn!(
+                    "{}: its form in {} cannot be decoded, and is not sent: {error}",
+                    name.escape_ascii(),
+                    coding.token()
+                );
+                Outcome {
+                    representation: stand_in(),
+                    original: Original::Missing,
+                    coding,
+                    form: None,
+                }
+            }
+        }))
+    }
+}
+
+/// Whether a path with this `absence` may be answered from a form.
+fn may_be_alone(absence: Absence) -> bool {
+    matches!(
+        absence,
+        Absence::IsDirectory | Absence::Open(OpenError::NotFound)
+    )
+}
+
+/// Whether the file of `form` has changed since the form was loaded. A form in memory cannot change.
+fn has_changed(form: &Representation) -> bool {
+    let is_current = match &form.content {
+        Content::Descriptor(file, _) => {
+            Identity::of(file.at(0).0).is_ok_and(|identity| identity == *form.identity())
+        }
+        Content::Memory(_) | Content::Resident(_) => true,
+    };
+    form.is_torn || !is_current
+}
+
+impl Lookup {
+    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
+    ///
+    /// # Errors
+    /// `absence` if there is no form either; else why it cannot be read.
+    pub(super) fn begin_alone(
+        &self,
+        directory: &RootDirectory,
+        key: SitePath<'_>,
+        absence: Absence,
+        now: Now,
+    ) -> Result<Load, Absence> {
+        let (name, siblings) = self
+            .find_alone(directory, key.path, absence, now)
+            .ok_or(absence)?;
+        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
+        let coding = Coding::COMPRESSED.into_iter().find(usable);
+        let coding = coding.ok_or(absence)?;
+        let (form, _) = siblings.usable(coding).ok_or(absence)?;
+        let file = self.resolver.open(directory.fd.as_fd(), form);
+        let content_type = self.types.of(&String::from_utf8_lossy(&name));
+        let policy = self.coding_policy(key, &content_type);
+        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
+        // The largest content of which further forms are made.
+        let most = if is_compressible && !policy.no_transform {
+            self.compressible_bytes
+        } else {
+            0
+        };
+        let metadata = Metadata {
+            content_type: &content_type,
+            coding,
+            varies: true,
+            etag: self.etag,
+        };
+        let file = file.map_err(Absence::Open)?;
+        let loading = self.begin_reading(file, &metadata, form, now);
+        let loading = loading.map_err(absence_of)?;
+        let alone = Alone {
+            coding,
+            most: self.decoded_bytes,
+            read: None,
+        };
+        let mut load = self.load_of(loading, directory, key, &name, most, now);
+        load.siblings = Some(siblings);
+        load.alone = Some(Box::new(alone));
+        Ok(load)
+    }
+
+    /// The first name that `path` may stand for of which there are usable forms and no original.
+    pub(super) fn find_alone<'p>(
+        &self,
+        directory: &RootDirectory,
+        path: &'p [u8],
+        absence: Absence,
+        now: Now,
+    ) -> Option<(Cow<'p, [u8]>, Siblings)> {
+        if !self.looks_beside || !may_be_alone(absence) {
+            return None;
+        }
+        let root = directory.fd.as_fd();
+        let mut names = self.names(path).filter(|name| self.has_forms(name));
+        names.find_map(|name| {
+            let siblings = Siblings::look_alone(root, &self.resolver, &name, now)?;
+            // A directory of that name comes first.
+            let is_alone = siblings.has_usable() && Look::anywhere(root).identity(&name).is_none();
+            is_alone.then_some((name, siblings))
+        })
+    }
+
+    /// Whether forms are all that there is of `path`.
+    pub(super) fn is_alone(
+        &self,
+        directory: &RootDirectory,
+        path: &[u8],
+        absence: Absence,
+    ) -> bool {
+        // How old the forms are does not matter, as the sightings are not kept.
+        let now = Now {
+            monotonic: Millis(0),
+            unix_secs: 0,
+        };
+        self.find_alone(directory, path, absence, now).is_some()
+    }
+
+    /// The names of the forms that `path` may stand for if there is no file because of `absence`.
+    pub(super) fn forms_alone(
+        &self,
+        path: &[u8],
+        absence: Absence,
+    ) -> impl Iterator<Item = Vec<u8>> {
+        let names = self.names(path).filter(move |_| may_be_alone(absence));
+        names.flat_map(|name| self.forms_of(&name))
+    }
+
+    /// Whether the path of an entry without an original still stands for the same forms.
+    pub(super) fn is_same_alone(&self, entry: &Entry, look: &Look<'_>) -> bool {
+        let path = entry.key.site_path().path;
+        let mut better = self.names(path).take_while(|name| **name != *entry.path);
+        let siblings = entry.siblings.as_ref();
+        siblings.is_some_and(|seen| seen.are_current(look))
+            && look.identity(&entry.path).is_none()
+            && !self.names(path).any(|name| look.is_file(&name))
+            && !better.any(|name| self.forms_of(&name).any(|form| look.is_file(&form)))
+    }
+
+    fn forms_of(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let has_forms = self.looks_beside && self.has_forms(name);
+        let forms = Coding::COMPRESSED.map(|coding| sibling(name, coding).filter(|_| has_forms));
+        forms.into_iter().flatten()
+    }
+
+    /// Whether a file of that name is of a type that compresses, and does not carry a coding itself.
+    fn has_forms(&self, name: &[u8]) -> bool {
+        let name = &String::from_utf8_lossy(name);
+        Redundancy::of(&self.types.of(name)) == Redundancy::Much
+            && self.encoded_names.coding(name) == Coding::Identity
+    }
+}
