@@ -12,6 +12,7 @@ mod checked;
 mod encoded;
 mod listed;
 mod loading;
+mod ranged;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -10,7 +10,8 @@
 //!    redirect.
 //! 6. A file may have forms in several codings; the client gets the one that it likes best.
 //! 7. Where nothing is: the listing, then the application (`spa`), then 404.
-//! 8. An error gets the site's own page (`error_pages`), if there is one; it is not encoded.
+//! 8. An error gets the site's own page (`error_pages`), if there is one, in the form that the client
+//!    likes best.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
 
 use std::collections::BTreeMap;
@@ -39,7 +40,6 @@ use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
 use crate::http::accept;
-use crate::http::accept_encoding::accepted_codings;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::{RequestHead, Target};
@@ -175,7 +175,7 @@ impl Site {
             varies_by_accept,
         } = answer;
         if response.status.code() >= 400 {
-            response = self.with_own_page(response, head.method, reach, now)?;
+            response = self.with_own_page(response, head, reach, now)?;
         }
         Ok(match &self.editor {
             None => response,
@@ -256,18 +256,17 @@ impl Site {
         Ok(response.into())
     }
 
-    /// The representation that the client likes best (RFC 9110 section 12.5.3).
+    /// The form of a file that the request is about.
     fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
-        let representation = match &entry.forms {
-            Some(forms) if ask.head.has_accept_encoding => {
-                let accepted = accepted_codings(&ask.head.fields);
-                self.files
-                    .negotiate(entry, forms, accepted, ask.reach, ask.now)?
-            }
-            // Without the field any coding would do, but who does not name one may know none.
-            _ => &entry.representation,
-        };
-        self.represent(representation, ask)
+        let Ask {
+            head, reach, now, ..
+        } = *ask;
+        if head.is_conditional
+            && let Some(form) = self.files.form_for_range(entry, head, reach, now)?
+        {
+            return self.represent(form, ask);
+        }
+        self.represent(self.files.preferred(entry, head, reach, now)?, ask)
     }
 
     /// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
@@ -353,7 +352,7 @@ impl Site {
     fn with_own_page(
         &self,
         error: Response,
-        method: Method,
+        head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
@@ -363,7 +362,7 @@ impl Site {
         let Found::File(entry) = self.files.find(path, reach, now)? else {
             return Ok(error);
         };
-        let page = &entry.representation;
+        let page = self.files.preferred(&entry, head, reach, now)?;
         let owed = pages::owed_fields(&error);
         Ok(Response {
             status: error.status,
@@ -373,7 +372,7 @@ impl Site {
                 Bytes::from([page.page_fields(), owed].concat())
             },
             length: Some(page.content.len()),
-            body: body(page, method, reach)?,
+            body: body(page, head.method, reach)?,
         })
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::loading::LoadFormJob;
 use super::{Lookup, Memory};
 use crate::clock::Now;
-use crate::http::accept_encoding::{AcceptedCodings, Coding};
+use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
+use crate::http::request::RequestHead;
 use crate::site::cache::Entry;
 use crate::site::compressor::Order;
 use crate::site::forms::{Forms, State};
@@ -18,6 +19,28 @@ use crate::site::representation::Representation;
 const QUICK_BYTES: u64 = 32 * 1024;
 
 impl Lookup {
+    /// The representation of a file that the client likes best (RFC 9110 section 12.5.3).
+    ///
+    /// # Errors
+    /// As [`negotiate`](Lookup::negotiate).
+    #[inline]
+    pub fn preferred<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<&'e Representation, NeedsDisk> {
+        match &entry.forms {
+            Some(forms) if head.has_accept_encoding => {
+                let accepted = accepted_codings(&head.fields);
+                self.negotiate(entry, forms, accepted, reach, now)
+            }
+            // Without the field any coding would do, but who does not name one may know none.
+            _ => Ok(&entry.representation),
+        }
+    }
+
     /// The representation of a file that a client with these codings is to get: the first form that
     /// there is, or that can be made, in the client's order. A large file is sent as it is, or in
     /// another form that is there, until the one that would be first has been made.
