@@ -15,6 +15,7 @@ pub mod cors;
 pub mod descriptors;
 mod document;
 pub mod edited_fields;
+pub mod encoder;
 pub mod errand;
 pub mod field_editor;
 pub mod forms;

@@ -64,7 +64,7 @@ pub struct Representation {
     fields: Bytes,
     last_modified_end: usize,
     etag_end: usize,
-    vary_end: usize,
+    validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
     /// The entity-tag with its quotes, always strong (RFC 9110 section 8.8.3). `None`, like the time, of
@@ -170,7 +170,7 @@ impl Representation {
         let etag_end = etag.as_ref().map_or(last_modified_end, |etag| {
             add(&format!("ETag: {}\r\n", String::from_utf8_lossy(etag)))
         });
-        let vary_end = add(if metadata.varies { VARY } else { "" });
+        let validators_len = add(if metadata.varies { VARY } else { "" });
         let content_type_end = add(&format!("Content-Type: {}\r\n", metadata.content_type));
         let content_lines_end = add(&match metadata.coding {
             Coding::Identity => String::new(),
@@ -182,7 +182,7 @@ impl Representation {
         Representation {
             last_modified_end,
             etag_end,
-            vary_end,
+            validators_len,
             content_type_end,
             content_lines_end,
             fields: Bytes::from(fields),
@@ -215,7 +215,8 @@ impl Representation {
     /// it (RFC 9110 section 15.4.5).
     #[must_use]
     pub fn not_modified_fields(&self) -> Bytes {
-        self.fields.slice(self.last_modified_end..self.vary_end)
+        self.fields
+            .slice(self.last_modified_end..self.validators_len)
     }
 
     /// Vary, the content's own lines and nosniff, for content that is sent under another status: neither
@@ -230,7 +231,7 @@ impl Representation {
     #[must_use]
     pub fn content_type(&self) -> Cow<'_, str> {
         let name_len = "Content-Type: ".len();
-        let value = self.vary_end + name_len..self.content_type_end - "\r\n".len();
+        let value = self.validators_len + name_len..self.content_type_end - "\r\n".len();
         String::from_utf8_lossy(&self.fields[value])
     }
 
@@ -238,7 +239,8 @@ impl Representation {
     /// part of a multipart answer says of itself (RFC 9110 section 14.6).
     #[must_use]
     pub fn content_lines(&self) -> Bytes {
-        self.fields.slice(self.vary_end..self.content_lines_end)
+        self.fields
+            .slice(self.validators_len..self.content_lines_end)
     }
 
     /// The [`fields`](Representation::fields) with another line, which ends in CRLF, in the place of the
@@ -247,7 +249,10 @@ impl Representation {
     pub fn fields_with_content_line(&self, line: &str, date_unix_secs: u64) -> Bytes {
         // A date always has 29 bytes, so the marks hold whatever it is.
         let fields = self.fields(date_unix_secs);
-        let (before, after) = (&fields[..self.vary_end], &fields[self.content_lines_end..]);
+        let (before, after) = (
+            &fields[..self.validators_len],
+            &fields[self.content_lines_end..],
+        );
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 

@@ -118,7 +118,7 @@ impl Site {
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
             shows_hidden: site.hidden,
-            listings: site.listing.then(|| Listings::new(site.hidden, cache)),
+            listings: site.listing.then(|| Listings::new(site, cache)),
             spa: site.spa.as_ref().map(path),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
             health,
