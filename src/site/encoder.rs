@@ -1,6 +1,6 @@
 //! Compression piece by piece, for content that a job makes in slices (RFC 9110 section 8.4).
 //!
-//! The same pieces make the same bytes, so that an entity-tag of the content names them. The window is
+//! Equal pieces make equal bytes, so that an entity-tag of the content names them. The window is
 //! small: what a listing repeats stands a row or two before.
 
 use std::io::{self, Write};

@@ -57,6 +57,12 @@ impl Encoding {
         })
     }
 
+    /// The page that is compressed.
+    #[must_use]
+    pub fn page(&self) -> Arc<Page> {
+        Arc::clone(&self.page)
+    }
+
     /// Goes on until `slice` is over: `None` if that comes first, then the page. The page stays without
     /// the coding if there is not enough memory.
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Arc<Page>> {
@@ -87,7 +93,7 @@ impl Encoding {
                 Err(error) => failed(self.coding, &error).unwrap_or_default(),
             }
         }
-        Some(Arc::clone(&self.page))
+        Some(self.page())
     }
 
     fn end(&mut self, mut encoded: Vec<u8>) {

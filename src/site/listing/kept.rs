@@ -126,7 +126,7 @@ type Variants = Vec<Kept>;
 struct Kept {
     variant: Variant,
     page: Arc<Page>,
-    /// What was counted for it. A page weighs more with each coding that it is there in.
+    /// The weight that was counted. A page weighs more with each coding that it is there in.
     bytes: u64,
 }
 
@@ -326,7 +326,7 @@ mod tests {
         assert!(!is_kept(b"/a/") && is_kept(b"/b/"), "the others go first");
         fill(Coding::Brotli, 2_000);
         assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
-        // What is not kept does not come back.
+        // A page that is not kept does not come back.
         kept.weigh_again(b"/b/", VARIANT, &large);
         assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
     }

@@ -133,8 +133,7 @@ impl Listings {
         Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
-    /// The page in memory, with its content in `coding` unless there is a lack of memory.
-
+    /// The page in memory, with its content in `coding` unless too much is going on for that.
     fn page(
         &self,
         place: &Place<'_>,
@@ -182,7 +181,7 @@ impl Listings {
             return Ok(made);
         }
         let Some(at_work) = self.places.take() else {
-            return Ok(Err(OpenError::Exhausted));
+            return Ok(preparing.page().ok_or(OpenError::Exhausted));
         };
         let errand = outing.leave(Box::new(preparing), at_work);
         Err(NeedsDisk::UnderWay(errand))

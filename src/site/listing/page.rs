@@ -40,7 +40,7 @@ impl Encoded {
         }
     }
 
-    /// What is known of the content in `coding`; `None` if that has not been tried.
+    /// The content in `coding`, or that there is none; `None` if that has not been tried.
     fn state(&self, coding: Coding) -> Option<Option<&Bytes>> {
         Some(self.0.get(coding as usize)?.get()?.as_ref())
     }

@@ -69,6 +69,16 @@ impl Preparing {
         }
     }
 
+    /// The page as it is by now; `None` as long as it is made.
+    #[must_use]
+    pub fn page(&self) -> Option<Arc<Page>> {
+        match &self.stage {
+            Stage::Making(_) => None,
+            Stage::Encoding(encoding) => Some(encoding.page()),
+            Stage::Ready(page) => Some(Arc::clone(page)),
+        }
+    }
+
     /// Goes on until `slice` is over: `None` if that comes first.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use super::super::encoder::PIECE_BYTES;
 use super::super::errand::Errand;
+use super::super::job::{FIRST_SLICE_ASKS, MAX_JOBS};
 use super::super::resolve::Resolver;
 use super::super::root::Root;
 use super::kept::MAX_HELD_BYTES;
@@ -256,6 +258,26 @@ fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
 }
 
 #[test]
+fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
+    let directory = Directory::keeping(1, &[]);
+    directory.fill(10_000);
+    let bytes = directory.ask("", &[]).expect("200").length;
+    let ask = || directory.try_ask("", &[("Accept-Encoding", "gzip")], Reach::Disk, NOW);
+    let (Err(NeedsDisk::UnderWay(one)), Err(NeedsDisk::UnderWay(other))) = (ask(), ask()) else {
+        panic!("it takes more than one slice")
+    };
+    assert!(Arc::ptr_eq(&one, &other), "one job");
+    let pieces = bytes.expect("a length") / PIECE_BYTES as u64;
+    let slices = finish(&one) as u64;
+    assert!(
+        slices >= pieces / u64::from(FIRST_SLICE_ASKS),
+        "{slices} slices"
+    );
+    let page = ask().expect("there").expect("200");
+    assert!(fields(&page).contains("Content-Encoding: gzip"));
+}
+
+#[test]
 fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
     let directory = Directory::with(&[]);
     directory.fill(3_000);
@@ -269,6 +291,24 @@ fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
         .expect("200");
     assert!(!fields(&page).contains("Content-Encoding"));
     assert_eq!(page.length, Some(bytes));
+}
+
+#[test]
+fn a_listing_that_is_kept_is_sent_as_it_is_if_no_job_may_be_begun() {
+    let directory = Directory::keeping(1, &[]);
+    directory.fill(10_000);
+    let plain = directory.ask("", &[]).expect("200");
+    let taken: Vec<_> = (0..MAX_JOBS)
+        .map(|_| directory.listings.places.take())
+        .collect();
+    let ask = || {
+        directory
+            .ask("", &[("Accept-Encoding", "gzip")])
+            .expect("200")
+    };
+    assert_eq!(ask().fields, plain.fields);
+    drop(taken);
+    assert!(fields(&ask()).contains("Content-Encoding: gzip"));
 }
 
 #[test]
