@@ -274,9 +274,11 @@ fn pages_of_the_site_may_be_there_encoded_only() {
     let site = Site::new();
     site.write("404.html.br", brotli(&text(3_000)));
     let server = Server::of(site.root());
-    let response = get(&mut server.connect(), "/none", "br");
-    assert_eq!((response.status, encoding(&response)), (404, None));
-    assert!(response.body == text(3_000));
+    for (codings, coding) in [("br", Some("br")), ("identity", None)] {
+        let response = get(&mut server.connect(), "/none", codings);
+        assert_eq!((response.status, encoding(&response)), (404, coding));
+        assert!(decoded(&response) == text(3_000));
+    }
 }
 
 #[test]

@@ -3,24 +3,15 @@
 mod support;
 
 use std::fs::File;
-use std::io::Read;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use support::{
-    Client, InProcess, Launch, Response, Server, Site, accepting, decoded, encoding, text, until,
+    Client, InProcess, Launch, Response, Server, Site, accepting, decoded, encoding, gzip, text,
+    until,
 };
 
 const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
-
-/// What a person runs before a deployment.
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    flate2::read::GzEncoder::new(content, flate2::Compression::best())
-        .read_to_end(&mut encoded)
-        .expect("gzip");
-    encoded
-}
 
 fn brotli(content: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
@@ -156,45 +147,6 @@ fn head_says_what_get_says() {
             assert_eq!(head.field(name), full.field(name), "{name}");
         }
     }
-}
-
-/// RFC 9110 sections 14.2 and 13.1.5: of the form that would be sent, not of the file.
-#[test]
-fn a_range_is_a_range_of_the_form() {
-    let site = Site::new();
-    site.write("list.html", text(4_000));
-    let server = Server::of(site.root());
-    let mut client = server.connect();
-    let plain = etag(&client.get("/list.html"));
-    for coding in CODINGS {
-        let full = get(&mut client, "/list.html", coding);
-        let range = format!("{}Range: bytes=10-29\r\n", accepting(coding));
-        let fields = format!("{range}If-Range: {}\r\n", etag(&full));
-        let part = client.ask_with("GET", "/list.html", &fields);
-        assert_eq!((part.status, encoding(&part)), (206, Some(coding)));
-        assert_eq!(part.body, full.body[10..30]);
-        assert_eq!(part.field("vary"), Some("Accept-Encoding"));
-        assert_eq!(etag(&part), etag(&full));
-        let expected = format!("bytes 10-29/{}", full.body.len());
-        assert_eq!(part.field("content-range"), Some(expected.as_str()));
-        let fields = format!("{range}If-Range: {plain}\r\n");
-        let response = client.ask_with("GET", "/list.html", &fields);
-        assert_eq!((response.status, response.body), (200, full.body));
-    }
-}
-
-/// RFC 9110 section 14.6: the whole is not encoded, its parts are.
-#[test]
-fn several_ranges_say_in_each_part_what_it_is_encoded_in() {
-    let site = Site::new();
-    site.write("list.html", text(4_000));
-    let server = Server::of(site.root());
-    let fields = format!("{}Range: bytes=0-9, 20-29\r\n", accepting("gzip"));
-    let response = server.connect().ask_with("GET", "/list.html", &fields);
-    assert_eq!(response.status, 206);
-    assert_eq!(encoding(&response), None);
-    let body = String::from_utf8_lossy(&response.body);
-    assert_eq!(body.matches("\r\nContent-Encoding: gzip\r\n").count(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::client::request;
-use support::{Client, Launch, Server, Site, until};
+use support::{Client, Launch, Server, Site, accepting, until};
 
 /// Answered one after the other while long work is under way; each is behind one slice of it.
 const COLD_FILES: usize = 12;
@@ -67,10 +67,10 @@ fn large_listings_hold_up_nobody() {
     let site = site();
     fill(&site, "many", MANY);
     let server = serve(&site, "listing = true\n[cache]\nrevalidate = 0\n");
-    let mut clients = ["name", "-size"].map(|order| {
+    let mut clients = [("name", "identity"), ("-size", "gzip")].map(|(order, coding)| {
         let mut client = server.connect();
         let target = format!("/many/?sort={order}");
-        client.send(request("HEAD", &target, "").repeat(PIPELINED));
+        client.send(request("HEAD", &target, &accepting(coding)).repeat(PIPELINED));
         client
     });
     expect_cold_files(&server, &mut clients);

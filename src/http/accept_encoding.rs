@@ -60,6 +60,15 @@ impl AcceptedCodings {
         len: 1,
     };
 
+    /// `coding`, which is not identity, and then the file as it is.
+    #[must_use]
+    pub fn only(coding: Coding) -> AcceptedCodings {
+        AcceptedCodings {
+            codings: [coding, Coding::Identity, Coding::Identity, Coding::Identity],
+            len: 2,
+        }
+    }
+
     /// The codings, best first.
     #[must_use]
     pub fn as_slice(&self) -> &[Coding] {

@@ -78,16 +78,19 @@ pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
         Coding::Identity => return None,
     };
     match encoded {
-        Ok(encoded) => {
-            let allowed = content.len() - content.len() / MIN_SAVED_PART;
-            (encoded.len() + FIELDS_BYTES <= allowed).then_some(encoded)
-        }
+        Ok(encoded) => is_worth_it(content.len(), encoded.len()).then_some(encoded),
         // Only a lack of memory gets here; the file itself can still be sent.
         Err(error) => {
             log::error!("{}: {error}", coding.token());
             None
         }
     }
+}
+
+/// Whether a form of `encoded` bytes saves enough of a content of `content` bytes.
+#[must_use]
+pub fn is_worth_it(content: usize, encoded: usize) -> bool {
+    encoded + FIELDS_BYTES <= content - content / MIN_SAVED_PART
 }
 
 fn brotli(content: &[u8]) -> io::Result<Vec<u8>> {

@@ -79,6 +79,13 @@ impl Forms {
         }
     }
 
+    /// Whether the form in `coding` lies beside the file, read or not; if not, it can only be made.
+    #[must_use]
+    pub fn is_beside(&self, coding: Coding) -> bool {
+        let form = self.forms.get(coding as usize);
+        form.is_some_and(|form| form.is_beside)
+    }
+
     /// The form in `coding`, if it is ready.
     #[must_use]
     pub fn ready_in(&self, coding: Coding) -> Option<&Representation> {

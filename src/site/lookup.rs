@@ -14,6 +14,7 @@ mod encoded;
 mod listed;
 mod loading;
 mod policies;
+mod ranged;
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -19,6 +19,7 @@ pub mod descriptors;
 mod document;
 pub mod edited_fields;
 pub mod encoded_names;
+pub mod encoder;
 pub mod errand;
 pub mod field_editor;
 pub mod forms;

@@ -60,10 +60,11 @@ pub struct Metadata<'a> {
 /// A regular file or a form of one, ready to be sent.
 #[derive(Debug)]
 pub struct Representation {
-    /// The encoded field lines: ETag and Vary first, then Last-Modified, then Content-Type and
-    /// Content-Encoding, then the rest.
+    /// The encoded field lines: Last-Modified, ETag, Vary, Content-Type, Content-Encoding, then the
+    /// rest. In this order a 304 and an error page each have their lines in one piece of it.
     fields: Bytes,
-    not_modified_len: usize,
+    last_modified_end: usize,
+    etag_end: usize,
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
@@ -190,29 +191,27 @@ impl Representation {
         content: Content,
         sighting: Sighting,
     ) -> Representation {
-        let mut fields = match &etag {
-            Some(etag) => [b"ETag: ", &etag[..], b"\r\n"].concat(),
-            None => Vec::new(),
-        };
-        if metadata.varies {
-            fields.extend_from_slice(VARY.as_bytes());
-        }
-        let not_modified_len = fields.len();
-        let mut add = |line: String| {
+        let mut fields = Vec::new();
+        let mut add = |line: &str| {
             fields.extend_from_slice(line.as_bytes());
             fields.len()
         };
-        let validators_len = add(last_modified.map_or_else(String::new, last_modified_line));
-        let content_type_end = add(format!("Content-Type: {}\r\n", metadata.content_type));
-        let content_lines_end = add(match metadata.coding {
+        let last_modified_end = last_modified.map_or(0, |secs| add(&last_modified_line(secs)));
+        let etag_end = etag.as_ref().map_or(last_modified_end, |etag| {
+            add(&format!("ETag: {}\r\n", String::from_utf8_lossy(etag)))
+        });
+        let validators_len = add(if metadata.varies { VARY } else { "" });
+        let content_type_end = add(&format!("Content-Type: {}\r\n", metadata.content_type));
+        let content_lines_end = add(&match metadata.coding {
             Coding::Identity => String::new(),
             coding => format!("Content-Encoding: {}\r\n", coding.token()),
         });
-        add(format!(
+        add(&format!(
             "X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}"
         ));
         Representation {
-            not_modified_len,
+            last_modified_end,
+            etag_end,
             validators_len,
             content_type_end,
             content_lines_end,
@@ -238,27 +237,24 @@ impl Representation {
 
     #[cold]
     fn fields_from_the_future(&self, date_unix_secs: u64) -> Bytes {
-        let (before, after) = (
-            &self.fields[..self.not_modified_len],
-            &self.fields[self.validators_len..],
-        );
         let line = last_modified_line(date_unix_secs);
-        Bytes::from([before, line.as_bytes(), after].concat())
+        Bytes::from([line.as_bytes(), &self.fields[self.last_modified_end..]].concat())
     }
 
     /// The field lines that a 304 owes: ETag and Vary; Last-Modified adds nothing to a client that has
     /// it (RFC 9110 section 15.4.5).
     #[must_use]
     pub fn not_modified_fields(&self) -> Bytes {
-        self.fields.slice(..self.not_modified_len)
+        self.fields
+            .slice(self.last_modified_end..self.validators_len)
     }
 
-    /// The Content-Type line and nosniff, for content that is sent under another status: neither
+    /// Vary, the content's own lines and nosniff, for content that is sent under another status: neither
     /// validators nor ranges apply to it.
     #[must_use]
     pub fn page_fields(&self) -> Bytes {
         self.fields
-            .slice(self.validators_len..self.fields.len() - ACCEPT_RANGES.len())
+            .slice(self.etag_end..self.fields.len() - ACCEPT_RANGES.len())
     }
 
     /// The value of Content-Type.

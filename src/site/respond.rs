@@ -13,7 +13,8 @@
 //!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
 //!    accept none.
 //! 7. Where nothing is: the listing, then the application (`spa`), then 404.
-//! 8. An error gets the site's own page (`error_pages`), if there is one; it is not encoded.
+//! 8. An error gets the site's own page (`error_pages`), if there is one, in the form that the client
+//!    likes best.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 
 use super::absences::{Absence, Nothing};
 use super::answer::Answer;
-use super::cache::{Entry, Original};
+use super::cache::Entry;
 use super::clean_urls::clean_form;
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::edited_fields::EditedFields;
@@ -106,7 +107,7 @@ impl Site {
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
             shows_hidden: site.hidden,
-            listings: site.listing.then(|| Listings::new(site.hidden, cache)),
+            listings: site.listing.then(|| Listings::new(site, cache)),
             spa: site.spa.as_ref().map(path),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
             health,
@@ -159,7 +160,7 @@ impl Site {
             }
         };
         if answer.response.status.code() >= 400 {
-            answer.response = self.with_own_page(answer.response, head.method, reach, now)?;
+            answer.response = self.with_own_page(answer.response, head, reach, now)?;
         }
         Ok(match &self.editor {
             None => answer.response,
@@ -250,21 +251,20 @@ impl Site {
         Ok(response.into())
     }
 
-    /// The representation that the client likes best (RFC 9110 section 12.5.3).
+    /// The form of a file that the request is about.
     fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
-        let representation = match &entry.forms {
-            Some(forms) => {
-                let chosen = self
-                    .files
-                    .choose(entry, forms, ask.head, ask.reach, ask.now)?;
-                match chosen {
-                    Some(representation) => representation,
-                    None => return Ok(pages::only_encoded().into()),
-                }
-            }
-            None => &entry.representation,
-        };
-        self.represent(representation, ask)
+        let Ask {
+            head, reach, now, ..
+        } = *ask;
+        if head.is_conditional
+            && let Some(form) = self.files.form_for_range(entry, head, reach, now)?
+        {
+            return self.represent(form, ask);
+        }
+        match self.files.preferred(entry, head, reach, now)? {
+            Some(representation) => self.represent(representation, ask),
+            None => Ok(pages::only_encoded().into()),
+        }
     }
 
     /// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
@@ -337,9 +337,14 @@ impl Site {
                     ask.reach.disk()?;
                     self.files.open_directory(path).map(|()| options())
                 }
-                _ => self
-                    .files
-                    .list(listings, path, ask.query, head, ask.reach, ask.now)?,
+                _ => self.files.list(
+                    listings,
+                    (ask.path, path),
+                    ask.query,
+                    head,
+                    ask.reach,
+                    ask.now,
+                )?,
             };
             match listed {
                 Ok(response) if response.status == Status::NOT_MODIFIED => {
@@ -379,7 +384,7 @@ impl Site {
     fn with_own_page(
         &self,
         error: Response,
-        method: Method,
+        head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
@@ -389,10 +394,9 @@ impl Site {
         let Found::File(entry) = self.files.find(path, reach, now)? else {
             return Ok(error);
         };
-        if entry.original == Original::Missing {
+        let Some(page) = self.files.preferred(&entry, head, reach, now)? else {
             return Ok(error);
-        }
-        let page = &entry.representation;
+        };
         let owed = pages::owed_fields(&error);
         Ok(Response {
             status: error.status,
@@ -402,7 +406,7 @@ impl Site {
                 Bytes::from([page.page_fields(), owed].concat())
             },
             length: Some(page.content.len()),
-            body: body(page, method, reach)?,
+            body: body(page, head.method, reach)?,
         })
     }
 

@@ -242,3 +242,23 @@ fn the_default_type_is_for_names_without_a_known_extension() {
         }
     }
 }
+
+/// RFC 9110 section 7.7.
+#[test]
+fn a_listing_is_not_compressed_where_a_rule_says_so() {
+    let site = Site::empty();
+    for number in 0..100 {
+        site.write(&format!("kept/file-{number}.txt"), "");
+    }
+    let server = serve(&site, &["listing = true\n", RULES].concat());
+    let mut client = server.connect();
+    // The latter is rewritten to the former.
+    for (target, coding) in [("/kept/", None), ("/free/", Some("br"))] {
+        let answer = get(&mut client, "localhost", target);
+        assert_eq!(
+            (answer.status, encoding(&answer)),
+            (200, coding),
+            "{target}"
+        );
+    }
+}

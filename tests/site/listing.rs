@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{PAGE, expect, expect_status, serve};
-use crate::support::Site;
+use crate::support::{Client, InProcess, Response, Site, accepting, decoded, encoding};
 
 const JSON: &str = "Accept: application/json\r\n";
 
@@ -39,7 +39,7 @@ fn a_directory_is_listed_as_a_page_or_as_json() {
     assert!(!page.text().contains(".hidden"));
     let json = client.ask_with("GET", "/pub/", JSON);
     assert_eq!(json.field("content-type"), Some("application/json"));
-    assert_eq!(json.field("vary"), Some("Accept"));
+    assert_eq!(json.field("vary"), Some("Accept, Accept-Encoding"));
     let expected = ["sub", "a <&>.txt", "b.txt", "c\u{FFFD}"];
     assert_eq!(names(json.text()), expected);
     let by_size = client.ask_with("GET", "/pub/?sort=-size", JSON);
@@ -111,4 +111,119 @@ fn a_hundred_thousand_entries_are_listed() {
     let names = names(json.text());
     assert_eq!(names.len(), 100_000);
     assert_eq!(names[0], "99999");
+}
+
+const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
+
+/// A directory with so many names in it.
+fn many(count: usize) -> Site {
+    let site = Site::new();
+    site.directory("many");
+    for number in 0..count {
+        fs::write(site.path("many").join(format!("{number:06}.txt")), "").expect("a file");
+    }
+    site
+}
+
+/// A server for which no time passes: what it keeps is never made anew.
+fn kept_listings(site: &Site) -> InProcess {
+    let mut config = InProcess::config(site);
+    config.site.listing = true;
+    InProcess::start(config)
+}
+
+fn list(client: &mut Client, method: &str, codings: &str, fields: &str) -> Response {
+    let fields = format!("{}{fields}", accepting(codings));
+    client.ask_with(method, "/many/", &fields)
+}
+
+/// RFC 9110 sections 8.8.3.3 and 12.5.3. Each first answer is the one in the coding already.
+#[test]
+fn a_listing_of_fifty_thousand_names_is_compressed() {
+    let site = many(50_000);
+    let server = kept_listings(&site);
+    let mut client = server.connect();
+    let mut tags = Vec::new();
+    for (fields, media_type, codings) in [
+        ("", "text/html; charset=utf-8", &CODINGS[..]),
+        (JSON, "application/json", &["zstd"]),
+    ] {
+        let plain = client.ask_with("GET", "/many/", fields);
+        assert_eq!((plain.status, encoding(&plain)), (200, None));
+        tags.push(plain.field("etag").expect("ETag").to_owned());
+        for &coding in codings {
+            let page = list(&mut client, "GET", coding, fields);
+            assert_eq!((page.status, encoding(&page)), (200, Some(coding)));
+            assert_eq!(page.field("vary"), Some("Accept, Accept-Encoding"));
+            assert_eq!(page.field("content-type"), Some(media_type));
+            assert!(
+                page.body.len() * 10 < plain.body.len(),
+                "{}",
+                page.body.len()
+            );
+            assert!(decoded(&page) == plain.body);
+            let tag = page.field("etag").expect("ETag");
+            let head = list(&mut client, "HEAD", coding, fields);
+            assert_eq!((head.status, head.length()), (200, page.length()));
+            for name in ["etag", "vary", "content-type", "content-encoding"] {
+                assert_eq!(head.field(name), page.field(name), "{name}");
+            }
+            let again = format!("{fields}If-None-Match: {tag}\r\n");
+            let current = list(&mut client, "GET", coding, &again);
+            assert_eq!((current.status, current.field("etag")), (304, Some(tag)));
+            assert_eq!(current.field("vary"), page.field("vary"));
+            assert_eq!(encoding(&current), None);
+            tags.push(tag.to_owned());
+        }
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 6);
+}
+
+/// RFC 9110 section 13.1.2: a copy in one coding does not stand for another.
+#[test]
+fn every_coding_of_a_listing_has_conditions_of_its_own() {
+    let site = many(200);
+    let server = kept_listings(&site);
+    let mut client = server.connect();
+    let codings = ["br", "zstd", "gzip", "identity"];
+    let tags = codings.map(|coding| {
+        let page = list(&mut client, "GET", coding, "");
+        assert_eq!(encoding(&page).unwrap_or("identity"), coding);
+        page.field("etag").expect("ETag").to_owned()
+    });
+    for (place, coding) in codings.into_iter().enumerate() {
+        for (other, tag) in tags.iter().enumerate() {
+            let mut status = |field: &str| {
+                let fields = format!("{field}: {tag}\r\n");
+                list(&mut client, "GET", coding, &fields).status
+            };
+            let is_it = other == place;
+            assert_eq!(status("If-None-Match"), if is_it { 304 } else { 200 });
+            assert_eq!(status("If-Match"), if is_it { 200 } else { 412 });
+        }
+    }
+}
+
+#[test]
+fn a_listing_is_compressed_whatever_is_kept_of_it_unless_that_is_turned_off() {
+    let site = many(2_000);
+    for config in ["[cache]\nbytes = 0\n", "[cache]\nrevalidate = 0\n"] {
+        let server = serve(&site, &format!("listing = true\n{config}"));
+        let mut client = server.connect();
+        for _ in 0..2 {
+            assert_eq!(
+                encoding(&list(&mut client, "GET", "gzip", "")),
+                Some("gzip")
+            );
+            assert_eq!(encoding(&client.get("/many/")), None);
+        }
+    }
+    let server = serve(&site, "listing = true\ncompress = false\n");
+    let page = list(&mut server.connect(), "GET", "gzip", "");
+    assert_eq!(
+        (encoding(&page), page.field("vary")),
+        (None, Some("Accept"))
+    );
 }

@@ -1,7 +1,7 @@
 //! What is sent in the place of what does not exist or cannot be sent.
 
 use super::{PAGE, all, expect_status, serve};
-use crate::support::{Site, until};
+use crate::support::{Site, accepting, decoded, encoding, gzip, text, until};
 
 #[test]
 fn an_application_answers_for_pages_that_do_not_exist() {
@@ -28,7 +28,7 @@ fn an_application_answers_for_pages_that_do_not_exist() {
     for accept in ["", "Accept: */*\r\n", "Accept: application/json\r\n"] {
         let missing = client.ask_with("GET", "/assets/b.js", accept);
         assert_eq!((missing.status, missing.text()), (404, "none"));
-        assert_eq!(missing.field("vary"), Some("Accept"));
+        assert_eq!(all(&missing, "vary"), ["Accept-Encoding", "Accept"]);
     }
     assert_eq!(client.ask_with("GET", "/.git/config", PAGE).status, 404);
     assert_eq!(client.ask_with("POST", "/orders", PAGE).status, 405);
@@ -109,4 +109,51 @@ fn an_error_page_that_is_too_large_for_the_cache_is_sent_whole() {
         let missing = server.connect().get("/none");
         assert_eq!((missing.status, missing.body.len()), (404, 5_000));
     }
+}
+
+/// RFC 9110 section 12.5.3 is about errors too.
+#[test]
+fn an_error_page_has_its_forms() {
+    let site = Site::new();
+    site.write("404.html", text(4_000));
+    site.write("large.html", text(200_000));
+    site.write("packed.html", text(5_000));
+    site.write("packed.html.gz", gzip(b"packed"));
+    let config = "[error_pages]\n403 = \"/large.html\"\n405 = \"/packed.html\"\n\
+        [[header]]\npath = \"/**\"\nset = { X-Rule = \"1\" }\n";
+    let server = serve(&site, config);
+    site.link("/etc/hostname", "outside");
+    let mut client = server.connect();
+    for coding in ["br", "zstd", "gzip", "identity"].repeat(2) {
+        let range = format!(
+            "{}Range: bytes=0-9\r\nIf-None-Match: *\r\n",
+            accepting(coding)
+        );
+        let missing = client.ask_with("GET", "/none", &range);
+        assert_eq!(missing.status, 404);
+        assert_eq!(encoding(&missing).unwrap_or("identity"), coding);
+        assert!(decoded(&missing) == text(4_000));
+        assert_eq!(missing.field("vary"), Some("Accept-Encoding"));
+        assert_eq!(missing.field("x-rule"), Some("1"));
+        for name in ["etag", "last-modified", "accept-ranges", "content-range"] {
+            assert_eq!(missing.field(name), None, "{name}");
+        }
+        let head = client.ask_with("HEAD", "/none", &accepting(coding));
+        assert_eq!((head.status, head.length()), (404, missing.length()));
+        for name in ["content-encoding", "content-type", "vary"] {
+            assert_eq!(head.field(name), missing.field(name), "{name}");
+        }
+    }
+    for _ in 0..2 {
+        let refused = client.ask_with("POST", "/", &accepting("gzip"));
+        assert_eq!((refused.status, encoding(&refused)), (405, Some("gzip")));
+        assert_eq!(decoded(&refused), b"packed", "as it lies beside the page");
+        assert!(refused.field("allow").is_some());
+    }
+    until("the large page is compressed", || {
+        let refused = client.ask_with("GET", "/outside", &accepting("gzip"));
+        assert_eq!(refused.status, 403);
+        assert!(decoded(&refused) == text(200_000));
+        encoding(&refused).is_some()
+    });
 }

@@ -12,6 +12,15 @@ pub fn text(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
+/// `content` in gzip, as a person runs it before a deployment.
+pub fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    flate2::read::GzEncoder::new(content, flate2::Compression::best())
+        .read_to_end(&mut encoded)
+        .expect("gzip");
+    encoded
+}
+
 /// The content of an answer without its coding.
 pub fn decoded(response: &Response) -> Vec<u8> {
     let encoded = &response.body[..];

@@ -12,7 +12,7 @@ pub mod server;
 pub mod site;
 
 pub use client::Client;
-pub use codings::{accepting, decoded, encoding, text};
+pub use codings::{accepting, decoded, encoding, gzip, text};
 pub use in_process::InProcess;
 pub use response::Response;
 pub use server::{Launch, Server};

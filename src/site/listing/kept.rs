@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Page, Variant};
+use super::Variant;
+use super::page::Page;
 use crate::clock::Millis;
 
 /// Bytes of listings in memory, whether they are kept, being made or being sent. More are refused:
@@ -74,9 +75,17 @@ impl Share {
         self.bytes -= surplus;
     }
 
+    /// All of it; nothing is left here.
+    #[must_use]
+    pub fn take(&mut self) -> Share {
+        let bytes = std::mem::take(&mut self.bytes);
+        let memory = self.memory.clone();
+        Share { memory, bytes }
+    }
+
     /// `content`, which has this share until the last copy is gone.
     #[must_use]
-    pub fn hold(self, content: String) -> Bytes {
+    pub fn hold(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Held {
             content,
             _share: self,
@@ -90,14 +99,14 @@ impl Drop for Share {
     }
 }
 
-struct Held {
-    content: String,
+struct Held<T> {
+    content: T,
     _share: Share,
 }
 
-impl AsRef<[u8]> for Held {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     fn as_ref(&self) -> &[u8] {
-        self.content.as_bytes()
+        self.content.as_ref()
     }
 }
 
@@ -111,7 +120,15 @@ pub struct KeptPages {
 }
 
 /// The listings of one directory.
-type Variants = Vec<(Variant, Arc<Page>)>;
+type Variants = Vec<Kept>;
+
+#[derive(Debug)]
+struct Kept {
+    variant: Variant,
+    page: Arc<Page>,
+    /// The weight that was counted. A page weighs more with each coding that it is there in.
+    bytes: u64,
+}
 
 #[derive(Debug, Default)]
 struct Pages {
@@ -142,7 +159,7 @@ impl KeptPages {
     ) -> Option<Arc<Page>> {
         let pages = self.lock();
         let mut variants = pages.by_path.get(path)?.iter();
-        let (_, page) = variants.find(|(kept, _)| *kept == variant)?;
+        let page = &variants.find(|kept| kept.variant == variant)?.page;
         let holds = page.generation == generation && self.holds(page, now);
         holds.then(|| Arc::clone(page))
     }
@@ -156,19 +173,42 @@ impl KeptPages {
         let mut pages = self.lock();
         if now >= pages.next_sweep || pages.bytes + bytes > self.max_bytes {
             pages.next_sweep = Millis(now.0.saturating_add(self.interval_millis));
-            pages.retain(|page| self.holds(page, now));
+            pages.retain(|kept| self.holds(&kept.page, now));
         }
         if pages.bytes + bytes > self.max_bytes {
             // So many within one interval: nobody knows which of them is asked for again.
             pages.retain(|_| false);
         }
         let variants = pages.by_path.entry(path.into()).or_default();
-        let replaced = variants.iter().position(|(kept, _)| *kept == variant);
+        let replaced = variants.iter().position(|kept| kept.variant == variant);
         let replaced = replaced.map(|place| variants.swap_remove(place));
-        variants.push((variant, Arc::clone(page)));
+        variants.push(Kept {
+            variant,
+            page: Arc::clone(page),
+            bytes,
+        });
         pages.bytes += bytes;
-        pages.bytes -= replaced.map_or(0, |(_, page)| weight(path, &page));
+        pages.bytes -= replaced.map_or(0, |kept| kept.bytes);
         true
+    }
+
+    /// Counts what `page` weighs now, if it is still kept. If that is too much, the others go first.
+    pub fn weigh_again(&self, path: &[u8], variant: Variant, page: &Arc<Page>) {
+        let mut pages = self.lock();
+        let pages = &mut *pages;
+        let is_it = |kept: &Kept| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
+        let mut variants = pages.by_path.get_mut(path).into_iter().flatten();
+        let Some(kept) = variants.find(|kept| is_it(kept)) else {
+            return;
+        };
+        let before = std::mem::replace(&mut kept.bytes, weight(path, page));
+        pages.bytes = pages.bytes - before + kept.bytes;
+        if pages.bytes > self.max_bytes {
+            pages.retain(is_it);
+        }
+        if pages.bytes > self.max_bytes {
+            pages.retain(|_| false);
+        }
     }
 
     /// Forgets all: others need the memory.
@@ -187,12 +227,12 @@ impl KeptPages {
 }
 
 impl Pages {
-    fn retain(&mut self, is_kept: impl Fn(&Page) -> bool) {
+    fn retain(&mut self, stays: impl Fn(&Kept) -> bool) {
         let bytes = &mut self.bytes;
-        self.by_path.retain(|path, variants| {
-            variants.retain(|(_, page)| {
-                let stays = is_kept(page);
-                *bytes -= if stays { 0 } else { weight(path, page) };
+        self.by_path.retain(|_, variants| {
+            variants.retain(|kept| {
+                let stays = stays(kept);
+                *bytes -= if stays { 0 } else { kept.bytes };
                 stays
             });
             !variants.is_empty()
@@ -201,14 +241,16 @@ impl Pages {
 }
 
 fn weight(path: &[u8], page: &Page) -> u64 {
-    (path.len() + page.content.len()) as u64 + PAGE_BYTES
+    path.len() as u64 + page.bytes() + PAGE_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Form;
     use super::super::order::Order;
+    use super::super::page::Encoded;
     use super::*;
+    use crate::http::accept_encoding::Coding;
 
     const VARIANT: Variant = Variant {
         order: Order::DEFAULT,
@@ -222,6 +264,7 @@ mod tests {
             form: Form::Json,
             generation: 3,
             made_at: Millis(made_at),
+            encoded: Encoded::default(),
         })
     }
 
@@ -257,6 +300,35 @@ mod tests {
         assert_eq!(kept.lock().bytes, weight(b"/", &page(1_000, 0)));
         kept.clear();
         assert_eq!(kept.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_page_weighs_more_with_each_coding_that_it_is_there_in() {
+        let kept = KeptPages::new(1_000, 10_000);
+        let (small, large) = (page(1_000, 0), page(6_000, 0));
+        for (path, page) in [(b"/a/", &small), (b"/b/", &large)] {
+            assert!(kept.keep(path, VARIANT, page, Millis(0)));
+        }
+        let is_kept = |path| kept.find(path, VARIANT, 3, Millis(0)).is_some();
+        let fill = |coding, bytes: usize| {
+            large
+                .encoded
+                .fill(coding, Some(Bytes::from(vec![b'x'; bytes])));
+            kept.weigh_again(b"/b/", VARIANT, &large);
+        };
+        fill(Coding::Gzip, 500);
+        assert!(is_kept(b"/a/") && is_kept(b"/b/"));
+        assert_eq!(
+            kept.lock().bytes,
+            weight(b"/a/", &small) + weight(b"/b/", &large)
+        );
+        fill(Coding::Zstd, 2_000);
+        assert!(!is_kept(b"/a/") && is_kept(b"/b/"), "the others go first");
+        fill(Coding::Brotli, 2_000);
+        assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
+        // A page that is not kept does not come back.
+        kept.weigh_again(b"/b/", VARIANT, &large);
+        assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::vec::IntoIter;
 
 use super::super::content_tag::Hasher;
-use super::super::errand::Brought;
-use super::super::job::{Job, Progress, Slice};
+use super::super::job::Slice;
 use super::super::resolve::OpenError;
 use super::entries::{Entry, Scan, Summary};
 use super::kept::{KeptPages, Share};
+use super::page::{Encoded, Page};
 use super::sorting::Sorting;
-use super::{Form, Page, Variant, html, json};
+use super::{Form, Variant, html, json};
 
 /// Names that are looked at between two looks at the slice: three system calls each.
 const NAMES_AT_ONCE: usize = 32;
@@ -152,6 +152,7 @@ impl Making {
             form: self.variant.form,
             generation: self.scan.generation(),
             made_at: now,
+            encoded: Encoded::default(),
         });
         self.kept.keep(&self.path, self.variant, &page, now);
         Ok(page)
@@ -159,7 +160,7 @@ impl Making {
 }
 
 /// Takes `bytes` more for `share`, if need be from what is `kept`.
-fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<(), OpenError> {
+pub(super) fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<(), OpenError> {
     if share.grow(bytes) {
         return Ok(());
     }
@@ -225,14 +226,5 @@ impl Writing {
     fn hash(&mut self) {
         self.hasher.update(&self.content.as_bytes()[self.hashed..]);
         self.hashed = self.content.len();
-    }
-}
-
-impl Job for Making {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        match self.go_on(slice) {
-            None => Progress::More,
-            Some(made) => Progress::Done(Brought::Listing(made)),
-        }
     }
 }

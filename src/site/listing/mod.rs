@@ -11,39 +11,45 @@
 //! ordinary and 100 MB at worst, and all pages that are kept, made and sent may together hold
 //! [`kept::MAX_HELD_BYTES`]. If there is not even room for the smallest page, the directory is not read.
 //!
+//! A client that accepts a coding waits until the page is compressed, which is part of the same job.
+//!
 //! - [`entries`]: reading the directory.
 //! - [`order`]: what `?sort=` means; [`sorting`]: putting many entries in order.
 //! - [`html`], [`json`]: the two forms.
+//! - [`making`], [`encoding`]: the page, and the page in a coding; [`preparing`]: both, one after the other.
 //! - [`quantity`]: sizes and times, for people and for programs.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::entries::{Place, Scan};
 use self::kept::{KeptPages, Memory};
-use self::making::Making;
 use self::order::Order;
+use self::preparing::Preparing;
 use super::errand::{Brought, Errands};
 use super::job::{FirstSlice, Places};
 use super::reach::{NeedsDisk, Reach};
 use super::resolve::OpenError;
-use crate::clock::{Millis, Now};
+use crate::clock::Now;
 use crate::config;
+use crate::config::SiteConfig;
 use crate::http::accept;
-use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::accept_encoding::{Coding, accepted_codings};
 use crate::http::request::RequestHead;
-use crate::http::response::{Body, Response};
-use crate::http::status::Status;
+use crate::http::response::Response;
 
+pub mod encoding;
 pub mod entries;
 pub mod html;
 pub mod json;
 pub mod kept;
 pub mod making;
 pub mod order;
+pub mod page;
+pub mod preparing;
 pub mod quantity;
 pub mod sorting;
+
+pub use page::Page;
 
 /// Kept listings may take one part in this many of `cache.bytes`, besides the files.
 const KEPT_PART: u64 = 4;
@@ -69,34 +75,25 @@ pub struct Variant {
     pub form: Form,
 }
 
-/// A listing that is made.
-#[derive(Debug)]
-pub struct Page {
-    content: Bytes,
-    etag: Bytes,
-    form: Form,
-    /// The number of the root directory that it was read in.
-    generation: u64,
-    made_at: Millis,
-}
-
 /// Answers requests for directories.
 #[derive(Debug)]
 pub struct Listings {
     shows_hidden: bool,
+    compresses: bool,
     memory: Memory,
     kept: Arc<KeptPages>,
-    errands: Errands<(Box<[u8]>, Variant)>,
+    errands: Errands<(Box<[u8]>, Variant, Coding)>,
     places: Places,
 }
 
 impl Listings {
-    /// `shows_hidden`: whether names that begin with a dot are listed. Without a cache no listing is kept.
+    /// Those of `site`. Without a cache no listing is kept.
     #[must_use]
-    pub fn new(shows_hidden: bool, cache: &config::Cache) -> Listings {
+    pub fn new(site: &SiteConfig, cache: &config::Cache) -> Listings {
         let interval_millis = u64::from(cache.revalidate_secs) * 1_000;
         Listings {
-            shows_hidden,
+            shows_hidden: site.hidden,
+            compresses: site.compress,
             memory: Memory::default(),
             kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
             errands: Errands::default(),
@@ -105,7 +102,8 @@ impl Listings {
     }
 
     /// The answer to a GET or HEAD for the directory at `place`: 200, or what If-None-Match and If-Match
-    /// make of it. The form is chosen by Accept, the order by `?sort=` in `query`.
+    /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
+    /// the rules of the site let it be compressed, the order by `?sort=` in `query`.
     ///
     /// The inner error is as [`Resolver::open`](super::resolve::Resolver::open) has it, or
     /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
@@ -119,6 +117,7 @@ impl Listings {
         place: &Place<'_>,
         query: Option<&[u8]>,
         head: &RequestHead<'_, '_>,
+        may_compress: bool,
         reach: Reach,
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
@@ -127,20 +126,27 @@ impl Listings {
             _ => Form::Json,
         };
         let order = Order::of_query(query);
-        let page = self.page(place, Variant { order, form }, reach, now)?;
-        Ok(page.map(|page| answer(&page, head, now)))
+        let (coding, vary) = match self.compresses && may_compress {
+            true => (preferred_coding(head), "Accept, Accept-Encoding"),
+            false => (Coding::Identity, "Accept"),
+        };
+        let page = self.page(place, Variant { order, form }, coding, reach, now)?;
+        Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
+    /// The page in memory, with its content in `coding` unless too much is going on for that.
     fn page(
         &self,
         place: &Place<'_>,
         variant: Variant,
+        coding: Coding,
         reach: Reach,
         now: Now,
     ) -> Result<Result<Arc<Page>, OpenError>, NeedsDisk> {
         let (path, generation) = (place.path, place.root.generation);
         let find = || self.kept.find(path, variant, generation, now.monotonic);
-        if let Some(page) = find() {
+        let is_ready = |page: &Arc<Page>| page.is_ready_in(coding);
+        if let Some(page) = find().filter(is_ready) {
             return Ok(Ok(page));
         }
         reach.disk()?;
@@ -149,7 +155,10 @@ impl Listings {
             Brought::Listing(Err(_)) => true,
             Brought::Found(_) => false,
         };
-        let outing = match self.errands.set_out((path.into(), variant), is_usable) {
+        let outing = match self
+            .errands
+            .set_out((path.into(), variant, coding), is_usable)
+        {
             Ok(outing) => outing,
             Err(errand) => {
                 return match errand.brought() {
@@ -159,25 +168,23 @@ impl Listings {
             }
         };
         // Another may have made it after we had looked and before we set out.
-        if let Some(page) = find() {
-            return Ok(Ok(page));
-        }
-        let scan = Scan::begin(place, self.shows_hidden);
-        let making = scan.and_then(|scan| {
-            let share = self.memory.share();
-            Making::new(scan, path, variant, share, Arc::clone(&self.kept))
-        });
-        let mut making = match making {
-            Ok(making) => making,
+        let wanted = (path, variant, coding);
+        let preparing = match find() {
+            Some(page) => Ok(Preparing::from_page(page, wanted, &self.memory, &self.kept)),
+            None => Scan::begin(place, self.shows_hidden)
+                .and_then(|scan| Preparing::from_directory(scan, wanted, &self.memory, &self.kept)),
+        };
+        let mut preparing = match preparing {
+            Ok(preparing) => preparing,
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(made) = making.go_on(&FirstSlice::new(now.monotonic)) {
+        if let Some(made) = preparing.go_on(&FirstSlice::new(now.monotonic)) {
             return Ok(made);
         }
         let Some(at_work) = self.places.take() else {
-            return Ok(Err(OpenError::Exhausted));
+            return Ok(preparing.page().ok_or(OpenError::Exhausted));
         };
-        let errand = outing.leave(Box::new(making), at_work);
+        let errand = outing.leave(Box::new(preparing), at_work);
         Err(NeedsDisk::UnderWay(errand))
     }
 }
@@ -191,42 +198,18 @@ pub fn media_type(head: &RequestHead<'_, '_>) -> &'static str {
     }
 }
 
-/// The mtime of a directory does not tell when a file in it has grown, so there is no Last-Modified;
-/// the tag is made from the page.
-fn answer(page: &Page, head: &RequestHead<'_, '_>, now: Now) -> Response {
-    let tag = String::from_utf8_lossy(&page.etag);
-    // RFC 9110 section 15.4.5: a 304 owes these two.
-    let owed = format!("ETag: {tag}\r\nVary: Accept\r\n");
-    let validators = Validators {
-        etag: Some(&page.etag),
-        last_modified_unix_secs: None,
-    };
-    match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-        Verdict::Proceed => {
-            let media_type = match page.form {
-                Form::Html => "text/html; charset=utf-8",
-                Form::Json => "application/json",
-            };
-            let fields =
-                format!("{owed}Content-Type: {media_type}\r\nX-Content-Type-Options: nosniff\r\n");
-            Response {
-                status: Status::OK,
-                fields: Bytes::from(fields),
-                length: Some(page.content.len() as u64),
-                body: Body::Memory(page.content.clone()),
-            }
-        }
-        Verdict::NotModified => Response {
-            status: Status::NOT_MODIFIED,
-            fields: Bytes::from(owed),
-            length: None,
-            body: Body::Empty,
-        },
-        Verdict::Failed => super::pages::error(
-            Status::PRECONDITION_FAILED,
-            "The directory is not in the state that the request asks for.",
-        ),
+/// The coding that a client likes best. A listing has it at once, as the server has made every listing
+/// itself, so there is no second choice.
+fn preferred_coding(head: &RequestHead<'_, '_>) -> Coding {
+    if !head.has_accept_encoding {
+        return Coding::Identity;
     }
+    let accepted = accepted_codings(&head.fields);
+    accepted
+        .as_slice()
+        .first()
+        .copied()
+        .unwrap_or(Coding::Identity)
 }
 
 #[cfg(test)]

@@ -4,12 +4,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use super::super::encoder::PIECE_BYTES;
 use super::super::errand::Errand;
+use super::super::job::{FIRST_SLICE_ASKS, MAX_JOBS};
 use super::super::resolve::Resolver;
 use super::super::root::Root;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
+use crate::clock::Millis;
 use crate::http::request::sample::with_head;
+use crate::http::response::Body;
+use crate::http::status::Status;
 
 const NOW: Now = Now {
     monotonic: Millis(0),
@@ -43,7 +48,7 @@ impl Directory {
         };
         Directory {
             files,
-            listings: Listings::new(false, &cache),
+            listings: Listings::new(&SiteConfig::default(), &cache),
         }
     }
 
@@ -63,7 +68,7 @@ impl Directory {
         };
         let query = Some(query.as_bytes());
         with_head(lines, |head| {
-            self.listings.respond(&place, query, head, reach, now)
+            self.listings.respond(&place, query, head, true, reach, now)
         })
     }
 
@@ -131,7 +136,7 @@ fn people_get_a_page_and_programs_get_json() {
     let page = directory.ask("", &[]).expect("200");
     assert_eq!(page.status, Status::OK);
     assert!(fields(&page).contains("Content-Type: text/html; charset=utf-8\r\n"));
-    assert!(fields(&page).contains("Vary: Accept\r\n"));
+    assert!(fields(&page).contains("Vary: Accept, Accept-Encoding\r\n"));
     assert!(content(&page).contains("<a href=\"one\">one</a>"));
     let json = directory
         .ask("sort=-name", &[("Accept", "application/json")])
@@ -153,7 +158,10 @@ fn a_listing_that_has_not_changed_is_not_sent_again_rfc9110_13_1_2() {
         .expect("a tag");
     let again = directory.ask("", &[("If-None-Match", etag)]).expect("304");
     assert_eq!(again.status, Status::NOT_MODIFIED);
-    assert_eq!(fields(&again), format!("ETag: {etag}\r\nVary: Accept\r\n"));
+    assert_eq!(
+        fields(&again),
+        format!("ETag: {etag}\r\nVary: Accept, Accept-Encoding\r\n")
+    );
     fs::write(directory.files.path().join("one"), "longer").expect("write");
     let grown = directory.ask("", &[("If-None-Match", etag)]).expect("200");
     assert_eq!(grown.status, Status::OK, "a file in it has grown");
@@ -211,6 +219,118 @@ fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
     let other = directory.try_ask("sort=size", &[], Reach::Memory, NOW);
     assert_eq!(other.expect_err("another order"), NeedsDisk::OutOfReach);
     assert_eq!(from_memory(LATER).expect_err("old"), NeedsDisk::OutOfReach);
+}
+
+/// RFC 9110 section 8.8.3.3: each coding has a tag of its own.
+#[test]
+fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
+    let directory = Directory::keeping(1, &[]);
+    directory.fill(3_000);
+    let coded = |coding| [("Accept-Encoding", coding)];
+    let plain = directory.ask("", &[]).expect("200");
+    let mut held = directory.listings.memory.held_bytes();
+    let mut tags = vec![tag(&plain)];
+    for coding in ["br", "zstd", "gzip"] {
+        let reach = Reach::Memory;
+        let new = directory.try_ask("", &coded(coding), reach, NOW);
+        assert_eq!(new.expect_err("not in memory"), NeedsDisk::OutOfReach);
+        let page = directory.ask("", &coded(coding)).expect("200");
+        assert!(fields(&page).contains(&format!("\r\nContent-Encoding: {coding}\r\n")));
+        let bytes = page.length.expect("a length");
+        assert!(bytes * 10 < plain.length.expect("a length"), "{bytes}");
+        // The page is kept once, with the bytes in each coding.
+        let now_held = directory.listings.memory.held_bytes();
+        assert!((held + bytes..held + 2 * bytes).contains(&now_held));
+        held = now_held;
+        let kept = directory.try_ask("", &coded(coding), reach, NOW);
+        let kept = kept.expect("kept").expect("200");
+        assert_eq!(kept.fields, page.fields);
+        let condition = [coded(coding)[0], ("If-None-Match", &tag(&page)[..])];
+        let same = directory.try_ask("", &condition, reach, NOW);
+        let same = same.expect("kept").expect("304");
+        assert_eq!(same.status, Status::NOT_MODIFIED);
+        assert_eq!(tag(&same), tag(&page));
+        tags.push(tag(&page));
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 4);
+}
+
+#[test]
+fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
+    let directory = Directory::keeping(1, &[]);
+    directory.fill(10_000);
+    let bytes = directory.ask("", &[]).expect("200").length;
+    let ask = || directory.try_ask("", &[("Accept-Encoding", "gzip")], Reach::Disk, NOW);
+    let (Err(NeedsDisk::UnderWay(one)), Err(NeedsDisk::UnderWay(other))) = (ask(), ask()) else {
+        panic!("it takes more than one slice")
+    };
+    assert!(Arc::ptr_eq(&one, &other), "one job");
+    let pieces = bytes.expect("a length") / PIECE_BYTES as u64;
+    let slices = finish(&one) as u64;
+    assert!(
+        slices >= pieces / u64::from(FIRST_SLICE_ASKS),
+        "{slices} slices"
+    );
+    let page = ask().expect("there").expect("200");
+    assert!(fields(&page).contains("Content-Encoding: gzip"));
+}
+
+#[test]
+fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
+    let directory = Directory::with(&[]);
+    directory.fill(3_000);
+    let plain = directory.ask("", &[]).expect("200");
+    let bytes = plain.length.expect("a length");
+    drop(plain);
+    let mut others = directory.listings.memory.share();
+    assert!(others.grow(MAX_HELD_BYTES - 3 * bytes));
+    let page = directory
+        .ask("", &[("Accept-Encoding", "gzip")])
+        .expect("200");
+    assert!(!fields(&page).contains("Content-Encoding"));
+    assert_eq!(page.length, Some(bytes));
+}
+
+#[test]
+fn a_listing_that_is_kept_is_sent_as_it_is_if_no_job_may_be_begun() {
+    let directory = Directory::keeping(1, &[]);
+    directory.fill(10_000);
+    let plain = directory.ask("", &[]).expect("200");
+    let taken: Vec<_> = (0..MAX_JOBS)
+        .map(|_| directory.listings.places.take())
+        .collect();
+    let ask = || {
+        directory
+            .ask("", &[("Accept-Encoding", "gzip")])
+            .expect("200")
+    };
+    assert_eq!(ask().fields, plain.fields);
+    drop(taken);
+    assert!(fields(&ask()).contains("Content-Encoding: gzip"));
+}
+
+#[test]
+fn a_site_that_does_not_compress_does_not_compress_listings() {
+    let mut directory = Directory::with(&[]);
+    directory.fill(300);
+    let site = SiteConfig {
+        compress: false,
+        ..SiteConfig::default()
+    };
+    directory.listings = Listings::new(&site, &config::Config::default().cache);
+    let page = directory
+        .ask("", &[("Accept-Encoding", "gzip")])
+        .expect("200");
+    assert!(!fields(&page).contains("Content-Encoding"));
+    assert!(fields(&page).contains("\r\nVary: Accept\r\n"));
+}
+
+fn tag(response: &Response) -> String {
+    let fields = fields(response);
+    let tag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
+    tag.expect("a tag").to_owned()
 }
 
 #[test]

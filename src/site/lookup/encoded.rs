@@ -21,23 +21,24 @@ use crate::site::representation::Representation;
 const QUICK_BYTES: u64 = 32 * 1024;
 
 impl Lookup {
-    /// The representation of a file with forms that a client gets that has sent `head`. `None` if the
-    /// file is there in codings only, and the client accepts none of them.
+    /// The representation of a file that the client of `head` likes best (RFC 9110 section 12.5.3). `None`
+    /// if the file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if
-    /// another thread is reading it.
+    /// As [`negotiate`](Lookup::negotiate).
     #[inline]
-    pub fn choose<'e>(
+    pub fn preferred<'e>(
         &self,
         entry: &'e Arc<Entry>,
-        forms: &'e Forms,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        let Some(forms) = &entry.forms else {
+            return Ok(Some(&entry.representation));
+        };
         if entry.original == Original::Missing {
-            return self.choose_form(entry, forms, head, reach, now);
+            return self.only_form(entry, forms, head, reach, now);
         }
         // Without the field any coding would do, but who does not name one may know none.
         if !head.has_accept_encoding {
@@ -48,7 +49,7 @@ impl Lookup {
     }
 
     #[cold]
-    fn choose_form<'e>(
+    fn only_form<'e>(
         &self,
         entry: &'e Arc<Entry>,
         forms: &'e Forms,
@@ -68,7 +69,7 @@ impl Lookup {
     ///
     /// # Errors
     /// As [`choose`](Lookup::choose).
-    fn negotiate<'e>(
+    pub(super) fn negotiate<'e>(
         &self,
         entry: &'e Arc<Entry>,
         forms: &'e Forms,

@@ -4,13 +4,14 @@ use super::Lookup;
 use crate::clock::Now;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
-use crate::site::listing::Listings;
 use crate::site::listing::entries::Place;
+use crate::site::listing::{self, Listings};
 use crate::site::reach::{NeedsDisk, Reach};
 use crate::site::resolve::OpenError;
 
 impl Lookup {
-    /// Lists the directory at `path`, as [`Listings::respond`] does. To be asked when
+    /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as
+    /// [`Listings::respond`] does. To be asked when
     /// [`find`](Lookup::find) has found nothing there.
     ///
     /// # Errors
@@ -18,14 +19,19 @@ impl Lookup {
     pub fn list(
         &self,
         listings: &Listings,
-        path: &[u8],
+        (asked, path): (&[u8], &[u8]),
         query: Option<&[u8]>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+        let rules = self.coding_rules.as_ref();
+        let may_compress = rules.is_none_or(|rules| {
+            let policy = rules.policy(asked, listing::media_type(head), false);
+            !policy.no_transform
+        });
         self.at(path, |place| {
-            listings.respond(place, query, head, reach, now)
+            listings.respond(place, query, head, may_compress, reach, now)
         })
     }
 

@@ -96,7 +96,7 @@ fn last_modified_is_never_later_than_the_date_rfc9110_8_8_2_1() {
     for page in [&page, &form] {
         for (date, said) in [(999, 999), (1_000, 1_000), (1_001, 1_000), (0, 0)] {
             let as_loaded = text(&page.fields(u64::MAX));
-            let line = |secs| format!("\r\nLast-Modified: {}\r\n", http_date(secs));
+            let line = |secs| format!("Last-Modified: {}\r\n", http_date(secs));
             let expected = as_loaded.replacen(&line(1_000), &line(said), 1);
             assert_eq!(text(&page.fields(date)), expected);
             let parted = text(&page.fields_with_content_line(other, date));
@@ -138,6 +138,14 @@ fn a_form_differs_in_content_coding_and_tag() {
     let etag = text(form.etag.as_ref().expect("a tag"));
     let not_modified = format!("ETag: {etag}\r\n{VARY}");
     assert_eq!(text(&form.not_modified_fields()), not_modified);
+    assert_eq!(
+        text(&form.page_fields()),
+        format!(
+            "{VARY}{}X-Content-Type-Options: nosniff\r\n",
+            text(&form.content_lines())
+        ),
+        "an error page is encoded too"
+    );
     let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n", u64::MAX));
     assert!(!parted.contains("Content-Encoding"), "{parted}");
 }

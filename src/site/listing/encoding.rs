@@ -1,0 +1,119 @@
+//! Compressing a listing, in slices like all that is done for it.
+//!
+//! A page of several megabytes is kept for a second or so and then made anew. If it were compressed in
+//! the background for those who ask next, like a file, mostly nobody would.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::kept::{KeptPages, Share};
+use super::making::grow;
+use super::page::Page;
+use crate::http::accept_encoding::Coding;
+use crate::site::content_coding::{MIN_BYTES, is_worth_it};
+use crate::site::encoder::{Encoder, PIECE_BYTES, WORKING_BYTES};
+use crate::site::job::Slice;
+
+/// A listing on its way into a coding.
+pub struct Encoding {
+    page: Arc<Page>,
+    coding: Coding,
+    /// `None` once it has come to its end.
+    encoder: Option<Encoder>,
+    /// Bytes of the content that the encoder has.
+    written: usize,
+    share: Share,
+    kept: Arc<KeptPages>,
+}
+
+impl Encoding {
+    /// Begins to compress `page`, with memory of `share` and if need be of what is `kept`. `None` if there
+    /// is nothing to do, or no memory to do it.
+    #[must_use]
+    pub fn begin(
+        page: &Arc<Page>,
+        coding: Coding,
+        mut share: Share,
+        kept: &Arc<KeptPages>,
+    ) -> Option<Encoding> {
+        if page.is_ready_in(coding) {
+            return None;
+        }
+        if page.content.len() < MIN_BYTES {
+            page.encoded.fill(coding, None);
+            return None;
+        }
+        grow(&mut share, WORKING_BYTES, kept).ok()?;
+        let encoder = Encoder::new(coding).unwrap_or_else(|error| failed(coding, &error));
+        Some(Encoding {
+            page: Arc::clone(page),
+            coding,
+            encoder: Some(encoder?),
+            written: 0,
+            share,
+            kept: Arc::clone(kept),
+        })
+    }
+
+    /// The page that is compressed.
+    #[must_use]
+    pub fn page(&self) -> Arc<Page> {
+        Arc::clone(&self.page)
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first, then the page. The page stays without
+    /// the coding if there is not enough memory.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Arc<Page>> {
+        while let Some(encoder) = &mut self.encoder {
+            let rest = &self.page.content[self.written..];
+            let piece = &rest[..rest.len().min(PIECE_BYTES)];
+            if piece.is_empty() {
+                break;
+            }
+            let needed = WORKING_BYTES + encoder.output_bytes();
+            let missing = needed.saturating_sub(self.share.bytes());
+            if grow(&mut self.share, missing, &self.kept).is_err() {
+                self.encoder = None;
+                break;
+            }
+            if let Err(error) = encoder.write(piece) {
+                self.encoder = failed(self.coding, &error);
+                break;
+            }
+            self.written += piece.len();
+            if slice.is_over() {
+                return None;
+            }
+        }
+        if let Some(encoder) = self.encoder.take() {
+            match encoder.finish() {
+                Ok(encoded) => self.end(encoded),
+                Err(error) => failed(self.coding, &error).unwrap_or_default(),
+            }
+        }
+        Some(self.page())
+    }
+
+    fn end(&mut self, mut encoded: Vec<u8>) {
+        if !is_worth_it(self.page.content.len(), encoded.len()) {
+            return self.page.encoded.fill(self.coding, None);
+        }
+        encoded.shrink_to_fit();
+        let mut share = self.share.take();
+        let bytes = encoded.capacity() as u64;
+        share.shrink_to(bytes);
+        let missing = bytes.saturating_sub(share.bytes());
+        if grow(&mut share, missing, &self.kept).is_ok() {
+            let bytes: Bytes = share.hold(encoded);
+            self.page.encoded.fill(self.coding, Some(bytes));
+        }
+    }
+}
+
+/// Only a lack of memory gets here; the page itself can still be sent.
+fn failed<T>(coding: Coding, error: &io::Error) -> Option<T> {
+    log::error!("a listing in {}: {error}", coding.token());
+    None
+}

@@ -1,0 +1,111 @@
+//! The form of a file whose bytes a Range field counts (RFC 9110 section 14.2).
+//!
+//! A client that resumes asks in several requests for the bytes of one form. A form made here comes and
+//! goes with the cache: a range is of such a form only if the request names its entity-tag. Otherwise the
+//! range is of the form that lies beside the file, or of the file itself, which both stay.
+
+use std::sync::Arc;
+
+use super::Lookup;
+use crate::clock::Now;
+use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
+use crate::http::method::Method;
+use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::request::RequestHead;
+use crate::site::cache::{Entry, Original};
+use crate::site::content_coding::etag_of_form;
+use crate::site::forms::Forms;
+use crate::site::reach::{NeedsDisk, Reach};
+use crate::site::representation::Representation;
+
+impl Lookup {
+    /// The representation that a GET with a Range field is about. `None` if the request has no such
+    /// field, or if its conditions hold for no form: the answer is then about the form that
+    /// [`preferred`](Lookup::preferred) returns.
+    ///
+    /// If-Range or If-Match (RFC 9110 sections 13.1.5 and 13.1.1) may name any form that the client
+    /// accepts.
+    ///
+    /// # Errors
+    /// As [`preferred`](Lookup::preferred).
+    pub fn form_for_range<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        match &entry.forms {
+            Some(forms)
+                if head.has_accept_encoding
+                    && head.method == Method::Get
+                    && head.fields.only("range").is_some() =>
+            {
+                self.form_that_suits(entry, forms, head, reach, now)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn form_that_suits<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        forms: &'e Forms,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        let accepted = accepted_codings(&head.fields);
+        let codings = || accepted.compressed().iter().copied();
+        let in_coding = |coding| {
+            let only = AcceptedCodings::only(coding);
+            self.negotiate(entry, forms, only, reach, now)
+        };
+        for coding in codings().filter(|coding| forms.is_beside(*coding)) {
+            let form = in_coding(coding)?;
+            if conditions_hold(head, &form.validators(), now) {
+                return Ok(Some(form));
+            }
+        }
+        let itself = &entry.representation;
+        if entry.original == Original::Missing {
+            return Ok(None);
+        }
+        if conditions_hold(head, &itself.validators(), now) {
+            return Ok(Some(itself));
+        }
+        for coding in codings().filter(|coding| !forms.is_beside(*coding)) {
+            // The tag tells whether the form is wanted, so that no other is made.
+            if is_named(head, itself, coding, now) {
+                let form = in_coding(coding)?;
+                return Ok(conditions_hold(head, &form.validators(), now).then_some(form));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the request names the form of `original` that could be made in `coding`.
+fn is_named(
+    head: &RequestHead<'_, '_>,
+    original: &Representation,
+    coding: Coding,
+    now: Now,
+) -> bool {
+    let Some(etag) = &original.etag else {
+        return false;
+    };
+    let etag = etag_of_form(etag, coding);
+    let validators = Validators {
+        etag: Some(&etag),
+        ..original.validators()
+    };
+    conditions_hold(head, &validators, now)
+}
+
+/// Whether a range of what has these validators may be sent.
+fn conditions_hold(head: &RequestHead<'_, '_>, validators: &Validators<'_>, now: Now) -> bool {
+    let fields = &head.fields;
+    preconditions::evaluate(head.method, fields, validators, now.unix_secs) != Verdict::Failed
+        && preconditions::if_range_holds(fields, validators, now.unix_secs)
+}
