@@ -91,6 +91,7 @@ fn etag(site: &Sites) -> String {
 fn respond(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(directory.path().join("guide")).expect("a directory");
+    fs::write(directory.path().join("guide/index.html"), "guide").expect("its index");
     fs::write(directory.path().join("guide/file.html"), [b'x'; 1024]).expect("a file");
     let config = Config {
         site: SiteConfig::at(directory.path()),

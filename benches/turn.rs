@@ -116,6 +116,7 @@ fn measure(
 fn turns(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(directory.path().join("guide")).expect("a directory");
+    fs::write(directory.path().join("guide/index.html"), "guide").expect("its index");
     fs::write(directory.path().join("1k.html"), [b'x'; 1024]).expect("a file");
     let mut config = Config {
         site: SiteConfig::at(directory.path()),

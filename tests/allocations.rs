@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
+use abide::config::{AccessLogFormat, AccessLogTarget, Application, Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
@@ -272,7 +272,9 @@ fn a_404_allocates_nothing_with_our_page_or_the_sites() {
 #[test]
 fn a_redirect_to_the_slash_allocates_nothing() {
     let mut world = World::new(1_024, false);
-    fs::create_dir(world.directory.path().join("guide")).expect("a directory");
+    let guide = world.directory.path().join("guide");
+    fs::create_dir(&guide).expect("a directory");
+    fs::write(guide.join("index.html"), "guide").expect("its index");
     let get = request_for("GET", "/guide");
     let allocations = world.allocations(get.as_bytes(), "HTTP/1.1 301 ");
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
@@ -284,7 +286,7 @@ fn with_rules_and_an_application_nothing_more_is_allocated() {
         let cors = "https://a.example".parse().expect("an origin");
         config.site.security = true;
         config.site.cors = vec![cors];
-        config.site.spa = Some("/file.html".to_owned());
+        config.site.spa = vec![Application::everywhere("/file.html")];
     };
     for (path, line) in [
         ("/file.html", "HTTP/1.1 200 "),

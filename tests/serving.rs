@@ -148,6 +148,9 @@ fn a_directory_serves_its_index() {
     assert_eq!(client.get("/docs/.").text(), "docs");
     assert_eq!(client.get("/empty/").status, 404, "there are no listings");
     assert_eq!(client.get("/odd/").status, 404);
+    for target in ["/empty", "/odd", "/odd/index.html"] {
+        assert_eq!(client.get(target).status, 404, "no way leads to nothing");
+    }
     assert_eq!(client.get("/page.html/").status, 404, "no directory");
 }
 
@@ -155,8 +158,9 @@ fn a_directory_serves_its_index() {
 #[test]
 fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
     let site = Site::empty();
-    site.directory("docs/a b");
-    site.directory("docs/100%\u{e9}");
+    for name in ["docs", "docs/a b", "docs/100%\u{e9}"] {
+        site.write(&format!("{name}/index.html"), name);
+    }
     let server = Server::of(site.root());
     let mut client = server.connect();
     let expected = [
@@ -175,14 +179,14 @@ fn a_directory_without_its_slash_redirects_and_keeps_the_query() {
         assert!(response.persists());
         assert!(response.text().contains("href="));
     }
-    assert_eq!(client.get("/docs/").status, 404);
+    assert_eq!(client.get("/docs/").text(), "docs");
 }
 
 #[test]
 fn a_redirect_never_leads_to_another_host() {
     let site = Site::empty();
-    site.directory("evil.example");
-    site.directory("dir");
+    site.write("evil.example/index.html", "evil");
+    site.write("dir/index.html", "dir");
     let server = Server::of(site.root());
     let mut client = server.connect();
     for target in [
@@ -372,7 +376,7 @@ fn options_says_what_is_allowed() {
 #[test]
 fn every_error_page_has_its_exact_length_and_none_to_head() {
     let site = Site::new();
-    site.directory("docs");
+    site.write("docs/index.html", "docs");
     site.fifo("pipe");
     let server = Server::of(site.root());
     for (target, fields, status) in [

@@ -18,8 +18,11 @@
 //!
 //! - `listen`: addresses to listen on; `network`: addresses of others; `host_name`; `cors_origin`.
 //! - `proxy`: what is known of proxies that may be in front.
-//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules.
+//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules;
+//!   `applications`: its `spa`; `clean_urls`: the addresses of its pages; `trail`: where redirects lead.
 
+mod applications;
+mod clean_urls;
 mod cors_origin;
 mod draft;
 mod file;
@@ -41,11 +44,14 @@ mod site_keys;
 mod source;
 mod tables;
 mod target_template;
+mod trail;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+pub use applications::Application;
+pub use clean_urls::{PAGE_SUFFIX, clean_form};
 pub use cors_origin::CorsOrigin;
 pub use draft::Flags;
 pub use first_match::FirstMatch;
@@ -58,6 +64,7 @@ pub use proxy::Proxy;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
 pub use site::{EtagSource, HostConfig, SiteConfig, SymlinkPolicy};
 pub use target_template::{PathTemplate, Piece, UriTemplate};
+pub use trail::Trail;
 
 use draft::Draft;
 

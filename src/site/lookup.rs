@@ -27,7 +27,6 @@ use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
 use super::checkers::Checkers;
 use super::checks::Checks;
-use super::clean_urls;
 use super::compressor::Compressor;
 use super::descriptors::DescriptorBudget;
 use super::errand::{Brought, Errands};
@@ -40,7 +39,7 @@ use super::root::{Root, RootDirectory};
 use super::site_path::{KeptSitePath, SitePath, has_dot_name};
 use crate::clock::Now;
 use crate::config;
-use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
+use crate::config::{EtagSource, PAGE_SUFFIX, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use loading::LoadJob;
 
@@ -79,6 +78,8 @@ pub struct Lookup {
     device: u64,
     index: Vec<String>,
     has_clean_urls: bool,
+    /// Whether a directory without an index is listed.
+    lists: bool,
     shows_hidden: bool,
     types: HashMap<String, String>,
     limits: ReadLimits,
@@ -208,6 +209,7 @@ impl Lookup {
             descriptors,
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
+            lists: site.listing,
             shows_hidden: site.hidden,
             types: types
                 .map(|(extension, name)| (extension.clone(), name.clone()))
@@ -343,7 +345,7 @@ impl Lookup {
         let is_directory = relative.is_empty() || relative.ends_with(b"/");
         let itself = (!is_directory).then_some(Cow::Borrowed(relative));
         let index = self.index.iter().filter(move |_| is_directory);
-        let page = (self.has_clean_urls && !is_directory).then_some(clean_urls::SUFFIX);
+        let page = (self.has_clean_urls && !is_directory).then_some(PAGE_SUFFIX);
         // `/.well-known` may be asked for; the page `.well-known.html` is a hidden file.
         let page = page.filter(|page| self.shows_hidden || !has_dot_name(&[path, *page].concat()));
         let ends = index.map(|name| name.as_bytes()).chain(page);
@@ -361,17 +363,30 @@ impl Lookup {
         for name in self.names(path) {
             match self.open_regular(directory, &name) {
                 Ok(file) => return Ok((file, name)),
-                // `name/` with an index.html that is itself a directory has no index.
-                Err(Absence::IsDirectory) => is_directory = !path.ends_with(b"/"),
+                // Neither an index.html nor a page that is itself a directory is of any use.
+                Err(Absence::IsDirectory) => is_directory |= is_itself(&name, path),
                 Err(Absence::Open(OpenError::NotFound)) => {}
                 Err(absence) => return Err(absence),
             }
         }
         Err(if is_directory {
-            Absence::IsDirectory
+            self.within(directory, path)
         } else {
             Absence::Open(OpenError::NotFound)
         })
+    }
+
+    /// Why the directory at `path`, which lacks the slash, has no file: no way leads to one that the
+    /// slash form shows nothing of.
+    fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
+        if self.lists {
+            return Absence::IsDirectory;
+        }
+        match self.open_file(directory, &[path, b"/"].concat()) {
+            Err(absence @ Absence::Open(OpenError::NotFound)) => absence,
+            Err(absence) if !absence.is_lasting() => absence,
+            Ok(_) | Err(_) => Absence::IsDirectory,
+        }
     }
 
     fn open_regular(&self, directory: &RootDirectory, name: &[u8]) -> Result<File, Absence> {
@@ -408,6 +423,11 @@ impl Lookup {
             _ => {}
         }
     }
+}
+
+/// Whether `name`, below the root, is what `path` literally says.
+fn is_itself(name: &[u8], path: &[u8]) -> bool {
+    path.strip_prefix(b"/") == Some(name)
 }
 
 fn absence_of(error: io::Error) -> Absence {

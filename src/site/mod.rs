@@ -4,10 +4,10 @@
 //! what [`lookup`] has found: the [`cache`] of files and the [`absences`].
 
 pub mod absences;
+pub mod applications;
 pub mod cache;
 pub mod checkers;
 pub mod checks;
-pub mod clean_urls;
 pub mod compressor;
 pub mod content_coding;
 pub mod content_tag;

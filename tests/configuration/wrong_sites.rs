@@ -284,6 +284,16 @@ fn wrong_redirects_and_rewrites_are_refused() {
             "2: redirect",
             "leads back to itself",
         ),
+        (
+            "clean_urls = true\n[[redirect]]\nfrom = '/'\nto = '/index.html'",
+            "2: redirect",
+            "leads back to itself",
+        ),
+        (
+            "clean_urls = true\nindex = 'home.html'\n[[redirect]]\nfrom = '/a/'\nto = '/a/home'",
+            "3: redirect",
+            "leads back to itself",
+        ),
         ("[[rewrite]]\nfrom = '/a'", "1: rewrite.to", "it is missing"),
         (
             "[[rewrite]]\nfrom = '/a'\nto = 'b'",
@@ -299,6 +309,79 @@ fn wrong_redirects_and_rewrites_are_refused() {
             "[[rewrite]]\nfrom = '/a'\nto = '/b'\nstatus = 301",
             "4: rewrite.status",
             "the keys of [[rewrite]] are from, to",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_applications_are_refused() {
+    let twice = "it is given twice: write either one page, as in spa = \"/index.html\", or a table";
+    let either = "\"\" for none, or a table for each application, with [[spa]] before its keys";
+    assert_refusals(&[
+        ("[[spa]]\npage = '/a'", "1: spa.path", "it is missing"),
+        ("[[spa]]\npath = '/a/**'", "1: spa.page", "it is missing"),
+        (
+            "[[spa]]\npath = 'a'\npage = '/a'",
+            "2: spa.path",
+            "begin with a slash",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a/'",
+            "3: spa.page",
+            "not a directory",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = ''",
+            "3: spa.page",
+            "the path is empty",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = false",
+            "3: spa.page",
+            "the boolean false was given",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = '/b'",
+            "4: spa.except",
+            "the string '/b' was given, it must be a list of patterns",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = [\n'/b',\n'c']",
+            "6: spa.except",
+            "begin with a slash",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = [1]",
+            "4: spa.except",
+            "the number 1 was given",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npages = '/a'",
+            "3: spa.pages",
+            "did you mean spa.page?",
+        ),
+        ("spa = '/a'\n[[spa]]\npath = '/b'", "2: spa", twice),
+        (
+            "[[host]]\nname = 'a'\nroot = 'a'\nspa = '/a'\n[[host.spa]]\npath = '/b'",
+            "5: host.spa",
+            twice,
+        ),
+        ("[spa]\npath = '/b'\npage = '/a'", "1: spa", either),
+        ("spa = []", "1: spa", either),
+        (
+            "spa = [1, { path = '/b', page = '/a' }]",
+            "1: spa",
+            "the number 1 was given, it must be a table for each",
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'a'\n[[host.spa]]\npath = '/b'",
+            "4: host.spa.page",
+            "it is missing",
+        ),
+        (
+            "[[spas]]\npath = '/b'\npage = '/a'",
+            "1: spas",
+            "did you mean [[spa]]?",
         ),
     ]);
 }

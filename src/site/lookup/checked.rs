@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Lookup;
+use super::{Lookup, is_itself};
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
 use crate::site::cache::Entry;
@@ -235,11 +235,18 @@ impl Lookup {
     /// Looks again for what was not there.
     fn is_same_nothing(&self, path: &[u8], nothing: &Nothing, look: &Look<'_>) -> bool {
         // Opening stops at no mount point, so the names are looked at first.
-        let mut names = self.names(path);
-        let leads_beyond = names.any(|name| {
-            let _ = look.identity(&name);
+        let mut is_directory = false;
+        let mut leads_beyond = self.names(path).any(|name| {
+            is_directory |= look.is_directory(&name) && is_itself(&name, path);
             look.met_mount()
         });
+        if is_directory && !leads_beyond {
+            // It has been opened for its index too.
+            leads_beyond = self.names(&[path, b"/"].concat()).any(|name| {
+                let _ = look.identity(&name);
+                look.met_mount()
+            });
+        }
         let found = (!leads_beyond).then(|| self.open_file(&self.root.directory(), path));
         found.is_some_and(|found| found.is_err_and(|absence| absence == nothing.absence))
     }

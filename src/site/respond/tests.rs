@@ -32,6 +32,7 @@ impl World {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path().join("root");
         fs::create_dir_all(root.join("guide")).expect("mkdir");
+        fs::write(root.join("guide/index.html"), "guide").expect("write");
         fs::write(root.join("file.txt"), "content").expect("write");
         fs::write(root.join("large.bin"), [b'x'; 2_000]).expect("write");
         symlink("/etc/hostname", root.join("outside")).expect("link");
@@ -160,10 +161,16 @@ fn a_new_file_is_there_within_a_second_and_a_removed_one_gone() {
     fs::remove_file(world.root().join("none")).expect("rm");
     fs::create_dir(world.root().join("none")).expect("mkdir");
     assert_eq!(world.get(Reach::Memory, 1_999, path), Ok(200));
-    assert_eq!(world.get(Reach::Disk, 2_000, path), Ok(301));
-    fs::remove_dir(world.root().join("none")).expect("rmdir");
-    assert_eq!(world.get(Reach::Disk, 3_000, path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 3_999, path), Ok(404));
+    assert_eq!(world.get(Reach::Disk, 2_000, path), Ok(404));
+    // A directory leads somewhere for as long as it has an index.
+    let index = world.root().join("none/index.html");
+    fs::write(&index, "index").expect("write");
+    assert_eq!(world.get(Reach::Memory, 2_999, path), Ok(404));
+    assert_eq!(world.get(Reach::Disk, 3_000, path), Ok(301));
+    fs::remove_file(&index).expect("rm");
+    assert_eq!(world.get(Reach::Memory, 3_999, path), Ok(301));
+    assert_eq!(world.get(Reach::Disk, 4_000, path), Ok(404));
+    assert_eq!(world.get(Reach::Memory, 4_999, path), Ok(404));
 }
 
 #[test]
