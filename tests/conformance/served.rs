@@ -65,6 +65,7 @@ pub fn site() -> Site {
     site.write("dir/index.html", "index of dir\n");
     site.write("with space.txt", "with space\n");
     site.write("a/b/c.txt", "c\n");
+    site.write("a/b/index.html", "index of b\n");
     site.write(".hidden", "hidden\n");
     site.write(".well-known/x.txt", "well-known\n");
     site.write("umlaut-\u{e4}.txt", "umlaut\n");

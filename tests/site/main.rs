@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
+mod applications;
 mod fields;
 mod forms;
 mod hosts;
