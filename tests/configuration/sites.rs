@@ -258,6 +258,7 @@ fn the_examples_in_the_example_load() {
     let general = &config.site;
     assert_eq!((general.headers.len(), general.redirects.len()), (2, 2));
     assert_eq!((general.rewrites.len(), general.types.len()), (1, 2));
+    assert_eq!(general.spa[0].except.len(), 1);
     assert_eq!(config.hosts[0].site.error_pages[&404], "/missing.html");
 }
 

@@ -71,7 +71,7 @@ impl Site {
         (path == ask.path || is_rewritten_alike()) && !self.leads(&asked, ask.path)
     }
 
-    /// Where `path` has a slash at its end and only the page without it exists: the way to that page.
+    /// Leads from `path`, if it has a slash at its end, to the page without it, if there is one.
     pub(super) fn without_slash(
         &self,
         path: &[u8],
