@@ -12,8 +12,8 @@ mod checked;
 mod encoded;
 mod listed;
 mod loading;
+mod names;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -36,12 +36,13 @@ use super::reach::{NeedsDisk, Reach};
 use super::reading::ReadLimits;
 use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
-use super::site_path::{KeptSitePath, SitePath, has_dot_name};
+use super::site_path::{KeptSitePath, SitePath};
 use crate::clock::Now;
 use crate::config;
-use crate::config::{EtagSource, PAGE_SUFFIX, SiteConfig, SymlinkPolicy};
+use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use loading::LoadJob;
+use names::{Name, is_itself, slash_form};
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
 /// smaller than itself, it must leave room for others.
@@ -339,26 +340,12 @@ impl Lookup {
         Arc::new(Nothing::new(path, absence, freshness))
     }
 
-    /// The names below the root that a request path may stand for, the best one first.
-    fn names<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
-        let is_directory = relative.is_empty() || relative.ends_with(b"/");
-        let itself = (!is_directory).then_some(Cow::Borrowed(relative));
-        let index = self.index.iter().filter(move |_| is_directory);
-        let page = (self.has_clean_urls && !is_directory).then_some(PAGE_SUFFIX);
-        // `/.well-known` may be asked for; the page `.well-known.html` is a hidden file.
-        let page = page.filter(|page| self.shows_hidden || !has_dot_name(&[path, *page].concat()));
-        let ends = index.map(|name| name.as_bytes()).chain(page);
-        let longer = ends.map(move |end| Cow::Owned([relative, end].concat()));
-        itself.into_iter().chain(longer)
-    }
-
     /// Opens the regular file that `path` stands for; returns its name below the root too.
     fn open_file<'p>(
         &self,
         directory: &RootDirectory,
         path: &'p [u8],
-    ) -> Result<(File, Cow<'p, [u8]>), Absence> {
+    ) -> Result<(File, Name<'p>), Absence> {
         let mut is_directory = false;
         for name in self.names(path) {
             match self.open_regular(directory, &name) {
@@ -382,7 +369,7 @@ impl Lookup {
         if self.lists {
             return Absence::IsDirectory;
         }
-        match self.open_file(directory, &[path, b"/"].concat()) {
+        match self.open_file(directory, &slash_form(path)) {
             Err(absence @ Absence::Open(OpenError::NotFound)) => absence,
             Err(absence) if !absence.is_lasting() => absence,
             Ok(_) | Err(_) => Absence::IsDirectory,
@@ -423,11 +410,6 @@ impl Lookup {
             _ => {}
         }
     }
-}
-
-/// Whether `name`, below the root, is what `path` literally says.
-fn is_itself(name: &[u8], path: &[u8]) -> bool {
-    path.strip_prefix(b"/") == Some(name)
 }
 
 fn absence_of(error: io::Error) -> Absence {

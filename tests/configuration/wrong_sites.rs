@@ -274,26 +274,6 @@ fn wrong_redirects_and_rewrites_are_refused() {
             "4: redirect.status",
             "the string '301' was given",
         ),
-        (
-            "[[redirect]]\nfrom = '/ok'\nto = '/a'\n\n[[redirect]]\nfrom = '/a/**'\nto = '/a/b/$1'",
-            "5: redirect",
-            "the redirect from /a/** to /a/b/$1 leads back to itself",
-        ),
-        (
-            "clean_urls = true\n[[redirect]]\nfrom = '/a'\nto = '/a.html'",
-            "2: redirect",
-            "leads back to itself",
-        ),
-        (
-            "clean_urls = true\n[[redirect]]\nfrom = '/'\nto = '/index.html'",
-            "2: redirect",
-            "leads back to itself",
-        ),
-        (
-            "clean_urls = true\nindex = 'home.html'\n[[redirect]]\nfrom = '/a/'\nto = '/a/home'",
-            "3: redirect",
-            "leads back to itself",
-        ),
         ("[[rewrite]]\nfrom = '/a'", "1: rewrite.to", "it is missing"),
         (
             "[[rewrite]]\nfrom = '/a'\nto = 'b'",
@@ -314,9 +294,33 @@ fn wrong_redirects_and_rewrites_are_refused() {
 }
 
 #[test]
+fn redirects_that_lead_back_are_refused() {
+    assert_refusals(&[
+        (
+            "[[redirect]]\nfrom = '/ok'\nto = '/a'\n\n[[redirect]]\nfrom = '/a/**'\nto = '/a/b/$1'",
+            "5: redirect",
+            "the redirect from /a/** to /a/b/$1 leads back to itself",
+        ),
+        (
+            "clean_urls = true\n[[redirect]]\nfrom = '/a'\nto = '/a.html'",
+            "2: redirect",
+            "leads back to itself",
+        ),
+        (
+            "clean_urls = true\n[[redirect]]\nfrom = '/'\nto = '/index.html'",
+            "2: redirect",
+            "leads back to itself",
+        ),
+        (
+            "clean_urls = true\nindex = 'home.html'\n[[redirect]]\nfrom = '/a/'\nto = '/a/home'",
+            "3: redirect",
+            "leads back to itself",
+        ),
+    ]);
+}
+
+#[test]
 fn wrong_applications_are_refused() {
-    let twice = "it is given twice: write either one page, as in spa = \"/index.html\", or a table";
-    let either = "\"\" for none, or a table for each application, with [[spa]] before its keys";
     assert_refusals(&[
         ("[[spa]]\npage = '/a'", "1: spa.path", "it is missing"),
         ("[[spa]]\npath = '/a/**'", "1: spa.page", "it is missing"),
@@ -360,6 +364,24 @@ fn wrong_applications_are_refused() {
             "3: spa.pages",
             "did you mean spa.page?",
         ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'a'\n[[host.spa]]\npath = '/b'",
+            "4: host.spa.page",
+            "it is missing",
+        ),
+        (
+            "[[spas]]\npath = '/b'\npage = '/a'",
+            "1: spas",
+            "did you mean [[spa]]?",
+        ),
+    ]);
+}
+
+#[test]
+fn applications_are_written_in_one_of_two_forms() {
+    let twice = "it is given twice: write either one page, as in spa = \"/index.html\", or a table";
+    let either = "\"\" for none, or a table for each application, with [[spa]] before its keys";
+    assert_refusals(&[
         ("spa = '/a'\n[[spa]]\npath = '/b'", "2: spa", twice),
         (
             "[[host]]\nname = 'a'\nroot = 'a'\nspa = '/a'\n[[host.spa]]\npath = '/b'",
@@ -372,16 +394,6 @@ fn wrong_applications_are_refused() {
             "spa = [1, { path = '/b', page = '/a' }]",
             "1: spa",
             "the number 1 was given, it must be a table for each",
-        ),
-        (
-            "[[host]]\nname = 'a'\nroot = 'a'\n[[host.spa]]\npath = '/b'",
-            "4: host.spa.page",
-            "it is missing",
-        ),
-        (
-            "[[spas]]\npath = '/b'\npage = '/a'",
-            "1: spas",
-            "did you mean [[spa]]?",
         ),
     ]);
 }

@@ -3,7 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{Lookup, is_itself};
+use super::Lookup;
+use super::names::{is_itself, slash_form};
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
 use crate::site::cache::Entry;
@@ -242,7 +243,7 @@ impl Lookup {
         });
         if is_directory && !leads_beyond {
             // It has been opened for its index too.
-            leads_beyond = self.names(&[path, b"/"].concat()).any(|name| {
+            leads_beyond = self.names(&slash_form(path)).any(|name| {
                 let _ = look.identity(&name);
                 look.met_mount()
             });
