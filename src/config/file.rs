@@ -10,10 +10,10 @@ use super::draft::{Draft, HostDraft};
 use super::keys;
 use super::kinds::{Key, Kind, parse_each};
 use super::origin::Origin;
-use super::site_draft::SiteDraft;
+use super::site_draft::{SPA, SiteDraft};
 use super::site_keys::{self, SITE_KEYS};
 use super::source::{Entry, Source, entries};
-use super::tables::TABLES;
+use super::tables::{TABLES, has_tables, is_table};
 use super::{ConfigError, HostName};
 
 /// The table of virtual hosts.
@@ -59,7 +59,7 @@ impl Draft {
     /// Takes in one key or table from outside of the hosts.
     fn take(&mut self, source: &Source<'_>, place: &Place<'_>) -> Result<(), ConfigError> {
         let entry = &place.entry;
-        if place.section.is_empty() && TABLES.contains(&entry.leaf) {
+        if place.section.is_empty() && is_table(entry) {
             return self.site.read_table(source, entry);
         }
         let value = source.value(entry.value, source.origin(entry.offset));
@@ -105,10 +105,10 @@ impl Draft {
             if entry.leaf == NAME.name {
                 NAME.set(&mut names, "host.name", &value)?;
                 self.check_names(&names, &value.origin)?;
+            } else if is_table(&entry) {
+                site.read_table(source, &entry)?;
             } else if let Some(key) = site_keys::named(entry.leaf) {
                 site.set(key, &value)?;
-            } else if TABLES.contains(&entry.leaf) {
-                site.read_table(source, &entry)?;
             } else {
                 return Err(unknown_in_host(entry.leaf, &value.origin));
             }
@@ -187,9 +187,7 @@ fn unknown(place: &Place<'_>, name: &str, origin: &Origin) -> ConfigError {
     }
     let value = place.entry.value.get_ref();
     let is_table = matches!(value, DeValue::Table(_));
-    let is_list_of_tables = matches!(value, DeValue::Array(array)
-        if array.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))));
-    if section.is_empty() && (is_table || is_list_of_tables) {
+    if section.is_empty() && (is_table || has_tables(value)) {
         let sections: Vec<&str> = keys::sections().chain(TABLES).chain([HOST]).collect();
         let hint = match keys::nearest_of(&sections, leaf) {
             Some(section) => format!("did you mean {}?", heading(section)),
@@ -221,7 +219,7 @@ fn unknown(place: &Place<'_>, name: &str, origin: &Origin) -> ConfigError {
 /// The line that begins a section.
 fn heading(section: &str) -> String {
     match section {
-        "header" | "redirect" | "rewrite" | HOST => format!("[[{section}]]"),
+        "header" | "redirect" | "rewrite" | SPA | HOST => format!("[[{section}]]"),
         _ => format!("[{section}]"),
     }
 }
@@ -230,7 +228,8 @@ fn heading(section: &str) -> String {
 fn unknown_in_host(leaf: &str, origin: &Origin) -> ConfigError {
     let label = format!("host.{}", leaf.escape_debug());
     let site = SITE_KEYS.iter().map(|key| key.name);
-    let known: Vec<&str> = [NAME.name].into_iter().chain(site).chain(TABLES).collect();
+    let tables = TABLES.into_iter().filter(|table| *table != SPA);
+    let known: Vec<&str> = [NAME.name].into_iter().chain(site).chain(tables).collect();
     if keys::names().any(|name| name == leaf) || is_section(leaf) {
         let complaint = "it is the same for all hosts, so it stands outside of [[host]]";
         return origin.blame(&label, complaint);

@@ -18,8 +18,11 @@
 //!
 //! - `listen`: addresses to listen on; `network`: addresses of others; `host_name`; `cors_origin`.
 //! - `proxy`: what is known of proxies that may be in front.
-//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules.
+//! - `site`: the settings of one site; `rules`, `pattern`, `first_match`, `target_template`: its rules;
+//!   `applications`: its `spa`; `clean_urls`: the addresses of its pages; `trail`: where redirects lead.
 
+mod applications;
+mod clean_urls;
 mod cors_origin;
 mod draft;
 mod encodings;
@@ -45,11 +48,14 @@ mod source;
 mod statuses;
 mod tables;
 mod target_template;
+mod trail;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+pub use applications::Application;
+pub use clean_urls::{PAGE_SUFFIX, clean_form};
 pub use cors_origin::CorsOrigin;
 pub use draft::Flags;
 pub use first_match::FirstMatch;
@@ -64,6 +70,7 @@ pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
 pub use site::{EtagSource, FileCoding, HostConfig, SiteConfig, SymlinkPolicy};
 pub use statuses::{StatusRange, Statuses};
 pub use target_template::{PathTemplate, Piece, UriTemplate};
+pub use trail::Trail;
 
 use draft::Draft;
 

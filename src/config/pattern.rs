@@ -71,6 +71,19 @@ impl<'p> Captures<'p> {
 }
 
 impl Pattern {
+    /// `/**`: every path.
+    #[must_use]
+    pub fn everything() -> Pattern {
+        Pattern {
+            text: "/**".to_owned(),
+            form: Form::One {
+                start: 1,
+                end: 3,
+                is_wide: true,
+            },
+        }
+    }
+
     /// The number of stars; 0 to [`STARS_MAX`].
     #[must_use]
     pub fn stars(&self) -> usize {
@@ -323,6 +336,19 @@ mod tests {
         assert_eq!(parts("/a/**/**/b", "/a/b"), some(&["", ""]));
         assert_eq!(parts("/a/**/**/b", "/a/x/b"), some(&["x", ""]));
         assert_eq!(parts("/**/**/**/b", "/x/b"), some(&["x", "", ""]));
+    }
+
+    #[test]
+    fn everything_is_what_it_is_written_as() {
+        let everything = Pattern::everything();
+        assert_eq!(everything, pattern(&everything.to_string()));
+        for path in ["/", "/a", "/a/b/"] {
+            assert_eq!(
+                everything.captures(path.as_bytes()),
+                pattern("/**").captures(path.as_bytes())
+            );
+            assert!(everything.is_match(path.as_bytes()));
+        }
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 use std::fmt::Write;
 
+use super::applications::as_text;
 use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
+use super::site_draft::SPA;
 use super::site_keys::SITE_KEYS;
-use super::{Config, FileCoding, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig, Statuses};
+use super::{
+    Application, Config, FileCoding, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig,
+    Statuses,
+};
 
 /// The whole configuration. Of what a host inherits only the rules are left out: they would be added
 /// a second time.
@@ -23,6 +28,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     }
     let site = &config.site;
     push_maps("", site, &SiteConfig::default(), &mut text);
+    if as_text(&site.spa).is_none() {
+        push_applications("", &site.spa, &mut text);
+    }
     push_rules(
         "",
         &site.headers,
@@ -42,6 +50,10 @@ fn push_host(host: &HostConfig, general: &SiteConfig, text: &mut String) {
     let site = &host.site;
     push_keys(site, text);
     push_maps("host.", site, general, text);
+    let applications = site.spa.strip_suffix(general.spa.as_slice());
+    if as_text(&site.spa).is_none() {
+        push_applications("host.", applications.unwrap_or(&site.spa), text);
+    }
     let headers = site.headers.strip_prefix(general.headers.as_slice());
     let redirects = site.redirects.strip_suffix(general.redirects.as_slice());
     let rewrites = site.rewrites.strip_suffix(general.rewrites.as_slice());
@@ -55,7 +67,11 @@ fn push_host(host: &HostConfig, general: &SiteConfig, text: &mut String) {
 }
 
 fn push_keys(site: &SiteConfig, text: &mut String) {
+    let has_tables = as_text(&site.spa).is_none();
     for key in SITE_KEYS {
+        if key.name == SPA && has_tables {
+            continue;
+        }
         push(
             text,
             format_args!("{} = {}\n", key.name, key.toml_value(site)),
@@ -85,6 +101,22 @@ fn push_maps(prefix: &str, site: &SiteConfig, inherited: &SiteConfig, text: &mut
     for (extension, coding) in &site.encodings {
         let coding = toml_string(coding.map_or("", FileCoding::name));
         push(text, format_args!("\"{extension}\" = {coding}\n"));
+    }
+}
+
+/// The `[[spa]]` tables.
+fn push_applications(prefix: &str, applications: &[Application], text: &mut String) {
+    for application in applications {
+        let path = toml_string(&application.path.to_string());
+        let page = toml_string(&application.page);
+        push(
+            text,
+            format_args!("\n[[{prefix}spa]]\npath = {path}\npage = {page}\n"),
+        );
+        if !application.except.is_empty() {
+            let except = toml_list(application.except.iter().map(ToString::to_string));
+            push(text, format_args!("except = {except}\n"));
+        }
     }
 }
 

@@ -4,9 +4,8 @@
 use std::fmt;
 
 use super::Malformed;
-use super::first_match::FirstMatch;
 use super::media_range::MediaRange;
-use super::pattern::{Captures, Pattern};
+use super::pattern::Pattern;
 use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
 
@@ -174,97 +173,9 @@ impl FieldValue {
     }
 }
 
-/// Redirects that a browser follows before it gives up.
-const HOPS_MAX: usize = 20;
-
-/// The first redirect that leads round and round, as far as that can be told without the files.
-///
-/// A client is sent along from where each rule leads, with a letter that no rule knows for each star.
-/// Where it is still under way when a browser would have given up there is a loop. Loops that only
-/// some names lead into are not found; they cost the client its patience and the server nothing.
-pub(super) fn find_loop(redirects: &[Redirect], clean_urls: bool) -> Option<usize> {
-    let patterns = FirstMatch::new(redirects.iter().map(|rule| &rule.from));
-    // Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
-    let follow = |path: &[u8]| match patterns.find(path) {
-        Some((index, captures)) => redirects.get(index)?.to.as_ref()?.local_path(&captures),
-        None if clean_urls => path.strip_suffix(b".html").map(<[u8]>::to_vec),
-        None => None,
-    };
-    redirects.iter().position(|first| {
-        let to = first.to.as_ref();
-        let start = to.and_then(|to| to.local_path(&Captures::of(b"\x01")));
-        let way = std::iter::successors(start, |path| follow(path));
-        way.take(HOPS_MAX + 1).count() > HOPS_MAX
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn redirects(rules: &[(&str, &str)]) -> Vec<Redirect> {
-        let redirect = |(from, to): &(&str, &str)| {
-            let from: Pattern = from.parse().unwrap();
-            Redirect {
-                to: Some(UriTemplate::parse(to, from.stars()).unwrap()),
-                from,
-                status: 301,
-            }
-        };
-        rules.iter().map(redirect).collect()
-    }
-
-    #[test]
-    fn a_rule_that_leads_to_itself_is_found() {
-        for rules in [
-            &[("/a", "/a")][..],
-            &[("/a", "/a?again#here")],
-            &[("/a b", "/a%20b")],
-            &[("/**", "/index.html")],
-            &[("/old/**", "/old/new/$1")],
-            &[("/*/x", "/y/x")],
-            &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
-            &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],
-        ] {
-            let index = find_loop(&redirects(rules), false);
-            assert!(index.is_some(), "{rules:?}");
-            assert_ne!(rules[index.unwrap()].0, "/ok");
-        }
-    }
-
-    #[test]
-    fn a_rule_that_comes_to_an_end_is_accepted() {
-        for rules in [
-            &[][..],
-            &[("/a", "/b"), ("/b", "/c")],
-            &[("/a/**", "/b/$1")],
-            &[("/**", "https://other.example/$1")],
-            &[("/a/*/**", "/a/$2")],
-            // The first rule that matches counts.
-            &[
-                ("/docs/v2/**", "https://v2.example/$1"),
-                ("/docs/**", "/docs/v2/$1"),
-            ],
-        ] {
-            assert_eq!(find_loop(&redirects(rules), false), None, "{rules:?}");
-        }
-    }
-
-    #[test]
-    fn a_path_that_is_withdrawn_ends_a_loop() {
-        let mut rules = redirects(&[("/a", "/b"), ("/b", "/a")]);
-        assert!(find_loop(&rules, false).is_some());
-        rules[1].to = None;
-        rules[1].status = 410;
-        assert_eq!(find_loop(&rules, false), None);
-    }
-
-    #[test]
-    fn clean_urls_take_part_in_a_loop() {
-        let rules = redirects(&[("/about", "/about.html")]);
-        assert_eq!(find_loop(&rules, false), None);
-        assert_eq!(find_loop(&rules, true), Some(0));
-    }
 
     #[test]
     fn fields_of_the_message_and_of_the_content_are_not_for_rules() {

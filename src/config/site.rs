@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::rules::{HeaderRule, Redirect, Rewrite};
-use super::{CorsOrigin, HostName};
+use super::{Application, CorsOrigin, HostName, Trail};
 
 /// One site: what is served, and what is said about it.
 ///
 /// Outside of every `[[host]]` these are the settings of the default site, which answers for all
 /// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types`,
-/// `encodings` and `error_pages` are added, and of its rules and the general ones the host's have the last word. Its
-/// header rules come after the general ones, because a later one wins; its redirects and rewrites
-/// come before, because the first one that matches counts.
+/// `encodings` and `error_pages` are added, and of its rules and the general ones the host's have the last
+/// word. Its header rules come after the general ones, because a later one wins; its redirects, rewrites
+/// and applications come before, because the first one that matches counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteConfig {
     /// The directory that is served. A relative path is relative to the directory the server is
@@ -21,12 +21,11 @@ pub struct SiteConfig {
     /// The files that stand for a directory; the first that exists counts. Names, not paths; may be
     /// empty. Default: `index.html`.
     pub index: Vec<String>,
-    /// Whether `/about` is answered with `about.html` and `/about.html` leads to `/about`.
-    /// Default false.
+    /// Whether `/about` is answered with `about.html`, and `/about.html` and `/about/` lead to
+    /// `/about`. Default false.
     pub clean_urls: bool,
-    /// The path of the page that is sent, with 200, where a browser asks for a page that does not
-    /// exist: an application that reads its own addresses. Default none.
-    pub spa: Option<String>,
+    /// The applications of one page. The first that is for a path counts. Default none.
+    pub spa: Vec<Application>,
     /// Whether a directory without an index is listed. Default false.
     pub listing: bool,
     /// Whether files and directories whose names begin with a dot are served. `/.well-known/` always
@@ -137,7 +136,7 @@ impl SiteConfig {
             root: root.into(),
             index: vec!["index.html".to_owned()],
             clean_urls: false,
-            spa: None,
+            spa: Vec::new(),
             listing: false,
             hidden: false,
             symlinks: SymlinkPolicy::default(),
@@ -158,6 +157,13 @@ impl SiteConfig {
 }
 
 impl SiteConfig {
+    /// The way that its redirects lead a client along.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        let index = self.clean_urls.then_some(self.index.as_slice());
+        Trail::new(&self.redirects, index)
+    }
+
     /// Adds a sentence for each page that is configured and does not exist. It can still come, with
     /// the next version of the site, so it is no error.
     pub(super) fn warn_of_missing_pages(&self, warnings: &mut Vec<String>) {
@@ -165,7 +171,8 @@ impl SiteConfig {
         let pages = error_pages
             .filter(|(status, path)| (**status, path.as_str()) != NOT_FOUND_PAGE)
             .map(|(status, path)| (format!("error_pages.{status}"), path));
-        let spa = self.spa.iter().map(|path| ("spa".to_owned(), path));
+        let applications = self.spa.iter();
+        let spa = applications.map(|application| ("spa".to_owned(), &application.page));
         for (key, path) in spa.chain(pages) {
             let file = self.root.join(path.trim_start_matches('/'));
             if !file.is_file() {

@@ -5,8 +5,10 @@ use std::fs;
 
 use super::kinds::{Key, Value};
 use super::origin::Origin;
-use super::rules::find_loop;
 use super::{ConfigError, SiteConfig};
+
+/// The key for applications of one page, which can be a text or tables.
+pub(super) const SPA: &str = "spa";
 
 /// The field that `cors` decides.
 const CORS_FIELD: &str = "Access-Control-Allow-Origin";
@@ -22,6 +24,8 @@ pub(super) struct SiteDraft {
     pub header_origins: Vec<Origin>,
     /// One for each of `settings.redirects`.
     pub redirect_origins: Vec<Origin>,
+    /// Whether `spa` has been set to a text for this site: nothing comes after that.
+    has_spa_text: bool,
 }
 
 impl SiteDraft {
@@ -33,14 +37,17 @@ impl SiteDraft {
             origins: BTreeMap::new(),
             header_origins: Vec::new(),
             redirect_origins: Vec::new(),
+            has_spa_text: false,
         }
     }
 
-    /// What a host begins with: all that `general` says, but for the rules that come after its own.
+    /// Begins a host with all that `general` says, but for the rules and applications that come after
+    /// its own.
     pub fn inheriting(general: &SiteDraft) -> SiteDraft {
         let mut settings = general.settings.clone();
         settings.redirects.clear();
         settings.rewrites.clear();
+        settings.spa.clear();
         let mut origins = general.origins.clone();
         origins.remove("root");
         SiteDraft {
@@ -49,14 +56,18 @@ impl SiteDraft {
             origins,
             header_origins: general.header_origins.clone(),
             redirect_origins: Vec::new(),
+            has_spa_text: false,
         }
     }
 
-    /// Puts the rules of `general` behind the host's own.
+    /// Puts the rules and applications of `general` behind the host's own.
     pub fn follow_with(&mut self, general: &SiteDraft) {
         let rules = &general.settings;
         self.settings.redirects.extend_from_slice(&rules.redirects);
         self.settings.rewrites.extend_from_slice(&rules.rewrites);
+        if !self.has_spa_text {
+            self.settings.spa.extend_from_slice(&rules.spa);
+        }
         let origins = &general.redirect_origins;
         self.redirect_origins.extend_from_slice(origins);
     }
@@ -69,6 +80,7 @@ impl SiteDraft {
     ) -> Result<(), ConfigError> {
         let label = self.label(key.name);
         key.set(&mut self.settings, &label, value)?;
+        self.has_spa_text |= key.name == SPA;
         self.remember(key.name, value.origin.clone());
         Ok(())
     }
@@ -109,7 +121,7 @@ impl SiteDraft {
 
     /// Applies the rules between keys.
     pub fn finish(&self) -> Result<SiteConfig, ConfigError> {
-        if let Some(at) = find_loop(&self.settings.redirects, self.settings.clean_urls)
+        if let Some(at) = self.settings.trail().find_loop()
             && let (Some(rule), Some(origin)) = (
                 self.settings.redirects.get(at),
                 self.redirect_origins.get(at),

@@ -1,10 +1,11 @@
 //! The keys that each site has for itself: outside of a section for the default site, and again in
 //! each `[[host]]`.
 
+use super::applications::as_text;
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
 use super::media_type::check_media_type;
 use super::pattern::flaw_of_path;
-use super::{CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
+use super::{Application, CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
 
 /// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
 macro_rules! boolean {
@@ -71,10 +72,14 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "spa",
         kind: Kind::Text {
-            expectation: "the path of a page, as in \"/index.html\", or \"\" for none",
-            read: |site| site.spa.clone().unwrap_or_default(),
+            expectation: "the path of a page, as in \"/index.html\", \"\" for none, or a table for \
+                          each application, with [[spa]] before its keys",
+            read: |site| as_text(&site.spa).unwrap_or_default().to_owned(),
             write: |site, path| {
-                site.spa = page(path)?;
+                site.spa = page(path)?
+                    .map(Application::everywhere)
+                    .into_iter()
+                    .collect();
                 Ok(())
             },
         },

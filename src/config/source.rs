@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::ConfigError;
 use super::kinds::{Given, Item, Value};
 use super::origin::Origin;
+use super::site_draft::SPA;
 
 /// The file, for finding lines and quoting what was written.
 pub(super) struct Source<'a> {
@@ -119,7 +120,14 @@ impl Source<'_> {
         if error.message() == "duplicate key" {
             let leaf = self.text.get(span.clone()).unwrap_or_default().trim();
             let name = self.enclosing_name(leaf, span.start);
-            return self.origin(span.start).blame(&name, "it is given twice");
+            let complaint = match leaf.trim_matches(['[', ']', ' ']) {
+                SPA => {
+                    "it is given twice: write either one page, as in spa = \"/index.html\", or a \
+                     table for each application, with [[spa]] before its keys"
+                }
+                _ => "it is given twice",
+            };
+            return self.origin(span.start).blame(&name, complaint);
         }
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         ConfigError {

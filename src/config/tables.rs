@@ -1,4 +1,5 @@
-//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, `[[header]]`, `[[redirect]]`, `[[rewrite]]`.
+//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, `[[header]]`, `[[redirect]]`,
+//! `[[rewrite]]`, `[[spa]]`.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,7 +13,7 @@ use super::rules::{
     FieldName, FieldValue, HeaderRule, REDIRECT_STATUS_DEFAULT, REDIRECT_STATUSES, Redirect,
     Rewrite, WITHDRAWN_STATUSES,
 };
-use super::site_draft::SiteDraft;
+use super::site_draft::{SPA, SiteDraft};
 use super::site_keys::page;
 use super::source::{Entry, Source, entries};
 use super::target_template::{PathTemplate, UriTemplate};
@@ -20,14 +21,26 @@ use super::target_template::{PathTemplate, UriTemplate};
 mod scope;
 
 /// Their names.
-pub(super) const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 7] = [
     "error_pages",
     "types",
     "encodings",
     "header",
     "redirect",
     "rewrite",
+    SPA,
 ];
+
+/// Whether `entry` of a site is one of [`TABLES`]. `spa` is one only if it is written as tables.
+pub(super) fn is_table(entry: &Entry<'_>) -> bool {
+    TABLES.contains(&entry.leaf) && (entry.leaf != SPA || has_tables(entry.value.get_ref()))
+}
+
+/// Whether `value` is a list of tables, in part at least.
+pub(super) fn has_tables(value: &DeValue<'_>) -> bool {
+    matches!(value, DeValue::Array(array)
+        if array.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))))
+}
 
 impl SiteDraft {
     /// Takes in one of [`TABLES`].
@@ -56,6 +69,7 @@ impl SiteDraft {
                     match name {
                         "header" => self.read_header(&table)?,
                         "redirect" => self.read_redirect(&table)?,
+                        SPA => self.read_application(&table)?,
                         _ => self.read_rewrite(&table)?,
                     }
                 }
@@ -177,7 +191,7 @@ impl SiteDraft {
 }
 
 /// The table of one rule.
-struct RuleTable<'a> {
+pub(super) struct RuleTable<'a> {
     source: &'a Source<'a>,
     table: &'a DeTable<'a>,
     /// The name of the table in errors.
@@ -187,9 +201,9 @@ struct RuleTable<'a> {
 }
 
 /// A text of a rule, and where it stands.
-struct Written<'a> {
-    text: &'a str,
-    origin: Origin,
+pub(super) struct Written<'a> {
+    pub text: &'a str,
+    pub origin: Origin,
 }
 
 /// The tables of `[[header]]` and the like.
@@ -222,7 +236,7 @@ fn rule_tables<'a>(
 
 impl<'a> RuleTable<'a> {
     /// Refuses a key that is none of `known`.
-    fn check_keys(&self, known: &[&str]) -> Result<(), ConfigError> {
+    pub fn check_keys(&self, known: &[&str]) -> Result<(), ConfigError> {
         for entry in entries(self.table) {
             if !known.contains(&entry.leaf) {
                 let hint = match nearest_of(known, entry.leaf) {
@@ -237,7 +251,7 @@ impl<'a> RuleTable<'a> {
         Ok(())
     }
 
-    fn key(&self, leaf: &str) -> String {
+    pub fn key(&self, leaf: &str) -> String {
         format!("{}.{leaf}", self.label)
     }
 
@@ -247,7 +261,7 @@ impl<'a> RuleTable<'a> {
         Some((self.source.origin(key.span().start), value))
     }
 
-    fn required(&self, leaf: &str, meaning: &str) -> Result<Written<'a>, ConfigError> {
+    pub fn required(&self, leaf: &str, meaning: &str) -> Result<Written<'a>, ConfigError> {
         let Some((origin, value)) = self.find(leaf) else {
             let complaint = format!("it is missing, it must be {meaning}");
             return Err(self.origin.blame(&self.key(leaf), &complaint));
@@ -262,7 +276,7 @@ impl<'a> RuleTable<'a> {
         }
     }
 
-    fn parsed<T>(
+    pub fn parsed<T>(
         &self,
         leaf: &str,
         written: &Written<'_>,
@@ -354,25 +368,36 @@ impl<'a> RuleTable<'a> {
     }
 
     fn fields_to_unset(&self) -> Result<Vec<FieldName>, ConfigError> {
-        let Some((origin, value)) = self.find("unset") else {
+        let meaning = "a list of field names, as in [\"ETag\"]";
+        self.list("unset", meaning, FieldName::to_unset)
+    }
+
+    /// The texts of a list that may be missing, each read by `parse`.
+    pub fn list<T>(
+        &self,
+        leaf: &str,
+        meaning: &str,
+        parse: impl Fn(&str) -> Result<T, super::Malformed>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some((origin, value)) = self.find(leaf) else {
             return Ok(Vec::new());
         };
-        let label = self.key("unset");
+        let label = self.key(leaf);
         let value = self.source.value(value, origin);
-        let expectation = "it must be a list of field names, as in [\"ETag\"]";
+        let expectation = format!("it must be {meaning}");
         let Given::List(items) = value.given else {
             let complaint = format!("{} was given, {expectation}", value.described);
             return Err(value.origin.blame(&label, &complaint));
         };
-        let mut names = Vec::with_capacity(items.len());
+        let mut parsed = Vec::with_capacity(items.len());
         for item in items {
             let text = item.text.map_err(|described| {
                 let complaint = format!("{described} was given, {expectation}");
                 item.origin.blame(&label, &complaint)
             })?;
-            let name = FieldName::to_unset(text);
-            names.push(name.map_err(|error| item.origin.blame(&label, &error.to_string()))?);
+            let one = parse(text);
+            parsed.push(one.map_err(|error| item.origin.blame(&label, &error.to_string()))?);
         }
-        Ok(names)
+        Ok(parsed)
     }
 }

@@ -31,7 +31,8 @@ const SHARDS: usize = 8;
 /// Why a path has no representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
-    /// The path names a directory and lacks the slash.
+    /// The path names a directory and lacks the slash. The slash form shows an index, a listing or an
+    /// error other than 404.
     IsDirectory,
     /// Not a regular file: never read, it might block or have effects.
     IsSpecial,

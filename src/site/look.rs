@@ -60,6 +60,13 @@ impl<'r> Look<'r> {
             .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
     }
 
+    /// Whether `name` is a directory.
+    #[must_use]
+    pub fn is_directory(&self, name: &[u8]) -> bool {
+        self.stat(name)
+            .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+    }
+
     /// Whether a look has ended at a mount point. What the looks have told says nothing then.
     #[must_use]
     pub fn met_mount(&self) -> bool {

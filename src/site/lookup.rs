@@ -13,10 +13,10 @@ mod checked;
 mod encoded;
 mod listed;
 mod loading;
+mod names;
 mod policies;
 mod ranged;
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -29,7 +29,6 @@ use super::absences::{Absence, Absences, Nothing};
 use super::cache::{Cache, Entry};
 use super::checkers::Checkers;
 use super::checks::Checks;
-use super::clean_urls;
 use super::coding_policy::{CodingPolicy, CodingRules};
 use super::compressor::Compressor;
 use super::descriptors::DescriptorBudget;
@@ -42,12 +41,13 @@ use super::reach::{NeedsDisk, Reach};
 use super::reading::ReadLimits;
 use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
-use super::site_path::{KeptSitePath, SitePath, has_dot_name};
+use super::site_path::{KeptSitePath, SitePath};
 use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use loading::LoadJob;
+use names::{Name, is_itself, slash_form};
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
 /// smaller than itself, it must leave room for others.
@@ -87,6 +87,10 @@ pub struct Lookup {
     device: u64,
     index: Vec<String>,
     has_clean_urls: bool,
+    /// Whether a directory without an index is listed.
+    lists: bool,
+    /// Whether there are applications of one page, which may have routes with the names of directories.
+    has_applications: bool,
     shows_hidden: bool,
     types: MediaTypes,
     /// The names that carry a coding.
@@ -221,6 +225,8 @@ impl Lookup {
             descriptors,
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
+            lists: site.listing,
+            has_applications: !site.spa.is_empty(),
             shows_hidden: site.hidden,
             types: MediaTypes::new(&site.types, &site.default_type),
             encoded_names: EncodedNames::new(&site.encodings),
@@ -355,41 +361,50 @@ impl Lookup {
         Arc::new(nothing.with_forms(self.forms_alone(path, absence)))
     }
 
-    /// The names below the root that a request path may stand for, the best one first.
-    fn names<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
-        let is_directory = relative.is_empty() || relative.ends_with(b"/");
-        let itself = (!is_directory).then_some(Cow::Borrowed(relative));
-        let index = self.index.iter().filter(move |_| is_directory);
-        let page = (self.has_clean_urls && !is_directory).then_some(clean_urls::SUFFIX);
-        // `/.well-known` may be asked for; the page `.well-known.html` is a hidden file.
-        let page = page.filter(|page| self.shows_hidden || !has_dot_name(&[path, *page].concat()));
-        let ends = index.map(|name| name.as_bytes()).chain(page);
-        let longer = ends.map(move |end| Cow::Owned([relative, end].concat()));
-        itself.into_iter().chain(longer)
-    }
-
     /// Opens the regular file that `path` stands for; returns its name below the root too.
     fn open_file<'p>(
         &self,
         directory: &RootDirectory,
         path: &'p [u8],
-    ) -> Result<(File, Cow<'p, [u8]>), Absence> {
+    ) -> Result<(File, Name<'p>), Absence> {
         let mut is_directory = false;
         for name in self.names(path) {
             match self.open_regular(directory, &name) {
                 Ok(file) => return Ok((file, name)),
-                // `name/` with an index.html that is itself a directory has no index.
-                Err(Absence::IsDirectory) => is_directory = !path.ends_with(b"/"),
+                // Neither an index.html nor a page that is itself a directory is of any use.
+                Err(Absence::IsDirectory) => is_directory |= is_itself(&name, path),
                 Err(Absence::Open(OpenError::NotFound)) => {}
                 Err(absence) => return Err(absence),
             }
         }
         Err(if is_directory {
-            Absence::IsDirectory
+            self.within(directory, path)
         } else {
             Absence::Open(OpenError::NotFound)
         })
+    }
+
+    /// Why the directory at `path`, which lacks the slash, has no file: a route of an application, which may
+    /// have that name, does not lead to a slash form that shows nothing.
+    fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
+        if !self.looks_into_directories() {
+            return Absence::IsDirectory;
+        }
+        let slash_form = slash_form(path);
+        match self.open_file(directory, &slash_form) {
+            Err(absence @ Absence::Open(OpenError::NotFound))
+                if !self.is_alone(directory, &slash_form, absence) =>
+            {
+                absence
+            }
+            Err(absence) if !absence.is_lasting() => absence,
+            Ok(_) | Err(_) => Absence::IsDirectory,
+        }
+    }
+
+    /// Whether it matters, for a path that lacks the slash of a directory, what is in there.
+    fn looks_into_directories(&self) -> bool {
+        self.has_applications && !self.lists
     }
 
     fn open_regular(&self, directory: &RootDirectory, name: &[u8]) -> Result<File, Absence> {

@@ -5,10 +5,10 @@
 
 pub mod absences;
 pub mod answer;
+pub mod applications;
 pub mod cache;
 pub mod checkers;
 pub mod checks;
-pub mod clean_urls;
 pub mod coding_policy;
 pub mod compressor;
 pub mod content_coding;

@@ -8,11 +8,12 @@
 //!    `clean_urls`, see the path as it was asked.
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
 //! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
-//!    redirect.
+//!    redirect (`addresses`).
 //! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
 //!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
 //!    accept none.
-//! 7. Where nothing is: the listing, then the application (`spa`), then 404.
+//! 7. Where nothing is: the listing, then the page without the slash (`clean_urls`), then the
+//!    application (`spa`), then 404.
 //! 8. An error gets the site's own page (`error_pages`), if there is one, in the form that the client
 //!    likes best.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
@@ -22,10 +23,10 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::absences::{Absence, Nothing};
+use super::absences::Absence;
 use super::answer::Answer;
+use super::applications::Applications;
 use super::cache::Entry;
-use super::clean_urls::clean_form;
 use super::descriptors::{DescriptorBudget, OpenFile};
 use super::edited_fields::EditedFields;
 use super::field_editor::FieldEditor;
@@ -51,6 +52,7 @@ use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::decode_path;
 
+mod addresses;
 #[cfg(test)]
 mod tests;
 
@@ -66,7 +68,8 @@ pub struct Site {
     clean_urls: Option<Vec<String>>,
     shows_hidden: bool,
     listings: Option<Listings>,
-    spa: Option<Box<[u8]>>,
+    /// `None` if there are none.
+    applications: Option<Applications>,
     /// Paths by status.
     error_pages: BTreeMap<u16, Box<[u8]>>,
     /// `None` if no path tells it.
@@ -103,12 +106,12 @@ impl Site {
         let pages = site.error_pages.iter();
         Ok(Site {
             files: Lookup::open(site, number, cache, memory, descriptors)?,
-            editor: FieldEditor::new(&rules, site.spa.is_some(), number, edited),
+            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited),
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
             shows_hidden: site.hidden,
             listings: site.listing.then(|| Listings::new(site, cache)),
-            spa: site.spa.as_ref().map(path),
+            applications: Applications::new(&site.spa),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
             health,
         })
@@ -177,7 +180,7 @@ impl Site {
     /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
     #[must_use]
     pub fn edits_fields(site: &SiteConfig) -> bool {
-        site.spa.is_some() || Rules::new(site).edits_fields()
+        !site.spa.is_empty() || Rules::new(site).edits_fields()
     }
 
     fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {
@@ -201,49 +204,28 @@ impl Site {
         {
             return Ok(redirect.into());
         }
-        let Some(rewritten) = rules.and_then(|rules| rules.rewrite(ask.path)) else {
-            let find = || self.files.find(ask.path, ask.reach, ask.now);
-            return self.serve(ask.path, ask, find);
-        };
-        let find = || {
-            self.files
-                .find_for(ask.path, &rewritten, false, ask.reach, ask.now)
-        };
-        self.serve(&rewritten, ask, find)
+        match rules.and_then(|rules| rules.rewrite(ask.path)) {
+            Some(rewritten) => self.serve(&rewritten, ask),
+            None => self.serve(ask.path, ask),
+        }
     }
 
-    /// From the name of a page to its address, if it has that page.
-    fn clean_redirect(
-        &self,
-        index: &[String],
-        ask: &Ask<'_, '_, '_>,
-    ) -> Result<Option<Response>, NeedsDisk> {
-        let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
-            return Ok(None);
-        };
-        Ok(match self.files.find(clean, ask.reach, ask.now)? {
-            Found::File(entry) if entry.path == ask.path[1..] => {
-                Some(pages::redirect_to(clean, ask.query))
-            }
-            _ => None,
-        })
-    }
-
-    /// Serves `path`, which may not be the one that was asked for, as `find` finds it.
-    fn serve(
-        &self,
-        path: &[u8],
-        ask: &Ask<'_, '_, '_>,
-        find: impl FnOnce() -> Result<Found, NeedsDisk>,
-    ) -> Result<Answer, NeedsDisk> {
+    /// Serves `path`, which may not be the one that was asked for.
+    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
         if self.is_hidden(path) {
             return Ok(nothing_here().into());
         }
-        let response = match find()? {
+        let found = if std::ptr::eq(path, ask.path) {
+            self.files.find(path, ask.reach, ask.now)?
+        } else {
+            self.files
+                .find_for(ask.path, path, false, ask.reach, ask.now)?
+        };
+        let response = match found {
             Found::File(_) if ask.head.method == Method::Options => options(),
             Found::File(entry) => return self.send(&entry, ask),
             Found::Nothing(nothing) => match nothing.absence {
-                Absence::IsDirectory => to_slash(&nothing, path, ask),
+                Absence::IsDirectory => return self.enter(&nothing, path, ask),
                 Absence::Open(OpenError::NotFound) => return self.serve_in_place(path, ask),
                 absence => explain(absence),
             },
@@ -356,7 +338,11 @@ impl Site {
                 Err(error) => return Ok(explain(Absence::Open(error)).into()),
             }
         }
-        let Some(page) = &self.spa else {
+        if let Some(answer) = self.without_slash(path, ask)? {
+            return Ok(answer);
+        }
+        let applications = self.applications.as_ref();
+        let Some(page) = applications.and_then(|all| all.page(ask.path)) else {
             return Ok(nothing_here().into());
         };
         let is_page_wanted =
@@ -412,16 +398,6 @@ impl Site {
 
     fn is_hidden(&self, path: &[u8]) -> bool {
         !self.shows_hidden && has_dot_name(path)
-    }
-}
-
-/// From a directory to its slash form.
-fn to_slash(nothing: &Nothing, path: &[u8], ask: &Ask<'_, '_, '_>) -> Response {
-    match &nothing.redirect {
-        Some(redirect) if ask.query.is_none() && path == ask.path => redirect.clone(),
-        // A rewrite is not shown, unless it has led to a directory from what already has the slash.
-        _ if ask.path.ends_with(b"/") => pages::redirect_to_slash(path, ask.query),
-        _ => pages::redirect_to_slash(ask.path, ask.query),
     }
 }
 

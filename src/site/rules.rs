@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::cors::Cors;
 use super::header_rules::{Described, HeaderRules};
 use super::redirects::{Redirected, Redirects, Rewrites};
-use crate::config::SiteConfig;
+use crate::config::{SiteConfig, Trail};
 
 /// The rules of one site.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Rules {
     rewrites: Rewrites,
     headers: HeaderRules,
     cors: Option<Cors>,
+    /// `None` without redirects.
+    trail: Option<Trail>,
 }
 
 impl Rules {
@@ -26,6 +28,7 @@ impl Rules {
             rewrites: Rewrites::new(&site.rewrites),
             headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
             cors,
+            trail: (!site.redirects.is_empty()).then(|| site.trail()),
         }
     }
 
@@ -50,6 +53,12 @@ impl Rules {
     #[must_use]
     pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
         self.redirects.find(path, query)
+    }
+
+    /// The way that redirects lead a client along; `None` without redirects.
+    #[must_use]
+    pub fn trail(&self) -> Option<&Trail> {
+        self.trail.as_ref()
     }
 
     /// The path that is served in place of the decoded `path`, decoded and normalised too.

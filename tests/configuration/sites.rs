@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use abide::config::{
-    AccessLogFormat, AccessLogTarget, Config, EtagSource, FileCoding, Flags, SiteConfig,
-    StatusRange, Statuses, SymlinkPolicy,
+    AccessLogFormat, AccessLogTarget, Application, Config, EtagSource, FileCoding, Flags,
+    SiteConfig, StatusRange, Statuses, SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -127,7 +127,7 @@ fn every_setting_of_a_site_is_read() {
     assert_eq!(site.index, ["start.html"]);
     assert!(site.clean_urls && site.listing && site.compress);
     assert!(!site.hidden && !site.precompressed && !site.security);
-    assert_eq!(site.spa.as_deref(), Some("/app.html"));
+    assert_eq!(site.spa, [Application::everywhere("/app.html")]);
     assert_eq!(
         (site.symlinks, site.etag),
         (SymlinkPolicy::Never, EtagSource::Content)
@@ -171,7 +171,7 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     let site = &host.site;
     assert_eq!(site.root, Path::new("special"));
     assert!(site.clean_urls && site.hidden && site.security && !site.precompressed);
-    assert_eq!(site.spa, None);
+    assert!(site.spa.is_empty());
     assert_eq!(site.symlinks, SymlinkPolicy::Anywhere);
     assert_eq!(site.default_type, "text/x-own");
     let pages: Vec<u16> = site.error_pages.keys().copied().collect();
@@ -223,6 +223,79 @@ fn a_host_inherits_what_is_said_below_it() {
     assert_eq!(config.hosts[0].site.headers.len(), 1);
 }
 
+/// Two applications, a host with one more, and hosts that want others or none.
+const APPLICATIONS: &str = r#"
+[[spa]]
+path = "/app/**"
+page = "/app/index.html"
+except = ["/app/api/**", "/app/*.txt"]
+
+[[spa]]
+path = "/admin/**"
+page = "/admin.html"
+
+[[host]]
+name = "more"
+root = "a"
+
+[[host.spa]]
+path = "/app/new/**"
+page = "/new.html"
+
+[[host]]
+name = "same"
+root = "b"
+
+[[host]]
+name = "none"
+root = "c"
+spa = ""
+
+[[host]]
+name = "other"
+root = "d"
+spa = "/other.html"
+"#;
+
+#[test]
+fn a_host_has_its_own_applications_before_the_general_ones() {
+    let config = load(APPLICATIONS);
+    let general = &config.site.spa;
+    assert_eq!(general[0].page, "/app/index.html");
+    assert_eq!(general[0].except.len(), 2);
+    let pages = |host: usize| -> Vec<&str> {
+        let all = config.hosts[host].site.spa.iter();
+        all.map(|application| application.page.as_str()).collect()
+    };
+    assert_eq!(pages(0), ["/new.html", "/app/index.html", "/admin.html"]);
+    assert_eq!(pages(1), ["/app/index.html", "/admin.html"]);
+    assert!(pages(2).is_empty());
+    // A page for everything leaves nothing to others.
+    assert_eq!(pages(3), ["/other.html"]);
+    let below = "spa = '/all.html'\n[[host]]\nname = 'a'\nroot = 'b'\n\
+                 [[host.spa]]\npath = '/x/**'\npage = '/x.html'";
+    let host = &load(below).hosts[0].site.spa;
+    assert_eq!(host[0].page, "/x.html");
+    assert_eq!(host[1], Application::everywhere("/all.html"));
+}
+
+#[test]
+fn applications_are_printed_so_that_they_load_back_equal() {
+    let text = "[[host]]\nname = 'a'\nroot = 'b'\n[[host.spa]]\npath = '/x/**'\npage = '/x.html'";
+    for text in [
+        APPLICATIONS.to_owned(),
+        APPLICATIONS.replace("[[spa]]", "[[header]]\npath = '/'\nunset = ['X']\n[[spa]]"),
+        text.to_owned(),
+        format!("spa = '/all.html'\n{text}"),
+        "[[spa]]\npath = '/**'\npage = '/all.html'".to_owned(),
+        "[[spa]]\npath = '/**'\npage = '/all.html'\nexcept = ['/x']".to_owned(),
+    ] {
+        let config = load(&text);
+        let printed = config.to_toml();
+        assert_eq!(load(&printed), config, "{printed}");
+    }
+}
+
 #[test]
 fn what_is_printed_loads_back_equal() {
     let config = load(EVERYTHING);
@@ -248,6 +321,7 @@ fn the_examples_in_the_example_load() {
     let general = &config.site;
     assert_eq!((general.headers.len(), general.redirects.len()), (4, 3));
     assert_eq!((general.rewrites.len(), general.types.len()), (1, 2));
+    assert_eq!(general.spa[0].except.len(), 1);
     assert_eq!(config.hosts[0].site.error_pages[&404], "/missing.html");
 }
 

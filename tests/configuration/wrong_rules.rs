@@ -113,3 +113,170 @@ fn a_redirect_has_a_target_or_a_status_that_needs_none() {
         "an answer with status 404 leads nowhere",
     )]);
 }
+
+#[test]
+fn wrong_redirects_and_rewrites_are_refused() {
+    assert_refusals(&[
+        (
+            "[[redirect]]\nfrom = '/a'",
+            "1: redirect.to",
+            "it is missing",
+        ),
+        (
+            "[[redirect]]\nfrom = 1\nto = '/'",
+            "2: redirect.from",
+            "the number 1 was given",
+        ),
+        (
+            "[[redirect]]\nfrom = 'a'\nto = '/'",
+            "2: redirect.from",
+            "begin with a slash",
+        ),
+        (
+            "[[redirect]]\nfrom = '/a'\nto = '/$1'",
+            "3: redirect.to",
+            "the pattern has no star",
+        ),
+        (
+            "[[redirect]]\nfrom = '/*/**'\nto = '/$3'",
+            "3: redirect.to",
+            "has 2 stars: $3",
+        ),
+        (
+            "[[redirect]]\nfrom = '/a'\nto = '//b.example'",
+            "3: redirect.to",
+            "two slashes",
+        ),
+        (
+            "[[redirect]]\nfrom = '/a'\nto = '/b'\nstatus = 300",
+            "4: redirect.status",
+            "the number 300 was given, it must be 301, 302, 303, 307 or 308",
+        ),
+        (
+            "[[redirect]]\nfrom = '/a'\nto = '/b'\nstatus = '301'",
+            "4: redirect.status",
+            "the string '301' was given",
+        ),
+        ("[[rewrite]]\nfrom = '/a'", "1: rewrite.to", "it is missing"),
+        (
+            "[[rewrite]]\nfrom = '/a'\nto = 'b'",
+            "3: rewrite.to",
+            "begin with a slash",
+        ),
+        (
+            "[[rewrite]]\nfrom = '/a'\nto = '/b?c'",
+            "3: rewrite.to",
+            "without a query",
+        ),
+        (
+            "[[rewrite]]\nfrom = '/a'\nto = '/b'\nstatus = 301",
+            "4: rewrite.status",
+            "the keys of [[rewrite]] are from, to",
+        ),
+    ]);
+}
+
+#[test]
+fn redirects_that_lead_back_are_refused() {
+    assert_refusals(&[
+        (
+            "[[redirect]]\nfrom = '/ok'\nto = '/a'\n\n[[redirect]]\nfrom = '/a/**'\nto = '/a/b/$1'",
+            "5: redirect",
+            "the redirect from /a/** to /a/b/$1 leads back to itself",
+        ),
+        (
+            "clean_urls = true\n[[redirect]]\nfrom = '/a'\nto = '/a.html'",
+            "2: redirect",
+            "leads back to itself",
+        ),
+        (
+            "clean_urls = true\n[[redirect]]\nfrom = '/'\nto = '/index.html'",
+            "2: redirect",
+            "leads back to itself",
+        ),
+        (
+            "clean_urls = true\nindex = 'home.html'\n[[redirect]]\nfrom = '/a/'\nto = '/a/home'",
+            "3: redirect",
+            "leads back to itself",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_applications_are_refused() {
+    assert_refusals(&[
+        ("[[spa]]\npage = '/a'", "1: spa.path", "it is missing"),
+        ("[[spa]]\npath = '/a/**'", "1: spa.page", "it is missing"),
+        (
+            "[[spa]]\npath = 'a'\npage = '/a'",
+            "2: spa.path",
+            "begin with a slash",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a/'",
+            "3: spa.page",
+            "not a directory",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = ''",
+            "3: spa.page",
+            "the path is empty",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = false",
+            "3: spa.page",
+            "the boolean false was given",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = '/b'",
+            "4: spa.except",
+            "the string '/b' was given, it must be a list of patterns",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = [\n'/b',\n'c']",
+            "6: spa.except",
+            "begin with a slash",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npage = '/a'\nexcept = [1]",
+            "4: spa.except",
+            "the number 1 was given",
+        ),
+        (
+            "[[spa]]\npath = '/a'\npages = '/a'",
+            "3: spa.pages",
+            "did you mean spa.page?",
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'a'\n[[host.spa]]\npath = '/b'",
+            "4: host.spa.page",
+            "it is missing",
+        ),
+        (
+            "[[spas]]\npath = '/b'\npage = '/a'",
+            "1: spas",
+            "did you mean [[spa]]?",
+        ),
+    ]);
+}
+
+#[test]
+fn applications_are_written_in_one_of_two_forms() {
+    let twice = "it is given twice: write either one page, as in spa = \"/index.html\", or a table";
+    let either = "\"\" for none, or a table for each application, with [[spa]] before its keys";
+    assert_refusals(&[
+        ("spa = '/a'\n[[spa]]\npath = '/b'", "2: spa", twice),
+        (
+            "[[host]]\nname = 'a'\nroot = 'a'\nspa = '/a'\n[[host.spa]]\npath = '/b'",
+            "5: host.spa",
+            twice,
+        ),
+        ("[spa]\npath = '/b'\npage = '/a'", "1: spa", either),
+        ("spa = []", "1: spa", either),
+        (
+            "spa = [1, { path = '/b', page = '/a' }]",
+            "1: spa",
+            "the number 1 was given, it must be a table for each",
+        ),
+    ]);
+}

@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
+mod applications;
 mod coding_rules;
 mod fields;
 mod forms;

@@ -37,7 +37,7 @@ fn unchanged(client: &mut Client, target: &str, fields: &str) -> String {
 fn a_missing_asset_is_not_immutable() {
     let site = Site::new();
     site.write("assets/a.js", "script");
-    site.write("assets/dir/a.js", "script");
+    site.write("assets/dir/index.html", "index");
     site.write("404.html", "none");
     let config = "spa = \"/index.html\"\n[[header]]\npath = \"/assets/**\"\n\
         set = { Cache-Control = \"public, max-age=31536000, immutable\", Expires = \"x\", X-A = \"1\" }\n";
@@ -98,7 +98,7 @@ fn the_page_of_an_application_is_named_by_its_own_path() {
 fn a_rule_may_say_which_statuses_it_is_for() {
     let site = Site::new();
     site.write("404.html", "none");
-    site.write("dir/a", "a");
+    site.write("dir/index.html", "a");
     let config = r#"
 spa = "/index.html"
 

@@ -8,10 +8,10 @@
 //! The content is decoded once, when the form is loaded, and kept in memory beside it. If it is too large
 //! for that, only those who accept a form get an answer.
 
-use std::borrow::Cow;
 use std::os::fd::AsFd;
 
 use super::loading::Load;
+use super::names::Name;
 use super::{Lookup, absence_of};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
@@ -201,7 +201,7 @@ impl Lookup {
         path: &'p [u8],
         absence: Absence,
         now: Now,
-    ) -> Option<(Cow<'p, [u8]>, Siblings)> {
+    ) -> Option<(Name<'p>, Siblings)> {
         if !self.looks_beside || !may_be_alone(absence) {
             return None;
         }

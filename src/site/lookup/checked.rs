@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Lookup;
+use super::names::{is_itself, slash_form};
 use crate::clock::Millis;
 use crate::site::absences::Nothing;
 use crate::site::cache::{Entry, Original};
@@ -238,8 +239,15 @@ impl Lookup {
     /// Looks again for what was not there.
     fn is_same_nothing(&self, path: &[u8], nothing: &Nothing, look: &Look<'_>) -> bool {
         // Opening stops at no mount point, so the names are looked at first.
+        let mut is_directory = false;
         for name in self.names(path) {
-            let _ = look.identity(&name);
+            is_directory |= look.is_directory(&name) && is_itself(&name, path);
+        }
+        if is_directory && self.looks_into_directories() {
+            // It has been opened for its index too.
+            for name in self.names(&slash_form(path)) {
+                let _ = look.identity(&name);
+            }
         }
         let has_form = nothing.forms().any(|form| look.identity(form).is_some());
         if look.met_mount() {

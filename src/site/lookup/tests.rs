@@ -89,9 +89,18 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
 /// proc(5) is mounted on every Linux, and not where temporary files are.
 #[test]
 fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need() {
+    check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
+    // Where there are applications the way to a directory depends on its index.
+    check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");
+}
+
+/// Asks for `path`, where nothing is, with a link `name` to `target` below the root.
+fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let place = tempfile::tempdir().expect("temporary directory");
-    symlink("/proc/none", place.path().join("beyond")).expect("link");
+    std::fs::create_dir(place.path().join("guide")).expect("mkdir");
+    symlink(target, place.path().join(name)).expect("link");
     let site = SiteConfig {
+        spa: vec![config::Application::everywhere("/app.html")],
         symlinks: SymlinkPolicy::Anywhere,
         ..SiteConfig::at(place.path().to_owned())
     };
@@ -112,7 +121,7 @@ fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need()
     memory.checkers().start(Box::new(move |checks| {
         manned.lock().expect("nobody panics").push(checks.man());
     }));
-    let find = |reach, millis| lookup.find(b"/beyond", reach, at(millis));
+    let find = |reach, millis| lookup.find(path.as_bytes(), reach, at(millis));
     assert!(matches!(find(Reach::Disk, 0), Ok(Found::Nothing(_))));
     assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
     // A worker finds the mount point, and leaves the rest to another checker. Later nobody tries.

@@ -1,0 +1,113 @@
+//! `spa`: applications of one page, which read their own addresses.
+//!
+//! The key has two forms, of which TOML allows one in a table. A text, `spa = "/app.html"`, is the page
+//! for every path; `[[spa]]` tables have a page for some paths each.
+
+use super::ConfigError;
+use super::pattern::Pattern;
+use super::site_draft::SiteDraft;
+use super::site_keys::page;
+use super::tables::RuleTable;
+
+/// An application of one page. The page is sent, with 200, where a browser asks for a page that does
+/// not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// The paths it is for.
+    pub path: Pattern,
+    /// The path of its page.
+    pub page: String,
+    /// The paths among them that it is not for.
+    pub except: Vec<Pattern>,
+}
+
+impl Application {
+    /// One for every path, with the page at the path `page`.
+    #[must_use]
+    pub fn everywhere(page: impl Into<String>) -> Application {
+        Application {
+            path: Pattern::everything(),
+            page: page.into(),
+            except: Vec::new(),
+        }
+    }
+
+    /// Whether it is for `path`, decoded and normalised.
+    #[must_use]
+    pub fn is_for(&self, path: &[u8]) -> bool {
+        self.path.is_match(path) && !self.except.iter().any(|except| except.is_match(path))
+    }
+}
+
+impl SiteDraft {
+    /// Takes in one table of `[[spa]]`.
+    pub(super) fn read_application(&mut self, table: &RuleTable<'_>) -> Result<(), ConfigError> {
+        table.check_keys(&["path", "page", "except"])?;
+        let path = table.required("path", "the pattern of the paths it is for")?;
+        let path = table.parsed("path", &path, str::parse)?;
+        let written = table.required("page", "the path of its page, as in \"/app/index.html\"")?;
+        let blame = |complaint: &str| written.origin.blame(&table.key("page"), complaint);
+        let Some(page) = page(written.text).map_err(|complaint| blame(&complaint))? else {
+            return Err(blame("the path is empty, it must name a page"));
+        };
+        let meaning = "a list of patterns, as in [\"/app/api/**\"]";
+        self.settings.spa.push(Application {
+            path,
+            page,
+            except: table.list("except", meaning, str::parse)?,
+        });
+        Ok(())
+    }
+}
+
+/// The text that `applications` can be written as; `None` if they need tables.
+pub(super) fn as_text(applications: &[Application]) -> Option<&str> {
+    match applications {
+        [] => Some(""),
+        [only] if *only == Application::everywhere(only.page.as_str()) => Some(&only.page),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_is_for_its_paths_but_for_the_exceptions() {
+        let application = Application {
+            path: "/app/**".parse().unwrap(),
+            page: "/app/index.html".to_owned(),
+            except: vec![
+                "/app/api/**".parse().unwrap(),
+                "/app/*.txt".parse().unwrap(),
+            ],
+        };
+        for (path, expected) in [
+            ("/app/", true),
+            ("/app/orders/7", true),
+            ("/app/api", true),
+            ("/app/api/", false),
+            ("/app/api/orders", false),
+            ("/app/robots.txt", false),
+            ("/app", false),
+            ("/", false),
+        ] {
+            assert_eq!(application.is_for(path.as_bytes()), expected, "{path}");
+        }
+        assert!(Application::everywhere("/a.html").is_for(b"/\xff/x"));
+    }
+
+    #[test]
+    fn only_one_page_for_everything_is_a_text() {
+        let all = Application::everywhere("/a.html");
+        let some = Application {
+            except: vec!["/api/**".parse().unwrap()],
+            ..all.clone()
+        };
+        assert_eq!(as_text(&[]), Some(""));
+        assert_eq!(as_text(std::slice::from_ref(&all)), Some("/a.html"));
+        assert_eq!(as_text(std::slice::from_ref(&some)), None);
+        assert_eq!(as_text(&[some, all]), None);
+    }
+}

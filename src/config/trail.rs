@@ -1,0 +1,172 @@
+//! The way that a client is led along by redirects, as far as that can be told without the files.
+
+use super::clean_urls::clean_form;
+use super::first_match::FirstMatch;
+use super::pattern::Captures;
+use super::rules::Redirect;
+use super::target_template::UriTemplate;
+
+/// Redirects that a browser follows before it gives up.
+const HOPS_MAX: usize = 20;
+
+/// The redirects of one site. A page that `clean_urls` could have another address for is taken to
+/// exist.
+#[derive(Debug)]
+pub struct Trail {
+    patterns: FirstMatch,
+    /// `None` where the path is withdrawn.
+    targets: Vec<Option<UriTemplate>>,
+    /// Set if `clean_urls` is on: the names of index files.
+    clean_urls: Option<Vec<String>>,
+}
+
+impl Trail {
+    /// The way by `redirects`, and by `clean_urls` if there are names of index files.
+    #[must_use]
+    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> Trail {
+        Trail {
+            patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+            targets: redirects.iter().map(|rule| rule.to.clone()).collect(),
+            clean_urls: clean_urls.map(<[String]>::to_vec),
+        }
+    }
+
+    /// Whether a client that is sent to `start`, decoded and normalised, is sent on to `end` from there,
+    /// at once or in the end.
+    #[must_use]
+    pub fn leads(&self, start: &[u8], end: &[u8]) -> bool {
+        let way = std::iter::successors(self.next(start), |path| self.next(path));
+        way.take(HOPS_MAX).any(|path| path == end)
+    }
+
+    /// The first redirect that leads round and round.
+    ///
+    /// A client is sent along from where each rule leads, with a letter that no rule knows for each
+    /// star. Where it is still under way when a browser would have given up there is a loop. Loops that
+    /// only some names lead into are not found; they cost the client its patience and the server
+    /// nothing.
+    pub(super) fn find_loop(&self) -> Option<usize> {
+        self.targets.iter().position(|first| {
+            let start = first.as_ref();
+            let start = start.and_then(|first| first.local_path(&Captures::of(b"\x01")));
+            let way = std::iter::successors(start, |path| self.next(path));
+            way.take(HOPS_MAX + 1).count() > HOPS_MAX
+        })
+    }
+
+    /// Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
+    fn next(&self, path: &[u8]) -> Option<Vec<u8>> {
+        match (self.patterns.find(path), &self.clean_urls) {
+            (Some((index, captures)), _) => {
+                self.targets.get(index)?.as_ref()?.local_path(&captures)
+            }
+            (None, Some(index)) => clean_form(path, index).map(<[u8]>::to_vec),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Pattern;
+
+    fn redirects(rules: &[(&str, &str)]) -> Vec<Redirect> {
+        let redirect = |(from, to): &(&str, &str)| {
+            let from: Pattern = from.parse().unwrap();
+            Redirect {
+                to: Some(UriTemplate::parse(to, from.stars()).unwrap()),
+                from,
+                status: 301,
+            }
+        };
+        rules.iter().map(redirect).collect()
+    }
+
+    fn trail(rules: &[(&str, &str)], clean_urls: bool) -> Trail {
+        let index = ["index.html".to_owned()];
+        Trail::new(&redirects(rules), clean_urls.then_some(&index))
+    }
+
+    #[test]
+    fn a_rule_that_leads_to_itself_is_found() {
+        for rules in [
+            &[("/a", "/a")][..],
+            &[("/a", "/a?again#here")],
+            &[("/a b", "/a%20b")],
+            &[("/**", "/index.html")],
+            &[("/old/**", "/old/new/$1")],
+            &[("/*/x", "/y/x")],
+            &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
+            &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],
+        ] {
+            let index = trail(rules, false).find_loop();
+            assert!(index.is_some(), "{rules:?}");
+            assert_ne!(rules[index.unwrap()].0, "/ok");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_comes_to_an_end_is_accepted() {
+        for rules in [
+            &[][..],
+            &[("/a", "/b"), ("/b", "/c")],
+            &[("/a/**", "/b/$1")],
+            &[("/**", "https://other.example/$1")],
+            &[("/a/*/**", "/a/$2")],
+            // The first rule that matches counts.
+            &[
+                ("/docs/v2/**", "https://v2.example/$1"),
+                ("/docs/**", "/docs/v2/$1"),
+            ],
+        ] {
+            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_withdrawn_ends_a_loop() {
+        let mut rules = redirects(&[("/a", "/b"), ("/b", "/a")]);
+        assert!(Trail::new(&rules, None).find_loop().is_some());
+        rules[1].to = None;
+        rules[1].status = 410;
+        assert_eq!(Trail::new(&rules, None).find_loop(), None);
+    }
+
+    #[test]
+    fn clean_urls_take_part_in_a_loop() {
+        for rules in [
+            &[("/about", "/about.html")][..],
+            &[("/", "/index.html")],
+            &[("/", "/index")],
+            &[("/guide/", "/guide/index.html?from=directory")],
+            &[("/*/", "/$1/index.html")],
+            &[("/a", "/b.html"), ("/b", "/a.html")],
+        ] {
+            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
+            assert!(trail(rules, true).find_loop().is_some(), "{rules:?}");
+        }
+        for rules in [
+            &[("/about.html", "/about")][..],
+            &[("/", "/home.html")],
+            &[("/index.html", "/index.htm")],
+        ] {
+            assert_eq!(trail(rules, true).find_loop(), None, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_back_is_seen_however_long_it_is() {
+        let trail = trail(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
+        for (start, end, expected) in [
+            ("/a/", "/a", true),
+            ("/a", "/a", false),
+            ("/b", "/c", true),
+            ("/b", "/d", true),
+            ("/d", "/b", false),
+        ] {
+            let leads = trail.leads(start.as_bytes(), end.as_bytes());
+            assert_eq!(leads, expected, "{start} to {end}");
+        }
+    }
+}
