@@ -56,7 +56,7 @@ pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use proxy::Proxy;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
-pub use site::{EtagSource, HostConfig, SiteConfig, SymlinkPolicy};
+pub use site::{EtagSource, HostConfig, Precompressed, SiteConfig, SymlinkPolicy};
 pub use target_template::{PathTemplate, Piece, UriTemplate};
 
 use draft::Draft;

@@ -34,8 +34,9 @@ pub struct SiteConfig {
     pub hidden: bool,
     /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
     pub symlinks: SymlinkPolicy,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`. Default true.
-    pub precompressed: bool,
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`. Default
+    /// [`Precompressed::Current`].
+    pub precompressed: Precompressed,
     /// Whether answers are compressed by the server. Default true.
     pub compress: bool,
     /// What entity-tags are made from. Default [`EtagSource::Modified`].
@@ -89,6 +90,18 @@ pub enum EtagSource {
     Content,
 }
 
+/// `precompressed`: which files are sent in place of the one that they lie beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precompressed {
+    /// None. Written `false`.
+    Never,
+    /// Those that are newer than it, or decode to its content. Written `true`.
+    #[default]
+    Current,
+    /// All. Written `"always"`.
+    Always,
+}
+
 impl SiteConfig {
     /// The defaults, for the directory `root`.
     #[must_use]
@@ -101,7 +114,7 @@ impl SiteConfig {
             listing: false,
             hidden: false,
             symlinks: SymlinkPolicy::default(),
-            precompressed: true,
+            precompressed: Precompressed::default(),
             compress: true,
             etag: EtagSource::default(),
             security: false,

@@ -3,7 +3,7 @@
 
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
 use super::pattern::flaw_of_path;
-use super::{CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
+use super::{CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 
 /// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
 macro_rules! boolean {
@@ -85,7 +85,26 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
         "never" => SymlinkPolicy::Never,
         "anywhere" => SymlinkPolicy::Anywhere
     },
-    boolean! { "precompressed", precompressed },
+    Key {
+        name: "precompressed",
+        kind: Kind::Choice {
+            expectation: "true, false or \"always\"",
+            read: |site| match site.precompressed {
+                Precompressed::Never => "false".to_owned(),
+                Precompressed::Current => "true".to_owned(),
+                Precompressed::Always => toml_string("always"),
+            },
+            write: |site, value| {
+                site.precompressed = match value {
+                    Chosen::Flag(false) => Precompressed::Never,
+                    Chosen::Flag(true) => Precompressed::Current,
+                    Chosen::Word("always") => Precompressed::Always,
+                    Chosen::Word(_) | Chosen::Number(_) => return false,
+                };
+                true
+            },
+        },
+    },
     boolean! { "compress", compress },
     words! { "etag", etag, "\"mtime\" or \"content\"",
         "mtime" => EtagSource::Modified,

@@ -153,6 +153,18 @@ impl Representation {
         )
     }
 
+    /// This, with a Last-Modified that is not before `unix_secs`.
+    #[must_use]
+    pub fn modified_no_earlier_than(mut self, unix_secs: Option<u64>) -> Representation {
+        if let (Some(own), Some(unix_secs)) = (self.last_modified, unix_secs)
+            && own < unix_secs
+        {
+            self.fields = self.fields_dated(unix_secs);
+            self.last_modified = Some(unix_secs);
+        }
+        self
+    }
+
     fn describe(
         metadata: &Metadata<'_>,
         etag: Option<Bytes>,
@@ -203,16 +215,17 @@ impl Representation {
         if self.last_modified.is_none_or(|secs| secs <= date_unix_secs) {
             return self.fields.clone();
         }
-        self.fields_from_the_future(date_unix_secs)
+        self.fields_dated(date_unix_secs)
     }
 
+    /// The field lines with another Last-Modified.
     #[cold]
-    fn fields_from_the_future(&self, date_unix_secs: u64) -> Bytes {
+    fn fields_dated(&self, unix_secs: u64) -> Bytes {
         let (before, after) = (
             &self.fields[..self.not_modified_len],
             &self.fields[self.validators_len..],
         );
-        let line = last_modified_line(date_unix_secs);
+        let line = last_modified_line(unix_secs);
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 

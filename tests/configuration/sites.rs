@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use abide::config::{
-    AccessLogFormat, AccessLogTarget, Config, EtagSource, Flags, SiteConfig, SymlinkPolicy,
+    AccessLogFormat, AccessLogTarget, Config, EtagSource, Flags, Precompressed, SiteConfig,
+    SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -54,6 +55,7 @@ to = "/v2/$1"
 [[host]]
 name = ["example.org", "*.Example.org."]
 root = "special"
+precompressed = "always"
 spa = ""
 hidden = true
 security = true
@@ -90,7 +92,7 @@ fn every_setting_of_a_site_is_read() {
     let site = &config.site;
     assert_eq!(site.index, ["start.html"]);
     assert!(site.clean_urls && site.listing && site.compress);
-    assert!(!site.hidden && !site.precompressed && !site.security);
+    assert!(!site.hidden && site.precompressed == Precompressed::Never && !site.security);
     assert_eq!(site.spa.as_deref(), Some("/app.html"));
     assert_eq!(
         (site.symlinks, site.etag),
@@ -116,7 +118,10 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     assert_eq!(names, ["example.org", "*.example.org"]);
     let site = &host.site;
     assert_eq!(site.root, Path::new("special"));
-    assert!(site.clean_urls && site.hidden && site.security && !site.precompressed);
+    assert!(site.clean_urls && site.hidden && site.security);
+    assert_eq!(site.precompressed, Precompressed::Always);
+    let second = &config.hosts[1].site;
+    assert_eq!(second.precompressed, Precompressed::Never, "inherited");
     assert_eq!(site.spa, None);
     assert_eq!(site.symlinks, SymlinkPolicy::Anywhere);
     let pages: Vec<u16> = site.error_pages.keys().copied().collect();

@@ -33,6 +33,21 @@ fn wrong_values_of_site_keys_are_refused() {
             "1: symlinks",
             "\"inside\", \"never\" or \"anywhere\"",
         ),
+        (
+            "\nprecompressed = 'true'",
+            "2: precompressed",
+            "'true' was given, it must be true, false or \"always\"",
+        ),
+        (
+            "precompressed = 1",
+            "1: precompressed",
+            "1 was given, it must be true, false or \"always\"",
+        ),
+        (
+            "symlinks = true",
+            "1: symlinks",
+            "the boolean true was given, it must be \"inside\"",
+        ),
         ("etag = 1", "1: etag", "\"mtime\" or \"content\""),
         ("cors = ['app.example']", "1: cors", "its scheme"),
         (

@@ -22,7 +22,7 @@ use crate::site::job::{Job, Progress, Slice};
 use crate::site::media_types::{content_type_among, is_compressible, is_opaque};
 use crate::site::representation::{Loading, Metadata, Representation};
 use crate::site::root::RootDirectory;
-use crate::site::siblings::Siblings;
+use crate::site::siblings::{Beside, Siblings};
 use crate::site::site_path::KeptSitePath;
 
 /// A file on its way into an [`Entry`].
@@ -62,15 +62,9 @@ impl Lookup {
     ) -> Result<Load, Absence> {
         let content_type = content_type_among(&String::from_utf8_lossy(name), &self.types);
         let is_compressible = is_compressible(&content_type);
-        let mut siblings = None;
-        if self.looks_beside && (is_compressible || is_opaque(&content_type)) {
-            let (root, original) = (
-                directory.fd.as_fd(),
-                Identity::of(&file).map_err(absence_of)?,
-            );
-            siblings = Siblings::look(root, &self.resolver, name, &original, now);
-        }
-        let can_be_encoded = self.looks_beside || self.compressible_bytes > 0;
+        let is_seldom = !is_compressible && !is_opaque(&content_type);
+        let siblings = self.look_beside(directory, &file, name, is_seldom, now)?;
+        let can_be_encoded = self.evidence.is_some() || self.compressible_bytes > 0;
         let metadata = Metadata {
             content_type: &content_type,
             coding: Coding::Identity,
@@ -93,6 +87,35 @@ impl Lookup {
             generation: directory.generation,
             begun_at: now.monotonic,
         })
+    }
+
+    /// Looks for forms of the open file `name`, if that is wanted.
+    fn look_beside(
+        &self,
+        directory: &RootDirectory,
+        file: &File,
+        name: &[u8],
+        is_seldom: bool,
+        now: Now,
+    ) -> Result<Option<Siblings>, Absence> {
+        let Some(evidence) = self.evidence else {
+            return Ok(None);
+        };
+        let beside = Beside {
+            path: name,
+            identity: &Identity::of(file).map_err(absence_of)?,
+            is_seldom,
+        };
+        let root = directory.fd.as_fd();
+        let siblings = Siblings::look(root, &self.resolver, beside, evidence, now);
+        for path in siblings.iter().flat_map(Siblings::too_old) {
+            self.unused_forms.warn(
+                path,
+                "it is older than the file that it lies beside, and their contents are not compared \
+                 (without a cache, or above 64 MiB): not sent",
+            );
+        }
+        Ok(siblings)
     }
 
     fn begin_reading(
@@ -216,7 +239,10 @@ impl LoadForm {
         let seen = siblings.and_then(|siblings| siblings.usable(self.coding));
         // In a root that was swapped meanwhile there may be another file of that name.
         let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
-        Some(is_seen.then_some(form))
+        // It may be older than its file. A client that has the file from before its last change, and
+        // asks by time alone, must not be told that nothing has changed.
+        let original = self.entry.representation.last_modified;
+        Some(is_seen.then(|| form.modified_no_earlier_than(original)))
     }
 }
 
