@@ -6,7 +6,7 @@ mod slow_disk;
 mod support;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use slow_disk::{ABSENT, Pace, SlowDisk, SlowFile};
@@ -77,6 +77,7 @@ impl Drop for Scene {
     /// Before the disk, which cannot be unmounted while the server uses it.
     fn drop(&mut self) {
         self.disk.release_looks();
+        self.disk.open_gate();
         self.server = None;
     }
 }
@@ -170,4 +171,59 @@ fn a_mount_that_comes_later_and_hangs_holds_up_nobody_else() {
     until("it is hidden", || {
         scene.connect().get(&target).status == 404
     });
+}
+
+/// A form that is not newer than its file is read by a thread of its own for each device.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_form_that_cannot_be_read_holds_up_no_file_no_other_form_and_no_compression() {
+    let scene = Scene::new();
+    let gated = |number| SlowFile {
+        pace: Pace::Gated,
+        number,
+        bytes: 1_024,
+    };
+    let content = support::text(100_000);
+    let names: Vec<_> = (1..=FILES)
+        .map(|number| format!("hung{number}.js"))
+        .collect();
+    for (name, number) in names.iter().zip(1..) {
+        scene.site.write(name, &content);
+        let target = format!("mount{}", gated(number).target());
+        scene.site.link(target, &format!("{name}.gz"));
+    }
+    let own = zstd::encode_all(&content[..], 12).expect("zstd");
+    scene.site.write("own.js.zst", &own);
+    scene.site.date("own.js.zst", SystemTime::UNIX_EPOCH);
+    scene.site.write("own.js", &content);
+    let mut client = scene.connect();
+    let mut ask = |name: &str, codings: &str| {
+        let fields = support::accepting(codings);
+        let response = client.ask_with("GET", &format!("/{name}"), &fields);
+        assert!(support::decoded(&response) == content, "{name}");
+        response
+    };
+    for _ in 0..3 {
+        for name in &names {
+            assert_eq!(support::encoding(&ask(name, "gzip")), None, "{name}");
+        }
+    }
+    until("the disk is asked", || scene.disk.waiting_files() > 0);
+    assert_eq!(scene.disk.waiting_files(), 1, "by one thread");
+    until("another form is judged", || {
+        ask("own.js", "zstd").body == own
+    });
+    until("another form is made", || {
+        support::encoding(&ask("own.js", "br")) == Some("br")
+    });
+    until("one is made of a file whose other form hangs", || {
+        support::encoding(&ask(&names[0], "br")) == Some("br")
+    });
+    // They are of other content, as it turns out, and others are made.
+    scene.disk.open_gate();
+    for name in &names {
+        until("a form is made", || {
+            support::encoding(&ask(name, "gzip")) == Some("gzip")
+        });
+    }
 }

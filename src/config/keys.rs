@@ -143,6 +143,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
                         .ok()
                         .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
                         .map(Proxy::Seconds),
+                    Chosen::Flag(_) => None,
                 };
                 if let Some(proxy) = proxy {
                     config.keep_alive.behind = proxy;
@@ -224,7 +225,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
             write: |config, value| {
                 let format = match value {
                     Chosen::Word(name) => AccessLogFormat::named(name),
-                    Chosen::Number(_) => None,
+                    Chosen::Flag(_) | Chosen::Number(_) => None,
                 };
                 if let Some(format) = format {
                     config.access_log.format = format;

@@ -33,7 +33,7 @@ pub(super) enum Kind<T> {
         read: fn(&T) -> bool,
         write: fn(&mut T, bool),
     },
-    /// One of a few words, or a number where the key takes one too. `write` says whether it knows
+    /// One of a few words, or a number or a boolean where the key takes one too. `write` says whether it knows
     /// the value; `read` gives it as TOML writes it.
     Choice {
         expectation: &'static str,
@@ -65,6 +65,8 @@ pub(super) enum Kind<T> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Chosen<'a> {
     Word(&'a str),
+    /// `true` or `false`.
+    Flag(bool),
     /// A whole number; what is out of an `i128`'s range is 0, which no such key takes.
     Number(i128),
 }
@@ -187,6 +189,11 @@ impl<T> Key<T> {
             (Kind::Choice { write, .. }, Given::Integer(number)) => {
                 let is_known = write(settings, Chosen::Number(number.unwrap_or_default()));
                 self.known(is_known, label, value)
+            }
+            (Kind::Choice { write, .. }, Given::Boolean(flag))
+                if write(settings, Chosen::Flag(*flag)) =>
+            {
+                Ok(())
             }
             (Kind::Path { write, .. }, Given::Text(path)) => {
                 if path.is_empty() {

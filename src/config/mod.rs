@@ -67,7 +67,7 @@ pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use proxy::Proxy;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
-pub use site::{EtagSource, FileCoding, HostConfig, SiteConfig, SymlinkPolicy};
+pub use site::{EtagSource, FileCoding, HostConfig, Precompressed, SiteConfig, SymlinkPolicy};
 pub use statuses::{StatusRange, Statuses};
 pub use target_template::{PathTemplate, Piece, UriTemplate};
 pub use trail::Trail;

@@ -34,8 +34,8 @@ pub struct SiteConfig {
     /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
     pub symlinks: SymlinkPolicy,
     /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need not exist
-    /// itself. Default true.
-    pub precompressed: bool,
+    /// itself. Default [`Precompressed::Current`].
+    pub precompressed: Precompressed,
     /// Whether answers are compressed by the server. Default true.
     pub compress: bool,
     /// What entity-tags are made from. Default [`EtagSource::Modified`].
@@ -128,6 +128,18 @@ impl FileCoding {
     }
 }
 
+/// `precompressed`: which files are sent in place of the one that they lie beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precompressed {
+    /// None. Written `false`.
+    Never,
+    /// Those that are newer than it, or decode to its content. Written `true`.
+    #[default]
+    Current,
+    /// All. Written `"always"`.
+    Always,
+}
+
 impl SiteConfig {
     /// The defaults, for the directory `root`.
     #[must_use]
@@ -140,7 +152,7 @@ impl SiteConfig {
             listing: false,
             hidden: false,
             symlinks: SymlinkPolicy::default(),
-            precompressed: true,
+            precompressed: Precompressed::default(),
             compress: true,
             etag: EtagSource::default(),
             security: false,

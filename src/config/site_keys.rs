@@ -5,7 +5,7 @@ use super::applications::as_text;
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
 use super::media_type::check_media_type;
 use super::pattern::flaw_of_path;
-use super::{Application, CorsOrigin, EtagSource, SiteConfig, SymlinkPolicy};
+use super::{Application, CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 
 /// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
 macro_rules! boolean {
@@ -91,7 +91,26 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
         "never" => SymlinkPolicy::Never,
         "anywhere" => SymlinkPolicy::Anywhere
     },
-    boolean! { "precompressed", precompressed },
+    Key {
+        name: "precompressed",
+        kind: Kind::Choice {
+            expectation: "true, false or \"always\"",
+            read: |site| match site.precompressed {
+                Precompressed::Never => "false".to_owned(),
+                Precompressed::Current => "true".to_owned(),
+                Precompressed::Always => toml_string("always"),
+            },
+            write: |site, value| {
+                site.precompressed = match value {
+                    Chosen::Flag(false) => Precompressed::Never,
+                    Chosen::Flag(true) => Precompressed::Current,
+                    Chosen::Word("always") => Precompressed::Always,
+                    Chosen::Word(_) | Chosen::Number(_) => return false,
+                };
+                true
+            },
+        },
+    },
     boolean! { "compress", compress },
     Key {
         name: "default_type",

@@ -146,7 +146,24 @@ impl Cache {
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
-        let (form, is_ours) = entry.forms.as_ref()?.fill(coding, make);
+        self.filled(entry, entry.forms.as_ref()?.fill(coding, make))
+    }
+
+    /// As [`fill`](Cache::fill), for a form that is sent while the one beside the file is being judged.
+    pub fn fill_meanwhile<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        coding: Coding,
+        make: impl FnOnce() -> Option<Representation>,
+    ) -> Option<&'e Representation> {
+        self.filled(entry, entry.forms.as_ref()?.fill_meanwhile(coding, make))
+    }
+
+    fn filled<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        (form, is_ours): (Option<&'e Representation>, bool),
+    ) -> Option<&'e Representation> {
         if is_ours && form.is_some() {
             self.weigh_again(entry);
         }

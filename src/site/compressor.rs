@@ -83,11 +83,16 @@ fn start() -> Option<Sender<Order>> {
 
 /// Until the compressor is dropped. The orders that are left then have lost their site, and are void.
 fn take_orders(orders: &Receiver<Order>) {
-    // On Linux this is about the calling thread alone, whatever POSIX says of the process.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        log::debug!("the compressing thread keeps its priority: {error}");
-    }
+    lower_priority();
     for order in orders {
         order.carry_out();
+    }
+}
+
+/// Lets everything else that wants a processor come before the calling thread.
+pub(super) fn lower_priority() {
+    // On Linux this is about the calling thread alone, whatever POSIX says of the process.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        log::debug!("a thread for work in the background keeps its priority: {error}");
     }
 }

@@ -53,14 +53,6 @@ pub fn is_form(path: &[u8]) -> bool {
     suffixes.any(|suffix| path.ends_with(suffix))
 }
 
-/// Whether a sibling may stand for its file: only if it is not older. Both times are mtimes as
-/// (seconds, nanoseconds). A tool that compresses a file does so after writing it, or copies the
-/// time; a file that was edited afterwards is newer than what was made from it.
-#[must_use]
-pub fn is_sibling_current(original: (i64, i64), sibling: (i64, i64)) -> bool {
-    sibling >= original
-}
-
 /// `content` in `coding`, if that is worth it: `None` for identity, for less than [`MIN_BYTES`], and
 /// if it saves less than an eighth. Takes about 10 ms for the 256 KiB that the cache keeps of a
 /// file by default, and a few megabytes of memory while it runs.
@@ -221,15 +213,6 @@ mod tests {
         for path in [&b"x.tar.gz"[..], b"x.br", b"x.zst"] {
             assert_eq!(sibling(path, Coding::Gzip), None);
         }
-    }
-
-    #[test]
-    fn a_sibling_older_than_its_file_is_stale() {
-        assert!(is_sibling_current((10, 5), (10, 5)));
-        assert!(is_sibling_current((10, 5), (10, 6)));
-        assert!(is_sibling_current((10, 5), (11, 0)));
-        assert!(!is_sibling_current((10, 5), (10, 4)));
-        assert!(!is_sibling_current((10, 5), (9, 9)));
     }
 
     #[test]

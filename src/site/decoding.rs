@@ -23,11 +23,11 @@ const CHUNK_BYTES: usize = 32 * 1024;
 const BROTLI_INPUT_BYTES: usize = 16 * 1024;
 
 /// The largest window of zstd, as a power of two.
-const ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The low seven bits of a brotli stream with a larger window than RFC 7932 allows: it may be up to a
 /// gigabyte, and browsers do not read it.
-const BROTLI_LARGE_WINDOW: u8 = 0x11;
+pub(super) const BROTLI_LARGE_WINDOW: u8 = 0x11;
 
 /// Content on its way out of its coding.
 pub struct Decoding {
@@ -102,7 +102,13 @@ impl fmt::Debug for Decoding {
 }
 
 /// Reads the content of `source`, which is in `coding`.
-fn decoder(coding: Coding, mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+///
+/// # Errors
+/// If the window would be larger than a client need have it, or there is no memory.
+pub fn decoder<'s>(
+    coding: Coding,
+    mut source: Box<dyn Read + Send + 's>,
+) -> io::Result<Box<dyn Read + Send + 's>> {
     Ok(match coding {
         Coding::Identity => source,
         Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),

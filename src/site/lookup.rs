@@ -36,15 +36,18 @@ use super::encoded_names::EncodedNames;
 use super::errand::{Brought, Errands};
 use super::freshness::{Freshness, Trust};
 use super::job::{FirstSlice, Places, WholeSlice};
+use super::judge::Judge;
+use super::logged_names::LoggedNames;
 use super::media_types::MediaTypes;
 use super::reach::{NeedsDisk, Reach};
 use super::reading::ReadLimits;
 use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
+use super::siblings::Evidence;
 use super::site_path::{KeptSitePath, SitePath};
 use crate::clock::Now;
 use crate::config;
-use crate::config::{EtagSource, SiteConfig, SymlinkPolicy};
+use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use loading::LoadJob;
 use names::{Name, is_itself, slash_form};
@@ -100,8 +103,10 @@ pub struct Lookup {
     has_logged_outside_link: AtomicBool,
     has_logged_large_file: AtomicBool,
     etag: EtagSource,
-    /// Whether forms are looked for beside a file.
-    looks_beside: bool,
+    /// The evidence that a form beside a file needs; `None` if forms are not looked for there.
+    evidence: Option<Evidence>,
+    /// Forms beside files that are not sent.
+    unused_forms: Arc<LoggedNames>,
     /// The largest file that forms are made of, in bytes; 0 if none are.
     compressible_bytes: u64,
     coding_rules: Option<CodingRules>,
@@ -115,6 +120,7 @@ pub struct Memory {
     files: Arc<Cache>,
     absences: Absences,
     compressor: Compressor,
+    judge: Judge,
     /// What is being loaded.
     errands: Errands<(KeptSitePath, Coding)>,
     /// For what takes long to load.
@@ -143,6 +149,7 @@ impl Memory {
             )),
             absences: Absences::new(),
             compressor: Compressor::new(),
+            judge: Judge::default(),
             errands: Errands::default(),
             places: Places::default(),
             checkers: Checkers::default(),
@@ -207,6 +214,13 @@ impl Lookup {
             memory_bytes: cache.file_bytes.min(most),
             hash_bytes: cache.hash_bytes.min(most),
         };
+        let evidence = match site.precompressed {
+            Precompressed::Never => None,
+            Precompressed::Always => Some(Evidence::Nothing),
+            Precompressed::Current if memory.is_some() => Some(Evidence::Content),
+            // Nobody would remember a verdict.
+            Precompressed::Current => Some(Evidence::WholeSeconds),
+        };
         let root = Root::open(&site.root)?;
         Ok(Lookup {
             checks: memory
@@ -235,7 +249,8 @@ impl Lookup {
             has_logged_outside_link: AtomicBool::new(false),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
-            looks_beside: site.precompressed,
+            evidence,
+            unused_forms: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
             decoded_bytes: alone::most_decoded(cache.bytes),

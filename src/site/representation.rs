@@ -184,6 +184,18 @@ impl Representation {
         )
     }
 
+    /// This, with a Last-Modified that is not before `unix_secs`.
+    #[must_use]
+    pub fn modified_no_earlier_than(mut self, unix_secs: Option<u64>) -> Representation {
+        if let (Some(own), Some(unix_secs)) = (self.last_modified, unix_secs)
+            && own < unix_secs
+        {
+            self.fields = self.fields_dated(unix_secs);
+            self.last_modified = Some(unix_secs);
+        }
+        self
+    }
+
     fn describe(
         metadata: &Metadata<'_>,
         etag: Option<Bytes>,
@@ -232,12 +244,13 @@ impl Representation {
         if self.last_modified.is_none_or(|secs| secs <= date_unix_secs) {
             return self.fields.clone();
         }
-        self.fields_from_the_future(date_unix_secs)
+        self.fields_dated(date_unix_secs)
     }
 
+    /// The field lines with another Last-Modified.
     #[cold]
-    fn fields_from_the_future(&self, date_unix_secs: u64) -> Bytes {
-        let line = last_modified_line(date_unix_secs);
+    fn fields_dated(&self, unix_secs: u64) -> Bytes {
+        let line = last_modified_line(unix_secs);
         Bytes::from([line.as_bytes(), &self.fields[self.last_modified_end..]].concat())
     }
 

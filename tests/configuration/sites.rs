@@ -5,7 +5,7 @@ use std::path::Path;
 
 use abide::config::{
     AccessLogFormat, AccessLogTarget, Application, Config, EtagSource, FileCoding, Flags,
-    SiteConfig, StatusRange, Statuses, SymlinkPolicy,
+    Precompressed, SiteConfig, StatusRange, Statuses, SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -76,6 +76,7 @@ to = "/v2/$1"
 [[host]]
 name = ["example.org", "*.Example.org."]
 root = "special"
+precompressed = "always"
 spa = ""
 hidden = true
 security = true
@@ -126,7 +127,7 @@ fn every_setting_of_a_site_is_read() {
     let site = &config.site;
     assert_eq!(site.index, ["start.html"]);
     assert!(site.clean_urls && site.listing && site.compress);
-    assert!(!site.hidden && !site.precompressed && !site.security);
+    assert!(!site.hidden && site.precompressed == Precompressed::Never && !site.security);
     assert_eq!(site.spa, [Application::everywhere("/app.html")]);
     assert_eq!(
         (site.symlinks, site.etag),
@@ -170,7 +171,10 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
     assert_eq!(names, ["example.org", "*.example.org"]);
     let site = &host.site;
     assert_eq!(site.root, Path::new("special"));
-    assert!(site.clean_urls && site.hidden && site.security && !site.precompressed);
+    assert!(site.clean_urls && site.hidden && site.security);
+    assert_eq!(site.precompressed, Precompressed::Always);
+    let second = &config.hosts[1].site;
+    assert_eq!(second.precompressed, Precompressed::Never, "inherited");
     assert!(site.spa.is_empty());
     assert_eq!(site.symlinks, SymlinkPolicy::Anywhere);
     assert_eq!(site.default_type, "text/x-own");

@@ -33,19 +33,22 @@ fn wrong_values_of_site_keys_are_refused() {
             "1: symlinks",
             "\"inside\", \"never\" or \"anywhere\"",
         ),
+        (
+            "\nprecompressed = 'true'",
+            "2: precompressed",
+            "'true' was given, it must be true, false or \"always\"",
+        ),
+        (
+            "precompressed = 1",
+            "1: precompressed",
+            "1 was given, it must be true, false or \"always\"",
+        ),
+        (
+            "symlinks = true",
+            "1: symlinks",
+            "the boolean true was given, it must be \"inside\"",
+        ),
         ("etag = 1", "1: etag", "\"mtime\" or \"content\""),
-        ("default_type = 1", "1: default_type", "a media type"),
-        ("default_type = ''", "1: default_type", "no media type"),
-        (
-            "default_type = \"text/plain\\r\\n\"",
-            "1: default_type",
-            "no media type",
-        ),
-        (
-            "[[host]]\nname = 'a'\nroot = 'b'\ndefault_type = 'text'",
-            "4: host.default_type",
-            "no media type",
-        ),
         ("cors = ['app.example']", "1: cors", "its scheme"),
         (
             "cors = [\n'*',\n'https://a.example']",
@@ -77,6 +80,24 @@ fn wrong_values_of_site_keys_are_refused() {
             "[access_log]\nfile = 'a'",
             "2: access_log.file",
             "the keys of [access_log]",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_default_types_are_refused() {
+    assert_refusals(&[
+        ("default_type = 1", "1: default_type", "a media type"),
+        ("default_type = ''", "1: default_type", "no media type"),
+        (
+            "default_type = \"text/plain\\r\\n\"",
+            "1: default_type",
+            "no media type",
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'b'\ndefault_type = 'text'",
+            "4: host.default_type",
+            "no media type",
         ),
     ]);
 }

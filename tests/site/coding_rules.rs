@@ -106,7 +106,7 @@ const ANSWERS: &[Expected] = &[
         CODED,
         "application/octet-stream",
     ),
-    ("/shots/beside.txt", None, &[], "image/png"),
+    ("/shots/beside.txt", Some("gzip"), CODED, "image/png"),
     // Rules see the path as it was asked for, whatever was asked for before.
     ("/kept/alias/list.txt", None, CODED, "text/plain"),
     ("/free/list.txt", Some("br"), CODED, "text/plain"),

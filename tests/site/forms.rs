@@ -1,5 +1,7 @@
 //! The forms of files in several codings, with all else that a site can be configured to do.
 
+use std::time::{Duration, SystemTime};
+
 use super::{PAGE, all, serve};
 use crate::support::{
     Client, Launch, Response, Server, Site, accepting, decoded, encoding, gzip, text, until,
@@ -176,6 +178,7 @@ fn whatever_leads_to_a_file_leads_to_its_forms() {
     site.write("about.html", text(4_000));
     site.write("guide/index.htm", text(5_000));
     site.write("packed.html", text(6_000));
+    site.date("packed.html", SystemTime::now() - Duration::from_secs(60));
     site.write("packed.html.gz", gzip(&text(6_000)));
     let config = "index = [\"index.html\", \"index.htm\"]\nclean_urls = true\n\
         [cache]\nrevalidate = 0\n[[rewrite]]\nfrom = \"/latest/*\"\nto = \"/$1\"\n";
@@ -211,6 +214,7 @@ fn whatever_leads_to_a_file_leads_to_its_forms() {
 fn a_link_beside_a_file_is_followed_as_the_site_says() {
     let site = Site::empty();
     site.write("page.html", text(4_000));
+    site.date("page.html", SystemTime::now() - Duration::from_secs(60));
     std::fs::write(site.beside("page.html.gz"), gzip(b"outside")).expect("a file outside");
     site.link("../page.html.gz", "page.html.gz");
     for (policy, expected) in [

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
@@ -44,6 +45,13 @@ impl Site {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
         fs::write(path, content).expect("a file of the site");
+    }
+
+    /// Says that `name` was changed at that time.
+    pub fn date(&self, name: &str, modified: SystemTime) {
+        let file = fs::File::options().write(true).open(self.path(name));
+        file.and_then(|file| file.set_modified(modified))
+            .expect("utimes");
     }
 
     /// Puts another file in the place of `name` at once, as a careful deployment does.

@@ -202,7 +202,7 @@ impl Lookup {
         absence: Absence,
         now: Now,
     ) -> Option<(Name<'p>, Siblings)> {
-        if !self.looks_beside || !may_be_alone(absence) {
+        if self.evidence.is_none() || !may_be_alone(absence) {
             return None;
         }
         let root = directory.fd.as_fd();
@@ -252,7 +252,7 @@ impl Lookup {
     }
 
     fn forms_of(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let has_forms = self.looks_beside && self.has_forms(name);
+        let has_forms = self.evidence.is_some() && self.has_forms(name);
         let forms = Coding::COMPRESSED.map(|coding| sibling(name, coding).filter(|_| has_forms));
         forms.into_iter().flatten()
     }

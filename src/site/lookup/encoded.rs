@@ -13,6 +13,7 @@ use crate::site::cache::{Entry, Original};
 use crate::site::compressor::Order;
 use crate::site::forms::{Forms, State};
 use crate::site::job::{FirstSlice, WholeSlice};
+use crate::site::judge;
 use crate::site::reach::{NeedsDisk, Reach};
 use crate::site::representation::Representation;
 
@@ -65,7 +66,8 @@ impl Lookup {
 
     /// The representation of a file that a client with these codings is to get: the first form that
     /// there is, or that can be made, in the client's order. A large file is sent as it is, or in
-    /// another form that is there, until the one that would be first has been made.
+    /// another form that is there, until the one that would be first has been made or judged. A small one
+    /// is compressed while the form beside it is being judged.
     ///
     /// # Errors
     /// As [`choose`](Lookup::choose).
@@ -87,8 +89,23 @@ impl Lookup {
                     reach.disk()?;
                     self.fetch_beside(entry, forms, coding, now)?
                 }
-                // One that is liked less is not worth making.
-                State::Possible | State::Ordered if is_awaited => None,
+                // One that is liked less is not worth making or judging.
+                _ if is_awaited => None,
+                State::Unjudged => {
+                    reach.disk()?;
+                    self.order_judgement(entry, forms, coding);
+                    is_awaited = is_large;
+                    self.make_meanwhile(entry, coding)
+                }
+                State::Judging { .. } if is_large => {
+                    is_awaited = true;
+                    None
+                }
+                State::Judging { can_be_made: false } => None,
+                State::Judging { can_be_made: true } => {
+                    reach.disk()?;
+                    self.make_meanwhile(entry, coding)
+                }
                 State::Possible if is_large => {
                     reach.disk()?;
                     self.order(entry, forms, coding);
@@ -124,6 +141,19 @@ impl Lookup {
         }
     }
 
+    /// Makes what is sent of a small file while the form beside it is being judged.
+    fn make_meanwhile<'e>(
+        &self,
+        entry: &'e Arc<Entry>,
+        coding: Coding,
+    ) -> Option<&'e Representation> {
+        let is_small = entry.representation.content.len() <= QUICK_BYTES;
+        let memory = self.memory.as_ref().filter(|_| is_small)?;
+        memory
+            .files
+            .fill_meanwhile(entry, coding, || entry.compress(coding))
+    }
+
     /// Has a form made, unless that has been ordered already.
     fn order(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
@@ -134,6 +164,31 @@ impl Lookup {
             if !memory.compressor.place(order) {
                 forms.return_order(coding);
             }
+        }
+    }
+
+    /// Has the form beside a file judged, unless that has been ordered already.
+    fn order_judgement(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+        let Some(memory) = &self.memory else {
+            return;
+        };
+        let siblings = entry.siblings.as_ref();
+        let Some((_, form)) = siblings.and_then(|siblings| siblings.usable(coding)) else {
+            return;
+        };
+        if !forms.claim_judgement(coding) {
+            return;
+        }
+        let order = judge::Order {
+            cache: Arc::downgrade(&memory.files),
+            entry: Arc::downgrade(entry),
+            coding,
+            root: self.root.directory(),
+            resolver: Arc::clone(&self.resolver),
+            logged: Arc::clone(&self.unused_forms),
+        };
+        if !memory.judge.place(form.device(), order) {
+            forms.return_judgement(coding);
         }
     }
 

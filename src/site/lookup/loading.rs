@@ -24,7 +24,7 @@ use crate::site::job::{Job, Progress, Slice};
 use crate::site::media_types::Redundancy;
 use crate::site::representation::{Loading, Metadata, Representation};
 use crate::site::root::RootDirectory;
-use crate::site::siblings::Siblings;
+use crate::site::siblings::{Beside, Siblings};
 use crate::site::site_path::{KeptSitePath, SitePath};
 
 /// A file on its way into an [`Entry`].
@@ -68,35 +68,32 @@ impl Lookup {
     ) -> Result<Load, Absence> {
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
-        let content_type = match coding {
-            Coding::Identity => self.types.of(&text),
-            _ => EncodedNames::content_type(&text, &self.types),
+        let is_plain = coding == Coding::Identity;
+        let content_type = if is_plain {
+            self.types.of(&text)
+        } else {
+            EncodedNames::content_type(&text, &self.types)
         };
         let policy = self.coding_policy(key, &content_type);
         let redundancy = policy.redundancy;
-        let redundancy = match coding {
-            Coding::Identity => redundancy.unwrap_or_else(|| Redundancy::of(&content_type)),
-            _ => Redundancy::Little,
-        };
-        let is_compressible = redundancy == Redundancy::Much;
+        let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
+        let is_compressible = is_plain && redundancy == Redundancy::Much;
         // The largest file that forms are made of.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
         } else {
             0
         };
-        let mut siblings = None;
-        if self.looks_beside && redundancy != Redundancy::Little {
-            let (root, original) = (
-                directory.fd.as_fd(),
-                Identity::of(&file).map_err(absence_of)?,
-            );
-            siblings = Siblings::look(root, &self.resolver, name, &original, now);
-        }
+        let siblings = if is_plain {
+            let is_seldom = redundancy == Redundancy::Little;
+            self.look_beside(directory, &file, name, is_seldom, now)?
+        } else {
+            None
+        };
         let metadata = Metadata {
             content_type: &content_type,
             coding,
-            varies: is_compressible && self.looks_beside
+            varies: is_compressible && self.evidence.is_some()
                 || most > 0
                 || siblings.as_ref().is_some_and(Siblings::has_usable),
             etag: self.etag,
@@ -128,6 +125,35 @@ impl Lookup {
             generation: directory.generation,
             begun_at: now.monotonic,
         }
+    }
+
+    /// Looks for forms of the open file `name`, if that is wanted.
+    fn look_beside(
+        &self,
+        directory: &RootDirectory,
+        file: &File,
+        name: &[u8],
+        is_seldom: bool,
+        now: Now,
+    ) -> Result<Option<Siblings>, Absence> {
+        let Some(evidence) = self.evidence else {
+            return Ok(None);
+        };
+        let beside = Beside {
+            path: name,
+            identity: &Identity::of(file).map_err(absence_of)?,
+            is_seldom,
+        };
+        let root = directory.fd.as_fd();
+        let siblings = Siblings::look(root, &self.resolver, beside, evidence, now);
+        for path in siblings.iter().flat_map(Siblings::too_old) {
+            self.unused_forms.warn(
+                path,
+                "it is older than the file that it lies beside, and their contents are not compared \
+                 (without a cache, or above 64 MiB): not sent",
+            );
+        }
+        Ok(siblings)
     }
 
     pub(super) fn begin_reading(
@@ -280,7 +306,10 @@ impl LoadForm {
         let seen = siblings.and_then(|siblings| siblings.usable(self.coding));
         // In a root that was swapped meanwhile there may be another file of that name.
         let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
-        Some(is_seen.then_some(form))
+        // It may be older than its file. A client that has the file from before its last change, and
+        // asks by time alone, must not be told that nothing has changed.
+        let original = self.entry.representation.last_modified;
+        Some(is_seen.then(|| form.modified_no_earlier_than(original)))
     }
 }
 

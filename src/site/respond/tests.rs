@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Millis;
-use crate::config::{Config, SiteConfig};
+use crate::config::{Config, Precompressed, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 use crate::site::{OutOfReach, Sites};
 
@@ -291,9 +291,15 @@ fn memory_answers_with_the_forms_that_are_ready_and_makes_none() {
     }
 }
 
+/// All forms come from the disk, whatever their time and content.
+fn only_beside(config: &mut Config) {
+    config.site.compress = false;
+    config.site.precompressed = Precompressed::Always;
+}
+
 #[test]
 fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
-    let world = World::new(|config| config.site.compress = false);
+    let world = World::new(only_beside);
     fs::write(world.root().join("page.html"), "original").expect("write");
     fs::write(world.root().join("page.html.gz"), "form").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
@@ -315,7 +321,7 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
 
 #[test]
 fn a_form_that_is_gone_when_it_is_wanted_is_looked_for_again() {
-    let world = World::new(|config| config.site.compress = false);
+    let world = World::new(only_beside);
     fs::write(world.root().join("page.html"), "original").expect("write");
     fs::write(world.root().join("page.html.gz"), "form").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: gzip";

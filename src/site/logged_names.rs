@@ -1,0 +1,63 @@
+//! Names that the log has been told about, so that each is told once however often it is met.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Names that are remembered at most. More are not told.
+const MAX_NAMES: usize = 1_000;
+
+/// Names of files below one root.
+#[derive(Debug, Default)]
+pub struct LoggedNames {
+    names: Mutex<HashSet<Vec<u8>>>,
+}
+
+impl LoggedNames {
+    /// Warns that the file `name` is not used, and why, unless that has been done.
+    pub fn warn(&self, name: &[u8], reason: &str) {
+        let (is_new, is_last) = self.remember(name);
+        if is_new {
+            log::warn!("{}: {reason} (logged once)", name.escape_ascii());
+        }
+        if is_last {
+            log::warn!("{MAX_NAMES} files have been named that are not used; no more are named");
+        }
+    }
+
+    /// There is nothing more to tell about `name`: the next time is a new one.
+    pub fn forget(&self, name: &[u8]) {
+        self.lock().remove(name);
+    }
+
+    /// Whether the name is new, and whether it is the last one.
+    fn remember(&self, name: &[u8]) -> (bool, bool) {
+        let mut names = self.lock();
+        let is_new = names.len() < MAX_NAMES && names.insert(name.to_vec());
+        (is_new, is_new && names.len() == MAX_NAMES)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+        // Nothing in here panics.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_new_once_until_it_is_forgotten_and_names_are_bounded() {
+        let logged = LoggedNames::default();
+        assert_eq!(logged.remember(b"a"), (true, false));
+        assert_eq!(logged.remember(b"a"), (false, false));
+        logged.forget(b"a");
+        assert_eq!(logged.remember(b"a"), (true, false));
+        for number in 2..=MAX_NAMES {
+            let is_last = number == MAX_NAMES;
+            let name = number.to_string();
+            assert_eq!(logged.remember(name.as_bytes()), (true, is_last));
+        }
+        assert_eq!(logged.remember(b"b"), (false, false));
+    }
+}
