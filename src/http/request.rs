@@ -92,6 +92,8 @@ pub struct RequestHead<'b, 's> {
     /// Whether there is a precondition, If-Range or Range field (RFC 9110 sections 13.1 and 14.2).
     /// Most requests have none, and nobody needs to look for one among the field lines.
     pub is_conditional: bool,
+    /// Whether there is a Range field (RFC 9110 section 14.2).
+    pub has_range: bool,
     /// Whether there is an Accept-Encoding field (RFC 9110 section 12.5.3).
     pub has_accept_encoding: bool,
     /// Every field line.
@@ -302,6 +304,7 @@ struct HeadFacts {
     via: bool,
     proxy_connection: bool,
     is_conditional: bool,
+    has_range: bool,
     has_accept_encoding: bool,
 }
 
@@ -320,7 +323,7 @@ impl HeadFacts {
         match name.len() {
             3 if is("via") => self.via = true,
             4 if is("host") => return self.take_host(value, span),
-            5 if is("range") => self.is_conditional = true,
+            5 if is("range") => (self.is_conditional, self.has_range) = (true, true),
             6 if is("expect") => self.take_expect(version, value),
             8 if is("if-match") || is("if-range") => self.is_conditional = true,
             10 if is("connection") => self.take_connection(value),
@@ -405,6 +408,7 @@ impl HeadFacts {
             via: self.via,
             proxy_connection: self.proxy_connection,
             is_conditional: self.is_conditional,
+            has_range: self.has_range,
             has_accept_encoding: self.has_accept_encoding,
             fields,
             request_line: line.text,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
 use super::edited_fields::{EditedFields, Original};
 use super::header_rules::Described;
+use super::remarks::Remarks;
 use super::rules::Rules;
 use super::site_path::SitePath;
 use crate::http::request::RequestHead;
@@ -69,21 +69,20 @@ impl FieldEditor {
         })
     }
 
-    /// Whether a rule looks at the media type of an answer, so that [`Answer::content_type`] counts.
+    /// Whether a rule looks at the media type of an answer, so that [`Remarks::content_type`] counts.
     #[must_use]
     pub fn looks_at_types(&self) -> bool {
         self.rules.look_at_types()
     }
 
-    /// `answer`, which is for `head` and the decoded `path`, with its fields as the rules want them.
-    #[must_use]
-    pub fn edit(&self, head: &RequestHead<'_, '_>, path: &[u8], answer: Answer) -> Response {
-        let Answer {
-            mut response,
-            varies_by_accept,
-            is_fallback,
-            content_type,
-        } = answer;
+    /// Makes the fields of `response`, which is for `head` and the decoded `path`, as the rules want them.
+    pub fn edit(
+        &self,
+        head: &RequestHead<'_, '_>,
+        path: &[u8],
+        response: &mut Response,
+        remarks: &Remarks,
+    ) {
         let is_of_the_file = match (response.status, &response.body) {
             (_, Body::Parts(_)) => false,
             (Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED, _) => true,
@@ -92,17 +91,18 @@ impl FieldEditor {
         let manner = Manner {
             status: response.status,
             keeps_type: !is_of_the_file,
-            varies_by_accept,
-            is_fallback,
+            varies_by_accept: remarks.varies_by_accept.get(),
+            is_fallback: remarks.is_fallback.get(),
         };
-        response.fields = self.edited(path, &response.fields, content_type.as_deref(), manner);
+        let content_type = remarks.content_type.get();
+        let content_type = content_type.map(|value| &value[..]);
+        response.fields = self.edited(path, &response.fields, content_type, manner);
         if let Some(cors) = self.rules.cors() {
             let further = cors.allowing(head.fields.only("origin"));
             if !further.is_empty() {
                 response.fields = Bytes::from([&response.fields, further].concat());
             }
         }
-        response
     }
 
     /// What each of several parts of the file at `path` says of its content, where the file's own

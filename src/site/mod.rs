@@ -4,7 +4,6 @@
 //! what [`lookup`] has found: the [`cache`] of files and the [`absences`].
 
 pub mod absences;
-pub mod answer;
 pub mod applications;
 pub mod cache;
 pub mod checkers;
@@ -42,6 +41,7 @@ pub mod partial;
 pub mod reach;
 pub mod reading;
 pub mod redirects;
+pub mod remarks;
 pub mod representation;
 pub mod resident;
 pub mod resolve;

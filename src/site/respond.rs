@@ -24,7 +24,6 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 
 use super::absences::Absence;
-use super::answer::Answer;
 use super::applications::Applications;
 use super::cache::Entry;
 use super::descriptors::{DescriptorBudget, OpenFile};
@@ -37,6 +36,7 @@ use super::methods::{not_allowed, not_understood, options};
 use super::pages;
 use super::partial::{partial, slice};
 use super::reach::{NeedsDisk, Reach};
+use super::remarks::Remarks;
 use super::representation::{Content, Representation};
 use super::resolve::OpenError;
 use super::rules::Rules;
@@ -85,6 +85,7 @@ struct Ask<'a, 'b, 's> {
     query: Option<&'b [u8]>,
     reach: Reach,
     now: Now,
+    remarks: &'a Remarks,
 }
 
 impl Site {
@@ -128,7 +129,8 @@ impl Site {
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
-        let mut answer = match &head.target {
+        let remarks = &Remarks::default();
+        let mut response = match &head.target {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
                 Ok(()) => {
@@ -146,12 +148,13 @@ impl Site {
                         query: *query,
                         reach,
                         now,
+                        remarks,
                     })?
                 }
                 Err(reject) => {
                     // No rule is about what is no path.
                     path.clear();
-                    pages::rejected(&reject).into()
+                    pages::rejected(&reject)
                 }
             },
             Target::Asterisk | Target::Authority(_) => {
@@ -159,16 +162,15 @@ impl Site {
                 not_understood(head)
                     .or_else(|| not_allowed(head))
                     .unwrap_or_else(options)
-                    .into()
             }
         };
-        if answer.response.status.code() >= 400 {
-            answer.response = self.with_own_page(answer.response, head, reach, now)?;
+        if response.status.code() >= 400 {
+            response = self.with_own_page(response, head, reach, now)?;
         }
-        Ok(match &self.editor {
-            None => answer.response,
-            Some(editor) => editor.edit(head, path, answer),
-        })
+        if let Some(editor) = &self.editor {
+            editor.edit(head, path, &mut response, remarks);
+        }
+        Ok(response)
     }
 
     /// The files below its root.
@@ -187,22 +189,22 @@ impl Site {
         self.rules.as_ref()?.cors()?.preflight(head)
     }
 
-    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         if let Some(refusal) = not_understood(ask.head) {
-            return Ok(refusal.into());
+            return Ok(refusal);
         }
         // The new place may well take what cannot be done here.
         let rules = self.rules.as_deref();
         if let Some(redirected) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
-            return Ok(redirected.answer().into());
+            return Ok(redirected.answer());
         }
         if let Some(refusal) = not_allowed(ask.head) {
-            return Ok(refusal.into());
+            return Ok(refusal);
         }
         if let Some(index) = &self.clean_urls
             && let Some(redirect) = self.clean_redirect(index, ask)?
         {
-            return Ok(redirect.into());
+            return Ok(redirect);
         }
         match rules.and_then(|rules| rules.rewrite(ask.path)) {
             Some(rewritten) => self.serve(&rewritten, ask),
@@ -211,9 +213,9 @@ impl Site {
     }
 
     /// Serves `path`, which may not be the one that was asked for.
-    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         if self.is_hidden(path) {
-            return Ok(nothing_here().into());
+            return Ok(nothing_here());
         }
         let found = if std::ptr::eq(path, ask.path) {
             self.files.find(path, ask.reach, ask.now)?
@@ -221,31 +223,30 @@ impl Site {
             self.files
                 .find_for(ask.path, path, false, ask.reach, ask.now)?
         };
-        let response = match found {
-            Found::File(_) if ask.head.method == Method::Options => options(),
-            Found::File(entry) => return self.send(&entry, ask),
+        match found {
+            Found::File(_) if ask.head.method == Method::Options => Ok(options()),
+            Found::File(entry) => self.send(&entry, ask),
             Found::Nothing(nothing) => match nothing.absence {
-                Absence::IsDirectory => return self.enter(&nothing, path, ask),
-                Absence::Open(OpenError::NotFound) => return self.serve_in_place(path, ask),
-                absence => explain(absence),
+                Absence::IsDirectory => self.enter(&nothing, path, ask),
+                Absence::Open(OpenError::NotFound) => self.serve_in_place(path, ask),
+                absence => Ok(explain(absence)),
             },
-        };
-        Ok(response.into())
+        }
     }
 
     /// The form of a file that the request is about.
-    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         let Ask {
             head, reach, now, ..
         } = *ask;
-        if head.is_conditional
+        if head.has_range
             && let Some(form) = self.files.form_for_range(entry, head, reach, now)?
         {
             return self.represent(form, ask);
         }
         match self.files.preferred(entry, head, reach, now)? {
             Some(representation) => self.represent(representation, ask),
-            None => Ok(pages::only_encoded().into()),
+            None => Ok(pages::only_encoded()),
         }
     }
 
@@ -254,7 +255,7 @@ impl Site {
         &self,
         representation: &Representation,
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Answer, NeedsDisk> {
+    ) -> Result<Response, NeedsDisk> {
         let Ask {
             head, reach, now, ..
         } = *ask;
@@ -264,14 +265,14 @@ impl Site {
             match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
                 Verdict::Proceed => {}
                 Verdict::NotModified => {
-                    return Ok(self.with_type(not_modified(representation), own_type));
+                    self.note_type(ask, own_type);
+                    return Ok(not_modified(representation));
                 }
                 Verdict::Failed => {
                     return Ok(pages::error(
                         Status::PRECONDITION_FAILED,
                         "The file is not in the state that the request asks for.",
-                    )
-                    .into());
+                    ));
                 }
             }
             if let Some(ranges) = requested_ranges(head, &validators, now) {
@@ -281,10 +282,10 @@ impl Site {
                     Some(editor) => editor.edit_part(ask.path, &lines),
                 };
                 if let Some(response) = partial(representation, ranges, now.unix_secs, of_part) {
-                    return Ok(match response.body {
-                        Body::Parts(_) => self.with_type(response, own_type),
-                        _ => response.into(),
-                    });
+                    if let Body::Parts(_) = response.body {
+                        self.note_type(ask, own_type);
+                    }
+                    return Ok(response);
                 }
             }
         }
@@ -293,23 +294,24 @@ impl Site {
             fields: representation.fields(now.unix_secs),
             length: Some(representation.content.len()),
             body: body(representation, head.method, reach)?,
-        }
-        .into())
+        })
     }
 
-    /// `response`, whose lines do not have a Content-Type, with that of its representation for the rules
-    /// that look at it.
-    fn with_type(&self, response: Response, content_type: impl FnOnce() -> Bytes) -> Answer {
-        let editor = self.editor.as_ref();
-        let wants_type = editor.is_some_and(FieldEditor::looks_at_types);
-        Answer {
-            content_type: wants_type.then(content_type),
-            ..response.into()
+    /// Notes the type of the representation for rules that look at it: the response's own lines do not
+    /// have it.
+    fn note_type(&self, ask: &Ask<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
+        if self
+            .editor
+            .as_ref()
+            .is_some_and(FieldEditor::looks_at_types)
+        {
+            // Noted once for each response.
+            let _ = ask.remarks.content_type.set(content_type());
         }
     }
 
     /// What is sent in the place of what does not exist.
-    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Answer, NeedsDisk> {
+    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         let head = ask.head;
         if let Some(listings) = &self.listings
             && path.ends_with(b"/")
@@ -331,11 +333,12 @@ impl Site {
             match listed {
                 Ok(response) if response.status == Status::NOT_MODIFIED => {
                     let own_type = || Bytes::from_static(listing::media_type(head).as_bytes());
-                    return Ok(self.with_type(response, own_type));
+                    self.note_type(ask, own_type);
+                    return Ok(response);
                 }
-                Ok(response) => return Ok(response.into()),
+                Ok(response) => return Ok(response),
                 Err(OpenError::NotFound) => {}
-                Err(error) => return Ok(explain(Absence::Open(error)).into()),
+                Err(error) => return Ok(explain(Absence::Open(error))),
             }
         }
         if let Some(answer) = self.without_slash(path, ask)? {
@@ -343,27 +346,20 @@ impl Site {
         }
         let applications = self.applications.as_ref();
         let Some(page) = applications.and_then(|all| all.page(ask.path)) else {
-            return Ok(nothing_here().into());
+            return Ok(nothing_here());
         };
+        ask.remarks.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
-        let answer = match is_page_wanted {
-            true => match self
+        if is_page_wanted
+            && let Found::File(entry) = self
                 .files
                 .find_for(ask.path, page, true, ask.reach, ask.now)?
-            {
-                Found::File(entry) => Answer {
-                    is_fallback: true,
-                    ..self.send(&entry, ask)?
-                },
-                Found::Nothing(_) => nothing_here().into(),
-            },
-            false => nothing_here().into(),
-        };
-        Ok(Answer {
-            varies_by_accept: true,
-            ..answer
-        })
+        {
+            ask.remarks.is_fallback.set(true);
+            return self.send(&entry, ask);
+        }
+        Ok(nothing_here())
     }
 
     /// The same error with the site's own page, if it has one.

@@ -11,7 +11,7 @@ use crate::site::lookup::Found;
 use crate::site::pages;
 use crate::site::reach::NeedsDisk;
 
-use super::{Answer, Ask, Site};
+use super::{Ask, Site};
 
 impl Site {
     /// From the name of a page to its address, if it has that page.
@@ -45,9 +45,9 @@ impl Site {
         nothing: &Nothing,
         path: &[u8],
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Answer, NeedsDisk> {
+    ) -> Result<Response, NeedsDisk> {
         if self.has_slash_form(path, ask) {
-            return Ok(to_slash(nothing, path, ask).into());
+            return Ok(to_slash(nothing, path, ask));
         }
         self.serve(&[path, b"/"].concat(), ask)
     }
@@ -76,7 +76,7 @@ impl Site {
         &self,
         path: &[u8],
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Option<Answer>, NeedsDisk> {
+    ) -> Result<Option<Response>, NeedsDisk> {
         let page = match path {
             [b'/', name @ .., b'/'] if self.clean_urls.is_some() => &path[..=name.len()],
             _ => return Ok(None),
@@ -89,7 +89,7 @@ impl Site {
             return Ok(None);
         }
         if path == ask.path && !self.leads(page, ask.path) {
-            return Ok(Some(pages::redirect_to(page, ask.query).into()));
+            return Ok(Some(pages::redirect_to(page, ask.query)));
         }
         self.serve(page, ask).map(Some)
     }
