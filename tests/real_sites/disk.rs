@@ -15,13 +15,20 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The file that stands for a path of a URL, which may have a query.
-pub fn file_at(root: &Path, path: &str) -> Option<PathBuf> {
+/// The file that stands for a path of a URL, which may have a query. If the site `has_clean_urls`, a page
+/// may do without its suffix.
+pub fn file_at(root: &Path, path: &str, has_clean_urls: bool) -> Option<PathBuf> {
     let path = path.split('?').next().unwrap_or_default();
     let name: Vec<u8> = percent_decode_str(path.trim_start_matches('/')).collect();
     let file = root.join(std::ffi::OsString::from_vec(name));
+    let page = || {
+        let mut page = file.clone().into_os_string();
+        page.push(".html");
+        PathBuf::from(page)
+    };
     let file = match file.is_dir() {
         true => file.join("index.html"),
+        false if has_clean_urls && !file.exists() => page(),
         false => file,
     };
     file.is_file().then_some(file)

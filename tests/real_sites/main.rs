@@ -1,8 +1,9 @@
 //! Sites as real tools make them, served by the real binary and read by a crawler and a browser that
 //! were not written for it.
 //!
-//! Three generators with habits of their own ([`real_site`]): Vite with hashed assets, MkDocs with a
-//! directory for each page, and Sphinx as Debian packages it, with symbolic links between packages.
+//! Four generators with habits of their own ([`real_site`]): Vite with hashed assets, MkDocs with a
+//! directory for each page, Sphinx as Debian packages it, with symbolic links between packages, and
+//! VitePress with addresses that have no suffix.
 //! wget follows every link, and what it saves is compared with the files; all other files are asked
 //! for by name. The media types are compared with nginx's.
 //!
@@ -37,9 +38,9 @@ use support::{Server, Site};
 fn is_served_as_it_is_on_disk(real: &RealSite) {
     let site = Site::empty();
     real.build(&site.root());
-    let server = Server::of(site.root());
+    let server = real.serve(&site.root());
     is_crawled_without_a_loss(real, &site, &server);
-    files_are_answered_byte_by_byte(&site, &server);
+    files_are_answered_byte_by_byte(real, &site, &server);
 }
 
 fn is_crawled_without_a_loss(real: &RealSite, site: &Site, server: &Server) {
@@ -47,13 +48,14 @@ fn is_crawled_without_a_loss(real: &RealSite, site: &Site, server: &Server) {
     let crawl = Crawl::of(server.address(), real.start, &mirror);
     println!("{}: {crawl}", real.name);
     for refused in &crawl.refused {
-        let on_disk = disk::file_at(&root, &refused.path);
+        let on_disk = disk::file_at(&root, &refused.path, real.has_clean_urls);
         assert_eq!((refused.status, on_disk), (404, None), "{}", refused.path);
     }
     let mut pages = disk::pages(&root.join(real.start.trim_start_matches('/')));
     for saved in &crawl.saved {
         let path = &saved.path;
-        let file = disk::file_at(&root, path).unwrap_or_else(|| panic!("{path} is not on disk"));
+        let file = disk::file_at(&root, path, real.has_clean_urls);
+        let file = file.unwrap_or_else(|| panic!("{path} is not on disk"));
         let is_same = fs::read(&saved.copy).expect("the copy") == fs::read(&file).expect("a file");
         assert!(is_same, "{path}: another body than {}", file.display());
         pages.remove(&file);
@@ -63,11 +65,18 @@ fn is_crawled_without_a_loss(real: &RealSite, site: &Site, server: &Server) {
     assert_eq!(pages, unlinked, "pages that the crawl did not reach");
 }
 
-/// Not all files are linked: scripts name some, and source maps, sitemaps and the like are for others.
-fn files_are_answered_byte_by_byte(site: &Site, server: &Server) {
+/// Not all files are linked: scripts name some, and source maps, sitemaps and the like are for others. The
+/// name of a page may lead to its address.
+fn files_are_answered_byte_by_byte(real: &RealSite, site: &Site, server: &Server) {
     let mut client = server.connect();
     for name in disk::files(&site.root()) {
-        let answer = client.get(&disk::target(&name));
+        let mut answer = client.get(&disk::target(&name));
+        if real.has_clean_urls && name.extension().is_some_and(|it| it == "html") {
+            assert_eq!(answer.status, 301, "{}", name.display());
+            let address = answer.field("location").expect("Location").to_owned();
+            assert!(!address.ends_with(".html"), "{address}");
+            answer = client.get(&address);
+        }
         if disk::is_hidden(&name) {
             assert_eq!(answer.status, 404, "{}", name.display());
         } else {
@@ -91,6 +100,12 @@ fn what_vite_builds_is_served_as_it_is_on_disk() {
 #[ignore = "needs pip and wget"]
 fn what_mkdocs_builds_is_served_as_it_is_on_disk() {
     is_served_as_it_is_on_disk(&real_site::MKDOCS);
+}
+
+#[test]
+#[ignore = "needs npm and wget"]
+fn what_vitepress_builds_is_served_as_it_is_on_disk() {
+    is_served_as_it_is_on_disk(&real_site::VITEPRESS);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::devtools::visit;
-use super::real_site::VITE;
+use super::real_site::{VITE, VITEPRESS};
 use super::support::{Server, Site};
 
 #[test]
@@ -36,6 +36,52 @@ fn an_application_runs_without_a_complaint() {
         let asked_for = visit.answers.iter().any(|(url, _)| url.contains(part));
         assert!(asked_for, "{part} was not asked for: {:?}", visit.answers);
     }
+}
+
+/// Follows links as a reader does: the script of the site fetches a part of the next page, and changes the
+/// address. Returns the addresses and the headings.
+const FOLLOW: &str = "(async () => {
+    const until = async (isSo) => {
+        while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    await until(() => document.querySelector('#app').__vue_app__);
+    const way = [];
+    for (const [address, heading] of [
+        ['/guide/piers-v2.0', 'Piers'], ['/about', 'About'], ['/guide/', 'Guide'],
+    ]) {
+        document.querySelector(`.VPSidebar a[href='${address}']`).click();
+        await until(() => location.pathname === address
+            && document.querySelector('.vp-doc h1')?.textContent.startsWith(heading));
+        way.push(address);
+    }
+    return way;
+})()";
+
+#[test]
+#[ignore = "needs npm and chromium"]
+fn a_documentation_without_suffixes_is_read_without_a_complaint() {
+    let site = Site::empty();
+    VITEPRESS.build(&site.root());
+    let server = VITEPRESS.serve(&site.root());
+    let url = format!("http://{}/guide/tides", server.address());
+    let visit = visit(&url, FOLLOW);
+    assert!(visit.complaints.is_empty(), "{:#?}", visit.complaints);
+    assert_eq!(
+        visit.value,
+        json!(["/guide/piers-v2.0", "/about", "/guide/"])
+    );
+    for (url, status) in &visit.answers {
+        assert_eq!(*status, 200, "{url}");
+    }
+    let fetched = |part: &str| visit.answers.iter().any(|(url, _)| url.contains(part));
+    assert!(
+        fetched("piers-v2.0.md") && fetched("about.md"),
+        "{:?}",
+        visit.answers
+    );
+    let missing = server.connect().get("/guide/none");
+    assert_eq!(missing.status, 404);
+    assert!(missing.text().contains("Harbours"), "the page of the site");
 }
 
 /// So that no complaint means something.

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::support::{Launch, Server};
+
 /// A site that a real tool makes.
 pub struct RealSite {
     pub name: &'static str,
@@ -15,6 +17,8 @@ pub struct RealSite {
     pub start: &'static str,
     /// Pages below `start` that no other page links to.
     pub unlinked: &'static [&'static str],
+    /// Whether links do without ".html", so that the server is to do so too.
+    pub has_clean_urls: bool,
     build: fn(&Path),
 }
 
@@ -23,6 +27,7 @@ pub const VITE: RealSite = RealSite {
     name: "Vite",
     start: "/",
     unlinked: &[],
+    has_clean_urls: false,
     build: vite,
 };
 
@@ -32,6 +37,7 @@ pub const MKDOCS: RealSite = RealSite {
     start: "/",
     // A form leads to the search.
     unlinked: &["404.html", "search.html"],
+    has_clean_urls: false,
     build: mkdocs,
 };
 
@@ -45,28 +51,52 @@ pub const DEBIAN: RealSite = RealSite {
         "doc/python3.11/html/distutils/uploading.html",
         "doc/python3.11/html/includes/wasm-notavail.html",
     ],
+    has_clean_urls: false,
     build: debian,
 };
 
+/// A documentation by VitePress: pages whose addresses have no suffix, and which a script replaces by the
+/// next one when a link is followed.
+pub const VITEPRESS: RealSite = RealSite {
+    name: "VitePress",
+    start: "/",
+    unlinked: &["404.html"],
+    has_clean_urls: true,
+    build: vitepress,
+};
+
 /// All of them.
-pub const ALL: [&RealSite; 3] = [&VITE, &MKDOCS, &DEBIAN];
+pub const ALL: [&RealSite; 4] = [&VITE, &MKDOCS, &DEBIAN, &VITEPRESS];
 
 impl RealSite {
     /// Makes the site at `root`, an empty directory.
     pub fn build(&self, root: &Path) {
         (self.build)(root);
     }
+
+    /// Serves the site at `root` as its links want it.
+    pub fn serve(&self, root: &Path) -> Server {
+        let config = format!("clean_urls = {}\n", self.has_clean_urls);
+        Launch::of(root).config(&config).start()
+    }
 }
 
 fn vite(root: &Path) {
+    run_generator("vite", &["build", "--emptyOutDir", "--outDir"], root);
+}
+
+fn vitepress(root: &Path) {
+    run_generator("vitepress", &["build", "--outDir"], root);
+}
+
+/// Runs a generator of npm, with the project of the same name beside this file.
+fn run_generator(name: &str, arguments: &[&str], root: &Path) {
     let project = TempDir::new().expect("a temporary directory");
-    copy_of(&beside("vite"), project.path());
-    let modules = fetched("vite/node_modules");
+    copy_of(&beside(name), project.path());
+    let modules = fetched(&format!("{name}/node_modules"));
     std::os::unix::fs::symlink(&modules, project.path().join("node_modules")).expect("a link");
-    let mut command = Command::new(modules.join(".bin/vite"));
-    command
-        .args(["build", "--emptyOutDir", "--outDir"])
-        .arg(root);
+    let mut command = Command::new(modules.join(".bin").join(name));
+    command.args(arguments).arg(root);
     run(command.current_dir(project.path()));
 }
 
