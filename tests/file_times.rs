@@ -1,4 +1,4 @@
-//! What is said of a file whose time says little or nothing (RFC 9110 section 8.8).
+//! The validators of a file whose time says little or nothing (RFC 9110 section 8.8).
 
 mod support;
 

@@ -326,7 +326,7 @@ fn a_verdict_lasts_until_one_of_the_two_files_changes() {
     site.replace("a.js.br", &of_new);
     site.date("a.js.br", moment(700));
     expect_used(&server, "/a.js", "br", &of_new);
-    // It changes to something else, and back.
+    // The file changes to something else, and back.
     site.replace("a.js.br", &of_old);
     site.date("a.js.br", moment(700));
     until("the wrong form is noticed", || {

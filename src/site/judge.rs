@@ -120,7 +120,7 @@ impl Order {
             Content::Resident(resident) => Original::Pages(&**resident, resident.len()),
             Content::Descriptor(file, len) => Original::Pages(&**file, *len),
         };
-        // It may grow while it is read.
+        // The form may grow while it is read.
         let encoded = (&form).take(seen.size());
         let decoded = comparison::compare(self.coding, encoded, original);
         let is_same_file = match content {

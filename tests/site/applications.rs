@@ -129,7 +129,7 @@ fn a_directory_without_an_index_does_not_stand_in_the_way_of_a_route() {
             ("/app/api", 200, "app/index.html"),
         ],
     );
-    // It gets an index.
+    // The directory gets an index.
     site.write("app/users/index.html", "users");
     until("the index", || {
         let answer = server.connect().ask_with("GET", "/app/users", PAGE);

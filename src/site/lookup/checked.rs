@@ -244,7 +244,7 @@ impl Lookup {
             is_directory |= look.is_directory(&name) && is_itself(&name, path);
         }
         if is_directory && self.looks_into_directories() {
-            // It has been opened for its index too.
+            // The directory has been opened for its index too.
             for name in self.names(&slash_form(path)) {
                 let _ = look.identity(&name);
             }

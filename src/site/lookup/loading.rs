@@ -306,7 +306,7 @@ impl LoadForm {
         let seen = siblings.and_then(|siblings| siblings.usable(self.coding));
         // In a root that was swapped meanwhile there may be another file of that name.
         let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
-        // It may be older than its file. A client that has the file from before its last change, and
+        // The form may be older than its file. A client that has the file from before its last change, and
         // asks by time alone, must not be told that nothing has changed.
         let original = self.entry.representation.last_modified;
         Some(is_seen.then(|| form.modified_no_earlier_than(original)))
