@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that should take no time, on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `is_so`, or fails saying that `what` did not come true.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
