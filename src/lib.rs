@@ -71,7 +71,8 @@
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
 //! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
 //! and another one standard error, so that no thread waits for those who read them. One more
-//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end.
+//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. The *supervisor*
+//! ([`server::spares`]) starts spare workers while the disk holds up all workers.
 //!
 //! # Three ideas
 //!
