@@ -96,7 +96,7 @@
 //! - *session*: the protocol state of a connection, without its socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
-//! - *reach*: whether that thread may wait for a disk.
+//! - *reach*: whether that thread may wait for a disk, and for which.
 //! - *errand*: what one thread gets from the disk, for all who want it.
 //! - *job*: an errand that takes long: hashing a large file, listing a large directory.
 //! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::job`]).

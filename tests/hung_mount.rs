@@ -87,19 +87,20 @@ impl Scene {
     /// thread: [`FILES`] whose content hangs, small ones, which are read into memory, and large ones, which
     /// are sent from the disk; then as many whose open hangs.
     fn stuck(&self) -> Vec<(Client, SlowFile)> {
-        let mut stuck = self.asking_for(Pace::Gated);
+        let mut stuck = self.asking_for(Pace::Gated, FILES);
         // Before the looks are held, behind which the kernel keeps all others in the directory.
         until("the content of each file is asked for", || {
             self.disk.waiting_files() == FILES
         });
         self.disk.hold_looks();
-        stuck.extend(self.asking_for(Pace::Watched));
+        stuck.extend(self.asking_for(Pace::Watched, FILES));
         until("the mount is asked", || self.disk.held_looks() > 0);
         stuck
     }
 
-    fn asking_for(&self, pace: Pace) -> Vec<(Client, SlowFile)> {
-        let files = (1..=FILES as u32).map(|number| SlowFile {
+    /// A client each that has asked for one of so many files.
+    fn asking_for(&self, pace: Pace, count: usize) -> Vec<(Client, SlowFile)> {
+        let files = (1..=count as u32).map(|number| SlowFile {
             pace,
             number,
             bytes: if number % 2 == 0 { 400_000 } else { 4_096 },
@@ -249,6 +250,37 @@ fn spare_workers_serve_while_a_mount_holds_all_workers() {
     scene.ended();
 }
 
+/// More than all workers, spare ones included, can go for.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn however_many_ask_for_what_hangs_a_thread_is_left_for_the_file_system_of_the_root() {
+    const MANY: usize = 60;
+    let mut scene = Scene::new();
+    scene.site.sparse("large", 20 << 20);
+    let mut polite = scene.connect();
+    let mut stuck = scene.asking_for(Pace::Gated, MANY);
+    scene.expect_cold(&mut polite, "first", SOON);
+    // Large files that are known are sent from the disk.
+    stuck.extend(scene.asking_for(Pace::Gated, MANY));
+    for number in 0..20 {
+        scene.expect_cold(&mut polite, &format!("cold-{number}"), SOON);
+        scene.expect_cold(&mut scene.connect(), &format!("new-{number}"), SOON);
+        assert_eq!(scene.connect().get("/absent").status, 404);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let large = scene.connect().get("/large");
+    assert_eq!(large.body.len(), 20 << 20);
+    let held = scene.disk.waiting_files();
+    assert!(held < MANY, "{held} hold a thread each");
+    scene.release();
+    for (mut client, file) in stuck {
+        assert!(client.answer().body == file.content(), "{file:?}");
+    }
+    drop(polite);
+    scene.server().signal(Signal::TERM);
+    scene.ended();
+}
+
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_drain_serves_with_spare_workers_and_waits_for_them() {
@@ -272,7 +304,7 @@ fn a_drain_serves_with_spare_workers_and_waits_for_them() {
 fn spare_workers_that_are_stuck_hold_up_no_end() {
     let mut scene = Scene::with("[shutdown]\ndrain = 1\n");
     // Looks are not among them: a process that has ended stays until FUSE has answered those.
-    let _stuck = scene.asking_for(Pace::Gated);
+    let _stuck = scene.asking_for(Pace::Gated, FILES);
     until("the content of each file is asked for", || {
         scene.disk.waiting_files() == FILES
     });

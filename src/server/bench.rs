@@ -15,6 +15,16 @@ pub enum Crew {
     Permanent,
     /// Started while the disk holds up the permanent ones.
     Spare,
+    /// The same, but it does not go beyond mount points ([`Reach::Roots`](crate::site::Reach::Roots)).
+    NearSpare,
+}
+
+impl Crew {
+    /// Whether it goes to any file system.
+    #[must_use]
+    pub fn goes_anywhere(self) -> bool {
+        self != Crew::NearSpare
+    }
 }
 
 /// A thread on the bench.
@@ -38,6 +48,15 @@ pub(super) struct Bench {
 impl Bench {
     /// Wakes the worker that parked last. Whether there was one.
     pub(super) fn wake_one(&self) -> bool {
+        self.wake(|_| true)
+    }
+
+    /// Wakes the worker that parked last of those that go to any file system. Whether there was one.
+    pub(super) fn wake_one_for_anywhere(&self) -> bool {
+        self.wake(Crew::goes_anywhere)
+    }
+
+    fn wake(&self, is_wanted: impl Fn(Crew) -> bool) -> bool {
         // Pairs with the fence in `park`: either we see the worker there, or it sees what we have put
         // into a lane before.
         fence(Ordering::SeqCst);
@@ -46,7 +65,8 @@ impl Bench {
         }
         let woken = {
             let mut parked = self.lock();
-            let woken = parked.pop();
+            let place = parked.iter().rposition(|parked| is_wanted(parked.crew));
+            let woken = place.map(|place| parked.remove(place));
             self.count.store(parked.len(), Ordering::Relaxed);
             // Under the lock: the woken one takes it off again under the lock.
             self.coming
@@ -73,7 +93,7 @@ impl Bench {
             let mut parked = self.lock();
             match crew {
                 Crew::Permanent => parked.push(Parked { thread, crew }),
-                Crew::Spare => parked.insert(0, Parked { thread, crew }),
+                Crew::Spare | Crew::NearSpare => parked.insert(0, Parked { thread, crew }),
             }
             self.count.store(parked.len(), Ordering::Relaxed);
         }

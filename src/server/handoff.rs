@@ -59,7 +59,9 @@
 //!
 //! Work that waits in the slow or the long lane while no worker is parked rings a [`Bell`]. If nothing is
 //! picked up for a while after that, spare workers come ([`spares`](super::spares)) and serve the same
-//! lanes.
+//! lanes. Some of them do not go beyond mount points; what leads there they put into a lane of its own:
+//!
+//! - **far**: for workers that go to any file system.
 //!
 //! # Bounds
 //!
@@ -74,8 +76,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::attendant::Brought;
+use super::bell::Bell;
 use super::bench::{Bench, Crew};
-use super::spares::Bell;
 use crate::site::errand::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
@@ -115,6 +117,7 @@ pub struct Handoff {
     quick: Lane<u32>,
     slow: Lane<Work>,
     long: Lane<Arc<Errand>>,
+    far: Lane<Work>,
     bench: Bench,
     /// Rung when work waits and no worker is parked.
     bell: Arc<Bell>,
@@ -122,6 +125,8 @@ pub struct Handoff {
     permanent_pick_ups: AtomicU64,
     /// How often spare workers have.
     spare_pick_ups: AtomicU64,
+    /// How often those have that do not go beyond mount points.
+    near_pick_ups: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -139,10 +144,12 @@ impl Handoff {
             quick: Lane::new(),
             slow: Lane::new(),
             long: Lane::new(),
+            far: Lane::new(),
             bench: Bench::default(),
             bell,
             permanent_pick_ups: AtomicU64::new(0),
             spare_pick_ups: AtomicU64::new(0),
+            near_pick_ups: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -166,8 +173,19 @@ impl Handoff {
 
     /// Puts work into the slow lane, or a job into the long one, and wakes a worker for it.
     pub fn defer(&self, work: Work) {
+        let is_job = matches!(work, Work::Slice(_));
         self.put_back(work);
-        self.call_worker();
+        if is_job {
+            self.call_for_anywhere();
+        } else {
+            self.call_worker();
+        }
+    }
+
+    /// Worker that does not go beyond mount points: puts work into the far lane that leads there.
+    pub fn pass_on(&self, work: Work) {
+        self.far.put(work);
+        self.call_for_anywhere();
     }
 
     /// Worker: the same, of work that it has had and will look for itself.
@@ -183,26 +201,30 @@ impl Handoff {
     /// alternates lets none starve.
     pub fn pick_up(&self, crew: Crew, first: First, patience: Option<Duration>) -> Option<Work> {
         loop {
-            if let Some(work) = self.look(first) {
+            if let Some(work) = self.look(crew, first) {
                 let pick_ups = match crew {
                     Crew::Permanent => &self.permanent_pick_ups,
                     Crew::Spare => &self.spare_pick_ups,
+                    Crew::NearSpare => &self.near_pick_ups,
                 };
                 pick_ups.fetch_add(1, Ordering::Relaxed);
                 // A worker that was woken for another lane may have looked into the quick one first, and may
                 // now be gone for long.
-                if self.waiting() > 0 {
+                if !self.slow.is_empty() {
                     self.call_worker();
+                }
+                if !self.long.is_empty() || !self.far.is_empty() {
+                    self.call_for_anywhere();
                 }
                 return Some(work);
             }
             if self.is_closed() {
                 return None;
             }
-            let is_over = self
-                .bench
-                .park(crew, patience, || self.has_work() || self.is_closed());
-            if is_over && !self.has_work() {
+            let is_over = self.bench.park(crew, patience, || {
+                self.has_work_for(crew) || self.is_closed()
+            });
+            if is_over && !self.has_work_for(crew) {
                 return None;
             }
         }
@@ -214,6 +236,12 @@ impl Handoff {
         !self.quick.is_empty() || !self.slow.is_empty() || !self.long.is_empty()
     }
 
+    fn has_work_for(&self, crew: Crew) -> bool {
+        let has_near_work = !self.quick.is_empty() || !self.slow.is_empty();
+        let goes_anywhere = crew.goes_anywhere();
+        has_near_work || goes_anywhere && (!self.long.is_empty() || !self.far.is_empty())
+    }
+
     /// Whether the quick lane has something.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -223,12 +251,24 @@ impl Handoff {
     /// How much work waits for a worker: all but the quick lane.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.slow.receiver.len() + self.long.receiver.len()
+        self.waiting_near() + self.long.receiver.len() + self.far.receiver.len()
+    }
+
+    /// How much of it may be picked up by a worker that does not go beyond mount points.
+    #[must_use]
+    pub fn waiting_near(&self) -> usize {
+        self.slow.receiver.len()
     }
 
     /// How often work was picked up so far.
     #[must_use]
     pub fn pick_ups(&self) -> u64 {
+        self.pick_ups_for_anywhere() + self.near_pick_ups.load(Ordering::Relaxed)
+    }
+
+    /// How often workers have picked up work that go to any file system.
+    #[must_use]
+    pub fn pick_ups_for_anywhere(&self) -> u64 {
         self.permanent_pick_ups() + self.spare_pick_ups.load(Ordering::Relaxed)
     }
 
@@ -270,14 +310,24 @@ impl Handoff {
         }
     }
 
-    fn look(&self, first: First) -> Option<Work> {
+    /// The same, of one that goes to any file system.
+    fn call_for_anywhere(&self) {
+        if !self.bench.wake_one_for_anywhere() {
+            self.bell.ring();
+        }
+    }
+
+    fn look(&self, crew: Crew, first: First) -> Option<Work> {
         let slow = || self.slow.receiver.try_recv().ok();
         let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
         let long = || self.long.receiver.try_recv().ok().map(Work::Slice);
+        let far = || self.far.receiver.try_recv().ok();
         match first {
-            First::Quick => quick().or_else(slow).or_else(long),
-            First::Slow => slow().or_else(quick).or_else(long),
-            First::Long => long().or_else(slow).or_else(quick),
+            First::Quick if !crew.goes_anywhere() => quick().or_else(slow),
+            First::Slow | First::Long if !crew.goes_anywhere() => slow().or_else(quick),
+            First::Quick => quick().or_else(slow).or_else(long).or_else(far),
+            First::Slow => slow().or_else(quick).or_else(far).or_else(long),
+            First::Long => long().or_else(far).or_else(slow).or_else(quick),
         }
     }
 }
@@ -305,162 +355,4 @@ impl<T> Lane<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::sync::atomic::AtomicU32;
-    use std::thread;
-
-    #[test]
-    fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
-        let handoff = Handoff::default();
-        for slot in 0..3 {
-            handoff.dispatch(slot);
-        }
-        assert!(handoff.is_ready());
-        let taken: Vec<_> = std::iter::from_fn(|| handoff.take()).collect();
-        assert_eq!(taken, [0, 1, 2]);
-        assert!(!handoff.is_ready());
-    }
-
-    #[test]
-    fn a_worker_that_alternates_lets_neither_lane_starve() {
-        let handoff = Handoff::default();
-        for slot in 0..4 {
-            handoff.dispatch(slot);
-            handoff.defer(Work::Turn(10 + slot));
-        }
-        let picked: Vec<_> = (0..8)
-            .map(|turn| {
-                if turn % 2 == 0 {
-                    First::Slow
-                } else {
-                    First::Quick
-                }
-            })
-            .map(|first| {
-                handoff
-                    .pick_up(Crew::Permanent, first, None)
-                    .expect("there is work")
-            })
-            .collect();
-        let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
-        assert_eq!(picked, expected);
-    }
-
-    #[test]
-    fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
-        let handoff = Handoff::default();
-        let jobs = [(); 2].map(|()| Work::Slice(Errand::new()));
-        let again = |work: &Work| match work {
-            Work::Slice(errand) => Work::Slice(Arc::clone(errand)),
-            _ => panic!("a job"),
-        };
-        jobs.iter().for_each(|job| handoff.defer(again(job)));
-        handoff.defer(Work::Turn(1));
-        handoff.dispatch(2);
-        let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
-        let mut pick = || handoff.pick_up(Crew::Permanent, firsts.next()?, None);
-        assert_eq!(pick().as_ref(), Some(&jobs[0]));
-        handoff.put_back(again(&jobs[0]));
-        assert_eq!(pick(), Some(Work::Turn(1)));
-        assert_eq!(pick(), Some(Work::Turn(2)));
-        assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
-    }
-
-    #[test]
-    fn patience_ends_a_wait() {
-        let handoff = Handoff::default();
-        let patience = Some(Duration::from_millis(1));
-        assert_eq!(
-            handoff.pick_up(Crew::Permanent, First::Slow, patience),
-            None
-        );
-        assert_eq!(handoff.bench.len(), 0, "it has left the bench");
-    }
-
-    #[test]
-    fn no_deferred_work_is_left_lying_while_workers_park() {
-        const ROUNDS: u32 = 20_000;
-        let handoff = Handoff::default();
-        let done = AtomicU32::new(0);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while handoff
-                        .pick_up(Crew::Permanent, First::Slow, None)
-                        .is_some()
-                    {
-                        done.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
-            }
-            for round in 0..ROUNDS {
-                handoff.defer(Work::Turn(round));
-                // One at a time, so that the workers park again and again. Were a wake-up lost, this
-                // would never end.
-                while done.load(Ordering::SeqCst) <= round {
-                    thread::yield_now();
-                }
-            }
-            handoff.close();
-        });
-        assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
-    }
-
-    #[test]
-    fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
-        let handoff = Handoff::default();
-        let slow = thread::scope(|scope| {
-            let other = scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
-            while handoff.bench.len() == 0 {
-                thread::yield_now();
-            }
-            // As if it had been put there by `defer`, and we were the one it woke.
-            handoff.slow.put(Work::Turn(7));
-            handoff.dispatch(8);
-            assert_eq!(
-                handoff.pick_up(Crew::Permanent, First::Quick, None),
-                Some(Work::Turn(8))
-            );
-            // Were it not woken, this would never end.
-            other.join().expect("the other worker")
-        });
-        assert_eq!(slow, Some(Work::Turn(7)));
-    }
-
-    #[test]
-    fn help_comes_for_a_long_queue() {
-        let handoff = Handoff::default();
-        let start = Barrier::new(2);
-        let helped = thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                start.wait();
-                handoff.pick_up(Crew::Permanent, First::Quick, None)
-            });
-            start.wait();
-            while handoff.bench.len() == 0 && !worker.is_finished() {
-                thread::yield_now();
-            }
-            for slot in 0..=SHARE as u32 {
-                handoff.dispatch(slot);
-            }
-            assert_eq!(handoff.take(), Some(0));
-            worker.join().expect("the worker")
-        });
-        assert_eq!(helped, Some(Work::Turn(1)));
-    }
-
-    #[test]
-    fn what_is_left_is_done_before_the_end() {
-        let handoff = Handoff::default();
-        handoff.defer(Work::GiveBackMemory);
-        handoff.close();
-        assert_eq!(
-            handoff.pick_up(Crew::Permanent, First::Quick, None),
-            Some(Work::GiveBackMemory)
-        );
-        assert_eq!(handoff.pick_up(Crew::Permanent, First::Quick, None), None);
-        assert!(handoff.is_closed());
-    }
-}
+mod tests;

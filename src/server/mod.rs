@@ -6,6 +6,7 @@
 pub mod acceptor;
 pub mod access_log;
 pub mod attendant;
+pub mod bell;
 pub mod bench;
 pub mod checker;
 pub mod diagnostics;
@@ -48,13 +49,14 @@ use crate::site::Sites;
 use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
+use bell::Bell;
 use event_loop::{EventLoop, MAX_LISTENERS, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use per_ip::Shares;
 use shared::{Report, Shared};
 use slots::Slots;
-use spares::{Bell, most_spares};
+use spares::most_spares;
 use workers::Pool;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.

@@ -33,9 +33,18 @@
 //!
 //! An event loop has at most [`most_spares`] of them, four times as many as workers, within 16 and 64: on a
 //! small machine enough for the images of a page that are all on the same dead server, on a large one no
-//! more than the threads of a few hundred kilobytes each that it can spare. The reserve of file
-//! descriptors counts them. If the disk holds up all of these too, what is not in memory waits as it
-//! would without them.
+//! more threads than it can spare. The reserve of file descriptors counts them.
+//!
+//! A file system that hangs is asked for again and again, and would hold all of these too. So a quarter of
+//! them, the *near* ones, do not go beyond mount points below a root
+//! ([`Reach::Roots`](crate::site::Reach::Roots)): the kernel tells where a path leads before the file system
+//! there is asked anything. They pass on what leads there, and listings and jobs, to the other workers
+//! (the far lane of the [`handoff`](super::handoff)). So files on the file system of a root are served
+//! however long those beyond a mount point hang, and however many are asked for.
+//!
+//! These can still hold the near ones as well: a hanging file system that a root itself is on, a precompressed
+//! form that is a link beyond a mount point, a kernel older than Linux 5.6. If all are held, what is not in
+//! memory waits.
 //!
 //! # Their end
 //!
@@ -43,16 +52,16 @@
 //! up anything meanwhile; otherwise the spare worker ends after what it is at. One that the disk holds up
 //! is not waited for at the end of the server, no more than a worker is.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::thread::{self, Thread};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::bell::Bell;
+use super::bench::Crew;
 use super::handoff::Handoff;
 use super::shared::Shared;
 use super::workers::Worker;
@@ -70,52 +79,13 @@ const LEASE_MILLIS: u64 = 10_000;
 /// Milliseconds between two notices of an event loop.
 const NOTICE_EVERY_MILLIS: u64 = 60_000;
 
+/// The part of the spare workers that do not go beyond mount points: one of so many.
+const NEAR_PART: usize = 4;
+
 /// How many spare workers an event loop with so many `workers` has at most.
 #[must_use]
 pub fn most_spares(workers: usize) -> usize {
     workers.saturating_mul(4).clamp(16, 64)
-}
-
-/// Wakes the supervisor. Ringing costs next to nothing while the supervisor is awake.
-#[derive(Debug, Default)]
-pub struct Bell {
-    is_rung: AtomicBool,
-    /// The supervisor, once it runs.
-    supervisor: OnceLock<Thread>,
-}
-
-impl Bell {
-    /// Work waits, and no worker is parked. To be called after the work was put into its lane, and after
-    /// a look at the bench, whose fence orders the two.
-    pub fn ring(&self) {
-        if !self.is_rung.load(Ordering::Relaxed) && !self.is_rung.swap(true, Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    /// Ends the supervisor's wait between two looks.
-    pub fn wake(&self) {
-        if let Some(supervisor) = self.supervisor.get() {
-            supervisor.unpark();
-        }
-    }
-
-    /// Supervisor: waits until the bell is rung, or `is_over` after a [`wake`](Bell::wake).
-    fn wait(&self, is_over: impl Fn() -> bool) {
-        while !self.is_rung.load(Ordering::SeqCst) && !is_over() {
-            thread::park();
-        }
-    }
-
-    /// Supervisor: nothing waits, unless something came meanwhile: then `has_work` finds it, or whoever has
-    /// put it there rings again.
-    fn rest(&self, has_work: impl Fn() -> bool) {
-        self.is_rung.store(false, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if has_work() {
-            self.is_rung.store(true, Ordering::SeqCst);
-        }
-    }
 }
 
 /// Finds out whether work waits that no worker picks up.
@@ -198,13 +168,21 @@ impl NoticeLimit {
     }
 }
 
+/// The spare workers of one event loop that go equally far.
+#[derive(Debug)]
+struct SpareCrew {
+    detector: StallDetector,
+    /// Those that run.
+    running: Arc<AtomicUsize>,
+    most: usize,
+}
+
 /// The spare workers of one event loop.
 #[derive(Debug)]
 struct Spares {
     shared: Arc<Shared>,
-    detector: StallDetector,
-    /// Those that run.
-    running: Arc<AtomicUsize>,
+    anywhere: SpareCrew,
+    near: SpareCrew,
     /// Those that were ever started.
     started: u64,
     notices: NoticeLimit,
@@ -232,12 +210,28 @@ impl Drop for Place {
     }
 }
 
-impl Spares {
-    fn of(shared: &Arc<Shared>) -> Spares {
-        Spares {
-            shared: Arc::clone(shared),
+impl SpareCrew {
+    fn new(most: usize) -> SpareCrew {
+        SpareCrew {
             detector: StallDetector::default(),
             running: Arc::default(),
+            most,
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+}
+
+impl Spares {
+    fn of(shared: &Arc<Shared>) -> Spares {
+        let most = most_spares(shared.workers);
+        let near = most / NEAR_PART;
+        Spares {
+            shared: Arc::clone(shared),
+            anywhere: SpareCrew::new(most - near),
+            near: SpareCrew::new(near),
             started: 0,
             notices: NoticeLimit::default(),
             failures: NoticeLimit::default(),
@@ -247,37 +241,39 @@ impl Spares {
     /// A look at the lanes, after which there are enough spare workers.
     fn look(&mut self, alive: &Sender<()>) {
         let handoff = &self.shared.handoff;
-        let wanted = self.detector.look(handoff.pick_ups(), handoff.waiting());
-        if wanted == 0 {
+        let (near, anywhere) = (&mut self.near.detector, &mut self.anywhere.detector);
+        let wanted_near = near.look(handoff.pick_ups(), handoff.waiting_near());
+        let wanted = anywhere.look(handoff.pick_ups_for_anywhere(), handoff.waiting());
+        if wanted + wanted_near == 0 {
             return;
         }
         let now = self.shared.clock.now().monotonic;
-        let most = most_spares(self.shared.workers);
-        let before = self.running.load(Ordering::Relaxed);
-        for _ in 0..wanted {
-            let Some(place) = Place::take(&self.running, most) else {
-                break;
-            };
-            if let Err(error) = self.start(place, alive, now) {
-                if self.failures.allows(now) {
-                    log::error!("no thread for a spare worker: {error}; this is tried again");
-                }
-                break;
-            }
+        let before = self.near.running() + self.anywhere.running();
+        let started = self
+            .start(Crew::NearSpare, wanted_near, alive, now)
+            .and_then(|()| self.start(Crew::Spare, wanted, alive, now));
+        if let Err(error) = started
+            && self.failures.allows(now)
+        {
+            log::error!("no thread for a spare worker: {error}; this is tried again");
         }
-        let running = self.running.load(Ordering::Relaxed);
+        let (near, anywhere) = (self.near.running(), self.anywhere.running());
+        let running = near + anywhere;
         if self.notices.allows(now) {
-            let of = self.name();
+            let workers = self.workers();
             if running > before {
-                log::warn!("{of} wait for the disk; {running} more serve meanwhile");
+                log::warn!("{workers} wait for the disk; {running} more serve meanwhile");
             } else {
-                log::warn!("{of} wait for the disk, and {running} spare ones, the most there are");
+                log::warn!(
+                    "{workers} and {anywhere} spare ones wait for the disk, the most there are; {near} more \
+                     serve what is on the file system of the root"
+                );
             }
         }
     }
 
     /// The permanent workers, for a notice.
-    fn name(&self) -> impl fmt::Display + use<> {
+    fn workers(&self) -> String {
         let Shared {
             workers, number, ..
         } = *self.shared;
@@ -288,17 +284,33 @@ impl Spares {
         }
     }
 
-    fn start(&mut self, place: Place, alive: &Sender<()>, now: Millis) -> io::Result<()> {
-        let lease = Lease::new(now, &self.shared.handoff);
-        let worker = Worker::spare(&self.shared, lease);
-        self.started += 1;
-        let name = format!("spare-{}.{}", self.shared.number, self.started);
-        let alive = alive.clone();
-        thread::Builder::new().name(name).spawn(move || {
-            worker.run();
-            drop(place);
-            drop(alive);
-        })?;
+    /// Starts so many of a `crew`, or as many as there may be.
+    fn start(
+        &mut self,
+        crew: Crew,
+        count: usize,
+        alive: &Sender<()>,
+        now: Millis,
+    ) -> io::Result<()> {
+        for _ in 0..count {
+            let of = match crew.goes_anywhere() {
+                true => &self.anywhere,
+                false => &self.near,
+            };
+            let Some(place) = Place::take(&of.running, of.most) else {
+                break;
+            };
+            let lease = Lease::new(now, &self.shared.handoff);
+            let worker = Worker::spare(&self.shared, crew, lease);
+            self.started += 1;
+            let name = format!("spare-{}.{}", self.shared.number, self.started);
+            let alive = alive.clone();
+            thread::Builder::new().name(name).spawn(move || {
+                worker.run();
+                drop(place);
+                drop(alive);
+            })?;
+        }
         Ok(())
     }
 }
@@ -311,9 +323,7 @@ pub(super) fn supervise(all: &Arc<[Arc<Shared>]>, alive: Sender<()>) {
     let thread = thread::Builder::new().name("supervisor".to_owned());
     match thread.spawn(move || run(&ours, &all, &alive)) {
         Ok(supervisor) => {
-            let _ = bell.supervisor.set(supervisor.thread().clone());
-            // It may have parked before, and the bell have been rung.
-            bell.wake();
+            bell.set_supervisor(supervisor.thread().clone());
         }
         Err(error) => {
             log::error!(
@@ -342,7 +352,6 @@ fn run(bell: &Bell, all: &[Arc<Shared>], alive: &Sender<()>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bench::Crew;
     use super::super::handoff::{First, Work};
     use super::*;
 
@@ -424,34 +433,5 @@ mod tests {
         assert!(Place::take(&taken, 2).is_some());
         let counts = [1, 4, 8, 16, 1_024].map(most_spares);
         assert_eq!(counts, [16, 16, 32, 64, 64]);
-    }
-
-    /// Were a ring lost, this would never end.
-    #[test]
-    fn no_ring_is_lost_while_the_supervisor_goes_to_rest() {
-        const ROUNDS: usize = 20_000;
-        let bell = Bell::default();
-        let handoff = Handoff::new(Arc::new(bell));
-        let bell = handoff.bell();
-        let taken = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            let supervisor = scope.spawn(|| {
-                while taken.load(Ordering::SeqCst) < ROUNDS {
-                    bell.wait(|| false);
-                    while handoff.waiting() > 0 {
-                        drop(handoff.pick_up(Crew::Spare, First::Slow, None));
-                        taken.fetch_add(1, Ordering::SeqCst);
-                    }
-                    bell.rest(|| handoff.waiting() > 0);
-                }
-            });
-            let _ = bell.supervisor.set(supervisor.thread().clone());
-            for round in 0..ROUNDS {
-                handoff.defer(Work::GiveBackMemory);
-                while taken.load(Ordering::SeqCst) <= round {
-                    thread::yield_now();
-                }
-            }
-        });
     }
 }

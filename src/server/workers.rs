@@ -43,7 +43,7 @@ impl Pool {
             let numbered = numbered.skip(1).take(shared.workers);
             for (number, counters) in numbered {
                 let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-                let worker = Worker::new(shared, desk, None);
+                let worker = Worker::new(shared, desk, Crew::Permanent);
                 let alive = alive.clone();
                 let name = format!("worker-{}.{number}", shared.number);
                 thread::Builder::new().name(name).spawn(move || {
@@ -100,24 +100,33 @@ impl Slice for TimeSlice<'_> {
 pub(super) struct Worker {
     shared: Arc<Shared>,
     attendant: Attendant,
+    crew: Crew,
     /// How long it stays, if it is a spare one.
     lease: Option<Lease>,
 }
 
 impl Worker {
-    fn new(shared: &Arc<Shared>, desk: Desk, lease: Option<Lease>) -> Worker {
+    fn new(shared: &Arc<Shared>, desk: Desk, crew: Crew) -> Worker {
+        let reach = match crew.goes_anywhere() {
+            true => Reach::Disk,
+            false => Reach::Roots,
+        };
         Worker {
             shared: Arc::clone(shared),
-            attendant: Attendant::new(Arc::clone(shared), desk, Reach::Disk),
-            lease,
+            attendant: Attendant::new(Arc::clone(shared), desk, reach),
+            crew,
+            lease: None,
         }
     }
 
     /// A spare worker, for as long as its lease.
-    pub(super) fn spare(shared: &Arc<Shared>, lease: Lease) -> Worker {
+    pub(super) fn spare(shared: &Arc<Shared>, crew: Crew, lease: Lease) -> Worker {
         let counters = &shared.counters[shared.workers + 1];
         let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-        Worker::new(shared, desk, Some(lease))
+        Worker {
+            lease: Some(lease),
+            ..Worker::new(shared, desk, crew)
+        }
     }
 
     /// Serves until the hand-off is closed, or the lease ends.
@@ -127,10 +136,6 @@ impl Worker {
         let mut sliced_at = Millis(0);
         let mut now = self.shared.clock.now().monotonic;
         let mut log_due_at: Option<Millis> = None;
-        let crew = match self.lease {
-            None => Crew::Permanent,
-            Some(_) => Crew::Spare,
-        };
         loop {
             let lease_until = self.lease.as_ref().map(Lease::until);
             let due_at = log_due_at.into_iter().chain(lease_until).min();
@@ -140,7 +145,7 @@ impl Worker {
                 true => First::Slow,
                 false => First::Quick,
             };
-            now = match self.shared.handoff.pick_up(crew, first, patience) {
+            now = match self.shared.handoff.pick_up(self.crew, first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot, Brought::default()),
                 Some(Work::Resume(slot, brought)) => self.serve(slot, brought),
                 Some(Work::Slice(errand)) => {
@@ -198,10 +203,18 @@ impl Worker {
     fn serve(&mut self, slot: u32, brought: Brought) -> Millis {
         let gives_up = brought.is_given_up();
         let now = self.shared.clock.now();
+        let handoff = &self.shared.handoff;
+        let is_near = !self.crew.goes_anywhere();
+        if is_near {
+            self.attendant.take_out_of_reach();
+        }
         let (attended, now) = self.attendant.attend_to(slot, now, gives_up);
         match attended {
             Attended::Waits => {}
-            Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
+            Attended::WantsMore if is_near && self.attendant.take_out_of_reach() => {
+                handoff.pass_on(Work::Resume(slot, brought));
+            }
+            Attended::WantsMore => handoff.defer(Work::Turn(slot)),
             Attended::Awaits(errand) => park(&self.shared, slot, &errand, brought),
             Attended::Closed => self.shared.report_closed(slot),
         }

@@ -8,6 +8,7 @@
 //! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](super::errand)).
 //! Without a cache each looks for itself.
 
+mod bounded;
 mod checked;
 mod encoded;
 mod listed;
@@ -197,6 +198,7 @@ impl Lookup {
             hash_bytes: cache.hash_bytes.min(most),
         };
         let root = Root::open(&site.root)?;
+        descriptors.note_root(root.device());
         Ok(Lookup {
             checks: memory
                 .as_ref()
@@ -241,6 +243,7 @@ impl Lookup {
         let Some(memory) = &self.memory else {
             reach.disk()?;
             self.root.generation(reach, now.monotonic)?;
+            self.expect_path_in_reach(key.path, reach)?;
             return Ok(match self.load(key, now) {
                 Ok(entry) => Found::File(Arc::new(entry)),
                 Err(nothing) => Found::Nothing(nothing),
@@ -276,6 +279,7 @@ impl Lookup {
             memory.absences.forget(key, &nothing);
         }
         reach.disk()?;
+        self.expect_path_in_reach(key.path, reach)?;
         self.load_and_keep(memory, key, generation, now)
     }
 
