@@ -295,6 +295,11 @@ fn a_drain_serves_with_spare_workers_and_waits_for_them() {
     for (mut client, file) in stuck {
         assert!(client.answer().body == file.content(), "{file:?}");
     }
+    // Spare workers count as well.
+    scene.server().signal(Signal::USR2);
+    let requests = 2 + 2 * FILES;
+    let total = format!("requests_total {requests}\n");
+    scene.server().wait_for(&total);
     drop(polite);
     scene.ended();
 }

@@ -15,7 +15,7 @@ pub enum Crew {
     Permanent,
     /// Started while the disk holds up the permanent ones.
     Spare,
-    /// The same, but it does not go beyond mount points ([`Reach::Roots`](crate::site::Reach::Roots)).
+    /// A spare worker that does not go beyond mount points ([`Reach::Roots`](crate::site::Reach::Roots)).
     NearSpare,
 }
 
@@ -104,7 +104,7 @@ impl Bench {
                 Some(patience) => thread::park_timeout(patience),
             }
         }
-        // Whoever wakes a thread takes it off the bench; one that gets up by itself does so too.
+        // A thread that wakes another takes it off the bench; one that gets up by itself does so too.
         let mut parked = self.lock();
         let Some(place) = parked.iter().position(|parked| parked.thread.id() == own) else {
             self.coming.fetch_sub(1, Ordering::Relaxed);

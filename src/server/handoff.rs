@@ -1,6 +1,6 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! Three lanes. Two have one message per connection:
+//! Three lanes, and a fourth while spare workers serve. Two have one message per connection:
 //!
 //! - **quick**: what the event loop has found ready. Nearly all of it can be answered from memory, in a
 //!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
@@ -281,7 +281,7 @@ impl Handoff {
         self.pick_ups.permanent.load(Ordering::Relaxed)
     }
 
-    /// What is rung when work waits and no worker is parked.
+    /// The bell that is rung when work waits and no worker is parked.
     #[must_use]
     pub fn bell(&self) -> &Arc<Bell> {
         &self.bell
@@ -313,7 +313,8 @@ impl Handoff {
         }
     }
 
-    /// The same, of one that goes to any file system.
+    /// Wakes a worker that goes to any file system. If none is parked, the supervisor has to see to it that
+    /// one comes.
     fn call_for_anywhere(&self) {
         if !self.bench.wake_one_for_anywhere() {
             self.bell.ring();

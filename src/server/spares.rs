@@ -40,7 +40,8 @@
 //! ([`Reach::Roots`](crate::site::Reach::Roots)): the kernel tells where a path leads before the file system
 //! there is asked anything. They pass on what leads there, and listings and jobs, to the other workers
 //! (the far lane of the [`handoff`](super::handoff)). So files on the file system of a root are served
-//! however long those beyond a mount point hang, and however many are asked for.
+//! however long those beyond a mount point hang, and however many are asked for. Files beyond other mount
+//! points may have to wait with them.
 //!
 //! These can still hold the near ones as well: a hanging file system that a root itself is on, a precompressed
 //! form that is a link beyond a mount point, a kernel older than Linux 5.6. If all are held, what is not in

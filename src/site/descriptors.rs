@@ -36,7 +36,7 @@ pub struct DescriptorBudget {
 pub struct OpenFile {
     file: File,
     budget: Arc<DescriptorBudget>,
-    /// It is on another device than the roots.
+    /// Whether the file is on another device than the roots.
     is_beyond_mount: bool,
 }
 

@@ -25,7 +25,11 @@ impl Lookup {
         Ok(())
     }
 
-    /// The same for the file `name` below the root. Whether there is one, if `reach` is bounded.
+    /// To be asked before the file `name` below the root is opened. Whether there is one, if `reach` is
+    /// bounded.
+    ///
+    /// # Errors
+    /// [`OutOfReach`] if it leads beyond a mount point, and `reach` does not.
     pub(super) fn expect_in_reach(&self, name: &[u8], reach: Reach) -> Result<bool, OutOfReach> {
         if reach != Reach::Roots {
             return Ok(false);
