@@ -3,7 +3,8 @@
 //!
 //! The ordinary clients are 32 connections that ask for 1 KB that is in the server's memory, again as
 //! soon as they have it. The others ask, one file after the other, for files that nobody has asked for
-//! before; each of them costs 50 ms of the disk, and next to nothing of the CPU.
+//! before; each of them costs 50 ms of the disk, and next to nothing of the CPU. No spare worker is to
+//! start for that: the last line tells how many there are.
 
 #[path = "fairness/beside.rs"]
 mod beside;
@@ -84,6 +85,7 @@ fn main() {
         measure(&readers, asked, &load);
         asked = readers.files.into_inner();
     }
+    println!("\nspare workers: {}", server.spares());
     // The server has the disk's directory open.
     drop(server);
 }

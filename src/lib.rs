@@ -71,7 +71,8 @@
 //! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
 //! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
 //! and another one standard error, so that no thread waits for those who read them. One more
-//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. Threads of low priority
+//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. The *supervisor*
+//! ([`server::spares`]) starts spare workers while the disk holds up all workers. Threads of low priority
 //! compress large files ([`site::compressor`]) and compare precompressed ones with their originals
 //! ([`site::judge`]).
 //!
@@ -97,7 +98,7 @@
 //! - *session*: the protocol state of a connection, without its socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
-//! - *reach*: whether that thread may wait for a disk.
+//! - *reach*: whether that thread may wait for a disk, and for which.
 //! - *errand*: what one thread gets from the disk, for all who want it.
 //! - *job*: an errand that takes long: hashing a large file, listing a large directory.
 //! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::job`]).

@@ -21,6 +21,12 @@ const FILES: usize = 3 * WORKERS;
 /// Longer than the second after which a file is looked at again.
 const DUE: Duration = Duration::from_millis(1_200);
 
+/// Longer than it takes until spare workers are there.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long a spare worker stays at least.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// Longer than DUE and the second after which a look counts as one that hangs, by far.
 const LONG: Duration = Duration::from_secs(4);
 
@@ -32,11 +38,16 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::with("")
+    }
+
+    fn with(config: &str) -> Scene {
         let site = Site::new();
         site.directory("mount");
         let disk = SlowDisk::mount_at(&site.path("mount"), Duration::ZERO);
         let server = Launch::of(site.root())
             .args(&["--workers", &WORKERS.to_string()])
+            .config(config)
             .start();
         Scene {
             server: Some(server),
@@ -45,8 +56,67 @@ impl Scene {
         }
     }
 
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("it has not ended")
+    }
+
     fn connect(&self) -> Client {
-        self.server.as_ref().expect("it has not ended").connect()
+        self.server().connect()
+    }
+
+    /// The server ends, with success. What it said.
+    fn ended(&mut self) -> String {
+        let server = self.server.take().expect("it has not ended");
+        let ended = server.ended();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stderr
+    }
+
+    /// A file on the file system of the root that nobody has asked for before is answered within
+    /// `limit`.
+    fn expect_cold(&self, client: &mut Client, name: &str, limit: Duration) {
+        self.site.write(name, name);
+        let start = Instant::now();
+        let response = client.get(&format!("/{name}"));
+        let took = start.elapsed();
+        assert_eq!(response.body, name.as_bytes(), "{}", response.head);
+        assert!(took < limit, "{name} took {took:?}");
+    }
+
+    /// Clients that have asked for files on the mount that the server does not know, each of which holds a
+    /// thread: [`FILES`] whose content hangs, small ones, which are read into memory, and large ones, which
+    /// are sent from the disk; then as many whose open hangs.
+    fn stuck(&self) -> Vec<(Client, SlowFile)> {
+        let mut stuck = self.asking_for(Pace::Gated, FILES);
+        // Before the looks are held, behind which the kernel keeps all others in the directory.
+        until("the content of each file is asked for", || {
+            self.disk.waiting_files() == FILES
+        });
+        self.disk.hold_looks();
+        stuck.extend(self.asking_for(Pace::Watched, FILES));
+        until("the mount is asked", || self.disk.held_looks() > 0);
+        stuck
+    }
+
+    /// A client each that has asked for one of so many files.
+    fn asking_for(&self, pace: Pace, count: usize) -> Vec<(Client, SlowFile)> {
+        let files = (1..=count as u32).map(|number| SlowFile {
+            pace,
+            number,
+            bytes: if number % 2 == 0 { 400_000 } else { 4_096 },
+        });
+        let ask = |file: SlowFile| {
+            let mut client = self.connect();
+            client.send(request("GET", &format!("/mount{}", file.target()), ""));
+            (client, file)
+        };
+        files.map(ask).collect()
+    }
+
+    /// The disk answers at last.
+    fn release(&self) {
+        self.disk.release_looks();
+        self.disk.open_gate();
     }
 
     /// A client each that has asked for something new on the file system of the root, and in the same
@@ -76,8 +146,7 @@ impl Scene {
 impl Drop for Scene {
     /// Before the disk, which cannot be unmounted while the server uses it.
     fn drop(&mut self) {
-        self.disk.release_looks();
-        self.disk.open_gate();
+        self.release();
         self.server = None;
     }
 }
@@ -133,16 +202,121 @@ fn a_mount_that_hangs_below_the_root_holds_up_its_own_files_only() {
     until("the mount is asked", || scene.disk.held_looks() > 0);
     expect_unaffected(&scene, &targets);
     // It answers at last.
-    scene.disk.release_looks();
+    scene.release();
     for (clients, target) in clients.into_iter().zip(&targets) {
         for mut client in clients {
             let is_absent = target.contains(ABSENT);
             assert_eq!(client.answer().status, if is_absent { 404 } else { 200 });
         }
     }
-    let server = scene.server.take().expect("it has not ended");
-    server.signal(Signal::TERM);
-    assert_eq!(server.ended().code, Some(0));
+    scene.server().signal(Signal::TERM);
+    scene.ended();
+}
+
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn spare_workers_serve_while_a_mount_holds_all_workers() {
+    let mut scene = Scene::new();
+    let mut polite = scene.connect();
+    scene.expect_cold(&mut polite, "before", SOON);
+    let stuck = scene.stuck();
+    // Behind all of them.
+    scene.expect_cold(&mut polite, "first", SOON);
+    let start = Instant::now();
+    for number in 0.. {
+        scene.expect_cold(&mut polite, &format!("cold-{number}"), SOON);
+        scene.expect_cold(&mut scene.connect(), &format!("new-{number}"), SOON);
+        if start.elapsed() > LONG {
+            break;
+        }
+        // One connection carries a limited number of requests.
+        thread::sleep(Duration::from_millis(100));
+    }
+    let notice = format!("all {WORKERS} workers wait for the disk; ");
+    let said = scene.server().stderr();
+    assert_eq!(said.matches(&notice).count(), 1, "{said}");
+    assert!(scene.server().spares() > 2 * FILES - WORKERS, "{said}");
+    scene.release();
+    for (mut client, file) in stuck {
+        let response = client.answer();
+        assert_eq!(response.status, 200, "{}", response.head);
+        assert!(response.body == file.content(), "{file:?}");
+    }
+    thread::sleep(LEASE);
+    until("the spare workers end", || scene.server().spares() == 0);
+    scene.expect_cold(&mut polite, "after", SOON);
+    drop(polite);
+    scene.server().signal(Signal::TERM);
+    scene.ended();
+}
+
+/// More than all workers, spare ones included, can go for.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn however_many_ask_for_what_hangs_a_thread_is_left_for_the_file_system_of_the_root() {
+    const MANY: usize = 60;
+    let mut scene = Scene::new();
+    scene.site.sparse("large", 20 << 20);
+    let mut polite = scene.connect();
+    let mut stuck = scene.asking_for(Pace::Gated, MANY);
+    scene.expect_cold(&mut polite, "first", SOON);
+    // Large files that are known are sent from the disk.
+    stuck.extend(scene.asking_for(Pace::Gated, MANY));
+    for number in 0..20 {
+        scene.expect_cold(&mut polite, &format!("cold-{number}"), SOON);
+        scene.expect_cold(&mut scene.connect(), &format!("new-{number}"), SOON);
+        assert_eq!(scene.connect().get("/absent").status, 404);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let large = scene.connect().get("/large");
+    assert_eq!(large.body.len(), 20 << 20);
+    let held = scene.disk.waiting_files();
+    assert!(held < MANY, "{held} hold a thread each");
+    scene.release();
+    for (mut client, file) in stuck {
+        assert!(client.answer().body == file.content(), "{file:?}");
+    }
+    drop(polite);
+    scene.server().signal(Signal::TERM);
+    scene.ended();
+}
+
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn a_drain_serves_with_spare_workers_and_waits_for_them() {
+    let mut scene = Scene::new();
+    let mut polite = scene.connect();
+    scene.expect_cold(&mut polite, "before", SOON);
+    let stuck = scene.stuck();
+    scene.server().signal(Signal::TERM);
+    scene.server().wait_for("abide: draining");
+    scene.expect_cold(&mut polite, "draining", SOON);
+    scene.release();
+    for (mut client, file) in stuck {
+        assert!(client.answer().body == file.content(), "{file:?}");
+    }
+    // Spare workers count as well.
+    scene.server().signal(Signal::USR2);
+    let requests = 2 + 2 * FILES;
+    let total = format!("requests_total {requests}\n");
+    scene.server().wait_for(&total);
+    drop(polite);
+    scene.ended();
+}
+
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn spare_workers_that_are_stuck_hold_up_no_end() {
+    let mut scene = Scene::with("[shutdown]\ndrain = 1\n");
+    // Looks are not among them: a process that has ended stays until FUSE has answered those.
+    let _stuck = scene.asking_for(Pace::Gated, FILES);
+    until("the content of each file is asked for", || {
+        scene.disk.waiting_files() == FILES
+    });
+    scene.server().signal(Signal::TERM);
+    let said = scene.ended();
+    assert!(said.contains("the drain deadline has passed"), "{said}");
+    assert!(scene.disk.waiting_files() > 0, "it has not answered");
 }
 
 /// A file system that is mounted over a directory hides files that memory knows.

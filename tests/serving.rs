@@ -285,6 +285,7 @@ fn a_link_inside_works_and_one_that_leads_out_is_refused() {
     }
     assert_eq!(client.get("/loop").status, 404);
     assert_eq!(client.get("/dangling").status, 404);
+    // Nobody waits for a log to be written.
     server.wait_for("logged once");
     let said = server.stderr();
     assert_eq!(said.matches("logged once").count(), 1, "{said}");

@@ -31,6 +31,8 @@ pub struct Desk {
     pub(super) guests: Vec<Guest>,
     /// What the request at hand waits for, after a turn that ended for that.
     pub awaited: Option<Arc<Errand>>,
+    /// A turn has ended because the thread does not reach far enough. The thread that asks clears it.
+    pub is_out_of_reach: bool,
     /// Lines of the access log; `None` if there is no log. The thread writes them out.
     pub log: Option<Journal>,
     /// The thread's counters.
@@ -50,6 +52,7 @@ impl Desk {
             shared_lines: SharedLines::new(config.keep_alive.timeout_secs),
             guests: Vec::new(),
             awaited: None,
+            is_out_of_reach: false,
             log: access_log
                 .target
                 .is_some()

@@ -18,7 +18,7 @@ const SEND_FILE_BYTES: u64 = 1024 * 1024;
 pub(super) fn bytes_per_turn(reach: Reach) -> u64 {
     match reach {
         Reach::Memory => 256 * 1024,
-        Reach::Disk => 4 * 1024 * 1024,
+        Reach::Roots | Reach::Disk => 4 * 1024 * 1024,
     }
 }
 
@@ -39,6 +39,18 @@ pub struct Unsent {
     pub pace: Pace,
     /// How many bytes of it the kernel may keep unsent.
     pub allowance: Allowance,
+}
+
+impl Unsent {
+    /// Whether a thread that goes as far as `reach` may send it.
+    #[must_use]
+    pub fn is_within(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Memory => !self.body.is_on_disk(),
+            Reach::Roots => !self.body.is_beyond_mount(),
+            Reach::Disk => true,
+        }
+    }
 }
 
 /// How much the kernel may keep unsent of one answer. It begins with little, and grows with what the peer

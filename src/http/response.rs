@@ -36,6 +36,11 @@ pub struct Response {
 pub trait Pages: fmt::Debug + Send + Sync {
     /// What sendfile sends the content from, and where in there its offset `offset` is.
     fn at(&self, offset: u64) -> (&File, u64);
+
+    /// Whether it is a file beyond a mount point below the root: its file system may hang by itself.
+    fn is_beyond_mount(&self) -> bool {
+        false
+    }
 }
 
 /// The content of a response.
@@ -96,6 +101,16 @@ impl Body {
             Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
             Body::File { .. } => true,
             Body::Parts(parts) => parts.iter().any(Body::is_on_disk),
+        }
+    }
+
+    /// Whether sending it may wait for a file system beyond a mount point.
+    #[must_use]
+    pub fn is_beyond_mount(&self) -> bool {
+        match self {
+            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
+            Body::File { file, .. } => file.is_beyond_mount(),
+            Body::Parts(parts) => parts.iter().any(Body::is_beyond_mount),
         }
     }
 

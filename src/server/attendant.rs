@@ -150,6 +150,12 @@ impl Attendant {
         }
     }
 
+    /// Whether a turn has ended since the last call because this thread does not
+    /// [reach](crate::site::Reach) far enough.
+    pub fn take_out_of_reach(&mut self) -> bool {
+        std::mem::take(&mut self.desk.is_out_of_reach)
+    }
+
     /// When the lines of the access log that were collected here have to be handed over; `None` if
     /// there are none. To be asked after every turn.
     pub fn log_due_at(&mut self, now: Millis) -> Option<Millis> {
@@ -320,7 +326,7 @@ fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) 
         // What a turn that waited for the disk began, begins now.
         let now = match reach {
             Reach::Memory => now,
-            Reach::Disk => shared.clock.now(),
+            Reach::Roots | Reach::Disk => shared.clock.now(),
         };
         let deadline = match outcome {
             Outcome::Wait => open.session.rest(service, now.monotonic),

@@ -1,6 +1,6 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! Three lanes. Two have one message per connection:
+//! Three lanes, and a fourth while spare workers serve. Two have one message per connection:
 //!
 //! - **quick**: what the event loop has found ready. Nearly all of it can be answered from memory, in a
 //!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
@@ -14,7 +14,7 @@
 //!
 //! A worker without work parks on the bench. Waking one costs two threads about as much as a
 //! request from memory costs altogether, so as few as the load needs are woken, the one that parked
-//! last first: its caches are the warmest. One for each connection in the slow lane, and one for each
+//! last first. One for each connection in the slow lane, and one for each
 //! [`SHARE`] connections that wait in the quick one.
 //!
 //! # Why it is so
@@ -55,20 +55,29 @@
 //! [`Errand`], which puts it into a lane when it is over: into the quick one if memory has the answer
 //! now, and the loop is woken to give it, so that no worker need be free.
 //!
+//! # When the disk holds up all workers
+//!
+//! Work that waits in the slow or the long lane while no worker is parked rings a [`Bell`]. If nothing is
+//! picked up for a while after that, spare workers come ([`spares`](super::spares)) and serve the same
+//! lanes. Some of them do not go beyond mount points; what leads there they put into a lane of its own:
+//!
+//! - **far**: for workers that go to any file system.
+//!
 //! # Bounds
 //!
 //! A connection is in one lane at a time, once: its ownership word
 //! ([`Ownership`](crate::connection::ownership::Ownership)) sees to that. So the lanes are bounded by
 //! the number of connections though the channels have no bound, and nobody ever waits to put one in.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::attendant::Brought;
+use super::bell::Bell;
+use super::bench::{Bench, Crew};
 use crate::site::errand::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
@@ -108,8 +117,22 @@ pub struct Handoff {
     quick: Lane<u32>,
     slow: Lane<Work>,
     long: Lane<Arc<Errand>>,
+    far: Lane<Work>,
     bench: Bench,
+    /// Rung when work waits and no worker is parked.
+    bell: Arc<Bell>,
+    pick_ups: PickUps,
     is_closed: AtomicBool,
+}
+
+/// How often the workers of each crew have picked up work. They write here with each turn, and the event loop
+/// reads what is beside it: so it has cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct PickUps {
+    permanent: AtomicU64,
+    spare: AtomicU64,
+    near: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -119,14 +142,17 @@ struct Lane<T> {
 }
 
 impl Handoff {
-    /// Empty lanes.
+    /// Empty lanes. The `bell` is rung when work waits for a worker and none is parked.
     #[must_use]
-    pub fn new() -> Handoff {
+    pub fn new(bell: Arc<Bell>) -> Handoff {
         Handoff {
             quick: Lane::new(),
             slow: Lane::new(),
             long: Lane::new(),
+            far: Lane::new(),
             bench: Bench::default(),
+            bell,
+            pick_ups: PickUps::default(),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -150,8 +176,19 @@ impl Handoff {
 
     /// Puts work into the slow lane, or a job into the long one, and wakes a worker for it.
     pub fn defer(&self, work: Work) {
+        let is_job = matches!(work, Work::Slice(_));
         self.put_back(work);
-        self.bench.wake_one();
+        if is_job {
+            self.call_for_anywhere();
+        } else {
+            self.call_worker();
+        }
+    }
+
+    /// Worker that does not go beyond mount points: puts work into the far lane that leads there.
+    pub fn pass_on(&self, work: Work) {
+        self.far.put(work);
+        self.call_for_anywhere();
     }
 
     /// Worker: the same, of work that it has had and will look for itself.
@@ -165,23 +202,32 @@ impl Handoff {
     /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
     /// out or the hand-off is closed and empty. `first` says which lane is looked into first: a worker that
     /// alternates lets none starve.
-    pub fn pick_up(&self, first: First, patience: Option<Duration>) -> Option<Work> {
+    pub fn pick_up(&self, crew: Crew, first: First, patience: Option<Duration>) -> Option<Work> {
         loop {
-            if let Some(work) = self.look(first) {
+            if let Some(work) = self.look(crew, first) {
+                let pick_ups = match crew {
+                    Crew::Permanent => &self.pick_ups.permanent,
+                    Crew::Spare => &self.pick_ups.spare,
+                    Crew::NearSpare => &self.pick_ups.near,
+                };
+                pick_ups.fetch_add(1, Ordering::Relaxed);
                 // A worker that was woken for another lane may have looked into the quick one first, and may
                 // now be gone for long.
-                if !self.slow.is_empty() || !self.long.is_empty() {
-                    self.bench.wake_one();
+                if !self.slow.is_empty() {
+                    self.call_worker();
+                }
+                if !self.long.is_empty() || !self.far.is_empty() {
+                    self.call_for_anywhere();
                 }
                 return Some(work);
             }
             if self.is_closed() {
                 return None;
             }
-            let is_over = self
-                .bench
-                .park(patience, || self.has_work() || self.is_closed());
-            if is_over && !self.has_work() {
+            let is_over = self.bench.park(crew, patience, || {
+                self.has_work_for(crew) || self.is_closed()
+            });
+            if is_over && !self.has_work_for(crew) {
                 return None;
             }
         }
@@ -193,16 +239,65 @@ impl Handoff {
         !self.quick.is_empty() || !self.slow.is_empty() || !self.long.is_empty()
     }
 
+    fn has_work_for(&self, crew: Crew) -> bool {
+        let has_near_work = !self.quick.is_empty() || !self.slow.is_empty();
+        let goes_anywhere = crew.goes_anywhere();
+        has_near_work || goes_anywhere && (!self.long.is_empty() || !self.far.is_empty())
+    }
+
     /// Whether the quick lane has something.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.quick.is_empty()
     }
 
+    /// How much work waits for a worker: all but the quick lane.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting_near() + self.long.receiver.len() + self.far.receiver.len()
+    }
+
+    /// How much of it may be picked up by a worker that does not go beyond mount points.
+    #[must_use]
+    pub fn waiting_near(&self) -> usize {
+        self.slow.receiver.len()
+    }
+
+    /// How often work was picked up so far.
+    #[must_use]
+    pub fn pick_ups(&self) -> u64 {
+        self.pick_ups_for_anywhere() + self.pick_ups.near.load(Ordering::Relaxed)
+    }
+
+    /// How often workers have picked up work that go to any file system.
+    #[must_use]
+    pub fn pick_ups_for_anywhere(&self) -> u64 {
+        self.permanent_pick_ups() + self.pick_ups.spare.load(Ordering::Relaxed)
+    }
+
+    /// How often permanent workers have picked up work so far.
+    #[must_use]
+    pub fn permanent_pick_ups(&self) -> u64 {
+        self.pick_ups.permanent.load(Ordering::Relaxed)
+    }
+
+    /// The bell that is rung when work waits and no worker is parked.
+    #[must_use]
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Whether a permanent worker has nothing to do.
+    #[must_use]
+    pub fn has_idle_worker(&self) -> bool {
+        self.bench.has_permanent()
+    }
+
     /// Tells the workers to finish what there is and end.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         while self.bench.wake_one() {}
+        self.bell.wake();
     }
 
     /// Whether [`close`](Handoff::close) was called.
@@ -211,21 +306,39 @@ impl Handoff {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    fn look(&self, first: First) -> Option<Work> {
+    /// Wakes a worker. If none is parked, the supervisor has to see to it that one comes.
+    fn call_worker(&self) {
+        if !self.bench.wake_one() {
+            self.bell.ring();
+        }
+    }
+
+    /// Wakes a worker that goes to any file system. If none is parked, the supervisor has to see to it that
+    /// one comes.
+    fn call_for_anywhere(&self) {
+        if !self.bench.wake_one_for_anywhere() {
+            self.bell.ring();
+        }
+    }
+
+    fn look(&self, crew: Crew, first: First) -> Option<Work> {
         let slow = || self.slow.receiver.try_recv().ok();
         let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
         let long = || self.long.receiver.try_recv().ok().map(Work::Slice);
+        let far = || self.far.receiver.try_recv().ok();
         match first {
-            First::Quick => quick().or_else(slow).or_else(long),
-            First::Slow => slow().or_else(quick).or_else(long),
-            First::Long => long().or_else(slow).or_else(quick),
+            First::Quick if !crew.goes_anywhere() => quick().or_else(slow),
+            First::Slow | First::Long if !crew.goes_anywhere() => slow().or_else(quick),
+            First::Quick => quick().or_else(slow).or_else(long).or_else(far),
+            First::Slow => slow().or_else(quick).or_else(far).or_else(long),
+            First::Long => long().or_else(far).or_else(slow).or_else(quick),
         }
     }
 }
 
 impl Default for Handoff {
     fn default() -> Handoff {
-        Handoff::new()
+        Handoff::new(Arc::default())
     }
 }
 
@@ -245,224 +358,5 @@ impl<T> Lane<T> {
     }
 }
 
-/// Where workers without work wait.
-#[derive(Debug, Default)]
-struct Bench {
-    parked: Mutex<Vec<Thread>>,
-    /// The length of `parked`, for a look without the lock.
-    count: AtomicUsize,
-    /// Workers that were woken and are not up yet. Being scheduled can take as long as ten requests.
-    coming: AtomicUsize,
-}
-
-impl Bench {
-    /// Wakes the worker that parked last. Whether there was one.
-    fn wake_one(&self) -> bool {
-        // Pairs with the fence in `park`: either we see the worker there, or it sees what we have put
-        // into a lane before.
-        fence(Ordering::SeqCst);
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        let woken = {
-            let mut parked = self.lock();
-            let woken = parked.pop();
-            self.count.store(parked.len(), Ordering::Relaxed);
-            // Under the lock: the woken one takes it off again under the lock.
-            self.coming
-                .fetch_add(usize::from(woken.is_some()), Ordering::Relaxed);
-            woken
-        };
-        if let Some(thread) = &woken {
-            thread.unpark();
-        }
-        woken.is_some()
-    }
-
-    /// Parks the calling thread until it is woken, unless there is something to do already. Whether
-    /// `patience` has run out.
-    fn park(&self, patience: Option<Duration>, has_work: impl Fn() -> bool) -> bool {
-        let own = thread::current().id();
-        {
-            let mut parked = self.lock();
-            parked.push(thread::current());
-            self.count.store(parked.len(), Ordering::Relaxed);
-        }
-        fence(Ordering::SeqCst);
-        if !has_work() {
-            match patience {
-                None => thread::park(),
-                Some(patience) => thread::park_timeout(patience),
-            }
-        }
-        // Whoever wakes a thread takes it off the bench; one that gets up by itself does so too.
-        let mut parked = self.lock();
-        let Some(place) = parked.iter().position(|thread| thread.id() == own) else {
-            self.coming.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        };
-        parked.remove(place);
-        self.count.store(parked.len(), Ordering::Relaxed);
-        patience.is_some()
-    }
-
-    fn coming(&self) -> usize {
-        self.coming.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Thread>> {
-        // Nothing in here panics.
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::sync::atomic::AtomicU32;
-
-    #[test]
-    fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
-        let handoff = Handoff::new();
-        for slot in 0..3 {
-            handoff.dispatch(slot);
-        }
-        assert!(handoff.is_ready());
-        let taken: Vec<_> = std::iter::from_fn(|| handoff.take()).collect();
-        assert_eq!(taken, [0, 1, 2]);
-        assert!(!handoff.is_ready());
-    }
-
-    #[test]
-    fn a_worker_that_alternates_lets_neither_lane_starve() {
-        let handoff = Handoff::new();
-        for slot in 0..4 {
-            handoff.dispatch(slot);
-            handoff.defer(Work::Turn(10 + slot));
-        }
-        let picked: Vec<_> = (0..8)
-            .map(|turn| {
-                if turn % 2 == 0 {
-                    First::Slow
-                } else {
-                    First::Quick
-                }
-            })
-            .map(|first| handoff.pick_up(first, None).expect("there is work"))
-            .collect();
-        let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
-        assert_eq!(picked, expected);
-    }
-
-    #[test]
-    fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
-        let handoff = Handoff::new();
-        let jobs = [(); 2].map(|()| Work::Slice(Errand::new()));
-        let again = |work: &Work| match work {
-            Work::Slice(errand) => Work::Slice(Arc::clone(errand)),
-            _ => panic!("a job"),
-        };
-        jobs.iter().for_each(|job| handoff.defer(again(job)));
-        handoff.defer(Work::Turn(1));
-        handoff.dispatch(2);
-        let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
-        let mut pick = || handoff.pick_up(firsts.next()?, None);
-        assert_eq!(pick().as_ref(), Some(&jobs[0]));
-        handoff.put_back(again(&jobs[0]));
-        assert_eq!(pick(), Some(Work::Turn(1)));
-        assert_eq!(pick(), Some(Work::Turn(2)));
-        assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
-    }
-
-    #[test]
-    fn patience_ends_a_wait() {
-        let handoff = Handoff::new();
-        let patience = Some(Duration::from_millis(1));
-        assert_eq!(handoff.pick_up(First::Slow, patience), None);
-        assert_eq!(
-            handoff.bench.count.load(Ordering::Relaxed),
-            0,
-            "it has left the bench"
-        );
-    }
-
-    #[test]
-    fn no_deferred_work_is_left_lying_while_workers_park() {
-        const ROUNDS: u32 = 20_000;
-        let handoff = Handoff::new();
-        let done = AtomicU32::new(0);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while handoff.pick_up(First::Slow, None).is_some() {
-                        done.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
-            }
-            for round in 0..ROUNDS {
-                handoff.defer(Work::Turn(round));
-                // One at a time, so that the workers park again and again. Were a wake-up lost, this
-                // would never end.
-                while done.load(Ordering::SeqCst) <= round {
-                    thread::yield_now();
-                }
-            }
-            handoff.close();
-        });
-        assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
-    }
-
-    #[test]
-    fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
-        let handoff = Handoff::new();
-        let slow = thread::scope(|scope| {
-            let other = scope.spawn(|| handoff.pick_up(First::Slow, None));
-            while handoff.bench.count.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-            // As if it had been put there by `defer`, and we were the one it woke.
-            handoff.slow.put(Work::Turn(7));
-            handoff.dispatch(8);
-            assert_eq!(handoff.pick_up(First::Quick, None), Some(Work::Turn(8)));
-            // Were it not woken, this would never end.
-            other.join().expect("the other worker")
-        });
-        assert_eq!(slow, Some(Work::Turn(7)));
-    }
-
-    #[test]
-    fn help_comes_for_a_long_queue() {
-        let handoff = Handoff::new();
-        let start = Barrier::new(2);
-        let helped = thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                start.wait();
-                handoff.pick_up(First::Quick, None)
-            });
-            start.wait();
-            while handoff.bench.count.load(Ordering::SeqCst) == 0 && !worker.is_finished() {
-                thread::yield_now();
-            }
-            for slot in 0..=SHARE as u32 {
-                handoff.dispatch(slot);
-            }
-            assert_eq!(handoff.take(), Some(0));
-            worker.join().expect("the worker")
-        });
-        assert_eq!(helped, Some(Work::Turn(1)));
-    }
-
-    #[test]
-    fn what_is_left_is_done_before_the_end() {
-        let handoff = Handoff::new();
-        handoff.defer(Work::GiveBackMemory);
-        handoff.close();
-        assert_eq!(
-            handoff.pick_up(First::Quick, None),
-            Some(Work::GiveBackMemory)
-        );
-        assert_eq!(handoff.pick_up(First::Quick, None), None);
-        assert!(handoff.is_closed());
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@
 pub mod acceptor;
 pub mod access_log;
 pub mod attendant;
+pub mod bell;
+pub mod bench;
 pub mod checker;
 pub mod diagnostics;
 pub mod doors;
@@ -21,6 +23,7 @@ pub mod reaper;
 pub mod shared;
 pub mod silent;
 pub mod slots;
+pub mod spares;
 pub mod timer_wheel;
 pub mod workers;
 
@@ -46,12 +49,14 @@ use crate::site::Sites;
 use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
+use bell::Bell;
 use event_loop::{EventLoop, MAX_LISTENERS, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use per_ip::Shares;
 use shared::{Report, Shared};
 use slots::Slots;
+use spares::most_spares;
 use workers::Pool;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.
@@ -176,6 +181,7 @@ impl Server {
             clock,
             access_log: access_log.map(Arc::new),
             shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
+            bell: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(&event_loops[0].all);
@@ -268,6 +274,7 @@ struct Common {
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
     shares: Option<Arc<Shares>>,
+    bell: Arc<Bell>,
 }
 
 impl Common {
@@ -321,14 +328,15 @@ impl Common {
             number,
             // Any loop may be dealt all connections.
             slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
-            handoff: Handoff::new(),
+            handoff: Handoff::new(Arc::clone(&self.bell)),
             service: Arc::clone(&self.service),
             shares: self.shares.clone(),
             clock: Arc::clone(&self.clock),
             reports,
             waker,
             wants_closes: AtomicBool::new(false),
-            counters: (0..=workers).map(|_| Arc::default()).collect(),
+            workers,
+            counters: (0..workers + 2).map(|_| Arc::default()).collect(),
             admissions: Arc::default(),
             access_log: self.access_log.clone(),
         }
@@ -347,6 +355,15 @@ fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
 fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
     let extra = usize::from(number < workers % event_loops);
     (workers / event_loops + extra).max(1)
+}
+
+/// How many workers there are at most in all, spare ones included.
+fn most_workers(config: &Config) -> usize {
+    let of_loop = |number| {
+        let workers = share_of(config.workers, number, config.event_loops);
+        workers + most_spares(workers)
+    };
+    (0..config.event_loops).map(of_loop).sum()
 }
 
 /// How many connections there may be, and how many descriptors they share with large files. The soft
@@ -371,7 +388,7 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     // one more.
     let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE + 1) as u64;
     let event_loops = config.event_loops as u64;
-    let threads = DESCRIPTORS_PER_THREAD * (config.workers as u64 + 2);
+    let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
     // The cache is shared by the sites, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);

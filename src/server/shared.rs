@@ -47,7 +47,10 @@ pub struct Shared {
     pub waker: mio::Waker,
     /// Whether the loop waits for connections to close: it drains, or it could not accept.
     pub wants_closes: AtomicBool,
-    /// The counters: first the event loop's, then those of each worker.
+    /// How many permanent workers there are.
+    pub workers: usize,
+    /// The counters: first the event loop's, then those of each worker, and last the one set that all
+    /// spare workers count in.
     pub counters: Vec<Arc<Counters>>,
     /// What the loop has accepted.
     pub admissions: Arc<Admissions>,

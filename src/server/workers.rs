@@ -8,9 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::attendant::{Attendant, Attended, Brought, SLICE_MILLIS, park};
+use super::bench::Crew;
 use super::checker;
 use super::handoff::{First, Work};
 use super::shared::Shared;
+use super::spares::{self, Lease};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
@@ -26,8 +28,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts a worker for each set of counters of each event loop, but the first, which is the loop's
-    /// own.
+    /// Starts the workers of each event loop, a thread that starts more of them while the disk holds these
+    /// up, and the checkers.
     ///
     /// # Errors
     /// As pthread_create(3). Those that were started are stopped.
@@ -36,9 +38,12 @@ impl Pool {
         // Made first: should a thread fail to start, the others are stopped.
         let pool = Pool { all, ended };
         for shared in &*pool.all {
-            for (number, counters) in shared.counters.iter().enumerate().skip(1) {
+            // The first set is the loop's own.
+            let numbered = shared.counters.iter().enumerate();
+            let numbered = numbered.skip(1).take(shared.workers);
+            for (number, counters) in numbered {
                 let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-                let worker = Worker::new(Arc::clone(shared), desk);
+                let worker = Worker::new(shared, desk, Crew::Permanent);
                 let alive = alive.clone();
                 let name = format!("worker-{}.{number}", shared.number);
                 thread::Builder::new().name(name).spawn(move || {
@@ -47,6 +52,7 @@ impl Pool {
                 })?;
             }
         }
+        spares::supervise(&pool.all, alive);
         checker::start(&pool.all[0].service, &pool.all[0].clock);
         Ok(pool)
     }
@@ -91,32 +97,55 @@ impl Slice for TimeSlice<'_> {
 
 /// One thread of the pool.
 #[derive(Debug)]
-struct Worker {
+pub(super) struct Worker {
     shared: Arc<Shared>,
     attendant: Attendant,
+    crew: Crew,
+    /// How long it stays, if it is a spare one.
+    lease: Option<Lease>,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, desk: Desk) -> Worker {
-        let attendant = Attendant::new(Arc::clone(&shared), desk, Reach::Disk);
-        Worker { shared, attendant }
+    fn new(shared: &Arc<Shared>, desk: Desk, crew: Crew) -> Worker {
+        let reach = match crew.goes_anywhere() {
+            true => Reach::Disk,
+            false => Reach::Roots,
+        };
+        Worker {
+            shared: Arc::clone(shared),
+            attendant: Attendant::new(Arc::clone(shared), desk, reach),
+            crew,
+            lease: None,
+        }
     }
 
-    /// Serves until the hand-off is closed.
-    fn run(mut self) {
+    /// A spare worker, for as long as its lease.
+    pub(super) fn spare(shared: &Arc<Shared>, crew: Crew, lease: Lease) -> Worker {
+        let counters = &shared.counters[shared.workers + 1];
+        let desk = Desk::new(&shared.service.config, Arc::clone(counters));
+        Worker {
+            lease: Some(lease),
+            ..Worker::new(shared, desk, crew)
+        }
+    }
+
+    /// Serves until the hand-off is closed, or the lease ends.
+    pub(super) fn run(mut self) {
         let mut slow_first = true;
         // When the last slice of a job was over. After as much time for all else the next one is due.
         let mut sliced_at = Millis(0);
-        let mut now = Millis(0);
+        let mut now = self.shared.clock.now().monotonic;
         let mut log_due_at: Option<Millis> = None;
         loop {
-            let patience = log_due_at.map(|due| Duration::from_millis(due.since(now)));
+            let lease_until = self.lease.as_ref().map(Lease::until);
+            let due_at = log_due_at.into_iter().chain(lease_until).min();
+            let patience = due_at.map(|due| Duration::from_millis(due.since(now)));
             let first = match slow_first {
                 _ if now.since(sliced_at) >= SLICE_MILLIS => First::Long,
                 true => First::Slow,
                 false => First::Quick,
             };
-            now = match self.shared.handoff.pick_up(first, patience) {
+            now = match self.shared.handoff.pick_up(self.crew, first, patience) {
                 Some(Work::Turn(slot)) => self.serve(slot, Brought::default()),
                 Some(Work::Resume(slot, brought)) => self.serve(slot, brought),
                 Some(Work::Slice(errand)) => {
@@ -135,6 +164,12 @@ impl Worker {
             if log_due_at.is_some_and(|due| now >= due) {
                 self.attendant.leave_log();
                 log_due_at = None;
+            }
+            let handoff = &self.shared.handoff;
+            if let Some(lease) = &mut self.lease
+                && lease.has_ended(now, handoff)
+            {
+                break;
             }
         }
         self.attendant.leave_log();
@@ -168,10 +203,18 @@ impl Worker {
     fn serve(&mut self, slot: u32, brought: Brought) -> Millis {
         let gives_up = brought.is_given_up();
         let now = self.shared.clock.now();
+        let handoff = &self.shared.handoff;
+        let is_near = !self.crew.goes_anywhere();
+        if is_near {
+            self.attendant.take_out_of_reach();
+        }
         let (attended, now) = self.attendant.attend_to(slot, now, gives_up);
         match attended {
             Attended::Waits => {}
-            Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
+            Attended::WantsMore if is_near && self.attendant.take_out_of_reach() => {
+                handoff.pass_on(Work::Resume(slot, brought));
+            }
+            Attended::WantsMore => handoff.defer(Work::Turn(slot)),
             Attended::Awaits(errand) => park(&self.shared, slot, &errand, brought),
             Attended::Closed => self.shared.report_closed(slot),
         }

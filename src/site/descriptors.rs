@@ -9,8 +9,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::io::Errno;
 
@@ -27,6 +27,8 @@ pub struct DescriptorBudget {
     /// Descriptors that files leave to connections.
     kept_from_files: usize,
     cached_files: u64,
+    /// The devices that roots are on.
+    roots: RwLock<Vec<u64>>,
 }
 
 /// A large file that is open, counted until it is closed.
@@ -34,6 +36,8 @@ pub struct DescriptorBudget {
 pub struct OpenFile {
     file: File,
     budget: Arc<DescriptorBudget>,
+    /// Whether the file is on another device than the roots.
+    is_beyond_mount: bool,
 }
 
 impl DescriptorBudget {
@@ -47,6 +51,7 @@ impl DescriptorBudget {
             limit: connections.saturating_add(files),
             kept_from_files: connections / 10,
             cached_files,
+            roots: RwLock::default(),
         }
     }
 
@@ -54,6 +59,14 @@ impl DescriptorBudget {
     #[must_use]
     pub fn unlimited() -> DescriptorBudget {
         DescriptorBudget::new(usize::MAX, MAX_CACHED_FILES)
+    }
+
+    /// Takes note of the `device` that a root is on.
+    pub fn note_root(&self, device: u64) {
+        let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+        if !roots.contains(&device) {
+            roots.push(device);
+        }
     }
 
     /// How many files the cache may keep open.
@@ -87,17 +100,19 @@ impl DescriptorBudget {
             .saturating_sub(self.limit - self.kept_from_files)
     }
 
-    /// Counts `file` as long as it is open.
+    /// Counts `file`, which is on `device`, as long as it is open.
     ///
     /// # Errors
     /// ENFILE if no descriptor is left for a file; it is closed.
-    pub fn admit(self: &Arc<DescriptorBudget>, file: File) -> io::Result<OpenFile> {
+    pub fn admit(self: &Arc<DescriptorBudget>, file: File, device: u64) -> io::Result<OpenFile> {
         if !self.take_below(self.limit - self.kept_from_files) {
             return Err(Errno::NFILE.into());
         }
+        let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
         Ok(OpenFile {
             file,
             budget: Arc::clone(self),
+            is_beyond_mount: !roots.contains(&device),
         })
     }
 
@@ -115,6 +130,10 @@ impl DescriptorBudget {
 impl Pages for OpenFile {
     fn at(&self, offset: u64) -> (&File, u64) {
         (&self.file, offset)
+    }
+
+    fn is_beyond_mount(&self) -> bool {
+        self.is_beyond_mount
     }
 }
 
@@ -136,23 +155,36 @@ mod tests {
     fn files_have_what_connections_do_not_use_but_for_a_tenth() {
         let budget = Arc::new(DescriptorBudget::new(20, 4));
         let mut open: Vec<OpenFile> = (0..22)
-            .map(|_| budget.admit(file()).expect("room"))
+            .map(|_| budget.admit(file(), 1).expect("room"))
             .collect();
         let error = budget
-            .admit(file())
+            .admit(file(), 1)
             .expect_err("the rest is for connections");
         assert_eq!(error.raw_os_error(), Some(Errno::NFILE.raw_os_error()));
         assert!(budget.take() && budget.take() && !budget.take());
         assert!(budget.is_spent());
         open.truncate(19);
         assert!(!budget.is_spent());
-        assert!(budget.admit(file()).is_ok());
+        assert!(budget.admit(file(), 1).is_ok());
+    }
+
+    #[test]
+    fn a_file_on_another_device_than_the_roots_is_beyond_a_mount_point() {
+        let budget = Arc::new(DescriptorBudget::unlimited());
+        [1, 7, 1]
+            .into_iter()
+            .for_each(|device| budget.note_root(device));
+        let is_beyond = |device| {
+            let open = budget.admit(file(), device).expect("room");
+            open.is_beyond_mount()
+        };
+        assert_eq!([1, 7, 8].map(is_beyond), [false, false, true]);
     }
 
     #[test]
     fn all_connections_have_one_whatever_the_cache_keeps() {
         let budget = Arc::new(DescriptorBudget::new(20, 4));
-        let cached: Vec<_> = (0..4).map(|_| budget.admit(file())).collect();
+        let cached: Vec<_> = (0..4).map(|_| budget.admit(file(), 1)).collect();
         assert!((0..20).all(|_| budget.take()));
         assert!(budget.is_spent() && cached.iter().all(Result::is_ok));
         assert_eq!(budget.excess(), 3, "until one more file can be opened");

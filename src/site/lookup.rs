@@ -9,6 +9,7 @@
 //! Without a cache each looks for itself.
 
 mod alone;
+mod bounded;
 mod checked;
 mod encoded;
 mod listed;
@@ -222,6 +223,7 @@ impl Lookup {
             Precompressed::Current => Some(Evidence::WholeSeconds),
         };
         let root = Root::open(&site.root)?;
+        descriptors.note_root(root.device());
         Ok(Lookup {
             checks: memory
                 .as_ref()
@@ -271,6 +273,7 @@ impl Lookup {
         let Some(memory) = &self.memory else {
             reach.disk()?;
             self.root.generation(reach, now.monotonic)?;
+            self.expect_path_in_reach(key.path, reach)?;
             return Ok(match self.load(key, now) {
                 Ok(entry) => Found::File(Arc::new(entry)),
                 Err(nothing) => Found::Nothing(nothing),
@@ -306,6 +309,7 @@ impl Lookup {
             memory.absences.forget(key, &nothing);
         }
         reach.disk()?;
+        self.expect_path_in_reach(key.path, reach)?;
         self.load_and_keep(memory, key, generation, now)
     }
 

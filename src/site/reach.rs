@@ -14,7 +14,10 @@ pub enum Reach {
     /// Only to what is in memory and may be used without another look: no system call that can wait
     /// for a disk, and no waiting for a thread that makes one.
     Memory,
-    /// To the file system.
+    /// To the file systems that the roots are on, but not beyond mount points below a root: file systems
+    /// behind those may hang by themselves.
+    Roots,
+    /// To any file system.
     Disk,
 }
 
@@ -40,13 +43,24 @@ impl From<OutOfReach> for NeedsDisk {
 }
 
 impl Reach {
-    /// To be asked before a step that may wait for the disk.
+    /// To be asked before a step that may wait for the disk of the roots.
     ///
     /// # Errors
     /// [`OutOfReach`] if only memory is in reach.
     pub fn disk(self) -> Result<(), OutOfReach> {
         match self {
             Reach::Memory => Err(OutOfReach),
+            Reach::Roots | Reach::Disk => Ok(()),
+        }
+    }
+
+    /// To be asked before a step that may wait for any file system.
+    ///
+    /// # Errors
+    /// [`OutOfReach`] unless all of them are in reach.
+    pub fn any_disk(self) -> Result<(), OutOfReach> {
+        match self {
+            Reach::Memory | Reach::Roots => Err(OutOfReach),
             Reach::Disk => Ok(()),
         }
     }

@@ -22,6 +22,7 @@ use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
+use crate::http::response::Pages;
 
 mod loading;
 
@@ -119,7 +120,8 @@ impl Representation {
         let content = match reading.content {
             Some(content) => Content::kept(content),
             None => {
-                Content::Descriptor(Arc::new(descriptors.admit(reading.file)?), identity.size())
+                let file = descriptors.admit(reading.file, identity.device())?;
+                Content::Descriptor(Arc::new(file), identity.size())
             }
         };
         // Where the tag is to be made from the content, times say nothing.
@@ -379,10 +381,11 @@ impl Content {
     /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
     ///
     /// # Errors
-    /// [`OutOfReach`] if it is not in memory and that is all that is in `reach`.
+    /// [`OutOfReach`] if it is not in memory, and its file system not in `reach`.
     pub fn within(&self, reach: Reach) -> Result<(), OutOfReach> {
         match self {
             Content::Memory(_) | Content::Resident(_) => Ok(()),
+            Content::Descriptor(file, _) if file.is_beyond_mount() => reach.any_disk(),
             Content::Descriptor(..) => reach.disk(),
         }
     }

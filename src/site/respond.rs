@@ -318,7 +318,7 @@ impl Site {
         {
             let listed = match head.method {
                 Method::Options => {
-                    ask.reach.disk()?;
+                    ask.reach.any_disk()?;
                     self.files.open_directory(path).map(|()| options())
                 }
                 _ => self.files.list(
@@ -449,7 +449,7 @@ fn body(representation: &Representation, method: Method, reach: Reach) -> Result
             0..representation.content.len(),
         )),
         Content::Descriptor(file, size) => {
-            reach.disk()?;
+            representation.content.within(reach)?;
             Ok(Body::File {
                 file: Arc::<OpenFile>::clone(file),
                 range: 0..*size,

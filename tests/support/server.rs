@@ -200,6 +200,28 @@ impl Server {
         std::fs::read_dir(directory).expect("/proc").count()
     }
 
+    /// The names of its threads.
+    pub fn threads(&self) -> Vec<String> {
+        let directory = format!("/proc/{}/task", self.pid());
+        let threads = std::fs::read_dir(directory).expect("/proc");
+        // One that has ended meanwhile has no name.
+        let name = |thread: std::fs::DirEntry| {
+            std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default()
+        };
+        threads
+            .map(|thread| name(thread.expect("a thread")))
+            .collect()
+    }
+
+    /// How many spare workers it has.
+    pub fn spares(&self) -> usize {
+        let threads = self.threads();
+        threads
+            .iter()
+            .filter(|name| name.starts_with("spare-"))
+            .count()
+    }
+
     /// Lets it have no more than `count` descriptors from now on.
     pub fn limit_descriptors(&self, count: u64) {
         let limit = Rlimit {

@@ -446,7 +446,7 @@ impl Answer {
 /// answered, and what the event loop does needs no such question.
 fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
     requests > 0
-        && turn.reach == Reach::Disk
+        && turn.reach != Reach::Memory
         && !turn.desk.input.unread().is_empty()
         && (turn.is_over)()
 }

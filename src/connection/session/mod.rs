@@ -429,11 +429,10 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Sending, CloseReason> {
-        if self
-            .unsent
-            .as_deref()
-            .is_some_and(|unsent| unsent.body.is_on_disk() && turn.reach == Reach::Memory)
+        if let Some(unsent) = self.unsent.as_deref()
+            && !unsent.is_within(turn.reach)
         {
+            turn.desk.is_out_of_reach = true;
             return Ok(Sending::TurnOver);
         }
         let Some(mut unsent) = self.unsent.take() else {

@@ -63,7 +63,10 @@ impl<T> Turn<'_, T> {
     /// Leaves the request at hand unanswered, and says what for.
     pub(super) fn defer(&mut self, needs: NeedsDisk) -> Step {
         self.desk.awaited = match needs {
-            NeedsDisk::OutOfReach => None,
+            NeedsDisk::OutOfReach => {
+                self.desk.is_out_of_reach = true;
+                None
+            }
             NeedsDisk::UnderWay(errand) => Some(errand),
         };
         Step::Deferred

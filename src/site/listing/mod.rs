@@ -149,7 +149,8 @@ impl Listings {
         if let Some(page) = find().filter(is_ready) {
             return Ok(Ok(page));
         }
-        reach.disk()?;
+        // Any entry of the directory may be a mount point.
+        reach.any_disk()?;
         let is_usable = |brought: &Brought| match brought {
             Brought::Listing(Ok(page)) => page.generation == generation,
             Brought::Listing(Err(_)) => true,

@@ -135,9 +135,21 @@ impl Lookup {
         let checks = self.checks_in(area);
         let Some(checks) = checks.filter(|_| self.revalidate_millis > 0) else {
             reach.disk()?;
+            let range = match reach {
+                Reach::Roots if area.is_some() => return Err(NeedsDisk::OutOfReach),
+                Reach::Roots => Range::WithinMount,
+                Reach::Memory | Reach::Disk => Range::Anywhere,
+            };
             // Unless another thread is at it or was just now.
-            let is_ours = freshness.claim_check(now, self.revalidate_millis);
-            return Ok(!is_ours || self.compare(due, Range::Anywhere) == Compared::Same);
+            if !freshness.claim_check(now, self.revalidate_millis) {
+                return Ok(true);
+            }
+            let compared = self.compare(due, range);
+            if compared == Compared::MetMount {
+                freshness.mark_beyond_mount();
+                return Err(NeedsDisk::OutOfReach);
+            }
+            return Ok(compared == Compared::Same);
         };
         // Another file system than the root's is for its checker: it may hang, and take one worker after
         // the other, as many as it has files.

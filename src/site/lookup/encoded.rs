@@ -87,6 +87,10 @@ impl Lookup {
                 State::None => None,
                 State::Beside => {
                     reach.disk()?;
+                    let mut siblings = entry.siblings.iter();
+                    if let Some((name, _)) = siblings.find_map(|all| all.usable(coding)) {
+                        self.expect_in_reach(name, reach)?;
+                    }
                     self.fetch_beside(entry, forms, coding, now)?
                 }
                 // One that is liked less is not worth making or judging.

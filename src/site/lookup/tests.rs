@@ -59,6 +59,53 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
     }
 }
 
+/// A site with files of its own and a link beyond a mount point: proc(5) is mounted on every Linux, and not
+/// where temporary files are.
+fn site_in(place: &tempfile::TempDir) -> SiteConfig {
+    symlink("/proc/version", place.path().join("beyond")).expect("link");
+    for (name, bytes) in [("file", 3), ("large", 2_000)] {
+        std::fs::write(place.path().join(name), vec![b'x'; bytes]).expect("write");
+    }
+    SiteConfig {
+        symlinks: SymlinkPolicy::Anywhere,
+        ..SiteConfig::at(place.path().to_owned())
+    }
+}
+
+#[test]
+fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
+    for (bytes, revalidate_secs) in [(1 << 20, 1), (1 << 20, 0), (0, 1)] {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let cache = config::Cache {
+            bytes,
+            file_bytes: 1_000,
+            revalidate_secs,
+            ..config::Config::default().cache
+        };
+        let budget = Arc::new(DescriptorBudget::unlimited());
+        let memory = Memory::new(&cache, &budget).map(Arc::new);
+        let lookup = Lookup::open(&site_in(&place), 0, &cache, memory, budget).expect("the root");
+        // Twice: new, and due. No checker is there.
+        for millis in [0, DUE] {
+            let find = |path: &[u8], reach| lookup.find(path, reach, at(millis));
+            for path in [&b"/file"[..], b"/large"] {
+                let found = find(path, Reach::Roots);
+                let Ok(Found::File(entry)) = found else {
+                    panic!("{found:?}")
+                };
+                assert_eq!(entry.representation.content.within(Reach::Roots), Ok(()));
+            }
+            assert!(matches!(
+                find(b"/none", Reach::Roots),
+                Ok(Found::Nothing(_))
+            ));
+            let beyond = find(b"/beyond", Reach::Roots);
+            assert_eq!(beyond.expect_err("beyond"), NeedsDisk::OutOfReach);
+            assert!(matches!(find(b"/beyond", Reach::Disk), Ok(Found::File(_))));
+        }
+    }
+}
+
 #[test]
 fn a_form_that_is_alone_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");

@@ -1,0 +1,203 @@
+//! The lanes, and who is woken.
+
+use super::*;
+use std::sync::Barrier;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+
+#[test]
+fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
+    let handoff = Handoff::default();
+    for slot in 0..3 {
+        handoff.dispatch(slot);
+    }
+    assert!(handoff.is_ready());
+    let taken: Vec<_> = std::iter::from_fn(|| handoff.take()).collect();
+    assert_eq!(taken, [0, 1, 2]);
+    assert!(!handoff.is_ready());
+}
+
+#[test]
+fn a_worker_that_alternates_lets_neither_lane_starve() {
+    let handoff = Handoff::default();
+    for slot in 0..4 {
+        handoff.dispatch(slot);
+        handoff.defer(Work::Turn(10 + slot));
+    }
+    let picked: Vec<_> = (0..8)
+        .map(|turn| {
+            if turn % 2 == 0 {
+                First::Slow
+            } else {
+                First::Quick
+            }
+        })
+        .map(|first| {
+            handoff
+                .pick_up(Crew::Permanent, first, None)
+                .expect("there is work")
+        })
+        .collect();
+    let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
+    assert_eq!(picked, expected);
+}
+
+#[test]
+fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
+    let handoff = Handoff::default();
+    let jobs = [(); 2].map(|()| Work::Slice(Errand::new()));
+    let again = |work: &Work| match work {
+        Work::Slice(errand) => Work::Slice(Arc::clone(errand)),
+        _ => panic!("a job"),
+    };
+    jobs.iter().for_each(|job| handoff.defer(again(job)));
+    handoff.defer(Work::Turn(1));
+    handoff.dispatch(2);
+    let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
+    let mut pick = || handoff.pick_up(Crew::Permanent, firsts.next()?, None);
+    assert_eq!(pick().as_ref(), Some(&jobs[0]));
+    handoff.put_back(again(&jobs[0]));
+    assert_eq!(pick(), Some(Work::Turn(1)));
+    assert_eq!(pick(), Some(Work::Turn(2)));
+    assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
+}
+
+#[test]
+fn patience_ends_a_wait() {
+    let handoff = Handoff::default();
+    let patience = Some(Duration::from_millis(1));
+    assert_eq!(
+        handoff.pick_up(Crew::Permanent, First::Slow, patience),
+        None
+    );
+    assert_eq!(handoff.bench.len(), 0, "it has left the bench");
+}
+
+#[test]
+fn no_deferred_work_is_left_lying_while_workers_park() {
+    const ROUNDS: u32 = 20_000;
+    let handoff = Handoff::default();
+    let done = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while handoff
+                    .pick_up(Crew::Permanent, First::Slow, None)
+                    .is_some()
+                {
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for round in 0..ROUNDS {
+            handoff.defer(Work::Turn(round));
+            // One at a time, so that the workers park again and again. Were a wake-up lost, this
+            // would never end.
+            while done.load(Ordering::SeqCst) <= round {
+                thread::yield_now();
+            }
+        }
+        handoff.close();
+    });
+    assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
+}
+
+#[test]
+fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
+    let handoff = Handoff::default();
+    let slow = thread::scope(|scope| {
+        let other = scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
+        while handoff.bench.len() == 0 {
+            thread::yield_now();
+        }
+        // As if it had been put there by `defer`, and we were the one it woke.
+        handoff.slow.put(Work::Turn(7));
+        handoff.dispatch(8);
+        assert_eq!(
+            handoff.pick_up(Crew::Permanent, First::Quick, None),
+            Some(Work::Turn(8))
+        );
+        // Were it not woken, this would never end.
+        other.join().expect("the other worker")
+    });
+    assert_eq!(slow, Some(Work::Turn(7)));
+}
+
+#[test]
+fn help_comes_for_a_long_queue() {
+    let handoff = Handoff::default();
+    let start = Barrier::new(2);
+    let helped = thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            start.wait();
+            handoff.pick_up(Crew::Permanent, First::Quick, None)
+        });
+        start.wait();
+        while handoff.bench.len() == 0 && !worker.is_finished() {
+            thread::yield_now();
+        }
+        for slot in 0..=SHARE as u32 {
+            handoff.dispatch(slot);
+        }
+        assert_eq!(handoff.take(), Some(0));
+        worker.join().expect("the worker")
+    });
+    assert_eq!(helped, Some(Work::Turn(1)));
+}
+
+#[test]
+fn what_is_left_is_done_before_the_end() {
+    let handoff = Handoff::default();
+    handoff.defer(Work::GiveBackMemory);
+    handoff.close();
+    assert_eq!(
+        handoff.pick_up(Crew::Permanent, First::Quick, None),
+        Some(Work::GiveBackMemory)
+    );
+    assert_eq!(handoff.pick_up(Crew::Permanent, First::Quick, None), None);
+    assert!(handoff.is_closed());
+}
+
+#[test]
+fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
+    let handoff = Handoff::default();
+    let near = |first| handoff.pick_up(Crew::NearSpare, first, Some(Duration::ZERO));
+    let any = |first| handoff.pick_up(Crew::Spare, first, Some(Duration::ZERO));
+    handoff.pass_on(Work::Turn(1));
+    handoff.defer(Work::Slice(Errand::new()));
+    assert_eq!((handoff.waiting(), handoff.waiting_near()), (2, 0));
+    for first in [First::Quick, First::Slow, First::Long] {
+        assert_eq!(near(first), None);
+    }
+    handoff.defer(Work::Turn(2));
+    handoff.dispatch(3);
+    assert_eq!(near(First::Long), Some(Work::Turn(2)));
+    assert_eq!(near(First::Slow), Some(Work::Turn(3)));
+    assert_eq!(any(First::Slow), Some(Work::Turn(1)));
+    assert!(matches!(any(First::Quick), Some(Work::Slice(_))));
+    assert_eq!(
+        (handoff.pick_ups(), handoff.pick_ups_for_anywhere()),
+        (4, 2)
+    );
+}
+
+#[test]
+fn what_is_passed_on_wakes_a_worker_that_goes_there() {
+    let handoff = Handoff::default();
+    let parked = |count| {
+        while handoff.bench.len() < count {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        let far = scope.spawn(|| handoff.pick_up(Crew::Spare, First::Slow, None));
+        parked(1);
+        let near = scope.spawn(|| handoff.pick_up(Crew::NearSpare, First::Slow, None));
+        parked(2);
+        handoff.pass_on(Work::Turn(1));
+        // Were the other one woken, this would never end.
+        assert_eq!(far.join().expect("no panic"), Some(Work::Turn(1)));
+        handoff.defer(Work::Turn(2));
+        assert_eq!(near.join().expect("no panic"), Some(Work::Turn(2)));
+    });
+}

@@ -1,0 +1,45 @@
+//! Names that are not in reach because they lead beyond a mount point.
+
+use std::os::fd::AsFd;
+
+use super::Lookup;
+use crate::site::look::{Look, Range};
+use crate::site::reach::{OutOfReach, Reach};
+
+impl Lookup {
+    /// To be asked before the file at `path` is opened.
+    ///
+    /// # Errors
+    /// [`OutOfReach`] if one of the names that it may stand for leads beyond a mount point, and `reach` does
+    /// not.
+    pub(super) fn expect_path_in_reach(&self, path: &[u8], reach: Reach) -> Result<(), OutOfReach> {
+        if reach != Reach::Roots {
+            return Ok(());
+        }
+        // As `open_file` tries them.
+        for name in self.names(path) {
+            if self.expect_in_reach(&name, reach)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// To be asked before the file `name` below the root is opened. Whether there is one, if `reach` is
+    /// bounded.
+    ///
+    /// # Errors
+    /// [`OutOfReach`] if it leads beyond a mount point, and `reach` does not.
+    pub(super) fn expect_in_reach(&self, name: &[u8], reach: Reach) -> Result<bool, OutOfReach> {
+        if reach != Reach::Roots {
+            return Ok(false);
+        }
+        let directory = self.root.directory();
+        let look = Look::new(directory.fd.as_fd(), Range::WithinMount);
+        let is_file = look.is_file(name);
+        if look.met_mount() {
+            return Err(OutOfReach);
+        }
+        Ok(is_file)
+    }
+}
