@@ -380,3 +380,81 @@ fn of_a_huge_file_whole_seconds_decide() {
     assert_eq!(encoding(&head), None);
     server.wait_for("old.iso.gz: ");
 }
+
+/// The three times that say nothing of which of two files is the younger: one in the future, one that
+/// stands for none, and any where tags are made of the content.
+#[test]
+fn a_newer_time_that_says_nothing_does_not_vouch_for_one() {
+    let site = Site::new();
+    let (old, new) = (text(4_000), text(5_000));
+    let in_a_month = SystemTime::now() + Duration::from_secs(30 * 86_400);
+    let no_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    for (name, modified, beside) in [
+        ("future.js", moment(0), in_a_month),
+        ("none.js", no_time, moment(0)),
+        ("content/any.js", moment(60_000), moment(0)),
+    ] {
+        write(&site, &format!("{name}.gz"), encoded("gzip", &old), beside);
+        // The change of the file comes last.
+        thread::sleep(Duration::from_millis(20));
+        write(&site, name, &new, modified);
+    }
+    let by_time = Server::of(site.root());
+    let by_content = Launch::of(site.root())
+        .config("etag = \"content\"\n")
+        .start();
+    let no_cache = Launch::of(site.root())
+        .config("[cache]\nbytes = 0\n")
+        .start();
+    for target in ["/future.js", "/none.js"] {
+        expect_unused(&by_time, target, "gzip", &new);
+        expect_unused(&no_cache, target, "gzip", &new);
+    }
+    expect_unused(&by_content, "/content/any.js", "gzip", &new);
+    // A true one is used there too.
+    let beside = encoded("gzip", &new);
+    write(&site, "content/any.js.gz", &beside, moment(0));
+    expect_used(&by_content, "/content/any.js", "gzip", &beside);
+}
+
+/// The cache has room for a few files only, and each round pushes all of them out.
+#[test]
+fn a_verdict_outlives_the_place_of_the_file_in_the_cache() {
+    let site = Site::new();
+    let mut files = Vec::new();
+    for number in 0..12 {
+        let content = [text(40_000), number.to_string().into_bytes()].concat();
+        let name = format!("f{number}.js");
+        write(&site, &name, &content, moment(0));
+        let beside = encoded("gzip", &content);
+        write(&site, &format!("{name}.gz"), &beside, moment(300));
+        files.push((format!("/{name}"), beside));
+    }
+    let config = "[cache]\nbytes = 100000\nfile_bytes = 100000\n";
+    let server = Launch::of(site.root()).config(config).start();
+    let mut client = server.connect();
+    until("all are used in one round", || {
+        thread::sleep(Duration::from_millis(100));
+        files.iter().all(|(target, beside)| {
+            let response = get(&mut client, target, "gzip");
+            encoding(&response) == Some("gzip") && response.body == *beside
+        })
+    });
+}
+
+/// A range alone has a form judged as well.
+#[test]
+fn a_client_that_asks_for_ranges_only_gets_the_form_soon() {
+    let site = Site::new();
+    let content = pattern(40_000);
+    write(&site, "doc.pdf", &content, moment(0));
+    write(&site, "doc.pdf.gz", encoded("gzip", &content), moment(300));
+    let server = Server::of(site.root());
+    let mut client = server.connect();
+    let fields = format!("{}Range: bytes=0-9\r\n", accepting("gzip"));
+    until("the range is of the form", || {
+        let response = client.ask_with("GET", "/doc.pdf", &fields);
+        assert_eq!(response.status, 206);
+        encoding(&response) == Some("gzip")
+    });
+}

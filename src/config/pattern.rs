@@ -61,13 +61,6 @@ impl<'p> Captures<'p> {
     pub fn part(&self, index: usize) -> &'p [u8] {
         self.parts.get(index).copied().unwrap_or_default()
     }
-
-    /// The same `part` for every star.
-    pub(super) fn of(part: &'p [u8]) -> Captures<'p> {
-        Captures {
-            parts: [part; STARS_MAX],
-        }
-    }
 }
 
 impl Pattern {

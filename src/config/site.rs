@@ -1,7 +1,7 @@
 //! The settings that each virtual host has for itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::rules::{HeaderRule, Redirect, Rewrite};
 use super::{Application, CorsOrigin, HostName, Trail};
@@ -187,9 +187,24 @@ impl SiteConfig {
         let spa = applications.map(|application| ("spa".to_owned(), &application.page));
         for (key, path) in spa.chain(pages) {
             let file = self.root.join(path.trim_start_matches('/'));
-            if !file.is_file() {
+            // A form of the page stands for it.
+            let endings = match self.precompressed {
+                Precompressed::Never => &[""][..],
+                Precompressed::Current | Precompressed::Always => &["", ".br", ".zst", ".gz"],
+            };
+            let is_there = |ending: &&str| {
+                let mut name = file.clone().into_os_string();
+                name.push(ending);
+                Path::new(&name).is_file()
+            };
+            if !endings.iter().any(is_there) {
+                let instead = if key == "spa" {
+                    "404 is the answer"
+                } else {
+                    "the server's own page is sent"
+                };
                 warnings.push(format!(
-                    "{key}: {} does not exist, the server's own page is sent until it does",
+                    "{key}: {} does not exist, {instead} until it does",
                     file.display()
                 ));
             }

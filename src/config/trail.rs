@@ -2,7 +2,6 @@
 
 use super::clean_urls::clean_form;
 use super::first_match::FirstMatch;
-use super::pattern::Captures;
 use super::rules::Redirect;
 use super::target_template::UriTemplate;
 
@@ -14,6 +13,8 @@ const HOPS_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Trail {
     patterns: FirstMatch,
+    /// The texts of the patterns.
+    froms: Vec<String>,
     /// `None` where the path is withdrawn.
     targets: Vec<Option<UriTemplate>>,
     /// Set if `clean_urls` is on: the names of index files.
@@ -26,6 +27,7 @@ impl Trail {
     pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> Trail {
         Trail {
             patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+            froms: redirects.iter().map(|rule| rule.from.to_string()).collect(),
             targets: redirects.iter().map(|rule| rule.to.clone()).collect(),
             clean_urls: clean_urls.map(<[String]>::to_vec),
         }
@@ -41,16 +43,20 @@ impl Trail {
 
     /// The first redirect that leads round and round.
     ///
-    /// A client is sent along from where each rule leads, with a letter that no rule knows for each
-    /// star. Where it is still under way when a browser would have given up there is a loop. Loops that
-    /// only some names lead into are not found; they cost the client its patience and the server
-    /// nothing.
+    /// A client is sent along from paths that each rule is for: every star of its pattern stands for a
+    /// letter that no rule knows, or for nothing. Where it is still under way when a browser would have
+    /// given up there is a loop. Loops that only some names lead into are not found; they cost the client
+    /// its patience and the server nothing.
     pub(super) fn find_loop(&self) -> Option<usize> {
-        self.targets.iter().position(|first| {
-            let start = first.as_ref();
-            let start = start.and_then(|first| first.local_path(&Captures::of(b"\x01")));
-            let way = std::iter::successors(start, |path| self.next(path));
+        let is_endless = |asked: &Vec<u8>| {
+            let way = std::iter::successors(self.next(asked), |path| self.next(path));
             way.take(HOPS_MAX + 1).count() > HOPS_MAX
+        };
+        (0..self.froms.len()).find(|&index| {
+            let asked = examples(&self.froms[index]).into_iter();
+            asked
+                .filter(|path| matches!(self.patterns.find(path), Some((at, _)) if at == index))
+                .any(|path| is_endless(&path))
         })
     }
 
@@ -64,6 +70,26 @@ impl Trail {
             (None, None) => None,
         }
     }
+}
+
+/// Paths that the pattern `from` is for, if no other comes before.
+fn examples(from: &str) -> Vec<Vec<u8>> {
+    let narrow = from.replace("**", "*");
+    let pieces: Vec<&str> = narrow.split('*').collect();
+    // At most nine stars: see STARS_MAX.
+    let choices = 0..1_u32 << (pieces.len() - 1);
+    let example = |choice: u32| {
+        let mut path = Vec::new();
+        for (number, piece) in pieces.iter().enumerate() {
+            if number > 0 && choice >> (number - 1) & 1 == 0 {
+                path.push(b'\x01');
+            }
+            path.extend_from_slice(piece.as_bytes());
+        }
+        path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+        path
+    };
+    choices.map(example).collect()
 }
 
 #[cfg(test)]
@@ -96,6 +122,11 @@ mod tests {
             &[("/a b", "/a%20b")],
             &[("/**", "/index.html")],
             &[("/old/**", "/old/new/$1")],
+            // A star may stand for nothing.
+            &[("/*", "/$1/")],
+            &[("/**/", "/$1")],
+            &[("/*/*", "/$1/$2/")],
+            &[("/x*", "/$1x")],
             &[("/*/x", "/y/x")],
             &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
             &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],

@@ -86,8 +86,27 @@ impl CodingRules {
             is_fallback,
             content_type: Some(own_type.as_bytes()),
         };
+        self.policy_of(path, &answer)
+    }
+
+    /// The policy for the page of an error with this status, for a request for the decoded `path`. The type
+    /// of the page is its own, whatever a rule says of the type of files.
+    #[must_use]
+    pub fn policy_for_error(&self, path: &[u8], own_type: &str, status: Status) -> CodingPolicy {
+        let answer = Described {
+            status,
+            is_fallback: false,
+            content_type: Some(own_type.as_bytes()),
+        };
+        CodingPolicy {
+            redundancy: None,
+            ..self.policy_of(path, &answer)
+        }
+    }
+
+    fn policy_of(&self, path: &[u8], answer: &Described<'_>) -> CodingPolicy {
         let mut policy = CodingPolicy::default();
-        for (name, value) in self.0.changes(path, &answer) {
+        for (name, value) in self.0.changes(path, answer) {
             if name.eq_ignore_ascii_case(CONTENT_TYPE) {
                 let media_type = value.map(String::from_utf8_lossy);
                 policy.redundancy = media_type.map(|it| Redundancy::of(&it));

@@ -13,6 +13,9 @@ use crate::http::accept_encoding::Coding;
 /// An archive that was compressed as a whole stays one: it is saved, not shown.
 const ARCHIVE: &str = ".tar";
 
+/// A name that is registered with its coding: the type is its own, whatever part comes before.
+const PICTURE: &str = ".svgz";
+
 /// The endings of names that stand for a coding.
 #[derive(Debug)]
 pub struct EncodedNames {
@@ -55,15 +58,21 @@ impl EncodedNames {
     }
 
     /// The media type of the content of the file at the path `name`, which is in a coding: that of the
-    /// name without its end, as `application/wasm` for `x.wasm.gz`, unless the whole name has one of its
-    /// own, as `x.svgz` has.
+    /// name without its end, as `application/wasm` for `x.wasm.gz` and `x.wasm.unityweb`. Where that tells
+    /// nothing, as in `x.svgz`, it is that of the whole name.
     #[must_use]
     pub fn content_type(name: &str, types: &MediaTypes) -> String {
-        let ends_with_coding = is_form(name.to_ascii_lowercase().as_bytes());
-        let own = types.known(name).filter(|_| !ends_with_coding);
-        // Nor is it a type of its own that says nothing of the content.
-        let own = own.filter(|own| Redundancy::of(own) != Redundancy::Unknown);
-        own.unwrap_or_else(|| types.of(without_last_part(name)))
+        let lower_case = name.to_ascii_lowercase();
+        let inner = without_last_part(name);
+        let own = || {
+            let ends_with_coding = is_form(lower_case.as_bytes());
+            let own = types.known(name).filter(|_| !ends_with_coding);
+            // Nor is it a type of its own that says nothing of the content.
+            own.filter(|own| Redundancy::of(own) != Redundancy::Unknown)
+        };
+        let is_picture = lower_case.ends_with(PICTURE);
+        let known = types.known(inner).filter(|_| !is_picture);
+        known.or_else(own).unwrap_or_else(|| types.of(inner))
     }
 }
 
@@ -138,6 +147,10 @@ mod tests {
             ("x.data.br", "text/x-default; charset=utf-8"),
             ("x.pck.zst", "application/x-godot"),
             ("x.json.packed", "application/json"),
+            ("x.framework.js.unityweb", "text/javascript; charset=utf-8"),
+            ("x.wasm.unityweb", "application/wasm"),
+            ("x.unityweb", "application/vnd.unity"),
+            ("x.com.svgz", "image/svg+xml"),
             ("x.gz", "text/x-default; charset=utf-8"),
         ] {
             assert_eq!(EncodedNames::content_type(name, &types), expected, "{name}");

@@ -137,6 +137,13 @@ impl Forms {
         form.is_some_and(|form| form.stage() == Stage::Beside)
     }
 
+    /// Whether a form in `coding` lies beside the file that is not judged yet.
+    #[must_use]
+    pub fn is_unjudged(&self, coding: Coding) -> bool {
+        let form = self.forms.get(coding as usize);
+        form.is_some_and(|form| form.stage() == Stage::Unjudged)
+    }
+
     /// The form in `coding`, if it is ready.
     #[must_use]
     pub fn ready_in(&self, coding: Coding) -> Option<&Representation> {

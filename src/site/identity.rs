@@ -17,7 +17,7 @@ const LAST_OF_NO_TIME: i64 = 1;
 const PLACEHOLDERS: [i64; 2] = [315_532_800, 499_162_500];
 
 /// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
     inode: u64,
@@ -104,6 +104,25 @@ impl Identity {
     #[must_use]
     pub fn is_dated(&self) -> bool {
         self.modified.0 > LAST_OF_NO_TIME && !PLACEHOLDERS.contains(&self.modified.0)
+    }
+
+    /// Whether mtime can be the time of a change that was made before `now`.
+    #[must_use]
+    pub fn has_credible_time(&self, now: Now) -> bool {
+        let latest = now.unix_secs.saturating_add(RACY_SECS);
+        let is_to_come = u64::try_from(self.modified.0).is_ok_and(|secs| secs > latest);
+        self.is_dated() && !is_to_come
+    }
+
+    /// The time of the last change as far as it can be told at `now`, in seconds since 1970 and
+    /// nanoseconds: mtime, but ctime if mtime is [not credible](Identity::has_credible_time).
+    #[must_use]
+    pub fn written(&self, now: Now) -> (i64, i64) {
+        if self.has_credible_time(now) {
+            self.modified
+        } else {
+            self.changed
+        }
     }
 
     /// Whether a further change may leave mtime as it is at `now`: it has whole seconds, as some file
@@ -193,6 +212,16 @@ mod tests {
             (1_700_000_000, true),
         ] {
             assert_eq!(identity((secs, 7), (9, 9)).is_dated(), is_dated, "{secs}");
+        }
+    }
+
+    #[test]
+    fn ctime_stands_in_for_a_time_that_is_none_or_in_the_future() {
+        let written = |modified| identity((modified, 5), (900, 9)).written(at(1_000));
+        assert_eq!(written(800), (800, 5));
+        assert_eq!(written(1_002), (1_002, 5), "the clock was read before");
+        for modified in [1, 315_532_800, 9_000_000_000] {
+            assert_eq!(written(modified), (900, 9));
         }
     }
 

@@ -2,7 +2,8 @@
 //! gives the file's content.
 //!
 //! A request that meets such a form places an order here, and is answered without it. The verdict is kept
-//! with the [forms](super::forms) of the cached file, so it lasts until one of the two files changes.
+//! with the [forms](super::forms) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
+//! lasts until one of the two files changes.
 //!
 //! One thread of low priority takes the orders for each device, and is started with the first one. A
 //! disk that hangs so holds up no form on another, and no compression. An order takes half a second at
@@ -26,6 +27,7 @@ use super::logged_names::LoggedNames;
 use super::representation::Content;
 use super::resolve::Resolver;
 use super::root::RootDirectory;
+use super::verdicts::Verdicts;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
 
@@ -55,6 +57,8 @@ pub struct Order {
     pub resolver: Arc<Resolver>,
     /// The forms of the site that the log has been told about.
     pub logged: Arc<LoggedNames>,
+    /// Where the verdict is kept.
+    pub verdicts: Arc<Verdicts>,
 }
 
 /// Settles a form when it is dropped, even by a panic, so that it does not stay unjudged for ever.
@@ -85,7 +89,11 @@ impl Order {
             coding: self.coding,
             is_used: false,
         };
-        match self.judge(&entry, path, seen) {
+        let decoded = self.judge(&entry, path, seen);
+        if let Ok(Some(decoded)) = decoded {
+            self.remember(&entry, seen, decoded);
+        }
+        match decoded {
             Ok(Some(Decoded::Same)) => {
                 verdict.is_used = true;
                 self.logged.forget(path);
@@ -101,6 +109,18 @@ impl Order {
             // The next request looks at both again.
             Ok(None) => cache.drop_stale(entry.key.site_path(), &entry),
             Err(error) => self.logged.warn(path, &format!("{error}: not sent")),
+        }
+    }
+
+    /// Keeps the verdict on the form that was seen as `seen`, unless one of the two files was changed so
+    /// shortly before that a further change might not show.
+    fn remember(&self, entry: &Entry, seen: &Identity, decoded: Decoded) {
+        let original = entry.representation.identity();
+        let siblings = entry.siblings.as_ref();
+        let has_settled = siblings.is_some_and(|siblings| siblings.has_settled(self.coding));
+        if has_settled && entry.representation.is_current(original) {
+            self.verdicts
+                .remember(original, seen, decoded == Decoded::Same);
         }
     }
 

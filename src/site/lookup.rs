@@ -46,6 +46,7 @@ use super::resolve::{LinkPolicy, OpenError, Resolver};
 use super::root::{Root, RootDirectory};
 use super::siblings::Evidence;
 use super::site_path::{KeptSitePath, SitePath};
+use super::verdicts::Verdicts;
 use crate::clock::Now;
 use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
@@ -122,6 +123,7 @@ pub struct Memory {
     absences: Absences,
     compressor: Compressor,
     judge: Judge,
+    verdicts: Arc<Verdicts>,
     /// What is being loaded.
     errands: Errands<(KeptSitePath, Coding)>,
     /// For what takes long to load.
@@ -151,6 +153,7 @@ impl Memory {
             absences: Absences::new(),
             compressor: Compressor::new(),
             judge: Judge::default(),
+            verdicts: Arc::default(),
             errands: Errands::default(),
             places: Places::default(),
             checkers: Checkers::default(),
@@ -215,13 +218,6 @@ impl Lookup {
             memory_bytes: cache.file_bytes.min(most),
             hash_bytes: cache.hash_bytes.min(most),
         };
-        let evidence = match site.precompressed {
-            Precompressed::Never => None,
-            Precompressed::Always => Some(Evidence::Nothing),
-            Precompressed::Current if memory.is_some() => Some(Evidence::Content),
-            // Nobody would remember a verdict.
-            Precompressed::Current => Some(Evidence::WholeSeconds),
-        };
         let root = Root::open(&site.root)?;
         descriptors.note_root(root.device());
         Ok(Lookup {
@@ -230,11 +226,14 @@ impl Lookup {
                 .map(|memory| memory.checkers.of_root(root.device())),
             device: root.device(),
             root,
-            resolver: Arc::new(Resolver::with_policy(match site.symlinks {
-                SymlinkPolicy::Inside => LinkPolicy::Inside,
-                SymlinkPolicy::Never => LinkPolicy::Never,
-                SymlinkPolicy::Anywhere => LinkPolicy::Anywhere,
-            })),
+            resolver: Arc::new(
+                Resolver::with_policy(match site.symlinks {
+                    SymlinkPolicy::Inside => LinkPolicy::Inside,
+                    SymlinkPolicy::Never => LinkPolicy::Never,
+                    SymlinkPolicy::Anywhere => LinkPolicy::Anywhere,
+                })
+                .of_root(&site.root),
+            ),
             number,
             first_key: number.saturating_mul(CodingPolicy::NUMBERS),
             memory,
@@ -251,7 +250,7 @@ impl Lookup {
             has_logged_outside_link: AtomicBool::new(false),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
-            evidence,
+            evidence: evidence(site, cache),
             unused_forms: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
@@ -459,6 +458,18 @@ impl Lookup {
             Absence::Open(OpenError::Failed) => log::error!("{path}: the file cannot be read"),
             _ => {}
         }
+    }
+}
+
+/// The evidence that a form beside a file of `site` needs; `None` if forms are not looked for there.
+fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<Evidence> {
+    match (site.precompressed, site.etag) {
+        (Precompressed::Never, _) => None,
+        (Precompressed::Always, _) => Some(Evidence::Nothing),
+        // Nobody would remember a verdict.
+        (Precompressed::Current, _) if cache.bytes == 0 => Some(Evidence::WholeSeconds),
+        (Precompressed::Current, EtagSource::Modified) => Some(Evidence::Content),
+        (Precompressed::Current, EtagSource::Content) => Some(Evidence::ContentOfAll),
     }
 }
 

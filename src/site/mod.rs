@@ -51,6 +51,7 @@ pub mod rules;
 pub mod siblings;
 pub mod site_path;
 pub mod sites;
+pub mod verdicts;
 
 pub use reach::{NeedsDisk, OutOfReach, Reach};
 pub use respond::Site;

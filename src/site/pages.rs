@@ -62,10 +62,15 @@ fn write_error(status: Status, sentence: &str) -> Response {
 /// may get it, so caches must know (RFC 9110 section 12.5.5).
 #[must_use]
 pub fn only_encoded() -> Response {
-    let mut response = error(
+    varying_by_coding(error(
         Status::NOT_FOUND,
         "This file is here in a compressed form only, which the request does not accept.",
-    );
+    ))
+}
+
+/// `response`, which another client may get in another coding.
+#[must_use]
+pub fn varying_by_coding(mut response: Response) -> Response {
     response.fields = Bytes::from([&response.fields, &b"Vary: Accept-Encoding\r\n"[..]].concat());
     response
 }

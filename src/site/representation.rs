@@ -138,7 +138,10 @@ impl Representation {
             Coding::Identity
         };
         let etag = etag.map(|etag| etag_of_form(&etag, coding));
-        let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
+        let last_modified = is_dated.then(|| {
+            let (secs, _) = identity.written(now);
+            u64::try_from(secs).unwrap_or(0).min(now.unix_secs)
+        });
         let sighting = Sighting::new(identity, now);
         let mut representation =
             Representation::describe(metadata, etag, last_modified, content, sighting);

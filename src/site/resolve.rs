@@ -60,8 +60,8 @@ impl From<Errno> for OpenError {
 /// Which symbolic links below the root are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkPolicy {
-    /// Those that stay inside the root. An absolute one does when its text begins with the root's real
-    /// path.
+    /// Those that stay inside the root. An absolute one does when its text begins with the path of the
+    /// root, the real one or the one that the root was opened by.
     #[default]
     Inside,
     /// None: a name that is a link, or has one on its way, is forbidden.
@@ -75,6 +75,8 @@ pub enum LinkPolicy {
 #[derive(Debug)]
 pub struct Resolver {
     policy: LinkPolicy,
+    /// The path that the root was opened by, absolute; empty if that is not known.
+    root_path: PathBuf,
     has_openat2: AtomicBool,
 }
 
@@ -90,8 +92,17 @@ impl Resolver {
     pub fn with_policy(policy: LinkPolicy) -> Resolver {
         Resolver {
             policy,
+            root_path: PathBuf::new(),
             has_openat2: AtomicBool::new(true),
         }
+    }
+
+    /// The same for a root that is opened by `path`: absolute links may begin with it.
+    #[must_use]
+    pub fn of_root(self, path: &Path) -> Resolver {
+        // Without a working directory a relative path tells nothing.
+        let root_path = std::path::absolute(path).unwrap_or_default();
+        Resolver { root_path, ..self }
     }
 
     /// Opens `path` (relative, no leading slash, `.` for the root itself) below `root` for reading,
@@ -121,15 +132,78 @@ impl Resolver {
                     log::info!("openat2 is not available; walking the path instead");
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
-                Err(Errno::PERM | Errno::INVAL) => return walk(root, path, self.policy),
+                Err(Errno::PERM | Errno::INVAL) => return self.walk(root, path),
                 // RESOLVE_BENEATH refuses every absolute link; the walk tells those that end inside.
                 Err(Errno::XDEV) if self.policy == LinkPolicy::Inside => {
-                    return walk(root, path, self.policy);
+                    return self.walk(root, path);
                 }
                 result => return result,
             }
         }
-        walk(root, path, self.policy)
+        self.walk(root, path)
+    }
+
+    /// Does by hand as RESOLVE_BENEATH does, and follows absolute links that end inside the root. Every directory
+    /// on the way stays open, so that `..` goes back to where the walk came from, whatever is renamed
+    /// meanwhile. The kernel opens single names and follows no link, so no race leads outside.
+    fn walk(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut pending = components_reversed(path)?;
+        let mut trail: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = pending.pop() {
+            let here = trail.last().map_or(root, AsFd::as_fd);
+            if name == b".." {
+                // Nothing is above the root.
+                trail.pop().ok_or(Errno::XDEV)?;
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = rustix::fs::openat(here, name.as_slice(), flags, Mode::empty())?;
+            match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MAX_LINKS || self.policy == LinkPolicy::Never {
+                        return Err(Errno::LOOP);
+                    }
+                    let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
+                    let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                    if target.is_absolute() {
+                        let below = self.below(root, target)?;
+                        trail.clear();
+                        pending.extend(components_reversed(below.as_os_str().as_bytes())?);
+                    } else {
+                        pending.extend(components_reversed(target.as_os_str().as_bytes())?);
+                    }
+                }
+                FileType::Directory => trail.push(found),
+                // A name with something behind it must be a directory.
+                _ if !pending.is_empty() || path.ends_with(b"/") => return Err(Errno::NOTDIR),
+                // NOFOLLOW: should a link have taken the name's place since, it is refused with ELOOP.
+                _ => {
+                    return rustix::fs::openat(
+                        here,
+                        name.as_slice(),
+                        OPEN_FLAGS | OFlags::NOFOLLOW,
+                        Mode::empty(),
+                    );
+                }
+            }
+        }
+        let here = trail.last().map_or(root, AsFd::as_fd);
+        rustix::fs::openat(here, ".", OPEN_FLAGS, Mode::empty())
+    }
+
+    /// The part of an absolute link's `target` that is below the root.
+    fn below<'t>(&self, root: BorrowedFd<'_>, target: &'t Path) -> Result<&'t Path, Errno> {
+        let by_own_name = Some(&self.root_path)
+            .filter(|path| path.is_absolute())
+            .and_then(|path| target.strip_prefix(path).ok());
+        match by_own_name {
+            Some(below) => Ok(below),
+            None => target
+                .strip_prefix(real_path(root)?)
+                .map_err(|_| Errno::XDEV),
+        }
     }
 }
 
@@ -161,58 +235,6 @@ fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         return Err(Errno::XDEV);
     }
     rustix::io::retry_on_intr(|| rustix::fs::openat(root, path, OPEN_FLAGS, Mode::empty()))
-}
-
-/// Does by hand as RESOLVE_BENEATH does, and follows absolute links that end inside the root. Every directory
-/// on the way stays open, so that `..` goes back to where the walk came from, whatever is renamed
-/// meanwhile. The kernel opens single names and follows no link, so no race leads outside.
-fn walk(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {
-    let mut pending = components_reversed(path)?;
-    let mut trail: Vec<OwnedFd> = Vec::new();
-    let mut links = 0;
-    while let Some(name) = pending.pop() {
-        let here = trail.last().map_or(root, AsFd::as_fd);
-        if name == b".." {
-            // Nothing is above the root.
-            trail.pop().ok_or(Errno::XDEV)?;
-            continue;
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = rustix::fs::openat(here, name.as_slice(), flags, Mode::empty())?;
-        match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
-            FileType::Symlink => {
-                links += 1;
-                if links > MAX_LINKS || policy == LinkPolicy::Never {
-                    return Err(Errno::LOOP);
-                }
-                let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
-                let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
-                if target.is_absolute() {
-                    let below = target
-                        .strip_prefix(real_path(root)?)
-                        .map_err(|_| Errno::XDEV)?;
-                    trail.clear();
-                    pending.extend(components_reversed(below.as_os_str().as_bytes())?);
-                } else {
-                    pending.extend(components_reversed(target.as_os_str().as_bytes())?);
-                }
-            }
-            FileType::Directory => trail.push(found),
-            // A name with something behind it must be a directory.
-            _ if !pending.is_empty() || path.ends_with(b"/") => return Err(Errno::NOTDIR),
-            // NOFOLLOW: should a link have taken the name's place since, it is refused with ELOOP.
-            _ => {
-                return rustix::fs::openat(
-                    here,
-                    name.as_slice(),
-                    OPEN_FLAGS | OFlags::NOFOLLOW,
-                    Mode::empty(),
-                );
-            }
-        }
-    }
-    let here = trail.last().map_or(root, AsFd::as_fd);
-    rustix::fs::openat(here, ".", OPEN_FLAGS, Mode::empty())
 }
 
 /// Where the kernel says that `root` is. Without /proc nobody can tell, and an absolute link counts as
@@ -284,6 +306,7 @@ mod tests {
         let by_kernel = read(&Resolver::with_policy(policy));
         let by_walk = read(&Resolver {
             policy,
+            root_path: PathBuf::new(),
             has_openat2: AtomicBool::new(false),
         });
         assert_eq!(by_kernel, by_walk, "{path}");
@@ -318,6 +341,29 @@ mod tests {
             "/etc/hostname",
         ] {
             assert_eq!(both(&place, path), Err(OpenError::Outside), "{path}");
+        }
+    }
+
+    /// A deployment switches `current` from one release to the next; links are made with its path.
+    #[test]
+    fn an_absolute_link_may_begin_with_the_path_that_the_root_was_opened_by() {
+        let place = tree();
+        let current = place.path().join("current");
+        symlink("root", &current).expect("link");
+        let root = File::open(&current).expect("the root");
+        let link = |target: &Path, name: &str| symlink(target, current.join(name)).expect("link");
+        link(&current.join("a/b/file"), "by-current");
+        link(&current.join("../secret"), "climbs");
+        link(&place.path().join("current-2/file"), "longer");
+        let open = |resolver: &Resolver, path: &[u8]| resolver.open(root.as_fd(), path).map(drop);
+        let own = Resolver::new().of_root(&current);
+        assert_eq!(open(&own, b"by-current"), Ok(()));
+        assert_eq!(
+            open(&Resolver::new(), b"by-current"),
+            Err(OpenError::Outside)
+        );
+        for path in [&b"climbs"[..], b"longer"] {
+            assert_eq!(open(&own, path), Err(OpenError::Outside));
         }
     }
 

@@ -165,7 +165,7 @@ impl Site {
             }
         };
         if response.status.code() >= 400 {
-            response = self.with_own_page(response, head, reach, now)?;
+            response = self.with_own_page(response, (head, path), reach, now)?;
         }
         if let Some(editor) = &self.editor {
             editor.edit(head, path, &mut response, remarks);
@@ -362,22 +362,26 @@ impl Site {
         Ok(nothing_here())
     }
 
-    /// The same error with the site's own page, if it has one.
+    /// The same error, of a request for the decoded path beside the head, with the site's own page, if it
+    /// has one.
     fn with_own_page(
         &self,
         error: Response,
-        head: &RequestHead<'_, '_>,
+        (head, asked): (&RequestHead<'_, '_>, &[u8]),
         reach: Reach,
         now: Now,
     ) -> Result<Response, NeedsDisk> {
         let Some(path) = self.error_pages.get(&error.status.code()) else {
             return Ok(error);
         };
-        let Found::File(entry) = self.files.find(path, reach, now)? else {
+        let found = self
+            .files
+            .find_for_error((asked, error.status), path, reach, now)?;
+        let Found::File(entry) = found else {
             return Ok(error);
         };
         let Some(page) = self.files.preferred(&entry, head, reach, now)? else {
-            return Ok(error);
+            return Ok(pages::varying_by_coding(error));
         };
         let owed = pages::owed_fields(&error);
         Ok(Response {

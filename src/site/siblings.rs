@@ -6,22 +6,18 @@
 //! whole seconds of the two times, which most tools get right.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::content_coding::sibling;
 use super::identity::{Identity, Sighting};
 use super::look::{Look, Range};
 use super::resolve::Resolver;
+use super::verdicts::Verdicts;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
 
 /// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
 /// The comparison takes about half a second then; nothing of it is kept in memory.
 pub const MAX_JUDGED_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Beside a file of a type that is seldom compressed, and that had no form, one is looked for again at
-/// one in this many comparisons with the disk: pictures are many, and their forms few.
-const SELDOM: u8 = 4;
 
 /// The evidence for a form that is not younger than its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +26,8 @@ pub enum Evidence {
     Nothing,
     /// The form decodes to the file's content. Above [`MAX_JUDGED_BYTES`] as `WholeSeconds`.
     Content,
+    /// The same of all forms, the younger ones too: times say nothing.
+    ContentOfAll,
     /// The form is not older by the whole seconds of the two times.
     WholeSeconds,
 }
@@ -52,10 +50,6 @@ pub enum Standing {
 pub struct Siblings {
     /// By coding, in the order of [`Coding::COMPRESSED`].
     siblings: [Sibling; 3],
-    /// Whether the file is of a type that is seldom compressed.
-    is_seldom: bool,
-    /// Counts the comparisons of such a file.
-    comparisons: AtomicU8,
 }
 
 /// A name beside a file.
@@ -75,8 +69,8 @@ pub struct Beside<'a> {
     pub path: &'a [u8],
     /// The file's.
     pub identity: &'a Identity,
-    /// Whether it is of a type that is seldom compressed.
-    pub is_seldom: bool,
+    /// What is known of its forms already.
+    pub verdicts: Option<&'a Verdicts>,
 }
 
 impl Siblings {
@@ -90,8 +84,8 @@ impl Siblings {
         evidence: Evidence,
         now: Now,
     ) -> Option<Siblings> {
-        let standing = |form: &Identity| standing(file.identity, form, evidence);
-        Siblings::look_by(root, resolver, (file.path, file.is_seldom), standing, now)
+        let standing = |form: &Identity| standing(&file, form, evidence, now);
+        Siblings::look_by(root, resolver, file.path, standing, now)
     }
 
     /// Looks for the forms of the file `path`, which is not there itself: all but empty ones may be sent.
@@ -106,15 +100,15 @@ impl Siblings {
             0 => Standing::Unusable,
             _ => Standing::Trusted,
         };
-        Siblings::look_by(root, resolver, (path, false), standing, now)
+        Siblings::look_by(root, resolver, path, standing, now)
     }
 
-    /// Looks beside the file `path`, which may be seldom compressed. `standing` tells the standing of a form
+    /// Looks beside the file `path`. `standing` tells the standing of a form
     /// that is a regular file.
     fn look_by(
         root: BorrowedFd<'_>,
         resolver: &Resolver,
-        (path, is_seldom): (&[u8], bool),
+        path: &[u8],
         standing: impl Fn(&Identity) -> Standing,
         now: Now,
     ) -> Option<Siblings> {
@@ -140,8 +134,6 @@ impl Siblings {
         let [brotli, zstd, gzip] = Coding::COMPRESSED.map(beside);
         Some(Siblings {
             siblings: [brotli?, zstd?, gzip?],
-            is_seldom,
-            comparisons: AtomicU8::new(0),
         })
     }
 
@@ -163,6 +155,15 @@ impl Siblings {
             .then_some((&sibling.path, &sighting.identity))
     }
 
+    /// Whether the form in `coding` was changed long enough ago for its identity to tell it from any later
+    /// state.
+    #[must_use]
+    pub fn has_settled(&self, coding: Coding) -> bool {
+        let sibling = self.siblings.get(coding as usize);
+        let sighting = sibling.and_then(|sibling| sibling.sighting.as_ref());
+        sighting.is_some_and(|sighting| sighting.is_current(&sighting.identity))
+    }
+
     /// Whether any form may be sent, at least once it has been judged.
     #[must_use]
     pub fn has_usable(&self) -> bool {
@@ -178,16 +179,9 @@ impl Siblings {
     }
 
     /// Whether the names are as they were seen: those that were there are the same files, and no other
-    /// has come. Beside a file of a type that is seldom compressed, another one is noticed at the
-    /// fourth call at the latest.
+    /// has come.
     #[must_use]
     pub fn are_current(&self, look: &Look<'_>) -> bool {
-        if self.is_seldom && self.siblings.iter().all(|one| one.sighting.is_none()) {
-            let comparisons = self.comparisons.fetch_add(1, Ordering::Relaxed);
-            if comparisons % SELDOM != SELDOM - 1 {
-                return true;
-            }
-        }
         self.siblings.iter().all(|sibling| {
             match (&sibling.sighting, look.identity(&sibling.path)) {
                 (None, None) => true,
@@ -211,19 +205,32 @@ impl Sibling {
     }
 }
 
-/// The standing of the form with the identity `form` beside the file with the identity `original`, if
-/// both are regular files.
-fn standing(original: &Identity, form: &Identity, evidence: Evidence) -> Standing {
-    let (made, changed) = (form.modified(), original.modified());
+/// The standing of the form with the identity `form` beside `file` at `now`, if both are regular files.
+fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) -> Standing {
+    let original = file.identity;
+    let are_credible = form.has_credible_time(now) && original.has_credible_time(now);
+    let (made, changed) = if are_credible {
+        (form.modified(), original.modified())
+    } else {
+        (form.changed(), original.changed())
+    };
     let can_be_judged = original.size().max(form.size()) <= MAX_JUDGED_BYTES;
     match evidence {
         // No content is encoded as nothing, but for zstd, where an empty file is as good.
         _ if form.size() == 0 => Standing::Unusable,
         Evidence::Nothing => Standing::Trusted,
-        _ if made > changed => Standing::Trusted,
-        Evidence::Content if can_be_judged => Standing::Unjudged,
-        Evidence::Content | Evidence::WholeSeconds if made.0 >= changed.0 => Standing::Trusted,
-        Evidence::Content | Evidence::WholeSeconds => Standing::TooOld,
+        Evidence::Content | Evidence::WholeSeconds if made > changed => Standing::Trusted,
+        Evidence::Content | Evidence::ContentOfAll if can_be_judged => {
+            let verdict = file.verdicts.and_then(|known| known.find(original, form));
+            match verdict {
+                Some(true) => Standing::Trusted,
+                Some(false) => Standing::Unusable,
+                None => Standing::Unjudged,
+            }
+        }
+        // No tool rounds ctime.
+        _ if made >= changed || are_credible && made.0 == changed.0 => Standing::Trusted,
+        _ => Standing::TooOld,
     }
 }
 
@@ -265,7 +272,7 @@ mod tests {
         let file = Beside {
             path: name.as_bytes(),
             identity: &original.expect("stat"),
-            is_seldom: name.ends_with(".png"),
+            verdicts: None,
         };
         Siblings::look(root.as_fd(), &Resolver::new(), file, evidence, LATER)
     }
@@ -334,6 +341,9 @@ mod tests {
         check(60_500, Unjudged, Trusted);
         check(60_501, Unjudged, TooOld);
         check(3_660_000, Unjudged, TooOld);
+        write(root, "a.br", 59_999);
+        let seen = look_for(root, "a", Evidence::ContentOfAll).expect("not a form itself");
+        assert_eq!(seen.standing(Coding::Brotli), Unjudged);
         let large = File::create(root.join("a")).expect("create");
         large.set_len(MAX_JUDGED_BYTES + 1).expect("a sparse file");
         let modified = UNIX_EPOCH + Duration::from_millis(1_000_000_500 - 60_000);
@@ -343,21 +353,81 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_picture_a_form_is_noticed_in_time() {
+    fn a_time_that_says_nothing_is_not_compared() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let root = place.path();
+        let set_time = |name, secs| {
+            let file = File::options().write(true).open(root.join(name));
+            let time = UNIX_EPOCH + Duration::from_secs(secs);
+            file.and_then(|file| file.set_modified(time))
+                .expect("utimes");
+        };
+        let standing = |evidence| {
+            let original = Identity::of(&File::open(root.join("a")).expect("open"));
+            let identity = &original.expect("stat");
+            let file = Beside {
+                path: b"a",
+                identity,
+                verdicts: None,
+            };
+            let directory = File::open(root).expect("the root");
+            let (resolver, now) = (
+                Resolver::new(),
+                Now {
+                    unix_secs: 1_000_000_000,
+                    ..LATER
+                },
+            );
+            let seen = Siblings::look(directory.as_fd(), &resolver, file, evidence, now);
+            seen.expect("not a form itself").standing(Coding::Gzip)
+        };
+        // The form is in the future, or the file has a placeholder. ctime tells which came last.
+        for (original, form) in [(999_999_000, 2_000_000_000), (1, 999_999_000)] {
+            write(root, "a.gz", 0);
+            set_time("a.gz", form);
+            std::thread::sleep(Duration::from_millis(20));
+            write(root, "a", 0);
+            set_time("a", original);
+            assert_eq!(standing(Evidence::Content), Standing::Unjudged);
+            assert_eq!(standing(Evidence::WholeSeconds), Standing::TooOld);
+            std::thread::sleep(Duration::from_millis(20));
+            set_time("a.gz", form);
+            assert_eq!(standing(Evidence::WholeSeconds), Standing::Trusted);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_remembered_until_one_of_the_two_files_changes() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let directory = File::open(root).expect("the root");
-        let look_again = || Look::new(directory.as_fd(), Range::WithinMount);
-        write(root, "a.png", 60_000);
-        let seen = look(root, "a.png").expect("not a form itself");
-        assert!((0..2 * SELDOM).all(|_| seen.are_current(&look_again())));
-        write(root, "a.png.br", 50_000);
-        let is_noticed =
-            |seen: &Siblings, calls: u8| (0..calls).any(|_| !seen.are_current(&look_again()));
-        assert!(is_noticed(&seen, SELDOM));
-        let seen = look(root, "a.png").expect("not a form itself");
-        write(root, "a.png.br", 40_000);
-        assert!(is_noticed(&seen, 1), "one that was there is looked at");
+        write(root, "a", 60_000);
+        write(root, "a.gz", 70_000);
+        let verdicts = Verdicts::new();
+        let identity = |name| Identity::of(&File::open(root.join(name)).expect("open"));
+        let standing = || {
+            let file = Beside {
+                path: b"a",
+                identity: &identity("a").expect("stat"),
+                verdicts: Some(&verdicts),
+            };
+            let (root, resolver) = (directory.as_fd(), Resolver::new());
+            let seen = Siblings::look(root, &resolver, file, Evidence::Content, LATER);
+            seen.expect("not a form itself").standing(Coding::Gzip)
+        };
+        let remember = |is_same| {
+            let [original, form] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
+            verdicts.remember(&original, &form, is_same);
+        };
+        assert_eq!(standing(), Standing::Unjudged);
+        remember(true);
+        assert_eq!(standing(), Standing::Trusted);
+        write(root, "a", 61_000);
+        assert_eq!(standing(), Standing::Unjudged);
+        remember(false);
+        assert_eq!(standing(), Standing::Unusable);
+        write(root, "a.gz", 71_000);
+        assert_eq!(standing(), Standing::Unjudged);
     }
 
     #[test]

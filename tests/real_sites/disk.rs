@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The file that stands for a path of a URL, which may have a query. If the site `has_clean_urls`, a page
-/// may do without its suffix.
+/// may do without its suffix. A compressed file may stand for one that is missing: Debian compresses some
+/// pages, and links to them as if they were not.
 pub fn file_at(root: &Path, path: &str, has_clean_urls: bool) -> Option<PathBuf> {
     let path = path.split('?').next().unwrap_or_default();
     let name: Vec<u8> = percent_decode_str(path.trim_start_matches('/')).collect();
@@ -31,7 +33,23 @@ pub fn file_at(root: &Path, path: &str, has_clean_urls: bool) -> Option<PathBuf>
         false if has_clean_urls && !file.exists() => page(),
         false => file,
     };
-    file.is_file().then_some(file)
+    let mut compressed = file.clone().into_os_string();
+    compressed.push(".gz");
+    let compressed = PathBuf::from(compressed);
+    [file, compressed].into_iter().find(|file| file.is_file())
+}
+
+/// The content of the file that stands for a path, as [`file_at`] has it.
+pub fn content(path: &str, file: &Path) -> Vec<u8> {
+    let bytes = fs::read(file).expect("a file");
+    let is_encoded = file.extension().is_some_and(|it| it == "gz") && !path.ends_with(".gz");
+    if !is_encoded {
+        return bytes;
+    }
+    let mut content = Vec::new();
+    let mut decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
+    decoder.read_to_end(&mut content).expect("gzip");
+    content
 }
 
 /// The path of the URL of the file called `name` below the root.

@@ -243,6 +243,42 @@ fn the_default_type_is_for_names_without_a_known_extension() {
     }
 }
 
+/// RFC 9110 section 7.7: the rules are those for the answer, not for the page that it shows.
+#[test]
+fn the_page_of_an_error_is_not_compressed_where_a_rule_for_the_error_says_so() {
+    let site = Site::empty();
+    site.write("404.html", text(4_000));
+    let rule = "[[header]]\npath = '/b/**'\nstatus = '404'\n\
+                set = { Cache-Control = 'no-transform' }\n";
+    let server = serve(&site, rule);
+    let mut client = server.connect();
+    for _ in 0..2 {
+        for (target, coding) in [("/b/x", None), ("/a/x", Some("br"))] {
+            let answer = get(&mut client, "localhost", target);
+            assert_eq!(
+                (answer.status, encoding(&answer)),
+                (404, coding),
+                "{target}"
+            );
+            assert!(decoded(&answer) == text(4_000));
+        }
+    }
+}
+
+#[test]
+fn a_form_may_be_alone_where_a_rule_makes_its_type_one_that_compresses() {
+    let site = Site::empty();
+    site.write("ct/l.bin.gz", gzip(&text(4_000)));
+    site.write("l.bin.gz", gzip(&text(4_000)));
+    let rule = "[[header]]\npath = '/ct/**'\nset = { Content-Type = 'text/plain' }\n";
+    let server = serve(&site, rule);
+    let mut client = server.connect();
+    let answer = get(&mut client, "localhost", "/ct/l.bin");
+    assert!(answer.status == 200 && encoding(&answer).is_some());
+    assert!(decoded(&answer) == text(4_000));
+    assert_eq!(get(&mut client, "localhost", "/l.bin").status, 404);
+}
+
 /// RFC 9110 section 7.7.
 #[test]
 fn a_listing_is_not_compressed_where_a_rule_says_so() {

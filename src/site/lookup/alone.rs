@@ -9,6 +9,7 @@
 //! for that, only those who accept a form get an answer.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::loading::Load;
 use super::names::Name;
@@ -22,6 +23,7 @@ use crate::site::content_coding::sibling;
 use crate::site::decoding::{Decoding, Undecodable};
 use crate::site::identity::Identity;
 use crate::site::job::Slice;
+use crate::site::logged_names::LoggedNames;
 use crate::site::look::Look;
 use crate::site::media_types::Redundancy;
 use crate::site::representation::{Content, Metadata, Representation};
@@ -50,6 +52,8 @@ pub(super) struct Alone {
     coding: Coding,
     /// The largest content, in bytes.
     most: u64,
+    /// The forms of the site that the log has been told about.
+    logged: Arc<LoggedNames>,
     /// Set when the form has been read.
     read: Option<(Representation, Result<Decoding, Undecodable>)>,
 }
@@ -110,11 +114,11 @@ impl Alone {
                 form: Some(form),
             },
             Err(Undecodable::Malformed(error)) => {
-                log::warn!(
-                    "{}: its form in {} cannot be decoded, and is not sent: {error}",
-                    name.escape_ascii(),
+                let reason = format!(
+                    "its form in {} cannot be decoded, and is not sent: {error}",
                     coding.token()
                 );
+                self.logged.warn(name, &reason);
                 Outcome {
                     representation: stand_in(),
                     original: Original::Missing,
@@ -186,6 +190,7 @@ impl Lookup {
         let alone = Alone {
             coding,
             most: self.decoded_bytes,
+            logged: Arc::clone(&self.unused_forms),
             read: None,
         };
         let mut load = self.load_of(loading, directory, key, &name, most, now);
@@ -206,8 +211,11 @@ impl Lookup {
             return None;
         }
         let root = directory.fd.as_fd();
-        let mut names = self.names(path).filter(|name| self.has_forms(name));
+        let mut names = self.names(path);
         names.find_map(|name| {
+            if !self.has_forms(path, &name) {
+                return None;
+            }
             let siblings = Siblings::look_alone(root, &self.resolver, &name, now)?;
             // A directory of that name comes first.
             let is_alone = siblings.has_usable() && Look::anywhere(root).identity(&name).is_none();
@@ -237,7 +245,7 @@ impl Lookup {
         absence: Absence,
     ) -> impl Iterator<Item = Vec<u8>> {
         let names = self.names(path).filter(move |_| may_be_alone(absence));
-        names.flat_map(|name| self.forms_of(&name))
+        names.flat_map(move |name| self.forms_of(path, &name))
     }
 
     /// Whether the path of an entry without an original still stands for the same forms.
@@ -248,19 +256,23 @@ impl Lookup {
         siblings.is_some_and(|seen| seen.are_current(look))
             && look.identity(&entry.path).is_none()
             && !self.names(path).any(|name| look.is_file(&name))
-            && !better.any(|name| self.forms_of(&name).any(|form| look.is_file(&form)))
+            && !better.any(|name| self.forms_of(path, &name).any(|form| look.is_file(&form)))
     }
 
-    fn forms_of(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let has_forms = self.evidence.is_some() && self.has_forms(name);
+    fn forms_of(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let has_forms = self.evidence.is_some() && self.has_forms(path, name);
         let forms = Coding::COMPRESSED.map(|coding| sibling(name, coding).filter(|_| has_forms));
         forms.into_iter().flatten()
     }
 
-    /// Whether a file of that name is of a type that compresses, and does not carry a coding itself.
-    fn has_forms(&self, name: &[u8]) -> bool {
+    /// Whether a file of that name, which `path` stands for, is of a type that compresses, its own or one
+    /// that a rule sets, and does not carry a coding itself.
+    fn has_forms(&self, path: &[u8], name: &[u8]) -> bool {
         let name = &String::from_utf8_lossy(name);
-        Redundancy::of(&self.types.of(name)) == Redundancy::Much
+        let own_type = self.types.of(name);
+        let rules = self.coding_rules.as_ref();
+        let by_rule = rules.and_then(|rules| rules.policy(path, &own_type, false).redundancy);
+        by_rule.unwrap_or_else(|| Redundancy::of(&own_type)) == Redundancy::Much
             && self.encoded_names.coding(name) == Coding::Identity
     }
 }

@@ -172,7 +172,7 @@ impl Lookup {
     }
 
     /// Has the form beside a file judged, unless that has been ordered already.
-    fn order_judgement(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+    pub(super) fn order_judgement(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
@@ -190,6 +190,7 @@ impl Lookup {
             root: self.root.directory(),
             resolver: Arc::clone(&self.resolver),
             logged: Arc::clone(&self.unused_forms),
+            verdicts: Arc::clone(&memory.verdicts),
         };
         if !memory.judge.place(form.device(), order) {
             forms.return_judgement(coding);

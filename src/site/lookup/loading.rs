@@ -85,8 +85,7 @@ impl Lookup {
             0
         };
         let siblings = if is_plain {
-            let is_seldom = redundancy == Redundancy::Little;
-            self.look_beside(directory, &file, name, is_seldom, now)?
+            self.look_beside(directory, &file, name, now)?
         } else {
             None
         };
@@ -133,7 +132,6 @@ impl Lookup {
         directory: &RootDirectory,
         file: &File,
         name: &[u8],
-        is_seldom: bool,
         now: Now,
     ) -> Result<Option<Siblings>, Absence> {
         let Some(evidence) = self.evidence else {
@@ -142,7 +140,7 @@ impl Lookup {
         let beside = Beside {
             path: name,
             identity: &Identity::of(file).map_err(absence_of)?,
-            is_seldom,
+            verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let root = directory.fd.as_fd();
         let siblings = Siblings::look(root, &self.resolver, beside, evidence, now);

@@ -2,7 +2,8 @@
 
 use super::{Found, Lookup};
 use crate::clock::Now;
-use crate::site::coding_policy::CodingPolicy;
+use crate::http::status::Status;
+use crate::site::coding_policy::{CodingPolicy, CodingRules};
 use crate::site::reach::{NeedsDisk, Reach};
 use crate::site::site_path::SitePath;
 
@@ -20,13 +21,43 @@ impl Lookup {
         reach: Reach,
         now: Now,
     ) -> Result<Found, NeedsDisk> {
+        let policy =
+            |rules: &CodingRules, own_type: &str| rules.policy(asked, own_type, is_fallback);
+        self.find_with(policy, path, reach, now)
+    }
+
+    /// As [`find`](Lookup::find), for the page `path` of an error with this status, which a request for
+    /// `asked` gets.
+    ///
+    /// # Errors
+    /// As [`find`](Lookup::find).
+    pub fn find_for_error(
+        &self,
+        (asked, status): (&[u8], Status),
+        path: &[u8],
+        reach: Reach,
+        now: Now,
+    ) -> Result<Found, NeedsDisk> {
+        let policy =
+            |rules: &CodingRules, own_type: &str| rules.policy_for_error(asked, own_type, status);
+        self.find_with(policy, path, reach, now)
+    }
+
+    /// As [`find`](Lookup::find), if `policy` tells the policy for a file of a type.
+    fn find_with(
+        &self,
+        policy: impl FnOnce(&CodingRules, &str) -> CodingPolicy,
+        path: &[u8],
+        reach: Reach,
+        now: Now,
+    ) -> Result<Found, NeedsDisk> {
         let mut key = self.key(path);
         let found = self.find_at(key, reach, now)?;
         let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {
             return Ok(found);
         };
         let own_type = self.types.of(&String::from_utf8_lossy(&entry.path));
-        let policy = rules.policy(asked, &own_type, is_fallback);
+        let policy = policy(rules, &own_type);
         if policy == rules.policy(path, &own_type, false) {
             return Ok(found);
         }

@@ -61,6 +61,10 @@ impl Lookup {
             let only = AcceptedCodings::only(coding);
             self.negotiate(entry, forms, only, reach, now)
         };
+        // A range is of a form that has been judged, so that should come soon.
+        for coding in codings().filter(|coding| forms.is_unjudged(*coding)) {
+            self.order_judgement(entry, forms, coding);
+        }
         for coding in codings().filter(|coding| forms.is_beside(*coding)) {
             let form = in_coding(coding)?;
             if conditions_hold(head, &form.validators(), now) {
