@@ -90,17 +90,26 @@ fn nothing_of_a_site_comes_before_it() {
 }
 
 #[test]
-fn a_host_that_is_not_served_has_no_health() {
+fn health_is_told_whatever_host_is_asked_for() {
     let site = Site::new();
     let server = Launch::of(site.root())
         .config(&format!(
             "strict_hosts = true\n{HEALTH}[[host]]\nname = \"known.test\"\nroot = \"www\"\n"
         ))
         .start();
-    for (host, status) in [("known.test", 200), ("unknown.test", 421)] {
+    for host in ["known.test", "unknown.test", "10.0.0.1"] {
         let mut client = server.connect();
         client.send(format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        assert_eq!(client.answer().status, status, "{host}");
+        assert_eq!(client.answer().status, 200, "{host}");
+    }
+    // HAProxy asks like this unless it is told otherwise.
+    let mut client = server.connect();
+    client.send("OPTIONS /health HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    for (line, status) in [("GET /health/x", 421), ("POST /health", 421)] {
+        let mut client = server.connect();
+        client.send(format!("{line} HTTP/1.1\r\nHost: unknown.test\r\n\r\n"));
+        assert_eq!(client.answer().status, status, "{line}");
     }
 }
 

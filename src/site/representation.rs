@@ -106,19 +106,20 @@ impl Representation {
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 
-    /// Makes the representation of a file that was read, as it is at `now`.
+    /// Makes the representation of a file that was read, as it is at `now`. Its content has been kept, unless
+    /// it is too large for memory.
     ///
     /// # Errors
     /// As [`DescriptorBudget::admit`].
     fn read(
-        reading: Reading,
+        (reading, kept): (Reading, Option<Content>),
         metadata: &Metadata<'_>,
         descriptors: &Arc<DescriptorBudget>,
         now: Now,
     ) -> io::Result<Representation> {
         let identity = reading.identity;
-        let content = match reading.content {
-            Some(content) => Content::kept(content),
+        let content = match kept {
+            Some(content) => content,
             None => {
                 let file = descriptors.admit(reading.file, identity.device())?;
                 Content::Descriptor(Arc::new(file), identity.size())
@@ -171,7 +172,7 @@ impl Representation {
     /// The file that this is the form in `coding` of, where only the form is there: `content` is what it
     /// was decoded to.
     #[must_use]
-    pub fn decoded(&self, coding: Coding, content: Vec<u8>) -> Representation {
+    pub fn decoded(&self, coding: Coding, content: Content) -> Representation {
         let metadata = Metadata {
             content_type: &self.content_type(),
             coding: Coding::Identity,
@@ -184,7 +185,7 @@ impl Representation {
             &metadata,
             etag.map(|etag| etag_without_coding(etag, coding)),
             self.last_modified,
-            Content::kept(content),
+            content,
             self.sighting,
         )
     }

@@ -21,12 +21,15 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use rustix::process::{Resource, getrlimit};
 
+use super::job::Slice;
+use super::representation::Content;
 use crate::http::response::Pages;
 
 /// From this size on it pays to send without a copy, in bytes: that takes a second call, after the
@@ -36,6 +39,10 @@ pub const MIN_BYTES: usize = 32 * 1024;
 /// The distance between two bodies, in bytes: the largest of the huge pages that any machine has for
 /// files in memory.
 const PLACE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// How much is copied between two looks at a slice, in bytes: a tenth of a millisecond, or a whole one where
+/// the kernel has to find the memory first.
+const PART_BYTES: usize = 256 * 1024;
 
 /// The places up to the largest offset: enough for a thousand new bodies a second for half a year. After
 /// that, bodies are kept on the heap.
@@ -77,8 +84,15 @@ impl Resident {
     /// if the system gives no such memory.
     #[must_use]
     pub fn keep(content: &[u8]) -> Option<Resident> {
-        let len = content.len() as u64;
-        if content.len() < MIN_BYTES || len > PLACE_BYTES {
+        let resident = Resident::reserve(content.len())?;
+        // What a failure has left goes when `resident` is dropped.
+        resident.write(content, 0).ok()?;
+        Some(resident)
+    }
+
+    /// A place for content of `len` bytes, as [`keep`](Resident::keep) has it.
+    fn reserve(len: usize) -> Option<Resident> {
+        if len < MIN_BYTES || len as u64 > PLACE_BYTES {
             return None;
         }
         let file = PAGES.as_ref()?;
@@ -87,13 +101,14 @@ impl Resident {
             return None;
         }
         let start = place * PLACE_BYTES;
-        let resident = Resident {
+        Some(Resident {
             file,
-            range: start..start + len,
-        };
-        // What a failure has left goes when `resident` is dropped.
-        file.write_all_at(content, start).ok()?;
-        Some(resident)
+            range: start..start + len as u64,
+        })
+    }
+
+    fn write(&self, part: &[u8], at: usize) -> io::Result<()> {
+        self.file.write_all_at(part, self.range.start + at as u64)
     }
 
     /// The number of bytes, which is never 0.
@@ -115,6 +130,54 @@ impl Resident {
     }
 }
 
+/// Content on its way into such pages. Of many megabytes the copy takes longer than a slice.
+#[derive(Debug)]
+pub struct Keeping {
+    content: Vec<u8>,
+    /// `None` if it stays on the heap.
+    resident: Option<Resident>,
+    /// How much has been copied, in bytes.
+    at: usize,
+}
+
+impl Keeping {
+    /// Begins to keep `content`.
+    #[must_use]
+    pub fn new(content: Vec<u8>) -> Keeping {
+        Keeping {
+            resident: Resident::reserve(content.len()),
+            content,
+            at: 0,
+        }
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first, then where the content is, once.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Content> {
+        while let Some(resident) = &self.resident {
+            let end = self.content.len().min(self.at + PART_BYTES);
+            if resident
+                .write(&self.content[self.at..end], self.at)
+                .is_err()
+            {
+                self.resident = None;
+                break;
+            }
+            self.at = end;
+            if end == self.content.len() {
+                break;
+            }
+            if slice.is_over() {
+                return None;
+            }
+        }
+        let content = std::mem::take(&mut self.content);
+        Some(match self.resident.take() {
+            Some(resident) => Content::Resident(Arc::new(resident)),
+            None => Content::Memory(Bytes::from(content)),
+        })
+    }
+}
+
 impl Pages for Resident {
     fn at(&self, offset: u64) -> (&File, u64) {
         (self.file, self.range.start + offset)
@@ -132,6 +195,8 @@ impl Drop for Resident {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Millis;
+    use crate::site::job::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
     use std::os::unix::fs::MetadataExt;
 
     fn blocks() -> u64 {
@@ -155,5 +220,27 @@ mod tests {
         drop(first);
         assert!(blocks() < before, "of {before} blocks");
         assert_eq!(second.read().expect("pread"), [2; MIN_BYTES]);
+    }
+
+    #[test]
+    fn a_large_copy_stops_when_its_slice_is_over() {
+        let content: Vec<u8> = (0..5 * FIRST_SLICE_ASKS as usize * PART_BYTES + 1)
+            .map(|at| (at % 251) as u8)
+            .collect();
+        let mut keeping = Keeping::new(content.clone());
+        let mut slices = 1;
+        let kept = loop {
+            match keeping.go_on(&FirstSlice::new(Millis(0))) {
+                Some(kept) => break kept,
+                None => slices += 1,
+            }
+        };
+        assert_eq!(slices, 6);
+        let Content::Resident(resident) = kept else {
+            panic!("{kept:?}")
+        };
+        assert!(resident.read().expect("pread") == content);
+        let small = Keeping::new(vec![7]).go_on(&WholeSlice(Millis(0)));
+        assert!(matches!(small, Some(Content::Memory(bytes)) if *bytes == [7]));
     }
 }

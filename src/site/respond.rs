@@ -173,6 +173,18 @@ impl Site {
         Ok(response)
     }
 
+    /// The answer to `head` if it asks for the health of the server. `path` is a buffer of the caller's.
+    #[must_use]
+    pub fn health(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>) -> Option<Response> {
+        let health = self.health.as_ref()?;
+        match &head.target {
+            Target::Path { path: raw, .. } if decode_path(raw, path).is_ok() => {
+                health.respond(head.method, path)
+            }
+            _ => None,
+        }
+    }
+
     /// The files below its root.
     #[must_use]
     pub fn files(&self) -> &Lookup {

@@ -158,7 +158,11 @@ impl Sites {
         }
         let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
-            Lookup::Unknown => return Ok(misdirected()),
+            Lookup::Unknown => {
+                // A balancer asks for its health by address.
+                let health = self.default.health(head, path);
+                return Ok(health.unwrap_or_else(misdirected));
+            }
             Lookup::Default => &self.default,
             Lookup::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
         };

@@ -11,6 +11,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::loading::Load;
 use super::names::Name;
 use super::{Lookup, absence_of};
@@ -99,7 +101,7 @@ impl Alone {
             return Some(Err(Absence::IsChanging));
         }
         let coding = self.coding;
-        let stand_in = || form.decoded(coding, Vec::new());
+        let stand_in = || form.decoded(coding, Content::Memory(Bytes::new()));
         Some(Ok(match decoded {
             Ok(content) => Outcome {
                 representation: form.decoded(coding, content),

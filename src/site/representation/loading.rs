@@ -4,18 +4,21 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::{Metadata, Representation};
+use super::{Content, Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::site::descriptors::DescriptorBudget;
 use crate::site::job::Slice;
-use crate::site::reading::{ReadLimits, Reader};
+use crate::site::reading::{ReadLimits, Reader, Reading};
+use crate::site::resident::Keeping;
 
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]
 pub struct Loading {
     reader: Reader,
+    /// Set when all is read: the content is being copied to where it stays.
+    keeping: Option<(Reading, Keeping)>,
     content_type: String,
     coding: Coding,
     varies: bool,
@@ -39,6 +42,7 @@ impl Loading {
     ) -> io::Result<Loading> {
         Ok(Loading {
             reader: Reader::new(file, limits, metadata.etag)?,
+            keeping: None,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
             varies: metadata.varies,
@@ -59,14 +63,35 @@ impl Loading {
     /// # Errors
     /// As [`Reader::read`] and [`DescriptorBudget::admit`].
     pub fn go_on(&mut self, slice: &dyn Slice) -> io::Result<Option<Representation>> {
-        let reading = self.reader.read(slice)?;
+        let Some(reading) = self.read(slice)? else {
+            return Ok(None);
+        };
         let metadata = Metadata {
             content_type: &self.content_type,
             coding: self.coding,
             varies: self.varies,
             etag: self.etag,
         };
-        let made = |reading| Representation::read(reading, &metadata, &self.descriptors, self.now);
-        reading.map(made).transpose()
+        Representation::read(reading, &metadata, &self.descriptors, self.now).map(Some)
+    }
+
+    /// What was read of the file, and where its content is, if that is in memory.
+    fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(Reading, Option<Content>)>> {
+        let (reading, mut keeping) = match self.keeping.take() {
+            Some(under_way) => under_way,
+            None => match self.reader.read(slice)? {
+                None => return Ok(None),
+                Some(mut reading) => match reading.content.take() {
+                    None => return Ok(Some((reading, None))),
+                    Some(content) => (reading, Keeping::new(content)),
+                },
+            },
+        };
+        let content = keeping.go_on(slice);
+        if content.is_none() {
+            self.keeping = Some((reading, keeping));
+            return Ok(None);
+        }
+        Ok(Some((reading, content)))
     }
 }
