@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use regex::bytes::Regex;
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// Most stars in a pattern: as many as `$1` to `$9` can name.
 pub const STARS_MAX: usize = 9;
@@ -146,10 +146,10 @@ impl Pattern {
 }
 
 impl FromStr for Pattern {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Pattern, Malformed> {
-        let refuse = |reason: &str| Err(Malformed::new(text, format!("is no pattern, {reason}")));
+    fn from_str(text: &str) -> Result<Pattern, InvalidText> {
+        let refuse = |reason: &str| Err(InvalidText::new(text, format!("is no pattern, {reason}")));
         if let Some(flaw) = flaw_of_path(text) {
             return refuse(flaw);
         }

@@ -69,7 +69,7 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Pattern;
+    use crate::config::pattern::Pattern;
 
     fn redirects(rules: &[(&str, &str)]) -> Vec<Redirect> {
         let redirect = |(from, to): &(&str, &str)| {

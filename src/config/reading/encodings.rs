@@ -3,9 +3,10 @@
 use toml::de::{DeTable, DeValue};
 
 use super::kinds::Given;
+use super::mistakes::ConfigError;
 use super::site_draft::SiteDraft;
 use super::source::{Source, entries};
-use super::{ConfigError, FileCoding};
+use crate::config::FileCoding;
 
 impl SiteDraft {
     /// Takes in the table.

@@ -9,12 +9,13 @@ use toml::de::{DeTable, DeValue};
 use super::draft::{Draft, HostDraft};
 use super::keys;
 use super::kinds::{Key, Kind, parse_each};
-use super::origin::Origin;
+use super::mistakes::{ConfigError, Origin};
+use super::nearest::nearest_of;
 use super::site_draft::{SPA, SiteDraft};
 use super::site_keys::{self, SITE_KEYS};
 use super::source::{Entry, Source, entries};
 use super::tables::{TABLES, has_tables, is_table};
-use super::{ConfigError, HostName};
+use crate::config::HostName;
 
 /// The table of virtual hosts.
 const HOST: &str = "host";
@@ -189,7 +190,7 @@ fn unknown(place: &Place<'_>, name: &str, origin: &Origin) -> ConfigError {
     let is_table = matches!(value, DeValue::Table(_));
     if section.is_empty() && (is_table || has_tables(value)) {
         let sections: Vec<&str> = keys::sections().chain(TABLES).chain([HOST]).collect();
-        let hint = match keys::nearest_of(&sections, leaf) {
+        let hint = match nearest_of(&sections, leaf) {
             Some(section) => format!("did you mean {}?", heading(section)),
             None => {
                 let headings: Vec<String> = sections.into_iter().map(heading).collect();
@@ -234,7 +235,7 @@ fn unknown_in_host(leaf: &str, origin: &Origin) -> ConfigError {
         let complaint = "it is the same for all hosts, so it stands outside of [[host]]";
         return origin.blame(&label, complaint);
     }
-    let hint = match keys::nearest_of(&known, leaf) {
+    let hint = match nearest_of(&known, leaf) {
         Some(name) => format!("did you mean host.{name}?"),
         None => format!("the keys of [[host]] are {}", known.join(", ")),
     };

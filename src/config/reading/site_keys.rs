@@ -1,11 +1,13 @@
 //! The keys that each site has for itself: outside of a section for the default site, and again in
 //! each `[[host]]`.
 
-use super::applications::as_text;
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
 use super::media_type::check_media_type;
-use super::pattern::flaw_of_path;
-use super::{Application, CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
+use super::page::page;
+use crate::config::applications::as_text;
+use crate::config::{
+    Application, CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy,
+};
 
 /// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
 macro_rules! boolean {
@@ -152,21 +154,6 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
 /// The key of that name.
 pub(super) fn named(name: &str) -> Option<&'static Key<SiteConfig>> {
     SITE_KEYS.iter().find(|key| key.name == name)
-}
-
-/// The path of a page of the site; `None` for an empty text.
-pub(super) fn page(text: &str) -> Result<Option<String>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let flaw = match flaw_of_path(text) {
-        None if text.ends_with('/') => Some("it must name a file, not a directory"),
-        flaw => flaw,
-    };
-    match flaw {
-        Some(flaw) => Err(format!("{text:?} is no page, {flaw}")),
-        None => Ok(Some(text.to_owned())),
-    }
 }
 
 fn flaw_of_index(name: &str) -> Option<&'static str> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::kinds::{Key, Value};
-use super::origin::Origin;
-use super::{ConfigError, SiteConfig};
+use super::mistakes::{ConfigError, Origin};
+use crate::config::SiteConfig;
 
 /// The key for applications of one page, which can be a text or tables.
 pub(super) const SPA: &str = "spa";

@@ -5,9 +5,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
 use super::kinds::{Given, Item, Value};
-use super::origin::Origin;
+use super::mistakes::{ConfigError, Origin};
 use super::site_draft::SPA;
 
 /// The file, for finding lines and quoting what was written.

@@ -2,15 +2,15 @@
 //! turns out to be wrong, alone or together with another, is blamed on the right line or flag.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::keys;
 use super::kinds::{Given, Item, Key, Value};
-use super::origin::Origin;
+use super::mistakes::{ConfigError, Origin};
 use super::site_draft::SiteDraft;
-use super::{ADVERTISED_MAX, AccessLogTarget, Config, ConfigError, HostConfig, HostName};
+use crate::config::{ADVERTISED_MAX, AccessLogTarget, Config, HostConfig, HostName};
 
 /// What the command line says, as it was written: the values are checked with the file's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,40 @@ pub(super) struct Draft {
 pub(super) struct HostDraft {
     pub names: Vec<HostName>,
     pub site: SiteDraft,
+}
+
+impl Config {
+    /// Reads a TOML file over the defaults.
+    ///
+    /// Looks at no other file: whether `root` exists is not checked here.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in the file that is wrong, with file, line and key.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let mut draft = Draft::new();
+        draft.read_file(path)?;
+        draft.finish()
+    }
+
+    /// What the program runs with: defaults, then `file` if there is one, then `flags`.
+    ///
+    /// The roots are checked as well, so that an error can name the line or flag it came from.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, naming the file, line and key or the flag it came from; a
+    /// root that is not a readable directory included.
+    pub fn resolve(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+        let mut draft = Draft::new();
+        if let Some(path) = file {
+            draft.read_file(path)?;
+        }
+        draft.apply_flags(flags)?;
+        draft.check_roots()?;
+        draft.check_machine()?;
+        draft.finish()
+    }
 }
 
 impl Draft {

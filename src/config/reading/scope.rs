@@ -6,10 +6,10 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::RuleTable;
-use crate::config::kinds::Given;
-use crate::config::origin::Origin;
-use crate::config::{ConfigError, MediaRange, Statuses};
+use super::kinds::Given;
+use super::mistakes::{ConfigError, Origin};
+use super::tables::RuleTable;
+use crate::config::{Statuses, TypeRange};
 
 impl RuleTable<'_> {
     /// The statuses that the rule is for: one, a list of them, or `"any"`.
@@ -27,7 +27,7 @@ impl RuleTable<'_> {
     }
 
     /// The media types that the rule is for: none, one or a list of them.
-    pub(super) fn media_ranges(&self) -> Result<Vec<MediaRange>, ConfigError> {
+    pub(super) fn media_ranges(&self) -> Result<Vec<TypeRange>, ConfigError> {
         if self.find("type").is_none() {
             return Ok(Vec::new());
         }

@@ -1,9 +1,8 @@
 //! Where a value came from, so that a value that turns out to be wrong, alone or together with
 //! another, is blamed on the right line or flag.
 
+use std::fmt;
 use std::path::PathBuf;
-
-use super::ConfigError;
 
 /// Where a value came from. The order is that of precedence, and of lines within the file: the
 /// greater of two origins is the one to blame for a conflict.
@@ -27,3 +26,17 @@ impl Origin {
         ConfigError { sentence }
     }
 }
+
+/// Why there is no configuration: one sentence that names the file, line and key, or the flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub(super) sentence: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for ConfigError {}

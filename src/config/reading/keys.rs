@@ -4,24 +4,19 @@
 use std::num::NonZeroU32;
 
 use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
-use super::pattern::flaw_of_path;
+use super::nearest::{edit_distance, is_near};
 use super::site_keys::SITE_KEYS;
-use super::{
+use crate::config::advertised::TIMEOUT_MAX_SECS;
+use crate::config::pattern::flaw_of_path;
+use crate::config::settings::WORKERS_MAX;
+use crate::config::{
     ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
 };
-
-/// Most worker threads.
-pub(super) const WORKERS_MAX: usize = 1024;
 
 /// Most event loops.
 const EVENT_LOOPS_MAX: u64 = 256;
 
-/// Default of `keep_alive.grace`, in seconds. The longest timeout leaves room for it.
-pub(super) const GRACE_DEFAULT_SECS: u32 = 10;
-
 const SECS_MAX: u64 = ADVERTISED_MAX as u64;
-/// The longest T, in seconds.
-pub(super) const TIMEOUT_MAX: u64 = SECS_MAX - GRACE_DEFAULT_SECS as u64;
 const GRACE_MAX: u64 = SECS_MAX - 1;
 const DAY_SECS: u64 = 86_400;
 /// Longer than any round trip.
@@ -92,7 +87,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
             },
         },
     },
-    int! { "keep_alive.timeout", 1..=TIMEOUT_MAX, "seconds", keep_alive.timeout_secs as u32 },
+    int! { "keep_alive.timeout", 1..=TIMEOUT_MAX_SECS, "seconds", keep_alive.timeout_secs as u32 },
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {
         name: "keep_alive.max_requests",
@@ -243,6 +238,14 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
 ];
 
+impl Config {
+    /// The names of all keys, sections dotted, in the order of the tables: `keep_alive.timeout`.
+    /// Those of the default site come first.
+    pub fn key_names() -> impl Iterator<Item = &'static str> {
+        names()
+    }
+}
+
 /// The key of that dotted name.
 pub(super) fn named(name: &str) -> Option<&'static Key<Config>> {
     KEYS.iter().find(|key| key.name == name)
@@ -278,40 +281,9 @@ pub(super) fn nearest(section: &str, leaf: &str) -> Option<&'static str> {
         .map(|(.., name)| name)
 }
 
-/// The one of `names` that was probably meant by an unknown one.
-pub(super) fn nearest_of<'n>(names: &[&'n str], leaf: &str) -> Option<&'n str> {
-    names
-        .iter()
-        .map(|name| (edit_distance(name, leaf), *name))
-        .filter(|(distance, name)| is_near(*distance, name, leaf))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
-
-/// At most two letters away, and not all of them.
-fn is_near(distance: usize, name: &str, leaf: &str) -> bool {
-    distance <= 2 && distance < name.len().min(leaf.len())
-}
-
-/// Letters to insert, remove or replace to turn one text into the other.
-fn edit_distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    // row[j] is the distance between what was read of `from` and the first j letters of `to`.
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::nearest::nearest_of;
     use super::*;
 
     #[test]
@@ -361,13 +333,5 @@ mod tests {
         let sections: Vec<&str> = sections().collect();
         assert_eq!(nearest_of(&sections, "keepalive"), Some("keep_alive"));
         assert_eq!(nearest_of(&sections, "tls"), None);
-    }
-
-    #[test]
-    fn edit_distance_counts_letters() {
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("abc", ""), 3);
-        assert_eq!(edit_distance("timeout", "timeout"), 0);
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
     }
 }

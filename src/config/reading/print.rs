@@ -2,19 +2,30 @@
 
 use std::fmt::Write;
 
-use super::applications::as_text;
 use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::site_draft::SPA;
 use super::site_keys::SITE_KEYS;
-use super::{
+use crate::config::applications::as_text;
+use crate::config::{
     Application, Config, FileCoding, HeaderRule, HostConfig, Redirect, Rewrite, SiteConfig,
     Statuses,
 };
 
+impl Config {
+    /// The configuration as a TOML file that loads back equal.
+    ///
+    /// What a TOML file cannot hold is lost: paths that are not UTF-8 are printed with replacement
+    /// characters.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        to_toml(self)
+    }
+}
+
 /// The whole configuration. Of what a host inherits only the rules are left out: they would be added
 /// a second time.
-pub(super) fn to_toml(config: &Config) -> String {
+fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     push_keys(&config.site, &mut text);
     let mut section = "";

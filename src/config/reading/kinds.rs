@@ -1,13 +1,12 @@
 //! The kinds of value that keys take, and how a value that was written becomes a setting.
 //!
-//! A key belongs to a table of settings `T`: to the whole [`super::Config`] or to one site's.
+//! A key belongs to a table of settings `T`: to the whole [`crate::config::Config`] or to one site's.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::ConfigError;
-use super::origin::Origin;
+use super::mistakes::{ConfigError, Origin};
 
 /// One key.
 pub(super) struct Key<T: 'static> {

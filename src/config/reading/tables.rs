@@ -4,21 +4,18 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
-use super::keys::nearest_of;
 use super::kinds::Given;
 use super::media_type::check_media_type;
-use super::origin::Origin;
-use super::rules::{
+use super::mistakes::{ConfigError, Origin};
+use super::nearest::nearest_of;
+use super::page::page;
+use super::site_draft::{SPA, SiteDraft};
+use super::source::{Entry, Source, entries};
+use crate::config::rules::{
     FieldName, FieldValue, HeaderRule, REDIRECT_STATUS_DEFAULT, REDIRECT_STATUSES, Redirect,
     Rewrite, WITHDRAWN_STATUSES,
 };
-use super::site_draft::{SPA, SiteDraft};
-use super::site_keys::page;
-use super::source::{Entry, Source, entries};
-use super::target_template::{PathTemplate, UriTemplate};
-
-mod scope;
+use crate::config::target_template::{PathTemplate, UriTemplate};
 
 /// Their names.
 pub(super) const TABLES: [&str; 7] = [
@@ -168,7 +165,7 @@ impl SiteDraft {
     fn read_redirect(&mut self, table: &RuleTable<'_>) -> Result<(), ConfigError> {
         table.check_keys(&["from", "to", "status"])?;
         let from = table.required("from", "the pattern of the paths it is for")?;
-        let from: super::Pattern = table.parsed("from", &from, str::parse)?;
+        let from: crate::config::Pattern = table.parsed("from", &from, str::parse)?;
         let status = table.redirect_status()?;
         let to = table.redirect_target(status, from.stars())?;
         self.settings.redirects.push(Redirect { from, to, status });
@@ -180,7 +177,7 @@ impl SiteDraft {
         table.check_keys(&["from", "to"])?;
         let from = table.required("from", "the pattern of the paths it is for")?;
         let to = table.required("to", "the path that is served in their place")?;
-        let from: super::Pattern = table.parsed("from", &from, str::parse)?;
+        let from: crate::config::Pattern = table.parsed("from", &from, str::parse)?;
         let stars = from.stars();
         self.settings.rewrites.push(Rewrite {
             to: table.parsed("to", &to, |text| PathTemplate::parse(text, stars))?,
@@ -192,7 +189,7 @@ impl SiteDraft {
 
 /// The table of one rule.
 pub(super) struct RuleTable<'a> {
-    source: &'a Source<'a>,
+    pub(super) source: &'a Source<'a>,
     table: &'a DeTable<'a>,
     /// The name of the table in errors.
     label: String,
@@ -256,7 +253,7 @@ impl<'a> RuleTable<'a> {
     }
 
     /// Where the key `leaf` stands, and its value.
-    fn find(&self, leaf: &str) -> Option<(Origin, &'a Spanned<DeValue<'a>>)> {
+    pub fn find(&self, leaf: &str) -> Option<(Origin, &'a Spanned<DeValue<'a>>)> {
         let (key, value) = self.table.get_key_value(leaf)?;
         Some((self.source.origin(key.span().start), value))
     }
@@ -280,7 +277,7 @@ impl<'a> RuleTable<'a> {
         &self,
         leaf: &str,
         written: &Written<'_>,
-        parse: impl Fn(&str) -> Result<T, super::Malformed>,
+        parse: impl Fn(&str) -> Result<T, crate::config::invalid_text::InvalidText>,
     ) -> Result<T, ConfigError> {
         parse(written.text)
             .map_err(|error| written.origin.blame(&self.key(leaf), &error.to_string()))
@@ -377,7 +374,7 @@ impl<'a> RuleTable<'a> {
         &self,
         leaf: &str,
         meaning: &str,
-        parse: impl Fn(&str) -> Result<T, super::Malformed>,
+        parse: impl Fn(&str) -> Result<T, crate::config::invalid_text::InvalidText>,
     ) -> Result<Vec<T>, ConfigError> {
         let Some((origin, value)) = self.find(leaf) else {
             return Ok(Vec::new());
