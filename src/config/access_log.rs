@@ -28,30 +28,6 @@ pub enum AccessLogFormat {
     Json,
 }
 
-impl AccessLogFormat {
-    const NAMED: [(&'static str, AccessLogFormat); 4] = [
-        ("common", AccessLogFormat::Common),
-        ("combined", AccessLogFormat::Combined),
-        ("extended", AccessLogFormat::Extended),
-        ("json", AccessLogFormat::Json),
-    ];
-
-    /// The format of that name in the configuration.
-    #[must_use]
-    pub fn named(name: &str) -> Option<AccessLogFormat> {
-        let mut all = AccessLogFormat::NAMED.into_iter();
-        all.find_map(|(known, format)| (known == name).then_some(format))
-    }
-
-    /// The name in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        let mut all = AccessLogFormat::NAMED.into_iter();
-        all.find_map(|(name, format)| (format == self).then_some(name))
-            .unwrap_or_default()
-    }
-}
-
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessLogTarget {

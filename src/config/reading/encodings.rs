@@ -1,60 +1,40 @@
 //! The table `[encodings]`: which endings of file names stand for a content coding.
 
-use toml::de::{DeTable, DeValue};
+use super::value::{Given, Value};
+use crate::config::{FileCoding, SiteConfig};
 
-use super::kinds::Given;
-use super::mistakes::ConfigError;
-use super::site_draft::SiteDraft;
-use super::source::{Source, entries};
-use crate::config::FileCoding;
-
-impl SiteDraft {
-    /// Takes in the table.
-    pub fn read_encodings(
-        &mut self,
-        source: &Source<'_>,
-        table: &DeTable<'_>,
-    ) -> Result<(), ConfigError> {
-        let mut seen = Vec::new();
-        for entry in entries(table) {
-            let label = self.label(&format!("encodings.{}", entry.leaf.escape_debug()));
-            let value = source.value(entry.value, source.origin(entry.offset));
-            let blame = |complaint: &str| Err(value.origin.blame(&label, complaint));
-            if matches!(entry.value.get_ref(), DeValue::Table(_)) {
-                // TOML takes the dot for a level.
-                return blame(
-                    "an extension with a dot must be in quotes, as in \"wasm.gz\" = \"gzip\"",
-                );
-            }
-            let extension = entry.leaf.to_ascii_lowercase();
-            if let Some(flaw) = flaw_of_extension(&extension) {
-                return blame(flaw);
-            }
-            let coding = match value.given {
-                Given::Text("") => None,
-                Given::Text(word) if FileCoding::named(word).is_some() => FileCoding::named(word),
-                _ => {
-                    let complaint = format!(
-                        "{} was given, it must be \"gzip\", \"br\" or \"zstd\", or \"\" for none",
-                        value.described
-                    );
-                    return blame(&complaint);
-                }
-            };
-            if coding.is_some() && is_archive(&extension) {
-                return blame(
-                    "it is an archive, which is there to be saved as it is: a browser would decode \
-                     it and keep the name",
-                );
-            }
-            if seen.contains(&extension) {
-                return blame("it is given twice, upper and lower case make no difference");
-            }
-            self.settings.encodings.insert(extension.clone(), coding);
-            seen.push(extension);
-        }
-        Ok(())
+/// Reads the coding of an extension, which is in lower case.
+///
+/// # Errors
+/// A complaint.
+pub(super) fn read(
+    site: &mut SiteConfig,
+    extension: &str,
+    value: &Value<'_>,
+) -> Result<(), String> {
+    if matches!(value.given, Given::Table(_)) {
+        // TOML takes the dot for a level.
+        let reason = "an extension with a dot must be in quotes, as in \"wasm.gz\" = \"gzip\"";
+        return Err(reason.to_owned());
     }
+    if let Some(flaw) = flaw_of_extension(extension) {
+        return Err(flaw.to_owned());
+    }
+    let coding = match value.text() {
+        Some("") => None,
+        word => {
+            let coding = word.and_then(FileCoding::named);
+            let meaning = "\"gzip\", \"br\" or \"zstd\", or \"\" for none";
+            Some(coding.ok_or_else(|| value.must_be(meaning))?)
+        }
+    };
+    if coding.is_some() && is_archive(extension) {
+        let reason = "it is an archive, which is there to be saved as it is: a browser would \
+                      decode it and keep the name";
+        return Err(reason.to_owned());
+    }
+    site.encodings.insert(extension.to_owned(), coding);
+    Ok(())
 }
 
 /// One or more parts of a name, with dots between them. `extension` is in lower case.

@@ -3,9 +3,9 @@
 
 use std::num::NonZeroU32;
 
-use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
-use super::nearest::{edit_distance, is_near};
+use super::kinds::{BadItem, Key, KeyKind, boolean, int, parse_each, toml_string, words, written};
 use super::site_keys::SITE_KEYS;
+use super::value::Given;
 use crate::config::advertised::TIMEOUT_MAX_SECS;
 use crate::config::pattern::flaw_of_path;
 use crate::config::settings::WORKERS_MAX;
@@ -25,32 +25,15 @@ const CONNECTIONS_MAX: u64 = 1 << 24;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// An integer line of the table: name, range, unit and field, with the field's type for the cast.
-/// Invoked with braces, which rustfmt leaves alone, so that the table stays a table.
-macro_rules! int {
-    ($name:literal, $min:literal ..= $max:expr, $unit:literal, $($field:ident).+ as $type:ty) => {
-        Key {
-            name: $name,
-            kind: Kind::Integer {
-                min: $min,
-                max: $max,
-                unit: $unit,
-                read: |config| config.$($field).+ as u64,
-                write: |config, value| config.$($field).+ = value as $type,
-            },
-        }
-    };
-}
-
 /// The table, in the order in which a configuration is printed: a section's keys are together, and
 /// the keys of no section come first, as TOML wants it.
 pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "listen",
-        kind: Kind::List {
+        kind: KeyKind::List {
             expectation: "a list of addresses, as in [\"127.0.0.1:8080\"]",
             or_one: false,
-            read: |config| config.listen.iter().map(ToString::to_string).collect(),
+            read: |config| written(&config.listen),
             write: |config, addresses| {
                 if addresses.is_empty() {
                     return Err(BadItem::whole("the list is empty, it must have an address"));
@@ -62,25 +45,13 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
     int! { "workers", 1..=WORKERS_MAX as u64, "threads", workers as usize },
     int! { "event_loops", 1..=EVENT_LOOPS_MAX, "threads", event_loops as usize },
-    Key {
-        name: "strict_hosts",
-        kind: Kind::Boolean {
-            read: |config| config.strict_hosts,
-            write: |config, value| config.strict_hosts = value,
-        },
-    },
+    boolean! { "strict_hosts", strict_hosts },
     Key {
         name: "trusted_proxies",
-        kind: Kind::List {
+        kind: KeyKind::List {
             expectation: "a list of addresses and networks, as in [\"10.0.0.0/8\"]",
             or_one: false,
-            read: |config| {
-                config
-                    .trusted_proxies
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect()
-            },
+            read: |config| written(&config.trusted_proxies),
             write: |config, networks| {
                 config.trusted_proxies = parse_each(networks, |_| true)?;
                 Ok(())
@@ -91,9 +62,8 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {
         name: "keep_alive.max_requests",
-        kind: Kind::Integer {
-            min: 1,
-            max: ADVERTISED_MAX as u64,
+        kind: KeyKind::Integer {
+            range: 1..=ADVERTISED_MAX as u64,
             unit: "requests",
             read: |config| u64::from(config.keep_alive.max_requests.get()),
             write: |config, value| {
@@ -103,27 +73,13 @@ pub(super) static KEYS: &[Key<Config>] = &[
         },
     },
     int! { "keep_alive.max_age", 0..=SECS_MAX, "seconds", keep_alive.max_age_secs as u32 },
-    Key {
-        name: "keep_alive.close",
-        kind: Kind::Choice {
-            expectation: "\"idle\" or \"pressure\"",
-            read: |config| match config.keep_alive.close {
-                IdleClose::Timeout => toml_string("idle"),
-                IdleClose::Pressure => toml_string("pressure"),
-            },
-            write: |config, value| {
-                config.keep_alive.close = match value {
-                    Chosen::Word("idle") => IdleClose::Timeout,
-                    Chosen::Word("pressure") => IdleClose::Pressure,
-                    _ => return false,
-                };
-                true
-            },
-        },
+    words! { "keep_alive.close", keep_alive.close, "\"idle\" or \"pressure\"",
+        "idle" => IdleClose::Timeout,
+        "pressure" => IdleClose::Pressure
     },
     Key {
         name: "keep_alive.behind",
-        kind: Kind::Choice {
+        kind: KeyKind::Choice {
             expectation: "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or \
                           the proxy's idle limit, 1 to 2147483617 seconds",
             read: |config| {
@@ -132,13 +88,13 @@ pub(super) static KEYS: &[Key<Config>] = &[
                 proxy.name().map_or(limit.to_string(), toml_string)
             },
             write: |config, value| {
-                let proxy = match value {
-                    Chosen::Word(name) => Proxy::named(name),
-                    Chosen::Number(secs) => u32::try_from(secs)
+                let proxy = match &value.given {
+                    Given::Text(name) => Proxy::named(name),
+                    Given::Integer(Some(secs)) => u32::try_from(*secs)
                         .ok()
                         .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
                         .map(Proxy::Seconds),
-                    Chosen::Flag(_) => None,
+                    _ => None,
                 };
                 if let Some(proxy) = proxy {
                     config.keep_alive.behind = proxy;
@@ -147,13 +103,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
             },
         },
     },
-    Key {
-        name: "keep_alive.http10",
-        kind: Kind::Boolean {
-            read: |config| config.keep_alive.http10,
-            write: |config, value| config.keep_alive.http10 = value,
-        },
-    },
+    boolean! { "keep_alive.http10", keep_alive.http10 },
     // The kernel's own limits on the three TCP options.
     int! { "tcp_keep_alive.idle", 1..=32_767, "seconds", tcp_keep_alive.idle_secs as u32 },
     int! { "tcp_keep_alive.interval", 1..=32_767, "seconds", tcp_keep_alive.interval_secs as u32 },
@@ -180,7 +130,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
     Key {
         name: "shutdown.health",
-        kind: Kind::Text {
+        kind: KeyKind::Text {
             expectation: "a path, as in \"/health\", or \"\" for none",
             read: |config| config.shutdown.health.clone().unwrap_or_default(),
             write: |config, path| {
@@ -195,7 +145,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
     Key {
         name: "access_log.path",
-        kind: Kind::Text {
+        kind: KeyKind::Text {
             expectation: "the path of a file, \"-\" for standard output, or \"\" for none",
             read: |config| match &config.access_log.target {
                 None => String::new(),
@@ -212,30 +162,14 @@ pub(super) static KEYS: &[Key<Config>] = &[
             },
         },
     },
-    Key {
-        name: "access_log.format",
-        kind: Kind::Choice {
-            expectation: "\"common\", \"combined\", \"extended\" or \"json\"",
-            read: |config| toml_string(config.access_log.format.name()),
-            write: |config, value| {
-                let format = match value {
-                    Chosen::Word(name) => AccessLogFormat::named(name),
-                    Chosen::Flag(_) | Chosen::Number(_) => None,
-                };
-                if let Some(format) = format {
-                    config.access_log.format = format;
-                }
-                format.is_some()
-            },
-        },
+    words! { "access_log.format", access_log.format,
+        "\"common\", \"combined\", \"extended\" or \"json\"",
+        "common" => AccessLogFormat::Common,
+        "combined" => AccessLogFormat::Combined,
+        "extended" => AccessLogFormat::Extended,
+        "json" => AccessLogFormat::Json
     },
-    Key {
-        name: "access_log.host",
-        kind: Kind::Boolean {
-            read: |config| config.access_log.host,
-            write: |config, value| config.access_log.host = value,
-        },
-    },
+    boolean! { "access_log.host", access_log.host },
 ];
 
 impl Config {
@@ -261,47 +195,33 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     })
 }
 
+/// Whether there is a section of that name.
+pub(super) fn is_section(name: &str) -> bool {
+    sections().any(|section| section == name)
+}
+
 /// The names of all keys, sections dotted. Those of the default site come first.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let of_site = SITE_KEYS.iter().map(|key| key.name);
     of_site.chain(KEYS.iter().map(|key| key.name))
 }
 
-/// The key that was probably meant by an unknown one: at most two letters away, or the same name in
-/// another section. Its dotted name.
-pub(super) fn nearest(section: &str, leaf: &str) -> Option<&'static str> {
-    names()
-        .map(|name| {
-            let (its_section, its_leaf) = name.split_once('.').unwrap_or(("", name));
-            let elsewhere = usize::from(its_section != section);
-            (edit_distance(its_leaf, leaf) + elsewhere, its_leaf, name)
-        })
-        .filter(|(distance, its_leaf, _)| is_near(*distance, its_leaf, leaf))
-        .min_by_key(|(distance, ..)| *distance)
-        .map(|(.., name)| name)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::nearest::nearest_of;
     use super::*;
 
     #[test]
     fn every_range_fits_its_field_and_holds_the_default() {
         for key in KEYS {
-            let Kind::Integer {
-                min,
-                max,
-                read,
-                write,
-                ..
+            let KeyKind::Integer {
+                range, read, write, ..
             } = &key.kind
             else {
                 continue;
             };
             let mut config = Config::default();
-            assert!((*min..=*max).contains(&read(&config)), "{}", key.name);
-            for value in [*min, *max] {
+            assert!(range.contains(&read(&config)), "{}", key.name);
+            for value in [*range.start(), *range.end()] {
                 write(&mut config, value);
                 assert_eq!(read(&config), value, "{}", key.name);
             }
@@ -316,22 +236,5 @@ mod tests {
         unique.dedup();
         assert_eq!(unique.len(), names.len(), "{names:?}");
         assert!(!names.contains(&""), "{names:?}");
-    }
-
-    #[test]
-    fn an_unknown_key_finds_its_neighbour() {
-        let meant = nearest;
-        assert_eq!(meant("keep_alive", "timout"), Some("keep_alive.timeout"));
-        assert_eq!(
-            meant("keep_alive", "max-requests"),
-            Some("keep_alive.max_requests")
-        );
-        assert_eq!(meant("", "timeout"), Some("keep_alive.timeout"));
-        assert_eq!(meant("", "worker"), Some("workers"));
-        assert_eq!(meant("timeouts", "idle"), Some("tcp_keep_alive.idle"));
-        assert_eq!(meant("limits", "colour"), None);
-        let sections: Vec<&str> = sections().collect();
-        assert_eq!(nearest_of(&sections, "keepalive"), Some("keep_alive"));
-        assert_eq!(nearest_of(&sections, "tls"), None);
     }
 }

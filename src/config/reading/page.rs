@@ -2,6 +2,9 @@
 
 use crate::config::pattern::flaw_of_path;
 
+/// The key for applications of one page, which can be a text or tables.
+pub(super) const SPA: &str = "spa";
+
 /// The path of a page of the site; `None` for an empty text.
 pub(super) fn page(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {

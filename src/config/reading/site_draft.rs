@@ -1,29 +1,27 @@
-//! The settings of one site in the making, with where each came from.
+//! The settings of one site in the making.
 
-use std::collections::BTreeMap;
 use std::fs;
 
-use super::kinds::{Key, Value};
-use super::mistakes::{ConfigError, Origin};
-use crate::config::SiteConfig;
-
-/// The key for applications of one page, which can be a text or tables.
-pub(super) const SPA: &str = "spa";
+use super::draft::Draft;
+use super::kinds::Key;
+use super::mistakes::{Mistakes, Origin};
+use super::page::SPA;
+use super::value::Value;
+use crate::config::{HeaderRule, Redirect, SiteConfig};
 
 /// The field that `cors` decides.
 const CORS_FIELD: &str = "Access-Control-Allow-Origin";
 
 /// One site, the default one or a host's.
 pub(super) struct SiteDraft {
-    pub settings: SiteConfig,
-    /// Precedes the names of its keys in errors: empty, or `host.`.
-    pub prefix: &'static str,
-    /// By the name of the key. What is missing has its default or is inherited.
-    origins: BTreeMap<&'static str, Origin>,
-    /// One for each of `settings.headers`.
-    pub header_origins: Vec<Origin>,
-    /// One for each of `settings.redirects`.
-    pub redirect_origins: Vec<Origin>,
+    /// All but the rules that follow here.
+    pub draft: Draft<SiteConfig>,
+    /// With the place of each.
+    pub headers: Vec<(HeaderRule, Origin)>,
+    /// With the place of each.
+    pub redirects: Vec<(Redirect, Origin)>,
+    /// Whether something is missing, here or in what is inherited, that decides where redirects lead.
+    pub lacks_redirects: bool,
     /// Whether `spa` has been set to a text for this site: nothing comes after that.
     has_spa_text: bool,
 }
@@ -32,11 +30,10 @@ impl SiteDraft {
     /// The defaults.
     pub fn new() -> SiteDraft {
         SiteDraft {
-            settings: SiteConfig::default(),
-            prefix: "",
-            origins: BTreeMap::new(),
-            header_origins: Vec::new(),
-            redirect_origins: Vec::new(),
+            draft: Draft::new(SiteConfig::default(), ""),
+            headers: Vec::new(),
+            redirects: Vec::new(),
+            lacks_redirects: false,
             has_spa_text: false,
         }
     }
@@ -44,120 +41,100 @@ impl SiteDraft {
     /// Begins a host with all that `general` says, but for the rules and applications that come after
     /// its own.
     pub fn inheriting(general: &SiteDraft) -> SiteDraft {
-        let mut settings = general.settings.clone();
-        settings.redirects.clear();
-        settings.rewrites.clear();
-        settings.spa.clear();
-        let mut origins = general.origins.clone();
-        origins.remove("root");
+        let settings = SiteConfig {
+            rewrites: Vec::new(),
+            spa: Vec::new(),
+            ..general.draft.settings.clone()
+        };
         SiteDraft {
-            settings,
-            prefix: "host.",
-            origins,
-            header_origins: general.header_origins.clone(),
-            redirect_origins: Vec::new(),
-            has_spa_text: false,
+            draft: general.draft.heir(settings, "host.", "root"),
+            headers: general.headers.clone(),
+            lacks_redirects: !general.knows_trail(),
+            ..SiteDraft::new()
         }
     }
 
     /// Puts the rules and applications of `general` behind the host's own.
     pub fn follow_with(&mut self, general: &SiteDraft) {
-        let rules = &general.settings;
-        self.settings.redirects.extend_from_slice(&rules.redirects);
-        self.settings.rewrites.extend_from_slice(&rules.rewrites);
+        let (own, rules) = (&mut self.draft.settings, &general.draft.settings);
+        own.rewrites.extend_from_slice(&rules.rewrites);
         if !self.has_spa_text {
-            self.settings.spa.extend_from_slice(&rules.spa);
+            own.spa.extend_from_slice(&rules.spa);
         }
-        let origins = &general.redirect_origins;
-        self.redirect_origins.extend_from_slice(origins);
+        self.redirects.extend_from_slice(&general.redirects);
     }
 
     /// Sets one key.
-    pub fn set(
-        &mut self,
-        key: &'static Key<SiteConfig>,
-        value: &Value<'_>,
-    ) -> Result<(), ConfigError> {
-        let label = self.label(key.name);
-        key.set(&mut self.settings, &label, value)?;
+    pub fn set(&mut self, key: &'static Key<SiteConfig>, value: &Value<'_>) {
+        self.draft.set(key, value);
         self.has_spa_text |= key.name == SPA;
-        self.remember(key.name, value.origin.clone());
-        Ok(())
-    }
-
-    /// Notes where the value of the key `name` came from.
-    pub fn remember(&mut self, name: &'static str, origin: Origin) {
-        self.origins.insert(name, origin);
-    }
-
-    /// The name of a key of this site in errors.
-    pub fn label(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-
-    /// Whether the key has been set for this site, or inherited.
-    pub fn has(&self, name: &str) -> bool {
-        self.origins.contains_key(name)
-    }
-
-    fn origin(&self, name: &str) -> &Origin {
-        self.origins.get(name).unwrap_or(&Origin::Default)
     }
 
     /// Looks whether the root is a directory that can be read.
-    pub fn check_root(&self) -> Result<(), ConfigError> {
-        let Err(error) = fs::read_dir(&self.settings.root) else {
-            return Ok(());
-        };
-        let origin = self.origin("root");
-        let hint = match origin {
-            Origin::Default => "; name another directory, as in `abide DIRECTORY`",
-            _ => "",
-        };
-        let root = self.settings.root.display();
-        let complaint = format!("{root} cannot be served: {error}{hint}");
-        Err(origin.blame(&self.label("root"), &complaint))
+    pub fn check_root(&mut self) {
+        if self.draft.is_wrong("root") {
+            return;
+        }
+        if let Err(error) = fs::read_dir(&self.draft.settings.root) {
+            let hint = match self.draft.origin("root") {
+                Origin::Default => "; name another directory, as in `abide DIRECTORY`",
+                _ => "",
+            };
+            let root = self.draft.settings.root.display();
+            let complaint = format!("{root} cannot be served: {error}{hint}");
+            self.draft.blame("root", complaint);
+        }
     }
 
-    /// Applies the rules between keys.
-    pub fn finish(&self) -> Result<SiteConfig, ConfigError> {
-        if let Some(at) = self.settings.trail().find_loop()
-            && let (Some(rule), Some(origin)) = (
-                self.settings.redirects.get(at),
-                self.redirect_origins.get(at),
-            )
+    /// Whether nothing is missing that decides where redirects lead.
+    fn knows_trail(&self) -> bool {
+        let is_wrong = |name| self.draft.is_wrong(name);
+        !(self.lacks_redirects || is_wrong("index") || is_wrong("clean_urls"))
+    }
+
+    /// The settings, after a look at the rules between keys.
+    pub fn finish(mut self, mistakes: &mut Mistakes) -> SiteConfig {
+        self.check_cors();
+        let knows_trail = self.knows_trail();
+        let (redirects, origins): (Vec<_>, Vec<_>) = self.redirects.into_iter().unzip();
+        self.draft.settings.headers = self.headers.into_iter().map(|(rule, _)| rule).collect();
+        self.draft.settings.redirects = redirects;
+        let Draft { settings, .. } = &self.draft;
+        if knows_trail
+            && let Some(at) = settings.trail().find_loop()
+            && let (Some(rule), Some(origin)) = (settings.redirects.get(at), origins.get(at))
             && let Some(to) = &rule.to
         {
             let complaint = format!(
-                "the redirect from {} to {} leads back to itself, a client would go round in \
+                "the redirect from {} to {to} leads back to itself, a client would go round in \
                  circles",
-                rule.from, to
+                rule.from
             );
-            return Err(origin.blame(&self.label("redirect"), &complaint));
+            mistakes.push(origin.blame(self.draft.label("redirect"), complaint));
         }
-        self.check_cors()?;
-        Ok(self.settings.clone())
+        mistakes.append(self.draft.mistakes);
+        self.draft.settings
     }
 
     /// A rule and `cors` must not both decide who may read an answer: two values are as good as none.
-    fn check_cors(&self) -> Result<(), ConfigError> {
-        if self.settings.cors.is_empty() {
-            return Ok(());
+    fn check_cors(&mut self) {
+        if self.draft.settings.cors.is_empty() {
+            return;
         }
-        for (rule, origin) in self.settings.headers.iter().zip(&self.header_origins) {
+        for (rule, origin) in &self.headers {
             let set = rule.set.iter().map(|(name, _)| name);
             let mut names = set.chain(&rule.unset);
             if !names.any(|name| name.as_str().eq_ignore_ascii_case(CORS_FIELD)) {
                 continue;
             }
-            let cors = (self.origin("cors"), "cors");
-            let (origin, name) = cors.max((origin, "header"));
             let complaint = format!(
                 "a header rule for {} changes {CORS_FIELD}, which the key cors decides",
                 rule.path
             );
-            return Err(origin.blame(&self.label(name), &complaint));
+            let cors = (self.draft.origin("cors"), "cors");
+            let (origin, name) = cors.max((origin, "header"));
+            let mistake = origin.blame(self.draft.label(name), complaint);
+            self.draft.mistakes.push(mistake);
         }
-        Ok(())
     }
 }

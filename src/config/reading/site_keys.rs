@@ -1,71 +1,46 @@
 //! The keys that each site has for itself: outside of a section for the default site, and again in
 //! each `[[host]]`.
 
-use super::kinds::{BadItem, Chosen, Key, Kind, parse_each, toml_string};
+use std::fmt;
+use std::str::FromStr;
+
+use super::kinds::{BadItem, Key, KeyKind, boolean, parse_each, toml_string, words, written};
 use super::media_type::check_media_type;
 use super::page::page;
+use super::value::Given;
 use crate::config::applications::as_text;
 use crate::config::{
     Application, CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy,
 };
 
-/// A line of the table for a key that is true or false. In braces for the sake of rustfmt.
-macro_rules! boolean {
-    ($name:literal, $field:ident) => {
-        Key {
-            name: $name,
-            kind: Kind::Boolean {
-                read: |site| site.$field,
-                write: |site, value| site.$field = value,
-            },
-        }
-    };
-}
-
-/// A line of the table for a key that is one of a few words.
-macro_rules! words {
-    ($name:literal, $field:ident, $expectation:literal, $($word:literal => $value:path),+) => {
-        Key {
-            name: $name,
-            kind: Kind::Choice {
-                expectation: $expectation,
-                read: |site| match site.$field {
-                    $($value => toml_string($word),)+
-                },
-                write: |site, value| {
-                    site.$field = match value {
-                        $(Chosen::Word($word) => $value,)+
-                        _ => return false,
-                    };
-                    true
-                },
-            },
-        }
-    };
-}
+/// The complaint about a root without letters.
+pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory";
 
 /// The table, in the order in which a site is printed.
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "root",
-        kind: Kind::Path {
-            read: |site| &site.root,
-            write: |site, value| site.root = value,
+        kind: KeyKind::Text {
+            expectation: "a path in quotes",
+            read: |site| site.root.to_string_lossy().into_owned(),
+            write: |site, path| {
+                if path.is_empty() {
+                    return Err(EMPTY_ROOT.to_owned());
+                }
+                site.root = path.into();
+                Ok(())
+            },
         },
     },
     Key {
         name: "index",
-        kind: Kind::List {
+        kind: KeyKind::List {
             expectation: "a list of file names, as in [\"index.html\"]",
             or_one: true,
             read: |site| site.index.clone(),
             write: |site, names| {
-                for (at, name) in names.iter().enumerate() {
-                    if let Some(flaw) = flaw_of_index(name) {
-                        return Err(BadItem::at(at, format!("{name:?} is no file name, {flaw}")));
-                    }
-                }
-                site.index = parse_each(names, |_| true)?;
+                let names: Vec<IndexName> = parse_each(names, |_| true)?;
+                site.index = names.into_iter().map(|name| name.0).collect();
                 Ok(())
             },
         },
@@ -73,7 +48,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "clean_urls", clean_urls },
     Key {
         name: "spa",
-        kind: Kind::Text {
+        kind: KeyKind::Text {
             expectation: "the path of a page, as in \"/index.html\", \"\" for none, or a table for \
                           each application, with [[spa]] before its keys",
             read: |site| as_text(&site.spa).unwrap_or_default().to_owned(),
@@ -95,7 +70,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
     Key {
         name: "precompressed",
-        kind: Kind::Choice {
+        kind: KeyKind::Choice {
             expectation: "true, false or \"always\"",
             read: |site| match site.precompressed {
                 Precompressed::Never => "false".to_owned(),
@@ -103,11 +78,11 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
                 Precompressed::Always => toml_string("always"),
             },
             write: |site, value| {
-                site.precompressed = match value {
-                    Chosen::Flag(false) => Precompressed::Never,
-                    Chosen::Flag(true) => Precompressed::Current,
-                    Chosen::Word("always") => Precompressed::Always,
-                    Chosen::Word(_) | Chosen::Number(_) => return false,
+                site.precompressed = match &value.given {
+                    Given::Boolean(false) => Precompressed::Never,
+                    Given::Boolean(true) => Precompressed::Current,
+                    Given::Text(word) if word == "always" => Precompressed::Always,
+                    _ => return false,
                 };
                 true
             },
@@ -116,7 +91,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "compress", compress },
     Key {
         name: "default_type",
-        kind: Kind::Text {
+        kind: KeyKind::Text {
             expectation: "a media type, as in \"text/plain; charset=utf-8\"",
             read: |site| site.default_type.clone(),
             write: |site, media_type| {
@@ -133,10 +108,10 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "security", security },
     Key {
         name: "cors",
-        kind: Kind::List {
+        kind: KeyKind::List {
             expectation: "a list of origins, as in [\"https://app.example\"], or \"*\"",
             or_one: true,
-            read: |site| site.cors.iter().map(ToString::to_string).collect(),
+            read: |site| written(&site.cors),
             write: |site, origins| {
                 let origins = parse_each(origins, |_| true)?;
                 if origins.len() > 1 && origins.contains(&CorsOrigin::Any) {
@@ -156,9 +131,27 @@ pub(super) fn named(name: &str) -> Option<&'static Key<SiteConfig>> {
     SITE_KEYS.iter().find(|key| key.name == name)
 }
 
-fn flaw_of_index(name: &str) -> Option<&'static str> {
-    if name.contains(['/', '\\']) || name.contains(char::is_control) {
-        return Some("it must be a name within the directory");
+/// A member of `index`.
+#[derive(PartialEq)]
+struct IndexName(String);
+
+impl FromStr for IndexName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<IndexName, String> {
+        let flaw = if name.contains(['/', '\\']) || name.contains(char::is_control) {
+            "it must be a name within the directory"
+        } else if matches!(name, "" | "." | "..") {
+            "it must name a file"
+        } else {
+            return Ok(IndexName(name.to_owned()));
+        };
+        Err(format!("{name:?} is no file name, {flaw}"))
     }
-    matches!(name, "" | "." | "..").then_some("it must name a file")
+}
+
+impl fmt::Display for IndexName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
