@@ -73,15 +73,16 @@ fn the_column_is_that_of_the_value_or_of_a_key_that_there_is_not() {
 #[test]
 fn each_wrong_item_of_a_list_and_each_wrong_rule_is_told() {
     assert_told(
-        "listen = [\n'a',\n'127.0.0.1:0',\n'b']\nindex = ['a', 1, false]\n[types]\na = 1\nb = ''\n\
+        "listen = [\n'a',\n'127.0.0.1:0',\n'b']\nindex = ['a/b', 1, false]\n[types]\na = 1\nb = ''\n\
          [[redirect]]\nfrom = 'a'\nto = '$1'\nstatus = 5\n[[redirect]]\nfrom = '/a'\nto = '$1'\n\
          [[header]]\npath = 1\nset = { Date = 'x', B = 2 }\nunset = ['Vary', 'Server']\n\
          status = [1, '404', '404']\n",
         &[
             ("2: listen", 1),
             ("4: listen", 1),
-            ("5: index", 15),
-            ("5: index", 18),
+            ("5: index", 10),
+            ("5: index", 17),
+            ("5: index", 20),
             ("7: types.a", 5),
             ("8: types.b", 5),
             ("10: redirect.from", 8),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::config_draft::{ConfigDraft, HOST, HostDraft};
 use super::document;
 use super::draft::Draft;
-use super::kinds::{Key, KeyKind, parse_each, written};
+use super::kinds::{Accepted, Key, toml_list};
 use super::mistakes::{Mistake, Origin};
 use super::site_draft::SiteDraft;
 use super::tables::is_table;
@@ -17,14 +17,11 @@ use crate::config::HostName;
 /// The key of a host that no site has.
 static NAME: Key<Vec<HostName>> = Key {
     name: unknown::NAME,
-    kind: KeyKind::List {
-        expectation: "a list of host names, as in [\"example.org\", \"*.example.org\"]",
-        or_one: true,
-        read: |names| written(names),
-        write: |names, texts| {
-            *names = parse_each(texts, |_| true)?;
-            Ok(())
-        },
+    accepted: Accepted::Other("a list of host names, as in [\"example.org\", \"*.example.org\"]"),
+    read: |names| toml_list(names),
+    write: |names, value| {
+        *names = value.list_or_one(|_| true)?;
+        Ok(())
     },
 };
 

@@ -26,22 +26,23 @@ pub struct Flags {
     pub access_log: Option<PathBuf>,
 }
 
+impl Flags {
+    /// The flags for whole numbers, with their keys.
+    fn numbers(&self) -> [(&'static str, &'static str, Option<&str>); 3] {
+        let timeout = self.keep_alive_timeout.as_deref();
+        let max_requests = self.max_requests.as_deref();
+        [
+            ("--workers", "workers", self.workers.as_deref()),
+            ("--keep-alive-timeout", "keep_alive.timeout", timeout),
+            ("--max-requests", "keep_alive.max_requests", max_requests),
+        ]
+    }
+}
+
 impl ConfigDraft {
     /// Lets the command line win over what is there.
     pub fn apply_flags(&mut self, flags: &Flags) {
-        for (flag, name, text) in [
-            ("--workers", "workers", &flags.workers),
-            (
-                "--keep-alive-timeout",
-                "keep_alive.timeout",
-                &flags.keep_alive_timeout,
-            ),
-            (
-                "--max-requests",
-                "keep_alive.max_requests",
-                &flags.max_requests,
-            ),
-        ] {
+        for (flag, name, text) in flags.numbers() {
             if let Some(text) = text {
                 self.set_integer(name, text, Origin::Flag(flag));
             }

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use super::kinds::{BadItem, Key, KeyKind, boolean, int, parse_each, toml_string, words, written};
+use super::kinds::{Accepted, Key, Reason, boolean, int, toml_list, toml_string, words};
 use super::site_keys::SITE_KEYS;
 use super::value::Given;
 use crate::config::advertised::TIMEOUT_MAX_SECS;
@@ -30,17 +30,15 @@ const TIB: u64 = 1 << 40;
 pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "listen",
-        kind: KeyKind::List {
-            expectation: "a list of addresses, as in [\"127.0.0.1:8080\"]",
-            or_one: false,
-            read: |config| written(&config.listen),
-            write: |config, addresses| {
-                if addresses.is_empty() {
-                    return Err(BadItem::whole("the list is empty, it must have an address"));
-                }
-                config.listen = parse_each(addresses, ListenAddress::is_exclusive)?;
-                Ok(())
-            },
+        accepted: Accepted::Other("a list of addresses, as in [\"127.0.0.1:8080\"]"),
+        read: |config| toml_list(&config.listen),
+        write: |config, value| {
+            let addresses = value.list(ListenAddress::is_exclusive)?;
+            if addresses.is_empty() {
+                return Err(value.refused_because("the list is empty, it must have an address"));
+            }
+            config.listen = addresses;
+            Ok(())
         },
     },
     int! { "workers", 1..=WORKERS_MAX as u64, "threads", workers as usize },
@@ -48,28 +46,23 @@ pub(super) static KEYS: &[Key<Config>] = &[
     boolean! { "strict_hosts", strict_hosts },
     Key {
         name: "trusted_proxies",
-        kind: KeyKind::List {
-            expectation: "a list of addresses and networks, as in [\"10.0.0.0/8\"]",
-            or_one: false,
-            read: |config| written(&config.trusted_proxies),
-            write: |config, networks| {
-                config.trusted_proxies = parse_each(networks, |_| true)?;
-                Ok(())
-            },
+        accepted: Accepted::Other("a list of addresses and networks, as in [\"10.0.0.0/8\"]"),
+        read: |config| toml_list(&config.trusted_proxies),
+        write: |config, value| {
+            config.trusted_proxies = value.list(|_| true)?;
+            Ok(())
         },
     },
     int! { "keep_alive.timeout", 1..=TIMEOUT_MAX_SECS, "seconds", keep_alive.timeout_secs as u32 },
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {
         name: "keep_alive.max_requests",
-        kind: KeyKind::Integer {
-            range: 1..=ADVERTISED_MAX as u64,
-            unit: "requests",
-            read: |config| u64::from(config.keep_alive.max_requests.get()),
-            write: |config, value| {
-                config.keep_alive.max_requests =
-                    NonZeroU32::new(value as u32).unwrap_or(NonZeroU32::MIN);
-            },
+        accepted: Accepted::Range(1..=SECS_MAX, "requests"),
+        read: |config| config.keep_alive.max_requests.to_string(),
+        write: |config, value| {
+            let requests = value.integer(1..=SECS_MAX)? as u32;
+            config.keep_alive.max_requests = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
+            Ok(())
         },
     },
     int! { "keep_alive.max_age", 0..=SECS_MAX, "seconds", keep_alive.max_age_secs as u32 },
@@ -79,28 +72,25 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
     Key {
         name: "keep_alive.behind",
-        kind: KeyKind::Choice {
-            expectation: "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or \
-                          the proxy's idle limit, 1 to 2147483617 seconds",
-            read: |config| {
-                let proxy = config.keep_alive.behind;
-                let limit = proxy.idle_limit_secs().unwrap_or_default();
-                proxy.name().map_or(limit.to_string(), toml_string)
-            },
-            write: |config, value| {
-                let proxy = match &value.given {
-                    Given::Text(name) => Proxy::named(name),
-                    Given::Integer(Some(secs)) => u32::try_from(*secs)
-                        .ok()
-                        .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
-                        .map(Proxy::Seconds),
-                    _ => None,
-                };
-                if let Some(proxy) = proxy {
-                    config.keep_alive.behind = proxy;
-                }
-                proxy.is_some()
-            },
+        accepted: Accepted::Other(
+            "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or the proxy's \
+             idle limit, 1 to 2147483617 seconds",
+        ),
+        read: |config| {
+            let proxy = config.keep_alive.behind;
+            let limit = proxy.idle_limit_secs().unwrap_or_default();
+            proxy.name().map_or(limit.to_string(), toml_string)
+        },
+        write: |config, value| {
+            config.keep_alive.behind = value.choice(match &value.given {
+                Given::Text(name) => Proxy::named(name),
+                Given::Integer(Some(secs)) => u32::try_from(*secs)
+                    .ok()
+                    .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
+                    .map(Proxy::Seconds),
+                _ => None,
+            })?;
+            Ok(())
         },
     },
     boolean! { "keep_alive.http10", keep_alive.http10 },
@@ -130,36 +120,34 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
     Key {
         name: "shutdown.health",
-        kind: KeyKind::Text {
-            expectation: "a path, as in \"/health\", or \"\" for none",
-            read: |config| config.shutdown.health.clone().unwrap_or_default(),
-            write: |config, path| {
-                config.shutdown.health = match (path, flaw_of_path(path)) {
-                    ("", _) => None,
-                    (_, None) => Some(path.to_owned()),
-                    (_, Some(flaw)) => return Err(format!("{path:?} is no path, {flaw}")),
-                };
-                Ok(())
-            },
+        accepted: Accepted::Other("a path, as in \"/health\", or \"\" for none"),
+        read: |config| toml_string(config.shutdown.health.as_deref().unwrap_or_default()),
+        write: |config, value| {
+            config.shutdown.health = value.parsed(|path| match (path, flaw_of_path(path)) {
+                ("", _) => Ok(None),
+                (_, None) => Ok(Some(path.to_owned())),
+                (_, Some(flaw)) => Err(format!("{path:?} is no path, {flaw}")),
+            })?;
+            Ok(())
         },
     },
     Key {
         name: "access_log.path",
-        kind: KeyKind::Text {
-            expectation: "the path of a file, \"-\" for standard output, or \"\" for none",
-            read: |config| match &config.access_log.target {
-                None => String::new(),
-                Some(AccessLogTarget::Stdout) => "-".to_owned(),
-                Some(AccessLogTarget::File(path)) => path.to_string_lossy().into_owned(),
-            },
-            write: |config, path| {
-                config.access_log.target = match path {
-                    "" => None,
-                    "-" => Some(AccessLogTarget::Stdout),
-                    path => Some(AccessLogTarget::File(path.into())),
-                };
-                Ok(())
-            },
+        accepted: Accepted::Other(
+            "the path of a file, \"-\" for standard output, or \"\" for none",
+        ),
+        read: |config| match &config.access_log.target {
+            None => toml_string(""),
+            Some(AccessLogTarget::Stdout) => toml_string("-"),
+            Some(AccessLogTarget::File(path)) => toml_string(&path.to_string_lossy()),
+        },
+        write: |config, value| {
+            config.access_log.target = value.parsed(|path| match path {
+                "" => Ok::<_, &str>(None),
+                "-" => Ok(Some(AccessLogTarget::Stdout)),
+                path => Ok(Some(AccessLogTarget::File(path.into()))),
+            })?;
+            Ok(())
         },
     },
     words! { "access_log.format", access_log.format,
@@ -208,22 +196,27 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mistakes::Origin;
+    use super::super::value::Value;
     use super::*;
 
     #[test]
     fn every_range_fits_its_field_and_holds_the_default() {
         for key in KEYS {
-            let KeyKind::Integer {
-                range, read, write, ..
-            } = &key.kind
-            else {
+            let Accepted::Range(range, _) = &key.accepted else {
                 continue;
             };
             let mut config = Config::default();
-            assert!(range.contains(&read(&config)), "{}", key.name);
-            for value in [*range.start(), *range.end()] {
-                write(&mut config, value);
-                assert_eq!(read(&config), value, "{}", key.name);
+            let default = (key.read)(&config).parse().unwrap();
+            assert!(range.contains(&default), "{}", key.name);
+            for number in [*range.start(), *range.end()] {
+                let value = Value {
+                    given: Given::Integer(Some(number.into())),
+                    written: "",
+                    origin: Origin::Default,
+                };
+                assert!((key.write)(&mut config, &value).is_ok(), "{}", key.name);
+                assert_eq!((key.read)(&config), number.to_string(), "{}", key.name);
             }
         }
     }

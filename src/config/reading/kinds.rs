@@ -1,8 +1,8 @@
-//! The kinds of value that keys take, and how one becomes a setting.
+//! Keys, the values that they take, and how one becomes a setting.
 //!
 //! A key belongs to a table of settings `T`: to the whole [`crate::config::Config`] or to one site's.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -13,53 +13,31 @@ use super::value::{Given, Value};
 pub(super) struct Key<T: 'static> {
     /// Section and name, dotted: `keep_alive.timeout`. A key of no section has no dot.
     pub name: &'static str,
-    /// What kind of value it takes, and how to reach that value in a `T`.
-    pub kind: KeyKind<T>,
+    pub accepted: Accepted,
+    /// The setting as TOML writes it.
+    pub read: fn(&T) -> String,
+    /// Makes a value the setting, unless the key does not take it.
+    pub write: for<'v> fn(&mut T, &'v Value<'v>) -> Result<(), Refusals<'v>>,
 }
 
-/// The kinds of value.
-pub(super) enum KeyKind<T> {
-    /// A whole number of `unit` in `range`. `write` is called with a number in that range only, and
-    /// the range fits the field, so its cast loses nothing.
-    Integer {
-        range: RangeInclusive<u64>,
-        unit: &'static str,
-        read: fn(&T) -> u64,
-        write: fn(&mut T, u64),
-    },
-    /// `true` or `false`.
-    Boolean {
-        read: fn(&T) -> bool,
-        write: fn(&mut T, bool),
-    },
-    /// One of a few words, or a number or a boolean where the key takes one too. `write` says whether
-    /// it knows the value; `read` gives it as TOML writes it.
-    Choice {
-        expectation: &'static str,
-        read: fn(&T) -> String,
-        write: fn(&mut T, &Value<'_>) -> bool,
-    },
-    /// A text, which `write` may refuse with a reason.
-    Text {
-        expectation: &'static str,
-        read: fn(&T) -> String,
-        write: fn(&mut T, &str) -> Result<(), String>,
-    },
-    /// A list of texts, which `write` may refuse, whole or because of some of them.
-    List {
-        expectation: &'static str,
-        /// Whether a text that is no list is a list of one.
-        or_one: bool,
-        read: fn(&T) -> Vec<String>,
-        write: fn(&mut T, &[&str]) -> Result<(), Vec<BadItem>>,
-    },
+/// The values that a key takes.
+pub(super) enum Accepted {
+    /// Whole numbers of a unit. The range fits the field, so that a cast loses nothing.
+    Range(RangeInclusive<u64>, &'static str),
+    /// In words, to follow "it must be".
+    Other(&'static str),
 }
 
-/// A complaint about a list.
-pub(super) struct BadItem {
-    /// The index of the text that is wrong; `None`: it is the list as a whole.
-    pub at: Option<usize>,
-    pub complaint: String,
+/// The values that a key does not take: one, or some of the items of a list.
+pub(super) type Refusals<'v> = Vec<(&'v Value<'v>, Reason)>;
+
+/// Why a key does not take a value.
+pub(super) enum Reason {
+    WrongType,
+    /// It is of a type that the key takes, and none of the choices.
+    NoChoice,
+    OutOfRange,
+    Complaint(String),
 }
 
 /// A key for a whole number, with the type of its field for the cast. These macros are invoked with
@@ -68,11 +46,11 @@ macro_rules! int {
     ($name:literal, $range:expr, $unit:literal, $($field:ident).+ as $type:ty) => {
         Key {
             name: $name,
-            kind: KeyKind::Integer {
-                range: $range,
-                unit: $unit,
-                read: |settings| settings.$($field).+ as u64,
-                write: |settings, value| settings.$($field).+ = value as $type,
+            accepted: Accepted::Range($range, $unit),
+            read: |settings| settings.$($field).+.to_string(),
+            write: |settings, value| {
+                settings.$($field).+ = value.integer($range)? as $type;
+                Ok(())
             },
         }
     };
@@ -84,9 +62,14 @@ macro_rules! boolean {
     ($name:literal, $($field:ident).+) => {
         Key {
             name: $name,
-            kind: KeyKind::Boolean {
-                read: |settings| settings.$($field).+,
-                write: |settings, value| settings.$($field).+ = value,
+            accepted: Accepted::Other("true or false"),
+            read: |settings| settings.$($field).+.to_string(),
+            write: |settings, value| {
+                let Given::Boolean(flag) = value.given else {
+                    return Err(value.refused(Reason::WrongType));
+                };
+                settings.$($field).+ = flag;
+                Ok(())
             },
         }
     };
@@ -95,21 +78,19 @@ pub(super) use boolean;
 
 /// A key that is one of a few words.
 macro_rules! words {
-    ($name:literal, $($field:ident).+, $expectation:literal, $($word:literal => $value:path),+) => {
+    ($name:literal, $($field:ident).+, $accepted:literal, $($word:literal => $value:path),+) => {
         Key {
             name: $name,
-            kind: KeyKind::Choice {
-                expectation: $expectation,
-                read: |settings| match settings.$($field).+ {
-                    $($value => toml_string($word),)+
-                },
-                write: |settings, value| {
-                    settings.$($field).+ = match value.text() {
-                        $(Some($word) => $value,)+
-                        _ => return false,
-                    };
-                    true
-                },
+            accepted: Accepted::Other($accepted),
+            read: |settings| match settings.$($field).+ {
+                $($value => toml_string($word),)+
+            },
+            write: |settings, value| {
+                settings.$($field).+ = value.choice(match value.text() {
+                    $(Some($word) => Some($value),)+
+                    _ => None,
+                })?;
+                Ok(())
             },
         }
     };
@@ -130,146 +111,119 @@ impl<T> Key<T> {
 
     /// The accepted values, to follow "it must be".
     pub fn expectation(&self) -> String {
-        match &self.kind {
-            KeyKind::Integer { range, unit, .. } => {
-                format!(
-                    "a whole number, {} to {} {unit}",
-                    range.start(),
-                    range.end()
-                )
-            }
-            KeyKind::Boolean { .. } => "true or false".to_owned(),
-            KeyKind::Choice { expectation, .. }
-            | KeyKind::Text { expectation, .. }
-            | KeyKind::List { expectation, .. } => (*expectation).to_owned(),
-        }
-    }
-
-    /// The key's value in `settings`, as TOML writes it.
-    pub fn toml_value(&self, settings: &T) -> String {
-        match &self.kind {
-            KeyKind::Integer { read, .. } => read(settings).to_string(),
-            KeyKind::Boolean { read, .. } => read(settings).to_string(),
-            KeyKind::Choice { read, .. } => read(settings),
-            KeyKind::Text { read, .. } => toml_string(&read(settings)),
-            KeyKind::List { read, .. } => toml_list(read(settings)),
+        match &self.accepted {
+            Accepted::Range(..) => format!("a whole number, {}", self.accepted),
+            Accepted::Other(words) => (*words).to_owned(),
         }
     }
 
     /// Sets the key to `value`. `label` is its name for the error.
     pub fn set(&self, settings: &mut T, label: &str, value: &Value<'_>) -> Result<(), Mistakes> {
-        let complaint = match (&self.kind, &value.given) {
-            (KeyKind::List { or_one, write, .. }, given)
-                if matches!(given, Given::List(_)) || (*or_one && value.text().is_some()) =>
-            {
-                return self.set_list(label, value, |texts| write(settings, texts));
-            }
-            (KeyKind::Boolean { write, .. }, Given::Boolean(flag)) => {
-                write(settings, *flag);
-                return Ok(());
-            }
-            (KeyKind::Text { write, .. }, Given::Text(text)) => match write(settings, text) {
-                Ok(()) => return Ok(()),
-                Err(complaint) => complaint,
-            },
-            (KeyKind::Choice { write, .. }, _) if write(settings, value) => return Ok(()),
-            (KeyKind::Choice { .. }, Given::Text(_) | Given::Integer(_)) => {
-                format!(
-                    "{} was given, it must be {}",
-                    value.quoted(),
-                    self.expectation()
-                )
-            }
-            (
-                KeyKind::Integer {
-                    range, unit, write, ..
-                },
-                Given::Integer(number),
-            ) => match number.and_then(|number| u64::try_from(number).ok()) {
-                Some(number) if range.contains(&number) => {
-                    write(settings, number);
-                    return Ok(());
-                }
-                _ => format!(
-                    "{} is out of range, it must be {} to {} {unit}",
-                    value.quoted(),
-                    range.start(),
-                    range.end()
-                ),
-            },
-            _ => value.must_be(&self.expectation()),
-        };
-        Err(value.origin.blame(label, complaint).into())
-    }
-
-    /// Has `write` take the texts of a list.
-    fn set_list(
-        &self,
-        label: &str,
-        value: &Value<'_>,
-        write: impl FnOnce(&[&str]) -> Result<(), Vec<BadItem>>,
-    ) -> Result<(), Mistakes> {
-        let items = value.one_or_list();
-        let texts: Vec<&str> = items.iter().filter_map(Value::text).collect();
-        if texts.len() < items.len() {
-            let others = items.iter().filter(|item| item.text().is_none());
-            let blame = |item: &Value<'_>| {
-                let complaint = item.must_be(&self.expectation());
-                item.origin.blame(label, complaint)
+        let expectation = self.expectation();
+        (self.write)(settings, value).map_err(|refusals| {
+            let blame = |(value, reason): (&Value<'_>, Reason)| {
+                let complaint = match reason {
+                    Reason::WrongType => value.must_be(&expectation),
+                    Reason::NoChoice => {
+                        format!("{} was given, it must be {expectation}", value.quoted())
+                    }
+                    Reason::OutOfRange => {
+                        let range = &self.accepted;
+                        format!("{} is out of range, it must be {range}", value.quoted())
+                    }
+                    Reason::Complaint(complaint) => complaint,
+                };
+                value.origin.blame(label, complaint)
             };
-            return Err(others.map(blame).collect());
-        }
-        write(&texts).map_err(|bad| {
-            let blame = |bad: BadItem| {
-                let item = bad.at.and_then(|at| items.get(at)).unwrap_or(value);
-                item.origin.blame(label, bad.complaint)
-            };
-            bad.into_iter().map(blame).collect()
+            refusals.into_iter().map(blame).collect()
         })
     }
 }
 
-impl BadItem {
-    /// A complaint about the list as a whole.
-    pub fn whole(complaint: &str) -> Vec<BadItem> {
-        vec![BadItem {
-            at: None,
-            complaint: complaint.to_owned(),
-        }]
+impl Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Accepted::Range(range, unit) => {
+                write!(f, "{} to {} {unit}", range.start(), range.end())
+            }
+            Accepted::Other(words) => f.write_str(words),
+        }
     }
 }
 
-/// Reads each of `texts`; refuses one that repeats an earlier one and `is_exclusive`.
-pub(super) fn parse_each<I>(
-    texts: &[&str],
-    is_exclusive: fn(&I) -> bool,
-) -> Result<Vec<I>, Vec<BadItem>>
-where
-    I: FromStr + PartialEq + fmt::Display,
-    I::Err: fmt::Display,
-{
-    let mut items: Vec<I> = Vec::with_capacity(texts.len());
-    let mut bad = Vec::new();
-    for (at, text) in texts.iter().enumerate() {
-        let complaint = match text.parse::<I>() {
-            Ok(item) if is_exclusive(&item) && items.contains(&item) => {
-                format!("{item} is listed twice")
-            }
-            Ok(item) => {
-                items.push(item);
-                continue;
-            }
-            Err(error) => error.to_string(),
+/// A value as a key takes it.
+impl<'v> Value<'v> {
+    /// The error that a key does not take the value.
+    pub fn refused(&'v self, reason: Reason) -> Refusals<'v> {
+        vec![(self, reason)]
+    }
+
+    /// The error that a key does not take the value because of `complaint`.
+    pub fn refused_because(&'v self, complaint: impl Display) -> Refusals<'v> {
+        self.refused(Reason::Complaint(complaint.to_string()))
+    }
+
+    /// A whole number.
+    pub fn integer(&'v self, range: RangeInclusive<u64>) -> Result<u64, Refusals<'v>> {
+        let Given::Integer(number) = self.given else {
+            return Err(self.refused(Reason::WrongType));
         };
-        let at = Some(at);
-        bad.push(BadItem { at, complaint });
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        let within = number.filter(|number| range.contains(number));
+        within.ok_or_else(|| self.refused(Reason::OutOfRange))
     }
-    if bad.is_empty() { Ok(items) } else { Err(bad) }
-}
 
-/// Each of `items` as it is written.
-pub(super) fn written<I: fmt::Display>(items: &[I]) -> Vec<String> {
-    items.iter().map(I::to_string).collect()
+    /// What the value stands for among a few choices, if anything.
+    pub fn choice<C>(&'v self, choice: Option<C>) -> Result<C, Refusals<'v>> {
+        let reason = match self.given {
+            Given::Text(_) | Given::Integer(_) => Reason::NoChoice,
+            _ => Reason::WrongType,
+        };
+        choice.ok_or_else(|| self.refused(reason))
+    }
+
+    /// A text, read by `parse`.
+    pub fn parsed<I, E: Display>(
+        &'v self,
+        parse: impl FnOnce(&str) -> Result<I, E>,
+    ) -> Result<I, Refusals<'v>> {
+        let text = self.text().ok_or_else(|| self.refused(Reason::WrongType))?;
+        parse(text).map_err(|error| self.refused_because(error))
+    }
+
+    /// A list of texts. Refuses one that repeats an earlier one and `is_exclusive`.
+    pub fn list<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
+    where
+        I: FromStr<Err: Display> + PartialEq + Display,
+    {
+        match self.given {
+            Given::List(_) => self.list_or_one(is_exclusive),
+            _ => Err(self.refused(Reason::WrongType)),
+        }
+    }
+
+    /// A list of texts, or one text, which is a list of one.
+    pub fn list_or_one<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
+    where
+        I: FromStr<Err: Display> + PartialEq + Display,
+    {
+        let mut items: Vec<I> = Vec::new();
+        let mut refusals = Vec::new();
+        for item in self.one_or_list() {
+            match item.parsed(str::parse::<I>) {
+                Ok(parsed) if is_exclusive(&parsed) && items.contains(&parsed) => {
+                    refusals.extend(item.refused_because(format!("{parsed} is listed twice")));
+                }
+                Ok(parsed) => items.push(parsed),
+                Err(refused) => refusals.extend(refused),
+            }
+        }
+        if refusals.is_empty() {
+            Ok(items)
+        } else {
+            Err(refusals)
+        }
+    }
 }
 
 /// `text` as TOML writes it.
@@ -278,7 +232,7 @@ pub(super) fn toml_string(text: &str) -> String {
 }
 
 /// A list of texts as TOML writes it.
-pub(super) fn toml_list(texts: impl IntoIterator<Item = String>) -> String {
-    let quoted: Vec<String> = texts.into_iter().map(|text| toml_string(&text)).collect();
-    format!("[{}]", quoted.join(", "))
+pub(super) fn toml_list(items: &[impl Display]) -> String {
+    let quoted = items.iter().map(|item| toml_string(&item.to_string()));
+    format!("[{}]", quoted.collect::<Vec<_>>().join(", "))
 }

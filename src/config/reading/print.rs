@@ -23,7 +23,7 @@ impl Config {
                 section = key.section();
                 print.heading(format_args!("[{section}]"));
             }
-            print.line(key.leaf(), key.toml_value(self));
+            print.line(key.leaf(), (key.read)(self));
         }
         let site = &self.site;
         print.tables(site, &SiteConfig::default());
@@ -68,7 +68,7 @@ impl Print {
     /// A list, unless it is empty.
     fn list(&mut self, key: &str, items: &[impl Display]) {
         if !items.is_empty() {
-            self.line(key, toml_list(items.iter().map(ToString::to_string)));
+            self.line(key, toml_list(items));
         }
     }
 
@@ -77,7 +77,7 @@ impl Print {
         let has_tables = as_text(&site.spa).is_none();
         for key in SITE_KEYS {
             if key.name != SPA || !has_tables {
-                self.line(key.name, key.toml_value(site));
+                self.line(key.name, (key.read)(site));
             }
         }
     }

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::kinds::{BadItem, Key, KeyKind, boolean, parse_each, toml_string, words, written};
+use super::kinds::{Accepted, Key, Reason, boolean, toml_list, toml_string, words};
 use super::media_type::check_media_type;
-use super::page::page;
+use super::page::{SPA, page};
 use super::value::Given;
 use crate::config::applications::as_text;
 use crate::config::{
@@ -20,45 +20,38 @@ pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "root",
-        kind: KeyKind::Text {
-            expectation: "a path in quotes",
-            read: |site| site.root.to_string_lossy().into_owned(),
-            write: |site, path| {
-                if path.is_empty() {
-                    return Err(EMPTY_ROOT.to_owned());
-                }
-                site.root = path.into();
-                Ok(())
-            },
+        accepted: Accepted::Other("a path in quotes"),
+        read: |site| toml_string(&site.root.to_string_lossy()),
+        write: |site, value| {
+            site.root = value.parsed(|path| match path {
+                "" => Err(EMPTY_ROOT),
+                path => Ok(path.into()),
+            })?;
+            Ok(())
         },
     },
     Key {
         name: "index",
-        kind: KeyKind::List {
-            expectation: "a list of file names, as in [\"index.html\"]",
-            or_one: true,
-            read: |site| site.index.clone(),
-            write: |site, names| {
-                let names: Vec<IndexName> = parse_each(names, |_| true)?;
-                site.index = names.into_iter().map(|name| name.0).collect();
-                Ok(())
-            },
+        accepted: Accepted::Other("a list of file names, as in [\"index.html\"]"),
+        read: |site| toml_list(&site.index),
+        write: |site, value| {
+            let names: Vec<IndexName> = value.list_or_one(|_| true)?;
+            site.index = names.into_iter().map(|name| name.0).collect();
+            Ok(())
         },
     },
     boolean! { "clean_urls", clean_urls },
     Key {
-        name: "spa",
-        kind: KeyKind::Text {
-            expectation: "the path of a page, as in \"/index.html\", \"\" for none, or a table for \
-                          each application, with [[spa]] before its keys",
-            read: |site| as_text(&site.spa).unwrap_or_default().to_owned(),
-            write: |site, path| {
-                site.spa = page(path)?
-                    .map(Application::everywhere)
-                    .into_iter()
-                    .collect();
-                Ok(())
-            },
+        name: SPA,
+        accepted: Accepted::Other(
+            "the path of a page, as in \"/index.html\", \"\" for none, or a table for each \
+             application, with [[spa]] before its keys",
+        ),
+        read: |site| toml_string(as_text(&site.spa).unwrap_or_default()),
+        write: |site, value| {
+            let page = value.parsed(page)?;
+            site.spa = page.map(Application::everywhere).into_iter().collect();
+            Ok(())
         },
     },
     boolean! { "listing", listing },
@@ -70,35 +63,31 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
     Key {
         name: "precompressed",
-        kind: KeyKind::Choice {
-            expectation: "true, false or \"always\"",
-            read: |site| match site.precompressed {
-                Precompressed::Never => "false".to_owned(),
-                Precompressed::Current => "true".to_owned(),
-                Precompressed::Always => toml_string("always"),
-            },
-            write: |site, value| {
-                site.precompressed = match &value.given {
-                    Given::Boolean(false) => Precompressed::Never,
-                    Given::Boolean(true) => Precompressed::Current,
-                    Given::Text(word) if word == "always" => Precompressed::Always,
-                    _ => return false,
-                };
-                true
-            },
+        accepted: Accepted::Other("true, false or \"always\""),
+        read: |site| match site.precompressed {
+            Precompressed::Never => "false".to_owned(),
+            Precompressed::Current => "true".to_owned(),
+            Precompressed::Always => toml_string("always"),
+        },
+        write: |site, value| {
+            site.precompressed = value.choice(match &value.given {
+                Given::Boolean(false) => Some(Precompressed::Never),
+                Given::Boolean(true) => Some(Precompressed::Current),
+                Given::Text(word) if word == "always" => Some(Precompressed::Always),
+                _ => None,
+            })?;
+            Ok(())
         },
     },
     boolean! { "compress", compress },
     Key {
         name: "default_type",
-        kind: KeyKind::Text {
-            expectation: "a media type, as in \"text/plain; charset=utf-8\"",
-            read: |site| site.default_type.clone(),
-            write: |site, media_type| {
-                check_media_type(media_type)?;
-                media_type.clone_into(&mut site.default_type);
-                Ok(())
-            },
+        accepted: Accepted::Other("a media type, as in \"text/plain; charset=utf-8\""),
+        read: |site| toml_string(&site.default_type),
+        write: |site, value| {
+            let checked = |text: &str| check_media_type(text).map(|()| text.to_owned());
+            site.default_type = value.parsed(checked)?;
+            Ok(())
         },
     },
     words! { "etag", etag, "\"mtime\" or \"content\"",
@@ -108,20 +97,16 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "security", security },
     Key {
         name: "cors",
-        kind: KeyKind::List {
-            expectation: "a list of origins, as in [\"https://app.example\"], or \"*\"",
-            or_one: true,
-            read: |site| written(&site.cors),
-            write: |site, origins| {
-                let origins = parse_each(origins, |_| true)?;
-                if origins.len() > 1 && origins.contains(&CorsOrigin::Any) {
-                    return Err(BadItem::whole(
-                        "* stands for every origin, so it must be alone",
-                    ));
-                }
-                site.cors = origins;
-                Ok(())
-            },
+        accepted: Accepted::Other("a list of origins, as in [\"https://app.example\"], or \"*\""),
+        read: |site| toml_list(&site.cors),
+        write: |site, value| {
+            let origins = value.list_or_one(|_| true)?;
+            if origins.len() > 1 && origins.contains(&CorsOrigin::Any) {
+                let complaint = "* stands for every origin, so it must be alone";
+                return Err(value.refused_because(complaint));
+            }
+            site.cors = origins;
+            Ok(())
         },
     },
 ];
