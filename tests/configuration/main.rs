@@ -1,6 +1,6 @@
 //! The configuration: what a file may say, and what is said about a wrong one.
 //!
-//! Which of file and flags wins is tested in `src/config/reading/config_draft.rs`, the command line in
+//! Which of file and flags wins is tested in `src/config/reading/load.rs`, the command line in
 //! `src/cli.rs`.
 
 mod mistakes;

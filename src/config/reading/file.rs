@@ -6,7 +6,7 @@ use std::path::Path;
 use super::config_draft::{ConfigDraft, HOST, HostDraft};
 use super::document;
 use super::draft::Draft;
-use super::kinds::{Accepted, Key, toml_list};
+use super::kinds::{AcceptedValues, Key, toml_list};
 use super::mistakes::{Mistake, Origin};
 use super::site_draft::SiteDraft;
 use super::tables::is_table;
@@ -17,7 +17,9 @@ use crate::config::HostName;
 /// The key of a host that no site has.
 static NAME: Key<Vec<HostName>> = Key {
     name: unknown::NAME,
-    accepted: Accepted::Other("a list of host names, as in [\"example.org\", \"*.example.org\"]"),
+    accepted: AcceptedValues::Other(
+        "a list of host names, as in [\"example.org\", \"*.example.org\"]",
+    ),
     read: |names| toml_list(names),
     write: |names, value| {
         *names = value.list_or_one(|_| true)?;

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use super::kinds::{Accepted, Key, Reason, boolean, int, toml_list, toml_string, words};
+use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
 use super::site_keys::SITE_KEYS;
 use super::value::Given;
 use crate::config::advertised::TIMEOUT_MAX_SECS;
@@ -30,7 +30,7 @@ const TIB: u64 = 1 << 40;
 pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "listen",
-        accepted: Accepted::Other("a list of addresses, as in [\"127.0.0.1:8080\"]"),
+        accepted: AcceptedValues::Other("a list of addresses, as in [\"127.0.0.1:8080\"]"),
         read: |config| toml_list(&config.listen),
         write: |config, value| {
             let addresses = value.list(ListenAddress::is_exclusive)?;
@@ -46,7 +46,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     boolean! { "strict_hosts", strict_hosts },
     Key {
         name: "trusted_proxies",
-        accepted: Accepted::Other("a list of addresses and networks, as in [\"10.0.0.0/8\"]"),
+        accepted: AcceptedValues::Other("a list of addresses and networks, as in [\"10.0.0.0/8\"]"),
         read: |config| toml_list(&config.trusted_proxies),
         write: |config, value| {
             config.trusted_proxies = value.list(|_| true)?;
@@ -57,7 +57,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
     Key {
         name: "keep_alive.max_requests",
-        accepted: Accepted::Range(1..=SECS_MAX, "requests"),
+        accepted: AcceptedValues::Range(1..=SECS_MAX, "requests"),
         read: |config| config.keep_alive.max_requests.to_string(),
         write: |config, value| {
             let requests = value.integer(1..=SECS_MAX)? as u32;
@@ -72,7 +72,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
     Key {
         name: "keep_alive.behind",
-        accepted: Accepted::Other(
+        accepted: AcceptedValues::Other(
             "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or the proxy's \
              idle limit, 1 to 2147483617 seconds",
         ),
@@ -120,7 +120,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
     Key {
         name: "shutdown.health",
-        accepted: Accepted::Other("a path, as in \"/health\", or \"\" for none"),
+        accepted: AcceptedValues::Other("a path, as in \"/health\", or \"\" for none"),
         read: |config| toml_string(config.shutdown.health.as_deref().unwrap_or_default()),
         write: |config, value| {
             config.shutdown.health = value.parsed(|path| match (path, flaw_of_path(path)) {
@@ -133,7 +133,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
     },
     Key {
         name: "access_log.path",
-        accepted: Accepted::Other(
+        accepted: AcceptedValues::Other(
             "the path of a file, \"-\" for standard output, or \"\" for none",
         ),
         read: |config| match &config.access_log.target {
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn every_range_fits_its_field_and_holds_the_default() {
         for key in KEYS {
-            let Accepted::Range(range, _) = &key.accepted else {
+            let AcceptedValues::Range(range, _) = &key.accepted else {
                 continue;
             };
             let mut config = Config::default();

@@ -13,7 +13,7 @@ use super::value::{Given, Value};
 pub(super) struct Key<T: 'static> {
     /// Section and name, dotted: `keep_alive.timeout`. A key of no section has no dot.
     pub name: &'static str,
-    pub accepted: Accepted,
+    pub accepted: AcceptedValues,
     /// The setting as TOML writes it.
     pub read: fn(&T) -> String,
     /// Makes a value the setting, unless the key does not take it.
@@ -21,7 +21,7 @@ pub(super) struct Key<T: 'static> {
 }
 
 /// The values that a key takes.
-pub(super) enum Accepted {
+pub(super) enum AcceptedValues {
     /// Whole numbers of a unit. The range fits the field, so that a cast loses nothing.
     Range(RangeInclusive<u64>, &'static str),
     /// In words, to follow "it must be".
@@ -46,7 +46,7 @@ macro_rules! int {
     ($name:literal, $range:expr, $unit:literal, $($field:ident).+ as $type:ty) => {
         Key {
             name: $name,
-            accepted: Accepted::Range($range, $unit),
+            accepted: AcceptedValues::Range($range, $unit),
             read: |settings| settings.$($field).+.to_string(),
             write: |settings, value| {
                 settings.$($field).+ = value.integer($range)? as $type;
@@ -62,7 +62,7 @@ macro_rules! boolean {
     ($name:literal, $($field:ident).+) => {
         Key {
             name: $name,
-            accepted: Accepted::Other("true or false"),
+            accepted: AcceptedValues::Other("true or false"),
             read: |settings| settings.$($field).+.to_string(),
             write: |settings, value| {
                 let Given::Boolean(flag) = value.given else {
@@ -81,7 +81,7 @@ macro_rules! words {
     ($name:literal, $($field:ident).+, $accepted:literal, $($word:literal => $value:path),+) => {
         Key {
             name: $name,
-            accepted: Accepted::Other($accepted),
+            accepted: AcceptedValues::Other($accepted),
             read: |settings| match settings.$($field).+ {
                 $($value => toml_string($word),)+
             },
@@ -112,8 +112,8 @@ impl<T> Key<T> {
     /// The accepted values, to follow "it must be".
     pub fn expectation(&self) -> String {
         match &self.accepted {
-            Accepted::Range(..) => format!("a whole number, {}", self.accepted),
-            Accepted::Other(words) => (*words).to_owned(),
+            AcceptedValues::Range(..) => format!("a whole number, {}", self.accepted),
+            AcceptedValues::Other(words) => (*words).to_owned(),
         }
     }
 
@@ -140,13 +140,13 @@ impl<T> Key<T> {
     }
 }
 
-impl Display for Accepted {
+impl Display for AcceptedValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Accepted::Range(range, unit) => {
+            AcceptedValues::Range(range, unit) => {
                 write!(f, "{} to {} {unit}", range.start(), range.end())
             }
-            Accepted::Other(words) => f.write_str(words),
+            AcceptedValues::Other(words) => f.write_str(words),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! A mistake ends nothing: it is noted with its place, the earlier value stays, and all are told in
 //! the end. Keys are compared with each other only where none of them is wrong by itself.
 //!
+//! - `load`: from the sources to the settings.
 //! - `value`: values as they were written; `document`: those of a TOML file.
 //! - `mistakes`: places and complaints, and the error that tells them.
 //! - `kinds`: the kinds of value that keys take, and how one becomes a setting; `keys`: the table of the
@@ -28,6 +29,7 @@ mod file;
 mod flags;
 mod keys;
 mod kinds;
+mod load;
 mod media_type;
 mod mistakes;
 mod nearest;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::kinds::{Accepted, Key, Reason, boolean, toml_list, toml_string, words};
+use super::kinds::{AcceptedValues, Key, Reason, boolean, toml_list, toml_string, words};
 use super::media_type::check_media_type;
 use super::page::{SPA, page};
 use super::value::Given;
@@ -20,7 +20,7 @@ pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "root",
-        accepted: Accepted::Other("a path in quotes"),
+        accepted: AcceptedValues::Other("a path in quotes"),
         read: |site| toml_string(&site.root.to_string_lossy()),
         write: |site, value| {
             site.root = value.parsed(|path| match path {
@@ -32,7 +32,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
     Key {
         name: "index",
-        accepted: Accepted::Other("a list of file names, as in [\"index.html\"]"),
+        accepted: AcceptedValues::Other("a list of file names, as in [\"index.html\"]"),
         read: |site| toml_list(&site.index),
         write: |site, value| {
             let names: Vec<IndexName> = value.list_or_one(|_| true)?;
@@ -43,7 +43,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "clean_urls", clean_urls },
     Key {
         name: SPA,
-        accepted: Accepted::Other(
+        accepted: AcceptedValues::Other(
             "the path of a page, as in \"/index.html\", \"\" for none, or a table for each \
              application, with [[spa]] before its keys",
         ),
@@ -63,7 +63,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
     Key {
         name: "precompressed",
-        accepted: Accepted::Other("true, false or \"always\""),
+        accepted: AcceptedValues::Other("true, false or \"always\""),
         read: |site| match site.precompressed {
             Precompressed::Never => "false".to_owned(),
             Precompressed::Current => "true".to_owned(),
@@ -82,7 +82,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "compress", compress },
     Key {
         name: "default_type",
-        accepted: Accepted::Other("a media type, as in \"text/plain; charset=utf-8\""),
+        accepted: AcceptedValues::Other("a media type, as in \"text/plain; charset=utf-8\""),
         read: |site| toml_string(&site.default_type),
         write: |site, value| {
             let checked = |text: &str| check_media_type(text).map(|()| text.to_owned());
@@ -97,7 +97,9 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     boolean! { "security", security },
     Key {
         name: "cors",
-        accepted: Accepted::Other("a list of origins, as in [\"https://app.example\"], or \"*\""),
+        accepted: AcceptedValues::Other(
+            "a list of origins, as in [\"https://app.example\"], or \"*\"",
+        ),
         read: |site| toml_list(&site.cors),
         write: |site, value| {
             let origins = value.list_or_one(|_| true)?;
