@@ -1,8 +1,9 @@
 //! Several mistakes in one file: all are told, each with its line and column.
 
 use abide::config::{Config, Flags};
+use proptest::prelude::*;
 
-use super::{Site, error};
+use super::{Site, error, try_load};
 
 /// Holds that the lines of the error about `text` begin and end as they should, and that there are no
 /// others.
@@ -201,4 +202,26 @@ fn mistakes_of_the_command_line_are_told_after_those_of_the_file() {
         "ROOT",
     ];
     assert_eq!(starts, expected, "{error}");
+}
+
+proptest! {
+    /// A file is read, or each line of its error has a place.
+    #[test]
+    fn every_line_of_an_error_has_its_place(
+        lines in prop::collection::vec(
+            (
+                "(\\[\\[?(host|host.spa|header|limits|types|error_pages)\\]\\]?\n)?",
+                "(name|root|path|set|404|'\u{e9}\n'|to|status|spa|types)",
+                "('/a'|\\[1, '\u{e9}'\\]|\\{ A = '', B = \\[\\] \\}|'''\n'''|\\{\\}|1e9)",
+            ),
+            0..6,
+        ),
+    ) {
+        let lines = lines.iter().map(|(heading, key, value)| format!("{heading}{key} = {value}\n"));
+        if let Err(error) = try_load(&lines.collect::<String>()) {
+            for line in error.lines() {
+                prop_assert!(line.starts_with("abide.toml:") && line.ends_with(')'), "{}", error);
+            }
+        }
+    }
 }

@@ -12,31 +12,35 @@ pub(super) struct RuleTable<'v> {
     /// The name of the table in errors.
     label: &'v str,
     /// Where the table begins.
-    pub origin: &'v Origin,
+    origin: &'v Origin,
+    /// Whether none of the keys is unknown, as far as they were checked.
     knows_all_keys: bool,
     pub mistakes: Mistakes,
 }
 
 impl<'v> RuleTable<'v> {
-    /// The table `pairs`. Its keys that are none of `known` are mistakes.
-    pub fn new(
-        label: &'v str,
-        (pairs, origin): (&'v [KeyValue<'v>], &'v Origin),
-        known: &[&str],
-    ) -> RuleTable<'v> {
-        let unknown = pairs.iter().filter(|pair| !known.contains(&&*pair.key));
-        let blame = |pair: &KeyValue<'_>| {
-            let name = format!("{label}.{}", pair.key.escape_debug());
-            pair.origin
-                .blame(name, no_such_key(label, &pair.key, known))
-        };
-        let mistakes: Mistakes = unknown.map(blame).collect();
+    pub fn new(label: &'v str, (pairs, origin): (&'v [KeyValue<'v>], &'v Origin)) -> RuleTable<'v> {
         RuleTable {
             pairs,
             label,
             origin,
-            knows_all_keys: mistakes.is_empty(),
-            mistakes,
+            knows_all_keys: true,
+            mistakes: Mistakes::default(),
+        }
+    }
+
+    /// Blames the keys that are none of `known`.
+    pub fn check_keys(&mut self, known: &[&str]) {
+        for pair in self.pairs {
+            if !known.contains(&&*pair.key) {
+                let complaint = no_such_key(self.label, &pair.key, known);
+                self.blame_key(
+                    &pair.key.escape_debug().to_string(),
+                    &pair.origin,
+                    complaint,
+                );
+                self.knows_all_keys = false;
+            }
         }
     }
 

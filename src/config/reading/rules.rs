@@ -15,20 +15,9 @@ use crate::config::{Application, PathTemplate, Pattern, Statuses, TypeRange, Uri
 /// The meaning of the key `path` or `from` of a rule.
 const PATHS: &str = "the pattern of the paths it is for";
 
-/// The keys of `[[header]]`.
-pub(super) const HEADER_KEYS: &[&str] = &["path", "set", "unset", "status", "type"];
-
-/// The keys of `[[redirect]]`.
-pub(super) const REDIRECT_KEYS: &[&str] = &["from", "to", "status"];
-
-/// The keys of `[[rewrite]]`.
-pub(super) const REWRITE_KEYS: &[&str] = &["from", "to"];
-
-/// The keys of `[[spa]]`.
-pub(super) const APPLICATION_KEYS: &[&str] = &["path", "page", "except"];
-
 /// Reads a table of `[[header]]`. `None`, here and below, if it has mistakes.
 pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
+    table.check_keys(&["path", "set", "unset", "status", "type"]);
     let path = table.required("path", PATHS, str::parse);
     let meaning = "a list of field names, as in [\"ETag\"]";
     let rule = HeaderRule {
@@ -54,6 +43,7 @@ pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
 
 /// Reads a table of `[[redirect]]`.
 pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
+    table.check_keys(&["from", "to", "status"]);
     let from = table.required("from", PATHS, str::parse);
     let status = redirect_status(table)?;
     let to = if WITHDRAWN_STATUSES.contains(&status) {
@@ -76,6 +66,7 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
 
 /// Reads a table of `[[rewrite]]`.
 pub(super) fn rewrite(table: &mut RuleTable<'_>) -> Option<Rewrite> {
+    table.check_keys(&["from", "to"]);
     let from = table.required("from", PATHS, str::parse);
     let meaning = "the path that is served in their place";
     let to = target(table, meaning, from.as_ref(), PathTemplate::parse);
@@ -87,6 +78,7 @@ pub(super) fn rewrite(table: &mut RuleTable<'_>) -> Option<Rewrite> {
 
 /// Reads a table of `[[spa]]`.
 pub(super) fn application(table: &mut RuleTable<'_>) -> Option<Application> {
+    table.check_keys(&["path", "page", "except"]);
     let path = table.required("path", PATHS, str::parse);
     let meaning = "the path of its page, as in \"/app/index.html\"";
     let page = table.required("page", meaning, |text| {

@@ -68,35 +68,24 @@ impl SiteDraft {
     fn read_rules(&mut self, list: &KeyValue<'_>) {
         let label = self.draft.label(&list.key);
         for table in list.value.tables(&label, &mut self.draft.mistakes) {
-            let origin = table.1.clone();
-            let table = |known| RuleTable::new(&label, table, known);
+            let origin = table.1;
+            let mut table = RuleTable::new(&label, table);
             let settings = &mut self.draft.settings;
-            let mistakes = match &*list.key {
+            match &*list.key {
                 "header" => {
-                    let mut table = table(rules::HEADER_KEYS);
-                    let rule = rules::header(&mut table).map(|rule| (rule, origin));
-                    self.headers.extend(rule);
-                    table.mistakes
+                    let rule = rules::header(&mut table);
+                    self.headers.extend(rule.map(|rule| (rule, origin.clone())));
                 }
                 "redirect" => {
-                    let mut table = table(rules::REDIRECT_KEYS);
-                    let rule = rules::redirect(&mut table).map(|rule| (rule, origin));
+                    let rule = rules::redirect(&mut table);
                     self.lacks_redirects |= rule.is_none();
-                    self.redirects.extend(rule);
-                    table.mistakes
+                    self.redirects
+                        .extend(rule.map(|rule| (rule, origin.clone())));
                 }
-                "rewrite" => {
-                    let mut table = table(rules::REWRITE_KEYS);
-                    settings.rewrites.extend(rules::rewrite(&mut table));
-                    table.mistakes
-                }
-                _ => {
-                    let mut table = table(rules::APPLICATION_KEYS);
-                    settings.spa.extend(rules::application(&mut table));
-                    table.mistakes
-                }
-            };
-            self.draft.mistakes.append(mistakes);
+                "rewrite" => settings.rewrites.extend(rules::rewrite(&mut table)),
+                _ => settings.spa.extend(rules::application(&mut table)),
+            }
+            self.draft.mistakes.append(table.mistakes);
         }
     }
 }
