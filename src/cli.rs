@@ -74,7 +74,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// One sentence that names the file, line and key or the flag that is wrong; status 2.
+    /// A line for each mistake, which names the file, line, key and column or the flag; status 2.
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let flags = Flags {
             root: self.root.clone(),

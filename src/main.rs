@@ -72,7 +72,10 @@ fn test(config: Config) -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    say(format_args!("abide: {error}"));
+    // A configuration can have several mistakes, a line for each.
+    for line in error.to_string().lines() {
+        say(format_args!("abide: {line}"));
+    }
     ExitCode::from(EXIT_BAD_START)
 }
 

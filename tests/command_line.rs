@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use support::client::request;
@@ -70,6 +71,50 @@ fn what_is_wrong_in_the_file_is_named_with_its_line_and_key() {
             .iter()
             .for_each(|part| assert!(said.contains(part), "{said}"));
     }
+}
+
+/// All in one run, also those of the command line, and nothing is started.
+#[test]
+fn each_mistake_has_a_line_of_its_own() {
+    let site = Site::new();
+    let ended = Launch::of(site.root())
+        .config("[keep_alive]\ntimout = 5\n[limits]\nheaders = 0\n")
+        .args(&["--workers", "0"])
+        .run();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ended.stderr);
+    assert!(lines.iter().all(|line| line.starts_with("abide: ")));
+    assert!(lines[0].contains("abide.toml:2: keep_alive.timout: "));
+    assert!(lines[0].ends_with("did you mean keep_alive.timeout? (column 1)"));
+    assert!(lines[1].contains("abide.toml:4: limits.headers: 0 is out of range"));
+    assert!(lines[1].ends_with(" (column 11)"));
+    assert!(lines[2].starts_with("abide: --workers: 0 is out of range"));
+}
+
+/// The misspelt key may have been meant to name the root.
+#[test]
+fn a_default_root_that_is_missing_is_no_news_beside_a_mistake() {
+    let site = Site::new();
+    let check = |toml: &str| {
+        let file = site.beside("own.toml");
+        fs::write(&file, toml).expect("the configuration file");
+        let mut abide = Command::new(env!("CARGO_BIN_EXE_abide"));
+        abide.current_dir(site.root()).arg("--check");
+        let output = abide.arg("-c").arg(file).output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let said = check("rot = '/srv'\n");
+    assert!(
+        said.lines().count() == 1 && said.contains("did you mean root?"),
+        "{said}"
+    );
+    let said = check("listing = true\n");
+    assert!(
+        said.starts_with("abide: root: www cannot be served: "),
+        "{said}"
+    );
 }
 
 #[test]

@@ -116,6 +116,21 @@ fn every_module_belongs_to_a_layer() {
     assert_none(&offences, "a module is in no layer");
 }
 
+/// The settings and their reading are in one folder, and the settings are the lower of the two.
+#[test]
+fn no_setting_imports_its_reading() {
+    let mut offences = Vec::new();
+    for source in sources("src/config") {
+        let is_setting = !source.path.ends_with("config/mod.rs")
+            && !source.path.iter().any(|part| part == "reading");
+        let code = source.code().filter(|_| is_setting);
+        for (number, line) in code.filter(|(_, line)| line.contains("reading::")) {
+            offences.push(format!("{}:{line}", source.at(number)));
+        }
+    }
+    assert_none(&offences, "a setting uses what reads it");
+}
+
 #[test]
 fn files_hold_one_idea() {
     let offences: Vec<_> = all_sources()

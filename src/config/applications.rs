@@ -3,11 +3,7 @@
 //! The key has two forms, of which TOML allows one in a table. A text, `spa = "/app.html"`, is the page
 //! for every path; `[[spa]]` tables have a page for some paths each.
 
-use super::ConfigError;
 use super::pattern::Pattern;
-use super::site_draft::SiteDraft;
-use super::site_keys::page;
-use super::tables::RuleTable;
 
 /// An application of one page. The page is sent, with 200, where a browser asks for a page that does
 /// not exist.
@@ -36,27 +32,6 @@ impl Application {
     #[must_use]
     pub fn is_for(&self, path: &[u8]) -> bool {
         self.path.is_match(path) && !self.except.iter().any(|except| except.is_match(path))
-    }
-}
-
-impl SiteDraft {
-    /// Takes in one table of `[[spa]]`.
-    pub(super) fn read_application(&mut self, table: &RuleTable<'_>) -> Result<(), ConfigError> {
-        table.check_keys(&["path", "page", "except"])?;
-        let path = table.required("path", "the pattern of the paths it is for")?;
-        let path = table.parsed("path", &path, str::parse)?;
-        let written = table.required("page", "the path of its page, as in \"/app/index.html\"")?;
-        let blame = |complaint: &str| written.origin.blame(&table.key("page"), complaint);
-        let Some(page) = page(written.text).map_err(|complaint| blame(&complaint))? else {
-            return Err(blame("the path is empty, it must name a page"));
-        };
-        let meaning = "a list of patterns, as in [\"/app/api/**\"]";
-        self.settings.spa.push(Application {
-            path,
-            page,
-            except: table.list("except", meaning, str::parse)?,
-        });
-        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{HostName, Malformed};
+use super::host_name::HostName;
+use super::invalid_text::InvalidText;
 
 /// A member of `cors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +16,15 @@ pub enum CorsOrigin {
 }
 
 impl FromStr for CorsOrigin {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<CorsOrigin, Malformed> {
+    fn from_str(text: &str) -> Result<CorsOrigin, InvalidText> {
         if text == "*" {
             return Ok(CorsOrigin::Any);
         }
         let refuse = |reason: &str| {
             let reason = format!("is no origin, {reason}");
-            Err(Malformed::new(text, reason))
+            Err(InvalidText::new(text, reason))
         };
         if text.eq_ignore_ascii_case("null") {
             return refuse("null is what any page can pretend to be; \"*\" says so openly");

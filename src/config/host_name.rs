@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// The longest name of the domain name system in its text form (RFC 1035 section 2.3.4).
 pub const HOST_NAME_MAX: usize = 253;
@@ -22,12 +22,12 @@ pub enum HostName {
 }
 
 impl FromStr for HostName {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<HostName, Malformed> {
+    fn from_str(text: &str) -> Result<HostName, InvalidText> {
         let refuse = |reason: &str| {
             let reason = format!("is no host name, {reason}");
-            Err(Malformed::new(text, reason))
+            Err(InvalidText::new(text, reason))
         };
         if let Some(inside) = text.strip_prefix('[') {
             return match inside.strip_suffix(']').map(str::parse) {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// Bits of an IPv6 address before the IPv4 address that is mapped into it (RFC 4291 section 2.5.5.2).
 const MAPPED_PREFIX: u8 = 96;
@@ -24,15 +24,15 @@ impl Network {
 }
 
 impl FromStr for Network {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Network, Malformed> {
+    fn from_str(text: &str) -> Result<Network, InvalidText> {
         let net = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
             Err(_) => text.parse::<IpNet>().map_err(|_| {
                 let reason = "is no address or network, write it as 192.0.2.1, 10.0.0.0/8, \
                               2001:db8::1 or fd00::/8";
-                Malformed::new(text, reason)
+                InvalidText::new(text, reason)
             })?,
         };
         if net.addr() != net.network() {
@@ -41,7 +41,7 @@ impl FromStr for Network {
                 net.prefix_len(),
                 net.trunc()
             );
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         Ok(Network(unmapped(net)))
     }

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use regex::bytes::Regex;
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// Most stars in a pattern: as many as `$1` to `$9` can name.
 pub const STARS_MAX: usize = 9;
@@ -23,11 +23,11 @@ pub const STARS_MAX: usize = 9;
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    form: Form,
+    form: PatternForm,
 }
 
 #[derive(Clone)]
-enum Form {
+enum PatternForm {
     /// No star: the path itself.
     Exact,
     /// One star between two literals, given as the offsets of its ends in the text.
@@ -69,7 +69,7 @@ impl Pattern {
     pub fn everything() -> Pattern {
         Pattern {
             text: "/**".to_owned(),
-            form: Form::One {
+            form: PatternForm::One {
                 start: 1,
                 end: 3,
                 is_wide: true,
@@ -81,25 +81,25 @@ impl Pattern {
     #[must_use]
     pub fn stars(&self) -> usize {
         match &self.form {
-            Form::Exact => 0,
-            Form::One { .. } => 1,
-            Form::Several { stars, .. } => *stars,
+            PatternForm::Exact => 0,
+            PatternForm::One { .. } => 1,
+            PatternForm::Several { stars, .. } => *stars,
         }
     }
 
     /// The one path that a pattern without a star stands for.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
-        matches!(self.form, Form::Exact).then_some(&self.text)
+        matches!(self.form, PatternForm::Exact).then_some(&self.text)
     }
 
     /// Whether `path`, decoded and normalised, matches as a whole.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
         match &self.form {
-            Form::Exact => path == self.text.as_bytes(),
-            Form::One { .. } => self.captures(path).is_some(),
-            Form::Several { prefix, regex, .. } => {
+            PatternForm::Exact => path == self.text.as_bytes(),
+            PatternForm::One { .. } => self.captures(path).is_some(),
+            PatternForm::Several { prefix, regex, .. } => {
                 path.starts_with(prefix.as_bytes()) && regex.is_match(path)
             }
         }
@@ -109,8 +109,8 @@ impl Pattern {
     #[must_use]
     pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
         match &self.form {
-            Form::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
-            Form::One {
+            PatternForm::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
+            PatternForm::One {
                 start,
                 end,
                 is_wide,
@@ -123,7 +123,7 @@ impl Pattern {
                 captures.parts[0] = middle;
                 fits.then_some(captures)
             }
-            Form::Several { prefix, regex, .. } => {
+            PatternForm::Several { prefix, regex, .. } => {
                 // The prefix turns away most paths for the price of a comparison.
                 let found = path
                     .starts_with(prefix.as_bytes())
@@ -139,10 +139,10 @@ impl Pattern {
 }
 
 impl FromStr for Pattern {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Pattern, Malformed> {
-        let refuse = |reason: &str| Err(Malformed::new(text, format!("is no pattern, {reason}")));
+    fn from_str(text: &str) -> Result<Pattern, InvalidText> {
+        let refuse = |reason: &str| Err(InvalidText::new(text, format!("is no pattern, {reason}")));
         if let Some(flaw) = flaw_of_path(text) {
             return refuse(flaw);
         }
@@ -151,21 +151,21 @@ impl FromStr for Pattern {
         }
         let stars = text.replace("**", "*").matches('*').count();
         let form = match (stars, text.find('*')) {
-            (_, None) => Form::Exact,
+            (_, None) => PatternForm::Exact,
             _ if stars > STARS_MAX => {
                 return refuse("it has more than nine stars, and $9 is the last that can be used");
             }
             (1, Some(start)) if !text.contains("/**/") => {
                 let is_wide = text[start..].starts_with("**");
                 let end = start + if is_wide { 2 } else { 1 };
-                Form::One {
+                PatternForm::One {
                     start,
                     end,
                     is_wide,
                 }
             }
             (_, Some(start)) => match Regex::new(&expression(text)) {
-                Ok(regex) => Form::Several {
+                Ok(regex) => PatternForm::Several {
                     prefix: text[..start].to_owned(),
                     regex,
                     stars,

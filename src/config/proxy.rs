@@ -1,5 +1,7 @@
 //! The proxy in front of the server, and for how long it keeps an idle connection to us.
 
+use super::advertised::TIMEOUT_MAX_SECS;
+
 /// Seconds by which T exceeds the proxy's limit: what the two clocks may differ, with room to spare.
 const MARGIN_SECS: u32 = 20;
 
@@ -30,7 +32,7 @@ pub enum Proxy {
 
 impl Proxy {
     /// The largest limit for which there is a T: the longest T less the margin.
-    pub(super) const LIMIT_MAX_SECS: u64 = super::keys::TIMEOUT_MAX - MARGIN_SECS as u64;
+    pub(super) const LIMIT_MAX_SECS: u64 = TIMEOUT_MAX_SECS - MARGIN_SECS as u64;
 
     const NAMED: [(&'static str, Proxy); 6] = [
         ("none", Proxy::None),

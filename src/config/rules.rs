@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use super::Malformed;
-use super::media_range::MediaRange;
+use super::invalid_text::InvalidText;
 use super::pattern::Pattern;
 use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
+use super::type_range::TypeRange;
 
 /// `[[header]]`: fields of the answers for some paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct HeaderRule {
     /// The statuses it is for.
     pub status: Statuses,
     /// The media types it is for; all if there are none.
-    pub types: Vec<MediaRange>,
+    pub types: Vec<TypeRange>,
     /// Fields that take the place of those with the same name; no name twice.
     pub set: Vec<(FieldName, FieldValue)>,
     /// Fields that are left out; none that is set too.
@@ -99,22 +99,22 @@ impl FieldName {
     ///
     /// # Errors
     /// If it is no token, or a field that no rule may touch.
-    pub fn to_set(text: &str) -> Result<FieldName, Malformed> {
+    pub fn to_set(text: &str) -> Result<FieldName, InvalidText> {
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if text.is_empty() || !text.bytes().all(is_token) {
             let reason = "is no field name, which has letters, digits and hyphens";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         let is_among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(text));
         if is_among(&OF_THE_MESSAGE) {
             let reason = "cannot be changed by a rule, the server itself must say it or not, or \
                           clients would not know where an answer ends or how long they may wait";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         if is_among(&OF_THE_CONTENT) {
             let reason = "cannot be changed by a rule, it follows from the file and the request";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         Ok(FieldName(text.to_owned()))
     }
@@ -123,11 +123,11 @@ impl FieldName {
     ///
     /// # Errors
     /// As [`FieldName::to_set`]; and Vary must stay, because caches would mix up the variants.
-    pub fn to_unset(text: &str) -> Result<FieldName, Malformed> {
+    pub fn to_unset(text: &str) -> Result<FieldName, InvalidText> {
         let name = FieldName::to_set(text)?;
         if text.eq_ignore_ascii_case("Vary") {
             let reason = "cannot be left out, caches would send an answer to the wrong client";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         Ok(name)
     }
@@ -160,14 +160,14 @@ impl FieldValue {
     /// # Errors
     /// If it holds a line break, another control character or a letter outside of ASCII, or begins
     /// or ends with a space.
-    pub fn parse(text: &str) -> Result<FieldValue, Malformed> {
+    pub fn parse(text: &str) -> Result<FieldValue, InvalidText> {
         if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
             let reason = "is no field value, which is one line of ASCII";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         if text.trim() != text {
             let reason = "is no field value, which has no space at its ends";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         Ok(FieldValue(text.to_owned()))
     }

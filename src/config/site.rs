@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::applications::Application;
+use super::cors_origin::CorsOrigin;
+use super::host_name::HostName;
 use super::rules::{HeaderRule, Redirect, Rewrite};
-use super::{Application, CorsOrigin, HostName, Trail};
+use super::trail::Trail;
 
 /// One site: what is served, and what is said about it.
 ///

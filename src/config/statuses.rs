@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// Which statuses a header rule is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,9 +53,9 @@ impl StatusRange {
 }
 
 impl FromStr for StatusRange {
-    type Err = Malformed;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<StatusRange, Malformed> {
+    fn from_str(text: &str) -> Result<StatusRange, InvalidText> {
         let is_digit = |byte: &u8| byte.is_ascii_digit();
         let range = match text.as_bytes() {
             [class @ b'2'..=b'5', b'x' | b'X', b'x' | b'X'] => {
@@ -69,7 +69,7 @@ impl FromStr for StatusRange {
         range.ok_or_else(|| {
             let reason = "is no final status, write \"404\", or \"4xx\" for all of its class, or \
                           status = \"any\" for all";
-            Malformed::new(text, reason)
+            InvalidText::new(text, reason)
         })
     }
 }

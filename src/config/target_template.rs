@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 use super::pattern::{Captures, flaw_of_path, has_dot_segment};
 
 /// A part of a target.
@@ -59,8 +59,8 @@ impl PathTemplate {
     ///
     /// # Errors
     /// If it is not a path, or uses a star that there is not.
-    pub fn parse(text: &str, stars: usize) -> Result<PathTemplate, Malformed> {
-        let refuse = |reason: &str| Malformed::new(text, format!("is no target, {reason}"));
+    pub fn parse(text: &str, stars: usize) -> Result<PathTemplate, InvalidText> {
+        let refuse = |reason: &str| InvalidText::new(text, format!("is no target, {reason}"));
         if let Some(flaw) = flaw_of_path(text) {
             return Err(refuse(flaw));
         }
@@ -91,8 +91,8 @@ impl UriTemplate {
     ///
     /// # Errors
     /// If it is neither a path nor an http or https URI, or uses a star that there is not.
-    pub fn parse(text: &str, stars: usize) -> Result<UriTemplate, Malformed> {
-        let refuse = |reason: &str| Malformed::new(text, format!("is no target, {reason}"));
+    pub fn parse(text: &str, stars: usize) -> Result<UriTemplate, InvalidText> {
+        let refuse = |reason: &str| InvalidText::new(text, format!("is no target, {reason}"));
         if text.contains(char::is_control) {
             return Err(refuse("a URI holds no control character"));
         }
@@ -106,7 +106,7 @@ impl UriTemplate {
         if has_dot_segment(&percent_decode_str(path).collect::<Vec<u8>>()) {
             return Err(refuse("write the path without the segments . and .."));
         }
-        let encoded = |part: &str| -> Result<Vec<Piece>, Malformed> {
+        let encoded = |part: &str| -> Result<Vec<Piece>, InvalidText> {
             if !has_whole_escapes(part) {
                 return Err(refuse(
                     "a percent sign must have two hexadecimal digits behind it, write %25 for one",

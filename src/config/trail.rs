@@ -95,7 +95,7 @@ fn examples(from: &str) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Pattern;
+    use crate::config::pattern::Pattern;
 
     fn redirects(rules: &[(&str, &str)]) -> Vec<Redirect> {
         let redirect = |(from, to): &(&str, &str)| {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::cors::Cors;
-use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
+use crate::config::{HeaderRule, Pattern, StatusRange, Statuses, TypeRange};
 use crate::http::status::Status;
 
 /// What `security = true` adds to every answer. Each of these fields takes something away that a
@@ -53,7 +53,7 @@ pub struct Described<'a> {
 struct Rule {
     path: Pattern,
     status: Statuses,
-    types: Vec<MediaRange>,
+    types: Vec<TypeRange>,
     edits: Vec<Edit>,
 }
 

@@ -1,8 +1,9 @@
 //! The configuration: what a file may say, and what is said about a wrong one.
 //!
-//! Which of file and flags wins is tested in `src/config/draft.rs`, the command line in
+//! Which of file and flags wins is tested in `src/config/reading/load.rs`, the command line in
 //! `src/cli.rs`.
 
+mod mistakes;
 mod sites;
 mod syntax;
 mod wrong_rules;
@@ -35,9 +36,8 @@ impl Site {
 fn try_load(text: &str) -> Result<Config, String> {
     let site = Site::new(text);
     Config::load(&site.file()).map_err(|error| {
-        let error = error.to_string();
-        assert!(!error.contains('\n'), "more than a line: {error}");
-        error.replace(&format!("{}/", site.directory.path().display()), "")
+        let directory = format!("{}/", site.directory.path().display());
+        error.to_string().replace(&directory, "")
     })
 }
 
@@ -45,10 +45,28 @@ fn load(text: &str) -> Config {
     try_load(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
-fn refusal(text: &str) -> String {
+/// The error of a text with any number of mistakes.
+fn error(text: &str) -> String {
     match try_load(text) {
         Ok(config) => panic!("accepted: {text}\n{config:?}"),
         Err(error) => error,
+    }
+}
+
+/// The sentence about a text with one mistake, without the column at its end: `mistakes.rs` tests
+/// columns.
+fn refusal(text: &str) -> String {
+    let error = error(text);
+    assert!(!error.contains('\n'), "more than a line: {error}");
+    match error.rsplit_once(" (column ") {
+        Some((sentence, column)) => {
+            assert!(
+                column.trim_end_matches(')').parse::<u32>().is_ok(),
+                "{error}"
+            );
+            sentence.to_owned()
+        }
+        None => panic!("no column: {error}"),
     }
 }
 

@@ -24,15 +24,6 @@ fn a_key_that_is_given_twice_is_refused() {
 }
 
 #[test]
-fn the_first_mistake_of_the_file_is_the_one_reported() {
-    let error = refusal("[timeouts]\nhead = 0\n[cache]\nbytes = -1\nroot = 1");
-    assert!(
-        error.starts_with("abide.toml:2: timeouts.head: "),
-        "{error}"
-    );
-}
-
-#[test]
 fn what_is_not_toml_is_refused_with_its_line() {
     for text in [
         "workers = 1\nworkers 4\n",

@@ -306,9 +306,12 @@ fn header_rules_that_make_no_sense_are_refused() {
     ]);
 }
 
+fn host(rest: &str) -> String {
+    format!("[[host]]\nname = 'a.example'\nroot = 'a'\n{rest}")
+}
+
 #[test]
 fn wrong_hosts_are_refused() {
-    let host = |rest: &str| format!("[[host]]\nname = 'a.example'\nroot = 'a'\n{rest}");
     let cases = [
         (
             "clean_url = true",
@@ -346,6 +349,15 @@ fn wrong_hosts_are_refused() {
             "4: host.redirect",
             "leads back to itself",
         ),
+    ];
+    for (rest, start, reason) in cases {
+        assert_refusals(&[(&host(rest), start, reason)]);
+    }
+}
+
+#[test]
+fn hosts_without_a_root_or_a_name_of_their_own_are_refused() {
+    let cases = [
         ("[[host]]\nroot = 'b'", "4: host.name", "it is missing"),
         ("[[host]]\nname = 'b'", "4: host.root", "it is missing"),
         (
@@ -354,21 +366,25 @@ fn wrong_hosts_are_refused() {
             "it is missing",
         ),
         (
-            "[[host]]\nname = 'A.example.'",
+            "[[host]]\nname = 'A.example.'\nroot = 'b'",
             "5: host.name",
             "a.example is the name of an earlier",
         ),
         (
-            "[[host]]\nname = ['b', 'B']",
+            "[[host]]\nname = ['b', 'B']\nroot = 'b'",
             "5: host.name",
             "b is listed twice",
         ),
         (
-            "[[host]]\nname = [\n'b',\n'b:80']",
+            "[[host]]\nname = [\n'b',\n'b:80']\nroot = 'b'",
             "7: host.name",
             "a port plays no part",
         ),
-        ("[[host]]\nname = 5", "5: host.name", "a list of host names"),
+        (
+            "[[host]]\nname = 5\nroot = 'b'",
+            "5: host.name",
+            "a list of host names",
+        ),
     ];
     for (rest, start, reason) in cases {
         assert_refusals(&[(&host(rest), start, reason)]);

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Malformed;
+use super::invalid_text::InvalidText;
 
 /// A media type, or all with the same top-level type (RFC 9110 section 12.5.1), without parameters:
 /// `text/html`, `image/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaRange {
+pub struct TypeRange {
     /// In lower case.
     top_level: String,
     /// In lower case; `None`: any.
     subtype: Option<String>,
 }
 
-impl MediaRange {
+impl TypeRange {
     /// Whether the media type in `content_type`, a value of Content-Type, is in it. Parameters and case
     /// make no difference (RFC 9110 section 8.3.1).
     #[must_use]
@@ -34,13 +34,13 @@ impl MediaRange {
     }
 }
 
-impl FromStr for MediaRange {
-    type Err = Malformed;
+impl FromStr for TypeRange {
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<MediaRange, Malformed> {
+    fn from_str(text: &str) -> Result<TypeRange, InvalidText> {
         if text.contains(';') {
             let reason = "has a parameter, write the media type alone, as in \"text/html\"";
-            return Err(Malformed::new(text, reason));
+            return Err(InvalidText::new(text, reason));
         }
         // A star is a letter of tokens (RFC 9110 section 5.6.2), and of no registered type.
         let is_letter =
@@ -48,25 +48,25 @@ impl FromStr for MediaRange {
         let is_token = |half: &str| !half.is_empty() && half.bytes().all(is_letter);
         let half = |half: &str| half.to_ascii_lowercase();
         match text.split_once('/') {
-            Some((top_level, "*")) if is_token(top_level) => Ok(MediaRange {
+            Some((top_level, "*")) if is_token(top_level) => Ok(TypeRange {
                 top_level: half(top_level),
                 subtype: None,
             }),
             Some((top_level, subtype)) if is_token(top_level) && is_token(subtype) => {
-                Ok(MediaRange {
+                Ok(TypeRange {
                     top_level: half(top_level),
                     subtype: Some(half(subtype)),
                 })
             }
             _ => {
                 let reason = "is no media type, write it as in \"text/html\" or \"image/*\"";
-                Err(Malformed::new(text, reason))
+                Err(InvalidText::new(text, reason))
             }
         }
     }
 }
 
-impl fmt::Display for MediaRange {
+impl fmt::Display for TypeRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subtype = self.subtype.as_deref().unwrap_or("*");
         write!(f, "{}/{subtype}", self.top_level)
@@ -91,7 +91,7 @@ mod tests {
                 &["image", "images/png", "text/html; a=image/png"],
             ),
         ] {
-            let parsed: MediaRange = range.parse().unwrap();
+            let parsed: TypeRange = range.parse().unwrap();
             for text in within {
                 assert!(parsed.contains(text.as_bytes()), "{range} {text}");
             }
@@ -117,7 +117,7 @@ mod tests {
             "a/b/c",
             "text/html; charset=utf-8",
         ] {
-            assert!(text.parse::<MediaRange>().is_err(), "{text}");
+            assert!(text.parse::<TypeRange>().is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,38 @@
+//! `[access_log]`: a line for each answer.
+
+use std::path::PathBuf;
+
+/// `[access_log]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessLogConfig {
+    /// Where it goes; `--access-log` wins. Default: none.
+    pub target: Option<AccessLogTarget>,
+    /// What a line looks like. Default [`AccessLogFormat::Common`].
+    pub format: AccessLogFormat,
+    /// Whether each line begins with the host that was asked for, or has it as a member. Default
+    /// false.
+    pub host: bool,
+}
+
+/// `access_log.format`: what a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// The common log format. Written `"common"`.
+    #[default]
+    Common,
+    /// The same with Referer and User-Agent. Written `"combined"`.
+    Combined,
+    /// The same with what is known of the connection. Written `"extended"`.
+    Extended,
+    /// A JSON object. Written `"json"`.
+    Json,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Standard output, written `-`.
+    Stdout,
+    /// A file that is appended to, and reopened on SIGUSR1.
+    File(PathBuf),
+}

@@ -1,0 +1,67 @@
+//! `[keep_alive]`: how long an idle connection is promised to stay open.
+
+use std::num::NonZeroU32;
+
+use super::advertised::GRACE_DEFAULT_SECS;
+use super::proxy::Proxy;
+
+/// `[keep_alive]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeepAlive {
+    /// T: seconds of idling that are promised; 1 to 2^31-1 less the default grace, and
+    /// `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
+    pub timeout_secs: u32,
+    /// Seconds beyond T before an idle connection is reaped; 1 to 2^31-2. Default 10.
+    pub grace_secs: u32,
+    /// Requests per connection; 1 to 2^31-1. Default 1000.
+    pub max_requests: NonZeroU32,
+    /// Seconds after which a connection ends with its next answer, or with that to the last complete
+    /// request that it has received by then; 0 to 2^31-1, where 0 means that it may grow as old as it
+    /// likes. Default 3600.
+    pub max_age_secs: u32,
+    /// When an idle connection is closed. Default [`IdleClose::Timeout`].
+    pub close: IdleClose,
+    /// The proxy in front, whose idle limit T must exceed. Default [`Proxy::None`].
+    pub behind: Proxy,
+    /// Whether HTTP/1.0 clients that ask may persist. Default true.
+    pub http10: bool,
+}
+
+/// `keep_alive.close`: when an idle connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleClose {
+    /// At T + grace. Written `"idle"`.
+    Timeout,
+    /// Not before the room is needed: from 90 % of a limit on the connections, and then not before T.
+    /// Peers that are gone are found by the TCP probes. Written `"pressure"`.
+    Pressure,
+}
+
+impl Default for KeepAlive {
+    fn default() -> KeepAlive {
+        KeepAlive {
+            timeout_secs: 120,
+            grace_secs: GRACE_DEFAULT_SECS,
+            max_requests: const { NonZeroU32::new(1000).unwrap() },
+            max_age_secs: 3600,
+            close: IdleClose::Timeout,
+            behind: Proxy::None,
+            http10: true,
+        }
+    }
+}
+
+impl KeepAlive {
+    /// T + grace: seconds after which an idle connection is reaped; at most 2^31-1.
+    #[must_use]
+    pub fn reaped_after_secs(&self) -> u32 {
+        self.timeout_secs.saturating_add(self.grace_secs)
+    }
+
+    /// Milliseconds after an answer at which its acknowledgement is looked at first: half of grace.
+    /// A client whose acknowledgement came just before a later look would find nothing left of grace.
+    #[must_use]
+    pub fn first_look_millis(&self) -> u64 {
+        u64::from(self.grace_secs) * 500
+    }
+}

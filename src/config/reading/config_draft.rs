@@ -1,0 +1,148 @@
+//! A whole configuration in the making: from its sources to the settings or what is wrong with them.
+
+use rustix::process::{Resource, getrlimit};
+
+use super::draft::Draft;
+use super::mistakes::ConfigError;
+use super::site_draft::SiteDraft;
+use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName};
+
+/// The table of virtual hosts.
+pub(super) const HOST: &str = "host";
+
+/// A configuration whose single values have been looked at; [`ConfigDraft::finish`] looks at them
+/// together.
+pub(super) struct ConfigDraft {
+    /// The settings that no site has for itself.
+    pub general: Draft<Config>,
+    /// The default site.
+    pub site: SiteDraft,
+    pub hosts: Vec<HostDraft>,
+}
+
+/// A `[[host]]`.
+pub(super) struct HostDraft {
+    pub names: Draft<Vec<HostName>>,
+    pub site: SiteDraft,
+}
+
+impl ConfigDraft {
+    /// The defaults.
+    pub fn new() -> ConfigDraft {
+        ConfigDraft {
+            general: Draft::new(Config::default(), ""),
+            site: SiteDraft::new(),
+            hosts: Vec::new(),
+        }
+    }
+
+    /// Looks at what this machine has: the directories of the sites, and enough descriptors.
+    pub fn check_machine(&mut self) {
+        // If a key is misspelt, it may have been meant to name another root than the default.
+        let is_right = self.general.mistakes.is_empty() && self.site.draft.mistakes.is_empty();
+        if is_right || self.site.draft.has("root") {
+            self.site.check_root();
+        }
+        let sites = self.hosts.iter_mut().map(|host| &mut host.site);
+        for site in sites.filter(|site| site.draft.has("root")) {
+            site.check_root();
+        }
+        let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let connections = self.general.settings.limits.connections;
+        if connections as u64 >= descriptors {
+            let complaint = format!(
+                "{connections} is out of range, each connection needs a file descriptor and the \
+                 hard limit on them is {descriptors}"
+            );
+            self.general.blame("limits.connections", complaint);
+        }
+    }
+
+    /// Fills in the defaults that depend on other keys and applies the rules between keys.
+    ///
+    /// # Errors
+    /// All mistakes that were found.
+    pub fn finish(mut self) -> Result<Config, ConfigError> {
+        self.heed_proxy();
+        self.check_sums();
+        let has_host = !self.hosts.is_empty() || self.general.mistakes.concern(HOST);
+        if self.general.settings.strict_hosts && !has_host {
+            let complaint = "without a [[host]] no request at all would be answered";
+            self.general.blame("strict_hosts", complaint);
+        }
+        let (mut config, mut mistakes) = (self.general.settings, self.general.mistakes);
+        config.site = self.site.finish(&mut mistakes);
+        for host in self.hosts {
+            mistakes.append(host.names.mistakes);
+            config.hosts.push(HostConfig {
+                names: host.names.settings,
+                site: host.site.finish(&mut mistakes),
+            });
+        }
+        mistakes.into_result(config)
+    }
+
+    /// Refuses values that are in range each, and not together.
+    fn check_sums(&mut self) {
+        let Config {
+            keep_alive,
+            limits,
+            cache,
+            ..
+        } = &self.general.settings;
+        let reaped_after = u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
+        let (target_bytes, head_bytes) = (limits.target_bytes, limits.head_bytes);
+        let (bytes, file_bytes) = (cache.bytes, cache.file_bytes);
+        if reaped_after > u64::from(ADVERTISED_MAX) {
+            let complaint = format!(
+                "keep_alive.timeout + keep_alive.grace = {reaped_after} is out of range, it must \
+                 be at most {ADVERTISED_MAX} seconds"
+            );
+            let names = ["keep_alive.timeout", "keep_alive.grace"];
+            self.general.blame_later(names, complaint);
+        }
+        if target_bytes > head_bytes {
+            let complaint = format!(
+                "limits.target_bytes = {target_bytes} is more than limits.head_bytes = \
+                 {head_bytes}, but the target is a part of the head"
+            );
+            let names = ["limits.target_bytes", "limits.head_bytes"];
+            self.general.blame_later(names, complaint);
+        }
+        if bytes != 0 && file_bytes > bytes {
+            let complaint = format!(
+                "cache.file_bytes = {file_bytes} is more than cache.bytes = {bytes}, but one file \
+                 must fit"
+            );
+            let names = ["cache.file_bytes", "cache.bytes"];
+            self.general.blame_later(names, complaint);
+        }
+    }
+
+    /// Raises T above the idle limit of the proxy in front, and has the drain follow T; refuses a T that
+    /// was set below the limit.
+    fn heed_proxy(&mut self) {
+        let is_timeout_set = self.general.has("keep_alive.timeout");
+        let keep_alive = &mut self.general.settings.keep_alive;
+        let proxy = keep_alive.behind;
+        let suitable = proxy.suitable_timeout_secs().unwrap_or_default();
+        if !is_timeout_set {
+            keep_alive.timeout_secs = keep_alive.timeout_secs.max(suitable);
+        }
+        let timeout = keep_alive.timeout_secs;
+        let reaped_after = keep_alive.reaped_after_secs();
+        if !self.general.has("shutdown.drain") {
+            self.general.settings.shutdown.drain_secs = reaped_after;
+        }
+        if let Some(limit) = proxy.idle_limit_secs().filter(|limit| timeout <= *limit) {
+            let complaint = format!(
+                "keep_alive.timeout = {timeout} is not above the {limit} seconds for which the \
+                 proxy ({}) keeps an idle connection, so it would now and then send a request on a \
+                 connection that is just being closed, and answer 502; {suitable} is suitable",
+                proxy.name().unwrap_or("keep_alive.behind"),
+            );
+            let names = ["keep_alive.timeout", "keep_alive.behind"];
+            self.general.blame_later(names, complaint);
+        }
+    }
+}

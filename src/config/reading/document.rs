@@ -1,0 +1,132 @@
+//! The text of a configuration file as values: each with its place and how it was written.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistakes::{Mistake, Origin};
+use super::page::SPA;
+use super::value::{Given, KeyValue, Value};
+
+/// Reads `text` as TOML.
+///
+/// # Errors
+/// If it is no TOML, or has a key twice.
+pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>, Mistake> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document = Document {
+        text,
+        line_starts: std::iter::once(0)
+            .chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1))
+            .collect(),
+        path: path.into(),
+    };
+    match DeTable::parse(text) {
+        Ok(table) => Ok(document.table(table.into_inner())),
+        Err(error) => Err(document.syntax_error(&error)),
+    }
+}
+
+/// The file, for finding places and quoting what was written.
+struct Document<'t> {
+    text: &'t str,
+    /// Offsets in bytes.
+    line_starts: Vec<usize>,
+    path: Rc<Path>,
+}
+
+impl<'t> Document<'t> {
+    /// The place of the byte at `offset`.
+    fn origin(&self, offset: usize) -> Origin {
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Origin::File {
+            line,
+            column: before.chars().count() + 1,
+            path: Rc::clone(&self.path),
+        }
+    }
+
+    fn table(&self, table: DeTable<'t>) -> Vec<KeyValue<'t>> {
+        let pairs = table.into_iter().map(|(key, value)| {
+            let (key_at, value_at) = (key.span().start, value.span().start);
+            let between = self.text.get(key_at..value_at);
+            // A table with a heading begins before its name, or lines below it.
+            let follows = between.is_some_and(|between| !between.contains('\n'));
+            KeyValue {
+                key: key.into_inner(),
+                origin: self.origin(key_at),
+                value: self.value(value, if follows { value_at } else { key_at }),
+            }
+        });
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_by(|one, other| one.origin.cmp(&other.origin));
+        pairs
+    }
+
+    fn value(&self, value: Spanned<DeValue<'t>>, offset: usize) -> Value<'t> {
+        Value {
+            written: self.text.get(value.span()).unwrap_or_default(),
+            origin: self.origin(offset),
+            given: match value.into_inner() {
+                DeValue::Integer(integer) => {
+                    Given::Integer(i128::from_str_radix(integer.as_str(), integer.radix()).ok())
+                }
+                DeValue::Boolean(flag) => Given::Boolean(flag),
+                DeValue::String(text) => Given::Text(text),
+                DeValue::Array(array) => {
+                    let items = array.into_iter().map(|item| {
+                        let offset = item.span().start;
+                        self.value(item, offset)
+                    });
+                    Given::List(items.collect())
+                }
+                DeValue::Table(table) => Given::Table(self.table(table)),
+                DeValue::Float(_) => Given::Other("decimal number"),
+                DeValue::Datetime(_) => Given::Other("date or time"),
+            },
+        }
+    }
+
+    /// The mistake of a text that is not TOML at all, or has a key twice.
+    fn syntax_error(&self, error: &toml::de::Error) -> Mistake {
+        let span = error.span().unwrap_or(0..0);
+        let origin = self.origin(span.start);
+        if error.message() != "duplicate key" {
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            return origin.blame("this is not TOML", message);
+        }
+        let leaf = self.text.get(span.clone()).unwrap_or_default().trim();
+        let complaint = match leaf.trim_matches(['[', ']', ' ']) {
+            SPA => {
+                "it is given twice: write either one page, as in spa = \"/index.html\", or a table \
+                 for each application, with [[spa]] before its keys"
+            }
+            _ => "it is given twice",
+        };
+        origin.blame(self.enclosing_name(leaf, span.start), complaint)
+    }
+
+    /// The dotted name of a key that repeats an earlier one. All before its line is valid, so the
+    /// section that begins last up there is the one it is in.
+    fn enclosing_name(&self, leaf: &str, offset: usize) -> String {
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let above = DeTable::parse(&before[..line_start]);
+        let tables = above.iter().flat_map(|document| document.get_ref());
+        let last = tables.max_by_key(|(name, _)| name.span().start);
+        let table = last.and_then(|(section, value)| match value.get_ref() {
+            DeValue::Array(array) => Some((section, array.iter().last()?.get_ref())),
+            value => Some((section, value)),
+        });
+        match table {
+            Some((section, DeValue::Table(table))) if table.contains_key(leaf) => {
+                format!("{}.{leaf}", section.get_ref())
+            }
+            _ => leaf.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Every key of the configuration that no site has for itself, once: its name, range and unit, and
+//! the field it stands for.
+
+use std::num::NonZeroU32;
+
+use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
+use super::site_keys::SITE_KEYS;
+use super::value::Given;
+use crate::config::advertised::TIMEOUT_MAX_SECS;
+use crate::config::pattern::flaw_of_path;
+use crate::config::settings::WORKERS_MAX;
+use crate::config::{
+    ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
+};
+
+/// Most event loops.
+const EVENT_LOOPS_MAX: u64 = 256;
+
+const SECS_MAX: u64 = ADVERTISED_MAX as u64;
+const GRACE_MAX: u64 = SECS_MAX - 1;
+const DAY_SECS: u64 = 86_400;
+/// Longer than any round trip.
+const HANDSHAKES_MAX: u64 = 60;
+const CONNECTIONS_MAX: u64 = 1 << 24;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// The table, in the order in which a configuration is printed: a section's keys are together, and
+/// the keys of no section come first, as TOML wants it.
+pub(super) static KEYS: &[Key<Config>] = &[
+    Key {
+        name: "listen",
+        accepted: AcceptedValues::Other("a list of addresses, as in [\"127.0.0.1:8080\"]"),
+        read: |config| toml_list(&config.listen),
+        write: |config, value| {
+            let addresses = value.list(ListenAddress::is_exclusive)?;
+            if addresses.is_empty() {
+                return Err(value.refused_because("the list is empty, it must have an address"));
+            }
+            config.listen = addresses;
+            Ok(())
+        },
+    },
+    int! { "workers", 1..=WORKERS_MAX as u64, "threads", workers as usize },
+    int! { "event_loops", 1..=EVENT_LOOPS_MAX, "threads", event_loops as usize },
+    boolean! { "strict_hosts", strict_hosts },
+    Key {
+        name: "trusted_proxies",
+        accepted: AcceptedValues::Other("a list of addresses and networks, as in [\"10.0.0.0/8\"]"),
+        read: |config| toml_list(&config.trusted_proxies),
+        write: |config, value| {
+            config.trusted_proxies = value.list(|_| true)?;
+            Ok(())
+        },
+    },
+    int! { "keep_alive.timeout", 1..=TIMEOUT_MAX_SECS, "seconds", keep_alive.timeout_secs as u32 },
+    int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },
+    Key {
+        name: "keep_alive.max_requests",
+        accepted: AcceptedValues::Range(1..=SECS_MAX, "requests"),
+        read: |config| config.keep_alive.max_requests.to_string(),
+        write: |config, value| {
+            let requests = value.integer(1..=SECS_MAX)? as u32;
+            config.keep_alive.max_requests = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
+            Ok(())
+        },
+    },
+    int! { "keep_alive.max_age", 0..=SECS_MAX, "seconds", keep_alive.max_age_secs as u32 },
+    words! { "keep_alive.close", keep_alive.close, "\"idle\" or \"pressure\"",
+        "idle" => IdleClose::Timeout,
+        "pressure" => IdleClose::Pressure
+    },
+    Key {
+        name: "keep_alive.behind",
+        accepted: AcceptedValues::Other(
+            "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or the proxy's \
+             idle limit, 1 to 2147483617 seconds",
+        ),
+        read: |config| {
+            let proxy = config.keep_alive.behind;
+            let limit = proxy.idle_limit_secs().unwrap_or_default();
+            proxy.name().map_or(limit.to_string(), toml_string)
+        },
+        write: |config, value| {
+            config.keep_alive.behind = value.choice(match &value.given {
+                Given::Text(name) => Proxy::named(name),
+                Given::Integer(Some(secs)) => u32::try_from(*secs)
+                    .ok()
+                    .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
+                    .map(Proxy::Seconds),
+                _ => None,
+            })?;
+            Ok(())
+        },
+    },
+    boolean! { "keep_alive.http10", keep_alive.http10 },
+    // The kernel's own limits on the three TCP options.
+    int! { "tcp_keep_alive.idle", 1..=32_767, "seconds", tcp_keep_alive.idle_secs as u32 },
+    int! { "tcp_keep_alive.interval", 1..=32_767, "seconds", tcp_keep_alive.interval_secs as u32 },
+    int! { "tcp_keep_alive.count", 1..=127, "probes", tcp_keep_alive.count as u32 },
+    int! { "timeouts.head", 1..=DAY_SECS, "seconds", timeouts.head_secs as u32 },
+    int! { "timeouts.body", 1..=DAY_SECS, "seconds", timeouts.body_secs as u32 },
+    int! { "timeouts.write", 1..=DAY_SECS, "seconds", timeouts.write_secs as u32 },
+    int! { "timeouts.linger", 1..=60, "seconds", timeouts.linger_secs as u32 },
+    int! { "limits.connections", 0..=CONNECTIONS_MAX, "connections", limits.connections as usize },
+    int! { "limits.connections_per_ip", 0..=CONNECTIONS_MAX, "connections",
+    limits.connections_per_ip as usize },
+    int! { "limits.ipv6_prefix", 1..=128, "bits", limits.ipv6_prefix as u8 },
+    int! { "limits.target_bytes", 64..=1_048_576, "bytes", limits.target_bytes as usize },
+    int! { "limits.head_bytes", 1024..=1_048_576, "bytes", limits.head_bytes as usize },
+    int! { "limits.headers", 1..=1000, "field lines", limits.headers as usize },
+    int! { "limits.body_bytes", 0..=TIB, "bytes", limits.body_bytes as u64 },
+    int! { "limits.min_rate", 0..=GIB, "bytes per second", limits.min_rate as u32 },
+    int! { "cache.bytes", 0..=TIB, "bytes", cache.bytes as u64 },
+    int! { "cache.file_bytes", 0..=TIB, "bytes", cache.file_bytes as u64 },
+    int! { "cache.hash_bytes", 0..=TIB, "bytes", cache.hash_bytes as u64 },
+    int! { "cache.revalidate", 0..=3600, "seconds", cache.revalidate_secs as u32 },
+    int! { "shutdown.accept_for", 0..=SECS_MAX, "seconds", shutdown.accept_for_secs as u32 },
+    int! { "shutdown.handshakes", 0..=HANDSHAKES_MAX, "seconds", shutdown.handshakes_secs as u32 },
+    int! { "shutdown.drain", 0..=SECS_MAX, "seconds", shutdown.drain_secs as u32 },
+    Key {
+        name: "shutdown.health",
+        accepted: AcceptedValues::Other("a path, as in \"/health\", or \"\" for none"),
+        read: |config| toml_string(config.shutdown.health.as_deref().unwrap_or_default()),
+        write: |config, value| {
+            config.shutdown.health = value.parsed(|path| match (path, flaw_of_path(path)) {
+                ("", _) => Ok(None),
+                (_, None) => Ok(Some(path.to_owned())),
+                (_, Some(flaw)) => Err(format!("{path:?} is no path, {flaw}")),
+            })?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "access_log.path",
+        accepted: AcceptedValues::Other(
+            "the path of a file, \"-\" for standard output, or \"\" for none",
+        ),
+        read: |config| match &config.access_log.target {
+            None => toml_string(""),
+            Some(AccessLogTarget::Stdout) => toml_string("-"),
+            Some(AccessLogTarget::File(path)) => toml_string(&path.to_string_lossy()),
+        },
+        write: |config, value| {
+            config.access_log.target = value.parsed(|path| match path {
+                "" => Ok::<_, &str>(None),
+                "-" => Ok(Some(AccessLogTarget::Stdout)),
+                path => Ok(Some(AccessLogTarget::File(path.into()))),
+            })?;
+            Ok(())
+        },
+    },
+    words! { "access_log.format", access_log.format,
+        "\"common\", \"combined\", \"extended\" or \"json\"",
+        "common" => AccessLogFormat::Common,
+        "combined" => AccessLogFormat::Combined,
+        "extended" => AccessLogFormat::Extended,
+        "json" => AccessLogFormat::Json
+    },
+    boolean! { "access_log.host", access_log.host },
+];
+
+impl Config {
+    /// The names of all keys, sections dotted, in the order of the tables: `keep_alive.timeout`.
+    /// Those of the default site come first.
+    pub fn key_names() -> impl Iterator<Item = &'static str> {
+        names()
+    }
+}
+
+/// The key of that dotted name.
+pub(super) fn named(name: &str) -> Option<&'static Key<Config>> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The names of the sections, in order.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    KEYS.iter().map(Key::section).filter(move |section| {
+        let is_new = *section != last;
+        last = section;
+        is_new
+    })
+}
+
+/// Whether there is a section of that name.
+pub(super) fn is_section(name: &str) -> bool {
+    sections().any(|section| section == name)
+}
+
+/// The names of all keys, sections dotted. Those of the default site come first.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let of_site = SITE_KEYS.iter().map(|key| key.name);
+    of_site.chain(KEYS.iter().map(|key| key.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mistakes::Origin;
+    use super::super::value::Value;
+    use super::*;
+
+    #[test]
+    fn every_range_fits_its_field_and_holds_the_default() {
+        for key in KEYS {
+            let AcceptedValues::Range(range, _) = &key.accepted else {
+                continue;
+            };
+            let mut config = Config::default();
+            let default = (key.read)(&config).parse().unwrap();
+            assert!(range.contains(&default), "{}", key.name);
+            for number in [*range.start(), *range.end()] {
+                let value = Value {
+                    given: Given::Integer(Some(number.into())),
+                    written: "",
+                    origin: Origin::Default,
+                };
+                assert!((key.write)(&mut config, &value).is_ok(), "{}", key.name);
+                assert_eq!((key.read)(&config), number.to_string(), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn sections_are_together_and_come_last() {
+        let names: Vec<&str> = sections().collect();
+        let mut unique = names.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len(), "{names:?}");
+        assert!(!names.contains(&""), "{names:?}");
+    }
+}

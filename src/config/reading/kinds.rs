@@ -1,0 +1,238 @@
+//! Keys, the values that they take, and how one becomes a setting.
+//!
+//! A key belongs to a table of settings `T`: to the whole [`crate::config::Config`] or to one site's.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::mistakes::Mistakes;
+use super::value::{Given, Value};
+
+/// One key.
+pub(super) struct Key<T: 'static> {
+    /// Section and name, dotted: `keep_alive.timeout`. A key of no section has no dot.
+    pub name: &'static str,
+    pub accepted: AcceptedValues,
+    /// The setting as TOML writes it.
+    pub read: fn(&T) -> String,
+    /// Makes a value the setting, unless the key does not take it.
+    pub write: for<'v> fn(&mut T, &'v Value<'v>) -> Result<(), Refusals<'v>>,
+}
+
+/// The values that a key takes.
+pub(super) enum AcceptedValues {
+    /// Whole numbers of a unit. The range fits the field, so that a cast loses nothing.
+    Range(RangeInclusive<u64>, &'static str),
+    /// In words, to follow "it must be".
+    Other(&'static str),
+}
+
+/// The values that a key does not take: one, or some of the items of a list.
+pub(super) type Refusals<'v> = Vec<(&'v Value<'v>, Reason)>;
+
+/// Why a key does not take a value.
+pub(super) enum Reason {
+    WrongType,
+    /// It is of a type that the key takes, and none of the choices.
+    NoChoice,
+    OutOfRange,
+    Complaint(String),
+}
+
+/// A key for a whole number, with the type of its field for the cast. These macros are invoked with
+/// braces, which rustfmt leaves alone, so that a table of keys stays a table.
+macro_rules! int {
+    ($name:literal, $range:expr, $unit:literal, $($field:ident).+ as $type:ty) => {
+        Key {
+            name: $name,
+            accepted: AcceptedValues::Range($range, $unit),
+            read: |settings| settings.$($field).+.to_string(),
+            write: |settings, value| {
+                settings.$($field).+ = value.integer($range)? as $type;
+                Ok(())
+            },
+        }
+    };
+}
+pub(super) use int;
+
+/// A key that is true or false.
+macro_rules! boolean {
+    ($name:literal, $($field:ident).+) => {
+        Key {
+            name: $name,
+            accepted: AcceptedValues::Other("true or false"),
+            read: |settings| settings.$($field).+.to_string(),
+            write: |settings, value| {
+                let Given::Boolean(flag) = value.given else {
+                    return Err(value.refused(Reason::WrongType));
+                };
+                settings.$($field).+ = flag;
+                Ok(())
+            },
+        }
+    };
+}
+pub(super) use boolean;
+
+/// A key that is one of a few words.
+macro_rules! words {
+    ($name:literal, $($field:ident).+, $accepted:literal, $($word:literal => $value:path),+) => {
+        Key {
+            name: $name,
+            accepted: AcceptedValues::Other($accepted),
+            read: |settings| match settings.$($field).+ {
+                $($value => toml_string($word),)+
+            },
+            write: |settings, value| {
+                settings.$($field).+ = value.choice(match value.text() {
+                    $(Some($word) => Some($value),)+
+                    _ => None,
+                })?;
+                Ok(())
+            },
+        }
+    };
+}
+pub(super) use words;
+
+impl<T> Key<T> {
+    /// The section the key is in; empty for a key of none.
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The name within the section.
+    pub fn leaf(&self) -> &'static str {
+        let parts = self.name.split_once('.');
+        parts.map_or(self.name, |(_, leaf)| leaf)
+    }
+
+    /// The accepted values, to follow "it must be".
+    pub fn expectation(&self) -> String {
+        match &self.accepted {
+            AcceptedValues::Range(..) => format!("a whole number, {}", self.accepted),
+            AcceptedValues::Other(words) => (*words).to_owned(),
+        }
+    }
+
+    /// Sets the key to `value`. `label` is its name for the error.
+    pub fn set(&self, settings: &mut T, label: &str, value: &Value<'_>) -> Result<(), Mistakes> {
+        let expectation = self.expectation();
+        (self.write)(settings, value).map_err(|refusals| {
+            let blame = |(value, reason): (&Value<'_>, Reason)| {
+                let complaint = match reason {
+                    Reason::WrongType => value.must_be(&expectation),
+                    Reason::NoChoice => {
+                        format!("{} was given, it must be {expectation}", value.quoted())
+                    }
+                    Reason::OutOfRange => {
+                        let range = &self.accepted;
+                        format!("{} is out of range, it must be {range}", value.quoted())
+                    }
+                    Reason::Complaint(complaint) => complaint,
+                };
+                value.origin.blame(label, complaint)
+            };
+            refusals.into_iter().map(blame).collect()
+        })
+    }
+}
+
+impl Display for AcceptedValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AcceptedValues::Range(range, unit) => {
+                write!(f, "{} to {} {unit}", range.start(), range.end())
+            }
+            AcceptedValues::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+/// A value as a key takes it.
+impl<'v> Value<'v> {
+    /// The error that a key does not take the value.
+    pub fn refused(&'v self, reason: Reason) -> Refusals<'v> {
+        vec![(self, reason)]
+    }
+
+    /// The error that a key does not take the value because of `complaint`.
+    pub fn refused_because(&'v self, complaint: impl Display) -> Refusals<'v> {
+        self.refused(Reason::Complaint(complaint.to_string()))
+    }
+
+    /// A whole number.
+    pub fn integer(&'v self, range: RangeInclusive<u64>) -> Result<u64, Refusals<'v>> {
+        let Given::Integer(number) = self.given else {
+            return Err(self.refused(Reason::WrongType));
+        };
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        let within = number.filter(|number| range.contains(number));
+        within.ok_or_else(|| self.refused(Reason::OutOfRange))
+    }
+
+    /// What the value stands for among a few choices, if anything.
+    pub fn choice<C>(&'v self, choice: Option<C>) -> Result<C, Refusals<'v>> {
+        let reason = match self.given {
+            Given::Text(_) | Given::Integer(_) => Reason::NoChoice,
+            _ => Reason::WrongType,
+        };
+        choice.ok_or_else(|| self.refused(reason))
+    }
+
+    /// A text, read by `parse`.
+    pub fn parsed<I, E: Display>(
+        &'v self,
+        parse: impl FnOnce(&str) -> Result<I, E>,
+    ) -> Result<I, Refusals<'v>> {
+        let text = self.text().ok_or_else(|| self.refused(Reason::WrongType))?;
+        parse(text).map_err(|error| self.refused_because(error))
+    }
+
+    /// A list of texts. Refuses one that repeats an earlier one and `is_exclusive`.
+    pub fn list<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
+    where
+        I: FromStr<Err: Display> + PartialEq + Display,
+    {
+        match self.given {
+            Given::List(_) => self.list_or_one(is_exclusive),
+            _ => Err(self.refused(Reason::WrongType)),
+        }
+    }
+
+    /// A list of texts, or one text, which is a list of one.
+    pub fn list_or_one<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
+    where
+        I: FromStr<Err: Display> + PartialEq + Display,
+    {
+        let mut items: Vec<I> = Vec::new();
+        let mut refusals = Vec::new();
+        for item in self.one_or_list() {
+            match item.parsed(str::parse::<I>) {
+                Ok(parsed) if is_exclusive(&parsed) && items.contains(&parsed) => {
+                    refusals.extend(item.refused_because(format!("{parsed} is listed twice")));
+                }
+                Ok(parsed) => items.push(parsed),
+                Err(refused) => refusals.extend(refused),
+            }
+        }
+        if refusals.is_empty() {
+            Ok(items)
+        } else {
+            Err(refusals)
+        }
+    }
+}
+
+/// `text` as TOML writes it.
+pub(super) fn toml_string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A list of texts as TOML writes it.
+pub(super) fn toml_list(items: &[impl Display]) -> String {
+    let quoted = items.iter().map(|item| toml_string(&item.to_string()));
+    format!("[{}]", quoted.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,159 @@
+//! A configuration as a TOML file.
+
+use std::fmt::{Display, Write};
+
+use super::keys::KEYS;
+use super::kinds::{toml_list, toml_string};
+use super::page::SPA;
+use super::site_keys::SITE_KEYS;
+use crate::config::applications::as_text;
+use crate::config::{Config, FileCoding, HeaderRule, SiteConfig, Statuses};
+
+impl Config {
+    /// The configuration as a TOML file that loads back equal.
+    ///
+    /// Paths that are not UTF-8 cannot be in a TOML file: they are printed with replacement characters.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut print = Print::default();
+        print.keys(&self.site);
+        let mut section = "";
+        for key in KEYS {
+            if key.section() != section {
+                section = key.section();
+                print.heading(format_args!("[{section}]"));
+            }
+            print.line(key.leaf(), (key.read)(self));
+        }
+        let site = &self.site;
+        print.tables(site, &SiteConfig::default());
+        print.prefix = "host.";
+        for host in &self.hosts {
+            print.heading("[[host]]");
+            print.list("name", &host.names);
+            print.keys(&host.site);
+            print.tables(&host.site, site);
+        }
+        print.text
+    }
+}
+
+/// The text so far.
+#[derive(Default)]
+struct Print {
+    text: String,
+    /// Precedes the names of the tables of a site: empty, or `host.`.
+    prefix: &'static str,
+}
+
+impl Print {
+    fn heading(&mut self, heading: impl Display) {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(self.text, "\n{heading}");
+    }
+
+    fn rule(&mut self, name: &str) {
+        let prefix = self.prefix;
+        self.heading(format_args!("[[{prefix}{name}]]"));
+    }
+
+    fn line(&mut self, key: impl Display, value: impl Display) {
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+
+    fn string(&mut self, key: impl Display, value: impl Display) {
+        self.line(key, toml_string(&value.to_string()));
+    }
+
+    /// A list, unless it is empty.
+    fn list(&mut self, key: &str, items: &[impl Display]) {
+        if !items.is_empty() {
+            self.line(key, toml_list(items));
+        }
+    }
+
+    /// The keys of a site.
+    fn keys(&mut self, site: &SiteConfig) {
+        let has_tables = as_text(&site.spa).is_none();
+        for key in SITE_KEYS {
+            if key.name != SPA || !has_tables {
+                self.line(key.name, (key.read)(site));
+            }
+        }
+    }
+
+    /// The tables of a site. Of what it inherits from `general` only the rules are left out: they would be
+    /// added a second time.
+    fn tables(&mut self, site: &SiteConfig, general: &SiteConfig) {
+        let prefix = self.prefix;
+        self.heading(format_args!("[{prefix}error_pages]"));
+        for (status, path) in &site.error_pages {
+            self.string(status, path);
+        }
+        for status in general.error_pages.keys() {
+            if !site.error_pages.contains_key(status) {
+                self.string(status, "");
+            }
+        }
+        if !site.types.is_empty() {
+            self.heading(format_args!("[{prefix}types]"));
+        }
+        for (extension, media_type) in &site.types {
+            self.string(format_args!("\"{extension}\""), media_type);
+        }
+        self.heading(format_args!("[{prefix}encodings]"));
+        for (extension, coding) in &site.encodings {
+            let coding = coding.map_or("", FileCoding::name);
+            self.string(format_args!("\"{extension}\""), coding);
+        }
+        if as_text(&site.spa).is_none() {
+            for application in own(site.spa.strip_suffix(&*general.spa), &site.spa) {
+                self.rule(SPA);
+                self.string("path", &application.path);
+                self.string("page", &application.page);
+                self.list("except", &application.except);
+            }
+        }
+        for rule in own(site.headers.strip_prefix(&*general.headers), &site.headers) {
+            self.header(rule);
+        }
+        let redirects = site.redirects.strip_suffix(&*general.redirects);
+        for rule in own(redirects, &site.redirects) {
+            self.rule("redirect");
+            self.string("from", &rule.from);
+            if let Some(to) = &rule.to {
+                self.string("to", to);
+            }
+            self.line("status", rule.status);
+        }
+        let rewrites = site.rewrites.strip_suffix(&*general.rewrites);
+        for rule in own(rewrites, &site.rewrites) {
+            self.rule("rewrite");
+            self.string("from", &rule.from);
+            self.string("to", &rule.to);
+        }
+    }
+
+    fn header(&mut self, rule: &HeaderRule) {
+        self.rule("header");
+        self.string("path", &rule.path);
+        match &rule.status {
+            Statuses::Unsaid => {}
+            Statuses::Any => self.string("status", Statuses::ANY),
+            Statuses::Listed(ranges) => self.list("status", ranges),
+        }
+        self.list("type", &rule.types);
+        let set = rule.set.iter();
+        let set = set.map(|(name, value)| format!("\"{name}\" = {}", toml_string(value.as_str())));
+        let set: Vec<String> = set.collect();
+        if !set.is_empty() {
+            self.line("set", format_args!("{{ {} }}", set.join(", ")));
+        }
+        self.list("unset", &rule.unset);
+    }
+}
+
+/// The rules of a site without those it inherits, or all of them.
+fn own<'r, R>(without_inherited: Option<&'r [R]>, all: &'r [R]) -> &'r [R] {
+    without_inherited.unwrap_or(all)
+}

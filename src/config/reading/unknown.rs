@@ -1,0 +1,76 @@
+//! Keys and sections that there are not, with the one that was probably meant.
+
+use super::config_draft::HOST;
+use super::keys::{is_section, names, sections};
+use super::mistakes::Mistake;
+use super::nearest::{nearest, no_such_key};
+use super::page::SPA;
+use super::site_keys::SITE_KEYS;
+use super::tables::TABLES;
+use super::value::{Given, KeyValue};
+
+/// The name of the key of a host that no site has.
+pub(super) const NAME: &str = "name";
+
+/// The mistake of a key or section outside of the hosts; `section` is empty outside of a section.
+pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> Mistake {
+    // A key in quotes can hold anything, line breaks too.
+    let leaf = &pair.key.escape_debug().to_string();
+    let name = match section {
+        "" => leaf.clone(),
+        section => format!("{section}.{leaf}"),
+    };
+    let is_section_like = section.is_empty()
+        && (pair.value.has_tables() || matches!(pair.value.given, Given::Table(_)));
+    let complaint = if section.is_empty() && is_section(leaf) {
+        format!("it is a section: write [{name}] and its keys on lines below")
+    } else if is_section_like {
+        let known: Vec<&str> = sections().chain(TABLES).chain([HOST]).collect();
+        let hint = match nearest(known.iter().copied(), "", leaf) {
+            Some(section) => format!("did you mean {}?", heading(section)),
+            None => {
+                let headings: Vec<String> = known.into_iter().map(heading).collect();
+                format!("the sections are {}", headings.join(", "))
+            }
+        };
+        format!("there is no such section, {hint}")
+    } else {
+        let hint = match nearest(names(), section, leaf) {
+            Some(key) => format!("did you mean {key}?"),
+            None => {
+                let split = |name: &'static str| name.split_once('.').unwrap_or(("", name));
+                let known = names().map(split).filter(|(its, _)| *its == section);
+                let leaves: Vec<&str> = known.map(|(_, leaf)| leaf).collect();
+                match section {
+                    "" => format!("the keys outside of a section are {}", leaves.join(", ")),
+                    section => format!("the keys of [{section}] are {}", leaves.join(", ")),
+                }
+            }
+        };
+        format!("there is no such key, {hint}")
+    };
+    pair.origin.blame(name, complaint)
+}
+
+/// The mistake of a key that no host has.
+pub(super) fn key_of_host(pair: &KeyValue<'_>) -> Mistake {
+    let leaf = pair.key.as_ref();
+    let complaint = if names().any(|name| name == leaf) || is_section(leaf) {
+        "it is the same for all hosts, so it stands outside of [[host]]".to_owned()
+    } else {
+        let site = SITE_KEYS.iter().map(|key| key.name);
+        let tables = TABLES.into_iter().filter(|table| *table != SPA);
+        let known: Vec<&str> = [NAME].into_iter().chain(site).chain(tables).collect();
+        no_such_key(HOST, leaf, &known)
+    };
+    let name = format!("{HOST}.{}", leaf.escape_debug());
+    pair.origin.blame(name, complaint)
+}
+
+/// The line that begins a section.
+fn heading(section: &str) -> String {
+    match section {
+        "header" | "redirect" | "rewrite" | SPA | HOST => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
+}

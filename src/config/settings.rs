@@ -1,0 +1,97 @@
+//! Every setting of the program, in one value.
+
+use super::access_log::AccessLogConfig;
+use super::cache::Cache;
+use super::keep_alive::KeepAlive;
+use super::limits::Limits;
+use super::listen::ListenAddress;
+use super::network::Network;
+use super::shutdown::Shutdown;
+use super::site::{HostConfig, SiteConfig};
+use super::tcp_keep_alive::TcpKeepAlive;
+use super::timeouts::Timeouts;
+
+/// Most worker threads.
+pub(super) const WORKERS_MAX: usize = 1024;
+
+/// Every setting, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The default site: it answers for every name that none of `hosts` has.
+    pub site: SiteConfig,
+    /// The virtual hosts. No name is in two of them. Default: none.
+    pub hosts: Vec<HostConfig>,
+    /// Whether a request for a name that none of `hosts` has, or for no name (HTTP/1.0), is refused with
+    /// 421. Only with `hosts`. Default false.
+    pub strict_hosts: bool,
+    /// The proxies whose X-Forwarded-For is believed. Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// Where to accept; never empty. Default: `127.0.0.1:8080`.
+    pub listen: Vec<ListenAddress>,
+    /// Worker threads; 1 to 1024. Default: the number of CPUs.
+    pub workers: usize,
+    /// Event loops, 1 to 256; the workers are divided among them.
+    pub event_loops: usize,
+    /// `[keep_alive]`: how long an idle connection is promised to stay open.
+    pub keep_alive: KeepAlive,
+    /// `[tcp_keep_alive]`: the probes that find peers that are gone.
+    pub tcp_keep_alive: TcpKeepAlive,
+    /// `[timeouts]`: how long a peer may take over its part of an exchange.
+    pub timeouts: Timeouts,
+    /// `[limits]`: bounds on what a peer may send and on how many peers there are.
+    pub limits: Limits,
+    /// `[cache]`: file bodies kept in memory.
+    pub cache: Cache,
+    /// `[shutdown]`: how an orderly stop goes.
+    pub shutdown: Shutdown,
+    /// `[access_log]`: a line for each answer.
+    pub access_log: AccessLogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            site: SiteConfig::default(),
+            hosts: Vec::new(),
+            strict_hosts: false,
+            trusted_proxies: Vec::new(),
+            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
+            workers: num_cpus::get().clamp(1, WORKERS_MAX),
+            event_loops: 1,
+            keep_alive: KeepAlive::default(),
+            tcp_keep_alive: TcpKeepAlive::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            cache: Cache::default(),
+            shutdown: Shutdown::default(),
+            access_log: AccessLogConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Sentences about settings that are allowed but keep a promise from being kept, or name a page
+    /// that is not there at the moment.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let drain = self.shutdown.drain_secs;
+        let promised = self.keep_alive.reaped_after_secs();
+        if drain < promised {
+            warnings.push(format!(
+                "shutdown.drain: {drain} seconds is less than keep_alive.timeout + \
+                 keep_alive.grace = {promised} seconds, so a client that keeps to the advertised \
+                 timeout can lose a request when the server stops"
+            ));
+        }
+        for site in self.sites() {
+            site.warn_of_missing_pages(&mut warnings);
+        }
+        warnings
+    }
+
+    /// The default site, then the hosts' in order.
+    pub fn sites(&self) -> impl Iterator<Item = &SiteConfig> {
+        std::iter::once(&self.site).chain(self.hosts.iter().map(|host| &host.site))
+    }
+}

@@ -1,0 +1,25 @@
+//! `[timeouts]`: how long a peer may take over its part of an exchange.
+
+/// `[timeouts]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeouts {
+    /// Seconds from the first byte of a request to the end of its head; 1 to 86400. Default 20.
+    pub head_secs: u32,
+    /// Seconds without progress while a request body is read; 1 to 86400. Default 20.
+    pub body_secs: u32,
+    /// Seconds without progress while an answer is sent; 1 to 86400. Default 30.
+    pub write_secs: u32,
+    /// Seconds a closed connection is drained so that its last answer survives; 1 to 60. Default 5.
+    pub linger_secs: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            head_secs: 20,
+            body_secs: 20,
+            write_secs: 30,
+            linger_secs: 5,
+        }
+    }
+}
