@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use super::access_log::journal::Journal;
 use super::counters::Counters;
-use super::guests::Guest;
-use super::journal::Journal;
+use super::limits::guests::Guest;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, Parsed, Progress, Reject, parse_head, resume_head};

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use super::guests::Guest;
-use super::journal::Postponed;
+use super::access_log::journal::Postponed;
+use super::limits::guests::Guest;
 use super::pace::Pace;
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;

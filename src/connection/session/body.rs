@@ -2,8 +2,8 @@
 
 use super::answer::{Answer, Step};
 use super::{Phase, Session, Turn};
+use crate::connection::access_log::journal::Arrival;
 use crate::connection::counters::CloseReason;
-use crate::connection::journal::Arrival;
 use crate::connection::pace::Pace;
 use crate::connection::transport::Transport;
 use crate::http::framing::{BodyDecoder, Framing};

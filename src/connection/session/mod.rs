@@ -32,12 +32,12 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::access_line::Peer;
 use super::counters::CloseReason;
 use super::deadline::Deadline;
 use super::desk::{Desk, Kept};
-use super::occupancy::Occupancy;
+use super::limits::occupancy::Occupancy;
 use super::output::{self, Sending, Unsent, bytes_per_turn};
+use super::peer::Peer;
 use super::service::{Mode, Service};
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::clock::{Millis, Now};

@@ -1,6 +1,7 @@
 //! Lines of each format, whole.
 
 use super::*;
+use crate::connection::access_log::stamp::Stamp;
 use crate::http::date::http_date;
 
 const UNIX_SECS: u64 = 784_111_777;

@@ -4,10 +4,12 @@
 //! has taken by then has ended. One whose body goes on over several turns waits with the connection
 //! ([`Postponed`]) and comes back for the turn that ends it.
 
-use super::access_line::{self, ConnectionId, Ending, Line, Stamp};
-use super::counters::CloseReason;
+use super::line::{self, Ending, Line};
+use super::stamp::Stamp;
 use crate::clock::Millis;
 use crate::config::{AccessLogConfig, AccessLogFormat};
+use crate::connection::connection_id::ConnectionId;
+use crate::connection::counters::CloseReason;
 
 /// One thread's lines.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Journal {
     /// Whether the lines say how long an answer took, so that turns have to be timed.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        access_line::has_duration(self.config.format)
+        line::has_duration(self.config.format)
     }
 
     /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the journal is
@@ -95,7 +97,7 @@ impl Journal {
                 duration_micros: now_micros.saturating_sub(open.started_micros),
                 close: open.close,
             };
-            access_line::complete(
+            line::complete(
                 &self.begun[start..open.end],
                 open.bytes_at - start,
                 &ending,
@@ -113,18 +115,18 @@ impl Journal {
     }
 
     /// Whose turn it is.
-    pub(super) fn connection(&self) -> ConnectionId {
+    pub(in crate::connection) fn connection(&self) -> ConnectionId {
         self.connection
     }
 
     /// Whether the lines have more than the common format's: fields of the request, or its host.
-    pub(super) fn quotes_fields(&self) -> bool {
+    pub(in crate::connection) fn quotes_fields(&self) -> bool {
         self.config.format != AccessLogFormat::Common
     }
 
     /// Begins the line of an answer with `body_bytes` to send. `unix_secs` and `date` are the same
     /// second, the latter as an IMF-fixdate.
-    pub(super) fn begin(
+    pub(in crate::connection) fn begin(
         &mut self,
         line: &Line<'_>,
         arrival: Arrival,
@@ -133,7 +135,7 @@ impl Journal {
         (unix_secs, date): (u64, &[u8]),
     ) {
         let time = self.stamp.at(unix_secs, date);
-        let bytes_at = access_line::begin(line, time, &self.config, &mut self.begun);
+        let bytes_at = line::begin(line, time, &self.config, &mut self.begun);
         let turn_started = self.turn_started_micros;
         let started_micros = arrival.since.map_or(turn_started, |since| since.0 * 1000);
         self.open.push(Open {
@@ -146,7 +148,7 @@ impl Journal {
     }
 
     /// Takes the line that was begun last out of the turn: its answer has not ended.
-    pub(super) fn postpone(&mut self) -> Option<Postponed> {
+    pub(in crate::connection) fn postpone(&mut self) -> Option<Postponed> {
         let mut open = self.open.pop()?;
         let start = self.open.last().map_or(0, |before| before.end);
         let begun = self.begun.split_off(start);
@@ -157,7 +159,7 @@ impl Journal {
 
     /// Takes the line back for this turn, in which its answer ends: with `unsent_bytes` of the body not
     /// sent, and if `close` says so the connection with it.
-    pub(super) fn resume(
+    pub(in crate::connection) fn resume(
         &mut self,
         postponed: Postponed,
         unsent_bytes: u64,
@@ -174,14 +176,14 @@ impl Journal {
     }
 
     /// Takes note that the connection breaks with the answer whose line was begun last.
-    pub(super) fn note_close(&mut self, close: CloseReason) {
+    pub(in crate::connection) fn note_close(&mut self, close: CloseReason) {
         if let Some(last) = self.open.last_mut() {
             last.close = Some(close);
         }
     }
 
     /// Forgets what a turn that panicked has half written.
-    pub(super) fn clear_half_written(&mut self) {
+    pub(in crate::connection) fn clear_half_written(&mut self) {
         let end = self.open.last().map_or(0, |last| last.end);
         self.begun.truncate(end);
     }
@@ -190,7 +192,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::access_line::Peer;
+    use crate::connection::peer::Peer;
     use crate::http::date::http_date;
     use crate::http::status::Status;
 

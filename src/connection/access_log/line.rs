@@ -11,47 +11,16 @@
 //! as the request is there to be read; [`complete`] adds what only the end of the answer tells: the
 //! bytes that went, the time that it took, and whether the connection ends with it.
 
-use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::counters::CloseReason;
+use super::escape::{escape_json, escape_text};
 use crate::config::{AccessLogConfig, AccessLogFormat};
+use crate::connection::connection_id::ConnectionId;
+use crate::connection::counters::CloseReason;
+use crate::connection::peer::Peer;
 use crate::http::response::decimal;
 use crate::http::status::Status;
-
-mod escape;
-mod stamp;
-
-use escape::{escape_json, escape_text};
-pub use stamp::Stamp;
-
-/// Who is on the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP peer. IPv4-mapped IPv6 addresses are stored as IPv4.
-    Ip(IpAddr),
-    /// A peer on a unix socket has no address.
-    Unix,
-}
-
-/// The name of a connection. No other has it as long as the process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ConnectionId {
-    /// The number of the event loop that accepted it, from 0.
-    pub event_loop: usize,
-    /// Its slot among those of the event loop.
-    pub slot: u32,
-    /// How many connections were in the slot before it.
-    pub generation: u32,
-}
-
-/// Three numbers and two dots, as in `0.12.3`.
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.event_loop, self.slot, self.generation)
-    }
-}
 
 /// What is known when an answer is collected.
 #[derive(Debug, Clone, Copy)]
