@@ -8,7 +8,7 @@ use super::counters::Counters;
 use super::limits::guests::Guest;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
-use crate::http::request::{HeadLimits, Parsed, Progress, Reject, parse_head, resume_head};
+use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
 use crate::site::errand::Errand;
 
@@ -75,7 +75,7 @@ impl Desk {
 pub(super) struct Kept {
     bytes: Vec<u8>,
     /// How far the head at the front of them has been read.
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
 }
 
 impl Kept {
@@ -104,7 +104,7 @@ pub(super) struct Input {
     start: usize,
     end: usize,
     /// How far the head at the start of the unread bytes has been read.
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
 }
 
 impl Input {
@@ -143,7 +143,7 @@ impl Input {
     }
 
     /// How far the head at the start of the unread bytes has been read, if a part of it has.
-    pub(super) fn progress(&self) -> Option<&Progress> {
+    pub(super) fn progress(&self) -> Option<&HeadProgress> {
         self.progress.as_ref()
     }
 
@@ -164,7 +164,7 @@ impl Input {
     }
 
     /// Takes note how far the head at the start of the unread bytes has been read.
-    pub(super) fn note_progress(&mut self, progress: Progress) {
+    pub(super) fn note_progress(&mut self, progress: HeadProgress) {
         self.progress = Some(progress);
     }
 

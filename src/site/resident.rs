@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use rustix::process::{Resource, getrlimit};
 
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// From this size on it pays to send without a copy, in bytes: that takes a second call, after the
 /// head's.
@@ -115,7 +115,7 @@ impl Resident {
     }
 }
 
-impl Pages for Resident {
+impl FileSource for Resident {
     fn at(&self, offset: u64) -> (&File, u64) {
         (self.file, self.range.start + offset)
     }

@@ -17,7 +17,7 @@ use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
 use crate::http::framing::Framing;
-use crate::http::keep_alive::{self, Fate, Policy};
+use crate::http::keep_alive::{self, Fate, Policy, ends_connection};
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
@@ -60,31 +60,6 @@ pub(super) enum Step {
     /// Nothing is consumed: it takes a thread that may wait for the disk, or what another thread is
     /// getting from there.
     Deferred,
-}
-
-/// Whether the answer to a request that was understood and read to its end, with this status, ends the
-/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
-///
-/// | status                              | connection | because                                              |
-/// |-------------------------------------|------------|------------------------------------------------------|
-/// | 200, 206, 301, 304                  | persists   |                                                      |
-/// | 403, 404, 405, 410, 412, 416, 451   | persists   | the request was understood and is read to its end    |
-/// | 503                                 | persists   | it is read to its end, and the client may try again  |
-/// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
-/// | 421                                 | ends       | the client takes us for another server               |
-/// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
-/// | 417                                 | ends       | a body may or may not follow                         |
-/// | 500, 501                            | ends       | nothing is gained by trusting an unknown state       |
-/// | 503 to a connection over the limit  | ends       | there is no place for it                             |
-/// | any, to CONNECT                     | ends       | what follows may be meant for a tunnel               |
-/// | any, in place of 100 (Continue)     | ends       | a body may follow or not                             |
-#[must_use]
-pub fn ends_connection(method: Method, status: Status) -> bool {
-    method == Method::Connect
-        || !matches!(
-            status.code(),
-            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 410 | 412 | 416 | 451 | 503
-        )
 }
 
 impl Session {
@@ -228,20 +203,13 @@ impl Session {
             self.put_off = 0;
         }
         let keep_alive = &service.config.keep_alive;
+        let max = keep_alive.max_requests;
         let policy = Policy {
             http10: keep_alive.http10,
+            max_requests: max,
             closing: matches!(retirement, Retirement::Due(_)),
         };
-        let max = keep_alive.max_requests;
-        let fate = match keep_alive::decide(
-            head.version,
-            &head.connection,
-            head.via,
-            head.proxy_connection,
-            self.answered,
-            max,
-            policy,
-        ) {
+        let fate = match keep_alive::decide(head, self.answered, &policy) {
             Fate::Persist { .. } if ends_by_kind => Fate::Close,
             fate => fate,
         };

@@ -11,8 +11,8 @@ use super::{Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::service::Mode;
 use crate::connection::transport::Transport;
-use crate::http::framing::BodyDecoder;
-use crate::http::request::{Parsed, Progress, resume_head};
+use crate::http::body::BodyDecoder;
+use crate::http::request::{HeadProgress, Parsed, resume_head};
 
 /// Answers that a connection gives, the last one included, after the first that ought to say `close`.
 const MAX_ANSWERS: u8 = 64;
@@ -104,7 +104,7 @@ fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
 /// valid or not complete. `progress` says how far its head has been read.
 fn request_len<T>(
     from: usize,
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
     turn: &mut Turn<'_, T>,
 ) -> Option<usize> {
     let service = turn.service;
