@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
+use crate::site::NeedsDisk;
 use crate::site::errand::Errand;
 
 /// Room for received bytes beyond the largest head.
@@ -58,6 +59,14 @@ impl Desk {
         }
     }
 
+    /// Takes note what the request at hand waits for.
+    pub(super) fn await_disk(&mut self, needs: NeedsDisk) {
+        self.awaited = match needs {
+            NeedsDisk::OutOfReach => None,
+            NeedsDisk::UnderWay(errand) => Some(errand),
+        };
+    }
+
     /// Forgets what a turn that panicked left behind.
     pub fn clear(&mut self) {
         self.input.clear();
@@ -72,13 +81,13 @@ impl Desk {
 
 /// Received bytes that a connection keeps between its turns.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptInput {
     bytes: Vec<u8>,
     /// How far the head at the front of them has been read.
     progress: Option<HeadProgress>,
 }
 
-impl Kept {
+impl KeptInput {
     #[cold]
     fn append(&mut self, received: &[u8]) {
         let bytes = &mut self.bytes;
@@ -100,7 +109,7 @@ pub(super) struct Input {
     /// The thread's buffer.
     bytes: Box<[u8]>,
     /// The connection's buffer; if there is one, it holds the unread bytes.
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<KeptInput>>,
     start: usize,
     end: usize,
     /// How far the head at the start of the unread bytes has been read.
@@ -119,7 +128,7 @@ impl Input {
     }
 
     /// Starts a turn with what the connection kept from the last one.
-    pub(super) fn load(&mut self, mut kept: Box<Kept>) {
+    pub(super) fn load(&mut self, mut kept: Box<KeptInput>) {
         debug_assert!(
             self.unread().is_empty(),
             "the last turn has stored what it left"
@@ -225,7 +234,7 @@ impl Input {
 
     /// Ends a turn: hands over what is unread and leaves the buffer empty.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<Box<Kept>> {
+    pub(super) fn take(&mut self) -> Option<Box<KeptInput>> {
         let is_empty = self.start == self.end;
         let kept = if is_empty { None } else { Some(self.keep()) };
         self.clear();
@@ -234,11 +243,11 @@ impl Input {
 
     /// Moves what is unread into a buffer of its own, or what of the connection's buffer is left.
     #[cold]
-    fn keep(&mut self) -> Box<Kept> {
+    fn keep(&mut self) -> Box<KeptInput> {
         let progress = self.progress.take();
         let Some(mut kept) = self.kept.take() else {
             let bytes = self.unread().to_vec();
-            return Box::new(Kept { bytes, progress });
+            return Box::new(KeptInput { bytes, progress });
         };
         kept.progress = progress;
         kept.bytes.drain(..self.start);

@@ -68,6 +68,12 @@ impl SharedLines {
         &self.lines
     }
 
+    /// The second that they are dated, since 1970 began.
+    #[must_use]
+    pub fn unix_secs(&self) -> u64 {
+        self.unix_secs
+    }
+
     /// The date alone, as an IMF-fixdate.
     #[must_use]
     pub fn date(&self) -> &[u8] {
