@@ -23,7 +23,7 @@
 //!
 //! `state` is what all the others work on. From the top down: `advance` gives a connection its turn,
 //! `answer` finds the requests, `collect` puts the answers in order, `sending` hands them to the
-//! socket; `idle`, `linger` and `retirement` end it.
+//! socket; `idle`, `linger` and `retirement` end it. A test plays each row of the table.
 
 mod advance;
 mod answer;
@@ -34,6 +34,9 @@ mod retirement;
 mod sending;
 mod state;
 mod turn;
+
+#[cfg(test)]
+mod tests;
 
 pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
 pub use state::Session;
