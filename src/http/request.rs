@@ -30,7 +30,7 @@ mod work;
 
 pub use super::reject::Reject;
 pub use super::target::Target;
-use place::{ScanPlace, ScanStop, note_looked_at};
+use place::{Halt, ScanPlace, note_looked_at};
 use scanner::{FieldLine, RequestLine, Scanner};
 
 /// The bounds of a request head.
@@ -227,13 +227,13 @@ pub struct HeadProgress {
 
 #[cold]
 fn stopped<'b, 's>(
-    stop: ScanStop,
+    stop: Halt,
     scanner: &Scanner<'b>,
     spans: &[FieldSpan],
     progress: HeadProgress,
 ) -> Result<Parsed<'b, 's>, Reject> {
     match stop {
-        ScanStop::Starved => Ok(Parsed::Partial {
+        Halt::Starved => Ok(Parsed::Partial {
             started: scanner.started(),
             method: scanner.method(),
             progress: HeadProgress {
@@ -243,7 +243,7 @@ fn stopped<'b, 's>(
                 ..progress
             },
         }),
-        ScanStop::Refused(reject) => Err(scanner.explain(reject)),
+        Halt::Refused(reject) => Err(scanner.explain(reject)),
     }
 }
 
@@ -252,7 +252,7 @@ fn read_head<'b>(
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
     progress: &mut HeadProgress,
-) -> Result<RequestLine<'b>, ScanStop> {
+) -> Result<RequestLine<'b>, Halt> {
     scanner.skip_empty_lines()?;
     let line = scanner.request_line(limits.target_bytes)?;
     progress.version = line.version;
@@ -270,7 +270,7 @@ fn read_on(
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
     progress: &mut HeadProgress,
-) -> Result<(), ScanStop> {
+) -> Result<(), Halt> {
     let mut place = progress.place;
     if let Some(line) = scanner.resume_request_line(place, limits.target_bytes)? {
         progress.version = line.version;

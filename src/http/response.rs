@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::keep_alive::Fate;
+use super::method::Method;
 use super::shared_lines::{CLOSE_LINE, SharedLines};
 use super::status::Status;
 
@@ -29,6 +30,18 @@ pub struct Response {
     pub length: Option<u64>,
     /// The content. A HEAD request may be given it too; the connection drops it.
     pub body: Body,
+}
+
+impl Response {
+    /// The response to a request with this method, if it has been read: HEAD is sent no content (RFC 9110
+    /// section 9.3.2).
+    #[must_use]
+    pub fn to(mut self, method: Option<Method>) -> Response {
+        if method == Some(Method::Head) {
+            self.body = Body::Empty;
+        }
+        self
+    }
 }
 
 /// Content that has a descriptor, so that sendfile(2) can send it: pages of memory, to which the socket

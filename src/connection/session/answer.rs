@@ -11,14 +11,13 @@ use super::turn::Turn;
 use crate::clock::Millis;
 use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
-use crate::connection::desk::Desk;
 use crate::connection::output::{Pause, Sending, bytes_per_turn};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
 use crate::http::framing::Framing;
-use crate::http::keep_alive::{Fate, ends_connection};
+use crate::http::keep_alive::ends_connection;
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::Body;
@@ -140,28 +139,19 @@ impl Session {
     fn answer_head<T: Transport>(&mut self, len: Option<usize>, turn: &mut Turn<'_, T>) -> Looked {
         let retirement = self.retirement(len, turn);
         let (service, reach, now) = (turn.service, turn.reach, turn.now);
-        let Desk {
-            input,
-            spans,
-            path,
-            guests,
-            log,
-            shared_lines,
-            ..
-        } = &mut *turn.desk;
-        let (head, consumed) = match input.parse_head(&service.head_limits(), spans) {
+        let desk = &mut *turn.desk;
+        let limits = service.head_limits();
+        let (head, consumed) = match desk.input.parse_head(&limits, &mut desk.spans) {
+            Ok(Parsed::Complete { head, consumed }) => (head, consumed),
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return Looked::Starved,
             Ok(Parsed::Partial {
-                started: true,
-                method,
-                progress,
+                method, progress, ..
             }) => {
-                input.note_progress(progress);
+                desk.input.note_progress(progress);
                 self.note_begun(method, now.monotonic);
                 return Looked::Starved;
             }
-            Ok(Parsed::Complete { head, consumed }) => (head, consumed),
             Err(reject) => {
                 self.reject(&reject, CloseReason::BadRequest, turn);
                 return Looked::Answered(None);
@@ -176,13 +166,13 @@ impl Session {
         let (method, wants_continue) = (head.method, wants_continue(&head));
         if is_whole || wants_continue || head.expect == Expectation::Other {
             let client = service.client(self.peer, &head.fields);
-            let responded = if self.is_admitted(client, service, guests) {
-                service.sites.respond(&head, path, reach, now)
+            let responded = if self.is_admitted(client, service, &mut desk.guests) {
+                service.sites.respond(&head, &mut desk.path, reach, now)
             } else {
                 Ok(pages::rejected(&OVER_ITS_SHARE))
             };
-            let mut response = match responded {
-                Ok(response) => response,
+            let response = match responded {
+                Ok(response) => response.to(Some(method)),
                 Err(NeedsDisk::UnderWay(_)) if turn.gives_up => {
                     self.give_up(method, turn);
                     return Looked::Answered(None);
@@ -194,31 +184,24 @@ impl Session {
                 }
             };
             if is_whole || !may_continue(method, response.status) {
-                let fate = if is_whole {
-                    self.fate(&head, response.status, service, retirement)
-                } else {
-                    self.closing = Some(CloseReason::ErrorAnswer);
-                    Fate::Close
-                };
-                // RFC 9110 section 9.3.2.
-                if method == Method::Head {
-                    response.body = Body::Empty;
-                }
-                if let Some(log) = log {
+                let retirement = is_whole.then_some(retirement);
+                let fate = self.fate(&head, response.status, service, retirement);
+                if let Some(log) = &mut desk.log {
                     let quoted = log.quote(client, &head);
                     let line = self.line(log.connection(), quoted, response.status, now.monotonic);
-                    let dated = shared_lines.at(now.unix_secs);
+                    let dated = desk.shared_lines.at(now.unix_secs);
                     log.begin(&line, response.body.len(), self.closing, dated);
                 }
                 return Looked::Answered(self.collect(response, fate, consumed, turn));
             }
         }
-        if let Err(reject) = self.begin_body(&head, consumed, service, now.monotonic) {
-            self.reject(&reject, CloseReason::BadRequest, turn);
-            return Looked::Answered(None);
-        }
-        if wants_continue {
-            turn.desk.output.extend_from_slice(CONTINUE);
+        match self.begin_body(&head, consumed, service, now.monotonic) {
+            Ok(()) if wants_continue => turn.desk.output.extend_from_slice(CONTINUE),
+            Ok(()) => {}
+            Err(reject) => {
+                self.reject(&reject, CloseReason::BadRequest, turn);
+                return Looked::Answered(None);
+            }
         }
         Looked::BodyFollows
     }

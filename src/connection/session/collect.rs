@@ -17,7 +17,6 @@ use crate::connection::service::Service;
 use crate::connection::transport::Transport;
 use crate::http::forwarded::is_trusted;
 use crate::http::keep_alive::{self, Fate, Policy, ends_connection};
-use crate::http::method::Method;
 use crate::http::request::{Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
@@ -46,14 +45,19 @@ impl Session {
         client == self.peer || is_proxy(address) || guests.admit(address, guests_of_turn)
     }
 
-    /// Whether the connection persists after this answer; if not, notes why.
+    /// Whether the connection persists after this answer; if not, notes why. `retirement` is `None` if the
+    /// answer stands in place of 100 (Continue): a body may follow it or not.
     pub(super) fn fate(
         &mut self,
         head: &RequestHead<'_, '_>,
         status: Status,
         service: &Service,
-        retirement: Retirement,
+        retirement: Option<Retirement>,
     ) -> Fate {
+        let Some(retirement) = retirement else {
+            self.closing = Some(CloseReason::ErrorAnswer);
+            return Fate::Close;
+        };
         let ends_by_kind = ends_connection(head.method, status);
         if retirement == Retirement::PutOff {
             self.put_off += 1;
@@ -160,10 +164,7 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) {
         self.closing = Some(reason);
-        let mut response = pages::rejected(reject);
-        if reject.method == Some(Method::Head) {
-            response.body = Body::Empty;
-        }
+        let response = pages::rejected(reject).to(reject.method);
         let now = turn.now;
         let Desk {
             input,

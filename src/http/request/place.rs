@@ -4,7 +4,7 @@ use crate::http::fields::FieldSpan;
 use crate::http::reject::Reject;
 
 /// Why the scan ended before the head did.
-pub(super) enum ScanStop {
+pub(super) enum Halt {
     /// The bytes ran out. The scanner knows where the scan goes on when more have come.
     Starved,
     /// A byte stands where it must not.
@@ -65,8 +65,8 @@ pub(super) fn note_looked_at(count: usize) {
     let _ = count;
 }
 
-impl From<Reject> for ScanStop {
-    fn from(reject: Reject) -> ScanStop {
-        ScanStop::Refused(reject)
+impl From<Reject> for Halt {
+    fn from(reject: Reject) -> Halt {
+        Halt::Refused(reject)
     }
 }

@@ -1,7 +1,7 @@
 //! Walks over a request head byte by byte: the grammar of RFC 9112 sections 2.2, 3 and 5, nothing
 //! about meaning.
 
-use super::place::{ScanPlace, ScanStop, note_looked_at};
+use super::place::{Halt, ScanPlace, note_looked_at};
 use crate::http::fields::FieldSpan;
 use crate::http::grammar::{field_text_len, is_ows, target_len, token_len};
 use crate::http::method::Method;
@@ -20,8 +20,8 @@ const VERSION_NOT_SUPPORTED: Reject = Reject::new(
     "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
 );
 
-fn bad_request<T>(reason: &'static str) -> Result<T, ScanStop> {
-    Err(ScanStop::Refused(Reject::bad_request(reason)))
+fn bad_request<T>(reason: &'static str) -> Result<T, Halt> {
+    Err(Halt::Refused(Reject::bad_request(reason)))
 }
 
 /// A request line that has been read to its end.
@@ -108,7 +108,7 @@ impl<'b> Scanner<'b> {
 
     /// Notes the place where the bytes ran out, if they did.
     #[cold]
-    fn stop_at(&mut self, stop: ScanStop, place: ScanPlace) -> ScanStop {
+    fn stop_at(&mut self, stop: Halt, place: ScanPlace) -> Halt {
         self.place = place;
         stop
     }
@@ -131,12 +131,12 @@ impl<'b> Scanner<'b> {
 
     /// The byte at the current place. If there is none because the head has reached its limit, no
     /// further byte can mend that.
-    fn peek(&self) -> Result<u8, ScanStop> {
+    fn peek(&self) -> Result<u8, Halt> {
         note_looked_at(1);
         match self.bytes.get(self.at) {
             Some(&byte) => Ok(byte),
-            None if self.at < self.limit => Err(ScanStop::Starved),
-            None => Err(ScanStop::Refused(Reject::new(
+            None if self.at < self.limit => Err(Halt::Starved),
+            None => Err(Halt::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request head is larger than this server accepts.",
             ))),
@@ -160,7 +160,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over `expected`, or refuses for `reason`.
-    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), ScanStop> {
+    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Halt> {
         if self.peek()? != expected {
             return bad_request(reason);
         }
@@ -169,7 +169,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over the empty lines before a request line.
-    pub(super) fn skip_empty_lines(&mut self) -> Result<(), ScanStop> {
+    pub(super) fn skip_empty_lines(&mut self) -> Result<(), Halt> {
         for _ in 0..MAX_EMPTY_LINES {
             if self.peek()? != b'\r' {
                 break;
@@ -187,7 +187,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// `method SP request-target SP HTTP-version CRLF`
-    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, ScanStop> {
+    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Halt> {
         let line = self.at;
         let method = if self.passes(b"GET ") {
             Method::Get
@@ -204,7 +204,7 @@ impl<'b> Scanner<'b> {
         &mut self,
         place: ScanPlace,
         max_target: usize,
-    ) -> Result<Option<RequestLine<'b>>, ScanStop> {
+    ) -> Result<Option<RequestLine<'b>>, Halt> {
         let Some(method) = self.method else {
             return Ok(None);
         };
@@ -229,7 +229,7 @@ impl<'b> Scanner<'b> {
         target: usize,
         method: Method,
         max_target: usize,
-    ) -> Result<RequestLine<'b>, ScanStop> {
+    ) -> Result<RequestLine<'b>, Halt> {
         let raw_target = self.target(line, target, max_target)?;
         self.read_from_version(line, raw_target, method)
     }
@@ -241,7 +241,7 @@ impl<'b> Scanner<'b> {
         line: usize,
         raw_target: &'b [u8],
         method: Method,
-    ) -> Result<RequestLine<'b>, ScanStop> {
+    ) -> Result<RequestLine<'b>, Halt> {
         let end = self.at - 1;
         let (version, text) = self.version_and_line_end(line).map_err(|stop| {
             let place = ScanPlace::Version {
@@ -265,7 +265,7 @@ impl<'b> Scanner<'b> {
 
     /// `HTTP-version CRLF`; the version and the text of the line that starts at `line`.
     #[inline(always)]
-    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), ScanStop> {
+    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), Halt> {
         let version = self.version()?;
         let text = &self.bytes[line..self.at];
         if !self.passes(b"\r\n") {
@@ -277,7 +277,7 @@ impl<'b> Scanner<'b> {
         Ok((version, text))
     }
 
-    fn method_token(&mut self) -> Result<&'b [u8], ScanStop> {
+    fn method_token(&mut self) -> Result<&'b [u8], Halt> {
         let start = self.at;
         self.at += token_len(self.ahead(MAX_METHOD_BYTES + 1));
         let token = &self.bytes[start..self.at];
@@ -293,19 +293,14 @@ impl<'b> Scanner<'b> {
 
     /// The target that starts at `start`, in the line that starts at `line`.
     #[inline(always)]
-    fn target(
-        &mut self,
-        line: usize,
-        start: usize,
-        max_bytes: usize,
-    ) -> Result<&'b [u8], ScanStop> {
+    fn target(&mut self, line: usize, start: usize, max_bytes: usize) -> Result<&'b [u8], Halt> {
         let most = max_bytes.saturating_add(1) - (self.at - start);
         let len = target_len(self.ahead(most));
         note_looked_at(len);
         self.at += len;
         let target = &self.bytes[start..self.at];
         if target.len() > max_bytes {
-            return Err(ScanStop::Refused(Reject::new(
+            return Err(Halt::Refused(Reject::new(
                 Status::URI_TOO_LONG,
                 "The request target is longer than this server accepts.",
             )));
@@ -332,7 +327,7 @@ impl<'b> Scanner<'b> {
 
     /// `"HTTP/" DIGIT "." DIGIT` (RFC 9112 section 2.3). A minor version of 1 above 1 is read as 1.1;
     /// `None` is another major version.
-    fn version(&mut self) -> Result<Option<Version>, ScanStop> {
+    fn version(&mut self) -> Result<Option<Version>, Halt> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
         if self.passes(b"HTTP/1.1") {
             return Ok(Some(Version::Http11));
@@ -351,7 +346,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over a decimal digit and returns it, or refuses for `reason`.
-    fn digit(&mut self, reason: &'static str) -> Result<u8, ScanStop> {
+    fn digit(&mut self, reason: &'static str) -> Result<u8, Halt> {
         let byte = self.peek()?;
         if !byte.is_ascii_digit() {
             return bad_request(reason);
@@ -363,7 +358,7 @@ impl<'b> Scanner<'b> {
     /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
     /// refused with 431 at its first byte if there is no `room` for one more.
     #[inline(always)]
-    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, ScanStop> {
+    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Halt> {
         if self.passes(b"\r\n") {
             return Ok(FieldLine::End);
         }
@@ -376,7 +371,7 @@ impl<'b> Scanner<'b> {
             return Ok(FieldLine::End);
         }
         if !room {
-            return Err(ScanStop::Refused(Reject::new(
+            return Err(Halt::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request has more fields than this server accepts.",
             )));
@@ -395,7 +390,7 @@ impl<'b> Scanner<'b> {
         &mut self,
         place: ScanPlace,
         room: bool,
-    ) -> Result<FieldLine, ScanStop> {
+    ) -> Result<FieldLine, Halt> {
         match place {
             ScanPlace::Name { start, .. } => self.read_from_name(start as usize),
             ScanPlace::Space {
@@ -412,7 +407,7 @@ impl<'b> Scanner<'b> {
 
     /// A field line from within its name, which starts at `start`.
     #[inline(always)]
-    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, ScanStop> {
+    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, Halt> {
         let len = token_len(&self.bytes[self.at..]);
         note_looked_at(len);
         self.at += len;
@@ -435,7 +430,7 @@ impl<'b> Scanner<'b> {
 
     /// A field line from within the whitespace behind its colon.
     #[inline(always)]
-    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, ScanStop> {
+    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, Halt> {
         loop {
             let next = self.peek().map_err(|stop| {
                 let place = ScanPlace::Space {
@@ -459,7 +454,7 @@ impl<'b> Scanner<'b> {
         name_start: usize,
         name_end: usize,
         value_start: usize,
-    ) -> Result<FieldLine, ScanStop> {
+    ) -> Result<FieldLine, Halt> {
         let len = field_text_len(&self.bytes[self.at..]);
         note_looked_at(len);
         self.at += len;
