@@ -47,14 +47,14 @@ fn name_of(session: &Session) -> &'static str {
 }
 
 /// A row of the table.
-struct Row {
+struct TableRow {
     phase: &'static str,
     waits_for: &'static str,
     deadline: &'static str,
     when_it_passes: &'static str,
 }
 
-fn table() -> Vec<Row> {
+fn table() -> Vec<TableRow> {
     let rows = include_str!("mod.rs").lines();
     let rows = rows.filter_map(|line| line.strip_prefix("//! |"));
     // The names of the columns, and the line below them.
@@ -62,7 +62,7 @@ fn table() -> Vec<Row> {
         .map(|row| {
             let mut cells = row.split('|').map(str::trim);
             let mut cell = || cells.next().expect("four cells");
-            Row {
+            TableRow {
                 phase: cell(),
                 waits_for: cell(),
                 deadline: cell(),
@@ -74,14 +74,14 @@ fn table() -> Vec<Row> {
 
 /// A peer that acknowledges at once.
 #[derive(Default)]
-struct Script {
+struct ScriptedPeer {
     to_come: VecDeque<u8>,
     has_ended: bool,
     taken: Vec<u8>,
     has_fin: bool,
 }
 
-impl Transport for Script {
+impl Transport for ScriptedPeer {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.to_come.is_empty() && !self.has_ended {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -110,7 +110,7 @@ struct Scene {
     service: Service,
     desk: Desk,
     session: Session,
-    peer: Script,
+    peer: ScriptedPeer,
     now: Millis,
     /// When the phase began.
     began: Millis,
@@ -134,7 +134,7 @@ impl Scene {
             desk: Desk::new(&config, Arc::new(Counters::default())),
             service: Service::new(config, sites),
             session,
-            peer: Script::default(),
+            peer: ScriptedPeer::default(),
             now: Millis(0),
             began: Millis(0),
             _site: site,
