@@ -1,4 +1,4 @@
-//! The access log, as far as a connection writes it: what a line says ([`line`]), and the lines that
+//! The access log, as far as a connection writes it: what a line says ([`mod@line`]), and the lines that
 //! one thread collects ([`journal`]).
 
 mod escape;
