@@ -6,7 +6,7 @@
 //! | target    | what is fed                                                          |
 //! |-----------|----------------------------------------------------------------------|
 //! | `request` | `http::request::parse_head`                                          |
-//! | `chunked` | `http::framing::BodyDecoder`                                         |
+//! | `chunked` | `http::body::BodyDecoder`                                            |
 //! | `fields`  | `http::range::select`, `http::preconditions`                         |
 //! | `path`    | `http::target::decode_path`, `encode_path`                           |
 //! | `session` | `connection::session::Session` with a scripted peer, whole against cut |

@@ -4,6 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod tidy {
+    pub mod circles;
+}
+
+use tidy::circles::Files;
+
 /// The layers, lowest first. A module may use its own layer and those before it.
 const LAYERS: [&[&str]; 6] = [
     &["clock", "config"],
@@ -13,6 +19,9 @@ const LAYERS: [&[&str]; 6] = [
     &["server"],
     &["selftest"],
 ];
+
+/// Where no circle of imports may be, below `src`; "" is all of it.
+const WITHOUT_CIRCLES: [&str; 2] = ["connection/", "http/"];
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
@@ -102,6 +111,37 @@ fn imports_go_downward_only() {
         }
     }
     assert_none(&offences, "a lower layer uses a higher one");
+}
+
+#[test]
+fn no_file_imports_one_that_imports_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = Files::of(&sources("src"), &root);
+    let is_held = |file: &str| {
+        WITHOUT_CIRCLES
+            .iter()
+            .any(|folder| file.starts_with(folder))
+    };
+    assert_none(&files.circles(is_held), "files import each other");
+}
+
+#[test]
+fn circles_are_found_through_names_that_are_handed_on() {
+    let file = |path: &str, text: &str| Source {
+        path: PathBuf::from(path),
+        text: text.to_owned(),
+    };
+    let upper = file("upper.rs", "use crate::face::{Inner, Other};\n");
+    let face = "mod inner;\nmod other;\npub use inner::Inner;\npub use other::Other;\n";
+    let face = file("face/mod.rs", face);
+    let inner = file("face/inner.rs", "pub struct Inner(crate::upper::Upper);\n");
+    let other = file("face/other.rs", "use super::Inner;\n");
+    let files = Files::of(&[upper, face, inner, other], Path::new(""));
+    let circle = "3 files:\n  src/face/inner.rs imports src/upper.rs\n  \
+        src/face/other.rs imports src/face/inner.rs\n  \
+        src/upper.rs imports src/face/inner.rs\n  src/upper.rs imports src/face/other.rs";
+    assert_eq!(files.circles(|_| true), [circle]);
+    assert!(files.circles(|file| file.ends_with("mod.rs")).is_empty());
 }
 
 #[test]

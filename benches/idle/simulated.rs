@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use abide::clock::{Millis, Now};
 use abide::config::{Config, SiteConfig};
-use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
 use abide::connection::ownership::{Claim, Notified, Released};
+use abide::connection::peer::Peer;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use super::access_log::journal::Journal;
 use super::counters::Counters;
-use super::guests::Guest;
-use super::journal::Journal;
+use super::limits::guests::Guest;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
-use crate::http::request::{HeadLimits, Parsed, Progress, Reject, parse_head, resume_head};
+use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
+use crate::site::NeedsDisk;
 use crate::site::errand::Errand;
 
 /// Room for received bytes beyond the largest head.
@@ -61,6 +62,17 @@ impl Desk {
         }
     }
 
+    /// Takes note what the request at hand waits for.
+    pub(super) fn await_disk(&mut self, needs: NeedsDisk) {
+        self.awaited = match needs {
+            NeedsDisk::OutOfReach => {
+                self.is_out_of_reach = true;
+                None
+            }
+            NeedsDisk::UnderWay(errand) => Some(errand),
+        };
+    }
+
     /// Forgets what a turn that panicked left behind.
     pub fn clear(&mut self) {
         self.input.clear();
@@ -75,13 +87,13 @@ impl Desk {
 
 /// Received bytes that a connection keeps between its turns.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptInput {
     bytes: Vec<u8>,
     /// How far the head at the front of them has been read.
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
 }
 
-impl Kept {
+impl KeptInput {
     #[cold]
     fn append(&mut self, received: &[u8]) {
         let bytes = &mut self.bytes;
@@ -103,11 +115,11 @@ pub(super) struct Input {
     /// The thread's buffer.
     bytes: Box<[u8]>,
     /// The connection's buffer; if there is one, it holds the unread bytes.
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<KeptInput>>,
     start: usize,
     end: usize,
     /// How far the head at the start of the unread bytes has been read.
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
 }
 
 impl Input {
@@ -122,7 +134,7 @@ impl Input {
     }
 
     /// Starts a turn with what the connection kept from the last one.
-    pub(super) fn load(&mut self, mut kept: Box<Kept>) {
+    pub(super) fn load(&mut self, mut kept: Box<KeptInput>) {
         debug_assert!(
             self.unread().is_empty(),
             "the last turn has stored what it left"
@@ -146,7 +158,7 @@ impl Input {
     }
 
     /// How far the head at the start of the unread bytes has been read, if a part of it has.
-    pub(super) fn progress(&self) -> Option<&Progress> {
+    pub(super) fn progress(&self) -> Option<&HeadProgress> {
         self.progress.as_ref()
     }
 
@@ -167,7 +179,7 @@ impl Input {
     }
 
     /// Takes note how far the head at the start of the unread bytes has been read.
-    pub(super) fn note_progress(&mut self, progress: Progress) {
+    pub(super) fn note_progress(&mut self, progress: HeadProgress) {
         self.progress = Some(progress);
     }
 
@@ -228,7 +240,7 @@ impl Input {
 
     /// Ends a turn: hands over what is unread and leaves the buffer empty.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<Box<Kept>> {
+    pub(super) fn take(&mut self) -> Option<Box<KeptInput>> {
         let is_empty = self.start == self.end;
         let kept = if is_empty { None } else { Some(self.keep()) };
         self.clear();
@@ -237,11 +249,11 @@ impl Input {
 
     /// Moves what is unread into a buffer of its own, or what of the connection's buffer is left.
     #[cold]
-    fn keep(&mut self) -> Box<Kept> {
+    fn keep(&mut self) -> Box<KeptInput> {
         let progress = self.progress.take();
         let Some(mut kept) = self.kept.take() else {
             let bytes = self.unread().to_vec();
-            return Box::new(Kept { bytes, progress });
+            return Box::new(KeptInput { bytes, progress });
         };
         kept.progress = progress;
         kept.bytes.drain(..self.start);

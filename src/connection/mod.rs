@@ -1,17 +1,16 @@
 //! One connection: its state table, its socket, and who owns it.
 
-pub mod access_line;
+pub mod access_log;
 pub mod c_calls;
-pub mod client_network;
+pub mod connection_id;
 pub mod counters;
 pub mod deadline;
 pub mod desk;
-pub mod guests;
-pub mod journal;
-pub mod occupancy;
+pub mod limits;
 pub mod output;
 pub mod ownership;
 pub mod pace;
+pub mod peer;
 pub mod service;
 pub mod session;
 pub mod transport;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use super::guests::Guest;
-use super::journal::Postponed;
+use super::access_log::journal::Postponed;
+use super::limits::guests::Guest;
 use super::pace::Pace;
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;
@@ -96,20 +96,35 @@ impl Allowance {
     }
 }
 
+/// Why a turn ends though there is more to do on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// Nothing more can be done until the socket is ready, or the next deadline passes.
+    Wait,
+    /// The turn's share is used up, or more can be done by another thread only.
+    Again,
+}
+
 /// How an attempt to send ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sending {
     /// All of it is gone.
     Done,
-    /// The socket is full; readiness will tell.
-    Blocked,
-    /// The turn's share is used up; the socket would take more.
-    TurnOver,
+    /// The socket is full, and readiness will tell; or it would take more, and the share is used up.
+    Paused(Pause),
 }
 
-/// Offers `bytes` from `sent` on, then `body`, until all is gone, the socket is full, or `share` bytes
-/// are gone; no one call is given more than that of a body. Returns how it ended, and the number of
-/// bytes that went whatever the end.
+/// What is offered to the socket; what it takes is cut off.
+#[derive(Debug)]
+pub struct Offer<'a> {
+    /// Goes first.
+    pub bytes: &'a [u8],
+    /// Follows.
+    pub body: &'a mut Body,
+}
+
+/// Offers `offer` until all is gone, the socket is full, or `share` bytes are gone; no one call is given
+/// more than that of a body. Returns how it ended, and the number of bytes that went whatever the end.
 ///
 /// A body of `share` bytes goes whole, with its head: it is the calls that take time, and a second one
 /// for the last few bytes would take another turn.
@@ -118,26 +133,25 @@ pub enum Sending {
 /// ends before its range.
 pub fn send<T: Transport>(
     io: &mut T,
-    bytes: &[u8],
-    sent: &mut usize,
-    body: &mut Body,
+    offer: &mut Offer<'_>,
     share: u64,
 ) -> (io::Result<Sending>, u64) {
+    let Offer { bytes, body } = offer;
     let mut total = 0;
-    while *sent < bytes.len() || !body.is_empty() {
+    while !bytes.is_empty() || !body.is_empty() {
         if total >= share {
-            return (Ok(Sending::TurnOver), total);
+            return (Ok(Sending::Paused(Pause::Again)), total);
         }
-        let count = match send_once(io, &bytes[*sent..], body, share) {
+        let count = match send_once(io, bytes, body, share) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return (Ok(Sending::Blocked), total);
+                return (Ok(Sending::Paused(Pause::Wait)), total);
             }
             Err(error) => return (Err(error), total),
         };
         total += count as u64;
-        let of_bytes = count.min(bytes.len() - *sent);
-        *sent += of_bytes;
+        let of_bytes = count.min(bytes.len());
+        *bytes = &bytes[of_bytes..];
         body.advance((count - of_bytes) as u64);
     }
     (Ok(Sending::Done), total)
@@ -232,16 +246,19 @@ mod tests {
                 room,
                 taken: Vec::new(),
             };
-            let (mut sent, mut body) = (0, Body::Memory(Bytes::from_static(b"body")));
-            let (first, count) = send(&mut io, b"head", &mut sent, &mut body, u64::MAX);
+            let mut offer = Offer {
+                bytes: b"head",
+                body: &mut Body::Memory(Bytes::from_static(b"body")),
+            };
+            let (first, count) = send(&mut io, &mut offer, u64::MAX);
             let expected = if room == 8 {
                 Sending::Done
             } else {
-                Sending::Blocked
+                Sending::Paused(Pause::Wait)
             };
             assert_eq!((first.expect("no error"), count), (expected, room as u64));
             io.room = 100;
-            let (second, _) = send(&mut io, b"head", &mut sent, &mut body, u64::MAX);
+            let (second, _) = send(&mut io, &mut offer, u64::MAX);
             second.expect("no error");
             assert_eq!(io.taken, b"headbody", "room {room}");
         }
@@ -254,14 +271,16 @@ mod tests {
                 room: 100,
                 taken: Vec::new(),
             };
-            let mut sent = 0;
-            let mut body = Body::Memory(Bytes::from(vec![b'b'; len]));
+            let mut offer = Offer {
+                bytes: b"head",
+                body: &mut Body::Memory(Bytes::from(vec![b'b'; len])),
+            };
             for turn in 1..=turns {
-                let (result, _) = send(&mut io, b"head", &mut sent, &mut body, 10);
+                let (result, _) = send(&mut io, &mut offer, 10);
                 let expected = if turn == turns {
                     Sending::Done
                 } else {
-                    Sending::TurnOver
+                    Sending::Paused(Pause::Again)
                 };
                 assert_eq!(result.expect("no error"), expected, "{len} bytes");
                 assert_eq!(io.taken.len(), 4 + len.min(10 * turn), "{len} bytes");
@@ -277,7 +296,11 @@ mod tests {
             room: 100,
             taken: Vec::new(),
         };
-        let (result, _) = send(&mut io, b"head", &mut 0, &mut body, u64::MAX);
+        let mut offer = Offer {
+            bytes: b"head",
+            body: &mut body,
+        };
+        let (result, _) = send(&mut io, &mut offer, u64::MAX);
         let error = result.expect_err("truncated");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

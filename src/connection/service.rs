@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::access_line::Peer;
-use super::guests::Guests;
-use super::occupancy::Occupancy;
+use super::limits::guests::Guests;
+use super::limits::occupancy::Occupancy;
 use super::pace::PaceLimits;
+use super::peer::Peer;
 use crate::config::Config;
 use crate::http::fields::Fields;
 use crate::http::forwarded;

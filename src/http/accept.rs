@@ -15,10 +15,10 @@ use super::quality::Weight;
 pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
     let mut best = (0, None);
     for (index, offer) in offers.iter().enumerate() {
-        match standing(fields, offer) {
-            Err(Malformed) => return 0,
+        match acceptance(fields, offer) {
+            Err(MalformedAccept) => return 0,
             // Only a better one takes the place of an earlier offer.
-            Ok(standing) if standing > best.1 => best = (index, standing),
+            Ok(acceptance) if acceptance > best.1 => best = (index, acceptance),
             Ok(_) => {}
         }
     }
@@ -30,13 +30,13 @@ pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
 /// scripts, styles and whatever a script fetches, and name HTML where a page is wanted.
 #[must_use]
 pub fn is_named(fields: &Fields<'_, '_>, offer: &str) -> bool {
-    let standing = standing(fields, offer);
-    standing.is_ok_and(|found| found.is_some_and(|found| found.precision > Precision::Any))
+    let acceptance = acceptance(fields, offer);
+    acceptance.is_ok_and(|found| found.is_some_and(|found| found.precision > Precision::Any))
 }
 
 /// How much an offer is wanted, the weight before the precision of the range that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct Acceptance {
     weight: Weight,
     precision: Precision,
 }
@@ -53,10 +53,10 @@ enum Precision {
 }
 
 #[derive(Debug)]
-struct Malformed;
+struct MalformedAccept;
 
 /// What the field says of `offer`; nothing if it is not acceptable.
-fn standing(fields: &Fields<'_, '_>, offer: &str) -> Result<Option<Standing>, Malformed> {
+fn acceptance(fields: &Fields<'_, '_>, offer: &str) -> Result<Option<Acceptance>, MalformedAccept> {
     let mut closest: Option<(Precision, Weight)> = None;
     for mut rest in fields.all("accept") {
         while let Some(range) = next_range(&mut rest)? {
@@ -69,19 +69,19 @@ fn standing(fields: &Fields<'_, '_>, offer: &str) -> Result<Option<Standing>, Ma
     }
     Ok(closest
         .filter(|(_, weight)| *weight > Weight::ZERO)
-        .map(|(precision, weight)| Standing { weight, precision }))
+        .map(|(precision, weight)| Acceptance { weight, precision }))
 }
 
 /// A media range with its weight. Its other parameters are not compared: no two of our offers differ
 /// in theirs.
 #[derive(Debug)]
-struct MediaRange<'b> {
+struct WeightedRange<'b> {
     main: &'b [u8],
     sub: &'b [u8],
     weight: Weight,
 }
 
-impl MediaRange<'_> {
+impl WeightedRange<'_> {
     fn precision(&self, offer: &str) -> Option<Precision> {
         let (main, sub) = offer.split_once('/')?;
         let is_main = self.main.eq_ignore_ascii_case(main.as_bytes());
@@ -95,7 +95,7 @@ impl MediaRange<'_> {
 }
 
 /// Takes the next range off the list; empty members are skipped (RFC 9110 section 5.6.1.2).
-fn next_range<'b>(rest: &mut &'b [u8]) -> Result<Option<MediaRange<'b>>, Malformed> {
+fn next_range<'b>(rest: &mut &'b [u8]) -> Result<Option<WeightedRange<'b>>, MalformedAccept> {
     while let [b' ' | b'\t' | b',', after @ ..] = *rest {
         *rest = after;
     }
@@ -104,20 +104,20 @@ fn next_range<'b>(rest: &mut &'b [u8]) -> Result<Option<MediaRange<'b>>, Malform
     }
     let main = take_token(rest)?;
     let [b'/', after @ ..] = *rest else {
-        return Err(Malformed);
+        return Err(MalformedAccept);
     };
     *rest = after;
     let sub = take_token(rest)?;
     if main == b"*" && sub != b"*" {
-        return Err(Malformed);
+        return Err(MalformedAccept);
     }
     let weight = take_parameters(rest)?;
-    Ok(Some(MediaRange { main, sub, weight }))
+    Ok(Some(WeightedRange { main, sub, weight }))
 }
 
 /// `*( OWS ";" OWS [ parameter ] )` up to the end of the member (RFC 9110 section 5.6.6); the weight
 /// if one of them is `q`.
-fn take_parameters(rest: &mut &[u8]) -> Result<Weight, Malformed> {
+fn take_parameters(rest: &mut &[u8]) -> Result<Weight, MalformedAccept> {
     let mut weight = Weight::ONE;
     loop {
         match trim_ows_start(rest) {
@@ -126,18 +126,18 @@ fn take_parameters(rest: &mut &[u8]) -> Result<Weight, Malformed> {
                 return Ok(weight);
             }
             [b';', after @ ..] => *rest = trim_ows_start(after),
-            _ => return Err(Malformed),
+            _ => return Err(MalformedAccept),
         }
         if matches!(*rest, [] | [b',' | b';', ..]) {
             continue;
         }
         let name = take_token(rest)?;
         let [b'=', after @ ..] = *rest else {
-            return Err(Malformed);
+            return Err(MalformedAccept);
         };
         *rest = after;
         if name.eq_ignore_ascii_case(b"q") {
-            weight = Weight::parse(take_token(rest)?).ok_or(Malformed)?;
+            weight = Weight::parse(take_token(rest)?).ok_or(MalformedAccept)?;
         } else if let Some(len) = quoted_string_len(rest) {
             *rest = &rest[len..];
         } else {
@@ -146,11 +146,11 @@ fn take_parameters(rest: &mut &[u8]) -> Result<Weight, Malformed> {
     }
 }
 
-fn take_token<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8], Malformed> {
+fn take_token<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8], MalformedAccept> {
     let (token, after) = rest.split_at(token_len(rest));
     *rest = after;
     if token.is_empty() {
-        return Err(Malformed);
+        return Err(MalformedAccept);
     }
     Ok(token)
 }

@@ -4,12 +4,8 @@ use super::grammar::{quoted_string_len, token_len, trim_ows_start};
 use super::reject::Reject;
 use super::status::Status;
 
-mod body;
-
 #[cfg(test)]
 mod tests;
-
-pub use body::{BodyDecoder, Decoded};
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
-//! Whether a connection persists after an answer, and the fields that say so
-//! (RFC 9112 section 9.3; the `Keep-Alive` field is RFC 2068 section 19.7.1.1).
+//! Whether a connection persists after an answer (RFC 9112 section 9.3).
 
 use std::num::NonZeroU32;
 
-use super::request::ConnectionOptions;
-use super::response::decimal;
+use super::method::Method;
+use super::request::RequestHead;
+use super::status::Status;
 use super::version::Version;
 
 /// The largest `max` we advertise: some clients read it into a signed 32-bit integer.
@@ -15,6 +15,8 @@ const MAX_ADVERTISED: u32 = i32::MAX as u32;
 pub struct Policy {
     /// Whether HTTP/1.0 clients that ask for it may persist.
     pub http10: bool,
+    /// The requests that one connection may have answered.
+    pub max_requests: NonZeroU32,
     /// The connection is to end with this answer: draining, pressure or age.
     pub closing: bool,
 }
@@ -31,7 +33,7 @@ pub enum Fate {
     Close,
 }
 
-/// Decides the connection's fate.
+/// Decides the connection's fate after the answer to a request with this head.
 ///
 /// `answered_before` counts the answers already given on this connection. With `max_requests` = 20
 /// the first answer (0 before it) leaves 19, the nineteenth leaves 1, the twentieth closes.
@@ -40,112 +42,110 @@ pub enum Fate {
 /// forwards `Connection: keep-alive` without understanding it, and would wait for a close that
 /// never comes (RFC 9112 section 9.3, RFC 2068 section 19.7.1).
 #[must_use]
-pub fn decide(
-    version: Version,
-    connection: &ConnectionOptions,
-    via: bool,
-    proxy_connection: bool,
-    answered_before: u32,
-    max_requests: NonZeroU32,
-    policy: Policy,
-) -> Fate {
-    let wanted = match version {
+pub fn decide(head: &RequestHead<'_, '_>, answered_before: u32, policy: &Policy) -> Fate {
+    let is_wanted = match head.version {
         Version::Http11 => true,
-        Version::Http10 => policy.http10 && connection.keep_alive && !via && !proxy_connection,
+        Version::Http10 => {
+            policy.http10 && head.connection.keep_alive && !head.via && !head.proxy_connection
+        }
     };
-    let remaining = max_requests
+    let remaining = policy
+        .max_requests
         .get()
         .saturating_sub(answered_before.saturating_add(1))
         .min(MAX_ADVERTISED);
-    if !wanted || connection.close || policy.closing || remaining == 0 {
+    if !is_wanted || head.connection.close || policy.closing || remaining == 0 {
         return Fate::Close;
     }
     Fate::Persist { remaining }
 }
 
-/// Appends the lines for a connection that persists, up to the number of requests that may follow:
-/// that differs from answer to answer, the rest does not. `timeout_secs` is T, the seconds of idling
-/// that we promise.
+/// Whether the answer to a request that was understood and read to its end, with this status, ends the
+/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
 ///
-/// `timeout` comes before `max`: Node's agent reads only the first parameter.
-pub fn encode_until_max(timeout_secs: u32, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Connection: keep-alive\r\nKeep-Alive: timeout=");
-    decimal(u64::from(timeout_secs), out);
-    out.extend_from_slice(b", max=");
+/// | status                                      | connection | because                                             |
+/// |---------------------------------------------|------------|-----------------------------------------------------|
+/// | 200, 204, 206, 301, 302, 303, 304, 307, 308 | persists   |                                                     |
+/// | 403, 404, 405, 410, 412, 416, 451           | persists   | the request was understood and is read to its end   |
+/// | 503                                         | persists   | it is read to its end, and the client may try again |
+/// | 400, 413, 414, 431, 505                     | ends       | where the next request begins may be in doubt       |
+/// | 421                                         | ends       | the client takes us for another server              |
+/// | 408                                         | ends       | the request never came (RFC 9110 section 15.5.9)    |
+/// | 417                                         | ends       | a body may or may not follow                        |
+/// | 500, 501                                    | ends       | nothing is gained by trusting an unknown state      |
+/// | 503 to a connection over the limit          | ends       | there is no place for it                            |
+/// | any, to CONNECT                             | ends       | what follows may be meant for a tunnel              |
+/// | any, in place of 100 (Continue)             | ends       | a body may follow or not                            |
+///
+/// A test compares the rows of plain statuses with the function, for every [`Status`].
+#[must_use]
+pub fn ends_connection(method: Method, status: Status) -> bool {
+    method == Method::Connect
+        || !matches!(
+            status.code(),
+            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 410 | 412 | 416 | 451 | 503
+        )
 }
-
-/// The line for a connection that does not (RFC 9112 section 9.6).
-pub const CLOSE_LINE: &str = "Connection: close\r\n";
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::sample::parsed;
     use super::*;
 
-    const NOTHING_SAID: ConnectionOptions = ConnectionOptions {
-        close: false,
-        keep_alive: false,
-    };
-    const KEEP_ALIVE: ConnectionOptions = ConnectionOptions {
-        close: false,
-        keep_alive: true,
-    };
-    const CLOSE: ConnectionOptions = ConnectionOptions {
-        close: true,
-        keep_alive: false,
-    };
-    const BOTH: ConnectionOptions = ConnectionOptions {
-        close: true,
-        keep_alive: true,
-    };
+    const TWENTY: NonZeroU32 = NonZeroU32::new(20).unwrap();
     const WILLING: Policy = Policy {
         http10: true,
+        max_requests: TWENTY,
         closing: false,
     };
-    const TWENTY: NonZeroU32 = NonZeroU32::new(20).unwrap();
+    const HTTP10: &str = "GET / HTTP/1.0\r\n";
+    const HTTP11: &str = "GET / HTTP/1.1\r\nHost: a\r\n";
+    const NOTHING_SAID: &str = "";
+    const KEEP_ALIVE: &str = "Connection: keep-alive\r\n";
+    const CLOSE: &str = "Connection: close\r\n";
+    const BOTH: &str = "Connection: close, keep-alive\r\n";
 
-    fn first_answer(version: Version, connection: ConnectionOptions, policy: Policy) -> Fate {
-        decide(version, &connection, false, false, 0, TWENTY, policy)
+    fn first_answer(request_line: &str, fields: &str, policy: &Policy) -> Fate {
+        let text = format!("{request_line}{fields}\r\n");
+        parsed(text.as_bytes(), |head| decide(head, 0, policy))
     }
 
-    fn nth(answered_before: u32, max: NonZeroU32) -> Fate {
-        let version = Version::Http11;
-        decide(
-            version,
-            &NOTHING_SAID,
-            false,
-            false,
-            answered_before,
-            max,
-            WILLING,
-        )
+    fn nth(answered_before: u32, max_requests: NonZeroU32) -> Fate {
+        let policy = Policy {
+            max_requests,
+            ..WILLING
+        };
+        let text = format!("{HTTP11}\r\n");
+        parsed(text.as_bytes(), |head| {
+            decide(head, answered_before, &policy)
+        })
     }
 
     #[test]
     fn http11_persists_by_default_rfc9112_9_3() {
-        let fate = first_answer(Version::Http11, NOTHING_SAID, WILLING);
+        let fate = first_answer(HTTP11, NOTHING_SAID, &WILLING);
         assert_eq!(fate, Fate::Persist { remaining: 19 });
     }
 
     #[test]
     fn http10_persists_only_when_asked_to_and_allowed() {
-        let version = Version::Http10;
-        assert_eq!(first_answer(version, NOTHING_SAID, WILLING), Fate::Close);
-        let asked = first_answer(version, KEEP_ALIVE, WILLING);
+        assert_eq!(first_answer(HTTP10, NOTHING_SAID, &WILLING), Fate::Close);
+        let asked = first_answer(HTTP10, KEEP_ALIVE, &WILLING);
         assert_eq!(asked, Fate::Persist { remaining: 19 });
         let unwilling = Policy {
             http10: false,
             ..WILLING
         };
-        assert_eq!(first_answer(version, KEEP_ALIVE, unwilling), Fate::Close);
-        let fate = first_answer(Version::Http11, NOTHING_SAID, unwilling);
+        assert_eq!(first_answer(HTTP10, KEEP_ALIVE, &unwilling), Fate::Close);
+        let fate = first_answer(HTTP11, NOTHING_SAID, &unwilling);
         assert_eq!(fate, Fate::Persist { remaining: 19 });
     }
 
     #[test]
     fn close_from_the_client_wins_over_keep_alive() {
-        for version in [Version::Http10, Version::Http11] {
-            assert_eq!(first_answer(version, CLOSE, WILLING), Fate::Close);
-            assert_eq!(first_answer(version, BOTH, WILLING), Fate::Close);
+        for version in [HTTP10, HTTP11] {
+            assert_eq!(first_answer(version, CLOSE, &WILLING), Fate::Close);
+            assert_eq!(first_answer(version, BOTH, &WILLING), Fate::Close);
         }
     }
 
@@ -155,26 +155,18 @@ mod tests {
             closing: true,
             ..WILLING
         };
-        let fate = first_answer(Version::Http11, KEEP_ALIVE, closing);
-        assert_eq!(fate, Fate::Close);
+        assert_eq!(first_answer(HTTP11, KEEP_ALIVE, &closing), Fate::Close);
     }
 
     #[test]
     fn http10_through_a_proxy_closes_and_http11_does_not_mind() {
-        for (via, proxy_connection) in [(true, false), (false, true), (true, true)] {
-            let fate = |version| {
-                decide(
-                    version,
-                    &KEEP_ALIVE,
-                    via,
-                    proxy_connection,
-                    0,
-                    TWENTY,
-                    WILLING,
-                )
-            };
-            assert_eq!(fate(Version::Http10), Fate::Close);
-            assert_eq!(fate(Version::Http11), Fate::Persist { remaining: 19 });
+        let via = "Via: 1.0 old\r\n";
+        let blind = "Proxy-Connection: keep-alive\r\n";
+        for proxy in [via.to_owned(), blind.to_owned(), format!("{via}{blind}")] {
+            let fields = format!("{KEEP_ALIVE}{proxy}");
+            assert_eq!(first_answer(HTTP10, &fields, &WILLING), Fate::Close);
+            let fate = first_answer(HTTP11, &fields, &WILLING);
+            assert_eq!(fate, Fate::Persist { remaining: 19 });
         }
     }
 
@@ -198,11 +190,29 @@ mod tests {
         );
     }
 
+    /// The statuses that the table over [`ends_connection`] has rows of their own for, and what it says.
+    fn documented() -> Vec<(u16, bool)> {
+        let rows = include_str!("keep_alive.rs").lines();
+        let rows = rows.filter_map(|line| line.strip_prefix("/// |"));
+        let mut table = Vec::new();
+        for row in rows {
+            let mut cells = row.split('|').map(str::trim);
+            let (codes, fate) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
+            // Rows in words are about more than the status.
+            let codes = codes.split(", ").filter_map(|code| code.parse().ok());
+            table.extend(codes.map(|code| (code, fate == "ends")));
+        }
+        table
+    }
+
     #[test]
-    fn the_timeout_comes_before_the_max() {
-        let mut out = Vec::new();
-        encode_until_max(120, &mut out);
-        let expected = "Connection: keep-alive\r\nKeep-Alive: timeout=120, max=";
-        assert_eq!(out, expected.as_bytes());
+    fn the_table_names_every_status_and_says_of_it_what_the_code_does() {
+        let mut documented = documented();
+        documented.sort_unstable();
+        let done = |status: &Status| (status.code(), ends_connection(Method::Get, *status));
+        let done: Vec<_> = Status::ALL.iter().map(done).collect();
+        assert_eq!(documented, done);
+        let is_ended = |status: &Status| ends_connection(Method::Connect, *status);
+        assert!(Status::ALL.iter().all(is_ended));
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A head that arrives in pieces is read on where the last piece ended ([`resume_head`]), and once more
 //! from its start when it is complete: so each byte is looked at a bounded number of times, however
-//! small the pieces are. Between the calls there is nothing but a [`Progress`], which the caller keeps.
+//! small the pieces are. Between the calls there is nothing but a [`HeadProgress`], which the caller keeps.
 
 use super::authority;
 use super::fields::{FieldSpan, Fields, list_members};
@@ -30,7 +30,7 @@ mod work;
 
 pub use super::reject::Reject;
 pub use super::target::Target;
-use place::{Place, Stop, note_looked_at};
+use place::{Halt, ScanPlace, note_looked_at};
 use scanner::{FieldLine, RequestLine, Scanner};
 
 /// The bounds of a request head.
@@ -56,7 +56,7 @@ pub enum Parsed<'b, 's> {
         /// The method, once it has come: a 408 to HEAD has no body either.
         method: Option<Method>,
         /// Where [`resume_head`] goes on.
-        progress: Progress,
+        progress: HeadProgress,
     },
     /// The head is complete.
     Complete {
@@ -161,11 +161,12 @@ pub fn parse_head<'b, 's>(
     spans.clear();
     let (window, head_bytes) = window(buf, limits);
     let mut scanner = Scanner::new(window, head_bytes);
-    let (mut version, mut facts) = (Version::Http11, HeadFacts::default());
-    match read_head(&mut scanner, limits, spans, &mut version, &mut facts) {
+    let mut progress = HeadProgress::default();
+    match read_head(&mut scanner, limits, spans, &mut progress) {
         Ok(line) => {
             let fields = Fields::new(window, spans);
-            let head = facts
+            let head = progress
+                .facts
                 .complete(line, fields)
                 .map_err(|reject| scanner.explain(reject))?;
             Ok(Parsed::Complete {
@@ -173,14 +174,7 @@ pub fn parse_head<'b, 's>(
                 consumed: scanner.position(),
             })
         }
-        Err(stop) => {
-            let progress = Progress {
-                version,
-                facts,
-                ..Progress::default()
-            };
-            stopped(stop, &scanner, spans, progress)
-        }
+        Err(stop) => stopped(stop, &scanner, spans, progress),
     }
 }
 
@@ -196,9 +190,9 @@ pub fn resume_head<'b, 's>(
     buf: &'b [u8],
     limits: &HeadLimits,
     spans: &'s mut Vec<FieldSpan>,
-    progress: &Progress,
+    progress: &HeadProgress,
 ) -> Result<Parsed<'b, 's>, Reject> {
-    if progress.place == Place::Start {
+    if progress.place == ScanPlace::Start {
         return parse_head(buf, limits, spans);
     }
     spans.clear();
@@ -221,8 +215,8 @@ fn window<'b>(buf: &'b [u8], limits: &HeadLimits) -> (&'b [u8], usize) {
 
 /// How far the reading of a head has come whose bytes ran out.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Progress {
-    place: Place,
+pub struct HeadProgress {
+    place: ScanPlace,
     method: Option<Method>,
     /// Known once the request line has been read.
     version: Version,
@@ -233,23 +227,23 @@ pub struct Progress {
 
 #[cold]
 fn stopped<'b, 's>(
-    stop: Stop,
+    stop: Halt,
     scanner: &Scanner<'b>,
     spans: &[FieldSpan],
-    progress: Progress,
+    progress: HeadProgress,
 ) -> Result<Parsed<'b, 's>, Reject> {
     match stop {
-        Stop::Starved => Ok(Parsed::Partial {
+        Halt::Starved => Ok(Parsed::Partial {
             started: scanner.started(),
             method: scanner.method(),
-            progress: Progress {
+            progress: HeadProgress {
                 place: scanner.place(),
                 method: scanner.method(),
                 lines: progress.lines + spans.len(),
                 ..progress
             },
         }),
-        Stop::Refused(reject) => Err(scanner.explain(reject)),
+        Halt::Refused(reject) => Err(scanner.explain(reject)),
     }
 }
 
@@ -257,14 +251,13 @@ fn read_head<'b>(
     scanner: &mut Scanner<'b>,
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
-    version: &mut Version,
-    facts: &mut HeadFacts,
-) -> Result<RequestLine<'b>, Stop> {
+    progress: &mut HeadProgress,
+) -> Result<RequestLine<'b>, Halt> {
     scanner.skip_empty_lines()?;
     let line = scanner.request_line(limits.target_bytes)?;
-    *version = line.version;
+    progress.version = line.version;
     while let FieldLine::Field(span) = scanner.field_line(spans.len() < limits.headers)? {
-        facts.take(line.version, scanner, &span)?;
+        progress.facts.take(line.version, scanner, &span)?;
         spans.push(span);
     }
     Ok(line)
@@ -276,8 +269,8 @@ fn read_on(
     scanner: &mut Scanner<'_>,
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+    progress: &mut HeadProgress,
+) -> Result<(), Halt> {
     let mut place = progress.place;
     if let Some(line) = scanner.resume_request_line(place, limits.target_bytes)? {
         progress.version = line.version;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::keep_alive::{self, Fate};
-use super::shared_lines::SharedLines;
+use super::keep_alive::Fate;
+use super::method::Method;
+use super::shared_lines::{CLOSE_LINE, SharedLines};
 use super::status::Status;
 
 /// What a request is answered with. Cloning one is cheap: the bytes are shared.
@@ -31,9 +32,21 @@ pub struct Response {
     pub body: Body,
 }
 
+impl Response {
+    /// The response to a request with this method, if it has been read: HEAD is sent no content (RFC 9110
+    /// section 9.3.2).
+    #[must_use]
+    pub fn to(mut self, method: Option<Method>) -> Response {
+        if method == Some(Method::Head) {
+            self.body = Body::Empty;
+        }
+        self
+    }
+}
+
 /// Content that has a descriptor, so that sendfile(2) can send it: pages of memory, to which the socket
 /// refers so that nothing is copied, or a file.
-pub trait Pages: fmt::Debug + Send + Sync {
+pub trait FileSource: fmt::Debug + Send + Sync {
     /// What sendfile sends the content from, and where in there its offset `offset` is.
     fn at(&self, offset: u64) -> (&File, u64);
 
@@ -53,14 +66,14 @@ pub enum Body {
     /// A range of byte offsets of content in memory, shared with the cache and sent with sendfile.
     Resident {
         /// All of it.
-        content: Arc<dyn Pages>,
+        content: Arc<dyn FileSource>,
         /// Offsets from its start, in bytes.
         range: Range<u64>,
     },
     /// A range of byte offsets of an open regular file, sent with sendfile.
     File {
         /// The open file; its own offset is never used.
-        file: Arc<dyn Pages>,
+        file: Arc<dyn FileSource>,
         /// Offsets from the start of the file, in bytes.
         range: Range<u64>,
     },
@@ -68,7 +81,7 @@ pub enum Body {
     Parts(Box<VecDeque<Body>>),
 }
 
-impl Pages for File {
+impl FileSource for File {
     fn at(&self, offset: u64) -> (&File, u64) {
         (self, offset)
     }
@@ -153,7 +166,7 @@ pub fn encode_head(response: &Response, shared: &SharedLines, fate: Fate, out: &
         }
         Fate::Close => {
             out.extend_from_slice(shared.always());
-            out.extend_from_slice(keep_alive::CLOSE_LINE.as_bytes());
+            out.extend_from_slice(CLOSE_LINE.as_bytes());
         }
     }
     out.extend_from_slice(&response.fields);

@@ -4,7 +4,6 @@
 use std::io::Write;
 
 use super::date::{DATE_LEN, date_of};
-use super::keep_alive;
 
 const BEFORE_DATE: &str = "Server: abide\r\nDate: ";
 
@@ -12,6 +11,18 @@ const DATE_END: usize = BEFORE_DATE.len() + DATE_LEN;
 
 /// Where the lines end that every answer has.
 const ALWAYS_END: usize = DATE_END + "\r\n".len();
+
+/// The line for a connection that does not persist (RFC 9112 section 9.6).
+pub(super) const CLOSE_LINE: &str = "Connection: close\r\n";
+
+/// The lines for a connection that persists, up to the number of requests that may follow.
+/// `timeout_secs` is T, the seconds of idling that we promise. The `Keep-Alive` field is
+/// RFC 2068 section 19.7.1.1.
+///
+/// `timeout` comes before `max`: Node's agent reads only the first parameter.
+fn persisting_until_max(timeout_secs: u32) -> String {
+    format!("Connection: keep-alive\r\nKeep-Alive: timeout={timeout_secs}, max=")
+}
 
 /// The field lines Server and Date, and what a connection that persists is told of that.
 #[derive(Debug, Clone)]
@@ -27,7 +38,7 @@ impl SharedLines {
         let mut lines = BEFORE_DATE.as_bytes().to_vec();
         lines.resize(DATE_END, b' ');
         lines.extend_from_slice(b"\r\n");
-        keep_alive::encode_until_max(timeout_secs, &mut lines);
+        lines.extend_from_slice(persisting_until_max(timeout_secs).as_bytes());
         let mut shared = SharedLines {
             unix_secs: 0,
             lines,
@@ -51,10 +62,16 @@ impl SharedLines {
     }
 
     /// Those of an answer after which the connection persists, up to the number of requests that may
-    /// follow: as [`keep_alive::encode_until_max`].
+    /// follow: that number differs from answer to answer, the rest does not.
     #[must_use]
     pub fn persisting(&self) -> &[u8] {
         &self.lines
+    }
+
+    /// The second that they are dated, since 1970 began.
+    #[must_use]
+    pub fn unix_secs(&self) -> u64 {
+        self.unix_secs
     }
 
     /// The date alone, as an IMF-fixdate.

@@ -10,6 +10,9 @@ macro_rules! statuses {
         impl Status {
             $($(#[$doc])* pub const $name: Status = Status($code);)*
 
+            /// Every status, in the order of the codes.
+            pub const ALL: &[Status] = &[$(Status::$name),*];
+
             /// The reason phrase for the status line.
             #[must_use]
             pub fn reason(self) -> &'static str {

@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use super::listener::Listener;
-use super::per_ip::{Excess, PerIp, Shares};
 use super::shared::Admissions;
 use super::silent::Crowd;
 use super::slots::Slots;
 use crate::config::Network;
-use crate::connection::access_line::Peer;
-use crate::connection::client_network::ClientNetwork;
-use crate::connection::occupancy::Occupancy;
+use crate::connection::limits::client_network::ClientNetwork;
+use crate::connection::limits::occupancy::Occupancy;
+use crate::connection::limits::per_ip::{Excess, PerIp, Shares};
+use crate::connection::peer::Peer;
 use crate::connection::transport::Socket;
 use crate::http::forwarded::is_trusted;
 

@@ -15,7 +15,7 @@ use rustix::net::{SocketAddrAny, SocketFlags};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::config::{ListenAddress, TcpKeepAlive};
-use crate::connection::access_line::Peer;
+use crate::connection::peer::Peer;
 use crate::connection::transport;
 
 /// The accept queue; the kernel cuts it to net.core.somaxconn.

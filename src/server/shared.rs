@@ -7,12 +7,12 @@ use crossbeam_channel::Sender;
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
-use super::per_ip::Shares;
 use super::slots::{Connection, Slots};
 use crate::clock::Clock;
-use crate::connection::access_line::ConnectionId;
+use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
+use crate::connection::limits::per_ip::Shares;
 use crate::connection::ownership::State;
 use crate::connection::service::{Mode, Service};
 

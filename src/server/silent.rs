@@ -13,8 +13,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::slots::Slots;
 use crate::clock::Millis;
-use crate::connection::client_network::ClientNetwork;
 use crate::connection::deadline::Deadline;
+use crate::connection::limits::client_network::ClientNetwork;
 
 /// Entries that are kept whatever they are worth.
 const LEAST_ENTRIES: usize = 1024;

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use super::decoding::decoder;
 use crate::http::accept_encoding::Coding;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// How much is decoded at a time, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -19,7 +19,7 @@ pub enum Original<'a> {
     /// In memory.
     Memory(&'a [u8]),
     /// In a file, of this length in bytes.
-    Pages(&'a dyn Pages, u64),
+    Pages(&'a dyn FileSource, u64),
 }
 
 /// The result of a comparison.

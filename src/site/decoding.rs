@@ -15,7 +15,7 @@ use super::job::Slice;
 use super::representation::Content;
 use super::resident::Keeping;
 use crate::http::accept_encoding::Coding;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// How much is decoded at a time, in bytes. Brotli, the slowest, takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -140,7 +140,7 @@ pub fn decoder<'s>(
 
 /// The bytes of `content`, from the first.
 fn source(content: &Content) -> io::Result<Box<dyn Read + Send>> {
-    let pages: Arc<dyn Pages> = match content {
+    let pages: Arc<dyn FileSource> = match content {
         Content::Memory(bytes) => return Ok(Box::new(Cursor::new(bytes.clone()))),
         Content::Resident(resident) => resident.clone(),
         Content::Descriptor(file, _) => file.clone(),
@@ -151,7 +151,7 @@ fn source(content: &Content) -> io::Result<Box<dyn Read + Send>> {
 
 /// Reads pages from the first to the last, wherever another reader of the same file is.
 struct PageReader {
-    pages: Arc<dyn Pages>,
+    pages: Arc<dyn FileSource>,
     at: u64,
     end: u64,
 }

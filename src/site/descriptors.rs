@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::io::Errno;
 
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// Large files that the cache keeps open at most.
 pub const MAX_CACHED_FILES: u64 = 512;
@@ -127,7 +127,7 @@ impl DescriptorBudget {
     }
 }
 
-impl Pages for OpenFile {
+impl FileSource for OpenFile {
     fn at(&self, offset: u64) -> (&File, u64) {
         (&self.file, offset)
     }

@@ -29,7 +29,7 @@ use super::resolve::Resolver;
 use super::root::RootDirectory;
 use super::verdicts::Verdicts;
 use crate::http::accept_encoding::Coding;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// Orders that may wait for one thread. One that finds no room is placed again by the next request for
 /// its file.

@@ -22,7 +22,7 @@ use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 mod loading;
 

@@ -30,7 +30,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::job::Slice;
 use super::representation::Content;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 
 /// From this size on it pays to send without a copy, in bytes: that takes a second call, after the
 /// head's.
@@ -178,7 +178,7 @@ impl Keeping {
     }
 }
 
-impl Pages for Resident {
+impl FileSource for Resident {
     fn at(&self, offset: u64) -> (&File, u64) {
         (self.file, self.range.start + offset)
     }

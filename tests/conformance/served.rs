@@ -36,6 +36,26 @@ status = 410
 [[redirect]]
 from = '/withheld'
 status = 451
+
+[[redirect]]
+from = '/302'
+to = '/digits.txt'
+status = 302
+
+[[redirect]]
+from = '/303'
+to = '/digits.txt'
+status = 303
+
+[[redirect]]
+from = '/307'
+to = '/digits.txt'
+status = 307
+
+[[redirect]]
+from = '/308'
+to = '/digits.txt'
+status = 308
 ";
 
 /// A server, its site, and what is known of it.

@@ -1,4 +1,4 @@
-//! The table of `ends_connection` in `src/connection/session/answer.rs` against the server.
+//! The table of `ends_connection` in `src/http/keep_alive.rs` against the server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +8,20 @@ use super::served::{Served, site};
 use super::support::{Client, Launch};
 
 /// A request for each status that one can cause.
-const CAUSES: [(u16, &str); 21] = [
+const CAUSES: [(u16, &str); 26] = [
     (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (
+        204,
+        "OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\
+         Access-Control-Request-Method: GET\r\n\r\n",
+    ),
     (206, "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"),
     (301, "GET /dir HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (302, "GET /302 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (303, "GET /303 HTTP/1.1\r\nHost: a\r\n\r\n"),
     (304, "GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n"),
+    (307, "GET /307 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (308, "GET /308 HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\n\r\n"),
     (403, "GET /outside.txt HTTP/1.1\r\nHost: a\r\n\r\n"),
     (404, "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -46,7 +55,7 @@ const NOT_CAUSED: [u16; 1] = [500];
 
 /// What the table in the source says: whether the connection persists after each status.
 fn documented() -> BTreeMap<u16, bool> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connection/session/answer.rs");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/keep_alive.rs");
     let source = std::fs::read_to_string(path).expect("the source of the table");
     let mut table = BTreeMap::new();
     for row in source.lines().filter_map(|line| line.strip_prefix("/// |")) {
@@ -69,9 +78,9 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
     let served = Served::start();
     let site = site();
     site.sparse("large", 64 << 20);
-    // One second for a head, and one answer at once for each client behind a proxy: 408 and 503 need a
-    // server of their own.
-    let narrow = "trusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
+    // One second for a head, one answer at once for each client behind a proxy, and scripts of another
+    // site: 204, 408 and 503 need a server of their own.
+    let narrow = "cors = ['https://a.example']\ntrusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
         [timeouts]\nhead = 1\n[limits]\nconnections_per_ip = 1\n";
     let narrow = Launch::of(site.root()).config(narrow).start();
     let mut greedy = Client::connect_narrow(narrow.address());
@@ -84,7 +93,7 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
         let cause = cause.replace("{long}", &"x".repeat(1025));
         let mut second;
         let wire = match status {
-            408 | 503 => {
+            204 | 408 | 503 => {
                 second = Wire::connect(narrow.address()).expect("a connection");
                 &mut second
             }

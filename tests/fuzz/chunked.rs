@@ -1,4 +1,4 @@
-//! `http::framing::BodyDecoder` on any bytes.
+//! `http::body::BodyDecoder` on any bytes.
 //!
 //! - The outcome does not depend on how the bytes are cut.
 //! - No more bytes are consumed than there are; all of them unless the body is complete.
@@ -6,7 +6,8 @@
 //! - A reader as simple as can be finds the same end, and no more data than the limit.
 //! - The same data in plain chunks, without extensions and trailers, is accepted.
 
-use abide::http::framing::{BodyDecoder, Decoded, Framing};
+use abide::http::body::{BodyDecoder, DecodedBody};
+use abide::http::framing::Framing;
 use abide::http::request::Reject;
 
 use super::script::{first_line, pieces};
@@ -23,7 +24,7 @@ pub fn check(input: &[u8]) {
     match check_framing(Framing::Length(length), script, bytes) {
         None => assert!(length > MAX_BYTES),
         Some(Err(reject)) => panic!("nothing in these bytes can be wrong: {reject:?}"),
-        Some(Ok(Decoded { consumed, done })) => {
+        Some(Ok(DecodedBody { consumed, done })) => {
             assert_eq!(done, length <= bytes.len() as u64);
             assert_eq!(consumed as u64, length.min(bytes.len() as u64));
         }
@@ -31,13 +32,17 @@ pub fn check(input: &[u8]) {
 }
 
 /// `None` if there is no decoder because the body is too long.
-fn check_framing(framing: Framing, script: &[u8], bytes: &[u8]) -> Option<Result<Decoded, Reject>> {
+fn check_framing(
+    framing: Framing,
+    script: &[u8],
+    bytes: &[u8],
+) -> Option<Result<DecodedBody, Reject>> {
     let decoder = || BodyDecoder::new(framing, MAX_BYTES).ok();
     let whole = decoder()?.decode(bytes);
     let cut = decode_in_pieces(&mut decoder()?, &pieces(script, bytes));
     assert_eq!(cut, whole, "the outcome depends on the cuts");
     match whole {
-        Ok(Decoded { consumed, done }) => {
+        Ok(DecodedBody { consumed, done }) => {
             assert!(consumed <= bytes.len() && (done || consumed == bytes.len()));
             if done {
                 check_complete(framing, &bytes[..consumed]);
@@ -49,17 +54,17 @@ fn check_framing(framing: Framing, script: &[u8], bytes: &[u8]) -> Option<Result
 }
 
 /// What one call on all pieces together would return.
-fn decode_in_pieces(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Result<Decoded, Reject> {
+fn decode_in_pieces(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Result<DecodedBody, Reject> {
     let mut total = 0;
     for piece in pieces {
         let was_done = decoder.is_done();
-        let Decoded { consumed, done } = decoder.decode(piece)?;
+        let DecodedBody { consumed, done } = decoder.decode(piece)?;
         assert!(consumed <= piece.len() && (done || consumed == piece.len()));
         assert!(!was_done || (done && consumed == 0), "done is done");
         assert_eq!(done, decoder.is_done());
         total += consumed;
     }
-    Ok(Decoded {
+    Ok(DecodedBody {
         consumed: total,
         done: decoder.is_done(),
     })
@@ -67,7 +72,7 @@ fn decode_in_pieces(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Result<Decod
 
 /// `body` is a complete body and nothing else.
 fn check_complete(framing: Framing, body: &[u8]) {
-    let complete = Decoded {
+    let complete = DecodedBody {
         consumed: body.len(),
         done: true,
     };
@@ -79,7 +84,7 @@ fn check_complete(framing: Framing, body: &[u8]) {
     };
     assert_eq!(decode(body), Some(complete));
     if let [shorter @ .., _] = body {
-        let incomplete = Decoded {
+        let incomplete = DecodedBody {
             consumed: shorter.len(),
             done: false,
         };
@@ -90,7 +95,7 @@ fn check_complete(framing: Framing, body: &[u8]) {
         assert!(sizes.iter().sum::<u64>() <= MAX_BYTES);
         let plain = plain_chunks(&sizes);
         let consumed = plain.len();
-        let expected = Decoded {
+        let expected = DecodedBody {
             consumed,
             done: true,
         };

@@ -8,7 +8,7 @@
 
 use abide::http::fields::FieldSpan;
 use abide::http::request::{
-    HeadLimits, Parsed, Progress, Reject, RequestHead, parse_head, resume_head,
+    HeadLimits, HeadProgress, Parsed, Reject, RequestHead, parse_head, resume_head,
 };
 use abide::http::version::Version;
 
@@ -30,7 +30,7 @@ pub fn check(input: &[u8]) {
     let mut spans = Vec::new();
     let whole = parse_head(bytes, &LIMITS, &mut spans);
     let mut cut = 0;
-    let mut progress = Some(Progress::default());
+    let mut progress = Some(HeadProgress::default());
     for piece in pieces(script, bytes).into_iter().take(MAX_CUTS) {
         cut += piece.len();
         check_prefix(&bytes[..cut], &whole);
@@ -90,7 +90,7 @@ fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
 }
 
 /// Reads on in `prefix` from `progress`; returns how far that came if more is needed.
-fn check_resumed(prefix: &[u8], progress: &Progress) -> Option<Progress> {
+fn check_resumed(prefix: &[u8], progress: &HeadProgress) -> Option<HeadProgress> {
     let (mut spans, mut in_one_go) = (Vec::new(), Vec::new());
     match (
         resume_head(prefix, &LIMITS, &mut spans, progress),

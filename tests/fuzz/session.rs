@@ -13,12 +13,12 @@ use std::sync::{Arc, LazyLock};
 
 use abide::clock::{Millis, Now};
 use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
-use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
+use abide::connection::peer::Peer;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
-use abide::http::framing::BodyDecoder;
+use abide::http::body::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
 use abide::site::Reach;
 use abide::site::Sites;

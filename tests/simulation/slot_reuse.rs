@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use abide::clock::Millis;
-use abide::connection::access_line::Peer as Address;
 use abide::connection::deadline::Deadline;
 use abide::connection::ownership::{Begun, Claim, Notified, Released, State};
+use abide::connection::peer::Peer as Address;
 use abide::connection::session::Session;
 use abide::connection::transport::{Socket, Transport};
 use abide::server::slots::{Connection, Slot, Slots};

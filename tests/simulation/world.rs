@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
 use abide::config::{AccessLogTarget, Config, SiteConfig};
-use abide::connection::access_line::Peer as Address;
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
+use abide::connection::peer::Peer as Address;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};

@@ -1,26 +1,26 @@
-//! From received bytes to collected answers.
+//! From received bytes to answers.
 //!
 //! Everything that one read brought is answered before the next read, in order, and sent with one
 //! call (RFC 9112 section 9.3.2). A body too large to be copied ends the collecting: it is sent with
 //! what is collected before it.
+//!
+//! Request bodies are read within bounds, and thrown away: nobody needs them on a static site.
 
-use std::io;
-
-use super::record::first_line;
-use super::retirement::Retirement;
-use super::{Delivery, Phase, Session, Turn, delivered, reason_of};
+use super::state::{BodyInProgress, Phase, Session};
+use super::turn::Turn;
+use crate::clock::Millis;
+use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
-use crate::connection::desk::Desk;
-use crate::connection::journal::Journal;
-use crate::connection::output::{self, Allowance, Sending, Unsent, bytes_per_turn};
+use crate::connection::output::{Pause, Sending, bytes_per_turn};
 use crate::connection::pace::Pace;
 use crate::connection::service::Service;
 use crate::connection::transport::Transport;
+use crate::http::body::BodyDecoder;
 use crate::http::framing::Framing;
-use crate::http::keep_alive::{self, Fate, Policy};
+use crate::http::keep_alive::ends_connection;
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
-use crate::http::response::{Body, Response, encode_head};
+use crate::http::response::Body;
 use crate::http::status::Status;
 use crate::http::version::Version;
 use crate::site::{NeedsDisk, Reach, pages};
@@ -31,27 +31,28 @@ const REQUESTS_PER_TURN: u32 = 64;
 /// Collected output is sent when it has grown to this many bytes, however much is still to answer.
 const FLUSH_BYTES: usize = 64 * 1024;
 
-/// A body up to this many bytes is copied behind its head: cheaper than a second part to send.
-const COPY_BYTES: usize = 8 * 1024;
-
 /// RFC 9110 section 10.1.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The answer to a client behind a proxy that has its share of requests under way.
+const OVER_ITS_SHARE: Reject = Reject::new(
+    Status::SERVICE_UNAVAILABLE,
+    "Too many requests of this client are being answered.",
+);
 
 /// Why answering what is buffered came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// More bytes are needed.
     Starved,
-    /// The socket is full.
-    Blocked,
-    /// The turn's share is used up.
-    TurnOver,
+    /// The socket is full, or the turn's share is used up.
+    Paused(Pause),
     /// The last answer is sent.
     Closing,
 }
 
 /// What one look at the buffer led to.
-pub(super) enum Step {
+enum Looked {
     Starved,
     /// An answer is collected, its body perhaps still to be sent after it.
     Answered(Option<Body>),
@@ -60,31 +61,6 @@ pub(super) enum Step {
     /// Nothing is consumed: it takes a thread that may wait for the disk, or what another thread is
     /// getting from there.
     Deferred,
-}
-
-/// Whether the answer to a request that was understood and read to its end, with this status, ends the
-/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
-///
-/// | status                              | connection | because                                              |
-/// |-------------------------------------|------------|------------------------------------------------------|
-/// | 200, 206, 301, 304                  | persists   |                                                      |
-/// | 403, 404, 405, 410, 412, 416, 451   | persists   | the request was understood and is read to its end    |
-/// | 503                                 | persists   | it is read to its end, and the client may try again  |
-/// | 400, 413, 414, 431, 505             | ends       | where the next request begins may be in doubt        |
-/// | 421                                 | ends       | the client takes us for another server               |
-/// | 408                                 | ends       | the request never came (RFC 9110 section 15.5.9)     |
-/// | 417                                 | ends       | a body may or may not follow                         |
-/// | 500, 501                            | ends       | nothing is gained by trusting an unknown state       |
-/// | 503 to a connection over the limit  | ends       | there is no place for it                             |
-/// | any, to CONNECT                     | ends       | what follows may be meant for a tunnel               |
-/// | any, in place of 100 (Continue)     | ends       | a body may follow or not                             |
-#[must_use]
-pub fn ends_connection(method: Method, status: Status) -> bool {
-    method == Method::Connect
-        || !matches!(
-            status.code(),
-            200 | 204 | 206 | 301..=304 | 307 | 308 | 403 | 404 | 405 | 410 | 412 | 416 | 451 | 503
-        )
 }
 
 impl Session {
@@ -101,344 +77,205 @@ impl Session {
             if is_used_up && !turn.desk.input.unread().is_empty() {
                 break;
             }
-            let step = match self.phase {
-                Phase::Body(_) if turn.reach == Reach::Memory => Step::Deferred,
-                Phase::Body(_) => self.discard_body(turn),
-                _ => self.read_head(turn),
-            };
-            let sending = match step {
-                Step::Starved => {
-                    let sending = self.flush(None, turn)?;
-                    return Ok(if sending == Sending::Done {
-                        Stop::Starved
-                    } else {
-                        stopped(sending)
+            let sending = match self.look(turn) {
+                Looked::Starved => {
+                    return Ok(match self.flush(None, turn)? {
+                        Sending::Done => Stop::Starved,
+                        Sending::Paused(pause) => Stop::Paused(pause),
                     });
                 }
-                Step::Deferred => break,
+                Looked::Deferred => break,
                 // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
-                Step::BodyFollows => continue,
-                Step::Answered(None)
+                Looked::BodyFollows => continue,
+                Looked::Answered(None)
                     if self.closing.is_none() && turn.desk.output.len() < FLUSH_BYTES =>
                 {
                     continue;
                 }
-                Step::Answered(tail) => self.flush(tail, turn)?,
+                Looked::Answered(tail) => self.flush(tail, turn)?,
             };
-            if sending != Sending::Done {
-                return Ok(stopped(sending));
+            if let Sending::Paused(pause) = sending {
+                return Ok(Stop::Paused(pause));
             }
             if self.closing.is_some() {
                 return Ok(Stop::Closing);
             }
         }
-        let sending = self.flush(None, turn)?;
-        Ok(if sending == Sending::Done {
-            Stop::TurnOver
-        } else {
-            // It is asked for again when the socket has taken what comes before it.
-            turn.desk.awaited = None;
-            stopped(sending)
-        })
+        Ok(Stop::Paused(match self.flush(None, turn)? {
+            Sending::Done => Pause::Again,
+            Sending::Paused(pause) => {
+                // It is asked for again when the socket has taken what comes before it.
+                turn.desk.awaited = None;
+                pause
+            }
+        }))
     }
 
-    /// Answers the request at the start of the buffer if its head is complete and it has no body.
-    fn read_head<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Step {
-        let (service, gives_up) = (turn.service, turn.gives_up);
-        if turn.desk.input.unread().is_empty() {
-            return Step::Starved;
-        }
-        let retirement = self.retirement(None, turn);
-        let (input, spans, mut tools) = turn.tools();
-        let now = tools.now.monotonic;
-        let (head, consumed) = match input.parse_head(&service.head_limits(), spans) {
-            // Empty lines before a request line are no request: the connection stays idle.
-            Ok(Parsed::Partial { started: false, .. }) => return Step::Starved,
-            Ok(Parsed::Partial {
-                started: true,
-                method,
-                progress,
-            }) => {
-                input.note_progress(progress);
-                self.note_begun(method, now);
-                return Step::Starved;
+    /// Takes the next step with the request at the start of the buffer.
+    fn look<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Looked {
+        let head_len = match &self.phase {
+            Phase::Body(_) if turn.reach == Reach::Memory => return Looked::Deferred,
+            Phase::Body(body) => Some(body.head_len),
+            _ => None,
+        };
+        if head_len.is_some() {
+            match self.discard_body(turn) {
+                Ok(true) => {}
+                Ok(false) => return Looked::Starved,
+                Err(reject) => {
+                    self.reject(&reject, CloseReason::BadRequest, turn);
+                    return Looked::Answered(None);
+                }
             }
+        }
+        if turn.desk.input.unread().is_empty() {
+            return Looked::Starved;
+        }
+        self.answer_head(head_len, turn)
+    }
+
+    /// Answers the request at the start of the buffer if its head is complete, and its body is no more to
+    /// come. `len` is its length in bytes if its body has been removed already.
+    fn answer_head<T: Transport>(&mut self, len: Option<usize>, turn: &mut Turn<'_, T>) -> Looked {
+        let retirement = self.retirement(len, turn);
+        let (service, reach, now) = (turn.service, turn.reach, turn.now);
+        let desk = &mut *turn.desk;
+        let limits = service.head_limits();
+        let (head, consumed) = match desk.input.parse_head(&limits, &mut desk.spans) {
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
+            // Empty lines before a request line are no request: the connection stays idle.
+            Ok(Parsed::Partial { started: false, .. }) => return Looked::Starved,
+            Ok(Parsed::Partial {
+                method, progress, ..
+            }) => {
+                desk.input.note_progress(progress);
+                self.note_begun(method, now.monotonic);
+                return Looked::Starved;
+            }
             Err(reject) => {
                 self.reject(&reject, CloseReason::BadRequest, turn);
-                return Step::Answered(None);
+                return Looked::Answered(None);
             }
         };
-        let client = service.client(self.peer, &head.fields);
-        if matches!(head.framing, Framing::None | Framing::Length(0)) {
-            let response = match self.respond(&head, client, &mut tools) {
-                Ok(response) => response,
-                Err(NeedsDisk::UnderWay(_)) if gives_up => return self.give_up(head.method, turn),
-                Err(needs) => {
-                    self.note_begun(Some(head.method), now);
-                    return turn.defer(needs);
-                }
-            };
-            let fate = self.fate(&head, response.status, service, retirement);
-            let answer = Answer::new(&head, response, fate);
-            self.record(&head, client, &answer, &mut tools);
-            return Step::Answered(self.collect(answer, consumed, turn));
-        }
+        let is_whole = len.is_some() || matches!(head.framing, Framing::None | Framing::Length(0));
         // Rare on a static site; so a request with a body is all a worker's.
-        if tools.reach == Reach::Memory {
-            self.note_begun(Some(head.method), now);
-            return Step::Deferred;
+        if !is_whole && reach == Reach::Memory {
+            self.note_begun(Some(head.method), now.monotonic);
+            return Looked::Deferred;
         }
-        let wants_continue =
-            head.expect == Expectation::Continue && head.version == Version::Http11;
-        // RFC 9110 section 10.1.1: a client that waits for 100 is not made to send a body in vain.
-        // Whether it sends it all the same is unknown, so the connection ends.
-        if head.expect == Expectation::Other || wants_continue {
-            let response = match self.respond(&head, client, &mut tools) {
-                Ok(response) => response,
-                Err(needs) => return turn.defer(needs),
+        let (method, wants_continue) = (head.method, wants_continue(&head));
+        if is_whole || wants_continue || head.expect == Expectation::Other {
+            let client = service.client(self.peer, &head.fields);
+            let responded = if self.is_admitted(client, service, &mut desk.guests) {
+                service.sites.respond(&head, &mut desk.path, reach, now)
+            } else {
+                Ok(pages::rejected(&OVER_ITS_SHARE))
             };
-            let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
-            if !is_readable || ends_connection(head.method, response.status) {
-                let answer = Answer::new(&head, response, Fate::Close);
-                self.closing = Some(CloseReason::ErrorAnswer);
-                self.record(&head, client, &answer, &mut tools);
-                return Step::Answered(self.collect(answer, consumed, turn));
-            }
-        }
-        let step = self.begin_body(head.framing, head.method, consumed, turn);
-        if wants_continue && matches!(step, Step::BodyFollows) {
-            turn.desk.output.extend_from_slice(CONTINUE);
-        }
-        step
-    }
-
-    /// Whether the connection persists after this answer; if not, notes why.
-    pub(super) fn fate(
-        &mut self,
-        head: &RequestHead<'_, '_>,
-        status: Status,
-        service: &Service,
-        retirement: Retirement,
-    ) -> Fate {
-        let ends_by_kind = ends_connection(head.method, status);
-        if retirement == Retirement::PutOff {
-            self.put_off += 1;
-        } else {
-            self.put_off = 0;
-        }
-        let keep_alive = &service.config.keep_alive;
-        let policy = Policy {
-            http10: keep_alive.http10,
-            closing: matches!(retirement, Retirement::Due(_)),
-        };
-        let max = keep_alive.max_requests;
-        let fate = match keep_alive::decide(
-            head.version,
-            &head.connection,
-            head.via,
-            head.proxy_connection,
-            self.answered,
-            max,
-            policy,
-        ) {
-            Fate::Persist { .. } if ends_by_kind => Fate::Close,
-            fate => fate,
-        };
-        if fate == Fate::Close {
-            self.closing = Some(match retirement {
-                _ if ends_by_kind => CloseReason::ErrorAnswer,
-                _ if head.connection.close => CloseReason::ClientAsked,
-                // The client knew of these in advance.
-                _ if head.version == Version::Http10 && !head.connection.keep_alive => {
-                    CloseReason::ClientAsked
+            let response = match responded {
+                Ok(response) => response.to(Some(method)),
+                Err(NeedsDisk::UnderWay(_)) if turn.gives_up => {
+                    self.give_up(method, turn);
+                    return Looked::Answered(None);
                 }
-                _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                Retirement::Due(reason) => reason,
-                _ => CloseReason::ClientAsked,
-            });
-        }
-        fate
-    }
-
-    /// Puts an answer behind those collected before it and takes its request out of the buffer.
-    pub(super) fn collect<T: Transport>(
-        &mut self,
-        answer: Answer,
-        consumed: usize,
-        turn: &mut Turn<'_, T>,
-    ) -> Option<Body> {
-        let Answer {
-            response,
-            fate,
-            body,
-        } = answer;
-        let Desk {
-            input,
-            output,
-            shared_lines,
-            counters,
-            ..
-        } = &mut *turn.desk;
-        let shared_lines = shared_lines.at(turn.now.unix_secs);
-        encode_head(&response, shared_lines, fate, output);
-        log::trace!(
-            "{} for {}",
-            response.status.code(),
-            first_line(input.unread()).escape_ascii()
-        );
-        input.consume(consumed);
-        // A refusal answers no request.
-        if !matches!(self.phase, Phase::Refused) {
-            self.answered += 1;
-            counters.answered(1);
-        }
-        self.phase = Phase::Idle {
-            since: turn.now.monotonic,
-            delivery: Delivery::Fresh,
-        };
-        match body {
-            Body::Empty => None,
-            Body::Memory(content) if content.len() <= COPY_BYTES => {
-                output.extend_from_slice(&content);
-                None
+                Err(needs) => {
+                    self.note_begun(Some(method), now.monotonic);
+                    turn.desk.await_disk(needs);
+                    return Looked::Deferred;
+                }
+            };
+            if is_whole || !may_continue(method, response.status) {
+                let retirement = is_whole.then_some(retirement);
+                let fate = self.fate(&head, response.status, service, retirement);
+                if let Some(log) = &mut desk.log {
+                    let quoted = log.quote(client, &head);
+                    let line = self.line(log.connection(), quoted, response.status, now.monotonic);
+                    let dated = desk.shared_lines.at(now.unix_secs);
+                    log.begin(&line, response.body.len(), self.closing, dated);
+                }
+                return Looked::Answered(self.collect(response, fate, consumed, turn));
             }
-            body => Some(body),
         }
-    }
-
-    /// Collects an error answer after which the connection ends; what else was received is dropped.
-    pub(super) fn reject<T: Transport>(
-        &mut self,
-        reject: &Reject,
-        reason: CloseReason,
-        turn: &mut Turn<'_, T>,
-    ) {
-        self.closing = Some(reason);
-        let response = pages::rejected(reject);
-        let body = match reject.method {
-            Some(Method::Head) => Body::Empty,
-            _ => response.body.clone(),
-        };
-        let fate = Fate::Close;
-        let answer = Answer {
-            response,
-            fate,
-            body,
-        };
-        self.record_unread(&answer, turn);
-        let consumed = turn.desk.input.unread().len();
-        // An error page is small enough to be copied, so there is no tail.
-        let tail = self.collect(answer, consumed, turn);
-        debug_assert!(tail.is_none(), "error pages are copied");
+        match self.begin_body(&head, consumed, service, now.monotonic) {
+            Ok(()) if wants_continue => turn.desk.output.extend_from_slice(CONTINUE),
+            Ok(()) => {}
+            Err(reject) => {
+                self.reject(&reject, CloseReason::BadRequest, turn);
+                return Looked::Answered(None);
+            }
+        }
+        Looked::BodyFollows
     }
 
     /// Refuses a request because nobody seems to wait for the answer, and it takes long to make.
     #[cold]
-    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) -> Step {
+    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) {
         let reject = Reject {
             status: Status::SERVICE_UNAVAILABLE,
             reason: "The answer takes longer than one is made for a client that has closed its side.",
             method: Some(method),
         };
         self.reject(&reject, CloseReason::ErrorAnswer, turn);
-        Step::Answered(None)
     }
 
-    /// Sends what is collected, and `tail` after it.
-    pub(super) fn flush<T: Transport>(
+    /// Takes note of a head of `head_len` bytes whose body comes next; an error if the body is too large.
+    fn begin_body(
         &mut self,
-        tail: Option<Body>,
-        turn: &mut Turn<'_, T>,
-    ) -> Result<Sending, CloseReason> {
-        if tail.is_none() && turn.desk.output.is_empty() {
-            return Ok(Sending::Done);
-        }
-        let has_tail = tail.is_some();
-        let (mut sent, mut body) = (0, tail.unwrap_or(Body::Empty));
-        let (result, count) = output::send(
-            turn.io,
-            &turn.desk.output,
-            &mut sent,
-            &mut body,
-            bytes_per_turn(turn.reach),
-        );
-        self.count_sent(count, turn);
-        if let Ok(Sending::Done) = result {
-            turn.desk.output.clear();
-            turn.desk.guests.clear();
-            return Ok(Sending::Done);
-        }
-        self.keep_unsent(result, sent, body, has_tail, turn)
+        head: &RequestHead<'_, '_>,
+        head_len: usize,
+        service: &Service,
+        now: Millis,
+    ) -> Result<(), Reject> {
+        let method = head.method;
+        let decoder = BodyDecoder::new(head.framing, service.config.limits.body_bytes);
+        let arrival = self.arrival(now);
+        self.phase = Phase::Body(Box::new(BodyInProgress {
+            method,
+            head_len,
+            decoder: decoder.map_err(|reject| of_method(method, reject))?,
+            received: 0,
+            pace: Pace::start(0, now),
+            // The body may come in another turn.
+            arrival: Arrival {
+                since: arrival.since.or(Some(now)),
+                ..arrival
+            },
+        }));
+        Ok(())
     }
 
-    /// Keeps what the socket has not taken of the collected output and of `body`, after `result`.
-    #[cold]
-    fn keep_unsent<T: Transport>(
-        &mut self,
-        result: io::Result<Sending>,
-        sent: usize,
-        body: Body,
-        has_tail: bool,
-        turn: &mut Turn<'_, T>,
-    ) -> Result<Sending, CloseReason> {
-        let mut unsent = Unsent {
-            bytes: Vec::new(),
-            sent: 0,
-            body,
-            log: None,
-            guests: std::mem::take(&mut turn.desk.guests),
-            pace: Pace::start(0, turn.now.monotonic),
-            allowance: Allowance::first(),
+    /// Throws away what has come of the body behind the head; whether it has come completely.
+    fn discard_body<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<bool, Reject> {
+        let Phase::Body(body) = &mut self.phase else {
+            return Ok(true);
         };
-        if has_tail {
-            unsent.log = turn.desk.log.as_mut().and_then(Journal::postpone);
-        }
-        match result {
-            Ok(sending) => {
-                let delivered = delivered(self.sent_bytes, turn.io)?;
-                unsent.pace = Pace::start(delivered, turn.now.monotonic);
-                unsent.bytes = turn.desk.output.split_off(sent);
-                turn.desk.output.clear();
-                self.unsent = Some(Box::new(unsent));
-                Ok(sending)
-            }
-            Err(error) => {
-                let reason = reason_of(&error);
-                if let Some(log) = &mut turn.desk.log
-                    && !has_tail
-                {
-                    log.note_close(reason);
-                }
-                // `finish` logs what has gone.
-                self.unsent = Some(Box::new(unsent));
-                Err(reason)
-            }
-        }
+        let input = &mut turn.desk.input;
+        let decoded = body.decoder.decode(&input.unread()[body.head_len..]);
+        let decoded = decoded.map_err(|reject| of_method(body.method, reject))?;
+        input.remove(body.head_len, decoded.consumed);
+        body.received += decoded.consumed as u64;
+        body.pace.note(body.received, turn.now.monotonic);
+        Ok(decoded.done)
     }
 }
 
-/// A response with what the connection makes of it.
-pub(super) struct Answer {
-    pub(super) response: Response,
-    fate: Fate,
-    /// The body that is sent: none to HEAD (RFC 9110 section 9.3.2).
-    pub(super) body: Body,
+/// Whether the client waits for 100 (Continue) before it sends the body.
+fn wants_continue(head: &RequestHead<'_, '_>) -> bool {
+    head.expect == Expectation::Continue && head.version == Version::Http11
 }
 
-impl Answer {
-    pub(super) fn new(head: &RequestHead<'_, '_>, mut response: Response, fate: Fate) -> Answer {
-        let body = std::mem::replace(&mut response.body, Body::Empty);
-        let body = if head.method == Method::Head {
-            Body::Empty
-        } else {
-            body
-        };
-        Answer {
-            response,
-            fate,
-            body,
-        }
+/// Whether a client that waits for 100 (Continue), and would be answered with `status`, is to send its
+/// body. It is not made to send one in vain (RFC 9110 section 10.1.1). Whether it sends it all the same
+/// is unknown, so the connection ends otherwise.
+fn may_continue(method: Method, status: Status) -> bool {
+    let is_readable = matches!(method, Method::Get | Method::Head | Method::Options);
+    is_readable && !ends_connection(method, status)
+}
+
+/// The refusal of a body behind a head with this method.
+fn of_method(method: Method, reject: Reject) -> Reject {
+    Reject {
+        method: Some(method),
+        ..reject
     }
 }
 
@@ -449,11 +286,4 @@ fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
         && turn.reach != Reach::Memory
         && !turn.desk.input.unread().is_empty()
         && (turn.is_over)()
-}
-
-fn stopped(sending: Sending) -> Stop {
-    match sending {
-        Sending::Blocked => Stop::Blocked,
-        Sending::Done | Sending::TurnOver => Stop::TurnOver,
-    }
 }

@@ -1,11 +1,14 @@
 //! The idle clock. It is the client's: T counts from the moment the peer has acknowledged the last
 //! byte of the answer, not from the moment our kernel took it.
 
-use super::{Outcome, Phase, Session, Turn, delivered};
+use super::sending::delivered;
+use super::state::{Delivery, Phase, Session, first_look, reap_at};
+use super::turn::Turn;
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
+use crate::connection::output::Pause;
 use crate::connection::pace::Pace;
 use crate::connection::service::{Mode, Service};
 use crate::connection::transport::Transport;
@@ -21,58 +24,14 @@ pub const SILENT_MILLIS: u64 = 1000;
 /// Milliseconds of silence at the limit itself, against a newcomer whose request is there already.
 pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
 
-/// How much is known of the last answer's way to the peer. No event tells when it has arrived, and
-/// asking costs a call. So it is asked once, half of grace after the answer: if all is acknowledged
-/// by then, the deadline counted from the answer keeps the promise, and leaves the other half of grace
-/// for the way of a last request to us. If not, it is asked again, and T + grace counts from the first
-/// time that it is.
-#[derive(Debug)]
-pub(super) enum Delivery {
-    /// Answered in this turn; [`Session::rest`] stamps the time.
-    Fresh,
-    /// Not asked yet.
-    Unknown,
-    /// Asked, and something was outstanding.
-    Outstanding(Box<Pace>),
-    /// All acknowledged, or nothing was ever sent: `since` counts.
-    Confirmed,
-}
-
-impl Delivery {
-    /// Ends a turn of an idle connection at `now`; [`Session::rest`] for this phase. `parks` says that
-    /// T + grace does not end the connection as long as the server serves.
-    pub(super) fn rest(
-        &mut self,
-        since: &mut Millis,
-        service: &Service,
-        now: Millis,
-        parks: bool,
-    ) -> Deadline {
-        match self {
-            Delivery::Fresh => {
-                *since = now;
-                *self = Delivery::Unknown;
-                Deadline::Settling(first_look(service, now))
-            }
-            Delivery::Unknown => Deadline::Settling(first_look(service, *since)),
-            Delivery::Outstanding(pace) => {
-                let again = now.plus_secs(service.config.keep_alive.grace_secs);
-                Deadline::Settling(again.min(pace.deadline(&service.write_pace())))
-            }
-            Delivery::Confirmed if parks => Deadline::Parked(reap_at(service, *since)),
-            Delivery::Confirmed => Deadline::Idle(reap_at(service, *since)),
-        }
-    }
-}
-
 impl Session {
     /// Looks whether an idle connection has to end. The socket was read just now and is empty.
     pub(super) fn check_idle<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<(), CloseReason> {
         let Some(since) = self.confirm_delivery(turn)? else {
-            return Ok(Outcome::Wait);
+            return Ok(());
         };
         let (service, now) = (turn.service, turn.now.monotonic);
         if self.answered == 0 {
@@ -84,7 +43,7 @@ impl Session {
         } else if now >= idle_evictable_at(service, reaped_at) && self.is_pressed(service) {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
-            Ok(Outcome::Wait)
+            Ok(())
         }
     }
 
@@ -94,7 +53,7 @@ impl Session {
         &self,
         since: Millis,
         turn: &Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<(), CloseReason> {
         let (service, now) = (turn.service, turn.now.monotonic);
         let silent_millis = now.since(since);
         let is_late = now >= since.plus_secs(service.config.timeouts.head_secs);
@@ -105,7 +64,7 @@ impl Session {
         } else if is_in_the_way {
             Err(CloseReason::Pressure)
         } else {
-            Ok(Outcome::Wait)
+            Ok(())
         }
     }
 
@@ -119,9 +78,10 @@ impl Session {
     pub(super) fn stop<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<Pause, CloseReason> {
         if let Phase::Idle { .. } = self.phase {
-            return self.close_idle(CloseReason::Stop, turn);
+            self.close_idle(CloseReason::Stop, turn)?;
+            return Ok(Pause::Wait);
         }
         self.closing = Some(CloseReason::Stop);
         self.begin_linger(false, turn)
@@ -168,42 +128,6 @@ impl Session {
         *delivery = Delivery::Confirmed;
         Ok(Some(*since))
     }
-
-    /// What ending now for `reason` makes of a promise: whether one was made, and whether it is kept.
-    /// It is broken by a stop before T has passed since the acknowledgement, or within a request.
-    pub(super) fn promise(&self, reason: CloseReason, service: &Service, now: Millis) -> Promise {
-        let is_cut = match &self.phase {
-            Phase::Idle { since, delivery } => {
-                let keep_alive = &service.config.keep_alive;
-                let promised = since.plus_secs(keep_alive.timeout_secs);
-                // The acknowledgement may be younger than the answer, by what passed before the look.
-                let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
-                let has_begun = matches!(delivery, Delivery::Confirmed);
-                self.answered > 0 && (!has_begun || now < kept_at)
-            }
-            Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::Linger(_) | Phase::Refused => return Promise::None,
-        };
-        match reason {
-            CloseReason::Stop if is_cut => Promise::Broken,
-            CloseReason::Truncated => Promise::Broken,
-            // The peer has left, and its request with it.
-            CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,
-            _ if self.answered > 0 => Promise::Honoured,
-            _ => Promise::None,
-        }
-    }
-}
-
-/// What became of the promise that a further request is welcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Promise {
-    /// Nothing was promised.
-    None,
-    /// The client had its T, or has said itself that it is done.
-    Honoured,
-    /// We ended before that.
-    Broken,
 }
 
 /// From when on a connection whose last turn left `deadline` may be closed because the server or its
@@ -237,20 +161,4 @@ fn idle_evictable_at(service: &Service, reaped_at: Millis) -> Millis {
     let look_millis = service.config.keep_alive.first_look_millis();
     let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
     Millis(reaped_at.0.saturating_sub(early_millis))
-}
-
-/// When the acknowledgement of an answer that was sent at `since` is looked at first.
-fn first_look(service: &Service, since: Millis) -> Millis {
-    let config = &service.config;
-    let write_millis = u64::from(config.timeouts.write_secs) * 1000;
-    let look_millis = config.keep_alive.first_look_millis().min(write_millis);
-    Millis(since.0.saturating_add(look_millis))
-}
-
-/// T + grace: when a connection that has been idle `since` is closed.
-fn reap_at(service: &Service, since: Millis) -> Millis {
-    let keep_alive = &service.config.keep_alive;
-    since
-        .plus_secs(keep_alive.timeout_secs)
-        .plus_secs(keep_alive.grace_secs)
 }

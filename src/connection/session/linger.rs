@@ -7,11 +7,11 @@
 use std::io;
 
 use super::retirement::{hold_a_request, is_unforeseen};
-use super::{Outcome, Phase, Session, Turn};
-use crate::clock::Millis;
+use super::state::{Lingering, Phase, Session};
+use super::turn::Turn;
 use crate::connection::counters::CloseReason;
+use crate::connection::output::Pause;
 use crate::connection::pace::Pace;
-use crate::connection::service::Service;
 use crate::connection::transport::Transport;
 
 /// Bytes read after our FIN before the connection is closed all the same.
@@ -23,30 +23,6 @@ const FIN: u64 = 1;
 /// Receives per turn.
 const READS_PER_TURN: u32 = 16;
 
-/// A connection that has sent its FIN.
-#[derive(Debug)]
-pub(super) struct Linger {
-    since: Millis,
-    drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our last answer or our FIN, and none
-    /// has come yet: the two may cross.
-    may_cross: bool,
-    /// Set while the last answer is still on its way when the time is over.
-    pace: Option<Box<Pace>>,
-}
-
-impl Linger {
-    pub(super) fn deadline(&self, service: &Service, now: Millis) -> Millis {
-        let linger_secs = service.config.timeouts.linger_secs;
-        match &self.pace {
-            None => self.since.plus_secs(linger_secs),
-            Some(pace) => now
-                .plus_secs(linger_secs)
-                .min(pace.deadline(&service.write_pace())),
-        }
-    }
-}
-
 impl Session {
     /// Closes an idle connection, which the socket has nothing for (RFC 9112 section 9.5): as far as
     /// anybody here can know, no request is lost. If nothing was ever sent there is no answer that a
@@ -55,13 +31,12 @@ impl Session {
         &mut self,
         reason: CloseReason,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<(), CloseReason> {
         if self.answered == 0 {
             return Err(reason);
         }
         self.closing = Some(reason);
-        self.send_fin(true, turn)?;
-        Ok(Outcome::Wait)
+        self.send_fin(true, turn)
     }
 
     /// Closes after the last answer, all of which has been handed to the kernel. `closing` says why.
@@ -71,10 +46,10 @@ impl Session {
         &mut self,
         is_drained: bool,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<Pause, CloseReason> {
         self.send_fin(false, turn)?;
         if is_drained {
-            return Ok(Outcome::Wait);
+            return Ok(Pause::Wait);
         }
         self.linger(turn)
     }
@@ -100,7 +75,7 @@ impl Session {
         turn.desk.input.consume(unread);
         self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
-        self.phase = Phase::Linger(Box::new(Linger {
+        self.phase = Phase::Linger(Box::new(Lingering {
             since,
             drained_bytes: 0,
             may_cross,
@@ -113,7 +88,7 @@ impl Session {
     pub(super) fn linger<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<Pause, CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
         let Phase::Linger(linger) = &mut self.phase else {
             return Err(reason);
@@ -133,19 +108,19 @@ impl Session {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.check_linger(reason, turn);
+                    return self.check_linger(reason, turn).map(|()| Pause::Wait);
                 }
                 Err(_) => return Err(reason),
             }
         }
-        Ok(Outcome::Again)
+        Ok(Pause::Again)
     }
 
     fn check_linger<T: Transport>(
         &mut self,
         reason: CloseReason,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Outcome, CloseReason> {
+    ) -> Result<(), CloseReason> {
         let now = turn.now.monotonic;
         let Phase::Linger(linger) = &mut self.phase else {
             return Err(reason);
@@ -155,7 +130,7 @@ impl Session {
                 .since
                 .plus_secs(turn.service.config.timeouts.linger_secs)
         {
-            return Ok(Outcome::Wait);
+            return Ok(());
         }
         // A slow reader may still be taking the answer: it has as long as any other.
         let unacknowledged = turn.io.unacknowledged().map_err(|_| CloseReason::Reset)?;
@@ -171,7 +146,7 @@ impl Session {
             turn.io.abort();
             return Err(reason);
         }
-        Ok(Outcome::Wait)
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Ending a connection for reasons that are not the client's: a drain, its age, or pressure.
+//! Ending a connection for reasons that are not the client's: a drain, its age, or pressure; and whether
+//! that keeps what the client was promised.
 //!
 //! The client does not know of them before it reads `close`, and may have sent further requests, as it
 //! was told it may. So `close` goes on the answer to the last complete request that has been received
@@ -7,12 +8,15 @@
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::{Session, Turn};
+use super::state::{Delivery, Phase, Session};
+use super::turn::Turn;
+use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
-use crate::connection::service::Mode;
+use crate::connection::desk::Desk;
+use crate::connection::service::{Mode, Service};
 use crate::connection::transport::Transport;
-use crate::http::framing::BodyDecoder;
-use crate::http::request::{Parsed, Progress, resume_head};
+use crate::http::body::BodyDecoder;
+use crate::http::request::{HeadProgress, Parsed, resume_head};
 
 /// Answers that a connection gives, the last one included, after the first that ought to say `close`.
 const MAX_ANSWERS: u8 = 64;
@@ -26,6 +30,17 @@ pub(super) enum Retirement {
     PutOff,
     /// This answer is the last one.
     Due(CloseReason),
+}
+
+/// What became of the promise that a further request is welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    /// Nothing was promised.
+    None,
+    /// The client had its T, or has said itself that it is done.
+    Honoured,
+    /// We ended before that.
+    Broken,
 }
 
 /// Whether the client learns of a close for this reason from the `close` that announces it: until then
@@ -86,6 +101,44 @@ impl Session {
         request_len(len, None, turn).is_some()
             || (receive_once(turn) && request_len(len, None, turn).is_some())
     }
+
+    /// Notes, while the server drains or stops, what becomes of the promise that was made.
+    pub(super) fn settle_promise<T: Transport>(&self, reason: CloseReason, turn: &Turn<'_, T>) {
+        if turn.service.mode() == Mode::Serving {
+            return;
+        }
+        let counters = &turn.desk.counters;
+        match self.promise(reason, turn.service, turn.now.monotonic) {
+            Promise::None => {}
+            Promise::Honoured => counters.promise_honoured(),
+            Promise::Broken => counters.promise_broken(),
+        }
+    }
+
+    /// What ending now for `reason` makes of a promise: whether one was made, and whether it is kept.
+    /// It is broken by a stop before T has passed since the acknowledgement, or within a request.
+    fn promise(&self, reason: CloseReason, service: &Service, now: Millis) -> Promise {
+        let is_cut = match &self.phase {
+            Phase::Idle { since, delivery } => {
+                let keep_alive = &service.config.keep_alive;
+                let promised = since.plus_secs(keep_alive.timeout_secs);
+                // The acknowledgement may be younger than the answer, by what passed before the look.
+                let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
+                let has_begun = matches!(delivery, Delivery::Confirmed);
+                self.answered > 0 && (!has_begun || now < kept_at)
+            }
+            Phase::Head { .. } | Phase::Body(_) => true,
+            Phase::Linger(_) | Phase::Refused => return Promise::None,
+        };
+        match reason {
+            CloseReason::Stop if is_cut => Promise::Broken,
+            CloseReason::Truncated => Promise::Broken,
+            // The peer has left, and its request with it.
+            CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,
+            _ if self.answered > 0 => Promise::Honoured,
+            _ => Promise::None,
+        }
+    }
 }
 
 /// Receives what else has come, as far as the buffer has room. Returns whether something has.
@@ -104,11 +157,11 @@ fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
 /// valid or not complete. `progress` says how far its head has been read.
 fn request_len<T>(
     from: usize,
-    progress: Option<Progress>,
+    progress: Option<HeadProgress>,
     turn: &mut Turn<'_, T>,
 ) -> Option<usize> {
     let service = turn.service;
-    let (input, spans, _) = turn.tools();
+    let Desk { input, spans, .. } = &mut *turn.desk;
     let bytes = &input.unread()[from..];
     let progress = progress.unwrap_or_default();
     let parsed = resume_head(bytes, &service.head_limits(), spans, &progress);

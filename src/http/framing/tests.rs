@@ -3,17 +3,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::body::{BodyDecoder, DecodedBody};
 
 const MAX_BODY: u64 = 100;
 
-enum Line {
+enum FramingLine {
     Length(&'static str),
     Coding(&'static str),
 }
-use Line::{Coding, Length};
+use FramingLine::{Coding, Length};
 
 /// The framing that these lines amount to, or the status they are refused with.
-fn framing(lines: &[Line]) -> Result<Framing, u16> {
+fn framing(lines: &[FramingLine]) -> Result<Framing, u16> {
     let mut fields = FramingFields::default();
     for line in lines {
         match line {
@@ -178,7 +179,7 @@ fn malformed_codings_are_refused_rfc9110_10_1_4() {
 #[test]
 fn a_length_delimited_body_ends_where_it_says() {
     let mut decoder = BodyDecoder::new(Framing::Length(5), MAX_BODY).unwrap();
-    let decoded = |consumed, done| Ok(Decoded { consumed, done });
+    let decoded = |consumed, done| Ok(DecodedBody { consumed, done });
     assert_eq!(decoder.decode(b""), decoded(0, false));
     assert_eq!(decoder.decode(b"ab"), decoded(2, false));
     assert_eq!(decoder.decode(b"cdeGET"), decoded(3, true));
@@ -190,7 +191,7 @@ fn no_body_is_complete_at_once() {
     for framing in [Framing::None, Framing::Length(0)] {
         let mut decoder = BodyDecoder::new(framing, 0).unwrap();
         assert!(decoder.is_done());
-        let nothing = Decoded {
+        let nothing = DecodedBody {
             consumed: 0,
             done: true,
         };

@@ -4,7 +4,7 @@ use crate::http::fields::FieldSpan;
 use crate::http::reject::Reject;
 
 /// Why the scan ended before the head did.
-pub(super) enum Stop {
+pub(super) enum Halt {
     /// The bytes ran out. The scanner knows where the scan goes on when more have come.
     Starved,
     /// A byte stands where it must not.
@@ -15,7 +15,7 @@ pub(super) enum Stop {
 /// and is not looked at again, but for short parts of a bounded length: what comes before the target,
 /// and the version. Offsets in bytes from the start of the head, below 2^32 as `limit` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Place {
+pub(super) enum ScanPlace {
     /// The start of the head. The target has not begun.
     #[default]
     Start,
@@ -33,18 +33,18 @@ pub(super) enum Place {
     Value(FieldSpan),
 }
 
-impl Place {
+impl ScanPlace {
     /// The first byte that the scan looks at.
     pub(super) fn position(self) -> usize {
         let at = match self {
-            Place::Start => 0,
+            ScanPlace::Start => 0,
             // The space that ends the target has been seen.
-            Place::Version { end, .. } => end + 1,
-            Place::Target { at, .. }
-            | Place::Line { at }
-            | Place::Name { at, .. }
-            | Place::Space { at, .. } => at,
-            Place::Value(span) => span.value_end,
+            ScanPlace::Version { end, .. } => end + 1,
+            ScanPlace::Target { at, .. }
+            | ScanPlace::Line { at }
+            | ScanPlace::Name { at, .. }
+            | ScanPlace::Space { at, .. } => at,
+            ScanPlace::Value(span) => span.value_end,
         };
         at as usize
     }
@@ -65,8 +65,8 @@ pub(super) fn note_looked_at(count: usize) {
     let _ = count;
 }
 
-impl From<Reject> for Stop {
-    fn from(reject: Reject) -> Stop {
-        Stop::Refused(reject)
+impl From<Reject> for Halt {
+    fn from(reject: Reject) -> Halt {
+        Halt::Refused(reject)
     }
 }

@@ -13,7 +13,7 @@ const LIMITS: HeadLimits = HeadLimits {
 
 /// An outcome without its borrows.
 #[derive(Debug, Clone, PartialEq)]
-enum Outcome {
+enum ParsedHead {
     Partial {
         started: bool,
         method: Option<Method>,
@@ -25,16 +25,16 @@ enum Outcome {
     Refused(Reject),
 }
 
-fn outcome(bytes: &[u8]) -> Outcome {
+fn outcome(bytes: &[u8]) -> ParsedHead {
     say(parse_head(bytes, &LIMITS, &mut Vec::new()))
 }
 
-fn say(parsed: Result<Parsed<'_, '_>, Reject>) -> Outcome {
+fn say(parsed: Result<Parsed<'_, '_>, Reject>) -> ParsedHead {
     match parsed {
         Ok(Parsed::Partial {
             started, method, ..
-        }) => Outcome::Partial { started, method },
-        Ok(Parsed::Complete { head, consumed }) => Outcome::Complete {
+        }) => ParsedHead::Partial { started, method },
+        Ok(Parsed::Complete { head, consumed }) => ParsedHead::Complete {
             consumed,
             said: format!(
                 "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
@@ -48,18 +48,18 @@ fn say(parsed: Result<Parsed<'_, '_>, Reject>) -> Outcome {
                 head.fields.iter().collect::<Vec<_>>(),
             ),
         },
-        Err(reject) => Outcome::Refused(reject),
+        Err(reject) => ParsedHead::Refused(reject),
     }
 }
 
 /// Feeds ever longer prefixes, as a connection would: the first outcome that is not Partial stands.
 /// Each is what the prefix comes to if it is read in one go.
-fn outcome_in_pieces(bytes: &[u8], cuts: &[usize]) -> Outcome {
+fn outcome_in_pieces(bytes: &[u8], cuts: &[usize]) -> ParsedHead {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.sort_unstable();
     cuts.push(bytes.len());
-    let mut progress = Progress::default();
-    let mut last = Outcome::Refused(Reject::bad_request("Nothing was read."));
+    let mut progress = HeadProgress::default();
+    let mut last = ParsedHead::Refused(Reject::bad_request("Nothing was read."));
     for cut in cuts {
         let prefix = &bytes[..cut];
         let mut spans = Vec::new();
@@ -69,7 +69,7 @@ fn outcome_in_pieces(bytes: &[u8], cuts: &[usize]) -> Outcome {
         }
         last = say(parsed);
         assert_eq!(last, outcome(prefix), "{}", prefix.escape_ascii());
-        if !matches!(last, Outcome::Partial { .. }) {
+        if !matches!(last, ParsedHead::Partial { .. }) {
             break;
         }
     }
@@ -172,7 +172,7 @@ proptest! {
     fn a_full_buffer_never_asks_for_more(bytes in prop::collection::vec(0x20u8..0x7F, 320..400)) {
         let mut text = b"GET / HTTP/1.1\r\nX: ".to_vec();
         text.extend_from_slice(&bytes);
-        let is_partial = matches!(outcome(&text), Outcome::Partial { .. });
+        let is_partial = matches!(outcome(&text), ParsedHead::Partial { .. });
         prop_assert!(!is_partial);
     }
 

@@ -12,12 +12,17 @@ pub(crate) fn with_head<T>(
         text += &format!("{name}: {value}\r\n");
     }
     text += "\r\n";
+    parsed(text.as_bytes(), ask)
+}
+
+/// What `ask` says of the head that `text` is.
+pub(crate) fn parsed<T>(text: &[u8], ask: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
     let limits = HeadLimits {
         target_bytes: 100,
         head_bytes: 10_000,
         headers: 100,
     };
-    match parse_head(text.as_bytes(), &limits, &mut Vec::new()) {
+    match parse_head(text, &limits, &mut Vec::new()) {
         Ok(Parsed::Complete { head, .. }) => ask(&head),
         other => panic!("{other:?}"),
     }

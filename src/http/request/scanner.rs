@@ -1,7 +1,7 @@
 //! Walks over a request head byte by byte: the grammar of RFC 9112 sections 2.2, 3 and 5, nothing
 //! about meaning.
 
-use super::place::{Place, Stop, note_looked_at};
+use super::place::{Halt, ScanPlace, note_looked_at};
 use crate::http::fields::FieldSpan;
 use crate::http::grammar::{field_text_len, is_ows, target_len, token_len};
 use crate::http::method::Method;
@@ -20,8 +20,8 @@ const VERSION_NOT_SUPPORTED: Reject = Reject::new(
     "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
 );
 
-fn bad_request<T>(reason: &'static str) -> Result<T, Stop> {
-    Err(Stop::Refused(Reject::bad_request(reason)))
+fn bad_request<T>(reason: &'static str) -> Result<T, Halt> {
+    Err(Halt::Refused(Reject::bad_request(reason)))
 }
 
 /// A request line that has been read to its end.
@@ -53,7 +53,7 @@ pub(super) struct Scanner<'b> {
     started: bool,
     method: Option<Method>,
     /// Where the scan goes on, once the bytes have run out.
-    place: Place,
+    place: ScanPlace,
 }
 
 impl<'b> Scanner<'b> {
@@ -67,7 +67,7 @@ impl<'b> Scanner<'b> {
             limit,
             started: false,
             method: None,
-            place: Place::Start,
+            place: ScanPlace::Start,
         }
     }
 
@@ -76,12 +76,12 @@ impl<'b> Scanner<'b> {
     pub(super) fn resume(
         bytes: &'b [u8],
         limit: usize,
-        place: Place,
+        place: ScanPlace,
         method: Option<Method>,
     ) -> Scanner<'b> {
         Scanner {
             at: place.position(),
-            started: place != Place::Start,
+            started: place != ScanPlace::Start,
             method,
             ..Scanner::new(bytes, limit)
         }
@@ -102,13 +102,13 @@ impl<'b> Scanner<'b> {
     }
 
     /// Where the scan goes on, once the bytes have run out.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> ScanPlace {
         self.place
     }
 
     /// Notes the place where the bytes ran out, if they did.
     #[cold]
-    fn stop_at(&mut self, stop: Stop, place: Place) -> Stop {
+    fn stop_at(&mut self, stop: Halt, place: ScanPlace) -> Halt {
         self.place = place;
         stop
     }
@@ -131,12 +131,12 @@ impl<'b> Scanner<'b> {
 
     /// The byte at the current place. If there is none because the head has reached its limit, no
     /// further byte can mend that.
-    fn peek(&self) -> Result<u8, Stop> {
+    fn peek(&self) -> Result<u8, Halt> {
         note_looked_at(1);
         match self.bytes.get(self.at) {
             Some(&byte) => Ok(byte),
-            None if self.at < self.limit => Err(Stop::Starved),
-            None => Err(Stop::Refused(Reject::new(
+            None if self.at < self.limit => Err(Halt::Starved),
+            None => Err(Halt::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request head is larger than this server accepts.",
             ))),
@@ -160,7 +160,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over `expected`, or refuses for `reason`.
-    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Stop> {
+    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Halt> {
         if self.peek()? != expected {
             return bad_request(reason);
         }
@@ -169,7 +169,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over the empty lines before a request line.
-    pub(super) fn skip_empty_lines(&mut self) -> Result<(), Stop> {
+    pub(super) fn skip_empty_lines(&mut self) -> Result<(), Halt> {
         for _ in 0..MAX_EMPTY_LINES {
             if self.peek()? != b'\r' {
                 break;
@@ -187,7 +187,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// `method SP request-target SP HTTP-version CRLF`
-    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Stop> {
+    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Halt> {
         let line = self.at;
         let method = if self.passes(b"GET ") {
             Method::Get
@@ -202,17 +202,17 @@ impl<'b> Scanner<'b> {
     #[cold]
     pub(super) fn resume_request_line(
         &mut self,
-        place: Place,
+        place: ScanPlace,
         max_target: usize,
-    ) -> Result<Option<RequestLine<'b>>, Stop> {
+    ) -> Result<Option<RequestLine<'b>>, Halt> {
         let Some(method) = self.method else {
             return Ok(None);
         };
         match place {
-            Place::Target { line, target, .. } => self
+            ScanPlace::Target { line, target, .. } => self
                 .read_from_target(line as usize, target as usize, method, max_target)
                 .map(Some),
-            Place::Version { line, target, end } => {
+            ScanPlace::Version { line, target, end } => {
                 let raw_target = &self.bytes[target as usize..end as usize];
                 self.read_from_version(line as usize, raw_target, method)
                     .map(Some)
@@ -229,7 +229,7 @@ impl<'b> Scanner<'b> {
         target: usize,
         method: Method,
         max_target: usize,
-    ) -> Result<RequestLine<'b>, Stop> {
+    ) -> Result<RequestLine<'b>, Halt> {
         let raw_target = self.target(line, target, max_target)?;
         self.read_from_version(line, raw_target, method)
     }
@@ -241,10 +241,10 @@ impl<'b> Scanner<'b> {
         line: usize,
         raw_target: &'b [u8],
         method: Method,
-    ) -> Result<RequestLine<'b>, Stop> {
+    ) -> Result<RequestLine<'b>, Halt> {
         let end = self.at - 1;
         let (version, text) = self.version_and_line_end(line).map_err(|stop| {
-            let place = Place::Version {
+            let place = ScanPlace::Version {
                 line: line as u32,
                 target: (end - raw_target.len()) as u32,
                 end: end as u32,
@@ -265,7 +265,7 @@ impl<'b> Scanner<'b> {
 
     /// `HTTP-version CRLF`; the version and the text of the line that starts at `line`.
     #[inline(always)]
-    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), Stop> {
+    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), Halt> {
         let version = self.version()?;
         let text = &self.bytes[line..self.at];
         if !self.passes(b"\r\n") {
@@ -277,7 +277,7 @@ impl<'b> Scanner<'b> {
         Ok((version, text))
     }
 
-    fn method_token(&mut self) -> Result<&'b [u8], Stop> {
+    fn method_token(&mut self) -> Result<&'b [u8], Halt> {
         let start = self.at;
         self.at += token_len(self.ahead(MAX_METHOD_BYTES + 1));
         let token = &self.bytes[start..self.at];
@@ -293,20 +293,20 @@ impl<'b> Scanner<'b> {
 
     /// The target that starts at `start`, in the line that starts at `line`.
     #[inline(always)]
-    fn target(&mut self, line: usize, start: usize, max_bytes: usize) -> Result<&'b [u8], Stop> {
+    fn target(&mut self, line: usize, start: usize, max_bytes: usize) -> Result<&'b [u8], Halt> {
         let most = max_bytes.saturating_add(1) - (self.at - start);
         let len = target_len(self.ahead(most));
         note_looked_at(len);
         self.at += len;
         let target = &self.bytes[start..self.at];
         if target.len() > max_bytes {
-            return Err(Stop::Refused(Reject::new(
+            return Err(Halt::Refused(Reject::new(
                 Status::URI_TOO_LONG,
                 "The request target is longer than this server accepts.",
             )));
         }
         let next = self.peek().map_err(|stop| {
-            let place = Place::Target {
+            let place = ScanPlace::Target {
                 line: line as u32,
                 target: start as u32,
                 at: (start + target.len()) as u32,
@@ -327,7 +327,7 @@ impl<'b> Scanner<'b> {
 
     /// `"HTTP/" DIGIT "." DIGIT` (RFC 9112 section 2.3). A minor version of 1 above 1 is read as 1.1;
     /// `None` is another major version.
-    fn version(&mut self) -> Result<Option<Version>, Stop> {
+    fn version(&mut self) -> Result<Option<Version>, Halt> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
         if self.passes(b"HTTP/1.1") {
             return Ok(Some(Version::Http11));
@@ -346,7 +346,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// Passes over a decimal digit and returns it, or refuses for `reason`.
-    fn digit(&mut self, reason: &'static str) -> Result<u8, Stop> {
+    fn digit(&mut self, reason: &'static str) -> Result<u8, Halt> {
         let byte = self.peek()?;
         if !byte.is_ascii_digit() {
             return bad_request(reason);
@@ -358,12 +358,12 @@ impl<'b> Scanner<'b> {
     /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
     /// refused with 431 at its first byte if there is no `room` for one more.
     #[inline(always)]
-    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Stop> {
+    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Halt> {
         if self.passes(b"\r\n") {
             return Ok(FieldLine::End);
         }
         let start = self.at;
-        let before = Place::Line { at: start as u32 };
+        let before = ScanPlace::Line { at: start as u32 };
         if self.peek().map_err(|stop| self.stop_at(stop, before))? == b'\r' {
             self.at += 1;
             self.expect(b'\n', "The head ends in a CR without an LF.")
@@ -371,7 +371,7 @@ impl<'b> Scanner<'b> {
             return Ok(FieldLine::End);
         }
         if !room {
-            return Err(Stop::Refused(Reject::new(
+            return Err(Halt::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request has more fields than this server accepts.",
             )));
@@ -380,23 +380,23 @@ impl<'b> Scanner<'b> {
     }
 
     /// The place behind the line that has been read.
-    pub(super) fn next_line(&self) -> Place {
-        Place::Line { at: self.at as u32 }
+    pub(super) fn next_line(&self) -> ScanPlace {
+        ScanPlace::Line { at: self.at as u32 }
     }
 
     /// Goes on with the field line at `place`.
     #[cold]
     pub(super) fn resume_field_line(
         &mut self,
-        place: Place,
+        place: ScanPlace,
         room: bool,
-    ) -> Result<FieldLine, Stop> {
+    ) -> Result<FieldLine, Halt> {
         match place {
-            Place::Name { start, .. } => self.read_from_name(start as usize),
-            Place::Space {
+            ScanPlace::Name { start, .. } => self.read_from_name(start as usize),
+            ScanPlace::Space {
                 start, name_end, ..
             } => self.read_from_space(start as usize, name_end as usize),
-            Place::Value(span) => self.read_from_value(
+            ScanPlace::Value(span) => self.read_from_value(
                 span.name_start as usize,
                 span.name_end as usize,
                 span.value_start as usize,
@@ -407,14 +407,14 @@ impl<'b> Scanner<'b> {
 
     /// A field line from within its name, which starts at `start`.
     #[inline(always)]
-    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, Stop> {
+    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, Halt> {
         let len = token_len(&self.bytes[self.at..]);
         note_looked_at(len);
         self.at += len;
         let name_end = self.at;
         if name_end == start || !self.passes(b": ") {
             let next = self.peek().map_err(|stop| {
-                let place = Place::Name {
+                let place = ScanPlace::Name {
                     start: start as u32,
                     at: name_end as u32,
                 };
@@ -430,10 +430,10 @@ impl<'b> Scanner<'b> {
 
     /// A field line from within the whitespace behind its colon.
     #[inline(always)]
-    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, Stop> {
+    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, Halt> {
         loop {
             let next = self.peek().map_err(|stop| {
-                let place = Place::Space {
+                let place = ScanPlace::Space {
                     start: start as u32,
                     name_end: name_end as u32,
                     at: self.at as u32,
@@ -454,7 +454,7 @@ impl<'b> Scanner<'b> {
         name_start: usize,
         name_end: usize,
         value_start: usize,
-    ) -> Result<FieldLine, Stop> {
+    ) -> Result<FieldLine, Halt> {
         let len = field_text_len(&self.bytes[self.at..]);
         note_looked_at(len);
         self.at += len;
@@ -467,7 +467,7 @@ impl<'b> Scanner<'b> {
         };
         let text_end = self.at;
         if !self.passes(b"\r\n") {
-            let within = Place::Value(span(text_end));
+            let within = ScanPlace::Value(span(text_end));
             match self.peek().map_err(|stop| self.stop_at(stop, within))? {
                 b'\r' => {}
                 b'\n' => return bad_request("A field line ends in an LF without a CR."),

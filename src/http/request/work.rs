@@ -24,7 +24,7 @@ fn limits(head_bytes: usize) -> HeadLimits {
 fn looked_at(head: &[u8], piece: usize) -> (usize, bool) {
     let limits = limits(head.len());
     let mut spans = Vec::new();
-    let mut progress = Progress::default();
+    let mut progress = HeadProgress::default();
     LOOKED_AT.set(0);
     let mut len = 0;
     while len < head.len() {

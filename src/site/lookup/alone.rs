@@ -18,7 +18,7 @@ use super::names::Name;
 use super::{Lookup, absence_of};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
-use crate::http::response::Pages;
+use crate::http::response::FileSource;
 use crate::site::absences::Absence;
 use crate::site::cache::{Entry, Original};
 use crate::site::content_coding::sibling;

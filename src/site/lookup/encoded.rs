@@ -26,7 +26,8 @@ impl Lookup {
     /// if the file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// As [`negotiate`](Lookup::negotiate).
+    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if another
+    /// thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,

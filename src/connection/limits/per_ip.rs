@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::connection::client_network::ClientNetwork;
-use crate::connection::occupancy::Occupancy;
+use super::client_network::ClientNetwork;
+use super::occupancy::Occupancy;
 
 /// Clients for which there is room in any case.
 const KEPT_CLIENTS: usize = 4096;

@@ -11,59 +11,38 @@
 //! as the request is there to be read; [`complete`] adds what only the end of the answer tells: the
 //! bytes that went, the time that it took, and whether the connection ends with it.
 
-use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::counters::CloseReason;
+use super::escape::{escape_json, escape_text};
+use crate::clock::Millis;
 use crate::config::{AccessLogConfig, AccessLogFormat};
+use crate::connection::connection_id::ConnectionId;
+use crate::connection::counters::CloseReason;
+use crate::connection::peer::Peer;
 use crate::http::response::decimal;
 use crate::http::status::Status;
-
-mod escape;
-mod stamp;
-
-use escape::{escape_json, escape_text};
-pub use stamp::Stamp;
-
-/// Who is on the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP peer. IPv4-mapped IPv6 addresses are stored as IPv4.
-    Ip(IpAddr),
-    /// A peer on a unix socket has no address.
-    Unix,
-}
-
-/// The name of a connection. No other has it as long as the process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ConnectionId {
-    /// The number of the event loop that accepted it, from 0.
-    pub event_loop: usize,
-    /// Its slot among those of the event loop.
-    pub slot: u32,
-    /// How many connections were in the slot before it.
-    pub generation: u32,
-}
-
-/// Three numbers and two dots, as in `0.12.3`.
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.event_loop, self.slot, self.generation)
-    }
-}
 
 /// What is known when an answer is collected.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// The client: the peer, or whom trusted proxies have asked for.
-    pub client: Peer,
+    /// The client, and words of its request.
+    pub quoted: Quoted<'a>,
     /// The connection.
     pub connection: ConnectionId,
     /// The number of the request on the connection, from 1; 0 for what answers none.
     pub number: u32,
-    /// Milliseconds that the connection was idle before the request.
-    pub idle_millis: u64,
+    /// When the request began to come, and after how much idling.
+    pub arrival: Arrival,
+    /// The answer's status.
+    pub status: Status,
+}
+
+/// Who asked, and in which words.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a> {
+    /// The client: the peer, or whom trusted proxies have asked for.
+    pub client: Peer,
     /// The request line as far as it has come; empty if nothing of it has.
     pub request_line: &'a [u8],
     /// The host that was asked for.
@@ -72,13 +51,43 @@ pub struct Line<'a> {
     pub referer: Option<&'a [u8]>,
     /// The User-Agent field (RFC 9110 section 10.1.5).
     pub user_agent: Option<&'a [u8]>,
-    /// The answer's status.
-    pub status: Status,
+}
+
+impl<'a> Quoted<'a> {
+    /// A request without a valid head: what is known of it is its first line.
+    #[must_use]
+    pub fn first_line(client: Peer, request_line: &'a [u8]) -> Quoted<'a> {
+        Quoted {
+            client,
+            request_line,
+            host: None,
+            referer: None,
+            user_agent: None,
+        }
+    }
+}
+
+/// When a request began to come, and after how much idling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// `None`: in this turn.
+    pub since: Option<Millis>,
+    /// Milliseconds that the connection was idle before.
+    pub idle_millis: u64,
+}
+
+/// A line that [`begin`] has written.
+#[derive(Debug, Clone, Copy)]
+pub struct LineStart<'a> {
+    /// Nearly all of it.
+    pub text: &'a [u8],
+    /// The place in `text` where the number of bytes belongs.
+    pub bytes_at: usize,
 }
 
 /// What only the end of an answer tells.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending {
+pub struct LineEnd {
     /// Bytes of the body that went.
     pub body_bytes: u64,
     /// Microseconds that the answer took.
@@ -98,20 +107,18 @@ pub fn has_duration(format: AccessLogFormat) -> bool {
 pub fn begin(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut Vec<u8>) -> usize {
     match config.format {
         AccessLogFormat::Json => begin_json(line, time, config.host, out),
-        format => begin_text(line, time, format, config.host, out),
+        _ => begin_text(line, time, config, out),
     }
 }
 
-/// Appends the line that [`begin`] has written into `begun`, with its end. `bytes_at` is the place that
-/// it returned, counted from the start of `begun`.
+/// Appends a line that [`begin`] has written, with its end.
 pub fn complete(
-    begun: &[u8],
-    bytes_at: usize,
-    ending: &Ending,
+    start: &LineStart<'_>,
+    ending: &LineEnd,
     format: AccessLogFormat,
     out: &mut Vec<u8>,
 ) {
-    let (before, after) = begun.split_at(bytes_at);
+    let (before, after) = start.text.split_at(start.bytes_at);
     out.extend_from_slice(before);
     // The common format has always had a dash for no bytes.
     if ending.body_bytes == 0 && format != AccessLogFormat::Json {
@@ -148,41 +155,35 @@ pub fn complete(
     out.push(b'\n');
 }
 
-fn begin_text(
-    line: &Line<'_>,
-    time: &[u8],
-    format: AccessLogFormat,
-    has_host: bool,
-    out: &mut Vec<u8>,
-) -> usize {
-    if has_host {
+fn begin_text(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut Vec<u8>) -> usize {
+    if config.host {
         // A valid host has no space; what is not there is a dash.
-        escape_text(line.host.unwrap_or(b"-"), out);
+        escape_text(line.quoted.host.unwrap_or(b"-"), out);
         out.push(b' ');
     }
-    push_peer(line.client, out);
+    push_peer(line.quoted.client, out);
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(time);
     out.extend_from_slice(b"] ");
-    push_quoted(Some(line.request_line), out);
+    push_quoted(Some(line.quoted.request_line), out);
     out.push(b' ');
     decimal(u64::from(line.status.code()), out);
     out.push(b' ');
     let bytes_at = out.len();
-    if format == AccessLogFormat::Common {
+    if config.format == AccessLogFormat::Common {
         return bytes_at;
     }
     out.push(b' ');
-    push_quoted(line.referer, out);
+    push_quoted(line.quoted.referer, out);
     out.push(b' ');
-    push_quoted(line.user_agent, out);
-    if format == AccessLogFormat::Extended {
+    push_quoted(line.quoted.user_agent, out);
+    if config.format == AccessLogFormat::Extended {
         out.extend_from_slice(b" connection=");
         push_id(line.connection, out);
         out.extend_from_slice(b" number=");
         decimal(u64::from(line.number), out);
         out.extend_from_slice(b" idle_ms=");
-        decimal(line.idle_millis, out);
+        decimal(line.arrival.idle_millis, out);
     }
     bytes_at
 }
@@ -191,20 +192,20 @@ fn begin_json(line: &Line<'_>, time: &[u8], has_host: bool, out: &mut Vec<u8>) -
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(time);
     out.extend_from_slice(b"\",\"client\":\"");
-    push_peer(line.client, out);
+    push_peer(line.quoted.client, out);
     out.push(b'"');
     if has_host {
-        push_member("host", line.host, out);
+        push_member("host", line.quoted.host, out);
     }
-    push_member("request", present(line.request_line), out);
-    push_member("referer", line.referer, out);
-    push_member("user_agent", line.user_agent, out);
+    push_member("request", present(line.quoted.request_line), out);
+    push_member("referer", line.quoted.referer, out);
+    push_member("user_agent", line.quoted.user_agent, out);
     out.extend_from_slice(b",\"connection\":\"");
     push_id(line.connection, out);
     out.extend_from_slice(b"\",\"number\":");
     decimal(u64::from(line.number), out);
     out.extend_from_slice(b",\"idle_ms\":");
-    decimal(line.idle_millis, out);
+    decimal(line.arrival.idle_millis, out);
     out.extend_from_slice(b",\"status\":");
     decimal(u64::from(line.status.code()), out);
     out.extend_from_slice(b",\"bytes\":");

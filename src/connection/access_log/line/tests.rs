@@ -1,35 +1,41 @@
 //! Lines of each format, whole.
 
 use super::*;
+use crate::connection::access_log::stamp::Stamp;
 use crate::http::date::http_date;
 
 const UNIX_SECS: u64 = 784_111_777;
 
 fn example() -> Line<'static> {
     Line {
-        client: Peer::Ip("192.0.2.7".parse().expect("address")),
+        quoted: Quoted {
+            client: Peer::Ip("192.0.2.7".parse().expect("address")),
+            request_line: b"GET /a HTTP/1.1",
+            host: Some(b"example.org:8080"),
+            referer: Some(b"https://example.org/"),
+            user_agent: Some(b"Mozilla/5.0 (X11)"),
+        },
         connection: ConnectionId {
             event_loop: 0,
             slot: 12,
             generation: 3,
         },
         number: 2,
-        idle_millis: 840,
-        request_line: b"GET /a HTTP/1.1",
-        host: Some(b"example.org:8080"),
-        referer: Some(b"https://example.org/"),
-        user_agent: Some(b"Mozilla/5.0 (X11)"),
+        arrival: Arrival {
+            since: None,
+            idle_millis: 840,
+        },
         status: Status::OK,
     }
 }
 
-const WHOLE: Ending = Ending {
+const WHOLE: LineEnd = LineEnd {
     body_bytes: 512,
     duration_micros: 95,
     close: None,
 };
 
-fn line(line: &Line<'_>, ending: &Ending, format: AccessLogFormat, host: bool) -> String {
+fn line(line: &Line<'_>, ending: &LineEnd, format: AccessLogFormat, host: bool) -> String {
     let config = AccessLogConfig {
         target: None,
         format,
@@ -39,7 +45,11 @@ fn line(line: &Line<'_>, ending: &Ending, format: AccessLogFormat, host: bool) -
     let time = stamp.at(UNIX_SECS, http_date(UNIX_SECS).as_bytes());
     let (mut begun, mut out) = (Vec::new(), Vec::new());
     let bytes_at = begin(line, time, &config, &mut begun);
-    complete(&begun, bytes_at, ending, format, &mut out);
+    let start = LineStart {
+        text: &begun,
+        bytes_at,
+    };
+    complete(&start, ending, format, &mut out);
     String::from_utf8(out).expect("ASCII")
 }
 
@@ -82,15 +92,14 @@ fn json_is_an_object() {
 #[test]
 fn what_is_missing_is_a_dash_or_null() {
     let bare = Line {
-        client: Peer::Unix,
+        quoted: Quoted {
+            user_agent: Some(b""),
+            ..Quoted::first_line(Peer::Unix, b"")
+        },
         number: 0,
-        request_line: b"",
-        host: None,
-        referer: None,
-        user_agent: Some(b""),
         ..example()
     };
-    let ending = Ending {
+    let ending = LineEnd {
         body_bytes: 0,
         duration_micros: 0,
         close: Some(CloseReason::Refused),
@@ -128,10 +137,13 @@ fn an_address_is_written_as_usual() {
 fn nothing_that_a_client_sends_forges_a_line() {
     let evil = b"x\"\r\n\x1b[2J\\ \xff close=idle";
     let forged = Line {
-        request_line: evil,
-        host: Some(evil),
-        referer: Some(evil),
-        user_agent: Some(evil),
+        quoted: Quoted {
+            request_line: evil,
+            host: Some(evil),
+            referer: Some(evil),
+            user_agent: Some(evil),
+            ..example().quoted
+        },
         ..example()
     };
     for host in [false, true] {

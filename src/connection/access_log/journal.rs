@@ -4,10 +4,14 @@
 //! has taken by then has ended. One whose body goes on over several turns waits with the connection
 //! ([`Postponed`]) and comes back for the turn that ends it.
 
-use super::access_line::{self, ConnectionId, Ending, Line, Stamp};
-use super::counters::CloseReason;
-use crate::clock::Millis;
+use super::line::{self, Line, LineEnd, LineStart, Quoted};
+use super::stamp::Stamp;
 use crate::config::{AccessLogConfig, AccessLogFormat};
+use crate::connection::connection_id::ConnectionId;
+use crate::connection::counters::CloseReason;
+use crate::connection::peer::Peer;
+use crate::http::request::RequestHead;
+use crate::http::shared_lines::SharedLines;
 
 /// One thread's lines.
 #[derive(Debug)]
@@ -43,15 +47,6 @@ pub struct Postponed {
     open: Open,
 }
 
-/// When a request began to come, and after how much idling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// `None`: in this turn.
-    pub since: Option<Millis>,
-    /// Milliseconds that the connection was idle before.
-    pub idle_millis: u64,
-}
-
 impl Journal {
     /// A journal in the format of `config`.
     #[must_use]
@@ -70,7 +65,7 @@ impl Journal {
     /// Whether the lines say how long an answer took, so that turns have to be timed.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        access_line::has_duration(self.config.format)
+        line::has_duration(self.config.format)
     }
 
     /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the journal is
@@ -90,18 +85,16 @@ impl Journal {
     pub fn end_turn(&mut self, now_micros: u64) {
         let mut start = 0;
         for open in self.open.drain(..) {
-            let ending = Ending {
+            let ending = LineEnd {
                 body_bytes: open.body_bytes,
                 duration_micros: now_micros.saturating_sub(open.started_micros),
                 close: open.close,
             };
-            access_line::complete(
-                &self.begun[start..open.end],
-                open.bytes_at - start,
-                &ending,
-                self.config.format,
-                &mut self.lines,
-            );
+            let begun = LineStart {
+                text: &self.begun[start..open.end],
+                bytes_at: open.bytes_at - start,
+            };
+            line::complete(&begun, &ending, self.config.format, &mut self.lines);
             start = open.end;
         }
         self.begun.clear();
@@ -113,29 +106,43 @@ impl Journal {
     }
 
     /// Whose turn it is.
-    pub(super) fn connection(&self) -> ConnectionId {
+    pub(in crate::connection) fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// Whether the lines have more than the common format's: fields of the request, or its host.
-    pub(super) fn quotes_fields(&self) -> bool {
-        self.config.format != AccessLogFormat::Common
+    /// What the line of a request of `client` with this head has of them.
+    pub(in crate::connection) fn quote<'h>(
+        &self,
+        client: Peer,
+        head: &RequestHead<'h, '_>,
+    ) -> Quoted<'h> {
+        let has_fields = self.config.format != AccessLogFormat::Common;
+        let field = |name| has_fields.then(|| head.fields.first(name)).flatten();
+        Quoted {
+            client,
+            request_line: head.request_line,
+            host: head.host,
+            referer: field("referer"),
+            user_agent: field("user-agent"),
+        }
     }
 
-    /// Begins the line of an answer with `body_bytes` to send. `unix_secs` and `date` are the same
-    /// second, the latter as an IMF-fixdate.
-    pub(super) fn begin(
+    /// Begins the line of an answer with `body_bytes` to send, in the second that `dated` has. `close`
+    /// says why the connection is to end with it.
+    pub(in crate::connection) fn begin(
         &mut self,
         line: &Line<'_>,
-        arrival: Arrival,
         body_bytes: u64,
         close: Option<CloseReason>,
-        (unix_secs, date): (u64, &[u8]),
+        dated: &SharedLines,
     ) {
-        let time = self.stamp.at(unix_secs, date);
-        let bytes_at = access_line::begin(line, time, &self.config, &mut self.begun);
+        let time = self.stamp.at(dated.unix_secs(), dated.date());
+        let bytes_at = line::begin(line, time, &self.config, &mut self.begun);
         let turn_started = self.turn_started_micros;
-        let started_micros = arrival.since.map_or(turn_started, |since| since.0 * 1000);
+        let started_micros = line
+            .arrival
+            .since
+            .map_or(turn_started, |since| since.0 * 1000);
         self.open.push(Open {
             end: self.begun.len(),
             bytes_at,
@@ -146,7 +153,7 @@ impl Journal {
     }
 
     /// Takes the line that was begun last out of the turn: its answer has not ended.
-    pub(super) fn postpone(&mut self) -> Option<Postponed> {
+    pub(in crate::connection) fn postpone(&mut self) -> Option<Postponed> {
         let mut open = self.open.pop()?;
         let start = self.open.last().map_or(0, |before| before.end);
         let begun = self.begun.split_off(start);
@@ -157,7 +164,7 @@ impl Journal {
 
     /// Takes the line back for this turn, in which its answer ends: with `unsent_bytes` of the body not
     /// sent, and if `close` says so the connection with it.
-    pub(super) fn resume(
+    pub(in crate::connection) fn resume(
         &mut self,
         postponed: Postponed,
         unsent_bytes: u64,
@@ -174,14 +181,14 @@ impl Journal {
     }
 
     /// Takes note that the connection breaks with the answer whose line was begun last.
-    pub(super) fn note_close(&mut self, close: CloseReason) {
+    pub(in crate::connection) fn note_close(&mut self, close: CloseReason) {
         if let Some(last) = self.open.last_mut() {
             last.close = Some(close);
         }
     }
 
     /// Forgets what a turn that panicked has half written.
-    pub(super) fn clear_half_written(&mut self) {
+    pub(in crate::connection) fn clear_half_written(&mut self) {
         let end = self.open.last().map_or(0, |last| last.end);
         self.begun.truncate(end);
     }
@@ -190,8 +197,8 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::access_line::Peer;
-    use crate::http::date::http_date;
+    use crate::clock::Millis;
+    use crate::connection::access_log::line::Arrival;
     use crate::http::status::Status;
 
     fn journal() -> Journal {
@@ -203,28 +210,17 @@ mod tests {
 
     fn begin(journal: &mut Journal, number: u32, since: Option<u64>, body_bytes: u64) {
         let line = Line {
-            client: Peer::Unix,
+            quoted: Quoted::first_line(Peer::Unix, b"GET / HTTP/1.1"),
             connection: journal.connection(),
             number,
-            idle_millis: 0,
-            request_line: b"GET / HTTP/1.1",
-            host: None,
-            referer: None,
-            user_agent: None,
+            arrival: Arrival {
+                since: since.map(Millis),
+                idle_millis: 0,
+            },
             status: Status::OK,
         };
-        let arrival = Arrival {
-            since: since.map(Millis),
-            idle_millis: 0,
-        };
-        let date = (0, http_date(0));
-        journal.begin(
-            &line,
-            arrival,
-            body_bytes,
-            None,
-            (date.0, date.1.as_bytes()),
-        );
+        let mut shared_lines = SharedLines::new(0);
+        journal.begin(&line, body_bytes, None, shared_lines.at(0));
     }
 
     fn lines(journal: &mut Journal) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! Reads a request body only to throw it away: nobody needs one on a static site, but the next
 //! request on the connection begins where it ends.
 
-use super::Framing;
-use crate::http::grammar::{hex_value, is_field_text, is_tchar};
-use crate::http::reject::Reject;
-use crate::http::status::Status;
+use super::framing::Framing;
+use super::grammar::{hex_value, is_field_text, is_tchar};
+use super::reject::Reject;
+use super::status::Status;
 
 /// Chunk extensions, in bytes over the whole body, whitespace and semicolons included.
 const MAX_EXTENSION_BYTES: u16 = 1024;
@@ -36,12 +36,12 @@ pub struct BodyDecoder {
     size_zeros: u16,
     /// Its digits behind them.
     size_digits: u8,
-    state: State,
+    state: ChunkState,
 }
 
 /// What the next byte is expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Done,
     /// Body bytes delimited by Content-Length.
     Length,
@@ -76,7 +76,7 @@ enum State {
 
 /// What one call of [`BodyDecoder::decode`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decoded {
+pub struct DecodedBody {
     /// How many bytes at the front of the input belong to the body. All of them unless `done`.
     pub consumed: usize,
     /// Whether the body is complete; what follows is the next request.
@@ -104,10 +104,10 @@ impl BodyDecoder {
     /// 413 if Content-Length is above `max_bytes`.
     pub fn new(framing: Framing, max_bytes: u64) -> Result<BodyDecoder, Reject> {
         let (state, remaining) = match framing {
-            Framing::None | Framing::Length(0) => (State::Done, 0),
+            Framing::None | Framing::Length(0) => (ChunkState::Done, 0),
             Framing::Length(length) if length > max_bytes => return Err(TOO_LARGE),
-            Framing::Length(length) => (State::Length, length),
-            Framing::Chunked => (State::Size, 0),
+            Framing::Length(length) => (ChunkState::Length, length),
+            Framing::Chunked => (ChunkState::Size, 0),
         };
         Ok(BodyDecoder {
             remaining,
@@ -124,7 +124,7 @@ impl BodyDecoder {
     /// Whether the body is complete.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Discards as much of `input` as belongs to the body.
@@ -133,17 +133,17 @@ impl BodyDecoder {
     ///
     /// 400 for broken chunked syntax, 413 for chunks that add up to more than the limit, 431 for
     /// trailers over their bounds. The decoder must not be used after an error.
-    pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, Reject> {
+    pub fn decode(&mut self, input: &[u8]) -> Result<DecodedBody, Reject> {
         let mut consumed = 0;
-        while consumed < input.len() && self.state != State::Done {
-            if matches!(self.state, State::Length | State::Data) {
+        while consumed < input.len() && self.state != ChunkState::Done {
+            if matches!(self.state, ChunkState::Length | ChunkState::Data) {
                 consumed += self.skip(input.len() - consumed);
             } else {
                 self.state = self.next_state(input[consumed])?;
                 consumed += 1;
             }
         }
-        Ok(Decoded {
+        Ok(DecodedBody {
             consumed,
             done: self.is_done(),
         })
@@ -155,36 +155,36 @@ impl BodyDecoder {
         self.remaining -= skipped as u64;
         if self.remaining == 0 {
             self.state = match self.state {
-                State::Data => State::DataCr,
-                _ => State::Done,
+                ChunkState::Data => ChunkState::DataCr,
+                _ => ChunkState::Done,
             };
         }
         skipped
     }
 
-    fn next_state(&mut self, byte: u8) -> Result<State, Reject> {
+    fn next_state(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         match self.state {
-            State::Size => self.in_size(byte),
-            State::SizeLf => self.at_size_end(byte),
-            State::DataCr if byte == b'\r' => Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => {
+            ChunkState::Size => self.in_size(byte),
+            ChunkState::SizeLf => self.at_size_end(byte),
+            ChunkState::DataCr if byte == b'\r' => Ok(ChunkState::DataLf),
+            ChunkState::DataLf if byte == b'\n' => {
                 self.size_zeros = 0;
                 self.size_digits = 0;
-                Ok(State::Size)
+                Ok(ChunkState::Size)
             }
-            State::DataCr | State::DataLf => {
+            ChunkState::DataCr | ChunkState::DataLf => {
                 Err(Reject::bad_request("A chunk is longer than its size says."))
             }
-            State::TrailerStart
-            | State::TrailerName
-            | State::TrailerValue
-            | State::TrailerLf
-            | State::FinalLf => self.in_trailers(byte),
+            ChunkState::TrailerStart
+            | ChunkState::TrailerName
+            | ChunkState::TrailerValue
+            | ChunkState::TrailerLf
+            | ChunkState::FinalLf => self.in_trailers(byte),
             _ => self.in_extensions(byte),
         }
     }
 
-    fn in_size(&mut self, byte: u8) -> Result<State, Reject> {
+    fn in_size(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         if byte == b'0' && self.size_digits == 0 {
             if self.size_zeros == MAX_SIZE_ZEROS {
                 return Err(Reject::bad_request(
@@ -192,7 +192,7 @@ impl BodyDecoder {
                 ));
             }
             self.size_zeros += 1;
-            return Ok(State::Size);
+            return Ok(ChunkState::Size);
         }
         if let Some(digit) = hex_value(byte) {
             if self.size_digits == MAX_SIZE_DIGITS {
@@ -200,11 +200,11 @@ impl BodyDecoder {
             }
             self.size_digits += 1;
             self.remaining = self.remaining << 4 | u64::from(digit);
-            return Ok(State::Size);
+            return Ok(ChunkState::Size);
         }
         match byte {
             _ if self.size_digits == 0 && self.size_zeros == 0 => Err(BAD_SIZE),
-            b'\r' => Ok(State::SizeLf),
+            b'\r' => Ok(ChunkState::SizeLf),
             b';' | b' ' | b'\t' => self.in_extensions(byte),
             _ => Err(BAD_SIZE),
         }
@@ -212,23 +212,23 @@ impl BodyDecoder {
 
     /// A whole chunk line has been read. The limit is judged here, not digit by digit, so that a
     /// malformed line is 400 however large its number is.
-    fn at_size_end(&mut self, byte: u8) -> Result<State, Reject> {
+    fn at_size_end(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         if byte != b'\n' {
             return Err(BAD_SIZE);
         }
         if self.remaining == 0 {
-            return Ok(State::TrailerStart);
+            return Ok(ChunkState::TrailerStart);
         }
         self.allowance = self
             .allowance
             .checked_sub(self.remaining)
             .ok_or(TOO_LARGE)?;
-        Ok(State::Data)
+        Ok(ChunkState::Data)
     }
 
     /// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`
-    fn in_extensions(&mut self, byte: u8) -> Result<State, Reject> {
-        use State::*;
+    fn in_extensions(&mut self, byte: u8) -> Result<ChunkState, Reject> {
+        use ChunkState::*;
         let next = match (self.state, byte) {
             // A CR may stand where the line is complete, and is not part of the extensions.
             (ExtensionName | ExtensionToken | ExtensionEnd, b'\r') => return Ok(SizeLf),
@@ -258,8 +258,8 @@ impl BodyDecoder {
     }
 
     /// Trailer fields obey the syntax of field lines (RFC 9112 section 7.1.2) and are then forgotten.
-    fn in_trailers(&mut self, byte: u8) -> Result<State, Reject> {
-        use State::*;
+    fn in_trailers(&mut self, byte: u8) -> Result<ChunkState, Reject> {
+        use ChunkState::*;
         let next = match (self.state, byte) {
             (FinalLf, b'\n') => return Ok(Done),
             (TrailerStart, b'\r') => return Ok(FinalLf),

@@ -1,0 +1,185 @@
+//! One turn of a connection: what came is received and answered, and deadlines are looked at.
+
+use std::io;
+
+use super::answer::Stop;
+use super::sending::delivered;
+use super::state::{Phase, Session};
+use super::turn::{Outcome, Turn};
+use crate::connection::counters::CloseReason;
+use crate::connection::output::{Pause, Sending};
+use crate::connection::service::Mode;
+use crate::connection::transport::Transport;
+use crate::http::request::Reject;
+use crate::http::status::Status;
+
+/// Receives per turn: a peer that sends without end gives way to the others after these.
+const READS_PER_TURN: u32 = 8;
+
+impl Session {
+    /// Does everything that can be done without waiting.
+    pub fn turn<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Outcome {
+        if let Some(kept) = self.kept.take() {
+            turn.desk.input.load(kept);
+        }
+        let outcome = Outcome::from(self.advance(turn));
+        self.kept = turn.desk.input.take();
+        turn.desk.output.clear();
+        turn.desk.guests.clear();
+        if let Outcome::Close(reason) = outcome {
+            self.finish(reason, turn);
+        }
+        outcome
+    }
+
+    fn advance<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Pause, CloseReason> {
+        if self.unsent.is_some() {
+            match self.send_unsent(turn)? {
+                Sending::Done => {}
+                Sending::Paused(Pause::Again) => return Ok(Pause::Again),
+                Sending::Paused(Pause::Wait) => return self.check_deadline(turn),
+            }
+        }
+        if let Phase::Linger(_) = self.phase {
+            return self.linger(turn);
+        }
+        if let Phase::Refused = self.phase {
+            let reject = Reject {
+                status: Status::SERVICE_UNAVAILABLE,
+                reason: "The server has as many connections as it can take.",
+                method: None,
+            };
+            self.reject(&reject, CloseReason::Refused, turn);
+            return self.close_after_flush(turn);
+        }
+        if self.closing.is_some() {
+            return self.begin_linger(false, turn);
+        }
+        self.converse(turn)
+    }
+
+    /// Receives and answers until nothing is left to read, or others must have their turn.
+    fn converse<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Pause, CloseReason> {
+        let mut is_drained = false;
+        let mut reads = 0;
+        loop {
+            match self.answer_buffered(turn)? {
+                Stop::Starved => {}
+                Stop::Paused(pause) => return Ok(pause),
+                Stop::Closing => return self.begin_linger(is_drained, turn),
+            }
+            if is_drained {
+                return self.check_deadline(turn);
+            }
+            if reads == READS_PER_TURN {
+                return Ok(Pause::Again);
+            }
+            let space = turn.desk.input.space();
+            let room = space.len();
+            match turn.io.recv(space) {
+                Ok(0) => return self.end_of_stream(turn),
+                Ok(count) => {
+                    turn.desk.input.received(count);
+                    reads += 1;
+                    // The kernel had no more, and will raise a new edge when it has.
+                    is_drained = count < room && !turn.read_closed;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.check_deadline(turn);
+                }
+                Err(_) => return Err(CloseReason::Reset),
+            }
+        }
+    }
+
+    /// The peer has sent its last byte. All complete requests are answered by now; an incomplete one
+    /// is an error (RFC 9112 section 8).
+    fn end_of_stream<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        self.peer_has_closed = true;
+        if let Phase::Idle { .. } = self.phase {
+            return Err(CloseReason::ClientClosed);
+        }
+        let reject = Reject {
+            status: Status::BAD_REQUEST,
+            reason: "The connection ended before the request was complete.",
+            method: self.method(),
+        };
+        self.reject(&reject, CloseReason::BadRequest, turn);
+        self.close_after_flush(turn)
+    }
+
+    /// Acts if the deadline of the phase has passed. Called when the socket has nothing to offer.
+    fn check_deadline<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        let now = turn.now.monotonic;
+        if let Some(unsent) = &mut self.unsent {
+            let limits = turn.service.write_pace();
+            let delivered = delivered(self.sent_bytes, turn.io)?;
+            if unsent.pace.has_stalled(delivered, now, &limits) {
+                turn.io.abort();
+                return Err(CloseReason::WriteTimeout);
+            }
+            return Ok(Pause::Wait);
+        }
+        if turn.service.mode() == Mode::Stopping {
+            return self.stop(turn);
+        }
+        match &mut self.phase {
+            Phase::Idle { .. } => self.check_idle(turn).map(|()| Pause::Wait),
+            Phase::Head { since, .. } => {
+                if now < since.plus_secs(turn.service.config.timeouts.head_secs) {
+                    return Ok(Pause::Wait);
+                }
+                self.time_out(CloseReason::HeadTimeout, turn)
+            }
+            Phase::Body(body) => {
+                let limits = turn.service.body_pace();
+                let is_due = now >= body.pace.deadline(&limits);
+                if !is_due || !body.pace.has_stalled(body.received, now, &limits) {
+                    return Ok(Pause::Wait);
+                }
+                self.time_out(CloseReason::BodyTimeout, turn)
+            }
+            // A lingering connection looks at its own deadline; a refused one has none.
+            Phase::Linger(_) | Phase::Refused => Ok(Pause::Wait),
+        }
+    }
+
+    /// 408, and close (RFC 9110 section 15.5.9).
+    fn time_out<T: Transport>(
+        &mut self,
+        reason: CloseReason,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        let reject = Reject {
+            status: Status::REQUEST_TIMEOUT,
+            reason: "The request did not arrive completely in time.",
+            method: self.method(),
+        };
+        self.reject(&reject, reason, turn);
+        self.close_after_flush(turn)
+    }
+
+    fn close_after_flush<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        match self.flush(None, turn)? {
+            Sending::Done => self.begin_linger(false, turn),
+            Sending::Paused(pause) => Ok(pause),
+        }
+    }
+
+    /// Writes what is left for the log and the counters.
+    fn finish<T: Transport>(&mut self, reason: CloseReason, turn: &mut Turn<'_, T>) {
+        // One that lingered has settled it with its FIN.
+        self.settle_promise(reason, turn);
+        self.end_unsent(reason, turn.desk);
+        turn.desk.counters.closed(reason, self.answered);
+    }
+}

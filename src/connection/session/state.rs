@@ -1,0 +1,290 @@
+//! What a session remembers between its turns, and when it wants the next one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::config::IdleClose;
+use crate::connection::access_log::line::Arrival;
+use crate::connection::counters::CloseReason;
+use crate::connection::deadline::Deadline;
+use crate::connection::desk::KeptInput;
+use crate::connection::limits::occupancy::Occupancy;
+use crate::connection::output::Unsent;
+use crate::connection::pace::Pace;
+use crate::connection::peer::Peer;
+use crate::connection::service::Service;
+use crate::http::body::BodyDecoder;
+use crate::http::method::Method;
+
+/// Looks per `timeouts.write` at how far a peer has come with what the socket did not take. No event
+/// tells, and what it took before the first look counts as taken at that look.
+const WRITE_LOOKS: u32 = 6;
+
+/// One connection's state.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) phase: Phase,
+    /// Received bytes of an incomplete request. `None` in a connection that has nothing but waits.
+    pub(super) kept: Option<Box<KeptInput>>,
+    pub(super) unsent: Option<Box<Unsent>>,
+    pub(super) opened_at: Millis,
+    pub(super) sent_bytes: u64,
+    pub(super) answered: u32,
+    /// Answers in a row for which the retirement was put off (`retirement`).
+    pub(super) put_off: u8,
+    pub(super) peer: Peer,
+    /// The connections from the same address, if their number is limited.
+    neighbours: Option<Arc<Occupancy>>,
+    /// Set with the last answer; what follows it is `linger`.
+    pub(super) closing: Option<CloseReason>,
+    pub(super) peer_has_closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle {
+        since: Millis,
+        delivery: Delivery,
+    },
+    Head {
+        since: Millis,
+        /// Milliseconds of idling before it; as many as fit.
+        idle_millis: u32,
+        method: Option<Method>,
+    },
+    Body(Box<BodyInProgress>),
+    /// Boxed, as it is the largest and the shortest: it would make every idle connection larger.
+    Linger(Box<Lingering>),
+    Refused,
+}
+
+/// How much is known of the last answer's way to the peer. No event tells when it has arrived, and
+/// asking costs a call. So it is asked once, half of grace after the answer: if all is acknowledged
+/// by then, the deadline counted from the answer keeps the promise, and leaves the other half of grace
+/// for the way of a last request to us. If not, it is asked again, and T + grace counts from the first
+/// time that it is.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// Answered in this turn; [`Session::rest`] stamps the time.
+    Fresh,
+    /// Not asked yet.
+    Unknown,
+    /// Asked, and something was outstanding.
+    Outstanding(Box<Pace>),
+    /// All acknowledged, or nothing was ever sent: `since` counts.
+    Confirmed,
+}
+
+/// A body that is read and thrown away. The head stays in the buffer, before the body's bytes.
+#[derive(Debug)]
+pub(super) struct BodyInProgress {
+    pub(super) method: Method,
+    pub(super) head_len: usize,
+    pub(super) decoder: BodyDecoder,
+    pub(super) received: u64,
+    pub(super) pace: Pace,
+    /// When the head began to come.
+    pub(super) arrival: Arrival,
+}
+
+/// What is known of a connection that has sent its FIN.
+#[derive(Debug)]
+pub(super) struct Lingering {
+    pub(super) since: Millis,
+    pub(super) drained_bytes: u64,
+    /// Whether the client was free to send a request when we sent our last answer or our FIN, and none
+    /// has come yet: the two may cross.
+    pub(super) may_cross: bool,
+    /// Set while the last answer is still on its way when the time is over.
+    pub(super) pace: Option<Box<Pace>>,
+}
+
+impl Session {
+    /// A connection that was accepted at `now`.
+    #[must_use]
+    pub fn accepted(peer: Peer, now: Millis) -> Session {
+        // Nothing was sent, so there is nothing to be acknowledged.
+        Session::new(
+            peer,
+            now,
+            Phase::Idle {
+                since: now,
+                delivery: Delivery::Confirmed,
+            },
+        )
+    }
+
+    /// A connection over the limit: it is told so with a 503 in its first turn, and closed.
+    #[must_use]
+    pub fn refused(peer: Peer, now: Millis) -> Session {
+        Session::new(peer, now, Phase::Refused)
+    }
+
+    fn new(peer: Peer, now: Millis, phase: Phase) -> Session {
+        Session {
+            phase,
+            kept: None,
+            unsent: None,
+            opened_at: now,
+            sent_bytes: 0,
+            answered: 0,
+            put_off: 0,
+            peer,
+            neighbours: None,
+            closing: None,
+            peer_has_closed: false,
+        }
+    }
+
+    /// The same connection as one of those from its address, whose number is limited.
+    #[must_use]
+    pub fn among(mut self, neighbours: Option<Arc<Occupancy>>) -> Session {
+        self.neighbours = neighbours;
+        self
+    }
+
+    /// The address that it comes from and the connections from there, if their number is limited.
+    #[must_use]
+    pub fn neighbours(&self) -> Option<(IpAddr, &Occupancy)> {
+        match (self.peer, &self.neighbours) {
+            (Peer::Ip(address), Some(neighbours)) => Some((address, neighbours)),
+            _ => None,
+        }
+    }
+
+    /// For the debug line at the end: requests answered, bytes sent, milliseconds open.
+    #[must_use]
+    pub fn summary(&self, now: Millis) -> (u32, u64, u64) {
+        (self.answered, self.sent_bytes, now.since(self.opened_at))
+    }
+
+    /// Ends a turn that said [`Outcome::Wait`], at `now`: stamps what the turn began and returns
+    /// when the next turn is due should the socket stay silent.
+    ///
+    /// [`Outcome::Wait`]: super::Outcome::Wait
+    pub fn rest(&mut self, service: &Service, now: Millis) -> Deadline {
+        let timeouts = &service.config.timeouts;
+        if let Some(unsent) = &self.unsent {
+            let look = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_LOOKS));
+            return Deadline::Exchange(look.min(unsent.pace.deadline(&service.write_pace())));
+        }
+        Deadline::Exchange(match &mut self.phase {
+            Phase::Idle { since, .. } if self.answered == 0 => {
+                return Deadline::First(since.plus_secs(timeouts.head_secs));
+            }
+            Phase::Idle { since, delivery } => return delivery.rest(since, service, now),
+            Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
+            Phase::Body(body) => body.pace.deadline(&service.body_pace()),
+            Phase::Linger(linger) => return Deadline::Linger(linger.deadline(service, now)),
+            Phase::Refused => now,
+        })
+    }
+
+    /// Whether connections should go, here or at the peer's address.
+    pub(super) fn is_pressed(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_pressing() || neighbours.is_some_and(Occupancy::is_pressing)
+    }
+
+    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
+    pub(super) fn is_full(&self, service: &Service) -> bool {
+        let neighbours = self.neighbours.as_deref();
+        service.occupancy.is_full() || neighbours.is_some_and(Occupancy::is_full)
+    }
+
+    /// The method of the request that is being received, as far as it has come.
+    pub(super) fn method(&self) -> Option<Method> {
+        match &self.phase {
+            Phase::Head { method, .. } => *method,
+            Phase::Body(body) => Some(body.method),
+            Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+        }
+    }
+
+    /// Takes note that a request has begun to come and is not answered in this turn.
+    pub(super) fn note_begun(&mut self, method: Option<Method>, now: Millis) {
+        // A body that has been read must not be looked for again.
+        if let Phase::Body(_) = self.phase {
+            return;
+        }
+        let Arrival { since, idle_millis } = self.arrival(now);
+        self.phase = Phase::Head {
+            since: since.unwrap_or(now),
+            idle_millis: u32::try_from(idle_millis).unwrap_or(u32::MAX),
+            method,
+        };
+    }
+
+    /// When the request at hand began to come.
+    pub(super) fn arrival(&self, now: Millis) -> Arrival {
+        match &self.phase {
+            Phase::Idle { since, .. } => Arrival {
+                since: None,
+                idle_millis: now.since(*since),
+            },
+            Phase::Head {
+                since, idle_millis, ..
+            } => Arrival {
+                since: Some(*since),
+                idle_millis: u64::from(*idle_millis),
+            },
+            Phase::Body(body) => body.arrival,
+            Phase::Linger(_) | Phase::Refused => Arrival {
+                since: None,
+                idle_millis: 0,
+            },
+        }
+    }
+}
+
+impl Delivery {
+    /// Ends a turn of an idle connection at `now`; [`Session::rest`] for this phase.
+    fn rest(&mut self, since: &mut Millis, service: &Service, now: Millis) -> Deadline {
+        match self {
+            Delivery::Fresh => {
+                *since = now;
+                *self = Delivery::Unknown;
+                Deadline::Settling(first_look(service, now))
+            }
+            Delivery::Unknown => Deadline::Settling(first_look(service, *since)),
+            Delivery::Outstanding(pace) => {
+                let again = now.plus_secs(service.config.keep_alive.grace_secs);
+                Deadline::Settling(again.min(pace.deadline(&service.write_pace())))
+            }
+            // T + grace does not end the connection as long as the server serves.
+            Delivery::Confirmed if service.config.keep_alive.close == IdleClose::Pressure => {
+                Deadline::Parked(reap_at(service, *since))
+            }
+            Delivery::Confirmed => Deadline::Idle(reap_at(service, *since)),
+        }
+    }
+}
+
+impl Lingering {
+    fn deadline(&self, service: &Service, now: Millis) -> Millis {
+        let linger_secs = service.config.timeouts.linger_secs;
+        match &self.pace {
+            None => self.since.plus_secs(linger_secs),
+            Some(pace) => now
+                .plus_secs(linger_secs)
+                .min(pace.deadline(&service.write_pace())),
+        }
+    }
+}
+
+/// When the acknowledgement of an answer that was sent at `since` is looked at first.
+pub(super) fn first_look(service: &Service, since: Millis) -> Millis {
+    let config = &service.config;
+    let write_millis = u64::from(config.timeouts.write_secs) * 1000;
+    let look_millis = config.keep_alive.first_look_millis().min(write_millis);
+    Millis(since.0.saturating_add(look_millis))
+}
+
+/// T + grace: when a connection that has been idle `since` is closed.
+pub(super) fn reap_at(service: &Service, since: Millis) -> Millis {
+    let keep_alive = &service.config.keep_alive;
+    since
+        .plus_secs(keep_alive.timeout_secs)
+        .plus_secs(keep_alive.grace_secs)
+}

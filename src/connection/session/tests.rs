@@ -1,0 +1,298 @@
+//! The state table in the documentation of the module against the code: each row is played.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::state::{Phase, Session};
+use super::{Outcome, Turn};
+use crate::clock::{Millis, Now};
+use crate::config::{Config, SiteConfig};
+use crate::connection::counters::Counters;
+use crate::connection::desk::Desk;
+use crate::connection::peer::Peer;
+use crate::connection::service::Service;
+use crate::connection::transport::Transport;
+use crate::site::{Reach, Sites};
+
+// All different, so that a deadline tells which of them it was made from.
+const TIMEOUT_SECS: u32 = 100;
+const GRACE_SECS: u32 = 10;
+const HEAD_SECS: u32 = 20;
+const BODY_SECS: u32 = 30;
+const LINGER_SECS: u32 = 40;
+
+/// The first cells of the table.
+const PHASES: [&str; 6] = [
+    "`Idle`",
+    "the first",
+    "`Head`",
+    "`Body`",
+    "`Linger`",
+    "`Refused`",
+];
+
+fn name_of(session: &Session) -> &'static str {
+    PHASES[match session.phase {
+        Phase::Idle { .. } if session.answered > 0 => 0,
+        Phase::Idle { .. } => 1,
+        Phase::Head { .. } => 2,
+        Phase::Body(_) => 3,
+        Phase::Linger(_) => 4,
+        Phase::Refused => 5,
+    }]
+}
+
+/// A row of the table.
+struct TableRow {
+    phase: &'static str,
+    waits_for: &'static str,
+    deadline: &'static str,
+    when_it_passes: &'static str,
+}
+
+fn table() -> Vec<TableRow> {
+    let rows = include_str!("mod.rs").lines();
+    let rows = rows.filter_map(|line| line.strip_prefix("//! |"));
+    // The names of the columns, and the line below them.
+    rows.skip(2)
+        .map(|row| {
+            let mut cells = row.split('|').map(str::trim);
+            let mut cell = || cells.next().expect("four cells");
+            TableRow {
+                phase: cell(),
+                waits_for: cell(),
+                deadline: cell(),
+                when_it_passes: cell(),
+            }
+        })
+        .collect()
+}
+
+/// A peer that acknowledges at once.
+#[derive(Default)]
+struct ScriptedPeer {
+    to_come: VecDeque<u8>,
+    has_ended: bool,
+    taken: Vec<u8>,
+    has_fin: bool,
+}
+
+impl Transport for ScriptedPeer {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.to_come.is_empty() && !self.has_ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        io::Read::read(&mut self.to_come, buffer)
+    }
+    fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
+        self.taken.extend(first.iter().chain(second));
+        Ok(first.len() + second.len())
+    }
+    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.has_fin = true;
+        Ok(())
+    }
+    fn unacknowledged(&mut self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn abort(&mut self) {}
+}
+
+/// A session that is in a phase, and when it came there.
+struct Scene {
+    service: Service,
+    desk: Desk,
+    session: Session,
+    peer: ScriptedPeer,
+    now: Millis,
+    /// When the phase began.
+    began: Millis,
+    _site: TempDir,
+}
+
+impl Scene {
+    fn of(session: Session) -> Scene {
+        let site = TempDir::new().expect("a temporary directory");
+        let mut config = Config {
+            site: SiteConfig::at(site.path()),
+            ..Config::default()
+        };
+        config.keep_alive.timeout_secs = TIMEOUT_SECS;
+        config.keep_alive.grace_secs = GRACE_SECS;
+        config.timeouts.head_secs = HEAD_SECS;
+        config.timeouts.body_secs = BODY_SECS;
+        config.timeouts.linger_secs = LINGER_SECS;
+        let sites = Sites::open(&config).expect("the site");
+        Scene {
+            desk: Desk::new(&config, Arc::new(Counters::default())),
+            service: Service::new(config, sites),
+            session,
+            peer: ScriptedPeer::default(),
+            now: Millis(0),
+            began: Millis(0),
+            _site: site,
+        }
+    }
+
+    /// A session that has been in `phase` for some time.
+    fn in_phase(phase: &str) -> Scene {
+        let new = Session::accepted(Peer::Unix, Millis(0));
+        let mut scene = Scene::of(new);
+        match phase {
+            "the first" => scene.receive(3, ""),
+            "`Idle`" => {
+                scene.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                // The look whether the answer has arrived.
+                let (began, look) = (scene.began, scene.rest());
+                scene.turn_at(look);
+                scene.began = began;
+            }
+            "`Head`" => scene.receive(7, "GET / HTTP/1.1\r\nHost: a\r\n"),
+            "`Body`" => {
+                let head = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+                scene.receive(2, &format!("{head}a"));
+                scene.receive(6, "b");
+            }
+            "`Linger`" => {
+                let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+                scene.receive(4, head);
+            }
+            "`Refused`" => scene.session = Session::refused(Peer::Unix, Millis(0)),
+            unknown => panic!("no scene for {unknown}"),
+        }
+        assert_eq!(name_of(&scene.session), phase);
+        scene.peer.taken.clear();
+        scene
+    }
+
+    fn receive(&mut self, secs: u64, bytes: &str) {
+        self.peer.to_come.extend(bytes.as_bytes());
+        let outcome = self.turn_at(Millis(secs * 1000));
+        assert_eq!(outcome, Outcome::Wait);
+        self.began = self.now;
+    }
+
+    fn turn_at(&mut self, now: Millis) -> Outcome {
+        self.now = now;
+        let outcome = self.session.turn(&mut Turn {
+            io: &mut self.peer,
+            desk: &mut self.desk,
+            service: &self.service,
+            now: Now {
+                monotonic: now,
+                unix_secs: 784_111_777,
+            },
+            reach: Reach::Disk,
+            read_closed: false,
+            gives_up: false,
+            is_over: &|| false,
+        });
+        if outcome == Outcome::Wait {
+            self.rest();
+        }
+        outcome
+    }
+
+    fn rest(&mut self) -> Millis {
+        self.session.rest(&self.service, self.now).at()
+    }
+
+    /// The time that a cell of the table means.
+    fn documented(&self, deadline: &str) -> Millis {
+        match deadline {
+            "T + grace, see `idle`" => self.began.plus_secs(TIMEOUT_SECS + GRACE_SECS),
+            "`timeouts.head` from the accept" => Millis(0).plus_secs(HEAD_SECS),
+            "`timeouts.head` from its start" => self.began.plus_secs(HEAD_SECS),
+            "`timeouts.body` of no progress" => self.began.plus_secs(BODY_SECS),
+            "`timeouts.linger`" => self.began.plus_secs(LINGER_SECS),
+            "none" => self.now,
+            unknown => panic!("no deadline is called {unknown}"),
+        }
+    }
+
+    /// Lets happen what a cell of the table means. Returns the phase that follows, if one does.
+    fn bring(&mut self, waits_for: &str) -> Option<&'static str> {
+        let (bytes, next) = match waits_for {
+            "the first byte of a request" | "the first byte of all" => ("G", "`Head`"),
+            "the rest of a head" => ("\r\n", "`Idle`"),
+            "the rest of a body, to discard" => ("c", "`Idle`"),
+            "its first turn" => ("", "`Linger`"),
+            "the peer's FIN" => {
+                self.peer.has_ended = true;
+                return None;
+            }
+            unknown => panic!("nothing is called {unknown}"),
+        };
+        self.peer.to_come.extend(bytes.as_bytes());
+        Some(next)
+    }
+
+    /// A turn in the words of the table.
+    fn told(&mut self, now: Millis) -> String {
+        let had_fin = self.peer.has_fin;
+        let outcome = self.turn_at(now);
+        let answer = String::from_utf8_lossy(&self.peer.taken).into_owned();
+        let status = answer.strip_prefix("HTTP/1.1 ").map(|rest| &rest[..3]);
+        let has_fin = self.peer.has_fin && !had_fin;
+        match (outcome, status) {
+            (Outcome::Close(_), None) => "close".to_owned(),
+            (Outcome::Wait, None) if !has_fin => "nothing".to_owned(),
+            (Outcome::Wait, status) if has_fin => {
+                format!(
+                    "{}, then {}",
+                    status.unwrap_or("FIN"),
+                    name_of(&self.session)
+                )
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_phase_has_its_row() {
+    let phases: Vec<_> = table().iter().map(|row| row.phase).collect();
+    assert_eq!(phases, PHASES);
+}
+
+#[test]
+fn each_phase_ends_at_its_deadline_as_the_table_says() {
+    for row in table() {
+        let mut scene = Scene::in_phase(row.phase);
+        let deadline = scene.rest();
+        assert_eq!(deadline, scene.documented(row.deadline), "{}", row.phase);
+        if row.deadline != "none" {
+            assert_eq!(
+                scene.told(Millis(deadline.0 - 1)),
+                "nothing",
+                "{}",
+                row.phase
+            );
+        }
+        assert_eq!(scene.told(deadline), row.when_it_passes, "{}", row.phase);
+    }
+}
+
+#[test]
+fn each_phase_waits_for_what_the_table_says() {
+    for row in table() {
+        let mut scene = Scene::in_phase(row.phase);
+        let next = scene.bring(row.waits_for);
+        let outcome = scene.turn_at(Millis(scene.now.0 + 1));
+        match next {
+            Some(next) => assert_eq!(name_of(&scene.session), next, "{}", row.phase),
+            None => {
+                let is_quiet = scene.peer.taken.is_empty();
+                let is_end = matches!(outcome, Outcome::Close(_)) && is_quiet;
+                assert!(is_end, "{}: {outcome:?}", row.phase);
+            }
+        }
+    }
+}
