@@ -12,9 +12,9 @@ use super::kept::{KeptPages, Share};
 use super::making::grow;
 use super::page::Page;
 use crate::http::accept_encoding::Coding;
-use crate::site::content_coding::{MIN_BYTES, is_worth_it};
-use crate::site::encoder::{Encoder, PIECE_BYTES, WORKING_BYTES};
-use crate::site::job::Slice;
+use crate::site::content::content_coding::{MIN_BYTES, is_worth_it};
+use crate::site::content::encoder::{Encoder, PIECE_BYTES, WORKING_BYTES};
+use crate::site::waiting::job::Slice;
 
 /// A listing on its way into a coding.
 pub struct Encoding {

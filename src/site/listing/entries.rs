@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::super::resolve::{OpenError, Resolver};
-use super::super::root::RootDirectory;
+use crate::site::disk::resolve::{OpenError, Resolver};
+use crate::site::disk::root::RootDirectory;
 
 /// Entries that are listed at most, in a directory that has more the first ones that the file system
 /// names: nobody reads a longer page, and a browser needs seconds to show this one.
@@ -276,9 +276,9 @@ fn entry(name: &[u8], stat: &Stat) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::resolve::LinkPolicy;
-    use super::super::super::root::Root;
     use super::*;
+    use crate::site::disk::resolve::LinkPolicy;
+    use crate::site::disk::root::Root;
     use rustix::fs::{CWD, Mode};
     use std::ffi::OsStr;
     use std::fs;

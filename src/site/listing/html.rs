@@ -3,10 +3,10 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::super::document;
 use super::entries::{Entry, Kind, Summary};
 use super::order::{Column, Order};
 use super::quantity::{grouped, rounded_size, timestamp};
+use crate::site::pages::document;
 
 const STYLE: &str = include_str!("listing.css");
 

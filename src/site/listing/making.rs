@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use super::super::content_tag::Hasher;
-use super::super::job::Slice;
-use super::super::resolve::OpenError;
 use super::entries::{Entry, Scan, Summary};
 use super::kept::{KeptPages, Share};
 use super::page::{Encoded, Page};
 use super::sorting::Sorting;
 use super::{Form, Variant, html, json};
+use crate::site::disk::content_tag::Hasher;
+use crate::site::disk::resolve::OpenError;
+use crate::site::waiting::job::Slice;
 
 /// Names that are looked at between two looks at the slice: three system calls each.
 const NAMES_AT_ONCE: usize = 32;

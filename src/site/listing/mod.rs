@@ -25,10 +25,6 @@ use self::entries::{Place, Scan};
 use self::kept::{KeptPages, Memory};
 use self::order::Order;
 use self::preparing::Preparing;
-use super::errand::{Brought, Errands};
-use super::job::{FirstSlice, Places};
-use super::reach::{NeedsDisk, Reach};
-use super::resolve::OpenError;
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -36,6 +32,10 @@ use crate::http::accept;
 use crate::http::accept_encoding::{Coding, accepted_codings};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
+use crate::site::disk::resolve::OpenError;
+use crate::site::waiting::errand::{Brought, Errands};
+use crate::site::waiting::job::{FirstSlice, Places};
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 pub mod encoding;
 pub mod entries;
@@ -105,7 +105,7 @@ impl Listings {
     /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
     /// the rules of the site let it be compressed, the order by `?sort=` in `query`.
     ///
-    /// The inner error is as [`Resolver::open`](super::resolve::Resolver::open) has it, or
+    /// The inner error is as [`Resolver::open`](crate::site::disk::resolve::Resolver::open) has it, or
     /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
     /// [`OpenError::NotFound`].
     ///

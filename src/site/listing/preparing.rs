@@ -8,9 +8,9 @@ use super::making::Making;
 use super::page::Page;
 use super::{Variant, entries::Scan};
 use crate::http::accept_encoding::Coding;
-use crate::site::errand::Brought;
-use crate::site::job::{Job, Progress, Slice};
-use crate::site::resolve::OpenError;
+use crate::site::disk::resolve::OpenError;
+use crate::site::waiting::errand::Brought;
+use crate::site::waiting::job::{Job, Progress, Slice};
 
 /// A listing of which something is missing.
 pub struct Preparing {

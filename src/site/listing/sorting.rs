@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use super::super::job::Slice;
 use super::entries::Entry;
 use super::order::Order;
+use crate::site::waiting::job::Slice;
 
 /// Entries that are sorted in one go.
 const RUN_ENTRIES: usize = 512;
@@ -115,7 +115,7 @@ mod tests {
     use super::super::entries::Kind;
     use super::*;
     use crate::clock::Millis;
-    use crate::site::job::FirstSlice;
+    use crate::site::waiting::job::FirstSlice;
 
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {

@@ -4,17 +4,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use super::super::encoder::PIECE_BYTES;
-use super::super::errand::Errand;
-use super::super::job::{FIRST_SLICE_ASKS, MAX_JOBS};
-use super::super::resolve::Resolver;
-use super::super::root::Root;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
 use crate::clock::Millis;
 use crate::http::request::sample::with_head;
 use crate::http::response::Body;
 use crate::http::status::Status;
+use crate::site::content::encoder::PIECE_BYTES;
+use crate::site::disk::resolve::Resolver;
+use crate::site::disk::root::Root;
+use crate::site::waiting::errand::Errand;
+use crate::site::waiting::job::{FIRST_SLICE_ASKS, MAX_JOBS};
 
 const NOW: Now = Now {
     monotonic: Millis(0),

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::Lookup;
 use super::names::{is_itself, slash_form};
 use crate::clock::Millis;
-use crate::site::absences::Nothing;
-use crate::site::cache::{Entry, Original};
-use crate::site::checkers::Area;
-use crate::site::checks::{Asked, Checks, Order, Subject};
-use crate::site::freshness::{Freshness, Outstanding};
-use crate::site::look::{Look, Range};
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::root::RESOLVE_EVERY_MILLIS;
-use crate::site::site_path::SitePath;
+use crate::site::disk::look::{Look, Range};
+use crate::site::disk::root::RESOLVE_EVERY_MILLIS;
+use crate::site::memory::absences::Nothing;
+use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::checkers::Area;
+use crate::site::memory::checks::{Asked, Checks, Order, Subject};
+use crate::site::memory::freshness::{Freshness, Outstanding};
+use crate::site::memory::site_path::SitePath;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 /// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for
 /// ever.

@@ -9,13 +9,13 @@ use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
 };
 use crate::http::request::RequestHead;
-use crate::site::cache::{Entry, Original};
-use crate::site::compressor::Order;
-use crate::site::forms::{Forms, State};
-use crate::site::job::{FirstSlice, WholeSlice};
-use crate::site::judge;
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::representation::Representation;
+use crate::site::content::representation::Representation;
+use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::compressor::Order;
+use crate::site::memory::forms::{Forms, State};
+use crate::site::memory::judge;
+use crate::site::waiting::job::{FirstSlice, WholeSlice};
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.

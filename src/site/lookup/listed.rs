@@ -4,10 +4,10 @@ use super::Lookup;
 use crate::clock::Now;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
+use crate::site::disk::resolve::OpenError;
 use crate::site::listing::entries::Place;
 use crate::site::listing::{self, Listings};
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::resolve::OpenError;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 impl Lookup {
     /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as

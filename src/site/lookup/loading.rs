@@ -12,20 +12,20 @@ use super::alone::{Alone, Outcome};
 use super::{Found, Lookup, Memory, absence_of};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
-use crate::site::absences::{Absence, Nothing};
-use crate::site::cache::{Entry, Original};
-use crate::site::content_coding::MIN_BYTES;
-use crate::site::encoded_names::EncodedNames;
-use crate::site::errand::Brought;
-use crate::site::forms::Forms;
-use crate::site::freshness::Freshness;
-use crate::site::identity::Identity;
-use crate::site::job::{Job, Progress, Slice};
-use crate::site::media_types::Redundancy;
-use crate::site::representation::{Loading, Metadata, Representation};
-use crate::site::root::RootDirectory;
-use crate::site::siblings::{Beside, Siblings};
-use crate::site::site_path::{KeptSitePath, SitePath};
+use crate::site::content::content_coding::MIN_BYTES;
+use crate::site::content::encoded_names::EncodedNames;
+use crate::site::content::media_types::Redundancy;
+use crate::site::content::representation::{Loading, Metadata, Representation};
+use crate::site::content::siblings::{Beside, Siblings};
+use crate::site::disk::identity::Identity;
+use crate::site::disk::root::RootDirectory;
+use crate::site::memory::absences::{Absence, Nothing};
+use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::forms::Forms;
+use crate::site::memory::freshness::Freshness;
+use crate::site::memory::site_path::{KeptSitePath, SitePath};
+use crate::site::waiting::errand::Brought;
+use crate::site::waiting::job::{Job, Progress, Slice};
 
 /// A file on its way into an [`Entry`].
 #[derive(Debug)]

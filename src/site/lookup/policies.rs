@@ -2,9 +2,9 @@
 
 use super::{Found, Lookup};
 use crate::clock::Now;
-use crate::site::coding_policy::CodingPolicy;
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::site_path::SitePath;
+use crate::site::memory::site_path::SitePath;
+use crate::site::rules::coding_policy::CodingPolicy;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 impl Lookup {
     /// As [`find`](Lookup::find), for a request for `asked`, which a rewrite or `spa` has led to `path`:

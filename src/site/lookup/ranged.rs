@@ -12,11 +12,11 @@ use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
-use crate::site::cache::{Entry, Original};
-use crate::site::content_coding::etag_of_form;
-use crate::site::forms::Forms;
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::representation::Representation;
+use crate::site::content::content_coding::etag_of_form;
+use crate::site::content::representation::Representation;
+use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::forms::Forms;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 impl Lookup {
     /// The representation that a GET with a Range field is about. `None` if the request has no such

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::clock::Millis;
-use crate::site::checks::Post;
-use crate::site::descriptors::DescriptorBudget;
-use crate::site::errand::Errand;
+use crate::site::disk::descriptors::DescriptorBudget;
+use crate::site::memory::checks::Post;
+use crate::site::waiting::errand::Errand;
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -63,7 +63,7 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
 fn a_form_that_is_alone_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");
     let content = b"function f() {}\n".repeat(200_000);
-    let encoded = crate::site::content_coding::compress(Coding::Gzip, &content);
+    let encoded = crate::site::content::content_coding::compress(Coding::Gzip, &content);
     let encoded = encoded.expect("text compresses");
     std::fs::write(place.path().join("app.js.gz"), encoded).expect("write");
     let site = SiteConfig::at(place.path().to_owned());
@@ -83,7 +83,10 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
     let Ok(Found::File(entry)) = find() else {
         panic!("it is decoded")
     };
-    assert_eq!(entry.original, crate::site::cache::Original::Decoded);
+    assert_eq!(
+        entry.original,
+        crate::site::memory::cache::Original::Decoded
+    );
     assert_eq!(entry.representation.content.len(), content.len() as u64);
     let forms = entry.forms.as_ref().expect("the one it was made from");
     assert!(forms.ready_in(Coding::Gzip).is_some());

@@ -1,0 +1,473 @@
+//! The one way from a request to a response, in one site.
+//!
+//! The steps, each of them looking at what the one before has left:
+//!
+//! 1. The path is decoded; all else is about that. The path of `shutdown.health` is answered.
+//! 2. A preflight of the CORS protocol is answered.
+//! 3. The redirects of the configuration, some of which say that a document is gone, then those of
+//!    `clean_urls`, see the path as it was asked.
+//! 4. A rewrite puts another path in its place, which must not be a hidden one either.
+//! 5. [`Lookup`] finds the file, with `index` and `clean_urls`. A directory without its slash is a
+//!    redirect (`addresses`).
+//! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
+//!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
+//!    accept none.
+//! 7. Where nothing is: the listing, then the page without the slash (`clean_urls`), then the
+//!    application (`spa`), then 404.
+//! 8. An error gets the site's own page (`error_pages`), if there is one, in the form that the client
+//!    likes best.
+//! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+
+use super::health::Health;
+use super::methods::{not_allowed, not_understood, options};
+use super::partial::{partial, slice};
+use crate::clock::Now;
+use crate::config;
+use crate::config::SiteConfig;
+use crate::http::accept;
+use crate::http::method::Method;
+use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::request::{RequestHead, Target};
+use crate::http::response::{Body, Response};
+use crate::http::status::Status;
+use crate::http::target::decode_path;
+use crate::site::content::representation::{Content, Representation};
+use crate::site::disk::descriptors::{DescriptorBudget, OpenFile};
+use crate::site::disk::resolve::OpenError;
+use crate::site::listing::{self, Listings};
+use crate::site::lookup::{Found, Lookup, Memory};
+use crate::site::memory::absences::Absence;
+use crate::site::memory::cache::Entry;
+use crate::site::memory::site_path::has_dot_name;
+use crate::site::pages;
+use crate::site::rules::applications::Applications;
+use crate::site::rules::edited_fields::EditedFields;
+use crate::site::rules::field_editor::FieldEditor;
+use crate::site::rules::remarks::Remarks;
+use crate::site::rules::site_rules::Rules;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
+
+mod addresses;
+#[cfg(test)]
+mod tests;
+
+/// One static site.
+#[derive(Debug)]
+pub struct Site {
+    files: Lookup,
+    /// `None` if there are none.
+    rules: Option<Arc<Rules>>,
+    /// `None` if no answer's fields are edited.
+    editor: Option<FieldEditor>,
+    /// Set if `clean_urls` is on: the names of index files.
+    clean_urls: Option<Vec<String>>,
+    shows_hidden: bool,
+    listings: Option<Listings>,
+    /// `None` if there are none.
+    applications: Option<Applications>,
+    /// Paths by status.
+    error_pages: BTreeMap<u16, Box<[u8]>>,
+    /// `None` if no path tells it.
+    health: Option<Arc<Health>>,
+}
+
+/// What is asked, and how far the answer may go.
+#[derive(Clone, Copy)]
+struct Ask<'a, 'b, 's> {
+    head: &'a RequestHead<'b, 's>,
+    /// Decoded and normalised.
+    path: &'a [u8],
+    query: Option<&'b [u8]>,
+    reach: Reach,
+    now: Now,
+    remarks: &'a Remarks,
+}
+
+impl Site {
+    /// Opens `site`, which has this `number` in what all sites remember together.
+    ///
+    /// # Errors
+    /// If the root is not a directory that can be read.
+    pub fn open(
+        site: &SiteConfig,
+        number: u32,
+        cache: &config::Cache,
+        memory: Option<Arc<Memory>>,
+        edited: Option<Arc<EditedFields>>,
+        health: Option<Arc<Health>>,
+        descriptors: Arc<DescriptorBudget>,
+    ) -> std::io::Result<Site> {
+        let rules = Arc::new(Rules::new(site));
+        let path = |path: &String| Box::from(path.as_bytes());
+        let pages = site.error_pages.iter();
+        Ok(Site {
+            files: Lookup::open(site, number, cache, memory, descriptors)?,
+            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited),
+            rules: (!rules.is_empty()).then_some(rules),
+            clean_urls: site.clean_urls.then(|| site.index.clone()),
+            shows_hidden: site.hidden,
+            listings: site.listing.then(|| Listings::new(site, cache)),
+            applications: Applications::new(&site.spa),
+            error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
+            health,
+        })
+    }
+
+    /// Answers `head`. `path` is a buffer of the caller's.
+    ///
+    /// # Errors
+    /// As [`Sites::respond`](super::Sites::respond).
+    pub fn respond(
+        &self,
+        head: &RequestHead<'_, '_>,
+        path: &mut Vec<u8>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Response, NeedsDisk> {
+        let remarks = &Remarks::default();
+        let mut response = match &head.target {
+            // A malformed path is malformed whatever the method.
+            Target::Path { path: raw, query } => match decode_path(raw, path) {
+                Ok(()) => {
+                    if let Some(health) = &self.health
+                        && let Some(answer) = health.respond(head.method, path)
+                    {
+                        return Ok(answer);
+                    }
+                    if let Some(answer) = self.preflight(head) {
+                        return Ok(answer);
+                    }
+                    self.answer(&Ask {
+                        head,
+                        path,
+                        query: *query,
+                        reach,
+                        now,
+                        remarks,
+                    })?
+                }
+                Err(reject) => {
+                    // No rule is about what is no path.
+                    path.clear();
+                    pages::rejected(&reject)
+                }
+            },
+            Target::Asterisk | Target::Authority(_) => {
+                path.clear();
+                not_understood(head)
+                    .or_else(|| not_allowed(head))
+                    .unwrap_or_else(options)
+            }
+        };
+        if response.status.code() >= 400 {
+            response = self.with_own_page(response, head, reach, now)?;
+        }
+        if let Some(editor) = &self.editor {
+            editor.edit(head, path, &mut response, remarks);
+        }
+        Ok(response)
+    }
+
+    /// The files below its root.
+    #[must_use]
+    pub fn files(&self) -> &Lookup {
+        &self.files
+    }
+
+    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
+    #[must_use]
+    pub fn edits_fields(site: &SiteConfig) -> bool {
+        !site.spa.is_empty() || Rules::new(site).edits_fields()
+    }
+
+    fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {
+        self.rules.as_ref()?.cors()?.preflight(head)
+    }
+
+    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+        if let Some(refusal) = not_understood(ask.head) {
+            return Ok(refusal);
+        }
+        // The new place may well take what cannot be done here.
+        let rules = self.rules.as_deref();
+        if let Some(redirected) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
+            return Ok(redirected.answer());
+        }
+        if let Some(refusal) = not_allowed(ask.head) {
+            return Ok(refusal);
+        }
+        if let Some(index) = &self.clean_urls
+            && let Some(redirect) = self.clean_redirect(index, ask)?
+        {
+            return Ok(redirect);
+        }
+        match rules.and_then(|rules| rules.rewrite(ask.path)) {
+            Some(rewritten) => self.serve(&rewritten, ask),
+            None => self.serve(ask.path, ask),
+        }
+    }
+
+    /// Serves `path`, which may not be the one that was asked for.
+    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+        if self.is_hidden(path) {
+            return Ok(nothing_here());
+        }
+        let found = if std::ptr::eq(path, ask.path) {
+            self.files.find(path, ask.reach, ask.now)?
+        } else {
+            self.files
+                .find_for(ask.path, path, false, ask.reach, ask.now)?
+        };
+        match found {
+            Found::File(_) if ask.head.method == Method::Options => Ok(options()),
+            Found::File(entry) => self.send(&entry, ask),
+            Found::Nothing(nothing) => match nothing.absence {
+                Absence::IsDirectory => self.enter(&nothing, path, ask),
+                Absence::Open(OpenError::NotFound) => self.serve_in_place(path, ask),
+                absence => Ok(explain(absence)),
+            },
+        }
+    }
+
+    /// The form of a file that the request is about.
+    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+        let Ask {
+            head, reach, now, ..
+        } = *ask;
+        if head.has_range
+            && let Some(form) = self.files.form_for_range(entry, head, reach, now)?
+        {
+            return self.represent(form, ask);
+        }
+        match self.files.preferred(entry, head, reach, now)? {
+            Some(representation) => self.represent(representation, ask),
+            None => Ok(pages::only_encoded()),
+        }
+    }
+
+    /// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
+    fn represent(
+        &self,
+        representation: &Representation,
+        ask: &Ask<'_, '_, '_>,
+    ) -> Result<Response, NeedsDisk> {
+        let Ask {
+            head, reach, now, ..
+        } = *ask;
+        let own_type = || representation.content_type_value();
+        if head.is_conditional {
+            let validators = representation.validators();
+            match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
+                Verdict::Proceed => {}
+                Verdict::NotModified => {
+                    self.note_type(ask, own_type);
+                    return Ok(not_modified(representation));
+                }
+                Verdict::Failed => {
+                    return Ok(pages::error(
+                        Status::PRECONDITION_FAILED,
+                        "The file is not in the state that the request asks for.",
+                    ));
+                }
+            }
+            if let Some(ranges) = requested_ranges(head, &validators, now) {
+                representation.content.within(reach)?;
+                let of_part = |lines| match &self.editor {
+                    None => lines,
+                    Some(editor) => editor.edit_part(ask.path, &lines),
+                };
+                if let Some(response) = partial(representation, ranges, now.unix_secs, of_part) {
+                    if let Body::Parts(_) = response.body {
+                        self.note_type(ask, own_type);
+                    }
+                    return Ok(response);
+                }
+            }
+        }
+        Ok(Response {
+            status: Status::OK,
+            fields: representation.fields(now.unix_secs),
+            length: Some(representation.content.len()),
+            body: body(representation, head.method, reach)?,
+        })
+    }
+
+    /// Notes the type of the representation for rules that look at it: the response's own lines do not
+    /// have it.
+    fn note_type(&self, ask: &Ask<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
+        if self
+            .editor
+            .as_ref()
+            .is_some_and(FieldEditor::looks_at_types)
+        {
+            // Noted once for each response.
+            let _ = ask.remarks.content_type.set(content_type());
+        }
+    }
+
+    /// What is sent in the place of what does not exist.
+    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+        let head = ask.head;
+        if let Some(listings) = &self.listings
+            && path.ends_with(b"/")
+        {
+            let listed = match head.method {
+                Method::Options => {
+                    ask.reach.disk()?;
+                    self.files.open_directory(path).map(|()| options())
+                }
+                _ => self.files.list(
+                    listings,
+                    (ask.path, path),
+                    ask.query,
+                    head,
+                    ask.reach,
+                    ask.now,
+                )?,
+            };
+            match listed {
+                Ok(response) if response.status == Status::NOT_MODIFIED => {
+                    let own_type = || Bytes::from_static(listing::media_type(head).as_bytes());
+                    self.note_type(ask, own_type);
+                    return Ok(response);
+                }
+                Ok(response) => return Ok(response),
+                Err(OpenError::NotFound) => {}
+                Err(error) => return Ok(explain(Absence::Open(error))),
+            }
+        }
+        if let Some(answer) = self.without_slash(path, ask)? {
+            return Ok(answer);
+        }
+        let applications = self.applications.as_ref();
+        let Some(page) = applications.and_then(|all| all.page(ask.path)) else {
+            return Ok(nothing_here());
+        };
+        ask.remarks.varies_by_accept.set(true);
+        let is_page_wanted =
+            head.method != Method::Options && accept::is_named(&head.fields, "text/html");
+        if is_page_wanted
+            && let Found::File(entry) = self
+                .files
+                .find_for(ask.path, page, true, ask.reach, ask.now)?
+        {
+            ask.remarks.is_fallback.set(true);
+            return self.send(&entry, ask);
+        }
+        Ok(nothing_here())
+    }
+
+    /// The same error with the site's own page, if it has one.
+    fn with_own_page(
+        &self,
+        error: Response,
+        head: &RequestHead<'_, '_>,
+        reach: Reach,
+        now: Now,
+    ) -> Result<Response, NeedsDisk> {
+        let Some(path) = self.error_pages.get(&error.status.code()) else {
+            return Ok(error);
+        };
+        let Found::File(entry) = self.files.find(path, reach, now)? else {
+            return Ok(error);
+        };
+        let Some(page) = self.files.preferred(&entry, head, reach, now)? else {
+            return Ok(error);
+        };
+        let owed = pages::owed_fields(&error);
+        Ok(Response {
+            status: error.status,
+            fields: if owed.is_empty() {
+                page.page_fields()
+            } else {
+                Bytes::from([page.page_fields(), owed].concat())
+            },
+            length: Some(page.content.len()),
+            body: body(page, head.method, reach)?,
+        })
+    }
+
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        !self.shows_hidden && has_dot_name(path)
+    }
+}
+
+/// Says why a path has no representation.
+fn explain(absence: Absence) -> Response {
+    let (status, sentence) = match absence {
+        Absence::IsDirectory | Absence::Open(OpenError::NotFound) => return nothing_here(),
+        Absence::Open(OpenError::Outside) => {
+            (Status::FORBIDDEN, "This link leads out of the site.")
+        }
+        Absence::IsSpecial => (Status::FORBIDDEN, "This is not a regular file."),
+        Absence::IsChanging => (
+            Status::SERVICE_UNAVAILABLE,
+            "This file is being written at the moment.",
+        ),
+        Absence::Open(OpenError::Forbidden) => {
+            (Status::FORBIDDEN, "The server may not read this file.")
+        }
+        Absence::Open(OpenError::Exhausted) => (
+            Status::SERVICE_UNAVAILABLE,
+            "The server has no file descriptors or memory left at the moment.",
+        ),
+        Absence::Open(OpenError::Failed) => {
+            (Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
+        }
+    };
+    pages::error(status, sentence)
+}
+
+/// The one page that is asked for in masses is not looked up each time.
+fn nothing_here() -> Response {
+    static PAGE: LazyLock<Response> =
+        LazyLock::new(|| pages::error(Status::NOT_FOUND, "Nothing is here."));
+    PAGE.clone()
+}
+
+fn not_modified(representation: &Representation) -> Response {
+    Response {
+        status: Status::NOT_MODIFIED,
+        fields: representation.not_modified_fields(),
+        length: None,
+        body: Body::Empty,
+    }
+}
+
+/// The whole content; HEAD goes without it (RFC 9110 section 9.3.2), and so never needs the disk.
+fn body(representation: &Representation, method: Method, reach: Reach) -> Result<Body, NeedsDisk> {
+    match &representation.content {
+        _ if method == Method::Head => Ok(Body::Empty),
+        Content::Memory(bytes) => Ok(Body::Memory(bytes.clone())),
+        Content::Resident(_) => Ok(slice(
+            &representation.content,
+            0..representation.content.len(),
+        )),
+        Content::Descriptor(file, size) => {
+            reach.disk()?;
+            Ok(Body::File {
+                file: Arc::<OpenFile>::clone(file),
+                range: 0..*size,
+            })
+        }
+    }
+}
+
+/// The Range field, where it counts: on GET only, and only if If-Range holds (RFC 9110 sections
+/// 14.2 and 13.1.5). A repeated field is ignored, as its lines cannot be combined.
+fn requested_ranges<'b>(
+    head: &RequestHead<'b, '_>,
+    validators: &Validators<'_>,
+    now: Now,
+) -> Option<&'b [u8]> {
+    let ranges = head
+        .fields
+        .only("range")
+        .filter(|_| head.method == Method::Get)?;
+    preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
+}

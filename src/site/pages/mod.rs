@@ -1,0 +1,9 @@
+//! The pages that the server writes itself: small ones that say what went wrong, and the HTML that these
+//! have in common with listings.
+
+pub mod document;
+mod status_pages;
+
+pub use status_pages::{
+    ALLOW_LINE, error, moved, only_encoded, owed_fields, redirect_to, redirect_to_slash, rejected,
+};
