@@ -33,8 +33,8 @@ use crate::http::accept_encoding::{Coding, accepted_codings};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::errand::{Brought, Errands};
-use crate::site::waiting::job::{FirstSlice, Places};
+use crate::site::waiting::errand::Errands;
+use crate::site::waiting::job::{FirstSlice, JobPermits};
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 pub mod encoding;
@@ -75,6 +75,9 @@ pub struct Variant {
     pub form: Form,
 }
 
+/// A listing that was made, or why it could not be.
+type Made = Result<Arc<Page>, OpenError>;
+
 /// Answers requests for directories.
 #[derive(Debug)]
 pub struct Listings {
@@ -82,8 +85,8 @@ pub struct Listings {
     compresses: bool,
     memory: Memory,
     kept: Arc<KeptPages>,
-    errands: Errands<(Box<[u8]>, Variant, Coding)>,
-    places: Places,
+    errands: Errands<(Box<[u8]>, Variant, Coding), Made>,
+    permits: JobPermits,
 }
 
 impl Listings {
@@ -97,7 +100,7 @@ impl Listings {
             memory: Memory::default(),
             kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
             errands: Errands::default(),
-            places: Places::default(),
+            permits: JobPermits::default(),
         }
     }
 
@@ -150,10 +153,9 @@ impl Listings {
             return Ok(Ok(page));
         }
         reach.disk()?;
-        let is_usable = |brought: &Brought| match brought {
-            Brought::Listing(Ok(page)) => page.generation == generation,
-            Brought::Listing(Err(_)) => true,
-            Brought::Found(_) => false,
+        let is_usable = |made: &Made| match made {
+            Ok(page) => page.generation == generation,
+            Err(_) => true,
         };
         let outing = match self
             .errands
@@ -161,9 +163,9 @@ impl Listings {
         {
             Ok(outing) => outing,
             Err(errand) => {
-                return match errand.brought() {
-                    Some(Brought::Listing(made)) => Ok(made.clone()),
-                    _ => Err(NeedsDisk::UnderWay(errand)),
+                return match errand.brought::<Made>() {
+                    Some(made) => Ok(made.clone()),
+                    None => Err(NeedsDisk::UnderWay(errand)),
                 };
             }
         };
@@ -181,10 +183,10 @@ impl Listings {
         if let Some(made) = preparing.go_on(&FirstSlice::new(now.monotonic)) {
             return Ok(made);
         }
-        let Some(at_work) = self.places.take() else {
+        let Some(permit) = self.permits.take() else {
             return Ok(preparing.page().ok_or(OpenError::Exhausted));
         };
-        let errand = outing.leave(Box::new(preparing), at_work);
+        let errand = outing.leave(preparing, permit);
         Err(NeedsDisk::UnderWay(errand))
     }
 }

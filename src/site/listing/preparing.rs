@@ -9,8 +9,7 @@ use super::page::Page;
 use super::{Variant, entries::Scan};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::errand::Brought;
-use crate::site::waiting::job::{Job, Progress, Slice};
+use crate::site::waiting::job::{Job, Slice};
 
 /// A listing of which something is missing.
 pub struct Preparing {
@@ -111,10 +110,9 @@ impl Stage {
 }
 
 impl Job for Preparing {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        match self.go_on(slice) {
-            None => Progress::More,
-            Some(made) => Progress::Done(Brought::Listing(made)),
-        }
+    type Output = Result<Arc<Page>, OpenError>;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
+        self.go_on(slice)
     }
 }

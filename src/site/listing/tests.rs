@@ -299,7 +299,7 @@ fn a_listing_that_is_kept_is_sent_as_it_is_if_no_job_may_be_begun() {
     directory.fill(10_000);
     let plain = directory.ask("", &[]).expect("200");
     let taken: Vec<_> = (0..MAX_JOBS)
-        .map(|_| directory.listings.places.take())
+        .map(|_| directory.listings.permits.take())
         .collect();
     let ask = || {
         directory

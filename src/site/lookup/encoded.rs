@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::loading::LoadFormJob;
-use super::{Lookup, Memory};
+use super::{Found, Lookup, Memory};
 use crate::clock::Now;
 use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
@@ -213,7 +213,7 @@ impl Lookup {
         {
             Ok(outing) => outing,
             // It was for another entry if it is not in this one. The file itself will do.
-            Err(errand) if errand.brought().is_some() => return Ok(forms.ready_in(coding)),
+            Err(errand) if errand.brought::<Found>().is_some() => return Ok(forms.ready_in(coding)),
             Err(errand) => return Err(NeedsDisk::UnderWay(errand)),
         };
         let Some(mut load) = self.begin_beside(entry, coding, now) else {
@@ -222,12 +222,12 @@ impl Lookup {
         if let Some(form) = load.go_on(&FirstSlice::new(now.monotonic)) {
             return Ok(memory.keep_form(entry, coding, form));
         }
-        let Some(place) = memory.places.take() else {
+        let Some(permit) = memory.permits.take() else {
             return Ok(None);
         };
         let memory = Arc::clone(memory);
-        let job = Box::new(LoadFormJob { load, memory });
-        Err(NeedsDisk::UnderWay(outing.leave(job, place)))
+        let job = LoadFormJob { load, memory };
+        Err(NeedsDisk::UnderWay(outing.leave(job, permit)))
     }
 }
 

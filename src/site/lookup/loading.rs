@@ -24,8 +24,7 @@ use crate::site::memory::cache::{Entry, Original};
 use crate::site::memory::forms::Forms;
 use crate::site::memory::freshness::Freshness;
 use crate::site::memory::site_path::{KeptSitePath, SitePath};
-use crate::site::waiting::errand::Brought;
-use crate::site::waiting::job::{Job, Progress, Slice};
+use crate::site::waiting::job::{Job, Slice};
 
 /// A file on its way into an [`Entry`].
 #[derive(Debug)]
@@ -271,10 +270,10 @@ pub(super) struct LoadJob {
 }
 
 impl Job for LoadJob {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        let Some(loaded) = self.load.go_on(slice) else {
-            return Progress::More;
-        };
+    type Output = Found;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
+        let loaded = self.load.go_on(slice)?;
         let key = self.load.key.site_path();
         if let Err(Absence::Open(error)) = &loaded {
             log::error!("{}: {error:?} while it was read", key.path.escape_ascii());
@@ -283,7 +282,7 @@ impl Job for LoadJob {
             let nothing = Nothing::new(key.path, absence, self.load.freshness());
             Arc::new(nothing)
         });
-        Progress::Done(Brought::Found(self.memory.keep(key, loaded)))
+        Some(self.memory.keep(key, loaded))
     }
 }
 
@@ -320,12 +319,12 @@ pub(super) struct LoadFormJob {
 }
 
 impl Job for LoadFormJob {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        let Some(form) = self.load.go_on(slice) else {
-            return Progress::More;
-        };
+    type Output = Found;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
+        let form = self.load.go_on(slice)?;
         let LoadForm { entry, coding, .. } = &self.load;
         self.memory.keep_form(entry, *coding, form);
-        Progress::Done(Brought::Found(Found::File(Arc::clone(entry))))
+        Some(Found::File(Arc::clone(entry)))
     }
 }

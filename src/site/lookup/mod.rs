@@ -46,8 +46,8 @@ use crate::site::memory::judge::Judge;
 use crate::site::memory::logged_names::LoggedNames;
 use crate::site::memory::site_path::{KeptSitePath, SitePath};
 use crate::site::rules::coding_policy::{CodingPolicy, CodingRules};
-use crate::site::waiting::errand::{Brought, Errands};
-use crate::site::waiting::job::{FirstSlice, Places, WholeSlice};
+use crate::site::waiting::errand::Errands;
+use crate::site::waiting::job::{FirstSlice, JobPermits, WholeSlice};
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 use loading::LoadJob;
 use names::{Name, is_itself, slash_form};
@@ -121,10 +121,11 @@ pub struct Memory {
     absences: Absences,
     compressor: Compressor,
     judge: Judge,
-    /// What is being loaded.
-    errands: Errands<(KeptSitePath, Coding)>,
+    /// What is being loaded: files, and forms of files. With a form comes the file, which has the form now if
+    /// there is one.
+    errands: Errands<(KeptSitePath, Coding), Found>,
     /// For what takes long to load.
-    places: Places,
+    permits: JobPermits,
     checkers: Checkers,
 }
 
@@ -151,7 +152,7 @@ impl Memory {
             compressor: Compressor::new(),
             judge: Judge::default(),
             errands: Errands::default(),
-            places: Places::default(),
+            permits: JobPermits::default(),
             checkers: Checkers::default(),
         })
     }
@@ -319,15 +320,14 @@ impl Lookup {
     ) -> Result<Found, NeedsDisk> {
         let is_void =
             |found: &Found| found.freshness().trust(generation, now.monotonic, 0) == Trust::Void;
-        let is_usable =
-            |brought: &Brought| matches!(brought, Brought::Found(found) if !is_void(found));
         let errand_key = (key.keep(), Coding::Identity);
+        let is_usable = |found: &Found| !is_void(found);
         let outing = match memory.errands.set_out(errand_key, is_usable) {
             Ok(outing) => outing,
             Err(errand) => {
-                return match errand.brought() {
-                    Some(Brought::Found(found)) if !is_void(found) => Ok(found.clone()),
-                    _ => Err(NeedsDisk::UnderWay(errand)),
+                return match errand.brought().filter(|found| is_usable(found)) {
+                    Some(found) => Ok(found.clone()),
+                    None => Err(NeedsDisk::UnderWay(errand)),
                 };
             }
         };
@@ -340,12 +340,12 @@ impl Lookup {
             Err(absence) => Err(absence),
             Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
                 Some(loaded) => loaded,
-                None => match memory.places.take() {
+                None => match memory.permits.take() {
                     None => Err(TOO_MUCH),
-                    Some(place) => {
+                    Some(permit) => {
                         let memory = Arc::clone(memory);
-                        let job = Box::new(LoadJob { load, memory });
-                        return Err(NeedsDisk::UnderWay(outing.leave(job, place)));
+                        let job = LoadJob { load, memory };
+                        return Err(NeedsDisk::UnderWay(outing.leave(job, permit)));
                     }
                 },
             },
@@ -355,7 +355,7 @@ impl Lookup {
         let found = memory.keep(key, loaded);
         // Without an interval nobody takes another's word: who waited looks for itself.
         if self.revalidate_millis > 0 {
-            outing.bring(Brought::Found(found.clone()), memory.recall(key).is_some());
+            outing.bring(found.clone(), memory.recall(key).is_some());
         }
         Ok(found)
     }

@@ -28,17 +28,16 @@
 //! [`MAX_JOBS`](super::job::MAX_JOBS), and a connection waits for one at a time: so the waiters are
 //! bounded by the connections.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::job::{Job, Place, Progress, Slice};
+use super::job::{Job, JobPermit, Slice};
 use crate::clock::Millis;
-use crate::site::disk::resolve::OpenError;
-use crate::site::listing::Page;
-use crate::site::lookup::Found;
 
 /// Told when an errand is over, or need not be waited for any longer.
 pub trait Waiter: Send {
@@ -64,21 +63,19 @@ impl<F: FnOnce(&Arc<Errand>) + Send> Waiter for F {
 pub struct Errand {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
+    /// The result, and whether memory has it too.
     brought: OnceLock<(Brought, bool)>,
     /// The work that is left, unless a thread is at it.
-    job: Mutex<Option<(Box<dyn Job>, Place)>>,
+    job: Mutex<Option<(Step, JobPermit)>>,
     is_unclaimed: AtomicBool,
     is_given_up: AtomicBool,
 }
 
-/// The result of an errand.
-#[derive(Debug, Clone)]
-pub enum Brought {
-    /// The file at a path. For a form of a file: the file, which has the form now if there is one.
-    Found(Found),
-    /// A listing of a directory.
-    Listing(Result<Arc<Page>, OpenError>),
-}
+/// The result of an errand: a `T` of an errand from [`Errands<_, T>`](Errands).
+type Brought = Box<dyn Any + Send + Sync>;
+
+/// A [`Job`] for an errand.
+type Step = Box<dyn FnMut(&dyn Slice) -> Option<Brought> + Send>;
 
 impl Errand {
     /// One that is under way.
@@ -114,10 +111,10 @@ impl Errand {
         self.is_given_up() || self.brought.get().is_some_and(|(_, is_kept)| !is_kept)
     }
 
-    /// What was brought, if it is not for memory alone to tell.
+    /// What was brought, if it is not for memory alone to tell. `T` is that of the [`Errands`].
     #[must_use]
-    pub fn brought(&self) -> Option<&Brought> {
-        self.brought.get().map(|(brought, _)| brought)
+    pub fn brought<T: 'static>(&self) -> Option<&T> {
+        self.brought.get()?.0.downcast_ref()
     }
 
     /// Whether the caller, who waits for it, has to see to it that it is [worked](Errand::work) on: true
@@ -133,11 +130,11 @@ impl Errand {
         if self.give_up_unless(|waiter| waiter.is_waiting(slice.now())) {
             return false;
         }
-        let progress = match &mut *self.lock_job() {
-            Some((job, _)) => job.step(slice),
+        let brought = match &mut *self.lock_job() {
+            Some((step, _)) => step(slice),
             None => return false,
         };
-        let Progress::Done(brought) = progress else {
+        let Some(brought) = brought else {
             return true;
         };
         *self.lock_job() = None;
@@ -193,7 +190,7 @@ impl Errand {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_job(&self) -> MutexGuard<'_, Option<(Box<dyn Job>, Place)>> {
+    fn lock_job(&self) -> MutexGuard<'_, Option<(Step, JobPermit)>> {
         // A job that has panicked is given up, and not asked again.
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,27 +221,29 @@ impl Eq for Errand {}
 impl fmt::Debug for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Errand")
-            .field("brought", &self.brought)
+            .field("is_given_up", &self.is_given_up)
             .finish_non_exhaustive()
     }
 }
 
-/// The errands for what is named by keys of one kind.
+/// The errands for each `T` that is named by a `K`.
 #[derive(Debug)]
-pub struct Errands<K> {
+pub struct Errands<K, T> {
     /// Nobody is kept here: an errand lives as long as somebody is at it, or wants what it has brought.
     known: Mutex<HashMap<K, Weak<Errand>>>,
+    brings: PhantomData<fn() -> T>,
 }
 
-impl<K> Default for Errands<K> {
-    fn default() -> Errands<K> {
+impl<K, T> Default for Errands<K, T> {
+    fn default() -> Errands<K, T> {
         Errands {
             known: Mutex::default(),
+            brings: PhantomData,
         }
     }
 }
 
-impl<K: Hash + Eq> Errands<K> {
+impl<K: Hash + Eq, T: Send + Sync + 'static> Errands<K, T> {
     /// Sets out for `key`. `is_usable` tells whether the caller can use what another has brought.
     ///
     /// # Errors
@@ -252,51 +251,63 @@ impl<K: Hash + Eq> Errands<K> {
     pub fn set_out(
         &self,
         key: K,
-        is_usable: impl Fn(&Brought) -> bool,
-    ) -> Result<Outing, Arc<Errand>> {
+        is_usable: impl Fn(&T) -> bool,
+    ) -> Result<Outing<T>, Arc<Errand>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, errand| errand.strong_count() > 0);
         let others = known.get(&key).and_then(Weak::upgrade);
         // One that is over without anything was in vain: its thread has panicked, or has left what it
         // found in memory, and that is gone; or it was given up.
         if let Some(errand) =
-            others.filter(|other| !other.is_over() || other.brought().is_some_and(&is_usable))
+            others.filter(|other| !other.is_over() || other.brought::<T>().is_some_and(&is_usable))
         {
             return Err(errand);
         }
         let errand = Errand::new();
         known.insert(key, Arc::downgrade(&errand));
-        Ok(Outing(Some(errand)))
+        Ok(Outing {
+            errand: Some(errand),
+            brings: PhantomData,
+        })
     }
 }
 
 /// The errand of the thread that has this. It is over when this is dropped.
 #[derive(Debug)]
-pub struct Outing(Option<Arc<Errand>>);
+pub struct Outing<T> {
+    /// `None` if it was left.
+    errand: Option<Arc<Errand>>,
+    brings: PhantomData<fn() -> T>,
+}
 
-impl Outing {
+impl<T: Send + Sync + 'static> Outing<T> {
     /// Comes back with `brought`, for all who wait. `is_kept` says that memory has it too.
-    pub fn bring(self, brought: Brought, is_kept: bool) {
-        if let Some(errand) = &self.0 {
+    pub fn bring(self, brought: T, is_kept: bool) {
+        if let Some(errand) = &self.errand {
             // Nothing else sets the result, and `self` is gone then.
-            let _ = errand.brought.set((brought, is_kept));
+            let _ = errand.brought.set((Box::new(brought), is_kept));
         }
     }
 
     /// Comes back without anything: the rest is for `job`, which whoever waits for the errand has others
     /// do ([`Errand::claim_job`]). If nobody waits, nobody does it.
     #[must_use]
-    pub fn leave(mut self, job: Box<dyn Job>, place: Place) -> Arc<Errand> {
-        let errand = self.0.take().unwrap_or_default();
-        *errand.lock_job() = Some((job, place));
+    pub fn leave(
+        mut self,
+        mut job: impl Job<Output = T> + 'static,
+        permit: JobPermit,
+    ) -> Arc<Errand> {
+        let errand = self.errand.take().unwrap_or_default();
+        let step: Step = Box::new(move |slice| Some(Box::new(job.step(slice)?)));
+        *errand.lock_job() = Some((step, permit));
         errand.is_unclaimed.store(true, Ordering::Relaxed);
         errand
     }
 }
 
-impl Drop for Outing {
+impl<T> Drop for Outing<T> {
     fn drop(&mut self) {
-        if let Some(errand) = &self.0 {
+        if let Some(errand) = &self.errand {
             errand.end();
         }
     }
@@ -305,24 +316,18 @@ impl Drop for Outing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::memory::absences::{Absence, Nothing};
-    use crate::site::memory::freshness::Freshness;
-    use crate::site::waiting::job::{Places, WholeSlice};
+    use crate::site::waiting::job::{JobPermits, WholeSlice};
     use std::sync::atomic::AtomicUsize;
 
     const SLICE: WholeSlice = WholeSlice(Millis(0));
 
-    fn nothing() -> Brought {
-        let freshness = Freshness::new(0, Millis(0));
-        let nothing = Nothing::new(b"/a", Absence::IsSpecial, freshness);
-        Brought::Found(Found::Nothing(Arc::new(nothing)))
-    }
+    type Texts = Errands<char, &'static str>;
 
-    fn set_out(errands: &Errands<char>, key: char) -> Result<Outing, Arc<Errand>> {
+    fn set_out(errands: &Texts, key: char) -> Result<Outing<&'static str>, Arc<Errand>> {
         errands.set_out(key, |_| true)
     }
 
-    fn others(errands: &Errands<char>) -> Arc<Errand> {
+    fn others(errands: &Texts) -> Arc<Errand> {
         set_out(errands, 'a').expect_err("another is away")
     }
 
@@ -342,19 +347,19 @@ mod tests {
 
     #[test]
     fn one_goes_and_the_others_are_called_once_when_it_is_back() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let outing = set_out(&errands, 'a').expect("the first");
         let waiting: Vec<_> = (0..3).map(|_| wait(&others(&errands))).collect();
         assert!(set_out(&errands, 'b').is_ok(), "another key");
         assert!(waiting.iter().all(|calls| number(calls) == 0));
-        outing.bring(nothing(), true);
+        outing.bring("text", true);
         assert!(waiting.iter().all(|calls| number(calls) == 1));
         assert!(set_out(&errands, 'a').is_ok());
     }
 
     #[test]
     fn who_comes_too_late_to_wait_is_called_at_once() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let outing = set_out(&errands, 'a').expect("the first");
         let errand = others(&errands);
         drop(outing);
@@ -363,19 +368,19 @@ mod tests {
 
     #[test]
     fn what_was_brought_stays_for_those_who_waited_and_no_longer() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let outing = set_out(&errands, 'a').expect("the first");
         let errand = others(&errands);
-        outing.bring(nothing(), false);
+        outing.bring("text", false);
         assert!(errand.needs_disk());
-        assert!(others(&errands).brought().is_some());
+        assert!(others(&errands).brought() == Some(&"text"));
         drop(errand);
         assert!(set_out(&errands, 'a').is_ok());
     }
 
     #[test]
     fn an_errand_in_vain_keeps_nobody_from_the_next() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let outing = set_out(&errands, 'a').expect("the first");
         let errand = others(&errands);
         let calls = wait(&errand);
@@ -400,25 +405,23 @@ mod tests {
     struct Countdown(u32);
 
     impl Job for Countdown {
-        fn step(&mut self, _slice: &dyn Slice) -> Progress {
+        type Output = &'static str;
+
+        fn step(&mut self, _slice: &dyn Slice) -> Option<&'static str> {
             self.0 -= 1;
-            if self.0 == 0 {
-                Progress::Done(nothing())
-            } else {
-                Progress::More
-            }
+            (self.0 == 0).then_some("text")
         }
     }
 
-    fn left(errands: &Errands<char>, slices: u32) -> Arc<Errand> {
+    fn left(errands: &Texts, slices: u32) -> Arc<Errand> {
         let outing = set_out(errands, 'a').expect("the first");
-        let place = Places::default().take().expect("a place");
-        outing.leave(Box::new(Countdown(slices)), place)
+        let permit = JobPermits::default().take().expect("a permit");
+        outing.leave(Countdown(slices), permit)
     }
 
     #[test]
     fn a_job_that_was_left_is_done_in_slices_for_all_who_wait() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let errand = left(&errands, 3);
         let calls = [wait(&errand), wait(&others(&errands))];
         assert!(errand.claim_job() && !others(&errands).claim_job());
@@ -426,7 +429,7 @@ mod tests {
         assert!(calls.iter().all(|calls| number(calls) == 0));
         assert!(!errand.work(&SLICE), "that was the last");
         assert!(calls.iter().all(|calls| number(calls) == 1));
-        assert!(errand.needs_disk() && others(&errands).brought().is_some());
+        assert!(errand.needs_disk() && others(&errands).brought() == Some(&"text"));
         assert!(errands.set_out('a', |_| false).is_ok(), "of no use");
     }
 
@@ -446,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_job_ends_when_the_last_who_waited_has_left() {
-        let errands = Errands::default();
+        let errands = Texts::default();
         let errand = left(&errands, 9);
         let has_left = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let calls = Arc::new(AtomicUsize::new(0));

@@ -16,13 +16,12 @@
 //!
 //! # Bounds
 //!
-//! There are at most [`MAX_JOBS`] at a time for each [`Places`]; more are refused before they begin.
+//! There are at most [`MAX_JOBS`] at a time for each [`JobPermits`]; more are refused before they begin.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::errand::Brought;
 use crate::clock::Millis;
 
 /// Jobs at a time that were not done in their first slice. Each has up to two descriptors open.
@@ -40,19 +39,14 @@ pub trait Slice {
     fn now(&self) -> Millis;
 }
 
-/// The state of a job after a step.
-#[derive(Debug)]
-pub enum Progress {
-    /// It wants another slice.
-    More,
-    /// It has what it was begun for. There must be no other step.
-    Done(Brought),
-}
-
 /// Work that takes long.
 pub trait Job: Send {
-    /// Goes on until `slice` is over, or to the end.
-    fn step(&mut self, slice: &dyn Slice) -> Progress;
+    /// What it is begun for.
+    type Output: Send + Sync;
+
+    /// Goes on until `slice` is over: `None` if that comes first, then the output. After that there must
+    /// be no other step.
+    fn step(&mut self, slice: &dyn Slice) -> Option<Self::Output>;
 }
 
 /// The first slice of a job, in the turn of the request that has begun it. It is measured by work, as
@@ -100,25 +94,25 @@ impl Slice for WholeSlice {
     }
 }
 
-/// The places for jobs.
+/// Permits for jobs, of which there is a fixed number.
 #[derive(Debug, Default, Clone)]
-pub struct Places(Arc<AtomicUsize>);
+pub struct JobPermits(Arc<AtomicUsize>);
 
-/// A job's place, until it is dropped.
+/// Lets one job be, until it is dropped.
 #[derive(Debug)]
-pub struct Place(Places);
+pub struct JobPermit(JobPermits);
 
-impl Places {
-    /// A place; `None` if all [`MAX_JOBS`] are taken.
+impl JobPermits {
+    /// A permit; `None` if all [`MAX_JOBS`] are taken.
     #[must_use]
-    pub fn take(&self) -> Option<Place> {
+    pub fn take(&self) -> Option<JobPermit> {
         // Made first: dropping it gives back what was one too many.
-        let place = Place(self.clone());
-        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_JOBS).then_some(place)
+        let permit = JobPermit(self.clone());
+        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_JOBS).then_some(permit)
     }
 }
 
-impl Drop for Place {
+impl Drop for JobPermit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -129,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_and_come_back() {
-        let places = Places::default();
-        let mut taken: Vec<_> = (0..MAX_JOBS).map(|_| places.take()).collect();
+    fn permits_are_bounded_and_come_back() {
+        let permits = JobPermits::default();
+        let mut taken: Vec<_> = (0..MAX_JOBS).map(|_| permits.take()).collect();
         assert!(taken.iter().all(Option::is_some));
-        assert!(places.take().is_none());
+        assert!(permits.take().is_none());
         taken.pop();
-        assert!(places.take().is_some());
+        assert!(permits.take().is_some());
     }
 }
