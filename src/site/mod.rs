@@ -13,6 +13,5 @@ pub mod pages;
 pub mod rules;
 pub mod waiting;
 
-pub use answer::respond::Site;
-pub use answer::sites::Sites;
+pub use answer::{Site, Sites};
 pub use waiting::reach::{NeedsDisk, OutOfReach, Reach};

@@ -18,17 +18,14 @@
 //!    likes best.
 //! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::health::Health;
 use super::methods::{not_allowed, not_understood, options};
 use super::partial::{partial, slice};
+use super::site::{Ask, Site};
 use crate::clock::Now;
-use crate::config;
-use crate::config::SiteConfig;
 use crate::http::accept;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
@@ -37,87 +34,18 @@ use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::decode_path;
 use crate::site::content::representation::{Content, Representation};
-use crate::site::disk::descriptors::{DescriptorBudget, OpenFile};
+use crate::site::disk::descriptors::OpenFile;
 use crate::site::disk::resolve::OpenError;
-use crate::site::listing::{self, Listings};
-use crate::site::lookup::{Found, Lookup, Memory};
+use crate::site::listing::{self};
 use crate::site::memory::absences::Absence;
 use crate::site::memory::cache::Entry;
-use crate::site::memory::site_path::has_dot_name;
+use crate::site::memory::found::Found;
 use crate::site::pages;
-use crate::site::rules::applications::Applications;
-use crate::site::rules::edited_fields::EditedFields;
 use crate::site::rules::field_editor::FieldEditor;
 use crate::site::rules::remarks::Remarks;
-use crate::site::rules::site_rules::Rules;
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
-mod addresses;
-#[cfg(test)]
-mod tests;
-
-/// One static site.
-#[derive(Debug)]
-pub struct Site {
-    files: Lookup,
-    /// `None` if there are none.
-    rules: Option<Arc<Rules>>,
-    /// `None` if no answer's fields are edited.
-    editor: Option<FieldEditor>,
-    /// Set if `clean_urls` is on: the names of index files.
-    clean_urls: Option<Vec<String>>,
-    shows_hidden: bool,
-    listings: Option<Listings>,
-    /// `None` if there are none.
-    applications: Option<Applications>,
-    /// Paths by status.
-    error_pages: BTreeMap<u16, Box<[u8]>>,
-    /// `None` if no path tells it.
-    health: Option<Arc<Health>>,
-}
-
-/// What is asked, and how far the answer may go.
-#[derive(Clone, Copy)]
-struct Ask<'a, 'b, 's> {
-    head: &'a RequestHead<'b, 's>,
-    /// Decoded and normalised.
-    path: &'a [u8],
-    query: Option<&'b [u8]>,
-    reach: Reach,
-    now: Now,
-    remarks: &'a Remarks,
-}
-
 impl Site {
-    /// Opens `site`, which has this `number` in what all sites remember together.
-    ///
-    /// # Errors
-    /// If the root is not a directory that can be read.
-    pub fn open(
-        site: &SiteConfig,
-        number: u32,
-        cache: &config::Cache,
-        memory: Option<Arc<Memory>>,
-        edited: Option<Arc<EditedFields>>,
-        health: Option<Arc<Health>>,
-        descriptors: Arc<DescriptorBudget>,
-    ) -> std::io::Result<Site> {
-        let rules = Arc::new(Rules::new(site));
-        let path = |path: &String| Box::from(path.as_bytes());
-        let pages = site.error_pages.iter();
-        Ok(Site {
-            files: Lookup::open(site, number, cache, memory, descriptors)?,
-            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited),
-            rules: (!rules.is_empty()).then_some(rules),
-            clean_urls: site.clean_urls.then(|| site.index.clone()),
-            shows_hidden: site.hidden,
-            listings: site.listing.then(|| Listings::new(site, cache)),
-            applications: Applications::new(&site.spa),
-            error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
-            health,
-        })
-    }
-
     /// Answers `head`. `path` is a buffer of the caller's.
     ///
     /// # Errors
@@ -173,18 +101,6 @@ impl Site {
         Ok(response)
     }
 
-    /// The files below its root.
-    #[must_use]
-    pub fn files(&self) -> &Lookup {
-        &self.files
-    }
-
-    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
-    #[must_use]
-    pub fn edits_fields(site: &SiteConfig) -> bool {
-        !site.spa.is_empty() || Rules::new(site).edits_fields()
-    }
-
     fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {
         self.rules.as_ref()?.cors()?.preflight(head)
     }
@@ -213,7 +129,7 @@ impl Site {
     }
 
     /// Serves `path`, which may not be the one that was asked for.
-    fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    pub(super) fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         if self.is_hidden(path) {
             return Ok(nothing_here());
         }
@@ -390,10 +306,6 @@ impl Site {
             length: Some(page.content.len()),
             body: body(page, head.method, reach)?,
         })
-    }
-
-    fn is_hidden(&self, path: &[u8]) -> bool {
-        !self.shows_hidden && has_dot_name(path)
     }
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::health::Health;
 use super::hosts::{Hosts, Lookup};
-use super::respond::Site;
+use super::site::Site;
 use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::lookup::Memory;
+use crate::site::memory::all_sites::Memory;
 use crate::site::memory::checkers::Checkers;
 use crate::site::memory::checks::Order;
 use crate::site::pages;

@@ -6,6 +6,7 @@ pub mod content_coding;
 pub mod decoding;
 pub mod encoded_names;
 pub mod encoder;
+pub mod loading;
 pub mod media_types;
 pub mod representation;
 pub mod siblings;

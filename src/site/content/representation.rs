@@ -3,7 +3,6 @@
 //! A file has a representation for each content coding that it is sent in: itself, and its forms.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,14 +17,9 @@ use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
 use crate::site::disk::descriptors::{DescriptorBudget, OpenFile};
 use crate::site::disk::identity::{Identity, Sighting};
-use crate::site::disk::reading::{ReadLimits, Reading};
+use crate::site::disk::reading::Reading;
 use crate::site::disk::resident::Resident;
-use crate::site::waiting::job::WholeSlice;
 use crate::site::waiting::reach::{OutOfReach, Reach};
-
-mod loading;
-
-pub use loading::Loading;
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -87,29 +81,11 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// Loads the regular file `file` within `limits`, in one go. What is too large for memory stays open,
-    /// and counts in `descriptors`.
-    ///
-    /// # Errors
-    /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
-    pub fn load(
-        file: File,
-        metadata: &Metadata<'_>,
-        limits: ReadLimits,
-        descriptors: &Arc<DescriptorBudget>,
-        now: Now,
-    ) -> io::Result<Representation> {
-        let loaded = Loading::new(file, metadata, limits, descriptors, now)?
-            .go_on(&WholeSlice(now.monotonic))?;
-        // A whole slice is never over.
-        loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
-    }
-
     /// Makes the representation of a file that was read, as it is at `now`.
     ///
     /// # Errors
     /// As [`DescriptorBudget::admit`].
-    fn read(
+    pub(super) fn read(
         reading: Reading,
         metadata: &Metadata<'_>,
         descriptors: &Arc<DescriptorBudget>,

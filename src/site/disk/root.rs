@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::Millis;
-use crate::site::memory::freshness::Outstanding;
+use crate::site::waiting::outstanding::Outstanding;
 use crate::site::waiting::reach::{OutOfReach, Reach};
 
 /// How often the root path is resolved again, in milliseconds.

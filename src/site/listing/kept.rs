@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Variant;
 use super::page::Page;
+use super::variant::Variant;
 use crate::clock::Millis;
 
 /// Bytes of listings in memory, whether they are kept, being made or being sent. More are refused:
@@ -246,9 +246,9 @@ fn weight(path: &[u8], page: &Page) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Form;
     use super::super::order::Order;
     use super::super::page::Encoded;
+    use super::super::variant::Form;
     use super::*;
     use crate::http::accept_encoding::Coding;
 

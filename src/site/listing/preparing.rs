@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::encoding::Encoding;
+use super::entries::Scan;
 use super::kept::{KeptPages, Memory};
 use super::making::Making;
 use super::page::Page;
-use super::{Variant, entries::Scan};
+use super::variant::Variant;
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::resolve::OpenError;
 use crate::site::waiting::job::{Job, Slice};

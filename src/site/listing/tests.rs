@@ -1,9 +1,19 @@
 //! Requests for directories.
 
+use crate::clock::Now;
+use crate::config;
+use crate::config::SiteConfig;
+use crate::http::response::Response;
+use crate::site::disk::resolve::OpenError;
+use crate::site::waiting::job::FirstSlice;
+use crate::site::waiting::reach::NeedsDisk;
+use crate::site::waiting::reach::Reach;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
+use super::entries::Place;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
 use crate::clock::Millis;

@@ -10,16 +10,15 @@
 
 use std::os::fd::AsFd;
 
-use super::loading::Load;
 use super::names::Name;
-use super::{Lookup, absence_of};
+use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
 use crate::site::content::content_coding::sibling;
 use crate::site::content::decoding::{Decoding, Undecodable};
 use crate::site::content::media_types::Redundancy;
-use crate::site::content::representation::{Content, Metadata, Representation};
+use crate::site::content::representation::{Content, Representation};
 use crate::site::content::siblings::Siblings;
 use crate::site::disk::identity::Identity;
 use crate::site::disk::look::Look;
@@ -27,22 +26,7 @@ use crate::site::disk::resolve::OpenError;
 use crate::site::disk::root::RootDirectory;
 use crate::site::memory::absences::Absence;
 use crate::site::memory::cache::{Entry, Original};
-use crate::site::memory::site_path::SitePath;
 use crate::site::waiting::job::Slice;
-
-/// The largest content that is decoded, as a part of the cache: a thirty-second.
-const DECODED_PART: u64 = 32;
-
-/// The largest content that is decoded without a cache, in bytes: for each request, in a millisecond.
-const UNCACHED_BYTES: u64 = 256 * 1024;
-
-/// The largest content that is decoded, in bytes, with a cache of `cache_bytes`.
-pub(super) fn most_decoded(cache_bytes: u64) -> u64 {
-    match cache_bytes {
-        0 => UNCACHED_BYTES,
-        _ => cache_bytes / DECODED_PART,
-    }
-}
 
 /// A form on its way from being read to being decoded.
 #[derive(Debug)]
@@ -65,6 +49,15 @@ pub(super) struct Outcome {
 }
 
 impl Alone {
+    /// A form in `coding`, whose content is at most `most` bytes.
+    pub(super) fn new(coding: Coding, most: u64) -> Alone {
+        Alone {
+            coding,
+            most,
+            read: None,
+        }
+    }
+
     /// Whether the form has been read, and [`go_on`](Alone::go_on) is next.
     pub(super) fn is_read(&self) -> bool {
         self.read.is_some()
@@ -146,54 +139,6 @@ fn has_changed(form: &Representation) -> bool {
 }
 
 impl Lookup {
-    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
-    ///
-    /// # Errors
-    /// `absence` if there is no form either; else why it cannot be read.
-    pub(super) fn begin_alone(
-        &self,
-        directory: &RootDirectory,
-        key: SitePath<'_>,
-        absence: Absence,
-        now: Now,
-    ) -> Result<Load, Absence> {
-        let (name, siblings) = self
-            .find_alone(directory, key.path, absence, now)
-            .ok_or(absence)?;
-        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
-        let coding = Coding::COMPRESSED.into_iter().find(usable);
-        let coding = coding.ok_or(absence)?;
-        let (form, _) = siblings.usable(coding).ok_or(absence)?;
-        let file = self.resolver.open(directory.fd.as_fd(), form);
-        let content_type = self.types.of(&String::from_utf8_lossy(&name));
-        let policy = self.coding_policy(key, &content_type);
-        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
-        // The largest content of which further forms are made.
-        let most = if is_compressible && !policy.no_transform {
-            self.compressible_bytes
-        } else {
-            0
-        };
-        let metadata = Metadata {
-            content_type: &content_type,
-            coding,
-            varies: true,
-            etag: self.etag,
-        };
-        let file = file.map_err(Absence::Open)?;
-        let loading = self.begin_reading(file, &metadata, form, now);
-        let loading = loading.map_err(absence_of)?;
-        let alone = Alone {
-            coding,
-            most: self.decoded_bytes,
-            read: None,
-        };
-        let mut load = self.load_of(loading, directory, key, &name, most, now);
-        load.siblings = Some(siblings);
-        load.alone = Some(Box::new(alone));
-        Ok(load)
-    }
-
     /// The first name that `path` may stand for of which there are usable forms and no original.
     pub(super) fn find_alone<'p>(
         &self,

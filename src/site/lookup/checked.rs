@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Lookup;
 use super::names::{is_itself, slash_form};
+use super::opening::Lookup;
 use crate::clock::Millis;
 use crate::site::disk::look::{Look, Range};
 use crate::site::disk::root::RESOLVE_EVERY_MILLIS;
@@ -12,8 +12,9 @@ use crate::site::memory::absences::Nothing;
 use crate::site::memory::cache::{Entry, Original};
 use crate::site::memory::checkers::Area;
 use crate::site::memory::checks::{Asked, Checks, Order, Subject};
-use crate::site::memory::freshness::{Freshness, Outstanding};
+use crate::site::memory::freshness::Freshness;
 use crate::site::memory::site_path::SitePath;
+use crate::site::waiting::outstanding::Outstanding;
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 /// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for

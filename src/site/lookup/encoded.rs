@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::loading::LoadFormJob;
-use super::{Found, Lookup, Memory};
+use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
@@ -13,6 +13,7 @@ use crate::site::content::representation::Representation;
 use crate::site::memory::cache::{Entry, Original};
 use crate::site::memory::compressor::Order;
 use crate::site::memory::forms::{Forms, State};
+use crate::site::memory::found::Found;
 use crate::site::memory::judge;
 use crate::site::waiting::job::{FirstSlice, WholeSlice};
 use crate::site::waiting::reach::{NeedsDisk, Reach};
@@ -228,21 +229,5 @@ impl Lookup {
         let memory = Arc::clone(memory);
         let job = LoadFormJob { load, memory };
         Err(NeedsDisk::UnderWay(outing.leave(job, permit)))
-    }
-}
-
-impl Memory {
-    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
-    pub(super) fn keep_form<'e>(
-        &self,
-        entry: &'e Arc<Entry>,
-        coding: Coding,
-        form: Option<Representation>,
-    ) -> Option<&'e Representation> {
-        if form.is_none() {
-            self.files.drop_stale(entry.key.site_path(), entry);
-        }
-        self.files.fill(entry, coding, || form)
     }
 }

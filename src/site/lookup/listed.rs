@@ -1,6 +1,6 @@
 //! Directories without an index.
 
-use super::Lookup;
+use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::alone::{Alone, Outcome};
-use super::{Found, Lookup, Memory, absence_of};
+use super::files::absence_of;
+use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::content_coding::MIN_BYTES;
 use crate::site::content::encoded_names::EncodedNames;
+use crate::site::content::loading::Loading;
 use crate::site::content::media_types::Redundancy;
-use crate::site::content::representation::{Loading, Metadata, Representation};
+use crate::site::content::representation::{Metadata, Representation};
 use crate::site::content::siblings::{Beside, Siblings};
 use crate::site::disk::identity::Identity;
 use crate::site::disk::root::RootDirectory;
 use crate::site::memory::absences::{Absence, Nothing};
+use crate::site::memory::all_sites::Memory;
 use crate::site::memory::cache::{Entry, Original};
 use crate::site::memory::forms::Forms;
+use crate::site::memory::found::Found;
 use crate::site::memory::freshness::Freshness;
 use crate::site::memory::site_path::{KeptSitePath, SitePath};
 use crate::site::waiting::job::{Job, Slice};
@@ -104,8 +108,51 @@ impl Lookup {
         Ok(load)
     }
 
+    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
+    ///
+    /// # Errors
+    /// `absence` if there is no form either; else why it cannot be read.
+    fn begin_alone(
+        &self,
+        directory: &RootDirectory,
+        key: SitePath<'_>,
+        absence: Absence,
+        now: Now,
+    ) -> Result<Load, Absence> {
+        let (name, siblings) = self
+            .find_alone(directory, key.path, absence, now)
+            .ok_or(absence)?;
+        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
+        let coding = Coding::COMPRESSED.into_iter().find(usable);
+        let coding = coding.ok_or(absence)?;
+        let (form, _) = siblings.usable(coding).ok_or(absence)?;
+        let file = self.resolver.open(directory.fd.as_fd(), form);
+        let content_type = self.types.of(&String::from_utf8_lossy(&name));
+        let policy = self.coding_policy(key, &content_type);
+        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
+        // The largest content of which further forms are made.
+        let most = if is_compressible && !policy.no_transform {
+            self.compressible_bytes
+        } else {
+            0
+        };
+        let metadata = Metadata {
+            content_type: &content_type,
+            coding,
+            varies: true,
+            etag: self.etag,
+        };
+        let file = file.map_err(Absence::Open)?;
+        let loading = self.begin_reading(file, &metadata, form, now);
+        let loading = loading.map_err(absence_of)?;
+        let mut load = self.load_of(loading, directory, key, &name, most, now);
+        load.siblings = Some(siblings);
+        load.alone = Some(Box::new(Alone::new(coding, self.decoded_bytes)));
+        Ok(load)
+    }
+
     /// The file `name` on its way into the entry for `key`. Forms are made of at most `most` bytes.
-    pub(super) fn load_of(
+    fn load_of(
         &self,
         loading: Loading,
         directory: &RootDirectory,

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::Lookup;
+use super::opening::Lookup;
 use crate::config::PAGE_SUFFIX;
 use crate::site::memory::site_path::has_dot_name;
 

@@ -1,7 +1,8 @@
 //! Files whose content coding the header rules of their site decide.
 
-use super::{Found, Lookup};
+use super::opening::Lookup;
 use crate::clock::Now;
+use crate::site::memory::found::Found;
 use crate::site::memory::site_path::SitePath;
 use crate::site::rules::coding_policy::CodingPolicy;
 use crate::site::waiting::reach::{NeedsDisk, Reach};

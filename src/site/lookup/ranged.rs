@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::Lookup;
+use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;

@@ -1,13 +1,21 @@
 //! Comparisons that lead beyond a mount point. The test plays the checkers.
 
 use std::os::unix::fs::symlink;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
+use crate::config;
+use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
+use crate::http::accept_encoding::Coding;
 use crate::site::disk::descriptors::DescriptorBudget;
+use crate::site::memory::all_sites::Memory;
 use crate::site::memory::checks::Post;
+use crate::site::memory::found::Found;
 use crate::site::waiting::errand::Errand;
+use crate::site::waiting::job::FirstSlice;
+use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;

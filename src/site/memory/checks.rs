@@ -48,9 +48,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::absences::Nothing;
 use super::cache::Entry;
-use super::freshness::Outstanding;
 use super::site_path::KeptSitePath;
 use crate::clock::Millis;
+use crate::site::waiting::outstanding::Outstanding;
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
 /// How much longer than its interval something is served if the disk does not answer, in milliseconds.

@@ -1,10 +1,9 @@
 //! How long something learnt below the root may be used before it is compared with the disk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
-use crate::site::waiting::errand::Errand;
+use crate::site::waiting::outstanding::Outstanding;
 
 /// When something was learnt, and in which root directory.
 #[derive(Debug)]
@@ -14,23 +13,6 @@ pub struct Freshness {
     /// The comparison that has been ordered.
     pub outstanding: Outstanding,
     is_beyond_mount: AtomicBool,
-}
-
-/// A comparison with the disk that is left to the [checker](super::checks), while it is not over.
-#[derive(Debug, Default)]
-pub struct Outstanding {
-    order: Mutex<Option<(Millis, Arc<Errand>)>>,
-}
-
-/// An order for a comparison.
-#[derive(Debug)]
-pub struct Ordered {
-    /// The checker's way.
-    pub errand: Arc<Errand>,
-    /// When it was ordered.
-    pub at: Millis,
-    /// Whether the caller is the one who has to place it.
-    pub is_ours: bool,
 }
 
 /// How far something learnt may be trusted.
@@ -107,34 +89,6 @@ impl Freshness {
                     .checked_at
                     .compare_exchange(checked_at, now.0, Ordering::Relaxed, Ordering::Relaxed)
                     .is_ok()
-    }
-}
-
-impl Outstanding {
-    /// The order that is outstanding; a new one of `now` if there is none.
-    #[must_use]
-    pub fn order(&self, now: Millis) -> Ordered {
-        let mut order = self.lock();
-        let is_ours = order.is_none();
-        let (at, errand) = order.get_or_insert_with(|| (now, Errand::new()));
-        Ordered {
-            errand: Arc::clone(errand),
-            at: *at,
-            is_ours,
-        }
-    }
-
-    /// It has been carried out, whatever came of it.
-    pub fn end(&self) {
-        let order = self.lock().take();
-        if let Some((_, errand)) = order {
-            errand.end();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Millis, Arc<Errand>)>> {
-        // Nothing in here panics.
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,11 +2,13 @@
 //! be compared with the disk, and what is made of files while nobody waits.
 
 pub mod absences;
+pub mod all_sites;
 pub mod cache;
 pub mod checkers;
 pub mod checks;
 pub mod compressor;
 pub mod forms;
+pub mod found;
 pub mod freshness;
 pub mod judge;
 pub mod logged_names;

@@ -3,4 +3,5 @@
 
 pub mod errand;
 pub mod job;
+pub mod outstanding;
 pub mod reach;

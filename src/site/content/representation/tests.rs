@@ -1,5 +1,8 @@
+use std::fs::File;
+
 use super::*;
 use crate::clock::Millis;
+use crate::site::disk::reading::ReadLimits;
 use crate::site::disk::resident;
 use std::io::Write;
 

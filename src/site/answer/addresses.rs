@@ -6,12 +6,12 @@
 
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
-use crate::site::lookup::Found;
 use crate::site::memory::absences::Nothing;
+use crate::site::memory::found::Found;
 use crate::site::pages;
 use crate::site::waiting::reach::NeedsDisk;
 
-use super::{Ask, Site};
+use super::site::{Ask, Site};
 
 impl Site {
     /// From the name of a page to its address, if it has that page.

@@ -1,12 +1,16 @@
 //! What memory answers alone, and when it must not.
 
+use crate::clock::Now;
+use crate::http::response::Response;
+use crate::site::waiting::reach::NeedsDisk;
+use crate::site::waiting::reach::Reach;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::*;
 use crate::clock::Millis;
 use crate::config::{Config, Precompressed, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::{Metadata, Representation};
+use super::representation::{Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::descriptors::DescriptorBudget;
 use crate::site::disk::reading::{ReadLimits, Reader};
-use crate::site::waiting::job::Slice;
+use crate::site::waiting::job::{Slice, WholeSlice};
 
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]
@@ -68,5 +68,25 @@ impl Loading {
         };
         let made = |reading| Representation::read(reading, &metadata, &self.descriptors, self.now);
         reading.map(made).transpose()
+    }
+}
+
+impl Representation {
+    /// Loads the regular file `file` within `limits`, in one go. What is too large for memory stays open,
+    /// and counts in `descriptors`.
+    ///
+    /// # Errors
+    /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
+    pub fn load(
+        file: File,
+        metadata: &Metadata<'_>,
+        limits: ReadLimits,
+        descriptors: &Arc<DescriptorBudget>,
+        now: Now,
+    ) -> io::Result<Representation> {
+        let loaded = Loading::new(file, metadata, limits, descriptors, now)?
+            .go_on(&WholeSlice(now.monotonic))?;
+        // A whole slice is never over.
+        loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }

@@ -1,0 +1,100 @@
+//! One site, ready to answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::health::Health;
+use crate::clock::Now;
+use crate::config;
+use crate::config::SiteConfig;
+use crate::http::request::RequestHead;
+use crate::site::disk::descriptors::DescriptorBudget;
+use crate::site::listing::Listings;
+use crate::site::lookup::Lookup;
+use crate::site::memory::all_sites::Memory;
+use crate::site::memory::site_path::has_dot_name;
+use crate::site::rules::applications::Applications;
+use crate::site::rules::edited_fields::EditedFields;
+use crate::site::rules::field_editor::FieldEditor;
+use crate::site::rules::remarks::Remarks;
+use crate::site::rules::site_rules::Rules;
+use crate::site::waiting::reach::Reach;
+
+/// One static site.
+#[derive(Debug)]
+pub struct Site {
+    pub(super) files: Lookup,
+    /// `None` if there are none.
+    pub(super) rules: Option<Arc<Rules>>,
+    /// `None` if no answer's fields are edited.
+    pub(super) editor: Option<FieldEditor>,
+    /// Set if `clean_urls` is on: the names of index files.
+    pub(super) clean_urls: Option<Vec<String>>,
+    pub(super) shows_hidden: bool,
+    pub(super) listings: Option<Listings>,
+    /// `None` if there are none.
+    pub(super) applications: Option<Applications>,
+    /// Paths by status.
+    pub(super) error_pages: BTreeMap<u16, Box<[u8]>>,
+    /// `None` if no path tells it.
+    pub(super) health: Option<Arc<Health>>,
+}
+
+/// What is asked, and how far the answer may go.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a, 'b, 's> {
+    pub(super) head: &'a RequestHead<'b, 's>,
+    /// Decoded and normalised.
+    pub(super) path: &'a [u8],
+    pub(super) query: Option<&'b [u8]>,
+    pub(super) reach: Reach,
+    pub(super) now: Now,
+    pub(super) remarks: &'a Remarks,
+}
+
+impl Site {
+    /// Opens `site`, which has this `number` in what all sites remember together.
+    ///
+    /// # Errors
+    /// If the root is not a directory that can be read.
+    pub fn open(
+        site: &SiteConfig,
+        number: u32,
+        cache: &config::Cache,
+        memory: Option<Arc<Memory>>,
+        edited: Option<Arc<EditedFields>>,
+        health: Option<Arc<Health>>,
+        descriptors: Arc<DescriptorBudget>,
+    ) -> std::io::Result<Site> {
+        let rules = Arc::new(Rules::new(site));
+        let path = |path: &String| Box::from(path.as_bytes());
+        let pages = site.error_pages.iter();
+        Ok(Site {
+            files: Lookup::open(site, number, cache, memory, descriptors)?,
+            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited),
+            rules: (!rules.is_empty()).then_some(rules),
+            clean_urls: site.clean_urls.then(|| site.index.clone()),
+            shows_hidden: site.hidden,
+            listings: site.listing.then(|| Listings::new(site, cache)),
+            applications: Applications::new(&site.spa),
+            error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
+            health,
+        })
+    }
+
+    /// The files below its root.
+    #[must_use]
+    pub fn files(&self) -> &Lookup {
+        &self.files
+    }
+
+    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
+    #[must_use]
+    pub fn edits_fields(site: &SiteConfig) -> bool {
+        !site.spa.is_empty() || Rules::new(site).edits_fields()
+    }
+
+    pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
+        !self.shows_hidden && has_dot_name(path)
+    }
+}
