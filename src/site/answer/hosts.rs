@@ -20,7 +20,7 @@ pub struct Hosts {
 
 /// What a name leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup {
+pub enum HostMatch {
     /// The host at this index of [`Config::hosts`].
     Known(usize),
     /// The default site: no host has the name.
@@ -60,14 +60,14 @@ impl Hosts {
     /// Finds the site for `host`, a valid value of Host, or for a request without Host, which HTTP/1.0
     /// allows: such a request names no host, so it has no site of its own. Nothing is allocated.
     #[must_use]
-    pub fn find(&self, host: Option<&[u8]>) -> Lookup {
+    pub fn find(&self, host: Option<&[u8]>) -> HostMatch {
         if self.is_empty() {
-            return Lookup::Default;
+            return HostMatch::Default;
         }
         match host.and_then(|host| self.index_of(host)) {
-            Some(index) => Lookup::Known(index),
-            None if self.is_strict => Lookup::Unknown,
-            None => Lookup::Default,
+            Some(index) => HostMatch::Known(index),
+            None if self.is_strict => HostMatch::Unknown,
+            None => HostMatch::Default,
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    fn find(hosts: &[&[&str]], host: &str) -> Lookup {
+    fn find(hosts: &[&[&str]], host: &str) -> HostMatch {
         Hosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
     }
 
@@ -149,7 +149,7 @@ mod tests {
             ("[2001:DB8:0:0::1]:8080", Some(3)),
             ("[2001:db8::2]", None),
         ] {
-            let expected = index.map_or(Lookup::Default, Lookup::Known);
+            let expected = index.map_or(HostMatch::Default, HostMatch::Known);
             assert_eq!(find(&hosts, host), expected, "{host}");
         }
     }
@@ -163,18 +163,22 @@ mod tests {
             "Example.Org.:8080",
             "example.org:",
         ] {
-            assert_eq!(find(&[&["example.org"]], host), Lookup::Known(0), "{host}");
+            assert_eq!(
+                find(&[&["example.org"]], host),
+                HostMatch::Known(0),
+                "{host}"
+            );
         }
         assert_eq!(
             find(&[&["*.example.org"]], "A.example.ORG.:1"),
-            Lookup::Known(0)
+            HostMatch::Known(0)
         );
     }
 
     #[test]
     fn an_unknown_name_is_refused_only_if_hosts_are_strict() {
         let strict = Hosts::new(&config(&[&["a.example"]], true));
-        assert_eq!(strict.find(Some(b"a.example")), Lookup::Known(0));
+        assert_eq!(strict.find(Some(b"a.example")), HostMatch::Known(0));
         let long = [b'a'; 300];
         for host in [
             None,
@@ -186,10 +190,10 @@ mod tests {
             Some(b"%61.example"),
             Some(&long),
         ] {
-            assert_eq!(strict.find(host), Lookup::Unknown);
+            assert_eq!(strict.find(host), HostMatch::Unknown);
             assert_eq!(
                 Hosts::new(&config(&[&["a.example"]], false)).find(host),
-                Lookup::Default
+                HostMatch::Default
             );
         }
         assert!(Hosts::new(&Config::default()).is_empty());
@@ -208,7 +212,7 @@ mod tests {
             let wildcard = (0..names.len())
                 .filter(|index| names[*index].strip_prefix('*').is_some_and(|end| host.ends_with(end)))
                 .max_by_key(|index| names[*index].len());
-            let expected = exact.or(wildcard).map_or(Lookup::Default, Lookup::Known);
+            let expected = exact.or(wildcard).map_or(HostMatch::Default, HostMatch::Known);
             prop_assert_eq!(find(&hosts, &host), expected);
         }
     }

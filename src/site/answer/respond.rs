@@ -38,7 +38,7 @@ use crate::site::disk::descriptors::OpenFile;
 use crate::site::disk::resolve::OpenError;
 use crate::site::listing::{self};
 use crate::site::memory::absences::Absence;
-use crate::site::memory::cache::Entry;
+use crate::site::memory::cache::FileEntry;
 use crate::site::memory::found::Found;
 use crate::site::pages;
 use crate::site::rules::field_editor::FieldEditor;
@@ -151,7 +151,7 @@ impl Site {
     }
 
     /// The form of a file that the request is about.
-    fn send(&self, entry: &Arc<Entry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    fn send(&self, entry: &Arc<FileEntry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
         let Ask {
             head, reach, now, ..
         } = *ask;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::health::Health;
-use super::hosts::{Hosts, Lookup};
+use super::hosts::{HostMatch, Hosts};
 use super::site::Site;
 use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
@@ -16,7 +16,7 @@ use crate::http::status::Status;
 use crate::site::disk::descriptors::DescriptorBudget;
 use crate::site::memory::all_sites::Memory;
 use crate::site::memory::checkers::Checkers;
-use crate::site::memory::checks::Order;
+use crate::site::memory::checks::CheckOrder;
 use crate::site::pages;
 use crate::site::rules::edited_fields::EditedFields;
 use crate::site::waiting::reach::{NeedsDisk, Reach};
@@ -128,7 +128,7 @@ impl Sites {
     }
 
     /// Compares with the disk what `order` says, as [`Lookup::carry_out`](crate::site::lookup::Lookup).
-    pub fn carry_out(&self, order: &Order, end: impl FnOnce() -> Millis) {
+    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
         let site = match order.site.checked_sub(1) {
             None => Some(&self.default),
             Some(host) => self.of_hosts.get(host as usize),
@@ -158,9 +158,9 @@ impl Sites {
         }
         let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
-            Lookup::Unknown => return Ok(misdirected()),
-            Lookup::Default => &self.default,
-            Lookup::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
+            HostMatch::Unknown => return Ok(misdirected()),
+            HostMatch::Default => &self.default,
+            HostMatch::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
         };
         site.respond(head, path, reach, now)
     }

@@ -15,7 +15,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// The bytes that content should decode to.
 #[derive(Debug, Clone, Copy)]
-pub enum Original<'a> {
+pub enum Expected<'a> {
     /// In memory.
     Memory(&'a [u8]),
     /// In a file, of this length in bytes.
@@ -24,7 +24,7 @@ pub enum Original<'a> {
 
 /// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decoded {
+pub enum FormVerdict {
     /// The content decodes to the original, and nothing follows it.
     Same,
     /// The content decodes to other bytes, at least from some place on.
@@ -34,7 +34,7 @@ pub enum Decoded {
 }
 
 /// A source that remembers a failure of its own, which a decoder reports as it reports bad content.
-struct Source<R> {
+struct EncodedSource<R> {
     encoded: R,
     failure: Option<io::Error>,
 }
@@ -46,48 +46,52 @@ struct Source<R> {
 pub fn compare(
     coding: Coding,
     encoded: impl Read + Send,
-    original: Original<'_>,
-) -> io::Result<Decoded> {
-    let mut source = Source {
+    original: Expected<'_>,
+) -> io::Result<FormVerdict> {
+    let mut source = EncodedSource {
         encoded,
         failure: None,
     };
     let decoded = match decoder(coding, Box::new(&mut source)) {
         Ok(mut decoder) => compare_stream(&mut *decoder, original)?,
-        Err(_) => Decoded::Invalid,
+        Err(_) => FormVerdict::Invalid,
     };
     if let Some(failure) = source.failure.take() {
         return Err(failure);
     }
     // A brotli stream tells its own end, so its decoder need not have read to that of the source.
-    let has_more = decoded == Decoded::Same && read(&mut source, &mut [0])? > 0;
-    Ok(if has_more { Decoded::Invalid } else { decoded })
+    let has_more = decoded == FormVerdict::Same && read(&mut source, &mut [0])? > 0;
+    Ok(if has_more {
+        FormVerdict::Invalid
+    } else {
+        decoded
+    })
 }
 
 /// Compares what `decoder` gives with `original`. A failure of the decoder means bad content.
-fn compare_stream(decoder: &mut dyn Read, original: Original<'_>) -> io::Result<Decoded> {
+fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<FormVerdict> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut scratch = Vec::new();
     let mut at = 0;
     loop {
         let Ok(count) = read(decoder, &mut piece) else {
-            return Ok(Decoded::Invalid);
+            return Ok(FormVerdict::Invalid);
         };
         if count == 0 {
             break;
         }
         if !original.has(at, &piece[..count], &mut scratch)? {
-            return Ok(Decoded::Other);
+            return Ok(FormVerdict::Other);
         }
         at += count as u64;
     }
     if at != original.len() {
-        return Ok(Decoded::Other);
+        return Ok(FormVerdict::Other);
     }
     // The brotli decoder reports bytes after the end when it is asked once more.
     Ok(match read(decoder, &mut piece) {
-        Ok(0) => Decoded::Same,
-        _ => Decoded::Invalid,
+        Ok(0) => FormVerdict::Same,
+        _ => FormVerdict::Invalid,
     })
 }
 
@@ -101,11 +105,11 @@ fn read(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-impl Original<'_> {
+impl Expected<'_> {
     fn len(&self) -> u64 {
         match self {
-            Original::Memory(bytes) => bytes.len() as u64,
-            Original::Pages(_, len) => *len,
+            Expected::Memory(bytes) => bytes.len() as u64,
+            Expected::Pages(_, len) => *len,
         }
     }
 
@@ -117,8 +121,8 @@ impl Original<'_> {
         }
         match self {
             // Both are within the length of a slice.
-            Original::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
-            Original::Pages(pages, _) => {
+            Expected::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
+            Expected::Pages(pages, _) => {
                 scratch.resize(piece.len(), 0);
                 let (file, offset) = pages.at(at);
                 file.read_exact_at(scratch, offset)?;
@@ -128,7 +132,7 @@ impl Original<'_> {
     }
 }
 
-impl<R: Read> Read for Source<R> {
+impl<R: Read> Read for EncodedSource<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.encoded.read(buffer);
         match count {
@@ -156,10 +160,10 @@ mod tests {
             .collect()
     }
 
-    fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> Decoded {
-        let in_memory = compare(coding, encoded, Original::Memory(original)).expect("memory");
+    fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> FormVerdict {
+        let in_memory = compare(coding, encoded, Expected::Memory(original)).expect("memory");
         if let Some(resident) = Resident::keep(original) {
-            let pages = Original::Pages(&resident, resident.len());
+            let pages = Expected::Pages(&resident, resident.len());
             let in_pages = compare(coding, encoded, pages).expect("pages");
             assert_eq!(in_pages, in_memory, "{coding:?}");
         }
@@ -173,19 +177,19 @@ mod tests {
                 let content = text(bytes);
                 let encoded = compress(coding, &content).expect("text compresses");
                 let decoded = |encoded: &[u8], original: &[u8]| decoded(coding, encoded, original);
-                assert_eq!(decoded(&encoded, &content), Decoded::Same, "{coding:?}");
-                assert_eq!(decoded(&encoded, &content[1..]), Decoded::Other);
-                assert_eq!(decoded(&encoded, &content[..bytes - 1]), Decoded::Other);
-                assert_eq!(decoded(&encoded, &text(bytes + 1)), Decoded::Other);
-                assert_eq!(decoded(&encoded, b""), Decoded::Other);
+                assert_eq!(decoded(&encoded, &content), FormVerdict::Same, "{coding:?}");
+                assert_eq!(decoded(&encoded, &content[1..]), FormVerdict::Other);
+                assert_eq!(decoded(&encoded, &content[..bytes - 1]), FormVerdict::Other);
+                assert_eq!(decoded(&encoded, &text(bytes + 1)), FormVerdict::Other);
+                assert_eq!(decoded(&encoded, b""), FormVerdict::Other);
                 let mut last = content.clone();
                 last[bytes - 1] ^= 1;
-                assert_eq!(decoded(&encoded, &last), Decoded::Other);
+                assert_eq!(decoded(&encoded, &last), FormVerdict::Other);
                 let cut = &encoded[..encoded.len() - 1];
-                assert_ne!(decoded(cut, &content), Decoded::Same, "{coding:?}");
+                assert_ne!(decoded(cut, &content), FormVerdict::Same, "{coding:?}");
                 let longer = [&encoded[..], b"x"].concat();
-                assert_ne!(decoded(&longer, &content), Decoded::Same, "{coding:?}");
-                assert_ne!(decoded(&content, &content), Decoded::Same);
+                assert_ne!(decoded(&longer, &content), FormVerdict::Same, "{coding:?}");
+                assert_ne!(decoded(&content, &content), FormVerdict::Same);
             }
         }
     }
@@ -199,7 +203,7 @@ mod tests {
                 .filter_map(|part| compress(coding, part))
                 .collect::<Vec<_>>()
                 .concat();
-            assert_eq!(decoded(coding, &encoded, &content), Decoded::Same);
+            assert_eq!(decoded(coding, &encoded, &content), FormVerdict::Same);
         }
     }
 
@@ -222,8 +226,8 @@ mod tests {
         let mut taken = 0;
         let original = [0; 1_000];
         let source = Counted(&encoded, &mut taken);
-        let result = compare(Coding::Gzip, source, Original::Memory(&original));
-        assert_eq!(result.expect("memory"), Decoded::Other);
+        let result = compare(Coding::Gzip, source, Expected::Memory(&original));
+        assert_eq!(result.expect("memory"), FormVerdict::Other);
         assert!(taken < 100_000, "{taken} of {}", encoded.len());
     }
 
@@ -234,7 +238,10 @@ mod tests {
         encoder.window_log(ZSTD_WINDOW_LOG + 1).expect("a window");
         io::copy(&mut &content[..], &mut encoder).expect("zstd");
         let encoded = encoder.finish().expect("zstd");
-        assert_eq!(decoded(Coding::Zstd, &encoded, &content), Decoded::Invalid);
+        assert_eq!(
+            decoded(Coding::Zstd, &encoded, &content),
+            FormVerdict::Invalid
+        );
         let parameters = brotli::enc::BrotliEncoderParams {
             quality: 5,
             lgwin: 28,
@@ -246,7 +253,7 @@ mod tests {
         assert_eq!(encoded[0] & 0x7f, BROTLI_LARGE_WINDOW);
         assert_eq!(
             decoded(Coding::Brotli, &encoded, &content),
-            Decoded::Invalid
+            FormVerdict::Invalid
         );
     }
 
@@ -261,7 +268,7 @@ mod tests {
         for coding in Coding::COMPRESSED {
             let encoded = compress(coding, &text(4_000)).expect("text compresses");
             let source = (&encoded[..30]).chain(Fails);
-            let failed = compare(coding, source, Original::Memory(&text(4_000)));
+            let failed = compare(coding, source, Expected::Memory(&text(4_000)));
             assert!(failed.is_err(), "{coding:?}");
         }
     }

@@ -17,7 +17,7 @@ use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
 use crate::site::disk::descriptors::{DescriptorBudget, OpenFile};
 use crate::site::disk::identity::{Identity, Sighting};
-use crate::site::disk::reading::Reading;
+use crate::site::disk::reading::ReadFile;
 use crate::site::disk::resident::Resident;
 use crate::site::waiting::reach::{OutOfReach, Reach};
 
@@ -86,7 +86,7 @@ impl Representation {
     /// # Errors
     /// As [`DescriptorBudget::admit`].
     pub(super) fn read(
-        reading: Reading,
+        reading: ReadFile,
         metadata: &Metadata<'_>,
         descriptors: &Arc<DescriptorBudget>,
         now: Now,

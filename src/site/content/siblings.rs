@@ -2,7 +2,7 @@
 //!
 //! A form that is younger than its file was made from it. One that is not may have been made from it all
 //! the same: tools copy times in part, and copies of a directory are made in any order. So its
-//! [standing](Standing) depends on its content, if that can be compared in the background; else on the
+//! [standing](SiblingStanding) depends on its content, if that can be compared in the background; else on the
 //! whole seconds of the two times, which most tools get right.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,7 +36,7 @@ pub enum Evidence {
 
 /// Whether a form may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum SiblingStanding {
     /// The form may be sent.
     Trusted,
     /// The form may be sent if it decodes to the file's content.
@@ -65,7 +65,7 @@ struct Sibling {
     path: Vec<u8>,
     /// `None` if nothing is called so.
     sighting: Option<Sighting>,
-    standing: Standing,
+    standing: SiblingStanding,
 }
 
 /// The file that forms are looked for beside.
@@ -103,8 +103,8 @@ impl Siblings {
         now: Now,
     ) -> Option<Siblings> {
         let standing = |form: &Identity| match form.size() {
-            0 => Standing::Unusable,
-            _ => Standing::Trusted,
+            0 => SiblingStanding::Unusable,
+            _ => SiblingStanding::Trusted,
         };
         Siblings::look_by(root, resolver, (path, false), standing, now)
     }
@@ -115,19 +115,22 @@ impl Siblings {
         root: BorrowedFd<'_>,
         resolver: &Resolver,
         (path, is_seldom): (&[u8], bool),
-        standing: impl Fn(&Identity) -> Standing,
+        standing: impl Fn(&Identity) -> SiblingStanding,
         now: Now,
     ) -> Option<Siblings> {
         let look = Look::new(root, Range::Anywhere);
         let beside = |coding| {
             let path = sibling(path, coding)?;
             let identity = look.identity(&path);
-            let standing = identity.map_or(Standing::Unusable, |identity| {
+            let standing = identity.map_or(SiblingStanding::Unusable, |identity| {
                 let standing = standing(&identity);
                 // Opened last: that takes longest.
-                let may_be_sent = matches!(standing, Standing::Trusted | Standing::Unjudged);
+                let may_be_sent = matches!(
+                    standing,
+                    SiblingStanding::Trusted | SiblingStanding::Unjudged
+                );
                 if may_be_sent && !is_file(root, resolver, &path, &identity) {
-                    return Standing::Unusable;
+                    return SiblingStanding::Unusable;
                 }
                 standing
             });
@@ -147,9 +150,9 @@ impl Siblings {
 
     /// Whether the form in `coding` may be sent.
     #[must_use]
-    pub fn standing(&self, coding: Coding) -> Standing {
+    pub fn standing(&self, coding: Coding) -> SiblingStanding {
         let sibling = self.siblings.get(coding as usize);
-        sibling.map_or(Standing::Unusable, |sibling| sibling.standing)
+        sibling.map_or(SiblingStanding::Unusable, |sibling| sibling.standing)
     }
 
     /// The path below the root and the identity of the form in `coding`, if there is one that may be
@@ -173,7 +176,7 @@ impl Siblings {
     pub fn too_old(&self) -> impl Iterator<Item = &[u8]> {
         let siblings = self.siblings.iter();
         siblings
-            .filter(|sibling| sibling.standing == Standing::TooOld)
+            .filter(|sibling| sibling.standing == SiblingStanding::TooOld)
             .map(|sibling| &sibling.path[..])
     }
 
@@ -207,23 +210,28 @@ impl Siblings {
 
 impl Sibling {
     fn is_usable(&self) -> bool {
-        matches!(self.standing, Standing::Trusted | Standing::Unjudged)
+        matches!(
+            self.standing,
+            SiblingStanding::Trusted | SiblingStanding::Unjudged
+        )
     }
 }
 
 /// The standing of the form with the identity `form` beside the file with the identity `original`, if
 /// both are regular files.
-fn standing(original: &Identity, form: &Identity, evidence: Evidence) -> Standing {
+fn standing(original: &Identity, form: &Identity, evidence: Evidence) -> SiblingStanding {
     let (made, changed) = (form.modified(), original.modified());
     let can_be_judged = original.size().max(form.size()) <= MAX_JUDGED_BYTES;
     match evidence {
         // No content is encoded as nothing, but for zstd, where an empty file is as good.
-        _ if form.size() == 0 => Standing::Unusable,
-        Evidence::Nothing => Standing::Trusted,
-        _ if made > changed => Standing::Trusted,
-        Evidence::Content if can_be_judged => Standing::Unjudged,
-        Evidence::Content | Evidence::WholeSeconds if made.0 >= changed.0 => Standing::Trusted,
-        Evidence::Content | Evidence::WholeSeconds => Standing::TooOld,
+        _ if form.size() == 0 => SiblingStanding::Unusable,
+        Evidence::Nothing => SiblingStanding::Trusted,
+        _ if made > changed => SiblingStanding::Trusted,
+        Evidence::Content if can_be_judged => SiblingStanding::Unjudged,
+        Evidence::Content | Evidence::WholeSeconds if made.0 >= changed.0 => {
+            SiblingStanding::Trusted
+        }
+        Evidence::Content | Evidence::WholeSeconds => SiblingStanding::TooOld,
     }
 }
 
@@ -303,13 +311,13 @@ mod tests {
         fs::write(root.join("a.zst"), "").expect("an empty file");
         for evidence in [Evidence::Nothing, Evidence::Content, Evidence::WholeSeconds] {
             let seen = look_for(root, "a", evidence).expect("not a form itself");
-            assert_eq!(seen.standing(Coding::Zstd), Standing::Unusable);
+            assert_eq!(seen.standing(Coding::Zstd), SiblingStanding::Unusable);
         }
     }
 
     #[test]
     fn the_younger_is_trusted_and_the_rest_is_judged_if_it_can_be() {
-        use Standing::{TooOld, Trusted, Unjudged};
+        use SiblingStanding::{TooOld, Trusted, Unjudged};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let check = |millis_ago, by_content, by_seconds| {

@@ -35,7 +35,7 @@ pub struct ReadLimits {
 
 /// What was read of a file.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ReadFile {
     /// The file that was read.
     pub file: File,
     /// All of it, if it is small enough for memory.
@@ -109,7 +109,7 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
     ///
     /// # Errors
     /// As fstat(2) and pread(2); `NotFound` after the end.
-    pub fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<Reading>> {
+    pub fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<ReadFile>> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         // A reading between two equal identities is a state that the file really had.
         loop {
@@ -141,12 +141,12 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
         self.pass.wants_hash && self.pass.hasher.is_none()
     }
 
-    fn end(&mut self, identity: Identity, is_torn: bool) -> Option<Reading> {
+    fn end(&mut self, identity: Identity, is_torn: bool) -> Option<ReadFile> {
         let content = self.pass.content.take();
         let hasher = self.pass.hasher.take();
         // The tag of a large file would be of neither state.
         let hasher = hasher.filter(|_| !is_torn || content.is_some());
-        Some(Reading {
+        Some(ReadFile {
             file: self.file.take()?,
             content,
             hash: hasher.map(|hasher| hasher.tag()),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     /// Reads in slices; returns how many it took.
-    fn read_in_slices(content: &[u8], memory_bytes: u64) -> (Reading, u32) {
+    fn read_in_slices(content: &[u8], memory_bytes: u64) -> (ReadFile, u32) {
         let limits = ReadLimits {
             memory_bytes,
             ..LIMITS

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::entries::{Place, Scan};
-use super::kept::{KeptPages, Memory};
-use super::order::Order;
+use super::entries::{ListedDirectory, Scan};
+use super::kept::{KeptPages, ListingBudget};
+use super::order::SortOrder;
 use super::page::Page;
 use super::preparing::Preparing;
-use super::variant::{Form, Variant};
+use super::variant::{Format, Variant};
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -34,7 +34,7 @@ type Made = Result<Arc<Page>, OpenError>;
 pub struct Listings {
     shows_hidden: bool,
     compresses: bool,
-    pub(super) memory: Memory,
+    pub(super) memory: ListingBudget,
     kept: Arc<KeptPages>,
     errands: Errands<(Box<[u8]>, Variant, Coding), Made>,
     pub(super) permits: JobPermits,
@@ -48,7 +48,7 @@ impl Listings {
         Listings {
             shows_hidden: site.hidden,
             compresses: site.compress,
-            memory: Memory::default(),
+            memory: ListingBudget::default(),
             kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
             errands: Errands::default(),
             permits: JobPermits::default(),
@@ -68,7 +68,7 @@ impl Listings {
     /// made.
     pub fn respond(
         &self,
-        place: &Place<'_>,
+        place: &ListedDirectory<'_>,
         query: Option<&[u8]>,
         head: &RequestHead<'_, '_>,
         may_compress: bool,
@@ -76,10 +76,10 @@ impl Listings {
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
         let form = match accept::preferred(&head.fields, &TYPES) {
-            0 => Form::Html,
-            _ => Form::Json,
+            0 => Format::Html,
+            _ => Format::Json,
         };
-        let order = Order::of_query(query);
+        let order = SortOrder::of_query(query);
         let (coding, vary) = match self.compresses && may_compress {
             true => (preferred_coding(head), "Accept, Accept-Encoding"),
             false => (Coding::Identity, "Accept"),
@@ -91,7 +91,7 @@ impl Listings {
     /// The page in memory, with its content in `coding` unless too much is going on for that.
     fn page(
         &self,
-        place: &Place<'_>,
+        place: &ListedDirectory<'_>,
         variant: Variant,
         coding: Coding,
         reach: Reach,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use super::entries::{Entry, Scan, Summary};
+use super::entries::{DirectoryEntry, Scan, Summary};
 use super::kept::{KeptPages, Share};
 use super::page::{Encoded, Page};
 use super::sorting::Sorting;
-use super::variant::{Form, Variant};
+use super::variant::{Format, Variant};
 use super::{html, json};
 use crate::site::disk::content_tag::Hasher;
 use crate::site::disk::resolve::OpenError;
@@ -21,7 +21,7 @@ const ROWS_AT_ONCE: usize = 128;
 
 /// Bytes that an entry takes in memory besides its name, roughly: it is there twice while two runs
 /// are merged.
-const ENTRY_BYTES: u64 = 2 * size_of::<Entry>() as u64 + 32;
+const ENTRY_BYTES: u64 = 2 * size_of::<DirectoryEntry>() as u64 + 32;
 
 /// A listing that is being made.
 pub struct Making {
@@ -31,11 +31,11 @@ pub struct Making {
     summary: Summary,
     /// Its share of the memory for listings; `None` once the page has it.
     share: Option<Share>,
-    phase: Phase,
+    phase: MakingPhase,
     kept: Arc<KeptPages>,
 }
 
-enum Phase {
+enum MakingPhase {
     Reading(Sorting),
     Sorting(Sorting),
     Writing(Box<Writing>),
@@ -43,7 +43,7 @@ enum Phase {
 
 /// The page, as far as it is written.
 struct Writing {
-    entries: IntoIter<Entry>,
+    entries: IntoIter<DirectoryEntry>,
     content: String,
     hasher: Hasher,
     hashed: usize,
@@ -69,7 +69,7 @@ impl Making {
             scan,
             summary: Summary::default(),
             share: Some(share),
-            phase: Phase::Reading(Sorting::new(variant.order)),
+            phase: MakingPhase::Reading(Sorting::new(variant.order)),
             kept,
         })
     }
@@ -81,26 +81,26 @@ impl Making {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
         loop {
             let next = match &mut self.phase {
-                Phase::Reading(sorting) => {
+                MakingPhase::Reading(sorting) => {
                     let share = self.share.as_mut()?;
                     let mut room = |bytes| grow(share, bytes, &self.kept);
                     match read(&mut self.scan, sorting, &mut self.summary, &mut room, slice) {
                         Ok(true) => {
                             let empty = Sorting::new(self.variant.order);
-                            Phase::Sorting(std::mem::replace(sorting, empty))
+                            MakingPhase::Sorting(std::mem::replace(sorting, empty))
                         }
                         Ok(false) => return None,
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                Phase::Sorting(sorting) => {
+                MakingPhase::Sorting(sorting) => {
                     let entries = sorting.finish(slice)?;
                     match self.begin_writing(entries) {
-                        Ok(writing) => Phase::Writing(Box::new(writing)),
+                        Ok(writing) => MakingPhase::Writing(Box::new(writing)),
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                Phase::Writing(writing) => {
+                MakingPhase::Writing(writing) => {
                     if !writing.go_on(self.variant.form, slice) {
                         return None;
                     }
@@ -112,19 +112,19 @@ impl Making {
         }
     }
 
-    fn begin_writing(&mut self, entries: Vec<Entry>) -> Result<Writing, OpenError> {
+    fn begin_writing(&mut self, entries: Vec<DirectoryEntry>) -> Result<Writing, OpenError> {
         let (path, summary) = (&*self.path, &self.summary);
         let capacity = match self.variant.form {
-            Form::Html => html::capacity(path, summary),
-            Form::Json => json::capacity(summary),
+            Format::Html => html::capacity(path, summary),
+            Format::Json => json::capacity(summary),
         };
         let share = self.share.as_mut().ok_or(OpenError::Exhausted)?;
         let bytes = capacity.saturating_sub(html::FRAME_BYTES);
         grow(share, bytes as u64, &self.kept)?;
         let mut content = String::with_capacity(capacity);
         match self.variant.form {
-            Form::Html => html::begin(&mut content, path, summary, self.variant.order),
-            Form::Json => json::begin(&mut content),
+            Format::Html => html::begin(&mut content, path, summary, self.variant.order),
+            Format::Json => json::begin(&mut content),
         }
         Ok(Writing {
             entries: entries.into_iter(),
@@ -196,15 +196,15 @@ fn read(
 
 impl Writing {
     /// Writes until `slice` is over; whether that is all.
-    fn go_on(&mut self, form: Form, slice: &dyn Slice) -> bool {
+    fn go_on(&mut self, form: Format, slice: &dyn Slice) -> bool {
         loop {
             for _ in 0..ROWS_AT_ONCE {
                 let Some(entry) = self.entries.next() else {
                     return true;
                 };
                 match form {
-                    Form::Html => html::row(&mut self.content, &entry),
-                    Form::Json => json::row(&mut self.content, &entry),
+                    Format::Html => html::row(&mut self.content, &entry),
+                    Format::Json => json::row(&mut self.content, &entry),
                 }
             }
             self.hash();
@@ -215,10 +215,10 @@ impl Writing {
     }
 
     /// The page and its tag.
-    fn end(&mut self, form: Form) -> (String, bytes::Bytes) {
+    fn end(&mut self, form: Format) -> (String, bytes::Bytes) {
         match form {
-            Form::Html => html::end(&mut self.content),
-            Form::Json => json::end(&mut self.content),
+            Format::Html => html::end(&mut self.content),
+            Format::Json => json::end(&mut self.content),
         }
         self.hash();
         (std::mem::take(&mut self.content), self.hasher.tag())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::encoding::Encoding;
 use super::entries::Scan;
-use super::kept::{KeptPages, Memory};
+use super::kept::{KeptPages, ListingBudget};
 use super::making::Making;
 use super::page::Page;
 use super::variant::Variant;
@@ -17,12 +17,12 @@ pub struct Preparing {
     path: Box<[u8]>,
     variant: Variant,
     coding: Coding,
-    memory: Memory,
+    memory: ListingBudget,
     kept: Arc<KeptPages>,
-    stage: Stage,
+    stage: PreparingStage,
 }
 
-enum Stage {
+enum PreparingStage {
     Making(Box<Making>),
     Encoding(Box<Encoding>),
     /// All is there that can be had.
@@ -37,7 +37,7 @@ impl Preparing {
     pub fn from_directory(
         scan: Scan,
         (path, variant, coding): (&[u8], Variant, Coding),
-        memory: &Memory,
+        memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Result<Preparing, OpenError> {
         let making = Making::new(scan, path, variant, memory.share(), Arc::clone(kept))?;
@@ -47,7 +47,7 @@ impl Preparing {
             coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
-            stage: Stage::Making(Box::new(making)),
+            stage: PreparingStage::Making(Box::new(making)),
         })
     }
 
@@ -56,7 +56,7 @@ impl Preparing {
     pub fn from_page(
         page: Arc<Page>,
         (path, variant, coding): (&[u8], Variant, Coding),
-        memory: &Memory,
+        memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Preparing {
         Preparing {
@@ -65,7 +65,7 @@ impl Preparing {
             coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
-            stage: Stage::encoding(page, coding, memory, kept),
+            stage: PreparingStage::encoding(page, coding, memory, kept),
         }
     }
 
@@ -73,9 +73,9 @@ impl Preparing {
     #[must_use]
     pub fn page(&self) -> Option<Arc<Page>> {
         match &self.stage {
-            Stage::Making(_) => None,
-            Stage::Encoding(encoding) => Some(encoding.page()),
-            Stage::Ready(page) => Some(Arc::clone(page)),
+            PreparingStage::Making(_) => None,
+            PreparingStage::Encoding(encoding) => Some(encoding.page()),
+            PreparingStage::Ready(page) => Some(Arc::clone(page)),
         }
     }
 
@@ -86,26 +86,33 @@ impl Preparing {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
         loop {
             self.stage = match &mut self.stage {
-                Stage::Making(making) => match making.go_on(slice)? {
-                    Ok(page) => Stage::encoding(page, self.coding, &self.memory, &self.kept),
+                PreparingStage::Making(making) => match making.go_on(slice)? {
+                    Ok(page) => {
+                        PreparingStage::encoding(page, self.coding, &self.memory, &self.kept)
+                    }
                     Err(error) => return Some(Err(error)),
                 },
-                Stage::Encoding(encoding) => {
+                PreparingStage::Encoding(encoding) => {
                     let page = encoding.go_on(slice)?;
                     self.kept.weigh_again(&self.path, self.variant, &page);
-                    Stage::Ready(page)
+                    PreparingStage::Ready(page)
                 }
-                Stage::Ready(page) => return Some(Ok(Arc::clone(page))),
+                PreparingStage::Ready(page) => return Some(Ok(Arc::clone(page))),
             };
         }
     }
 }
 
-impl Stage {
-    fn encoding(page: Arc<Page>, coding: Coding, memory: &Memory, kept: &Arc<KeptPages>) -> Stage {
+impl PreparingStage {
+    fn encoding(
+        page: Arc<Page>,
+        coding: Coding,
+        memory: &ListingBudget,
+        kept: &Arc<KeptPages>,
+    ) -> PreparingStage {
         match Encoding::begin(&page, coding, memory.share(), kept) {
-            Some(encoding) => Stage::Encoding(Box::new(encoding)),
-            None => Stage::Ready(page),
+            Some(encoding) => PreparingStage::Encoding(Box::new(encoding)),
+            None => PreparingStage::Ready(page),
         }
     }
 }

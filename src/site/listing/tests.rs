@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use super::entries::Place;
+use super::entries::ListedDirectory;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
 use crate::clock::Millis;
@@ -71,7 +71,7 @@ impl Directory {
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
         let root = Root::open(self.files.path()).expect("open the root");
-        let place = Place {
+        let place = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::new()),
             path: b"/",

@@ -1,10 +1,10 @@
 //! Which of a directory's listings a client gets.
 
-use super::order::Order;
+use super::order::SortOrder;
 
 /// A form of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum Format {
     /// For people.
     Html,
     /// For programs.
@@ -15,7 +15,7 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// The order of the entries.
-    pub order: Order,
+    pub order: SortOrder,
     /// The form of the page.
-    pub form: Form,
+    pub form: Format,
 }

@@ -25,7 +25,7 @@ use crate::site::disk::look::Look;
 use crate::site::disk::resolve::OpenError;
 use crate::site::disk::root::RootDirectory;
 use crate::site::memory::absences::Absence;
-use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::cache::{FileEntry, Original};
 use crate::site::waiting::job::Slice;
 
 /// A form on its way from being read to being decoded.
@@ -39,7 +39,7 @@ pub(super) struct Alone {
 }
 
 /// The result of decoding a form.
-pub(super) struct Outcome {
+pub(super) struct DecodedAlone {
     /// The representation for clients that do not accept a form.
     pub(super) representation: Representation,
     pub(super) original: Original,
@@ -77,7 +77,7 @@ impl Alone {
         &mut self,
         name: &[u8],
         slice: &dyn Slice,
-    ) -> Option<Result<Outcome, Absence>> {
+    ) -> Option<Result<DecodedAlone, Absence>> {
         let (_, decoding) = self.read.as_mut()?;
         let decoded = match decoding {
             Ok(decoding) => decoding.go_on(slice).transpose()?,
@@ -90,13 +90,13 @@ impl Alone {
         let coding = self.coding;
         let stand_in = || form.decoded(coding, Vec::new());
         Some(Ok(match decoded {
-            Ok(content) => Outcome {
+            Ok(content) => DecodedAlone {
                 representation: form.decoded(coding, content),
                 original: Original::Decoded,
                 coding,
                 form: Some(form),
             },
-            Err(Undecodable::TooLarge) => Outcome {
+            Err(Undecodable::TooLarge) => DecodedAlone {
                 representation: stand_in(),
                 original: Original::Missing,
                 coding,
@@ -108,7 +108,7 @@ impl Alone {
                     name.escape_ascii(),
                     coding.token()
                 );
-                Outcome {
+                DecodedAlone {
                     representation: stand_in(),
                     original: Original::Missing,
                     coding,
@@ -186,7 +186,7 @@ impl Lookup {
     }
 
     /// Whether the path of an entry without an original still stands for the same forms.
-    pub(super) fn is_same_alone(&self, entry: &Entry, look: &Look<'_>) -> bool {
+    pub(super) fn is_same_alone(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
         let path = entry.key.site_path().path;
         let mut better = self.names(path).take_while(|name| **name != *entry.path);
         let siblings = entry.siblings.as_ref();

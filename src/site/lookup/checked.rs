@@ -9,9 +9,9 @@ use crate::clock::Millis;
 use crate::site::disk::look::{Look, Range};
 use crate::site::disk::root::RESOLVE_EVERY_MILLIS;
 use crate::site::memory::absences::Nothing;
-use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::cache::{FileEntry, Original};
 use crate::site::memory::checkers::Area;
-use crate::site::memory::checks::{Asked, Checks, Order, Subject};
+use crate::site::memory::checks::{Asked, CheckOrder, Checks, Subject};
 use crate::site::memory::freshness::Freshness;
 use crate::site::memory::site_path::SitePath;
 use crate::site::waiting::outstanding::Outstanding;
@@ -30,7 +30,7 @@ impl Drop for Ends<'_> {
 /// Knowledge from before that has to be compared with the disk.
 #[derive(Debug, Clone, Copy)]
 enum Due<'d> {
-    File(&'d Arc<Entry>),
+    File(&'d Arc<FileEntry>),
     Nothing(SitePath<'d>, &'d Arc<Nothing>),
 }
 
@@ -87,7 +87,7 @@ impl Lookup {
     /// Whether an entry that is due may be used.
     pub(super) fn is_file_current(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<FileEntry>,
         reach: Reach,
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
@@ -162,16 +162,16 @@ impl Lookup {
         Ok(true)
     }
 
-    fn order_for(&self, subject: Subject, at: Millis) -> Order {
+    fn order_for(&self, subject: Subject, at: Millis) -> CheckOrder {
         let site = self.number;
-        Order { at, site, subject }
+        CheckOrder { at, site, subject }
     }
 
     /// Compares with the disk what `order` says, as the checker, and tells those who wait for it. `end`
     /// tells the time when the disk has answered. What the disk says then is true of a moment before that;
     /// if it answers at once, of the same moment. What turns out to lie beyond a mount point is left to
     /// another checker.
-    pub fn carry_out(&self, order: &Order, end: impl FnOnce() -> Millis) {
+    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
         let due = match &order.subject {
             Subject::Root => {
@@ -220,7 +220,7 @@ impl Lookup {
     }
 
     /// Compares a file and what lies beside it with the disk.
-    fn is_same_file(&self, entry: &Entry, look: &Look<'_>) -> bool {
+    fn is_same_file(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
         if entry.original != Original::There {
             return self.is_same_alone(entry, look);
         }

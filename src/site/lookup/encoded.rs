@@ -10,11 +10,11 @@ use crate::http::accept_encoding::{
 };
 use crate::http::request::RequestHead;
 use crate::site::content::representation::Representation;
-use crate::site::memory::cache::{Entry, Original};
-use crate::site::memory::compressor::Order;
-use crate::site::memory::forms::{Forms, State};
+use crate::site::memory::cache::{FileEntry, Original};
+use crate::site::memory::compressor::CompressionOrder;
+use crate::site::memory::forms::{FormState, Forms};
 use crate::site::memory::found::Found;
-use crate::site::memory::judge;
+use crate::site::memory::judge::JudgementOrder;
 use crate::site::waiting::job::{FirstSlice, WholeSlice};
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
@@ -31,7 +31,7 @@ impl Lookup {
     #[inline]
     pub fn preferred<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
@@ -53,7 +53,7 @@ impl Lookup {
     #[cold]
     fn only_form<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         head: &RequestHead<'_, '_>,
         reach: Reach,
@@ -74,7 +74,7 @@ impl Lookup {
     /// As [`choose`](Lookup::choose).
     pub(super) fn negotiate<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         accepted: AcceptedCodings,
         reach: Reach,
@@ -84,40 +84,40 @@ impl Lookup {
         let mut is_awaited = false;
         for &coding in accepted.compressed() {
             let form = match forms.state(coding) {
-                State::Ready(form) => Some(form),
-                State::None => None,
-                State::Beside => {
+                FormState::Ready(form) => Some(form),
+                FormState::None => None,
+                FormState::Beside => {
                     reach.disk()?;
                     self.fetch_beside(entry, forms, coding, now)?
                 }
                 // One that is liked less is not worth making or judging.
                 _ if is_awaited => None,
-                State::Unjudged => {
+                FormState::Unjudged => {
                     reach.disk()?;
                     self.order_judgement(entry, forms, coding);
                     is_awaited = is_large;
                     self.make_meanwhile(entry, coding)
                 }
-                State::Judging { .. } if is_large => {
+                FormState::Judging { .. } if is_large => {
                     is_awaited = true;
                     None
                 }
-                State::Judging { can_be_made: false } => None,
-                State::Judging { can_be_made: true } => {
+                FormState::Judging { can_be_made: false } => None,
+                FormState::Judging { can_be_made: true } => {
                     reach.disk()?;
                     self.make_meanwhile(entry, coding)
                 }
-                State::Possible if is_large => {
+                FormState::Possible if is_large => {
                     reach.disk()?;
                     self.order(entry, forms, coding);
                     is_awaited = true;
                     None
                 }
-                State::Possible => {
+                FormState::Possible => {
                     reach.disk()?;
                     self.fill(entry, forms, coding, || entry.compress(coding))
                 }
-                State::Ordered => {
+                FormState::Ordered => {
                     is_awaited = true;
                     None
                 }
@@ -131,7 +131,7 @@ impl Lookup {
 
     fn fill<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
@@ -145,7 +145,7 @@ impl Lookup {
     /// Makes what is sent of a small file while the form beside it is being judged.
     fn make_meanwhile<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         coding: Coding,
     ) -> Option<&'e Representation> {
         let is_small = entry.representation.content.len() <= QUICK_BYTES;
@@ -156,12 +156,12 @@ impl Lookup {
     }
 
     /// Has a form made, unless that has been ordered already.
-    fn order(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+    fn order(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
         if forms.claim_order(coding) {
-            let order = Order::new(&memory.files, entry, coding);
+            let order = CompressionOrder::new(&memory.files, entry, coding);
             if !memory.compressor.place(order) {
                 forms.return_order(coding);
             }
@@ -169,7 +169,7 @@ impl Lookup {
     }
 
     /// Has the form beside a file judged, unless that has been ordered already.
-    fn order_judgement(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+    fn order_judgement(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
@@ -180,7 +180,7 @@ impl Lookup {
         if !forms.claim_judgement(coding) {
             return;
         }
-        let order = judge::Order {
+        let order = JudgementOrder {
             cache: Arc::downgrade(&memory.files),
             entry: Arc::downgrade(entry),
             coding,
@@ -196,7 +196,7 @@ impl Lookup {
     /// Reads the form that was seen beside a file, unless another thread is at it.
     fn fetch_beside<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         coding: Coding,
         now: Now,

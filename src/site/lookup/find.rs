@@ -18,7 +18,7 @@ use crate::http::accept_encoding::Coding;
 use crate::site::disk::resolve::OpenError;
 use crate::site::memory::absences::{Absence, Nothing};
 use crate::site::memory::all_sites::Memory;
-use crate::site::memory::cache::Entry;
+use crate::site::memory::cache::FileEntry;
 use crate::site::memory::found::Found;
 use crate::site::memory::freshness::{Freshness, Trust};
 use crate::site::memory::site_path::SitePath;
@@ -136,7 +136,7 @@ impl Lookup {
         Ok(found)
     }
 
-    fn load(&self, key: SitePath<'_>, now: Now) -> Result<Entry, Arc<Nothing>> {
+    fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<Nothing>> {
         let directory = self.root.directory();
         let begun = self.begin(&directory, key, now);
         // Nothing takes long without a cache: see `open`.

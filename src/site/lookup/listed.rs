@@ -5,7 +5,7 @@ use crate::clock::Now;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::site::disk::resolve::OpenError;
-use crate::site::listing::entries::Place;
+use crate::site::listing::entries::ListedDirectory;
 use crate::site::listing::{self, Listings};
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
@@ -38,15 +38,15 @@ impl Lookup {
     /// Whether a listing of `path` would be tried.
     ///
     /// # Errors
-    /// As [`Place::open`].
+    /// As [`ListedDirectory::open`].
     pub fn open_directory(&self, path: &[u8]) -> Result<(), OpenError> {
         self.at(path, |place| place.open().map(drop))
     }
 
-    fn at<T>(&self, path: &[u8], act: impl FnOnce(&Place<'_>) -> T) -> T {
+    fn at<T>(&self, path: &[u8], act: impl FnOnce(&ListedDirectory<'_>) -> T) -> T {
         let root = &self.root.directory();
         let resolver = &self.resolver;
-        act(&Place {
+        act(&ListedDirectory {
             root,
             resolver,
             path,

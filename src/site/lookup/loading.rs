@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::alone::{Alone, Outcome};
+use super::alone::{Alone, DecodedAlone};
 use super::files::absence_of;
 use super::opening::Lookup;
 use crate::clock::{Millis, Now};
@@ -23,14 +23,14 @@ use crate::site::disk::identity::Identity;
 use crate::site::disk::root::RootDirectory;
 use crate::site::memory::absences::{Absence, Nothing};
 use crate::site::memory::all_sites::Memory;
-use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::cache::{FileEntry, Original};
 use crate::site::memory::forms::Forms;
 use crate::site::memory::found::Found;
 use crate::site::memory::freshness::Freshness;
 use crate::site::memory::site_path::{KeptSitePath, SitePath};
 use crate::site::waiting::job::{Job, Slice};
 
-/// A file on its way into an [`Entry`].
+/// A file on its way into a [`FileEntry`].
 #[derive(Debug)]
 pub(super) struct Load {
     loading: Loading,
@@ -226,7 +226,7 @@ impl Lookup {
     /// Opens the form that was seen beside a file and begins to read it; `None` if it has gone.
     pub(super) fn begin_beside(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<FileEntry>,
         coding: Coding,
         now: Now,
     ) -> Option<LoadForm> {
@@ -249,7 +249,7 @@ impl Lookup {
 
 impl Load {
     /// Goes on until `slice` is over: `None` if that comes first.
-    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
         if self.alone.as_ref().is_some_and(|alone| alone.is_read()) {
             return self.decode(slice);
         }
@@ -270,8 +270,8 @@ impl Load {
     }
 
     /// Goes on with a form that has been read and is alone.
-    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
-        let Outcome {
+    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
+        let DecodedAlone {
             representation,
             original,
             coding,
@@ -289,12 +289,12 @@ impl Load {
     }
 
     /// Makes the entry, once.
-    fn entry(&mut self, representation: Representation, original: Original) -> Entry {
+    fn entry(&mut self, representation: Representation, original: Original) -> FileEntry {
         let siblings = self.siblings.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
         let forms = Forms::new(siblings.as_ref(), may_compress);
-        Entry {
+        FileEntry {
             representation,
             key: self.key.clone(),
             path: std::mem::take(&mut self.name),
@@ -336,7 +336,7 @@ impl Job for LoadJob {
 /// A form on its way into its file's entry.
 pub(super) struct LoadForm {
     loading: Loading,
-    entry: Arc<Entry>,
+    entry: Arc<FileEntry>,
     coding: Coding,
 }
 

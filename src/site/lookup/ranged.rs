@@ -14,7 +14,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::site::content::content_coding::etag_of_form;
 use crate::site::content::representation::Representation;
-use crate::site::memory::cache::{Entry, Original};
+use crate::site::memory::cache::{FileEntry, Original};
 use crate::site::memory::forms::Forms;
 use crate::site::waiting::reach::{NeedsDisk, Reach};
 
@@ -30,7 +30,7 @@ impl Lookup {
     /// As [`preferred`](Lookup::preferred).
     pub fn form_for_range<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
@@ -49,7 +49,7 @@ impl Lookup {
 
     fn form_that_suits<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         head: &RequestHead<'_, '_>,
         reach: Reach,

@@ -7,11 +7,9 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-
 use super::freshness::Freshness;
 use super::site_path::{KeptSitePath, SitePath};
+use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::response::{Body, Response};
 use crate::site::disk::resolve::OpenError;
 use crate::site::pages;
@@ -25,8 +23,8 @@ const ENTRY_BYTES: u64 = 256;
 /// The longest path that is remembered, in bytes; what is longer was not written by a person.
 const MAX_PATH_BYTES: usize = 512;
 
-/// Parts with a lock of their own.
-const SHARDS: usize = 8;
+/// What a part with a lock of its own may hold, in bytes.
+const SHARD_BYTES: u64 = 512 * 1024;
 
 /// Why a path has no representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,29 +110,21 @@ impl Nothing {
 /// The paths of all sites that have no file.
 #[derive(Debug)]
 pub struct Absences {
-    known: QuickCache<KeptSitePath, Arc<Nothing>, Weigh>,
+    known: WeightedCache<KeptSitePath, Arc<Nothing>>,
 }
 
 impl Absences {
     /// None known yet.
     #[must_use]
     pub fn new() -> Absences {
-        let options = OptionsBuilder::new()
-            .shards(SHARDS)
-            .estimated_items_capacity((MAX_BYTES / ENTRY_BYTES) as usize)
-            .weight_capacity(MAX_BYTES)
-            .build();
-        let known = match options {
-            Ok(options) => QuickCache::with_options(
-                options,
-                Weigh,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
-            // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(16, MAX_BYTES, Weigh),
+        let size = CacheSize {
+            bytes: MAX_BYTES,
+            typical_bytes: ENTRY_BYTES,
+            shard_bytes: SHARD_BYTES,
         };
-        Absences { known }
+        Absences {
+            known: size.build(),
+        }
     }
 
     /// What is known of `path`.
@@ -163,12 +153,9 @@ impl Default for Absences {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Weigh;
-
-impl Weighter<KeptSitePath, Arc<Nothing>> for Weigh {
-    fn weight(&self, path: &KeptSitePath, nothing: &Arc<Nothing>) -> u64 {
-        ENTRY_BYTES + path.path_bytes() + nothing.bytes()
+impl Weighs<KeptSitePath> for Arc<Nothing> {
+    fn weight(&self, path: &KeptSitePath) -> u64 {
+        ENTRY_BYTES + path.path_bytes() + self.bytes()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::absences::{Absences, Nothing};
-use super::cache::{Cache, Entry};
+use super::cache::{FileCache, FileEntry};
 use super::checkers::Checkers;
 use super::compressor::Compressor;
 use super::found::Found;
@@ -19,7 +19,7 @@ use crate::site::waiting::job::JobPermits;
 /// What was found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
 pub struct Memory {
-    pub(in crate::site) files: Arc<Cache>,
+    pub(in crate::site) files: Arc<FileCache>,
     pub(in crate::site) absences: Absences,
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) judge: Judge,
@@ -36,7 +36,7 @@ impl Memory {
     #[must_use]
     pub fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
-            files: Arc::new(Cache::new(
+            files: Arc::new(FileCache::new(
                 cache.bytes,
                 cache.file_bytes,
                 descriptors.cached_files(),
@@ -66,7 +66,7 @@ impl Memory {
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
-        loaded: Result<Entry, Arc<Nothing>>,
+        loaded: Result<FileEntry, Arc<Nothing>>,
     ) -> Found {
         match loaded {
             Ok(entry) => {
@@ -87,7 +87,7 @@ impl Memory {
     /// now, the entry is not kept: the next request looks at all of it again.
     pub(in crate::site) fn keep_form<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         coding: Coding,
         form: Option<Representation>,
     ) -> Option<&'e Representation> {

@@ -5,12 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-
 use super::forms::Forms;
 use super::freshness::Freshness;
 use super::site_path::{KeptSitePath, SitePath};
+use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::content_coding;
 use crate::site::content::representation::{Content, Representation};
@@ -21,7 +19,7 @@ const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
 
 /// A cached file and where it came from.
 #[derive(Debug)]
-pub struct Entry {
+pub struct FileEntry {
     /// The file, ready to be sent.
     pub representation: Representation,
     /// The request path that it is kept for, and its site.
@@ -49,7 +47,7 @@ pub enum Original {
     Missing,
 }
 
-impl Entry {
+impl FileEntry {
     /// Makes the form in `coding`; `None` if it is not worth it, or if the content is not in memory.
     /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
     #[must_use]
@@ -78,49 +76,33 @@ impl Entry {
 /// An entry as the cache holds it. A weight must not change while it is held, and that of an entry
 /// does, as its forms are filled in; so it is taken down, and the entry put in again.
 #[derive(Debug, Clone)]
-struct Kept {
-    entry: Arc<Entry>,
+struct Weighed {
+    entry: Arc<FileEntry>,
     weight: u64,
 }
 
 /// The paths of all sites to entries.
 #[derive(Debug)]
-pub struct Cache {
-    entries: QuickCache<KeptSitePath, Kept, Weigh>,
+pub struct FileCache {
+    entries: WeightedCache<KeptSitePath, Weighed>,
     /// The weight of an open descriptor: it bounds how many the cache keeps.
     descriptor_weight: u64,
     /// Held while an entry is put in again, so that the last weight is the right one.
     weighing: Mutex<()>,
 }
 
-impl Cache {
+impl FileCache {
     /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each, and of at most
     /// `descriptors` larger ones.
     #[must_use]
-    pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> Cache {
-        // The bound is kept per shard, so a shard must have room for several of the largest files.
-        let shards = (bytes / (8 * file_bytes.max(1))).clamp(1, 16);
-        let options = OptionsBuilder::new()
-            .shards(usize::try_from(shards).unwrap_or(1).next_power_of_two())
-            .estimated_items_capacity(
-                usize::try_from(bytes / TYPICAL_ENTRY_BYTES)
-                    .unwrap_or(1)
-                    .max(16),
-            )
-            .weight_capacity(bytes)
-            .build();
-        let entries = match options {
-            Ok(options) => QuickCache::with_options(
-                options,
-                Weigh,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
-            // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(16, bytes, Weigh),
+    pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> FileCache {
+        let size = CacheSize {
+            bytes,
+            typical_bytes: TYPICAL_ENTRY_BYTES,
+            shard_bytes: 8 * file_bytes,
         };
-        Cache {
-            entries,
+        FileCache {
+            entries: size.build(),
             descriptor_weight: bytes / descriptors.max(1),
             weighing: Mutex::new(()),
         }
@@ -128,12 +110,12 @@ impl Cache {
 
     /// The entry for `path`, if there is one.
     #[must_use]
-    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<Entry>> {
+    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<FileEntry>> {
         self.entries.get(&path).map(|kept| kept.entry)
     }
 
     /// Keeps `entry`, unless it is too large.
-    pub fn keep(&self, entry: Arc<Entry>) {
+    pub fn keep(&self, entry: Arc<FileEntry>) {
         let key = entry.key.clone();
         self.entries.insert(key, self.weigh(entry));
     }
@@ -142,17 +124,17 @@ impl Cache {
     /// waits for another thread that is at it.
     pub fn fill<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
         self.filled(entry, entry.forms.as_ref()?.fill(coding, make))
     }
 
-    /// As [`fill`](Cache::fill), for a form that is sent while the one beside the file is being judged.
+    /// As [`fill`](FileCache::fill), for a form that is sent while the one beside the file is being judged.
     pub fn fill_meanwhile<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
@@ -161,7 +143,7 @@ impl Cache {
 
     fn filled<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         (form, is_ours): (Option<&'e Representation>, bool),
     ) -> Option<&'e Representation> {
         if is_ours && form.is_some() {
@@ -171,7 +153,7 @@ impl Cache {
     }
 
     /// Counts what `entry` weighs now, if it is still kept.
-    fn weigh_again(&self, entry: &Arc<Entry>) {
+    fn weigh_again(&self, entry: &Arc<FileEntry>) {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
@@ -182,24 +164,21 @@ impl Cache {
         }
     }
 
-    fn weigh(&self, entry: Arc<Entry>) -> Kept {
+    fn weigh(&self, entry: Arc<FileEntry>) -> Weighed {
         let weight = entry.weight(self.descriptor_weight);
-        Kept { entry, weight }
+        Weighed { entry, weight }
     }
 
     /// Drops `entry`, unless another has taken its place already.
-    pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<Entry>) {
+    pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<FileEntry>) {
         self.entries
             .remove_if(&path, |kept| Arc::ptr_eq(&kept.entry, entry));
     }
 }
 
-#[derive(Debug, Clone)]
-struct Weigh;
-
-impl Weighter<KeptSitePath, Kept> for Weigh {
-    fn weight(&self, path: &KeptSitePath, kept: &Kept) -> u64 {
-        kept.weight + 3 * path.path_bytes()
+impl Weighs<KeptSitePath> for Weighed {
+    fn weight(&self, path: &KeptSitePath) -> u64 {
+        self.weight + 3 * path.path_bytes()
     }
 }
 
@@ -217,11 +196,11 @@ mod tests {
         SitePath { site: 0, path }
     }
 
-    fn entry(content: &[u8], memory_bytes: u64) -> Entry {
+    fn entry(content: &[u8], memory_bytes: u64) -> FileEntry {
         entry_for(at(b"/a"), content, memory_bytes)
     }
 
-    fn entry_for(key: SitePath<'_>, content: &[u8], memory_bytes: u64) -> Entry {
+    fn entry_for(key: SitePath<'_>, content: &[u8], memory_bytes: u64) -> FileEntry {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(content).expect("write");
         let now = Now {
@@ -240,7 +219,7 @@ mod tests {
         };
         let descriptors = Arc::new(DescriptorBudget::unlimited());
         let representation = Representation::load(file, &metadata, limits, &descriptors, now);
-        Entry {
+        FileEntry {
             representation: representation.expect("load"),
             key: key.keep(),
             path: b"a".to_vec(),
@@ -252,7 +231,7 @@ mod tests {
     }
 
     /// Keeps `entry`, and returns it as it is kept.
-    fn kept(cache: &Cache, entry: Entry) -> Arc<Entry> {
+    fn kept(cache: &FileCache, entry: FileEntry) -> Arc<FileEntry> {
         let entry = Arc::new(entry);
         cache.keep(Arc::clone(&entry));
         entry
@@ -260,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_once_it_is_kept() {
-        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         assert!(cache.find(at(b"/a")).is_none());
         let entry = kept(&cache, entry(b"1", 10));
         assert!(Arc::ptr_eq(&entry, &cache.find(at(b"/a")).expect("kept")));
@@ -268,7 +247,7 @@ mod tests {
 
     #[test]
     fn sites_do_not_see_each_others_files() {
-        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         kept(&cache, entry(b"1", 10));
         let other = SitePath {
             site: 1,
@@ -279,7 +258,7 @@ mod tests {
 
     #[test]
     fn many_names_do_not_take_more_than_the_bound() {
-        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         for name in 0..20_000_u32 {
             kept(&cache, entry_for(at(&name.to_be_bytes()), &[0; 500], 1_000));
         }
@@ -293,7 +272,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_bounded_by_their_number() {
-        let cache = Cache::new(1 << 30, 1 << 20, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 30, 1 << 20, MAX_CACHED_FILES);
         for name in 0..(MAX_CACHED_FILES as u32 + 100) {
             kept(&cache, entry_for(at(&name.to_be_bytes()), b"large", 1));
         }
@@ -306,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_stale_entry_goes_but_not_its_successor() {
-        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let old = kept(&cache, entry(b"1", 10));
         cache.drop_stale(at(b"/a"), &old);
         let new = kept(&cache, entry(b"2", 10));
@@ -316,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_form_is_made_once_and_its_weight_counts() {
-        let cache = Cache::new(1 << 20, 1 << 16, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 16, MAX_CACHED_FILES);
         let kept = kept(&cache, entry(&[b'x'; 10_000], 20_000));
         let before = cache.entries.weight();
         let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
@@ -331,7 +310,7 @@ mod tests {
 
     #[test]
     fn forms_of_many_files_do_not_take_more_than_the_bound() {
-        let cache = Cache::new(1 << 20, 1 << 13, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 13, MAX_CACHED_FILES);
         for name in 0..2_000_u32 {
             let path = name.to_be_bytes();
             let kept = kept(&cache, entry_for(at(&path), &[b'x'; 300], 20_000));
@@ -347,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
-        let cache = Cache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let load = || entry(&[b'x'; 500], 1_000);
         let old = kept(&cache, load());
         cache.drop_stale(at(b"/a"), &old);

@@ -47,7 +47,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::absences::Nothing;
-use super::cache::Entry;
+use super::cache::FileEntry;
 use super::site_path::KeptSitePath;
 use crate::clock::Millis;
 use crate::site::waiting::outstanding::Outstanding;
@@ -65,7 +65,7 @@ pub enum Subject {
     /// The root path with the directory that is served.
     Root,
     /// A file with its entry.
-    File(Arc<Entry>),
+    File(Arc<FileEntry>),
     /// A path with the knowledge that it has no file.
     Nothing(KeptSitePath, Arc<Nothing>),
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Subject {
 
 /// A comparison to be made.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct CheckOrder {
     /// When it was ordered.
     pub at: Millis,
     /// The number of the site.
@@ -105,8 +105,8 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Checks {
     /// `None` ends the checker.
-    sender: Sender<Option<Order>>,
-    receiver: Receiver<Option<Order>>,
+    sender: Sender<Option<CheckOrder>>,
+    receiver: Receiver<Option<CheckOrder>>,
     is_manned: AtomicBool,
     /// When the look was ordered that the checker is at; `Millis::NEVER` if it is at none.
     looks_since: AtomicU64,
@@ -160,7 +160,7 @@ impl Checks {
         (age_millis, interval_millis): (u64, u64),
         reach: Reach,
         now: Millis,
-        order: impl FnOnce() -> Order,
+        order: impl FnOnce() -> CheckOrder,
     ) -> Result<Asked, NeedsDisk> {
         let ordered = outstanding.order(now);
         if ordered.is_ours {
@@ -183,7 +183,7 @@ impl Checks {
     }
 
     /// Places an order that is outstanding already.
-    pub fn place(&self, order: Order) {
+    pub fn place(&self, order: CheckOrder) {
         let _ = self.sender.send(Some(order));
     }
 
@@ -201,7 +201,7 @@ impl Default for Checks {
 impl Post {
     /// The next order; waits for it. `None` at the end.
     #[must_use]
-    pub fn take(&self) -> Option<Order> {
+    pub fn take(&self) -> Option<CheckOrder> {
         self.0.receiver.recv().ok().flatten()
     }
 

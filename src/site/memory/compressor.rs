@@ -9,7 +9,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::cache::{Cache, Entry};
+use super::cache::{FileCache, FileEntry};
 use crate::http::accept_encoding::Coding;
 
 /// Orders that may wait. One that finds no room is placed again by the next request for its file.
@@ -21,17 +21,17 @@ const NICE: i32 = 10;
 /// A form to be made. It keeps nothing alive: if its file has been dropped when its turn comes, nobody
 /// needs it.
 #[derive(Debug)]
-pub struct Order {
-    cache: Weak<Cache>,
-    entry: Weak<Entry>,
+pub struct CompressionOrder {
+    cache: Weak<FileCache>,
+    entry: Weak<FileEntry>,
     coding: Coding,
 }
 
-impl Order {
+impl CompressionOrder {
     /// The form in `coding` of `entry`, which `cache` keeps.
     #[must_use]
-    pub fn new(cache: &Arc<Cache>, entry: &Arc<Entry>, coding: Coding) -> Order {
-        Order {
+    pub fn new(cache: &Arc<FileCache>, entry: &Arc<FileEntry>, coding: Coding) -> CompressionOrder {
+        CompressionOrder {
             cache: Arc::downgrade(cache),
             entry: Arc::downgrade(entry),
             coding,
@@ -49,7 +49,7 @@ impl Order {
 #[derive(Debug, Default)]
 pub struct Compressor {
     /// `None` if the thread could not be started.
-    orders: OnceLock<Option<Sender<Order>>>,
+    orders: OnceLock<Option<Sender<CompressionOrder>>>,
 }
 
 impl Compressor {
@@ -61,7 +61,7 @@ impl Compressor {
 
     /// Places an order. Never waits; false if too many orders wait already.
     #[must_use]
-    pub fn place(&self, order: Order) -> bool {
+    pub fn place(&self, order: CompressionOrder) -> bool {
         match self.orders.get_or_init(start) {
             Some(orders) => orders.try_send(order).is_ok(),
             None => false,
@@ -69,7 +69,7 @@ impl Compressor {
     }
 }
 
-fn start() -> Option<Sender<Order>> {
+fn start() -> Option<Sender<CompressionOrder>> {
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
     let thread = thread::Builder::new().name("compressor".to_owned());
     match thread.spawn(move || take_orders(&orders)) {
@@ -82,7 +82,7 @@ fn start() -> Option<Sender<Order>> {
 }
 
 /// Until the compressor is dropped. The orders that are left then have lost their site, and are void.
-fn take_orders(orders: &Receiver<Order>) {
+fn take_orders(orders: &Receiver<CompressionOrder>) {
     lower_priority();
     for order in orders {
         order.carry_out();

@@ -22,17 +22,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::http::accept_encoding::Coding;
 use crate::site::content::representation::Representation;
-use crate::site::content::siblings::{Siblings, Standing};
+use crate::site::content::siblings::{SiblingStanding, Siblings};
 
 /// The encoded forms of one file.
 #[derive(Debug)]
 pub struct Forms {
     /// By coding, in the order of [`Coding::COMPRESSED`].
-    forms: [Form; 3],
+    forms: [EncodedForm; 3],
 }
 
 #[derive(Debug)]
-struct Form {
+struct EncodedForm {
     /// A [`Stage`].
     stage: AtomicU8,
     /// Set once: the form, or that there is none.
@@ -54,7 +54,7 @@ enum Stage {
 
 /// What is known of a form.
 #[derive(Debug)]
-pub enum State<'a> {
+pub enum FormState<'a> {
     /// It is ready to be sent.
     Ready(&'a Representation),
     /// There is none, and none will be made: nothing lies beside the file and compressing it is not
@@ -95,9 +95,9 @@ impl Forms {
     pub fn new(siblings: Option<&Siblings>, may_compress: bool) -> Option<Forms> {
         let forms = Coding::COMPRESSED.map(|coding| {
             let stage = match siblings.map(|siblings| siblings.standing(coding)) {
-                Some(Standing::Trusted) => Stage::Beside,
-                Some(Standing::Unjudged) => Stage::Unjudged,
-                Some(Standing::TooOld | Standing::Unusable) | None => Stage::Possible,
+                Some(SiblingStanding::Trusted) => Stage::Beside,
+                Some(SiblingStanding::Unjudged) => Stage::Unjudged,
+                Some(SiblingStanding::TooOld | SiblingStanding::Unusable) | None => Stage::Possible,
             };
             let (filled, meanwhile) = (OnceLock::new(), OnceLock::new());
             // They are new, so nothing can be in them.
@@ -106,7 +106,7 @@ impl Forms {
                 Stage::Possible => filled.set(None).map_err(drop),
                 _ => meanwhile.set(None).map_err(drop),
             };
-            Form {
+            EncodedForm {
                 stage: AtomicU8::new(stage as u8),
                 filled,
                 meanwhile,
@@ -118,13 +118,13 @@ impl Forms {
 
     /// What is known of the form in `coding`. Never waits.
     #[must_use]
-    pub fn state(&self, coding: Coding) -> State<'_> {
+    pub fn state(&self, coding: Coding) -> FormState<'_> {
         let Some(form) = self.forms.get(coding as usize) else {
-            return State::None;
+            return FormState::None;
         };
         match form.filled.get() {
-            Some(Some(representation)) => State::Ready(representation),
-            Some(None) => State::None,
+            Some(Some(representation)) => FormState::Ready(representation),
+            Some(None) => FormState::None,
             None => form.state(),
         }
     }
@@ -230,19 +230,19 @@ impl Forms {
     }
 }
 
-impl Form {
+impl EncodedForm {
     /// The state of a form that is not filled in.
-    fn state(&self) -> State<'_> {
+    fn state(&self) -> FormState<'_> {
         match (self.stage(), self.made_meanwhile()) {
-            (Stage::Beside, _) => State::Beside,
-            (Stage::Unjudged, _) => State::Unjudged,
-            (Stage::Possible, None) => State::Possible,
-            (Stage::Ordered, None) => State::Ordered,
-            (_, Some(Some(made))) => State::Ready(made),
-            (Stage::Judging, made) => State::Judging {
+            (Stage::Beside, _) => FormState::Beside,
+            (Stage::Unjudged, _) => FormState::Unjudged,
+            (Stage::Possible, None) => FormState::Possible,
+            (Stage::Ordered, None) => FormState::Ordered,
+            (_, Some(Some(made))) => FormState::Ready(made),
+            (Stage::Judging, made) => FormState::Judging {
                 can_be_made: made.is_none(),
             },
-            (Stage::Possible | Stage::Ordered, Some(None)) => State::None,
+            (Stage::Possible | Stage::Ordered, Some(None)) => FormState::None,
         }
     }
 
@@ -265,7 +265,7 @@ mod tests {
             if !may_compress {
                 meanwhile.set(None).expect("a new one");
             }
-            Form {
+            EncodedForm {
                 stage: AtomicU8::new(Stage::Unjudged as u8),
                 filled: OnceLock::new(),
                 meanwhile,
@@ -278,18 +278,18 @@ mod tests {
     fn one_caller_judges_a_form_and_nobody_makes_one_meanwhile() {
         for coding in Coding::COMPRESSED {
             let forms = unjudged(true);
-            assert!(matches!(forms.state(coding), State::Unjudged));
+            assert!(matches!(forms.state(coding), FormState::Unjudged));
             assert!(!forms.claim_order(coding));
             assert!(forms.claim_judgement(coding) && !forms.claim_judgement(coding));
             assert!(matches!(
                 forms.state(coding),
-                State::Judging { can_be_made: true }
+                FormState::Judging { can_be_made: true }
             ));
             assert!(!forms.claim_order(coding));
             forms.return_judgement(coding);
             assert!(forms.claim_judgement(coding));
             forms.settle(coding, true);
-            assert!(matches!(forms.state(coding), State::Beside));
+            assert!(matches!(forms.state(coding), FormState::Beside));
             assert!(!forms.claim_judgement(coding) && !forms.claim_order(coding));
         }
     }
@@ -301,12 +301,15 @@ mod tests {
             let forms = unjudged(may_compress);
             // Nobody has claimed it.
             forms.settle(Coding::Brotli, true);
-            assert!(matches!(forms.state(Coding::Brotli), State::Unjudged));
+            assert!(matches!(forms.state(Coding::Brotli), FormState::Unjudged));
             assert!(forms.claim_judgement(coding));
             forms.settle(coding, false);
-            let is_possible = matches!(forms.state(coding), State::Possible);
+            let is_possible = matches!(forms.state(coding), FormState::Possible);
             assert_eq!(is_possible, may_compress);
-            assert_eq!(matches!(forms.state(coding), State::None), !may_compress);
+            assert_eq!(
+                matches!(forms.state(coding), FormState::None),
+                !may_compress
+            );
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::absences::Nothing;
-use super::cache::Entry;
+use super::cache::FileEntry;
 use super::freshness::Freshness;
 
 /// What a path names.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A regular file.
-    File(Arc<Entry>),
+    File(Arc<FileEntry>),
     /// No file that is served.
     Nothing(Arc<Nothing>),
 }

@@ -17,13 +17,13 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::cache::{Cache, Entry};
+use super::cache::{FileCache, FileEntry};
 use super::compressor::lower_priority;
 use super::forms::Forms;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
-use crate::site::content::comparison::{self, Decoded, Original};
+use crate::site::content::comparison::{self, Expected, FormVerdict};
 use crate::site::content::representation::Content;
 use crate::site::disk::identity::Identity;
 use crate::site::disk::resolve::Resolver;
@@ -42,11 +42,11 @@ const OTHERS: u64 = u64::MAX;
 /// A form to be judged. An order keeps no file alive: if its file has been dropped from the cache when
 /// its turn comes, nobody needs the verdict.
 #[derive(Debug)]
-pub struct Order {
+pub struct JudgementOrder {
     /// Holds the entry.
-    pub cache: Weak<Cache>,
+    pub cache: Weak<FileCache>,
     /// The file.
-    pub entry: Weak<Entry>,
+    pub entry: Weak<FileEntry>,
     /// The form's.
     pub coding: Coding,
     /// The directory that the form is below.
@@ -70,7 +70,7 @@ impl Drop for Settles<'_> {
     }
 }
 
-impl Order {
+impl JudgementOrder {
     fn carry_out(&self) {
         let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) else {
             return;
@@ -86,15 +86,15 @@ impl Order {
             is_used: false,
         };
         match self.judge(&entry, path, seen) {
-            Ok(Some(Decoded::Same)) => {
+            Ok(Some(FormVerdict::Same)) => {
                 verdict.is_used = true;
                 self.logged.forget(path);
             }
-            Ok(Some(Decoded::Other)) => self.logged.warn(
+            Ok(Some(FormVerdict::Other)) => self.logged.warn(
                 path,
                 "it is not newer than the file that it lies beside, and has other content: not sent",
             ),
-            Ok(Some(Decoded::Invalid)) => self.logged.warn(
+            Ok(Some(FormVerdict::Invalid)) => self.logged.warn(
                 path,
                 "it is not newer than the file that it lies beside, and cannot be decoded: not sent",
             ),
@@ -106,7 +106,12 @@ impl Order {
 
     /// Compares the form at `path`, which was seen as `seen`, with its file. `None` if one of them has
     /// changed.
-    fn judge(&self, entry: &Entry, path: &[u8], seen: &Identity) -> io::Result<Option<Decoded>> {
+    fn judge(
+        &self,
+        entry: &FileEntry,
+        path: &[u8],
+        seen: &Identity,
+    ) -> io::Result<Option<FormVerdict>> {
         let Ok(form) = self.resolver.open(self.root.fd.as_fd(), path) else {
             return Ok(None);
         };
@@ -116,9 +121,9 @@ impl Order {
         }
         let content = &entry.representation.content;
         let original = match content {
-            Content::Memory(bytes) => Original::Memory(bytes),
-            Content::Resident(resident) => Original::Pages(&**resident, resident.len()),
-            Content::Descriptor(file, len) => Original::Pages(&**file, *len),
+            Content::Memory(bytes) => Expected::Memory(bytes),
+            Content::Resident(resident) => Expected::Pages(&**resident, resident.len()),
+            Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
         };
         // The form may grow while it is read.
         let encoded = (&form).take(seen.size());
@@ -140,14 +145,14 @@ impl Order {
 #[derive(Debug, Default)]
 pub struct Judge {
     /// By device.
-    threads: Mutex<HashMap<u64, Sender<Order>>>,
+    threads: Mutex<HashMap<u64, Sender<JudgementOrder>>>,
 }
 
 impl Judge {
     /// Places an order for a form on `device`. Never waits for a disk; false if too many orders wait
     /// already.
     #[must_use]
-    pub fn place(&self, device: u64, order: Order) -> bool {
+    pub fn place(&self, device: u64, order: JudgementOrder) -> bool {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let has_own = threads.contains_key(&device) || threads.len() < MAX_DEVICES;
         let device = if has_own { device } else { OTHERS };
@@ -167,7 +172,10 @@ impl Judge {
     }
 }
 
-fn start(device: u64, threads: &mut HashMap<u64, Sender<Order>>) -> Option<Sender<Order>> {
+fn start(
+    device: u64,
+    threads: &mut HashMap<u64, Sender<JudgementOrder>>,
+) -> Option<Sender<JudgementOrder>> {
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
     let thread = thread::Builder::new().name("judge".to_owned());
     match thread.spawn(move || take_orders(&orders)) {
@@ -183,7 +191,7 @@ fn start(device: u64, threads: &mut HashMap<u64, Sender<Order>>) -> Option<Sende
 }
 
 /// Until the judge is dropped. The orders that are left then have lost their site, and are void.
-fn take_orders(orders: &Receiver<Order>) {
+fn take_orders(orders: &Receiver<JudgementOrder>) {
     lower_priority();
     for order in orders {
         order.carry_out();

@@ -13,3 +13,4 @@ pub mod freshness;
 pub mod judge;
 pub mod logged_names;
 pub mod site_path;
+pub mod weighted_cache;

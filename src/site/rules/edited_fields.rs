@@ -9,11 +9,11 @@ use std::hash::{Hash, Hasher};
 use std::ptr;
 
 use bytes::Bytes;
-use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
+use quick_cache::Equivalent;
 
 use crate::http::status::Status;
 use crate::site::memory::site_path::{KeptSitePath, SitePath};
+use crate::site::memory::weighted_cache::{CacheSize, Weighs, WeightedCache};
 
 /// What one takes besides its bytes, roughly.
 const ENTRY_BYTES: u64 = 256;
@@ -27,12 +27,12 @@ const SHARD_BYTES: u64 = 64 * 1_024;
 /// Field lines and what became of them, of all sites.
 #[derive(Debug)]
 pub struct EditedFields {
-    known: QuickCache<Kept, Bytes, Weigh>,
+    known: WeightedCache<KeptEditKey, Bytes>,
 }
 
 /// Which lines were edited, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Original<'a> {
+pub struct EditKey<'a> {
     /// The path that was asked for, and its site.
     pub path: SitePath<'a>,
     /// The lines.
@@ -44,7 +44,7 @@ pub struct Original<'a> {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptEditKey {
     path: KeptSitePath,
     /// Holds the address.
     fields: Bytes,
@@ -56,28 +56,18 @@ impl EditedFields {
     /// Remembers at most `bytes` bytes.
     #[must_use]
     pub fn new(bytes: u64) -> EditedFields {
-        let shards = (bytes / SHARD_BYTES).clamp(1, 16);
-        let items = (bytes / TYPICAL_BYTES).max(16);
-        let options = OptionsBuilder::new()
-            .shards(usize::try_from(shards).unwrap_or(1).next_power_of_two())
-            .estimated_items_capacity(usize::try_from(items).unwrap_or(16))
-            .weight_capacity(bytes)
-            .build();
-        let known = match options {
-            Ok(options) => QuickCache::with_options(
-                options,
-                Weigh,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
-            // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(16, bytes, Weigh),
+        let size = CacheSize {
+            bytes,
+            typical_bytes: TYPICAL_BYTES,
+            shard_bytes: SHARD_BYTES,
         };
-        EditedFields { known }
+        EditedFields {
+            known: size.build(),
+        }
     }
 
     /// What `edit` makes of `original`, which it is asked at most once for as long as this is kept.
-    pub fn find_or_edit(&self, original: &Original<'_>, edit: impl FnOnce() -> Bytes) -> Bytes {
+    pub fn find_or_edit(&self, original: &EditKey<'_>, edit: impl FnOnce() -> Bytes) -> Bytes {
         // No lines at all have no address of their own.
         if original.fields.is_unique() || original.fields.is_empty() {
             return edit();
@@ -91,9 +81,9 @@ impl EditedFields {
     }
 }
 
-impl Original<'_> {
-    fn keep(&self) -> Kept {
-        Kept {
+impl EditKey<'_> {
+    fn keep(&self) -> KeptEditKey {
+        KeptEditKey {
             path: self.path.keep(),
             fields: self.fields.clone(),
             status: self.status,
@@ -106,14 +96,14 @@ fn is_same(one: &Bytes, other: &Bytes) -> bool {
     ptr::eq(one.as_ptr(), other.as_ptr()) && one.len() == other.len()
 }
 
-impl Hash for Original<'_> {
+impl Hash for EditKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
         hash_rest(self.fields, self.status, self.manner, state);
     }
 }
 
-impl Hash for Kept {
+impl Hash for KeptEditKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
         hash_rest(&self.fields, self.status, self.manner, state);
@@ -124,30 +114,27 @@ fn hash_rest<H: Hasher>(fields: &Bytes, status: Status, manner: u8, state: &mut 
     (fields.as_ptr(), fields.len(), status, manner).hash(state);
 }
 
-impl PartialEq for Kept {
-    fn eq(&self, other: &Kept) -> bool {
+impl PartialEq for KeptEditKey {
+    fn eq(&self, other: &KeptEditKey) -> bool {
         (self.status, self.manner) == (other.status, other.manner)
             && is_same(&self.fields, &other.fields)
             && self.path == other.path
     }
 }
 
-impl Eq for Kept {}
+impl Eq for KeptEditKey {}
 
-impl Equivalent<Kept> for Original<'_> {
-    fn equivalent(&self, kept: &Kept) -> bool {
+impl Equivalent<KeptEditKey> for EditKey<'_> {
+    fn equivalent(&self, kept: &KeptEditKey) -> bool {
         (self.status, self.manner) == (kept.status, kept.manner)
             && is_same(self.fields, &kept.fields)
             && self.path.equivalent(&kept.path)
     }
 }
 
-#[derive(Debug, Clone)]
-struct Weigh;
-
-impl Weighter<Kept, Bytes> for Weigh {
-    fn weight(&self, kept: &Kept, edited: &Bytes) -> u64 {
-        ENTRY_BYTES + kept.path.path_bytes() + (kept.fields.len() + edited.len()) as u64
+impl Weighs<KeptEditKey> for Bytes {
+    fn weight(&self, kept: &KeptEditKey) -> u64 {
+        ENTRY_BYTES + kept.path.path_bytes() + (kept.fields.len() + self.len()) as u64
     }
 }
 
@@ -167,7 +154,7 @@ mod tests {
             site,
             path: path.as_bytes(),
         };
-        let original = Original {
+        let original = EditKey {
             path,
             fields,
             status: Status::OK,
@@ -202,7 +189,7 @@ mod tests {
                 site: 0,
                 path: b"/a",
             };
-            let original = Original {
+            let original = EditKey {
                 path,
                 fields: &fields,
                 status,
@@ -241,7 +228,7 @@ mod tests {
                 site: 0,
                 path: b"/a",
             };
-            let original = Original {
+            let original = EditKey {
                 path,
                 fields: &shared,
                 status: Status::OK,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::edited_fields::{EditedFields, Original};
+use super::edited_fields::{EditKey, EditedFields};
 use super::header_rules::Described;
 use super::remarks::Remarks;
 use crate::http::request::RequestHead;
@@ -132,7 +132,7 @@ impl FieldEditor {
         };
         let site = self.number;
         // The lines belong to one representation, and so does its type.
-        let original = Original {
+        let original = EditKey {
             path: SitePath { site, path },
             fields,
             status: manner.status,

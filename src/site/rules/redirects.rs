@@ -25,12 +25,12 @@ pub enum Redirected {
 #[derive(Debug, Default)]
 pub struct Redirects {
     patterns: FirstMatch,
-    targets: Vec<Target>,
+    targets: Vec<RedirectTarget>,
 }
 
 /// Where a redirect leads.
 #[derive(Debug)]
-enum Target {
+enum RedirectTarget {
     Place(UriTemplate, Status),
     Nowhere(Status),
 }
@@ -48,8 +48,8 @@ impl Redirects {
     #[must_use]
     pub fn new(redirects: &[Redirect]) -> Redirects {
         let targets = redirects.iter().map(|rule| match &rule.to {
-            Some(to) => Target::Place(to.clone(), moved_status(rule.status)),
-            None => Target::Nowhere(withdrawn_status(rule.status)),
+            Some(to) => RedirectTarget::Place(to.clone(), moved_status(rule.status)),
+            None => RedirectTarget::Nowhere(withdrawn_status(rule.status)),
         });
         Redirects {
             patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
@@ -69,11 +69,11 @@ impl Redirects {
     pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
         let (index, captures) = self.patterns.find(path)?;
         Some(match self.targets.get(index)? {
-            Target::Place(to, status) => Redirected::Moved {
+            RedirectTarget::Place(to, status) => Redirected::Moved {
                 status: *status,
                 location: location(to, &captures, query),
             },
-            Target::Nowhere(status) => Redirected::Withdrawn(*status),
+            RedirectTarget::Nowhere(status) => Redirected::Withdrawn(*status),
         })
     }
 }

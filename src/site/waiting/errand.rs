@@ -64,18 +64,18 @@ pub struct Errand {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
     /// The result, and whether memory has it too.
-    brought: OnceLock<(Brought, bool)>,
+    brought: OnceLock<(AnyResult, bool)>,
     /// The work that is left, unless a thread is at it.
-    job: Mutex<Option<(Step, JobPermit)>>,
+    job: Mutex<Option<(JobStep, JobPermit)>>,
     is_unclaimed: AtomicBool,
     is_given_up: AtomicBool,
 }
 
 /// The result of an errand: a `T` of an errand from [`Errands<_, T>`](Errands).
-type Brought = Box<dyn Any + Send + Sync>;
+type AnyResult = Box<dyn Any + Send + Sync>;
 
 /// A [`Job`] for an errand.
-type Step = Box<dyn FnMut(&dyn Slice) -> Option<Brought> + Send>;
+type JobStep = Box<dyn FnMut(&dyn Slice) -> Option<AnyResult> + Send>;
 
 impl Errand {
     /// One that is under way.
@@ -190,7 +190,7 @@ impl Errand {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_job(&self) -> MutexGuard<'_, Option<(Step, JobPermit)>> {
+    fn lock_job(&self) -> MutexGuard<'_, Option<(JobStep, JobPermit)>> {
         // A job that has panicked is given up, and not asked again.
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -298,7 +298,7 @@ impl<T: Send + Sync + 'static> Outing<T> {
         permit: JobPermit,
     ) -> Arc<Errand> {
         let errand = self.errand.take().unwrap_or_default();
-        let step: Step = Box::new(move |slice| Some(Box::new(job.step(slice)?)));
+        let step: JobStep = Box::new(move |slice| Some(Box::new(job.step(slice)?)));
         *errand.lock_job() = Some((step, permit));
         errand.is_unclaimed.store(true, Ordering::Relaxed);
         errand
