@@ -14,6 +14,11 @@ const LAYERS: [&[&str]; 6] = [
     &["selftest"],
 ];
 
+/// The parts of `site`, lowest first. A part may use those before it.
+const SITE_PARTS: [&str; 9] = [
+    "pages", "waiting", "disk", "content", "memory", "rules", "listing", "lookup", "answer",
+];
+
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
 
@@ -102,6 +107,22 @@ fn imports_go_downward_only() {
         }
     }
     assert_none(&offences, "a lower layer uses a higher one");
+}
+
+#[test]
+fn parts_of_a_site_use_lower_ones_only() {
+    let mut offences = Vec::new();
+    for (own, part) in SITE_PARTS.iter().enumerate() {
+        for source in sources(&format!("src/site/{part}")) {
+            for (number, line) in source.code() {
+                let upward = SITE_PARTS[own + 1..].iter();
+                for other in upward.filter(|other| line.contains(&format!("site::{other}"))) {
+                    offences.push(format!("{} uses {other}", source.at(number)));
+                }
+            }
+        }
+    }
+    assert_none(&offences, "a lower part of a site uses a higher one");
 }
 
 #[test]

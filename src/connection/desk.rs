@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, Parsed, Progress, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
-use crate::site::waiting::errand::Errand;
+use crate::site::waiting::Errand;
 
 /// Room for received bytes beyond the largest head.
 const RECEIVE_BYTES: usize = 16 * 1024;

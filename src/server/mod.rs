@@ -43,7 +43,7 @@ use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::service::{Mode, Service};
 use crate::site::Sites;
-use crate::site::disk::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
+use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
 use event_loop::{EventLoop, MAX_LISTENERS, Sources};

@@ -4,14 +4,12 @@
 //! A redirect from here always leads to something. Where a redirect of the configuration would lead the
 //! client back, the answer is given at once instead.
 
+use super::site::{Ask, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
-use crate::site::memory::absences::Nothing;
-use crate::site::memory::found::Found;
+use crate::site::memory::{Found, Nothing};
 use crate::site::pages;
-use crate::site::waiting::reach::NeedsDisk;
-
-use super::site::{Ask, Site};
+use crate::site::waiting::NeedsDisk;
 
 impl Site {
     /// From the name of a page to its address, if it has that page.

@@ -1,13 +1,14 @@
-//! The answer to a request: the site that it is for, and the one way from a request to a response there.
+//! The answer to a request: which site it is for ([`Sites`]), and the one way from a request to a response
+//! there ([`Site`]).
 
 mod addresses;
-pub mod health;
-pub mod hosts;
-pub mod methods;
-pub mod partial;
-pub mod respond;
-pub mod site;
-pub mod sites;
+mod health;
+mod hosts;
+mod methods;
+mod partial;
+mod respond;
+mod site;
+mod sites;
 #[cfg(test)]
 mod tests;
 

@@ -3,18 +3,16 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use crate::http::range::{Selection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content::representation::{Content, Representation};
-use crate::site::disk::descriptors::OpenFile;
-use crate::site::disk::resident::Resident;
+use crate::site::content::{Content, Representation};
+use crate::site::disk::{OpenFile, Resident};
 use crate::site::pages;
 
 /// The answer to a Range field with this value, dated `date_unix_secs`; `None` if
@@ -146,8 +144,8 @@ mod tests {
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
     use crate::http::accept_encoding::Coding;
-    use crate::site::content::representation::Metadata;
-    use crate::site::disk::reading::ReadLimits;
+    use crate::site::content::Metadata;
+    use crate::site::disk::ReadLimits;
     use std::io::Write;
 
     fn digits(memory_bytes: u64) -> Representation {
@@ -167,7 +165,7 @@ mod tests {
             varies: false,
             etag: EtagSource::Modified,
         };
-        let descriptors = Arc::new(crate::site::disk::descriptors::DescriptorBudget::unlimited());
+        let descriptors = Arc::new(crate::site::disk::DescriptorBudget::unlimited());
         Representation::load(file, &metadata, limits, &descriptors, now).expect("load")
     }
 

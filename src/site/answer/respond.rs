@@ -33,17 +33,13 @@ use crate::http::request::{RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::decode_path;
-use crate::site::content::representation::{Content, Representation};
-use crate::site::disk::descriptors::OpenFile;
-use crate::site::disk::resolve::OpenError;
-use crate::site::listing::{self};
-use crate::site::memory::absences::Absence;
-use crate::site::memory::cache::FileEntry;
-use crate::site::memory::found::Found;
+use crate::site::content::{Content, Representation};
+use crate::site::disk::{OpenError, OpenFile};
+use crate::site::listing;
+use crate::site::memory::{Absence, FileEntry, Found};
 use crate::site::pages;
-use crate::site::rules::field_editor::FieldEditor;
-use crate::site::rules::remarks::Remarks;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::rules::{FieldEditor, Remarks};
+use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Site {
     /// Answers `head`. `path` is a buffer of the caller's.

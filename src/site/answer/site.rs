@@ -8,17 +8,12 @@ use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
 use crate::http::request::RequestHead;
-use crate::site::disk::descriptors::DescriptorBudget;
+use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::site_path::has_dot_name;
-use crate::site::rules::applications::Applications;
-use crate::site::rules::edited_fields::EditedFields;
-use crate::site::rules::field_editor::FieldEditor;
-use crate::site::rules::remarks::Remarks;
-use crate::site::rules::site_rules::Rules;
-use crate::site::waiting::reach::Reach;
+use crate::site::memory::{Memory, has_dot_name};
+use crate::site::rules::{Applications, EditedFields, FieldEditor, Remarks, Rules};
+use crate::site::waiting::Reach;
 
 /// One static site.
 #[derive(Debug)]

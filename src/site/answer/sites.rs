@@ -13,13 +13,11 @@ use crate::config::{Config, SiteConfig};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
-use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::checkers::Checkers;
-use crate::site::memory::checks::CheckOrder;
+use crate::site::disk::DescriptorBudget;
+use crate::site::memory::{CheckOrder, Checkers, Memory};
 use crate::site::pages;
-use crate::site::rules::edited_fields::EditedFields;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::rules::EditedFields;
+use crate::site::waiting::{NeedsDisk, Reach};
 
 /// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
 const EDITED_PART: u64 = 16;

@@ -1,9 +1,5 @@
 //! What memory answers alone, and when it must not.
 
-use crate::clock::Now;
-use crate::http::response::Response;
-use crate::site::waiting::reach::NeedsDisk;
-use crate::site::waiting::reach::Reach;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -11,9 +7,11 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
 use crate::config::{Config, Precompressed, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
+use crate::http::response::Response;
+use crate::site::waiting::{NeedsDisk, Reach};
 use crate::site::{OutOfReach, Sites};
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -343,8 +341,8 @@ mod with_a_checker {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::site::memory::checks::{LATE_MILLIS, Post, STALE_MILLIS};
-    use crate::site::waiting::errand::Errand;
+    use crate::site::memory::{LATE_MILLIS, Post, STALE_MILLIS};
+    use crate::site::waiting::Errand;
 
     /// When what was learnt at 0 is due.
     const DUE: u64 = 1_000;

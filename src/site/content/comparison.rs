@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::site::content::content_coding::compress;
     use crate::site::content::decoding::{BROTLI_LARGE_WINDOW, ZSTD_WINDOW_LOG};
-    use crate::site::disk::resident::Resident;
+    use crate::site::disk::Resident;
 
     fn text(bytes: usize) -> Vec<u8> {
         (0..)

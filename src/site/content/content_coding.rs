@@ -11,7 +11,7 @@ use crate::http::accept_encoding::Coding;
 
 /// The smallest content that is compressed, in bytes. Below it the answer fits one packet either way,
 /// and the two fields that a coding needs eat most of what it saves.
-pub const MIN_BYTES: usize = 256;
+pub const MIN_COMPRESSED_BYTES: usize = 256;
 
 /// What those fields take, in bytes: `Content-Encoding: gzip` and the longer ETag.
 const FIELDS_BYTES: usize = 32;
@@ -53,14 +53,14 @@ pub fn is_form(path: &[u8]) -> bool {
     suffixes.any(|suffix| path.ends_with(suffix))
 }
 
-/// `content` in `coding`, if that is worth it: `None` for identity, for less than [`MIN_BYTES`], and
+/// `content` in `coding`, if that is worth it: `None` for identity, for less than [`MIN_COMPRESSED_BYTES`], and
 /// if it saves less than an eighth. Takes about 10 ms for the 256 KiB that the cache keeps of a
 /// file by default, and a few megabytes of memory while it runs.
 ///
 /// To be asked only for media types that compress: see [`Redundancy`](super::media_types::Redundancy).
 #[must_use]
 pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
-    if content.len() < MIN_BYTES {
+    if content.len() < MIN_COMPRESSED_BYTES {
         return None;
     }
     let encoded = match coding {
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_form_decodes_to_the_content_and_is_smaller() {
         for coding in Coding::COMPRESSED {
-            for bytes in [MIN_BYTES, 1_000, 65_536, 300_001] {
+            for bytes in [MIN_COMPRESSED_BYTES, 1_000, 65_536, 300_001] {
                 let content = text(bytes);
                 let encoded = compress(coding, &content).expect("text compresses");
                 assert!(encoded.len() + FIELDS_BYTES <= bytes - bytes / MIN_SAVED_PART);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_too_small_or_does_not_shrink_is_left_alone() {
         for coding in Coding::COMPRESSED {
-            assert_eq!(compress(coding, &text(MIN_BYTES - 1)), None);
+            assert_eq!(compress(coding, &text(MIN_COMPRESSED_BYTES - 1)), None);
             assert_eq!(compress(coding, b""), None);
             assert_eq!(compress(coding, &noise(10_000)), None);
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::representation::Content;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
-use crate::site::waiting::job::Slice;
+use crate::site::waiting::Slice;
 
 /// How much is decoded at a time, in bytes. Brotli, the slowest, takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
     use crate::site::content::content_coding::compress;
-    use crate::site::waiting::job::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
     use bytes::Bytes;
 
     fn text(bytes: usize) -> Vec<u8> {

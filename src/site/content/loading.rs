@@ -8,9 +8,8 @@ use super::representation::{Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::disk::reading::{ReadLimits, Reader};
-use crate::site::waiting::job::{Slice, WholeSlice};
+use crate::site::disk::{DescriptorBudget, ReadLimits, Reader};
+use crate::site::waiting::{Slice, WholeSlice};
 
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]

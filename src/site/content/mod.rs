@@ -1,12 +1,24 @@
-//! The content of a file as it is sent: its media type, the codings that it is there in, and the field lines
-//! that describe it.
+//! The content of a file as it is sent: its media type, its content codings, and the field lines that
+//! describe it.
+//!
+//! Each form of a file is a [`Representation`]; [`Siblings`] are the forms that lie beside it.
 
-pub mod comparison;
-pub mod content_coding;
-pub mod decoding;
-pub mod encoded_names;
-pub mod encoder;
-pub mod loading;
-pub mod media_types;
-pub mod representation;
-pub mod siblings;
+mod comparison;
+mod content_coding;
+mod decoding;
+mod encoded_names;
+mod encoder;
+mod loading;
+mod media_types;
+mod representation;
+mod siblings;
+
+pub use comparison::{Expected, FormVerdict, compare};
+pub use content_coding::{MIN_COMPRESSED_BYTES, compress, etag_of_form, is_worth_it, sibling};
+pub use decoding::{Decoding, Undecodable};
+pub use encoded_names::EncodedNames;
+pub use encoder::{ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder};
+pub use loading::Loading;
+pub use media_types::{MediaTypes, Redundancy};
+pub use representation::{Content, Metadata, Representation};
+pub use siblings::{Beside, Evidence, MAX_JUDGED_BYTES, SiblingStanding, Siblings};

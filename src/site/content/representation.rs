@@ -15,11 +15,8 @@ use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
-use crate::site::disk::descriptors::{DescriptorBudget, OpenFile};
-use crate::site::disk::identity::{Identity, Sighting};
-use crate::site::disk::reading::ReadFile;
-use crate::site::disk::resident::Resident;
-use crate::site::waiting::reach::{OutOfReach, Reach};
+use crate::site::disk::{DescriptorBudget, Identity, OpenFile, ReadFile, Resident, Sighting};
+use crate::site::waiting::{OutOfReach, Reach};
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";

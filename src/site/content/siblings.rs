@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::content_coding::sibling;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::identity::{Identity, Sighting};
-use crate::site::disk::look::{Look, Range};
-use crate::site::disk::resolve::Resolver;
+use crate::site::disk::{Identity, Look, Range, Resolver, Sighting};
 
 /// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
 /// The comparison takes about half a second then; nothing of it is kept in memory.

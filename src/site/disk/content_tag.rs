@@ -14,21 +14,22 @@ const HASH_BYTES: usize = 16;
 
 /// The strong entity tag of `content`, quotes included.
 #[must_use]
+#[cfg(test)]
 pub fn of_bytes(content: &[u8]) -> Bytes {
     tag(&blake3::hash(content))
 }
 
 /// Makes the tag of content that comes in parts.
 #[derive(Debug, Default)]
-pub struct Hasher(blake3::Hasher);
+pub struct ContentHasher(blake3::Hasher);
 
-impl Hasher {
+impl ContentHasher {
     /// Adds a part. Takes about a millisecond for a megabyte.
     pub fn update(&mut self, part: &[u8]) {
         self.0.update(part);
     }
 
-    /// The tag of all parts together: the same as [`of_bytes`] has for them.
+    /// The tag of all parts together: that of their bytes in one piece.
     #[must_use]
     pub fn tag(&self) -> Bytes {
         tag(&self.0.finalize())
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn parts_have_the_tag_of_the_whole() {
-        let mut hasher = Hasher::default();
+        let mut hasher = ContentHasher::default();
         hasher.update(b"01");
         hasher.update(b"");
         hasher.update(b"234");

@@ -9,10 +9,10 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
-use super::content_tag::Hasher;
+use super::content_tag::ContentHasher;
 use super::identity::Identity;
 use crate::config::EtagSource;
-use crate::site::waiting::job::Slice;
+use crate::site::waiting::Slice;
 
 /// How often a file that changes while it is read is read, before whoever wants it is told to come
 /// back. Nearly always the second reading is whole: reading takes less time than writing.
@@ -70,7 +70,7 @@ struct Pass {
     /// The tag is to be made from the content.
     wants_hash: bool,
     /// `None` also if the file is too large for that.
-    hasher: Option<Box<Hasher>>,
+    hasher: Option<Box<ContentHasher>>,
     at: u64,
     end: u64,
     is_short: bool,
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
     use crate::site::disk::content_tag;
-    use crate::site::waiting::job::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
     use std::io::Write;
 
     const LIMITS: ReadLimits = ReadLimits {

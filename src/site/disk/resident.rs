@@ -31,7 +31,7 @@ use crate::http::response::Pages;
 
 /// From this size on it pays to send without a copy, in bytes: that takes a second call, after the
 /// head's.
-pub const MIN_BYTES: usize = 32 * 1024;
+pub const MIN_RESIDENT_BYTES: usize = 32 * 1024;
 
 /// The distance between two bodies, in bytes: the largest of the huge pages that any machine has for
 /// files in memory.
@@ -78,7 +78,7 @@ impl Resident {
     #[must_use]
     pub fn keep(content: &[u8]) -> Option<Resident> {
         let len = content.len() as u64;
-        if content.len() < MIN_BYTES || len > PLACE_BYTES {
+        if content.len() < MIN_RESIDENT_BYTES || len > PLACE_BYTES {
             return None;
         }
         let file = PAGES.as_ref()?;
@@ -141,11 +141,11 @@ mod tests {
 
     #[test]
     fn content_is_kept_apart_and_its_pages_go_with_it() {
-        assert!(Resident::keep(&[1; MIN_BYTES - 1]).is_none());
+        assert!(Resident::keep(&[1; MIN_RESIDENT_BYTES - 1]).is_none());
         // Much more than other tests keep at the same time.
         let many = 64 * 1024 * 1024;
         let first = Resident::keep(&vec![1; many]).expect("memory");
-        let second = Resident::keep(&[2; MIN_BYTES]).expect("memory");
+        let second = Resident::keep(&[2; MIN_RESIDENT_BYTES]).expect("memory");
         assert_eq!(first.read().expect("pread"), vec![1; many]);
         let (file, offset) = second.at(10);
         let mut byte = [0];
@@ -154,6 +154,6 @@ mod tests {
         let before = blocks();
         drop(first);
         assert!(blocks() < before, "of {before} blocks");
-        assert_eq!(second.read().expect("pread"), [2; MIN_BYTES]);
+        assert_eq!(second.read().expect("pread"), [2; MIN_RESIDENT_BYTES]);
     }
 }

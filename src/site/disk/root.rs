@@ -16,8 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::Millis;
-use crate::site::waiting::outstanding::Outstanding;
-use crate::site::waiting::reach::{OutOfReach, Reach};
+use crate::site::waiting::{OutOfReach, Outstanding, Reach};
 
 /// How often the root path is resolved again, in milliseconds.
 pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;

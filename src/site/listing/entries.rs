@@ -8,8 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use crate::site::disk::resolve::{OpenError, Resolver};
-use crate::site::disk::root::RootDirectory;
+use crate::site::disk::{OpenError, Resolver, RootDirectory};
 
 /// Entries that are listed at most, in a directory that has more the first ones that the file system
 /// names: nobody reads a longer page, and a browser needs seconds to show this one.
@@ -277,8 +276,7 @@ fn entry(name: &[u8], stat: &Stat) -> Option<DirectoryEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::disk::resolve::LinkPolicy;
-    use crate::site::disk::root::Root;
+    use crate::site::disk::{LinkPolicy, Root};
     use rustix::fs::{CWD, Mode};
     use std::ffi::OsStr;
     use std::fs;

@@ -42,7 +42,7 @@ impl ListingBudget {
     }
 
     /// Bytes that are taken.
-    #[must_use]
+    #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -15,10 +15,8 @@ use crate::http::accept;
 use crate::http::accept_encoding::{Coding, accepted_codings};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
-use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::errand::Errands;
-use crate::site::waiting::job::{FirstSlice, JobPermits};
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::disk::OpenError;
+use crate::site::waiting::{Errands, FirstSlice, JobPermits, NeedsDisk, Reach};
 
 /// Kept listings may take one part in this many of `cache.bytes`, besides the files.
 const KEPT_PART: u64 = 4;
@@ -59,7 +57,7 @@ impl Listings {
     /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
     /// the rules of the site let it be compressed, the order by `?sort=` in `query`.
     ///
-    /// The inner error is as [`Resolver::open`](crate::site::disk::resolve::Resolver::open) has it, or
+    /// The inner error is as [`Resolver::open`](crate::site::disk::Resolver::open) has it, or
     /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
     /// [`OpenError::NotFound`].
     ///

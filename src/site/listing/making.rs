@@ -9,9 +9,8 @@ use super::page::{Encoded, Page};
 use super::sorting::Sorting;
 use super::variant::{Format, Variant};
 use super::{html, json};
-use crate::site::disk::content_tag::Hasher;
-use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::job::Slice;
+use crate::site::disk::{ContentHasher, OpenError};
+use crate::site::waiting::Slice;
 
 /// Names that are looked at between two looks at the slice: three system calls each.
 const NAMES_AT_ONCE: usize = 32;
@@ -45,7 +44,7 @@ enum MakingPhase {
 struct Writing {
     entries: IntoIter<DirectoryEntry>,
     content: String,
-    hasher: Hasher,
+    hasher: ContentHasher,
     hashed: usize,
 }
 
@@ -129,7 +128,7 @@ impl Making {
         Ok(Writing {
             entries: entries.into_iter(),
             content,
-            hasher: Hasher::default(),
+            hasher: ContentHasher::default(),
             hashed: 0,
         })
     }

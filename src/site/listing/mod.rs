@@ -5,34 +5,35 @@
 //! if it may be followed.
 //!
 //! The page is made whole before the first byte is sent, because its exact length must be in its head:
-//! once for all who ask for it, in slices ([`making`]), and it is kept for those who ask within
-//! `cache.revalidate` ([`kept`]). Every step is bounded: [`entries::MAX_ENTRIES`] entries and
-//! [`entries::MAX_NAME_BYTES`] of names are read, which make a page of 20 MB if the names are
+//! once for all who ask for it, in slices (`making`), and it is kept for those who ask within
+//! `cache.revalidate` (`kept`). Every step is bounded: `entries::MAX_ENTRIES` entries and
+//! `entries::MAX_NAME_BYTES` of names are read, which make a page of 20 MB if the names are
 //! ordinary and 100 MB at worst, and all pages that are kept, made and sent may together hold
-//! [`kept::MAX_HELD_BYTES`]. If there is not even room for the smallest page, the directory is not read.
+//! `kept::MAX_HELD_BYTES`. If there is not even room for the smallest page, the directory is not read.
 //!
 //! A client that accepts a coding waits until the page is compressed, which is part of the same job.
 //!
-//! - [`entries`]: reading the directory.
-//! - [`order`]: what `?sort=` means; [`sorting`]: putting many entries in order.
-//! - [`html`], [`json`]: the two forms.
-//! - [`making`], [`encoding`]: the page, and the page in a coding; [`preparing`]: both, one after the other.
-//! - [`quantity`]: sizes and times, for people and for programs.
+//! - `entries`: reading the directory.
+//! - `order`: what `?sort=` means; `sorting`: putting many entries in order.
+//! - `html`, `json`: the two forms.
+//! - `making`, `encoding`: the page, and the page in a coding; `preparing`: both, one after the other.
+//! - `quantity`: sizes and times, for people and for programs.
 
-pub mod encoding;
-pub mod entries;
-pub mod html;
-pub mod json;
-pub mod kept;
-pub mod listings;
-pub mod making;
-pub mod order;
-pub mod page;
-pub mod preparing;
-pub mod quantity;
-pub mod sorting;
+mod encoding;
+mod entries;
+mod html;
+mod json;
+mod kept;
+mod listings;
+mod making;
+mod order;
+mod page;
+mod preparing;
+mod quantity;
+mod sorting;
 #[cfg(test)]
 mod tests;
-pub mod variant;
+mod variant;
 
+pub use entries::ListedDirectory;
 pub use listings::{Listings, media_type};

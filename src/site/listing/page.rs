@@ -11,7 +11,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content::content_coding::etag_of_form;
+use crate::site::content::etag_of_form;
 use crate::site::pages;
 
 /// A listing that is made.

@@ -9,8 +9,8 @@ use super::making::Making;
 use super::page::Page;
 use super::variant::Variant;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::job::{Job, Slice};
+use crate::site::disk::OpenError;
+use crate::site::waiting::{Job, Slice};
 
 /// A listing of which something is missing.
 pub struct Preparing {

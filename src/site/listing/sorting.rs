@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 
 use super::entries::DirectoryEntry;
 use super::order::SortOrder;
-use crate::site::waiting::job::Slice;
+use crate::site::waiting::Slice;
 
 /// Entries that are sorted in one go.
 const RUN_ENTRIES: usize = 512;
@@ -115,7 +115,7 @@ mod tests {
     use super::super::entries::EntryKind;
     use super::*;
     use crate::clock::Millis;
-    use crate::site::waiting::job::FirstSlice;
+    use crate::site::waiting::FirstSlice;
 
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {

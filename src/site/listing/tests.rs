@@ -1,13 +1,5 @@
 //! Requests for directories.
 
-use crate::clock::Now;
-use crate::config;
-use crate::config::SiteConfig;
-use crate::http::response::Response;
-use crate::site::disk::resolve::OpenError;
-use crate::site::waiting::job::FirstSlice;
-use crate::site::waiting::reach::NeedsDisk;
-use crate::site::waiting::reach::Reach;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -16,15 +8,15 @@ use std::sync::Arc;
 use super::entries::ListedDirectory;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
+use crate::config;
+use crate::config::SiteConfig;
 use crate::http::request::sample::with_head;
-use crate::http::response::Body;
+use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content::encoder::PIECE_BYTES;
-use crate::site::disk::resolve::Resolver;
-use crate::site::disk::root::Root;
-use crate::site::waiting::errand::Errand;
-use crate::site::waiting::job::{FIRST_SLICE_ASKS, MAX_JOBS};
+use crate::site::content::ENCODER_PIECE_BYTES;
+use crate::site::disk::{OpenError, Resolver, Root};
+use crate::site::waiting::{Errand, FIRST_SLICE_ASKS, FirstSlice, MAX_JOBS, NeedsDisk, Reach};
 
 const NOW: Now = Now {
     monotonic: Millis(0),
@@ -277,7 +269,7 @@ fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
         panic!("it takes more than one slice")
     };
     assert!(Arc::ptr_eq(&one, &other), "one job");
-    let pieces = bytes.expect("a length") / PIECE_BYTES as u64;
+    let pieces = bytes.expect("a length") / ENCODER_PIECE_BYTES as u64;
     let slices = finish(&one) as u64;
     assert!(
         slices >= pieces / u64::from(FIRST_SLICE_ASKS),

@@ -15,18 +15,12 @@ use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
-use crate::site::content::content_coding::sibling;
-use crate::site::content::decoding::{Decoding, Undecodable};
-use crate::site::content::media_types::Redundancy;
-use crate::site::content::representation::{Content, Representation};
-use crate::site::content::siblings::Siblings;
-use crate::site::disk::identity::Identity;
-use crate::site::disk::look::Look;
-use crate::site::disk::resolve::OpenError;
-use crate::site::disk::root::RootDirectory;
-use crate::site::memory::absences::Absence;
-use crate::site::memory::cache::{FileEntry, Original};
-use crate::site::waiting::job::Slice;
+use crate::site::content::{
+    Content, Decoding, Redundancy, Representation, Siblings, Undecodable, sibling,
+};
+use crate::site::disk::{Identity, Look, OpenError, RootDirectory};
+use crate::site::memory::{Absence, FileEntry, Original};
+use crate::site::waiting::Slice;
 
 /// A form on its way from being read to being decoded.
 #[derive(Debug)]

@@ -6,16 +6,11 @@ use std::sync::Arc;
 use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
 use crate::clock::Millis;
-use crate::site::disk::look::{Look, Range};
-use crate::site::disk::root::RESOLVE_EVERY_MILLIS;
-use crate::site::memory::absences::Nothing;
-use crate::site::memory::cache::{FileEntry, Original};
-use crate::site::memory::checkers::Area;
-use crate::site::memory::checks::{Asked, CheckOrder, Checks, Subject};
-use crate::site::memory::freshness::Freshness;
-use crate::site::memory::site_path::SitePath;
-use crate::site::waiting::outstanding::Outstanding;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::disk::{Look, RESOLVE_EVERY_MILLIS, Range};
+use crate::site::memory::{
+    Area, Asked, CheckOrder, Checks, FileEntry, Freshness, Nothing, Original, SitePath, Subject,
+};
+use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
 
 /// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for
 /// ever.

@@ -9,14 +9,11 @@ use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
 };
 use crate::http::request::RequestHead;
-use crate::site::content::representation::Representation;
-use crate::site::memory::cache::{FileEntry, Original};
-use crate::site::memory::compressor::CompressionOrder;
-use crate::site::memory::forms::{FormState, Forms};
-use crate::site::memory::found::Found;
-use crate::site::memory::judge::JudgementOrder;
-use crate::site::waiting::job::{FirstSlice, WholeSlice};
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::content::Representation;
+use crate::site::memory::{
+    CompressionOrder, FileEntry, FormState, Forms, Found, JudgementOrder, Original,
+};
+use crate::site::waiting::{FirstSlice, NeedsDisk, Reach, WholeSlice};
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
@@ -27,7 +24,8 @@ impl Lookup {
     /// if the file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// As [`negotiate`](Lookup::negotiate).
+    /// [`NeedsDisk`] if a form has to be read, made or judged first and that is not in `reach`, or another
+    /// thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,
@@ -71,7 +69,7 @@ impl Lookup {
     /// is compressed while the form beside it is being judged.
     ///
     /// # Errors
-    /// As [`choose`](Lookup::choose).
+    /// As [`preferred`](Lookup::preferred).
     pub(super) fn negotiate<'e>(
         &self,
         entry: &'e Arc<FileEntry>,

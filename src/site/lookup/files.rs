@@ -8,9 +8,8 @@ use rustix::io::Errno;
 
 use super::names::{Name, is_itself, slash_form};
 use super::opening::Lookup;
-use crate::site::disk::resolve::OpenError;
-use crate::site::disk::root::RootDirectory;
-use crate::site::memory::absences::Absence;
+use crate::site::disk::{OpenError, RootDirectory};
+use crate::site::memory::Absence;
 
 impl Lookup {
     /// Opens the regular file that `path` stands for; returns its name below the root too.

@@ -15,15 +15,9 @@ use super::loading::LoadJob;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::resolve::OpenError;
-use crate::site::memory::absences::{Absence, Nothing};
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::cache::FileEntry;
-use crate::site::memory::found::Found;
-use crate::site::memory::freshness::{Freshness, Trust};
-use crate::site::memory::site_path::SitePath;
-use crate::site::waiting::job::{FirstSlice, WholeSlice};
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::disk::OpenError;
+use crate::site::memory::{Absence, FileEntry, Found, Freshness, Memory, Nothing, SitePath, Trust};
+use crate::site::waiting::{FirstSlice, NeedsDisk, Reach, WholeSlice};
 
 /// More is being loaded than there are places for.
 const TOO_MUCH: Absence = Absence::Open(OpenError::Exhausted);

@@ -4,10 +4,9 @@ use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
-use crate::site::disk::resolve::OpenError;
-use crate::site::listing::entries::ListedDirectory;
-use crate::site::listing::{self, Listings};
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::disk::OpenError;
+use crate::site::listing::{self, ListedDirectory, Listings};
+use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
     /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as

@@ -13,22 +13,15 @@ use super::files::absence_of;
 use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
-use crate::site::content::content_coding::MIN_BYTES;
-use crate::site::content::encoded_names::EncodedNames;
-use crate::site::content::loading::Loading;
-use crate::site::content::media_types::Redundancy;
-use crate::site::content::representation::{Metadata, Representation};
-use crate::site::content::siblings::{Beside, Siblings};
-use crate::site::disk::identity::Identity;
-use crate::site::disk::root::RootDirectory;
-use crate::site::memory::absences::{Absence, Nothing};
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::cache::{FileEntry, Original};
-use crate::site::memory::forms::Forms;
-use crate::site::memory::found::Found;
-use crate::site::memory::freshness::Freshness;
-use crate::site::memory::site_path::{KeptSitePath, SitePath};
-use crate::site::waiting::job::{Job, Slice};
+use crate::site::content::{
+    Beside, EncodedNames, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy, Representation,
+    Siblings,
+};
+use crate::site::disk::{Identity, RootDirectory};
+use crate::site::memory::{
+    Absence, FileEntry, Forms, Found, Freshness, KeptSitePath, Memory, Nothing, Original, SitePath,
+};
+use crate::site::waiting::{Job, Slice};
 
 /// A file on its way into a [`FileEntry`].
 #[derive(Debug)]
@@ -167,7 +160,7 @@ impl Lookup {
             name: name.to_vec(),
             siblings: None,
             alone: None,
-            compressible: MIN_BYTES as u64..=most,
+            compressible: MIN_COMPRESSED_BYTES as u64..=most,
             generation: directory.generation,
             begun_at: now.monotonic,
         }

@@ -6,18 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
-use crate::site::content::encoded_names::EncodedNames;
-use crate::site::content::media_types::MediaTypes;
-use crate::site::content::siblings::Evidence;
-use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::disk::reading::ReadLimits;
-use crate::site::disk::resolve::{LinkPolicy, Resolver};
-use crate::site::disk::root::Root;
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::checks::Checks;
-use crate::site::memory::logged_names::LoggedNames;
-use crate::site::memory::site_path::SitePath;
-use crate::site::rules::coding_policy::{CodingPolicy, CodingRules};
+use crate::site::content::{EncodedNames, Evidence, MediaTypes};
+use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
+use crate::site::memory::{Checks, LoggedNames, Memory, SitePath};
+use crate::site::rules::{CodingPolicy, CodingRules};
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
 /// smaller than itself, it must leave room for others.

@@ -2,10 +2,9 @@
 
 use super::opening::Lookup;
 use crate::clock::Now;
-use crate::site::memory::found::Found;
-use crate::site::memory::site_path::SitePath;
-use crate::site::rules::coding_policy::CodingPolicy;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::memory::{Found, SitePath};
+use crate::site::rules::CodingPolicy;
+use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
     /// As [`find`](Lookup::find), for a request for `asked`, which a rewrite or `spa` has led to `path`:

@@ -12,11 +12,9 @@ use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
-use crate::site::content::content_coding::etag_of_form;
-use crate::site::content::representation::Representation;
-use crate::site::memory::cache::{FileEntry, Original};
-use crate::site::memory::forms::Forms;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::content::{Representation, etag_of_form};
+use crate::site::memory::{FileEntry, Forms, Original};
+use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
     /// The representation that a GET with a Range field is about. `None` if the request has no such

@@ -9,13 +9,9 @@ use crate::clock::{Millis, Now};
 use crate::config;
 use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::memory::all_sites::Memory;
-use crate::site::memory::checks::Post;
-use crate::site::memory::found::Found;
-use crate::site::waiting::errand::Errand;
-use crate::site::waiting::job::FirstSlice;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::disk::DescriptorBudget;
+use crate::site::memory::{Found, Memory, Post};
+use crate::site::waiting::{Errand, FirstSlice, NeedsDisk, Reach};
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -71,7 +67,7 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
 fn a_form_that_is_alone_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");
     let content = b"function f() {}\n".repeat(200_000);
-    let encoded = crate::site::content::content_coding::compress(Coding::Gzip, &content);
+    let encoded = crate::site::content::compress(Coding::Gzip, &content);
     let encoded = encoded.expect("text compresses");
     std::fs::write(place.path().join("app.js.gz"), encoded).expect("write");
     let site = SiteConfig::at(place.path().to_owned());
@@ -91,10 +87,7 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
     let Ok(Found::File(entry)) = find() else {
         panic!("it is decoded")
     };
-    assert_eq!(
-        entry.original,
-        crate::site::memory::cache::Original::Decoded
-    );
+    assert_eq!(entry.original, crate::site::memory::Original::Decoded);
     assert_eq!(entry.representation.content.len(), content.len() as u64);
     let forms = entry.forms.as_ref().expect("the one it was made from");
     assert!(forms.ready_in(Coding::Gzip).is_some());

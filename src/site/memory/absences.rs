@@ -11,7 +11,7 @@ use super::freshness::Freshness;
 use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::response::{Body, Response};
-use crate::site::disk::resolve::OpenError;
+use crate::site::disk::OpenError;
 use crate::site::pages;
 
 /// Memory for all of them together, in bytes.

@@ -11,10 +11,9 @@ use super::judge::Judge;
 use super::site_path::{KeptSitePath, SitePath};
 use crate::config;
 use crate::http::accept_encoding::Coding;
-use crate::site::content::representation::Representation;
-use crate::site::disk::descriptors::DescriptorBudget;
-use crate::site::waiting::errand::Errands;
-use crate::site::waiting::job::JobPermits;
+use crate::site::content::Representation;
+use crate::site::disk::DescriptorBudget;
+use crate::site::waiting::{Errands, JobPermits};
 
 /// What was found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]

@@ -10,9 +10,7 @@ use super::freshness::Freshness;
 use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::site::content::content_coding;
-use crate::site::content::representation::{Content, Representation};
-use crate::site::content::siblings::Siblings;
+use crate::site::content::{Content, Representation, Siblings, compress};
 
 /// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
@@ -53,8 +51,8 @@ impl FileEntry {
     #[must_use]
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
         let encoded = match &self.representation.content {
-            Content::Memory(content) => content_coding::compress(coding, content)?,
-            Content::Resident(content) => content_coding::compress(coding, &content.read().ok()?)?,
+            Content::Memory(content) => compress(coding, content)?,
+            Content::Resident(content) => compress(coding, &content.read().ok()?)?,
             Content::Descriptor(..) => return None,
         };
         Some(self.representation.form(coding, encoded))
@@ -187,9 +185,8 @@ mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
-    use crate::site::content::representation::Metadata;
-    use crate::site::disk::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
-    use crate::site::disk::reading::ReadLimits;
+    use crate::site::content::Metadata;
+    use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES, ReadLimits};
     use std::io::Write;
 
     fn at(path: &[u8]) -> SitePath<'_> {

@@ -9,7 +9,7 @@
 //! # What is served meanwhile
 //!
 //! - Who finds something due orders the comparison and waits for it, without a thread
-//!   ([`Errand`](crate::site::waiting::errand::Errand)). So nothing is served that has not been compared within
+//!   ([`Errand`](crate::site::waiting::Errand)). So nothing is served that has not been compared within
 //!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
 //!   compared first.
 //! - Others who ask while the comparison is outstanding get what is known, if it was due only
@@ -50,8 +50,7 @@ use super::absences::Nothing;
 use super::cache::FileEntry;
 use super::site_path::KeptSitePath;
 use crate::clock::Millis;
-use crate::site::waiting::outstanding::Outstanding;
-use crate::site::waiting::reach::{NeedsDisk, Reach};
+use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
 
 /// How much longer than its interval something is served if the disk does not answer, in milliseconds.
 pub const STALE_MILLIS: u64 = 30_000;

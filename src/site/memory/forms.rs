@@ -21,8 +21,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::http::accept_encoding::Coding;
-use crate::site::content::representation::Representation;
-use crate::site::content::siblings::{SiblingStanding, Siblings};
+use crate::site::content::{Representation, SiblingStanding, Siblings};
 
 /// The encoded forms of one file.
 #[derive(Debug)]

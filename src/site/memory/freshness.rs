@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Millis;
-use crate::site::waiting::outstanding::Outstanding;
+use crate::site::waiting::Outstanding;
 
 /// When something was learnt, and in which root directory.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //!
 //! One thread of low priority takes the orders for each device, and is started with the first one. A
 //! disk that hangs so holds up no form on another, and no compression. An order takes half a second at
-//! most while the disk answers ([`MAX_JUDGED_BYTES`](crate::site::content::siblings::MAX_JUDGED_BYTES)).
+//! most while the disk answers ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,11 +23,8 @@ use super::forms::Forms;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::Pages;
-use crate::site::content::comparison::{self, Expected, FormVerdict};
-use crate::site::content::representation::Content;
-use crate::site::disk::identity::Identity;
-use crate::site::disk::resolve::Resolver;
-use crate::site::disk::root::RootDirectory;
+use crate::site::content::{Content, Expected, FormVerdict, compare};
+use crate::site::disk::{Identity, Resolver, RootDirectory};
 
 /// Orders that may wait for one thread. One that finds no room is placed again by the next request for
 /// its file.
@@ -127,7 +124,7 @@ impl JudgementOrder {
         };
         // The form may grow while it is read.
         let encoded = (&form).take(seen.size());
-        let decoded = comparison::compare(self.coding, encoded, original);
+        let decoded = compare(self.coding, encoded, original);
         let is_same_file = match content {
             Content::Memory(_) | Content::Resident(_) => true,
             Content::Descriptor(file, _) => {

@@ -1,16 +1,35 @@
-//! Knowledge of files that is kept: those that were found and the paths without one, until they are due to
-//! be compared with the disk, and what is made of files while nobody waits.
+//! What memory keeps of files: those that were found, in all their forms, and paths without one.
+//!
+//! Each is used until it is due to be compared with the disk ([`Freshness`]). Threads of their own do what
+//! no request waits for: the checkers compare ([`Checks`]), the compressor makes forms of large files, and
+//! the judge compares forms that lie beside a file with it.
 
-pub mod absences;
-pub mod all_sites;
-pub mod cache;
-pub mod checkers;
-pub mod checks;
-pub mod compressor;
-pub mod forms;
-pub mod found;
-pub mod freshness;
-pub mod judge;
-pub mod logged_names;
-pub mod site_path;
-pub mod weighted_cache;
+mod absences;
+mod all_sites;
+mod cache;
+mod checkers;
+mod checks;
+mod compressor;
+mod forms;
+mod found;
+mod freshness;
+mod judge;
+mod logged_names;
+mod site_path;
+mod weighted_cache;
+
+pub use absences::{Absence, Nothing};
+pub use all_sites::Memory;
+pub use cache::{FileEntry, Original};
+pub use checkers::{Area, Checkers};
+pub use checks::{Asked, CheckOrder, Checks, Post, Subject};
+#[cfg(test)]
+pub(super) use checks::{LATE_MILLIS, STALE_MILLIS};
+pub use compressor::CompressionOrder;
+pub use forms::{FormState, Forms};
+pub use found::Found;
+pub use freshness::{Freshness, Trust};
+pub use judge::JudgementOrder;
+pub use logged_names::LoggedNames;
+pub use site_path::{KeptSitePath, SitePath, has_dot_name};
+pub use weighted_cache::{CacheSize, Weighs, WeightedCache};

@@ -1,7 +1,7 @@
-//! The pages that the server writes itself: small ones that say what went wrong, and the HTML that these
-//! have in common with listings.
+//! The pages that the server writes itself: small ones that say what went wrong, and the frame of HTML that
+//! these have in common with listings.
 
-pub mod document;
+pub(super) mod document;
 mod status_pages;
 
 pub use status_pages::{

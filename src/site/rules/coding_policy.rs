@@ -15,7 +15,7 @@ use super::header_rules::{Described, HeaderRules};
 use crate::config::HeaderRule;
 use crate::http::cache_control::has_directive;
 use crate::http::status::Status;
-use crate::site::content::media_types::Redundancy;
+use crate::site::content::Redundancy;
 
 const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use quick_cache::Equivalent;
 
 use crate::http::status::Status;
-use crate::site::memory::site_path::{KeptSitePath, SitePath};
-use crate::site::memory::weighted_cache::{CacheSize, Weighs, WeightedCache};
+use crate::site::memory::{CacheSize, KeptSitePath, SitePath, Weighs, WeightedCache};
 
 /// What one takes besides its bytes, roughly.
 const ENTRY_BYTES: u64 = 256;

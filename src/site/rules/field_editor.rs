@@ -13,7 +13,7 @@ use super::remarks::Remarks;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::memory::site_path::SitePath;
+use crate::site::memory::SitePath;
 use crate::site::rules::site_rules::Rules;
 
 /// What an answer varies by that may be the page of an application (RFC 9110 section 12.5.5).

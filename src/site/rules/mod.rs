@@ -1,11 +1,21 @@
-//! The rules of one site: redirects and rewrites, fields of answers, CORS, applications of one page.
+//! The rules of one site: redirects and rewrites, fields of answers, CORS, and applications of one page.
+//!
+//! [`Rules`] are made ready once; [`FieldEditor`] applies those about fields and remembers the result.
 
-pub mod applications;
-pub mod coding_policy;
-pub mod cors;
-pub mod edited_fields;
-pub mod field_editor;
-pub mod header_rules;
-pub mod redirects;
-pub mod remarks;
-pub mod site_rules;
+mod applications;
+mod coding_policy;
+mod cors;
+mod edited_fields;
+mod field_editor;
+mod header_rules;
+mod redirects;
+mod remarks;
+mod site_rules;
+
+pub use applications::Applications;
+pub use coding_policy::{CodingPolicy, CodingRules};
+pub use edited_fields::EditedFields;
+pub use field_editor::FieldEditor;
+pub use header_rules::SECURITY_FIELDS;
+pub use remarks::Remarks;
+pub use site_rules::Rules;

@@ -103,7 +103,7 @@ pub struct JobPermits(Arc<AtomicUsize>);
 pub struct JobPermit(JobPermits);
 
 impl JobPermits {
-    /// A permit; `None` if all [`MAX_JOBS`] are taken.
+    /// A permit; `None` if all are taken.
     #[must_use]
     pub fn take(&self) -> Option<JobPermit> {
         // Made first: dropping it gives back what was one too many.

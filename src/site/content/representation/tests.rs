@@ -1,10 +1,9 @@
 use std::fs::File;
+use std::io::Write;
 
 use super::*;
 use crate::clock::Millis;
-use crate::site::disk::reading::ReadLimits;
-use crate::site::disk::resident;
-use std::io::Write;
+use crate::site::disk::{MIN_RESIDENT_BYTES, ReadLimits};
 
 const HTML: Metadata<'_> = Metadata {
     content_type: "text/html; charset=utf-8",
@@ -58,7 +57,7 @@ fn a_torn_reading_is_a_mixture_wherever_memory_has_it() {
         representation.is_mixture()
     };
     assert!(is_mixture(b"12345", 5));
-    assert!(is_mixture(&[b'x'; 2 * resident::MIN_BYTES], 1 << 20));
+    assert!(is_mixture(&[b'x'; 2 * MIN_RESIDENT_BYTES], 1 << 20));
     assert!(!is_mixture(b"123456", 5), "it is sent as it will be then");
 }
 
@@ -201,10 +200,7 @@ fn a_time_that_is_none_makes_neither_a_date_nor_a_tag() {
         let load = |content: &[u8]| load_at(with_time(secs, 0, content), &HTML, u64::MAX);
         let (one, other) = (load(b"one"), load(b"two"));
         assert_eq!(one.last_modified, None);
-        assert_eq!(
-            one.etag,
-            Some(crate::site::disk::content_tag::of_bytes(b"one"))
-        );
+        assert_eq!(one.etag, Some(crate::site::disk::of_bytes(b"one")));
         assert_ne!(one.etag, other.etag);
         assert!(!text(&one.fields(u64::MAX)).contains("Last-Modified"));
     }
