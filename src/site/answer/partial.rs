@@ -144,8 +144,8 @@ mod tests {
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
     use crate::http::accept_encoding::Coding;
-    use crate::site::content::Metadata;
-    use crate::site::disk::ReadLimits;
+    use crate::site::content::{LoadLimits, Metadata};
+    use crate::site::disk::{DescriptorBudget, ReadLimits};
     use std::io::Write;
 
     fn digits(memory_bytes: u64) -> Representation {
@@ -155,18 +155,20 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        let limits = ReadLimits {
-            memory_bytes,
-            hash_bytes: 0,
-        };
         let metadata = Metadata {
             content_type: "text/plain; charset=utf-8",
             coding: Coding::Identity,
             varies: false,
             etag: EtagSource::Modified,
         };
-        let descriptors = Arc::new(crate::site::disk::DescriptorBudget::unlimited());
-        Representation::load(file, &metadata, limits, &descriptors, now).expect("load")
+        let limits = LoadLimits {
+            read: ReadLimits {
+                memory_bytes,
+                hash_bytes: 0,
+            },
+            descriptors: &Arc::new(DescriptorBudget::unlimited()),
+        };
+        Representation::load(file, &metadata, limits, now).expect("load")
     }
 
     fn text(bytes: &[u8]) -> String {

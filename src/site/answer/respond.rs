@@ -35,7 +35,8 @@ use crate::http::status::Status;
 use crate::http::target::decode_path;
 use crate::site::content::{Content, Representation};
 use crate::site::disk::{OpenError, OpenFile};
-use crate::site::listing;
+use crate::site::listing::{self, ListingRequest};
+use crate::site::lookup::LedTo;
 use crate::site::memory::{Absence, FileEntry, Found};
 use crate::site::pages;
 use crate::site::rules::{FieldEditor, Remarks};
@@ -132,8 +133,15 @@ impl Site {
         let found = if std::ptr::eq(path, ask.path) {
             self.files.find(path, ask.reach, ask.now)?
         } else {
-            self.files
-                .find_for(ask.path, path, false, ask.reach, ask.now)?
+            self.files.find_for(
+                LedTo {
+                    asked: ask.path,
+                    path,
+                    is_fallback: false,
+                },
+                ask.reach,
+                ask.now,
+            )?
         };
         match found {
             Found::File(_) if ask.head.method == Method::Options => Ok(options()),
@@ -233,14 +241,15 @@ impl Site {
                     ask.reach.disk()?;
                     self.files.open_directory(path).map(|()| options())
                 }
-                _ => self.files.list(
-                    listings,
-                    (ask.path, path),
-                    ask.query,
-                    head,
-                    ask.reach,
-                    ask.now,
-                )?,
+                _ => {
+                    let request = ListingRequest {
+                        head,
+                        query: ask.query,
+                        reach: ask.reach,
+                        now: ask.now,
+                    };
+                    self.files.list(listings, (ask.path, path), &request)?
+                }
             };
             match listed {
                 Ok(response) if response.status == Status::NOT_MODIFIED => {
@@ -263,10 +272,13 @@ impl Site {
         ask.remarks.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
+        let led = LedTo {
+            asked: ask.path,
+            path: page,
+            is_fallback: true,
+        };
         if is_page_wanted
-            && let Found::File(entry) = self
-                .files
-                .find_for(ask.path, page, true, ask.reach, ask.now)?
+            && let Found::File(entry) = self.files.find_for(led, ask.reach, ask.now)?
         {
             ask.remarks.is_fallback.set(true);
             return self.send(&entry, ask);

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use super::health::Health;
 use crate::clock::Now;
-use crate::config;
 use crate::config::SiteConfig;
 use crate::http::request::RequestHead;
-use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{Memory, has_dot_name};
+use crate::site::memory::{FileStore, has_dot_name};
 use crate::site::rules::{Applications, EditedFields, FieldEditor, Remarks, Rules};
 use crate::site::waiting::Reach;
 
@@ -35,6 +33,16 @@ pub struct Site {
     pub(super) health: Option<Arc<Health>>,
 }
 
+/// The parts that all sites of a server have in common.
+#[derive(Debug)]
+pub(super) struct SharedBySites {
+    pub(super) store: FileStore,
+    /// `None` if no fields are edited, or none are remembered.
+    pub(super) edited: Option<Arc<EditedFields>>,
+    /// `None` if no path tells it.
+    pub(super) health: Option<Arc<Health>>,
+}
+
 /// What is asked, and how far the answer may go.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a, 'b, 's> {
@@ -48,32 +56,33 @@ pub(super) struct Ask<'a, 'b, 's> {
 }
 
 impl Site {
-    /// Opens `site`, which has this `number` in what all sites remember together.
+    /// Opens `site`, which has this `number` in what all sites share.
     ///
     /// # Errors
     /// If the root is not a directory that can be read.
-    pub fn open(
+    pub(super) fn open(
         site: &SiteConfig,
         number: u32,
-        cache: &config::Cache,
-        memory: Option<Arc<Memory>>,
-        edited: Option<Arc<EditedFields>>,
-        health: Option<Arc<Health>>,
-        descriptors: Arc<DescriptorBudget>,
+        shared: &SharedBySites,
     ) -> std::io::Result<Site> {
+        let SharedBySites {
+            store,
+            edited,
+            health,
+        } = shared;
         let rules = Arc::new(Rules::new(site));
         let path = |path: &String| Box::from(path.as_bytes());
         let pages = site.error_pages.iter();
         Ok(Site {
-            files: Lookup::open(site, number, cache, memory, descriptors)?,
-            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited),
+            files: Lookup::open(site, number, store)?,
+            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited.clone()),
             rules: (!rules.is_empty()).then_some(rules),
             clean_urls: site.clean_urls.then(|| site.index.clone()),
             shows_hidden: site.hidden,
-            listings: site.listing.then(|| Listings::new(site, cache)),
+            listings: site.listing.then(|| Listings::new(site, &store.cache)),
             applications: Applications::new(&site.spa),
             error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
-            health,
+            health: health.clone(),
         })
     }
 

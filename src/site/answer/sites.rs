@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::health::Health;
 use super::hosts::{HostMatch, Hosts};
-use super::site::Site;
+use super::site::{SharedBySites, Site};
 use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{CheckOrder, Checkers, Memory};
+use crate::site::memory::{CheckOrder, Checkers, FileStore};
 use crate::site::pages;
 use crate::site::rules::EditedFields;
 use crate::site::waiting::{NeedsDisk, Reach};
@@ -32,9 +32,7 @@ pub struct Sites {
     default: Site,
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
-    memory: Option<Arc<Memory>>,
-    health: Option<Arc<Health>>,
-    descriptors: Arc<DescriptorBudget>,
+    shared: SharedBySites,
 }
 
 /// A site that cannot be served.
@@ -72,21 +70,15 @@ impl Sites {
         config: &Config,
         descriptors: DescriptorBudget,
     ) -> Result<Sites, CannotServe> {
-        let memory = Memory::new(&config.cache, &descriptors).map(Arc::new);
-        let descriptors = Arc::new(descriptors);
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
-        let health = Health::new(&config.shutdown);
+        let shared = SharedBySites {
+            store: FileStore::new(&config.cache, descriptors),
+            edited,
+            health: Health::new(&config.shutdown),
+        };
         let open = |site: &SiteConfig, number| {
-            let opened = Site::open(
-                site,
-                number,
-                &config.cache,
-                memory.clone(),
-                edited.clone(),
-                health.clone(),
-                Arc::clone(&descriptors),
-            );
+            let opened = Site::open(site, number, &shared);
             opened.map_err(|error| CannotServe {
                 root: site.root.clone(),
                 error,
@@ -99,21 +91,19 @@ impl Sites {
             of_hosts: of_hosts
                 .map(|(host, number)| open(&host.site, number))
                 .collect::<Result<_, _>>()?,
-            memory,
-            health: health.clone(),
-            descriptors: Arc::clone(&descriptors),
+            shared,
         })
     }
 
     /// The budget of descriptors: a large file takes one for as long as it is open.
     #[must_use]
     pub fn descriptors(&self) -> &Arc<DescriptorBudget> {
-        &self.descriptors
+        &self.shared.store.descriptors
     }
 
     /// From now on `shutdown.health` says that the server is leaving.
     pub fn leave(&self) {
-        if let Some(health) = &self.health {
+        if let Some(health) = &self.shared.health {
             health.leave();
         }
     }
@@ -122,7 +112,8 @@ impl Sites {
     /// [carried out](Sites::carry_out). `None` if nothing is kept that could be compared.
     #[must_use]
     pub fn checkers(&self) -> Option<&Checkers> {
-        self.memory.as_ref().map(|memory| memory.checkers())
+        let memory = self.shared.store.memory.as_ref();
+        memory.map(|memory| memory.checkers())
     }
 
     /// Compares with the disk what `order` says, as [`Lookup::carry_out`](crate::site::lookup::Lookup).

@@ -9,7 +9,16 @@ use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::{DescriptorBudget, ReadLimits, Reader};
-use crate::site::waiting::{Slice, WholeSlice};
+use crate::site::waiting::Slice;
+
+/// How much of a file is read, and what counts the files that stay open.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadLimits<'l> {
+    /// The sizes up to which content is kept in memory, and hashed.
+    pub read: ReadLimits,
+    /// The budget of descriptors, for what is too large for memory.
+    pub descriptors: &'l Arc<DescriptorBudget>,
+}
 
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]
@@ -24,25 +33,23 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Begins to load the regular file `file`, within `limits`. If it stays open it counts in
-    /// `descriptors`.
+    /// Begins to load the regular file `file`, within `limits`.
     ///
     /// # Errors
     /// As [`Reader::new`].
     pub fn new(
         file: File,
         metadata: &Metadata<'_>,
-        limits: ReadLimits,
-        descriptors: &Arc<DescriptorBudget>,
+        limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<Loading> {
         Ok(Loading {
-            reader: Reader::new(file, limits, metadata.etag)?,
+            reader: Reader::new(file, limits.read, metadata.etag)?,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
             varies: metadata.varies,
             etag: metadata.etag,
-            descriptors: Arc::clone(descriptors),
+            descriptors: Arc::clone(limits.descriptors),
             now,
         })
     }
@@ -70,21 +77,20 @@ impl Loading {
     }
 }
 
+#[cfg(test)]
 impl Representation {
-    /// Loads the regular file `file` within `limits`, in one go. What is too large for memory stays open,
-    /// and counts in `descriptors`.
+    /// Loads the regular file `file` within `limits`, in one go.
     ///
     /// # Errors
     /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
     pub fn load(
         file: File,
         metadata: &Metadata<'_>,
-        limits: ReadLimits,
-        descriptors: &Arc<DescriptorBudget>,
+        limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<Representation> {
-        let loaded = Loading::new(file, metadata, limits, descriptors, now)?
-            .go_on(&WholeSlice(now.monotonic))?;
+        let loaded = Loading::new(file, metadata, limits, now)?
+            .go_on(&crate::site::waiting::WholeSlice(now.monotonic))?;
         // A whole slice is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }

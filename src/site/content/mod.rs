@@ -18,7 +18,7 @@ pub use content_coding::{MIN_COMPRESSED_BYTES, compress, etag_of_form, is_worth_
 pub use decoding::{Decoding, Undecodable};
 pub use encoded_names::EncodedNames;
 pub use encoder::{ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder};
-pub use loading::Loading;
+pub use loading::{LoadLimits, Loading};
 pub use media_types::{MediaTypes, Redundancy};
 pub use representation::{Content, Metadata, Representation};
 pub use siblings::{Beside, Evidence, MAX_JUDGED_BYTES, SiblingStanding, Siblings};

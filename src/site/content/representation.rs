@@ -48,6 +48,13 @@ pub struct Metadata<'a> {
     pub etag: EtagSource,
 }
 
+/// A state of a file: its validators, and how it was seen.
+struct FileVersion {
+    etag: Option<Bytes>,
+    last_modified: Option<u64>,
+    sighting: Sighting,
+}
+
 /// A regular file or a form of one, ready to be sent.
 #[derive(Debug)]
 pub struct Representation {
@@ -111,8 +118,12 @@ impl Representation {
         let etag = etag.map(|etag| etag_of_form(&etag, coding));
         let last_modified = is_dated.then(|| identity.modified_secs().min(now.unix_secs));
         let sighting = Sighting::new(identity, now);
-        let mut representation =
-            Representation::describe(metadata, etag, last_modified, content, sighting);
+        let version = FileVersion {
+            etag,
+            last_modified,
+            sighting,
+        };
+        let mut representation = Representation::describe(metadata, version, content);
         representation.is_torn = reading.is_torn;
         Ok(representation)
     }
@@ -129,10 +140,8 @@ impl Representation {
         };
         Representation::describe(
             &metadata,
-            self.etag.as_ref().map(|etag| etag_of_form(etag, coding)),
-            self.last_modified,
+            self.version(self.etag.as_ref().map(|etag| etag_of_form(etag, coding))),
             Content::kept(encoded),
-            self.sighting,
         )
     }
 
@@ -150,10 +159,8 @@ impl Representation {
         let etag = self.etag.as_ref();
         Representation::describe(
             &metadata,
-            etag.map(|etag| etag_without_coding(etag, coding)),
-            self.last_modified,
+            self.version(etag.map(|etag| etag_without_coding(etag, coding))),
             Content::kept(content),
-            self.sighting,
         )
     }
 
@@ -169,13 +176,21 @@ impl Representation {
         self
     }
 
-    fn describe(
-        metadata: &Metadata<'_>,
-        etag: Option<Bytes>,
-        last_modified: Option<u64>,
-        content: Content,
-        sighting: Sighting,
-    ) -> Representation {
+    /// The version of the file that this is of, under another tag.
+    fn version(&self, etag: Option<Bytes>) -> FileVersion {
+        FileVersion {
+            etag,
+            last_modified: self.last_modified,
+            sighting: self.sighting,
+        }
+    }
+
+    fn describe(metadata: &Metadata<'_>, version: FileVersion, content: Content) -> Representation {
+        let FileVersion {
+            etag,
+            last_modified,
+            sighting,
+        } = version;
         let mut fields = Vec::new();
         let mut add = |line: &str| {
             fields.extend_from_slice(line.as_bytes());

@@ -5,13 +5,12 @@
 //! [standing](SiblingStanding) depends on its content, if that can be compared in the background; else on the
 //! whole seconds of the two times, which most tools get right.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::content_coding::sibling;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::{Identity, Look, Range, Resolver, Sighting};
+use crate::site::disk::{Identity, Look, Range, SearchRoot, Sighting};
 
 /// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
 /// The comparison takes about half a second then; nothing of it is kept in memory.
@@ -59,7 +58,7 @@ pub struct Siblings {
 /// A name beside a file.
 #[derive(Debug)]
 struct Sibling {
-    /// Below the root. Kept, so that a look at it allocates nothing.
+    /// SearchRoot the root. Kept, so that a look at it allocates nothing.
     path: Vec<u8>,
     /// `None` if nothing is called so.
     sighting: Option<Sighting>,
@@ -69,7 +68,7 @@ struct Sibling {
 /// The file that forms are looked for beside.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
-    /// Below the root.
+    /// SearchRoot the root.
     pub path: &'a [u8],
     /// The file's.
     pub identity: &'a Identity,
@@ -78,45 +77,38 @@ pub struct Beside<'a> {
 }
 
 impl Siblings {
-    /// Looks beside a file below the directory `root`. `None` if that file is itself a form, which has
+    /// Looks beside a file below the directory of `place`. `None` if that file is itself a form, which has
     /// none.
     #[must_use]
     pub fn look(
-        root: BorrowedFd<'_>,
-        resolver: &Resolver,
+        place: SearchRoot<'_>,
         file: Beside<'_>,
         evidence: Evidence,
         now: Now,
     ) -> Option<Siblings> {
         let standing = |form: &Identity| standing(file.identity, form, evidence);
-        Siblings::look_by(root, resolver, (file.path, file.is_seldom), standing, now)
+        Siblings::look_by(place, (file.path, file.is_seldom), standing, now)
     }
 
     /// Looks for the forms of the file `path`, which is not there itself: all but empty ones may be sent.
     #[must_use]
-    pub fn look_alone(
-        root: BorrowedFd<'_>,
-        resolver: &Resolver,
-        path: &[u8],
-        now: Now,
-    ) -> Option<Siblings> {
+    pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Siblings> {
         let standing = |form: &Identity| match form.size() {
             0 => SiblingStanding::Unusable,
             _ => SiblingStanding::Trusted,
         };
-        Siblings::look_by(root, resolver, (path, false), standing, now)
+        Siblings::look_by(place, (path, false), standing, now)
     }
 
     /// Looks beside the file `path`, which may be seldom compressed. `standing` tells the standing of a form
     /// that is a regular file.
     fn look_by(
-        root: BorrowedFd<'_>,
-        resolver: &Resolver,
+        place: SearchRoot<'_>,
         (path, is_seldom): (&[u8], bool),
         standing: impl Fn(&Identity) -> SiblingStanding,
         now: Now,
     ) -> Option<Siblings> {
-        let look = Look::new(root, Range::Anywhere);
+        let look = Look::new(place.root, Range::Anywhere);
         let beside = |coding| {
             let path = sibling(path, coding)?;
             let identity = look.identity(&path);
@@ -127,7 +119,7 @@ impl Siblings {
                     standing,
                     SiblingStanding::Trusted | SiblingStanding::Unjudged
                 );
-                if may_be_sent && !is_file(root, resolver, &path, &identity) {
+                if may_be_sent && !is_file(place, &path, &identity) {
                     return SiblingStanding::Unusable;
                 }
                 standing
@@ -234,8 +226,8 @@ fn standing(original: &Identity, form: &Identity, evidence: Evidence) -> Sibling
 }
 
 /// Whether the resolver lets `path` be reached, and it is the regular file that was seen.
-fn is_file(root: BorrowedFd<'_>, resolver: &Resolver, path: &[u8], identity: &Identity) -> bool {
-    let Ok(file) = resolver.open(root.as_fd(), path) else {
+fn is_file(place: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
+    let Ok(file) = place.resolver.open(place.root, path) else {
         return false;
     };
     let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -246,7 +238,9 @@ fn is_file(root: BorrowedFd<'_>, resolver: &Resolver, path: &[u8], identity: &Id
 mod tests {
     use super::*;
     use crate::clock::Millis;
+    use crate::site::disk::Resolver;
     use std::fs::{self, File};
+    use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
     use std::path::Path;
     use std::time::{Duration, UNIX_EPOCH};
@@ -273,7 +267,11 @@ mod tests {
             identity: &original.expect("stat"),
             is_seldom: name.ends_with(".png"),
         };
-        Siblings::look(root.as_fd(), &Resolver::new(), file, evidence, LATER)
+        let place = SearchRoot {
+            root: root.as_fd(),
+            resolver: &Resolver::new(),
+        };
+        Siblings::look(place, file, evidence, LATER)
     }
 
     fn look(directory: &Path, name: &str) -> Option<Siblings> {

@@ -20,5 +20,5 @@ pub use reading::{ReadFile, ReadLimits, Reader};
 #[cfg(test)]
 pub(super) use resident::MIN_RESIDENT_BYTES;
 pub use resident::Resident;
-pub use resolve::{LinkPolicy, OpenError, Resolver};
+pub use resolve::{LinkPolicy, OpenError, Resolver, SearchRoot};
 pub use root::{RESOLVE_EVERY_MILLIS, Root, RootDirectory};

@@ -78,6 +78,15 @@ pub struct Resolver {
     has_openat2: AtomicBool,
 }
 
+/// A directory and how names below it are opened.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchRoot<'b> {
+    /// The directory that names start from.
+    pub root: BorrowedFd<'b>,
+    /// Opens them.
+    pub resolver: &'b Resolver,
+}
+
 impl Resolver {
     /// A resolver that follows the links that stay inside the root.
     #[must_use]

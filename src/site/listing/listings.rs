@@ -7,7 +7,7 @@ use super::kept::{KeptPages, ListingBudget};
 use super::order::SortOrder;
 use super::page::Page;
 use super::preparing::Preparing;
-use super::variant::{Format, Variant};
+use super::variant::{Format, Variant, WantedListing};
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -26,6 +26,19 @@ const TYPES: [&str; 2] = ["text/html", "application/json"];
 
 /// A listing that was made, or why it could not be.
 type Made = Result<Arc<Page>, OpenError>;
+
+/// A request for the listing of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct ListingRequest<'r, 'b, 's> {
+    /// Its head.
+    pub head: &'r RequestHead<'b, 's>,
+    /// The query of its target.
+    pub query: Option<&'b [u8]>,
+    /// How far the answer may go.
+    pub reach: Reach,
+    /// The time.
+    pub now: Now,
+}
 
 /// Answers requests for directories.
 #[derive(Debug)]
@@ -55,7 +68,7 @@ impl Listings {
 
     /// The answer to a GET or HEAD for the directory at `place`: 200, or what If-None-Match and If-Match
     /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
-    /// the rules of the site let it be compressed, the order by `?sort=` in `query`.
+    /// the rules of the site let it be compressed, the order by `?sort=` in the query.
     ///
     /// The inner error is as [`Resolver::open`](crate::site::disk::Resolver::open) has it, or
     /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
@@ -67,12 +80,15 @@ impl Listings {
     pub fn respond(
         &self,
         place: &ListedDirectory<'_>,
-        query: Option<&[u8]>,
-        head: &RequestHead<'_, '_>,
+        request: &ListingRequest<'_, '_, '_>,
         may_compress: bool,
-        reach: Reach,
-        now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+        let ListingRequest {
+            head,
+            query,
+            reach,
+            now,
+        } = *request;
         let form = match accept::preferred(&head.fields, &TYPES) {
             0 => Format::Html,
             _ => Format::Json,
@@ -82,7 +98,12 @@ impl Listings {
             true => (preferred_coding(head), "Accept, Accept-Encoding"),
             false => (Coding::Identity, "Accept"),
         };
-        let page = self.page(place, Variant { order, form }, coding, reach, now)?;
+        let wanted = WantedListing {
+            path: place.path,
+            variant: Variant { order, form },
+            coding,
+        };
+        let page = self.page(place, wanted, reach, now)?;
         Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
@@ -90,12 +111,16 @@ impl Listings {
     fn page(
         &self,
         place: &ListedDirectory<'_>,
-        variant: Variant,
-        coding: Coding,
+        wanted: WantedListing<'_>,
         reach: Reach,
         now: Now,
     ) -> Result<Result<Arc<Page>, OpenError>, NeedsDisk> {
-        let (path, generation) = (place.path, place.root.generation);
+        let WantedListing {
+            path,
+            variant,
+            coding,
+        } = wanted;
+        let generation = place.root.generation;
         let find = || self.kept.find(path, variant, generation, now.monotonic);
         let is_ready = |page: &Arc<Page>| page.is_ready_in(coding);
         if let Some(page) = find().filter(is_ready) {
@@ -119,7 +144,6 @@ impl Listings {
             }
         };
         // Another may have made it after we had looked and before we set out.
-        let wanted = (path, variant, coding);
         let preparing = match find() {
             Some(page) => Ok(Preparing::from_page(page, wanted, &self.memory, &self.kept)),
             None => Scan::begin(place, self.shows_hidden)

@@ -7,7 +7,7 @@ use super::entries::{DirectoryEntry, Scan, Summary};
 use super::kept::{KeptPages, Share};
 use super::page::{Encoded, Page};
 use super::sorting::Sorting;
-use super::variant::{Format, Variant};
+use super::variant::{Format, Variant, WantedListing};
 use super::{html, json};
 use crate::site::disk::{ContentHasher, OpenError};
 use crate::site::waiting::Slice;
@@ -26,8 +26,7 @@ const ENTRY_BYTES: u64 = 2 * size_of::<DirectoryEntry>() as u64 + 32;
 pub struct Making {
     variant: Variant,
     path: Box<[u8]>,
-    scan: Scan,
-    summary: Summary,
+    directory: Gathered,
     /// Its share of the memory for listings; `None` once the page has it.
     share: Option<Share>,
     phase: MakingPhase,
@@ -40,6 +39,12 @@ enum MakingPhase {
     Writing(Box<Writing>),
 }
 
+/// The directory, as far as it is read.
+struct Gathered {
+    scan: Scan,
+    summary: Summary,
+}
+
 /// The page, as far as it is written.
 struct Writing {
     entries: IntoIter<DirectoryEntry>,
@@ -49,26 +54,27 @@ struct Writing {
 }
 
 impl Making {
-    /// Begins the listing of the directory that `scan` reads, for `path`.
+    /// Begins the listing of the directory that `scan` reads.
     ///
     /// # Errors
     /// [`OpenError::Exhausted`] if there is no room in `share`'s memory, even without what is `kept`.
     pub fn new(
         scan: Scan,
-        path: &[u8],
-        variant: Variant,
+        wanted: WantedListing<'_>,
         mut share: Share,
         kept: Arc<KeptPages>,
     ) -> Result<Making, OpenError> {
         // The memory of even an empty page is asked for before the work begins.
         grow(&mut share, html::FRAME_BYTES as u64, &kept)?;
         Ok(Making {
-            variant,
-            path: path.into(),
-            scan,
-            summary: Summary::default(),
+            variant: wanted.variant,
+            path: wanted.path.into(),
+            directory: Gathered {
+                scan,
+                summary: Summary::default(),
+            },
             share: Some(share),
-            phase: MakingPhase::Reading(Sorting::new(variant.order)),
+            phase: MakingPhase::Reading(Sorting::new(wanted.variant.order)),
             kept,
         })
     }
@@ -83,7 +89,7 @@ impl Making {
                 MakingPhase::Reading(sorting) => {
                     let share = self.share.as_mut()?;
                     let mut room = |bytes| grow(share, bytes, &self.kept);
-                    match read(&mut self.scan, sorting, &mut self.summary, &mut room, slice) {
+                    match self.directory.read(sorting, &mut room, slice) {
                         Ok(true) => {
                             let empty = Sorting::new(self.variant.order);
                             MakingPhase::Sorting(std::mem::replace(sorting, empty))
@@ -112,7 +118,7 @@ impl Making {
     }
 
     fn begin_writing(&mut self, entries: Vec<DirectoryEntry>) -> Result<Writing, OpenError> {
-        let (path, summary) = (&*self.path, &self.summary);
+        let (path, summary) = (&*self.path, &self.directory.summary);
         let capacity = match self.variant.form {
             Format::Html => html::capacity(path, summary),
             Format::Json => json::capacity(summary),
@@ -150,7 +156,7 @@ impl Making {
             content: share.hold(content),
             etag,
             form: self.variant.form,
-            generation: self.scan.generation(),
+            generation: self.directory.scan.generation(),
             made_at: now,
             encoded: Encoded::default(),
         });
@@ -168,27 +174,28 @@ pub(super) fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<()
     share.grow(bytes).then_some(()).ok_or(OpenError::Exhausted)
 }
 
-/// Reads until `slice` is over; whether that is all.
-fn read(
-    scan: &mut Scan,
-    sorting: &mut Sorting,
-    summary: &mut Summary,
-    room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
-    slice: &dyn Slice,
-) -> Result<bool, OpenError> {
-    loop {
-        for _ in 0..NAMES_AT_ONCE {
-            let Some(found) = scan.next()? else {
-                summary.is_complete = scan.is_complete();
-                return Ok(true);
-            };
-            let Some(entry) = found else { continue };
-            room(ENTRY_BYTES + entry.name.len() as u64)?;
-            summary.add(&entry);
-            sorting.push(entry);
-        }
-        if slice.is_over() {
-            return Ok(false);
+impl Gathered {
+    /// Reads until `slice` is over; whether that is all.
+    fn read(
+        &mut self,
+        sorting: &mut Sorting,
+        room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
+        slice: &dyn Slice,
+    ) -> Result<bool, OpenError> {
+        loop {
+            for _ in 0..NAMES_AT_ONCE {
+                let Some(found) = self.scan.next()? else {
+                    self.summary.is_complete = self.scan.is_complete();
+                    return Ok(true);
+                };
+                let Some(entry) = found else { continue };
+                room(ENTRY_BYTES + entry.name.len() as u64)?;
+                self.summary.add(&entry);
+                sorting.push(entry);
+            }
+            if slice.is_over() {
+                return Ok(false);
+            }
         }
     }
 }

@@ -36,4 +36,4 @@ mod tests;
 mod variant;
 
 pub use entries::ListedDirectory;
-pub use listings::{Listings, media_type};
+pub use listings::{ListingRequest, Listings, media_type};

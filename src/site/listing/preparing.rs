@@ -7,7 +7,7 @@ use super::entries::Scan;
 use super::kept::{KeptPages, ListingBudget};
 use super::making::Making;
 use super::page::Page;
-use super::variant::Variant;
+use super::variant::{Variant, WantedListing};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::OpenError;
 use crate::site::waiting::{Job, Slice};
@@ -36,15 +36,15 @@ impl Preparing {
     /// As [`Making::new`].
     pub fn from_directory(
         scan: Scan,
-        (path, variant, coding): (&[u8], Variant, Coding),
+        wanted: WantedListing<'_>,
         memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Result<Preparing, OpenError> {
-        let making = Making::new(scan, path, variant, memory.share(), Arc::clone(kept))?;
+        let making = Making::new(scan, wanted, memory.share(), Arc::clone(kept))?;
         Ok(Preparing {
-            path: path.into(),
-            variant,
-            coding,
+            path: wanted.path.into(),
+            variant: wanted.variant,
+            coding: wanted.coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
             stage: PreparingStage::Making(Box::new(making)),
@@ -55,17 +55,17 @@ impl Preparing {
     #[must_use]
     pub fn from_page(
         page: Arc<Page>,
-        (path, variant, coding): (&[u8], Variant, Coding),
+        wanted: WantedListing<'_>,
         memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Preparing {
         Preparing {
-            path: path.into(),
-            variant,
-            coding,
+            path: wanted.path.into(),
+            variant: wanted.variant,
+            coding: wanted.coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
-            stage: PreparingStage::encoding(page, coding, memory, kept),
+            stage: PreparingStage::encoding(page, wanted.coding, memory, kept),
         }
     }
 

@@ -70,7 +70,13 @@ impl Directory {
         };
         let query = Some(query.as_bytes());
         with_head(lines, |head| {
-            self.listings.respond(&place, query, head, true, reach, now)
+            let request = ListingRequest {
+                head,
+                query,
+                reach,
+                now,
+            };
+            self.listings.respond(&place, &request, true)
         })
     }
 

@@ -147,7 +147,7 @@ impl Lookup {
         let root = directory.fd.as_fd();
         let mut names = self.names(path).filter(|name| self.has_forms(name));
         names.find_map(|name| {
-            let siblings = Siblings::look_alone(root, &self.resolver, &name, now)?;
+            let siblings = Siblings::look_alone(self.search_root(directory), &name, now)?;
             // A directory of that name comes first.
             let is_alone = siblings.has_usable() && Look::anywhere(root).identity(&name).is_none();
             is_alone.then_some((name, siblings))

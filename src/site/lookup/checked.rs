@@ -8,7 +8,8 @@ use super::opening::Lookup;
 use crate::clock::Millis;
 use crate::site::disk::{Look, RESOLVE_EVERY_MILLIS, Range};
 use crate::site::memory::{
-    Area, Asked, CheckOrder, Checks, FileEntry, Freshness, Nothing, Original, SitePath, Subject,
+    Area, Asked, CheckOrder, Checks, DueCheck, FileEntry, Freshness, Nothing, Original, SitePath,
+    Subject,
 };
 use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
 
@@ -68,10 +69,14 @@ impl Lookup {
         let Some(checks) = self.checker() else {
             return Ok(self.root.generation(reach, now)?);
         };
-        let age = (self.root.age_millis(now), RESOLVE_EVERY_MILLIS);
         let outstanding = &self.root.outstanding;
+        let due = DueCheck {
+            outstanding,
+            age_millis: self.root.age_millis(now),
+            interval_millis: RESOLVE_EVERY_MILLIS,
+        };
         let order = || self.order_for(Subject::Root, now);
-        if checks.ask(outstanding, age, reach, now, order)? == Asked::ToCompare {
+        if checks.ask(due, reach, now, order)? == Asked::ToCompare {
             let _ends = Ends(outstanding);
             self.root.resolve_again();
             self.root.confirm(now);
@@ -138,13 +143,16 @@ impl Lookup {
         // Another file system than the root's is for its checker: it may hang, and take one worker after
         // the other, as many as it has files.
         let reach_here = area.map_or(reach, |_| Reach::Memory);
-        let age = (freshness.age_millis(now), self.revalidate_millis);
-        let outstanding = &freshness.outstanding;
+        let due_check = DueCheck {
+            outstanding: &freshness.outstanding,
+            age_millis: freshness.age_millis(now),
+            interval_millis: self.revalidate_millis,
+        };
         let order = || self.order_for(due.subject(), now);
-        if checks.ask(outstanding, age, reach_here, now, order)? == Asked::ToUse {
+        if checks.ask(due_check, reach_here, now, order)? == Asked::ToUse {
             return Ok(true);
         }
-        let ends = Ends(outstanding);
+        let ends = Ends(&freshness.outstanding);
         match self.compare(due, Range::WithinMount) {
             Compared::Same => freshness.confirm(now),
             Compared::Changed => return Ok(false),

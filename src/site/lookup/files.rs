@@ -8,10 +8,18 @@ use rustix::io::Errno;
 
 use super::names::{Name, is_itself, slash_form};
 use super::opening::Lookup;
-use crate::site::disk::{OpenError, RootDirectory};
+use crate::site::disk::{OpenError, RootDirectory, SearchRoot};
 use crate::site::memory::Absence;
 
 impl Lookup {
+    /// Where names below `directory` are looked up.
+    pub(super) fn search_root<'d>(&'d self, directory: &'d RootDirectory) -> SearchRoot<'d> {
+        SearchRoot {
+            root: directory.fd.as_fd(),
+            resolver: &self.resolver,
+        }
+    }
+
     /// Opens the regular file that `path` stands for; returns its name below the root too.
     pub(super) fn open_file<'p>(
         &self,

@@ -1,12 +1,10 @@
 //! Directories without an index.
 
 use super::opening::Lookup;
-use crate::clock::Now;
-use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::site::disk::OpenError;
-use crate::site::listing::{self, ListedDirectory, Listings};
-use crate::site::waiting::{NeedsDisk, Reach};
+use crate::site::listing::{self, ListedDirectory, ListingRequest, Listings};
+use crate::site::waiting::NeedsDisk;
 
 impl Lookup {
     /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as
@@ -19,19 +17,14 @@ impl Lookup {
         &self,
         listings: &Listings,
         (asked, path): (&[u8], &[u8]),
-        query: Option<&[u8]>,
-        head: &RequestHead<'_, '_>,
-        reach: Reach,
-        now: Now,
+        request: &ListingRequest<'_, '_, '_>,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
         let rules = self.coding_rules.as_ref();
         let may_compress = rules.is_none_or(|rules| {
-            let policy = rules.policy(asked, listing::media_type(head), false);
+            let policy = rules.policy(asked, listing::media_type(request.head), false);
             !policy.no_transform
         });
-        self.at(path, |place| {
-            listings.respond(place, query, head, may_compress, reach, now)
-        })
+        self.at(path, |place| listings.respond(place, request, may_compress))
     }
 
     /// Whether a listing of `path` would be tried.

@@ -14,8 +14,8 @@ use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
-    Beside, EncodedNames, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy, Representation,
-    Siblings,
+    Beside, EncodedNames, LoadLimits, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy,
+    Representation, Siblings,
 };
 use crate::site::disk::{Identity, RootDirectory};
 use crate::site::memory::{
@@ -38,6 +38,17 @@ pub(super) struct Load {
     begun_at: Millis,
 }
 
+/// The file that is to be loaded.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'w> {
+    directory: &'w RootDirectory,
+    /// The path that it is kept for.
+    key: SitePath<'w>,
+    /// Its name below the root.
+    name: &'w [u8],
+    now: Now,
+}
+
 impl Lookup {
     /// Opens what the path of `key` stands for and begins to load it.
     pub(super) fn begin(
@@ -47,21 +58,25 @@ impl Lookup {
         now: Now,
     ) -> Result<Load, Absence> {
         match self.open_file(directory, key.path) {
-            Ok((file, name)) => self.begin_file(directory, file, key, &name, now),
+            Ok((file, name)) => {
+                let name = &name;
+                self.begin_file(
+                    Wanted {
+                        directory,
+                        key,
+                        name,
+                        now,
+                    },
+                    file,
+                )
+            }
             Err(absence) => self.begin_alone(directory, key, absence, now),
         }
     }
 
-    /// Begins to read the open file `name` below the root, which the path of `key` stands for, and looks
-    /// at what lies beside it.
-    fn begin_file(
-        &self,
-        directory: &RootDirectory,
-        file: File,
-        key: SitePath<'_>,
-        name: &[u8],
-        now: Now,
-    ) -> Result<Load, Absence> {
+    /// Begins to read the open `file`, which is the one that is `wanted`, and looks at what lies beside it.
+    fn begin_file(&self, wanted: Wanted<'_>, file: File) -> Result<Load, Absence> {
+        let Wanted { key, name, now, .. } = wanted;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
@@ -82,7 +97,7 @@ impl Lookup {
         };
         let siblings = if is_plain {
             let is_seldom = redundancy == Redundancy::Little;
-            self.look_beside(directory, &file, name, is_seldom, now)?
+            self.look_beside(wanted, &file, is_seldom)?
         } else {
             None
         };
@@ -96,7 +111,7 @@ impl Lookup {
         };
         let loading = self.begin_reading(file, &metadata, name, now);
         let loading = loading.map_err(absence_of)?;
-        let mut load = self.load_of(loading, directory, key, name, most, now);
+        let mut load = wanted.load(loading, most);
         load.siblings = siblings;
         Ok(load)
     }
@@ -138,53 +153,35 @@ impl Lookup {
         let file = file.map_err(Absence::Open)?;
         let loading = self.begin_reading(file, &metadata, form, now);
         let loading = loading.map_err(absence_of)?;
-        let mut load = self.load_of(loading, directory, key, &name, most, now);
+        let wanted = Wanted {
+            directory,
+            key,
+            name: &name,
+            now,
+        };
+        let mut load = wanted.load(loading, most);
         load.siblings = Some(siblings);
         load.alone = Some(Box::new(Alone::new(coding, self.decoded_bytes)));
         Ok(load)
     }
 
-    /// The file `name` on its way into the entry for `key`. Forms are made of at most `most` bytes.
-    fn load_of(
-        &self,
-        loading: Loading,
-        directory: &RootDirectory,
-        key: SitePath<'_>,
-        name: &[u8],
-        most: u64,
-        now: Now,
-    ) -> Load {
-        Load {
-            loading,
-            key: key.keep(),
-            name: name.to_vec(),
-            siblings: None,
-            alone: None,
-            compressible: MIN_COMPRESSED_BYTES as u64..=most,
-            generation: directory.generation,
-            begun_at: now.monotonic,
-        }
-    }
-
-    /// Looks for forms of the open file `name`, if that is wanted.
+    /// Looks for forms of the open `file`, if the site sends such forms.
     fn look_beside(
         &self,
-        directory: &RootDirectory,
+        wanted: Wanted<'_>,
         file: &File,
-        name: &[u8],
         is_seldom: bool,
-        now: Now,
     ) -> Result<Option<Siblings>, Absence> {
         let Some(evidence) = self.evidence else {
             return Ok(None);
         };
         let beside = Beside {
-            path: name,
+            path: wanted.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             is_seldom,
         };
-        let root = directory.fd.as_fd();
-        let siblings = Siblings::look(root, &self.resolver, beside, evidence, now);
+        let place = self.search_root(wanted.directory);
+        let siblings = Siblings::look(place, beside, evidence, wanted.now);
         for path in siblings.iter().flat_map(Siblings::too_old) {
             self.unused_forms.warn(
                 path,
@@ -202,7 +199,11 @@ impl Lookup {
         name: &[u8],
         now: Now,
     ) -> io::Result<Loading> {
-        let loading = Loading::new(file, metadata, self.limits, &self.descriptors, now)?;
+        let limits = LoadLimits {
+            read: self.limits,
+            descriptors: &self.descriptors,
+        };
+        let loading = Loading::new(file, metadata, limits, now)?;
         if loading.is_too_large_to_hash()
             && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
         {
@@ -237,6 +238,22 @@ impl Lookup {
             entry: Arc::clone(entry),
             coding,
         })
+    }
+}
+
+impl Wanted<'_> {
+    /// The file on its way into an entry. Forms are made of at most `most` bytes.
+    fn load(&self, loading: Loading, most: u64) -> Load {
+        Load {
+            loading,
+            key: self.key.keep(),
+            name: self.name.to_vec(),
+            siblings: None,
+            alone: None,
+            compressible: MIN_COMPRESSED_BYTES as u64..=most,
+            generation: self.directory.generation,
+            begun_at: self.now.monotonic,
+        }
     }
 }
 

@@ -17,3 +17,4 @@ mod ranged;
 mod tests;
 
 pub use opening::Lookup;
+pub use policies::LedTo;

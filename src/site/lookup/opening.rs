@@ -4,11 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::site::content::{EncodedNames, Evidence, MediaTypes};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
-use crate::site::memory::{Checks, LoggedNames, Memory, SitePath};
+use crate::site::memory::{Checks, FileStore, LoggedNames, Memory, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
@@ -68,17 +67,16 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// Opens the root of `site`, which has this `number` in `memory`.
+    /// Opens the root of `site`, which has this `number` in `store`.
     ///
     /// # Errors
     /// If the root is not a directory that can be read.
-    pub fn open(
-        site: &SiteConfig,
-        number: u32,
-        cache: &config::Cache,
-        memory: Option<Arc<Memory>>,
-        descriptors: Arc<DescriptorBudget>,
-    ) -> io::Result<Lookup> {
+    pub fn open(site: &SiteConfig, number: u32, store: &FileStore) -> io::Result<Lookup> {
+        let FileStore {
+            cache,
+            memory,
+            descriptors,
+        } = store;
         // Without a cache every request would compress.
         let compressible_bytes = if site.compress {
             cache.file_bytes.min(cache.bytes / MIN_KEPT)
@@ -116,8 +114,8 @@ impl Lookup {
             })),
             number,
             first_key: number.saturating_mul(CodingPolicy::NUMBERS),
-            memory,
-            descriptors,
+            memory: memory.clone(),
+            descriptors: Arc::clone(descriptors),
             index: site.index.clone(),
             has_clean_urls: site.clean_urls,
             lists: site.listing,

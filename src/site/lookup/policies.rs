@@ -6,20 +6,28 @@ use crate::site::memory::{Found, SitePath};
 use crate::site::rules::CodingPolicy;
 use crate::site::waiting::{NeedsDisk, Reach};
 
+/// The path that a rewrite or `spa` has led a request to.
+#[derive(Debug, Clone, Copy)]
+pub struct LedTo<'p> {
+    /// The path as it was asked, which the header rules are about.
+    pub asked: &'p [u8],
+    /// The path that is served.
+    pub path: &'p [u8],
+    /// Whether it was `spa`.
+    pub is_fallback: bool,
+}
+
 impl Lookup {
-    /// As [`find`](Lookup::find), for a request for `asked`, which a rewrite or `spa` has led to `path`:
-    /// the header rules are about `asked`. `is_fallback` says that it was `spa`.
+    /// As [`find`](Lookup::find), for a request that was led to another path.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
-    pub fn find_for(
-        &self,
-        asked: &[u8],
-        path: &[u8],
-        is_fallback: bool,
-        reach: Reach,
-        now: Now,
-    ) -> Result<Found, NeedsDisk> {
+    pub fn find_for(&self, led: LedTo<'_>, reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
+        let LedTo {
+            asked,
+            path,
+            is_fallback,
+        } = led;
         let mut key = self.key(path);
         let found = self.find_at(key, reach, now)?;
         let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::encoded::WithForms;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
@@ -13,7 +14,7 @@ use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::site::content::{Representation, etag_of_form};
-use crate::site::memory::{FileEntry, Forms, Original};
+use crate::site::memory::{FileEntry, Original};
 use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
@@ -39,7 +40,7 @@ impl Lookup {
                     && head.method == Method::Get
                     && head.fields.only("range").is_some() =>
             {
-                self.form_that_suits(entry, forms, head, reach, now)
+                self.form_that_suits(WithForms { entry, forms }, head, reach, now)
             }
             _ => Ok(None),
         }
@@ -47,17 +48,17 @@ impl Lookup {
 
     fn form_that_suits<'e>(
         &self,
-        entry: &'e Arc<FileEntry>,
-        forms: &'e Forms,
+        file: WithForms<'e>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        let WithForms { entry, forms } = file;
         let accepted = accepted_codings(&head.fields);
         let codings = || accepted.compressed().iter().copied();
         let in_coding = |coding| {
             let only = AcceptedCodings::only(coding);
-            self.negotiate(entry, forms, only, reach, now)
+            self.negotiate(file, only, reach, now)
         };
         for coding in codings().filter(|coding| forms.is_beside(*coding)) {
             let form = in_coding(coding)?;

@@ -10,7 +10,7 @@ use crate::config;
 use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{Found, Memory, Post};
+use crate::site::memory::{FileStore, Found, Post};
 use crate::site::waiting::{Errand, FirstSlice, NeedsDisk, Reach};
 
 /// When what was learnt at 0 is due.
@@ -24,9 +24,8 @@ fn at(millis: u64) -> Now {
 }
 
 fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
-    let descriptors = Arc::new(DescriptorBudget::unlimited());
-    let memory = Memory::new(cache, &descriptors).map(Arc::new);
-    Lookup::open(site, 0, cache, memory, descriptors).expect("the root")
+    let store = FileStore::new(cache, DescriptorBudget::unlimited());
+    Lookup::open(site, 0, &store).expect("the root")
 }
 
 /// Only these are looked for, when the name is first asked for and whenever that is due.
@@ -112,17 +111,9 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         ..SiteConfig::at(place.path().to_owned())
     };
     let cache = config::Config::default().cache;
-    let memory = Memory::new(&cache, &DescriptorBudget::unlimited())
-        .map(Arc::new)
-        .expect("a memory");
-    let lookup = Lookup::open(
-        &site,
-        0,
-        &cache,
-        Some(Arc::clone(&memory)),
-        Arc::new(DescriptorBudget::unlimited()),
-    )
-    .expect("the root");
+    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
+    let lookup = Lookup::open(&site, 0, &store).expect("the root");
+    let memory = store.memory.expect("a memory");
     let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
     let manned = Arc::clone(&posts);
     memory.checkers().start(Box::new(move |checks| {

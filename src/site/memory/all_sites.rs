@@ -15,6 +15,17 @@ use crate::site::content::Representation;
 use crate::site::disk::DescriptorBudget;
 use crate::site::waiting::{Errands, JobPermits};
 
+/// All that the sites of a server keep files in.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    /// The sizes that are configured.
+    pub cache: config::Cache,
+    /// `None` if nothing is to be remembered.
+    pub memory: Option<Arc<Memory>>,
+    /// The budget of descriptors: a large file takes one for as long as it is open.
+    pub descriptors: Arc<DescriptorBudget>,
+}
+
 /// What was found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
 pub struct Memory {
@@ -30,10 +41,21 @@ pub struct Memory {
     pub(in crate::site) checkers: Checkers,
 }
 
+impl FileStore {
+    /// An empty one of the sizes in `cache`.
+    #[must_use]
+    pub fn new(cache: &config::Cache, descriptors: DescriptorBudget) -> FileStore {
+        FileStore {
+            cache: cache.clone(),
+            memory: Memory::new(cache, &descriptors).map(Arc::new),
+            descriptors: Arc::new(descriptors),
+        }
+    }
+}
+
 impl Memory {
     /// Of the size that is configured; `None` if nothing is to be remembered.
-    #[must_use]
-    pub fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
+    fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
             files: Arc::new(FileCache::new(
                 cache.bytes,

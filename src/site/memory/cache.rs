@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::clock::{Millis, Now};
     use crate::config::EtagSource;
-    use crate::site::content::Metadata;
+    use crate::site::content::{LoadLimits, Metadata};
     use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES, ReadLimits};
     use std::io::Write;
 
@@ -204,9 +204,12 @@ mod tests {
             monotonic: Millis(0),
             unix_secs: u64::MAX,
         };
-        let limits = ReadLimits {
-            memory_bytes,
-            hash_bytes: 0,
+        let limits = LoadLimits {
+            read: ReadLimits {
+                memory_bytes,
+                hash_bytes: 0,
+            },
+            descriptors: &Arc::new(DescriptorBudget::unlimited()),
         };
         let metadata = Metadata {
             content_type: "text/plain",
@@ -214,8 +217,7 @@ mod tests {
             varies: true,
             etag: EtagSource::Modified,
         };
-        let descriptors = Arc::new(DescriptorBudget::unlimited());
-        let representation = Representation::load(file, &metadata, limits, &descriptors, now);
+        let representation = Representation::load(file, &metadata, limits, now);
         FileEntry {
             representation: representation.expect("load"),
             key: key.keep(),

@@ -91,6 +91,17 @@ pub struct CheckOrder {
     pub subject: Subject,
 }
 
+/// Knowledge that is due to be compared.
+#[derive(Debug, Clone, Copy)]
+pub struct DueCheck<'d> {
+    /// The order for that, if there is one.
+    pub outstanding: &'d Outstanding,
+    /// How long ago it was compared, in milliseconds: longer than its interval.
+    pub age_millis: u64,
+    /// How long a comparison holds, in milliseconds.
+    pub interval_millis: u64,
+}
+
 /// What becomes of whoever asks for something that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -148,20 +159,18 @@ impl Checks {
         let _ = self.sender.send(None);
     }
 
-    /// Somebody asks for what was compared `age_millis` ago, longer than its `interval_millis`. `order` says
-    /// what to compare.
+    /// Somebody asks for what is `due`. `order` says what to compare.
     ///
     /// # Errors
     /// [`NeedsDisk::UnderWay`]: it has to be waited for.
     pub fn ask(
         &self,
-        outstanding: &Outstanding,
-        (age_millis, interval_millis): (u64, u64),
+        due: DueCheck<'_>,
         reach: Reach,
         now: Millis,
         order: impl FnOnce() -> CheckOrder,
     ) -> Result<Asked, NeedsDisk> {
-        let ordered = outstanding.order(now);
+        let ordered = due.outstanding.order(now);
         if ordered.is_ours {
             if reach == Reach::Disk {
                 return Ok(Asked::ToCompare);
@@ -170,8 +179,8 @@ impl Checks {
         }
         let is_late = now.since(ordered.at) >= LATE_MILLIS;
         let hangs = is_late || self.hangs(now);
-        let is_long_due = age_millis >= interval_millis + LATE_MILLIS;
-        let is_too_old = age_millis >= interval_millis + STALE_MILLIS;
+        let is_long_due = due.age_millis >= due.interval_millis + LATE_MILLIS;
+        let is_too_old = due.age_millis >= due.interval_millis + STALE_MILLIS;
         if is_too_old || !hangs && (ordered.is_ours || is_long_due) {
             return Err(NeedsDisk::UnderWay(ordered.errand));
         }

@@ -19,10 +19,10 @@ mod site_path;
 mod weighted_cache;
 
 pub use absences::{Absence, Nothing};
-pub use all_sites::Memory;
+pub use all_sites::{FileStore, Memory};
 pub use cache::{FileEntry, Original};
 pub use checkers::{Area, Checkers};
-pub use checks::{Asked, CheckOrder, Checks, Post, Subject};
+pub use checks::{Asked, CheckOrder, Checks, DueCheck, Post, Subject};
 #[cfg(test)]
 pub(super) use checks::{LATE_MILLIS, STALE_MILLIS};
 pub use compressor::CompressionOrder;

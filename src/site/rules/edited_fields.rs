@@ -143,10 +143,8 @@ mod tests {
 
     fn edited(
         memory: &EditedFields,
-        site: u32,
-        path: &str,
-        fields: &Bytes,
-        manner: u8,
+        (site, path): (u32, &str),
+        (fields, manner): (&Bytes, u8),
         to: &'static str,
     ) -> Bytes {
         let path = SitePath {
@@ -169,14 +167,17 @@ mod tests {
         let _shared = fields.clone();
         let others = Bytes::from("A: 1\r\n".repeat(2));
         let _shared_too = others.clone();
-        assert_eq!(edited(&memory, 0, "/a", &fields, 0, "1"), "1");
-        assert_eq!(edited(&memory, 0, "/a", &fields, 0, "2"), "1");
-        assert_eq!(edited(&memory, 1, "/a", &fields, 0, "3"), "3");
-        assert_eq!(edited(&memory, 0, "/b", &fields, 0, "4"), "4");
-        assert_eq!(edited(&memory, 0, "/a", &fields, 1, "5"), "5");
-        assert_eq!(edited(&memory, 0, "/a", &others, 0, "6"), "6");
-        assert_eq!(edited(&memory, 0, "/a", &fields.slice(..6), 0, "7"), "7");
-        assert_eq!(edited(&memory, 0, "/a", &fields, 0, "8"), "1");
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 0), "1"), "1");
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 0), "2"), "1");
+        assert_eq!(edited(&memory, (1, "/a"), (&fields, 0), "3"), "3");
+        assert_eq!(edited(&memory, (0, "/b"), (&fields, 0), "4"), "4");
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 1), "5"), "5");
+        assert_eq!(edited(&memory, (0, "/a"), (&others, 0), "6"), "6");
+        assert_eq!(
+            edited(&memory, (0, "/a"), (&fields.slice(..6), 0), "7"),
+            "7"
+        );
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 0), "8"), "1");
     }
 
     #[test]
@@ -204,16 +205,16 @@ mod tests {
     #[test]
     fn no_lines_at_all_are_not_kept() {
         let memory = EditedFields::new(1 << 20);
-        assert_eq!(edited(&memory, 0, "/a", &Bytes::new(), 0, "1"), "1");
-        assert_eq!(edited(&memory, 0, "/a", &Bytes::new(), 0, "2"), "2");
+        assert_eq!(edited(&memory, (0, "/a"), (&Bytes::new(), 0), "1"), "1");
+        assert_eq!(edited(&memory, (0, "/a"), (&Bytes::new(), 0), "2"), "2");
     }
 
     #[test]
     fn the_lines_of_one_answer_are_not_kept() {
         let memory = EditedFields::new(1 << 20);
         let fields = Bytes::from("A: 1\r\n".to_owned());
-        assert_eq!(edited(&memory, 0, "/a", &fields, 0, "1"), "1");
-        assert_eq!(edited(&memory, 0, "/a", &fields, 0, "2"), "2");
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 0), "1"), "1");
+        assert_eq!(edited(&memory, (0, "/a"), (&fields, 0), "2"), "2");
         assert_eq!(memory.known.len(), 0);
     }
 
@@ -243,7 +244,7 @@ mod tests {
         let memory = EditedFields::new(1 << 20);
         let fields = Bytes::from_static(b"A: 1\r\n");
         for number in 0..20_000 {
-            let _ = edited(&memory, 0, &format!("/{number}"), &fields, 0, "1");
+            let _ = edited(&memory, (0, &format!("/{number}")), (&fields, 0), "1");
         }
         assert!(memory.known.weight() <= 1 << 20);
         assert!(memory.known.len() > 1_000, "{}", memory.known.len());

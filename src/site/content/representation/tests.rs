@@ -3,6 +3,7 @@ use std::io::Write;
 
 use super::*;
 use crate::clock::Millis;
+use crate::site::content::LoadLimits;
 use crate::site::disk::{MIN_RESIDENT_BYTES, ReadLimits};
 
 const HTML: Metadata<'_> = Metadata {
@@ -16,10 +17,13 @@ fn unlimited() -> Arc<DescriptorBudget> {
     Arc::new(DescriptorBudget::unlimited())
 }
 
-fn limits(memory_bytes: u64) -> ReadLimits {
-    ReadLimits {
-        memory_bytes,
-        hash_bytes: 6,
+fn limits(memory_bytes: u64, descriptors: &Arc<DescriptorBudget>) -> LoadLimits<'_> {
+    LoadLimits {
+        read: ReadLimits {
+            memory_bytes,
+            hash_bytes: 6,
+        },
+        descriptors,
     }
 }
 
@@ -36,7 +40,7 @@ fn loaded(content: &[u8], memory_bytes: u64, now: Now) -> (File, Representation)
     let copy = file.try_clone().expect("dup");
     (
         file,
-        Representation::load(copy, &HTML, limits(memory_bytes), &unlimited(), now).expect("load"),
+        Representation::load(copy, &HTML, limits(memory_bytes, &unlimited()), now).expect("load"),
     )
 }
 
@@ -117,7 +121,7 @@ fn a_change_is_seen_and_a_fresh_file_is_loaded_again_once() {
     assert!(!page.is_current(&Identity::of(&file).expect("stat")));
     let wall = before.modified_secs();
     let copy = file.try_clone().expect("dup");
-    let racy = Representation::load(copy, &HTML, limits(5), &unlimited(), at(wall)).expect("load");
+    let racy = Representation::load(copy, &HTML, limits(5, &unlimited()), at(wall)).expect("load");
     assert!(!racy.is_current(&Identity::of(&file).expect("stat")));
 }
 
@@ -164,8 +168,7 @@ fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
         let loaded = Representation::load(
             file,
             &by_content,
-            limits(memory_bytes),
-            &unlimited(),
+            limits(memory_bytes, &unlimited()),
             at(u64::MAX),
         );
         loaded.expect("load")
@@ -191,7 +194,7 @@ fn with_time(secs: u64, nanoseconds: u32, content: &[u8]) -> File {
 
 fn load_at(file: File, metadata: &Metadata<'_>, now_secs: u64) -> Representation {
     let now = at(now_secs);
-    Representation::load(file, metadata, limits(100), &unlimited(), now).expect("load")
+    Representation::load(file, metadata, limits(100, &unlimited()), now).expect("load")
 }
 
 #[test]
