@@ -5,8 +5,8 @@
 //! caller that may wait.
 //!
 //! Of those who ask at the same time for what is not there yet, one looks at the disk. The others are
-//! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again ([`errand`](crate::site::waiting::errand)).
-//! Without a cache each looks for itself.
+//! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again
+//! ([`waiting`](crate::site::waiting)). Without a cache each looks for itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -136,6 +136,15 @@ impl Lookup {
         })
     }
 
+    /// The policy for the file of the type `own_type` that is to be kept at `key`.
+    pub(super) fn coding_policy(&self, key: SitePath<'_>, own_type: &str) -> CodingPolicy {
+        let Some(rules) = &self.coding_rules else {
+            return CodingPolicy::default();
+        };
+        let number = key.site.saturating_sub(self.first_key);
+        CodingPolicy::numbered(number).unwrap_or_else(|| rules.policy(key.path, own_type, false))
+    }
+
     /// Where `path` is kept in memory.
     pub(super) fn key<'p>(&self, path: &'p [u8]) -> SitePath<'p> {
         SitePath {

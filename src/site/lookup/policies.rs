@@ -2,8 +2,7 @@
 
 use super::opening::Lookup;
 use crate::clock::Now;
-use crate::site::memory::{Found, SitePath};
-use crate::site::rules::CodingPolicy;
+use crate::site::memory::Found;
 use crate::site::waiting::{NeedsDisk, Reach};
 
 /// The path that a rewrite or `spa` has led a request to.
@@ -40,14 +39,5 @@ impl Lookup {
         }
         key.site = self.first_key.saturating_add(policy.number());
         self.find_at(key, reach, now)
-    }
-
-    /// The policy for the file of the type `own_type` that is to be kept at `key`.
-    pub(super) fn coding_policy(&self, key: SitePath<'_>, own_type: &str) -> CodingPolicy {
-        let Some(rules) = &self.coding_rules else {
-            return CodingPolicy::default();
-        };
-        let number = key.site.saturating_sub(self.first_key);
-        CodingPolicy::numbered(number).unwrap_or_else(|| rules.policy(key.path, own_type, false))
     }
 }
