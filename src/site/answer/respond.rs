@@ -7,8 +7,8 @@
 //! 3. The redirects of the configuration, some of which say that a document is gone, then those of
 //!    `clean_urls`, see the path as it was asked.
 //! 4. A rewrite puts another path in its place, which must not be a hidden one either.
-//! 5. [`Lookup`](crate::site::lookup::Lookup) finds the file, with `index` and `clean_urls`. A directory without its slash is a
-//!    redirect (`addresses`).
+//! 5. [`Lookup`](crate::site::lookup::Lookup) finds the file, with `index` and `clean_urls`. A directory
+//!    without its slash is a redirect (`addresses`).
 //! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
 //!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
 //!    accept none.

@@ -30,8 +30,8 @@
 //! # Mounts below a root
 //!
 //! A file system that is mounted below a root, or linked to, may hang while that of the root answers. The
-//! checker of a root, and workers, look at nothing beyond a mount point ([`Look`](crate::site::disk::Look)). A file
-//! that was on another device when it was loaded is left to the checker of that device. What else turns
+//! checker of a root, and workers, look at nothing beyond a mount point
+//! ([`Look`](crate::site::disk::Look)). A file that was on another device when it was loaded is left to the checker of that device. What else turns
 //! out to lie beyond a mount point (an absence, a file that a mount hides by now) is left to one more
 //! checker of that root. Both are started when they are wanted first.
 //!
