@@ -45,7 +45,7 @@ impl Lookup {
 
     /// Why the directory at `path`, which lacks the slash, has no file: a route of an application, which may
     /// have that name, does not lead to a slash form that shows nothing.
-    pub(super) fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
+    fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
         if !self.looks_into_directories() {
             return Absence::IsDirectory;
         }
@@ -66,11 +66,7 @@ impl Lookup {
         self.has_applications && !self.lists
     }
 
-    pub(super) fn open_regular(
-        &self,
-        directory: &RootDirectory,
-        name: &[u8],
-    ) -> Result<File, Absence> {
+    fn open_regular(&self, directory: &RootDirectory, name: &[u8]) -> Result<File, Absence> {
         let file = self
             .resolver
             .open(directory.fd.as_fd(), name)

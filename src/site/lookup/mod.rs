@@ -11,10 +11,9 @@ mod listed;
 mod loading;
 mod names;
 mod opening;
-mod policies;
 mod ranged;
 #[cfg(test)]
 mod tests;
 
+pub use find::LedTo;
 pub use opening::Lookup;
-pub use policies::LedTo;

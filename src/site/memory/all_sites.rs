@@ -6,7 +6,7 @@ use super::absences::{Absences, Nothing};
 use super::cache::{FileCache, FileEntry};
 use super::checkers::Checkers;
 use super::compressor::Compressor;
-use super::found::Found;
+use super::freshness::Freshness;
 use super::judge::Judge;
 use super::site_path::{KeptSitePath, SitePath};
 use crate::config;
@@ -26,6 +26,15 @@ pub struct FileStore {
     pub descriptors: Arc<DescriptorBudget>,
 }
 
+/// What a path names.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A regular file.
+    File(Arc<FileEntry>),
+    /// No file that is served.
+    Nothing(Arc<Nothing>),
+}
+
 /// What was found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
 pub struct Memory {
@@ -39,6 +48,17 @@ pub struct Memory {
     /// For what takes long to load.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) checkers: Checkers,
+}
+
+impl Found {
+    /// When it was learnt.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        match self {
+            Found::File(entry) => &entry.freshness,
+            Found::Nothing(nothing) => &nothing.freshness,
+        }
+    }
 }
 
 impl FileStore {

@@ -3,18 +3,18 @@
 //! Each form of a file, its 304 and its parts have field lines of their own, and each of these is
 //! edited by itself.
 
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::edited_fields::{EditKey, EditedFields};
 use super::header_rules::Described;
-use super::remarks::Remarks;
+use super::site_rules::Rules;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::site::memory::SitePath;
-use crate::site::rules::site_rules::Rules;
 
 /// What an answer varies by that may be the page of an application (RFC 9110 section 12.5.5).
 const VARY_ACCEPT: &[u8] = b"Vary: Accept\r\n";
@@ -26,6 +26,20 @@ pub struct FieldEditor {
     /// The site's in `memory`.
     number: u32,
     memory: Option<Arc<EditedFields>>,
+}
+
+/// The properties of a response that the rules of its site look at, and that the response does not show.
+/// Noted while a response is made. Most responses need none, so that they are made in place and nothing
+/// is moved along with them.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// Whether another Accept would have got another.
+    pub varies_by_accept: Cell<bool>,
+    /// Whether it is about the page of `spa`, in the place of what the path names.
+    pub is_fallback: Cell<bool>,
+    /// The Content-Type of the representation that it is about, where its own lines do not have that:
+    /// of a 304 and of several parts. Not set also if no rule looks at types.
+    pub content_type: OnceCell<Bytes>,
 }
 
 /// What an answer wants of the editing besides the rules.

@@ -9,13 +9,11 @@ mod edited_fields;
 mod field_editor;
 mod header_rules;
 mod redirects;
-mod remarks;
 mod site_rules;
 
 pub use applications::Applications;
 pub use coding_policy::{CodingPolicy, CodingRules};
 pub use edited_fields::EditedFields;
-pub use field_editor::FieldEditor;
+pub use field_editor::{FieldEditor, Remarks};
 pub use header_rules::SECURITY_FIELDS;
-pub use remarks::Remarks;
 pub use site_rules::Rules;
