@@ -18,7 +18,8 @@ use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
-use abide::site::{Reach, Sites};
+use abide::site::Reach;
+use abide::site::Sites;
 use tempfile::TempDir;
 
 const REQUESTS: u64 = 10_000;

@@ -20,7 +20,8 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::http::framing::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
-use abide::site::{Reach, Sites};
+use abide::site::Reach;
+use abide::site::Sites;
 
 use super::peer::Peer as ScriptedPeer;
 use super::responses::{self, Expected};

@@ -14,7 +14,8 @@ use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::timer_wheel::TimerWheel;
-use abide::site::{Reach, Sites};
+use abide::site::Reach;
+use abide::site::Sites;
 use tempfile::TempDir;
 
 use super::peer::Peer;
