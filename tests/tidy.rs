@@ -118,7 +118,7 @@ fn parts_of_a_site_use_lower_ones_only() {
             continue;
         }
         let is_in = |part: &&str| source.path.starts_with(site.join(part));
-        let Some(own) = SITE_PARTS.iter().position(|part| is_in(part)) else {
+        let Some(own) = SITE_PARTS.iter().position(is_in) else {
             offences.push(format!("{} is in no part", source.at(1)));
             continue;
         };
