@@ -65,16 +65,15 @@
 //! [`Session::rest`](connection::session::Session::rest),
 //! [`Slot::postpone`](server::slots::Slot::postpone),
 //! [`Handoff::defer`](server::handoff::Handoff::defer),
-//! [`Errand::wait`](site::errand::Errand::wait),
-//! [`Errand::work`](site::errand::Errand::work).
+//! [`Errand::wait`](site::waiting::Errand::wait),
+//! [`Errand::work`](site::waiting::Errand::work).
 //!
-//! A third kind of thread, the *checker* ([`site::checks`]), compares what is in memory with the disk, so
+//! A third kind of thread, the *checker* ([`site::memory::Checks`]), compares what is in memory with the disk, so
 //! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
 //! and another one standard error, so that no thread waits for those who read them. One more
 //! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. The *supervisor*
 //! ([`server::spares`]) starts spare workers while the disk holds up all workers. Threads of low priority
-//! compress large files ([`site::compressor`]) and compare precompressed ones with their originals
-//! ([`site::judge`]).
+//! compress large files and compare precompressed ones with their originals ([`site::memory`]).
 //!
 //! # Three ideas
 //!
@@ -101,7 +100,7 @@
 //! - *reach*: whether that thread may wait for a disk, and for which.
 //! - *errand*: what one thread gets from the disk, for all who want it.
 //! - *job*: an errand that takes long: hashing a large file, listing a large directory.
-//! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::job`]).
+//! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::waiting`]).
 //! - *desk*: the buffers a thread lends to a session for a turn.
 //! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
 //!
@@ -124,7 +123,7 @@
 //! 3. [`server::attendant`] and [`server::handoff`]: how it gets its turns.
 //! 4. [`server::event_loop`], [`server::timer_wheel`] and [`server::reaper`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
-//! 6. [`site::respond`]: what it says.
+//! 6. [`site`] and [`Site::respond`](site::Site::respond): what it says.
 
 pub mod clock;
 pub mod config;

@@ -21,7 +21,11 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Where no circle of imports may be, below `src`; "" is all of it.
-const WITHOUT_CIRCLES: [&str; 2] = ["connection/", "http/"];
+const WITHOUT_CIRCLES: [&str; 4] = ["config/", "connection/", "http/", "site/"];
+/// The parts of `site`, lowest first. A part may use those before it.
+const SITE_PARTS: [&str; 9] = [
+    "pages", "waiting", "disk", "content", "memory", "rules", "listing", "lookup", "answer",
+];
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
@@ -142,6 +146,29 @@ fn circles_are_found_through_names_that_are_handed_on() {
         src/upper.rs imports src/face/inner.rs\n  src/upper.rs imports src/face/other.rs";
     assert_eq!(files.circles(|_| true), [circle]);
     assert!(files.circles(|file| file.ends_with("mod.rs")).is_empty());
+}
+
+#[test]
+fn parts_of_a_site_use_lower_ones_only() {
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/site");
+    let mut offences = Vec::new();
+    for source in sources("src/site") {
+        if source.path == site.join("mod.rs") {
+            continue;
+        }
+        let is_in = |part: &&str| source.path.starts_with(site.join(part));
+        let Some(own) = SITE_PARTS.iter().position(is_in) else {
+            offences.push(format!("{} is in no part", source.at(1)));
+            continue;
+        };
+        for (number, line) in source.code() {
+            let upward = SITE_PARTS[own + 1..].iter();
+            for other in upward.filter(|other| line.contains(&format!("site::{other}"))) {
+                offences.push(format!("{} uses {other}", source.at(number)));
+            }
+        }
+    }
+    assert_none(&offences, "a lower part of a site uses a higher one");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
 use crate::http::shared_lines::SharedLines;
 use crate::site::NeedsDisk;
-use crate::site::errand::Errand;
+use crate::site::waiting::Errand;
 
 /// Room for received bytes beyond the largest head.
 const RECEIVE_BYTES: usize = 16 * 1024;

@@ -23,7 +23,7 @@ use crate::connection::ownership::Released;
 use crate::connection::service::Mode;
 use crate::connection::session::{Outcome, Session, Turn};
 use crate::site::Reach;
-use crate::site::errand::{Errand, Waiter};
+use crate::site::waiting::{Errand, Waiter};
 
 /// How long a turn or a slice of a job may take if others wait, in milliseconds. What one step waits for
 /// the disk comes on top.

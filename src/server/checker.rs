@@ -1,5 +1,5 @@
 //! The checkers: threads that compare what is in memory with the disk, and do nothing else. Readers that
-//! are stuck cannot delay them ([`checks`](crate::site::checks)).
+//! are stuck cannot delay them ([`Checks`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::clock::Clock;
 use crate::connection::service::Service;
-use crate::site::checks::{Checks, Post};
+use crate::site::memory::{Checks, Post};
 
 /// Starts a checker for each file system that has a root, and later for others below it, when they are
 /// wanted. Where none can be started, the workers compare.

@@ -8,7 +8,7 @@
 //! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
 //!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
 //!
-//! - **long**: jobs that take many slices of some milliseconds ([`job`](crate::site::job)): they have a
+//! - **long**: jobs that take many slices of some milliseconds ([`waiting`](crate::site::waiting)): they have a
 //!   lane of their own, so that a turn in the slow lane is behind one slice at most, however many jobs
 //!   there are. Each goes to the end of that lane after a slice.
 //!
@@ -78,7 +78,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::attendant::Brought;
 use super::bell::Bell;
 use super::bench::{Bench, Crew};
-use crate::site::errand::Errand;
+use crate::site::waiting::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
 /// them in less than a tenth of a millisecond. Measured with 32 connections, saturated: with 16 the slowest

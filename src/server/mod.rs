@@ -46,7 +46,7 @@ use crate::connection::counters::Totals;
 use crate::connection::limits::per_ip::Shares;
 use crate::connection::service::{Mode, Service};
 use crate::site::Sites;
-use crate::site::descriptors::{DescriptorBudget, MAX_CACHED_FILES};
+use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
 use bell::Bell;

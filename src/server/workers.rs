@@ -17,8 +17,7 @@ use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
-use crate::site::errand::Errand;
-use crate::site::job::Slice;
+use crate::site::waiting::{Errand, Slice};
 
 /// The running workers of all event loops. Dropping it tells them to end.
 pub struct Pool {

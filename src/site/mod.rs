@@ -1,58 +1,34 @@
 //! From a request to a response: which file a target names, and what is said about it.
 //!
 //! Nothing here knows about sockets or connections, and nothing keeps state between requests but
-//! what [`lookup`] has found: the [`cache`] of files and the [`absences`].
+//! [`memory`], the [`listing`]s that are kept, and fields that [`rules`] have edited.
+//!
+//! # Parts
+//!
+//! A part uses only those below it, and of these only what their `mod.rs` names; `tests/tidy.rs` and
+//! the compiler hold that.
+//!
+//! ```text
+//!   answer    a request to a response: which site, and the steps there
+//!   lookup    a path to the file that it names, or to why there is none
+//!   listing   a directory to its listing
+//!   rules     redirects, rewrites, fields, CORS, applications of one page
+//!   memory    files that were found, and paths without one, until they are compared with the disk
+//!   content   media types, content codings, a file as it is sent
+//!   disk      the root, and files below it
+//!   waiting   how far an answer may go, and waiting for what another thread gets from the disk
+//!   pages     pages that the server writes itself
+//! ```
 
-pub mod absences;
-pub mod applications;
-pub mod cache;
-pub mod checkers;
-pub mod checks;
-pub mod coding_policy;
-pub mod comparison;
-pub mod compressor;
-pub mod content_coding;
-pub mod content_tag;
-pub mod cors;
-pub mod decoding;
-pub mod descriptors;
-mod document;
-pub mod edited_fields;
-pub mod encoded_names;
-pub mod encoder;
-pub mod errand;
-pub mod field_editor;
-pub mod forms;
-pub mod freshness;
-pub mod header_rules;
-pub mod health;
-pub mod hosts;
-pub mod identity;
-pub mod job;
-pub mod judge;
+pub mod answer;
+pub mod content;
+pub mod disk;
 pub mod listing;
-pub mod logged_names;
-pub mod look;
 pub mod lookup;
-pub mod media_types;
-mod methods;
+pub mod memory;
 pub mod pages;
-pub mod partial;
-pub mod reach;
-pub mod reading;
-pub mod redirects;
-pub mod remarks;
-pub mod representation;
-pub mod resident;
-pub mod resolve;
-pub mod respond;
-pub mod root;
 pub mod rules;
-pub mod siblings;
-pub mod site_path;
-pub mod sites;
-pub mod verdicts;
+pub mod waiting;
 
-pub use reach::{NeedsDisk, OutOfReach, Reach};
-pub use respond::Site;
-pub use sites::Sites;
+pub use answer::{Site, Sites};
+pub use waiting::{NeedsDisk, OutOfReach, Reach};

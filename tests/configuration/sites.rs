@@ -333,7 +333,7 @@ fn the_examples_in_the_example_load() {
 #[test]
 fn the_security_preset_is_documented_line_by_line() {
     let text = fs::read_to_string(example()).unwrap();
-    for (name, value) in abide::site::header_rules::SECURITY_FIELDS {
+    for (name, value) in abide::site::rules::SECURITY_FIELDS {
         assert!(text.contains(&format!("#     {name}: {value}\n")), "{name}");
     }
 }

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use abide::site::media_types::MediaTypes;
+use abide::site::content::MediaTypes;
 use toml::{Table, Value};
 
 const LIST: &str = "tests/media_types/differences.toml";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::site::descriptors::DescriptorBudget;
+use crate::site::disk::DescriptorBudget;
 
 /// Open connections under a limit. The event loops count those that come, whoever closes one those that
 /// go, and everybody looks.

@@ -12,9 +12,10 @@ use super::kept::{KeptPages, Share};
 use super::making::grow;
 use super::page::Page;
 use crate::http::accept_encoding::Coding;
-use crate::site::content_coding::{MIN_BYTES, is_worth_it};
-use crate::site::encoder::{Encoder, PIECE_BYTES, WORKING_BYTES};
-use crate::site::job::Slice;
+use crate::site::content::{
+    ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder, MIN_COMPRESSED_BYTES, is_worth_it,
+};
+use crate::site::waiting::Slice;
 
 /// A listing on its way into a coding.
 pub struct Encoding {
@@ -41,11 +42,11 @@ impl Encoding {
         if page.is_ready_in(coding) {
             return None;
         }
-        if page.content.len() < MIN_BYTES {
+        if page.content.len() < MIN_COMPRESSED_BYTES {
             page.encoded.fill(coding, None);
             return None;
         }
-        grow(&mut share, WORKING_BYTES, kept).ok()?;
+        grow(&mut share, ENCODER_WORKING_BYTES, kept).ok()?;
         let encoder = Encoder::new(coding).unwrap_or_else(|error| failed(coding, &error));
         Some(Encoding {
             page: Arc::clone(page),
@@ -68,11 +69,11 @@ impl Encoding {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Arc<Page>> {
         while let Some(encoder) = &mut self.encoder {
             let rest = &self.page.content[self.written..];
-            let piece = &rest[..rest.len().min(PIECE_BYTES)];
+            let piece = &rest[..rest.len().min(ENCODER_PIECE_BYTES)];
             if piece.is_empty() {
                 break;
             }
-            let needed = WORKING_BYTES + encoder.output_bytes();
+            let needed = ENCODER_WORKING_BYTES + encoder.output_bytes();
             let missing = needed.saturating_sub(self.share.bytes());
             if grow(&mut self.share, missing, &self.kept).is_err() {
                 self.encoder = None;

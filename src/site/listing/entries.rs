@@ -8,8 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::super::resolve::{OpenError, Resolver};
-use super::super::root::RootDirectory;
+use crate::site::disk::{OpenError, Resolver, RootDirectory};
 
 /// Entries that are listed at most, in a directory that has more the first ones that the file system
 /// names: nobody reads a longer page, and a browser needs seconds to show this one.
@@ -24,7 +23,7 @@ pub const MAX_NAMES: usize = 1_000_000;
 
 /// The directory that is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct ListedDirectory<'a> {
     /// The directory of the site: a place to resolve names from.
     pub root: &'a Arc<RootDirectory>,
     /// What opens the directory, and the targets of links in it.
@@ -67,11 +66,11 @@ pub struct Summary {
 
 /// A name in a directory that a client can ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// The name, as the bytes that it is made of.
     pub name: Box<[u8]>,
     /// What it is, or what it leads to if it is a link.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Bytes of content; of no meaning for a directory.
     pub size: u64,
     /// When the content changed last, in seconds since 1970.
@@ -80,14 +79,14 @@ pub struct Entry {
 
 /// What can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EntryKind {
     /// Comes first in every order.
     Directory,
     /// A regular file.
     File,
 }
 
-impl Place<'_> {
+impl ListedDirectory<'_> {
     /// The path below the root.
     fn relative(&self) -> &[u8] {
         self.path.strip_prefix(b"/").unwrap_or(self.path)
@@ -109,7 +108,7 @@ impl Scan {
     ///
     /// # Errors
     /// As [`Resolver::open`]. What is no directory is [`OpenError::NotFound`].
-    pub fn begin(place: &Place<'_>, shows_hidden: bool) -> Result<Scan, OpenError> {
+    pub fn begin(place: &ListedDirectory<'_>, shows_hidden: bool) -> Result<Scan, OpenError> {
         let directory = place.open()?;
         let names = Dir::read_from(&directory)?;
         let relative = place.relative();
@@ -146,7 +145,7 @@ impl Scan {
     /// # Errors
     /// As getdents64(2); [`OpenError::Exhausted`] if descriptors run out on the way.
     #[allow(clippy::should_implement_trait, clippy::option_option)]
-    pub fn next(&mut self) -> Result<Option<Option<Entry>>, OpenError> {
+    pub fn next(&mut self) -> Result<Option<Option<DirectoryEntry>>, OpenError> {
         let Some(found) = self.names.next() else {
             return Ok(None);
         };
@@ -193,11 +192,11 @@ impl Scan {
 
 impl Summary {
     /// Counts `entry`.
-    pub fn add(&mut self, entry: &Entry) {
+    pub fn add(&mut self, entry: &DirectoryEntry) {
         self.name_bytes += entry.name.len();
         match entry.kind {
-            Kind::Directory => self.directories += 1,
-            Kind::File => {
+            EntryKind::Directory => self.directories += 1,
+            EntryKind::File => {
                 self.files += 1;
                 self.bytes = self.bytes.saturating_add(entry.size);
             }
@@ -260,13 +259,13 @@ fn unless_absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
     }
 }
 
-fn entry(name: &[u8], stat: &Stat) -> Option<Entry> {
+fn entry(name: &[u8], stat: &Stat) -> Option<DirectoryEntry> {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Directory,
-        FileType::RegularFile => Kind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::RegularFile => EntryKind::File,
         _ => return None,
     };
-    Some(Entry {
+    Some(DirectoryEntry {
         name: name.into(),
         kind,
         size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -276,9 +275,8 @@ fn entry(name: &[u8], stat: &Stat) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::resolve::LinkPolicy;
-    use super::super::super::root::Root;
     use super::*;
+    use crate::site::disk::{LinkPolicy, Root};
     use rustix::fs::{CWD, Mode};
     use std::ffi::OsStr;
     use std::fs;
@@ -291,9 +289,9 @@ mod tests {
         root: &Path,
         path: &str,
         shows_hidden: bool,
-    ) -> Result<Vec<Entry>, OpenError> {
+    ) -> Result<Vec<DirectoryEntry>, OpenError> {
         let root = Root::open(root).expect("open the root");
-        let place = Place {
+        let place = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::with_policy(policy)),
             path: path.as_bytes(),
@@ -304,11 +302,11 @@ mod tests {
             list.extend(found);
         }
         assert!(scan.is_complete());
-        list.sort_by(|one: &Entry, next| one.name.cmp(&next.name));
+        list.sort_by(|one: &DirectoryEntry, next| one.name.cmp(&next.name));
         Ok(list)
     }
 
-    fn names(list: &[Entry]) -> Vec<(String, Kind)> {
+    fn names(list: &[DirectoryEntry]) -> Vec<(String, EntryKind)> {
         list.iter()
             .map(|entry| (entry.name.escape_ascii().to_string(), entry.kind))
             .collect()
@@ -335,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_can_be_served_is_listed_and_a_link_as_what_it_leads_to() {
-        use Kind::{Directory, File};
+        use EntryKind::{Directory, File};
         let place = tree();
         let root = place.path().join("root");
         let inside = read_by(LinkPolicy::Inside, &root, "/sub/", false).expect("read");
@@ -365,7 +363,7 @@ mod tests {
         let place = tree();
         let list =
             read_by(LinkPolicy::Inside, &place.path().join("root"), "/", false).expect("read");
-        let expected = [("page", Kind::File), ("sub", Kind::Directory)];
+        let expected = [("page", EntryKind::File), ("sub", EntryKind::Directory)];
         assert_eq!(
             names(&list),
             expected.map(|(name, kind)| (name.to_owned(), kind))

@@ -3,10 +3,10 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::super::document;
-use super::entries::{Entry, Kind, Summary};
-use super::order::{Column, Order};
+use super::entries::{DirectoryEntry, EntryKind, Summary};
+use super::order::{Column, SortOrder};
 use super::quantity::{grouped, rounded_size, timestamp};
+use crate::site::pages::document;
 
 const STYLE: &str = include_str!("listing.css");
 
@@ -35,7 +35,7 @@ pub fn capacity(path: &[u8], summary: &Summary) -> usize {
 /// Begins the page for the directory at `path`, which begins and ends in a slash; its rows follow as
 /// they are ordered: by `order`. Every link is relative, so the page is right behind a proxy that puts
 /// the site below a path of its own.
-pub fn begin(out: &mut String, path: &[u8], summary: &Summary, order: Order) {
+pub fn begin(out: &mut String, path: &[u8], summary: &Summary, order: SortOrder) {
     let title = format!("Index of {}", String::from_utf8_lossy(path));
     document::begin(out, &title, STYLE, "listing");
     breadcrumbs(out, path);
@@ -59,9 +59,9 @@ pub fn end(out: &mut String) {
 
 /// Appends the relative reference from a directory to `entry` in it. The bytes of the name are
 /// escaped, whatever they mean as text.
-pub(super) fn reference(out: &mut String, entry: &Entry) {
+pub(super) fn reference(out: &mut String, entry: &DirectoryEntry) {
     out.extend(percent_encode(&entry.name, IN_A_SEGMENT));
-    if entry.kind == Kind::Directory {
+    if entry.kind == EntryKind::Directory {
         out.push('/');
     }
 }
@@ -121,7 +121,7 @@ fn summarise(out: &mut String, summary: &Summary) {
     out.push_str("</p>\n");
 }
 
-fn table_head(out: &mut String, order: Order) {
+fn table_head(out: &mut String, order: SortOrder) {
     let direction = if order.is_descending {
         "descending"
     } else {
@@ -166,11 +166,11 @@ fn table_head(out: &mut String, order: Order) {
 }
 
 /// Appends the row of `entry`.
-pub fn row(out: &mut String, entry: &Entry) {
+pub fn row(out: &mut String, entry: &DirectoryEntry) {
     let name = String::from_utf8_lossy(&entry.name);
     let (opening, slash) = match entry.kind {
-        Kind::Directory => ("<tr class=\"d\">", "/"),
-        Kind::File => ("<tr>", ""),
+        EntryKind::Directory => ("<tr class=\"d\">", "/"),
+        EntryKind::File => ("<tr>", ""),
     };
     out.extend([opening, "<th scope=\"row\"><a href=\""]);
     reference(out, entry);
@@ -178,8 +178,8 @@ pub fn row(out: &mut String, entry: &Entry) {
     document::escape(out, &name);
     out.extend([slash, "</a></th>"]);
     match entry.kind {
-        Kind::Directory => out.push_str("<td></td>"),
-        Kind::File => {
+        EntryKind::Directory => out.push_str("<td></td>"),
+        EntryKind::File => {
             let (exact, rounded) = (grouped(entry.size), rounded_size(entry.size));
             out.extend(["<td title=\"", &exact, " bytes\">", &rounded, "</td>"]);
         }
@@ -199,8 +199,8 @@ pub fn row(out: &mut String, entry: &Entry) {
 mod tests {
     use super::*;
 
-    fn entry(name: &[u8], kind: Kind, size: u64) -> Entry {
-        Entry {
+    fn entry(name: &[u8], kind: EntryKind, size: u64) -> DirectoryEntry {
+        DirectoryEntry {
             name: name.into(),
             kind,
             size,
@@ -208,18 +208,18 @@ mod tests {
         }
     }
 
-    fn page_of(path: &str, list: Vec<Entry>, query: &str) -> String {
+    fn page_of(path: &str, list: Vec<DirectoryEntry>, query: &str) -> String {
         page(path.as_bytes(), &list, query, true)
     }
 
-    fn page(path: &[u8], list: &[Entry], query: &str, is_complete: bool) -> String {
+    fn page(path: &[u8], list: &[DirectoryEntry], query: &str, is_complete: bool) -> String {
         let mut summary = Summary {
             is_complete,
             ..Summary::default()
         };
         list.iter().for_each(|entry| summary.add(entry));
         let mut out = String::new();
-        let order = Order::of_query(Some(query.as_bytes()));
+        let order = SortOrder::of_query(Some(query.as_bytes()));
         begin(&mut out, path, &summary, order);
         list.iter().for_each(|entry| row(&mut out, entry));
         end(&mut out);
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn a_row_has_a_link_a_size_and_a_time() {
         let list = vec![
-            entry(b"sub", Kind::Directory, 4096),
-            entry(b"a.txt", Kind::File, 1_234_567),
+            entry(b"sub", EntryKind::Directory, 4096),
+            entry(b"a.txt", EntryKind::File, 1_234_567),
         ];
         let page = page_of("/x/", list, "");
         assert_has(
@@ -302,7 +302,10 @@ mod tests {
             (b"new\nline", "<a href=\"new%0Aline\">new\u{FFFD}line</a>"),
         ];
         for (name, link) in cases {
-            assert_has(&page_of("/", vec![entry(name, Kind::File, 0)], ""), link);
+            assert_has(
+                &page_of("/", vec![entry(name, EntryKind::File, 0)], ""),
+                link,
+            );
         }
         let page = page_of("/<b>/", vec![], "");
         assert!(!page.contains("<b>"), "{page}");
@@ -311,15 +314,15 @@ mod tests {
     #[test]
     fn an_empty_directory_says_so_and_a_cut_off_list_too() {
         assert_has(&page_of("/", vec![], ""), "This directory is empty.");
-        let list = [entry(b"a", Kind::File, 1)];
+        let list = [entry(b"a", EntryKind::File, 1)];
         assert_has(&page(b"/", &list, "", false), "the first 1 are listed");
     }
 
     #[test]
     fn a_time_out_of_range_is_left_out() {
-        let strange = Entry {
+        let strange = DirectoryEntry {
             modified_unix_secs: i64::MAX,
-            ..entry(b"a", Kind::File, 1)
+            ..entry(b"a", EntryKind::File, 1)
         };
         assert!(!page_of("/", vec![strange], "").contains("<time"));
     }

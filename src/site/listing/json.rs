@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::entries::{Entry, Kind, Summary};
+use super::entries::{DirectoryEntry, EntryKind, Summary};
 use super::html::reference;
 use super::quantity::timestamp;
 
@@ -30,7 +30,7 @@ pub fn begin(out: &mut String) {
 }
 
 /// Appends an object.
-pub fn row(out: &mut String, entry: &Entry) {
+pub fn row(out: &mut String, entry: &DirectoryEntry) {
     let is_first = out.len() == OPENING.len();
     out.push_str(if is_first { "\n" } else { ",\n" });
     object(out, entry);
@@ -41,12 +41,12 @@ pub fn end(out: &mut String) {
     out.push_str("\n]\n");
 }
 
-fn object(out: &mut String, entry: &Entry) {
+fn object(out: &mut String, entry: &DirectoryEntry) {
     let name = String::from_utf8_lossy(&entry.name);
     let name = Value::from(name).to_string();
     let (kind, size) = match entry.kind {
-        Kind::Directory => ("directory", Value::Null),
-        Kind::File => ("file", Value::from(entry.size)),
+        EntryKind::Directory => ("directory", Value::Null),
+        EntryKind::File => ("file", Value::from(entry.size)),
     };
     let time = Value::from(timestamp(entry.modified_unix_secs));
     let (size, time) = (size.to_string(), time.to_string());
@@ -65,7 +65,7 @@ fn object(out: &mut String, entry: &Entry) {
 mod tests {
     use super::*;
 
-    fn array(list: &[Entry]) -> String {
+    fn array(list: &[DirectoryEntry]) -> String {
         let mut out = String::new();
         begin(&mut out);
         list.iter().for_each(|entry| row(&mut out, entry));
@@ -73,8 +73,8 @@ mod tests {
         out
     }
 
-    fn entry(name: &[u8], kind: Kind) -> Entry {
-        Entry {
+    fn entry(name: &[u8], kind: EntryKind) -> DirectoryEntry {
+        DirectoryEntry {
             name: name.into(),
             kind,
             size: 7,
@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn every_entry_is_an_object_of_four_members() {
-        let list = vec![entry(b"sub", Kind::Directory), entry(b"a.txt", Kind::File)];
+        let list = vec![
+            entry(b"sub", EntryKind::Directory),
+            entry(b"a.txt", EntryKind::File),
+        ];
         assert_eq!(
             array(&list),
             "[\n{\"name\":\"sub\",\"type\":\"directory\",\"size\":null,\"mtime\":\"1970-01-01T00:00:00Z\"},\n\
@@ -104,7 +107,7 @@ mod tests {
             "</script>",
         ];
         let list = names
-            .map(|name| entry(name.as_bytes(), Kind::File))
+            .map(|name| entry(name.as_bytes(), EntryKind::File))
             .to_vec();
         let parsed: Value = serde_json::from_str(&array(&list)).expect("JSON");
         for (index, name) in names.iter().enumerate() {
@@ -116,10 +119,10 @@ mod tests {
     #[test]
     fn a_name_that_is_not_utf_8_says_how_to_ask_for_it() {
         let list = vec![
-            entry(b"caf\xE9 1", Kind::Directory),
-            Entry {
+            entry(b"caf\xE9 1", EntryKind::Directory),
+            DirectoryEntry {
                 modified_unix_secs: i64::MAX,
-                ..entry(b"\xFF", Kind::File)
+                ..entry(b"\xFF", EntryKind::File)
             },
         ];
         let parsed: Value = serde_json::from_str(&array(&list)).expect("JSON");

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Variant;
 use super::page::Page;
+use super::variant::Variant;
 use crate::clock::Millis;
 
 /// Bytes of listings in memory, whether they are kept, being made or being sent. More are refused:
@@ -22,16 +22,16 @@ const PAGE_BYTES: u64 = 512;
 
 /// The bytes that all listings hold together.
 #[derive(Debug, Default, Clone)]
-pub struct Memory(Arc<AtomicU64>);
+pub struct ListingBudget(Arc<AtomicU64>);
 
 /// A part of it, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    memory: Memory,
+    memory: ListingBudget,
     bytes: u64,
 }
 
-impl Memory {
+impl ListingBudget {
     /// Nothing of it yet.
     #[must_use]
     pub fn share(&self) -> Share {
@@ -42,7 +42,7 @@ impl Memory {
     }
 
     /// Bytes that are taken.
-    #[must_use]
+    #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -116,14 +116,14 @@ pub struct KeptPages {
     /// How long one holds; with 0 none is kept.
     interval_millis: u64,
     max_bytes: u64,
-    pages: Mutex<Pages>,
+    pages: Mutex<PageTable>,
 }
 
 /// The listings of one directory.
-type Variants = Vec<Kept>;
+type Variants = Vec<KeptPage>;
 
 #[derive(Debug)]
-struct Kept {
+struct KeptPage {
     variant: Variant,
     page: Arc<Page>,
     /// The weight that was counted. A page weighs more with each coding that it is there in.
@@ -131,7 +131,7 @@ struct Kept {
 }
 
 #[derive(Debug, Default)]
-struct Pages {
+struct PageTable {
     by_path: HashMap<Box<[u8]>, Variants>,
     bytes: u64,
     next_sweep: Millis,
@@ -182,7 +182,7 @@ impl KeptPages {
         let variants = pages.by_path.entry(path.into()).or_default();
         let replaced = variants.iter().position(|kept| kept.variant == variant);
         let replaced = replaced.map(|place| variants.swap_remove(place));
-        variants.push(Kept {
+        variants.push(KeptPage {
             variant,
             page: Arc::clone(page),
             bytes,
@@ -196,7 +196,7 @@ impl KeptPages {
     pub fn weigh_again(&self, path: &[u8], variant: Variant, page: &Arc<Page>) {
         let mut pages = self.lock();
         let pages = &mut *pages;
-        let is_it = |kept: &Kept| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
+        let is_it = |kept: &KeptPage| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
         let mut variants = pages.by_path.get_mut(path).into_iter().flatten();
         let Some(kept) = variants.find(|kept| is_it(kept)) else {
             return;
@@ -220,14 +220,14 @@ impl KeptPages {
         now.since(page.made_at) < self.interval_millis
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pages> {
+    fn lock(&self) -> MutexGuard<'_, PageTable> {
         // Nothing in here panics.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pages {
-    fn retain(&mut self, stays: impl Fn(&Kept) -> bool) {
+impl PageTable {
+    fn retain(&mut self, stays: impl Fn(&KeptPage) -> bool) {
         let bytes = &mut self.bytes;
         self.by_path.retain(|_, variants| {
             variants.retain(|kept| {
@@ -246,22 +246,22 @@ fn weight(path: &[u8], page: &Page) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Form;
-    use super::super::order::Order;
+    use super::super::order::SortOrder;
     use super::super::page::Encoded;
+    use super::super::variant::Format;
     use super::*;
     use crate::http::accept_encoding::Coding;
 
     const VARIANT: Variant = Variant {
-        order: Order::DEFAULT,
-        form: Form::Json,
+        order: SortOrder::DEFAULT,
+        form: Format::Json,
     };
 
     fn page(bytes: usize, made_at: u64) -> Arc<Page> {
         Arc::new(Page {
             content: Bytes::from(vec![b'x'; bytes]),
             etag: Bytes::from_static(b"\"x\""),
-            form: Form::Json,
+            form: Format::Json,
             generation: 3,
             made_at: Millis(made_at),
             encoded: Encoded::default(),
@@ -278,7 +278,7 @@ mod tests {
         assert!(is_found(b"/a/", 3, 1_004) && !is_found(b"/a/", 3, 1_005));
         assert!(!is_found(b"/a/", 4, 5) && !is_found(b"/b/", 3, 5));
         let html = Variant {
-            form: Form::Html,
+            form: Format::Html,
             ..VARIANT
         };
         assert!(kept.find(b"/a/", html, 3, Millis(5)).is_none());
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn shares_are_bounded_together_and_given_back() {
-        let memory = Memory::default();
+        let memory = ListingBudget::default();
         let mut one = memory.share();
         assert!(one.grow(MAX_HELD_BYTES - 10));
         let mut other = memory.share();

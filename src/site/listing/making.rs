@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use super::super::content_tag::Hasher;
-use super::super::job::Slice;
-use super::super::resolve::OpenError;
-use super::entries::{Entry, Scan, Summary};
+use super::entries::{DirectoryEntry, Scan, Summary};
 use super::kept::{KeptPages, Share};
 use super::page::{Encoded, Page};
 use super::sorting::Sorting;
-use super::{Form, Variant, html, json};
+use super::variant::{Format, Variant, WantedListing};
+use super::{html, json};
+use crate::site::disk::{ContentHasher, OpenError};
+use crate::site::waiting::Slice;
 
 /// Names that are looked at between two looks at the slice: three system calls each.
 const NAMES_AT_ONCE: usize = 32;
@@ -20,55 +20,61 @@ const ROWS_AT_ONCE: usize = 128;
 
 /// Bytes that an entry takes in memory besides its name, roughly: it is there twice while two runs
 /// are merged.
-const ENTRY_BYTES: u64 = 2 * size_of::<Entry>() as u64 + 32;
+const ENTRY_BYTES: u64 = 2 * size_of::<DirectoryEntry>() as u64 + 32;
 
 /// A listing that is being made.
 pub struct Making {
     variant: Variant,
     path: Box<[u8]>,
-    scan: Scan,
-    summary: Summary,
+    directory: Gathered,
     /// Its share of the memory for listings; `None` once the page has it.
     share: Option<Share>,
-    phase: Phase,
+    phase: MakingPhase,
     kept: Arc<KeptPages>,
 }
 
-enum Phase {
+enum MakingPhase {
     Reading(Sorting),
     Sorting(Sorting),
     Writing(Box<Writing>),
 }
 
+/// The directory, as far as it is read.
+struct Gathered {
+    scan: Scan,
+    summary: Summary,
+}
+
 /// The page, as far as it is written.
 struct Writing {
-    entries: IntoIter<Entry>,
+    entries: IntoIter<DirectoryEntry>,
     content: String,
-    hasher: Hasher,
+    hasher: ContentHasher,
     hashed: usize,
 }
 
 impl Making {
-    /// Begins the listing of the directory that `scan` reads, for `path`.
+    /// Begins the listing of the directory that `scan` reads.
     ///
     /// # Errors
     /// [`OpenError::Exhausted`] if there is no room in `share`'s memory, even without what is `kept`.
     pub fn new(
         scan: Scan,
-        path: &[u8],
-        variant: Variant,
+        wanted: WantedListing<'_>,
         mut share: Share,
         kept: Arc<KeptPages>,
     ) -> Result<Making, OpenError> {
         // The memory of even an empty page is asked for before the work begins.
         grow(&mut share, html::FRAME_BYTES as u64, &kept)?;
         Ok(Making {
-            variant,
-            path: path.into(),
-            scan,
-            summary: Summary::default(),
+            variant: wanted.variant,
+            path: wanted.path.into(),
+            directory: Gathered {
+                scan,
+                summary: Summary::default(),
+            },
             share: Some(share),
-            phase: Phase::Reading(Sorting::new(variant.order)),
+            phase: MakingPhase::Reading(Sorting::new(wanted.variant.order)),
             kept,
         })
     }
@@ -80,26 +86,26 @@ impl Making {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
         loop {
             let next = match &mut self.phase {
-                Phase::Reading(sorting) => {
+                MakingPhase::Reading(sorting) => {
                     let share = self.share.as_mut()?;
                     let mut room = |bytes| grow(share, bytes, &self.kept);
-                    match read(&mut self.scan, sorting, &mut self.summary, &mut room, slice) {
+                    match self.directory.read(sorting, &mut room, slice) {
                         Ok(true) => {
                             let empty = Sorting::new(self.variant.order);
-                            Phase::Sorting(std::mem::replace(sorting, empty))
+                            MakingPhase::Sorting(std::mem::replace(sorting, empty))
                         }
                         Ok(false) => return None,
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                Phase::Sorting(sorting) => {
+                MakingPhase::Sorting(sorting) => {
                     let entries = sorting.finish(slice)?;
                     match self.begin_writing(entries) {
-                        Ok(writing) => Phase::Writing(Box::new(writing)),
+                        Ok(writing) => MakingPhase::Writing(Box::new(writing)),
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                Phase::Writing(writing) => {
+                MakingPhase::Writing(writing) => {
                     if !writing.go_on(self.variant.form, slice) {
                         return None;
                     }
@@ -111,24 +117,24 @@ impl Making {
         }
     }
 
-    fn begin_writing(&mut self, entries: Vec<Entry>) -> Result<Writing, OpenError> {
-        let (path, summary) = (&*self.path, &self.summary);
+    fn begin_writing(&mut self, entries: Vec<DirectoryEntry>) -> Result<Writing, OpenError> {
+        let (path, summary) = (&*self.path, &self.directory.summary);
         let capacity = match self.variant.form {
-            Form::Html => html::capacity(path, summary),
-            Form::Json => json::capacity(summary),
+            Format::Html => html::capacity(path, summary),
+            Format::Json => json::capacity(summary),
         };
         let share = self.share.as_mut().ok_or(OpenError::Exhausted)?;
         let bytes = capacity.saturating_sub(html::FRAME_BYTES);
         grow(share, bytes as u64, &self.kept)?;
         let mut content = String::with_capacity(capacity);
         match self.variant.form {
-            Form::Html => html::begin(&mut content, path, summary, self.variant.order),
-            Form::Json => json::begin(&mut content),
+            Format::Html => html::begin(&mut content, path, summary, self.variant.order),
+            Format::Json => json::begin(&mut content),
         }
         Ok(Writing {
             entries: entries.into_iter(),
             content,
-            hasher: Hasher::default(),
+            hasher: ContentHasher::default(),
             hashed: 0,
         })
     }
@@ -150,7 +156,7 @@ impl Making {
             content: share.hold(content),
             etag,
             form: self.variant.form,
-            generation: self.scan.generation(),
+            generation: self.directory.scan.generation(),
             made_at: now,
             encoded: Encoded::default(),
         });
@@ -168,42 +174,43 @@ pub(super) fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<()
     share.grow(bytes).then_some(()).ok_or(OpenError::Exhausted)
 }
 
-/// Reads until `slice` is over; whether that is all.
-fn read(
-    scan: &mut Scan,
-    sorting: &mut Sorting,
-    summary: &mut Summary,
-    room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
-    slice: &dyn Slice,
-) -> Result<bool, OpenError> {
-    loop {
-        for _ in 0..NAMES_AT_ONCE {
-            let Some(found) = scan.next()? else {
-                summary.is_complete = scan.is_complete();
-                return Ok(true);
-            };
-            let Some(entry) = found else { continue };
-            room(ENTRY_BYTES + entry.name.len() as u64)?;
-            summary.add(&entry);
-            sorting.push(entry);
-        }
-        if slice.is_over() {
-            return Ok(false);
+impl Gathered {
+    /// Reads until `slice` is over; whether that is all.
+    fn read(
+        &mut self,
+        sorting: &mut Sorting,
+        room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
+        slice: &dyn Slice,
+    ) -> Result<bool, OpenError> {
+        loop {
+            for _ in 0..NAMES_AT_ONCE {
+                let Some(found) = self.scan.next()? else {
+                    self.summary.is_complete = self.scan.is_complete();
+                    return Ok(true);
+                };
+                let Some(entry) = found else { continue };
+                room(ENTRY_BYTES + entry.name.len() as u64)?;
+                self.summary.add(&entry);
+                sorting.push(entry);
+            }
+            if slice.is_over() {
+                return Ok(false);
+            }
         }
     }
 }
 
 impl Writing {
     /// Writes until `slice` is over; whether that is all.
-    fn go_on(&mut self, form: Form, slice: &dyn Slice) -> bool {
+    fn go_on(&mut self, form: Format, slice: &dyn Slice) -> bool {
         loop {
             for _ in 0..ROWS_AT_ONCE {
                 let Some(entry) = self.entries.next() else {
                     return true;
                 };
                 match form {
-                    Form::Html => html::row(&mut self.content, &entry),
-                    Form::Json => json::row(&mut self.content, &entry),
+                    Format::Html => html::row(&mut self.content, &entry),
+                    Format::Json => json::row(&mut self.content, &entry),
                 }
             }
             self.hash();
@@ -214,10 +221,10 @@ impl Writing {
     }
 
     /// The page and its tag.
-    fn end(&mut self, form: Form) -> (String, bytes::Bytes) {
+    fn end(&mut self, form: Format) -> (String, bytes::Bytes) {
         match form {
-            Form::Html => html::end(&mut self.content),
-            Form::Json => json::end(&mut self.content),
+            Format::Html => html::end(&mut self.content),
+            Format::Json => json::end(&mut self.content),
         }
         self.hash();
         (std::mem::take(&mut self.content), self.hasher.tag())

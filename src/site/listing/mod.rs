@@ -5,213 +5,35 @@
 //! if it may be followed.
 //!
 //! The page is made whole before the first byte is sent, because its exact length must be in its head:
-//! once for all who ask for it, in slices ([`making`]), and it is kept for those who ask within
-//! `cache.revalidate` ([`kept`]). Every step is bounded: [`entries::MAX_ENTRIES`] entries and
-//! [`entries::MAX_NAME_BYTES`] of names are read, which make a page of 20 MB if the names are
+//! once for all who ask for it, in slices (`making`), and it is kept for those who ask within
+//! `cache.revalidate` (`kept`). Every step is bounded: `entries::MAX_ENTRIES` entries and
+//! `entries::MAX_NAME_BYTES` of names are read, which make a page of 20 MB if the names are
 //! ordinary and 100 MB at worst, and all pages that are kept, made and sent may together hold
-//! [`kept::MAX_HELD_BYTES`]. If there is not even room for the smallest page, the directory is not read.
+//! `kept::MAX_HELD_BYTES`. If there is not even room for the smallest page, the directory is not read.
 //!
 //! A client that accepts a coding waits until the page is compressed, which is part of the same job.
 //!
-//! - [`entries`]: reading the directory.
-//! - [`order`]: what `?sort=` means; [`sorting`]: putting many entries in order.
-//! - [`html`], [`json`]: the two forms.
-//! - [`making`], [`encoding`]: the page, and the page in a coding; [`preparing`]: both, one after the other.
-//! - [`quantity`]: sizes and times, for people and for programs.
+//! - `entries`: reading the directory.
+//! - `order`: what `?sort=` means; `sorting`: putting many entries in order.
+//! - `html`, `json`: the two forms.
+//! - `making`, `encoding`: the page, and the page in a coding; `preparing`: both, one after the other.
+//! - `quantity`: sizes and times, for people and for programs.
 
-use std::sync::Arc;
-
-use self::entries::{Place, Scan};
-use self::kept::{KeptPages, Memory};
-use self::order::Order;
-use self::preparing::Preparing;
-use super::errand::{Brought, Errands};
-use super::job::{FirstSlice, Places};
-use super::reach::{NeedsDisk, Reach};
-use super::resolve::OpenError;
-use crate::clock::Now;
-use crate::config;
-use crate::config::SiteConfig;
-use crate::http::accept;
-use crate::http::accept_encoding::{Coding, accepted_codings};
-use crate::http::request::RequestHead;
-use crate::http::response::Response;
-
-pub mod encoding;
-pub mod entries;
-pub mod html;
-pub mod json;
-pub mod kept;
-pub mod making;
-pub mod order;
-pub mod page;
-pub mod preparing;
-pub mod quantity;
-pub mod sorting;
-
-pub use page::Page;
-
-/// Kept listings may take one part in this many of `cache.bytes`, besides the files.
-const KEPT_PART: u64 = 4;
-
-/// The media types of the forms, the server's favourite first.
-const TYPES: [&str; 2] = ["text/html", "application/json"];
-
-/// A form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// For people.
-    Html,
-    /// For programs.
-    Json,
-}
-
-/// Which of a directory's listings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
-    /// The order of the entries.
-    pub order: Order,
-    /// The form of the page.
-    pub form: Form,
-}
-
-/// Answers requests for directories.
-#[derive(Debug)]
-pub struct Listings {
-    shows_hidden: bool,
-    compresses: bool,
-    memory: Memory,
-    kept: Arc<KeptPages>,
-    errands: Errands<(Box<[u8]>, Variant, Coding)>,
-    places: Places,
-}
-
-impl Listings {
-    /// Those of `site`. Without a cache no listing is kept.
-    #[must_use]
-    pub fn new(site: &SiteConfig, cache: &config::Cache) -> Listings {
-        let interval_millis = u64::from(cache.revalidate_secs) * 1_000;
-        Listings {
-            shows_hidden: site.hidden,
-            compresses: site.compress,
-            memory: Memory::default(),
-            kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
-            errands: Errands::default(),
-            places: Places::default(),
-        }
-    }
-
-    /// The answer to a GET or HEAD for the directory at `place`: 200, or what If-None-Match and If-Match
-    /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
-    /// the rules of the site let it be compressed, the order by `?sort=` in `query`.
-    ///
-    /// The inner error is as [`Resolver::open`](super::resolve::Resolver::open) has it, or
-    /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
-    /// [`OpenError::NotFound`].
-    ///
-    /// # Errors
-    /// [`NeedsDisk`] if the listing is not in memory and that is all that is in `reach`, or if it is being
-    /// made.
-    pub fn respond(
-        &self,
-        place: &Place<'_>,
-        query: Option<&[u8]>,
-        head: &RequestHead<'_, '_>,
-        may_compress: bool,
-        reach: Reach,
-        now: Now,
-    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
-        let form = match accept::preferred(&head.fields, &TYPES) {
-            0 => Form::Html,
-            _ => Form::Json,
-        };
-        let order = Order::of_query(query);
-        let (coding, vary) = match self.compresses && may_compress {
-            true => (preferred_coding(head), "Accept, Accept-Encoding"),
-            false => (Coding::Identity, "Accept"),
-        };
-        let page = self.page(place, Variant { order, form }, coding, reach, now)?;
-        Ok(page.map(|page| page.answer(coding, vary, head, now)))
-    }
-
-    /// The page in memory, with its content in `coding` unless too much is going on for that.
-    fn page(
-        &self,
-        place: &Place<'_>,
-        variant: Variant,
-        coding: Coding,
-        reach: Reach,
-        now: Now,
-    ) -> Result<Result<Arc<Page>, OpenError>, NeedsDisk> {
-        let (path, generation) = (place.path, place.root.generation);
-        let find = || self.kept.find(path, variant, generation, now.monotonic);
-        let is_ready = |page: &Arc<Page>| page.is_ready_in(coding);
-        if let Some(page) = find().filter(is_ready) {
-            return Ok(Ok(page));
-        }
-        // Any entry of the directory may be a mount point.
-        reach.any_disk()?;
-        let is_usable = |brought: &Brought| match brought {
-            Brought::Listing(Ok(page)) => page.generation == generation,
-            Brought::Listing(Err(_)) => true,
-            Brought::Found(_) => false,
-        };
-        let outing = match self
-            .errands
-            .set_out((path.into(), variant, coding), is_usable)
-        {
-            Ok(outing) => outing,
-            Err(errand) => {
-                return match errand.brought() {
-                    Some(Brought::Listing(made)) => Ok(made.clone()),
-                    _ => Err(NeedsDisk::UnderWay(errand)),
-                };
-            }
-        };
-        // Another may have made it after we had looked and before we set out.
-        let wanted = (path, variant, coding);
-        let preparing = match find() {
-            Some(page) => Ok(Preparing::from_page(page, wanted, &self.memory, &self.kept)),
-            None => Scan::begin(place, self.shows_hidden)
-                .and_then(|scan| Preparing::from_directory(scan, wanted, &self.memory, &self.kept)),
-        };
-        let mut preparing = match preparing {
-            Ok(preparing) => preparing,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(made) = preparing.go_on(&FirstSlice::new(now.monotonic)) {
-            return Ok(made);
-        }
-        let Some(at_work) = self.places.take() else {
-            return Ok(preparing.page().ok_or(OpenError::Exhausted));
-        };
-        let errand = outing.leave(Box::new(preparing), at_work);
-        Err(NeedsDisk::UnderWay(errand))
-    }
-}
-
-/// The media type of the listings that the client of `head` gets.
-#[must_use]
-pub fn media_type(head: &RequestHead<'_, '_>) -> &'static str {
-    match accept::preferred(&head.fields, &TYPES) {
-        0 => TYPES[0],
-        _ => TYPES[1],
-    }
-}
-
-/// The coding that a client likes best. A listing has it at once, as the server has made every listing
-/// itself, so there is no second choice.
-fn preferred_coding(head: &RequestHead<'_, '_>) -> Coding {
-    if !head.has_accept_encoding {
-        return Coding::Identity;
-    }
-    let accepted = accepted_codings(&head.fields);
-    accepted
-        .as_slice()
-        .first()
-        .copied()
-        .unwrap_or(Coding::Identity)
-}
-
+mod encoding;
+mod entries;
+mod html;
+mod json;
+mod kept;
+mod listings;
+mod making;
+mod order;
+mod page;
+mod preparing;
+mod quantity;
+mod sorting;
 #[cfg(test)]
 mod tests;
+mod variant;
+
+pub use entries::ListedDirectory;
+pub use listings::{ListingRequest, Listings, media_type};

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::entries::Entry;
+use super::entries::DirectoryEntry;
 
 /// What entries are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,29 +30,29 @@ impl Column {
 /// A column and a direction. Directories come before files in every order, and entries that are
 /// equal go by name, so the order is the same each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Order {
+pub struct SortOrder {
     /// The column.
     pub column: Column,
     /// Whether the largest, the newest, the last letter comes first.
     pub is_descending: bool,
 }
 
-impl Order {
+impl SortOrder {
     /// By name, from A to Z.
-    pub const DEFAULT: Order = Order {
+    pub const DEFAULT: SortOrder = SortOrder {
         column: Column::Name,
         is_descending: false,
     };
 
     /// What the first `sort=` of a query asks for; the default if that is unknown or not there.
     #[must_use]
-    pub fn of_query(query: Option<&[u8]>) -> Order {
+    pub fn of_query(query: Option<&[u8]>) -> SortOrder {
         let Some(value) = query
             .unwrap_or_default()
             .split(|&byte| byte == b'&')
             .find_map(|pair| pair.strip_prefix(b"sort="))
         else {
-            return Order::DEFAULT;
+            return SortOrder::DEFAULT;
         };
         let (is_descending, keyword) = match value {
             [b'-', keyword @ ..] => (true, keyword),
@@ -61,20 +61,20 @@ impl Order {
         [Column::Name, Column::Size, Column::Time]
             .into_iter()
             .find(|column| column.keyword().as_bytes() == keyword)
-            .map_or(Order::DEFAULT, |column| Order {
+            .map_or(SortOrder::DEFAULT, |column| SortOrder {
                 column,
                 is_descending,
             })
     }
 
     /// Puts `entries` in this order.
-    pub fn sort(self, entries: &mut [Entry]) {
+    pub fn sort(self, entries: &mut [DirectoryEntry]) {
         entries.sort_unstable_by(|one, other| self.compare(one, other));
     }
 
     /// Compares two entries.
     #[must_use]
-    pub fn compare(self, one: &Entry, other: &Entry) -> Ordering {
+    pub fn compare(self, one: &DirectoryEntry, other: &DirectoryEntry) -> Ordering {
         let by_column = match self.column {
             Column::Name => by_name(&one.name, &other.name),
             Column::Size => one.size.cmp(&other.size),
@@ -131,12 +131,12 @@ fn by_number(one: &[u8], other: &[u8]) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entries::Kind;
+    use super::super::entries::EntryKind;
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(name: &str, kind: Kind, size: u64, modified_unix_secs: i64) -> Entry {
-        Entry {
+    fn entry(name: &str, kind: EntryKind, size: u64, modified_unix_secs: i64) -> DirectoryEntry {
+        DirectoryEntry {
             name: name.as_bytes().into(),
             kind,
             size,
@@ -146,13 +146,13 @@ mod tests {
 
     fn sorted(query: &str) -> Vec<String> {
         let mut entries = vec![
-            entry("b10", Kind::File, 5, 300),
-            entry("zoo", Kind::Directory, 1, 100),
-            entry("B2", Kind::File, 7, 100),
-            entry("a", Kind::File, 5, 200),
-            entry("Art", Kind::Directory, 2, 50),
+            entry("b10", EntryKind::File, 5, 300),
+            entry("zoo", EntryKind::Directory, 1, 100),
+            entry("B2", EntryKind::File, 7, 100),
+            entry("a", EntryKind::File, 5, 200),
+            entry("Art", EntryKind::Directory, 2, 50),
         ];
-        Order::of_query(Some(query.as_bytes())).sort(&mut entries);
+        SortOrder::of_query(Some(query.as_bytes())).sort(&mut entries);
         entries
             .iter()
             .map(|entry| String::from_utf8_lossy(&entry.name).into_owned())
@@ -172,7 +172,7 @@ mod tests {
             sorted("sort=-time&sort=name"),
             ["zoo", "Art", "b10", "a", "B2"]
         );
-        assert_eq!(Order::of_query(None), Order::DEFAULT);
+        assert_eq!(SortOrder::of_query(None), SortOrder::DEFAULT);
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::Form;
+use super::variant::Format;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content_coding::etag_of_form;
+use crate::site::content::etag_of_form;
 use crate::site::pages;
 
 /// A listing that is made.
@@ -19,7 +19,7 @@ use crate::site::pages;
 pub struct Page {
     pub(super) content: Bytes,
     pub(super) etag: Bytes,
-    pub(super) form: Form,
+    pub(super) form: Format,
     /// The number of the root directory that it was read in.
     pub(super) generation: u64,
     pub(super) made_at: Millis,
@@ -111,8 +111,8 @@ impl Page {
 
     fn content_lines(&self, coding: Coding) -> String {
         let media_type = match self.form {
-            Form::Html => "text/html; charset=utf-8",
-            Form::Json => "application/json",
+            Format::Html => "text/html; charset=utf-8",
+            Format::Json => "application/json",
         };
         let encoding = match coding {
             Coding::Identity => String::new(),

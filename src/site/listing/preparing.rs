@@ -3,26 +3,26 @@
 use std::sync::Arc;
 
 use super::encoding::Encoding;
-use super::kept::{KeptPages, Memory};
+use super::entries::Scan;
+use super::kept::{KeptPages, ListingBudget};
 use super::making::Making;
 use super::page::Page;
-use super::{Variant, entries::Scan};
+use super::variant::{Variant, WantedListing};
 use crate::http::accept_encoding::Coding;
-use crate::site::errand::Brought;
-use crate::site::job::{Job, Progress, Slice};
-use crate::site::resolve::OpenError;
+use crate::site::disk::OpenError;
+use crate::site::waiting::{Job, Slice};
 
 /// A listing of which something is missing.
 pub struct Preparing {
     path: Box<[u8]>,
     variant: Variant,
     coding: Coding,
-    memory: Memory,
+    memory: ListingBudget,
     kept: Arc<KeptPages>,
-    stage: Stage,
+    stage: PreparingStage,
 }
 
-enum Stage {
+enum PreparingStage {
     Making(Box<Making>),
     Encoding(Box<Encoding>),
     /// All is there that can be had.
@@ -36,18 +36,18 @@ impl Preparing {
     /// As [`Making::new`].
     pub fn from_directory(
         scan: Scan,
-        (path, variant, coding): (&[u8], Variant, Coding),
-        memory: &Memory,
+        wanted: WantedListing<'_>,
+        memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Result<Preparing, OpenError> {
-        let making = Making::new(scan, path, variant, memory.share(), Arc::clone(kept))?;
+        let making = Making::new(scan, wanted, memory.share(), Arc::clone(kept))?;
         Ok(Preparing {
-            path: path.into(),
-            variant,
-            coding,
+            path: wanted.path.into(),
+            variant: wanted.variant,
+            coding: wanted.coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
-            stage: Stage::Making(Box::new(making)),
+            stage: PreparingStage::Making(Box::new(making)),
         })
     }
 
@@ -55,17 +55,17 @@ impl Preparing {
     #[must_use]
     pub fn from_page(
         page: Arc<Page>,
-        (path, variant, coding): (&[u8], Variant, Coding),
-        memory: &Memory,
+        wanted: WantedListing<'_>,
+        memory: &ListingBudget,
         kept: &Arc<KeptPages>,
     ) -> Preparing {
         Preparing {
-            path: path.into(),
-            variant,
-            coding,
+            path: wanted.path.into(),
+            variant: wanted.variant,
+            coding: wanted.coding,
             memory: memory.clone(),
             kept: Arc::clone(kept),
-            stage: Stage::encoding(page, coding, memory, kept),
+            stage: PreparingStage::encoding(page, wanted.coding, memory, kept),
         }
     }
 
@@ -73,9 +73,9 @@ impl Preparing {
     #[must_use]
     pub fn page(&self) -> Option<Arc<Page>> {
         match &self.stage {
-            Stage::Making(_) => None,
-            Stage::Encoding(encoding) => Some(encoding.page()),
-            Stage::Ready(page) => Some(Arc::clone(page)),
+            PreparingStage::Making(_) => None,
+            PreparingStage::Encoding(encoding) => Some(encoding.page()),
+            PreparingStage::Ready(page) => Some(Arc::clone(page)),
         }
     }
 
@@ -86,35 +86,41 @@ impl Preparing {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
         loop {
             self.stage = match &mut self.stage {
-                Stage::Making(making) => match making.go_on(slice)? {
-                    Ok(page) => Stage::encoding(page, self.coding, &self.memory, &self.kept),
+                PreparingStage::Making(making) => match making.go_on(slice)? {
+                    Ok(page) => {
+                        PreparingStage::encoding(page, self.coding, &self.memory, &self.kept)
+                    }
                     Err(error) => return Some(Err(error)),
                 },
-                Stage::Encoding(encoding) => {
+                PreparingStage::Encoding(encoding) => {
                     let page = encoding.go_on(slice)?;
                     self.kept.weigh_again(&self.path, self.variant, &page);
-                    Stage::Ready(page)
+                    PreparingStage::Ready(page)
                 }
-                Stage::Ready(page) => return Some(Ok(Arc::clone(page))),
+                PreparingStage::Ready(page) => return Some(Ok(Arc::clone(page))),
             };
         }
     }
 }
 
-impl Stage {
-    fn encoding(page: Arc<Page>, coding: Coding, memory: &Memory, kept: &Arc<KeptPages>) -> Stage {
+impl PreparingStage {
+    fn encoding(
+        page: Arc<Page>,
+        coding: Coding,
+        memory: &ListingBudget,
+        kept: &Arc<KeptPages>,
+    ) -> PreparingStage {
         match Encoding::begin(&page, coding, memory.share(), kept) {
-            Some(encoding) => Stage::Encoding(Box::new(encoding)),
-            None => Stage::Ready(page),
+            Some(encoding) => PreparingStage::Encoding(Box::new(encoding)),
+            None => PreparingStage::Ready(page),
         }
     }
 }
 
 impl Job for Preparing {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        match self.go_on(slice) {
-            None => Progress::More,
-            Some(made) => Progress::Done(Brought::Listing(made)),
-        }
+    type Output = Result<Arc<Page>, OpenError>;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
+        self.go_on(slice)
     }
 }

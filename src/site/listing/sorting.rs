@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use super::super::job::Slice;
-use super::entries::Entry;
-use super::order::Order;
+use super::entries::DirectoryEntry;
+use super::order::SortOrder;
+use crate::site::waiting::Slice;
 
 /// Entries that are sorted in one go.
 const RUN_ENTRIES: usize = 512;
@@ -17,25 +17,25 @@ const MERGED_AT_ONCE: usize = 512;
 /// Entries on their way into an order.
 #[derive(Debug)]
 pub struct Sorting {
-    order: Order,
+    order: SortOrder,
     /// The run that is being filled.
-    open: Vec<Entry>,
-    runs: VecDeque<Vec<Entry>>,
+    open: Vec<DirectoryEntry>,
+    runs: VecDeque<Vec<DirectoryEntry>>,
     merge: Option<Merge>,
 }
 
 /// Two runs on their way into one.
 #[derive(Debug)]
 struct Merge {
-    left: Peekable<IntoIter<Entry>>,
-    right: Peekable<IntoIter<Entry>>,
-    merged: Vec<Entry>,
+    left: Peekable<IntoIter<DirectoryEntry>>,
+    right: Peekable<IntoIter<DirectoryEntry>>,
+    merged: Vec<DirectoryEntry>,
 }
 
 impl Sorting {
     /// Nothing to sort yet.
     #[must_use]
-    pub fn new(order: Order) -> Sorting {
+    pub fn new(order: SortOrder) -> Sorting {
         Sorting {
             order,
             open: Vec::new(),
@@ -45,7 +45,7 @@ impl Sorting {
     }
 
     /// Adds an entry.
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: DirectoryEntry) {
         self.open.push(entry);
         if self.open.len() == RUN_ENTRIES {
             self.close_run();
@@ -53,7 +53,7 @@ impl Sorting {
     }
 
     /// All that was added, in order. Goes on until `slice` is over: `None` if that comes first.
-    pub fn finish(&mut self, slice: &dyn Slice) -> Option<Vec<Entry>> {
+    pub fn finish(&mut self, slice: &dyn Slice) -> Option<Vec<DirectoryEntry>> {
         if !self.open.is_empty() {
             self.close_run();
         }
@@ -89,7 +89,7 @@ impl Sorting {
 
 impl Merge {
     /// Merges some entries; false if none are left.
-    fn go_on(&mut self, order: Order) -> bool {
+    fn go_on(&mut self, order: SortOrder) -> bool {
         for _ in 0..MERGED_AT_ONCE {
             let is_right = match (self.left.peek(), self.right.peek()) {
                 (Some(left), Some(right)) => order.compare(left, right).is_gt(),
@@ -112,21 +112,21 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entries::Kind;
+    use super::super::entries::EntryKind;
     use super::*;
     use crate::clock::Millis;
-    use crate::site::job::FirstSlice;
+    use crate::site::waiting::FirstSlice;
 
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {
         for count in [0, 1, RUN_ENTRIES, RUN_ENTRIES + 1, 20_000] {
-            let mut sorting = Sorting::new(Order::DEFAULT);
+            let mut sorting = Sorting::new(SortOrder::DEFAULT);
             let number = |index: usize| (index * 7919) % 20_011;
             for index in 0..count {
                 let name = number(index).to_string().into_bytes().into();
-                sorting.push(Entry {
+                sorting.push(DirectoryEntry {
                     name,
-                    kind: Kind::File,
+                    kind: EntryKind::File,
                     size: number(index) as u64,
                     modified_unix_secs: 0,
                 });

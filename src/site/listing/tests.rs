@@ -3,18 +3,20 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
-use super::super::encoder::PIECE_BYTES;
-use super::super::errand::Errand;
-use super::super::job::{FIRST_SLICE_ASKS, MAX_JOBS};
-use super::super::resolve::Resolver;
-use super::super::root::Root;
+use super::entries::ListedDirectory;
 use super::kept::MAX_HELD_BYTES;
 use super::*;
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
+use crate::config;
+use crate::config::SiteConfig;
 use crate::http::request::sample::with_head;
-use crate::http::response::Body;
+use crate::http::response::{Body, Response};
 use crate::http::status::Status;
+use crate::site::content::ENCODER_PIECE_BYTES;
+use crate::site::disk::{OpenError, Resolver, Root};
+use crate::site::waiting::{Errand, FIRST_SLICE_ASKS, FirstSlice, MAX_JOBS, NeedsDisk, Reach};
 
 const NOW: Now = Now {
     monotonic: Millis(0),
@@ -61,14 +63,20 @@ impl Directory {
         now: Now,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
         let root = Root::open(self.files.path()).expect("open the root");
-        let place = Place {
+        let place = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::new()),
             path: b"/",
         };
         let query = Some(query.as_bytes());
         with_head(lines, |head| {
-            self.listings.respond(&place, query, head, true, reach, now)
+            let request = ListingRequest {
+                head,
+                query,
+                reach,
+                now,
+            };
+            self.listings.respond(&place, &request, true)
         })
     }
 
@@ -267,7 +275,7 @@ fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
         panic!("it takes more than one slice")
     };
     assert!(Arc::ptr_eq(&one, &other), "one job");
-    let pieces = bytes.expect("a length") / PIECE_BYTES as u64;
+    let pieces = bytes.expect("a length") / ENCODER_PIECE_BYTES as u64;
     let slices = finish(&one) as u64;
     assert!(
         slices >= pieces / u64::from(FIRST_SLICE_ASKS),
@@ -299,7 +307,7 @@ fn a_listing_that_is_kept_is_sent_as_it_is_if_no_job_may_be_begun() {
     directory.fill(10_000);
     let plain = directory.ask("", &[]).expect("200");
     let taken: Vec<_> = (0..MAX_JOBS)
-        .map(|_| directory.listings.places.take())
+        .map(|_| directory.listings.permits.take())
         .collect();
     let ask = || {
         directory

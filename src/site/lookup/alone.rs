@@ -13,40 +13,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::loading::Load;
 use super::names::Name;
-use super::{Lookup, absence_of};
+use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
-use crate::site::absences::Absence;
-use crate::site::cache::{Entry, Original};
-use crate::site::content_coding::sibling;
-use crate::site::decoding::{Decoding, Undecodable};
-use crate::site::identity::Identity;
-use crate::site::job::Slice;
-use crate::site::logged_names::LoggedNames;
-use crate::site::look::Look;
-use crate::site::media_types::Redundancy;
-use crate::site::representation::{Content, Metadata, Representation};
-use crate::site::resolve::OpenError;
-use crate::site::root::RootDirectory;
-use crate::site::siblings::Siblings;
-use crate::site::site_path::SitePath;
-
-/// The largest content that is decoded, as a part of the cache: a thirty-second.
-const DECODED_PART: u64 = 32;
-
-/// The largest content that is decoded without a cache, in bytes: for each request, in a millisecond.
-const UNCACHED_BYTES: u64 = 256 * 1024;
-
-/// The largest content that is decoded, in bytes, with a cache of `cache_bytes`.
-pub(super) fn most_decoded(cache_bytes: u64) -> u64 {
-    match cache_bytes {
-        0 => UNCACHED_BYTES,
-        _ => cache_bytes / DECODED_PART,
-    }
-}
+use crate::site::content::{
+    Content, Decoding, Redundancy, Representation, Siblings, Undecodable, sibling,
+};
+use crate::site::disk::{Identity, Look, OpenError, RootDirectory};
+use crate::site::memory::{Absence, FileEntry, LoggedNames, Original};
+use crate::site::waiting::Slice;
 
 /// A form on its way from being read to being decoded.
 #[derive(Debug)]
@@ -61,7 +38,7 @@ pub(super) struct Alone {
 }
 
 /// The result of decoding a form.
-pub(super) struct Outcome {
+pub(super) struct DecodedAlone {
     /// The representation for clients that do not accept a form.
     pub(super) representation: Representation,
     pub(super) original: Original,
@@ -71,6 +48,17 @@ pub(super) struct Outcome {
 }
 
 impl Alone {
+    /// A form in `coding`, whose content is at most `most` bytes. `logged` are the forms that the log has been
+    /// told about.
+    pub(super) fn new(coding: Coding, most: u64, logged: Arc<LoggedNames>) -> Alone {
+        Alone {
+            coding,
+            most,
+            logged,
+            read: None,
+        }
+    }
+
     /// Whether the form has been read, and [`go_on`](Alone::go_on) is next.
     pub(super) fn is_read(&self) -> bool {
         self.read.is_some()
@@ -90,7 +78,7 @@ impl Alone {
         &mut self,
         name: &[u8],
         slice: &dyn Slice,
-    ) -> Option<Result<Outcome, Absence>> {
+    ) -> Option<Result<DecodedAlone, Absence>> {
         let (_, decoding) = self.read.as_mut()?;
         let decoded = match decoding {
             Ok(decoding) => decoding.go_on(slice).transpose()?,
@@ -103,13 +91,13 @@ impl Alone {
         let coding = self.coding;
         let stand_in = || form.decoded(coding, Content::Memory(Bytes::new()));
         Some(Ok(match decoded {
-            Ok(content) => Outcome {
+            Ok(content) => DecodedAlone {
                 representation: form.decoded(coding, content),
                 original: Original::Decoded,
                 coding,
                 form: Some(form),
             },
-            Err(Undecodable::TooLarge) => Outcome {
+            Err(Undecodable::TooLarge) => DecodedAlone {
                 representation: stand_in(),
                 original: Original::Missing,
                 coding,
@@ -121,7 +109,7 @@ impl Alone {
                     coding.token()
                 );
                 self.logged.warn(name, &reason);
-                Outcome {
+                DecodedAlone {
                     representation: stand_in(),
                     original: Original::Missing,
                     coding,
@@ -152,55 +140,6 @@ fn has_changed(form: &Representation) -> bool {
 }
 
 impl Lookup {
-    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
-    ///
-    /// # Errors
-    /// `absence` if there is no form either; else why it cannot be read.
-    pub(super) fn begin_alone(
-        &self,
-        directory: &RootDirectory,
-        key: SitePath<'_>,
-        absence: Absence,
-        now: Now,
-    ) -> Result<Load, Absence> {
-        let (name, siblings) = self
-            .find_alone(directory, key.path, absence, now)
-            .ok_or(absence)?;
-        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
-        let coding = Coding::COMPRESSED.into_iter().find(usable);
-        let coding = coding.ok_or(absence)?;
-        let (form, _) = siblings.usable(coding).ok_or(absence)?;
-        let file = self.resolver.open(directory.fd.as_fd(), form);
-        let content_type = self.types.of(&String::from_utf8_lossy(&name));
-        let policy = self.coding_policy(key, &content_type);
-        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
-        // The largest content of which further forms are made.
-        let most = if is_compressible && !policy.no_transform {
-            self.compressible_bytes
-        } else {
-            0
-        };
-        let metadata = Metadata {
-            content_type: &content_type,
-            coding,
-            varies: true,
-            etag: self.etag,
-        };
-        let file = file.map_err(Absence::Open)?;
-        let loading = self.begin_reading(file, &metadata, form, now);
-        let loading = loading.map_err(absence_of)?;
-        let alone = Alone {
-            coding,
-            most: self.decoded_bytes,
-            logged: Arc::clone(&self.unused_forms),
-            read: None,
-        };
-        let mut load = self.load_of(loading, directory, key, &name, most, now);
-        load.siblings = Some(siblings);
-        load.alone = Some(Box::new(alone));
-        Ok(load)
-    }
-
     /// The first name that `path` may stand for of which there are usable forms and no original.
     pub(super) fn find_alone<'p>(
         &self,
@@ -218,7 +157,7 @@ impl Lookup {
             if !self.has_forms(path, &name) {
                 return None;
             }
-            let siblings = Siblings::look_alone(root, &self.resolver, &name, now)?;
+            let siblings = Siblings::look_alone(self.search_root(directory), &name, now)?;
             // A directory of that name comes first.
             let is_alone = siblings.has_usable() && Look::anywhere(root).identity(&name).is_none();
             is_alone.then_some((name, siblings))
@@ -251,7 +190,7 @@ impl Lookup {
     }
 
     /// Whether the path of an entry without an original still stands for the same forms.
-    pub(super) fn is_same_alone(&self, entry: &Entry, look: &Look<'_>) -> bool {
+    pub(super) fn is_same_alone(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
         let path = entry.key.site_path().path;
         let mut better = self.names(path).take_while(|name| **name != *entry.path);
         let siblings = entry.siblings.as_ref();

@@ -2,9 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use super::Lookup;
-use crate::site::look::{Look, Range};
-use crate::site::reach::{OutOfReach, Reach};
+use super::opening::Lookup;
+use crate::site::disk::{Look, Range};
+use crate::site::waiting::{OutOfReach, Reach};
 
 impl Lookup {
     /// To be asked before the file at `path` is opened.

@@ -3,18 +3,15 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Lookup;
 use super::names::{is_itself, slash_form};
+use super::opening::Lookup;
 use crate::clock::Millis;
-use crate::site::absences::Nothing;
-use crate::site::cache::{Entry, Original};
-use crate::site::checkers::Area;
-use crate::site::checks::{Asked, Checks, Order, Subject};
-use crate::site::freshness::{Freshness, Outstanding};
-use crate::site::look::{Look, Range};
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::root::RESOLVE_EVERY_MILLIS;
-use crate::site::site_path::SitePath;
+use crate::site::disk::{Look, RESOLVE_EVERY_MILLIS, Range};
+use crate::site::memory::{
+    Area, Asked, CheckOrder, Checks, DueCheck, FileEntry, Freshness, Nothing, Original, SitePath,
+    Subject,
+};
+use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
 
 /// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for
 /// ever.
@@ -29,7 +26,7 @@ impl Drop for Ends<'_> {
 /// Knowledge from before that has to be compared with the disk.
 #[derive(Debug, Clone, Copy)]
 enum Due<'d> {
-    File(&'d Arc<Entry>),
+    File(&'d Arc<FileEntry>),
     Nothing(SitePath<'d>, &'d Arc<Nothing>),
 }
 
@@ -72,10 +69,14 @@ impl Lookup {
         let Some(checks) = self.checker() else {
             return Ok(self.root.generation(reach, now)?);
         };
-        let age = (self.root.age_millis(now), RESOLVE_EVERY_MILLIS);
         let outstanding = &self.root.outstanding;
+        let due = DueCheck {
+            outstanding,
+            age_millis: self.root.age_millis(now),
+            interval_millis: RESOLVE_EVERY_MILLIS,
+        };
         let order = || self.order_for(Subject::Root, now);
-        if checks.ask(outstanding, age, reach, now, order)? == Asked::ToCompare {
+        if checks.ask(due, reach, now, order)? == Asked::ToCompare {
             let _ends = Ends(outstanding);
             self.root.resolve_again();
             self.root.confirm(now);
@@ -86,7 +87,7 @@ impl Lookup {
     /// Whether an entry that is due may be used.
     pub(super) fn is_file_current(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<FileEntry>,
         reach: Reach,
         now: Millis,
     ) -> Result<bool, NeedsDisk> {
@@ -154,13 +155,16 @@ impl Lookup {
         // Another file system than the root's is for its checker: it may hang, and take one worker after
         // the other, as many as it has files.
         let reach_here = area.map_or(reach, |_| Reach::Memory);
-        let age = (freshness.age_millis(now), self.revalidate_millis);
-        let outstanding = &freshness.outstanding;
+        let due_check = DueCheck {
+            outstanding: &freshness.outstanding,
+            age_millis: freshness.age_millis(now),
+            interval_millis: self.revalidate_millis,
+        };
         let order = || self.order_for(due.subject(), now);
-        if checks.ask(outstanding, age, reach_here, now, order)? == Asked::ToUse {
+        if checks.ask(due_check, reach_here, now, order)? == Asked::ToUse {
             return Ok(true);
         }
-        let ends = Ends(outstanding);
+        let ends = Ends(&freshness.outstanding);
         match self.compare(due, Range::WithinMount) {
             Compared::Same => freshness.confirm(now),
             Compared::Changed => return Ok(false),
@@ -173,16 +177,16 @@ impl Lookup {
         Ok(true)
     }
 
-    fn order_for(&self, subject: Subject, at: Millis) -> Order {
+    fn order_for(&self, subject: Subject, at: Millis) -> CheckOrder {
         let site = self.number;
-        Order { at, site, subject }
+        CheckOrder { at, site, subject }
     }
 
     /// Compares with the disk what `order` says, as the checker, and tells those who wait for it. `end`
     /// tells the time when the disk has answered. What the disk says then is true of a moment before that;
     /// if it answers at once, of the same moment. What turns out to lie beyond a mount point is left to
     /// another checker.
-    pub fn carry_out(&self, order: &Order, end: impl FnOnce() -> Millis) {
+    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
         let due = match &order.subject {
             Subject::Root => {
@@ -231,7 +235,7 @@ impl Lookup {
     }
 
     /// Compares a file and what lies beside it with the disk.
-    fn is_same_file(&self, entry: &Entry, look: &Look<'_>) -> bool {
+    fn is_same_file(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
         if entry.original != Original::There {
             return self.is_same_alone(entry, look);
         }

@@ -3,35 +3,40 @@
 use std::sync::Arc;
 
 use super::loading::LoadFormJob;
-use super::{Lookup, Memory};
+use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
 };
 use crate::http::request::RequestHead;
-use crate::site::cache::{Entry, Original};
-use crate::site::compressor::Order;
-use crate::site::forms::{Forms, State};
-use crate::site::job::{FirstSlice, WholeSlice};
-use crate::site::judge;
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::representation::Representation;
+use crate::site::content::Representation;
+use crate::site::memory::{
+    CompressionOrder, FileEntry, FormState, Forms, Found, JudgementOrder, Original,
+};
+use crate::site::waiting::{FirstSlice, NeedsDisk, Reach, WholeSlice};
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
 const QUICK_BYTES: u64 = 32 * 1024;
+
+/// A file that may have forms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WithForms<'e> {
+    pub(super) entry: &'e Arc<FileEntry>,
+    pub(super) forms: &'e Forms,
+}
 
 impl Lookup {
     /// The representation of a file that the client of `head` likes best (RFC 9110 section 12.5.3). `None`
     /// if the file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or ordered, and only memory is in `reach`, or if another
+    /// [`NeedsDisk`] if a form has to be read, made or judged first and that is not in `reach`, or another
     /// thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
@@ -40,28 +45,28 @@ impl Lookup {
             return Ok(Some(&entry.representation));
         };
         if entry.original == Original::Missing {
-            return self.only_form(entry, forms, head, reach, now);
+            return self.only_form(WithForms { entry, forms }, head, reach, now);
         }
         // Without the field any coding would do, but who does not name one may know none.
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
         let accepted = accepted_codings(&head.fields);
-        self.negotiate(entry, forms, accepted, reach, now).map(Some)
+        self.negotiate(WithForms { entry, forms }, accepted, reach, now)
+            .map(Some)
     }
 
     #[cold]
     fn only_form<'e>(
         &self,
-        entry: &'e Arc<Entry>,
-        forms: &'e Forms,
+        file: WithForms<'e>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
         let accepted = codings_without_identity(&head.fields);
-        let form = self.negotiate(entry, forms, accepted, reach, now)?;
-        let is_form = !std::ptr::eq(form, &raw const entry.representation);
+        let form = self.negotiate(file, accepted, reach, now)?;
+        let is_form = !std::ptr::eq(form, &raw const file.entry.representation);
         Ok(is_form.then_some(form))
     }
 
@@ -71,22 +76,22 @@ impl Lookup {
     /// is compressed while the form beside it is being judged.
     ///
     /// # Errors
-    /// As [`choose`](Lookup::choose).
+    /// As [`preferred`](Lookup::preferred).
     pub(super) fn negotiate<'e>(
         &self,
-        entry: &'e Arc<Entry>,
-        forms: &'e Forms,
+        file: WithForms<'e>,
         accepted: AcceptedCodings,
         reach: Reach,
         now: Now,
     ) -> Result<&'e Representation, NeedsDisk> {
+        let WithForms { entry, forms } = file;
         let is_large = entry.representation.content.len() > QUICK_BYTES;
         let mut is_awaited = false;
         for &coding in accepted.compressed() {
             let form = match forms.state(coding) {
-                State::Ready(form) => Some(form),
-                State::None => None,
-                State::Beside => {
+                FormState::Ready(form) => Some(form),
+                FormState::None => None,
+                FormState::Beside => {
                     reach.disk()?;
                     let mut siblings = entry.siblings.iter();
                     if let Some((name, _)) = siblings.find_map(|all| all.usable(coding)) {
@@ -96,32 +101,32 @@ impl Lookup {
                 }
                 // One that is liked less is not worth making or judging.
                 _ if is_awaited => None,
-                State::Unjudged => {
+                FormState::Unjudged => {
                     reach.disk()?;
                     self.order_judgement(entry, forms, coding);
                     is_awaited = is_large;
                     self.make_meanwhile(entry, coding)
                 }
-                State::Judging { .. } if is_large => {
+                FormState::Judging { .. } if is_large => {
                     is_awaited = true;
                     None
                 }
-                State::Judging { can_be_made: false } => None,
-                State::Judging { can_be_made: true } => {
+                FormState::Judging { can_be_made: false } => None,
+                FormState::Judging { can_be_made: true } => {
                     reach.disk()?;
                     self.make_meanwhile(entry, coding)
                 }
-                State::Possible if is_large => {
+                FormState::Possible if is_large => {
                     reach.disk()?;
                     self.order(entry, forms, coding);
                     is_awaited = true;
                     None
                 }
-                State::Possible => {
+                FormState::Possible => {
                     reach.disk()?;
                     self.fill(entry, forms, coding, || entry.compress(coding))
                 }
-                State::Ordered => {
+                FormState::Ordered => {
                     is_awaited = true;
                     None
                 }
@@ -135,7 +140,7 @@ impl Lookup {
 
     fn fill<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
@@ -149,7 +154,7 @@ impl Lookup {
     /// Makes what is sent of a small file while the form beside it is being judged.
     fn make_meanwhile<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         coding: Coding,
     ) -> Option<&'e Representation> {
         let is_small = entry.representation.content.len() <= QUICK_BYTES;
@@ -160,12 +165,12 @@ impl Lookup {
     }
 
     /// Has a form made, unless that has been ordered already.
-    fn order(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+    fn order(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
         if forms.claim_order(coding) {
-            let order = Order::new(&memory.files, entry, coding);
+            let order = CompressionOrder::new(&memory.files, entry, coding);
             if !memory.compressor.place(order) {
                 forms.return_order(coding);
             }
@@ -173,7 +178,7 @@ impl Lookup {
     }
 
     /// Has the form beside a file judged, unless that has been ordered already.
-    pub(super) fn order_judgement(&self, entry: &Arc<Entry>, forms: &Forms, coding: Coding) {
+    pub(super) fn order_judgement(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
@@ -184,7 +189,7 @@ impl Lookup {
         if !forms.claim_judgement(coding) {
             return;
         }
-        let order = judge::Order {
+        let order = JudgementOrder {
             cache: Arc::downgrade(&memory.files),
             entry: Arc::downgrade(entry),
             coding,
@@ -201,7 +206,7 @@ impl Lookup {
     /// Reads the form that was seen beside a file, unless another thread is at it.
     fn fetch_beside<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         forms: &'e Forms,
         coding: Coding,
         now: Now,
@@ -219,7 +224,7 @@ impl Lookup {
         {
             Ok(outing) => outing,
             // It was for another entry if it is not in this one. The file itself will do.
-            Err(errand) if errand.brought().is_some() => return Ok(forms.ready_in(coding)),
+            Err(errand) if errand.brought::<Found>().is_some() => return Ok(forms.ready_in(coding)),
             Err(errand) => return Err(NeedsDisk::UnderWay(errand)),
         };
         let Some(mut load) = self.begin_beside(entry, coding, now) else {
@@ -228,27 +233,11 @@ impl Lookup {
         if let Some(form) = load.go_on(&FirstSlice::new(now.monotonic)) {
             return Ok(memory.keep_form(entry, coding, form));
         }
-        let Some(place) = memory.places.take() else {
+        let Some(permit) = memory.permits.take() else {
             return Ok(None);
         };
         let memory = Arc::clone(memory);
-        let job = Box::new(LoadFormJob { load, memory });
-        Err(NeedsDisk::UnderWay(outing.leave(job, place)))
-    }
-}
-
-impl Memory {
-    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
-    pub(super) fn keep_form<'e>(
-        &self,
-        entry: &'e Arc<Entry>,
-        coding: Coding,
-        form: Option<Representation>,
-    ) -> Option<&'e Representation> {
-        if form.is_none() {
-            self.files.drop_stale(entry.key.site_path(), entry);
-        }
-        self.files.fill(entry, coding, || form)
+        let job = LoadFormJob { load, memory };
+        Err(NeedsDisk::UnderWay(outing.leave(job, permit)))
     }
 }

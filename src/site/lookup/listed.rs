@@ -1,13 +1,10 @@
 //! Directories without an index.
 
-use super::Lookup;
-use crate::clock::Now;
-use crate::http::request::RequestHead;
+use super::opening::Lookup;
 use crate::http::response::Response;
-use crate::site::listing::entries::Place;
-use crate::site::listing::{self, Listings};
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::resolve::OpenError;
+use crate::site::disk::OpenError;
+use crate::site::listing::{self, ListedDirectory, ListingRequest, Listings};
+use crate::site::waiting::NeedsDisk;
 
 impl Lookup {
     /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as
@@ -20,33 +17,28 @@ impl Lookup {
         &self,
         listings: &Listings,
         (asked, path): (&[u8], &[u8]),
-        query: Option<&[u8]>,
-        head: &RequestHead<'_, '_>,
-        reach: Reach,
-        now: Now,
+        request: &ListingRequest<'_, '_, '_>,
     ) -> Result<Result<Response, OpenError>, NeedsDisk> {
         let rules = self.coding_rules.as_ref();
         let may_compress = rules.is_none_or(|rules| {
-            let policy = rules.policy(asked, listing::media_type(head), false);
+            let policy = rules.policy(asked, listing::media_type(request.head), false);
             !policy.no_transform
         });
-        self.at(path, |place| {
-            listings.respond(place, query, head, may_compress, reach, now)
-        })
+        self.at(path, |place| listings.respond(place, request, may_compress))
     }
 
     /// Whether a listing of `path` would be tried.
     ///
     /// # Errors
-    /// As [`Place::open`].
+    /// As [`ListedDirectory::open`].
     pub fn open_directory(&self, path: &[u8]) -> Result<(), OpenError> {
         self.at(path, |place| place.open().map(drop))
     }
 
-    fn at<T>(&self, path: &[u8], act: impl FnOnce(&Place<'_>) -> T) -> T {
+    fn at<T>(&self, path: &[u8], act: impl FnOnce(&ListedDirectory<'_>) -> T) -> T {
         let root = &self.root.directory();
         let resolver = &self.resolver;
-        act(&Place {
+        act(&ListedDirectory {
             root,
             resolver,
             path,

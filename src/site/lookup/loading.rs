@@ -8,26 +8,22 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::alone::{Alone, Outcome};
-use super::{Found, Lookup, Memory, absence_of};
+use super::alone::{Alone, DecodedAlone};
+use super::files::absence_of;
+use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
-use crate::site::absences::{Absence, Nothing};
-use crate::site::cache::{Entry, Original};
-use crate::site::content_coding::MIN_BYTES;
-use crate::site::encoded_names::EncodedNames;
-use crate::site::errand::Brought;
-use crate::site::forms::Forms;
-use crate::site::freshness::Freshness;
-use crate::site::identity::Identity;
-use crate::site::job::{Job, Progress, Slice};
-use crate::site::media_types::Redundancy;
-use crate::site::representation::{Loading, Metadata, Representation};
-use crate::site::root::RootDirectory;
-use crate::site::siblings::{Beside, Siblings};
-use crate::site::site_path::{KeptSitePath, SitePath};
+use crate::site::content::{
+    Beside, EncodedNames, LoadLimits, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy,
+    Representation, Siblings,
+};
+use crate::site::disk::{Identity, RootDirectory};
+use crate::site::memory::{
+    Absence, FileEntry, Forms, Found, Freshness, KeptSitePath, Memory, Nothing, Original, SitePath,
+};
+use crate::site::waiting::{Job, Slice};
 
-/// A file on its way into an [`Entry`].
+/// A file on its way into a [`FileEntry`].
 #[derive(Debug)]
 pub(super) struct Load {
     loading: Loading,
@@ -42,6 +38,17 @@ pub(super) struct Load {
     begun_at: Millis,
 }
 
+/// The file that is to be loaded.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'w> {
+    directory: &'w RootDirectory,
+    /// The path that it is kept for.
+    key: SitePath<'w>,
+    /// Its name below the root.
+    name: &'w [u8],
+    now: Now,
+}
+
 impl Lookup {
     /// Opens what the path of `key` stands for and begins to load it.
     pub(super) fn begin(
@@ -51,21 +58,25 @@ impl Lookup {
         now: Now,
     ) -> Result<Load, Absence> {
         match self.open_file(directory, key.path) {
-            Ok((file, name)) => self.begin_file(directory, file, key, &name, now),
+            Ok((file, name)) => {
+                let name = &name;
+                self.begin_file(
+                    Wanted {
+                        directory,
+                        key,
+                        name,
+                        now,
+                    },
+                    file,
+                )
+            }
             Err(absence) => self.begin_alone(directory, key, absence, now),
         }
     }
 
-    /// Begins to read the open file `name` below the root, which the path of `key` stands for, and looks
-    /// at what lies beside it.
-    fn begin_file(
-        &self,
-        directory: &RootDirectory,
-        file: File,
-        key: SitePath<'_>,
-        name: &[u8],
-        now: Now,
-    ) -> Result<Load, Absence> {
+    /// Begins to read the open `file`, which is the one that is `wanted`, and looks at what lies beside it.
+    fn begin_file(&self, wanted: Wanted<'_>, file: File) -> Result<Load, Absence> {
+        let Wanted { key, name, now, .. } = wanted;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
@@ -85,7 +96,7 @@ impl Lookup {
             0
         };
         let siblings = if is_plain {
-            self.look_beside(directory, &file, name, now)?
+            self.look_beside(wanted, &file)?
         } else {
             None
         };
@@ -99,51 +110,76 @@ impl Lookup {
         };
         let loading = self.begin_reading(file, &metadata, name, now);
         let loading = loading.map_err(absence_of)?;
-        let mut load = self.load_of(loading, directory, key, name, most, now);
+        let mut load = wanted.load(loading, most);
         load.siblings = siblings;
         Ok(load)
     }
 
-    /// The file `name` on its way into the entry for `key`. Forms are made of at most `most` bytes.
-    pub(super) fn load_of(
+    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
+    ///
+    /// # Errors
+    /// `absence` if there is no form either; else why it cannot be read.
+    fn begin_alone(
         &self,
-        loading: Loading,
         directory: &RootDirectory,
         key: SitePath<'_>,
-        name: &[u8],
-        most: u64,
+        absence: Absence,
         now: Now,
-    ) -> Load {
-        Load {
-            loading,
-            key: key.keep(),
-            name: name.to_vec(),
-            siblings: None,
-            alone: None,
-            compressible: MIN_BYTES as u64..=most,
-            generation: directory.generation,
-            begun_at: now.monotonic,
-        }
+    ) -> Result<Load, Absence> {
+        let (name, siblings) = self
+            .find_alone(directory, key.path, absence, now)
+            .ok_or(absence)?;
+        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
+        let coding = Coding::COMPRESSED.into_iter().find(usable);
+        let coding = coding.ok_or(absence)?;
+        let (form, _) = siblings.usable(coding).ok_or(absence)?;
+        let file = self.resolver.open(directory.fd.as_fd(), form);
+        let content_type = self.types.of(&String::from_utf8_lossy(&name));
+        let policy = self.coding_policy(key, &content_type);
+        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
+        // The largest content of which further forms are made.
+        let most = if is_compressible && !policy.no_transform {
+            self.compressible_bytes
+        } else {
+            0
+        };
+        let metadata = Metadata {
+            content_type: &content_type,
+            coding,
+            varies: true,
+            etag: self.etag,
+        };
+        let file = file.map_err(Absence::Open)?;
+        let loading = self.begin_reading(file, &metadata, form, now);
+        let loading = loading.map_err(absence_of)?;
+        let wanted = Wanted {
+            directory,
+            key,
+            name: &name,
+            now,
+        };
+        let mut load = wanted.load(loading, most);
+        load.siblings = Some(siblings);
+        load.alone = Some(Box::new(Alone::new(
+            coding,
+            self.decoded_bytes,
+            Arc::clone(&self.unused_forms),
+        )));
+        Ok(load)
     }
 
-    /// Looks for forms of the open file `name`, if that is wanted.
-    fn look_beside(
-        &self,
-        directory: &RootDirectory,
-        file: &File,
-        name: &[u8],
-        now: Now,
-    ) -> Result<Option<Siblings>, Absence> {
+    /// Looks for forms of the open `file`, if the site sends such forms.
+    fn look_beside(&self, wanted: Wanted<'_>, file: &File) -> Result<Option<Siblings>, Absence> {
         let Some(evidence) = self.evidence else {
             return Ok(None);
         };
         let beside = Beside {
-            path: name,
+            path: wanted.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
-        let root = directory.fd.as_fd();
-        let siblings = Siblings::look(root, &self.resolver, beside, evidence, now);
+        let place = self.search_root(wanted.directory);
+        let siblings = Siblings::look(place, beside, evidence, wanted.now);
         for path in siblings.iter().flat_map(Siblings::too_old) {
             self.unused_forms.warn(
                 path,
@@ -161,7 +197,11 @@ impl Lookup {
         name: &[u8],
         now: Now,
     ) -> io::Result<Loading> {
-        let loading = Loading::new(file, metadata, self.limits, &self.descriptors, now)?;
+        let limits = LoadLimits {
+            read: self.limits,
+            descriptors: &self.descriptors,
+        };
+        let loading = Loading::new(file, metadata, limits, now)?;
         if loading.is_too_large_to_hash()
             && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
         {
@@ -178,7 +218,7 @@ impl Lookup {
     /// Opens the form that was seen beside a file and begins to read it; `None` if it has gone.
     pub(super) fn begin_beside(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<FileEntry>,
         coding: Coding,
         now: Now,
     ) -> Option<LoadForm> {
@@ -199,9 +239,25 @@ impl Lookup {
     }
 }
 
+impl Wanted<'_> {
+    /// The file on its way into an entry. Forms are made of at most `most` bytes.
+    fn load(&self, loading: Loading, most: u64) -> Load {
+        Load {
+            loading,
+            key: self.key.keep(),
+            name: self.name.to_vec(),
+            siblings: None,
+            alone: None,
+            compressible: MIN_COMPRESSED_BYTES as u64..=most,
+            generation: self.directory.generation,
+            begun_at: self.now.monotonic,
+        }
+    }
+}
+
 impl Load {
     /// Goes on until `slice` is over: `None` if that comes first.
-    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
+    pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
         if self.alone.as_ref().is_some_and(|alone| alone.is_read()) {
             return self.decode(slice);
         }
@@ -222,8 +278,8 @@ impl Load {
     }
 
     /// Goes on with a form that has been read and is alone.
-    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<Entry, Absence>> {
-        let Outcome {
+    fn decode(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
+        let DecodedAlone {
             representation,
             original,
             coding,
@@ -241,12 +297,12 @@ impl Load {
     }
 
     /// Makes the entry, once.
-    fn entry(&mut self, representation: Representation, original: Original) -> Entry {
+    fn entry(&mut self, representation: Representation, original: Original) -> FileEntry {
         let siblings = self.siblings.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
         let forms = Forms::new(siblings.as_ref(), may_compress);
-        Entry {
+        FileEntry {
             representation,
             key: self.key.clone(),
             path: std::mem::take(&mut self.name),
@@ -269,10 +325,10 @@ pub(super) struct LoadJob {
 }
 
 impl Job for LoadJob {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        let Some(loaded) = self.load.go_on(slice) else {
-            return Progress::More;
-        };
+    type Output = Found;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
+        let loaded = self.load.go_on(slice)?;
         let key = self.load.key.site_path();
         if let Err(Absence::Open(error)) = &loaded {
             log::error!("{}: {error:?} while it was read", key.path.escape_ascii());
@@ -281,14 +337,14 @@ impl Job for LoadJob {
             let nothing = Nothing::new(key.path, absence, self.load.freshness());
             Arc::new(nothing)
         });
-        Progress::Done(Brought::Found(self.memory.keep(key, loaded)))
+        Some(self.memory.keep(key, loaded))
     }
 }
 
 /// A form on its way into its file's entry.
 pub(super) struct LoadForm {
     loading: Loading,
-    entry: Arc<Entry>,
+    entry: Arc<FileEntry>,
     coding: Coding,
 }
 
@@ -318,12 +374,12 @@ pub(super) struct LoadFormJob {
 }
 
 impl Job for LoadFormJob {
-    fn step(&mut self, slice: &dyn Slice) -> Progress {
-        let Some(form) = self.load.go_on(slice) else {
-            return Progress::More;
-        };
+    type Output = Found;
+
+    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
+        let form = self.load.go_on(slice)?;
         let LoadForm { entry, coding, .. } = &self.load;
         self.memory.keep_form(entry, *coding, form);
-        Progress::Done(Brought::Found(Found::File(Arc::clone(entry))))
+        Some(Found::File(Arc::clone(entry)))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use super::Lookup;
+use super::opening::Lookup;
 use crate::config::PAGE_SUFFIX;
-use crate::site::site_path::has_dot_name;
+use crate::site::memory::has_dot_name;
 
 /// The longest joined name that needs no allocation, in bytes: comparisons with the disk are made again
 /// and again.

@@ -6,17 +6,16 @@
 
 use std::sync::Arc;
 
-use super::Lookup;
+use super::encoded::WithForms;
+use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
-use crate::site::cache::{Entry, Original};
-use crate::site::content_coding::etag_of_form;
-use crate::site::forms::Forms;
-use crate::site::reach::{NeedsDisk, Reach};
-use crate::site::representation::Representation;
+use crate::site::content::{Representation, etag_of_form};
+use crate::site::memory::{FileEntry, Original};
+use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
     /// The representation that a GET with a Range field is about. `None` if the request has no such
@@ -30,7 +29,7 @@ impl Lookup {
     /// As [`preferred`](Lookup::preferred).
     pub fn form_for_range<'e>(
         &self,
-        entry: &'e Arc<Entry>,
+        entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
@@ -41,7 +40,7 @@ impl Lookup {
                     && head.method == Method::Get
                     && head.fields.only("range").is_some() =>
             {
-                self.form_that_suits(entry, forms, head, reach, now)
+                self.form_that_suits(WithForms { entry, forms }, head, reach, now)
             }
             _ => Ok(None),
         }
@@ -49,17 +48,17 @@ impl Lookup {
 
     fn form_that_suits<'e>(
         &self,
-        entry: &'e Arc<Entry>,
-        forms: &'e Forms,
+        file: WithForms<'e>,
         head: &RequestHead<'_, '_>,
         reach: Reach,
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
+        let WithForms { entry, forms } = file;
         let accepted = accepted_codings(&head.fields);
         let codings = || accepted.compressed().iter().copied();
         let in_coding = |coding| {
             let only = AcceptedCodings::only(coding);
-            self.negotiate(entry, forms, only, reach, now)
+            self.negotiate(file, only, reach, now)
         };
         // A range is of a form that has been judged, so that should come soon.
         for coding in codings().filter(|coding| forms.is_unjudged(*coding)) {

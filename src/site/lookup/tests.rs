@@ -1,13 +1,17 @@
 //! Comparisons that lead beyond a mount point. The test plays the checkers.
 
 use std::os::unix::fs::symlink;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::clock::Millis;
-use crate::site::checks::Post;
-use crate::site::descriptors::DescriptorBudget;
-use crate::site::errand::Errand;
+use crate::clock::{Millis, Now};
+use crate::config;
+use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
+use crate::http::accept_encoding::Coding;
+use crate::site::disk::DescriptorBudget;
+use crate::site::memory::{FileStore, Found, Post};
+use crate::site::waiting::{Errand, FirstSlice, NeedsDisk, Reach};
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -20,9 +24,8 @@ fn at(millis: u64) -> Now {
 }
 
 fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
-    let descriptors = Arc::new(DescriptorBudget::unlimited());
-    let memory = Memory::new(cache, &descriptors).map(Arc::new);
-    Lookup::open(site, 0, cache, memory, descriptors).expect("the root")
+    let store = FileStore::new(cache, DescriptorBudget::unlimited());
+    Lookup::open(site, 0, &store).expect("the root")
 }
 
 /// Only these are looked for, when the name is first asked for and whenever that is due.
@@ -82,9 +85,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             revalidate_secs,
             ..config::Config::default().cache
         };
-        let budget = Arc::new(DescriptorBudget::unlimited());
-        let memory = Memory::new(&cache, &budget).map(Arc::new);
-        let lookup = Lookup::open(&site_in(&place), 0, &cache, memory, budget).expect("the root");
+        let lookup = lookup_of(&site_in(&place), &cache);
         // Twice: new, and due. No checker is there.
         for millis in [0, DUE] {
             let find = |path: &[u8], reach| lookup.find(path, reach, at(millis));
@@ -110,7 +111,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
 fn a_form_that_is_alone_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");
     let content = b"function f() {}\n".repeat(200_000);
-    let encoded = crate::site::content_coding::compress(Coding::Gzip, &content);
+    let encoded = crate::site::content::compress(Coding::Gzip, &content);
     let encoded = encoded.expect("text compresses");
     std::fs::write(place.path().join("app.js.gz"), encoded).expect("write");
     let site = SiteConfig::at(place.path().to_owned());
@@ -130,7 +131,7 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
     let Ok(Found::File(entry)) = find() else {
         panic!("it is decoded")
     };
-    assert_eq!(entry.original, crate::site::cache::Original::Decoded);
+    assert_eq!(entry.original, crate::site::memory::Original::Decoded);
     assert_eq!(entry.representation.content.len(), content.len() as u64);
     let forms = entry.forms.as_ref().expect("the one it was made from");
     assert!(forms.ready_in(Coding::Gzip).is_some());
@@ -155,17 +156,9 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         ..SiteConfig::at(place.path().to_owned())
     };
     let cache = config::Config::default().cache;
-    let memory = Memory::new(&cache, &DescriptorBudget::unlimited())
-        .map(Arc::new)
-        .expect("a memory");
-    let lookup = Lookup::open(
-        &site,
-        0,
-        &cache,
-        Some(Arc::clone(&memory)),
-        Arc::new(DescriptorBudget::unlimited()),
-    )
-    .expect("the root");
+    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
+    let lookup = Lookup::open(&site, 0, &store).expect("the root");
+    let memory = store.memory.expect("a memory");
     let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
     let manned = Arc::clone(&posts);
     memory.checkers().start(Box::new(move |checks| {

@@ -1,0 +1,122 @@
+//! Loading a representation, in slices if it takes long.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::keeping::Keeping;
+use super::representation::{Content, Metadata, Representation};
+use crate::clock::Now;
+use crate::config::EtagSource;
+use crate::http::accept_encoding::Coding;
+use crate::site::disk::{DescriptorBudget, ReadFile, ReadLimits, Reader};
+use crate::site::waiting::Slice;
+
+/// How much of a file is read, and what counts the files that stay open.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadLimits<'l> {
+    /// The sizes up to which content is kept in memory, and hashed.
+    pub read: ReadLimits,
+    /// The budget of descriptors, for what is too large for memory.
+    pub descriptors: &'l Arc<DescriptorBudget>,
+}
+
+/// A file on its way into a [`Representation`].
+#[derive(Debug)]
+pub struct Loading {
+    reader: Reader,
+    /// Set when all is read: the content is being copied to where it stays.
+    keeping: Option<(ReadFile, Keeping)>,
+    content_type: String,
+    coding: Coding,
+    varies: bool,
+    etag: EtagSource,
+    descriptors: Arc<DescriptorBudget>,
+    now: Now,
+}
+
+impl Loading {
+    /// Begins to load the regular file `file`, within `limits`.
+    ///
+    /// # Errors
+    /// As [`Reader::new`].
+    pub fn new(
+        file: File,
+        metadata: &Metadata<'_>,
+        limits: LoadLimits<'_>,
+        now: Now,
+    ) -> io::Result<Loading> {
+        Ok(Loading {
+            reader: Reader::new(file, limits.read, metadata.etag)?,
+            keeping: None,
+            content_type: metadata.content_type.to_owned(),
+            coding: metadata.coding,
+            varies: metadata.varies,
+            etag: metadata.etag,
+            descriptors: Arc::clone(limits.descriptors),
+            now,
+        })
+    }
+
+    /// Whether the tag of the content was asked for, but the file is too large for that.
+    #[must_use]
+    pub fn is_too_large_to_hash(&self) -> bool {
+        self.reader.is_too_large_to_hash()
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first.
+    ///
+    /// # Errors
+    /// As [`Reader::read`] and [`DescriptorBudget::admit`].
+    pub fn go_on(&mut self, slice: &dyn Slice) -> io::Result<Option<Representation>> {
+        let Some(reading) = self.read(slice)? else {
+            return Ok(None);
+        };
+        let metadata = Metadata {
+            content_type: &self.content_type,
+            coding: self.coding,
+            varies: self.varies,
+            etag: self.etag,
+        };
+        Representation::read(reading, &metadata, &self.descriptors, self.now).map(Some)
+    }
+
+    /// What was read of the file, and where its content is, if that is in memory.
+    fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(ReadFile, Option<Content>)>> {
+        let (reading, mut keeping) = match self.keeping.take() {
+            Some(under_way) => under_way,
+            None => match self.reader.read(slice)? {
+                None => return Ok(None),
+                Some(mut reading) => match reading.content.take() {
+                    None => return Ok(Some((reading, None))),
+                    Some(content) => (reading, Keeping::new(content)),
+                },
+            },
+        };
+        let content = keeping.go_on(slice);
+        if content.is_none() {
+            self.keeping = Some((reading, keeping));
+            return Ok(None);
+        }
+        Ok(Some((reading, content)))
+    }
+}
+
+#[cfg(test)]
+impl Representation {
+    /// Loads the regular file `file` within `limits`, in one go.
+    ///
+    /// # Errors
+    /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
+    pub fn load(
+        file: File,
+        metadata: &Metadata<'_>,
+        limits: LoadLimits<'_>,
+        now: Now,
+    ) -> io::Result<Representation> {
+        let loaded = Loading::new(file, metadata, limits, now)?
+            .go_on(&crate::site::waiting::WholeSlice(now.monotonic))?;
+        // A whole slice is never over.
+        loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
+    }
+}

@@ -1,0 +1,349 @@
+//! Reading a file that others may be writing.
+//!
+//! A reading between two looks that find the same [`Identity`] is a state that the file really had. One
+//! between two different ones is *torn*: it may be a mixture.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+
+use super::content_tag::ContentHasher;
+use super::identity::Identity;
+use crate::config::EtagSource;
+use crate::site::waiting::Slice;
+
+/// How often a file that changes while it is read is read, before whoever wants it is told to come
+/// back. Nearly always the second reading is whole: reading takes less time than writing.
+const MAX_READINGS: u32 = 10;
+
+/// The same for one that is too large for memory and read for its tag alone.
+const MAX_LARGE_READINGS: u32 = 3;
+
+/// How much of a file is read at a time, in bytes. Hashing it takes about a tenth of a millisecond.
+const CHUNK_BYTES: usize = 128 * 1024;
+
+/// The bounds of reading a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// The largest file that is read into memory, in bytes.
+    pub memory_bytes: u64,
+    /// The largest file that is hashed, in bytes, if the tag is made from the content.
+    pub hash_bytes: u64,
+}
+
+/// What was read of a file.
+#[derive(Debug)]
+pub struct ReadFile {
+    /// The file that was read.
+    pub file: File,
+    /// All of it, if it is small enough for memory.
+    pub content: Option<Vec<u8>>,
+    /// The entity-tag of the content, if one is to be made and the file is not too large for that.
+    pub hash: Option<Bytes>,
+    /// The state of the file; of a torn reading, the last one.
+    pub identity: Identity,
+    /// It is a mixture of two states of the file.
+    pub is_torn: bool,
+}
+
+/// Reads a file until it holds still, or as often as is worth it.
+#[derive(Debug)]
+pub struct Reader<L = fn(&File) -> io::Result<Identity>> {
+    /// `None` when all is read.
+    file: Option<File>,
+    /// Tells the identity of the file.
+    look: L,
+    limits: ReadLimits,
+    etag: EtagSource,
+    identity: Identity,
+    pass: Pass,
+    readings: u32,
+}
+
+/// One way through a file.
+#[derive(Debug)]
+struct Pass {
+    /// `None` if it is too large for memory.
+    content: Option<Vec<u8>>,
+    /// The tag is to be made from the content.
+    wants_hash: bool,
+    /// `None` also if the file is too large for that.
+    hasher: Option<Box<ContentHasher>>,
+    at: u64,
+    end: u64,
+    is_short: bool,
+}
+
+impl Reader {
+    /// Begins to read `file`.
+    ///
+    /// # Errors
+    /// As fstat(2); `OutOfMemory` if there is no room for what is to be read into memory.
+    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<Reader> {
+        Reader::with_look(Identity::of, file, limits, etag)
+    }
+}
+
+impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
+    fn with_look(
+        mut look: L,
+        file: File,
+        limits: ReadLimits,
+        etag: EtagSource,
+    ) -> io::Result<Reader<L>> {
+        let identity = look(&file)?;
+        Ok(Reader {
+            pass: Pass::begin(&identity, limits, etag)?,
+            file: Some(file),
+            look,
+            limits,
+            etag,
+            identity,
+            readings: 0,
+        })
+    }
+
+    /// Goes on until `slice` is over: `None` if that comes first.
+    ///
+    /// # Errors
+    /// As fstat(2) and pread(2); `NotFound` after the end.
+    pub fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<ReadFile>> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        // A reading between two equal identities is a state that the file really had.
+        loop {
+            if !self.pass.go_on(file, slice)? {
+                return Ok(None);
+            }
+            let after = if self.pass.reads() {
+                (self.look)(file)?
+            } else {
+                self.identity
+            };
+            self.readings += 1;
+            let is_torn = after != self.identity || self.pass.is_short;
+            let most = match self.pass.content {
+                Some(_) => MAX_READINGS,
+                None => MAX_LARGE_READINGS,
+            };
+            if !is_torn || self.readings >= most {
+                return Ok(self.end(after, is_torn));
+            }
+            self.identity = after;
+            self.pass = Pass::begin(&after, self.limits, self.etag)?;
+        }
+    }
+
+    /// Whether the tag is to be made from the content, but the file is too large for that.
+    #[must_use]
+    pub fn is_too_large_to_hash(&self) -> bool {
+        self.pass.wants_hash && self.pass.hasher.is_none()
+    }
+
+    fn end(&mut self, identity: Identity, is_torn: bool) -> Option<ReadFile> {
+        let content = self.pass.content.take();
+        let hasher = self.pass.hasher.take();
+        // The tag of a large file would be of neither state.
+        let hasher = hasher.filter(|_| !is_torn || content.is_some());
+        Some(ReadFile {
+            file: self.file.take()?,
+            content,
+            hash: hasher.map(|hasher| hasher.tag()),
+            identity,
+            is_torn,
+        })
+    }
+}
+
+impl Pass {
+    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<Pass> {
+        let size = identity.size();
+        let wants_hash = etag == EtagSource::Content || !identity.is_dated();
+        let is_hashed = wants_hash && size <= limits.hash_bytes;
+        let content = if size <= limits.memory_bytes {
+            let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let mut content = Vec::new();
+            // A machine without that much memory is a reason for a 503, not for an abort.
+            content
+                .try_reserve_exact(size)
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
+            Some(content)
+        } else {
+            None
+        };
+        let is_read = is_hashed || content.is_some();
+        Ok(Pass {
+            content,
+            wants_hash,
+            hasher: is_hashed.then(Box::default),
+            at: 0,
+            end: if is_read { size } else { 0 },
+            is_short: false,
+        })
+    }
+
+    /// Whether the content is looked at at all.
+    fn reads(&self) -> bool {
+        self.content.is_some() || self.hasher.is_some()
+    }
+
+    /// Reads until `slice` is over; false if that comes before the end.
+    fn go_on(&mut self, file: &File, slice: &dyn Slice) -> io::Result<bool> {
+        let mut scratch = Vec::new();
+        while self.at < self.end {
+            // The smaller of the two is at most CHUNK_BYTES.
+            let wanted = (self.end - self.at).min(CHUNK_BYTES as u64) as usize;
+            let (buffer, from) = match &mut self.content {
+                Some(content) => {
+                    let from = content.len();
+                    content.resize(from + wanted, 0);
+                    (content, from)
+                }
+                None => {
+                    scratch.resize(wanted, 0);
+                    (&mut scratch, 0)
+                }
+            };
+            let count = read_at(file, &mut buffer[from..], self.at)?;
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&buffer[from..from + count]);
+            }
+            buffer.truncate(from + count);
+            self.at += count as u64;
+            if count == 0 {
+                self.is_short = true;
+                return Ok(true);
+            }
+            if self.at < self.end && slice.is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// As pread(2), again after an interruption.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Millis;
+    use crate::site::disk::content_tag;
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use std::io::Write;
+
+    const LIMITS: ReadLimits = ReadLimits {
+        memory_bytes: 100,
+        hash_bytes: 1 << 30,
+    };
+
+    fn file_of(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(content).expect("write");
+        file
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// Reads in slices; returns how many it took.
+    fn read_in_slices(content: &[u8], memory_bytes: u64) -> (ReadFile, u32) {
+        let limits = ReadLimits {
+            memory_bytes,
+            ..LIMITS
+        };
+        let reader = Reader::new(file_of(content), limits, EtagSource::Content);
+        let mut reader = reader.expect("fstat");
+        for slices in 1.. {
+            let slice = FirstSlice::new(Millis(0));
+            if let Some(reading) = reader.read(&slice).expect("read") {
+                return (reading, slices);
+            }
+        }
+        unreachable!("a file has an end")
+    }
+
+    #[test]
+    fn a_file_has_the_tag_of_its_bytes_however_many_slices_it_takes() {
+        let most = FIRST_SLICE_ASKS as usize * CHUNK_BYTES;
+        for (length, expected) in [
+            (0, 1),
+            (1, 1),
+            (CHUNK_BYTES + 1, 1),
+            (most, 1),
+            (most + 1, 2),
+            (3 * most + 7, 4),
+        ] {
+            let content = pattern(length);
+            for memory_bytes in [0, 1 << 30] {
+                let (reading, slices) = read_in_slices(&content, memory_bytes);
+                assert_eq!(slices, expected, "{length}");
+                assert_eq!(reading.hash, Some(content_tag::of_bytes(&content)));
+                assert!(!reading.is_torn);
+                let is_kept = memory_bytes > 0 || length == 0;
+                assert_eq!(reading.content, is_kept.then(|| content.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_to_hash_is_not_read() {
+        let file = file_of(b"");
+        file.set_len(1 << 42).expect("a sparse file");
+        let mut reader = Reader::new(file, LIMITS, EtagSource::Content).expect("fstat");
+        let slice = FirstSlice::new(Millis(0));
+        assert!(reader.is_too_large_to_hash());
+        let reading = reader.read(&slice).expect("nothing is read").expect("done");
+        assert!(reading.hash.is_none());
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_torn() {
+        let file = file_of(&pattern(3));
+        let copy = file.try_clone().expect("dup");
+        let limits = ReadLimits {
+            memory_bytes: 0,
+            ..LIMITS
+        };
+        let mut reader = Reader::new(file, limits, EtagSource::Content).expect("fstat");
+        copy.set_len(1).expect("truncate");
+        let reading = reader.read(&WholeSlice(Millis(0))).expect("read");
+        let reading = reading.expect("done");
+        assert!(!reading.is_torn, "it held still the second time");
+        assert_eq!(reading.hash, Some(content_tag::of_bytes(&pattern(1))));
+    }
+
+    #[test]
+    fn a_reading_ends_when_the_file_holds_still_or_after_a_while() {
+        // Each of the first `still_after` looks finds one more byte.
+        let read = |still_after: u32| {
+            let file = file_of(b"x");
+            let mut copy = file.try_clone().expect("dup");
+            let mut looks = 0;
+            let look = |file: &File| {
+                looks += 1;
+                if looks <= still_after {
+                    copy.write_all(b"x")?;
+                }
+                Identity::of(file)
+            };
+            let reader = Reader::with_look(look, file, LIMITS, EtagSource::Modified);
+            let reading = reader.expect("look").read(&WholeSlice(Millis(0)));
+            let reading = reading.expect("read").expect("done");
+            (reading.is_torn, reading.content.expect("small").len())
+        };
+        assert_eq!(read(1), (false, 2));
+        assert_eq!(read(MAX_READINGS), (false, 1 + MAX_READINGS as usize));
+        assert!(read(MAX_READINGS + 1).0, "it has been tried often enough");
+    }
+}

@@ -1,0 +1,267 @@
+//! The directory that is served, looked up again now and then.
+//!
+//! A site is often deployed by swapping a link, `current -> releases/8`. So the root path is
+//! resolved again at most once a second, and everything learnt below the old directory is dropped.
+//!
+//! On a slow disk one resolution may begin before another has ended, and they may end in any order. Each
+//! takes a ticket when it begins; what it finds counts unless one that began later has been heard. So a
+//! disk that takes longer than a second delays a swap, and hides none.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::clock::Millis;
+use crate::site::waiting::{OutOfReach, Outstanding, Reach};
+
+/// How often the root path is resolved again, in milliseconds.
+pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
+
+/// The root path and the directory that it names at the moment.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    current: RwLock<Current>,
+    /// Counts the resolutions that have begun.
+    tickets: AtomicU64,
+    /// The generation of `current`, readable without the lock: the hot path needs only this.
+    generation: AtomicU64,
+    resolved_at: AtomicU64,
+    missing: AtomicBool,
+    /// The resolution that has been ordered.
+    pub outstanding: Outstanding,
+}
+
+/// What the last resolution has found.
+#[derive(Debug)]
+struct Current {
+    directory: Arc<RootDirectory>,
+    /// That resolution's.
+    ticket: u64,
+}
+
+/// An open root directory.
+#[derive(Debug)]
+pub struct RootDirectory {
+    /// Opened with O_PATH: a place to resolve names from.
+    pub fd: OwnedFd,
+    /// Counts the directories that the root path has named.
+    pub generation: u64,
+    device: u64,
+    inode: u64,
+}
+
+impl Root {
+    /// Opens the directory at `path`.
+    ///
+    /// # Errors
+    /// If it does not exist, is not a directory, or may not be searched.
+    pub fn open(path: &Path) -> io::Result<Root> {
+        // O_PATH asks for no permission on the directory itself; looking up "." in it does.
+        rustix::fs::accessat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK,
+            rustix::fs::AtFlags::empty(),
+        )?;
+        let directory = RootDirectory::open(path, 0)?;
+        Ok(Root {
+            path: path.to_owned(),
+            current: RwLock::new(Current {
+                directory: Arc::new(directory),
+                ticket: 0,
+            }),
+            tickets: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            resolved_at: AtomicU64::new(0),
+            missing: AtomicBool::new(false),
+            outstanding: Outstanding::default(),
+        })
+    }
+
+    /// The number of the directory in force; entries learnt under another one are void. `None` if the
+    /// path has to be resolved again.
+    #[must_use]
+    pub fn known_generation(&self, now: Millis) -> Option<u64> {
+        (self.age_millis(now) < RESOLVE_EVERY_MILLIS).then(|| self.last_generation())
+    }
+
+    /// The same, as it was found last.
+    #[must_use]
+    pub fn last_generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Milliseconds since the path was resolved.
+    #[must_use]
+    pub fn age_millis(&self, now: Millis) -> u64 {
+        now.since(Millis(self.resolved_at.load(Ordering::Relaxed)))
+    }
+
+    /// The number of the directory in force. Resolves the path again when that is due.
+    ///
+    /// # Errors
+    /// [`OutOfReach`] if that is due and only memory is in `reach`.
+    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, OutOfReach> {
+        let resolved_at = self.resolved_at.load(Ordering::Relaxed);
+        if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
+            reach.disk()?;
+            // One thread wins the exchange and does the work; the rest go on with what is known.
+            let won = self.resolved_at.compare_exchange(
+                resolved_at,
+                now.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if won.is_ok() {
+                self.resolve_again();
+            }
+        }
+        Ok(self.last_generation())
+    }
+
+    /// The path has been resolved, and that was over at `now`.
+    pub fn confirm(&self, now: Millis) {
+        self.resolved_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The device of the file system that the directory in force is on.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.directory().device
+    }
+
+    /// The directory in force.
+    #[must_use]
+    pub fn directory(&self) -> Arc<RootDirectory> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.directory)
+    }
+
+    /// Resolves the path again. Waits for the disk.
+    pub fn resolve_again(&self) {
+        // Before the disk is looked at: the order of the tickets is that of what was seen.
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed) + 1;
+        match RootDirectory::open(&self.path, 0) {
+            Ok(found) => self.apply(found, ticket),
+            // The open directory outlives its name, so a deployment that is not atomic loses nothing.
+            Err(error) => {
+                if !self.missing.swap(true, Ordering::Relaxed) {
+                    log::warn!(
+                        "the root {}: {error}; serving the directory it last named",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Has what the resolution with this `ticket` has found in force, unless a later one was here first.
+    fn apply(&self, mut found: RootDirectory, ticket: u64) {
+        self.missing.store(false, Ordering::Relaxed);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if ticket < current.ticket {
+            return;
+        }
+        current.ticket = ticket;
+        let known = &current.directory;
+        if (found.device, found.inode) != (known.device, known.inode) {
+            log::info!(
+                "the root {} names another directory now",
+                self.path.display()
+            );
+            found.generation = known.generation + 1;
+            self.generation.store(found.generation, Ordering::Release);
+            current.directory = Arc::new(found);
+        }
+    }
+}
+
+impl RootDirectory {
+    fn open(path: &Path, generation: u64) -> io::Result<RootDirectory> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(RootDirectory {
+            fd,
+            generation,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_swapped_link_is_followed_within_a_second() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let current = site.path().join("current");
+        std::fs::create_dir(site.path().join("1")).expect("mkdir");
+        std::fs::create_dir(site.path().join("2")).expect("mkdir");
+        symlink("1", &current).expect("link");
+        let root = Root::open(&current).expect("open");
+        assert_eq!(root.generation(Reach::Disk, Millis(500)), Ok(0));
+        symlink("2", site.path().join("next")).expect("link");
+        std::fs::rename(site.path().join("next"), &current).expect("swap");
+        assert_eq!(
+            root.generation(Reach::Disk, Millis(999)),
+            Ok(0),
+            "not before a second has gone by"
+        );
+        assert_eq!(root.generation(Reach::Memory, Millis(999)), Ok(0));
+        assert_eq!(
+            root.generation(Reach::Memory, Millis(1_000)),
+            Err(OutOfReach)
+        );
+        assert_eq!(root.generation(Reach::Disk, Millis(1_000)), Ok(1));
+        assert_eq!(root.directory().generation, 1);
+    }
+
+    /// A disk that takes longer than the second after which the next resolution begins.
+    #[test]
+    fn a_slow_resolution_counts_unless_a_later_one_was_faster() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let [one, two] = ["1", "2"].map(|name| site.path().join(name));
+        for path in [&one, &two] {
+            std::fs::create_dir(path).expect("mkdir");
+        }
+        let root = Root::open(&one).expect("open");
+        let found = |path| RootDirectory::open(path, 0).expect("open");
+        let [first, second, third] = [1, 2, 3];
+        root.apply(found(&two), first);
+        assert_eq!(root.directory().generation, 1, "others have begun since");
+        root.apply(found(&one), third);
+        assert_eq!(root.directory().generation, 2);
+        root.apply(found(&two), second);
+        assert_eq!(root.directory().generation, 2, "the third knows better");
+        assert_eq!(root.generation(Reach::Disk, Millis(0)), Ok(2));
+    }
+
+    #[test]
+    fn a_root_that_vanishes_is_served_on() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        let path = site.path().join("www");
+        std::fs::create_dir(&path).expect("mkdir");
+        let root = Root::open(&path).expect("open");
+        std::fs::remove_dir(&path).expect("rmdir");
+        assert_eq!(root.generation(Reach::Disk, Millis(5_000)), Ok(0));
+        std::fs::create_dir(&path).expect("mkdir");
+        assert_eq!(root.generation(Reach::Disk, Millis(6_000)), Ok(1));
+    }
+
+    #[test]
+    fn a_missing_root_or_a_file_is_an_error() {
+        let site = tempfile::tempdir().expect("temporary directory");
+        assert!(Root::open(&site.path().join("none")).is_err());
+        std::fs::write(site.path().join("file"), b"").expect("write");
+        assert!(Root::open(&site.path().join("file")).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! What was found before, in all sites.
+
+use std::sync::Arc;
+
+use super::absences::{Absences, Nothing};
+use super::cache::{FileCache, FileEntry};
+use super::checkers::Checkers;
+use super::compressor::Compressor;
+use super::freshness::Freshness;
+use super::judge::Judge;
+use super::site_path::{KeptSitePath, SitePath};
+use crate::config;
+use crate::http::accept_encoding::Coding;
+use crate::site::content::{Representation, Verdicts};
+use crate::site::disk::DescriptorBudget;
+use crate::site::waiting::{Errands, JobPermits};
+
+/// All that the sites of a server keep files in.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    /// The sizes that are configured.
+    pub cache: config::Cache,
+    /// `None` if nothing is to be remembered.
+    pub memory: Option<Arc<Memory>>,
+    /// The budget of descriptors: a large file takes one for as long as it is open.
+    pub descriptors: Arc<DescriptorBudget>,
+}
+
+/// What a path names.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A regular file.
+    File(Arc<FileEntry>),
+    /// No file that is served.
+    Nothing(Arc<Nothing>),
+}
+
+/// What was found before, in all sites. A path is in one of them, or in neither.
+#[derive(Debug)]
+pub struct Memory {
+    pub(in crate::site) files: Arc<FileCache>,
+    pub(in crate::site) absences: Absences,
+    pub(in crate::site) compressor: Compressor,
+    pub(in crate::site) judge: Judge,
+    pub(in crate::site) verdicts: Arc<Verdicts>,
+    /// What is being loaded: files, and forms of files. With a form comes the file, which has the form now if
+    /// there is one.
+    pub(in crate::site) errands: Errands<(KeptSitePath, Coding), Found>,
+    /// For what takes long to load.
+    pub(in crate::site) permits: JobPermits,
+    pub(in crate::site) checkers: Checkers,
+}
+
+impl Found {
+    /// When it was learnt.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        match self {
+            Found::File(entry) => &entry.freshness,
+            Found::Nothing(nothing) => &nothing.freshness,
+        }
+    }
+}
+
+impl FileStore {
+    /// An empty one of the sizes in `cache`.
+    #[must_use]
+    pub fn new(cache: &config::Cache, descriptors: DescriptorBudget) -> FileStore {
+        FileStore {
+            cache: cache.clone(),
+            memory: Memory::new(cache, &descriptors).map(Arc::new),
+            descriptors: Arc::new(descriptors),
+        }
+    }
+}
+
+impl Memory {
+    /// Of the size that is configured; `None` if nothing is to be remembered.
+    fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
+        (cache.bytes > 0).then(|| Memory {
+            files: Arc::new(FileCache::new(
+                cache.bytes,
+                cache.file_bytes,
+                descriptors.cached_files(),
+            )),
+            absences: Absences::new(),
+            compressor: Compressor::new(),
+            judge: Judge::default(),
+            verdicts: Arc::default(),
+            errands: Errands::default(),
+            permits: JobPermits::default(),
+            checkers: Checkers::default(),
+        })
+    }
+
+    /// Those who carry out the comparisons.
+    #[must_use]
+    pub fn checkers(&self) -> &Checkers {
+        &self.checkers
+    }
+
+    /// What is known of a path, whatever its age.
+    pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<Found> {
+        let file = self.files.find(key).map(Found::File);
+        file.or_else(|| self.absences.find(key).map(Found::Nothing))
+    }
+
+    /// Keeps what was loaded for `key`.
+    pub(in crate::site) fn keep(
+        &self,
+        key: SitePath<'_>,
+        loaded: Result<FileEntry, Arc<Nothing>>,
+    ) -> Found {
+        match loaded {
+            Ok(entry) => {
+                let entry = Arc::new(entry);
+                if !entry.representation.is_torn {
+                    self.files.keep(Arc::clone(&entry));
+                }
+                Found::File(entry)
+            }
+            Err(nothing) => {
+                self.absences.remember(key, &nothing);
+                Found::Nothing(nothing)
+            }
+        }
+    }
+
+    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
+    /// now, the entry is not kept: the next request looks at all of it again.
+    pub(in crate::site) fn keep_form<'e>(
+        &self,
+        entry: &'e Arc<FileEntry>,
+        coding: Coding,
+        form: Option<Representation>,
+    ) -> Option<&'e Representation> {
+        if form.is_none() {
+            self.files.drop_stale(entry.key.site_path(), entry);
+        }
+        self.files.fill(entry, coding, || form)
+    }
+}
