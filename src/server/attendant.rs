@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::access_log;
-use super::handoff::Work;
 use super::shared::Shared;
 use super::slots::Connection;
+use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::access_line::ConnectionId;
 use crate::connection::counters::CloseReason;
@@ -33,10 +33,6 @@ pub const SLICE_MILLIS: u64 = 5;
 /// A FIN may come from a client that has sent all it has to say and waits for the answer; mostly it is
 /// from one that has left.
 const LEFT_MILLIS: u64 = 1_000;
-
-/// Errands whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
-/// page in its place.
-const MAX_BROUGHT: usize = 4;
 
 /// One thread's means to serve.
 #[derive(Debug)]
@@ -102,7 +98,7 @@ impl Attendant {
                 return (Attended::Waits, now);
             };
             begin_turn(desk, shared, index);
-            let begun = Begun {
+            let begun = TurnStart {
                 now,
                 reach: *reach,
                 read_closed,
@@ -195,8 +191,8 @@ impl Attendant {
 /// Leaves a connection, which is queued, to the thread that comes back from `errand`: it puts it into a
 /// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes. From
 /// here on another thread may have it. `brought` is what it has waited for before.
-pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: Brought) {
-    errand.wait(Box::new(Parked {
+pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: FinishedErrands) {
+    errand.wait(Box::new(ParkedConnection {
         shared: Arc::clone(shared),
         index,
         brought,
@@ -207,36 +203,16 @@ pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: Bro
     }
 }
 
-/// The errands that a connection has waited for since its last answer, the last one first. One request
-/// may need several; what one has brought must not be gone when the next is back.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Brought(Vec<Arc<Errand>>);
-
-impl Brought {
-    /// With `errand`, which is over.
-    fn with(mut self, errand: &Arc<Errand>) -> Brought {
-        self.0.insert(0, Arc::clone(errand));
-        self.0.truncate(MAX_BROUGHT);
-        self
-    }
-
-    /// Whether the last one was given up.
-    #[must_use]
-    pub fn is_given_up(&self) -> bool {
-        self.0.first().is_some_and(|errand| errand.is_given_up())
-    }
-}
-
 /// A connection that waits for an errand.
-struct Parked {
+struct ParkedConnection {
     shared: Arc<Shared>,
     index: u32,
-    brought: Brought,
+    brought: FinishedErrands,
     /// Since when its peer is known to have ended its side.
     left_at: Option<Millis>,
 }
 
-impl Waiter for Parked {
+impl Waiter for ParkedConnection {
     fn is_waiting(&mut self, now: Millis) -> bool {
         // The connection is queued, so the slot is still its own.
         if !self.shared.slots.at(self.index).ownership.is_read_closed() {
@@ -246,7 +222,7 @@ impl Waiter for Parked {
     }
 
     fn call(self: Box<Self>, errand: &Arc<Errand>) {
-        let Parked {
+        let ParkedConnection {
             shared,
             index,
             brought,
@@ -296,7 +272,7 @@ struct End {
 
 /// How a turn begins.
 #[derive(Debug, Clone, Copy)]
-struct Begun {
+struct TurnStart {
     now: Now,
     reach: Reach,
     read_closed: bool,
@@ -304,8 +280,8 @@ struct Begun {
 }
 
 /// One turn, fenced: a panic ends this connection and nothing else.
-fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) -> End {
-    let Begun { now, reach, .. } = *begun;
+fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &TurnStart) -> End {
+    let TurnStart { now, reach, .. } = *begun;
     let is_over = || {
         let is_long = || shared.clock.now().monotonic.since(now.monotonic) >= SLICE_MILLIS;
         shared.handoff.has_work() && is_long()

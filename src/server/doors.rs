@@ -26,14 +26,14 @@ use mio::{Interest, Registry, Token};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
-use super::attendant::{Attended, Brought, park};
+use super::attendant::{Attended, park};
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
-use super::handoff::Work;
 use super::handshakes;
 use super::listener::{BACKLOG, Listener};
 use super::slots::Connection;
 use super::timer_wheel::TICK_MILLIS;
+use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::Claim;
@@ -304,7 +304,7 @@ impl EventLoop {
             }
             Attended::Awaits(errand) => {
                 if self.watch(index) {
-                    park(&self.shared, index, &errand, Brought::default());
+                    park(&self.shared, index, &errand, FinishedErrands::default());
                 }
             }
         }

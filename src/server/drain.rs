@@ -11,7 +11,7 @@ use super::access_log::AccessLog;
 use super::diagnostics::say;
 use super::event_loop::EventLoop;
 use super::interrupt::END_LIMIT_MILLIS;
-use super::shared::{Census, Report, Shared};
+use super::shared::{Census, LoopMessage, Shared};
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
 use crate::connection::counters::Totals;
@@ -84,7 +84,7 @@ impl EventLoop {
             .iter()
             .filter(|other| other.number != self.shared.number)
         {
-            other.report_and_wake(Report::Enter(mode));
+            other.report_and_wake(LoopMessage::Enter(mode));
         }
         self.enter(mode);
     }

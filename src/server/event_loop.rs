@@ -20,15 +20,15 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::acceptor::Acceptor;
-use super::attendant::{Attendant, Attended, Brought, park};
+use super::attendant::{Attendant, Attended, park};
 use super::doors::Door;
 use super::drain::Ending;
-use super::handoff::Work;
 use super::listener::Listener;
 use super::reaper::max_sleep_millis;
-use super::shared::{Report, Shared};
+use super::shared::{LoopMessage, Shared};
 use super::silent::SilentQueue;
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
+use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::desk::Desk;
 use crate::connection::ownership::{Notified, State};
@@ -61,7 +61,7 @@ pub struct Sources {
     /// The poll; the loop's waker is registered there.
     pub poll: Poll,
     /// What workers and other event loops have to say.
-    pub reports: Receiver<Report>,
+    pub reports: Receiver<LoopMessage>,
     /// Where connections are accepted.
     pub listeners: Vec<Listener>,
     /// The signals, for one event loop of a server that is the process.
@@ -92,7 +92,7 @@ pub struct EventLoop {
     pub(super) poll: Poll,
     pub(super) doors: Vec<Door>,
     signals: Option<Signals>,
-    reports: Receiver<Report>,
+    reports: Receiver<LoopMessage>,
     /// The last sample of the clock.
     now: Now,
     /// Gives the turns that memory is enough for.
@@ -225,7 +225,9 @@ impl EventLoop {
         match self.attendant.attend(slot, now).0 {
             Attended::Waits => {}
             Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => park(&self.shared, slot, &errand, Brought::default()),
+            Attended::Awaits(errand) => {
+                park(&self.shared, slot, &errand, FinishedErrands::default())
+            }
             Attended::Closed => self.note_closed(slot),
         }
     }
@@ -327,8 +329,8 @@ impl EventLoop {
     fn take_reports(&mut self) {
         while let Ok(report) = self.reports.try_recv() {
             match report {
-                Report::Closed(slot) => self.note_closed(slot),
-                Report::Enter(mode) => self.enter(mode),
+                LoopMessage::Closed(slot) => self.note_closed(slot),
+                LoopMessage::Enter(mode) => self.enter(mode),
             }
         }
     }

@@ -75,9 +75,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::attendant::Brought;
 use super::bell::Bell;
 use super::bench::{Bench, Crew};
+use super::work::Work;
 use crate::site::errand::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
@@ -85,20 +85,6 @@ use crate::site::errand::Errand;
 /// hundredth of the answers takes a quarter longer at the same cost, with 4 each answer costs 4 % more.
 /// (The table above was made with 16.)
 pub const SHARE: usize = 8;
-
-/// What a worker is asked to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Work {
-    /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
-    Turn(u32),
-    /// Give a connection a turn that has waited for errands. Their results are kept until it has asked
-    /// for it.
-    Resume(u32, Brought),
-    /// Go on with this errand's job for a slice.
-    Slice(Arc<Errand>),
-    /// Give memory back to the system: many connections have gone.
-    GiveBackMemory,
-}
 
 /// The lane that is looked into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

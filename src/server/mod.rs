@@ -16,16 +16,19 @@ pub mod event_loop;
 pub mod handoff;
 pub mod handshakes;
 pub mod interrupt;
+pub mod lease;
 pub mod line_writer;
 pub mod listener;
 pub mod per_ip;
+pub mod pool;
 pub mod reaper;
 pub mod shared;
 pub mod silent;
 pub mod slots;
 pub mod spares;
 pub mod timer_wheel;
-pub mod workers;
+pub mod work;
+pub mod worker;
 
 use std::fmt;
 use std::io;
@@ -54,10 +57,10 @@ use event_loop::{EventLoop, MAX_LISTENERS, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use per_ip::Shares;
-use shared::{Report, Shared};
+use pool::Pool;
+use shared::{LoopMessage, Shared};
 use slots::Slots;
 use spares::most_spares;
-use workers::Pool;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -109,7 +112,7 @@ impl Handle {
     /// Drains or stops the server, as SIGTERM and SIGINT do.
     pub fn enter(&self, mode: Mode) {
         for shared in &*self.all {
-            shared.report_and_wake(Report::Enter(mode));
+            shared.report_and_wake(LoopMessage::Enter(mode));
         }
     }
 
@@ -321,7 +324,7 @@ impl Common {
         Ok(event_loops)
     }
 
-    fn shared(&self, number: usize, waker: Waker, reports: Sender<Report>) -> Shared {
+    fn shared(&self, number: usize, waker: Waker, reports: Sender<LoopMessage>) -> Shared {
         let config = &self.service.config;
         let workers = share_of(config.workers, number, config.event_loops);
         Shared {

@@ -19,7 +19,7 @@ use crate::connection::service::{Mode, Service};
 /// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
 /// channel is bounded by the connections though it has no bound of its own.
 #[derive(Debug)]
-pub enum Report {
+pub enum LoopMessage {
     /// The slot is free.
     Closed(u32),
     /// Move to this mode; sent by a handle or by another event loop, not by a worker.
@@ -42,7 +42,7 @@ pub struct Shared {
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The way back to the loop.
-    pub reports: Sender<Report>,
+    pub reports: Sender<LoopMessage>,
     /// Ends the loop's poll.
     pub waker: mio::Waker,
     /// Whether the loop waits for connections to close: it drains, or it could not accept.
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     /// Sends `report` and wakes the loop. A loop that has ended needs neither.
-    pub fn report_and_wake(&self, report: Report) {
+    pub fn report_and_wake(&self, report: LoopMessage) {
         let _ = self.reports.send(report);
         if let Err(error) = self.waker.wake() {
             // The loop finds the report at its next tick.
@@ -130,7 +130,7 @@ impl Shared {
 
     /// A worker tells that the slot `index` is free.
     pub fn report_closed(&self, index: u32) {
-        let report = Report::Closed(index);
+        let report = LoopMessage::Closed(index);
         if self.wants_closes.load(Ordering::SeqCst) {
             self.report_and_wake(report);
         } else {

@@ -31,15 +31,15 @@ pub enum Crowd {
 /// See the module.
 #[derive(Debug)]
 pub struct SilentQueue {
-    all: VecDeque<Entry>,
+    all: VecDeque<SilentEntry>,
     /// The entries of clients whose connections are counted.
-    by_client: HashMap<ClientNetwork, VecDeque<Entry>>,
+    by_client: HashMap<ClientNetwork, VecDeque<SilentEntry>>,
     /// How many more are added before useless entries are dropped.
     until_tidy: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct SilentEntry {
     slot: u32,
     generation: u32,
 }
@@ -68,7 +68,7 @@ impl SilentQueue {
             self.tidy(slots);
         }
         self.until_tidy -= 1;
-        let entry = Entry { slot, generation };
+        let entry = SilentEntry { slot, generation };
         self.all.push_back(entry);
         if let Some(client) = client {
             self.by_client.entry(client).or_default().push_back(entry);
@@ -94,7 +94,7 @@ impl SilentQueue {
         }
     }
 
-    fn queue(&mut self, crowd: Crowd) -> Option<&mut VecDeque<Entry>> {
+    fn queue(&mut self, crowd: Crowd) -> Option<&mut VecDeque<SilentEntry>> {
         match crowd {
             Crowd::Server => Some(&mut self.all),
             Crowd::Client(client) => self.by_client.get_mut(&client),
@@ -114,7 +114,7 @@ impl SilentQueue {
     }
 }
 
-impl Entry {
+impl SilentEntry {
     /// When the connection's first byte is late; `None` if it has asked or is gone.
     fn late_at(self, slots: &Slots) -> Option<Millis> {
         let slot = slots.at(self.slot);

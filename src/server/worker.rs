@@ -1,83 +1,21 @@
-//! The pool: threads that may wait for the disk.
+//! One thread of the pool, which may wait for the disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
-use super::attendant::{Attendant, Attended, Brought, SLICE_MILLIS, park};
+use super::attendant::{Attendant, Attended, SLICE_MILLIS, park};
 use super::bench::Crew;
-use super::checker;
-use super::handoff::{First, Work};
+use super::handoff::First;
+use super::lease::Lease;
 use super::shared::Shared;
-use super::spares::{self, Lease};
+use super::work::{FinishedErrands, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
 use crate::site::Reach;
 use crate::site::errand::Errand;
 use crate::site::job::Slice;
-
-/// The running workers of all event loops. Dropping it tells them to end.
-pub struct Pool {
-    all: Arc<[Arc<Shared>]>,
-    /// Disconnected when the last worker has ended.
-    ended: Receiver<()>,
-}
-
-impl Pool {
-    /// Starts the workers of each event loop, a thread that starts more of them while the disk holds these
-    /// up, and the checkers.
-    ///
-    /// # Errors
-    /// As pthread_create(3). Those that were started are stopped.
-    pub fn start(all: Arc<[Arc<Shared>]>) -> std::io::Result<Pool> {
-        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        // Made first: should a thread fail to start, the others are stopped.
-        let pool = Pool { all, ended };
-        for shared in &*pool.all {
-            // The first set is the loop's own.
-            let numbered = shared.counters.iter().enumerate();
-            let numbered = numbered.skip(1).take(shared.workers);
-            for (number, counters) in numbered {
-                let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-                let worker = Worker::new(shared, desk, Crew::Permanent);
-                let alive = alive.clone();
-                let name = format!("worker-{}.{number}", shared.number);
-                thread::Builder::new().name(name).spawn(move || {
-                    worker.run();
-                    drop(alive);
-                })?;
-            }
-        }
-        spares::supervise(&pool.all, alive);
-        checker::start(&pool.all[0].service, &pool.all[0].clock);
-        Ok(pool)
-    }
-
-    /// Has the workers finish what there is, write their logs and end. Whether they have, within
-    /// `patience`: the disk may hold them up.
-    pub fn stop(&self, patience: Duration) -> bool {
-        self.tell_to_end();
-        let ended = self.ended.recv_timeout(patience);
-        ended == Err(RecvTimeoutError::Disconnected)
-    }
-
-    fn tell_to_end(&self) {
-        for shared in &*self.all {
-            shared.handoff.close();
-        }
-        checker::stop(&self.all[0].service);
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.tell_to_end();
-    }
-}
 
 /// A slice of a job, by the clock.
 struct TimeSlice<'a> {
@@ -106,7 +44,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    fn new(shared: &Arc<Shared>, desk: Desk, crew: Crew) -> Worker {
+    pub(super) fn new(shared: &Arc<Shared>, desk: Desk, crew: Crew) -> Worker {
         let reach = match crew.goes_anywhere() {
             true => Reach::Disk,
             false => Reach::Roots,
@@ -146,7 +84,7 @@ impl Worker {
                 false => First::Quick,
             };
             now = match self.shared.handoff.pick_up(self.crew, first, patience) {
-                Some(Work::Turn(slot)) => self.serve(slot, Brought::default()),
+                Some(Work::Turn(slot)) => self.serve(slot, FinishedErrands::default()),
                 Some(Work::Resume(slot, brought)) => self.serve(slot, brought),
                 Some(Work::Slice(errand)) => {
                     sliced_at = self.go_on_with(&errand);
@@ -200,7 +138,7 @@ impl Worker {
 
     /// Gives one turn, after which what was `brought` for it is dropped. Returns the time at its end, which
     /// will not do for the next turn: that may have been queued for a deadline that has passed since.
-    fn serve(&mut self, slot: u32, brought: Brought) -> Millis {
+    fn serve(&mut self, slot: u32, brought: FinishedErrands) -> Millis {
         let gives_up = brought.is_given_up();
         let now = self.shared.clock.now();
         let handoff = &self.shared.handoff;
