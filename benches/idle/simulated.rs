@@ -12,12 +12,12 @@ use abide::config::{Config, SiteConfig};
 use abide::connection::access_line::Peer;
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
-use abide::connection::ownership::{Claim, Notified, Released};
+use abide::connection::ownership::NotIdle;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
 use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
-use abide::server::slots::{Connection, Slots};
+use abide::server::slots::{Connection, QueuedSlot, Slots, Waiting};
 use abide::server::timer_wheel::TimerWheel;
 use abide::site::Reach;
 
@@ -78,21 +78,12 @@ impl Transport for Quiet {
     fn abort(&mut self) {}
 }
 
-/// A [`Connection`] with another socket.
-struct Simulated {
-    io: Quiet,
-    session: Session,
-}
-
-const _: () = assert!(size_of::<Simulated>() == size_of::<Connection>());
+const _: () = assert!(size_of::<Connection<Quiet>>() == size_of::<Connection>());
 
 struct World {
     service: Service,
     desk: Desk,
-    slots: Slots,
-    /// In the place of those in the slots, which want a real socket. The room is there from the start
-    /// and does not count.
-    connections: Vec<Option<Box<Simulated>>>,
+    slots: Slots<Quiet>,
     wheel: TimerWheel,
     is_filed: Vec<bool>,
     fired: Vec<u32>,
@@ -231,7 +222,6 @@ impl World {
             service: Service::new(config, site),
             desk,
             slots: Slots::new(SESSIONS as usize),
-            connections: (0..SESSIONS).map(|_| None).collect(),
             wheel: TimerWheel::new(Millis(0)),
             is_filed: Vec::new(),
             fired: Vec::new(),
@@ -254,16 +244,16 @@ impl World {
     fn admit(&mut self, index: u32) {
         let mut session = Session::accepted(Peer::Unix, self.now);
         let deadline = session.rest(&self.service, self.now);
-        let io = Quiet::default();
-        self.connections[index as usize] = Some(Box::new(Simulated { io, session }));
-        let slot = self.slots.at(index);
-        let generation = slot.ownership.open();
-        slot.postpone(deadline);
+        let connection = Connection {
+            socket: Quiet::default(),
+            session,
+            is_counted: true,
+        };
+        let queued = self.slots.at(index).open(Box::new(connection), deadline);
         self.is_filed.push(true);
         self.wheel.file(index, self.latest_look());
         self.open += 1;
-        assert_eq!(slot.ownership.notify(generation, false), Notified::Dispatch);
-        self.serve(index);
+        self.serve(queued);
     }
 
     /// Lets time pass from tick to tick; returns the longest that the work of one took.
@@ -312,29 +302,29 @@ impl World {
             self.wheel.file(index, deadline.min(latest));
             return;
         }
-        match slot.ownership.claim_idle() {
-            Claim::Claimed => {
+        match slot.claim_idle() {
+            Ok(queued) => {
                 let soon = latest.min(Millis(self.now.0 + LOOK_AGAIN_MILLIS));
                 self.wheel.file(index, soon);
-                self.serve(index);
+                self.serve(queued);
             }
-            Claim::Busy => unreachable!("there is one thread"),
-            Claim::Free => self.is_filed[index as usize] = false,
+            Err(NotIdle::Busy) => unreachable!("there is one thread"),
+            Err(NotIdle::Free) => self.is_filed[index as usize] = false,
         }
     }
 
     /// As the event loop and then a worker. The peer answers our FIN with its own at once.
-    fn serve(&mut self, index: u32) {
-        let slot = self.slots.at(index);
-        let place = &mut self.connections[index as usize];
-        slot.ownership.begin();
+    fn serve(&mut self, queued: QueuedSlot) {
+        let mut owned = self.slots.begin(queued);
         let mut reach = Reach::Memory;
         loop {
             self.turns += 1;
-            let Simulated { io, session } = place.as_deref_mut().expect("an open session");
-            let read_closed = io.has_our_fin;
+            let Connection {
+                socket, session, ..
+            } = owned.connection().expect("an open session");
+            let read_closed = socket.has_our_fin;
             let outcome = session.turn(&mut Turn {
-                io,
+                io: socket,
                 desk: &mut self.desk,
                 service: &self.service,
                 now: Now {
@@ -347,16 +337,15 @@ impl World {
                 is_over: &|| false,
             });
             match outcome {
-                Outcome::Wait if io.has_our_fin && !io.fin_was_read => {}
+                Outcome::Wait if socket.has_our_fin && !socket.fin_was_read => {}
                 Outcome::Wait => {
-                    slot.postpone(session.rest(&self.service, self.now));
-                    assert_eq!(slot.ownership.release(), Released::Idle);
+                    let deadline = session.rest(&self.service, self.now);
+                    assert!(matches!(owned.wait_until(deadline), Waiting::Idle));
                     return;
                 }
                 Outcome::Again => reach = Reach::Disk,
                 Outcome::Close(_) => {
-                    drop(place.take());
-                    slot.ownership.free();
+                    owned.close(drop);
                     self.open -= 1;
                     return;
                 }

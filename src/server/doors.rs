@@ -26,17 +26,15 @@ use mio::{Interest, Registry, Token};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Attempt};
-use super::attendant::{Attended, park};
+use super::attendant::Attended;
 use super::drain::Ending;
 use super::event_loop::{EventLoop, token};
 use super::handshakes;
 use super::listener::{BACKLOG, Listener};
-use super::slots::Connection;
+use super::slots::{Connection, QueuedSlot};
 use super::timer_wheel::TICK_MILLIS;
-use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::deadline::Deadline;
-use crate::connection::ownership::Claim;
 use crate::connection::session::Session;
 
 /// Connections of a burst that have their first turn at once. The others are queued, so that workers
@@ -238,26 +236,39 @@ impl EventLoop {
     /// Makes an accepted socket a connection and gives it its first turn, `at_once` or in the queue.
     fn receive(&mut self, accepted: Accepted, at_once: bool, now: Now) {
         let client = self.acceptor.counted_client(&accepted);
-        let index = self.admit(accepted, now);
-        let generation = self.shared.slots.at(index).ownership.generation();
-        if at_once {
-            self.begin(index, now);
-        } else if self.watch(index) {
-            self.dispatch(index);
+        let queued = self.admit(accepted, now);
+        let index = queued.index();
+        let generation = self.shared.slots.at(index).generation();
+        let attended = if at_once {
+            // Its first request is mostly there already, so the turn comes first: the poll need not tell of
+            // it. What comes between the two the registration tells, as it looks at the socket.
+            self.attendant.attend(queued, now).0
+        } else {
+            Attended::WantsMore(queued)
+        };
+        match attended {
+            Attended::Closed(slot) => self.note_closed(slot),
+            open => {
+                if let Some(open) = self.watch(index, open) {
+                    match open {
+                        Attended::WantsMore(queued) if !at_once => self.dispatch(queued),
+                        open => self.settle(open),
+                    }
+                }
+            }
         }
         let slot = self.shared.slots.at(index);
         // As far as this thread can see it has sent no request.
         if let Deadline::First(_) = slot.deadline()
-            && slot.ownership.generation() == generation
+            && slot.generation() == generation
         {
             self.silent
                 .push(index, generation, client, &self.shared.slots);
         }
     }
 
-    /// Makes an accepted socket a connection: stored, opened, filed, and claimed for its first turn.
-    /// Returns its slot.
-    fn admit(&mut self, accepted: Accepted, now: Now) -> u32 {
+    /// Makes an accepted socket a connection: stored, filed, and queued for its first turn.
+    fn admit(&mut self, accepted: Accepted, now: Now) -> QueuedSlot {
         let Accepted {
             slot: index,
             socket,
@@ -272,69 +283,47 @@ impl EventLoop {
         };
         let mut session = make(peer, now.monotonic).among(neighbours);
         let deadline = session.rest(&self.shared.service, now.monotonic);
-        let slot = self.shared.slots.at(index);
-        *slot.lock() = Some(Box::new(Connection {
+        let connection = Connection {
             socket,
             session,
             is_counted: !is_refused,
-        }));
-        slot.ownership.open();
+        };
+        let slot = self.shared.slots.at(index);
+        let queued = slot.open(Box::new(connection), deadline);
         let id = self.shared.connection_id(index);
         log::debug!("connection {id} accepted from {peer:?}");
-        slot.postpone(deadline);
-        let claim = slot.ownership.claim_idle();
-        debug_assert_eq!(claim, Claim::Claimed, "nobody else knows it");
         self.file(index, now.monotonic);
-        index
+        queued
     }
 
-    /// Gives the connection in slot `index` its first turn, and registers it. Its first request is
-    /// mostly there already, so the turn comes first: the poll need not tell of it. What comes between
-    /// the two the registration tells, as it looks at the socket.
-    fn begin(&mut self, index: u32, now: Now) {
-        match self.attendant.attend(index, now).0 {
-            Attended::Closed => self.note_closed(index),
-            Attended::Waits => {
-                self.watch(index);
-            }
-            Attended::WantsMore => {
-                if self.watch(index) {
-                    self.shared.handoff.defer(Work::Turn(index));
-                }
-            }
-            Attended::Awaits(errand) => {
-                if self.watch(index) {
-                    park(&self.shared, index, &errand, FinishedErrands::default());
-                }
-            }
-        }
-    }
-
-    /// Registers the connection in slot `index`, which nobody but this thread can have touched yet, once
-    /// for everything. If that is impossible it is closed; whether it was possible.
-    fn watch(&mut self, index: u32) -> bool {
+    /// Registers the connection in slot `index`, which no other thread can have touched yet, once for
+    /// everything. If that is impossible it is closed. `attended` is what became of it in its first turn,
+    /// and is returned if it lives on.
+    fn watch(&mut self, index: u32, attended: Attended) -> Option<Attended> {
         let slot = self.shared.slots.at(index);
-        let registered = slot.lock().as_deref().map_or(Ok(()), |open| {
+        let token = token(index, slot.generation());
+        let registered = slot.look(|open| {
             self.poll.registry().register(
                 &mut SourceFd(&open.socket.as_fd().as_raw_fd()),
-                token(index, slot.ownership.generation()),
+                token,
                 Interest::READABLE | Interest::WRITABLE,
             )
         });
-        if let Err(error) = &registered {
-            // The kernel has no memory for another watch (ENOMEM, ENOSPC).
-            log::warn!("a connection cannot be watched and is closed: {error}");
-            // It is idle after its turn, or claimed.
-            let _ = slot.ownership.claim_idle();
-            slot.ownership.begin();
-            let closed = slot.lock().take();
-            if let Some(closed) = closed {
-                self.shared.close(closed);
-            }
-            slot.ownership.free();
+        let Some(Err(error)) = registered else {
+            return Some(attended);
+        };
+        // The kernel has no memory for another watch (ENOMEM, ENOSPC).
+        log::warn!("a connection cannot be watched and is closed: {error}");
+        let queued = match attended {
+            Attended::WantsMore(queued) | Attended::Awaits(queued, _) => Some(queued),
+            Attended::Waits | Attended::Closed(_) => slot.claim_idle().ok(),
+        };
+        if let Some(queued) = queued {
+            let owned = self.shared.slots.begin(queued);
+            let free = owned.close(|closed| self.shared.close(closed));
             self.acceptor.note_dropped();
-            self.note_closed(index);
+            self.note_closed(free);
         }
-        registered.is_ok()
+        None
     }
 }

@@ -15,7 +15,6 @@ use super::shared::{Census, LoopMessage, Shared};
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
 use crate::connection::counters::Totals;
-use crate::connection::ownership::Claim;
 use crate::connection::service::Mode;
 
 /// How long the answers under way may take after SIGINT or the end of the drain.
@@ -213,8 +212,8 @@ impl EventLoop {
     /// Gives every idle connection a turn, in which it finds the mode changed.
     fn stop_idle_connections(&mut self) {
         for index in 0..self.acceptor.used() {
-            if self.shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
-                self.dispatch(index);
+            if let Ok(queued) = self.shared.slots.at(index).claim_idle() {
+                self.dispatch(queued);
             }
         }
     }

@@ -20,18 +20,19 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::acceptor::Acceptor;
-use super::attendant::{Attendant, Attended, park};
+use super::attendant::{Attendant, Attended};
 use super::doors::Door;
 use super::drain::Ending;
 use super::listener::Listener;
 use super::reaper::max_sleep_millis;
 use super::shared::{LoopMessage, Shared};
 use super::silent::SilentQueue;
+use super::slots::QueuedSlot;
 use super::timer_wheel::{TICK_MILLIS, TimerWheel};
 use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::desk::Desk;
-use crate::connection::ownership::{Notified, State};
+use crate::connection::ownership::OwnershipState;
 use crate::connection::service::Mode;
 use crate::site::Reach;
 
@@ -191,9 +192,9 @@ impl EventLoop {
         }
     }
 
-    /// Queues the claimed connection in `slot`. Some thread will [`attend`](Attendant::attend) to it.
-    pub(super) fn dispatch(&self, slot: u32) {
-        self.shared.handoff.dispatch(slot);
+    /// Queues a connection. Some thread will [`attend`](Attendant::attend) to it.
+    pub(super) fn dispatch(&self, queued: QueuedSlot) {
+        self.shared.handoff.dispatch(queued);
     }
 
     /// Serves what can be served from memory, until nothing is ready any more or it is time to poll
@@ -201,17 +202,17 @@ impl EventLoop {
     fn serve(&mut self) {
         let start = self.now.monotonic;
         for turns in 0..TURNS_PER_POLL {
-            let Some(slot) = self.shared.handoff.take() else {
+            let Some(queued) = self.shared.handoff.take() else {
                 break;
             };
             if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
                 self.now = self.shared.clock.now();
                 if self.now.monotonic.since(start) >= MILLIS_PER_POLL {
-                    self.dispatch(slot);
+                    self.dispatch(queued);
                     break;
                 }
             }
-            self.attend(slot, self.now);
+            self.attend(queued, self.now);
         }
         let now = self.now.monotonic;
         self.log_due_at = self.attendant.log_due_at(now);
@@ -220,15 +221,17 @@ impl EventLoop {
         }
     }
 
-    /// Gives the claimed connection in `slot` a turn on this thread.
-    pub(super) fn attend(&mut self, slot: u32, now: Now) {
-        match self.attendant.attend(slot, now).0 {
-            Attended::Waits => {}
-            Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => {
-                park(&self.shared, slot, &errand, FinishedErrands::default())
-            }
-            Attended::Closed => self.note_closed(slot),
+    /// Gives a connection a turn on this thread.
+    pub(super) fn attend(&mut self, queued: QueuedSlot, now: Now) {
+        let (attended, _) = self.attendant.attend(queued, now);
+        self.settle(attended);
+    }
+
+    /// Sees to a connection that has had a turn on this thread.
+    pub(super) fn settle(&mut self, attended: Attended) {
+        let none_finished = FinishedErrands::default();
+        if let Some(slot) = self.attendant.settle(attended, none_finished) {
+            self.note_closed(slot);
         }
     }
 
@@ -314,15 +317,13 @@ impl EventLoop {
         // then is the deadline the one that goes with it.
         if !event.is_readable()
             && !read_closed
-            && slot.ownership.state() == State::Idle
+            && slot.state() == OwnershipState::Idle
             && slot.deadline().is_between_requests()
         {
             return;
         }
-        match slot.ownership.notify(generation, read_closed) {
-            Notified::Dispatch => self.dispatch(index),
-            // Its owner will see what happened, or it belonged to an earlier connection.
-            Notified::AlreadyOwned | Notified::Stale => {}
+        if let Some(queued) = slot.notify(generation, read_closed) {
+            self.dispatch(queued);
         }
     }
 

@@ -55,7 +55,7 @@ mod tests {
     fn a_lease_is_renewed_while_the_permanent_workers_do_nothing() {
         let handoff = Handoff::default();
         let pick_up = |crew| {
-            handoff.defer(Work::Turn(1));
+            handoff.defer(Work::GiveBackMemory);
             assert!(handoff.pick_up(crew, First::Slow, None).is_some());
         };
         let mut lease = Lease::new(Millis(500), &handoff);

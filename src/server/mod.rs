@@ -336,7 +336,7 @@ impl Common {
             shares: self.shares.clone(),
             clock: Arc::clone(&self.clock),
             reports,
-            waker,
+            waker: Box::new(waker),
             wants_closes: AtomicBool::new(false),
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),

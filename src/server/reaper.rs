@@ -47,7 +47,7 @@ use super::silent::Crowd;
 use crate::clock::{Millis, Now};
 use crate::config::Config;
 use crate::connection::deadline::Deadline;
-use crate::connection::ownership::{Claim, State};
+use crate::connection::ownership::{NotIdle, OwnershipState};
 use crate::connection::service::Mode;
 use crate::connection::session::{
     SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since,
@@ -119,17 +119,17 @@ impl EventLoop {
             return;
         }
         let soon = latest.min(Millis(now.0 + LOOK_AGAIN_MILLIS));
-        match slot.ownership.claim_idle() {
-            Claim::Claimed => {
+        match slot.claim_idle() {
+            Ok(queued) => {
                 self.wheel.file(index, soon);
-                self.dispatch(index);
+                self.dispatch(queued);
             }
             // With a thread that has not moved the deadline yet.
-            Claim::Busy => {
+            Err(NotIdle::Busy) => {
                 self.wheel.file(index, soon);
             }
             // Closed: the entry ends here.
-            Claim::Free => self.is_filed[index as usize] = false,
+            Err(NotIdle::Free) => self.is_filed[index as usize] = false,
         }
     }
 
@@ -145,7 +145,7 @@ impl EventLoop {
         let mut candidates: Vec<(bool, Millis, u32)> = Vec::new();
         for index in 0..self.acceptor.used() {
             let slot = shared.slots.at(index);
-            if slot.ownership.state() != State::Idle {
+            if slot.state() != OwnershipState::Idle {
                 continue;
             }
             match slot.deadline() {
@@ -174,8 +174,8 @@ impl EventLoop {
         candidates.retain(|(.., index)| excess.wants(*index));
         for (.., index) in candidates {
             // The turn looks for bytes once more before it closes anything.
-            if shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
-                self.dispatch(index);
+            if let Ok(queued) = shared.slots.at(index).claim_idle() {
+                self.dispatch(queued);
             }
         }
     }
@@ -202,8 +202,9 @@ impl EventLoop {
             }
             self.silent.drop_longest(crowd);
             // The turn looks for bytes once more, and closes what has nothing to say.
-            if self.shared.slots.at(index).ownership.claim_idle() == Claim::Claimed {
-                self.attend(index, now);
+            let claimed = self.shared.slots.at(index).claim_idle();
+            if let Ok(queued) = claimed {
+                self.attend(queued, now);
             }
             match self.acceptor.admit(newcomer.socket, newcomer.peer) {
                 Ok(accepted) => return Some(accepted),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::slots::QueuedSlot;
 use crate::site::errand::Errand;
 
 /// Errands whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
@@ -11,11 +12,11 @@ const MAX_FINISHED: usize = 4;
 /// What a worker is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
-    Turn(u32),
+    /// Give this connection a turn.
+    Turn(QueuedSlot),
     /// Give a connection a turn that has waited for errands. Their results are kept until it has asked
     /// for it.
-    Resume(u32, FinishedErrands),
+    Resume(QueuedSlot, FinishedErrands),
     /// Go on with this errand's job for a slice.
     Slice(Arc<Errand>),
     /// Give memory back to the system: many connections have gone.

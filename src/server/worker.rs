@@ -4,11 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attendant::{Attendant, Attended, SLICE_MILLIS, park};
+use super::attendant::{Attendant, SLICE_MILLIS};
 use super::bench::Crew;
 use super::handoff::First;
 use super::lease::Lease;
 use super::shared::Shared;
+use super::slots::QueuedSlot;
 use super::work::{FinishedErrands, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
@@ -84,8 +85,8 @@ impl Worker {
                 false => First::Quick,
             };
             now = match self.shared.handoff.pick_up(self.crew, first, patience) {
-                Some(Work::Turn(slot)) => self.serve(slot, FinishedErrands::default()),
-                Some(Work::Resume(slot, brought)) => self.serve(slot, brought),
+                Some(Work::Turn(queued)) => self.serve(queued, FinishedErrands::default()),
+                Some(Work::Resume(queued, finished)) => self.serve(queued, finished),
                 Some(Work::Slice(errand)) => {
                     sliced_at = self.go_on_with(&errand);
                     sliced_at
@@ -136,25 +137,14 @@ impl Worker {
         slice.now()
     }
 
-    /// Gives one turn, after which what was `brought` for it is dropped. Returns the time at its end, which
-    /// will not do for the next turn: that may have been queued for a deadline that has passed since.
-    fn serve(&mut self, slot: u32, brought: FinishedErrands) -> Millis {
-        let gives_up = brought.is_given_up();
+    /// Gives one turn, after which what has `finished` for it is dropped. Returns the time at its end,
+    /// which will not do for the next turn: that may have been queued for a deadline that has passed since.
+    fn serve(&mut self, queued: QueuedSlot, finished: FinishedErrands) -> Millis {
+        let gives_up = finished.is_given_up();
         let now = self.shared.clock.now();
-        let handoff = &self.shared.handoff;
-        let is_near = !self.crew.goes_anywhere();
-        if is_near {
-            self.attendant.take_out_of_reach();
-        }
-        let (attended, now) = self.attendant.attend_to(slot, now, gives_up);
-        match attended {
-            Attended::Waits => {}
-            Attended::WantsMore if is_near && self.attendant.take_out_of_reach() => {
-                handoff.pass_on(Work::Resume(slot, brought));
-            }
-            Attended::WantsMore => handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => park(&self.shared, slot, &errand, brought),
-            Attended::Closed => self.shared.report_closed(slot),
+        let (attended, now) = self.attendant.attend_to(queued, now, gives_up);
+        if let Some(slot) = self.attendant.settle(attended, finished) {
+            self.shared.report_closed(slot);
         }
         now.monotonic
     }
