@@ -26,11 +26,11 @@
 //! ```text
 //!   kernel: socket readable
 //!     |
-//!   event loop   EventLoop::run -> handle -> notify
+//!   event loop   EventLoop::run -> Dispatcher::notify
 //!     |            SlotRef::notify              idle -> queued
 //!     |            Handoff::dispatch            the queued slot into the quick lane
 //!     v
-//!   whoever is   EventLoop::serve -> Handoff::take, or Worker::run -> Handoff::pick_up
+//!   whoever is   Dispatcher::round -> Handoff::take, or Worker::run -> Handoff::pick_up
 //!   first          Attendant::attend
 //!     |            Slots::begin                 queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
@@ -49,10 +49,11 @@
 //!     |            Errand::wait                 in no lane; that thread puts it into one
 //!     |            Errand::work                 a job, which any worker goes on with, slice by slice
 //!     v
-//!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
+//!   event loop   Deadlines::turn                finds the deadline when it needs it
 //! ```
 //!
 //! In code: [`EventLoop::run`](server::event_loop::EventLoop::run),
+//! [`Dispatcher::round`](server::dispatcher::Dispatcher::round),
 //! [`SlotRef::notify`](server::slots::SlotRef::notify),
 //! [`Handoff::dispatch`](server::handoff::Handoff::dispatch),
 //! [`Handoff::take`](server::handoff::Handoff::take),
@@ -121,7 +122,7 @@
 //! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
 //! 2. [`connection::ownership`]: who may touch it.
 //! 3. [`server::attendant`] and [`server::handoff`]: how it gets its turns.
-//! 4. [`server::event_loop`], [`server::timer_wheel`] and [`server::reaper`]: what wakes it.
+//! 4. [`server::event_loop`], [`server::dispatcher`] and [`server::deadlines`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
 //! 6. [`site::respond`]: what it says.
 

@@ -16,7 +16,7 @@ use abide::connection::ownership::NotIdle;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
-use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
+use abide::server::deadlines::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::slots::{Connection, QueuedSlot, Slots, Waiting};
 use abide::server::timer_wheel::TimerWheel;
 use abide::site::Reach;

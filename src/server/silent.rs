@@ -1,6 +1,5 @@
 //! The connections of one event loop that have never asked for anything, in the order of their accept:
-//! at a limit the first of them makes room for a newcomer
-//! ([`EventLoop::make_room`](super::event_loop::EventLoop)).
+//! at a limit the first of them makes room for a newcomer ([`pressure`](super::pressure)).
 //!
 //! The queue is lazy, as the timer wheel is. A connection is queued if its first turn found no
 //! request, which costs those nothing that have sent one by then. One that asks later, or closes, is not

@@ -14,6 +14,7 @@ use super::work::{FinishedErrands, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
 use crate::connection::desk::Desk;
+use crate::connection::transport::{Socket, Transport};
 use crate::site::Reach;
 use crate::site::errand::Errand;
 use crate::site::job::Slice;
@@ -36,16 +37,18 @@ impl Slice for TimeSlice<'_> {
 
 /// One thread of the pool.
 #[derive(Debug)]
-pub(super) struct Worker {
-    shared: Arc<Shared>,
-    attendant: Attendant,
+pub struct Worker<T = Socket> {
+    shared: Arc<Shared<T>>,
+    attendant: Attendant<T>,
     crew: Crew,
     /// How long it stays, if it is a spare one.
     lease: Option<Lease>,
 }
 
-impl Worker {
-    pub(super) fn new(shared: &Arc<Shared>, desk: Desk, crew: Crew) -> Worker {
+impl<T: Transport + Send + 'static> Worker<T> {
+    /// A worker of this `crew`, with buffers of its own.
+    #[must_use]
+    pub fn new(shared: &Arc<Shared<T>>, desk: Desk, crew: Crew) -> Worker<T> {
         let reach = match crew.goes_anywhere() {
             true => Reach::Disk,
             false => Reach::Roots,
@@ -59,7 +62,7 @@ impl Worker {
     }
 
     /// A spare worker, for as long as its lease.
-    pub(super) fn spare(shared: &Arc<Shared>, crew: Crew, lease: Lease) -> Worker {
+    pub(super) fn spare(shared: &Arc<Shared<T>>, crew: Crew, lease: Lease) -> Worker<T> {
         let counters = &shared.counters[shared.workers + 1];
         let desk = Desk::new(&shared.service.config, Arc::clone(counters));
         Worker {
@@ -84,20 +87,16 @@ impl Worker {
                 true => First::Slow,
                 false => First::Quick,
             };
-            now = match self.shared.handoff.pick_up(self.crew, first, patience) {
-                Some(Work::Turn(queued)) => self.serve(queued, FinishedErrands::default()),
-                Some(Work::Resume(queued, finished)) => self.serve(queued, finished),
-                Some(Work::Slice(errand)) => {
-                    sliced_at = self.go_on_with(&errand);
-                    sliced_at
-                }
-                Some(Work::GiveBackMemory) => {
-                    c_calls::give_back_memory();
-                    self.shared.clock.now().monotonic
-                }
+            let picked_up = self.shared.handoff.pick_up(self.crew, first, patience);
+            let is_slice = matches!(picked_up, Some(Work::Slice(_)));
+            now = match picked_up {
+                Some(work) => self.perform(work),
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
+            if is_slice {
+                sliced_at = now;
+            }
             slow_first = !slow_first;
             log_due_at = self.attendant.log_due_at(now);
             if log_due_at.is_some_and(|due| now >= due) {
@@ -112,6 +111,19 @@ impl Worker {
             }
         }
         self.attendant.leave_log();
+    }
+
+    /// Does what was picked up. Returns the time at its end.
+    pub fn perform(&mut self, work: Work) -> Millis {
+        match work {
+            Work::Turn(queued) => self.serve(queued, FinishedErrands::default()),
+            Work::Resume(queued, finished) => self.serve(queued, finished),
+            Work::Slice(errand) => self.go_on_with(&errand),
+            Work::GiveBackMemory => {
+                c_calls::give_back_memory();
+                self.shared.clock.now().monotonic
+            }
+        }
     }
 
     /// Gives a job a slice. Returns the time at its end.

@@ -12,7 +12,7 @@ use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
 use abide::connection::service::Service;
 use abide::connection::session::{Outcome, Session, Turn};
-use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
+use abide::server::deadlines::{LOOK_AGAIN_MILLIS, max_sleep_millis};
 use abide::server::timer_wheel::TimerWheel;
 use abide::site::Reach;
 use abide::site::Sites;
