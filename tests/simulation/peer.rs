@@ -30,15 +30,17 @@ pub struct Peer {
     pub unacknowledged: u64,
     /// How often the server has asked for `unacknowledged`.
     pub looks: u32,
-    /// Whether the server was last told that the socket is full.
+    /// Whether the socket was full when the server last sent.
     pub is_full: bool,
     /// Whether the peer closes its side when the server has closed its own.
     pub closes_back: bool,
     /// When the server has sent its FIN.
     pub fin_at: Option<Millis>,
     pub is_aborted: bool,
-    /// The present; set before each turn.
+    /// The present; set whenever its socket is used.
     pub now: Millis,
+    /// Whether its socket was used since the world last looked.
+    pub is_touched: bool,
 }
 
 impl Peer {
@@ -61,6 +63,7 @@ impl Peer {
             fin_at: None,
             is_aborted: false,
             now: Millis(0),
+            is_touched: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Peer {
             self.is_full = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.is_full = false;
         if !self.acknowledges {
             self.unacknowledged += count as u64;
         }
