@@ -135,7 +135,6 @@ impl<T: Transport + Send + 'static> Attendant<T> {
 
     /// Does what it takes for a connection to go on after its turn. `finished` is what it has waited for
     /// before that turn. Returns its slot if that is free now: the event loop has to know.
-    #[inline]
     pub fn settle(&mut self, attended: Attended, finished: FinishedErrands) -> Option<u32> {
         let is_out_of_reach =
             self.reach == Reach::Roots && std::mem::take(&mut self.desk.is_out_of_reach);

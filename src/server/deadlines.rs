@@ -23,12 +23,11 @@ use crate::connection::service::Mode;
 
 /// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
 /// be close: one that began long ago, and was hidden by the one that is due now.
-pub const LOOK_AGAIN_MILLIS: u64 = 1000;
+const LOOK_AGAIN_MILLIS: u64 = 1000;
 
 /// The longest that an entry sleeps, in milliseconds: the shortest time after which a deadline can
 /// lie.
-#[must_use]
-pub fn max_sleep_millis(config: &Config) -> u64 {
+fn max_sleep_millis(config: &Config) -> u64 {
     let (keep_alive, timeouts) = (&config.keep_alive, &config.timeouts);
     let all = [
         keep_alive.timeout_secs,
@@ -77,17 +76,16 @@ impl Deadlines {
     }
 
     /// Looks at everything that the wheel holds up to `now`, and claims the connections that are due for
-    /// `dispatch`. Returns how many it has looked at.
+    /// `dispatch`.
     pub fn turn<T>(
         &mut self,
         now: Millis,
         slots: &Slots<T>,
         mode: Mode,
         mut dispatch: impl FnMut(QueuedSlot),
-    ) -> usize {
+    ) {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.turn(now, &mut fired);
-        let looks = fired.len();
         for index in fired.drain(..) {
             if let Some(queued) = self.look(index, now, slots, mode) {
                 dispatch(queued);
@@ -96,7 +94,6 @@ impl Deadlines {
         // A jump in time or a mass expiry leaves a buffer that is not needed again soon.
         fired.shrink_to(1024);
         self.fired = fired;
-        looks
     }
 
     /// When the next look is due; `None` if nothing is filed.

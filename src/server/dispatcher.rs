@@ -435,8 +435,11 @@ impl<S: System> Dispatcher<S> {
 
     /// Gives a connection a turn on this thread.
     fn attend(&mut self, queued: QueuedSlot, now: Now) {
-        let (attended, _) = self.attendant.attend(queued, now);
-        self.settle(attended);
+        match self.attendant.attend(queued, now).0 {
+            // The usual case, and the shortest.
+            Attended::Waits => {}
+            attended => self.settle(attended),
+        }
     }
 
     /// Sees to a connection that has had a turn on this thread.
