@@ -7,6 +7,7 @@
 //! Start with [`story`]: it tells how a deadline is set, found and met.
 
 mod crowd;
+mod crowding;
 mod deadlines;
 mod endings;
 mod peer;

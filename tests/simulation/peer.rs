@@ -37,6 +37,10 @@ pub struct Peer {
     /// When the server has sent its FIN.
     pub fin_at: Option<Millis>,
     pub is_aborted: bool,
+    /// When the server last sent something.
+    pub sent_at: Millis,
+    /// How often bytes have arrived.
+    pub arrivals: usize,
     /// The present; set whenever its socket is used.
     pub now: Millis,
     /// Whether its socket was used since the world last looked.
@@ -62,6 +66,8 @@ impl Peer {
             closes_back: true,
             fin_at: None,
             is_aborted: false,
+            sent_at: Millis(0),
+            arrivals: 0,
             now: Millis(0),
             is_touched: false,
         }
@@ -70,6 +76,7 @@ impl Peer {
     /// Bytes of the peer's arrive.
     pub fn arrive(&mut self, bytes: &[u8]) {
         assert!(!self.has_closed, "nothing comes after a FIN");
+        self.arrivals += 1;
         self.arrived.extend(bytes);
     }
 
@@ -110,6 +117,7 @@ impl Peer {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.is_full = false;
+        self.sent_at = self.now;
         if !self.acknowledges {
             self.unacknowledged += count as u64;
         }
