@@ -99,8 +99,8 @@ struct Arrivals {
 struct Machine;
 
 impl System for Machine {
-    type Socket = Quiet;
-    type Listener = Arrivals;
+    type AcceptedSocket = Quiet;
+    type AcceptQueue = Arrivals;
 
     fn accept(&self, arrivals: &Arrivals) -> io::Result<(Quiet, Peer)> {
         if arrivals.next.load(Ordering::Relaxed) == arrivals.come.load(Ordering::Relaxed) {
@@ -325,7 +325,7 @@ impl World {
         let all = [Arc::clone(&shared)].into();
         let desk = Desk::new(&service.config, Arc::default());
         World {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors, false),
+            dispatcher: Dispatcher::new(0, all, acceptor, doors),
             worker: Worker::new(&shared, desk, Crew::Permanent),
             shared,
             messages,

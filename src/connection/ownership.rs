@@ -23,11 +23,11 @@
 //!
 //! | event loop | the thread that serves | |
 //! |---|---|---|
-//! | [`open`](Ownership::open) | [`free`](Running::free) | a slot gets a connection and loses it |
+//! | [`open`](Ownership::open) | [`free`](TurnGuard::free) | a slot gets a connection and loses it |
 //! | [`notify`](Ownership::notify), [`claim_idle`](Ownership::claim_idle) | [`begin`](Ownership::begin) | handed over, taken over |
-//! | [`notify`](Ownership::notify) | [`release`](Running::release) | the last look before letting go |
+//! | [`notify`](Ownership::notify) | [`release`](TurnGuard::release) | the last look before letting go |
 //!
-//! **One end for each beginning.** `begin` gives the owner a guard, [`Running`]. `release`, `requeue` and
+//! **One end for each beginning.** `begin` gives the owner a guard, [`TurnGuard`]. `release`, `requeue` and
 //! `free` consume it, so a thread that has let go cannot let go again. The table of slots wraps the guard
 //! together with the connection (`server::slots`), and hands out the right to begin only once.
 //!
@@ -172,22 +172,22 @@ pub enum NotIdle {
 }
 
 /// The ownership of a connection by the thread that serves it, from [`Ownership::begin`] on. The owner
-/// ends it by [`release`](Running::release), [`requeue`](Running::requeue) or [`free`](Running::free).
+/// ends it by [`release`](TurnGuard::release), [`requeue`](TurnGuard::requeue) or [`free`](TurnGuard::free).
 #[derive(Debug)]
 #[must_use = "a connection that is not released, requeued or freed is left to nobody"]
-pub struct Running<'a, A: AtomicWord = AtomicU64> {
+pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
     ownership: &'a Ownership<A>,
     read_closed: bool,
 }
 
-/// What [`Running::release`] asks of the owner.
+/// What [`TurnGuard::release`] asks of the owner.
 #[derive(Debug)]
 #[must_use = "an owner told to look again still owns the connection"]
 pub enum Released<'a, A: AtomicWord = AtomicU64> {
     /// Let go. The caller must not touch the connection any more.
     Idle,
     /// Something happened meanwhile: still owned, take another turn.
-    Again(Running<'a, A>),
+    Again(TurnGuard<'a, A>),
 }
 
 /// The ownership word of one slot.
@@ -212,7 +212,7 @@ impl<A: AtomicWord> Ownership<A> {
     /// Loop side. Free to idle: the slot has been filled with a new connection.
     ///
     /// Returns the generation that belongs into the connection's mio token, so register the socket
-    /// afterwards. The other end of this life is [`free`](Running::free).
+    /// afterwards. The other end of this life is [`free`](TurnGuard::free).
     ///
     /// # Panics
     /// If the slot is not free.
@@ -237,7 +237,7 @@ impl<A: AtomicWord> Ownership<A> {
     ///
     /// On [`Notified::Dispatch`] the caller queues the slot and some thread will
     /// [`begin`](Ownership::begin). One that runs finds the event in its
-    /// [`release`](Running::release).
+    /// [`release`](TurnGuard::release).
     pub fn notify(&self, generation: u32, read_closed: bool) -> Notified {
         let flag = if read_closed { READ_CLOSED } else { 0 };
         // Acquire pairs with `release`: a loop that dispatches owns what the last owner left. Release
@@ -301,15 +301,15 @@ impl<A: AtomicWord> Ownership<A> {
     }
 
     /// Serving side. Queued to running: takes over what [`notify`](Ownership::notify),
-    /// [`claim_idle`](Ownership::claim_idle) or [`requeue`](Running::requeue) handed over.
-    pub fn begin(&self) -> Running<'_, A> {
+    /// [`claim_idle`](Ownership::claim_idle) or [`requeue`](TurnGuard::requeue) handed over.
+    pub fn begin(&self) -> TurnGuard<'_, A> {
         // Acquire pairs with `open`, `notify` and `requeue`. Nothing has been done yet that anybody
         // would have to see, so no Release.
         let before = self.change(Ordering::Acquire, |word| {
             debug_assert_eq!(state(word), QUEUED, "queued twice");
             with_state(word, RUNNING)
         });
-        Running {
+        TurnGuard {
             ownership: self,
             read_closed: before & READ_CLOSED != 0,
         }
@@ -347,7 +347,7 @@ impl<A: AtomicWord> Ownership<A> {
     }
 }
 
-impl<'a, A: AtomicWord> Running<'a, A> {
+impl<'a, A: AtomicWord> TurnGuard<'a, A> {
     /// Whether the peer has ended its side: read until `WouldBlock` or the end of stream.
     #[must_use]
     pub fn read_closed(&self) -> bool {
@@ -370,7 +370,7 @@ impl<'a, A: AtomicWord> Running<'a, A> {
         if state(before) == RUNNING {
             return Released::Idle;
         }
-        Released::Again(Running {
+        Released::Again(TurnGuard {
             ownership,
             read_closed: before & READ_CLOSED != 0,
         })
@@ -407,7 +407,7 @@ impl<'a, A: AtomicWord> Running<'a, A> {
     }
 }
 
-impl<A: AtomicWord> Drop for Running<'_, A> {
+impl<A: AtomicWord> Drop for TurnGuard<'_, A> {
     fn drop(&mut self) {
         debug_assert!(thread::panicking(), "a connection is left to nobody");
     }

@@ -57,7 +57,7 @@ impl<L> Doors<L> {
     /// If one cannot be watched.
     pub fn open<S>(listeners: Vec<L>, system: &S) -> std::io::Result<Doors<L>>
     where
-        S: System<Listener = L>,
+        S: System<AcceptQueue = L>,
     {
         let mut row = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -151,7 +151,7 @@ impl<L> Doors<L> {
     /// share the queue they go first with the next one.
     pub fn note_drained<S>(&mut self, place: usize, accepted: usize, now: Millis, system: &S)
     where
-        S: System<Listener = L>,
+        S: System<AcceptQueue = L>,
     {
         let door = &mut self.row[place];
         door.owes_turn = false;
@@ -171,7 +171,7 @@ impl<L> Doors<L> {
     }
 
     /// Keeps new handshakes from beginning, on the listeners that can do that.
-    pub fn refuse_new_handshakes<S: System<Listener = L>>(&mut self, system: &S) {
+    pub fn refuse_new_handshakes<S: System<AcceptQueue = L>>(&mut self, system: &S) {
         for door in &mut self.row {
             door.drops_syn = system.refuse_new_handshakes(&door.listener);
         }
@@ -184,7 +184,7 @@ impl<L> Doors<L> {
     }
 
     /// Closes those of the listeners that are in `closing`.
-    pub fn close<S: System<Listener = L>>(&mut self, closing: Closing, system: &S) {
+    pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: Closing, system: &S) {
         let is_done = |door: &Door<L>| match closing {
             Closing::All => true,
             Closing::Drained => door.blocked_until.is_none(),

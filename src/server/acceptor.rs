@@ -154,10 +154,10 @@ impl Acceptor {
     /// in the queue, unless the caller `can_make_room`.
     pub fn accept<S: System>(
         &mut self,
-        listener: &S::Listener,
+        listener: &S::AcceptQueue,
         can_make_room: bool,
         system: &S,
-    ) -> Attempt<S::Socket> {
+    ) -> Attempt<S::AcceptedSocket> {
         if self.is_overrun() && !can_make_room || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::access_log;
 use super::shared::Shared;
-use super::slots::{Connection, QueuedSlot, Waiting};
+use super::slots::{Connection, QueuedSlot, WaitOutcome};
 use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::access_line::ConnectionId;
@@ -106,12 +106,12 @@ impl<T: Transport + Send + 'static> Attendant<T> {
             now = end.now;
             match end.outcome {
                 Outcome::Wait => match owned.wait_until(end.deadline) {
-                    Waiting::Idle => return (Attended::Waits, now),
+                    WaitOutcome::Idle => return (Attended::Waits, now),
                     // The second time it waits like the others.
-                    Waiting::Notified(again) if has_repeated => {
+                    WaitOutcome::Notified(again) if has_repeated => {
                         return (Attended::WantsMore(again.requeue()), now);
                     }
-                    Waiting::Notified(again) => (has_repeated, owned) = (true, again),
+                    WaitOutcome::Notified(again) => (has_repeated, owned) = (true, again),
                 },
                 Outcome::Again => {
                     let queued = owned.requeue();

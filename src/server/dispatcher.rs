@@ -66,34 +66,32 @@ pub enum NextPoll {
 /// The state of an event loop, but for its poll. All of it belongs to one thread.
 #[derive(Debug)]
 pub struct Dispatcher<S: System> {
-    shared: Arc<Shared<S::Socket>>,
+    shared: Arc<Shared<S::AcceptedSocket>>,
     /// What all the event loops of the server share with their workers, this one's included.
-    all: Arc<[Arc<Shared<S::Socket>>]>,
+    all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
     acceptor: Acceptor,
-    doors: Doors<S::Listener>,
+    doors: Doors<S::AcceptQueue>,
     deadlines: Deadlines,
     pressure: Pressure,
     lifecycle: Lifecycle,
-    /// Whether it speaks for the process.
+    /// Whether it tells the person at the terminal how the server ends.
     is_speaker: bool,
     /// The last sample of the clock.
     now: Now,
     /// Gives the turns that memory is enough for.
-    attendant: Attendant<S::Socket>,
+    attendant: Attendant<S::AcceptedSocket>,
     /// When the lines of the access log that were collected here are handed over.
     log_due_at: Option<Millis>,
 }
 
 impl<S: System> Dispatcher<S> {
-    /// For the event loop `number` of `all`, which accepts at `doors`. It tells how the server ends if
-    /// it `is_speaker`.
+    /// For the event loop `number` of `all`, which accepts at `doors`.
     #[must_use]
     pub fn new(
         number: usize,
-        all: Arc<[Arc<Shared<S::Socket>>]>,
+        all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
         acceptor: Acceptor,
-        doors: Doors<S::Listener>,
-        is_speaker: bool,
+        doors: Doors<S::AcceptQueue>,
     ) -> Dispatcher<S> {
         let shared = Arc::clone(&all[number]);
         let opened = &shared.admissions.doors;
@@ -108,7 +106,7 @@ impl<S: System> Dispatcher<S> {
             deadlines: Deadlines::new(config, now.monotonic),
             pressure: Pressure::default(),
             lifecycle: Lifecycle::new(config.shutdown.clone()),
-            is_speaker,
+            is_speaker: false,
             now,
             attendant: Attendant::new(Arc::clone(&shared), desk, Reach::Memory),
             log_due_at: None,
@@ -116,9 +114,16 @@ impl<S: System> Dispatcher<S> {
         }
     }
 
+    /// The same, but it tells the person at the terminal how the server ends.
+    #[must_use]
+    pub fn speaking(mut self) -> Dispatcher<S> {
+        self.is_speaker = true;
+        self
+    }
+
     /// What the event loop shares with its workers.
     #[must_use]
-    pub fn shared(&self) -> &Arc<Shared<S::Socket>> {
+    pub fn shared(&self) -> &Arc<Shared<S::AcceptedSocket>> {
         &self.shared
     }
 
@@ -294,10 +299,10 @@ impl<S: System> Dispatcher<S> {
     /// refused in. `None` if it had to be closed without a word.
     fn make_room(
         &mut self,
-        newcomer: Newcomer<S::Socket>,
+        newcomer: Newcomer<S::AcceptedSocket>,
         now: Now,
         system: &S,
-    ) -> Option<Accepted<S::Socket>> {
+    ) -> Option<Accepted<S::AcceptedSocket>> {
         let mut newcomer = newcomer;
         for _ in 0..TRIES_PER_NEWCOMER {
             let has_asked = || system.has_input(&newcomer.socket);
@@ -318,7 +323,13 @@ impl<S: System> Dispatcher<S> {
     }
 
     /// Makes an accepted socket a connection and gives it its first turn, `at_once` or in the queue.
-    fn receive(&mut self, accepted: Accepted<S::Socket>, at_once: bool, now: Now, system: &S) {
+    fn receive(
+        &mut self,
+        accepted: Accepted<S::AcceptedSocket>,
+        at_once: bool,
+        now: Now,
+        system: &S,
+    ) {
         let client = self.acceptor.counted_client(&accepted);
         let queued = self.admit(accepted, now);
         let index = queued.index();
@@ -340,7 +351,7 @@ impl<S: System> Dispatcher<S> {
     }
 
     /// Makes an accepted socket a connection: stored, filed, and queued for its first turn.
-    fn admit(&mut self, accepted: Accepted<S::Socket>, now: Now) -> QueuedSlot {
+    fn admit(&mut self, accepted: Accepted<S::AcceptedSocket>, now: Now) -> QueuedSlot {
         let (index, peer) = (accepted.slot, accepted.peer);
         let (connection, deadline) = accepted.into_connection(&self.shared.service, now.monotonic);
         let queued = self.shared.slots.at(index).open(connection, deadline);
@@ -379,15 +390,9 @@ impl<S: System> Dispatcher<S> {
 
     /// Claims the connections whose deadline has come.
     fn turn_wheel(&mut self, now: Millis) {
-        let Shared {
-            slots,
-            handoff,
-            service,
-            ..
-        } = &*self.shared;
-        self.deadlines.turn(now, slots, service.mode(), |queued| {
-            handoff.dispatch(queued)
-        });
+        let (shared, mode) = (&*self.shared, self.shared.service.mode());
+        let dispatch = |queued| shared.handoff.dispatch(queued);
+        self.deadlines.turn(now, &shared.slots, mode, dispatch);
     }
 
     /// Sends for connections whose place is needed.

@@ -77,8 +77,11 @@ impl EventLoop {
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
         let doors = Doors::open(listeners, poll.registry())?;
-        let is_speaker = signals.is_some();
-        let dispatcher = Dispatcher::new(number, Arc::clone(&all), acceptor, doors, is_speaker);
+        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), acceptor, doors);
+        // The server is the process, and this loop the one that speaks for it.
+        if signals.is_some() {
+            dispatcher = dispatcher.speaking();
+        }
         Ok(EventLoop {
             poll,
             messages,

@@ -77,8 +77,8 @@ impl Pressure {
         }
     }
 
-    /// Claims connections whose place is needed for `dispatch`, once a second. `acceptors` divide the work
-    /// among them.
+    /// Claims connections whose place is needed, once a second. Their turns look for bytes once more before
+    /// they close anything. `acceptors` divide the work among them.
     pub fn relieve<T>(
         &mut self,
         now: Millis,
@@ -122,7 +122,6 @@ impl Pressure {
         }
         candidates.sort_unstable();
         candidates.retain(|(.., index)| excess.wants(*index));
-        // The turn looks for bytes once more before it closes anything.
         let claim = |(.., index): (bool, Millis, u32)| shared.slots.at(index).claim_idle().ok();
         candidates.into_iter().filter_map(claim).collect()
     }

@@ -126,7 +126,7 @@ impl SilentEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slots::{Connection, QueuedSlot, Waiting};
+    use super::super::slots::{Connection, QueuedSlot, WaitOutcome};
     use super::*;
     use crate::connection::access_line::Peer;
     use crate::connection::session::Session;
@@ -145,7 +145,7 @@ mod tests {
 
     fn wait(slots: &Slots<()>, queued: QueuedSlot, deadline: Deadline) {
         let waiting = slots.begin(queued).wait_until(deadline);
-        assert!(matches!(waiting, Waiting::Idle));
+        assert!(matches!(waiting, WaitOutcome::Idle));
     }
 
     fn push(queue: &mut SilentQueue, slot: u32, client: Option<ClientNetwork>, slots: &Slots<()>) {

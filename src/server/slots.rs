@@ -27,7 +27,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{
-    NotIdle, Notified, Ownership, OwnershipState, Released, Running,
+    NotIdle, Notified, Ownership, OwnershipState, Released, TurnGuard,
 };
 use crate::connection::session::Session;
 use crate::connection::transport::Socket;
@@ -196,14 +196,14 @@ impl<'a, T> SlotRef<'a, T> {
 pub struct OwnedSlot<'a, T = Socket> {
     slot: &'a Slot<T>,
     index: u32,
-    running: Running<'a>,
+    running: TurnGuard<'a>,
     connection: MutexGuard<'a, Option<Box<Connection<T>>>>,
 }
 
 /// What became of a connection whose turn ended with [`OwnedSlot::wait_until`].
 #[derive(Debug)]
 #[must_use = "an owner told to look again still owns the connection"]
-pub enum Waiting<'a, T = Socket> {
+pub enum WaitOutcome<'a, T = Socket> {
     /// It is idle.
     Idle,
     /// Something happened on its socket during the turn, which may have missed it: another turn is due.
@@ -217,7 +217,7 @@ impl<'a, T> OwnedSlot<'a, T> {
         self.connection.as_deref_mut()
     }
 
-    /// Whether the peer has ended its side ([`Running::read_closed`]).
+    /// Whether the peer has ended its side ([`TurnGuard::read_closed`]).
     #[must_use]
     pub fn read_closed(&self) -> bool {
         self.running.read_closed()
@@ -226,7 +226,7 @@ impl<'a, T> OwnedSlot<'a, T> {
     /// Ends the turn: the connection waits for its peer, or for `deadline`.
     // Each part has to be there before the next owner may come, who looks at all of them.
     #[inline]
-    pub fn wait_until(self, deadline: Deadline) -> Waiting<'a, T> {
+    pub fn wait_until(self, deadline: Deadline) -> WaitOutcome<'a, T> {
         let OwnedSlot {
             slot,
             index,
@@ -236,8 +236,8 @@ impl<'a, T> OwnedSlot<'a, T> {
         drop(connection);
         slot.postpone(deadline);
         match running.release() {
-            Released::Idle => Waiting::Idle,
-            Released::Again(running) => Waiting::Notified(OwnedSlot {
+            Released::Idle => WaitOutcome::Idle,
+            Released::Again(running) => WaitOutcome::Notified(OwnedSlot {
                 slot,
                 index,
                 running,
@@ -271,10 +271,12 @@ impl<'a, T> OwnedSlot<'a, T> {
     }
 }
 
+type SlotChunk<T> = Box<[Slot<T>]>;
+
 /// All slots, allocated in chunks when first used.
 #[derive(Debug)]
 pub struct Slots<T = Socket> {
-    chunks: Box<[OnceLock<Box<[Slot<T>]>>]>,
+    chunks: Box<[OnceLock<SlotChunk<T>>]>,
 }
 
 impl<T> Slots<T> {

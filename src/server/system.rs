@@ -16,47 +16,47 @@ use crate::connection::transport::{Socket, Transport};
 /// The system as an event loop sees it.
 pub trait System {
     /// A connected socket.
-    type Socket: Transport + Send + 'static;
+    type AcceptedSocket: Transport + Send + 'static;
     /// A socket that accepts connections.
-    type Listener;
+    type AcceptQueue;
 
     /// Takes one connection from the accept queue of `listener`.
     ///
     /// # Errors
     /// As accept(2).
-    fn accept(&self, listener: &Self::Listener) -> io::Result<(Self::Socket, Peer)>;
+    fn accept(&self, listener: &Self::AcceptQueue) -> io::Result<(Self::AcceptedSocket, Peer)>;
 
     /// Whether there are bytes to receive.
-    fn has_input(&self, socket: &Self::Socket) -> bool;
+    fn has_input(&self, socket: &Self::AcceptedSocket) -> bool;
 
     /// Has the poll tell with `token` when `socket` becomes readable or writable; at once, if it is.
     ///
     /// # Errors
     /// If the kernel has no memory for another watch (epoll_ctl(2): ENOMEM, ENOSPC).
-    fn watch(&self, socket: &Self::Socket, token: Token) -> io::Result<()>;
+    fn watch(&self, socket: &Self::AcceptedSocket, token: Token) -> io::Result<()>;
 
     /// Has the poll tell with `token` when `listener` has connections to accept.
     ///
     /// # Errors
     /// As [`watch`](System::watch).
-    fn watch_listener(&self, listener: &Self::Listener, token: Token) -> io::Result<()>;
+    fn watch_listener(&self, listener: &Self::AcceptQueue, token: Token) -> io::Result<()>;
 
     /// Ends what [`watch_listener`](System::watch_listener) began.
     ///
     /// # Errors
     /// If it is not watched.
-    fn unwatch_listener(&self, listener: &Self::Listener) -> io::Result<()>;
+    fn unwatch_listener(&self, listener: &Self::AcceptQueue) -> io::Result<()>;
 
     /// Whether other event loops accept from the same queue.
-    fn is_shared(&self, listener: &Self::Listener) -> bool;
+    fn is_shared(&self, listener: &Self::AcceptQueue) -> bool;
 
     /// Keeps new handshakes from beginning, if the listener can do that. Whether it can.
-    fn refuse_new_handshakes(&self, listener: &Self::Listener) -> bool;
+    fn refuse_new_handshakes(&self, listener: &Self::AcceptQueue) -> bool;
 }
 
 impl System for Registry {
-    type Socket = Socket;
-    type Listener = Listener;
+    type AcceptedSocket = Socket;
+    type AcceptQueue = Listener;
 
     fn accept(&self, listener: &Listener) -> io::Result<(Socket, Peer)> {
         listener.accept()

@@ -10,7 +10,7 @@ use abide::connection::deadline::Deadline;
 use abide::connection::ownership::{NotIdle, OwnershipState};
 use abide::connection::session::Session;
 use abide::connection::transport::{Socket, Transport};
-use abide::server::slots::{Connection, QueuedSlot, Slots, Waiting};
+use abide::server::slots::{Connection, QueuedSlot, Slots, WaitOutcome};
 
 const NOW: Millis = Millis(0);
 
@@ -34,7 +34,7 @@ fn admit(slots: &Slots, deadline: Deadline) -> (u32, UnixStream) {
     let slot = slots.at(0);
     let queued = slot.open(Box::new(connection), deadline);
     let waiting = slots.begin(queued).wait_until(deadline);
-    assert!(matches!(waiting, Waiting::Idle));
+    assert!(matches!(waiting, WaitOutcome::Idle));
     (slot.generation(), theirs)
 }
 
@@ -86,7 +86,7 @@ fn a_stale_event_in_the_same_batch_cannot_hit_a_reused_slot() {
         .recv(&mut buffer)
         .unwrap();
     assert_eq!(&buffer[..received], b"GET");
-    assert!(matches!(owned.wait_until(first_byte_at), Waiting::Idle));
+    assert!(matches!(owned.wait_until(first_byte_at), WaitOutcome::Idle));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! 1. The *session* says when. A worker that has given a session its turn asks `Session::rest`, and
 //!    leaves the answer beside the connection. It tells nobody.
 //! 2. The *wheel* finds it. Each connection is filed under one tick, never further ahead than the
-//!    shortest timeout (5 s by default, to linger). When that tick comes, the reaper compares the
+//!    shortest timeout (5 s by default, to linger). When that tick comes, the event loop compares the
 //!    deadline with the clock: not due yet is refiled.
 //! 3. The *loop* sleeps until then: `TimerWheel::next_tick` is the longest that it waits for sockets.
 //!    What is due gets a turn, and the session looks at its socket first and at the clock second.

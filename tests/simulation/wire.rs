@@ -185,8 +185,8 @@ pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
 pub struct Machine;
 
 impl System for Machine {
-    type Socket = Wire;
-    type Listener = Queue;
+    type AcceptedSocket = Wire;
+    type AcceptQueue = Queue;
 
     fn accept(&self, queue: &Queue) -> io::Result<(Wire, Address)> {
         let wire = queue.0.lock().unwrap().pop_front();

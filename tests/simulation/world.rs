@@ -133,7 +133,7 @@ impl World {
         let all = [Arc::clone(&shared)].into();
         let desk = Desk::new(&stage.service.config, Arc::clone(&counters[1]));
         World {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors, false),
+            dispatcher: Dispatcher::new(0, all, acceptor, doors),
             worker: Worker::new(&shared, desk, Crew::Permanent),
             shared,
             messages,

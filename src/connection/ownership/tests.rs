@@ -16,8 +16,8 @@ fn running() -> (Ownership, u32) {
 }
 
 /// The guard of a connection that [`running`] made.
-fn guard(ownership: &Ownership) -> Running<'_> {
-    Running {
+fn guard(ownership: &Ownership) -> TurnGuard<'_> {
+    TurnGuard {
         ownership,
         read_closed: false,
     }
