@@ -26,35 +26,35 @@
 //! ```text
 //!   kernel: socket readable
 //!     |
-//!   event loop   EventLoop::run -> handle -> notify
-//!     |            Ownership::notify            idle -> queued
-//!     |            Handoff::dispatch            the slot's number into the quick lane
+//!   event loop   EventLoop::run -> Dispatcher::notify
+//!     |            SlotRef::notify              idle -> queued
+//!     |            Handoff::dispatch            the queued slot into the quick lane
 //!     v
-//!   whoever is   EventLoop::serve -> Handoff::take, or Worker::run -> Handoff::pick_up
+//!   whoever is   Dispatcher::round -> Handoff::take, or Worker::run -> Handoff::pick_up
 //!   first          Attendant::attend
-//!     |            Ownership::begin             queued -> running
+//!     |            Slots::begin                 queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
 //!     |              http::request::parse_head
 //!     |              site::Sites::respond       path -> memory or file -> preconditions -> Response
 //!     |              http::response::encode_head
 //!     |              connection::output::send
 //!     |            Session::rest                when is the next turn due?
-//!     |            Slot::postpone               that deadline into the slot
-//!     |            Ownership::release           running -> idle, or another turn
+//!     |            OwnedSlot::wait_until        that deadline into the slot; running -> idle, or another turn
 //!     |
 //!     |  if the event loop would have to wait for a disk, or the turn was long:
-//!     |            Ownership::requeue           running -> queued
-//!     |            Handoff::defer               the number into the slow lane, for workers only
+//!     |            OwnedSlot::requeue           running -> queued
+//!     |            Handoff::defer               the queued slot into the slow lane, for workers only
 //!     |  if another thread is getting the same from the disk, or it takes long:
-//!     |            Ownership::requeue           running -> queued
+//!     |            OwnedSlot::requeue           running -> queued
 //!     |            Errand::wait                 in no lane; that thread puts it into one
 //!     |            Errand::work                 a job, which any worker goes on with, slice by slice
 //!     v
-//!   event loop   TimerWheel::turn -> look       finds the deadline when it needs it
+//!   event loop   Deadlines::turn                finds the deadline when it needs it
 //! ```
 //!
 //! In code: [`EventLoop::run`](server::event_loop::EventLoop::run),
-//! [`Ownership::notify`](connection::ownership::Ownership::notify),
+//! [`Dispatcher::round`](server::dispatcher::Dispatcher::round),
+//! [`SlotRef::notify`](server::slots::SlotRef::notify),
 //! [`Handoff::dispatch`](server::handoff::Handoff::dispatch),
 //! [`Handoff::take`](server::handoff::Handoff::take),
 //! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
@@ -63,7 +63,7 @@
 //! [`parse_head`](http::request::parse_head), [`Sites::respond`](site::Sites::respond),
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
 //! [`Session::rest`](connection::session::Session::rest),
-//! [`Slot::postpone`](server::slots::Slot::postpone),
+//! [`OwnedSlot::wait_until`](server::slots::OwnedSlot::wait_until),
 //! [`Handoff::defer`](server::handoff::Handoff::defer),
 //! [`Errand::wait`](site::waiting::Errand::wait),
 //! [`Errand::work`](site::waiting::Errand::work).
@@ -121,7 +121,7 @@
 //! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
 //! 2. [`connection::ownership`]: who may touch it.
 //! 3. [`server::attendant`] and [`server::handoff`]: how it gets its turns.
-//! 4. [`server::event_loop`], [`server::timer_wheel`] and [`server::reaper`]: what wakes it.
+//! 4. [`server::event_loop`], [`server::dispatcher`] and [`server::deadlines`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
 //! 6. [`site`] and [`Site::respond`](site::Site::respond): what it says.
 

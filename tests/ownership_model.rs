@@ -4,7 +4,7 @@
 //! starts when it dispatches. The last part plants faults: a check that cannot fail proves nothing.
 #![allow(unsafe_code)]
 
-use abide::connection::ownership::{AtomicWord, Claim, Notified, Ownership, Released, State};
+use abide::connection::ownership::{AtomicWord, Notified, Ownership, OwnershipState, Released};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -93,20 +93,18 @@ impl<A: AtomicWord> Slot<A> {
 
     /// A worker's turn: read until nothing is left, and let go. The first `requeues` turns end early.
     fn work(&self, requeues: usize) {
-        let mut read_closed = self.ownership.begin().read_closed;
+        let mut running = self.ownership.begin();
         for _ in 0..requeues {
             self.touch();
-            self.ownership.requeue();
-            read_closed = self.ownership.begin().read_closed;
+            running.requeue();
+            running = self.ownership.begin();
         }
         loop {
             self.recv();
-            self.end_told.store(read_closed, Relaxed);
-            match self.ownership.release() {
+            self.end_told.store(running.read_closed(), Relaxed);
+            match running.release() {
                 Released::Idle => return,
-                Released::Again {
-                    read_closed: closed,
-                } => read_closed = closed,
+                Released::Again(again) => running = again,
             }
         }
     }
@@ -155,7 +153,11 @@ fn bytes_arrive<A: AtomicWord + Send + Sync + 'static>(story: Story) {
     }
     let read = slot.read.load(Relaxed);
     assert_eq!(read, story.bytes, "lost wake-up: a byte is unread");
-    assert_eq!(slot.ownership.state(), State::Idle, "nobody let go");
+    assert_eq!(
+        slot.ownership.state(),
+        OwnershipState::Idle,
+        "nobody let go"
+    );
     assert_eq!(slot.end_told.load(Relaxed), story.ends, "end of stream");
 }
 
@@ -166,11 +168,11 @@ fn a_deadline_follows_a_worker<A: AtomicWord + Send + Sync + 'static>() {
     let generation = slot.ownership.open();
     assert_eq!(slot.arrive(1, generation, false), Notified::Dispatch);
     let worker = worker(&slot, 0);
-    if slot.ownership.claim_idle() == Claim::Claimed {
+    if slot.ownership.claim_idle().is_ok() {
         slot.work(0);
     }
     worker.join().unwrap();
-    assert_eq!(slot.ownership.claim_idle(), Claim::Claimed);
+    assert_eq!(slot.ownership.claim_idle(), Ok(()));
 }
 
 #[test]
@@ -210,10 +212,10 @@ fn an_idle_connection_stays_idle_until_the_loop_takes_it() {
         let generation = slot.ownership.open();
         assert_eq!(slot.arrive(1, generation, false), Notified::Dispatch);
         let worker = worker(&slot, 0);
-        if slot.ownership.state() == State::Idle {
+        if slot.ownership.state() == OwnershipState::Idle {
             // Where the loop reads the deadline that the worker stored.
             slot.connection.with(|_| ());
-            assert_eq!(slot.ownership.claim_idle(), Claim::Claimed);
+            assert_eq!(slot.ownership.claim_idle(), Ok(()));
         }
         worker.join().unwrap();
     });
@@ -226,14 +228,14 @@ fn a_deadline_and_an_event_dispatch_a_connection_once() {
         let generation = slot.ownership.open();
         let other = Arc::clone(&slot);
         // Stronger than needed: in the server both come from the loop's one thread.
-        let deadline = thread::spawn(move || other.ownership.claim_idle() == Claim::Claimed);
+        let deadline = thread::spawn(move || other.ownership.claim_idle().is_ok());
         let event = slot.ownership.notify(generation, false) == Notified::Dispatch;
         assert!(
             deadline.join().unwrap() ^ event,
             "dispatched twice or never"
         );
         slot.work(0);
-        assert_eq!(slot.ownership.state(), State::Idle);
+        assert_eq!(slot.ownership.state(), OwnershipState::Idle);
     });
 }
 
@@ -245,21 +247,23 @@ fn a_stale_event_does_not_reach_the_next_connection_in_the_slot() {
         assert_eq!(slot.ownership.notify(old, false), Notified::Dispatch);
         let closing = Arc::clone(&slot);
         let mut worker = Some(thread::spawn(move || {
-            closing.ownership.begin();
+            let running = closing.ownership.begin();
             closing.touch();
-            closing.ownership.free();
+            running.free();
         }));
         let early = slot.ownership.notify(old, true);
         assert_ne!(early, Notified::Dispatch);
-        if slot.ownership.state() != State::Free {
+        if slot.ownership.state() != OwnershipState::Free {
             worker.take().unwrap().join().unwrap();
         }
         slot.touch();
         let new = slot.ownership.open();
         assert_eq!(slot.ownership.notify(old, true), Notified::Stale);
-        assert_eq!(slot.ownership.state(), State::Idle);
+        assert_eq!(slot.ownership.state(), OwnershipState::Idle);
         assert_eq!(slot.ownership.notify(new, false), Notified::Dispatch);
-        assert!(!slot.ownership.begin().read_closed, "an old flag");
+        let running = slot.ownership.begin();
+        assert!(!running.read_closed(), "an old flag");
+        running.requeue();
         if let Some(worker) = worker {
             worker.join().unwrap();
         }
@@ -296,7 +300,8 @@ impl<const FAULT: u8> AtomicWord for Faulty<FAULT> {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64> {
-        let lets_go = State::of(current) == State::Running && State::of(new) == State::Idle;
+        let lets_go = OwnershipState::of(current) == OwnershipState::Running
+            && OwnershipState::of(new) == OwnershipState::Idle;
         let ordering = match FAULT {
             FORGETFUL_RELEASE if lets_go => {
                 return Ok(self.0.word.swap(new, success));

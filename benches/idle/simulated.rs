@@ -1,25 +1,31 @@
-//! A million sessions in the real slots and the real wheel, without sockets and without threads: what
-//! the event loop, a worker and the reaper do with them, in the same order, under a clock that jumps
-//! from one tick to the next. System calls are what this leaves out.
+//! A million sessions in the server's own machinery, without sockets and without threads, under a clock
+//! that jumps from one round of the event loop to the next. System calls are what this leaves out.
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use abide::clock::{Millis, Now};
+use abide::clock::{Clock, Millis, Now};
 use abide::config::{Config, SiteConfig};
 use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
-use abide::connection::ownership::{Claim, Notified, Released};
 use abide::connection::peer::Peer;
 use abide::connection::service::Service;
-use abide::connection::session::{Outcome, Session, Turn};
 use abide::connection::transport::Transport;
-use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
-use abide::server::slots::{Connection, Slots};
-use abide::server::timer_wheel::TimerWheel;
-use abide::site::Reach;
+use abide::server::accepting::Doors;
+use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
+use abide::server::bench::Crew;
+use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
+use abide::server::handoff::{First, Handoff};
+use abide::server::shared::{LoopMessage, Shared, Waker};
+use abide::server::slots::{Connection, Slot, Slots};
+use abide::server::system::System;
+use abide::server::tokens;
+use abide::server::worker::Worker;
+use crossbeam_channel::Receiver;
+use mio::Token;
 
 use crate::support::Site;
 use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
@@ -35,24 +41,26 @@ const START_UNIX_SECS: u64 = 4_102_444_800;
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// A peer that asks once, takes everything at once, and closes when we do. It has the size of a
-/// descriptor.
-#[derive(Default)]
-struct Quiet {
-    has_asked: bool,
-    has_our_fin: bool,
-    fin_was_read: bool,
-    _padding: bool,
-}
+/// descriptor: its number, and in the highest bits what it has done.
+struct Quiet(u32);
+
+const HAS_ASKED: u32 = 1 << 31;
+const HAS_OUR_FIN: u32 = 1 << 30;
+
+const _: () = assert!(SESSIONS < HAS_OUR_FIN);
+const _: () = assert!(size_of::<Connection<Quiet>>() == size_of::<Connection>());
+
+/// The numbers of the peers that have answered our FIN with theirs, which the poll has to tell yet.
+static FINS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 impl Transport for Quiet {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.has_asked {
-            self.has_asked = true;
+        if self.0 & HAS_ASKED == 0 {
+            self.0 |= HAS_ASKED;
             buffer[..REQUEST.len()].copy_from_slice(REQUEST);
             return Ok(REQUEST.len());
         }
-        if self.has_our_fin {
-            self.fin_was_read = true;
+        if self.0 & HAS_OUR_FIN != 0 {
             return Ok(0);
         }
         Err(io::ErrorKind::WouldBlock.into())
@@ -67,7 +75,9 @@ impl Transport for Quiet {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.has_our_fin = true;
+        let number = self.0 & !HAS_ASKED;
+        FINS.lock().expect("one thread").push(number);
+        self.0 |= HAS_OUR_FIN;
         Ok(())
     }
 
@@ -78,29 +88,89 @@ impl Transport for Quiet {
     fn abort(&mut self) {}
 }
 
-/// A [`Connection`] with another socket.
-struct Simulated {
-    io: Quiet,
-    session: Session,
+/// The next peer of the queue, and how many have come. Slots are given out in this order, as none is free
+/// again before the last one has come.
+#[derive(Default)]
+struct Arrivals {
+    next: AtomicU32,
+    come: Arc<AtomicU32>,
 }
 
-const _: () = assert!(size_of::<Simulated>() == size_of::<Connection>());
+struct Machine;
+
+impl System for Machine {
+    type AcceptedSocket = Quiet;
+    type AcceptQueue = Arrivals;
+
+    fn accept(&self, arrivals: &Arrivals) -> io::Result<(Quiet, Peer)> {
+        if arrivals.next.load(Ordering::Relaxed) == arrivals.come.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let number = arrivals.next.fetch_add(1, Ordering::Relaxed);
+        Ok((Quiet(number), Peer::Unix))
+    }
+
+    fn has_input(&self, _: &Quiet) -> bool {
+        true
+    }
+
+    fn watch(&self, _: &Quiet, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn watch_listener(&self, _: &Arrivals, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch_listener(&self, _: &Arrivals) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_shared(&self, _: &Arrivals) -> bool {
+        false
+    }
+
+    fn refuse_new_handshakes(&self, _: &Arrivals) -> bool {
+        true
+    }
+}
+
+#[derive(Default)]
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let millis = self.0.load(Ordering::Relaxed);
+        Now {
+            monotonic: Millis(millis),
+            unix_secs: START_UNIX_SECS + millis / 1_000,
+        }
+    }
+
+    fn micros(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) * 1_000
+    }
+}
+
+/// There is one thread, which is awake.
+struct Awake;
+
+impl Waker for Awake {
+    fn wake(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 struct World {
-    service: Service,
-    desk: Desk,
-    slots: Slots,
-    /// In the place of those in the slots, which want a real socket. The room is there from the start
-    /// and does not count.
-    connections: Vec<Option<Box<Simulated>>>,
-    wheel: TimerWheel,
-    is_filed: Vec<bool>,
-    fired: Vec<u32>,
-    now: Millis,
-    open: u32,
-    /// Turns given and looks taken since the start.
-    turns: u64,
-    looks: u64,
+    shared: Arc<Shared<Quiet>>,
+    dispatcher: Dispatcher<Machine>,
+    worker: Worker<Quiet>,
+    messages: Receiver<LoopMessage>,
+    clock: Arc<HandClock>,
+    come: Arc<AtomicU32>,
+    /// When the dispatcher wants its next round.
+    next_round: Option<Millis>,
+    rounds: u64,
 }
 
 /// What was measured.
@@ -123,19 +193,23 @@ pub fn run() {
     let site = Site::new();
     let mut world = World::new(&site);
     let own = std::process::id();
-    let keep_alive = &world.service.config.keep_alive;
+    let keep_alive = &world.shared.service.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
     let private_before = process::private_bytes(own) as f64;
 
     let (opening, ()) = timed(|| world.open_all());
-    let opened_at = world.now;
+    let opened_at = world.now();
     let (idling, longest) = timed(|| world.pass_until(Millis(first_due.0 - 1)));
-    assert_eq!(world.open, SESSIONS, "nobody is reaped early");
-    let idled_secs = world.now.since(opened_at) as f64 / 1e3;
+    assert_eq!(
+        world.shared.open(),
+        SESSIONS as usize,
+        "nobody is reaped early"
+    );
+    let idled_secs = world.now().since(opened_at) as f64 / 1e3;
     let private_bytes = process::private_bytes(own) as f64 - private_before;
-    let (looks, turns) = (world.looks, world.turns);
+    let rounds = world.rounds;
     let (reaping, ()) = timed(|| world.reap_all(Millis(last_due.0 + 60_000)));
     print(&Costs {
         private_bytes,
@@ -144,13 +218,12 @@ pub fn run() {
         idled_secs,
         longest,
         reaping,
-        last_secs: world.now.since(last_due) as f64 / 1e3,
+        last_secs: world.now().since(last_due) as f64 / 1e3,
         kept_bytes: process::private_bytes(own) as f64 - private_before,
     });
-    let each = |count: u64| count as f64 / f64::from(SESSIONS);
     report::note(
-        "looks of the loop, turns of a worker, before the reaping, each",
-        format!("{:.1}, {:.1}", each(looks), each(turns)),
+        "rounds of the event loop before the reaping",
+        rounds.to_string(),
     );
 }
 
@@ -204,7 +277,6 @@ fn print(costs: &Costs) {
 }
 
 fn sizes() -> String {
-    use abide::server::slots::Slot;
     let (slot, connection) = (size_of::<Slot>(), size_of::<Connection>());
     format!("{slot} + {connection} bytes")
 }
@@ -225,142 +297,111 @@ impl World {
             site: SiteConfig::at(site.root()),
             ..Config::default()
         };
-        let site = abide::site::Sites::open(&config).expect("the site");
-        let desk = Desk::new(&config, Arc::new(Counters::default()));
+        let sites = abide::site::Sites::open(&config).expect("the site");
+        let service = Arc::new(Service::new(config, sites));
+        let clock = Arc::new(HandClock::default());
+        let (reports, messages) = crossbeam_channel::unbounded();
+        let shared = Arc::new(Shared {
+            number: 0,
+            slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
+            handoff: Handoff::default(),
+            service: Arc::clone(&service),
+            shares: None,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            reports,
+            waker: Box::new(Awake),
+            wants_closes: AtomicBool::new(false),
+            workers: 1,
+            counters: vec![Arc::new(Counters::default())],
+            admissions: Arc::default(),
+            access_log: None,
+        });
+        let occupancy = Arc::clone(&service.occupancy);
+        let admissions = Arc::clone(&shared.admissions);
+        let acceptor = Acceptor::new(&shared.slots, occupancy, None, admissions);
+        let arrivals = Arrivals::default();
+        let come = Arc::clone(&arrivals.come);
+        let doors = Doors::open(vec![arrivals], &Machine).expect("no system call");
+        let all = [Arc::clone(&shared)].into();
+        let desk = Desk::new(&service.config, Arc::default());
         World {
-            service: Service::new(config, site),
-            desk,
-            slots: Slots::new(SESSIONS as usize),
-            connections: (0..SESSIONS).map(|_| None).collect(),
-            wheel: TimerWheel::new(Millis(0)),
-            is_filed: Vec::new(),
-            fired: Vec::new(),
-            now: Millis(0),
-            open: 0,
-            turns: 0,
-            looks: 0,
+            dispatcher: Dispatcher::new(0, all, acceptor, doors),
+            worker: Worker::new(&shared, desk, Crew::Permanent),
+            shared,
+            messages,
+            clock,
+            come,
+            next_round: None,
+            rounds: 0,
         }
     }
 
+    fn now(&self) -> Millis {
+        self.clock.now().monotonic
+    }
+
+    /// Each comes with its request.
     fn open_all(&mut self) {
         for index in 0..SESSIONS {
             let millis = u64::from(index) * u64::from(ARRIVAL_MILLIS) / u64::from(SESSIONS);
             self.pass_until(Millis(millis));
-            self.admit(index);
+            self.come.store(index + 1, Ordering::Relaxed);
+            self.dispatcher.note_ready(0);
+            self.round(Millis(millis));
         }
     }
 
-    /// As `EventLoop::admit`; the request is there at once.
-    fn admit(&mut self, index: u32) {
-        let mut session = Session::accepted(Peer::Unix, self.now);
-        let deadline = session.rest(&self.service, self.now);
-        let io = Quiet::default();
-        self.connections[index as usize] = Some(Box::new(Simulated { io, session }));
-        let slot = self.slots.at(index);
-        let generation = slot.ownership.open();
-        slot.postpone(deadline);
-        self.is_filed.push(true);
-        self.wheel.file(index, self.latest_look());
-        self.open += 1;
-        assert_eq!(slot.ownership.notify(generation, false), Notified::Dispatch);
-        self.serve(index);
-    }
-
-    /// Lets time pass from tick to tick; returns the longest that the work of one took.
+    /// Lets time pass from round to round; returns the longest that one took.
     fn pass_until(&mut self, end: Millis) -> Duration {
         let mut longest = Duration::ZERO;
-        while let Some(next) = self.wheel.next_tick().filter(|next| *next <= end) {
+        while let Some(next) = self.next_round.filter(|next| *next <= end) {
             let start = Instant::now();
-            self.turn_wheel(next);
+            self.round(next);
             longest = longest.max(start.elapsed());
         }
-        self.now = self.now.max(end);
+        self.clock.0.fetch_max(end.0, Ordering::Relaxed);
         longest
     }
 
     fn reap_all(&mut self, end: Millis) {
-        while self.open > 0 {
-            let next = self.wheel.next_tick().expect("an open session is filed");
+        while self.shared.open() > 0 {
+            let next = self.next_round.expect("an open session is filed");
             assert!(next <= end, "a session that lives on");
-            self.turn_wheel(next);
+            self.round(next);
         }
     }
 
-    /// As `EventLoop::turn_wheel`.
-    fn turn_wheel(&mut self, now: Millis) {
-        self.now = now;
-        let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.turn(now, &mut fired);
-        for index in fired.drain(..) {
-            self.look(index);
+    /// A round of the event loop at `at`, and what it leaves to a worker.
+    fn round(&mut self, at: Millis) {
+        self.rounds += 1;
+        self.clock.0.fetch_max(at.0, Ordering::Relaxed);
+        while let Ok(LoopMessage::Closed(slot)) = self.messages.try_recv() {
+            self.dispatcher.note_closed(slot);
         }
-        fired.shrink_to(1024);
-        self.fired = fired;
-    }
-
-    fn latest_look(&self) -> Millis {
-        Millis(self.now.0 + max_sleep_millis(&self.service.config))
-    }
-
-    /// As `EventLoop::look`.
-    fn look(&mut self, index: u32) {
-        self.looks += 1;
-        let latest = self.latest_look();
-        let slot = self.slots.at(index);
-        let deadline = slot.deadline().at();
-        if self.now < deadline {
-            self.wheel.file(index, deadline.min(latest));
-            return;
-        }
-        match slot.ownership.claim_idle() {
-            Claim::Claimed => {
-                let soon = latest.min(Millis(self.now.0 + LOOK_AGAIN_MILLIS));
-                self.wheel.file(index, soon);
-                self.serve(index);
+        let now = self.clock.now();
+        match self.dispatcher.round(now, &Machine) {
+            NextPoll::Never => unreachable!("the server is not told to end"),
+            NextPoll::Within(timeout) => {
+                let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);
+                self.next_round = timeout.map(at);
             }
-            Claim::Busy => unreachable!("there is one thread"),
-            Claim::Free => self.is_filed[index as usize] = false,
         }
-    }
-
-    /// As the event loop and then a worker. The peer answers our FIN with its own at once.
-    fn serve(&mut self, index: u32) {
-        let slot = self.slots.at(index);
-        let place = &mut self.connections[index as usize];
-        slot.ownership.begin();
-        let mut reach = Reach::Memory;
-        loop {
-            self.turns += 1;
-            let Simulated { io, session } = place.as_deref_mut().expect("an open session");
-            let read_closed = io.has_our_fin;
-            let outcome = session.turn(&mut Turn {
-                io,
-                desk: &mut self.desk,
-                service: &self.service,
-                now: Now {
-                    monotonic: self.now,
-                    unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
-                },
-                reach,
-                read_closed,
-                gives_up: false,
-                is_over: &|| false,
-            });
-            match outcome {
-                Outcome::Wait if io.has_our_fin && !io.fin_was_read => {}
-                Outcome::Wait => {
-                    slot.postpone(session.rest(&self.service, self.now));
-                    assert_eq!(slot.ownership.release(), Released::Idle);
-                    return;
-                }
-                Outcome::Again => reach = Reach::Disk,
-                Outcome::Close(_) => {
-                    drop(place.take());
-                    slot.ownership.free();
-                    self.open -= 1;
-                    return;
-                }
-            }
+        let handoff = &self.shared.handoff;
+        while handoff.waiting() > 0 {
+            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            self.worker.perform(work.expect("work that waits"));
+        }
+        let fins = std::mem::take(&mut *FINS.lock().expect("one thread"));
+        for number in &fins {
+            let readiness = Readiness {
+                is_readable: true,
+                is_read_closed: true,
+            };
+            let token = tokens::of_connection(*number, 0);
+            self.dispatcher.notify(token, readiness);
+        }
+        if !fins.is_empty() || !self.messages.is_empty() {
+            self.next_round = Some(now.monotonic);
         }
     }
 }

@@ -23,9 +23,13 @@
 //!
 //! | event loop | the thread that serves | |
 //! |---|---|---|
-//! | [`open`](Ownership::open) | [`free`](Ownership::free) | a slot gets a connection and loses it |
+//! | [`open`](Ownership::open) | [`free`](TurnGuard::free) | a slot gets a connection and loses it |
 //! | [`notify`](Ownership::notify), [`claim_idle`](Ownership::claim_idle) | [`begin`](Ownership::begin) | handed over, taken over |
-//! | [`notify`](Ownership::notify) | [`release`](Ownership::release) | the last look before letting go |
+//! | [`notify`](Ownership::notify) | [`release`](TurnGuard::release) | the last look before letting go |
+//!
+//! **One end for each beginning.** `begin` gives the owner a guard, [`TurnGuard`]. `release`, `requeue` and
+//! `free` consume it, so a thread that has let go cannot let go again. The table of slots wraps the guard
+//! together with the connection (`server::slots`), and hands out the right to begin only once.
 //!
 //! **No lost wake-up.** Readiness is edge-triggered: the kernel says it once. An event for a running
 //! connection may be about bytes that came after the owner's last `recv`. `notify` leaves
@@ -60,7 +64,9 @@
 //! `tests/ownership_model.rs` runs the interleavings under loom, and plants faults to show that they
 //! would be found.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 /// What [`Ownership`] asks of an atomic 64-bit word; the model checker brings its own.
 pub trait AtomicWord {
@@ -103,7 +109,7 @@ impl AtomicWord for AtomicU64 {
 
 /// Where a connection stands between the event loop and the threads that serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum OwnershipState {
     /// The slot has no connection.
     Free,
     /// Nobody owns it; it waits for the peer or for its deadline.
@@ -116,19 +122,19 @@ pub enum State {
     RunningNotified,
 }
 
-impl State {
+impl OwnershipState {
     /// The state held in the low byte of a word.
     ///
     /// # Panics
     /// If the byte is none that [`Ownership`] writes.
     #[must_use]
-    pub fn of(word: u64) -> State {
+    pub fn of(word: u64) -> OwnershipState {
         match word & STATE_MASK {
-            FREE => State::Free,
-            IDLE => State::Idle,
-            QUEUED => State::Queued,
-            RUNNING => State::Running,
-            RUNNING_NOTIFIED => State::RunningNotified,
+            FREE => OwnershipState::Free,
+            IDLE => OwnershipState::Idle,
+            QUEUED => OwnershipState::Queued,
+            RUNNING => OwnershipState::Running,
+            RUNNING_NOTIFIED => OwnershipState::RunningNotified,
             _ => panic!("no state in word {word:#018x}"),
         }
     }
@@ -156,41 +162,35 @@ pub enum Notified {
     Stale,
 }
 
-/// What [`Ownership::claim_idle`] found.
+/// Why [`Ownership::claim_idle`] could not claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a claimed connection that is not queued is left to nobody"]
-pub enum Claim {
-    /// The connection was idle and is the caller's now, in state queued.
-    Claimed,
+pub enum NotIdle {
     /// Somebody owns it, or did a moment ago: ask again at the next tick.
     Busy,
     /// The slot has no connection.
     Free,
 }
 
-/// What the new owner learns from [`Ownership::begin`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// The peer has ended its side: read until `WouldBlock` or the end of stream.
-    pub read_closed: bool,
+/// The ownership of a connection by the thread that serves it, from [`Ownership::begin`] on. The owner
+/// ends it by [`release`](TurnGuard::release), [`requeue`](TurnGuard::requeue) or [`free`](TurnGuard::free).
+#[derive(Debug)]
+#[must_use = "a connection that is not released, requeued or freed is left to nobody"]
+pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
+    ownership: &'a Ownership<A>,
+    read_closed: bool,
 }
 
-/// What [`Ownership::release`] asks of the owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What [`TurnGuard::release`] asks of the owner.
+#[derive(Debug)]
 #[must_use = "an owner told to look again still owns the connection"]
-pub enum Released {
+pub enum Released<'a, A: AtomicWord = AtomicU64> {
     /// Let go. The caller must not touch the connection any more.
     Idle,
     /// Something happened meanwhile: still owned, take another turn.
-    Again {
-        /// As in [`Begun::read_closed`].
-        read_closed: bool,
-    },
+    Again(TurnGuard<'a, A>),
 }
 
 /// The ownership word of one slot.
-///
-/// It guards the connection beside it by agreement, not by type: see the two rules above.
 #[derive(Debug)]
 pub struct Ownership<A: AtomicWord = AtomicU64> {
     word: A,
@@ -212,17 +212,24 @@ impl<A: AtomicWord> Ownership<A> {
     /// Loop side. Free to idle: the slot has been filled with a new connection.
     ///
     /// Returns the generation that belongs into the connection's mio token, so register the socket
-    /// afterwards. The other end of this life is [`free`](Ownership::free).
+    /// afterwards. The other end of this life is [`free`](TurnGuard::free).
     ///
     /// # Panics
     /// If the slot is not free.
     pub fn open(&self) -> u32 {
         // Acquire pairs with `free`: the last owner's cleaning up lies before this life. Release
         // pairs with `begin`: the thread that serves sees the connection that was stored.
-        let before = self.change("open", Ordering::AcqRel, |word| {
+        let before = self.try_change(Ordering::AcqRel, |word| {
             (state(word) == FREE).then(|| with_state(word, IDLE))
         });
-        generation(before)
+        match before {
+            Ok(word) => generation(word),
+            // Going on would mean two owners, which is worse than a panic.
+            Err(word) => panic!(
+                "open on a connection that is {:?}",
+                OwnershipState::of(word)
+            ),
+        }
     }
 
     /// Loop side. A readiness event carrying `generation` has come; `read_closed` says that it tells
@@ -230,7 +237,7 @@ impl<A: AtomicWord> Ownership<A> {
     ///
     /// On [`Notified::Dispatch`] the caller queues the slot and some thread will
     /// [`begin`](Ownership::begin). One that runs finds the event in its
-    /// [`release`](Ownership::release).
+    /// [`release`](TurnGuard::release).
     pub fn notify(&self, generation: u32, read_closed: bool) -> Notified {
         let flag = if read_closed { READ_CLOSED } else { 0 };
         // Acquire pairs with `release`: a loop that dispatches owns what the last owner left. Release
@@ -257,17 +264,20 @@ impl<A: AtomicWord> Ownership<A> {
 
     /// Loop side. Takes an idle connection of whatever generation, for a deadline or a shutdown.
     ///
-    /// On [`Claim::Claimed`] the caller owns it as if an event had come: it queues the slot for
-    /// somebody's [`begin`](Ownership::begin), or calls that itself.
-    pub fn claim_idle(&self) -> Claim {
+    /// If it was, the caller owns it as if an event had come: it queues the slot for somebody's
+    /// [`begin`](Ownership::begin), or calls that itself.
+    ///
+    /// # Errors
+    /// If the connection is not idle.
+    pub fn claim_idle(&self) -> Result<(), NotIdle> {
         // The same pairs as `notify`: Acquire with `release`, Release with `begin`.
         let before = self.try_change(Ordering::AcqRel, |word| {
             (state(word) == IDLE).then(|| with_state(word, QUEUED))
         });
         match before {
-            Ok(_) => Claim::Claimed,
-            Err(word) if state(word) == FREE => Claim::Free,
-            Err(_) => Claim::Busy,
+            Ok(_) => Ok(()),
+            Err(word) if state(word) == FREE => Err(NotIdle::Free),
+            Err(_) => Err(NotIdle::Busy),
         }
     }
 
@@ -276,10 +286,10 @@ impl<A: AtomicWord> Ownership<A> {
     /// For the event loop, `Idle` stays true until the loop itself changes it (rule 1). Every other
     /// answer may be outdated when it arrives: this is for tests and diagnostics.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> OwnershipState {
         // Acquire pairs with `release` and `free`: the deadline read after an `Idle` is the one the
         // last owner stored, and a slot seen `Free` is one nobody touches.
-        State::of(self.word.load(Ordering::Acquire))
+        OwnershipState::of(self.word.load(Ordering::Acquire))
     }
 
     /// How many connections the slot has had before this one, for the owner: with the slot it names
@@ -290,18 +300,17 @@ impl<A: AtomicWord> Ownership<A> {
         generation(self.word.load(Ordering::Relaxed))
     }
 
-    /// Serving side. Queued to running: takes over what [`notify`](Ownership::notify) or
-    /// [`claim_idle`](Ownership::claim_idle) handed over.
-    ///
-    /// # Panics
-    /// If the connection is not queued: somebody queued it twice.
-    pub fn begin(&self) -> Begun {
+    /// Serving side. Queued to running: takes over what [`notify`](Ownership::notify),
+    /// [`claim_idle`](Ownership::claim_idle) or [`requeue`](TurnGuard::requeue) handed over.
+    pub fn begin(&self) -> TurnGuard<'_, A> {
         // Acquire pairs with `open`, `notify` and `requeue`. Nothing has been done yet that anybody
         // would have to see, so no Release.
-        let before = self.change("begin", Ordering::Acquire, |word| {
-            (state(word) == QUEUED).then(|| with_state(word, RUNNING))
+        let before = self.change(Ordering::Acquire, |word| {
+            debug_assert_eq!(state(word), QUEUED, "queued twice");
+            with_state(word, RUNNING)
         });
-        Begun {
+        TurnGuard {
+            ownership: self,
             read_closed: before & READ_CLOSED != 0,
         }
     }
@@ -311,62 +320,6 @@ impl<A: AtomicWord> Ownership<A> {
     pub fn is_read_closed(&self) -> bool {
         // Relaxed: nothing is done with the socket because of it.
         self.word.load(Ordering::Relaxed) & READ_CLOSED != 0
-    }
-
-    /// Serving side. Running to idle: the socket would block, and the new deadline is stored.
-    ///
-    /// If the loop has called [`notify`](Ownership::notify) since the caller began or last came
-    /// here, the connection stays the caller's and the answer is [`Released::Again`].
-    ///
-    /// # Panics
-    /// If the connection is not running: the caller does not own it.
-    pub fn release(&self) -> Released {
-        // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees
-        // what this one did. Acquire pairs with `notify`: after `Again` the owner sees what the
-        // event was about.
-        let before = self.change("release", Ordering::AcqRel, |word| match state(word) {
-            RUNNING => Some(with_state(word, IDLE)),
-            RUNNING_NOTIFIED => Some(with_state(word, RUNNING)),
-            _ => None,
-        });
-        if state(before) == RUNNING {
-            Released::Idle
-        } else {
-            Released::Again {
-                read_closed: before & READ_CLOSED != 0,
-            }
-        }
-    }
-
-    /// Serving side. Running to queued: a bounded turn ended with work left.
-    ///
-    /// Afterwards the caller puts the slot at the back of the queue, and whoever takes it calls
-    /// [`begin`](Ownership::begin). A notification is absorbed: that thread looks anyway.
-    ///
-    /// # Panics
-    /// If the connection is not running: the caller does not own it.
-    pub fn requeue(&self) {
-        // Release pairs with `begin`, for the next owner. An absorbed event reaches it as well,
-        // through the release sequence.
-        self.change("requeue", Ordering::Release, |word| {
-            is_running(word).then(|| with_state(word, QUEUED))
-        });
-    }
-
-    /// Serving side. Running to free: the socket is closed and the slot emptied.
-    ///
-    /// The generation goes up by one and the flags are cleared, so events still to come for the old
-    /// connection are stale to [`notify`](Ownership::notify), even after the next
-    /// [`open`](Ownership::open).
-    ///
-    /// # Panics
-    /// If the connection is not running: the caller does not own it.
-    pub fn free(&self) {
-        // Release pairs with `open` and `state`: the slot is empty before it is filled again.
-        self.change("free", Ordering::Release, |word| {
-            let next = u64::from(generation(word).wrapping_add(1));
-            is_running(word).then_some(next << GENERATION_SHIFT | FREE)
-        });
     }
 
     /// Applies `next` until it is neither refused nor overtaken; `Ok` is the word before the change,
@@ -385,11 +338,78 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// A change that the caller's part in the protocol allows for certain. Going on after a refusal
-    /// would mean two owners, which is worse than a panic.
-    fn change(&self, verb: &str, success: Ordering, next: impl Fn(u64) -> Option<u64>) -> u64 {
-        self.try_change(success, next)
-            .unwrap_or_else(|word| panic!("{verb} on a connection that is {:?}", State::of(word)))
+    /// Applies `next`, which the caller's part in the protocol allows for certain, until it is not
+    /// overtaken. Returns the word before the change.
+    fn change(&self, success: Ordering, next: impl Fn(u64) -> u64) -> u64 {
+        match self.try_change(success, |word| Some(next(word))) {
+            Ok(word) | Err(word) => word,
+        }
+    }
+}
+
+impl<'a, A: AtomicWord> TurnGuard<'a, A> {
+    /// Whether the peer has ended its side: read until `WouldBlock` or the end of stream.
+    #[must_use]
+    pub fn read_closed(&self) -> bool {
+        self.read_closed
+    }
+
+    /// Running to idle: the socket would block, and the new deadline is stored.
+    ///
+    /// If the loop has called [`notify`](Ownership::notify) since the caller began or last came
+    /// here, the connection stays the caller's and the answer is [`Released::Again`].
+    pub fn release(self) -> Released<'a, A> {
+        let ownership = self.end();
+        // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees
+        // what this one did. Acquire pairs with `notify`: after `Again` the owner sees what the
+        // event was about.
+        let before = ownership.change(Ordering::AcqRel, |word| match state(word) {
+            RUNNING => with_state(word, IDLE),
+            _ => with_state(word, RUNNING),
+        });
+        if state(before) == RUNNING {
+            return Released::Idle;
+        }
+        Released::Again(TurnGuard {
+            ownership,
+            read_closed: before & READ_CLOSED != 0,
+        })
+    }
+
+    /// Running to queued: a bounded turn ended with work left.
+    ///
+    /// Afterwards the caller puts the slot at the back of the queue, and whoever takes it calls
+    /// [`begin`](Ownership::begin). A notification is absorbed: that thread looks anyway.
+    pub fn requeue(self) {
+        // Release pairs with `begin`, for the next owner. An absorbed event reaches it as well,
+        // through the release sequence.
+        self.end()
+            .change(Ordering::Release, |word| with_state(word, QUEUED));
+    }
+
+    /// Running to free: the socket is closed and the slot emptied.
+    ///
+    /// The generation goes up by one and the flags are cleared, so events still to come for the old
+    /// connection are stale to [`notify`](Ownership::notify), even after the next
+    /// [`open`](Ownership::open).
+    pub fn free(self) {
+        // Release pairs with `open` and `state`: the slot is empty before it is filled again.
+        self.end().change(Ordering::Release, |word| {
+            u64::from(generation(word).wrapping_add(1)) << GENERATION_SHIFT | FREE
+        });
+    }
+
+    /// The word, whose next change ends this guard.
+    fn end(self) -> &'a Ownership<A> {
+        let ownership = self.ownership;
+        mem::forget(self);
+        ownership
+    }
+}
+
+impl<A: AtomicWord> Drop for TurnGuard<'_, A> {
+    fn drop(&mut self) {
+        debug_assert!(thread::panicking(), "a connection is left to nobody");
     }
 }
 
@@ -403,10 +423,6 @@ fn with_state(word: u64, state: u64) -> u64 {
 
 fn generation(word: u64) -> u32 {
     (word >> GENERATION_SHIFT) as u32
-}
-
-fn is_running(word: u64) -> bool {
-    matches!(state(word), RUNNING | RUNNING_NOTIFIED)
 }
 
 #[cfg(test)]

@@ -7,16 +7,19 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::listener::Listener;
 use super::shared::Admissions;
 use super::silent::Crowd;
-use super::slots::Slots;
+use super::slots::{Connection, Slots};
+use super::system::System;
+use crate::clock::Millis;
 use crate::config::Network;
+use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 use crate::connection::limits::occupancy::Occupancy;
 use crate::connection::limits::per_ip::{Excess, PerIp, Shares};
 use crate::connection::peer::Peer;
-use crate::connection::transport::Socket;
+use crate::connection::service::Service;
+use crate::connection::session::Session;
 use crate::http::forwarded::is_trusted;
 
 /// Connections accepted from one listener before others have their turn. Edge-triggered readiness
@@ -31,11 +34,11 @@ const EBB: usize = 1024;
 
 /// An accepted socket and the place it gets.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct Accepted<T> {
     /// The slot that is now taken.
     pub slot: u32,
     /// The socket.
-    pub socket: Socket,
+    pub socket: T,
     /// The other side.
     pub peer: Peer,
     /// Whether a limit is exceeded: the connection is answered 503 and closed.
@@ -44,11 +47,31 @@ pub struct Accepted {
     pub neighbours: Option<Arc<Occupancy>>,
 }
 
+impl<T> Accepted<T> {
+    /// The connection that begins now, and its first deadline.
+    #[must_use]
+    pub fn into_connection(self, service: &Service, now: Millis) -> (Box<Connection<T>>, Deadline) {
+        let make = if self.is_refused {
+            Session::refused
+        } else {
+            Session::accepted
+        };
+        let mut session = make(self.peer, now).among(self.neighbours);
+        let deadline = session.rest(service, now);
+        let connection = Connection {
+            socket: self.socket,
+            session,
+            is_counted: !self.is_refused,
+        };
+        (Box::new(connection), deadline)
+    }
+}
+
 /// An accepted socket for which there is no place.
 #[derive(Debug)]
-pub struct Newcomer {
+pub struct Newcomer<T> {
     /// The socket.
-    pub socket: Socket,
+    pub socket: T,
     /// The other side.
     pub peer: Peer,
     /// The limit that is reached.
@@ -57,11 +80,11 @@ pub struct Newcomer {
 
 /// How an attempt to accept ended.
 #[derive(Debug)]
-pub enum Attempt {
+pub enum Attempt<T> {
     /// There is a new connection.
-    Accepted(Accepted),
+    Accepted(Accepted<T>),
     /// There is a new connection, but it is one too many.
-    Crowded(Newcomer),
+    Crowded(Newcomer<T>),
     /// A connection was taken from the queue and is gone, as its peer was.
     Lost,
     /// The accept queue is empty.
@@ -94,8 +117,8 @@ impl Acceptor {
     /// An acceptor for the connections in `slots`, counted in `occupancy` and `admissions`, and by
     /// address in `shares` if their number is limited.
     #[must_use]
-    pub fn new(
-        slots: &Slots,
+    pub fn new<T>(
+        slots: &Slots<T>,
         occupancy: Arc<Occupancy>,
         shares: Option<Arc<Shares>>,
         admissions: Arc<Admissions>,
@@ -129,11 +152,16 @@ impl Acceptor {
 
     /// Accepts one connection from `listener`. If the server [is overrun](Acceptor::is_overrun) it stays
     /// in the queue, unless the caller `can_make_room`.
-    pub fn accept(&mut self, listener: &Listener, can_make_room: bool) -> Attempt {
+    pub fn accept<S: System>(
+        &mut self,
+        listener: &S::AcceptQueue,
+        can_make_room: bool,
+        system: &S,
+    ) -> Attempt<S::AcceptedSocket> {
         if self.is_overrun() && !can_make_room || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
-        match listener.accept() {
+        match system.accept(listener) {
             Ok((socket, peer)) => match self.admit(socket, peer) {
                 Ok(accepted) => Attempt::Accepted(accepted),
                 Err(newcomer) => Attempt::Crowded(newcomer),
@@ -224,7 +252,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// Its return, if a limit is reached.
-    pub fn admit(&mut self, socket: Socket, peer: Peer) -> Result<Accepted, Newcomer> {
+    pub fn admit<T>(&mut self, socket: T, peer: Peer) -> Result<Accepted<T>, Newcomer<T>> {
         let crowded = |socket, crowd| Newcomer {
             socket,
             peer,
@@ -260,7 +288,7 @@ impl Acceptor {
 
     /// Gives the newcomer a slot to be told in that there is no place. `None` if so many are being
     /// told already that this one is closed without a word: it must not keep others waiting.
-    pub fn refuse(&mut self, newcomer: Newcomer) -> Option<Accepted> {
+    pub fn refuse<T>(&mut self, newcomer: Newcomer<T>) -> Option<Accepted<T>> {
         let Newcomer { socket, peer, .. } = newcomer;
         if self.cannot_refuse() {
             log::debug!("a connection of {peer:?} is closed at once: it is one too many");
@@ -280,7 +308,7 @@ impl Acceptor {
 
     /// The client that the connection is counted for, if it is.
     #[must_use]
-    pub fn counted_client(&self, accepted: &Accepted) -> Option<ClientNetwork> {
+    pub fn counted_client<T>(&self, accepted: &Accepted<T>) -> Option<ClientNetwork> {
         let per_ip = self.per_ip.as_ref()?;
         match accepted {
             Accepted {
@@ -305,7 +333,7 @@ impl Acceptor {
         slot
     }
 
-    fn exhausted(&mut self, why: &str) -> Attempt {
+    fn exhausted<T>(&mut self, why: &str) -> Attempt<T> {
         // Said once until the queue has been emptied, or a flood would fill the log as well.
         if !std::mem::replace(&mut self.is_exhausted, true) {
             log::warn!("no connection can be accepted: {why}; trying again");
@@ -335,147 +363,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, ListenAddress};
-    use std::net::TcpStream;
-
-    fn listener() -> (Listener, std::net::SocketAddr) {
-        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
-        let listener = Listener::bind(&any, &Config::default().tcp_keep_alive).expect("bind");
-        let ListenAddress::Tcp(address) = listener.address else {
-            panic!("TCP")
-        };
-        (listener, address)
-    }
-
-    fn limited(connections: usize) -> Arc<Occupancy> {
-        Arc::new(Occupancy::new(connections))
-    }
-
-    /// What whoever closes the connection does (`Shared::close`).
-    fn leave(occupancy: &Occupancy, shares: &Shares, accepted: &Accepted) {
-        occupancy.leave();
-        if let (Peer::Ip(address), Some(neighbours)) = (accepted.peer, &accepted.neighbours) {
-            shares.leave(address, neighbours);
-        }
-    }
-
-    fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted {
-        loop {
-            match acceptor.accept(listener, false) {
-                Attempt::Accepted(accepted) => return accepted,
-                Attempt::Crowded(newcomer) => return acceptor.refuse(newcomer).expect("room"),
-                Attempt::Lost | Attempt::Drained | Attempt::Exhausted => {}
-            }
-        }
-    }
-
-    #[test]
-    fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
-        let (listener, address) = listener();
-        let occupancy = limited(2);
-        let all = Arc::clone(&occupancy);
-        let mut acceptor = Acceptor::new(&Slots::new(16), all, None, Arc::default());
-        let _clients: Vec<_> = (0..4)
-            .map(|_| TcpStream::connect(address).expect("connect"))
-            .collect();
-        let first = accept(&mut acceptor, &listener);
-        let second = accept(&mut acceptor, &listener);
-        assert!(!first.is_refused && !second.is_refused);
-        assert!(accept(&mut acceptor, &listener).is_refused);
-        occupancy.leave();
-        acceptor.release(second.slot);
-        acceptor.release(2);
-        let fourth = accept(&mut acceptor, &listener);
-        assert!(!fourth.is_refused);
-        assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
-        assert!(matches!(
-            acceptor.accept(&listener, false),
-            Attempt::Drained
-        ));
-    }
-
-    #[test]
-    fn an_ebb_is_told_once_for_each_half() {
-        let mut acceptor = Acceptor::new(&Slots::new(16), limited(10), None, Arc::default());
-        let mut tells = |open: usize| {
-            acceptor.admissions.open.store(open, Ordering::Relaxed);
-            acceptor.has_ebbed()
-        };
-        assert!(!tells(10_000) && !tells(5_001));
-        assert!(tells(5_000) && !tells(5_000) && !tells(2_501));
-        assert!(tells(2_500));
-        assert!(!tells(1_251) && tells(1_250));
-        assert!(!tells(227), "too few to be worth it");
-        assert!(tells(226) && !tells(0) && !tells(1_000) && !tells(0));
-    }
-
-    #[test]
-    fn one_address_cannot_have_more_than_its_share() {
-        let (listener, address) = listener();
-        let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
-        let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-        let mut acceptor = Acceptor::new(&Slots::new(16), all, each, Arc::default());
-        let _clients: Vec<_> = (0..3)
-            .map(|_| TcpStream::connect(address).expect("connect"))
-            .collect();
-        let first = accept(&mut acceptor, &listener);
-        let second = accept(&mut acceptor, &listener);
-        assert!(!first.is_refused && second.is_refused);
-        leave(&occupancy, &shares, &first);
-        acceptor.release(first.slot);
-        acceptor.release(second.slot);
-        assert!(!accept(&mut acceptor, &listener).is_refused);
-    }
-
-    #[test]
-    fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
-        let (listener, address) = listener();
-        let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
-        let acceptor = || {
-            let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-            Acceptor::new(&Slots::new(16), all, each, Arc::default())
-        };
-        let (mut one, mut two) = (acceptor(), acceptor());
-        let _clients: Vec<_> = (0..3)
-            .map(|_| TcpStream::connect(address).expect("connect"))
-            .collect();
-        let first = accept(&mut one, &listener);
-        assert!(!first.is_refused);
-        leave(&occupancy, &shares, &first);
-        let second = accept(&mut two, &listener);
-        assert!(!second.is_refused);
-        leave(&occupancy, &shares, &second);
-        let third = accept(&mut one, &listener);
-        assert!(!third.is_refused);
-        assert_ne!(third.slot, first.slot, "which one loop has not heard of");
-    }
-
-    #[test]
-    fn a_trusted_proxy_can_have_more() {
-        let (listener, address) = listener();
-        let shares = Some(Arc::new(Shares::new(1, 64)));
-        let proxies = ["127.0.0.0/8".parse().expect("a network")];
-        let occupancy = limited(2);
-        let all = Arc::clone(&occupancy);
-        let acceptor = Acceptor::new(&Slots::new(16), all, shares, Arc::default());
-        let mut acceptor = acceptor.exempting(&proxies);
-        let _clients: Vec<_> = (0..4)
-            .map(|_| TcpStream::connect(address).expect("connect"))
-            .collect();
-        let first = accept(&mut acceptor, &listener);
-        assert!(!first.is_refused && first.neighbours.is_none());
-        let second = accept(&mut acceptor, &listener);
-        assert!(!second.is_refused);
-        assert!(
-            accept(&mut acceptor, &listener).is_refused,
-            "over the limit of all"
-        );
-        for closed in [first, second] {
-            occupancy.leave();
-            acceptor.release(closed.slot);
-        }
-        assert!(!accept(&mut acceptor, &listener).is_refused);
-    }
-}
+mod tests;

@@ -4,24 +4,24 @@
 //! One request is seen by two pieces of code with no call between them: the event loop finds a
 //! connection ready and dispatches it, and [`Attendant::attend`] takes over. It begins the ownership,
 //! gives the session its turn, and releases: nothing goes back to the loop, which finds the new
-//! deadline in the slot when it needs it.
+//! deadline in the slot when it needs it. [`Attendant::settle`] sees to what wants more.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::access_log;
-use super::handoff::Work;
 use super::shared::Shared;
-use super::slots::Connection;
+use super::slots::{Connection, QueuedSlot, WaitOutcome};
+use super::work::{FinishedErrands, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::access_log::journal::Journal;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
 use crate::connection::desk::Desk;
-use crate::connection::ownership::Released;
 use crate::connection::service::Mode;
 use crate::connection::session::{Outcome, Session, Turn};
+use crate::connection::transport::{Socket, Transport};
 use crate::site::Reach;
 use crate::site::waiting::{Errand, Waiter};
 
@@ -34,39 +34,34 @@ pub const SLICE_MILLIS: u64 = 5;
 /// from one that has left.
 const LEFT_MILLIS: u64 = 1_000;
 
-/// Errands whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
-/// page in its place.
-const MAX_BROUGHT: usize = 4;
-
 /// One thread's means to serve.
 #[derive(Debug)]
-pub struct Attendant {
-    shared: Arc<Shared>,
+pub struct Attendant<T = Socket> {
+    shared: Arc<Shared<T>>,
     desk: Desk,
     reach: Reach,
     /// Since when the log has lines that are not handed over.
     log_kept_since: Option<Millis>,
 }
 
-/// What became of a connection that had its turn.
+/// What became of a connection that had its turn. [`Attendant::settle`] does what it takes.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a connection that wants another turn and is not queued is left to nobody"]
 pub enum Attended {
     /// It waits for its peer or its deadline.
     Waits,
-    /// It is owned still, and queued: the caller puts it into the slow lane.
-    WantsMore,
-    /// It is owned still, and queued, but for what another thread is getting: the caller
-    /// [parks](park) it.
-    Awaits(Arc<Errand>),
-    /// It is closed and its slot is free: the event loop has to know.
-    Closed,
+    /// It wants another turn.
+    WantsMore(QueuedSlot),
+    /// It wants another turn, but for what another thread is getting.
+    Awaits(QueuedSlot, Arc<Errand>),
+    /// It is closed and its slot is free.
+    Closed(u32),
 }
 
-impl Attendant {
+impl<T: Transport + Send + 'static> Attendant<T> {
     /// An attendant that goes as far as `reach` for an answer.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, desk: Desk, reach: Reach) -> Attendant {
+    pub fn new(shared: Arc<Shared<T>>, desk: Desk, reach: Reach) -> Attendant<T> {
         Attendant {
             shared,
             desk,
@@ -75,85 +70,85 @@ impl Attendant {
         }
     }
 
-    /// Gives the connection in slot `index` its turn. The event loop has claimed it
-    /// (`EventLoop::dispatch`); from here on this thread owns it. Returns the time at the end, which a
-    /// turn that never waits cannot tell from `now`.
-    pub fn attend(&mut self, index: u32, now: Now) -> (Attended, Now) {
-        self.attend_to(index, now, false)
+    /// Gives a connection its turn. Returns the time at the end, which a turn that never waits cannot
+    /// tell from `now`.
+    pub fn attend(&mut self, queued: QueuedSlot, now: Now) -> (Attended, Now) {
+        self.attend_to(queued, now, false)
     }
 
     /// As [`attend`](Attendant::attend). `gives_up`: the peer has ended its side, and its answer takes too
     /// long to go on with for a client that has most likely left.
-    pub fn attend_to(&mut self, index: u32, now: Now, gives_up: bool) -> (Attended, Now) {
+    pub fn attend_to(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (Attended, Now) {
         let Attendant {
             shared,
             desk,
             reach,
             ..
         } = self;
-        let slot = shared.slots.at(index);
-        let mut read_closed = slot.ownership.begin().read_closed;
+        let index = queued.index();
+        let mut owned = shared.slots.begin(queued);
         let mut now = now;
         let mut has_repeated = false;
         loop {
-            let mut connection = slot.lock();
-            let Some(open) = connection.as_deref_mut() else {
-                debug_assert!(false, "an owned slot has a connection");
-                return (Attended::Waits, now);
+            let read_closed = owned.read_closed();
+            let Some(open) = owned.connection() else {
+                return (Attended::Closed(owned.close(drop)), now);
             };
             begin_turn(desk, shared, index);
-            let begun = Begun {
+            let start = TurnStart {
                 now,
                 reach: *reach,
                 read_closed,
                 gives_up,
             };
-            let end = turn(desk, open, shared, &begun);
+            let end = turn(desk, open, shared, &start);
             end_turn(desk, shared);
             now = end.now;
             match end.outcome {
-                Outcome::Wait => {
-                    drop(connection);
-                    slot.postpone(end.deadline);
-                    match slot.ownership.release() {
-                        Released::Idle => return (Attended::Waits, now),
-                        // Something happened on the socket during the turn. The second time it waits
-                        // like the others.
-                        Released::Again { .. } if has_repeated => {
-                            slot.ownership.requeue();
-                            return (Attended::WantsMore, now);
-                        }
-                        Released::Again {
-                            read_closed: closed,
-                        } => (has_repeated, read_closed) = (true, closed),
+                Outcome::Wait => match owned.wait_until(end.deadline) {
+                    WaitOutcome::Idle => return (Attended::Waits, now),
+                    // The second time it waits like the others.
+                    WaitOutcome::Notified(again) if has_repeated => {
+                        return (Attended::WantsMore(again.requeue()), now);
                     }
-                }
+                    WaitOutcome::Notified(again) => (has_repeated, owned) = (true, again),
+                },
                 Outcome::Again => {
-                    let awaited = desk.awaited.take();
-                    drop(connection);
-                    slot.postpone(end.deadline);
-                    slot.ownership.requeue();
-                    return (awaited.map_or(Attended::WantsMore, Attended::Awaits), now);
+                    let queued = owned.requeue();
+                    let attended = match desk.awaited.take() {
+                        None => Attended::WantsMore(queued),
+                        Some(errand) => Attended::Awaits(queued, errand),
+                    };
+                    return (attended, now);
                 }
                 Outcome::Close(reason) => {
                     desk.awaited = None;
-                    let closed = connection.take();
-                    drop(connection);
-                    if let Some(closed) = closed {
+                    let free = owned.close(|closed| {
                         log_end(shared.connection_id(index), &closed, reason, now);
                         shared.close(closed);
-                    }
-                    slot.ownership.free();
-                    return (Attended::Closed, now);
+                    });
+                    return (Attended::Closed(free), now);
                 }
             }
         }
     }
 
-    /// Whether a turn has ended since the last call because this thread does not
-    /// [reach](crate::site::Reach) far enough.
-    pub fn take_out_of_reach(&mut self) -> bool {
-        std::mem::take(&mut self.desk.is_out_of_reach)
+    /// Does what it takes for a connection to go on after its turn. `finished` is what it has waited for
+    /// before that turn. Returns its slot if that is free now: the event loop has to know.
+    pub fn settle(&mut self, attended: Attended, finished: FinishedErrands) -> Option<u32> {
+        let is_out_of_reach =
+            self.reach == Reach::Roots && std::mem::take(&mut self.desk.is_out_of_reach);
+        match attended {
+            Attended::Waits => {}
+            Attended::WantsMore(queued) if is_out_of_reach => {
+                let work = Work::Resume(queued, finished);
+                self.shared.handoff.pass_on(work);
+            }
+            Attended::WantsMore(queued) => self.shared.handoff.defer(Work::Turn(queued)),
+            Attended::Awaits(queued, errand) => park(&self.shared, queued, &errand, finished),
+            Attended::Closed(slot) => return Some(slot),
+        }
+        None
     }
 
     /// When the lines of the access log that were collected here have to be handed over; `None` if
@@ -192,14 +187,19 @@ impl Attendant {
     }
 }
 
-/// Leaves a connection, which is queued, to the thread that comes back from `errand`: it puts it into a
-/// lane. Until then the connection is in none, so that waiting costs nothing, however long it takes. From
-/// here on another thread may have it. `brought` is what it has waited for before.
-pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: Brought) {
-    errand.wait(Box::new(Parked {
+/// Leaves a connection to the thread that comes back from `errand`: it puts it into a lane. Until then
+/// the connection is in none, so that waiting costs nothing, however long it takes. `finished` is what it
+/// has waited for before.
+fn park<T: Transport + Send + 'static>(
+    shared: &Arc<Shared<T>>,
+    queued: QueuedSlot,
+    errand: &Arc<Errand>,
+    finished: FinishedErrands,
+) {
+    errand.wait(Box::new(ParkedConnection {
         shared: Arc::clone(shared),
-        index,
-        brought,
+        queued,
+        finished,
         left_at: None,
     }));
     if errand.claim_job() {
@@ -207,70 +207,50 @@ pub fn park(shared: &Arc<Shared>, index: u32, errand: &Arc<Errand>, brought: Bro
     }
 }
 
-/// The errands that a connection has waited for since its last answer, the last one first. One request
-/// may need several; what one has brought must not be gone when the next is back.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Brought(Vec<Arc<Errand>>);
-
-impl Brought {
-    /// With `errand`, which is over.
-    fn with(mut self, errand: &Arc<Errand>) -> Brought {
-        self.0.insert(0, Arc::clone(errand));
-        self.0.truncate(MAX_BROUGHT);
-        self
-    }
-
-    /// Whether the last one was given up.
-    #[must_use]
-    pub fn is_given_up(&self) -> bool {
-        self.0.first().is_some_and(|errand| errand.is_given_up())
-    }
-}
-
 /// A connection that waits for an errand.
-struct Parked {
-    shared: Arc<Shared>,
-    index: u32,
-    brought: Brought,
+struct ParkedConnection<T> {
+    shared: Arc<Shared<T>>,
+    queued: QueuedSlot,
+    finished: FinishedErrands,
     /// Since when its peer is known to have ended its side.
     left_at: Option<Millis>,
 }
 
-impl Waiter for Parked {
+impl<T: Transport + Send + 'static> Waiter for ParkedConnection<T> {
     fn is_waiting(&mut self, now: Millis) -> bool {
         // The connection is queued, so the slot is still its own.
-        if !self.shared.slots.at(self.index).ownership.is_read_closed() {
+        if !self.shared.slots.at(self.queued.index()).is_read_closed() {
             return true;
         }
         now.since(*self.left_at.get_or_insert(now)) < LEFT_MILLIS
     }
 
     fn call(self: Box<Self>, errand: &Arc<Errand>) {
-        let Parked {
+        let ParkedConnection {
             shared,
-            index,
-            brought,
+            queued,
+            finished,
             ..
         } = *self;
         if errand.needs_disk() {
-            let work = Work::Resume(index, brought.with(errand));
+            let work = Work::Resume(queued, finished.with(errand));
             shared.handoff.defer(work);
         } else {
-            shared.hand_back(index);
+            shared.hand_back(queued);
         }
     }
 }
 
 /// Tells the journal whose turn it is, and the time if it needs that. A server without an access log
 /// does not pay for one.
-fn begin_turn(desk: &mut Desk, shared: &Shared, index: u32) {
+fn begin_turn<T>(desk: &mut Desk, shared: &Shared<T>, index: u32) {
     if let Some(log) = &mut desk.log {
         log.begin_turn(shared.connection_id(index), micros_for(log, shared));
     }
 }
 
 /// Completes the lines of the answers that the kernel has taken.
-fn end_turn(desk: &mut Desk, shared: &Shared) {
+fn end_turn<T>(desk: &mut Desk, shared: &Shared<T>) {
     if let Some(log) = &mut desk.log
         && log.has_begun()
     {
@@ -278,7 +258,7 @@ fn end_turn(desk: &mut Desk, shared: &Shared) {
     }
 }
 
-fn micros_for(log: &Journal, shared: &Shared) -> u64 {
+fn micros_for<T>(log: &Journal, shared: &Shared<T>) -> u64 {
     if log.is_timed() {
         shared.clock.micros()
     } else {
@@ -287,7 +267,7 @@ fn micros_for(log: &Journal, shared: &Shared) -> u64 {
 }
 
 /// How a turn ended, and when.
-struct End {
+struct TurnEnd {
     outcome: Outcome,
     now: Now,
     /// When the next turn is due, after [`Outcome::Wait`].
@@ -296,7 +276,7 @@ struct End {
 
 /// How a turn begins.
 #[derive(Debug, Clone, Copy)]
-struct Begun {
+struct TurnStart {
     now: Now,
     reach: Reach,
     read_closed: bool,
@@ -304,8 +284,13 @@ struct Begun {
 }
 
 /// One turn, fenced: a panic ends this connection and nothing else.
-fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) -> End {
-    let Begun { now, reach, .. } = *begun;
+fn turn<T: Transport>(
+    desk: &mut Desk,
+    open: &mut Connection<T>,
+    shared: &Shared<T>,
+    start: &TurnStart,
+) -> TurnEnd {
+    let TurnStart { now, reach, .. } = *start;
     let is_over = || {
         let is_long = || shared.clock.now().monotonic.since(now.monotonic) >= SLICE_MILLIS;
         shared.handoff.has_work() && is_long()
@@ -318,8 +303,8 @@ fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) 
             service,
             now,
             reach,
-            read_closed: begun.read_closed,
-            gives_up: begun.gives_up,
+            read_closed: start.read_closed,
+            gives_up: start.gives_up,
             is_over: &is_over,
         };
         let outcome = open.session.turn(&mut turn);
@@ -332,7 +317,7 @@ fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) 
             Outcome::Wait => open.session.rest(service, now.monotonic),
             Outcome::Again | Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
         };
-        End {
+        TurnEnd {
             outcome,
             now,
             deadline,
@@ -347,7 +332,7 @@ fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) 
         if shared.service.mode() != Mode::Serving {
             desk.counters.promise_broken();
         }
-        End {
+        TurnEnd {
             outcome: Outcome::Close(CloseReason::Panic),
             now,
             deadline: Deadline::Exchange(Millis::NEVER),
@@ -356,7 +341,7 @@ fn turn(desk: &mut Desk, open: &mut Connection, shared: &Shared, begun: &Begun) 
 }
 
 /// The line for each connection, with the name that it has in the access log.
-fn log_end(id: ConnectionId, closed: &Connection, reason: CloseReason, now: Now) {
+fn log_end<T>(id: ConnectionId, closed: &Connection<T>, reason: CloseReason, now: Now) {
     if log::log_enabled!(log::Level::Debug) {
         let (requests, bytes, millis) = closed.session.summary(now.monotonic);
         let reason = reason.name();

@@ -56,7 +56,8 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::super::bench::Crew;
-    use super::super::handoff::{First, Handoff, Work};
+    use super::super::handoff::{First, Handoff};
+    use super::super::work::Work;
     use super::*;
     use std::sync::atomic::AtomicUsize;
 

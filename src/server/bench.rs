@@ -29,7 +29,7 @@ impl Crew {
 
 /// A thread on the bench.
 #[derive(Debug)]
-struct Parked {
+struct ParkedThread {
     thread: Thread,
     crew: Crew,
 }
@@ -38,7 +38,7 @@ struct Parked {
 #[derive(Debug, Default)]
 pub(super) struct Bench {
     /// Spare workers first, so that they are woken last.
-    parked: Mutex<Vec<Parked>>,
+    parked: Mutex<Vec<ParkedThread>>,
     /// The length of `parked`, for a look without the lock.
     count: AtomicUsize,
     /// Workers that were woken and are not up yet. Being scheduled can take as long as ten requests.
@@ -73,7 +73,7 @@ impl Bench {
                 .fetch_add(usize::from(woken.is_some()), Ordering::Relaxed);
             woken
         };
-        if let Some(Parked { thread, .. }) = &woken {
+        if let Some(ParkedThread { thread, .. }) = &woken {
             thread.unpark();
         }
         woken.is_some()
@@ -92,8 +92,8 @@ impl Bench {
         {
             let mut parked = self.lock();
             match crew {
-                Crew::Permanent => parked.push(Parked { thread, crew }),
-                Crew::Spare | Crew::NearSpare => parked.insert(0, Parked { thread, crew }),
+                Crew::Permanent => parked.push(ParkedThread { thread, crew }),
+                Crew::Spare | Crew::NearSpare => parked.insert(0, ParkedThread { thread, crew }),
             }
             self.count.store(parked.len(), Ordering::Relaxed);
         }
@@ -132,7 +132,7 @@ impl Bench {
         self.count.load(Ordering::SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Parked>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ParkedThread>> {
         // Nothing in here panics.
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }

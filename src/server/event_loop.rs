@@ -8,97 +8,51 @@
 //!
 //! Polled events are dispatched before the wheel is turned, and a session reads before it looks at the
 //! clock, so a byte that has arrived beats a deadline.
+//!
+//! Here is the poll. All between two polls is a round of the [`dispatcher`](super::dispatcher).
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
+use super::accepting::Doors;
 use super::acceptor::Acceptor;
-use super::attendant::{Attendant, Attended, Brought, park};
-use super::doors::Door;
-use super::drain::Ending;
-use super::handoff::Work;
+use super::dispatcher::{Dispatcher, NextPoll, Readiness};
 use super::listener::Listener;
-use super::reaper::max_sleep_millis;
-use super::shared::{Report, Shared};
-use super::silent::SilentQueue;
-use super::timer_wheel::{TICK_MILLIS, TimerWheel};
-use crate::clock::{Millis, Now};
-use crate::connection::desk::Desk;
-use crate::connection::ownership::{Notified, State};
+use super::shared::{LoopMessage, Shared};
+use super::summaries;
+use super::tokens::{self, SIGNALS, WAKER};
 use crate::connection::service::Mode;
-use crate::site::Reach;
 
 /// Events taken from the kernel at a time.
 const EVENTS_PER_POLL: usize = 1024;
-
-/// Turns that the loop gives before it polls again, if there is no end of them.
-const TURNS_PER_POLL: usize = 1024;
-
-/// Turns between two looks at the clock: mostly some hundred microseconds.
-const TURNS_PER_SAMPLE: usize = 16;
-
-/// Milliseconds that the loop serves before it polls again, if there is no end of it.
-const MILLIS_PER_POLL: u64 = 5;
-
-/// Tokens of sources that are not connections. A connection's token is its generation in the upper
-/// half and its slot in the lower one, and no slot has a number this high.
-pub(super) const WAKER: Token = Token(u32::MAX as usize);
-const SIGNALS: Token = Token(u32::MAX as usize - 1);
-const FIRST_LISTENER: usize = u32::MAX as usize - 1024;
-
-/// The most listeners that the tokens leave room for.
-pub const MAX_LISTENERS: usize = 1022;
 
 /// What an event loop listens to, besides connections.
 pub struct Sources {
     /// The poll; the loop's waker is registered there.
     pub poll: Poll,
     /// What workers and other event loops have to say.
-    pub reports: Receiver<Report>,
+    pub messages: Receiver<LoopMessage>,
     /// Where connections are accepted.
     pub listeners: Vec<Listener>,
     /// The signals, for one event loop of a server that is the process.
     pub signals: Option<Signals>,
 }
 
-/// The event loop's state; all of it belongs to one thread.
+/// The poll, and what is done about what it tells; all of it belongs to one thread.
 pub struct EventLoop {
-    pub(super) shared: Arc<Shared>,
-    /// What all the event loops of the server share with their workers, this one's included.
-    pub(super) all: Arc<[Arc<Shared>]>,
-    pub(super) acceptor: Acceptor,
-    /// The connections that have never asked for anything.
-    pub(super) silent: SilentQueue,
-    pub(super) wheel: TimerWheel,
-    pub(super) fired: Vec<u32>,
-    /// For each slot, whether the wheel has an entry.
-    pub(super) is_filed: Vec<bool>,
-    /// The longest that an entry sleeps.
-    pub(super) max_sleep_millis: u64,
-    /// When connections are next sent for, if there is pressure.
-    pub(super) next_relief: Millis,
-    /// When idle connections are told again that the server stops.
-    pub(super) next_sweep: Millis,
-    pub(super) ending: Ending,
-    /// Whether the end began with a drain, which is reported on.
-    pub(super) has_drained: bool,
-    pub(super) poll: Poll,
-    pub(super) doors: Vec<Door>,
+    poll: Poll,
+    messages: Receiver<LoopMessage>,
     signals: Option<Signals>,
-    reports: Receiver<Report>,
-    /// The last sample of the clock.
-    now: Now,
-    /// Gives the turns that memory is enough for.
-    pub(super) attendant: Attendant,
-    /// When the lines of the access log that were collected here are handed over.
-    log_due_at: Option<Millis>,
+    /// What all the event loops of the server share with their workers, this one's included.
+    all: Arc<[Arc<Shared>]>,
+    dispatcher: Dispatcher<Registry>,
 }
 
 impl EventLoop {
@@ -112,10 +66,9 @@ impl EventLoop {
         acceptor: Acceptor,
         sources: Sources,
     ) -> io::Result<EventLoop> {
-        let shared = Arc::clone(&all[number]);
         let Sources {
             poll,
-            reports,
+            messages,
             listeners,
             mut signals,
         } = sources;
@@ -123,38 +76,18 @@ impl EventLoop {
             poll.registry()
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
-        let mut doors = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let token = Token(FIRST_LISTENER + index);
-            doors.push(Door::new(token, listener, poll.registry())?);
+        let doors = Doors::open(listeners, poll.registry())?;
+        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), acceptor, doors);
+        // The server is the process, and this loop the one that speaks for it.
+        if signals.is_some() {
+            dispatcher = dispatcher.speaking();
         }
-        let opened = &shared.admissions.doors;
-        opened.store(doors.len(), Ordering::Relaxed);
-        let start = shared.clock.now();
-        let max_sleep_millis = max_sleep_millis(&shared.service.config);
-        let counters = Arc::clone(&shared.counters[0]);
-        let desk = Desk::new(&shared.service.config, counters);
-        let attendant = Attendant::new(Arc::clone(&shared), desk, Reach::Memory);
         Ok(EventLoop {
-            shared,
-            all,
-            acceptor,
-            silent: SilentQueue::default(),
-            wheel: TimerWheel::new(start.monotonic),
-            fired: Vec::new(),
-            is_filed: Vec::new(),
-            max_sleep_millis,
-            next_relief: Millis(0),
-            next_sweep: Millis(0),
-            ending: Ending::NotYet,
-            has_drained: false,
             poll,
-            doors,
+            messages,
             signals,
-            reports,
-            now: start,
-            attendant,
-            log_due_at: None,
+            all,
+            dispatcher,
         })
     }
 
@@ -165,22 +98,12 @@ impl EventLoop {
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
-            self.take_reports();
-            let now = self.shared.clock.now();
-            self.now = now;
-            self.accept_owed(now);
-            self.turn_wheel(now.monotonic);
-            self.relieve(now.monotonic);
-            if self.acceptor.has_ebbed() {
-                self.shared.handoff.defer(Work::GiveBackMemory);
-            }
-            self.advance_ending(now.monotonic);
-            if self.has_ended() {
-                self.leave_log();
-                return Ok(());
-            }
-            self.serve();
-            let timeout = self.poll_timeout();
+            self.take_messages();
+            let now = self.dispatcher.shared().clock.now();
+            let timeout = match self.dispatcher.round(now, self.poll.registry()) {
+                NextPoll::Within(timeout) => timeout,
+                NextPoll::Never => return Ok(()),
+            };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -191,189 +114,92 @@ impl EventLoop {
         }
     }
 
-    /// Queues the claimed connection in `slot`. Some thread will [`attend`](Attendant::attend) to it.
-    pub(super) fn dispatch(&self, slot: u32) {
-        self.shared.handoff.dispatch(slot);
-    }
-
-    /// Serves what can be served from memory, until nothing is ready any more or it is time to poll
-    /// again. The workers are called for what cannot, and for help if it is much.
-    fn serve(&mut self) {
-        let start = self.now.monotonic;
-        for turns in 0..TURNS_PER_POLL {
-            let Some(slot) = self.shared.handoff.take() else {
-                break;
-            };
-            if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
-                self.now = self.shared.clock.now();
-                if self.now.monotonic.since(start) >= MILLIS_PER_POLL {
-                    self.dispatch(slot);
-                    break;
-                }
-            }
-            self.attend(slot, self.now);
-        }
-        let now = self.now.monotonic;
-        self.log_due_at = self.attendant.log_due_at(now);
-        if self.log_due_at.is_some_and(|due| now >= due) {
-            self.leave_log();
-        }
-    }
-
-    /// Gives the claimed connection in `slot` a turn on this thread.
-    pub(super) fn attend(&mut self, slot: u32, now: Now) {
-        match self.attendant.attend(slot, now).0 {
-            Attended::Waits => {}
-            Attended::WantsMore => self.shared.handoff.defer(Work::Turn(slot)),
-            Attended::Awaits(errand) => park(&self.shared, slot, &errand, Brought::default()),
-            Attended::Closed => self.note_closed(slot),
-        }
-    }
-
-    fn leave_log(&mut self) {
-        self.log_due_at = None;
-        self.attendant.leave_log();
-    }
-
-    /// Leaves the lines of the answers that the end of the server cuts off. The workers have ended; one
-    /// that the disk holds up still has its connection.
-    pub(super) fn log_the_cut_off(&mut self) {
-        if self.shared.access_log.is_none() {
-            return;
-        }
-        for index in 0..self.acceptor.used() {
-            let slot = self.shared.slots.at(index);
-            if let Some(mut connection) = slot.take_if_free() {
-                let id = self.shared.connection_id(index);
-                self.attendant.cut_off(id, &mut connection.session);
-            }
-        }
-        self.attendant.leave_log();
-    }
-
-    pub(super) fn note_closed(&mut self, slot: u32) {
-        self.acceptor.release(slot);
-        for door in &mut self.doors {
-            door.blocked_until = None;
-        }
-    }
-
     /// Its number among the event loops of the server, from 0.
     #[must_use]
     pub fn number(&self) -> usize {
-        self.shared.number
+        self.dispatcher.shared().number
     }
 
-    /// Whether the server is the process, and this loop the one that speaks for it.
-    pub(super) fn catches_signals(&self) -> bool {
-        self.signals.is_some()
+    /// What all the event loops of the server share with their workers.
+    pub(super) fn all(&self) -> &Arc<[Arc<Shared>]> {
+        &self.all
     }
 
-    fn poll_timeout(&self) -> Option<Duration> {
-        let mut doors = self.doors.iter();
-        let may_accept = doors.any(|door| door.owes_turn && door.blocked_until.is_none());
-        if may_accept || self.shared.handoff.is_ready() {
-            return Some(Duration::ZERO);
-        }
-        let tick = Duration::from_millis(TICK_MILLIS);
-        if self.is_blocked() || self.ending != Ending::NotYet {
-            return Some(tick);
-        }
-        let now = self.now.monotonic;
-        let relief = self.acceptor.is_pressed().then_some(self.next_relief);
-        let next = [self.wheel.next_tick(), relief, self.log_due_at]
-            .into_iter()
-            .flatten()
-            .min()?;
-        // mio rounds up to whole milliseconds, so the loop never spins towards a deadline.
-        Some(Duration::from_millis(next.since(now)))
+    /// Whether the end began with a drain.
+    pub(super) fn has_drained(&self) -> bool {
+        self.dispatcher.lifecycle().has_drained()
+    }
+
+    /// How long the end waits for workers that the disk holds up.
+    pub(super) fn patience_with_workers(&self) -> Duration {
+        let now = self.dispatcher.shared().clock.now().monotonic;
+        self.dispatcher.lifecycle().patience_with_workers(now)
+    }
+
+    /// Leaves the lines of the answers that the end of the server cuts off.
+    pub(super) fn log_the_cut_off(&mut self) {
+        self.dispatcher.log_the_cut_off();
     }
 
     fn handle(&mut self, event: &Event) {
         match event.token() {
             WAKER => {}
             SIGNALS => self.take_signals(),
-            Token(token) if (FIRST_LISTENER..u32::MAX as usize).contains(&token) => {
-                let mut doors = self.doors.iter_mut();
-                if let Some(door) = doors.find(|door| door.token == event.token()) {
-                    door.owes_turn = true;
+            token => match tokens::listener(token) {
+                Some(listener) => self.dispatcher.note_ready(listener),
+                None => {
+                    let readiness = Readiness {
+                        is_readable: event.is_readable(),
+                        is_read_closed: event.is_read_closed() || event.is_error(),
+                    };
+                    self.dispatcher.notify(token, readiness);
                 }
-            }
-            Token(token) => self.notify(token, event),
+            },
         }
     }
 
-    fn notify(&mut self, token: usize, event: &Event) {
-        let (index, generation) = slot_and_generation(token);
-        let slot = self.shared.slots.at(index);
-        let read_closed = event.is_read_closed() || event.is_error();
-        // Every socket is announced as writable when it is registered, mostly before its first request
-        // is there. What waits for nothing but a request has no use for that. `Idle` comes first: only
-        // then is the deadline the one that goes with it.
-        if !event.is_readable()
-            && !read_closed
-            && slot.ownership.state() == State::Idle
-            && slot.deadline().is_between_requests()
-        {
-            return;
-        }
-        match slot.ownership.notify(generation, read_closed) {
-            Notified::Dispatch => self.dispatch(index),
-            // Its owner will see what happened, or it belonged to an earlier connection.
-            Notified::AlreadyOwned | Notified::Stale => {}
-        }
-    }
-
-    fn take_reports(&mut self) {
-        while let Ok(report) = self.reports.try_recv() {
-            match report {
-                Report::Closed(slot) => self.note_closed(slot),
-                Report::Enter(mode) => self.enter(mode),
+    fn take_messages(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            match message {
+                LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
+                LoopMessage::Enter(mode) => self.dispatcher.enter(mode, self.poll.registry()),
             }
         }
     }
 
     fn take_signals(&mut self) {
         // What the signals print is to be of now.
-        self.take_reports();
+        self.take_messages();
         let Some(signals) = &mut self.signals else {
             return;
         };
         let pending: Vec<_> = signals.pending().collect();
         for signal in pending {
-            self.handle_signal(signal);
+            match signal {
+                SIGTERM => self.enter_all(Mode::Draining),
+                SIGINT => self.enter_all(Mode::Stopping),
+                SIGUSR1 => {
+                    if let Some(access_log) = &self.dispatcher.shared().access_log {
+                        access_log.reopen();
+                    }
+                }
+                SIGUSR2 => summaries::print_counters(&self.all),
+                SIGHUP => {
+                    log::warn!(
+                        "SIGHUP is reserved for reloading, which does not exist yet: ignored"
+                    );
+                }
+                other => log::debug!("signal {other} ignored"),
+            }
         }
     }
 
-    pub(super) fn enter(&mut self, mode: Mode) {
-        let now = self.shared.clock.now().monotonic;
-        self.begin_ending(mode, now);
-    }
-}
-
-pub(super) fn token(slot: u32, generation: u32) -> Token {
-    Token((generation as usize) << 32 | slot as usize)
-}
-
-/// The inverse of [`token`]; both halves are 32 bits wide.
-#[allow(clippy::cast_possible_truncation)]
-fn slot_and_generation(token: usize) -> (u32, u32) {
-    (token as u32, (token >> 32) as u32)
-}
-
-const _: () = assert!(usize::BITS == 64, "tokens hold a slot and a generation");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_holds_slot_and_generation() {
-        for (slot, generation) in [(0, 0), (7, u32::MAX), (1 << 24, 3)] {
-            assert_eq!(
-                slot_and_generation(token(slot, generation).0),
-                (slot, generation)
-            );
+    /// Has every event loop move to `mode`, this one at once.
+    fn enter_all(&mut self, mode: Mode) {
+        let own = self.number();
+        for other in self.all.iter().filter(|other| other.number != own) {
+            other.report_and_wake(LoopMessage::Enter(mode));
         }
+        self.dispatcher.enter(mode, self.poll.registry());
     }
 }

@@ -65,8 +65,7 @@
 //!
 //! # Bounds
 //!
-//! A connection is in one lane at a time, once: its ownership word
-//! ([`Ownership`](crate::connection::ownership::Ownership)) sees to that. So the lanes are bounded by
+//! A connection is in one lane at a time, once, as its [`QueuedSlot`] cannot be copied. So the lanes are bounded by
 //! the number of connections though the channels have no bound, and nobody ever waits to put one in.
 
 use std::sync::Arc;
@@ -75,9 +74,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::attendant::Brought;
 use super::bell::Bell;
 use super::bench::{Bench, Crew};
+use super::slots::QueuedSlot;
+use super::work::Work;
 use crate::site::waiting::Errand;
 
 /// Connections in the quick lane that are worth another worker. The event loop alone is through with
@@ -85,20 +85,6 @@ use crate::site::waiting::Errand;
 /// hundredth of the answers takes a quarter longer at the same cost, with 4 each answer costs 4 % more.
 /// (The table above was made with 16.)
 pub const SHARE: usize = 8;
-
-/// What a worker is asked to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Work {
-    /// Give the connection in this slot a turn; it is owned on behalf of whoever takes it.
-    Turn(u32),
-    /// Give a connection a turn that has waited for errands. Their results are kept until it has asked
-    /// for it.
-    Resume(u32, Brought),
-    /// Go on with this errand's job for a slice.
-    Slice(Arc<Errand>),
-    /// Give memory back to the system: many connections have gone.
-    GiveBackMemory,
-}
 
 /// The lane that is looked into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +100,7 @@ pub enum First {
 /// The way from the event loop to its workers.
 #[derive(Debug)]
 pub struct Handoff {
-    quick: Lane<u32>,
+    quick: Lane<QueuedSlot>,
     slow: Lane<Work>,
     long: Lane<Arc<Errand>>,
     far: Lane<Work>,
@@ -160,18 +146,18 @@ impl Handoff {
     /// Event loop: puts a ready connection into the quick lane. Wakes nobody: the loop serves it
     /// ([`take`](Handoff::take)) unless a worker comes first. Another thread has to wake the loop
     /// (`Shared::hand_back`).
-    pub fn dispatch(&self, slot: u32) {
-        self.quick.put(slot);
+    pub fn dispatch(&self, queued: QueuedSlot) {
+        self.quick.put(queued);
     }
 
     /// Event loop: the next connection in the quick lane, after seeing to it that enough workers help
     /// with the rest.
-    pub fn take(&self) -> Option<u32> {
-        let slot = self.quick.receiver.try_recv().ok()?;
+    pub fn take(&self) -> Option<QueuedSlot> {
+        let queued = self.quick.receiver.try_recv().ok()?;
         if self.quick.receiver.len() >= SHARE * (self.bench.coming() + 1) {
             self.bench.wake_one();
         }
-        Some(slot)
+        Some(queued)
     }
 
     /// Puts work into the slow lane, or a job into the long one, and wakes a worker for it.

@@ -76,7 +76,7 @@ impl Listener {
     }
 
     /// This listener and duplicates of it, for `event_loops` in all. They share one accept queue;
-    /// [`doors`](super::doors) says who accepts what.
+    /// [`accepting`](super::accepting) says who accepts what.
     ///
     /// # Errors
     /// As dup(2).

@@ -3,28 +3,36 @@
 //! [`Server::bind`] takes everything that can fail and does it first; [`Server::run`] turns the
 //! calling thread into the event loop.
 
+pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
 pub mod attendant;
 pub mod bell;
 pub mod bench;
 pub mod checker;
+pub mod deadlines;
 pub mod diagnostics;
-pub mod doors;
-pub mod drain;
+pub mod dispatcher;
 pub mod event_loop;
 pub mod handoff;
 pub mod handshakes;
 pub mod interrupt;
+pub mod lease;
+pub mod lifecycle;
 pub mod line_writer;
 pub mod listener;
-pub mod reaper;
+pub mod pool;
+pub mod pressure;
 pub mod shared;
 pub mod silent;
 pub mod slots;
 pub mod spares;
+pub mod summaries;
+pub mod system;
 pub mod timer_wheel;
-pub mod workers;
+pub mod tokens;
+pub mod work;
+pub mod worker;
 
 use std::fmt;
 use std::io;
@@ -50,13 +58,14 @@ use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
 use bell::Bell;
-use event_loop::{EventLoop, MAX_LISTENERS, Sources};
+use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
-use shared::{Report, Shared};
+use pool::Pool;
+use shared::{LoopMessage, Shared};
 use slots::Slots;
 use spares::most_spares;
-use workers::Pool;
+use tokens::MAX_LISTENERS;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -108,7 +117,7 @@ impl Handle {
     /// Drains or stops the server, as SIGTERM and SIGINT do.
     pub fn enter(&self, mode: Mode) {
         for shared in &*self.all {
-            shared.report_and_wake(Report::Enter(mode));
+            shared.report_and_wake(LoopMessage::Enter(mode));
         }
     }
 
@@ -183,7 +192,7 @@ impl Server {
             bell: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
-        let all = Arc::clone(&event_loops[0].all);
+        let all = Arc::clone(event_loops[0].all());
         let pool = Pool::start(Arc::clone(&all));
         Ok(Server {
             event_loops,
@@ -235,8 +244,8 @@ impl Server {
             }
             result
         });
-        if self.is_process && self.event_loops[0].has_drained {
-            drain::report(&self.all);
+        if self.is_process && self.event_loops[0].has_drained() {
+            summaries::report_drain(&self.all);
         }
         let now = || self.all[0].clock.now().monotonic;
         let stopping_since = now();
@@ -288,7 +297,7 @@ impl Common {
         let mut ends = Vec::with_capacity(count);
         for number in 0..count {
             let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
-            let waker = Waker::new(poll.registry(), event_loop::WAKER);
+            let waker = Waker::new(poll.registry(), tokens::WAKER);
             let waker = waker.map_err(StartError::because("cannot make a waker"))?;
             let (reports, receiver) = unbounded();
             all.push(Arc::new(self.shared(number, waker, reports)));
@@ -308,7 +317,7 @@ impl Common {
             let acceptor = acceptor.exempting(&self.service.config.trusted_proxies);
             let sources = Sources {
                 poll,
-                reports: receiver,
+                messages: receiver,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 // The first one is the thread that a signal concerns.
                 signals: signals.take(),
@@ -320,7 +329,7 @@ impl Common {
         Ok(event_loops)
     }
 
-    fn shared(&self, number: usize, waker: Waker, reports: Sender<Report>) -> Shared {
+    fn shared(&self, number: usize, waker: Waker, reports: Sender<LoopMessage>) -> Shared {
         let config = &self.service.config;
         let workers = share_of(config.workers, number, config.event_loops);
         Shared {
@@ -332,7 +341,7 @@ impl Common {
             shares: self.shares.clone(),
             clock: Arc::clone(&self.clock),
             reports,
-            waker,
+            waker: Box::new(waker),
             wants_closes: AtomicBool::new(false),
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),

@@ -1,5 +1,6 @@
 //! What an event loop and its workers share.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -7,32 +8,48 @@ use crossbeam_channel::Sender;
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
-use super::slots::{Connection, Slots};
+use super::slots::{Connection, QueuedSlot, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::per_ip::Shares;
-use crate::connection::ownership::State;
+use crate::connection::ownership::OwnershipState;
 use crate::connection::service::{Mode, Service};
+use crate::connection::transport::Socket;
 
 /// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
 /// channel is bounded by the connections though it has no bound of its own.
 #[derive(Debug)]
-pub enum Report {
+pub enum LoopMessage {
     /// The slot is free.
     Closed(u32),
     /// Move to this mode; sent by a handle or by another event loop, not by a worker.
     Enter(Mode),
 }
 
+/// A way to end the poll of an event loop.
+pub trait Waker: Send + Sync {
+    /// Ends the poll, or the next one.
+    ///
+    /// # Errors
+    /// As write(2).
+    fn wake(&self) -> io::Result<()>;
+}
+
+impl Waker for mio::Waker {
+    fn wake(&self) -> io::Result<()> {
+        self.wake()
+    }
+}
+
 /// What an event loop and its workers share. The service, the clock, the shares and the access log are
 /// those of the whole server, the rest is of one event loop.
-pub struct Shared {
+pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
     /// The connections.
-    pub slots: Slots,
+    pub slots: Slots<T>,
     /// The ready connections.
     pub handoff: Handoff,
     /// The configuration, the site and the mode.
@@ -42,9 +59,9 @@ pub struct Shared {
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The way back to the loop.
-    pub reports: Sender<Report>,
+    pub reports: Sender<LoopMessage>,
     /// Ends the loop's poll.
-    pub waker: mio::Waker,
+    pub waker: Box<dyn Waker>,
     /// Whether the loop waits for connections to close: it drains, or it could not accept.
     pub wants_closes: AtomicBool,
     /// How many permanent workers there are.
@@ -88,7 +105,7 @@ pub struct Census {
     pub lingering: usize,
 }
 
-impl std::fmt::Debug for Shared {
+impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("number", &self.number)
@@ -97,9 +114,9 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-impl Shared {
+impl<T> Shared<T> {
     /// Sends `report` and wakes the loop. A loop that has ended needs neither.
-    pub fn report_and_wake(&self, report: Report) {
+    pub fn report_and_wake(&self, report: LoopMessage) {
         let _ = self.reports.send(report);
         if let Err(error) = self.waker.wake() {
             // The loop finds the report at its next tick.
@@ -112,7 +129,7 @@ impl Shared {
     /// refuse a client for one that has gone.
     // Boxed as the slot has it.
     #[allow(clippy::boxed_local)]
-    pub fn close(&self, connection: Box<Connection>) {
+    pub fn close(&self, connection: Box<Connection<T>>) {
         let Connection {
             socket,
             session,
@@ -130,7 +147,7 @@ impl Shared {
 
     /// A worker tells that the slot `index` is free.
     pub fn report_closed(&self, index: u32) {
-        let report = Report::Closed(index);
+        let report = LoopMessage::Closed(index);
         if self.wants_closes.load(Ordering::SeqCst) {
             self.report_and_wake(report);
         } else {
@@ -139,10 +156,9 @@ impl Shared {
         }
     }
 
-    /// Another thread gives the connection in the slot `index`, which is queued, to the loop: memory has
-    /// what it waited for.
-    pub fn hand_back(&self, index: u32) {
-        self.handoff.dispatch(index);
+    /// Another thread gives a connection to the loop: memory has what it waited for.
+    pub fn hand_back(&self, queued: QueuedSlot) {
+        self.handoff.dispatch(queued);
         if let Err(error) = self.waker.wake() {
             // The loop finds it when it comes round.
             log::warn!("the event loop cannot be woken: {error}");
@@ -155,7 +171,7 @@ impl Shared {
         ConnectionId {
             event_loop: self.number,
             slot: index,
-            generation: self.slots.at(index).ownership.generation(),
+            generation: self.slots.at(index).generation(),
         }
     }
 
@@ -184,14 +200,14 @@ impl Shared {
         for index in 0..self.admissions.used.load(Ordering::Relaxed) {
             // Slots are numbered with 32 bits.
             let slot = self.slots.at(index as u32);
-            let state = slot.ownership.state();
+            let state = slot.state();
             // With a thread that serves it, the deadline is that of before its turn: nearly always the
             // same kind.
             match slot.deadline() {
-                _ if state == State::Free => {}
+                _ if state == OwnershipState::Free => {}
                 Deadline::Exchange(_) => census.active += 1,
                 Deadline::Linger(_) => census.lingering += 1,
-                deadline if state == State::Idle && deadline.is_between_requests() => {
+                deadline if state == OwnershipState::Idle && deadline.is_between_requests() => {
                     census.idle += 1;
                 }
                 _ => {}

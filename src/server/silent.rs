@@ -1,6 +1,5 @@
 //! The connections of one event loop that have never asked for anything, in the order of their accept:
-//! at a limit the first of them makes room for a newcomer
-//! ([`EventLoop::make_room`](super::event_loop::EventLoop)).
+//! at a limit the first of them makes room for a newcomer ([`pressure`](super::pressure)).
 //!
 //! The queue is lazy, as the timer wheel is. A connection is queued if its first turn found no
 //! request, which costs those nothing that have sent one by then. One that asks later, or closes, is not
@@ -31,15 +30,15 @@ pub enum Crowd {
 /// See the module.
 #[derive(Debug)]
 pub struct SilentQueue {
-    all: VecDeque<Entry>,
+    all: VecDeque<SilentEntry>,
     /// The entries of clients whose connections are counted.
-    by_client: HashMap<ClientNetwork, VecDeque<Entry>>,
+    by_client: HashMap<ClientNetwork, VecDeque<SilentEntry>>,
     /// How many more are added before useless entries are dropped.
     until_tidy: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct SilentEntry {
     slot: u32,
     generation: u32,
 }
@@ -57,18 +56,18 @@ impl Default for SilentQueue {
 impl SilentQueue {
     /// Queues the connection of this `generation` in `slot`, the one that was accepted last. `client` is
     /// given if its connections are counted.
-    pub fn push(
+    pub fn push<T>(
         &mut self,
         slot: u32,
         generation: u32,
         client: Option<ClientNetwork>,
-        slots: &Slots,
+        slots: &Slots<T>,
     ) {
         if self.until_tidy == 0 {
             self.tidy(slots);
         }
         self.until_tidy -= 1;
-        let entry = Entry { slot, generation };
+        let entry = SilentEntry { slot, generation };
         self.all.push_back(entry);
         if let Some(client) = client {
             self.by_client.entry(client).or_default().push_back(entry);
@@ -76,7 +75,7 @@ impl SilentQueue {
     }
 
     /// The slot of the connection in `crowd` that has been silent for longest, and its deadline.
-    pub fn longest(&mut self, crowd: Crowd, slots: &Slots) -> Option<(u32, Millis)> {
+    pub fn longest<T>(&mut self, crowd: Crowd, slots: &Slots<T>) -> Option<(u32, Millis)> {
         let queue = self.queue(crowd)?;
         while let Some(entry) = queue.front() {
             if let Some(late_at) = entry.late_at(slots) {
@@ -94,14 +93,14 @@ impl SilentQueue {
         }
     }
 
-    fn queue(&mut self, crowd: Crowd) -> Option<&mut VecDeque<Entry>> {
+    fn queue(&mut self, crowd: Crowd) -> Option<&mut VecDeque<SilentEntry>> {
         match crowd {
             Crowd::Server => Some(&mut self.all),
             Crowd::Client(client) => self.by_client.get_mut(&client),
         }
     }
 
-    fn tidy(&mut self, slots: &Slots) {
+    fn tidy<T>(&mut self, slots: &Slots<T>) {
         self.all.retain(|entry| entry.late_at(slots).is_some());
         self.by_client.retain(|_, queue| {
             queue.retain(|entry| entry.late_at(slots).is_some());
@@ -114,14 +113,12 @@ impl SilentQueue {
     }
 }
 
-impl Entry {
+impl SilentEntry {
     /// When the connection's first byte is late; `None` if it has asked or is gone.
-    fn late_at(self, slots: &Slots) -> Option<Millis> {
+    fn late_at<T>(self, slots: &Slots<T>) -> Option<Millis> {
         let slot = slots.at(self.slot);
         match slot.deadline() {
-            Deadline::First(late_at) if slot.ownership.generation() == self.generation => {
-                Some(late_at)
-            }
+            Deadline::First(late_at) if slot.generation() == self.generation => Some(late_at),
             _ => None,
         }
     }
@@ -129,22 +126,36 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slots::{Connection, QueuedSlot, WaitOutcome};
     use super::*;
+    use crate::connection::peer::Peer;
+    use crate::connection::session::Session;
 
-    fn open(slots: &Slots, slot: u32, late_at: u64) {
-        slots.at(slot).postpone(Deadline::First(Millis(late_at)));
-        slots.at(slot).ownership.open();
+    fn open(slots: &Slots<()>, slot: u32, late_at: u64) {
+        let connection = Connection {
+            socket: (),
+            session: Session::accepted(Peer::Unix, Millis(0)),
+            is_counted: true,
+        };
+        let queued = slots
+            .at(slot)
+            .open(Box::new(connection), Deadline::Exchange(Millis(0)));
+        wait(slots, queued, Deadline::First(Millis(late_at)));
     }
 
-    fn push(queue: &mut SilentQueue, slot: u32, client: Option<ClientNetwork>, slots: &Slots) {
-        let generation = slots.at(slot).ownership.generation();
+    fn wait(slots: &Slots<()>, queued: QueuedSlot, deadline: Deadline) {
+        let waiting = slots.begin(queued).wait_until(deadline);
+        assert!(matches!(waiting, WaitOutcome::Idle));
+    }
+
+    fn push(queue: &mut SilentQueue, slot: u32, client: Option<ClientNetwork>, slots: &Slots<()>) {
+        let generation = slots.at(slot).generation();
         queue.push(slot, generation, client, slots);
     }
 
-    fn close(slots: &Slots, slot: u32) {
-        let _ = slots.at(slot).ownership.claim_idle();
-        slots.at(slot).ownership.begin();
-        slots.at(slot).ownership.free();
+    fn close(slots: &Slots<()>, slot: u32) {
+        let queued = slots.at(slot).claim_idle().expect("idle");
+        slots.begin(queued).close(drop);
     }
 
     fn client(number: u32) -> ClientNetwork {
@@ -162,7 +173,8 @@ mod tests {
         close(&slots, 0);
         // Another connection in the same slot is another one.
         open(&slots, 0, 9);
-        slots.at(1).postpone(Deadline::Settling(Millis(1)));
+        let queued = slots.at(1).claim_idle().expect("idle");
+        wait(&slots, queued, Deadline::Settling(Millis(1)));
         assert_eq!(queue.longest(Crowd::Server, &slots), Some((2, Millis(2))));
         queue.drop_longest(Crowd::Server);
         assert_eq!(queue.longest(Crowd::Server, &slots), Some((3, Millis(3))));

@@ -63,9 +63,9 @@ use crossbeam_channel::Sender;
 
 use super::bell::Bell;
 use super::bench::Crew;
-use super::handoff::Handoff;
+use super::lease::Lease;
 use super::shared::Shared;
-use super::workers::Worker;
+use super::worker::Worker;
 use crate::clock::Millis;
 
 /// Time between two looks at lanes in which work waits.
@@ -73,9 +73,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looks in a row that have found work waiting and nothing picked up, after which spare workers start.
 const LOOKS_OF_A_STALL: u32 = 5;
-
-/// Milliseconds after which a spare worker ends unless it is still needed.
-const LEASE_MILLIS: u64 = 10_000;
 
 /// Milliseconds between two notices of an event loop.
 const NOTICE_EVERY_MILLIS: u64 = 60_000;
@@ -113,43 +110,6 @@ impl StallDetector {
         // Those that are started now have as long to pick something up.
         self.still_looks = 0;
         waiting
-    }
-}
-
-/// How long a spare worker stays.
-#[derive(Debug)]
-pub(super) struct Lease {
-    until: Millis,
-    /// How often permanent workers had picked up work when it began.
-    permanent_pick_ups: u64,
-}
-
-impl Lease {
-    /// A lease that begins `now`.
-    pub(super) fn new(now: Millis, handoff: &Handoff) -> Lease {
-        Lease {
-            until: Millis(now.0.saturating_add(LEASE_MILLIS)),
-            permanent_pick_ups: handoff.permanent_pick_ups(),
-        }
-    }
-
-    /// When it ends or is renewed.
-    pub(super) fn until(&self) -> Millis {
-        self.until
-    }
-
-    /// Whether it has ended at `now`. It is renewed if the permanent workers have done nothing meanwhile,
-    /// and have none to spare.
-    pub(super) fn has_ended(&mut self, now: Millis, handoff: &Handoff) -> bool {
-        if now < self.until {
-            return false;
-        }
-        let are_held = handoff.permanent_pick_ups() == self.permanent_pick_ups;
-        if !are_held || handoff.has_idle_worker() {
-            return true;
-        }
-        *self = Lease::new(now, handoff);
-        false
     }
 }
 
@@ -191,21 +151,21 @@ struct Spares {
 }
 
 /// The place of a spare worker, counted until it is dropped.
-struct Place(Arc<AtomicUsize>);
+struct SparePlace(Arc<AtomicUsize>);
 
-impl Place {
+impl SparePlace {
     /// One of the `most` there are, of which some are taken.
-    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Place> {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<SparePlace> {
         // Only the supervisor takes; others give back.
         if taken.load(Ordering::Relaxed) >= most {
             return None;
         }
         taken.fetch_add(1, Ordering::Relaxed);
-        Some(Place(Arc::clone(taken)))
+        Some(SparePlace(Arc::clone(taken)))
     }
 }
 
-impl Drop for Place {
+impl Drop for SparePlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -298,7 +258,7 @@ impl Spares {
                 true => &self.anywhere,
                 false => &self.near,
             };
-            let Some(place) = Place::take(&of.running, of.most) else {
+            let Some(place) = SparePlace::take(&of.running, of.most) else {
                 break;
             };
             let lease = Lease::new(now, &self.shared.handoff);
@@ -353,7 +313,6 @@ fn run(bell: &Bell, all: &[Arc<Shared>], alive: &Sender<()>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::handoff::{First, Work};
     use super::*;
 
     #[test]
@@ -388,37 +347,6 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_renewed_while_the_permanent_workers_do_nothing() {
-        let handoff = Handoff::default();
-        let pick_up = |crew| {
-            handoff.defer(Work::Turn(1));
-            assert!(handoff.pick_up(crew, First::Slow, None).is_some());
-        };
-        let mut lease = Lease::new(Millis(500), &handoff);
-        assert_eq!(lease.until(), Millis(10_500));
-        pick_up(Crew::Spare);
-        assert!(!lease.has_ended(Millis(10_500), &handoff));
-        assert_eq!(lease.until(), Millis(20_500));
-        pick_up(Crew::Permanent);
-        assert!(!lease.has_ended(Millis(20_499), &handoff));
-        assert!(lease.has_ended(Millis(20_500), &handoff));
-    }
-
-    #[test]
-    fn a_lease_ends_when_a_permanent_worker_is_idle() {
-        let handoff = Handoff::default();
-        let mut lease = Lease::new(Millis(0), &handoff);
-        thread::scope(|scope| {
-            scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
-            while !handoff.has_idle_worker() {
-                thread::yield_now();
-            }
-            assert!(lease.has_ended(Millis(LEASE_MILLIS), &handoff));
-            handoff.close();
-        });
-    }
-
-    #[test]
     fn notices_are_a_minute_apart() {
         let mut limit = NoticeLimit::default();
         let mut allows = |at| limit.allows(Millis(at));
@@ -428,10 +356,10 @@ mod tests {
     #[test]
     fn places_are_bounded_and_come_back() {
         let taken = Arc::default();
-        let places: Vec<_> = (0..3).map(|_| Place::take(&taken, 2)).collect();
+        let places: Vec<_> = (0..3).map(|_| SparePlace::take(&taken, 2)).collect();
         assert_eq!(places.iter().flatten().count(), 2);
         drop(places);
-        assert!(Place::take(&taken, 2).is_some());
+        assert!(SparePlace::take(&taken, 2).is_some());
         let counts = [1, 4, 8, 16, 1_024].map(most_spares);
         assert_eq!(counts, [16, 16, 32, 64, 64]);
     }

@@ -10,7 +10,7 @@
 //! # One connection's life
 //!
 //! T + grace is 130 s. No entry sleeps longer than 5 s, and one that was due is looked at again a
-//! second later ([`reaper`](super::reaper)). The connection makes requests at 0, 3 and 50 s; each
+//! second later ([`deadlines`](super::deadlines)). The connection makes requests at 0, 3 and 50 s; each
 //! moves the deadline, and only the deadline: first to the look at its acknowledgement after half of
 //! grace, and from there to T + grace.
 //!

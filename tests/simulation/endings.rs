@@ -150,11 +150,20 @@ fn an_end_of_stream_inside_a_request_is_a_400_and_a_close_at_once() {
     }
 }
 
+/// A server that takes one connection, and has it.
+fn full_world() -> World {
+    let mut site = TestSite::new();
+    site.config.limits.connections = 1;
+    let mut world = site.world();
+    world.connect(Peer::new());
+    world
+}
+
 #[test]
 fn a_refused_connection_is_told_when_to_come_back() {
     // RFC 9110 section 15.6.4
-    let mut world = TestSite::new().world();
-    let it = world.connect_refused(Peer::new());
+    let mut world = full_world();
+    let it = world.connect(Peer::new());
     let answer = only(&world.peer(it).sent);
     assert_eq!((answer.status, answer.max()), (503, None));
     assert_eq!(answer.field("retry-after"), Some("2"));
@@ -164,8 +173,8 @@ fn a_refused_connection_is_told_when_to_come_back() {
 
 #[test]
 fn a_refused_connection_with_a_full_socket_is_told_all_the_same() {
-    let mut world = TestSite::new().world();
-    let it = world.connect_refused(Peer {
+    let mut world = full_world();
+    let it = world.connect(Peer {
         shares: vec![0, 3],
         ..Peer::new()
     });
@@ -180,7 +189,7 @@ fn draining_says_close_on_the_next_answer_and_idle_connections_keep_their_promis
     world.send(at_secs(1), busy, GET);
     world.send(at_secs(1), idle, GET);
     world.run_until(at_secs(5));
-    world.stage.service.enter(Mode::Draining);
+    world.enter(Mode::Draining);
     world.send(at_secs(100), busy, GET);
     world.run_to_end();
 
@@ -203,11 +212,7 @@ fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
     world.send(at_secs(1), idle, GET);
     world.send(at_secs(1), reading, [GET_LARGE, GET].concat());
     world.run_until(at_secs(2));
-    world.stage.service.enter(Mode::Stopping);
-    // The event loop gives every idle connection a turn.
-    for it in [idle, reading] {
-        world.perform(it, Act::Drain);
-    }
+    world.enter(Mode::Stopping);
     world.run_until(at_secs(2));
     assert_eq!(world.closed(idle), Some((CloseReason::Stop, at_secs(2))));
     assert_eq!(world.peer(reading).fin_at, None);
@@ -234,9 +239,8 @@ fn a_request_that_is_there_at_the_stop_is_answered() {
     let it = world.connect(Peer::new());
     world.send(at_secs(1), it, GET);
     world.run_until(at_secs(2));
-    world.stage.service.enter(Mode::Stopping);
-    world.send(at_secs(2), it, GET);
-    world.run_until(at_secs(2));
+    world.peer(it).arrive(GET);
+    world.enter(Mode::Stopping);
     let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[]));
     assert_eq!(answers.len(), 2);
     let totals = world.totals();

@@ -1,19 +1,22 @@
-//! Sessions without sockets: scripted peers, a clock that moves by hand, the real timer wheel.
+//! The server without sockets and threads: scripted peers, and a clock that moves by hand.
 //!
-//! [`peer`] is the other end of a connection, [`world`] plays the server's part (the event loop, a
-//! worker and the wheel in one thread), [`responses`] reads what was sent and trusts nothing. An hour
+//! [`peer`] is the other end of a connection, [`wire`] the socket that leads there, [`world`] runs the
+//! server's own machinery over it in one thread and plays the kernel, [`responses`] reads what was sent and trusts nothing. An hour
 //! takes milliseconds, and every run is the same.
 //!
 //! Start with [`story`]: it tells how a deadline is set, found and met.
 
 mod crowd;
+mod crowding;
 mod deadlines;
 mod endings;
 mod peer;
 mod responses;
 mod retirement;
 mod segmentation;
+mod site;
 mod slot_reuse;
 mod story;
 mod turns;
+mod wire;
 mod world;

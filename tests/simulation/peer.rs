@@ -30,15 +30,21 @@ pub struct Peer {
     pub unacknowledged: u64,
     /// How often the server has asked for `unacknowledged`.
     pub looks: u32,
-    /// Whether the server was last told that the socket is full.
+    /// Whether the socket was full when the server last sent.
     pub is_full: bool,
     /// Whether the peer closes its side when the server has closed its own.
     pub closes_back: bool,
     /// When the server has sent its FIN.
     pub fin_at: Option<Millis>,
     pub is_aborted: bool,
-    /// The present; set before each turn.
+    /// When the server last sent something.
+    pub sent_at: Millis,
+    /// How often bytes have arrived.
+    pub arrivals: usize,
+    /// The present; set whenever its socket is used.
     pub now: Millis,
+    /// Whether its socket was used since the world last looked.
+    pub is_touched: bool,
 }
 
 impl Peer {
@@ -60,13 +66,17 @@ impl Peer {
             closes_back: true,
             fin_at: None,
             is_aborted: false,
+            sent_at: Millis(0),
+            arrivals: 0,
             now: Millis(0),
+            is_touched: false,
         }
     }
 
     /// Bytes of the peer's arrive.
     pub fn arrive(&mut self, bytes: &[u8]) {
         assert!(!self.has_closed, "nothing comes after a FIN");
+        self.arrivals += 1;
         self.arrived.extend(bytes);
     }
 
@@ -106,6 +116,8 @@ impl Peer {
             self.is_full = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.is_full = false;
+        self.sent_at = self.now;
         if !self.acknowledges {
             self.unacknowledged += count as u64;
         }

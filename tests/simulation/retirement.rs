@@ -35,7 +35,7 @@ fn holding_on() -> Peer {
 fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
     match reason {
         CloseReason::MaxAge => site.config.keep_alive.max_age_secs = 5,
-        CloseReason::Pressure => site.config.limits.connections = 1,
+        CloseReason::Pressure => site.config.limits.connections = 3,
         _ => {}
     }
     let mut world = site.world();
@@ -43,8 +43,11 @@ fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
     world.send(at_secs(1), it, GET);
     world.run_until(at_secs(9));
     match reason {
-        CloseReason::Drain => world.stage.service.enter(Mode::Draining),
-        CloseReason::Pressure => assert!(world.stage.service.occupancy.enter()),
+        CloseReason::Drain => world.enter(Mode::Draining),
+        CloseReason::Pressure => {
+            let occupancy = &world.stage.service.occupancy;
+            assert!(occupancy.enter() && occupancy.enter());
+        }
         _ => {}
     }
     (world, it)
@@ -144,7 +147,7 @@ fn answers_that_the_socket_takes_byte_by_byte_change_nothing() {
     });
     world.send(at_secs(1), it, GET);
     world.run_until(at_secs(2));
-    world.stage.service.enter(Mode::Draining);
+    world.enter(Mode::Draining);
     world.send(at_secs(10), it, [GET, GET_LARGE, GET].concat());
     assert_eq!(end(world, it), (counted_down(3), CloseReason::Drain, 0));
 }

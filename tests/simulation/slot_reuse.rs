@@ -6,11 +6,11 @@ use std::os::unix::net::UnixStream;
 
 use abide::clock::Millis;
 use abide::connection::deadline::Deadline;
-use abide::connection::ownership::{Begun, Claim, Notified, Released, State};
+use abide::connection::ownership::{NotIdle, OwnershipState};
 use abide::connection::peer::Peer as Address;
 use abide::connection::session::Session;
 use abide::connection::transport::{Socket, Transport};
-use abide::server::slots::{Connection, Slot, Slots};
+use abide::server::slots::{Connection, QueuedSlot, Slots, WaitOutcome};
 
 const NOW: Millis = Millis(0);
 
@@ -21,8 +21,9 @@ struct Event {
     read_closed: bool,
 }
 
-/// The event loop's half of a new connection; returns the generation and the client's end.
-fn admit(slot: &Slot) -> (u32, UnixStream) {
+/// The event loop's half of a new connection, whose first turn finds nothing; returns the generation and
+/// the client's end.
+fn admit(slots: &Slots, deadline: Deadline) -> (u32, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let connection = Connection {
@@ -30,22 +31,23 @@ fn admit(slot: &Slot) -> (u32, UnixStream) {
         session: Session::accepted(Address::Unix, NOW),
         is_counted: true,
     };
-    *slot.lock() = Some(Box::new(connection));
-    (slot.ownership.open(), theirs)
+    let slot = slots.at(0);
+    let queued = slot.open(Box::new(connection), deadline);
+    let waiting = slots.begin(queued).wait_until(deadline);
+    assert!(matches!(waiting, WaitOutcome::Idle));
+    (slot.generation(), theirs)
 }
 
 /// A worker's half of an end.
-fn close(slot: &Slot) {
-    slot.ownership.begin();
-    drop(slot.lock().take());
-    slot.ownership.free();
+fn close(slots: &Slots, queued: QueuedSlot) {
+    assert_eq!(slots.begin(queued).close(drop), 0);
 }
 
 #[test]
 fn a_stale_event_in_the_same_batch_cannot_hit_a_reused_slot() {
     let slots = Slots::new(1);
-    let slot = slots.at(0);
-    let (old, old_client) = admit(slot);
+    let first_byte_at = Deadline::First(Millis(20_000));
+    let (old, old_client) = admit(&slots, first_byte_at);
     drop(old_client);
     // The kernel reports the same socket twice in a batch, or mio reports an error beside the FIN.
     let event = |generation| Event {
@@ -54,67 +56,57 @@ fn a_stale_event_in_the_same_batch_cannot_hit_a_reused_slot() {
         read_closed: true,
     };
     let batch = [event(old), event(old)];
+    let notify = |event: &Event| {
+        let slot = slots.at(event.slot);
+        slot.notify(event.generation, event.read_closed)
+    };
 
     // The first event: dispatched, and a worker is so quick that the slot is free before the loop
     // comes to the second.
-    let first = &batch[0];
-    let notified = slots
-        .at(first.slot)
-        .ownership
-        .notify(first.generation, first.read_closed);
-    assert_eq!(notified, Notified::Dispatch);
-    close(slot);
+    let queued = notify(&batch[0]).expect("a dispatch");
+    close(&slots, queued);
 
     // A new connection takes the slot, with a request already in its socket.
-    let (new, mut new_client) = admit(slot);
+    let (new, mut new_client) = admit(&slots, first_byte_at);
     new_client.write_all(b"GET").unwrap();
 
     // The second event is not for it: no dispatch, no READ_CLOSED, no turn.
-    let second = &batch[1];
-    let notified = slots
-        .at(second.slot)
-        .ownership
-        .notify(second.generation, second.read_closed);
-    assert_eq!(notified, Notified::Stale);
-    assert_eq!(slot.ownership.state(), State::Idle);
+    assert_eq!(notify(&batch[1]), None);
+    assert_eq!(slots.at(0).state(), OwnershipState::Idle);
 
     // Its own event is, and what the client sent is there.
-    assert_eq!(slot.ownership.notify(new, false), Notified::Dispatch);
-    assert_eq!(slot.ownership.begin(), Begun { read_closed: false });
+    let queued = slots.at(0).notify(new, false).expect("a dispatch");
+    let mut owned = slots.begin(queued);
+    assert!(!owned.read_closed());
     let mut buffer = [0; 8];
-    let received = slot
-        .lock()
-        .as_mut()
+    let received = owned
+        .connection()
         .unwrap()
         .socket
         .recv(&mut buffer)
         .unwrap();
     assert_eq!(&buffer[..received], b"GET");
-    assert_eq!(slot.ownership.release(), Released::Idle);
+    assert!(matches!(owned.wait_until(first_byte_at), WaitOutcome::Idle));
 }
 
 #[test]
 fn a_stale_event_for_a_slot_that_is_still_free_is_ignored_too() {
     let slots = Slots::new(1);
-    let slot = slots.at(0);
-    let (old, _client) = admit(slot);
-    assert_eq!(slot.ownership.notify(old, false), Notified::Dispatch);
-    close(slot);
-    assert_eq!(slot.ownership.notify(old, true), Notified::Stale);
-    assert_eq!(slot.ownership.claim_idle(), Claim::Free);
+    let (old, _client) = admit(&slots, Deadline::First(Millis(20_000)));
+    let queued = slots.at(0).notify(old, false).expect("a dispatch");
+    close(&slots, queued);
+    assert_eq!(slots.at(0).notify(old, true), None);
+    assert_eq!(slots.at(0).claim_idle(), Err(NotIdle::Free));
 }
 
 #[test]
 fn an_old_deadline_does_not_close_the_next_connection_in_the_slot() {
     let slots = Slots::new(1);
-    let slot = slots.at(0);
-    let (old, _client) = admit(slot);
-    slot.postpone(Deadline::Idle(Millis(1_000)));
-    assert_eq!(slot.ownership.notify(old, false), Notified::Dispatch);
-    close(slot);
+    let (old, _client) = admit(&slots, Deadline::Idle(Millis(1_000)));
+    let queued = slots.at(0).notify(old, false).expect("a dispatch");
+    close(&slots, queued);
     // The wheel's entry for 1 s is still there. When it fires, it finds the deadline of the new
     // connection, and the deadline is what is believed.
-    let (_, _client) = admit(slot);
-    slot.postpone(Deadline::Idle(Millis(130_000)));
-    assert_eq!(slot.deadline().at(), Millis(130_000));
+    let (_, _client) = admit(&slots, Deadline::Idle(Millis(130_000)));
+    assert_eq!(slots.at(0).deadline().at(), Millis(130_000));
 }

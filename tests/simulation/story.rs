@@ -5,7 +5,7 @@
 //! 1. The *session* says when. A worker that has given a session its turn asks `Session::rest`, and
 //!    leaves the answer beside the connection. It tells nobody.
 //! 2. The *wheel* finds it. Each connection is filed under one tick, never further ahead than the
-//!    shortest timeout (5 s by default, to linger). When that tick comes, the reaper compares the
+//!    shortest timeout (5 s by default, to linger). When that tick comes, the event loop compares the
 //!    deadline with the clock: not due yet is refiled.
 //! 3. The *loop* sleeps until then: `TimerWheel::next_tick` is the longest that it waits for sockets.
 //!    What is due gets a turn, and the session looks at its socket first and at the clock second.
@@ -29,8 +29,8 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     // 0 s. Accepted. Nothing was promised yet: the first byte has to come in 20 s (timeouts.head).
     // The wheel looks in 5 s all the same, for that deadline may have moved by then.
     let it = world.connect(Peer::new());
-    assert_eq!(world.line(it).deadline, at_secs(20));
-    assert_eq!(world.wheel.next_tick(), Some(at_secs(5)));
+    assert_eq!(world.deadline(it), at_secs(20));
+    assert_eq!(world.next_look(), Some(at_secs(5)));
 
     // 5 s, 25 s and 60 s: three requests. Each answer moves the deadline to half of grace after it,
     // when it will be asked whether the peer has acknowledged it: no event tells, and asking costs a
@@ -38,21 +38,21 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     world.send(at_secs(5), it, GET);
     world.send(at_secs(25), it, GET);
     world.run_until(at_secs(5));
-    assert_eq!(world.line(it).deadline, at_secs(10));
+    assert_eq!(world.deadline(it), at_secs(10));
     // It has moved to an earlier time. The wheel looks at 5 s, finds it, and looks again at 10 s.
-    assert_eq!(world.wheel.next_tick(), Some(at_secs(10)));
+    assert_eq!(world.next_look(), Some(at_secs(10)));
 
     // 10 s. The first look: everything is acknowledged. So T + grace counts from the answer.
     world.run_until(at_secs(10));
     assert_eq!(world.peer(it).looks, 1);
-    assert_eq!(world.line(it).deadline, at_secs(5 + 130));
+    assert_eq!(world.deadline(it), at_secs(5 + 130));
     world.run_until(at_secs(59));
     assert_eq!(
         world.peer(it).looks,
         2,
         "at 30 s the second answer was looked at"
     );
-    assert_eq!(world.line(it).deadline, at_secs(25 + 130));
+    assert_eq!(world.deadline(it), at_secs(25 + 130));
 
     // 60 s. The third answer goes into the kernel, but the peer's network is down: the promise of T
     // starts when the last byte is acknowledged, and it is not.
@@ -64,21 +64,21 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
         3
     );
     assert!(world.peer(it).unacknowledged > 0);
-    assert_eq!(world.line(it).deadline, at_secs(65));
+    assert_eq!(world.deadline(it), at_secs(65));
 
     // 65 s. The look finds bytes outstanding: it looks again within grace, and T has not begun.
     world.schedule(at_secs(74), it, Act::Acknowledge(u64::MAX));
     world.run_until(at_secs(65));
-    assert_eq!(world.line(it).deadline, at_secs(75));
+    assert_eq!(world.deadline(it), at_secs(75));
 
     // 74 s. The network is back and the peer acknowledges. Nobody tells the server.
     world.run_until(at_secs(74));
-    assert_eq!(world.line(it).deadline, at_secs(75));
+    assert_eq!(world.deadline(it), at_secs(75));
 
     // 75 s. The look finds nothing outstanding. The peer may believe in a connection until
     // 74 + T = 194 s; counting T + grace from the first zero seen keeps that, with room to spare.
     world.run_until(at_secs(75));
-    assert_eq!(world.line(it).deadline, at_secs(75 + 130));
+    assert_eq!(world.deadline(it), at_secs(75 + 130));
 
     // 205 s. The deadline passes in silence: our FIN, and the peer's in return.
     world.run_until(at_secs(204));

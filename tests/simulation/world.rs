@@ -1,33 +1,43 @@
-//! The server's part, in one thread: what the event loop, a worker and the reaper do with a session,
-//! in the same order, under a clock that jumps from one event to the next.
+//! The server and its peers in one thread, under a clock that jumps from one event to the next.
+//!
+//! The [`Dispatcher`], the [`Worker`] and all that they use are the server's own. This plays the kernel:
+//! it tells the dispatcher what has happened to a socket, and when its time is up.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
-use abide::clock::{Millis, Now};
-use abide::config::{AccessLogTarget, Config, SiteConfig};
+use abide::clock::{Clock, Millis};
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::desk::Desk;
+use abide::connection::limits::per_ip::Shares;
+use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Service;
-use abide::connection::session::{Outcome, Session, Turn};
-use abide::server::reaper::{LOOK_AGAIN_MILLIS, max_sleep_millis};
-use abide::server::timer_wheel::TimerWheel;
-use abide::site::Reach;
-use abide::site::Sites;
-use tempfile::TempDir;
+use abide::connection::service::Mode;
+use abide::server::accepting::Doors;
+use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
+use abide::server::bench::Crew;
+use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
+use abide::server::handoff::{First, Handoff};
+use abide::server::shared::{LoopMessage, Shared, Waker};
+use abide::server::slots::Slots;
+use abide::server::work::Work;
+use abide::server::worker::Worker;
+use crossbeam_channel::Receiver;
 
 use super::peer::Peer;
+pub use super::site::{HUGE, LARGE, MEDIUM, SMALL, Stage, TestSite, content};
+use super::wire::{HandClock, Hub, Line, Machine, Queue, Wire};
 
-/// The clock's reading at [`Millis`] 0: later than any file, so that nothing counts as just changed.
-const EPOCH_UNIX_SECS: u64 = 4_000_000_000;
-
-/// Turns in a row after which a session that always wants another one is stuck.
-const MAX_TURNS: u32 = 1_000_000;
+/// Rounds in a row after which a server that never comes to rest is stuck.
+const MAX_ROUNDS: u32 = 1_000_000;
 
 /// No connection here has a reason to live for longer than a day.
 const DAY_MILLIS: u64 = 86_400_000;
+
+/// Connections for which there is room in the table.
+const MOST_CONNECTIONS: usize = 16 * 1024;
 
 /// `secs` as a point in time.
 pub fn at_secs(secs: u64) -> Millis {
@@ -50,152 +60,134 @@ pub enum Act {
     Drain,
 }
 
-/// One connection, seen from the server.
-pub struct Line {
-    pub session: Session,
-    pub peer: Peer,
-    /// What [`Session::rest`] said last.
-    pub deadline: Millis,
-    read_closed: bool,
-    /// Whether others wait whenever it asks.
-    is_hurried: bool,
-    /// How many turns it has had.
-    pub turns: u32,
-    /// A turn that wants another gets it from a worker, as in the server.
-    reach: Reach,
-    /// Why and when the connection ended.
-    pub closed: Option<(CloseReason, Millis)>,
-}
+/// The dispatcher runs after each event, so nobody has to end its poll.
+struct Awake;
 
-/// Four files in a temporary directory, and settings small enough that every way of
-/// sending is taken.
-pub struct TestSite {
-    pub directory: TempDir,
-    pub config: Config,
-}
-
-pub const SMALL: usize = 100;
-pub const MEDIUM: usize = 12_000;
-pub const LARGE: usize = 40_000;
-pub const HUGE: usize = 300_000;
-
-/// The content of a file of `len` bytes. No part of it looks like a response.
-pub fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|i| b'a' + (i % 23) as u8).collect()
-}
-
-impl TestSite {
-    pub fn new() -> TestSite {
-        let directory = TempDir::new().unwrap();
-        let files = [
-            ("small", SMALL),
-            ("medium", MEDIUM),
-            ("large", LARGE),
-            ("huge", HUGE),
-        ];
-        for (name, len) in files {
-            fs::write(directory.path().join(name), content(len)).unwrap();
-        }
-        let mut config = Config {
-            site: SiteConfig::at(directory.path()),
-            ..Config::default()
-        };
-        // `small` is copied behind its head, `medium` is sent from memory, the others with sendfile.
-        config.cache.bytes = 1 << 20;
-        config.cache.file_bytes = 16 * 1024;
-        config.limits.body_bytes = 4_096;
-        config.access_log.target = Some(AccessLogTarget::Stdout);
-        TestSite { directory, config }
+impl Waker for Awake {
+    fn wake(&self) -> std::io::Result<()> {
+        Ok(())
     }
-
-    /// Opens the site.
-    pub fn stage(self) -> Arc<Stage> {
-        let site = Sites::open(&self.config).unwrap();
-        Arc::new(Stage {
-            service: Service::new(self.config, site),
-            directory: self.directory,
-        })
-    }
-
-    pub fn world(self) -> World {
-        World::new(self.stage())
-    }
-}
-
-/// What all connections share, and the directory it is served from.
-pub struct Stage {
-    pub service: Service,
-    pub directory: TempDir,
 }
 
 /// The server and all its peers.
 pub struct World {
     pub stage: Arc<Stage>,
-    pub now: Millis,
-    pub wheel: TimerWheel,
-    lines: Vec<Line>,
-    desk: Desk,
-    counters: Arc<Counters>,
+    dispatcher: Dispatcher<Machine>,
+    worker: Worker<Wire>,
+    shared: Arc<Shared<Wire>>,
+    messages: Receiver<LoopMessage>,
+    hub: Arc<Hub>,
+    queue: Arc<Mutex<VecDeque<Wire>>>,
+    lines: Vec<Arc<Line>>,
     /// What peers will do, in order of time, and of scheduling within a moment.
     acts: BTreeMap<(Millis, u64), (usize, Act)>,
     scheduled: u64,
-    fired: Vec<u32>,
-    open: usize,
+    /// When the dispatcher wants its next round.
+    next_round: Option<Millis>,
+    /// Whether the server has ended.
+    pub has_ended: bool,
+    /// How many turns the worker has given.
+    worker_turns: u32,
+    /// Whether others wait whenever the worker asks.
+    is_hurried: bool,
+}
+
+impl TestSite {
+    pub fn world(self) -> World {
+        World::new(self.stage())
+    }
 }
 
 impl World {
     pub fn new(stage: Arc<Stage>) -> World {
-        let counters = Arc::new(Counters::default());
+        let clock = Arc::new(HandClock::default());
+        let counters: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
+        let (reports, messages) = crossbeam_channel::unbounded();
+        let limits = &stage.service.config.limits;
+        let shares = (limits.connections_per_ip > 0)
+            .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
+        let shared = Arc::new(Shared {
+            number: 0,
+            slots: Slots::new(MOST_CONNECTIONS + REFUSAL_RESERVE),
+            handoff: Handoff::default(),
+            service: Arc::clone(&stage.service),
+            shares: shares.clone(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            reports,
+            waker: Box::new(Awake),
+            wants_closes: AtomicBool::new(false),
+            workers: 1,
+            counters: counters.clone(),
+            admissions: Arc::default(),
+            access_log: Some(Arc::clone(&stage.access_log)),
+        });
+        let acceptor = Acceptor::new(
+            &shared.slots,
+            Arc::clone(&stage.service.occupancy),
+            shares,
+            Arc::clone(&shared.admissions),
+        );
+        let queue = Queue::default();
+        let waiting = Arc::clone(&queue.0);
+        let doors = Doors::open(vec![queue], &Machine).unwrap();
+        let all = [Arc::clone(&shared)].into();
+        let desk = Desk::new(&stage.service.config, Arc::clone(&counters[1]));
         World {
-            now: Millis(0),
-            wheel: TimerWheel::new(Millis(0)),
+            dispatcher: Dispatcher::new(0, all, acceptor, doors),
+            worker: Worker::new(&shared, desk, Crew::Permanent),
+            shared,
+            messages,
+            hub: Arc::new(Hub::new(clock, counters)),
+            queue: waiting,
             lines: Vec::new(),
-            // One desk for all, so that what one session leaves on it would meet the next.
-            desk: Desk::new(&stage.service.config, Arc::clone(&counters)),
-            counters,
             acts: BTreeMap::new(),
             scheduled: 0,
-            fired: Vec::new(),
-            open: 0,
+            next_round: None,
+            has_ended: false,
+            worker_turns: 0,
+            is_hurried: false,
             stage,
         }
     }
 
-    /// A connection is accepted now (`EventLoop::admit`).
+    pub fn now(&self) -> Millis {
+        self.hub.clock.reading()
+    }
+
+    /// A connection is accepted now.
     pub fn connect(&mut self, peer: Peer) -> usize {
-        let session = Session::accepted(Address::Unix, self.now);
-        self.admit(session, peer)
+        self.connect_from(Address::Unix, peer)
     }
 
-    /// A connection over the limit is accepted now, and gets its turn at once.
-    pub fn connect_refused(&mut self, peer: Peer) -> usize {
-        let session = Session::refused(Address::Unix, self.now);
-        let index = self.admit(session, peer);
-        self.give_turn(index);
-        index
-    }
-
-    fn admit(&mut self, mut session: Session, peer: Peer) -> usize {
-        let index = self.lines.len();
-        let deadline = session.rest(&self.stage.service, self.now).at();
-        self.wheel.file(index as u32, self.latest_look());
-        self.lines.push(Line {
-            session,
-            peer,
-            deadline,
-            read_closed: false,
-            is_hurried: false,
-            turns: 0,
-            reach: Reach::Memory,
-            closed: None,
+    /// A connection from `address` is accepted now, or waits in the queue.
+    pub fn connect_from(&mut self, address: Address, peer: Peer) -> usize {
+        let number = self.lines.len();
+        let line = Arc::new(Line {
+            peer: Mutex::new(peer),
+            token: OnceLock::new(),
+            closed: OnceLock::new(),
         });
-        self.open += 1;
-        index
+        self.lines.push(Arc::clone(&line));
+        self.queue.lock().unwrap().push_back(Wire {
+            line,
+            number,
+            address,
+            hub: Arc::clone(&self.hub),
+        });
+        self.dispatcher.note_ready(0);
+        self.come_to_rest();
+        number
+    }
+
+    /// The server is told to drain or to stop.
+    pub fn enter(&mut self, mode: Mode) {
+        self.dispatcher.enter(mode, &Machine);
+        self.come_to_rest();
     }
 
     /// The peer of connection `index` will do `act` at `at`.
     pub fn schedule(&mut self, at: Millis, index: usize, act: Act) {
-        assert!(at >= self.now, "the past cannot be changed");
+        assert!(at >= self.now(), "the past cannot be changed");
         self.scheduled += 1;
         self.acts.insert((at, self.scheduled), (index, act));
     }
@@ -204,25 +196,42 @@ impl World {
         self.schedule(at, index, Act::Send(bytes.as_ref().to_vec()));
     }
 
-    pub fn line(&self, index: usize) -> &Line {
-        &self.lines[index]
+    /// Others wait whenever a turn of the worker asks, and it always takes long.
+    pub fn hurry(&mut self) {
+        self.is_hurried = true;
+        self.hub.clock.run(5);
     }
 
-    /// Others wait whenever this connection's turn asks.
-    pub fn hurry(&mut self, index: usize) {
-        self.lines[index].is_hurried = true;
-    }
-
-    pub fn peer(&self, index: usize) -> &Peer {
-        &self.lines[index].peer
+    pub fn peer(&self, index: usize) -> MutexGuard<'_, Peer> {
+        self.lines[index].peer.lock().unwrap()
     }
 
     pub fn closed(&self, index: usize) -> Option<(CloseReason, Millis)> {
-        self.lines[index].closed
+        self.lines[index].closed.get().copied()
+    }
+
+    /// The deadline that the last turn of connection `index` has left.
+    pub fn deadline(&self, index: usize) -> Millis {
+        self.shared.slots.at(self.slot(index)).deadline().at()
+    }
+
+    /// When the wheel has something to look at.
+    pub fn next_look(&self) -> Option<Millis> {
+        self.dispatcher.next_look()
+    }
+
+    /// How many turns the worker has given.
+    pub fn worker_turns(&self) -> u32 {
+        self.worker_turns
+    }
+
+    /// Connections that are open, those that wait in the queue not included.
+    pub fn open(&self) -> usize {
+        self.shared.open()
     }
 
     pub fn totals(&self) -> Totals {
-        Totals::sum(std::iter::once(&*self.counters))
+        self.hub.totals()
     }
 
     /// Lets time pass up to and including `end`.
@@ -230,13 +239,13 @@ impl World {
         while let Some(next) = self.next_event().filter(|next| *next <= end) {
             self.step(next);
         }
-        self.now = self.now.max(end);
+        self.hub.clock.set(end);
     }
 
     /// Lets time pass until every connection has ended.
     pub fn run_to_end(&mut self) {
-        let limit = Millis(self.now.0 + DAY_MILLIS);
-        while self.open > 0 {
+        let limit = Millis(self.now().0 + DAY_MILLIS);
+        while self.open() > 0 && !self.has_ended {
             match self.next_event() {
                 Some(next) if next > limit => panic!("a connection that lives for ever"),
                 Some(next) => self.step(next),
@@ -245,156 +254,156 @@ impl World {
         }
     }
 
-    /// Lets time pass without anybody getting a turn: every worker is held up.
+    /// Lets time pass without anybody getting a turn: every thread is held up.
     pub fn stall_until(&mut self, end: Millis) {
-        self.now = end;
+        self.hub.clock.set(end);
     }
 
-    /// When something happens next: this is what the event loop gives poll(2) as a timeout.
     fn next_event(&self) -> Option<Millis> {
         let act = self.acts.keys().next().map(|(at, _)| *at);
-        [act, self.wheel.next_tick()].into_iter().flatten().min()
+        let round = self.next_round.filter(|_| !self.has_ended);
+        [act, round].into_iter().flatten().min()
     }
 
     fn step(&mut self, next: Millis) {
-        self.now = self.now.max(next);
-        // Sockets before timers, as in the event loop: a byte that has arrived beats a deadline.
+        self.hub.clock.set(next);
+        // Each event is a poll of its own; the last ones share theirs with the timers.
         while let Some(entry) = self
             .acts
             .first_entry()
-            .filter(|entry| entry.key().0 <= self.now)
+            .filter(|entry| entry.key().0 <= self.hub.clock.reading())
         {
             let (index, act) = entry.remove();
             self.perform(index, act);
         }
-        let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.turn(self.now, &mut fired);
-        for index in fired.drain(..) {
-            self.look(index);
-        }
-        self.fired = fired;
+        self.come_to_rest();
     }
 
     /// The peer of connection `index` does `act` now.
     pub fn perform(&mut self, index: usize, act: Act) {
-        let line = &mut self.lines[index];
-        if line.closed.is_some() {
+        let mut readiness = Readiness {
+            is_readable: true,
+            is_read_closed: false,
+        };
+        if self.closed(index).is_some() {
             return;
         }
-        match act {
-            Act::Send(bytes) => line.peer.arrive(&bytes),
-            Act::SendAndClose(bytes) => {
-                line.peer.arrive(&bytes);
-                line.peer.close();
-                line.read_closed = true;
+        {
+            let peer = &mut *self.peer(index);
+            match act {
+                Act::Send(bytes) => peer.arrive(&bytes),
+                Act::SendAndClose(bytes) => {
+                    peer.arrive(&bytes);
+                    peer.close();
+                }
+                Act::Flood(count) => peer.flood += count,
+                Act::Close => peer.close(),
+                Act::HoldAcknowledgements => {
+                    peer.acknowledges = false;
+                    return;
+                }
+                Act::Acknowledge(count) => {
+                    peer.acknowledge(count);
+                    readiness.is_readable = false;
+                    if !peer.is_full {
+                        return;
+                    }
+                }
+                Act::Drain => readiness.is_readable = false,
             }
-            Act::Flood(count) => line.peer.flood += count,
-            Act::Close => {
-                line.peer.close();
-                line.read_closed = true;
+            readiness.is_read_closed = peer.has_closed();
+        }
+        // The kernel tells of a socket that is accepted; what has come before is found then.
+        if let Some(token) = self.lines[index].token.get() {
+            self.dispatcher.notify(*token, readiness);
+            self.come_to_rest();
+        }
+    }
+
+    /// Runs the server until it has nothing to do but to wait.
+    fn come_to_rest(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            while let Ok(message) = self.messages.try_recv() {
+                match message {
+                    LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
+                    LoopMessage::Enter(mode) => self.dispatcher.enter(mode, &Machine),
+                }
             }
-            Act::HoldAcknowledgements => {
-                line.peer.acknowledges = false;
+            if self.has_ended {
                 return;
             }
-            Act::Acknowledge(count) => {
-                line.peer.acknowledge(count);
-                if !line.peer.is_full {
-                    return;
+            let now = self.hub.clock.now();
+            match self.dispatcher.round(now, &Machine) {
+                NextPoll::Never => self.has_ended = true,
+                NextPoll::Within(timeout) => {
+                    let millis = timeout.map(|timeout| timeout.as_millis() as u64);
+                    self.next_round = millis.map(|millis| Millis(now.monotonic.0 + millis));
                 }
             }
-            Act::Drain => {}
-        }
-        self.give_turn(index);
-    }
-
-    /// No entry sleeps longer than this, so no deadline is found too late.
-    fn latest_look(&self) -> Millis {
-        Millis(self.now.0 + max_sleep_millis(&self.stage.service.config))
-    }
-
-    /// As the reaper does (`EventLoop::look`).
-    fn look(&mut self, slot: u32) {
-        let latest = self.latest_look();
-        let line = &self.lines[slot as usize];
-        if line.closed.is_some() {
-            return;
-        }
-        if self.now < line.deadline {
-            self.wheel.file(slot, line.deadline.min(latest));
-            return;
-        }
-        self.wheel
-            .file(slot, Millis(self.now.0 + LOOK_AGAIN_MILLIS));
-        self.give_turn(slot as usize);
-    }
-
-    /// As a worker does (`Worker::serve`), but for the threads.
-    fn give_turn(&mut self, index: usize) {
-        for _ in 0..MAX_TURNS {
-            match self.turn(index) {
-                Outcome::Again => {}
-                Outcome::Wait => return self.rest(index),
-                Outcome::Close(reason) => {
-                    self.lines[index].closed = Some((reason, self.now));
-                    self.open -= 1;
-                    return;
-                }
+            let has_worked = self.work();
+            self.look_at_peers();
+            let is_due = self.next_round.is_some_and(|at| at <= self.now());
+            if !has_worked && !is_due && self.messages.is_empty() {
+                return;
             }
         }
-        panic!("a session that never lets go");
+        panic!("a server that never comes to rest");
     }
 
-    fn turn(&mut self, index: usize) -> Outcome {
-        let line = &mut self.lines[index];
-        line.peer.now = self.now;
-        line.peer.is_full = false;
-        line.turns += 1;
-        let is_hurried = line.is_hurried;
-        let outcome = line.session.turn(&mut Turn {
-            io: &mut line.peer,
-            desk: &mut self.desk,
-            service: &self.stage.service,
-            now: Now {
-                monotonic: self.now,
-                unix_secs: EPOCH_UNIX_SECS + self.now.0 / 1_000,
-            },
-            reach: line.reach,
-            read_closed: line.read_closed,
-            gives_up: false,
-            is_over: &|| is_hurried,
-        });
-        if let Some(log) = &mut self.desk.log {
-            log.end_turn(self.now.0 * 1_000);
+    /// Has the worker do all there is for it.
+    fn work(&mut self) -> bool {
+        let mut has_worked = false;
+        let handoff = &self.shared.handoff;
+        while handoff.waiting() > 0 {
+            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            let work = work.expect("work that waits");
+            if let Work::Turn(_) | Work::Resume(..) = work {
+                self.worker_turns += 1;
+                if self.is_hurried {
+                    handoff.put_back(Work::GiveBackMemory);
+                }
+            }
+            self.worker.perform(work);
+            has_worked = true;
         }
-        line.reach = match outcome {
-            Outcome::Again => Reach::Disk,
-            Outcome::Wait | Outcome::Close(_) => Reach::Memory,
-        };
-        outcome
+        has_worked
     }
 
-    fn rest(&mut self, index: usize) {
-        let line = &mut self.lines[index];
-        let peer = &line.peer;
-        // Readiness is told once, so whoever waits must have found the socket empty or full.
-        assert!(
-            peer.is_drained() || peer.is_full,
-            "a lost wake-up: {:?}",
-            line.session
-        );
-        line.deadline = line.session.rest(&self.stage.service, self.now).at();
-        assert!(
-            line.deadline > self.now,
-            "a deadline that spins: {:?}",
-            line.session
-        );
-        let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed();
-        let drains_by_itself = peer.is_full && !peer.shares.is_empty();
-        if closes_back {
-            self.schedule(self.now, index, Act::Close);
-        } else if drains_by_itself {
-            self.schedule(self.now, index, Act::Drain);
+    fn slot(&self, index: usize) -> u32 {
+        let token = self.lines[index].token.get().expect("it was accepted");
+        // The lower half (`tokens::of_connection`).
+        token.0 as u32
+    }
+
+    /// Checks what turns have left, and has peers react to it.
+    fn look_at_peers(&mut self) {
+        let touched = std::mem::take(&mut *self.hub.touched.lock().unwrap());
+        let now = self.now();
+        for index in touched {
+            let mut peer = self.peer(index);
+            peer.is_touched = false;
+            let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed();
+            let drains_by_itself = peer.is_full && !peer.shares.is_empty();
+            // Readiness is told once, so whoever waits must have found the socket empty or full.
+            let may_wait = peer.is_drained() || peer.is_full;
+            drop(peer);
+            let is_open = self.closed(index).is_none() && self.lines[index].token.get().is_some();
+            if !is_open {
+                continue;
+            }
+            let slot = self.shared.slots.at(self.slot(index));
+            if slot.state() == OwnershipState::Idle {
+                assert!(may_wait, "a lost wake-up of connection {index}");
+                assert!(
+                    self.is_hurried || slot.deadline().at() > now,
+                    "a deadline of connection {index} that spins"
+                );
+            }
+            if closes_back {
+                self.schedule(now, index, Act::Close);
+            } else if drains_by_itself {
+                self.schedule(now, index, Act::Drain);
+            }
         }
     }
 }

@@ -5,14 +5,19 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
+fn turn(index: u32) -> Work {
+    Work::Turn(QueuedSlot::numbered(index))
+}
+
 #[test]
 fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
     let handoff = Handoff::default();
     for slot in 0..3 {
-        handoff.dispatch(slot);
+        handoff.dispatch(QueuedSlot::numbered(slot));
     }
     assert!(handoff.is_ready());
-    let taken: Vec<_> = std::iter::from_fn(|| handoff.take()).collect();
+    let taken: Vec<_> =
+        std::iter::from_fn(|| handoff.take().map(|queued| queued.index())).collect();
     assert_eq!(taken, [0, 1, 2]);
     assert!(!handoff.is_ready());
 }
@@ -21,8 +26,8 @@ fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
 fn a_worker_that_alternates_lets_neither_lane_starve() {
     let handoff = Handoff::default();
     for slot in 0..4 {
-        handoff.dispatch(slot);
-        handoff.defer(Work::Turn(10 + slot));
+        handoff.dispatch(QueuedSlot::numbered(slot));
+        handoff.defer(turn(10 + slot));
     }
     let picked: Vec<_> = (0..8)
         .map(|turn| {
@@ -38,7 +43,7 @@ fn a_worker_that_alternates_lets_neither_lane_starve() {
                 .expect("there is work")
         })
         .collect();
-    let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(Work::Turn);
+    let expected = [10, 0, 11, 1, 12, 2, 13, 3].map(turn);
     assert_eq!(picked, expected);
 }
 
@@ -51,14 +56,14 @@ fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
         _ => panic!("a job"),
     };
     jobs.iter().for_each(|job| handoff.defer(again(job)));
-    handoff.defer(Work::Turn(1));
-    handoff.dispatch(2);
+    handoff.defer(turn(1));
+    handoff.dispatch(QueuedSlot::numbered(2));
     let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
     let mut pick = || handoff.pick_up(Crew::Permanent, firsts.next()?, None);
     assert_eq!(pick().as_ref(), Some(&jobs[0]));
     handoff.put_back(again(&jobs[0]));
-    assert_eq!(pick(), Some(Work::Turn(1)));
-    assert_eq!(pick(), Some(Work::Turn(2)));
+    assert_eq!(pick(), Some(turn(1)));
+    assert_eq!(pick(), Some(turn(2)));
     assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
 }
 
@@ -90,7 +95,7 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
             });
         }
         for round in 0..ROUNDS {
-            handoff.defer(Work::Turn(round));
+            handoff.defer(turn(round));
             // One at a time, so that the workers park again and again. Were a wake-up lost, this
             // would never end.
             while done.load(Ordering::SeqCst) <= round {
@@ -111,16 +116,16 @@ fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_
             thread::yield_now();
         }
         // As if it had been put there by `defer`, and we were the one it woke.
-        handoff.slow.put(Work::Turn(7));
-        handoff.dispatch(8);
+        handoff.slow.put(turn(7));
+        handoff.dispatch(QueuedSlot::numbered(8));
         assert_eq!(
             handoff.pick_up(Crew::Permanent, First::Quick, None),
-            Some(Work::Turn(8))
+            Some(turn(8))
         );
         // Were it not woken, this would never end.
         other.join().expect("the other worker")
     });
-    assert_eq!(slow, Some(Work::Turn(7)));
+    assert_eq!(slow, Some(turn(7)));
 }
 
 #[test]
@@ -137,12 +142,12 @@ fn help_comes_for_a_long_queue() {
             thread::yield_now();
         }
         for slot in 0..=SHARE as u32 {
-            handoff.dispatch(slot);
+            handoff.dispatch(QueuedSlot::numbered(slot));
         }
-        assert_eq!(handoff.take(), Some(0));
+        assert_eq!(handoff.take().map(|queued| queued.index()), Some(0));
         worker.join().expect("the worker")
     });
-    assert_eq!(helped, Some(Work::Turn(1)));
+    assert_eq!(helped, Some(turn(1)));
 }
 
 #[test]
@@ -163,17 +168,17 @@ fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
     let handoff = Handoff::default();
     let near = |first| handoff.pick_up(Crew::NearSpare, first, Some(Duration::ZERO));
     let any = |first| handoff.pick_up(Crew::Spare, first, Some(Duration::ZERO));
-    handoff.pass_on(Work::Turn(1));
+    handoff.pass_on(turn(1));
     handoff.defer(Work::Slice(Errand::new()));
     assert_eq!((handoff.waiting(), handoff.waiting_near()), (2, 0));
     for first in [First::Quick, First::Slow, First::Long] {
         assert_eq!(near(first), None);
     }
-    handoff.defer(Work::Turn(2));
-    handoff.dispatch(3);
-    assert_eq!(near(First::Long), Some(Work::Turn(2)));
-    assert_eq!(near(First::Slow), Some(Work::Turn(3)));
-    assert_eq!(any(First::Slow), Some(Work::Turn(1)));
+    handoff.defer(turn(2));
+    handoff.dispatch(QueuedSlot::numbered(3));
+    assert_eq!(near(First::Long), Some(turn(2)));
+    assert_eq!(near(First::Slow), Some(turn(3)));
+    assert_eq!(any(First::Slow), Some(turn(1)));
     assert!(matches!(any(First::Quick), Some(Work::Slice(_))));
     assert_eq!(
         (handoff.pick_ups(), handoff.pick_ups_for_anywhere()),
@@ -194,10 +199,10 @@ fn what_is_passed_on_wakes_a_worker_that_goes_there() {
         parked(1);
         let near = scope.spawn(|| handoff.pick_up(Crew::NearSpare, First::Slow, None));
         parked(2);
-        handoff.pass_on(Work::Turn(1));
+        handoff.pass_on(turn(1));
         // Were the other one woken, this would never end.
-        assert_eq!(far.join().expect("no panic"), Some(Work::Turn(1)));
-        handoff.defer(Work::Turn(2));
-        assert_eq!(near.join().expect("no panic"), Some(Work::Turn(2)));
+        assert_eq!(far.join().expect("no panic"), Some(turn(1)));
+        handoff.defer(turn(2));
+        assert_eq!(near.join().expect("no panic"), Some(turn(2)));
     });
 }

@@ -161,17 +161,17 @@ fn a_million_connections_idle_through_three_lives() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum WheelStep {
     File { ahead_millis: u64 },
     Advance { millis: u64 },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<WheelStep>> {
     let ahead = prop_oneof![0_u64..400, 0..HORIZON_MILLIS, 0..3 * HORIZON_MILLIS];
     let advance = prop_oneof![0_u64..250, 0_u64..2_000, 0..3 * HORIZON_MILLIS];
     let step = prop_oneof![
-        3 => ahead.prop_map(|ahead_millis| Step::File { ahead_millis }),
-        2 => advance.prop_map(|millis| Step::Advance { millis }),
+        3 => ahead.prop_map(|ahead_millis| WheelStep::File { ahead_millis }),
+        2 => advance.prop_map(|millis| WheelStep::Advance { millis }),
     ];
     vec(step, 0..200)
 }
@@ -185,7 +185,7 @@ proptest! {
         let mut now = start;
         for (slot, step) in (0_u32..).zip(steps) {
             match step {
-                Step::File { ahead_millis } => {
+                WheelStep::File { ahead_millis } => {
                     let deadline = Millis(now + ahead_millis);
                     let tick = wheel.file(slot, deadline);
                     prop_assert!(tick.reached_at().0 > now);
@@ -196,7 +196,7 @@ proptest! {
                     }
                     list.push((tick, slot));
                 }
-                Step::Advance { millis } => {
+                WheelStep::Advance { millis } => {
                     now += millis;
                     list.sort();
                     let due = list.partition_point(|(tick, _)| tick.reached_at().0 <= now);

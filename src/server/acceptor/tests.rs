@@ -1,0 +1,149 @@
+//! Slots, limits, and who is counted.
+
+use super::super::listener::Listener;
+use super::*;
+use crate::config::{Config, ListenAddress};
+use crate::connection::transport::Socket;
+use mio::Poll;
+use std::net::TcpStream;
+
+fn listener() -> (Listener, std::net::SocketAddr) {
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
+    let listener = Listener::bind(&any, &Config::default().tcp_keep_alive).expect("bind");
+    let ListenAddress::Tcp(address) = listener.address else {
+        panic!("TCP")
+    };
+    (listener, address)
+}
+
+fn limited(connections: usize) -> Arc<Occupancy> {
+    Arc::new(Occupancy::new(connections))
+}
+
+/// What whoever closes the connection does (`Shared::close`).
+fn leave(occupancy: &Occupancy, shares: &Shares, accepted: &Accepted<Socket>) {
+    occupancy.leave();
+    if let (Peer::Ip(address), Some(neighbours)) = (accepted.peer, &accepted.neighbours) {
+        shares.leave(address, neighbours);
+    }
+}
+
+fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted<Socket> {
+    let poll = Poll::new().expect("a poll");
+    loop {
+        match acceptor.accept(listener, false, poll.registry()) {
+            Attempt::Accepted(accepted) => return accepted,
+            Attempt::Crowded(newcomer) => return acceptor.refuse(newcomer).expect("room"),
+            Attempt::Lost | Attempt::Drained | Attempt::Exhausted => {}
+        }
+    }
+}
+
+#[test]
+fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
+    let (listener, address) = listener();
+    let occupancy = limited(2);
+    let all = Arc::clone(&occupancy);
+    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, None, Arc::default());
+    let _clients: Vec<_> = (0..4)
+        .map(|_| TcpStream::connect(address).expect("connect"))
+        .collect();
+    let first = accept(&mut acceptor, &listener);
+    let second = accept(&mut acceptor, &listener);
+    assert!(!first.is_refused && !second.is_refused);
+    assert!(accept(&mut acceptor, &listener).is_refused);
+    occupancy.leave();
+    acceptor.release(second.slot);
+    acceptor.release(2);
+    let fourth = accept(&mut acceptor, &listener);
+    assert!(!fourth.is_refused);
+    assert_eq!((fourth.slot, acceptor.used(), acceptor.open()), (2, 3, 2));
+    let poll = Poll::new().expect("a poll");
+    assert!(matches!(
+        acceptor.accept(&listener, false, poll.registry()),
+        Attempt::Drained
+    ));
+}
+
+#[test]
+fn an_ebb_is_told_once_for_each_half() {
+    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
+    let mut tells = |open: usize| {
+        acceptor.admissions.open.store(open, Ordering::Relaxed);
+        acceptor.has_ebbed()
+    };
+    assert!(!tells(10_000) && !tells(5_001));
+    assert!(tells(5_000) && !tells(5_000) && !tells(2_501));
+    assert!(tells(2_500));
+    assert!(!tells(1_251) && tells(1_250));
+    assert!(!tells(227), "too few to be worth it");
+    assert!(tells(226) && !tells(0) && !tells(1_000) && !tells(0));
+}
+
+#[test]
+fn one_address_cannot_have_more_than_its_share() {
+    let (listener, address) = listener();
+    let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
+    let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
+    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default());
+    let _clients: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(address).expect("connect"))
+        .collect();
+    let first = accept(&mut acceptor, &listener);
+    let second = accept(&mut acceptor, &listener);
+    assert!(!first.is_refused && second.is_refused);
+    leave(&occupancy, &shares, &first);
+    acceptor.release(first.slot);
+    acceptor.release(second.slot);
+    assert!(!accept(&mut acceptor, &listener).is_refused);
+}
+
+#[test]
+fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
+    let (listener, address) = listener();
+    let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
+    let acceptor = || {
+        let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
+        Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default())
+    };
+    let (mut one, mut two) = (acceptor(), acceptor());
+    let _clients: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(address).expect("connect"))
+        .collect();
+    let first = accept(&mut one, &listener);
+    assert!(!first.is_refused);
+    leave(&occupancy, &shares, &first);
+    let second = accept(&mut two, &listener);
+    assert!(!second.is_refused);
+    leave(&occupancy, &shares, &second);
+    let third = accept(&mut one, &listener);
+    assert!(!third.is_refused);
+    assert_ne!(third.slot, first.slot, "which one loop has not heard of");
+}
+
+#[test]
+fn a_trusted_proxy_can_have_more() {
+    let (listener, address) = listener();
+    let shares = Some(Arc::new(Shares::new(1, 64)));
+    let proxies = ["127.0.0.0/8".parse().expect("a network")];
+    let occupancy = limited(2);
+    let all = Arc::clone(&occupancy);
+    let acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, shares, Arc::default());
+    let mut acceptor = acceptor.exempting(&proxies);
+    let _clients: Vec<_> = (0..4)
+        .map(|_| TcpStream::connect(address).expect("connect"))
+        .collect();
+    let first = accept(&mut acceptor, &listener);
+    assert!(!first.is_refused && first.neighbours.is_none());
+    let second = accept(&mut acceptor, &listener);
+    assert!(!second.is_refused);
+    assert!(
+        accept(&mut acceptor, &listener).is_refused,
+        "over the limit of all"
+    );
+    for closed in [first, second] {
+        occupancy.leave();
+        acceptor.release(closed.slot);
+    }
+    assert!(!accept(&mut acceptor, &listener).is_refused);
+}

@@ -1,0 +1,84 @@
+//! How long a spare worker stays ([`spares`](super::spares)).
+
+use super::handoff::Handoff;
+use crate::clock::Millis;
+
+/// Milliseconds after which a spare worker ends unless it is still needed.
+const LEASE_MILLIS: u64 = 10_000;
+
+/// How long a spare worker stays.
+#[derive(Debug)]
+pub(super) struct Lease {
+    until: Millis,
+    /// How often permanent workers had picked up work when it began.
+    permanent_pick_ups: u64,
+}
+
+impl Lease {
+    /// A lease that begins `now`.
+    pub(super) fn new(now: Millis, handoff: &Handoff) -> Lease {
+        Lease {
+            until: Millis(now.0.saturating_add(LEASE_MILLIS)),
+            permanent_pick_ups: handoff.permanent_pick_ups(),
+        }
+    }
+
+    /// When it ends or is renewed.
+    pub(super) fn until(&self) -> Millis {
+        self.until
+    }
+
+    /// Whether it has ended at `now`. It is renewed if the permanent workers have done nothing meanwhile,
+    /// and have none to spare.
+    pub(super) fn has_ended(&mut self, now: Millis, handoff: &Handoff) -> bool {
+        if now < self.until {
+            return false;
+        }
+        let are_held = handoff.permanent_pick_ups() == self.permanent_pick_ups;
+        if !are_held || handoff.has_idle_worker() {
+            return true;
+        }
+        *self = Lease::new(now, handoff);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Crew;
+    use super::super::handoff::First;
+    use super::super::work::Work;
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_lease_is_renewed_while_the_permanent_workers_do_nothing() {
+        let handoff = Handoff::default();
+        let pick_up = |crew| {
+            handoff.defer(Work::GiveBackMemory);
+            assert!(handoff.pick_up(crew, First::Slow, None).is_some());
+        };
+        let mut lease = Lease::new(Millis(500), &handoff);
+        assert_eq!(lease.until(), Millis(10_500));
+        pick_up(Crew::Spare);
+        assert!(!lease.has_ended(Millis(10_500), &handoff));
+        assert_eq!(lease.until(), Millis(20_500));
+        pick_up(Crew::Permanent);
+        assert!(!lease.has_ended(Millis(20_499), &handoff));
+        assert!(lease.has_ended(Millis(20_500), &handoff));
+    }
+
+    #[test]
+    fn a_lease_ends_when_a_permanent_worker_is_idle() {
+        let handoff = Handoff::default();
+        let mut lease = Lease::new(Millis(0), &handoff);
+        thread::scope(|scope| {
+            scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
+            while !handoff.has_idle_worker() {
+                thread::yield_now();
+            }
+            assert!(lease.has_ended(Millis(LEASE_MILLIS), &handoff));
+            handoff.close();
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! The pool: threads that may wait for the disk.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::bench::Crew;
+use super::checker;
+use super::shared::Shared;
+use super::spares;
+use super::worker::Worker;
+use crate::connection::desk::Desk;
+
+/// The running workers of all event loops. Dropping it tells them to end.
+pub struct Pool {
+    all: Arc<[Arc<Shared>]>,
+    /// Disconnected when the last worker has ended.
+    ended: Receiver<()>,
+}
+
+impl Pool {
+    /// Starts the workers of each event loop, a thread that starts more of them while the disk holds these
+    /// up, and the checkers.
+    ///
+    /// # Errors
+    /// As pthread_create(3). Those that were started are stopped.
+    pub fn start(all: Arc<[Arc<Shared>]>) -> std::io::Result<Pool> {
+        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+        // Made first: should a thread fail to start, the others are stopped.
+        let pool = Pool { all, ended };
+        for shared in &*pool.all {
+            // The first set is the loop's own.
+            let numbered = shared.counters.iter().enumerate();
+            let numbered = numbered.skip(1).take(shared.workers);
+            for (number, counters) in numbered {
+                let desk = Desk::new(&shared.service.config, Arc::clone(counters));
+                let worker = Worker::new(shared, desk, Crew::Permanent);
+                let alive = alive.clone();
+                let name = format!("worker-{}.{number}", shared.number);
+                thread::Builder::new().name(name).spawn(move || {
+                    worker.run();
+                    drop(alive);
+                })?;
+            }
+        }
+        spares::supervise(&pool.all, alive);
+        checker::start(&pool.all[0].service, &pool.all[0].clock);
+        Ok(pool)
+    }
+
+    /// Has the workers finish what there is, write their logs and end. Whether they have, within
+    /// `patience`: the disk may hold them up.
+    pub fn stop(&self, patience: Duration) -> bool {
+        self.tell_to_end();
+        let ended = self.ended.recv_timeout(patience);
+        ended == Err(RecvTimeoutError::Disconnected)
+    }
+
+    fn tell_to_end(&self) {
+        for shared in &*self.all {
+            shared.handoff.close();
+        }
+        checker::stop(&self.all[0].service);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.tell_to_end();
+    }
+}

@@ -1,0 +1,70 @@
+//! What the server says about itself at the terminal: the counters, and how its end goes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::access_log::AccessLog;
+use super::diagnostics::say;
+use super::lifecycle::Announcement;
+use super::shared::{Census, Shared};
+use crate::connection::counters::Totals;
+
+/// Prints the counters of all event loops.
+pub(super) fn print_counters(all: &[Arc<Shared>]) {
+    let count = |count: fn(&Shared) -> u64| -> u64 { all.iter().map(|shared| count(shared)).sum() };
+    let accepted = count(|shared| shared.admissions.accepted.load(Ordering::Relaxed));
+    let dropped = count(|shared| shared.admissions.dropped.load(Ordering::Relaxed));
+    let open = all.iter().map(|shared| shared.open()).sum::<usize>();
+    let Census {
+        active,
+        idle,
+        lingering,
+    } = all.iter().map(|shared| shared.census()).sum();
+    let counters = all.iter().flat_map(|shared| &shared.counters);
+    let totals = Totals::sum(counters.map(AsRef::as_ref));
+    let access_log = all[0].access_log.as_deref();
+    let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
+    say(format_args!(
+        "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
+         connections_open {open}\n\
+         connections_active {active}\nconnections_idle {idle}\n\
+         connections_lingering {lingering}\n\
+         access_log_lines_dropped_total {lines_dropped}\n{totals}"
+    ));
+}
+
+/// Tells how the end goes, with `open` connections.
+pub(super) fn announce(announcement: Announcement, open: usize) {
+    let open = connections(open);
+    match announcement {
+        Announcement::Draining => say(format_args!("abide: draining, waiting for {open}")),
+        Announcement::DrainOver => say(format_args!(
+            "abide: the drain deadline has passed, closing {open}"
+        )),
+        Announcement::Stopping => say(format_args!("abide: stopping, closing {open}")),
+    }
+}
+
+/// Says how many connections of a drain had what they were promised, and from how many its deadline
+/// took it. Those that were promised nothing are in neither number.
+pub(super) fn report_drain(all: &[Arc<Shared>]) {
+    let totals = Totals::sum(
+        all.iter()
+            .flat_map(|shared| &shared.counters)
+            .map(AsRef::as_ref),
+    );
+    let honoured = totals.promises_honoured;
+    // What is in an exchange even now is cut off.
+    let exchanging: usize = all.iter().map(|shared| shared.census().active).sum();
+    let broken = totals.promises_broken + exchanging as u64;
+    say(format_args!(
+        "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
+    ));
+}
+
+fn connections(count: usize) -> String {
+    match count {
+        1 => "1 connection".to_owned(),
+        _ => format!("{count} connections"),
+    }
+}

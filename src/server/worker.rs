@@ -1,0 +1,163 @@
+//! One thread of the pool, which may wait for the disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attendant::{Attendant, SLICE_MILLIS};
+use super::bench::Crew;
+use super::handoff::First;
+use super::lease::Lease;
+use super::shared::Shared;
+use super::slots::QueuedSlot;
+use super::work::{FinishedErrands, Work};
+use crate::clock::{Clock, Millis};
+use crate::connection::c_calls;
+use crate::connection::desk::Desk;
+use crate::connection::transport::{Socket, Transport};
+use crate::site::Reach;
+use crate::site::waiting::Errand;
+use crate::site::waiting::Slice;
+
+/// A slice of a job, by the clock.
+struct TimeSlice<'a> {
+    clock: &'a dyn Clock,
+    begun_at: Millis,
+}
+
+impl Slice for TimeSlice<'_> {
+    fn is_over(&self) -> bool {
+        self.now().since(self.begun_at) >= SLICE_MILLIS
+    }
+
+    fn now(&self) -> Millis {
+        self.clock.now().monotonic
+    }
+}
+
+/// One thread of the pool.
+#[derive(Debug)]
+pub struct Worker<T = Socket> {
+    shared: Arc<Shared<T>>,
+    attendant: Attendant<T>,
+    crew: Crew,
+    /// How long it stays, if it is a spare one.
+    lease: Option<Lease>,
+}
+
+impl<T: Transport + Send + 'static> Worker<T> {
+    /// A worker of this `crew`, with buffers of its own.
+    #[must_use]
+    pub fn new(shared: &Arc<Shared<T>>, desk: Desk, crew: Crew) -> Worker<T> {
+        let reach = match crew.goes_anywhere() {
+            true => Reach::Disk,
+            false => Reach::Roots,
+        };
+        Worker {
+            shared: Arc::clone(shared),
+            attendant: Attendant::new(Arc::clone(shared), desk, reach),
+            crew,
+            lease: None,
+        }
+    }
+
+    /// A spare worker, for as long as its lease.
+    pub(super) fn spare(shared: &Arc<Shared<T>>, crew: Crew, lease: Lease) -> Worker<T> {
+        let counters = &shared.counters[shared.workers + 1];
+        let desk = Desk::new(&shared.service.config, Arc::clone(counters));
+        Worker {
+            lease: Some(lease),
+            ..Worker::new(shared, desk, crew)
+        }
+    }
+
+    /// Serves until the hand-off is closed, or the lease ends.
+    pub(super) fn run(mut self) {
+        let mut slow_first = true;
+        // When the last slice of a job was over. After as much time for all else the next one is due.
+        let mut sliced_at = Millis(0);
+        let mut now = self.shared.clock.now().monotonic;
+        let mut log_due_at: Option<Millis> = None;
+        loop {
+            let lease_until = self.lease.as_ref().map(Lease::until);
+            let due_at = log_due_at.into_iter().chain(lease_until).min();
+            let patience = due_at.map(|due| Duration::from_millis(due.since(now)));
+            let first = match slow_first {
+                _ if now.since(sliced_at) >= SLICE_MILLIS => First::Long,
+                true => First::Slow,
+                false => First::Quick,
+            };
+            let picked_up = self.shared.handoff.pick_up(self.crew, first, patience);
+            let is_slice = matches!(picked_up, Some(Work::Slice(_)));
+            now = match picked_up {
+                Some(work) => self.perform(work),
+                None if self.shared.handoff.is_closed() => break,
+                None => self.shared.clock.now().monotonic,
+            };
+            if is_slice {
+                sliced_at = now;
+            }
+            slow_first = !slow_first;
+            log_due_at = self.attendant.log_due_at(now);
+            if log_due_at.is_some_and(|due| now >= due) {
+                self.attendant.leave_log();
+                log_due_at = None;
+            }
+            let handoff = &self.shared.handoff;
+            if let Some(lease) = &mut self.lease
+                && lease.has_ended(now, handoff)
+            {
+                break;
+            }
+        }
+        self.attendant.leave_log();
+    }
+
+    /// Does what was picked up. Returns the time at its end.
+    pub fn perform(&mut self, work: Work) -> Millis {
+        match work {
+            Work::Turn(queued) => self.serve(queued, FinishedErrands::default()),
+            Work::Resume(queued, finished) => self.serve(queued, finished),
+            Work::Slice(errand) => self.go_on_with(&errand),
+            Work::GiveBackMemory => {
+                c_calls::give_back_memory();
+                self.shared.clock.now().monotonic
+            }
+        }
+    }
+
+    /// Gives a job a slice. Returns the time at its end.
+    fn go_on_with(&self, errand: &Arc<Errand>) -> Millis {
+        let shared = &self.shared;
+        let slice = TimeSlice {
+            clock: &*shared.clock,
+            begun_at: shared.clock.now().monotonic,
+        };
+        // At the end of the server nobody can wait for it.
+        if !shared.handoff.is_closed() {
+            match catch_unwind(AssertUnwindSafe(|| errand.work(&slice))) {
+                Ok(true) => shared.handoff.put_back(Work::Slice(Arc::clone(errand))),
+                Ok(false) => {}
+                Err(_) => {
+                    log::error!(
+                        "a job panicked; the requests for it are refused, the others go on"
+                    );
+                    errand.give_up();
+                }
+            }
+        }
+        slice.now()
+    }
+
+    /// Gives one turn, after which what has `finished` for it is dropped. Returns the time at its end,
+    /// which will not do for the next turn: that may have been queued for a deadline that has passed since.
+    fn serve(&mut self, queued: QueuedSlot, finished: FinishedErrands) -> Millis {
+        let gives_up = finished.is_given_up();
+        let now = self.shared.clock.now();
+        let (attended, now) = self.attendant.attend_to(queued, now, gives_up);
+        if let Some(slot) = self.attendant.settle(attended, finished) {
+            self.shared.report_closed(slot);
+        }
+        now.monotonic
+    }
+}

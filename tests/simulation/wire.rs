@@ -1,0 +1,222 @@
+//! The system under simulation: an accept queue, sockets that lead to scripted peers, and a clock that is
+//! set by hand.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use abide::clock::{Clock, Millis, Now};
+use abide::connection::counters::{CloseReason, Counters, Totals};
+use abide::connection::peer::Peer as Address;
+use abide::connection::transport::Transport;
+use abide::server::system::System;
+use mio::Token;
+
+use super::peer::Peer;
+
+/// The clock's reading at [`Millis`] 0: later than any file, so that nothing counts as just changed.
+const EPOCH_UNIX_SECS: u64 = 4_000_000_000;
+
+const REASONS: [CloseReason; 17] = [
+    CloseReason::ClientClosed,
+    CloseReason::ClientAsked,
+    CloseReason::MaxRequests,
+    CloseReason::MaxAge,
+    CloseReason::Idle,
+    CloseReason::Pressure,
+    CloseReason::HeadTimeout,
+    CloseReason::BodyTimeout,
+    CloseReason::WriteTimeout,
+    CloseReason::BadRequest,
+    CloseReason::ErrorAnswer,
+    CloseReason::Refused,
+    CloseReason::Drain,
+    CloseReason::Stop,
+    CloseReason::Reset,
+    CloseReason::Truncated,
+    CloseReason::Panic,
+];
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub struct HandClock {
+    millis: AtomicU64,
+    /// How far a look at the clock moves it on.
+    millis_per_look: AtomicU64,
+}
+
+impl HandClock {
+    pub fn set(&self, now: Millis) {
+        self.millis.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// From now on time passes while turns are given.
+    pub fn run(&self, millis_per_look: u64) {
+        self.millis_per_look
+            .store(millis_per_look, Ordering::Relaxed);
+    }
+
+    pub fn reading(&self) -> Millis {
+        Millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let passing = self.millis_per_look.load(Ordering::Relaxed);
+        let millis = self.millis.fetch_add(passing, Ordering::Relaxed);
+        Now {
+            monotonic: Millis(millis),
+            unix_secs: EPOCH_UNIX_SECS + millis / 1_000,
+        }
+    }
+
+    fn micros(&self) -> u64 {
+        self.reading().0 * 1_000
+    }
+}
+
+/// What all wires have in common.
+pub struct Hub {
+    pub clock: Arc<HandClock>,
+    pub counters: Vec<Arc<Counters>>,
+    /// The peers whose sockets were used since the world last looked.
+    pub touched: Mutex<Vec<usize>>,
+    /// The totals when the last connection closed.
+    totals: Mutex<Totals>,
+}
+
+impl Hub {
+    pub fn new(clock: Arc<HandClock>, counters: Vec<Arc<Counters>>) -> Hub {
+        Hub {
+            clock,
+            counters,
+            touched: Mutex::default(),
+            totals: Mutex::default(),
+        }
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals::sum(self.counters.iter().map(AsRef::as_ref))
+    }
+
+    /// Why the connection ended that closes now: its session has counted that a moment ago.
+    fn reason(&self) -> Option<CloseReason> {
+        let totals = self.totals();
+        let mut last = self.totals.lock().unwrap();
+        let is_more = |reason: &CloseReason| totals.closes(*reason) > last.closes(*reason);
+        let reason = REASONS.into_iter().find(is_more);
+        *last = totals;
+        reason
+    }
+}
+
+/// A connection, seen from outside.
+pub struct Line {
+    pub peer: Mutex<Peer>,
+    /// What the poll calls its socket, once that is watched.
+    pub token: OnceLock<Token>,
+    /// Why and when the connection ended.
+    pub closed: OnceLock<(CloseReason, Millis)>,
+}
+
+/// The server's end of a connection.
+pub struct Wire {
+    pub line: Arc<Line>,
+    pub number: usize,
+    pub address: Address,
+    pub hub: Arc<Hub>,
+}
+
+impl Wire {
+    /// The peer, which learns the time.
+    fn touch(&self) -> MutexGuard<'_, Peer> {
+        let mut peer = self.line.peer.lock().unwrap();
+        peer.now = self.hub.clock.reading();
+        if !std::mem::replace(&mut peer.is_touched, true) {
+            self.hub.touched.lock().unwrap().push(self.number);
+        }
+        peer
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(reason) = self.hub.reason() {
+            let closed = (reason, self.hub.clock.reading());
+            self.line.closed.set(closed).expect("it closes once");
+        }
+    }
+}
+
+impl Transport for Wire {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.touch().recv(buffer)
+    }
+
+    fn send(&mut self, first: &[u8], second: &[u8], more: bool) -> io::Result<usize> {
+        self.touch().send(first, second, more)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        self.touch().send_file(file, offset, count)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.touch().shutdown_write()
+    }
+
+    fn unacknowledged(&mut self) -> io::Result<u64> {
+        self.touch().unacknowledged()
+    }
+
+    fn abort(&mut self) {
+        self.touch().abort();
+    }
+}
+
+/// An accept queue.
+#[derive(Default)]
+pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
+
+/// The system: nothing in it ever fails.
+pub struct Machine;
+
+impl System for Machine {
+    type AcceptedSocket = Wire;
+    type AcceptQueue = Queue;
+
+    fn accept(&self, queue: &Queue) -> io::Result<(Wire, Address)> {
+        let wire = queue.0.lock().unwrap().pop_front();
+        let wire = wire.ok_or(io::ErrorKind::WouldBlock)?;
+        let address = wire.address;
+        Ok((wire, address))
+    }
+
+    fn has_input(&self, wire: &Wire) -> bool {
+        !wire.line.peer.lock().unwrap().arrived.is_empty()
+    }
+
+    fn watch(&self, wire: &Wire, token: Token) -> io::Result<()> {
+        wire.line.token.set(token).expect("it is watched once");
+        Ok(())
+    }
+
+    fn watch_listener(&self, _: &Queue, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch_listener(&self, _: &Queue) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_shared(&self, _: &Queue) -> bool {
+        false
+    }
+
+    fn refuse_new_handshakes(&self, _: &Queue) -> bool {
+        true
+    }
+}
