@@ -180,7 +180,7 @@ pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
     read_closed: bool,
 }
 
-/// What [`TurnGuard::release`] asks of the owner.
+/// The answer of [`TurnGuard::release`] to the owner.
 #[derive(Debug)]
 #[must_use = "an owner told to look again still owns the connection"]
 pub enum Released<'a, A: AtomicWord = AtomicU64> {

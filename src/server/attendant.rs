@@ -44,7 +44,7 @@ pub struct Attendant<T = Socket> {
     log_kept_since: Option<Millis>,
 }
 
-/// What became of a connection that had its turn. [`Attendant::settle`] does what it takes.
+/// The state of a connection after its turn. [`Attendant::settle`] does what it takes.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a connection that wants another turn and is not queued is left to nobody"]
 pub enum Attended {
@@ -54,7 +54,7 @@ pub enum Attended {
     WantsMore(QueuedSlot),
     /// It wants another turn, but for what another thread is getting.
     Awaits(QueuedSlot, Arc<Errand>),
-    /// It is closed and its slot is free.
+    /// The connection is closed and its slot is free.
     Closed(u32),
 }
 

@@ -1,4 +1,4 @@
-//! What an event loop does between two polls: it accepts, claims what is due, serves from memory, and
+//! The work of an event loop between two polls: it accepts, claims what is due, serves from memory, and
 //! hands the rest to the workers.
 //!
 //! The decisions are elsewhere: when the listeners are asked ([`accepting`](super::accepting)), what is
@@ -54,7 +54,7 @@ pub struct Readiness {
     pub is_read_closed: bool,
 }
 
-/// What an event loop does after a [round](Dispatcher::round).
+/// The next step of an event loop after a [round](Dispatcher::round).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextPoll {
     /// It polls, and sleeps no longer than this; without a limit if there is none.
@@ -67,7 +67,7 @@ pub enum NextPoll {
 #[derive(Debug)]
 pub struct Dispatcher<S: System> {
     shared: Arc<Shared<S::AcceptedSocket>>,
-    /// What all the event loops of the server share with their workers, this one's included.
+    /// The shared state of all event loops of the server, this one's included.
     all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
     acceptor: Acceptor,
     doors: Doors<S::AcceptQueue>,
@@ -114,14 +114,14 @@ impl<S: System> Dispatcher<S> {
         }
     }
 
-    /// The same, but it tells the person at the terminal how the server ends.
+    /// Has the dispatcher tell the person at the terminal how the server ends.
     #[must_use]
     pub fn speaking(mut self) -> Dispatcher<S> {
         self.is_speaker = true;
         self
     }
 
-    /// What the event loop shares with its workers.
+    /// The state that the event loop shares with its workers.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared<S::AcceptedSocket>> {
         &self.shared
@@ -440,15 +440,17 @@ impl<S: System> Dispatcher<S> {
 
     /// Gives a connection a turn on this thread.
     fn attend(&mut self, queued: QueuedSlot, now: Now) {
-        match self.attendant.attend(queued, now).0 {
-            // The usual case, and the shortest.
-            Attended::Waits => {}
-            attended => self.settle(attended),
-        }
+        let (attended, _) = self.attendant.attend(queued, now);
+        self.settle(attended);
     }
 
     /// Sees to a connection that has had a turn on this thread.
+    #[inline]
     fn settle(&mut self, attended: Attended) {
+        // The usual case costs no call.
+        if attended == Attended::Waits {
+            return;
+        }
         let none_finished = FinishedErrands::default();
         if let Some(slot) = self.attendant.settle(attended, none_finished) {
             self.note_closed(slot);

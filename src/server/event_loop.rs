@@ -50,7 +50,7 @@ pub struct EventLoop {
     poll: Poll,
     messages: Receiver<LoopMessage>,
     signals: Option<Signals>,
-    /// What all the event loops of the server share with their workers, this one's included.
+    /// The shared state of all event loops of the server, this one's included.
     all: Arc<[Arc<Shared>]>,
     dispatcher: Dispatcher<Registry>,
 }
@@ -120,7 +120,7 @@ impl EventLoop {
         self.dispatcher.shared().number
     }
 
-    /// What all the event loops of the server share with their workers.
+    /// The shared state of all event loops of the server.
     pub(super) fn all(&self) -> &Arc<[Arc<Shared>]> {
         &self.all
     }

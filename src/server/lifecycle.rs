@@ -59,7 +59,7 @@ pub enum Admission {
     Connected,
 }
 
-/// What an event loop does for its end.
+/// A step of an event loop towards its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifecycleStep {
     /// Moves the service to this mode.
@@ -84,7 +84,7 @@ pub enum LifecycleStep {
     Announce(Announcement),
 }
 
-/// What is told about the end, with the number of connections that are open.
+/// A notice about the end, which names the number of connections that are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// A drain begins.

@@ -44,7 +44,7 @@ const RELIEF_MILLIS: u64 = 1000;
 /// comes in this moment or another event loop is faster.
 pub const TRIES_PER_NEWCOMER: usize = 8;
 
-/// What an event loop remembers of those that could go.
+/// The memory of an event loop of those that could go.
 #[derive(Debug, Default)]
 pub struct Pressure {
     /// The connections that have never asked for anything.

@@ -200,11 +200,11 @@ pub struct OwnedSlot<'a, T = Socket> {
     connection: MutexGuard<'a, Option<Box<Connection<T>>>>,
 }
 
-/// What became of a connection whose turn ended with [`OwnedSlot::wait_until`].
+/// The state of a connection whose turn ended with [`OwnedSlot::wait_until`].
 #[derive(Debug)]
 #[must_use = "an owner told to look again still owns the connection"]
 pub enum WaitOutcome<'a, T = Socket> {
-    /// It is idle.
+    /// The connection is idle.
     Idle,
     /// Something happened on its socket during the turn, which may have missed it: another turn is due.
     Notified(OwnedSlot<'a, T>),

@@ -1,4 +1,4 @@
-//! What the server says about itself at the terminal: the counters, and how its end goes.
+//! Summaries for the terminal: the counters, and how the end of the server goes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

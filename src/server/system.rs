@@ -1,4 +1,4 @@
-//! What an event loop asks of the system: sockets to accept, and a poll that tells of them. The
+//! The system as an event loop uses it: sockets to accept, and a poll that tells of them. The
 //! machine's own is a [`Registry`]; simulations bring others.
 
 use std::io;

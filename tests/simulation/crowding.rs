@@ -13,7 +13,7 @@ use super::world::{Act, LARGE, SMALL, TestSite, World, at_secs, content};
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What each answer promises, in milliseconds.
+/// The time that each answer promises, in milliseconds.
 const T_MILLIS: u64 = 120_000;
 
 const LIMIT: usize = 2_500;

@@ -1,4 +1,4 @@
-//! What the server under simulation serves.
+//! The site that the server under simulation serves.
 
 use std::fs;
 use std::sync::Arc;

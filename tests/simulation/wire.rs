@@ -78,7 +78,7 @@ impl Clock for HandClock {
     }
 }
 
-/// What all wires have in common.
+/// The things that all wires have in common.
 pub struct Hub {
     pub clock: Arc<HandClock>,
     pub counters: Vec<Arc<Counters>>,
@@ -116,7 +116,7 @@ impl Hub {
 /// A connection, seen from outside.
 pub struct Line {
     pub peer: Mutex<Peer>,
-    /// What the poll calls its socket, once that is watched.
+    /// The name of its socket in the poll, once that is watched.
     pub token: OnceLock<Token>,
     /// Why and when the connection ended.
     pub closed: OnceLock<(CloseReason, Millis)>,
