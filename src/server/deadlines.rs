@@ -3,7 +3,7 @@
 //! acts on it.
 //!
 //! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
-//! longer than the shortest timeout in force ([`max_sleep_millis`]): whatever timeout begins now lies at
+//! longer than the shortest timeout in force (`max_sleep_millis`): whatever timeout begins now lies at
 //! least that far ahead, and is found in time. (A slow reader is looked at between, six times in
 //! `timeouts.write`; it does no harm if such a look comes late.) The price is a look at each idle
 //! connection every few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
