@@ -8,7 +8,7 @@ use std::thread;
 use abide::clock::SystemClock;
 use abide::selftest::player::{LATENESS_MILLIS, Player, Terms};
 use abide::selftest::table::{Client, Keeps, Reads, Scale};
-use abide::selftest::wire::{Connection, Reading, get};
+use abide::selftest::wire::{ClientConnection, Reading, get};
 
 use super::servers::{LARGE_PATH, SMALL_PATH};
 use super::{MAX_REQUESTS, TIMEOUT_SECS};
@@ -189,7 +189,7 @@ fn one(result: io::Result<()>) -> Outcome {
 /// than that: with the last one, and while the answer is on its way. Fails unless the connection's
 /// last answer comes completely.
 fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
-    let mut connection = Connection::open(address, SLOW)?;
+    let mut connection = ClientConnection::open(address, SLOW)?;
     for _ in 1..MAX_REQUESTS {
         connection.send(&get(SMALL_PATH))?;
         connection.read(Reads::Nothing, Reading::Quick, clock)?;
@@ -226,7 +226,7 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
 fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     const PIECE: &[u8] = &[b'.'; 64 * 1024];
     const PIECES: usize = 32;
-    let mut connection = Connection::open(address, Reading::Quick)?;
+    let mut connection = ClientConnection::open(address, Reading::Quick)?;
     let length = PIECE.len() * PIECES;
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     connection.send(head.as_bytes())?;

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::table::{Client, Keeps, Scale};
-use super::wire::{Answer, Connection, Reading, get};
+use super::wire::{Answer, ClientConnection, Reading, get};
 use crate::clock::{Clock, Millis, SystemClock};
 
 /// Milliseconds from a client's decision to the arrival of its request: less than half of the least
@@ -59,7 +59,7 @@ impl Tally {
 /// An open connection that waits for its next use.
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: ClientConnection,
     since: Millis,
     /// How long it is kept, in milliseconds; `None` is for ever.
     kept_millis: Option<u64>,
@@ -168,7 +168,7 @@ impl<'a> Player<'a> {
             }
             self.tally.retried += 1;
         }
-        let connection = Connection::open(self.address, reading);
+        let connection = ClientConnection::open(self.address, reading);
         if connection
             .and_then(|connection| self.try_on(connection, path, reading))
             .is_err()
@@ -177,7 +177,12 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn try_on(&mut self, connection: Connection, path: &str, reading: Reading) -> io::Result<()> {
+    fn try_on(
+        &mut self,
+        connection: ClientConnection,
+        path: &str,
+        reading: Reading,
+    ) -> io::Result<()> {
         let mut connection = connection;
         connection.send(&get(path))?;
         let answer = connection.read(self.client.reads, reading, self.clock)?;
@@ -186,7 +191,7 @@ impl<'a> Player<'a> {
     }
 
     /// Keeps the connection for the next request, if it may be used again.
-    fn keep(&mut self, connection: Connection, answer: Answer) {
+    fn keep(&mut self, connection: ClientConnection, answer: Answer) {
         let timeout_secs = answer
             .timeout_secs
             .unwrap_or(self.terms.assumed_timeout_secs);

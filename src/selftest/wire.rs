@@ -53,18 +53,18 @@ pub struct Answer {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ClientConnection {
     stream: TcpStream,
     /// Received and not read yet.
     received: Vec<u8>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Connects. A slow reader has a small receive buffer.
     ///
     /// # Errors
     /// If there is nobody to connect to.
-    pub fn open(address: SocketAddr, reading: Reading) -> io::Result<Connection> {
+    pub fn open(address: SocketAddr, reading: Reading) -> io::Result<ClientConnection> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if let Reading::Slow { .. } = reading {
             socket.set_recv_buffer_size(NARROW_BYTES)?;
@@ -74,7 +74,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Connection {
+        Ok(ClientConnection {
             stream,
             received: Vec::new(),
         })

@@ -49,15 +49,15 @@ mod tests {
     use tempfile::TempDir;
 
     /// A directory with a configuration file in it.
-    struct Site {
+    struct ConfigDirectory {
         directory: TempDir,
     }
 
-    impl Site {
-        fn new(text: &str) -> Site {
+    impl ConfigDirectory {
+        fn new(text: &str) -> ConfigDirectory {
             let directory = TempDir::new().unwrap();
             fs::write(directory.path().join("abide.toml"), text).unwrap();
-            Site { directory }
+            ConfigDirectory { directory }
         }
 
         fn file(&self) -> PathBuf {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let site = Site::new(
+        let site = ConfigDirectory::new(
             "root = 'no/such'\nlisten = ['[::1]:1', '[::1]:2']\nworkers = 2\n\
              keep_alive = { timeout = 30, max_requests = 9, grace = 3 }",
         );
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_drain_follows_the_timeout_flag_unless_the_file_sets_it() {
         for (text, drain_secs) in [("keep_alive.grace = 3", 63), ("shutdown.drain = 7", 7)] {
-            let site = Site::new(text);
+            let site = ConfigDirectory::new(text);
             let flags = Flags {
                 keep_alive_timeout: Some("60".to_owned()),
                 ..site.flags()
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_flag_that_conflicts_with_the_file_is_named() {
-        let site = Site::new("keep_alive.grace = 11");
+        let site = ConfigDirectory::new("keep_alive.grace = 11");
         let flags = Flags {
             keep_alive_timeout: Some("2147483637".to_owned()),
             ..site.flags()
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_access_log_needs_a_path() {
-        let site = Site::new("");
+        let site = ConfigDirectory::new("");
         let flags = Flags {
             access_log: Some("".into()),
             ..site.flags()
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_root_that_is_no_directory_is_refused_where_it_was_named() {
-        let site = Site::new("\nroot = 'no/such/directory'");
+        let site = ConfigDirectory::new("\nroot = 'no/such/directory'");
         let error = site.refusal(&Flags::default());
         assert!(
             error.contains("abide.toml:2: root: no/such/directory cannot be served: "),
