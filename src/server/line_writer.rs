@@ -221,7 +221,8 @@ impl LineQueue {
     }
 
     /// Writer: the batch is through. `works` tells whether the last write did.
-    fn end_batch(&self, works: bool, has_torn: bool) {
+    fn end_batch(&self, target: TargetState) {
+        let TargetState { works, has_torn } = target;
         let mut waiting = self.lock();
         waiting.is_writing = false;
         waiting.has_torn = has_torn;
@@ -253,6 +254,14 @@ impl Waiting {
     }
 }
 
+/// The state of the target after a batch.
+struct TargetState {
+    /// Whether the last write went well.
+    works: bool,
+    /// Whether a part of a line is in the target, and the rest is not.
+    has_torn: bool,
+}
+
 /// The state of the writer's thread.
 struct Writer<S> {
     queue: Arc<LineQueue>,
@@ -277,7 +286,10 @@ impl<S: Sink> Writer<S> {
             self.write(after);
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
-            self.queue.end_batch(self.works, !self.torn.is_empty());
+            self.queue.end_batch(TargetState {
+                works: self.works,
+                has_torn: !self.torn.is_empty(),
+            });
         }
     }
 
