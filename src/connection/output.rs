@@ -114,7 +114,7 @@ pub enum Sending {
     Paused(Pause),
 }
 
-/// What is offered to the socket; what it takes is cut off.
+/// Bytes and a body offered to the socket. The part that the socket takes is cut off.
 #[derive(Debug)]
 pub struct Offer<'a> {
     /// Goes first.

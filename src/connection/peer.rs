@@ -1,4 +1,4 @@
-//! Who is on the other side.
+//! The other side of a connection.
 
 use std::net::IpAddr;
 

@@ -50,9 +50,9 @@ pub struct Attendant<T = Socket> {
 pub enum Attended {
     /// It waits for its peer or its deadline.
     Waits,
-    /// It wants another turn.
+    /// The connection wants another turn.
     WantsMore(QueuedSlot),
-    /// It wants another turn, but for what another thread is getting.
+    /// The connection waits for a load that another thread has begun.
     Awaits(QueuedSlot, Arc<Errand>),
     /// The connection is closed and its slot is free.
     Closed(u32),

@@ -31,7 +31,7 @@ impl Bell {
     /// Tells whom to wake.
     pub(super) fn set_supervisor(&self, supervisor: Thread) {
         let _ = self.supervisor.set(supervisor);
-        // It may have parked before, and the bell have been rung.
+        // The supervisor may have parked before, and the bell have been rung.
         self.wake();
     }
 

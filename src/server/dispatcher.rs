@@ -57,7 +57,7 @@ pub struct Readiness {
 /// The next step of an event loop after a [round](Dispatcher::round).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextPoll {
-    /// It polls, and sleeps no longer than this; without a limit if there is none.
+    /// The loop polls, and sleeps no longer than this; without a limit if there is none.
     Within(Option<Duration>),
     /// The server has ended.
     Never,

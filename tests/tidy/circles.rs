@@ -15,7 +15,7 @@ type Module = Vec<String>;
 /// A file as far as imports go.
 struct File {
     name: String,
-    /// What `use` brings into it: the name here, and the path from the root.
+    /// The names that `use` brings into it: the name here, and the path from the root.
     imports: BTreeMap<String, Module>,
     /// Names among them that it hands on with `pub use`.
     handed_on: BTreeSet<String>,
@@ -54,7 +54,7 @@ impl Files {
         let mut imported = BTreeMap::new();
         for (module, file) in &self.0 {
             let mut paths = file.inline_paths(module);
-            // What it hands on is an import only if it uses that as well.
+            // A name that is handed on is an import only if the file uses it as well.
             let is_used = |name: &String| {
                 !file.handed_on.contains(name) || words(&file.code).any(|word| word == name)
             };

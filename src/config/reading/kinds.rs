@@ -34,7 +34,7 @@ pub(super) type Refusals<'v> = Vec<(&'v Value<'v>, Reason)>;
 /// Why a key does not take a value.
 pub(super) enum Reason {
     WrongType,
-    /// It is of a type that the key takes, and none of the choices.
+    /// The type is one that the key takes, but the value is none of the choices.
     NoChoice,
     OutOfRange,
     Complaint(String),
@@ -173,7 +173,7 @@ impl<'v> Value<'v> {
         within.ok_or_else(|| self.refused(Reason::OutOfRange))
     }
 
-    /// What the value stands for among a few choices, if anything.
+    /// The choice that the value stands for, if any.
     pub fn choice<C>(&'v self, choice: Option<C>) -> Result<C, Refusals<'v>> {
         let reason = match self.given {
             Given::Text(_) | Given::Integer(_) => Reason::NoChoice,

@@ -110,7 +110,7 @@ impl Journal {
         self.connection
     }
 
-    /// What the line of a request of `client` with this head has of them.
+    /// The parts of the log line that come from `client` and from this head.
     pub(in crate::connection) fn quote<'h>(
         &self,
         client: Peer,

@@ -38,7 +38,7 @@ pub struct Line<'a> {
     pub status: Status,
 }
 
-/// Who asked, and in which words.
+/// The client of a request, and the request in its own words.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a> {
     /// The client: the peer, or whom trusted proxies have asked for.

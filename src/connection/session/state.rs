@@ -1,4 +1,4 @@
-//! What a session remembers between its turns, and when it wants the next one.
+//! The state that a session keeps between its turns, and when it wants the next one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub(super) struct BodyInProgress {
     pub(super) arrival: Arrival,
 }
 
-/// What is known of a connection that has sent its FIN.
+/// The state of a connection that has sent its FIN.
 #[derive(Debug)]
 pub(super) struct Lingering {
     pub(super) since: Millis,

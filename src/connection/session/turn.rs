@@ -1,4 +1,4 @@
-//! What a thread lends a session for one visit, and what it hears at the end.
+//! The buffers and settings that a thread lends a session for one visit, and the outcome of the visit.
 
 use crate::clock::Now;
 use crate::connection::counters::CloseReason;

@@ -15,7 +15,7 @@ pub(crate) fn with_head<T>(
     parsed(text.as_bytes(), ask)
 }
 
-/// What `ask` says of the head that `text` is.
+/// Parses `text` as a head and returns what `ask` says of it.
 pub(crate) fn parsed<T>(text: &[u8], ask: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
     let limits = HeadLimits {
         target_bytes: 100,

@@ -298,8 +298,8 @@ impl Site {
         Ok(nothing_here())
     }
 
-    /// The same error, of a request for the decoded path beside the head, with the site's own page, if it
-    /// has one.
+    /// Puts the site's own page, if there is one, in place of the page of `error`. The request is for the
+    /// decoded path beside the head.
     fn with_own_page(
         &self,
         error: Response,

@@ -81,7 +81,7 @@ impl Loading {
         Representation::read(reading, &metadata, &self.descriptors, self.now).map(Some)
     }
 
-    /// What was read of the file, and where its content is, if that is in memory.
+    /// Reads the file to its end, and returns it with its content, if that is in memory.
     fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(ReadFile, Option<Content>)>> {
         let (reading, mut keeping) = match self.keeping.take() {
             Some(under_way) => under_way,

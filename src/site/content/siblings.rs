@@ -22,7 +22,7 @@ pub enum Evidence {
     Nothing,
     /// The form decodes to the file's content. Above [`MAX_JUDGED_BYTES`] as `WholeSeconds`.
     Content,
-    /// The same of all forms, the younger ones too: times say nothing.
+    /// As `Content`, for the younger forms too: times say nothing.
     ContentOfAll,
     /// The form is not older by the whole seconds of the two times.
     WholeSeconds,
@@ -65,7 +65,7 @@ pub struct Beside<'a> {
     pub path: &'a [u8],
     /// The file's.
     pub identity: &'a Identity,
-    /// What is known of its forms already.
+    /// The verdicts on forms so far.
     pub verdicts: Option<&'a Verdicts>,
 }
 

@@ -106,7 +106,7 @@ impl Resolver {
         }
     }
 
-    /// The same for a root that is opened by `path`: absolute links may begin with it.
+    /// This resolver for a root that is opened by `path`: absolute links may begin with it.
     #[must_use]
     pub fn of_root(self, path: &Path) -> Resolver {
         // Without a working directory a relative path tells nothing.

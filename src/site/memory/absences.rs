@@ -23,7 +23,7 @@ const ENTRY_BYTES: u64 = 256;
 /// The longest path that is remembered, in bytes; what is longer was not written by a person.
 const MAX_PATH_BYTES: usize = 512;
 
-/// What a part with a lock of its own may hold, in bytes.
+/// Bytes that a part with a lock of its own may hold.
 const SHARD_BYTES: u64 = 512 * 1024;
 
 /// Why a path has no representation.

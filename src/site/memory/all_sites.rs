@@ -1,4 +1,4 @@
-//! What was found before, in all sites.
+//! The files and absences that were found before, in all sites.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub struct Memory {
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) judge: Judge,
     pub(in crate::site) verdicts: Arc<Verdicts>,
-    /// What is being loaded: files, and forms of files. With a form comes the file, which has the form now if
+    /// The loads under way: files, and forms of files. With a form comes the file, which has the form now if
     /// there is one.
     pub(in crate::site) errands: Errands<(KeptSitePath, Coding), Found>,
     /// For what takes long to load.

@@ -1,4 +1,4 @@
-//! What memory keeps of files: those that were found, in all their forms, and paths without one.
+//! The files that memory keeps, in all their forms, and the paths that have none.
 //!
 //! Each is used until it is due to be compared with the disk ([`Freshness`]). Threads of their own do what
 //! no request waits for: the checkers compare ([`Checks`]), the compressor makes forms of large files, and

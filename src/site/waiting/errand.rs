@@ -111,7 +111,7 @@ impl Errand {
         self.is_given_up() || self.brought.get().is_some_and(|(_, is_kept)| !is_kept)
     }
 
-    /// What was brought, if it is not for memory alone to tell. `T` is that of the [`Errands`].
+    /// The result, if it is not for memory alone to tell. `T` is that of the [`Errands`].
     #[must_use]
     pub fn brought<T: 'static>(&self) -> Option<&T> {
         self.brought.get()?.0.downcast_ref()

@@ -41,7 +41,7 @@ pub trait Slice {
 
 /// Work that takes long.
 pub trait Job: Send {
-    /// What it is begun for.
+    /// The result of the job.
     type Output: Send + Sync;
 
     /// Goes on until `slice` is over: `None` if that comes first, then the output. After that there must
