@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub struct AccessLogConfig {
     /// Where it goes; `--access-log` wins. Default: none.
     pub target: Option<AccessLogTarget>,
-    /// What a line looks like. Default [`AccessLogFormat::Common`].
+    /// The format of a line. Default [`AccessLogFormat::Common`].
     pub format: AccessLogFormat,
     /// Whether each line begins with the host that was asked for, or has it as a member. Default
     /// false.
@@ -20,9 +20,9 @@ pub enum AccessLogFormat {
     /// The common log format. Written `"common"`.
     #[default]
     Common,
-    /// The same with Referer and User-Agent. Written `"combined"`.
+    /// `Common` with Referer and User-Agent. Written `"combined"`.
     Combined,
-    /// The same with what is known of the connection. Written `"extended"`.
+    /// `Combined` with the properties of the connection. Written `"extended"`.
     Extended,
     /// A JSON object. Written `"json"`.
     Json,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Who is on the other side.
+/// The address of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP peer. IPv4-mapped IPv6 addresses are stored as IPv4.

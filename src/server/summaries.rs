@@ -54,7 +54,7 @@ pub(super) fn report_drain(all: &[Arc<Shared>]) {
             .map(AsRef::as_ref),
     );
     let honoured = totals.promises_honoured;
-    // What is in an exchange even now is cut off.
+    // Exchanges that are under way even now are cut off.
     let exchanging: usize = all.iter().map(|shared| shared.census().active).sum();
     let broken = totals.promises_broken + exchanging as u64;
     say(format_args!(

@@ -9,7 +9,7 @@ use crate::site::waiting::Errand;
 /// page in its place.
 const MAX_FINISHED: usize = 4;
 
-/// What a worker is asked to do.
+/// A task for a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     /// Give this connection a turn.

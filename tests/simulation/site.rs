@@ -62,7 +62,7 @@ impl TestSite {
     }
 }
 
-/// What all connections share, and the directory it is served from.
+/// The service and the log that all connections share, and the directory of the site.
 pub struct Stage {
     pub service: Arc<Service>,
     pub access_log: Arc<AccessLog>,

@@ -104,7 +104,7 @@ impl Session {
         Ok(Stop::Paused(match self.flush(None, turn)? {
             Sending::Done => Pause::Again,
             Sending::Paused(pause) => {
-                // It is asked for again when the socket has taken what comes before it.
+                // The request is answered again when the socket has taken the answers before it.
                 turn.desk.awaited = None;
                 pause
             }

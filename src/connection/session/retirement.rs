@@ -32,7 +32,7 @@ pub(super) enum Retirement {
     Due(CloseReason),
 }
 
-/// What became of the promise that a further request is welcome.
+/// The state of the promise that a further request is welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
     /// Nothing was promised.
@@ -115,8 +115,8 @@ impl Session {
         }
     }
 
-    /// What ending now for `reason` makes of a promise: whether one was made, and whether it is kept.
-    /// It is broken by a stop before T has passed since the acknowledgement, or within a request.
+    /// The promise as it stands if the connection ends now for `reason`: whether one was made, and whether it
+    /// is kept. A promise is broken by a stop before T has passed since the acknowledgement, or within a request.
     fn promise(&self, reason: CloseReason, service: &Service, now: Millis) -> Promise {
         let is_cut = match &self.phase {
             Phase::Idle { since, delivery } => {

@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// The same connection as one of those from its address, whose number is limited.
+    /// This connection, counted among those from its address, whose number is limited.
     #[must_use]
     pub fn among(mut self, neighbours: Option<Arc<Occupancy>>) -> Session {
         self.neighbours = neighbours;

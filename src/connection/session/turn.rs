@@ -7,7 +7,7 @@ use crate::connection::output::Pause;
 use crate::connection::service::Service;
 use crate::site::Reach;
 
-/// What a turn works with.
+/// The tools of one turn: the socket, the buffers, the settings and the time.
 pub struct Turn<'a, T> {
     /// The connection's socket.
     pub io: &'a mut T,

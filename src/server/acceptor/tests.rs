@@ -20,7 +20,7 @@ fn limited(connections: usize) -> Arc<Occupancy> {
     Arc::new(Occupancy::new(connections))
 }
 
-/// What whoever closes the connection does (`Shared::close`).
+/// Gives the place back, as `Shared::close` does.
 fn leave(occupancy: &Occupancy, shares: &Shares, accepted: &Accepted<Socket>) {
     occupancy.leave();
     if let (Peer::Ip(address), Some(neighbours)) = (accepted.peer, &accepted.neighbours) {

@@ -43,7 +43,7 @@ pub(super) struct SharedBySites {
     pub(super) health: Option<Arc<Health>>,
 }
 
-/// What is asked, and how far the answer may go.
+/// A request for a path, and how far the answer may go.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a, 'b, 's> {
     pub(super) head: &'a RequestHead<'b, 's>,

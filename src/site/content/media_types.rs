@@ -270,7 +270,7 @@ impl Redundancy {
     }
 }
 
-/// What follows the last dot of a name, in lower case. A name that begins with its only dot has none.
+/// The part of a name behind its last dot, in lower case. A name that begins with its only dot has none.
 fn extension(name: &str) -> Option<String> {
     Some(Path::new(name).extension()?.to_str()?.to_ascii_lowercase())
 }

@@ -1,4 +1,4 @@
-//! What lies beside a file: its precompressed forms, `name.br`, `name.zst` and `name.gz`.
+//! The precompressed forms that lie beside a file: `name.br`, `name.zst` and `name.gz`.
 //!
 //! A form that is younger than its file was made from it. One that is not may have been made from it all
 //! the same: tools copy times in part, and copies of a directory are made in any order. So its
@@ -41,7 +41,7 @@ pub enum SiblingStanding {
     Unusable,
 }
 
-/// What was seen of the names beside a file.
+/// The names beside a file as they were seen.
 #[derive(Debug)]
 pub struct Siblings {
     /// By coding, in the order of [`Coding::COMPRESSED`].

@@ -16,7 +16,7 @@ const LAST_OF_NO_TIME: i64 = 1;
 /// ZIP archives begins, and the second in 1985 that npm gives to every file of a package.
 const PLACEHOLDERS: [i64; 2] = [315_532_800, 499_162_500];
 
-/// What tells one state of a file from another. ctime catches what a tool that resets mtime hides.
+/// The properties that tell one state of a file from another. ctime catches what a tool that resets mtime hides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -29,13 +29,13 @@ pub struct Identity {
 /// A file's identity, and how much it says.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting {
-    /// What was seen.
+    /// The identity that was seen.
     pub identity: Identity,
     racy: bool,
 }
 
 impl Sighting {
-    /// That a file has `identity` at `now`.
+    /// Notes that a file has `identity` at `now`.
     #[must_use]
     pub fn new(identity: Identity, now: Now) -> Sighting {
         Sighting {

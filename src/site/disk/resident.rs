@@ -78,7 +78,7 @@ impl Resident {
     #[must_use]
     pub fn keep(content: &[u8]) -> Option<Resident> {
         let resident = Resident::reserve(content.len())?;
-        // What a failure has left goes when `resident` is dropped.
+        // Pages that a failure has left go when `resident` is dropped.
         resident.write(content, 0).ok()?;
         Some(resident)
     }

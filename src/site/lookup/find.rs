@@ -1,6 +1,6 @@
 //! From a path to the file that it names, or to why there is none.
 //!
-//! What was found before is used as long as it is fresh; that part needs no disk. The rest (a name
+//! A result that was found before is used as long as it is fresh; that part needs no disk. The rest (a name
 //! that is new, a comparison that is due, a root that may have been swapped) does, and is left to a
 //! caller that may wait.
 //!
@@ -36,7 +36,7 @@ pub struct LedTo<'p> {
 }
 
 impl Lookup {
-    /// What `path`, decoded and normalised, names.
+    /// Finds the file that `path`, decoded and normalised, names, or why there is none.
     ///
     /// # Errors
     /// [`NeedsDisk`] if memory does not tell and is all that is in `reach`, or if another thread is

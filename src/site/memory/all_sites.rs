@@ -26,7 +26,7 @@ pub struct FileStore {
     pub descriptors: Arc<DescriptorBudget>,
 }
 
-/// What a path names.
+/// The result of a lookup.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A regular file.
@@ -35,7 +35,7 @@ pub enum Found {
     Nothing(Arc<Nothing>),
 }
 
-/// What was found before, in all sites. A path is in one of them, or in neither.
+/// The files and absences that were found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,
@@ -99,7 +99,7 @@ impl Memory {
         &self.checkers
     }
 
-    /// What is known of a path, whatever its age.
+    /// Returns the knowledge of a path, whatever its age.
     pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<Found> {
         let file = self.files.find(key).map(Found::File);
         file.or_else(|| self.absences.find(key).map(Found::Nothing))

@@ -51,10 +51,10 @@ enum Stage {
     Judging,
 }
 
-/// What is known of a form.
+/// The knowledge of one form.
 #[derive(Debug)]
 pub enum FormState<'a> {
-    /// It is ready to be sent.
+    /// The form is ready to be sent.
     Ready(&'a Representation),
     /// There is none, and none will be made: nothing lies beside the file and compressing it is not
     /// wanted, or brings too little.
@@ -115,7 +115,7 @@ impl Forms {
         is_any.then_some(Forms { forms })
     }
 
-    /// What is known of the form in `coding`. Never waits.
+    /// Returns the state of the form in `coding`. Never waits.
     #[must_use]
     pub fn state(&self, coding: Coding) -> FormState<'_> {
         let Some(form) = self.forms.get(coding as usize) else {
@@ -159,11 +159,7 @@ impl Forms {
         let Some(form) = self.forms.get(coding as usize) else {
             return (None, false);
         };
-        let mut is_ours = false;
-        let filled = form.filled.get_or_init(|| {
-            is_ours = true;
-            make()
-        });
+        let (filled, is_ours) = fill_once(&form.filled, make);
         (filled.as_ref(), is_ours)
     }
 
@@ -177,11 +173,7 @@ impl Forms {
         let Some(form) = self.forms.get(coding as usize) else {
             return (None, false);
         };
-        let mut is_ours = false;
-        let filled = form.meanwhile.get_or_init(|| {
-            is_ours = true;
-            make().map(Box::new)
-        });
+        let (filled, is_ours) = fill_once(&form.meanwhile, || make().map(Box::new));
         (filled.as_deref(), is_ours)
     }
 
@@ -259,6 +251,17 @@ impl EncodedForm {
     fn stage(&self) -> Stage {
         Stage::of(self.stage.load(Ordering::Relaxed))
     }
+}
+
+/// The value in `place`, which `make` returns if there is none yet. Also tells whether this call has put it
+/// there.
+fn fill_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
+    let mut is_ours = false;
+    let value = place.get_or_init(|| {
+        is_ours = true;
+        make()
+    });
+    (value, is_ours)
 }
 
 #[cfg(test)]

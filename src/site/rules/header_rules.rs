@@ -9,7 +9,7 @@ use super::cors::Cors;
 use crate::config::{HeaderRule, Pattern, StatusRange, Statuses, TypeRange};
 use crate::http::status::Status;
 
-/// What `security = true` adds to every answer. Each of these fields takes something away that a
+/// The fields that `security = true` adds to every answer. Each of these fields takes something away that a
 /// static site seldom needs; `config.example` says what, line by line. X-Content-Type-Options is sent
 /// anyway. Strict-Transport-Security is not among them: over plain HTTP it must not be sent (RFC 6797
 /// section 7.2), and who adds TLS in front knows best for how long it is to be promised.
@@ -122,7 +122,7 @@ impl HeaderRules {
         let mut lines: Vec<&[u8]> = fields.split_inclusive(|byte| *byte == b'\n').collect();
         for edit in edits {
             match &edit.change {
-                // What an answer varies by adds up: the server's own must stay, or caches mix
+                // Values of Vary add up: the server's own must stay, or caches mix
                 // answers up (RFC 9110 section 12.5.5).
                 Change::Set { line, .. } if edit.name.eq_ignore_ascii_case("vary") => {
                     if !lines.contains(&&**line) {
