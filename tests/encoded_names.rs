@@ -348,3 +348,24 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
     }
     until("the forms have gone", || client.get("/x.js").status == 404);
 }
+
+/// The stand-in for content that could not be decoded is not sent, in part neither.
+#[test]
+fn a_range_of_a_form_that_cannot_be_decoded_is_404_or_of_another_form() {
+    let site = Site::new();
+    let content = text(4_000);
+    let short = brotli(&content);
+    site.write("alone.js.br", &short[..short.len() - 1]);
+    site.write("both.js.br", &short[..short.len() - 1]);
+    let sound = gzip(&content);
+    site.write("both.js.gz", &sound);
+    let server = Server::of(site.root());
+    let mut client = server.connect();
+    let fields = "Accept-Encoding: br, gzip\r\nRange: bytes=0-9\r\n";
+    for _ in 0..2 {
+        assert_eq!(client.ask_with("GET", "/alone.js", fields).status, 404);
+        let part = client.ask_with("GET", "/both.js", fields);
+        assert_eq!((part.status, encoding(&part)), (206, Some("gzip")));
+        assert!(part.body == sound[..10]);
+    }
+}

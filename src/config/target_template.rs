@@ -132,6 +132,8 @@ impl UriTemplate {
         let mut path = Vec::new();
         for piece in &self.path {
             match piece {
+                // Such a path is refused.
+                Piece::Literal(text) if has_escaped_slash(text) => return None,
                 Piece::Literal(text) => path.extend(percent_decode_str(text)),
                 Piece::Star(index) => path.extend_from_slice(captures.part(*index)),
             }
@@ -139,6 +141,12 @@ impl UriTemplate {
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
         Some(path)
     }
+}
+
+/// Whether `text` has a slash or backslash that is percent-encoded, which no request path may have.
+fn has_escaped_slash(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("%2f") || text.contains("%5c")
 }
 
 /// The form that [`PathTemplate::parse`] reads.

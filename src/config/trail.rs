@@ -66,7 +66,11 @@ impl Trail {
             (Some((index, captures)), _) => {
                 self.targets.get(index)?.as_ref()?.local_path(&captures)
             }
-            (None, Some(index)) => clean_form(path, index).map(<[u8]>::to_vec),
+            // Hidden names may not be served, and then lead nowhere.
+            (None, Some(index)) if memchr::memmem::find(path, b"/.").is_none() => {
+                clean_form(path, index).map(<[u8]>::to_vec)
+            }
+            (None, Some(_)) => None,
             (None, None) => None,
         }
     }
@@ -181,6 +185,7 @@ mod tests {
             &[("/about.html", "/about")][..],
             &[("/", "/home.html")],
             &[("/index.html", "/index.htm")],
+            &[("/.foo", "/.foo.html")],
         ] {
             assert_eq!(trail(rules, true).find_loop(), None, "{rules:?}");
         }

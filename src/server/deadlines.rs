@@ -18,7 +18,7 @@ use super::timer_wheel::TimerWheel;
 use crate::clock::Millis;
 use crate::config::Config;
 use crate::connection::deadline::Deadline;
-use crate::connection::ownership::NotIdle;
+use crate::connection::ownership::{NotIdle, OwnershipState};
 use crate::connection::service::Mode;
 
 /// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
@@ -110,6 +110,11 @@ impl Deadlines {
         mode: Mode,
     ) -> Option<QueuedSlot> {
         let slot = slots.at(index);
+        // A closed connection leaves its deadline behind. Only this thread opens slots, so the entry ends here.
+        if slot.state() == OwnershipState::Free {
+            self.is_filed[index as usize] = false;
+            return None;
+        }
         let deadline = match slot.deadline() {
             Deadline::Parked(_) if mode == Mode::Serving => Millis::NEVER,
             deadline => deadline.at(),

@@ -177,7 +177,8 @@ impl Handoff {
         self.call_for_anywhere();
     }
 
-    /// Worker: the same, of work that it has had and will look for itself.
+    /// Worker: puts back work that it has had, as [`defer`](Handoff::defer) does, but wakes nobody: this
+    /// worker looks for work itself.
     pub fn put_back(&self, work: Work) {
         match work {
             Work::Slice(errand) => self.long.put(errand),
@@ -222,7 +223,7 @@ impl Handoff {
     /// Whether any lane has something.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.quick.is_empty() || !self.slow.is_empty() || !self.long.is_empty()
+        self.is_ready() || self.waiting() > 0
     }
 
     fn has_work_for(&self, crew: Crew) -> bool {

@@ -251,10 +251,10 @@ impl Server {
         let stopping_since = now();
         // If the disk holds up a worker it would hold up the end as well.
         let patience = self.event_loops[0].patience_with_workers();
-        if self.pool.stop(patience) {
-            for event_loop in &mut self.event_loops {
-                event_loop.log_the_cut_off();
-            }
+        // A worker that has not ended by then keeps its connection, and the other answers have their lines.
+        let _ = self.pool.stop(patience);
+        for event_loop in &mut self.event_loops {
+            event_loop.log_the_cut_off();
         }
         if let Some(access_log) = &self.all[0].access_log {
             let waited = Duration::from_millis(now().since(stopping_since));

@@ -213,10 +213,11 @@ impl Spares {
         let started = self
             .start(Crew::NearSpare, wanted_near, alive, now)
             .and_then(|()| self.start(Crew::Spare, wanted, alive, now));
-        if let Err(error) = started
-            && self.failures.allows(now)
-        {
-            log::error!("no thread for a spare worker: {error}; this is tried again");
+        if let Err(error) = started {
+            if self.failures.allows(now) {
+                log::error!("no thread for a spare worker: {error}; this is tried again");
+            }
+            return;
         }
         let (near, anywhere) = (self.near.running(), self.anywhere.running());
         let running = near + anywhere;

@@ -61,9 +61,6 @@ impl Hosts {
     /// allows: such a request names no host, so it has no site of its own. Nothing is allocated.
     #[must_use]
     pub fn find(&self, host: Option<&[u8]>) -> HostMatch {
-        if self.is_empty() {
-            return HostMatch::Default;
-        }
         match host.and_then(|host| self.index_of(host)) {
             Some(index) => HostMatch::Known(index),
             None if self.is_strict => HostMatch::Unknown,

@@ -127,10 +127,10 @@ impl Sites {
         }
     }
 
-    /// Answers `head`, from the site that it is for. `path` is a buffer of the caller's. What is in
-    /// memory is answered without an allocation, save for ranges, for a redirect that is configured or
-    /// carries a query, for any on a site that has configured ones, and for an Origin that may read the
-    /// answer.
+    /// Answers `head`, from the site that it is for. `path` is a buffer of the caller's. An answer from
+    /// memory takes no allocation, save for ranges, for a path that is rewritten, for a redirect that is
+    /// configured or carries a query, for any on a site that has configured ones, and for an Origin that may
+    /// read the answer.
     ///
     /// # Errors
     /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`, or another

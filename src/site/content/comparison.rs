@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// A gigabyte of zeros, in some kilobytes: it is not decoded beyond the original.
+    /// 256 MiB of zeros, in less than a thousandth of that: they are not decoded beyond the original.
     #[test]
     fn a_bomb_is_left_at_the_first_byte_that_differs() {
         struct Counted<'a>(&'a [u8], &'a mut usize);
@@ -218,9 +218,9 @@ mod tests {
                 Ok(count)
             }
         }
-        let zeros = || io::repeat(0).take(1 << 28);
+        // Gzip alone grows with its content so that the bytes taken tell.
         let mut encoded = Vec::new();
-        flate2::read::GzEncoder::new(zeros(), flate2::Compression::fast())
+        flate2::read::GzEncoder::new(io::repeat(0).take(1 << 28), flate2::Compression::fast())
             .read_to_end(&mut encoded)
             .expect("gzip");
         let mut taken = 0;

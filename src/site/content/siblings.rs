@@ -51,7 +51,7 @@ pub struct Siblings {
 /// A name beside a file.
 #[derive(Debug)]
 struct Sibling {
-    /// SearchRoot the root. Kept, so that a look at it allocates nothing.
+    /// Below the root. Kept, so that a look at it allocates nothing.
     path: Vec<u8>,
     /// `None` if nothing is called so.
     sighting: Option<Sighting>,
@@ -61,7 +61,7 @@ struct Sibling {
 /// The file that forms are looked for beside.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
-    /// SearchRoot the root.
+    /// Below the root.
     pub path: &'a [u8],
     /// The file's.
     pub identity: &'a Identity,

@@ -63,8 +63,12 @@ impl DescriptorBudget {
 
     /// Takes note of the `device` that a root is on.
     pub fn note_root(&self, device: u64) {
+        let is_known = |roots: &Vec<u64>| roots.contains(&device);
+        if is_known(&self.roots.read().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
         let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-        if !roots.contains(&device) {
+        if !is_known(&roots) {
             roots.push(device);
         }
     }

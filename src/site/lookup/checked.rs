@@ -113,16 +113,18 @@ impl Lookup {
     /// The part of the disk that has to answer, if it is not known to be the root's own file system.
     fn other_area(&self, due: Due<'_>) -> Option<Area> {
         if due.freshness().is_beyond_mount() {
-            return Some(Area::BeyondMounts(self.device));
+            return Some(Area::BeyondMounts(self.root.device()));
         }
-        let device = due.device().filter(|device| *device != self.device);
-        device.map(Area::Device)
+        let device = due.device();
+        device
+            .filter(|device| *device != self.root.device())
+            .map(Area::Device)
     }
 
     fn checks_in(&self, area: Option<Area>) -> Option<Arc<Checks>> {
         let checks = match (area, &self.memory) {
             (None, _) => self.checks.clone(),
-            (Some(area), Some(memory)) => Some(memory.checkers.of(area, self.device)),
+            (Some(area), Some(memory)) => Some(memory.checkers.of(area, self.root.device())),
             (Some(_), None) => None,
         };
         checks.filter(|checks| checks.is_manned())
@@ -148,6 +150,9 @@ impl Lookup {
             let compared = self.compare(due, range);
             if compared == Compared::MetMount {
                 freshness.mark_beyond_mount();
+                // The claim is given back: nothing has been compared.
+                let due_at = now.0.saturating_sub(self.revalidate_millis);
+                freshness.confirm(Millis(due_at));
                 return Err(NeedsDisk::OutOfReach);
             }
             return Ok(compared == Compared::Same);

@@ -52,8 +52,8 @@ impl Lookup {
             return Ok(Some(&entry.representation));
         }
         let accepted = accepted_codings(&head.fields);
-        self.negotiate(WithForms { entry, forms }, accepted, reach, now)
-            .map(Some)
+        let form = self.negotiate(WithForms { entry, forms }, accepted, reach, now)?;
+        Ok(Some(form.unwrap_or(&entry.representation)))
     }
 
     #[cold]
@@ -65,13 +65,11 @@ impl Lookup {
         now: Now,
     ) -> Result<Option<&'e Representation>, NeedsDisk> {
         let accepted = codings_without_identity(&head.fields);
-        let form = self.negotiate(file, accepted, reach, now)?;
-        let is_form = !std::ptr::eq(form, &raw const file.entry.representation);
-        Ok(is_form.then_some(form))
+        self.negotiate(file, accepted, reach, now)
     }
 
-    /// The representation of a file that a client with these codings is to get: the first form that
-    /// there is, or that can be made, in the client's order. A large file is sent as it is, or in
+    /// The form of a file that a client with these codings is to get: the first that there is, or that can
+    /// be made, in the client's order; `None` if that is the file itself. A large file is sent as it is, or in
     /// another form that is there, until the one that would be first has been made or judged. A small one
     /// is compressed while the form beside it is being judged.
     ///
@@ -83,7 +81,7 @@ impl Lookup {
         accepted: AcceptedCodings,
         reach: Reach,
         now: Now,
-    ) -> Result<&'e Representation, NeedsDisk> {
+    ) -> Result<Option<&'e Representation>, NeedsDisk> {
         let WithForms { entry, forms } = file;
         let is_large = entry.representation.content.len() > QUICK_BYTES;
         let mut is_awaited = false;
@@ -131,11 +129,11 @@ impl Lookup {
                     None
                 }
             };
-            if let Some(form) = form {
+            if form.is_some() {
                 return Ok(form);
             }
         }
-        Ok(&entry.representation)
+        Ok(None)
     }
 
     fn fill<'e>(

@@ -86,7 +86,7 @@ impl Lookup {
         let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {
             return Ok(found);
         };
-        let own_type = self.types.of(&String::from_utf8_lossy(&entry.path));
+        let own_type = entry.representation.content_type();
         let policy = policy(rules, &own_type);
         if policy == rules.policy(path, &own_type, false) {
             return Ok(found);

@@ -17,7 +17,7 @@ use crate::site::content::{
     Beside, EncodedNames, LoadLimits, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy,
     Representation, Siblings,
 };
-use crate::site::disk::{Identity, RootDirectory};
+use crate::site::disk::{Identity, OpenError, RootDirectory};
 use crate::site::memory::{
     Absence, FileEntry, Forms, Found, Freshness, KeptSitePath, Memory, Nothing, Original, SitePath,
 };
@@ -330,8 +330,8 @@ impl Job for LoadJob {
     fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
         let loaded = self.load.go_on(slice)?;
         let key = self.load.key.site_path();
-        if let Err(Absence::Open(error)) = &loaded {
-            log::error!("{}: {error:?} while it was read", key.path.escape_ascii());
+        if let Err(Absence::Open(OpenError::Failed)) = loaded {
+            log::error!("{}: the file cannot be read", key.path.escape_ascii());
         }
         let loaded = loaded.map_err(|absence| {
             let nothing = Nothing::new(key.path, absence, self.load.freshness());

@@ -39,8 +39,6 @@ pub struct Lookup {
     pub(super) descriptors: Arc<DescriptorBudget>,
     /// Where comparisons on the root's own file system are ordered; `None` without a memory.
     pub(super) checks: Option<Arc<Checks>>,
-    /// The device of that file system.
-    pub(super) device: u64,
     pub(super) index: Vec<String>,
     pub(super) has_clean_urls: bool,
     /// Whether a directory without an index is listed.
@@ -100,7 +98,6 @@ impl Lookup {
             checks: memory
                 .as_ref()
                 .map(|memory| memory.checkers.of_root(root.device())),
-            device: root.device(),
             root,
             resolver: Arc::new(
                 Resolver::with_policy(match site.symlinks {

@@ -19,8 +19,8 @@ use crate::site::waiting::{NeedsDisk, Reach};
 
 impl Lookup {
     /// The representation that a GET with a Range field is about. `None` if the request has no such
-    /// field, or if its conditions hold for no form: the answer is then about the form that
-    /// [`preferred`](Lookup::preferred) returns.
+    /// field, if it accepts no coding or the file has no forms, or if the conditions hold for no form: the
+    /// answer is then about the form that [`preferred`](Lookup::preferred) returns.
     ///
     /// If-Range or If-Match (RFC 9110 sections 13.1.5 and 13.1.1) may name any form that the client
     /// accepts.
@@ -65,8 +65,9 @@ impl Lookup {
             self.order_judgement(entry, forms, coding);
         }
         for coding in codings().filter(|coding| forms.is_beside(*coding)) {
-            let form = in_coding(coding)?;
-            if conditions_hold(head, &form.validators(), now) {
+            if let Some(form) = in_coding(coding)?
+                && conditions_hold(head, &form.validators(), now)
+            {
                 return Ok(Some(form));
             }
         }
@@ -81,7 +82,7 @@ impl Lookup {
             // The tag tells whether the form is wanted, so that no other is made.
             if is_named(head, itself, coding, now) {
                 let form = in_coding(coding)?;
-                return Ok(conditions_hold(head, &form.validators(), now).then_some(form));
+                return Ok(form.filter(|form| conditions_hold(head, &form.validators(), now)));
             }
         }
         Ok(None)

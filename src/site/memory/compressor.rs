@@ -4,6 +4,7 @@
 //! file as it is and places an order here; whoever asks after that gets the form. One thread of low
 //! priority takes the orders, and is started with the first one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 
@@ -41,6 +42,13 @@ impl CompressionOrder {
     fn carry_out(&self) {
         if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
             cache.fill(&entry, self.coding, || entry.compress(self.coding));
+        }
+    }
+
+    /// There is to be no such form.
+    fn give_up(&self) {
+        if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
+            cache.fill(&entry, self.coding, || None);
         }
     }
 }
@@ -85,7 +93,11 @@ fn start() -> Option<Sender<CompressionOrder>> {
 fn take_orders(orders: &Receiver<CompressionOrder>) {
     lower_priority();
     for order in orders {
-        order.carry_out();
+        if catch_unwind(AssertUnwindSafe(|| order.carry_out())).is_err() {
+            // The panic hook has printed where. The file is sent as it is from now on.
+            log::error!("a compression panicked; the others go on");
+            order.give_up();
+        }
     }
 }
 

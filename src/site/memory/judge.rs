@@ -13,10 +13,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 
 use super::cache::{FileCache, FileEntry};
 use super::compressor::lower_priority;
@@ -96,12 +97,11 @@ impl JudgementOrder {
             }
             Ok(Some(FormVerdict::Other)) => self.logged.warn(
                 path,
-                "it is not newer than the file that it lies beside, and has other content: not sent",
+                "it has other content than the file that it lies beside: not sent",
             ),
-            Ok(Some(FormVerdict::Invalid)) => self.logged.warn(
-                path,
-                "it is not newer than the file that it lies beside, and cannot be decoded: not sent",
-            ),
+            Ok(Some(FormVerdict::Invalid)) => {
+                self.logged.warn(path, "it cannot be decoded: not sent")
+            }
             // The next request looks at both again.
             Ok(None) => cache.drop_stale(entry.key.site_path(), &entry),
             Err(error) => self.logged.warn(path, &format!("{error}: not sent")),
@@ -179,12 +179,7 @@ impl Judge {
         else {
             return false;
         };
-        let placed = orders.try_send(order);
-        if let Err(TrySendError::Disconnected(_)) = placed {
-            // A panic has ended the thread. The next order starts another.
-            threads.remove(&device);
-        }
-        placed.is_ok()
+        orders.try_send(order).is_ok()
     }
 }
 
@@ -210,6 +205,9 @@ fn start(
 fn take_orders(orders: &Receiver<JudgementOrder>) {
     lower_priority();
     for order in orders {
-        order.carry_out();
+        // The form is settled all the same.
+        if catch_unwind(AssertUnwindSafe(|| order.carry_out())).is_err() {
+            log::error!("a comparison of a precompressed file panicked; the others go on");
+        }
     }
 }

@@ -7,7 +7,9 @@ use crate::http::target::has_dot_segment;
 /// A request path, decoded and normalised, of the site with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
-    /// Which site: 0 is the default one, then the hosts follow in order.
+    /// Which site, and which policy for codings there: the site's number times
+    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), and the policy's. The default site
+    /// has the number 0, then the hosts follow in order.
     pub site: u32,
     /// The path.
     pub path: &'p [u8],
@@ -24,7 +26,7 @@ pub fn has_dot_name(path: &[u8]) -> bool {
     has_dot_segment(below)
 }
 
-/// The same, kept.
+/// A [`SitePath`], kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeptSitePath {
     // The fields of `SitePath` in their order, so that both have the same hash.

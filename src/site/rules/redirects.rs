@@ -155,8 +155,10 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
             Piece::Star(index) => encode_segments(captures.part(*index), &mut path),
         }
     }
-    // Two slashes at the front would be read as a host.
-    path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    // Two slashes at the front would be read as a host. On another host they may mean something.
+    if to.site.is_none() {
+        path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    }
     let mut out = Vec::with_capacity(path.len() + 64);
     out.extend_from_slice(to.site.as_deref().unwrap_or_default().as_bytes());
     out.append(&mut path);
@@ -233,6 +235,11 @@ mod tests {
         assert_eq!(of("/new?", Some(b"x=1")), "/new?");
         assert_eq!(of("/new#part-$1", Some(b"x=1")), "/new?x=1#part-a");
         assert_eq!(of("https://a.example", Some(b"x")), "https://a.example/?x");
+        let archived = "https://a.example/web/https://b.example/$1";
+        assert_eq!(
+            of(archived, None),
+            "https://a.example/web/https://b.example/a"
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How far an answer may go for what it says.
 //!
-//! A thread that other connections wait for asks with [`Reach::Memory`]; what cannot be answered so
-//! is asked again, with [`Reach::Disk`], by a thread that has the time. Even that one does not wait for
-//! another thread.
+//! A thread that other connections wait for asks with [`Reach::Memory`]. A request that cannot be answered
+//! so is asked again by a thread that has the time: a worker with [`Reach::Disk`], or a spare worker with
+//! [`Reach::Roots`]. No thread waits for another one.
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ pub enum Reach {
     Disk,
 }
 
-/// The answer lies beyond [`Reach::Memory`]. Asking has changed nothing: whoever asks again with
-/// [`Reach::Disk`] finds all the work still to be done.
+/// The answer lies beyond the reach of the thread that asked. A thread that asks again with a longer reach
+/// finds all the work still to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfReach;
 
 /// Why there is no answer yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NeedsDisk {
-    /// Whoever asks is not to go to the disk: see [`OutOfReach`].
+    /// The thread that asks is not to go that far: see [`OutOfReach`].
     OutOfReach,
     /// Another thread has gone there for the same thing. To be asked again when it is back, and not
     /// before: [`Errand::wait`] tells.
