@@ -292,8 +292,8 @@ impl<A: AtomicWord> Ownership<A> {
         OwnershipState::of(self.word.load(Ordering::Acquire))
     }
 
-    /// How many connections the slot has had before this one, for the owner: with the slot it names
-    /// the connection.
+    /// How many connections the slot has had before this one: with the slot it names the connection. For the
+    /// owner, and for the event loop, which alone opens slots.
     #[must_use]
     pub fn generation(&self) -> u32 {
         // Relaxed: only the owner changes it.

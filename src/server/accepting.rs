@@ -1,4 +1,4 @@
-//! The listeners, and when they are asked for connections.
+//! The listeners of an event loop, and when it asks them for connections.
 //!
 //! # Queues that several event loops share
 //!
@@ -147,7 +147,7 @@ impl<L> Doors<L> {
         self.row[place].blocked_until = Some(Millis(now.0 + TICK_MILLIS));
     }
 
-    /// The queue of the listener at `place` is empty, after `accepted` connections. If other event loops
+    /// The queue of the listener at `place` is empty, after `accepted` attempts of this round. If other event loops
     /// share the queue they go first with the next one.
     pub fn note_drained<S>(&mut self, place: usize, accepted: usize, now: Millis, system: &S)
     where

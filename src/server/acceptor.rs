@@ -1,4 +1,4 @@
-//! Accepting: which sockets become connections, and what happens when there are too many.
+//! Accepting, on the event loop: which sockets become connections, and what happens when there are too many.
 
 use std::collections::HashSet;
 use std::io;

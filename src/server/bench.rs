@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// The two kinds of worker threads.
+/// The kinds of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crew {
     /// Started with the server, and there until its end.

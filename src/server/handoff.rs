@@ -1,13 +1,14 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! Three lanes, and a fourth while spare workers serve. Two have one message per connection:
+//! There are four lanes. All but the long one have one message per connection:
 //!
-//! - **quick**: what the event loop has found ready. Nearly all of it can be answered from memory, in a
+//! - **quick**: connections that the event loop has found ready. Nearly all of it can be answered from memory, in a
 //!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
 //!   workers have emptied it, and it polls when it is empty.
 //! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
 //!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
-//!
+//! - **far**: connections that a spare worker has found to lead beyond a mount point; see
+//!   [`spares`](super::spares).
 //! - **long**: jobs that take many slices of some milliseconds ([`waiting`](crate::site::waiting)): they have a
 //!   lane of their own, so that a turn in the slow lane is behind one slice at most, however many jobs
 //!   there are. Each goes to the end of that lane after a slice.
@@ -51,7 +52,7 @@
 //! # Waiting for another thread
 //!
 //! What another thread is getting from the disk is not waited for in a lane: the connection would go
-//! round and round in it. It is in neither, but parked with that thread's
+//! round and round in it. The connection is in no lane, but parked with that thread's
 //! [`Errand`], which puts it into a lane when it is over: into the quick one if memory has the answer
 //! now, and the loop is woken to give it, so that no worker need be free.
 //!

@@ -1,4 +1,4 @@
-//! How long a spare worker stays ([`spares`](super::spares)).
+//! How long a spare worker stays ([`spares`](super::spares)): granted by the supervisor, kept by the worker.
 
 use super::handoff::Handoff;
 use crate::clock::Millis;

@@ -1,11 +1,11 @@
-//! Serving, draining, stopping: how far the server has come towards its end, and which step is next.
+//! Serving, draining, stopping: how far the server has come towards its end, and which step is next. For the event
+//! loop alone.
 //!
 //! A [`Lifecycle`] takes the time and gives back [steps](LifecycleStep), which the event loop carries out
 //! in order.
 //!
 //! A server that stops looks at all slots at each tick, for a second or so
 //! ([`LifecycleStep::StopIdle`]).
-//!
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Threads, readiness, and time passing.
+//! The running server: its threads, the readiness of sockets, and the passing of time.
 //!
 //! [`Server::bind`] takes everything that can fail and does it first; [`Server::run`] turns the
 //! calling thread into the event loop.

@@ -1,4 +1,4 @@
-//! Which connections have to go when places are short.
+//! Which connections have to go when places are short: decided on the event loop, for its own slots.
 //!
 //! Under pressure (90 % of a limit on the connections) connections are sent for before their deadline,
 //! as many as it takes ([`Pressure::relieve`]). First come those that have never asked for anything, for
@@ -22,7 +22,6 @@
 //! | the limit is that of its address                                   | is closed without a word  |
 //! | one has never asked, for 250 ms                                    | is closed without a word  |
 //! | otherwise                                                          | waits in the kernel's queue |
-//!
 
 use super::acceptor::Acceptor;
 use super::shared::Shared;

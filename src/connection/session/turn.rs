@@ -17,7 +17,7 @@ pub struct Turn<'a, T> {
     pub service: &'a Service,
     /// The time at the start of the turn.
     pub now: Now,
-    /// Whether the thread may wait for the disk.
+    /// How far the thread may go for an answer: memory, the file systems of the roots, or any.
     pub reach: Reach,
     /// Whether the kernel has announced the peer's FIN: a short read is then no proof that nothing
     /// is left to read, as data and FIN share one edge.

@@ -59,9 +59,9 @@ impl Root {
     /// Opens the directory at `path`.
     ///
     /// # Errors
-    /// If it does not exist, is not a directory, or may not be searched.
+    /// If it does not exist, is not a directory, or may not be read or searched.
     pub fn open(path: &Path) -> io::Result<Root> {
-        // O_PATH asks for no permission on the directory itself; looking up "." in it does.
+        // O_PATH asks for no permission on the directory itself.
         rustix::fs::accessat(
             rustix::fs::CWD,
             path,

@@ -1,8 +1,8 @@
 //! The fields of answers as the rules of their sites want them, remembered.
 //!
 //! The result of the rules depends on the path that was asked for, on the status and on the lines
-//! alone, so it is worked out once for each path and each kind of answer. The lines that are used again are shared ones: of a file in the cache, of a page of ours. They are known by the
-//! address they have in memory, where they stay for as long as this remembers them. Lines that were
+//! alone, so it is worked out once for each path and each kind of answer. The lines that are used again are
+//! shared ones: of a file in the cache, of a page of ours. They are known by the address they have in memory, where they stay for as long as this remembers them. Lines that were
 //! written for one answer have no other owner, and are edited without being remembered.
 
 use std::hash::{Hash, Hasher};

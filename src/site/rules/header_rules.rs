@@ -1,7 +1,7 @@
 //! Rules for fields, applied to encoded field lines.
 //!
-//! The result depends on the path and on what is [`Described`] of the answer alone, so it is made once
-//! for each cached representation and costs a request nothing.
+//! The result depends on the path and on what is [`Described`] of the answer alone, so
+//! [`edited_fields`](super::edited_fields) remembers it for lines that are shared.
 
 use bytes::Bytes;
 
