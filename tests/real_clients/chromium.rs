@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::percent_decode_str;
 
 use super::edges::{AROUND_THE_CLOSE, WITHIN_T, assert_kept};
+use super::support::retried_after_a_stall;
 use super::trial::{Load, Outcome, Report, Trial};
 use crate::browser::Browser;
 
@@ -87,8 +88,10 @@ fn trial(name: &str, gaps: &[u64]) -> Report {
 #[test]
 #[ignore = "needs chromium"]
 fn chromium_loses_nothing_within_t() {
-    thread::scope(|scope| {
-        scope.spawn(|| assert_kept(&trial("within T", &WITHIN_T)));
-        scope.spawn(|| trial("around the close", &AROUND_THE_CLOSE).assert_reused());
+    retried_after_a_stall(|| {
+        thread::scope(|scope| {
+            scope.spawn(|| assert_kept(&trial("within T", &WITHIN_T)));
+            scope.spawn(|| trial("around the close", &AROUND_THE_CLOSE).assert_reused());
+        });
     });
 }

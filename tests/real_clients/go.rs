@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::edges::assert_nothing_lost_within_t;
+use super::support::retried_after_a_stall;
 use super::trial::{Program, Trial, script};
 
 /// The standard library is compiled the first time.
@@ -32,15 +33,17 @@ fn build(place: &TempDir) -> PathBuf {
 #[test]
 #[ignore = "needs go"]
 fn go_loses_nothing_within_t() {
-    let place = TempDir::new().expect("a temporary directory");
-    let program = build(&place);
-    assert_nothing_lost_within_t(|limit_secs, gaps| {
-        let mut command = Command::new(&program);
-        command.arg(limit_secs.unwrap_or(0).to_string());
-        let name = match limit_secs {
-            None => "Go net/http".to_owned(),
-            Some(secs) => format!("Go net/http, idle limit {secs} s"),
-        };
-        Trial::of(&name).gaps(gaps).run(command)
+    retried_after_a_stall(|| {
+        let place = TempDir::new().expect("a temporary directory");
+        let program = build(&place);
+        assert_nothing_lost_within_t(|limit_secs, gaps| {
+            let mut command = Command::new(&program);
+            command.arg(limit_secs.unwrap_or(0).to_string());
+            let name = match limit_secs {
+                None => "Go net/http".to_owned(),
+                Some(secs) => format!("Go net/http, idle limit {secs} s"),
+            };
+            Trial::of(&name).gaps(gaps).run(command)
+        });
     });
 }

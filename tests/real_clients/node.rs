@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::thread;
 
+use super::support::retried_after_a_stall;
 use super::trial::{T_SECS, Trial, assert_within_t, installed, script};
 
 /// undici, and with it fetch, stops using a connection this long before T.
@@ -55,50 +56,60 @@ fn obeys(trial: Trial, program: Command) {
 #[test]
 #[ignore = "needs node"]
 fn fetch_obeys_and_loses_nothing() {
-    let trial = Trial::of("fetch").gaps(&gaps(UNDICI_MARGIN_SECS));
-    obeys(trial.an_origin_each(), node("fetch"));
+    retried_after_a_stall(|| {
+        let trial = Trial::of("fetch").gaps(&gaps(UNDICI_MARGIN_SECS));
+        obeys(trial.an_origin_each(), node("fetch"));
+    });
 }
 
 #[test]
 #[ignore = "needs node"]
 fn the_global_agent_obeys_and_loses_nothing() {
-    let client = "http.globalAgent";
-    let trial = Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS));
-    obeys(trial.an_origin_each(), node(client));
+    retried_after_a_stall(|| {
+        let client = "http.globalAgent";
+        let trial = Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS));
+        obeys(trial.an_origin_each(), node(client));
+    });
 }
 
 #[test]
 #[ignore = "needs node"]
 fn an_agent_with_a_timeout_obeys_and_loses_nothing() {
-    let client = "http.Agent with a timeout";
-    obeys(
-        Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS)),
-        node(client),
-    );
+    retried_after_a_stall(|| {
+        let client = "http.Agent with a timeout";
+        obeys(
+            Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS)),
+            node(client),
+        );
+    });
 }
 
 #[test]
 #[ignore = "needs node and undici"]
 fn undici_obeys_and_loses_nothing() {
-    let trials = ["undici.Agent", "undici.Pool"].map(|client| {
-        let trial = Trial::of(client).gaps(&gaps(UNDICI_MARGIN_SECS));
-        thread::spawn(move || obeys(trial, undici(client)))
+    retried_after_a_stall(|| {
+        let trials = ["undici.Agent", "undici.Pool"].map(|client| {
+            let trial = Trial::of(client).gaps(&gaps(UNDICI_MARGIN_SECS));
+            thread::spawn(move || obeys(trial, undici(client)))
+        });
+        for trial in trials {
+            trial.join().expect("nothing is lost");
+        }
     });
-    for trial in trials {
-        trial.join().expect("nothing is lost");
-    }
 }
 
 /// A T of 2 s or less leaves nothing of it: undici then takes a new connection for every request.
 #[test]
 #[ignore = "needs node and undici"]
 fn undici_reuses_nothing_if_t_is_its_margin() {
-    let report = Trial::of("undici.Agent, T = 2 s")
-        .timeout_secs(UNDICI_MARGIN_SECS)
-        .lanes(100, 10)
-        .gaps(&[10, 100, 500])
-        .run(undici("undici.Agent"));
-    assert_eq!((report.outcome.lost, report.reused()), (0, 0), "{report}");
+    retried_after_a_stall(|| {
+        let report = Trial::of("undici.Agent, T = 2 s")
+            .timeout_secs(UNDICI_MARGIN_SECS)
+            .lanes(100, 10)
+            .gaps(&[10, 100, 500])
+            .run(undici("undici.Agent"));
+        assert_eq!((report.outcome.lost, report.reused()), (0, 0), "{report}");
+    });
 }
 
 /// It does not honour the hint. What it loses at T + grace is printed; within T it loses nothing. Node
@@ -107,6 +118,8 @@ fn undici_reuses_nothing_if_t_is_its_margin() {
 #[test]
 #[ignore = "needs node"]
 fn an_agent_without_a_timeout_loses_nothing_within_t() {
-    let client = "http.Agent without a timeout";
-    assert_within_t(client, || node(client));
+    retried_after_a_stall(|| {
+        let client = "http.Agent without a timeout";
+        assert_within_t(client, || node(client));
+    });
 }

@@ -6,6 +6,7 @@
 
 use std::process::Command;
 
+use super::support::retried_after_a_stall;
 use super::trial::{LANES, Trial, assert_within_t, installed, script};
 
 /// Pauses around T, around T + grace, and close together where the server closes.
@@ -30,26 +31,34 @@ fn repeats(library: &str) {
 #[test]
 #[ignore = "needs python3 and aiohttp"]
 fn aiohttp_repeats_and_loses_nothing() {
-    repeats("aiohttp");
+    retried_after_a_stall(|| {
+        repeats("aiohttp");
+    });
 }
 
 #[test]
 #[ignore = "needs python3 and urllib3"]
 fn urllib3_repeats_and_loses_nothing() {
-    repeats("urllib3");
+    retried_after_a_stall(|| {
+        repeats("urllib3");
+    });
 }
 
 #[test]
 #[ignore = "needs python3 and requests"]
 fn requests_loses_nothing_within_t() {
-    assert_within_t("requests", || python("requests"));
+    retried_after_a_stall(|| {
+        assert_within_t("requests", || python("requests"));
+    });
 }
 
 /// Its own limit is 5 s, which happens to be T + grace here.
 #[test]
 #[ignore = "needs python3 and httpx"]
 fn httpx_loses_nothing_within_t() {
-    assert_within_t("httpx", || python("httpx"));
+    retried_after_a_stall(|| {
+        assert_within_t("httpx", || python("httpx"));
+    });
 }
 
 /// The way out for a client that has no limit and repeats nothing: a server that closes no
@@ -57,12 +66,14 @@ fn httpx_loses_nothing_within_t() {
 #[test]
 #[ignore = "needs python3 and requests"]
 fn requests_loses_nothing_at_any_pause_under_pressure_mode() {
-    let report = Trial::of("requests, keep_alive.close = \"pressure\"")
-        .keep_alive("close = \"pressure\"")
-        .gaps(&GAPS_MILLIS)
-        .run(python("requests"));
-    report.assert_nothing_lost();
-    report.assert_no_race();
-    assert_eq!(report.idle_closes, 0, "{report}");
-    assert_eq!(report.connections, LANES as u64, "each kept its one");
+    retried_after_a_stall(|| {
+        let report = Trial::of("requests, keep_alive.close = \"pressure\"")
+            .keep_alive("close = \"pressure\"")
+            .gaps(&GAPS_MILLIS)
+            .run(python("requests"));
+        report.assert_nothing_lost();
+        report.assert_no_race();
+        assert_eq!(report.idle_closes, 0, "{report}");
+        assert_eq!(report.connections, LANES as u64, "each kept its one");
+    });
 }

@@ -10,6 +10,7 @@ pub mod in_process;
 pub mod response;
 pub mod server;
 pub mod site;
+pub mod stall;
 
 pub use client::Client;
 pub use codings::{accepting, decoded, encoding, gzip, text};
@@ -17,6 +18,7 @@ pub use in_process::InProcess;
 pub use response::Response;
 pub use server::{Launch, Server};
 pub use site::{Site, pattern};
+pub use stall::retried_after_a_stall;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,0 +1,49 @@
+//! Tests about time on a machine that may stand still: a virtual machine that is paused for some seconds
+//! breaks the pauses of every client, and says nothing about the server.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a thread that is watching sleeps at a time.
+const STEP: Duration = Duration::from_millis(20);
+
+/// A sleep that is longer than asked for by this much is a stall. It is below every grace of the tests.
+const STALL: Duration = Duration::from_millis(500);
+
+/// How often a test is run at most.
+const RUNS: usize = 3;
+
+/// Runs `test`, and runs it again if it fails while the machine stalls. A failure without a stall, and a
+/// failure of the last run, fail the test.
+pub fn retried_after_a_stall(test: impl Fn()) {
+    for _ in 1..RUNS {
+        let (result, longest_stall) = watched(|| catch_unwind(AssertUnwindSafe(&test)));
+        match result {
+            Ok(()) => return,
+            Err(panic) if longest_stall < STALL => resume_unwind(panic),
+            Err(_) => println!("the machine stood still for {longest_stall:?}: once more"),
+        }
+    }
+    test();
+}
+
+/// Runs `action`. Returns its result, and by how much the longest sleep in the meantime was too long.
+fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                thread::sleep(STEP);
+                longest = longest.max(start.elapsed().saturating_sub(STEP));
+            }
+            longest
+        });
+        let result = action();
+        is_over.store(true, Ordering::Relaxed);
+        (result, watching.join().expect("it only sleeps"))
+    })
+}
