@@ -94,6 +94,8 @@ pub enum First {
     Quick,
     /// Connections that need a disk, or have had a long turn.
     Slow,
+    /// Connections that lead beyond a mount point.
+    Far,
     /// Jobs.
     Long,
 }
@@ -316,9 +318,10 @@ impl Handoff {
         let far = || self.far.receiver.try_recv().ok();
         match first {
             First::Quick if !crew.goes_anywhere() => quick().or_else(slow),
-            First::Slow | First::Long if !crew.goes_anywhere() => slow().or_else(quick),
+            _ if !crew.goes_anywhere() => slow().or_else(quick),
             First::Quick => quick().or_else(slow).or_else(long).or_else(far),
             First::Slow => slow().or_else(quick).or_else(far).or_else(long),
+            First::Far => far().or_else(slow).or_else(quick).or_else(long),
             First::Long => long().or_else(far).or_else(slow).or_else(quick),
         }
     }

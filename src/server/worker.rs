@@ -35,6 +35,40 @@ impl Slice for TimeSlice<'_> {
     }
 }
 
+/// The order in which a worker looks into the lanes: each of the three for turns is the first by
+/// rotation, and jobs are before them once in [`SLICE_MILLIS`].
+#[derive(Debug, Default)]
+struct Rotation {
+    turns: u8,
+    /// When a job last had its chance. As much time as a slice takes is then for all else.
+    sliced_at: Millis,
+}
+
+impl Rotation {
+    /// The lane to look into first at `now`.
+    fn first(&self, now: Millis) -> First {
+        if now.since(self.sliced_at) >= SLICE_MILLIS {
+            return First::Long;
+        }
+        match self.turns {
+            0 => First::Slow,
+            1 => First::Quick,
+            _ => First::Far,
+        }
+    }
+
+    /// Goes on at `now`, after `first` was the lane to look into first, and what was found there or
+    /// elsewhere has been done.
+    fn advance(&mut self, first: First, is_slice: bool, now: Millis) {
+        if is_slice || first == First::Long {
+            self.sliced_at = now;
+        }
+        if first != First::Long {
+            self.turns = (self.turns + 1) % 3;
+        }
+    }
+}
+
 /// One thread of the pool.
 #[derive(Debug)]
 pub struct Worker<T = Socket> {
@@ -73,20 +107,14 @@ impl<T: Transport + Send + 'static> Worker<T> {
 
     /// Serves until the hand-off is closed, or the lease ends.
     pub(super) fn run(mut self) {
-        let mut slow_first = true;
-        // When the last slice of a job was over. After as much time for all else the next one is due.
-        let mut sliced_at = Millis(0);
+        let mut rotation = Rotation::default();
         let mut now = self.shared.clock.now().monotonic;
         let mut log_due_at: Option<Millis> = None;
         loop {
             let lease_until = self.lease.as_ref().map(Lease::until);
             let due_at = log_due_at.into_iter().chain(lease_until).min();
             let patience = due_at.map(|due| Duration::from_millis(due.since(now)));
-            let first = match slow_first {
-                _ if now.since(sliced_at) >= SLICE_MILLIS => First::Long,
-                true => First::Slow,
-                false => First::Quick,
-            };
+            let first = rotation.first(now);
             let picked_up = self.shared.handoff.pick_up(self.crew, first, patience);
             let is_slice = matches!(picked_up, Some(Work::Slice(_)));
             now = match picked_up {
@@ -94,10 +122,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
-            if is_slice {
-                sliced_at = now;
-            }
-            slow_first = !slow_first;
+            rotation.advance(first, is_slice, now);
             log_due_at = self.attendant.log_due_at(now);
             if log_due_at.is_some_and(|due| now >= due) {
                 self.attendant.leave_log();
@@ -159,5 +184,41 @@ impl<T: Transport + Send + 'static> Worker<T> {
             self.shared.report_closed(slot);
         }
         now.monotonic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lanes that are first in turns of one millisecond each.
+    fn firsts(rotation: &mut Rotation, turns: u64, is_slice: impl Fn(First) -> bool) -> Vec<First> {
+        (0..turns)
+            .map(|millis| {
+                let first = rotation.first(Millis(1000 + millis));
+                rotation.advance(first, is_slice(first), Millis(1001 + millis));
+                first
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_lane_for_turns_is_first_as_often_as_the_others() {
+        use First::{Far, Long, Quick, Slow};
+        let firsts = firsts(&mut Rotation::default(), 10, |_| false);
+        let expected = [Long, Slow, Quick, Far, Slow, Quick, Long, Far, Slow, Quick];
+        assert_eq!(firsts, expected, "jobs are asked for though there are none");
+    }
+
+    #[test]
+    fn a_job_has_a_slice_once_in_the_time_of_a_slice() {
+        let is_slice = |first| first == First::Long;
+        let firsts = firsts(&mut Rotation::default(), 61, is_slice);
+        let of = |lane| firsts.iter().filter(|first| **first == lane).count();
+        assert_eq!(of(First::Long), 11);
+        assert_eq!(
+            [First::Slow, First::Quick, First::Far].map(of),
+            [17, 17, 16]
+        );
     }
 }

@@ -171,7 +171,7 @@ fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
     handoff.pass_on(turn(1));
     handoff.defer(Work::Slice(Errand::new()));
     assert_eq!((handoff.waiting(), handoff.waiting_near()), (2, 0));
-    for first in [First::Quick, First::Slow, First::Long] {
+    for first in [First::Quick, First::Slow, First::Far, First::Long] {
         assert_eq!(near(first), None);
     }
     handoff.defer(turn(2));
