@@ -3,24 +3,22 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use abide::clock::{Clock, Millis, Now};
 use abide::config::{Config, SiteConfig};
-use abide::connection::counters::Counters;
 use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
 use abide::connection::service::Service;
 use abide::connection::transport::Transport;
 use abide::server::accepting::Doors;
-use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
 use abide::server::bench::Crew;
 use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::{First, Handoff};
+use abide::server::handoff::First;
 use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::{Connection, Slot, Slots};
+use abide::server::slots::{Connection, REFUSAL_RESERVE, Slot, Slots};
 use abide::server::system::System;
 use abide::server::tokens;
 use abide::server::worker::Worker;
@@ -300,32 +298,19 @@ impl World {
         let sites = abide::site::Sites::open(&config).expect("the site");
         let service = Arc::new(Service::new(config, sites));
         let clock = Arc::new(HandClock::default());
-        let (reports, messages) = crossbeam_channel::unbounded();
+        let waker = Box::new(Awake);
+        let (shared, messages) = Shared::new(0, Arc::clone(&service), clock.clone(), waker);
         let shared = Arc::new(Shared {
-            number: 0,
             slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
-            handoff: Handoff::default(),
-            service: Arc::clone(&service),
-            shares: None,
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            reports,
-            waker: Box::new(Awake),
-            wants_closes: AtomicBool::new(false),
-            workers: 1,
-            counters: vec![Arc::new(Counters::default())],
-            admissions: Arc::default(),
-            access_log: None,
+            ..shared
         });
-        let occupancy = Arc::clone(&service.occupancy);
-        let admissions = Arc::clone(&shared.admissions);
-        let acceptor = Acceptor::new(&shared.slots, occupancy, None, admissions);
         let arrivals = Arrivals::default();
         let come = Arc::clone(&arrivals.come);
         let doors = Doors::open(vec![arrivals], &Machine).expect("no system call");
         let all = [Arc::clone(&shared)].into();
         let desk = Desk::new(&service.config, Arc::default());
         World {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors),
+            dispatcher: Dispatcher::new(0, all, doors),
             worker: Worker::new(&shared, desk, Crew::Permanent),
             shared,
             messages,

@@ -9,7 +9,7 @@ use super::limits::guests::Guest;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
-use crate::http::shared_lines::SharedLines;
+use crate::http::response::SharedLines;
 use crate::site::NeedsDisk;
 use crate::site::waiting::Errand;
 

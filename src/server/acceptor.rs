@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::shared::Admissions;
+use super::shared::{Admissions, Shared};
 use super::silent::Crowd;
-use super::slots::{Connection, Slots};
+use super::slots::{Connection, REFUSAL_RESERVE, Slots};
 use super::system::System;
 use crate::clock::Millis;
 use crate::config::Network;
@@ -25,9 +25,6 @@ use crate::http::forwarded::is_trusted;
 /// Connections accepted from one listener before others have their turn. Edge-triggered readiness
 /// is not announced twice, so a listener that is cut off here owes itself another turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
-
-/// Connections beyond the limit that are kept just long enough to be told so.
-pub const REFUSAL_RESERVE: usize = 64;
 
 /// Closed connections whose memory is worth giving back.
 const EBB: usize = 1024;
@@ -114,10 +111,25 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// An acceptor for the connections of the event loop that `shared` is of. The addresses of
+    /// `trusted_proxies` may have any number of connections.
+    #[must_use]
+    pub fn new<T>(shared: &Shared<T>) -> Acceptor {
+        let service = &shared.service;
+        Acceptor {
+            proxies: service.config.trusted_proxies.clone(),
+            ..Acceptor::counting(
+                &shared.slots,
+                Arc::clone(&service.occupancy),
+                shared.shares.clone(),
+                Arc::clone(&shared.admissions),
+            )
+        }
+    }
+
     /// An acceptor for the connections in `slots`, counted in `occupancy` and `admissions`, and by
     /// address in `shares` if their number is limited.
-    #[must_use]
-    pub fn new<T>(
+    fn counting<T>(
         slots: &Slots<T>,
         occupancy: Arc<Occupancy>,
         shares: Option<Arc<Shares>>,
@@ -135,13 +147,6 @@ impl Acceptor {
             high_water: 0,
             is_exhausted: false,
         }
-    }
-
-    /// The same, but the addresses of `proxies` may have any number of connections.
-    #[must_use]
-    pub fn exempting(mut self, proxies: &[Network]) -> Acceptor {
-        self.proxies = proxies.to_vec();
-        self
     }
 
     /// Whether another connection could neither be served nor be told so.

@@ -90,7 +90,6 @@ impl<S: System> Dispatcher<S> {
     pub fn new(
         number: usize,
         all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
-        acceptor: Acceptor,
         doors: Doors<S::AcceptQueue>,
     ) -> Dispatcher<S> {
         let shared = Arc::clone(&all[number]);
@@ -101,7 +100,7 @@ impl<S: System> Dispatcher<S> {
         let desk = Desk::new(config, Arc::clone(&shared.counters[0]));
         Dispatcher {
             all,
-            acceptor,
+            acceptor: Acceptor::new(&shared),
             doors,
             deadlines: Deadlines::new(config, now.monotonic),
             pressure: Pressure::default(),

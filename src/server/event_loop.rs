@@ -22,7 +22,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use super::accepting::Doors;
-use super::acceptor::Acceptor;
 use super::dispatcher::{Dispatcher, NextPoll, Readiness};
 use super::listener::Listener;
 use super::shared::{LoopMessage, Shared};
@@ -60,12 +59,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// If a source cannot be registered.
-    pub fn new(
-        number: usize,
-        all: Arc<[Arc<Shared>]>,
-        acceptor: Acceptor,
-        sources: Sources,
-    ) -> io::Result<EventLoop> {
+    pub fn new(number: usize, all: Arc<[Arc<Shared>]>, sources: Sources) -> io::Result<EventLoop> {
         let Sources {
             poll,
             messages,
@@ -77,7 +71,7 @@ impl EventLoop {
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
         let doors = Doors::open(listeners, poll.registry())?;
-        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), acceptor, doors);
+        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), doors);
         // The server is the process, and this loop the one that speaks for it.
         if signals.is_some() {
             dispatcher = dispatcher.speaking();

@@ -38,11 +38,11 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::Receiver;
 use mio::{Poll, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
@@ -55,15 +55,14 @@ use crate::connection::limits::per_ip::Shares;
 use crate::connection::service::{Mode, Service};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
-use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
 use bell::Bell;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use pool::Pool;
-use shared::{LoopMessage, Shared};
-use slots::Slots;
+use shared::{LoopMessage, Shared, share_of};
+use slots::REFUSAL_RESERVE;
 use spares::most_spares;
 use tokens::MAX_LISTENERS;
 
@@ -299,55 +298,38 @@ impl Common {
             let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
             let waker = Waker::new(poll.registry(), tokens::WAKER);
             let waker = waker.map_err(StartError::because("cannot make a waker"))?;
-            let (reports, receiver) = unbounded();
-            all.push(Arc::new(self.shared(number, waker, reports)));
-            ends.push((poll, receiver));
+            let (shared, messages) = self.shared(number, waker);
+            all.push(Arc::new(shared));
+            ends.push((poll, messages));
         }
         let all: Arc<[Arc<Shared>]> = all.into();
         let mut signals = signals;
         let mut event_loops = Vec::with_capacity(count);
-        for (number, (poll, receiver)) in ends.into_iter().enumerate() {
-            let shared = &all[number];
-            let acceptor = Acceptor::new(
-                &shared.slots,
-                Arc::clone(&self.service.occupancy),
-                self.shares.clone(),
-                Arc::clone(&shared.admissions),
-            );
-            let acceptor = acceptor.exempting(&self.service.config.trusted_proxies);
+        for (number, (poll, messages)) in ends.into_iter().enumerate() {
             let sources = Sources {
                 poll,
-                messages: receiver,
+                messages,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 // The first one is the thread that a signal concerns.
                 signals: signals.take(),
             };
-            let event_loop = EventLoop::new(number, Arc::clone(&all), acceptor, sources);
+            let event_loop = EventLoop::new(number, Arc::clone(&all), sources);
             event_loops
                 .push(event_loop.map_err(StartError::because("cannot watch the listeners"))?);
         }
         Ok(event_loops)
     }
 
-    fn shared(&self, number: usize, waker: Waker, reports: Sender<LoopMessage>) -> Shared {
-        let config = &self.service.config;
-        let workers = share_of(config.workers, number, config.event_loops);
-        Shared {
-            number,
-            // Any loop may be dealt all connections.
-            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
+    fn shared(&self, number: usize, waker: Waker) -> (Shared, Receiver<LoopMessage>) {
+        let (service, clock) = (Arc::clone(&self.service), Arc::clone(&self.clock));
+        let (shared, messages) = Shared::new(number, service, clock, Box::new(waker));
+        let shared = Shared {
             handoff: Handoff::new(Arc::clone(&self.bell)),
-            service: Arc::clone(&self.service),
             shares: self.shares.clone(),
-            clock: Arc::clone(&self.clock),
-            reports,
-            waker: Box::new(waker),
-            wants_closes: AtomicBool::new(false),
-            workers,
-            counters: (0..workers + 2).map(|_| Arc::default()).collect(),
-            admissions: Arc::default(),
             access_log: self.access_log.clone(),
-        }
+            ..shared
+        };
+        (shared, messages)
     }
 }
 
@@ -357,12 +339,6 @@ fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
         AccessLogTarget::File(path) => format!("cannot open the access log {}", path.display()),
     };
     AccessLog::open(target).map_err(StartError::because(what))
-}
-
-/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
-fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
-    let extra = usize::from(number < workers % event_loops);
-    (workers / event_loops + extra).max(1)
 }
 
 /// How many workers there are at most in all, spare ones included.

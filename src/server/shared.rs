@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
-use super::slots::{Connection, QueuedSlot, Slots};
+use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
@@ -105,6 +105,12 @@ pub struct Census {
     pub lingering: usize,
 }
 
+/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
+pub(super) fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
+    let extra = usize::from(number < workers % event_loops);
+    (workers / event_loops + extra).max(1)
+}
+
 impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
@@ -115,6 +121,37 @@ impl<T> std::fmt::Debug for Shared<T> {
 }
 
 impl<T> Shared<T> {
+    /// The shared state of the event loop `number`, without open connections, and the messages that are
+    /// sent to the loop. It counts no connections by address and has no access log.
+    #[must_use]
+    pub fn new(
+        number: usize,
+        service: Arc<Service>,
+        clock: Arc<dyn Clock>,
+        waker: Box<dyn Waker>,
+    ) -> (Shared<T>, Receiver<LoopMessage>) {
+        let config = &service.config;
+        let workers = share_of(config.workers, number, config.event_loops);
+        let (reports, messages) = unbounded();
+        let shared = Shared {
+            number,
+            // Any loop may be dealt all connections.
+            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
+            handoff: Handoff::default(),
+            service,
+            shares: None,
+            clock,
+            reports,
+            waker,
+            wants_closes: AtomicBool::new(false),
+            workers,
+            counters: (0..workers + 2).map(|_| Arc::default()).collect(),
+            admissions: Arc::default(),
+            access_log: None,
+        };
+        (shared, messages)
+    }
+
     /// Sends `report` and wakes the loop. A loop that has ended needs neither.
     pub fn report_and_wake(&self, report: LoopMessage) {
         let _ = self.reports.send(report);

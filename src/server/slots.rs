@@ -32,6 +32,9 @@ use crate::connection::ownership::{
 use crate::connection::session::Session;
 use crate::connection::transport::Socket;
 
+/// Connections beyond the limit that are kept just long enough to be told so.
+pub const REFUSAL_RESERVE: usize = 64;
+
 /// Slots that are allocated together: enough to make allocation rare, little enough to waste.
 const CHUNK_SLOTS: usize = 1024;
 

@@ -4,24 +4,22 @@
 //! it tells the dispatcher what has happened to a socket, and when its time is up.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use abide::clock::{Clock, Millis};
-use abide::connection::counters::{CloseReason, Counters, Totals};
+use abide::connection::counters::{CloseReason, Totals};
 use abide::connection::desk::Desk;
 use abide::connection::limits::per_ip::Shares;
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
 use abide::connection::service::Mode;
 use abide::server::accepting::Doors;
-use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
 use abide::server::bench::Crew;
 use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::{First, Handoff};
+use abide::server::handoff::First;
 use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::Slots;
+use abide::server::slots::{REFUSAL_RESERVE, Slots};
 use abide::server::work::Work;
 use abide::server::worker::Worker;
 use crossbeam_channel::Receiver;
@@ -101,39 +99,25 @@ impl TestSite {
 impl World {
     pub fn new(stage: Arc<Stage>) -> World {
         let clock = Arc::new(HandClock::default());
-        let counters: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
-        let (reports, messages) = crossbeam_channel::unbounded();
         let limits = &stage.service.config.limits;
         let shares = (limits.connections_per_ip > 0)
             .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
+        let service = Arc::clone(&stage.service);
+        let (shared, messages) = Shared::new(0, service, clock.clone(), Box::new(Awake));
         let shared = Arc::new(Shared {
-            number: 0,
             slots: Slots::new(MOST_CONNECTIONS + REFUSAL_RESERVE),
-            handoff: Handoff::default(),
-            service: Arc::clone(&stage.service),
-            shares: shares.clone(),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            reports,
-            waker: Box::new(Awake),
-            wants_closes: AtomicBool::new(false),
-            workers: 1,
-            counters: counters.clone(),
-            admissions: Arc::default(),
-            access_log: Some(Arc::clone(&stage.access_log)),
-        });
-        let acceptor = Acceptor::new(
-            &shared.slots,
-            Arc::clone(&stage.service.occupancy),
             shares,
-            Arc::clone(&shared.admissions),
-        );
+            access_log: Some(Arc::clone(&stage.access_log)),
+            ..shared
+        });
+        let counters = shared.counters.clone();
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
         let doors = Doors::open(vec![queue], &Machine).unwrap();
         let all = [Arc::clone(&shared)].into();
         let desk = Desk::new(&stage.service.config, Arc::clone(&counters[1]));
         World {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors),
+            dispatcher: Dispatcher::new(0, all, doors),
             worker: Worker::new(&shared, desk, Crew::Permanent),
             shared,
             messages,

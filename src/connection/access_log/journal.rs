@@ -11,7 +11,7 @@ use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
 use crate::connection::peer::Peer;
 use crate::http::request::RequestHead;
-use crate::http::shared_lines::SharedLines;
+use crate::http::response::SharedLines;
 
 /// One thread's lines.
 #[derive(Debug)]

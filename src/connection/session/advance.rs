@@ -4,8 +4,7 @@ use std::io;
 
 use super::answer::Stop;
 use super::sending::delivered;
-use super::state::{Phase, Session};
-use super::turn::{Outcome, Turn};
+use super::state::{Outcome, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::{Pause, Sending};
 use crate::connection::service::Mode;

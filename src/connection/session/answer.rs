@@ -6,8 +6,7 @@
 //!
 //! Request bodies are read within bounds, and thrown away: nobody needs them on a static site.
 
-use super::state::{BodyInProgress, Phase, Session};
-use super::turn::Turn;
+use super::state::{BodyInProgress, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
@@ -72,10 +71,13 @@ impl Session {
         let sent_before = self.sent_bytes;
         let share = bytes_per_turn(turn.reach);
         for request in 0..REQUESTS_PER_TURN {
-            // Whoever has asked for no more needs no other turn, however much this was.
-            let is_used_up = self.sent_bytes - sent_before >= share || is_over(request, turn);
-            if is_used_up && !turn.desk.input.unread().is_empty() {
-                break;
+            // The first request is always answered. Without another one there is no reason to yield.
+            if request > 0 && !turn.desk.input.unread().is_empty() {
+                let is_used_up = self.sent_bytes - sent_before >= share;
+                // Only a worker is to look at the clock: the event loop's turns are short.
+                if is_used_up || turn.reach != Reach::Memory && (turn.is_over)() {
+                    break;
+                }
             }
             let sending = match self.look(turn) {
                 Looked::Starved => {
@@ -277,13 +279,4 @@ fn of_method(method: Method, reject: Reject) -> Reject {
         method: Some(method),
         ..reject
     }
-}
-
-/// Whether a turn has to end after this many requests for having taken long. The first is always
-/// answered, and what the event loop does needs no such question.
-fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
-    requests > 0
-        && turn.reach != Reach::Memory
-        && !turn.desk.input.unread().is_empty()
-        && (turn.is_over)()
 }

@@ -2,8 +2,7 @@
 //! byte of the answer, not from the moment our kernel took it.
 
 use super::sending::delivered;
-use super::state::{Delivery, Phase, Session, first_look, reap_at};
-use super::turn::Turn;
+use super::state::{Delivery, Phase, Session, Turn, first_look, reap_at};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;

@@ -7,8 +7,7 @@
 use std::io;
 
 use super::retirement::{hold_a_request, is_unforeseen};
-use super::state::{Lingering, Phase, Session};
-use super::turn::Turn;
+use super::state::{Lingering, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::Pause;
 use crate::connection::pace::Pace;

@@ -8,8 +8,7 @@
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::state::{Delivery, Phase, Session};
-use super::turn::Turn;
+use super::state::{Delivery, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::desk::Desk;

@@ -1,21 +1,23 @@
-//! The state that a session keeps between its turns, and when it wants the next one.
+//! The state that a session keeps between its turns, what a thread lends it for one turn, and when it wants
+//! the next one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::clock::Millis;
+use crate::clock::{Millis, Now};
 use crate::config::IdleClose;
 use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
-use crate::connection::desk::KeptInput;
+use crate::connection::desk::{Desk, KeptInput};
 use crate::connection::limits::occupancy::Occupancy;
-use crate::connection::output::Unsent;
+use crate::connection::output::{Pause, Unsent};
 use crate::connection::pace::Pace;
 use crate::connection::peer::Peer;
 use crate::connection::service::Service;
 use crate::http::body::BodyDecoder;
 use crate::http::method::Method;
+use crate::site::Reach;
 
 /// Looks per `timeouts.write` at how far a peer has come with what the socket did not take. No event
 /// tells, and what it took before the first look counts as taken at that look.
@@ -287,4 +289,51 @@ pub(super) fn reap_at(service: &Service, since: Millis) -> Millis {
     since
         .plus_secs(keep_alive.timeout_secs)
         .plus_secs(keep_alive.grace_secs)
+}
+
+/// The tools of one turn: the socket, the buffers, the settings and the time.
+pub struct Turn<'a, T> {
+    /// The connection's socket.
+    pub io: &'a mut T,
+    /// The thread's buffers.
+    pub desk: &'a mut Desk,
+    /// The configuration, the site and the mode.
+    pub service: &'a Service,
+    /// The time at the start of the turn.
+    pub now: Now,
+    /// How far the thread may go for an answer: memory, the file systems of the roots, or any.
+    pub reach: Reach,
+    /// Whether the kernel has announced the peer's FIN: a short read is then no proof that nothing
+    /// is left to read, as data and FIN share one edge.
+    pub read_closed: bool,
+    /// Whether what the first request waits for is not waited for any longer: it takes too long to go on
+    /// with for a peer that has ended its side, and most likely left.
+    pub gives_up: bool,
+    /// Whether the turn is to end because it has taken long and others wait. Asked only by a thread
+    /// that may wait for the disk, between two requests of a pipeline.
+    pub is_over: &'a dyn Fn() -> bool,
+}
+
+/// How the connection goes on after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to do until the socket is ready or [`Session::rest`]'s deadline passes.
+    ///
+    /// [`Session::rest`]: super::Session::rest
+    Wait,
+    /// There is more to do at once, but not in this turn: others come first, or it takes a thread with
+    /// a longer [`Reach`], or what another thread is getting ([`Desk::awaited`]).
+    Again,
+    /// Over: drop the socket.
+    Close(CloseReason),
+}
+
+impl From<Result<Pause, CloseReason>> for Outcome {
+    fn from(end: Result<Pause, CloseReason>) -> Outcome {
+        match end {
+            Ok(Pause::Wait) => Outcome::Wait,
+            Ok(Pause::Again) => Outcome::Again,
+            Err(reason) => Outcome::Close(reason),
+        }
+    }
 }

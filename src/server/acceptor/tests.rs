@@ -44,7 +44,7 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let (listener, address) = listener();
     let occupancy = limited(2);
     let all = Arc::clone(&occupancy);
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, None, Arc::default());
+    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, None, Arc::default());
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -67,7 +67,8 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
 
 #[test]
 fn an_ebb_is_told_once_for_each_half() {
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
+    let mut acceptor =
+        Acceptor::counting(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
     let mut tells = |open: usize| {
         acceptor.admissions.open.store(open, Ordering::Relaxed);
         acceptor.has_ebbed()
@@ -85,7 +86,7 @@ fn one_address_cannot_have_more_than_its_share() {
     let (listener, address) = listener();
     let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
     let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default());
+    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -104,7 +105,7 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
     let acceptor = || {
         let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-        Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default())
+        Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
     };
     let (mut one, mut two) = (acceptor(), acceptor());
     let _clients: Vec<_> = (0..3)
@@ -128,8 +129,10 @@ fn a_trusted_proxy_can_have_more() {
     let proxies = ["127.0.0.0/8".parse().expect("a network")];
     let occupancy = limited(2);
     let all = Arc::clone(&occupancy);
-    let acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, shares, Arc::default());
-    let mut acceptor = acceptor.exempting(&proxies);
+    let mut acceptor = Acceptor {
+        proxies: proxies.to_vec(),
+        ..Acceptor::counting(&Slots::<Socket>::new(16), all, shares, Arc::default())
+    };
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();

@@ -4,7 +4,7 @@
 //! A redirect from here always leads to something. Where a redirect of the configuration would lead the
 //! client back, the answer is given at once instead.
 
-use super::site::{Ask, Site};
+use super::sites::{Ask, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
 use crate::site::memory::{Found, Nothing};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::absences::{Absences, Nothing};
 use super::cache::{FileCache, FileEntry};
+use super::cache::{KeptSitePath, SitePath};
 use super::checkers::Checkers;
 use super::compressor::Compressor;
 use super::freshness::Freshness;
 use super::judge::Judge;
-use super::site_path::{KeptSitePath, SitePath};
 use crate::config;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{Representation, Verdicts};

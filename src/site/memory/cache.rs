@@ -5,11 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::Equivalent;
+
 use super::forms::Forms;
 use super::freshness::Freshness;
-use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::accept_encoding::Coding;
+use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Siblings, compress};
 
 /// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
@@ -180,6 +182,70 @@ impl Weighs<KeptSitePath> for Weighed {
     }
 }
 
+/// A request path, decoded and normalised, of the site with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SitePath<'p> {
+    /// Which site, and which policy for codings there: the site's number times
+    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), and the policy's. The default site
+    /// has the number 0, then the hosts follow in order.
+    pub site: u32,
+    /// The path.
+    pub path: &'p [u8],
+}
+
+/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted. Such
+/// paths are served only if the site shows hidden files.
+#[must_use]
+pub fn has_dot_name(path: &[u8]) -> bool {
+    let below = match path.strip_prefix(b"/.well-known") {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    has_dot_segment(below)
+}
+
+/// A [`SitePath`], kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeptSitePath {
+    // The fields of `SitePath` in their order, so that both have the same hash.
+    site: u32,
+    path: Box<[u8]>,
+}
+
+impl SitePath<'_> {
+    /// A copy that lasts.
+    #[must_use]
+    pub fn keep(&self) -> KeptSitePath {
+        KeptSitePath {
+            site: self.site,
+            path: self.path.into(),
+        }
+    }
+}
+
+impl KeptSitePath {
+    /// The path to find things by.
+    #[must_use]
+    pub fn site_path(&self) -> SitePath<'_> {
+        SitePath {
+            site: self.site,
+            path: &self.path,
+        }
+    }
+
+    /// The number of bytes of the path.
+    #[must_use]
+    pub fn path_bytes(&self) -> u64 {
+        self.path.len() as u64
+    }
+}
+
+impl Equivalent<KeptSitePath> for SitePath<'_> {
+    fn equivalent(&self, kept: &KeptSitePath) -> bool {
+        self.site == kept.site && self.path == &*kept.path
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +253,7 @@ mod tests {
     use crate::config::EtagSource;
     use crate::site::content::{LoadLimits, Metadata};
     use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES, ReadLimits};
+    use std::hash::BuildHasher;
     use std::io::Write;
 
     fn at(path: &[u8]) -> SitePath<'_> {
@@ -334,5 +401,21 @@ mod tests {
         let new = kept(&cache, load());
         cache.fill(&old, Coding::Zstd, || old.compress(Coding::Zstd));
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
+    }
+
+    #[test]
+    fn a_kept_path_is_found_by_one_that_is_not_and_only_in_its_site() {
+        let path = SitePath {
+            site: 1,
+            path: b"/a",
+        };
+        let kept = path.keep();
+        let hasher = std::hash::RandomState::new();
+        assert_eq!(hasher.hash_one(path), hasher.hash_one(&kept));
+        assert!(path.equivalent(&kept));
+        assert_eq!(kept.site_path(), path);
+        for (site, path) in [(0, &b"/a"[..]), (1, b"/b")] {
+            assert!(!SitePath { site, path }.equivalent(&kept));
+        }
     }
 }

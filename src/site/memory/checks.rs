@@ -48,7 +48,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::absences::Nothing;
 use super::cache::FileEntry;
-use super::site_path::KeptSitePath;
+use super::cache::KeptSitePath;
 use crate::clock::Millis;
 use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
 

@@ -14,12 +14,11 @@ mod forms;
 mod freshness;
 mod judge;
 mod logged_names;
-mod site_path;
 mod weighted_cache;
 
 pub use absences::{Absence, Nothing};
 pub use all_sites::{FileStore, Found, Memory};
-pub use cache::{FileEntry, Original};
+pub use cache::{FileEntry, KeptSitePath, Original, SitePath, has_dot_name};
 pub use checkers::{Area, Checkers};
 pub use checks::{Asked, CheckOrder, Checks, DueCheck, Post, Subject};
 #[cfg(test)]
@@ -29,5 +28,4 @@ pub use forms::{FormState, Forms};
 pub use freshness::{Freshness, Trust};
 pub use judge::JudgementOrder;
 pub use logged_names::LoggedNames;
-pub use site_path::{KeptSitePath, SitePath, has_dot_name};
 pub use weighted_cache::{CacheSize, Weighs, WeightedCache};
