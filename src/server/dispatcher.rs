@@ -126,6 +126,11 @@ impl<S: System> Dispatcher<S> {
         &self.shared
     }
 
+    /// The shared state of all event loops of the server.
+    pub(super) fn all(&self) -> &Arc<[Arc<Shared<S::AcceptedSocket>>]> {
+        &self.all
+    }
+
     /// How the server ends.
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
@@ -237,10 +242,9 @@ impl<S: System> Dispatcher<S> {
             return;
         }
         self.accept_all(system);
-        let closing = if keep_filtered {
-            Closing::DrainedUnfiltered
-        } else {
-            Closing::Drained
+        let closing = match keep_filtered {
+            true => Closing::DrainedUnfiltered,
+            false => Closing::Drained,
         };
         self.close_doors(closing, system);
     }
@@ -298,11 +302,10 @@ impl<S: System> Dispatcher<S> {
     /// refused in. `None` if it had to be closed without a word.
     fn make_room(
         &mut self,
-        newcomer: Newcomer<S::AcceptedSocket>,
+        mut newcomer: Newcomer<S::AcceptedSocket>,
         now: Now,
         system: &S,
     ) -> Option<Accepted<S::AcceptedSocket>> {
-        let mut newcomer = newcomer;
         for _ in 0..TRIES_PER_NEWCOMER {
             let has_asked = || system.has_input(&newcomer.socket);
             let going =
@@ -396,12 +399,12 @@ impl<S: System> Dispatcher<S> {
 
     /// Sends for connections whose place is needed.
     fn relieve(&mut self, now: Millis) {
-        let acceptors = self.all.len();
-        let going = self
+        let (acceptors, shared) = (self.all.len(), &self.shared);
+        for queued in self
             .pressure
-            .relieve(now, &self.acceptor, acceptors, &self.shared);
-        for queued in going {
-            self.shared.handoff.dispatch(queued);
+            .relieve(now, &self.acceptor, acceptors, shared)
+        {
+            shared.handoff.dispatch(queued);
         }
     }
 
@@ -481,9 +484,8 @@ impl<S: System> Dispatcher<S> {
         if self.doors.has_more() || self.shared.handoff.is_ready() {
             return Some(Duration::ZERO);
         }
-        let tick = Duration::from_millis(TICK_MILLIS);
         if self.doors.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
-            return Some(tick);
+            return Some(Duration::from_millis(TICK_MILLIS));
         }
         let relief = self.acceptor.is_pressed();
         let relief = relief.then(|| self.pressure.next_relief());

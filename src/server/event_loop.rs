@@ -49,8 +49,6 @@ pub struct EventLoop {
     poll: Poll,
     messages: Receiver<LoopMessage>,
     signals: Option<Signals>,
-    /// The shared state of all event loops of the server, this one's included.
-    all: Arc<[Arc<Shared>]>,
     dispatcher: Dispatcher<Registry>,
 }
 
@@ -71,7 +69,7 @@ impl EventLoop {
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
         let doors = Doors::open(listeners, poll.registry())?;
-        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), doors);
+        let mut dispatcher = Dispatcher::new(number, all, doors);
         // The server is the process, and this loop the one that speaks for it.
         if signals.is_some() {
             dispatcher = dispatcher.speaking();
@@ -80,7 +78,6 @@ impl EventLoop {
             poll,
             messages,
             signals,
-            all,
             dispatcher,
         })
     }
@@ -116,7 +113,7 @@ impl EventLoop {
 
     /// The shared state of all event loops of the server.
     pub(super) fn all(&self) -> &Arc<[Arc<Shared>]> {
-        &self.all
+        self.dispatcher.all()
     }
 
     /// Whether the end began with a drain.
@@ -177,7 +174,7 @@ impl EventLoop {
                         access_log.reopen();
                     }
                 }
-                SIGUSR2 => summaries::print_counters(&self.all),
+                SIGUSR2 => summaries::print_counters(self.all()),
                 SIGHUP => {
                     log::warn!(
                         "SIGHUP is reserved for reloading, which does not exist yet: ignored"
@@ -191,7 +188,7 @@ impl EventLoop {
     /// Has every event loop move to `mode`, this one at once.
     fn enter_all(&mut self, mode: Mode) {
         let own = self.number();
-        for other in self.all.iter().filter(|other| other.number != own) {
+        for other in self.all().iter().filter(|other| other.number != own) {
             other.report_and_wake(LoopMessage::Enter(mode));
         }
         self.dispatcher.enter(mode, self.poll.registry());

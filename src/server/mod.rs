@@ -145,8 +145,7 @@ impl Handle {
     /// The sum of all counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let counters = self.all.iter().flat_map(|shared| &shared.counters);
-        Totals::sum(counters.map(AsRef::as_ref))
+        shared::totals(&self.all)
     }
 }
 

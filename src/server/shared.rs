@@ -224,12 +224,6 @@ impl<T> Shared<T> {
         self.admissions.doors.load(Ordering::Relaxed) > 0
     }
 
-    /// The sum of the counters.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::sum(self.counters.iter().map(AsRef::as_ref))
-    }
-
     /// Looks at every connection. For diagnostics.
     #[must_use]
     pub fn census(&self) -> Census {
@@ -252,6 +246,12 @@ impl<T> Shared<T> {
         }
         census
     }
+}
+
+/// The sum of the counters of these event loops and their workers.
+pub(super) fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
+    let counters = all.iter().flat_map(|shared| &shared.counters);
+    Totals::sum(counters.map(AsRef::as_ref))
 }
 
 impl std::iter::Sum for Census {
