@@ -1,5 +1,5 @@
 //! What a turn costs beyond the kernel: all that a server does between receiving a request and sending
-//! its answer, with both calls replaced by nothing. The session, the desk and the site are the real
+//! its answer, with both calls replaced by nothing. The session, the buffers and the site are the real
 //! ones; time stands still.
 
 use std::fs::{self, File};
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use abide::clock::{Millis, Now};
 use abide::config::{Config, SiteConfig};
 use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::{Outcome, Session, Turn};
+use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
-use abide::site::{Reach, Sites};
+use abide::site::{MayBlock, Sites};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// The first second of 2100: the files are older, whenever this runs.
@@ -75,36 +75,36 @@ impl Transport for Scripted<'_> {
 /// Measures turns that are asked `request`, after checking that it is answered with `status`.
 fn measure(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    service: &Service,
+    context: &ServerContext,
     name: &str,
     request: &str,
     status: &str,
 ) -> String {
-    let mut desk = Desk::new(&service.config, Arc::new(Counters::default()));
+    let mut buffers = ThreadBuffers::new(&context.config, Arc::new(Counters::default()));
     let mut session = Session::accepted(Peer::Unix, NOW.monotonic);
     let mut socket = Scripted {
         request: request.as_bytes(),
         is_due: false,
         answer: Vec::new(),
     };
-    let mut turn = |reach| {
+    let mut turn = |may_block| {
         socket.is_due = true;
         let mut turn = Turn {
             io: &mut socket,
-            desk: &mut desk,
-            service,
+            buffers: &mut buffers,
+            context,
             now: NOW,
-            reach,
+            may_block,
             read_closed: false,
             gives_up: false,
             is_over: &|| false,
         };
         let outcome = session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait, "{name} is answered in one turn");
-        session.rest(service, NOW.monotonic)
+        session.rest(context, NOW.monotonic)
     };
-    let _ = turn(Reach::Disk);
-    group.bench_function(name, |bencher| bencher.iter(|| turn(Reach::Memory)));
+    let _ = turn(MayBlock::Anywhere);
+    group.bench_function(name, |bencher| bencher.iter(|| turn(MayBlock::Never)));
     let answer = String::from_utf8_lossy(&socket.answer).into_owned();
     assert!(
         answer.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -123,14 +123,14 @@ fn turns(criterion: &mut Criterion) {
     };
     config.keep_alive.max_requests = NonZeroU32::MAX;
     let sites = Sites::open(&config).expect("the site");
-    let service = Service::new(config, sites);
+    let context = ServerContext::new(config, sites);
     let mut group = criterion.benchmark_group("turn");
     let get = format!("GET /1k.html HTTP/1.1\r\n{SPARSE}\r\n");
-    let answer = measure(&mut group, &service, "200, wrk", &get, "200");
+    let answer = measure(&mut group, &context, "200, wrk", &get, "200");
     let full = format!("GET /1k.html HTTP/1.1\r\n{FULL}\r\n");
-    measure(&mut group, &service, "200, browser", &full, "200");
+    measure(&mut group, &context, "200, browser", &full, "200");
     let head = format!("HEAD /1k.html HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "HEAD", &head, "200");
+    measure(&mut group, &context, "HEAD", &head, "200");
     let value = |name: &str| {
         let mut fields = answer.lines().filter_map(|line| line.split_once(": "));
         fields
@@ -144,12 +144,12 @@ fn turns(criterion: &mut Criterion) {
         value("ETag"),
         value("Last-Modified")
     );
-    measure(&mut group, &service, "304", &conditional, "304");
+    measure(&mut group, &context, "304", &conditional, "304");
     let missing = format!("GET /missing.html HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "404", &missing, "404");
+    measure(&mut group, &context, "404", &missing, "404");
     let slashless = format!("GET /guide HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "redirect", &slashless, "301");
-    measure(&mut group, &service, "16 pipelined", &get.repeat(16), "200");
+    measure(&mut group, &context, "redirect", &slashless, "301");
+    measure(&mut group, &context, "16 pipelined", &get.repeat(16), "200");
     group.finish();
 }
 

@@ -1,7 +1,7 @@
 //! A request for what is known, a small file or that there is none, allocates nothing: the path from
-//! the received bytes to the sent ones works on the worker's desk and on what the caches share.
+//! the received bytes to the sent ones works on the worker's buffers and on what the caches share.
 //!
-//! The session, the desk and the site are the real ones; the socket is scripted, and time is made by
+//! The session, the buffers and the site are the real ones; the socket is scripted, and time is made by
 //! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
 //! system's for this program.
 
@@ -13,12 +13,12 @@ use std::sync::Arc;
 use abide::clock::{Millis, Now};
 use abide::config::{AccessLogFormat, AccessLogTarget, Application, Config, SiteConfig};
 use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::{Outcome, Session, Turn};
+use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
-use abide::site::Reach;
+use abide::site::MayBlock;
 use abide::site::Sites;
 use tempfile::TempDir;
 
@@ -90,8 +90,8 @@ impl Transport for Repeating<'_> {
 
 /// A server of one worker, for one connection.
 struct World {
-    service: Service,
-    desk: Desk,
+    context: ServerContext,
+    buffers: ThreadBuffers,
     session: Session,
     now: Millis,
     directory: TempDir,
@@ -123,10 +123,10 @@ impl World {
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
         configure(&mut config);
         let site = Sites::open(&config).expect("the site");
-        let desk = Desk::new(&config, Arc::new(Counters::default()));
+        let buffers = ThreadBuffers::new(&config, Arc::new(Counters::default()));
         World {
-            service: Service::new(config, site),
-            desk,
+            context: ServerContext::new(config, site),
+            buffers,
             // An address is part of each line of the log.
             session: Session::accepted(
                 Peer::Ip("192.0.2.77".parse().expect("an address")),
@@ -145,23 +145,23 @@ impl World {
         self.now.0 += STEP_MILLIS;
         let mut turn = Turn {
             io: peer,
-            desk: &mut self.desk,
-            service: &self.service,
+            buffers: &mut self.buffers,
+            context: &self.context,
             now: Now {
                 monotonic: self.now,
                 unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
             },
-            reach: Reach::Disk,
+            may_block: MayBlock::Anywhere,
             read_closed: false,
             gives_up: false,
             is_over: &|| false,
         };
         let outcome = self.session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait);
-        let deadline = self.session.rest(&self.service, self.now);
+        let deadline = self.session.rest(&self.context, self.now);
         assert!(deadline.is_between_requests());
         // As the worker does when it has written the lines.
-        if let Some(log) = &mut self.desk.log {
+        if let Some(log) = &mut self.buffers.log {
             log.end_turn(self.now.0 * 1_000);
             let ends_in_a_line = log.lines().ends_with(b"\n");
             assert!(ends_in_a_line);

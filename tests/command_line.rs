@@ -278,7 +278,7 @@ fn lines(log: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Checks `host - - [date] "` and returns what follows it.
+/// Revalidator `host - - [date] "` and returns what follows it.
 fn request_part<'l>(line: &'l str, host: &str) -> &'l str {
     let (start, rest) = line.split_once(" \"").expect("a quoted request");
     let date = start

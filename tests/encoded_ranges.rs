@@ -18,7 +18,7 @@ fn part(client: &mut Client, target: &str, range: &str, codings: &str, fields: &
     client.ask_with("GET", target, &fields)
 }
 
-/// Checks that `part` is `range` of `full`, in the coding and under the tag of that.
+/// Revalidator that `part` is `range` of `full`, in the coding and under the tag of that.
 fn check_part(part: &Response, full: &Response, range: std::ops::Range<usize>) {
     assert_eq!(part.status, 206, "{}", part.head);
     assert_eq!(encoding(part), encoding(full));

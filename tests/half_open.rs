@@ -1,6 +1,6 @@
 //! Peers of which only half is there, several thousand at a time: they connect and say nothing, say
 //! no more, or do not close their side when the server has closed its own. A peer that never gets
-//! beyond its SYN does not reach the server: the kernel keeps those apart.
+//! beyond its SYN does not may_block the server: the kernel keeps those apart.
 
 #[path = "support/crowd.rs"]
 mod crowd;

@@ -119,7 +119,7 @@ fn the_answer_of_abide_ends_the_hang() {
     }
 }
 
-/// The traces of the first relay reach the origin through all of them.
+/// The traces of the first relay may_block the origin through all of them.
 #[test]
 fn two_blind_relays_in_a_row_end_as_well() {
     let site = Site::new();
@@ -216,7 +216,7 @@ fn a_careful_relay_passes_nothing_on_that_was_meant_for_it() {
         client.send(ASKING_A_PROXY);
         let answer = client.answer();
         assert_eq!((answer.status, answer.hint()), (200, careful::HINT));
-        // `Range` is for the next hop only: it must not reach the origin.
+        // `Range` is for the next hop only: it must not may_block the origin.
         let fields = "Connection: keep-alive, Range\r\nKeep-Alive: 300\r\nRange: bytes=0-3\r\n";
         assert_eq!(client.ask_with("GET", "/page.html", fields).status, 200);
         assert_eq!(client.ask("HEAD", "/page.html").hint(), careful::HINT);

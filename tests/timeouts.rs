@@ -285,7 +285,7 @@ fn the_time_for_a_head_starts_with_its_first_byte() {
 
 // Within an answer.
 
-/// `timeouts.write`: the kernel says that the peer has taken nothing, so a FIN would not reach it.
+/// `timeouts.write`: the kernel says that the peer has taken nothing, so a FIN would not may_block it.
 #[test]
 fn a_peer_that_takes_nothing_is_reset() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! The cells: what is asked for, by how many connections, and what abide wants to reach.
+//! The cells: what is asked for, by how many connections, and what abide wants to may_block.
 
 /// Files that all servers have: path and size in bytes.
 pub const FILES: [(&str, usize); 5] = [

@@ -143,7 +143,7 @@ pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
     text
 }
 
-/// What abide wanted to reach, and what it has.
+/// What abide wanted to may_block, and what it has.
 pub fn targets(outcomes: &[Outcome]) -> String {
     let mut text = "## Targets: abide / best of nginx, lighttpd and h2o\n\n".to_owned();
     text += "| cell | CPU per request | requests/s | p50 | p99 |\n|---|---|---|---|---|\n";

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use abide::clock::{Clock, Millis, Now};
 use abide::config::{Config, SiteConfig};
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
+use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
-use abide::server::accepting::Doors;
-use abide::server::bench::Crew;
+use abide::server::accepting::Listeners;
 use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::First;
+use abide::server::handoff::FirstQueue;
+use abide::server::parked_workers::WorkerKind;
 use abide::server::shared::{LoopMessage, Shared, Waker};
 use abide::server::slots::{Connection, REFUSAL_RESERVE, Slot, Slots};
 use abide::server::system::System;
@@ -191,7 +191,7 @@ pub fn run() {
     let site = Site::new();
     let mut world = World::new(&site);
     let own = std::process::id();
-    let keep_alive = &world.shared.service.config.keep_alive;
+    let keep_alive = &world.shared.context.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
@@ -296,22 +296,22 @@ impl World {
             ..Config::default()
         };
         let sites = abide::site::Sites::open(&config).expect("the site");
-        let service = Arc::new(Service::new(config, sites));
+        let context = Arc::new(ServerContext::new(config, sites));
         let clock = Arc::new(HandClock::default());
         let waker = Box::new(Awake);
-        let (shared, messages) = Shared::new(0, Arc::clone(&service), clock.clone(), waker);
+        let (shared, messages) = Shared::new(0, Arc::clone(&context), clock.clone(), waker);
         let shared = Arc::new(Shared {
             slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
             ..shared
         });
         let arrivals = Arrivals::default();
         let come = Arc::clone(&arrivals.come);
-        let doors = Doors::open(vec![arrivals], &Machine).expect("no system call");
+        let listeners = Listeners::open(vec![arrivals], &Machine).expect("no system call");
         let all = [Arc::clone(&shared)].into();
-        let desk = Desk::new(&service.config, Arc::default());
+        let buffers = ThreadBuffers::new(&context.config, Arc::default());
         World {
-            dispatcher: Dispatcher::new(0, all, doors),
-            worker: Worker::new(&shared, desk, Crew::Permanent),
+            dispatcher: Dispatcher::new(0, all, listeners),
+            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
             shared,
             messages,
             clock,
@@ -373,7 +373,11 @@ impl World {
         }
         let handoff = &self.shared.handoff;
         while handoff.waiting() > 0 {
-            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            let work = handoff.pick_up(
+                WorkerKind::Permanent,
+                FirstQueue::Blocking,
+                Some(Duration::ZERO),
+            );
             self.worker.perform(work.expect("work that waits"));
         }
         let fins = std::mem::take(&mut *FINS.lock().expect("one thread"));

@@ -65,7 +65,7 @@ pub enum Body {
     /// Content held in memory and shared with the cache.
     Memory(Bytes),
     /// A range of byte offsets of content in memory, shared with the cache and sent with sendfile.
-    Resident {
+    MemfdBody {
         /// All of it.
         content: Arc<dyn FileSource>,
         /// Offsets from its start, in bytes.
@@ -96,7 +96,7 @@ impl Body {
         match self {
             Body::Empty => 0,
             Body::Memory(bytes) => bytes.len() as u64,
-            Body::Resident { range, .. } | Body::File { range, .. } => range.end - range.start,
+            Body::MemfdBody { range, .. } | Body::File { range, .. } => range.end - range.start,
             Body::Parts(parts) => parts.iter().map(Body::len).sum(),
         }
     }
@@ -112,7 +112,7 @@ impl Body {
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
         match self {
-            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
+            Body::Empty | Body::Memory(_) | Body::MemfdBody { .. } => false,
             Body::File { .. } => true,
             Body::Parts(parts) => parts.iter().any(Body::is_on_disk),
         }
@@ -122,7 +122,7 @@ impl Body {
     #[must_use]
     pub fn is_beyond_mount(&self) -> bool {
         match self {
-            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
+            Body::Empty | Body::Memory(_) | Body::MemfdBody { .. } => false,
             Body::File { file, .. } => file.is_beyond_mount(),
             Body::Parts(parts) => parts.iter().any(Body::is_beyond_mount),
         }
@@ -134,7 +134,7 @@ impl Body {
             Body::Empty => debug_assert_eq!(count, 0, "nothing can be sent of nothing"),
             // Less than the length, which is a usize.
             Body::Memory(content) => content.advance(count as usize),
-            Body::Resident { range, .. } | Body::File { range, .. } => range.start += count,
+            Body::MemfdBody { range, .. } | Body::File { range, .. } => range.start += count,
             Body::Parts(parts) => {
                 let mut left = count;
                 while let Some(part) = parts.front_mut() {

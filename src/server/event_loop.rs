@@ -21,13 +21,13 @@ use mio::{Events, Interest, Poll, Registry};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
-use super::accepting::Doors;
+use super::accepting::Listeners;
 use super::dispatcher::{Dispatcher, NextPoll, Readiness};
 use super::listener::Listener;
 use super::shared::{LoopMessage, Shared};
 use super::summaries;
 use super::tokens::{self, SIGNALS, WAKER};
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 
 /// Events taken from the kernel at a time.
 const EVENTS_PER_POLL: usize = 1024;
@@ -68,8 +68,8 @@ impl EventLoop {
             poll.registry()
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
-        let doors = Doors::open(listeners, poll.registry())?;
-        let mut dispatcher = Dispatcher::new(number, all, doors);
+        let listeners = Listeners::open(listeners, poll.registry())?;
+        let mut dispatcher = Dispatcher::new(number, all, listeners);
         // The server is the process, and this loop the one that speaks for it.
         if signals.is_some() {
             dispatcher = dispatcher.speaking();

@@ -6,10 +6,6 @@
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
-pub mod attendant;
-pub mod bell;
-pub mod bench;
-pub mod checker;
 pub mod deadlines;
 pub mod diagnostics;
 pub mod dispatcher;
@@ -21,16 +17,20 @@ pub mod lease;
 pub mod lifecycle;
 pub mod line_writer;
 pub mod listener;
+pub mod parked_workers;
 pub mod pool;
 pub mod pressure;
+pub mod revalidators;
 pub mod shared;
 pub mod silent;
 pub mod slots;
 pub mod spares;
 pub mod summaries;
+pub mod supervisor_waker;
 pub mod system;
 pub mod timer_wheel;
 pub mod tokens;
+pub mod turn_runner;
 pub mod work;
 pub mod worker;
 
@@ -52,11 +52,10 @@ use crate::clock::Clock;
 use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::limits::per_ip::Shares;
-use crate::connection::service::{Mode, Service};
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use access_log::AccessLog;
-use bell::Bell;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
@@ -64,6 +63,7 @@ use pool::Pool;
 use shared::{LoopMessage, Shared, share_of};
 use slots::REFUSAL_RESERVE;
 use spares::most_spares;
+use supervisor_waker::SupervisorWaker;
 use tokens::MAX_LISTENERS;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.
@@ -106,7 +106,7 @@ pub struct Server {
     is_process: bool,
 }
 
-/// A way to reach a running server from another thread.
+/// A way to may_block a running server from another thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     all: Arc<[Arc<Shared>]>,
@@ -132,7 +132,7 @@ impl Handle {
     /// Connections open now, those that linger included, those that are being refused not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.all[0].service.occupancy.open()
+        self.all[0].context.gauge.open()
     }
 
     /// Connections accepted since the start, by each event loop.
@@ -183,11 +183,11 @@ impl Server {
         };
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let common = Common {
-            service: Arc::new(Service::new(config, sites)),
+            context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
             shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
-            bell: Arc::default(),
+            supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(event_loops[0].all());
@@ -207,7 +207,7 @@ impl Server {
         &self.addresses
     }
 
-    /// A way to reach the server while it runs.
+    /// A way to may_block the server while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -276,11 +276,11 @@ fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()
 
 /// What all event loops have in common.
 struct Common {
-    service: Arc<Service>,
+    context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
     shares: Option<Arc<Shares>>,
-    bell: Arc<Bell>,
+    supervisor_waker: Arc<SupervisorWaker>,
 }
 
 impl Common {
@@ -290,7 +290,7 @@ impl Common {
         mut listeners: Vec<Vec<Listener>>,
         signals: Option<Signals>,
     ) -> Result<Vec<EventLoop>, StartError> {
-        let count = self.service.config.event_loops;
+        let count = self.context.config.event_loops;
         let mut all = Vec::with_capacity(count);
         let mut ends = Vec::with_capacity(count);
         for number in 0..count {
@@ -320,10 +320,10 @@ impl Common {
     }
 
     fn shared(&self, number: usize, waker: Waker) -> (Shared, Receiver<LoopMessage>) {
-        let (service, clock) = (Arc::clone(&self.service), Arc::clone(&self.clock));
-        let (shared, messages) = Shared::new(number, service, clock, Box::new(waker));
+        let (context, clock) = (Arc::clone(&self.context), Arc::clone(&self.clock));
+        let (shared, messages) = Shared::new(number, context, clock, Box::new(waker));
         let shared = Shared {
-            handoff: Handoff::new(Arc::clone(&self.bell)),
+            handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
             shares: self.shares.clone(),
             access_log: self.access_log.clone(),
             ..shared
@@ -427,7 +427,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
     config.listen.iter().map(bind).collect()
 }
 
-/// All signals reach the event loop, and SIGINT the thread that watches it besides.
+/// All signals may_block the event loop, and SIGINT the thread that watches it besides.
 fn catch_signals(clock: &Arc<dyn Clock>) -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;

@@ -14,13 +14,13 @@ use std::sync::{Arc, LazyLock};
 use abide::clock::{Millis, Now};
 use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
 use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::{Outcome, Session, Turn};
+use abide::connection::thread_buffers::ThreadBuffers;
 use abide::http::body::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
-use abide::site::Reach;
+use abide::site::MayBlock;
 use abide::site::Sites;
 
 use super::peer::Peer as ScriptedPeer;
@@ -62,7 +62,7 @@ pub fn check(input: &[u8]) {
 }
 
 /// One site and one configuration, with limits that a fuzzer reaches.
-static SERVICE: LazyLock<Service> = LazyLock::new(|| {
+static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
     let mut config = Config {
         // Both `cargo test` and `longer.sh` start in the top directory.
         site: SiteConfig::at("tests/fuzz/session/site"),
@@ -78,17 +78,17 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     config.access_log.target = Some(AccessLogTarget::Stdout);
     config.access_log.format = AccessLogFormat::Json;
     let site = Sites::open(&config).expect("the site of the fuzz target");
-    Service::new(config, site)
+    ServerContext::new(config, site)
 });
 
 /// Gives the session its turns until it closes; returns what it sent.
 fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
-    let service = &*SERVICE;
-    let mut desk = Desk::new(&service.config, Arc::new(Counters::default()));
+    let context = &*SERVICE;
+    let mut buffers = ThreadBuffers::new(&context.config, Arc::new(Counters::default()));
     let mut session = Session::accepted(Peer::Unix, Millis(0));
     let mut now = Millis(0);
     let mut deadlines = 0;
-    let mut reach = Reach::Memory;
+    let mut may_block = MayBlock::Never;
     // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
     for turns in 0.. {
         assert!(turns < peer.max_turns(), "the session does not end");
@@ -96,32 +96,32 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
         let read_closed = peer.has_closed();
         let mut turn = Turn {
             io: &mut peer,
-            desk: &mut desk,
-            service,
+            buffers: &mut buffers,
+            context,
             now: Now {
                 monotonic: now,
                 unix_secs: START_UNIX_SECS + now.0 / 1_000,
             },
-            reach,
+            may_block,
             read_closed,
             gives_up: false,
             is_over: &|| false,
         };
         let outcome = session.turn(&mut turn);
-        // As the attendant does.
-        if let Some(log) = &mut desk.log {
+        // As the turn_runner does.
+        if let Some(log) = &mut buffers.log {
             log.end_turn(now.0 * 1_000);
         }
         match outcome {
             Outcome::Close(_) => break,
             Outcome::Again => {
                 // A worker gives the next turn.
-                reach = Reach::Disk;
+                may_block = MayBlock::Anywhere;
                 continue;
             }
-            Outcome::Wait => reach = Reach::Memory,
+            Outcome::Wait => may_block = MayBlock::Never,
         }
-        let deadline = session.rest(service, now).at();
+        let deadline = session.rest(context, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");
         assert!(
             peer.owes_an_event(),
@@ -135,7 +135,7 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
     }
     let (answered, sent, _) = session.summary(now);
     assert_eq!(sent, peer.taken().len() as u64);
-    let log = desk.log.as_mut().expect("a journal");
+    let log = buffers.log.as_mut().expect("a journal");
     let lines = log.lines().split(|&byte| byte == b'\n');
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), answered as usize, "one line for each answer");

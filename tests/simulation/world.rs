@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use abide::clock::{Clock, Millis};
 use abide::connection::counters::{CloseReason, Totals};
-use abide::connection::desk::Desk;
 use abide::connection::limits::per_ip::Shares;
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Mode;
-use abide::server::accepting::Doors;
-use abide::server::bench::Crew;
+use abide::connection::server_context::Mode;
+use abide::connection::thread_buffers::ThreadBuffers;
+use abide::server::accepting::Listeners;
 use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::First;
+use abide::server::handoff::FirstQueue;
+use abide::server::parked_workers::WorkerKind;
 use abide::server::shared::{LoopMessage, Shared, Waker};
 use abide::server::slots::{REFUSAL_RESERVE, Slots};
 use abide::server::work::Work;
@@ -99,11 +99,11 @@ impl TestSite {
 impl World {
     pub fn new(stage: Arc<Stage>) -> World {
         let clock = Arc::new(HandClock::default());
-        let limits = &stage.service.config.limits;
+        let limits = &stage.context.config.limits;
         let shares = (limits.connections_per_ip > 0)
             .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
-        let service = Arc::clone(&stage.service);
-        let (shared, messages) = Shared::new(0, service, clock.clone(), Box::new(Awake));
+        let context = Arc::clone(&stage.context);
+        let (shared, messages) = Shared::new(0, context, clock.clone(), Box::new(Awake));
         let shared = Arc::new(Shared {
             slots: Slots::new(MOST_CONNECTIONS + REFUSAL_RESERVE),
             shares,
@@ -113,12 +113,12 @@ impl World {
         let counters = shared.counters.clone();
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
-        let doors = Doors::open(vec![queue], &Machine).unwrap();
+        let listeners = Listeners::open(vec![queue], &Machine).unwrap();
         let all = [Arc::clone(&shared)].into();
-        let desk = Desk::new(&stage.service.config, Arc::clone(&counters[1]));
+        let buffers = ThreadBuffers::new(&stage.context.config, Arc::clone(&counters[1]));
         World {
-            dispatcher: Dispatcher::new(0, all, doors),
-            worker: Worker::new(&shared, desk, Crew::Permanent),
+            dispatcher: Dispatcher::new(0, all, listeners),
+            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
             shared,
             messages,
             hub: Arc::new(Hub::new(clock, counters)),
@@ -339,7 +339,11 @@ impl World {
         let mut has_worked = false;
         let handoff = &self.shared.handoff;
         while handoff.waiting() > 0 {
-            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            let work = handoff.pick_up(
+                WorkerKind::Permanent,
+                FirstQueue::Blocking,
+                Some(Duration::ZERO),
+            );
             let work = work.expect("work that waits");
             if let Work::Turn(_) | Work::Resume(..) = work {
                 self.worker_turns += 1;
@@ -359,7 +363,7 @@ impl World {
         token.0 as u32
     }
 
-    /// Checks what turns have left, and has peers react to it.
+    /// Revalidator what turns have left, and has peers react to it.
     fn look_at_peers(&mut self) {
         let touched = std::mem::take(&mut *self.hub.touched.lock().unwrap());
         let now = self.now();

@@ -7,16 +7,16 @@ use std::net::IpAddr;
 use super::retirement::Retirement;
 use super::state::{Delivery, Phase, Session, Turn};
 use crate::clock::Millis;
-use crate::connection::access_log::journal::Journal;
 use crate::connection::access_log::line::{Line, Quoted};
+use crate::connection::access_log::log_buffer::LogBuffer;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
-use crate::connection::desk::Desk;
-use crate::connection::limits::guests::Guest;
+use crate::connection::limits::requests_per_client::CountedRequest;
 use crate::connection::output::{self, Allowance, Offer, Pause, Sending, Unsent, bytes_per_turn};
-use crate::connection::pace::Pace;
 use crate::connection::peer::Peer;
-use crate::connection::service::Service;
+use crate::connection::server_context::ServerContext;
+use crate::connection::stall_detector::StallDetector;
+use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Transport, UNSENT_BYTES};
 use crate::http::forwarded::is_trusted;
 use crate::http::keep_alive::{self, Fate, Policy, ends_connection};
@@ -33,21 +33,21 @@ impl Session {
         tail: Option<Body>,
         turn: &mut Turn<'_, T>,
     ) -> Result<Sending, CloseReason> {
-        if tail.is_none() && turn.desk.output.is_empty() {
+        if tail.is_none() && turn.buffers.output.is_empty() {
             return Ok(Sending::Done);
         }
         let has_tail = tail.is_some();
         let mut body = tail.unwrap_or(Body::Empty);
         let mut offer = Offer {
-            bytes: &turn.desk.output,
+            bytes: &turn.buffers.output,
             body: &mut body,
         };
-        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.reach));
-        let sent = turn.desk.output.len() - offer.bytes.len();
+        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.may_block));
+        let sent = turn.buffers.output.len() - offer.bytes.len();
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
-            turn.desk.output.clear();
-            turn.desk.guests.clear();
+            turn.buffers.output.clear();
+            turn.buffers.counted_requests.clear();
             return Ok(Sending::Done);
         }
         self.keep_unsent(result, sent, has_tail.then_some(body), turn)
@@ -69,25 +69,25 @@ impl Session {
             sent: 0,
             body: tail.unwrap_or(Body::Empty),
             log: None,
-            guests: std::mem::take(&mut turn.desk.guests),
-            pace: Pace::start(0, turn.now.monotonic),
+            counted_requests: std::mem::take(&mut turn.buffers.counted_requests),
+            stall_detector: StallDetector::start(0, turn.now.monotonic),
             allowance: Allowance::first(),
         };
         if has_tail {
-            unsent.log = turn.desk.log.as_mut().and_then(Journal::postpone);
+            unsent.log = turn.buffers.log.as_mut().and_then(LogBuffer::postpone);
         }
         match result {
             Ok(sending) => {
                 let delivered = delivered(self.sent_bytes, turn.io)?;
-                unsent.pace = Pace::start(delivered, turn.now.monotonic);
-                unsent.bytes = turn.desk.output.split_off(sent);
-                turn.desk.output.clear();
+                unsent.stall_detector = StallDetector::start(delivered, turn.now.monotonic);
+                unsent.bytes = turn.buffers.output.split_off(sent);
+                turn.buffers.output.clear();
                 self.unsent = Some(Box::new(unsent));
                 Ok(sending)
             }
             Err(error) => {
                 let reason = reason_of(&error);
-                if let Some(log) = &mut turn.desk.log
+                if let Some(log) = &mut turn.buffers.log
                     && !has_tail
                 {
                     log.note_close(reason);
@@ -105,9 +105,9 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Sending, CloseReason> {
         if let Some(unsent) = self.unsent.as_deref()
-            && !unsent.is_within(turn.reach)
+            && !unsent.is_within(turn.may_block)
         {
-            turn.desk.is_out_of_reach = true;
+            turn.buffers.would_block_on_disk = true;
             return Ok(Sending::Paused(Pause::Again));
         }
         let Some(mut unsent) = self.unsent.take() else {
@@ -117,14 +117,14 @@ impl Session {
             bytes: &unsent.bytes[unsent.sent..],
             body: &mut unsent.body,
         };
-        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.reach));
+        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.may_block));
         unsent.sent = unsent.bytes.len() - offer.bytes.len();
         self.count_sent(count, turn);
         if let Ok(Sending::Done) = result {
             if unsent.allowance.has_grown() {
                 turn.io.keep_unsent(UNSENT_BYTES);
             }
-            end_body(*unsent, None, turn.desk);
+            end_body(*unsent, None, turn.buffers);
         } else {
             if let Some(bytes) = unsent.allowance.note(count) {
                 turn.io.keep_unsent(bytes);
@@ -135,20 +135,20 @@ impl Session {
     }
 
     /// The server ends while the connection is open: the access log has what went of an answer.
-    pub fn cut_off(&mut self, desk: &mut Desk) {
-        self.end_unsent(CloseReason::Stop, desk);
+    pub fn cut_off(&mut self, buffers: &mut ThreadBuffers) {
+        self.end_unsent(CloseReason::Stop, buffers);
     }
 
     /// Ends the line of an answer that does not go on, because the connection ends for `reason`.
-    pub(super) fn end_unsent(&mut self, reason: CloseReason, desk: &mut Desk) {
+    pub(super) fn end_unsent(&mut self, reason: CloseReason, buffers: &mut ThreadBuffers) {
         if let Some(unsent) = self.unsent.take() {
-            end_body(*unsent, Some(reason), desk);
+            end_body(*unsent, Some(reason), buffers);
         }
     }
 
     fn count_sent<T: Transport>(&mut self, count: u64, turn: &Turn<'_, T>) {
         self.sent_bytes += count;
-        turn.desk.counters.sent(count);
+        turn.buffers.counters.sent(count);
     }
 }
 
@@ -159,8 +159,8 @@ pub(super) fn delivered<T: Transport>(sent: u64, io: &mut T) -> Result<u64, Clos
 }
 
 /// Ends the line of a body that was sent over several turns, with the bytes that really went.
-fn end_body(unsent: Unsent, close: Option<CloseReason>, desk: &mut Desk) {
-    if let (Some(postponed), Some(log)) = (unsent.log, &mut desk.log) {
+fn end_body(unsent: Unsent, close: Option<CloseReason>, buffers: &mut ThreadBuffers) {
+    if let (Some(postponed), Some(log)) = (unsent.log, &mut buffers.log) {
         log.resume(postponed, unsent.body.len(), close);
     }
 }
@@ -190,14 +190,15 @@ impl Session {
     pub(super) fn is_admitted(
         &self,
         client: Peer,
-        service: &Service,
-        guests_of_turn: &mut Vec<Guest>,
+        context: &ServerContext,
+        counted: &mut Vec<CountedRequest>,
     ) -> bool {
-        let (Some(guests), Peer::Ip(address)) = (&service.guests, client) else {
+        let (Some(counted_requests), Peer::Ip(address)) = (&context.requests_per_client, client)
+        else {
             return true;
         };
-        let is_proxy = |address: IpAddr| is_trusted(address, &service.config.trusted_proxies);
-        client == self.peer || is_proxy(address) || guests.admit(address, guests_of_turn)
+        let is_proxy = |address: IpAddr| is_trusted(address, &context.config.trusted_proxies);
+        client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
     }
 
     /// Whether the connection persists after this answer; if not, notes why. `retirement` is `None` if the
@@ -206,7 +207,7 @@ impl Session {
         &mut self,
         head: &RequestHead<'_, '_>,
         status: Status,
-        service: &Service,
+        context: &ServerContext,
         retirement: Option<Retirement>,
     ) -> Fate {
         let Some(retirement) = retirement else {
@@ -219,7 +220,7 @@ impl Session {
         } else {
             self.put_off = 0;
         }
-        let keep_alive = &service.config.keep_alive;
+        let keep_alive = &context.config.keep_alive;
         let max = keep_alive.max_requests;
         let policy = Policy {
             http10: keep_alive.http10,
@@ -277,13 +278,13 @@ impl Session {
         consumed: usize,
         turn: &mut Turn<'_, T>,
     ) -> Option<Body> {
-        let Desk {
+        let ThreadBuffers {
             input,
             output,
             shared_lines,
             counters,
             ..
-        } = &mut *turn.desk;
+        } = &mut *turn.buffers;
         let shared_lines = shared_lines.at(turn.now.unix_secs);
         encode_head(&response, shared_lines, fate, output);
         log::trace!(
@@ -321,12 +322,12 @@ impl Session {
         self.closing = Some(reason);
         let response = pages::rejected(reject).to(reject.method);
         let now = turn.now;
-        let Desk {
+        let ThreadBuffers {
             input,
             log,
             shared_lines,
             ..
-        } = &mut *turn.desk;
+        } = &mut *turn.buffers;
         if let Some(log) = log {
             let quoted = Quoted::first_line(self.peer, first_line(input.unread()));
             let line = self.line(log.connection(), quoted, response.status, now.monotonic);

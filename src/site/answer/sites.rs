@@ -15,10 +15,10 @@ use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{CheckOrder, Checkers, FileStore, has_dot_name};
+use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
 use crate::site::pages;
-use crate::site::rules::{Applications, EditedFields, FieldEditor, Remarks, Rules};
-use crate::site::waiting::{NeedsDisk, Reach};
+use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, Rules};
+use crate::site::waiting::{MayBlock, WouldBlock};
 
 /// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
 const EDITED_PART: u64 = 16;
@@ -112,13 +112,13 @@ impl Sites {
     /// Those who compare with the disk: each takes orders and has them
     /// [carried out](Sites::carry_out). `None` if nothing is kept that could be compared.
     #[must_use]
-    pub fn checkers(&self) -> Option<&Checkers> {
+    pub fn revalidators(&self) -> Option<&Revalidators> {
         let memory = self.shared.store.memory.as_ref();
-        memory.map(|memory| memory.checkers())
+        memory.map(|memory| memory.revalidators())
     }
 
     /// Compares with the disk what `order` says, as [`Lookup::carry_out`](crate::site::lookup::Lookup).
-    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
+    pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let site = match order.site.checked_sub(1) {
             None => Some(&self.default),
             Some(host) => self.of_hosts.get(host as usize),
@@ -134,17 +134,17 @@ impl Sites {
     /// read the answer.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`, or another
+    /// [`WouldBlock`] if the answer, or the content that goes with it, is not in `may_block`, or another
     /// thread is getting it.
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,
         path: &mut Vec<u8>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         if self.hosts.is_empty() {
-            return self.default.respond(head, path, reach, now);
+            return self.default.respond(head, path, may_block, now);
         }
         let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
@@ -156,7 +156,7 @@ impl Sites {
             HostMatch::Default => &self.default,
             HostMatch::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
         };
-        site.respond(head, path, reach, now)
+        site.respond(head, path, may_block, now)
     }
 }
 
@@ -297,9 +297,9 @@ pub(super) struct Ask<'a, 'b, 's> {
     /// Decoded and normalised.
     pub(super) path: &'a [u8],
     pub(super) query: Option<&'b [u8]>,
-    pub(super) reach: Reach,
+    pub(super) may_block: MayBlock,
     pub(super) now: Now,
-    pub(super) remarks: &'a Remarks,
+    pub(super) facts: &'a ResponseFacts,
 }
 
 impl Site {

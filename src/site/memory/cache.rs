@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Equivalent;
 
-use super::forms::Forms;
+use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::accept_encoding::Coding;
 use crate::http::target::has_dot_segment;
-use crate::site::content::{Content, Representation, Siblings, compress};
+use crate::site::content::{Content, Representation, Sidecars, compress};
 
 /// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
@@ -29,9 +29,9 @@ pub struct FileEntry {
     /// When it was learnt.
     pub freshness: Freshness,
     /// What lies beside it, if that has been looked at.
-    pub siblings: Option<Siblings>,
+    pub sidecars: Option<Sidecars>,
     /// Its encoded forms; `None` if it cannot have any.
-    pub forms: Option<Box<Forms>>,
+    pub forms: Option<Box<EncodedVariants>>,
     /// Whether the file itself is there.
     pub original: Original,
 }
@@ -54,7 +54,7 @@ impl FileEntry {
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
         let encoded = match &self.representation.content {
             Content::Memory(content) => compress(coding, content)?,
-            Content::Resident(content) => compress(coding, &content.read().ok()?)?,
+            Content::MemfdBody(content) => compress(coding, &content.read().ok()?)?,
             Content::Descriptor(..) => return None,
         };
         Some(self.representation.form(coding, encoded))
@@ -65,11 +65,11 @@ impl FileEntry {
         let forms = self.forms.iter().flat_map(|forms| forms.ready());
         let representations = std::iter::once(&self.representation).chain(forms);
         let weights = representations.map(|representation| match representation.content {
-            Content::Memory(_) | Content::Resident(_) => representation.memory(),
+            Content::Memory(_) | Content::MemfdBody(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
         });
-        let siblings = self.siblings.as_ref().map_or(0, Siblings::memory);
-        weights.sum::<u64>() + siblings
+        let sidecars = self.sidecars.as_ref().map_or(0, Sidecars::memory);
+        weights.sum::<u64>() + sidecars
     }
 }
 
@@ -290,8 +290,8 @@ mod tests {
             key: key.keep(),
             path: b"a".to_vec(),
             freshness: Freshness::new(0, Millis(0)),
-            siblings: None,
-            forms: Forms::new(None, true).map(Box::new),
+            sidecars: None,
+            forms: EncodedVariants::new(None, true).map(Box::new),
             original: Original::There,
         }
     }
