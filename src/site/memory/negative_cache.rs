@@ -78,7 +78,7 @@ impl NegativeEntry {
         }
     }
 
-    /// With the names, below the root, of the [forms](Nothing::forms()) that may come.
+    /// With the names, below the root, of the [variants](NegativeEntry::forms()) that may come.
     #[must_use]
     pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
         self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();
