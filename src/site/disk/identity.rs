@@ -28,17 +28,17 @@ pub struct Identity {
 
 /// A file's identity, and how much it says.
 #[derive(Debug, Clone, Copy)]
-pub struct Sighting {
+pub struct IdentitySnapshot {
     /// The identity that was seen.
     pub identity: Identity,
     racy: bool,
 }
 
-impl Sighting {
+impl IdentitySnapshot {
     /// Notes that a file has `identity` at `now`.
     #[must_use]
-    pub fn new(identity: Identity, now: Now) -> Sighting {
-        Sighting {
+    pub fn new(identity: Identity, now: Now) -> IdentitySnapshot {
+        IdentitySnapshot {
             identity,
             racy: identity.has_just_changed(now),
         }
@@ -178,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_look_holds_if_the_last_change_was_some_time_ago() {
+    fn a_snapshot_holds_if_the_last_change_was_some_time_ago() {
         let is_current = |modified, changed| {
             let identity = identity(modified, changed);
-            Sighting::new(identity, at(1_000)).is_current(&identity)
+            IdentitySnapshot::new(identity, at(1_000)).is_current(&identity)
         };
         assert!(is_current((998, 0), (998, 0)));
         assert!(!is_current((999, 0), (999, 0)));

@@ -31,7 +31,7 @@ use crate::http::response::FileSource;
 
 /// From this size on it pays to send without a copy, in bytes: that takes a second call, after the
 /// head's.
-pub const MIN_RESIDENT_BYTES: usize = 32 * 1024;
+pub const MIN_MEMFD_BYTES: usize = 32 * 1024;
 
 /// The distance between two bodies, in bytes: the largest of the huge pages that any machine has for
 /// files in memory.
@@ -85,7 +85,7 @@ impl MemfdBody {
 
     /// A place for content of `len` bytes, as [`keep`](MemfdBody::keep) has it.
     pub fn reserve(len: usize) -> Option<MemfdBody> {
-        if len < MIN_RESIDENT_BYTES || len as u64 > PLACE_BYTES {
+        if len < MIN_MEMFD_BYTES || len as u64 > PLACE_BYTES {
             return None;
         }
         let file = PAGES.as_ref()?;
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn content_is_kept_apart_and_its_pages_go_with_it() {
-        assert!(MemfdBody::keep(&[1; MIN_RESIDENT_BYTES - 1]).is_none());
+        assert!(MemfdBody::keep(&[1; MIN_MEMFD_BYTES - 1]).is_none());
         // Much more than other tests keep at the same time.
         let many = 64 * 1024 * 1024;
         let first = MemfdBody::keep(&vec![1; many]).expect("memory");
-        let second = MemfdBody::keep(&[2; MIN_RESIDENT_BYTES]).expect("memory");
+        let second = MemfdBody::keep(&[2; MIN_MEMFD_BYTES]).expect("memory");
         assert_eq!(first.read().expect("pread"), vec![1; many]);
         let (file, offset) = second.at(10);
         let mut byte = [0];
@@ -166,6 +166,6 @@ mod tests {
         let before = blocks();
         drop(first);
         assert!(blocks() < before, "of {before} blocks");
-        assert_eq!(second.read().expect("pread"), [2; MIN_RESIDENT_BYTES]);
+        assert_eq!(second.read().expect("pread"), [2; MIN_MEMFD_BYTES]);
     }
 }

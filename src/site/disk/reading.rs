@@ -50,7 +50,7 @@ pub struct ReadFile {
 
 /// Reads a file until it holds still, or as often as is worth it.
 #[derive(Debug)]
-pub struct Reader<L = fn(&File) -> io::Result<Identity>> {
+pub struct ConsistentReader<L = fn(&File) -> io::Result<Identity>> {
     /// `None` when all is read.
     file: Option<File>,
     /// Tells the identity of the file.
@@ -58,13 +58,13 @@ pub struct Reader<L = fn(&File) -> io::Result<Identity>> {
     limits: ReadLimits,
     etag: EtagSource,
     identity: Identity,
-    pass: Pass,
+    pass: ReadPass,
     readings: u32,
 }
 
 /// One way through a file.
 #[derive(Debug)]
-struct Pass {
+struct ReadPass {
     /// `None` if it is too large for memory.
     content: Option<Vec<u8>>,
     /// The tag is to be made from the content.
@@ -76,26 +76,26 @@ struct Pass {
     is_short: bool,
 }
 
-impl Reader {
+impl ConsistentReader {
     /// Begins to read `file`.
     ///
     /// # Errors
     /// As fstat(2); `OutOfMemory` if there is no room for what is to be read into memory.
-    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<Reader> {
-        Reader::with_look(Identity::of, file, limits, etag)
+    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<ConsistentReader> {
+        ConsistentReader::with_look(Identity::of, file, limits, etag)
     }
 }
 
-impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
+impl<L: FnMut(&File) -> io::Result<Identity>> ConsistentReader<L> {
     fn with_look(
         mut look: L,
         file: File,
         limits: ReadLimits,
         etag: EtagSource,
-    ) -> io::Result<Reader<L>> {
+    ) -> io::Result<ConsistentReader<L>> {
         let identity = look(&file)?;
-        Ok(Reader {
-            pass: Pass::begin(&identity, limits, etag)?,
+        Ok(ConsistentReader {
+            pass: ReadPass::begin(&identity, limits, etag)?,
             file: Some(file),
             look,
             limits,
@@ -131,7 +131,7 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
                 return Ok(self.end(after, is_torn));
             }
             self.identity = after;
-            self.pass = Pass::begin(&after, self.limits, self.etag)?;
+            self.pass = ReadPass::begin(&after, self.limits, self.etag)?;
         }
     }
 
@@ -156,8 +156,8 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
     }
 }
 
-impl Pass {
-    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<Pass> {
+impl ReadPass {
+    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<ReadPass> {
         let size = identity.size();
         let wants_hash = etag == EtagSource::Content || !identity.is_dated();
         let is_hashed = wants_hash && size <= limits.hash_bytes;
@@ -173,7 +173,7 @@ impl Pass {
             None
         };
         let is_read = is_hashed || content.is_some();
-        Ok(Pass {
+        Ok(ReadPass {
             content,
             wants_hash,
             hasher: is_hashed.then(Box::default),
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
     use crate::site::disk::content_tag;
-    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, UnboundedSlice};
     use std::io::Write;
 
     const LIMITS: ReadLimits = ReadLimits {
@@ -262,7 +262,7 @@ mod tests {
             memory_bytes,
             ..LIMITS
         };
-        let reader = Reader::new(file_of(content), limits, EtagSource::Content);
+        let reader = ConsistentReader::new(file_of(content), limits, EtagSource::Content);
         let mut reader = reader.expect("fstat");
         for slices in 1.. {
             let slice = FirstSlice::new(Millis(0));
@@ -300,7 +300,7 @@ mod tests {
     fn what_is_too_large_to_hash_is_not_read() {
         let file = file_of(b"");
         file.set_len(1 << 42).expect("a sparse file");
-        let mut reader = Reader::new(file, LIMITS, EtagSource::Content).expect("fstat");
+        let mut reader = ConsistentReader::new(file, LIMITS, EtagSource::Content).expect("fstat");
         let slice = FirstSlice::new(Millis(0));
         assert!(reader.is_too_large_to_hash());
         let reading = reader.read(&slice).expect("nothing is read").expect("done");
@@ -315,9 +315,9 @@ mod tests {
             memory_bytes: 0,
             ..LIMITS
         };
-        let mut reader = Reader::new(file, limits, EtagSource::Content).expect("fstat");
+        let mut reader = ConsistentReader::new(file, limits, EtagSource::Content).expect("fstat");
         copy.set_len(1).expect("truncate");
-        let reading = reader.read(&WholeSlice(Millis(0))).expect("read");
+        let reading = reader.read(&UnboundedSlice(Millis(0))).expect("read");
         let reading = reading.expect("done");
         assert!(!reading.is_torn, "it held still the second time");
         assert_eq!(reading.hash, Some(content_tag::of_bytes(&pattern(1))));
@@ -337,8 +337,8 @@ mod tests {
                 }
                 Identity::of(file)
             };
-            let reader = Reader::with_look(look, file, LIMITS, EtagSource::Modified);
-            let reading = reader.expect("look").read(&WholeSlice(Millis(0)));
+            let reader = ConsistentReader::with_look(look, file, LIMITS, EtagSource::Modified);
+            let reading = reader.expect("look").read(&UnboundedSlice(Millis(0)));
             let reading = reading.expect("read").expect("done");
             (reading.is_torn, reading.content.expect("small").len())
         };

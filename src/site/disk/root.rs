@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::Millis;
-use crate::site::waiting::{MayBlock, Outstanding, WouldBlockOnDisk};
+use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlockOnDisk};
 
 /// How often the root path is resolved again, in milliseconds.
 pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
@@ -25,7 +25,7 @@ pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
-    current: RwLock<Current>,
+    current: RwLock<ResolvedRoot>,
     /// Counts the resolutions that have begun.
     tickets: AtomicU64,
     /// The generation of `current`, readable without the lock: the hot path needs only this.
@@ -33,12 +33,12 @@ pub struct Root {
     resolved_at: AtomicU64,
     missing: AtomicBool,
     /// The resolution that has been ordered.
-    pub outstanding: Outstanding,
+    pub pending: PendingRevalidation,
 }
 
 /// What the last resolution has found.
 #[derive(Debug)]
-struct Current {
+struct ResolvedRoot {
     directory: Arc<RootDirectory>,
     /// That resolution's.
     ticket: u64,
@@ -71,7 +71,7 @@ impl Root {
         let directory = RootDirectory::open(path, 0)?;
         Ok(Root {
             path: path.to_owned(),
-            current: RwLock::new(Current {
+            current: RwLock::new(ResolvedRoot {
                 directory: Arc::new(directory),
                 ticket: 0,
             }),
@@ -79,7 +79,7 @@ impl Root {
             generation: AtomicU64::new(0),
             resolved_at: AtomicU64::new(0),
             missing: AtomicBool::new(false),
-            outstanding: Outstanding::default(),
+            pending: PendingRevalidation::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use super::names::slash_form;
 use super::opening::Lookup;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::sidecar;
-use crate::site::disk::{Look, Range};
+use crate::site::disk::{PathProbe, ProbeScope};
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
 impl Lookup {
@@ -15,7 +15,7 @@ impl Lookup {
     /// # Errors
     /// [`WouldBlockOnDisk`] if one of the names that loading it looks at leads beyond a mount point, and `may_block`
     /// does not.
-    pub(super) fn expect_path_in_reach(
+    pub(super) fn check_path_scope(
         &self,
         path: &[u8],
         may_block: MayBlock,
@@ -25,31 +25,31 @@ impl Lookup {
         }
         // As `open_file` tries them.
         for name in self.names(path) {
-            let is_file = self.expect_in_reach(&name, may_block)?;
-            self.expect_forms_in_reach(&name, may_block)?;
+            let is_file = self.check_scope(&name, may_block)?;
+            self.check_variants_scope(&name, may_block)?;
             if is_file {
                 return Ok(());
             }
         }
         if self.looks_into_directories() {
             for name in self.names(&slash_form(path)) {
-                self.expect_in_reach(&name, may_block)?;
-                self.expect_forms_in_reach(&name, may_block)?;
+                self.check_scope(&name, may_block)?;
+                self.check_variants_scope(&name, may_block)?;
             }
         }
         Ok(())
     }
 
-    /// The same question about the forms beside the file `name`, as far as they are looked for.
-    fn expect_forms_in_reach(
+    /// The same question about the variants beside the file `name`, as far as they are looked for.
+    fn check_variants_scope(
         &self,
         name: &[u8],
         may_block: MayBlock,
     ) -> Result<(), WouldBlockOnDisk> {
         if self.evidence.is_some() {
-            let forms = Coding::COMPRESSED.into_iter();
-            for form in forms.filter_map(|coding| sidecar(name, coding)) {
-                self.expect_in_reach(&form, may_block)?;
+            let variants = Coding::COMPRESSED.into_iter();
+            for variant in variants.filter_map(|coding| sidecar(name, coding)) {
+                self.check_scope(&variant, may_block)?;
             }
         }
         Ok(())
@@ -60,7 +60,7 @@ impl Lookup {
     ///
     /// # Errors
     /// [`WouldBlockOnDisk`] if it leads beyond a mount point, and `may_block` does not.
-    pub(super) fn expect_in_reach(
+    pub(super) fn check_scope(
         &self,
         name: &[u8],
         may_block: MayBlock,
@@ -69,9 +69,9 @@ impl Lookup {
             return Ok(false);
         }
         let directory = self.root.directory();
-        let look = Look::new(directory.fd.as_fd(), Range::WithinMount);
-        let is_file = look.is_file(name);
-        if look.met_mount() {
+        let probe = PathProbe::new(directory.fd.as_fd(), ProbeScope::WithinMount);
+        let is_file = probe.is_file(name);
+        if probe.met_mount() {
             return Err(WouldBlockOnDisk);
         }
         Ok(is_file)

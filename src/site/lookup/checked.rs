@@ -6,18 +6,18 @@ use std::sync::Arc;
 use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
 use crate::clock::Millis;
-use crate::site::disk::{Look, RESOLVE_EVERY_MILLIS, Range};
+use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS};
 use crate::site::memory::{
-    Area, DueRevalidation, FileEntry, Freshness, NegativeEntry, Original, Revalidation,
-    Revalidator, SitePath, StaleAction, Subject,
+    DueRevalidation, FailureDomain, FileEntry, Freshness, NegativeEntry, OriginalState,
+    Revalidation, RevalidationSubject, Revalidator, SitePath, StaleAction,
 };
-use crate::site::waiting::{MayBlock, Outstanding, WouldBlock};
+use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 
-/// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for
+/// EndOnDrop an order when it has been carried out, even by a panic: those who wait for it must not wait for
 /// ever.
-struct Ends<'o>(&'o Outstanding);
+struct EndOnDrop<'o>(&'o PendingRevalidation);
 
-impl Drop for Ends<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -25,41 +25,41 @@ impl Drop for Ends<'_> {
 
 /// Knowledge from before that has to be compared with the disk.
 #[derive(Debug, Clone, Copy)]
-enum Due<'d> {
+enum StaleEntry<'d> {
     File(&'d Arc<FileEntry>),
     NegativeEntry(SitePath<'d>, &'d Arc<NegativeEntry>),
 }
 
 /// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compared {
+enum ComparisonResult {
     Same,
     Changed,
     /// Nothing: it would lead beyond a mount point.
     MetMount,
 }
 
-impl<'d> Due<'d> {
+impl<'d> StaleEntry<'d> {
     fn freshness(self) -> &'d Freshness {
         match self {
-            Due::File(entry) => &entry.freshness,
-            Due::NegativeEntry(_, nothing) => &nothing.freshness,
+            StaleEntry::File(entry) => &entry.freshness,
+            StaleEntry::NegativeEntry(_, negative) => &negative.freshness,
         }
     }
 
     /// Where it was, if that is known.
     fn device(self) -> Option<u64> {
         match self {
-            Due::File(entry) => Some(entry.representation.identity().device()),
-            Due::NegativeEntry(..) => None,
+            StaleEntry::File(entry) => Some(entry.representation.identity().device()),
+            StaleEntry::NegativeEntry(..) => None,
         }
     }
 
-    fn subject(self) -> Subject {
+    fn subject(self) -> RevalidationSubject {
         match self {
-            Due::File(entry) => Subject::File(Arc::clone(entry)),
-            Due::NegativeEntry(key, nothing) => {
-                Subject::NegativeEntry(key.keep(), Arc::clone(nothing))
+            StaleEntry::File(entry) => RevalidationSubject::File(Arc::clone(entry)),
+            StaleEntry::NegativeEntry(key, negative) => {
+                RevalidationSubject::NegativeEntry(key.keep(), Arc::clone(negative))
             }
         }
     }
@@ -71,15 +71,15 @@ impl Lookup {
         let Some(revalidator) = self.revalidator() else {
             return Ok(self.root.generation(may_block, now)?);
         };
-        let outstanding = &self.root.outstanding;
+        let pending = &self.root.pending;
         let due = DueRevalidation {
-            outstanding,
+            pending,
             age_millis: self.root.age_millis(now),
             interval_millis: RESOLVE_EVERY_MILLIS,
         };
-        let order = || self.order_for(Subject::Root, now);
+        let order = || self.order_for(RevalidationSubject::Root, now);
         if revalidator.ask(due, may_block, now, order)? == StaleAction::Revalidate {
-            let _ends = Ends(outstanding);
+            let _ends = EndOnDrop(pending);
             self.root.resolve_again();
             self.root.confirm(now);
         }
@@ -93,18 +93,18 @@ impl Lookup {
         may_block: MayBlock,
         now: Millis,
     ) -> Result<bool, WouldBlock> {
-        self.is_current(Due::File(entry), may_block, now)
+        self.is_current(StaleEntry::File(entry), may_block, now)
     }
 
     /// The same for an absence at `key`.
-    pub(super) fn is_still_nothing(
+    pub(super) fn is_still_absent(
         &self,
         key: SitePath<'_>,
-        nothing: &Arc<NegativeEntry>,
+        negative: &Arc<NegativeEntry>,
         may_block: MayBlock,
         now: Millis,
     ) -> Result<bool, WouldBlock> {
-        self.is_current(Due::NegativeEntry(key, nothing), may_block, now)
+        self.is_current(StaleEntry::NegativeEntry(key, negative), may_block, now)
     }
 
     /// The revalidator of the file system that the root is on, if there is one.
@@ -115,20 +115,22 @@ impl Lookup {
     }
 
     /// The part of the disk that has to answer, if it is not known to be the root's own file system.
-    fn other_area(&self, due: Due<'_>) -> Option<Area> {
+    fn other_domain(&self, due: StaleEntry<'_>) -> Option<FailureDomain> {
         if due.freshness().is_beyond_mount() {
-            return Some(Area::BeyondMounts(self.root.device()));
+            return Some(FailureDomain::BeyondMounts(self.root.device()));
         }
         let device = due.device();
         device
             .filter(|device| *device != self.root.device())
-            .map(Area::Device)
+            .map(FailureDomain::Device)
     }
 
-    fn checks_in(&self, area: Option<Area>) -> Option<Arc<Revalidator>> {
-        let revalidator = match (area, &self.memory) {
+    fn revalidator_of(&self, domain: Option<FailureDomain>) -> Option<Arc<Revalidator>> {
+        let revalidator = match (domain, &self.memory) {
             (None, _) => self.revalidator.clone(),
-            (Some(area), Some(memory)) => Some(memory.revalidators.of(area, self.root.device())),
+            (Some(domain), Some(memory)) => {
+                Some(memory.revalidators.of(domain, self.root.device()))
+            }
             (Some(_), None) => None,
         };
         revalidator.filter(|revalidator| revalidator.is_running())
@@ -138,51 +140,51 @@ impl Lookup {
     /// or while the revalidator is at it.
     fn is_current(
         &self,
-        due: Due<'_>,
+        due: StaleEntry<'_>,
         may_block: MayBlock,
         now: Millis,
     ) -> Result<bool, WouldBlock> {
         let freshness = due.freshness();
-        let area = self.other_area(due);
-        let revalidator = self.checks_in(area);
+        let domain = self.other_domain(due);
+        let revalidator = self.revalidator_of(domain);
         let Some(revalidator) = revalidator.filter(|_| self.revalidate_millis > 0) else {
             may_block.disk()?;
-            let range = match may_block {
-                MayBlock::OnRoots if area.is_some() => return Err(WouldBlock::OnDisk),
-                MayBlock::OnRoots => Range::WithinMount,
-                MayBlock::Never | MayBlock::Anywhere => Range::Anywhere,
+            let scope = match may_block {
+                MayBlock::OnRoots if domain.is_some() => return Err(WouldBlock::OnDisk),
+                MayBlock::OnRoots => ProbeScope::WithinMount,
+                MayBlock::Never | MayBlock::Anywhere => ProbeScope::Anywhere,
             };
             // Unless another thread is at it or was just now.
             if !freshness.claim_check(now, self.revalidate_millis) {
                 return Ok(true);
             }
-            let compared = self.compare(due, range);
-            if compared == Compared::MetMount {
+            let compared = self.compare(due, scope);
+            if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
                 // The claim is given back: nothing has been compared.
                 let due_at = now.0.saturating_sub(self.revalidate_millis);
                 freshness.confirm(Millis(due_at));
                 return Err(WouldBlock::OnDisk);
             }
-            return Ok(compared == Compared::Same);
+            return Ok(compared == ComparisonResult::Same);
         };
         // Another file system than the root's is for its revalidator: it may hang, and take one worker after
         // the other, as many as it has files.
-        let reach_here = area.map_or(may_block, |_| MayBlock::Never);
-        let due_check = DueRevalidation {
-            outstanding: &freshness.outstanding,
+        let may_block_here = domain.map_or(may_block, |_| MayBlock::Never);
+        let due_revalidation = DueRevalidation {
+            pending: &freshness.pending,
             age_millis: freshness.age_millis(now),
             interval_millis: self.revalidate_millis,
         };
         let order = || self.order_for(due.subject(), now);
-        if revalidator.ask(due_check, reach_here, now, order)? == StaleAction::Use {
+        if revalidator.ask(due_revalidation, may_block_here, now, order)? == StaleAction::Use {
             return Ok(true);
         }
-        let ends = Ends(&freshness.outstanding);
-        match self.compare(due, Range::WithinMount) {
-            Compared::Same => freshness.confirm(now),
-            Compared::Changed => return Ok(false),
-            Compared::MetMount => {
+        let ends = EndOnDrop(&freshness.pending);
+        match self.compare(due, ProbeScope::WithinMount) {
+            ComparisonResult::Same => freshness.confirm(now),
+            ComparisonResult::Changed => return Ok(false),
+            ComparisonResult::MetMount => {
                 freshness.mark_beyond_mount();
                 drop(ends);
                 return self.is_current(due, may_block, now);
@@ -191,7 +193,7 @@ impl Lookup {
         Ok(true)
     }
 
-    fn order_for(&self, subject: Subject, at: Millis) -> Revalidation {
+    fn order_for(&self, subject: RevalidationSubject, at: Millis) -> Revalidation {
         let site = self.number;
         Revalidation { at, site, subject }
     }
@@ -203,30 +205,34 @@ impl Lookup {
     pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
         let due = match &order.subject {
-            Subject::Root => {
-                let _ends = Ends(&self.root.outstanding);
+            RevalidationSubject::Root => {
+                let _ends = EndOnDrop(&self.root.pending);
                 self.root.resolve_again();
                 return self.root.confirm(end());
             }
-            Subject::File(entry) => Due::File(entry),
-            Subject::NegativeEntry(key, nothing) => Due::NegativeEntry(key.site_path(), nothing),
+            RevalidationSubject::File(entry) => StaleEntry::File(entry),
+            RevalidationSubject::NegativeEntry(key, negative) => {
+                StaleEntry::NegativeEntry(key.site_path(), negative)
+            }
         };
         let freshness = due.freshness();
-        let ends = Ends(&freshness.outstanding);
-        let range = match self.other_area(due) {
-            Some(_) => Range::Anywhere,
-            None => Range::WithinMount,
+        let ends = EndOnDrop(&freshness.pending);
+        let scope = match self.other_domain(due) {
+            Some(_) => ProbeScope::Anywhere,
+            None => ProbeScope::WithinMount,
         };
-        match self.compare(due, range) {
-            Compared::Same => freshness.confirm(end()),
-            Compared::Changed => match due {
-                Due::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
-                Due::NegativeEntry(key, nothing) => memory.negative_cache.forget(key, nothing),
+        match self.compare(due, scope) {
+            ComparisonResult::Same => freshness.confirm(end()),
+            ComparisonResult::Changed => match due {
+                StaleEntry::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
+                StaleEntry::NegativeEntry(key, negative) => {
+                    memory.negative_cache.forget(key, negative)
+                }
             },
-            Compared::MetMount => {
+            ComparisonResult::MetMount => {
                 freshness.mark_beyond_mount();
                 // Without another revalidator those who wait ask again, and a worker looks.
-                if let Some(revalidator) = self.checks_in(self.other_area(due)) {
+                if let Some(revalidator) = self.revalidator_of(self.other_domain(due)) {
                     std::mem::forget(ends);
                     revalidator.place(order.clone());
                 }
@@ -234,24 +240,26 @@ impl Lookup {
         }
     }
 
-    fn compare(&self, due: Due<'_>, range: Range) -> Compared {
+    fn compare(&self, due: StaleEntry<'_>, scope: ProbeScope) -> ComparisonResult {
         let directory = self.root.directory();
-        let look = Look::new(directory.fd.as_fd(), range);
+        let probe = PathProbe::new(directory.fd.as_fd(), scope);
         let is_same = match due {
-            Due::File(entry) => self.is_same_file(entry, &look),
-            Due::NegativeEntry(key, nothing) => self.is_same_nothing(key.path, nothing, &look),
+            StaleEntry::File(entry) => self.is_same_file(entry, &probe),
+            StaleEntry::NegativeEntry(key, negative) => {
+                self.is_same_absence(key.path, negative, &probe)
+            }
         };
         match is_same {
-            _ if look.met_mount() => Compared::MetMount,
-            true => Compared::Same,
-            false => Compared::Changed,
+            _ if probe.met_mount() => ComparisonResult::MetMount,
+            true => ComparisonResult::Same,
+            false => ComparisonResult::Changed,
         }
     }
 
     /// Compares a file and what lies beside it with the disk.
-    fn is_same_file(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
-        if entry.original != Original::There {
-            return self.is_same_alone(entry, look);
+    fn is_same_file(&self, entry: &FileEntry, probe: &PathProbe<'_>) -> bool {
+        if entry.original != OriginalState::Present {
+            return self.is_same_sidecar_only(entry, probe);
         }
         // Following a link out of the root does no harm here: only a file that is the very one that
         // was loaded through the resolver compares equal.
@@ -260,33 +268,42 @@ impl Lookup {
         let names = self.names(entry.key.site_path().path);
         let mut better = names.take_while(|name| **name != *entry.path);
         let sidecars = entry.sidecars.as_ref();
-        look.identity(&entry.path)
+        probe
+            .identity(&entry.path)
             .is_some_and(|identity| entry.representation.is_current(&identity))
-            && sidecars.is_none_or(|seen| seen.are_current(look))
-            && !better.any(|name| look.is_file(&name))
+            && sidecars.is_none_or(|seen| seen.are_current(probe))
+            && !better.any(|name| probe.is_file(&name))
     }
 
     /// Looks again for what was not there.
-    fn is_same_nothing(&self, path: &[u8], nothing: &NegativeEntry, look: &Look<'_>) -> bool {
+    fn is_same_absence(
+        &self,
+        path: &[u8],
+        negative: &NegativeEntry,
+        probe: &PathProbe<'_>,
+    ) -> bool {
         // Opening stops at no mount point, so the names are looked at first.
         let mut is_directory = false;
         for name in self.names(path) {
-            is_directory |= look.is_directory(&name) && is_itself(&name, path);
+            is_directory |= probe.is_directory(&name) && is_itself(&name, path);
         }
         if is_directory && self.looks_into_directories() {
             // The directory has been opened for its index too.
             for name in self.names(&slash_form(path)) {
-                let _ = look.identity(&name);
+                let _ = probe.identity(&name);
             }
         }
-        let has_form = nothing.forms().any(|form| look.identity(form).is_some());
-        if look.met_mount() {
+        let has_variant = negative
+            .variants()
+            .any(|variant| probe.identity(variant).is_some());
+        if probe.met_mount() {
             return false;
         }
         let directory = &self.root.directory();
         let Err(absence) = self.open_file(directory, path) else {
             return false;
         };
-        absence == nothing.absence && !(has_form && self.is_alone(directory, path, absence))
+        absence == negative.absence
+            && !(has_variant && self.has_only_sidecars(directory, path, absence))
     }
 }

@@ -52,7 +52,7 @@ impl Lookup {
         let slash_form = slash_form(path);
         match self.open_file(directory, &slash_form) {
             Err(absence @ Absence::Open(OpenError::NotFound))
-                if !self.is_alone(directory, &slash_form, absence) =>
+                if !self.has_only_sidecars(directory, &slash_form, absence) =>
             {
                 absence
             }

@@ -1,8 +1,7 @@
-//! From a path to the file that it names, and to the form of it that a client gets, or to why there is none.
+//! From a path to the file that it names, and to the variant of it that a client gets, or to why there is none.
 //!
 //! [`Lookup::find`] asks memory first, and the disk if that is in may_block.
 
-mod alone;
 mod bounded;
 mod checked;
 mod encoded;
@@ -13,8 +12,9 @@ mod loading;
 mod names;
 mod opening;
 mod ranged;
+mod sidecar_only;
 #[cfg(test)]
 mod tests;
 
-pub use find::LedTo;
+pub use find::RewrittenPath;
 pub use opening::Lookup;

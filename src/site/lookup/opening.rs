@@ -11,7 +11,7 @@ use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
 
-/// A file is compressed only if the cache could keep this many of its size: with all its forms, each
+/// A file is compressed only if the cache could keep this many of its size: with all its variants, each
 /// smaller than itself, it must leave room for others.
 const MIN_KEPT: u64 = 8;
 
@@ -54,14 +54,14 @@ pub struct Lookup {
     pub(super) has_logged_outside_link: AtomicBool,
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
-    /// The evidence that a form beside a file needs; `None` if forms are not looked for there.
+    /// The evidence that a variant beside a file needs; `None` if variants are not looked for there.
     pub(super) evidence: Option<Evidence>,
     /// EncodedVariants beside files that are not sent.
-    pub(super) unused_forms: Arc<LoggedNames>,
-    /// The largest file that forms are made of, in bytes; 0 if none are.
+    pub(super) unused_sidecars: Arc<LoggedNames>,
+    /// The largest file that variants are made of, in bytes; 0 if none are.
     pub(super) compressible_bytes: u64,
     pub(super) coding_rules: Option<CodingRules>,
-    /// The largest content that is decoded of a file that is there in an encoded form only, in bytes.
+    /// The largest content that is decoded of a file that is there in an encoded variant only, in bytes.
     pub(super) decoded_bytes: u64,
 }
 
@@ -124,7 +124,7 @@ impl Lookup {
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
             evidence: evidence(site, cache),
-            unused_forms: Arc::default(),
+            unused_sidecars: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
             decoded_bytes: most_decoded(cache.bytes),
@@ -157,7 +157,7 @@ fn most_decoded(cache_bytes: u64) -> u64 {
     }
 }
 
-/// The evidence that a form beside a file of `site` needs; `None` if forms are not looked for there.
+/// The evidence that a variant beside a file of `site` needs; `None` if variants are not looked for there.
 fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<Evidence> {
     match (site.precompressed, site.etag) {
         (Precompressed::Never, _) => None,

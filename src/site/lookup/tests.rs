@@ -10,7 +10,7 @@ use crate::config;
 use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{FileStore, Found, RevalidatorRole};
+use crate::site::memory::{FileStore, LookupResult, RevalidatorRole};
 use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
 /// When what was learnt at 0 is due.
@@ -30,7 +30,7 @@ fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
 
 /// Only these are looked for, when the name is first asked for and whenever that is due.
 #[test]
-fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
+fn only_a_missing_file_of_a_type_that_compresses_may_have_variants() {
     let place = tempfile::tempdir().expect("temporary directory");
     std::fs::create_dir(place.path().join("d.css")).expect("mkdir");
     let cache = config::Config::default().cache;
@@ -49,15 +49,15 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
             ("/x", ""),
         ] {
             let found = lookup.find(path.as_bytes(), MayBlock::Anywhere, at(0));
-            let Ok(Found::NegativeEntry(nothing)) = found else {
+            let Ok(LookupResult::NegativeEntry(negative)) = found else {
                 panic!("{path}")
             };
-            let forms: Vec<_> = nothing.forms().map(String::from_utf8_lossy).collect();
+            let variants: Vec<_> = negative.variants().map(String::from_utf8_lossy).collect();
             let expected = match precompressed {
                 Precompressed::Never => "",
                 _ => expected,
             };
-            assert_eq!(forms.join(" "), expected, "{path}");
+            assert_eq!(variants.join(" "), expected, "{path}");
         }
     }
 }
@@ -91,7 +91,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
                 let found = find(path, MayBlock::OnRoots);
-                let Ok(Found::File(entry)) = found else {
+                let Ok(LookupResult::File(entry)) = found else {
                     panic!("{found:?}")
                 };
                 assert_eq!(
@@ -101,20 +101,20 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             }
             assert!(matches!(
                 find(b"/none", MayBlock::OnRoots),
-                Ok(Found::NegativeEntry(_))
+                Ok(LookupResult::NegativeEntry(_))
             ));
             let beyond = find(b"/beyond", MayBlock::OnRoots);
             assert_eq!(beyond.expect_err("beyond"), WouldBlock::OnDisk);
             assert!(matches!(
                 find(b"/beyond", MayBlock::Anywhere),
-                Ok(Found::File(_))
+                Ok(LookupResult::File(_))
             ));
         }
     }
 }
 
 #[test]
-fn a_form_that_is_alone_is_decoded_in_slices() {
+fn a_sidecar_without_its_original_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");
     let content = b"function f() {}\n".repeat(200_000);
     let encoded = crate::site::content::compress(Coding::Gzip, &content);
@@ -134,13 +134,13 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
         slices += 1;
     }
     assert!(slices >= 5, "{slices}");
-    let Ok(Found::File(entry)) = find() else {
+    let Ok(LookupResult::File(entry)) = find() else {
         panic!("it is decoded")
     };
-    assert_eq!(entry.original, crate::site::memory::Original::Decoded);
+    assert_eq!(entry.original, crate::site::memory::OriginalState::Decoded);
     assert_eq!(entry.representation.content.len(), content.len() as u64);
-    let forms = entry.forms.as_ref().expect("the one it was made from");
-    assert!(forms.ready_in(Coding::Gzip).is_some());
+    let variants = entry.variants.as_ref().expect("the one it was made from");
+    assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
 /// proc(5) is mounted on every Linux, and not where temporary files are.
@@ -176,7 +176,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let find = |may_block, millis| lookup.find(path.as_bytes(), may_block, at(millis));
     assert!(matches!(
         find(MayBlock::Anywhere, 0),
-        Ok(Found::NegativeEntry(_))
+        Ok(LookupResult::NegativeEntry(_))
     ));
     assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
     // A worker finds the mount point, and leaves the rest to another revalidator. Later nobody tries.
@@ -196,7 +196,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         assert!(is_called.load(Ordering::Relaxed), "it is over");
         assert!(matches!(
             find(MayBlock::Never, millis),
-            Ok(Found::NegativeEntry(_))
+            Ok(LookupResult::NegativeEntry(_))
         ));
     }
 }

@@ -28,7 +28,7 @@ pub struct FileStore {
 
 /// The result of a lookup.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum LookupResult {
     /// A regular file.
     File(Arc<FileEntry>),
     /// No file that is served.
@@ -43,21 +43,21 @@ pub struct Memory {
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) sidecar_verifier: SidecarVerifier,
     pub(in crate::site) verdicts: Arc<Verdicts>,
-    /// The loads under way: files, and forms of files. With a form comes the file, which has the form now if
+    /// The loads under way: files, and variants of files. With a variant comes the file, which has the variant now if
     /// there is one.
-    pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), Found>,
+    pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), LookupResult>,
     /// For what takes long to load.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
 }
 
-impl Found {
+impl LookupResult {
     /// When it was learnt.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         match self {
-            Found::File(entry) => &entry.freshness,
-            Found::NegativeEntry(nothing) => &nothing.freshness,
+            LookupResult::File(entry) => &entry.freshness,
+            LookupResult::NegativeEntry(negative) => &negative.freshness,
         }
     }
 }
@@ -100,9 +100,13 @@ impl Memory {
     }
 
     /// Returns the knowledge of a path, whatever its age.
-    pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<Found> {
-        let file = self.files.find(key).map(Found::File);
-        file.or_else(|| self.negative_cache.find(key).map(Found::NegativeEntry))
+    pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<LookupResult> {
+        let file = self.files.find(key).map(LookupResult::File);
+        file.or_else(|| {
+            self.negative_cache
+                .find(key)
+                .map(LookupResult::NegativeEntry)
+        })
     }
 
     /// Keeps what was loaded for `key`.
@@ -110,33 +114,33 @@ impl Memory {
         &self,
         key: SitePath<'_>,
         loaded: Result<FileEntry, Arc<NegativeEntry>>,
-    ) -> Found {
+    ) -> LookupResult {
         match loaded {
             Ok(entry) => {
                 let entry = Arc::new(entry);
                 if !entry.representation.is_torn {
                     self.files.keep(Arc::clone(&entry));
                 }
-                Found::File(entry)
+                LookupResult::File(entry)
             }
-            Err(nothing) => {
-                self.negative_cache.remember(key, &nothing);
-                Found::NegativeEntry(nothing)
+            Err(negative) => {
+                self.negative_cache.remember(key, &negative);
+                LookupResult::NegativeEntry(negative)
             }
         }
     }
 
-    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
+    /// Fills in a variant that was read beside its file. If it has gone or changed, or cannot be read just
     /// now, the entry is not kept: the next request looks at all of it again.
-    pub(in crate::site) fn keep_form<'e>(
+    pub(in crate::site) fn keep_variant<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         coding: Coding,
-        form: Option<Representation>,
+        variant: Option<Representation>,
     ) -> Option<&'e Representation> {
-        if form.is_none() {
+        if variant.is_none() {
             self.files.drop_stale(entry.key.site_path(), entry);
         }
-        self.files.fill(entry, coding, || form)
+        self.files.fill(entry, coding, || variant)
     }
 }

@@ -9,7 +9,7 @@ use quick_cache::Equivalent;
 
 use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
-use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
+use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
 use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Sidecars, compress};
@@ -30,25 +30,25 @@ pub struct FileEntry {
     pub freshness: Freshness,
     /// What lies beside it, if that has been looked at.
     pub sidecars: Option<Sidecars>,
-    /// Its encoded forms; `None` if it cannot have any.
-    pub forms: Option<Box<EncodedVariants>>,
+    /// Its encoded variants; `None` if it cannot have any.
+    pub variants: Option<Box<EncodedVariants>>,
     /// Whether the file itself is there.
-    pub original: Original,
+    pub original: OriginalState,
 }
 
-/// Whether a file itself is there, or only encoded forms of it.
+/// Whether a file itself is there, or only encoded variants of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Original {
+pub enum OriginalState {
     /// The file is there.
-    There,
-    /// Only forms are, and the representation was decoded from one of them.
+    Present,
+    /// Only variants are, and the representation was decoded from one of them.
     Decoded,
-    /// Only forms are, none of which could be decoded. The representation is empty and must not be sent.
+    /// Only variants are, none of which could be decoded. The representation is empty and must not be sent.
     Missing,
 }
 
 impl FileEntry {
-    /// Makes the form in `coding`; `None` if it is not worth it, or if the content is not in memory.
+    /// Makes the variant in `coding`; `None` if it is not worth it, or if the content is not in memory.
     /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
     #[must_use]
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
@@ -62,8 +62,8 @@ impl FileEntry {
 
     /// What it weighs for the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
-        let forms = self.forms.iter().flat_map(|forms| forms.ready());
-        let representations = std::iter::once(&self.representation).chain(forms);
+        let variants = self.variants.iter().flat_map(|variants| variants.ready());
+        let representations = std::iter::once(&self.representation).chain(variants);
         let weights = representations.map(|representation| match representation.content {
             Content::Memory(_) | Content::MemfdBody(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
@@ -74,9 +74,9 @@ impl FileEntry {
 }
 
 /// An entry as the cache holds it. A weight must not change while it is held, and that of an entry
-/// does, as its forms are filled in; so it is taken down, and the entry put in again.
+/// does, as its variants are filled in; so it is taken down, and the entry put in again.
 #[derive(Debug, Clone)]
-struct Weighed {
+struct WeightedEntry {
     entry: Arc<FileEntry>,
     weight: u64,
 }
@@ -84,7 +84,7 @@ struct Weighed {
 /// The paths of all sites to entries.
 #[derive(Debug)]
 pub struct FileCache {
-    entries: WeightedCache<KeptSitePath, Weighed>,
+    entries: WeightedCache<KeptSitePath, WeightedEntry>,
     /// The weight of an open descriptor: it bounds how many the cache keeps.
     descriptor_weight: u64,
     /// Held while an entry is put in again, so that the last weight is the right one.
@@ -120,7 +120,7 @@ impl FileCache {
         self.entries.insert(key, self.weigh(entry));
     }
 
-    /// Fills in the form in `coding` of `entry`, with what `make` returns, unless that has been done;
+    /// Fills in the variant in `coding` of `entry`, with what `make` returns, unless that has been done;
     /// waits for another thread that is at it.
     pub fn fill<'e>(
         &self,
@@ -128,28 +128,28 @@ impl FileCache {
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
-        self.filled(entry, entry.forms.as_ref()?.fill(coding, make))
+        self.filled(entry, entry.variants.as_ref()?.fill(coding, make))
     }
 
-    /// As [`fill`](FileCache::fill), for a form that is sent while the one beside the file is being judged.
+    /// As [`fill`](FileCache::fill), for a variant that is sent while the one beside the file is being judged.
     pub fn fill_meanwhile<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
-        self.filled(entry, entry.forms.as_ref()?.fill_meanwhile(coding, make))
+        self.filled(entry, entry.variants.as_ref()?.fill_meanwhile(coding, make))
     }
 
     fn filled<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        (form, is_ours): (Option<&'e Representation>, bool),
+        (variant, is_ours): (Option<&'e Representation>, bool),
     ) -> Option<&'e Representation> {
-        if is_ours && form.is_some() {
+        if is_ours && variant.is_some() {
             self.weigh_again(entry);
         }
-        form
+        variant
     }
 
     /// Counts what `entry` weighs now, if it is still kept.
@@ -164,9 +164,9 @@ impl FileCache {
         }
     }
 
-    fn weigh(&self, entry: Arc<FileEntry>) -> Weighed {
+    fn weigh(&self, entry: Arc<FileEntry>) -> WeightedEntry {
         let weight = entry.weight(self.descriptor_weight);
-        Weighed { entry, weight }
+        WeightedEntry { entry, weight }
     }
 
     /// Drops `entry`, unless another has taken its place already.
@@ -176,7 +176,7 @@ impl FileCache {
     }
 }
 
-impl Weighs<KeptSitePath> for Weighed {
+impl HasWeight<KeptSitePath> for WeightedEntry {
     fn weight(&self, path: &KeptSitePath) -> u64 {
         self.weight + 3 * path.path_bytes()
     }
@@ -291,8 +291,8 @@ mod tests {
             path: b"a".to_vec(),
             freshness: Freshness::new(0, Millis(0)),
             sidecars: None,
-            forms: EncodedVariants::new(None, true).map(Box::new),
-            original: Original::There,
+            variants: EncodedVariants::new(None, true).map(Box::new),
+            original: OriginalState::Present,
         }
     }
 
@@ -360,22 +360,22 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_made_once_and_its_weight_counts() {
+    fn a_variant_is_made_once_and_its_weight_counts() {
         let cache = FileCache::new(1 << 20, 1 << 16, MAX_CACHED_FILES);
         let kept = kept(&cache, entry(&[b'x'; 10_000], 20_000));
         let before = cache.entries.weight();
-        let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
-        let form = form.expect("it compresses");
-        assert_eq!(cache.entries.weight(), before + form.memory());
+        let variant = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
+        let variant = variant.expect("it compresses");
+        assert_eq!(cache.entries.weight(), before + variant.memory());
         let again = cache.fill(&kept, Coding::Gzip, || panic!("made twice"));
-        assert!(std::ptr::eq(form, again.expect("made before")));
+        assert!(std::ptr::eq(variant, again.expect("made before")));
         assert!(Arc::ptr_eq(&kept, &cache.find(at(b"/a")).expect("kept")));
         cache.drop_stale(at(b"/a"), &kept);
         assert_eq!(cache.entries.weight(), 0);
     }
 
     #[test]
-    fn forms_of_many_files_do_not_take_more_than_the_bound() {
+    fn variants_of_many_files_do_not_take_more_than_the_bound() {
         let cache = FileCache::new(1 << 20, 1 << 13, MAX_CACHED_FILES);
         for name in 0..2_000_u32 {
             let path = name.to_be_bytes();
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
+    fn an_entry_that_has_gone_does_not_come_back_with_its_variant() {
         let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let load = || entry(&[b'x'; 500], 1_000);
         let old = kept(&cache, load());

@@ -1,7 +1,7 @@
 //! Compresses large files while nobody waits for it.
 //!
 //! A worker that compressed a large file would hold up the connections behind it. It answers with the
-//! file as it is and places an order here; whoever asks after that gets the form. One thread of low
+//! file as it is and places an order here; whoever asks after that gets the variant. One thread of low
 //! priority takes the orders, and is started with the first one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ const MAX_ORDERS: usize = 64;
 /// Added to the nice value: whatever else wants a processor comes first.
 const NICE: i32 = 10;
 
-/// A form to be made. It keeps nothing alive: if its file has been dropped when its turn comes, nobody
+/// A variant to be made. It keeps nothing alive: if its file has been dropped when its turn comes, nobody
 /// needs it.
 #[derive(Debug)]
 pub struct CompressionOrder {
@@ -29,7 +29,7 @@ pub struct CompressionOrder {
 }
 
 impl CompressionOrder {
-    /// The form in `coding` of `entry`, which `cache` keeps.
+    /// The variant in `coding` of `entry`, which `cache` keeps.
     #[must_use]
     pub fn new(cache: &Arc<FileCache>, entry: &Arc<FileEntry>, coding: Coding) -> CompressionOrder {
         CompressionOrder {
@@ -45,7 +45,7 @@ impl CompressionOrder {
         }
     }
 
-    /// There is to be no such form.
+    /// There is to be no such variant.
     fn give_up(&self) {
         if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
             cache.fill(&entry, self.coding, || None);

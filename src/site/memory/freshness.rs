@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Millis;
-use crate::site::waiting::Outstanding;
+use crate::site::waiting::PendingRevalidation;
 
 /// When something was learnt, and in which root directory.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub struct Freshness {
     generation: u64,
     checked_at: AtomicU64,
     /// The comparison that has been ordered.
-    pub outstanding: Outstanding,
+    pub pending: PendingRevalidation,
     is_beyond_mount: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ impl Freshness {
         Freshness {
             generation,
             checked_at: AtomicU64::new(now.0),
-            outstanding: Outstanding::default(),
+            pending: PendingRevalidation::default(),
             is_beyond_mount: AtomicBool::new(false),
         }
     }

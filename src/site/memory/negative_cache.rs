@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::cache::{KeptSitePath, SitePath};
 use super::freshness::Freshness;
-use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
+use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::response::{Body, Response};
 use crate::site::disk::OpenError;
 use crate::site::pages;
@@ -58,8 +58,8 @@ pub struct NegativeEntry {
     pub absence: Absence,
     /// For a directory without its slash: the way to it, for a request without a query.
     pub redirect: Option<Response>,
-    /// The names of the forms that the path could be answered from, each with a NUL at its end.
-    forms: Box<[u8]>,
+    /// The names of the variants that the path could be answered from, each with a NUL at its end.
+    variants: Box<[u8]>,
     /// When it was learnt.
     pub freshness: Freshness,
 }
@@ -73,27 +73,27 @@ impl NegativeEntry {
         NegativeEntry {
             absence,
             redirect,
-            forms: Box::default(),
+            variants: Box::default(),
             freshness,
         }
     }
 
-    /// With the names, below the root, of the [variants](NegativeEntry::forms()) that may come.
+    /// With the names, below the root, of the [variants](NegativeEntry::variants()) that may come.
     #[must_use]
-    pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
-        self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();
+    pub fn with_variants(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
+        self.variants = names.flat_map(|name| name.into_iter().chain([0])).collect();
         self
     }
 
-    /// The names of the encoded forms that the path would be answered from if they came. They are kept
-    /// so that a look for them allocates nothing.
-    pub fn forms(&self) -> impl Iterator<Item = &[u8]> {
-        let names = self.forms.split_inclusive(|byte| *byte == 0);
+    /// The names of the encoded variants that the path would be answered from if they came. They are kept
+    /// so that a look for them allocates negative.
+    pub fn variants(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.variants.split_inclusive(|byte| *byte == 0);
         names.map(|name| &name[..name.len() - 1])
     }
 
     fn bytes(&self) -> u64 {
-        self.forms.len() as u64 + self.page_bytes()
+        self.variants.len() as u64 + self.page_bytes()
     }
 
     fn page_bytes(&self) -> u64 {
@@ -133,17 +133,17 @@ impl NegativeCache {
         self.known.get(&path)
     }
 
-    /// Remembers `nothing` of `path`, if it lasts and the path is not too long.
-    pub fn remember(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
-        if nothing.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
-            self.known.insert(path.keep(), Arc::clone(nothing));
+    /// Remembers `negative` of `path`, if it lasts and the path is not too long.
+    pub fn remember(&self, path: SitePath<'_>, negative: &Arc<NegativeEntry>) {
+        if negative.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
+            self.known.insert(path.keep(), Arc::clone(negative));
         }
     }
 
-    /// Forgets `nothing`, unless another has taken its place already.
-    pub fn forget(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
+    /// Forgets `negative`, unless another has taken its place already.
+    pub fn forget(&self, path: SitePath<'_>, negative: &Arc<NegativeEntry>) {
         self.known
-            .remove_if(&path, |known| Arc::ptr_eq(known, nothing));
+            .remove_if(&path, |known| Arc::ptr_eq(known, negative));
     }
 }
 
@@ -153,7 +153,7 @@ impl Default for NegativeCache {
     }
 }
 
-impl Weighs<KeptSitePath> for Arc<NegativeEntry> {
+impl HasWeight<KeptSitePath> for Arc<NegativeEntry> {
     fn weight(&self, path: &KeptSitePath) -> u64 {
         ENTRY_BYTES + path.path_bytes() + self.bytes()
     }
@@ -168,7 +168,7 @@ mod tests {
         SitePath { site: 0, path }
     }
 
-    fn nothing(path: &[u8], absence: Absence) -> Arc<NegativeEntry> {
+    fn negative_entry(path: &[u8], absence: Absence) -> Arc<NegativeEntry> {
         Arc::new(NegativeEntry::new(
             path,
             absence,
@@ -178,7 +178,7 @@ mod tests {
 
     fn remember(negative_cache: &NegativeCache, path: &str, absence: Absence) {
         let path = path.as_bytes();
-        negative_cache.remember(at(path), &nothing(path, absence));
+        negative_cache.remember(at(path), &negative_entry(path, absence));
     }
 
     const NOT_FOUND: Absence = Absence::Open(OpenError::NotFound);
@@ -200,7 +200,7 @@ mod tests {
             remember(&negative_cache, &path, absence);
             let found = negative_cache.find(at(path.as_bytes()));
             assert_eq!(found.is_some(), is_kept, "{path}");
-            assert!(found.is_none_or(|nothing| nothing.absence == absence));
+            assert!(found.is_none_or(|negative| negative.absence == absence));
         }
     }
 
@@ -219,19 +219,26 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_forms_are_kept_and_weighed() {
+    fn the_names_of_variants_are_kept_and_weighed() {
         let plain = NegativeEntry::new(b"/a.js", NOT_FOUND, Freshness::new(0, Millis(0)));
-        assert_eq!((plain.forms().count(), plain.bytes()), (0, 0));
+        assert_eq!((plain.variants().count(), plain.bytes()), (0, 0));
         let names = ["a.js.br", "a.js.gz"];
-        let nothing = plain.with_forms(names.iter().map(|name| name.as_bytes().to_vec()));
-        assert!(nothing.forms().eq(names.iter().map(|name| name.as_bytes())));
-        assert_eq!(nothing.bytes(), 16);
+        let negative = plain.with_variants(names.iter().map(|name| name.as_bytes().to_vec()));
+        assert!(
+            negative
+                .variants()
+                .eq(names.iter().map(|name| name.as_bytes()))
+        );
+        assert_eq!(negative.bytes(), 16);
     }
 
     #[test]
     fn only_what_is_out_of_date_is_forgotten() {
         let negative_cache = NegativeCache::new();
-        let (old, new) = (nothing(b"/a", NOT_FOUND), nothing(b"/a", NOT_FOUND));
+        let (old, new) = (
+            negative_entry(b"/a", NOT_FOUND),
+            negative_entry(b"/a", NOT_FOUND),
+        );
         negative_cache.remember(at(b"/a"), &old);
         negative_cache.remember(at(b"/a"), &new);
         negative_cache.forget(at(b"/a"), &old);

@@ -12,7 +12,7 @@
 //!   ([`Flight`](crate::site::waiting::Flight)). So nothing is served that has not been compared within
 //!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
 //!   compared first.
-//! - Others who ask while the comparison is outstanding get what is known, if it was due only
+//! - Others who ask while the comparison is pending get what is known, if it was due only
 //!   [`STALE_WHILE_REVALIDATE_MILLIS`] ago; else they wait too.
 //! - Once a comparison has not been made [`STALE_WHILE_REVALIDATE_MILLIS`] after its order, by a look that does not end or
 //!   for the orders before it, the disk counts as hanging, and nobody waits any more for what is not too
@@ -31,7 +31,7 @@
 //!
 //! A file system that is mounted below a root, or linked to, may hang while that of the root answers. The
 //! revalidator of a root, and workers, look at nothing beyond a mount point
-//! ([`Look`](crate::site::disk::Look)). A file that was on another device when it was loaded is left to the revalidator of that device. What else turns
+//! ([`PathProbe`](crate::site::disk::PathProbe)). A file that was on another device when it was loaded is left to the revalidator of that device. What else turns
 //! out to lie beyond a mount point (an absence, a file that a mount hides by now) is left to one more
 //! revalidator of that root. Both are started when they are wanted first.
 //!
@@ -50,7 +50,7 @@ use super::cache::FileEntry;
 use super::cache::KeptSitePath;
 use super::negative_cache::NegativeEntry;
 use crate::clock::Millis;
-use crate::site::waiting::{MayBlock, Outstanding, WouldBlock};
+use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 
 /// How much longer than its interval something is served if the disk does not answer, in milliseconds.
 pub const STALE_IF_ERROR_MILLIS: u64 = 30_000;
@@ -60,7 +60,7 @@ pub const STALE_WHILE_REVALIDATE_MILLIS: u64 = 1_000;
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
-pub enum Subject {
+pub enum RevalidationSubject {
     /// The root path with the directory that is served.
     Root,
     /// A file with its entry.
@@ -69,12 +69,12 @@ pub enum Subject {
     NegativeEntry(KeptSitePath, Arc<NegativeEntry>),
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for RevalidationSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = match self {
-            Subject::Root => return f.write_str("the root"),
-            Subject::File(entry) => entry.key.site_path().path,
-            Subject::NegativeEntry(key, _) => key.site_path().path,
+            RevalidationSubject::Root => return f.write_str("the root"),
+            RevalidationSubject::File(entry) => entry.key.site_path().path,
+            RevalidationSubject::NegativeEntry(key, _) => key.site_path().path,
         };
         write!(f, "{}", path.escape_ascii())
     }
@@ -88,14 +88,14 @@ pub struct Revalidation {
     /// The number of the site.
     pub site: u32,
     /// What in it.
-    pub subject: Subject,
+    pub subject: RevalidationSubject,
 }
 
 /// Knowledge that is due to be compared.
 #[derive(Debug, Clone, Copy)]
 pub struct DueRevalidation<'d> {
     /// The order for that, if there is one.
-    pub outstanding: &'d Outstanding,
+    pub pending: &'d PendingRevalidation,
     /// How long ago it was compared, in milliseconds: longer than its interval.
     pub age_millis: u64,
     /// How long a comparison holds, in milliseconds.
@@ -119,7 +119,7 @@ pub struct Revalidator {
     receiver: Receiver<Option<Revalidation>>,
     is_running: AtomicBool,
     /// When the look was ordered that the revalidator is at; `Millis::NEVER` if it is at none.
-    looks_since: AtomicU64,
+    comparing_since: AtomicU64,
 }
 
 /// The place of the revalidator. While somebody has it, there is one.
@@ -135,7 +135,7 @@ impl Revalidator {
             sender,
             receiver,
             is_running: AtomicBool::new(false),
-            looks_since: AtomicU64::new(Millis::NEVER.0),
+            comparing_since: AtomicU64::new(Millis::NEVER.0),
         }
     }
 
@@ -170,7 +170,7 @@ impl Revalidator {
         now: Millis,
         order: impl FnOnce() -> Revalidation,
     ) -> Result<StaleAction, WouldBlock> {
-        let ordered = due.outstanding.order(now);
+        let ordered = due.pending.order(now);
         if ordered.is_ours {
             if may_block == MayBlock::Anywhere {
                 return Ok(StaleAction::Revalidate);
@@ -190,13 +190,14 @@ impl Revalidator {
         Ok(StaleAction::Use)
     }
 
-    /// Places an order that is outstanding already.
+    /// Places an order that is pending already.
     pub fn place(&self, order: Revalidation) {
         let _ = self.sender.send(Some(order));
     }
 
     fn hangs(&self, now: Millis) -> bool {
-        now.since(Millis(self.looks_since.load(Ordering::Relaxed))) >= STALE_WHILE_REVALIDATE_MILLIS
+        now.since(Millis(self.comparing_since.load(Ordering::Relaxed)))
+            >= STALE_WHILE_REVALIDATE_MILLIS
     }
 }
 
@@ -215,7 +216,7 @@ impl RevalidatorRole {
 
     /// The revalidator begins a look that was ordered `at` this time.
     pub fn begin(&self, at: Millis) {
-        self.0.looks_since.store(at.0, Ordering::Relaxed);
+        self.0.comparing_since.store(at.0, Ordering::Relaxed);
     }
 
     /// The look is over.

@@ -1,12 +1,12 @@
-//! Judges forms that lie beside a file and are not younger than it: each is decoded once and used if it
+//! Judges variants that lie beside a file and are not younger than it: each is decoded once and used if it
 //! gives the file's content.
 //!
-//! A request that meets such a form places an order here, and is answered without it. The verdict is kept
-//! with the [forms](super::encoded_variants) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
+//! A request that meets such a variant places an order here, and is answered without it. The verdict is kept
+//! with the [variants](super::encoded_variants) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
 //! lasts until one of the two files changes.
 //!
 //! One thread of low priority takes the orders for each device, and is started with the first one. A
-//! disk that hangs so holds up no form on another, and no compression. An order takes half a second at
+//! disk that hangs so holds up no variant on another, and no compression. An order takes half a second at
 //! most while the disk answers ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
 
 use std::collections::HashMap;
@@ -32,13 +32,13 @@ use crate::site::disk::{Identity, Resolver, RootDirectory};
 /// its file.
 const MAX_ORDERS: usize = 256;
 
-/// Devices with a thread of their own. The forms on all others share one.
+/// Devices with a thread of their own. The variants on all others share one.
 const MAX_DEVICES: usize = 16;
 
 /// Stands for all other devices.
 const OTHERS: u64 = u64::MAX;
 
-/// A form to be judged. An order keeps no file alive: if its file has been dropped from the cache when
+/// A variant to be judged. An order keeps no file alive: if its file has been dropped from the cache when
 /// its turn comes, nobody needs the verdict.
 #[derive(Debug)]
 pub struct VerificationOrder {
@@ -46,28 +46,28 @@ pub struct VerificationOrder {
     pub cache: Weak<FileCache>,
     /// The file.
     pub entry: Weak<FileEntry>,
-    /// The form's.
+    /// The variant's.
     pub coding: Coding,
-    /// The directory that the form is below.
+    /// The directory that the variant is below.
     pub root: Arc<RootDirectory>,
     /// Opens it.
     pub resolver: Arc<Resolver>,
-    /// The forms of the site that the log has been told about.
+    /// The variants of the site that the log has been told about.
     pub logged: Arc<LoggedNames>,
     /// Where the verdict is kept.
     pub verdicts: Arc<Verdicts>,
 }
 
-/// Settles a form when it is dropped, even by a panic, so that it does not stay unjudged for ever.
-struct Settles<'f> {
-    forms: &'f EncodedVariants,
+/// SettleOnDrop a variant when it is dropped, even by a panic, so that it does not stay unjudged for ever.
+struct SettleOnDrop<'f> {
+    variants: &'f EncodedVariants,
     coding: Coding,
     is_used: bool,
 }
 
-impl Drop for Settles<'_> {
+impl Drop for SettleOnDrop<'_> {
     fn drop(&mut self) {
-        self.forms.settle(self.coding, self.is_used);
+        self.variants.settle(self.coding, self.is_used);
     }
 }
 
@@ -76,17 +76,19 @@ impl VerificationOrder {
         let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) else {
             return;
         };
-        let Some(forms) = &entry.forms else { return };
+        let Some(variants) = &entry.variants else {
+            return;
+        };
         let sidecars = entry.sidecars.as_ref();
         let Some((path, seen)) = sidecars.and_then(|sidecars| sidecars.usable(self.coding)) else {
             return;
         };
-        let mut verdict = Settles {
-            forms,
+        let mut verdict = SettleOnDrop {
+            variants,
             coding: self.coding,
             is_used: false,
         };
-        let decoded = self.judge(&entry, path, seen);
+        let decoded = self.verify(&entry, path, seen);
         if let Ok(Some(decoded)) = decoded {
             self.remember(&entry, seen, decoded);
         }
@@ -108,7 +110,7 @@ impl VerificationOrder {
         }
     }
 
-    /// Keeps the verdict on the form that was seen as `seen`, unless one of the two files was changed so
+    /// Keeps the verdict on the variant that was seen as `seen`, unless one of the two files was changed so
     /// shortly before that a further change might not show.
     fn remember(&self, entry: &FileEntry, seen: &Identity, decoded: VariantVerdict) {
         let original = entry.representation.identity();
@@ -120,19 +122,19 @@ impl VerificationOrder {
         }
     }
 
-    /// Compares the form at `path`, which was seen as `seen`, with its file. `None` if one of them has
+    /// Compares the variant at `path`, which was seen as `seen`, with its file. `None` if one of them has
     /// changed.
-    fn judge(
+    fn verify(
         &self,
         entry: &FileEntry,
         path: &[u8],
         seen: &Identity,
     ) -> io::Result<Option<VariantVerdict>> {
-        let Ok(form) = self.resolver.open(self.root.fd.as_fd(), path) else {
+        let Ok(variant) = self.resolver.open(self.root.fd.as_fd(), path) else {
             return Ok(None);
         };
-        let is_as_seen = |form: &File| Identity::of(form).map(|identity| identity == *seen);
-        if !is_as_seen(&form)? {
+        let is_as_seen = |variant: &File| Identity::of(variant).map(|identity| identity == *seen);
+        if !is_as_seen(&variant)? {
             return Ok(None);
         }
         let content = &entry.representation.content;
@@ -141,8 +143,8 @@ impl VerificationOrder {
             Content::MemfdBody(memfd_body) => Expected::Pages(&**memfd_body, memfd_body.len()),
             Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
         };
-        // The form may grow while it is read.
-        let encoded = (&form).take(seen.size());
+        // The variant may grow while it is read.
+        let encoded = (&variant).take(seen.size());
         let decoded = compare(self.coding, encoded, original);
         let is_same_file = match content {
             Content::Memory(_) | Content::MemfdBody(_) => true,
@@ -150,7 +152,7 @@ impl VerificationOrder {
                 Identity::of(file.at(0).0)? == *entry.representation.identity()
             }
         };
-        if !is_same_file || !is_as_seen(&form)? {
+        if !is_same_file || !is_as_seen(&variant)? {
             return Ok(None);
         }
         decoded.map(Some)
@@ -165,7 +167,7 @@ pub struct SidecarVerifier {
 }
 
 impl SidecarVerifier {
-    /// Places an order for a form on `device`. Never waits for a disk; false if too many orders wait
+    /// Places an order for a variant on `device`. Never waits for a disk; false if too many orders wait
     /// already.
     #[must_use]
     pub fn place(&self, device: u64, order: VerificationOrder) -> bool {
@@ -205,7 +207,7 @@ fn start(
 fn take_orders(orders: &Receiver<VerificationOrder>) {
     lower_priority();
     for order in orders {
-        // The form is settled all the same.
+        // The variant is settled all the same.
         if catch_unwind(AssertUnwindSafe(|| order.carry_out())).is_err() {
             log::error!("a comparison of a precompressed file panicked; the others go on");
         }

@@ -10,13 +10,13 @@ const MAX_SHARDS: u64 = 16;
 const MIN_ITEMS: u64 = 16;
 
 /// A value of a cache, under a key `K`. Its weight must not change while the cache holds it.
-pub trait Weighs<K> {
+pub trait HasWeight<K> {
     /// The weight in bytes, with that of its `key`.
     fn weight(&self, key: &K) -> u64;
 }
 
 /// A cache for values that tell their own weight.
-pub type WeightedCache<K, V> = QuickCache<K, V, OwnWeight>;
+pub type WeightedCache<K, V> = QuickCache<K, V, ValueWeighter>;
 
 /// The size of a cache.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ impl CacheSize {
     pub fn build<K, V>(self) -> WeightedCache<K, V>
     where
         K: std::hash::Hash + Eq,
-        V: Weighs<K> + Clone,
+        V: HasWeight<K> + Clone,
     {
         let shards = (self.bytes / self.shard_bytes.max(1)).clamp(1, MAX_SHARDS);
         let items = (self.bytes / self.typical_bytes.max(1)).max(MIN_ITEMS);
@@ -48,21 +48,21 @@ impl CacheSize {
         match options {
             Ok(options) => QuickCache::with_options(
                 options,
-                OwnWeight,
+                ValueWeighter,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
             // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(MIN_ITEMS as usize, self.bytes, OwnWeight),
+            Err(_) => QuickCache::with_weighter(MIN_ITEMS as usize, self.bytes, ValueWeighter),
         }
     }
 }
 
 /// Takes the weight that a value tells.
 #[derive(Debug, Clone, Copy)]
-pub struct OwnWeight;
+pub struct ValueWeighter;
 
-impl<K, V: Weighs<K>> Weighter<K, V> for OwnWeight {
+impl<K, V: HasWeight<K>> Weighter<K, V> for ValueWeighter {
     fn weight(&self, key: &K, value: &V) -> u64 {
         value.weight(key)
     }

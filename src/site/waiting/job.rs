@@ -82,9 +82,9 @@ impl Slice for FirstSlice {
 
 /// A slice that is never over, for work that is bounded otherwise.
 #[derive(Debug)]
-pub struct WholeSlice(pub Millis);
+pub struct UnboundedSlice(pub Millis);
 
-impl Slice for WholeSlice {
+impl Slice for UnboundedSlice {
     fn is_over(&self) -> bool {
         false
     }

@@ -6,12 +6,12 @@
 
 mod job;
 mod may_block;
-mod outstanding;
+mod pending_revalidation;
 mod single_flight;
 
 #[cfg(test)]
 pub(super) use job::{FIRST_SLICE_ASKS, MAX_JOBS};
-pub use job::{FirstSlice, Job, JobPermits, Slice, WholeSlice};
+pub use job::{FirstSlice, Job, JobPermits, Slice, UnboundedSlice};
 pub use may_block::{MayBlock, WouldBlock, WouldBlockOnDisk};
-pub use outstanding::Outstanding;
+pub use pending_revalidation::PendingRevalidation;
 pub use single_flight::{Flight, SingleFlight, Waiter};

@@ -5,12 +5,12 @@
 //! leave word where they are to be found ([`Flight::wait`]) and do something else.
 //!
 //! ```text
-//!   first    SingleFlight::begin  ->  FlightLeader        loads            FlightLeader::bring, or drop
+//!   first    SingleFlight::begin  ->  FlightLeader        loads            FlightLeader::finish, or drop
 //!   others   SingleFlight::begin  ->  the flight    Flight::wait       |
 //!                                                  ...            each Waiter is called, once
 //! ```
 //!
-//! What was brought is mostly kept in memory, where who waited finds it. What is not (a file that is too
+//! What was result is mostly kept in memory, where who waited finds it. What is not (a file that is too
 //! large, a failure) goes from the flight to all who waited for it, or each of them would set out again,
 //! one after the other: they hold on to the flight until they have asked again. With the last of them it
 //! is forgotten.
@@ -41,7 +41,7 @@ use crate::clock::Millis;
 
 /// Told when an flight is over, or need not be waited for any longer.
 pub trait Waiter: Send {
-    /// Whether what is brought is still wanted at `now`.
+    /// Whether what is result is still wanted at `now`.
     fn is_waiting(&mut self, now: Millis) -> bool;
 
     /// The flight is over. This must not block.
@@ -64,7 +64,7 @@ pub struct Flight {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
     /// The result, and whether memory has it too.
-    brought: OnceLock<(AnyResult, bool)>,
+    result: OnceLock<(AnyResult, bool)>,
     /// The work that is left, unless a thread is at it.
     job: Mutex<Option<(JobStep, JobPermit)>>,
     is_unclaimed: AtomicBool,
@@ -104,17 +104,17 @@ impl Flight {
         self.call(waiters);
     }
 
-    /// Whether who waited for it needs the disk again, if only to ask what was brought: memory will not
+    /// Whether who waited for it needs the disk again, if only to ask what was result: memory will not
     /// tell.
     #[must_use]
     pub fn needs_disk(&self) -> bool {
-        self.is_given_up() || self.brought.get().is_some_and(|(_, is_kept)| !is_kept)
+        self.is_given_up() || self.result.get().is_some_and(|(_, is_kept)| !is_kept)
     }
 
     /// The result, if it is not for memory alone to tell. `T` is that of the [`SingleFlight`].
     #[must_use]
-    pub fn brought<T: 'static>(&self) -> Option<&T> {
-        self.brought.get()?.0.downcast_ref()
+    pub fn result<T: 'static>(&self) -> Option<&T> {
+        self.result.get()?.0.downcast_ref()
     }
 
     /// Whether the caller, who waits for it, has to see to it that it is [worked](Flight::work) on: true
@@ -130,17 +130,17 @@ impl Flight {
         if self.give_up_unless(|waiter| waiter.is_waiting(slice.now())) {
             return false;
         }
-        let brought = match &mut *self.lock_job() {
+        let result = match &mut *self.lock_job() {
             Some((step, _)) => step(slice),
             None => return false,
         };
-        let Some(brought) = brought else {
+        let Some(result) = result else {
             return true;
         };
         *self.lock_job() = None;
         // Only this and an `FlightLeader`, which is gone, set the result. Waiters take it from here, whatever its age
         // by now.
-        let _ = self.brought.set((brought, false));
+        let _ = self.result.set((result, false));
         self.end();
         false
     }
@@ -201,7 +201,7 @@ impl Default for Flight {
     fn default() -> Flight {
         Flight {
             waiters: Mutex::new(Some(Vec::new())),
-            brought: OnceLock::new(),
+            result: OnceLock::new(),
             job: Mutex::default(),
             is_unclaimed: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
@@ -229,25 +229,25 @@ impl fmt::Debug for Flight {
 /// The flights for each `T` that is named by a `K`.
 #[derive(Debug)]
 pub struct SingleFlight<K, T> {
-    /// Nobody is kept here: an flight lives as long as somebody is at it, or wants what it has brought.
+    /// Nobody is kept here: an flight lives as long as somebody is at it, or wants what it has result.
     known: Mutex<HashMap<K, Weak<Flight>>>,
-    brings: PhantomData<fn() -> T>,
+    result_type: PhantomData<fn() -> T>,
 }
 
 impl<K, T> Default for SingleFlight<K, T> {
     fn default() -> SingleFlight<K, T> {
         SingleFlight {
             known: Mutex::default(),
-            brings: PhantomData,
+            result_type: PhantomData,
         }
     }
 }
 
 impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
-    /// Sets out for `key`. `is_usable` tells whether the caller can use what another has brought.
+    /// Sets out for `key`. `is_usable` tells whether the caller can use what another has result.
     ///
     /// # Errors
-    /// Another's flight, if that is under way, or has brought what those who waited are about to ask for.
+    /// Another's flight, if that is under way, or has result what those who waited are about to ask for.
     pub fn begin(
         &self,
         key: K,
@@ -259,7 +259,7 @@ impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
         // One that is over without anything was in vain: its thread has panicked, or has left what it
         // found in memory, and that is gone; or it was given up.
         if let Some(flight) =
-            others.filter(|other| !other.is_over() || other.brought::<T>().is_some_and(&is_usable))
+            others.filter(|other| !other.is_over() || other.result::<T>().is_some_and(&is_usable))
         {
             return Err(flight);
         }
@@ -267,7 +267,7 @@ impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
         known.insert(key, Arc::downgrade(&flight));
         Ok(FlightLeader {
             flight: Some(flight),
-            brings: PhantomData,
+            result_type: PhantomData,
         })
     }
 }
@@ -277,15 +277,15 @@ impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
 pub struct FlightLeader<T> {
     /// `None` if it was left.
     flight: Option<Arc<Flight>>,
-    brings: PhantomData<fn() -> T>,
+    result_type: PhantomData<fn() -> T>,
 }
 
 impl<T: Send + Sync + 'static> FlightLeader<T> {
-    /// Comes back with `brought`, for all who wait. `is_kept` says that memory has it too.
-    pub fn bring(self, brought: T, is_kept: bool) {
+    /// Comes back with `result`, for all who wait. `is_kept` says that memory has it too.
+    pub fn finish(self, result: T, is_kept: bool) {
         if let Some(flight) = &self.flight {
             // Nothing else sets the result, and `self` is gone then.
-            let _ = flight.brought.set((Box::new(brought), is_kept));
+            let _ = flight.result.set((Box::new(result), is_kept));
         }
     }
 
@@ -316,10 +316,10 @@ impl<T> Drop for FlightLeader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::waiting::job::{JobPermits, WholeSlice};
+    use crate::site::waiting::job::{JobPermits, UnboundedSlice};
     use std::sync::atomic::AtomicUsize;
 
-    const SLICE: WholeSlice = WholeSlice(Millis(0));
+    const SLICE: UnboundedSlice = UnboundedSlice(Millis(0));
 
     type Texts = SingleFlight<char, &'static str>;
 
@@ -352,7 +352,7 @@ mod tests {
         let waiting: Vec<_> = (0..3).map(|_| wait(&others(&flights))).collect();
         assert!(begin(&flights, 'b').is_ok(), "another key");
         assert!(waiting.iter().all(|calls| number(calls) == 0));
-        leader.bring("text", true);
+        leader.finish("text", true);
         assert!(waiting.iter().all(|calls| number(calls) == 1));
         assert!(begin(&flights, 'a').is_ok());
     }
@@ -367,19 +367,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_brought_stays_for_those_who_waited_and_no_longer() {
+    fn a_result_stays_for_those_who_waited_and_no_longer() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
-        leader.bring("text", false);
+        leader.finish("text", false);
         assert!(flight.needs_disk());
-        assert!(others(&flights).brought() == Some(&"text"));
+        assert!(others(&flights).result() == Some(&"text"));
         drop(flight);
         assert!(begin(&flights, 'a').is_ok());
     }
 
     #[test]
-    fn an_errand_in_vain_keeps_nobody_from_the_next() {
+    fn a_flight_without_a_result_is_followed_by_a_new_one() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
@@ -429,7 +429,7 @@ mod tests {
         assert!(calls.iter().all(|calls| number(calls) == 0));
         assert!(!flight.work(&SLICE), "that was the last");
         assert!(calls.iter().all(|calls| number(calls) == 1));
-        assert!(flight.needs_disk() && others(&flights).brought() == Some(&"text"));
+        assert!(flight.needs_disk() && others(&flights).result() == Some(&"text"));
         assert!(flights.begin('a', |_| false).is_ok(), "of no use");
     }
 

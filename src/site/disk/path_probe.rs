@@ -14,7 +14,7 @@ use super::identity::Identity;
 
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
+pub enum ProbeScope {
     /// Not beyond a mount point.
     WithinMount,
     /// Anywhere. This can hang with any file system.
@@ -24,27 +24,27 @@ pub enum Range {
 /// Some looks below one directory. Links are followed, even out of the root: a look tells whether
 /// something has changed, and no more.
 #[derive(Debug)]
-pub struct Look<'r> {
+pub struct PathProbe<'r> {
     root: BorrowedFd<'r>,
-    range: Range,
+    scope: ProbeScope,
     met_mount: Cell<bool>,
 }
 
-impl<'r> Look<'r> {
+impl<'r> PathProbe<'r> {
     /// Looks below `root`.
     #[must_use]
-    pub fn new(root: BorrowedFd<'r>, range: Range) -> Look<'r> {
-        Look {
+    pub fn new(root: BorrowedFd<'r>, scope: ProbeScope) -> PathProbe<'r> {
+        PathProbe {
             root,
-            range,
+            scope,
             met_mount: Cell::new(false),
         }
     }
 
     /// Looks below `root` that go anywhere.
     #[must_use]
-    pub fn anywhere(root: BorrowedFd<'r>) -> Look<'r> {
-        Look::new(root, Range::Anywhere)
+    pub fn anywhere(root: BorrowedFd<'r>) -> PathProbe<'r> {
+        PathProbe::new(root, ProbeScope::Anywhere)
     }
 
     /// The identity of what `name` is; `None` if that cannot be told.
@@ -74,9 +74,9 @@ impl<'r> Look<'r> {
     }
 
     fn stat(&self, name: &[u8]) -> Option<Stat> {
-        let stat = match self.range {
-            Range::WithinMount => self.stat_within_mount(name),
-            Range::Anywhere => self.stat_anywhere(name),
+        let stat = match self.scope {
+            ProbeScope::WithinMount => self.stat_within_mount(name),
+            ProbeScope::Anywhere => self.stat_anywhere(name),
         };
         stat.ok()
     }
@@ -114,22 +114,22 @@ mod tests {
 
     /// proc(5) is mounted on every Linux, and not where temporary files are.
     #[test]
-    fn a_look_ends_at_a_mount_point_unless_it_may_cross() {
+    fn a_probe_ends_at_a_mount_point_unless_it_may_cross() {
         let place = tempfile::tempdir().expect("temporary directory");
         fs::write(place.path().join("file"), "").expect("write");
         fs::create_dir(place.path().join("directory")).expect("mkdir");
         symlink("/proc/version", place.path().join("beyond")).expect("link");
         symlink("file", place.path().join("inside")).expect("link");
         let root = File::open(place.path()).expect("the root");
-        for range in [Range::WithinMount, Range::Anywhere] {
-            let look = Look::new(root.as_fd(), range);
-            assert!(look.is_file(b"file") && look.is_file(b"inside"));
-            assert_eq!(look.identity(b"file"), look.identity(b"inside"));
-            assert!(!look.is_file(b"directory") && !look.is_file(b"none"));
-            assert!(!look.met_mount());
-            let is_within = range == Range::WithinMount;
-            assert_eq!(look.is_file(b"beyond"), !is_within);
-            assert_eq!(look.met_mount(), is_within);
+        for scope in [ProbeScope::WithinMount, ProbeScope::Anywhere] {
+            let probe = PathProbe::new(root.as_fd(), scope);
+            assert!(probe.is_file(b"file") && probe.is_file(b"inside"));
+            assert_eq!(probe.identity(b"file"), probe.identity(b"inside"));
+            assert!(!probe.is_file(b"directory") && !probe.is_file(b"none"));
+            assert!(!probe.met_mount());
+            let is_within = scope == ProbeScope::WithinMount;
+            assert_eq!(probe.is_file(b"beyond"), !is_within);
+            assert_eq!(probe.met_mount(), is_within);
         }
     }
 }

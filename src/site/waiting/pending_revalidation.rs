@@ -7,13 +7,13 @@ use crate::clock::Millis;
 
 /// A comparison with the disk that is left to the [revalidator](crate::site::memory), while it is not over.
 #[derive(Debug, Default)]
-pub struct Outstanding {
+pub struct PendingRevalidation {
     order: Mutex<Option<(Millis, Arc<Flight>)>>,
 }
 
 /// An order for a comparison.
 #[derive(Debug)]
-pub struct Ordered {
+pub struct PendingOrder {
     /// The revalidator's way.
     pub flight: Arc<Flight>,
     /// When it was ordered.
@@ -22,14 +22,14 @@ pub struct Ordered {
     pub is_ours: bool,
 }
 
-impl Outstanding {
-    /// The order that is outstanding; a new one of `now` if there is none.
+impl PendingRevalidation {
+    /// The order that is pending; a new one of `now` if there is none.
     #[must_use]
-    pub fn order(&self, now: Millis) -> Ordered {
+    pub fn order(&self, now: Millis) -> PendingOrder {
         let mut order = self.lock();
         let is_ours = order.is_none();
         let (at, flight) = order.get_or_insert_with(|| (now, Flight::new()));
-        Ordered {
+        PendingOrder {
             flight: Arc::clone(flight),
             at: *at,
             is_ours,
