@@ -1,4 +1,4 @@
-//! The files and negative_cache that were found before, in all sites.
+//! The memory of all sites: cached files, and cached paths without a file.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::site::content::{Representation, Verdicts};
 use crate::site::disk::DescriptorBudget;
 use crate::site::waiting::{JobPermits, SingleFlight};
 
-/// All that the sites of a server keep files in.
+/// The stores that all sites of a server share.
 #[derive(Debug, Clone)]
 pub struct FileStore {
-    /// The sizes that are configured.
+    /// The configured sizes.
     pub cache: config::Cache,
-    /// `None` if nothing is to be remembered.
+    /// `None` if caching is off.
     pub memory: Option<Arc<Memory>>,
-    /// The budget of descriptors: a large file takes one for as long as it is open.
+    /// The budget of file descriptors. A large file takes one for as long as it is open.
     pub descriptors: Arc<DescriptorBudget>,
 }
 
@@ -31,11 +31,12 @@ pub struct FileStore {
 pub enum LookupResult {
     /// A regular file.
     File(Arc<FileEntry>),
-    /// No file that is served.
+    /// The path has no file that may be served.
     NegativeEntry(Arc<NegativeEntry>),
 }
 
-/// The files and negative_cache that were found before, in all sites. A path is in one of them, or in neither.
+/// The cached files and negative entries of all sites. A path is in one of the two caches, or in
+/// neither.
 #[derive(Debug)]
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,
@@ -43,16 +44,16 @@ pub struct Memory {
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) sidecar_verifier: SidecarVerifier,
     pub(in crate::site) verdicts: Arc<Verdicts>,
-    /// The loads under way: files, and variants of files. With a variant comes the file, which has the variant now if
-    /// there is one.
+    /// The loads in flight, of files and of sidecars. The result for a sidecar is the entry of its file,
+    /// which by then has the variant if there is one.
     pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), LookupResult>,
-    /// For what takes long to load.
+    /// The permits for loads that take longer than a slice.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
 }
 
 impl LookupResult {
-    /// When it was learnt.
+    /// When the result was obtained.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         match self {
@@ -63,7 +64,7 @@ impl LookupResult {
 }
 
 impl FileStore {
-    /// An empty one of the sizes in `cache`.
+    /// An empty store of the sizes in `cache`.
     #[must_use]
     pub fn new(cache: &config::Cache, descriptors: DescriptorBudget) -> FileStore {
         FileStore {
@@ -75,7 +76,7 @@ impl FileStore {
 }
 
 impl Memory {
-    /// Of the size that is configured; `None` if nothing is to be remembered.
+    /// An empty memory of the configured sizes; `None` if caching is off.
     fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
             files: Arc::new(FileCache::new(
@@ -93,13 +94,13 @@ impl Memory {
         })
     }
 
-    /// Those who carry out the comparisons.
+    /// The threads that revalidate.
     #[must_use]
     pub fn revalidators(&self) -> &Revalidators {
         &self.revalidators
     }
 
-    /// Returns the knowledge of a path, whatever its age.
+    /// Returns the cached result for a path, however old it is.
     pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<LookupResult> {
         let file = self.files.find(key).map(LookupResult::File);
         file.or_else(|| {
@@ -109,7 +110,7 @@ impl Memory {
         })
     }
 
-    /// Keeps what was loaded for `key`.
+    /// Keeps the result of a load for `key`.
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
@@ -130,8 +131,8 @@ impl Memory {
         }
     }
 
-    /// Fills in a variant that was read beside its file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
+    /// Fills in a variant that was read from a sidecar. If the sidecar is gone, changed or unreadable,
+    /// the entry is dropped, and the next request loads the file anew.
     pub(in crate::site) fn keep_variant<'e>(
         &self,
         entry: &'e Arc<FileEntry>,

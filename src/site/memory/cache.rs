@@ -1,7 +1,7 @@
-//! Files kept ready: small ones in memory, larger ones as open descriptors.
+//! The cache of files: small ones in memory, larger ones as open descriptors.
 //!
-//! Bounded by weight and evicted by use; each entry is compared with its file at most once per
-//! `cache.revalidate` ([`Freshness`]), with one stat(2).
+//! The cache is bounded by weight and evicts by use. Each entry is compared with its file at most once
+//! per `cache.revalidate` ([`Freshness`]); this takes one stat(2).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,42 +14,42 @@ use crate::http::accept_encoding::Coding;
 use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Sidecars, compress};
 
-/// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
+/// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
 
-/// A cached file and where it came from.
+/// A cached file and its origin.
 #[derive(Debug)]
 pub struct FileEntry {
     /// The file, ready to be sent.
     pub representation: Representation,
-    /// The request path that it is kept for, and its site.
+    /// The request path under which it is cached, and its site.
     pub key: KeptSitePath,
-    /// Its path below the root, as stat(2) wants it.
+    /// The path below the root, as stat(2) takes it.
     pub path: Vec<u8>,
-    /// When it was learnt.
+    /// When the file was loaded or revalidated.
     pub freshness: Freshness,
-    /// What lies beside it, if that has been looked at.
+    /// The sidecars of the file, if they were looked up.
     pub sidecars: Option<Sidecars>,
-    /// Its encoded variants; `None` if it cannot have any.
+    /// The encoded variants; `None` if there cannot be any.
     pub variants: Option<Box<EncodedVariants>>,
-    /// Whether the file itself is there.
+    /// Whether the file itself exists.
     pub original: OriginalState,
 }
 
-/// Whether a file itself is there, or only encoded variants of it.
+/// Whether a file itself exists, or only sidecars of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginalState {
-    /// The file is there.
+    /// The file exists.
     Present,
-    /// Only variants are, and the representation was decoded from one of them.
+    /// Only sidecars exist. The representation was decoded from one of them.
     Decoded,
-    /// Only variants are, none of which could be decoded. The representation is empty and must not be sent.
+    /// Only sidecars exist, and none could be decoded. The representation is empty and must not be sent.
     Missing,
 }
 
 impl FileEntry {
-    /// Makes the variant in `coding`; `None` if it is not worth it, or if the content is not in memory.
-    /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
+    /// Compresses the content with `coding`. `None` if that saves too little, or if the content is not
+    /// in memory. Takes up to 10 ms for the 256 KiB that the cache keeps by default.
     #[must_use]
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
         let encoded = match &self.representation.content {
@@ -60,7 +60,7 @@ impl FileEntry {
         Some(self.representation.form(coding, encoded))
     }
 
-    /// What it weighs for the cache, if an open file weighs `descriptor`.
+    /// The weight of the entry in the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
         let variants = self.variants.iter().flat_map(|variants| variants.ready());
         let representations = std::iter::once(&self.representation).chain(variants);
@@ -73,26 +73,27 @@ impl FileEntry {
     }
 }
 
-/// An entry as the cache holds it. A weight must not change while it is held, and that of an entry
-/// does, as its variants are filled in; so it is taken down, and the entry put in again.
+/// An entry with its weight. The weight of a cached value must not change, but an entry grows as its
+/// variants are filled in. So the weight is stored here, and the entry is inserted again when it has
+/// grown.
 #[derive(Debug, Clone)]
 struct WeightedEntry {
     entry: Arc<FileEntry>,
     weight: u64,
 }
 
-/// The paths of all sites to entries.
+/// The entries of all sites, by path.
 #[derive(Debug)]
 pub struct FileCache {
     entries: WeightedCache<KeptSitePath, WeightedEntry>,
-    /// The weight of an open descriptor: it bounds how many the cache keeps.
+    /// The weight of an open descriptor, which bounds the number of cached descriptors.
     descriptor_weight: u64,
-    /// Held while an entry is put in again, so that the last weight is the right one.
+    /// Held while an entry is inserted again, so that the last weight is the right one.
     weighing: Mutex<()>,
 }
 
 impl FileCache {
-    /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each, and of at most
+    /// A cache of at most `bytes` bytes, for files of at most `file_bytes` bytes each and for at most
     /// `descriptors` larger ones.
     #[must_use]
     pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> FileCache {
@@ -120,8 +121,8 @@ impl FileCache {
         self.entries.insert(key, self.weigh(entry));
     }
 
-    /// Fills in the variant in `coding` of `entry`, with what `make` returns, unless that has been done;
-    /// waits for another thread that is at it.
+    /// Fills in the variant of `entry` in `coding` with the result of `make`, unless it is filled in
+    /// already. Waits while another thread fills it in.
     pub fn fill<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
@@ -131,7 +132,7 @@ impl FileCache {
         self.filled(entry, entry.variants.as_ref()?.fill(coding, make))
     }
 
-    /// As [`fill`](FileCache::fill), for a variant that is sent while the one beside the file is being judged.
+    /// As [`fill`](FileCache::fill), for a variant that is sent while the sidecar is being verified.
     pub fn fill_meanwhile<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
@@ -152,13 +153,14 @@ impl FileCache {
         variant
     }
 
-    /// Counts what `entry` weighs now, if it is still kept.
+    /// Updates the weight of `entry`, if it is still cached.
     fn weigh_again(&self, entry: &Arc<FileEntry>) {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
-            // Should another have taken its place since, this one is as fresh as it was before that,
-            // and goes when it is due. If it is gone, it stays gone.
+            // If another thread has inserted a newer entry meanwhile, this one replaces it: it is as
+            // fresh as before, and is dropped when it is stale. If there is no entry any more, none is
+            // inserted.
             let weighed = self.weigh(Arc::clone(entry));
             let _ = self.entries.replace(entry.key.clone(), weighed, true);
         }
@@ -169,7 +171,7 @@ impl FileCache {
         WeightedEntry { entry, weight }
     }
 
-    /// Drops `entry`, unless another has taken its place already.
+    /// Drops `entry`, unless another entry has replaced it already.
     pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<FileEntry>) {
         self.entries
             .remove_if(&path, |kept| Arc::ptr_eq(&kept.entry, entry));
@@ -182,19 +184,19 @@ impl HasWeight<KeptSitePath> for WeightedEntry {
     }
 }
 
-/// A request path, decoded and normalised, of the site with this number.
+/// A decoded and normalised request path, with the number of its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
-    /// Which site, and which policy for codings there: the site's number times
-    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), and the policy's. The default site
-    /// has the number 0, then the hosts follow in order.
+    /// The number of the site times
+    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), plus the number of the
+    /// coding policy. The default site has the number 0; the hosts follow in order.
     pub site: u32,
-    /// The path.
+    /// The path, with its leading slash.
     pub path: &'p [u8],
 }
 
-/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted. Such
-/// paths are served only if the site shows hidden files.
+/// Whether the name of a file or directory in `path` begins with a dot, except `/.well-known/` (RFC
+/// 8615). Such paths are served only if the site shows hidden files.
 #[must_use]
 pub fn has_dot_name(path: &[u8]) -> bool {
     let below = match path.strip_prefix(b"/.well-known") {
@@ -204,16 +206,16 @@ pub fn has_dot_name(path: &[u8]) -> bool {
     has_dot_segment(below)
 }
 
-/// A [`SitePath`], kept.
+/// An owned [`SitePath`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeptSitePath {
-    // The fields of `SitePath` in their order, so that both have the same hash.
+    // The same fields as in `SitePath`, in the same order, so that both have the same hash.
     site: u32,
     path: Box<[u8]>,
 }
 
 impl SitePath<'_> {
-    /// A copy that lasts.
+    /// Returns an owned copy.
     #[must_use]
     pub fn keep(&self) -> KeptSitePath {
         KeptSitePath {
@@ -224,7 +226,7 @@ impl SitePath<'_> {
 }
 
 impl KeptSitePath {
-    /// The path to find things by.
+    /// Returns the borrowed path, for lookups.
     #[must_use]
     pub fn site_path(&self) -> SitePath<'_> {
         SitePath {
@@ -233,7 +235,7 @@ impl KeptSitePath {
         }
     }
 
-    /// The number of bytes of the path.
+    /// The length of the path in bytes.
     #[must_use]
     pub fn path_bytes(&self) -> u64 {
         self.path.len() as u64
@@ -296,7 +298,7 @@ mod tests {
         }
     }
 
-    /// Keeps `entry`, and returns it as it is kept.
+    /// Caches `entry` and returns it.
     fn kept(cache: &FileCache, entry: FileEntry) -> Arc<FileEntry> {
         let entry = Arc::new(entry);
         cache.keep(Arc::clone(&entry));

@@ -1,21 +1,20 @@
-//! The encoded variants of one file: which there are, which could be made, and those that are ready.
+//! The encoded variants of one file: their states, and the representations that are ready.
 //!
-//! A variant is filled in at its first use and then stays with its file in the cache. One thread does it,
-//! however many ask.
+//! A variant is filled in at its first use, by one thread, and then stays with its file in the cache.
 //!
 //! ```text
-//!              claim_verification           settle(true)
-//!   Unverified ------------------> Verifying ------------> Sidecar
-//!            <------------------    |
-//!             return_verification      | settle(false)
-//!                                   v     claim_order
-//!                                Possible ------------> Ordered
-//!                                         <------------
-//!                                          return_order
+//!               claim_verification             settle(true)
+//!   Unverified --------------------> Verifying ------------> Sidecar
+//!              <--------------------     |
+//!               return_verification      | settle(false)
+//!                                        v    claim_order
+//!                                    Possible ------------> Ordered
+//!                                             <------------
+//!                                              return_order
 //! ```
 //!
-//! A variant is filled in when it is Possible, Ordered or Sidecar. Until there is a verdict another can be
-//! made meanwhile, and is kept if the one beside the file turns out false.
+//! A variant is filled in when it is Possible, Ordered or Sidecar. Until there is a verdict on the
+//! sidecar, another variant can be made meanwhile. It is kept if the sidecar turns out to be false.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -34,13 +33,13 @@ pub struct EncodedVariants {
 struct EncodedVariant {
     /// A [`VariantStage`].
     stage: AtomicU8,
-    /// Set once: the variant, or that there is none.
+    /// Set once: the variant, or `None` if there is none.
     filled: OnceLock<Option<Representation>>,
-    /// Set once, while the one beside the file was not judged: one that was made, or that none is.
+    /// Set once, while the sidecar was not verified: the variant that was made, or `None` if none was.
     meanwhile: OnceLock<Option<Box<Representation>>>,
 }
 
-/// The way of a variant that is not filled in.
+/// The stage of a variant that is not filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum VariantStage {
@@ -51,26 +50,26 @@ enum VariantStage {
     Verifying,
 }
 
-/// The knowledge of one variant.
+/// The state of one variant.
 #[derive(Debug)]
 pub enum VariantState<'a> {
     /// The variant is ready to be sent.
     Ready(&'a Representation),
-    /// There is none, and none will be made: nothing lies beside the file and compressing it is not
-    /// wanted, or brings too little.
+    /// There is no variant, and none will be made: the file has no sidecar, and compression is not
+    /// wanted or saves too little.
     None,
-    /// It lies beside the file, and has not been read.
+    /// The variant is a sidecar that has not been read.
     Sidecar,
-    /// It could be made.
+    /// The variant can be made by compression.
     Possible,
-    /// One lies beside the file, and its content has to be compared with the file's first.
+    /// There is a sidecar, and its content must be compared with the file's first.
     Unverified,
-    /// Another thread does that, or has been told to.
+    /// Another thread is verifying the sidecar, or has an order to.
     Verifying {
-        /// Whether one could be made meanwhile.
+        /// Whether a variant can be made meanwhile.
         can_be_made: bool,
     },
-    /// Another thread makes it, or has been told to.
+    /// Another thread is making the variant, or has an order to.
     Ordered,
 }
 
@@ -91,8 +90,8 @@ impl VariantStage {
 }
 
 impl EncodedVariants {
-    /// The variants of a file with these `sidecars`. What is missing there may be made if
-    /// `may_compress`. `None` if there cannot be any.
+    /// The variants of a file with these `sidecars`. If `may_compress`, those without a sidecar can be
+    /// made. `None` if there cannot be any.
     #[must_use]
     pub fn new(sidecars: Option<&Sidecars>, may_compress: bool) -> Option<EncodedVariants> {
         let variants = Coding::COMPRESSED.map(|coding| {
@@ -104,7 +103,7 @@ impl EncodedVariants {
                 }
             };
             let (filled, meanwhile) = (OnceLock::new(), OnceLock::new());
-            // They are new, so nothing can be in them.
+            // Cannot fail: the cells are new.
             let _ = match stage {
                 _ if may_compress => Ok(()),
                 VariantStage::Possible => filled.set(None).map_err(drop),
@@ -135,15 +134,15 @@ impl EncodedVariants {
         }
     }
 
-    /// Whether the variant in `coding` lies beside the file, read or not, and is used. If not, it can only be
-    /// made, or is not judged yet.
+    /// Whether the variant in `coding` is a sidecar that may be sent, read or not. False also if the
+    /// sidecar is not verified yet.
     #[must_use]
     pub fn is_sidecar(&self, coding: Coding) -> bool {
         let variant = self.variants.get(coding as usize);
         variant.is_some_and(|variant| variant.stage() == VariantStage::Sidecar)
     }
 
-    /// Whether a variant in `coding` lies beside the file that is not judged yet.
+    /// Whether there is a sidecar in `coding` that is not verified yet.
     #[must_use]
     pub fn is_unverified(&self, coding: Coding) -> bool {
         let variant = self.variants.get(coding as usize);
@@ -156,8 +155,8 @@ impl EncodedVariants {
         self.variants.get(coding as usize)?.filled.get()?.as_ref()
     }
 
-    /// Fills in the variant in `coding`, with what `make` returns, unless that has been done; waits for
-    /// another thread that is at it. Also tells whether it was this call that filled it in.
+    /// Fills in the variant in `coding` with the result of `make`, unless it is filled in already. Waits
+    /// while another thread fills it in. Also returns whether this call has filled it in.
     pub fn fill(
         &self,
         coding: Coding,
@@ -170,8 +169,8 @@ impl EncodedVariants {
         (filled.as_ref(), is_ours)
     }
 
-    /// Fills in a variant that is sent while the one beside the file is being judged, as
-    /// [`fill`](EncodedVariants::fill).
+    /// As [`fill`](EncodedVariants::fill), for a variant that is sent while the sidecar is being
+    /// verified.
     pub fn fill_meanwhile(
         &self,
         coding: Coding,
@@ -184,29 +183,29 @@ impl EncodedVariants {
         (filled.as_deref(), is_ours)
     }
 
-    /// Whether the caller is the one to have the variant in `coding` made: true for one caller.
+    /// Claims the order to make the variant in `coding`. True for one caller.
     #[must_use]
     pub fn claim_order(&self, coding: Coding) -> bool {
         self.pass(coding, VariantStage::Possible, VariantStage::Ordered)
     }
 
-    /// Gives the claim back: the order could not be placed, and the next caller may try.
+    /// Returns the claim, because the order could not be placed. The next caller may try.
     pub fn return_order(&self, coding: Coding) {
         self.pass(coding, VariantStage::Ordered, VariantStage::Possible);
     }
 
-    /// Whether the caller is the one to have the variant beside the file judged: true for one caller.
+    /// Claims the order to verify the sidecar in `coding`. True for one caller.
     #[must_use]
     pub fn claim_verification(&self, coding: Coding) -> bool {
         self.pass(coding, VariantStage::Unverified, VariantStage::Verifying)
     }
 
-    /// Gives that claim back.
+    /// Returns the claim, as [`return_order`](EncodedVariants::return_order).
     pub fn return_verification(&self, coding: Coding) {
         self.pass(coding, VariantStage::Verifying, VariantStage::Unverified);
     }
 
-    /// Ends the judgement that was claimed: the variant beside the file is used from now on, or never.
+    /// Ends the verification that was claimed. From now on the sidecar is used, or never.
     pub fn settle(&self, coding: Coding, is_used: bool) {
         let next = if is_used {
             VariantStage::Sidecar
@@ -216,9 +215,9 @@ impl EncodedVariants {
         self.pass(coding, VariantStage::Verifying, next);
     }
 
-    /// Takes the variant from one stage to another; false if it is not at the first.
+    /// Moves the variant from one stage to another; false if it is not at the first.
     fn pass(&self, coding: Coding, from: VariantStage, to: VariantStage) -> bool {
-        // Relaxed: the stage guards nothing. The variant itself is in a lock of its own, or on the disk.
+        // Relaxed: the stage guards no data. The variant is in a cell of its own, or on the disk.
         self.variants.get(coding as usize).is_some_and(|variant| {
             variant
                 .stage
@@ -227,7 +226,7 @@ impl EncodedVariants {
         })
     }
 
-    /// Those that are ready.
+    /// The variants that are ready.
     pub fn ready(&self) -> impl Iterator<Item = &Representation> {
         self.variants.iter().flat_map(|variant| {
             let filled = variant.filled.get().and_then(Option::as_ref);
@@ -261,8 +260,8 @@ impl EncodedVariant {
     }
 }
 
-/// The value in `place`, which `make` returns if there is none yet. Also tells whether this call has put it
-/// there.
+/// Returns the value in `place`, which `make` provides if there is none yet. Also returns whether this
+/// call has set it.
 fn fill_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
     let mut is_ours = false;
     let value = place.get_or_init(|| {
@@ -316,7 +315,7 @@ mod tests {
         let coding = Coding::Gzip;
         for may_compress in [true, false] {
             let variants = unverified(may_compress);
-            // Nobody has claimed it.
+            // Without effect: nobody has claimed it.
             variants.settle(Coding::Brotli, true);
             assert!(matches!(
                 variants.state(Coding::Brotli),

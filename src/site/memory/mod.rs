@@ -1,8 +1,9 @@
-//! The files that memory keeps, in all their variants, and the paths that have none.
+//! The caches: files with their variants, and paths without a file.
 //!
-//! Each is used until it is due to be compared with the disk ([`Freshness`]). Threads of their own do what
-//! no request waits for: the revalidators compare ([`Revalidator`]), the compressor makes variants of large files, and
-//! the judge compares variants that lie beside a file with it.
+//! An entry is used until it is stale and must be compared with the disk ([`Freshness`]). Background
+//! threads do the work that no request waits for: the revalidators compare entries with the disk
+//! ([`Revalidator`]), the compressor compresses large files, and the sidecar verifier compares sidecars
+//! with their files.
 
 mod all_sites;
 mod cache;

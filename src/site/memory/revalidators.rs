@@ -1,23 +1,23 @@
-//! Which revalidator looks at what: one for each part of the disk that can hang by itself.
+//! The choice of the revalidator: there is one for each part of the disk that can hang on its own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::revalidator::Revalidator;
 
-/// Areas beyond those of the roots that get a revalidator each. Further devices share one for each root.
+/// The largest number of revalidators beyond those of the roots. Further devices share one per root.
 const MAX_ON_DEMAND: usize = 16;
 
-/// A part of the disk.
+/// A part of the disk that can hang while others answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureDomain {
     /// The file system on this device.
     Device(u64),
-    /// Names below a root on this device, but beyond a mount point, on a device that is not known.
+    /// Names below a root on this device that lead beyond a mount point, to a device that is not known.
     BeyondMounts(u64),
 }
 
-/// Starts a revalidator; it mans the place if it can.
+/// Starts the thread of a revalidator, which takes its role if it can be started.
 pub type StartRevalidator = Box<dyn Fn(&Arc<Revalidator>) + Send + Sync>;
 
 /// The revalidators of all sites.
@@ -29,14 +29,14 @@ pub struct Revalidators {
 #[derive(Default)]
 struct RevalidatorTable {
     domains: Vec<(FailureDomain, Arc<Revalidator>)>,
-    /// How many of them are those of roots.
+    /// The number of revalidators of roots.
     roots: usize,
     /// `None` before the start, and after the end.
     start: Option<StartRevalidator>,
 }
 
 impl Revalidators {
-    /// Where comparisons are ordered for a root on `device`.
+    /// Returns the revalidator of a root on `device`.
     #[must_use]
     pub fn of_root(&self, device: u64) -> Arc<Revalidator> {
         let mut known = self.lock();
@@ -48,8 +48,7 @@ impl Revalidators {
         known.add(domain)
     }
 
-    /// Where comparisons are ordered in `domain`, below a root on `device`. The revalidator is started if there
-    /// is none yet.
+    /// Returns the revalidator of `domain`, below a root on `device`. Starts it if there is none yet.
     #[must_use]
     pub fn of(&self, domain: FailureDomain, device: u64) -> Arc<Revalidator> {
         let mut known = self.lock();
@@ -63,7 +62,7 @@ impl Revalidators {
         known.find(shared).unwrap_or_else(|| known.add(shared))
     }
 
-    /// Starts the revalidators that are wanted so far, and later those that will be.
+    /// Starts the revalidators that exist, and later each that is added.
     pub fn start(&self, start: StartRevalidator) {
         let mut known = self.lock();
         known
@@ -73,7 +72,7 @@ impl Revalidators {
         known.start = Some(start);
     }
 
-    /// Has the revalidators end. One that the disk holds up is not waited for: it has nothing to lose.
+    /// Ends the revalidators. Does not wait for one that the disk holds up, as it has no state to save.
     pub fn stop(&self) {
         let mut known = self.lock();
         known.start = None;
@@ -83,7 +82,7 @@ impl Revalidators {
             .for_each(|(_, revalidator)| revalidator.close());
     }
 
-    /// All places for orders; those of the roots come first.
+    /// All revalidators; those of the roots come first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Revalidator>> {
         let domains = &self.lock().domains;
@@ -94,7 +93,7 @@ impl Revalidators {
     }
 
     fn lock(&self) -> MutexGuard<'_, RevalidatorTable> {
-        // Nothing in here panics.
+        // No code panics while it holds this lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

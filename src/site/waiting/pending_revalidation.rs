@@ -1,29 +1,29 @@
-//! A comparison with the disk that has been ordered and is not over.
+//! The pending order for a comparison with the disk, from when it is placed until it is carried out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::single_flight::Flight;
 use crate::clock::Millis;
 
-/// A comparison with the disk that is left to the [revalidator](crate::site::memory), while it is not over.
+/// The pending order of one item, if there is one. A [revalidator](crate::site::memory) carries it out.
 #[derive(Debug, Default)]
 pub struct PendingRevalidation {
     order: Mutex<Option<(Millis, Arc<Flight>)>>,
 }
 
-/// An order for a comparison.
+/// A pending order, as a request sees it.
 #[derive(Debug)]
 pub struct PendingOrder {
-    /// The revalidator's way.
+    /// Ends when the revalidator has carried out the order.
     pub flight: Arc<Flight>,
-    /// When it was ordered.
+    /// When the order was placed.
     pub at: Millis,
-    /// Whether the caller is the one who has to place it.
+    /// Whether this call has created the order, so that the caller must place it.
     pub is_ours: bool,
 }
 
 impl PendingRevalidation {
-    /// The order that is pending; a new one of `now` if there is none.
+    /// Returns the pending order. If there is none, it creates one at `now`.
     #[must_use]
     pub fn order(&self, now: Millis) -> PendingOrder {
         let mut order = self.lock();
@@ -36,7 +36,7 @@ impl PendingRevalidation {
         }
     }
 
-    /// It has been carried out, whatever came of it.
+    /// Ends the order, whatever the comparison found, and calls the waiters.
     pub fn end(&self) {
         let order = self.lock().take();
         if let Some((_, flight)) = order {
@@ -45,7 +45,7 @@ impl PendingRevalidation {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Millis, Arc<Flight>)>> {
-        // Nothing in here panics.
+        // No code panics while it holds this lock.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
