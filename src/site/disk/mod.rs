@@ -1,5 +1,5 @@
-//! Files below a root: opening them so that nothing outside the root is reached, reading them while others
-//! may write, and telling whether they are still the ones that they were.
+//! Files below a root: opening them without leaving the root, reading them while other processes may
+//! write, and detecting changes.
 
 mod content_tag;
 mod descriptors;

@@ -1,8 +1,8 @@
-//! Looks at names below a root that stop at mount points.
+//! Probes names below a root with stat(2), without crossing mount points.
 //!
 //! A file system that is mounted below a root, or linked to, can hang while that of the root answers.
-//! The kernel tells that a path leads into it before it asks it anything: openat2(2) with
-//! RESOLVE_NO_XDEV. Where that call is refused (an old kernel, a seccomp filter) a look goes anywhere.
+//! openat2(2) with RESOLVE_NO_XDEV reports that a path leads into another file system without accessing
+//! it. Where that call is refused (an old kernel, a seccomp filter), a probe crosses mount points.
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
@@ -12,17 +12,17 @@ use rustix::io::Errno;
 
 use super::identity::Identity;
 
-/// How far a look goes.
+/// The file systems that a probe may access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeScope {
-    /// Not beyond a mount point.
+    /// Only that of the root: a probe ends at a mount point.
     WithinMount,
-    /// Anywhere. This can hang with any file system.
+    /// Any. A probe can hang with each of them.
     Anywhere,
 }
 
-/// Some looks below one directory. Links are followed, even out of the root: a look tells whether
-/// something has changed, and no more.
+/// Probes names below one directory. Links are followed, even out of the root: a probe only tells
+/// whether something has changed.
 #[derive(Debug)]
 pub struct PathProbe<'r> {
     root: BorrowedFd<'r>,
@@ -31,7 +31,7 @@ pub struct PathProbe<'r> {
 }
 
 impl<'r> PathProbe<'r> {
-    /// Looks below `root`.
+    /// A probe of names below `root`.
     #[must_use]
     pub fn new(root: BorrowedFd<'r>, scope: ProbeScope) -> PathProbe<'r> {
         PathProbe {
@@ -41,13 +41,13 @@ impl<'r> PathProbe<'r> {
         }
     }
 
-    /// Looks below `root` that go anywhere.
+    /// A probe of names below `root` that crosses mount points.
     #[must_use]
     pub fn anywhere(root: BorrowedFd<'r>) -> PathProbe<'r> {
         PathProbe::new(root, ProbeScope::Anywhere)
     }
 
-    /// The identity of what `name` is; `None` if that cannot be told.
+    /// The identity of the file `name`; `None` if stat(2) fails.
     #[must_use]
     pub fn identity(&self, name: &[u8]) -> Option<Identity> {
         self.stat(name).map(|stat| Identity::of_stat(&stat))
@@ -67,7 +67,7 @@ impl<'r> PathProbe<'r> {
             .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
     }
 
-    /// Whether a look has ended at a mount point. What the looks have told says nothing then.
+    /// Whether a probe has met a mount point. If so, the results so far mean nothing.
     #[must_use]
     pub fn met_mount(&self) -> bool {
         self.met_mount.get()
@@ -92,7 +92,7 @@ impl<'r> PathProbe<'r> {
                 self.met_mount.set(true);
                 Err(Errno::XDEV)
             }
-            // The call is not there, or there is no descriptor for it.
+            // The call is missing or filtered, or no descriptor is left.
             Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::MFILE | Errno::NFILE) => {
                 self.stat_anywhere(name)
             }
@@ -112,7 +112,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
-    /// proc(5) is mounted on every Linux, and not where temporary files are.
+    /// proc(5) is mounted on every Linux system, and temporary files are not below it.
     #[test]
     fn a_probe_ends_at_a_mount_point_unless_it_may_cross() {
         let place = tempfile::tempdir().expect("temporary directory");

@@ -1,4 +1,4 @@
-//! Names that are not in may_block because they lead beyond a mount point.
+//! Checks that a load stays on the file system of the root, for threads that may block only there.
 
 use std::os::fd::AsFd;
 
@@ -10,11 +10,11 @@ use crate::site::disk::{PathProbe, ProbeScope};
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
 impl Lookup {
-    /// To be asked before the file at `path` is opened.
+    /// Checks the file at `path` before it is opened.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] if one of the names that loading it looks at leads beyond a mount point, and `may_block`
-    /// does not.
+    /// [`WouldBlockOnDisk`] if loading it would probe a name beyond a mount point, and `may_block`
+    /// excludes that.
     pub(super) fn check_path_scope(
         &self,
         path: &[u8],
@@ -23,7 +23,7 @@ impl Lookup {
         if may_block != MayBlock::OnRoots {
             return Ok(());
         }
-        // As `open_file` tries them.
+        // In the order of `open_file`.
         for name in self.names(path) {
             let is_file = self.check_scope(&name, may_block)?;
             self.check_variants_scope(&name, may_block)?;
@@ -40,7 +40,7 @@ impl Lookup {
         Ok(())
     }
 
-    /// The same question about the variants beside the file `name`, as far as they are looked for.
+    /// Checks the sidecars of the file `name`, if the site uses sidecars.
     fn check_variants_scope(
         &self,
         name: &[u8],
@@ -55,11 +55,11 @@ impl Lookup {
         Ok(())
     }
 
-    /// To be asked before the file `name` below the root is opened. Whether there is one, if `may_block` is
-    /// bounded.
+    /// Checks the file `name` below the root before it is opened. Returns whether it exists, if
+    /// `may_block` is [`MayBlock::OnRoots`], and else false.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] if it leads beyond a mount point, and `may_block` does not.
+    /// [`WouldBlockOnDisk`] if the name leads beyond a mount point, and `may_block` excludes that.
     pub(super) fn check_scope(
         &self,
         name: &[u8],

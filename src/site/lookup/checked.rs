@@ -1,4 +1,4 @@
-//! Comparing what was found before with the disk, here or by the revalidator.
+//! The comparison of cached facts with the disk, by the calling thread or by the revalidator.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use crate::site::memory::{
 };
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 
-/// EndOnDrop an order when it has been carried out, even by a panic: those who wait for it must not wait for
-/// ever.
+/// Ends an order when it is dropped, even by a panic, so that its waiters do not wait for ever.
 struct EndOnDrop<'o>(&'o PendingRevalidation);
 
 impl Drop for EndOnDrop<'_> {
@@ -23,7 +22,7 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// Knowledge from before that has to be compared with the disk.
+/// A cached fact that must be compared with the disk.
 #[derive(Debug, Clone, Copy)]
 enum StaleEntry<'d> {
     File(&'d Arc<FileEntry>),
@@ -35,7 +34,7 @@ enum StaleEntry<'d> {
 enum ComparisonResult {
     Same,
     Changed,
-    /// Nothing: it would lead beyond a mount point.
+    /// Not compared: the names lead beyond a mount point.
     MetMount,
 }
 
@@ -47,7 +46,7 @@ impl<'d> StaleEntry<'d> {
         }
     }
 
-    /// Where it was, if that is known.
+    /// The device that the file was on, if that is known.
     fn device(self) -> Option<u64> {
         match self {
             StaleEntry::File(entry) => Some(entry.representation.identity().device()),
@@ -66,7 +65,7 @@ impl<'d> StaleEntry<'d> {
 }
 
 impl Lookup {
-    /// The number of the root directory, when it is time to resolve its path again.
+    /// The generation of the root directory, when its path must be resolved again.
     pub(super) fn resolve_root(&self, may_block: MayBlock, now: Millis) -> Result<u64, WouldBlock> {
         let Some(revalidator) = self.revalidator() else {
             return Ok(self.root.generation(may_block, now)?);
@@ -86,7 +85,7 @@ impl Lookup {
         Ok(self.root.last_generation())
     }
 
-    /// Whether an entry that is due may be used.
+    /// Whether a stale entry may be used.
     pub(super) fn is_file_current(
         &self,
         entry: &Arc<FileEntry>,
@@ -96,7 +95,7 @@ impl Lookup {
         self.is_current(StaleEntry::File(entry), may_block, now)
     }
 
-    /// The same for an absence at `key`.
+    /// Whether a stale negative entry for `key` may be used.
     pub(super) fn is_still_absent(
         &self,
         key: SitePath<'_>,
@@ -107,14 +106,14 @@ impl Lookup {
         self.is_current(StaleEntry::NegativeEntry(key, negative), may_block, now)
     }
 
-    /// The revalidator of the file system that the root is on, if there is one.
+    /// The revalidator of the root's file system, if it runs.
     fn revalidator(&self) -> Option<&Revalidator> {
         self.revalidator
             .as_deref()
             .filter(|revalidator| revalidator.is_running())
     }
 
-    /// The part of the disk that has to answer, if it is not known to be the root's own file system.
+    /// The failure domain of a stale entry, if it is not known to be the root's own file system.
     fn other_domain(&self, due: StaleEntry<'_>) -> Option<FailureDomain> {
         if due.freshness().is_beyond_mount() {
             return Some(FailureDomain::BeyondMounts(self.root.device()));
@@ -136,8 +135,8 @@ impl Lookup {
         revalidator.filter(|revalidator| revalidator.is_running())
     }
 
-    /// Whether what is due may be used: because it has been compared, here or just now by another thread,
-    /// or while the revalidator is at it.
+    /// Whether a stale entry may be used: a comparison has confirmed it, by this or another thread, or
+    /// the revalidator's comparison is pending.
     fn is_current(
         &self,
         due: StaleEntry<'_>,
@@ -154,22 +153,22 @@ impl Lookup {
                 MayBlock::OnRoots => ProbeScope::WithinMount,
                 MayBlock::Never | MayBlock::Anywhere => ProbeScope::Anywhere,
             };
-            // Unless another thread is at it or was just now.
+            // Another thread is comparing it, or has just done so.
             if !freshness.claim_check(now, self.revalidate_millis) {
                 return Ok(true);
             }
             let compared = self.compare(due, scope);
             if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
-                // The claim is given back: nothing has been compared.
+                // Return the claim, as nothing was compared.
                 let due_at = now.0.saturating_sub(self.revalidate_millis);
                 freshness.confirm(Millis(due_at));
                 return Err(WouldBlock::OnDisk);
             }
             return Ok(compared == ComparisonResult::Same);
         };
-        // Another file system than the root's is for its revalidator: it may hang, and take one worker after
-        // the other, as many as it has files.
+        // Another file system may hang, and would block a worker for each of its files. So only its own
+        // revalidator compares files there.
         let may_block_here = domain.map_or(may_block, |_| MayBlock::Never);
         let due_revalidation = DueRevalidation {
             pending: &freshness.pending,
@@ -198,10 +197,9 @@ impl Lookup {
         Revalidation { at, site, subject }
     }
 
-    /// Compares with the disk what `order` says, as the revalidator, and tells those who wait for it. `end`
-    /// tells the time when the disk has answered. What the disk says then is true of a moment before that;
-    /// if it answers at once, of the same moment. What turns out to lie beyond a mount point is left to
-    /// another revalidator.
+    /// Carries out `order` in the revalidator's thread, and calls the requests that wait for it. `end`
+    /// returns the time when the disk has answered: the answer is true of that moment or an earlier one.
+    /// An entry that turns out to lie beyond a mount point is left to another revalidator.
     pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
         let due = match &order.subject {
@@ -231,7 +229,7 @@ impl Lookup {
             },
             ComparisonResult::MetMount => {
                 freshness.mark_beyond_mount();
-                // Without another revalidator those who wait ask again, and a worker looks.
+                // Without another revalidator the waiters ask again, and a worker compares.
                 if let Some(revalidator) = self.revalidator_of(self.other_domain(due)) {
                     std::mem::forget(ends);
                     revalidator.place(order.clone());
@@ -256,39 +254,39 @@ impl Lookup {
         }
     }
 
-    /// Compares a file and what lies beside it with the disk.
+    /// Compares a file and its sidecars with the disk.
     fn is_same_file(&self, entry: &FileEntry, probe: &PathProbe<'_>) -> bool {
         if entry.original != OriginalState::Present {
             return self.is_same_sidecar_only(entry, probe);
         }
-        // Following a link out of the root does no harm here: only a file that is the very one that
-        // was loaded through the resolver compares equal.
+        // Links are followed even out of the root. That is harmless: only the very file that the
+        // resolver has opened compares equal.
         //
-        // A file that comes before it may be there by now.
+        // By now a file may exist whose name comes before that of the entry.
         let names = self.names(entry.key.site_path().path);
-        let mut better = names.take_while(|name| **name != *entry.path);
+        let mut earlier = names.take_while(|name| **name != *entry.path);
         let sidecars = entry.sidecars.as_ref();
         probe
             .identity(&entry.path)
             .is_some_and(|identity| entry.representation.is_current(&identity))
             && sidecars.is_none_or(|seen| seen.are_current(probe))
-            && !better.any(|name| probe.is_file(&name))
+            && !earlier.any(|name| probe.is_file(&name))
     }
 
-    /// Looks again for what was not there.
+    /// Checks that the path still has no file, for the same reason.
     fn is_same_absence(
         &self,
         path: &[u8],
         negative: &NegativeEntry,
         probe: &PathProbe<'_>,
     ) -> bool {
-        // Opening stops at no mount point, so the names are looked at first.
+        // The names are probed first, because opening a file does not stop at mount points.
         let mut is_directory = false;
         for name in self.names(path) {
             is_directory |= probe.is_directory(&name) && is_itself(&name, path);
         }
         if is_directory && self.looks_into_directories() {
-            // The directory has been opened for its index too.
+            // The load has looked for an index in the directory too.
             for name in self.names(&slash_form(path)) {
                 let _ = probe.identity(&name);
             }

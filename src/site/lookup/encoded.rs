@@ -1,4 +1,4 @@
-//! A file in the coding that its client likes best.
+//! Content negotiation: the representation of a file in the coding that its client prefers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::site::waiting::{FirstSlice, MayBlock, UnboundedSlice, WouldBlock};
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
 const QUICK_BYTES: u64 = 32 * 1024;
 
-/// A file that may have variants.
+/// A file that may have encoded variants.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileWithVariants<'e> {
     pub(super) entry: &'e Arc<FileEntry>,
@@ -28,12 +28,12 @@ pub(super) struct FileWithVariants<'e> {
 }
 
 impl Lookup {
-    /// The representation of a file that the client of `head` likes best (RFC 9110 section 12.5.3). `None`
-    /// if the file is there in codings only, and the client accepts none of them.
+    /// The representation of a file that the client of `head` prefers (RFC 9110 section 12.5.3). `None`
+    /// if the file exists in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// [`WouldBlock`] if a variant has to be read, made or judged first and that is not in `may_block`, or another
-    /// thread is reading it.
+    /// [`WouldBlock`] if a variant must be read, made or verified first and `may_block` excludes that,
+    /// or if another thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,
@@ -48,7 +48,7 @@ impl Lookup {
         if entry.original == OriginalState::Missing {
             return self.only_variant(FileWithVariants { entry, variants }, head, may_block, now);
         }
-        // Without the field any coding would do, but who does not name one may know none.
+        // Without the field any coding is acceptable, but such a client may be unable to decode one.
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
@@ -74,10 +74,10 @@ impl Lookup {
         self.negotiate(file, accepted, may_block, now)
     }
 
-    /// The variant of a file that a client with these codings is to get: the first that there is, or that can
-    /// be made, in the client's order; `None` if that is the file itself. A large file is sent as it is, or in
-    /// another variant that is there, until the one that would be first has been made or judged. A small one
-    /// is compressed while the variant beside it is being judged.
+    /// The variant for a client that accepts these codings: the first in its order that exists or can be
+    /// made. `None` if that is the file itself. While the first variant of a large file is being made or
+    /// verified, the client gets another variant that is ready, or the file as it is. A small file is
+    /// compressed at once, also while its sidecar is being verified.
     ///
     /// # Errors
     /// As [`preferred`](Lookup::preferred).
@@ -103,7 +103,7 @@ impl Lookup {
                     }
                     self.fetch_sidecar(entry, variants, coding, now)?
                 }
-                // One that is liked less is not worth making or judging.
+                // A better variant is on its way, so this one is neither made nor verified.
                 _ if is_awaited => None,
                 VariantState::Unverified => {
                     may_block.disk()?;
@@ -155,7 +155,7 @@ impl Lookup {
         }
     }
 
-    /// Makes what is sent of a small file while the variant beside it is being judged.
+    /// Compresses a small file whose sidecar is being verified.
     fn make_meanwhile<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
@@ -168,7 +168,7 @@ impl Lookup {
             .fill_meanwhile(entry, coding, || entry.compress(coding))
     }
 
-    /// Has a variant made, unless that has been ordered already.
+    /// Orders a variant, unless it has been ordered already.
     fn order(&self, entry: &Arc<FileEntry>, variants: &EncodedVariants, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
@@ -181,7 +181,7 @@ impl Lookup {
         }
     }
 
-    /// Has the variant beside a file judged, unless that has been ordered already.
+    /// Orders the verification of a sidecar, unless it has been ordered already.
     pub(super) fn order_verification(
         &self,
         entry: &Arc<FileEntry>,
@@ -212,7 +212,7 @@ impl Lookup {
         }
     }
 
-    /// Reads the variant that was seen beside a file, unless another thread is at it.
+    /// Reads a sidecar, unless another thread is reading it.
     fn fetch_sidecar<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
@@ -229,7 +229,8 @@ impl Lookup {
         };
         let leader = match memory.flights.begin((entry.key.clone(), coding), |_| true) {
             Ok(leader) => leader,
-            // It was for another entry if it is not in this one. The file itself will do.
+            // If this entry does not have the variant, the flight was for another entry. Then the file
+            // itself is sent.
             Err(flight) if flight.result::<LookupResult>().is_some() => {
                 return Ok(variants.ready_in(coding));
             }

@@ -1,12 +1,12 @@
-//! From a path to the file that it names, or to why there is none.
+//! From a path to the file that it names, or to the reason why there is none.
 //!
-//! A result that was found before is used as long as it is fresh; that part needs no disk. The rest (a name
-//! that is new, a comparison that is due, a root that may have been swapped) does, and is left to a
-//! caller that may wait.
+//! A cached result is used while it is fresh; this needs no disk. Other lookups need the disk: a new
+//! name, a stale entry, a root path that is due to be resolved. They are left to a thread that may
+//! block.
 //!
-//! Of those who ask at the same time for what is not there yet, one looks at the disk. The others are
-//! told so ([`WouldBlock::InFlight`]), wait without a thread, and ask again
-//! ([`waiting`](crate::site::waiting)). Without a cache each looks for itself.
+//! If several requests need the same file at the same time, one thread loads it. The others get
+//! [`WouldBlock::InFlight`], wait without a thread, and ask again ([`waiting`](crate::site::waiting)).
+//! Without a cache each request loads the file itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,25 +23,25 @@ use crate::site::memory::{
 use crate::site::rules::{CodingPolicy, CodingRules};
 use crate::site::waiting::{FirstSlice, MayBlock, UnboundedSlice, WouldBlock};
 
-/// More is being loaded than there are places for.
-const TOO_MUCH: Absence = Absence::Open(OpenError::Exhausted);
+/// No permit is left for a load that takes long.
+const TOO_MANY_JOBS: Absence = Absence::Open(OpenError::Exhausted);
 
-/// The path that a rewrite or `spa` has led a request to.
+/// A request path, and the path to which a rewrite or `spa` has led it.
 #[derive(Debug, Clone, Copy)]
 pub struct RewrittenPath<'p> {
-    /// The path as it was asked, which the header rules are about.
+    /// The request path, to which the header rules apply.
     pub asked: &'p [u8],
     /// The path that is served.
     pub path: &'p [u8],
-    /// Whether it was `spa`.
+    /// Whether `spa` has led there.
     pub is_fallback: bool,
 }
 
 impl Lookup {
-    /// Finds the file that `path`, decoded and normalised, names, or why there is none.
+    /// Finds the file that `path`, decoded and normalised, names, or the reason why there is none.
     ///
     /// # Errors
-    /// [`WouldBlock`] if memory does not tell and is all that is in `may_block`, or if another thread is
+    /// [`WouldBlock`] if the answer needs a disk that `may_block` excludes, or if another thread is
     /// loading it.
     pub fn find(
         &self,
@@ -52,7 +52,7 @@ impl Lookup {
         self.find_at(self.key(path), may_block, now)
     }
 
-    /// As [`find`](Lookup::find), for a request that was led to another path.
+    /// As [`find`](Lookup::find), for a rewritten request.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
@@ -68,8 +68,8 @@ impl Lookup {
         self.find_with(policy, led.path, may_block, now)
     }
 
-    /// As [`find`](Lookup::find), for the page `path` of an error with this status, which a request for
-    /// `asked` gets.
+    /// As [`find`](Lookup::find), for the page `path` that answers a request for `asked` with this error
+    /// status.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
@@ -85,7 +85,7 @@ impl Lookup {
         self.find_with(policy, path, may_block, now)
     }
 
-    /// As [`find`](Lookup::find), if `policy` tells the policy for a file of a type.
+    /// As [`find`](Lookup::find), with the policy that `policy` returns for a media type.
     fn find_with(
         &self,
         policy: impl FnOnce(&CodingRules, &str) -> CodingPolicy,
@@ -157,7 +157,7 @@ impl Lookup {
         self.load_and_keep(memory, key, generation, now)
     }
 
-    /// Looks at the disk, unless another thread is at it for the same path.
+    /// Loads a file, unless another thread is loading it.
     fn load_and_keep(
         &self,
         memory: &Arc<Memory>,
@@ -179,7 +179,7 @@ impl Lookup {
                 };
             }
         };
-        // Another may have come back after we had looked and before we set out.
+        // Another thread may have finished a load between the lookup in the cache and `begin`.
         if let Some(found) = memory.recall(key).filter(|found| !is_invalid(found)) {
             return Ok(found);
         }
@@ -189,7 +189,7 @@ impl Lookup {
             Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
                 Some(loaded) => loaded,
                 None => match memory.permits.take() {
-                    None => Err(TOO_MUCH),
+                    None => Err(TOO_MANY_JOBS),
                     Some(permit) => {
                         let memory = Arc::clone(memory);
                         let job = FileLoadJob { load, memory };
@@ -201,7 +201,7 @@ impl Lookup {
         let loaded = loaded
             .map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now));
         let found = memory.keep(key, loaded);
-        // Without an interval nobody takes another's word: who waited looks for itself.
+        // With an interval of 0 no result is shared: each request that has waited loads the file itself.
         if self.revalidate_millis > 0 {
             leader.finish(found.clone(), memory.recall(key).is_some());
         }
@@ -211,9 +211,9 @@ impl Lookup {
     fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<NegativeEntry>> {
         let directory = self.root.directory();
         let begun = self.begin(&directory, key, now);
-        // Nothing takes long without a cache: see `open`.
+        // Without a cache no load takes long: see `open`.
         let whole = UnboundedSlice(now.monotonic);
-        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MUCH)));
+        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MANY_JOBS)));
         loaded.map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now))
     }
 

@@ -1,5 +1,4 @@
-//! A file on its way from the disk into an entry, and a variant into its place there: at once if that is
-//! soon done, else as a [`Job`].
+//! Loads files and sidecars into cache entries: at once if a slice suffices, else as a [`Job`].
 
 use std::fs::File;
 use std::io;
@@ -24,34 +23,34 @@ use crate::site::memory::{
 };
 use crate::site::waiting::{Job, Slice};
 
-/// A file on its way into a [`FileEntry`].
+/// The load of a file into a [`FileEntry`].
 #[derive(Debug)]
 pub(super) struct FileLoad {
     loading: Loading,
     key: KeptSitePath,
     name: Vec<u8>,
     pub(super) sidecars: Option<Sidecars>,
-    /// Set if the file itself is not there, and one of its variants is loaded.
+    /// Set if the file itself does not exist, and a sidecar is loaded instead.
     pub(super) decoder: Option<Box<SidecarDecoder>>,
-    /// The sizes that variants are made of; none if the range is empty.
+    /// The sizes of files that are compressed. An empty range means none.
     compressible: RangeInclusive<u64>,
     generation: u64,
     begun_at: Millis,
 }
 
-/// The file that is to be loaded.
+/// The file that is loaded.
 #[derive(Debug, Clone, Copy)]
 struct LoadTarget<'w> {
     directory: &'w RootDirectory,
-    /// The path that it is kept for.
+    /// The path under which it is cached.
     key: SitePath<'w>,
-    /// Its name below the root.
+    /// The name below the root.
     name: &'w [u8],
     now: Now,
 }
 
 impl Lookup {
-    /// Opens what the path of `key` stands for and begins to load it.
+    /// Opens the file that the path of `key` names, and begins to load it.
     pub(super) fn begin(
         &self,
         directory: &RootDirectory,
@@ -75,7 +74,7 @@ impl Lookup {
         }
     }
 
-    /// Begins to read the open `file`, which is the one that is `target`, and looks at what lies beside it.
+    /// Begins to read the open `file` of `target`, and looks up its sidecars.
     fn begin_file(&self, target: LoadTarget<'_>, file: File) -> Result<FileLoad, Absence> {
         let LoadTarget { key, name, now, .. } = target;
         let text = String::from_utf8_lossy(name);
@@ -90,7 +89,7 @@ impl Lookup {
         let redundancy = policy.redundancy;
         let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
         let is_compressible = is_plain && redundancy == Redundancy::Much;
-        // The largest file that variants are made of.
+        // The largest file that is compressed.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
         } else {
@@ -116,10 +115,11 @@ impl Lookup {
         Ok(load)
     }
 
-    /// Begins to load the variant that the path of `key` stands for, of which there is no file: `absence` says why.
+    /// Begins to load the sidecar that answers the path of `key`, which has no file because of
+    /// `absence`.
     ///
     /// # Errors
-    /// `absence` if there is no variant either; else why it cannot be read.
+    /// `absence` if there is no sidecar either; else the reason why it cannot be read.
     fn begin_sidecar_only(
         &self,
         directory: &RootDirectory,
@@ -138,7 +138,7 @@ impl Lookup {
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
         let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
-        // The largest content of which further variants are made.
+        // The largest content that is compressed with other codings.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
         } else {
@@ -169,7 +169,7 @@ impl Lookup {
         Ok(load)
     }
 
-    /// Looks for variants of the open `file`, if the site sends such variants.
+    /// Looks up the sidecars of the open `file`, if the site uses sidecars.
     fn find_sidecars(
         &self,
         target: LoadTarget<'_>,
@@ -220,7 +220,7 @@ impl Lookup {
         Ok(loading)
     }
 
-    /// Opens the variant that was seen beside a file and begins to read it; `None` if it has gone.
+    /// Opens the sidecar that was seen, and begins to read it. `None` if it cannot be opened.
     pub(super) fn begin_sidecar(
         &self,
         entry: &Arc<FileEntry>,
@@ -245,7 +245,7 @@ impl Lookup {
 }
 
 impl LoadTarget<'_> {
-    /// The file on its way into an entry. EncodedVariants are made of at most `most` bytes.
+    /// The load of this file. Variants are made of content of at most `most` bytes.
     fn load(&self, loading: Loading, most: u64) -> FileLoad {
         FileLoad {
             loading,
@@ -261,7 +261,7 @@ impl LoadTarget<'_> {
 }
 
 impl FileLoad {
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Continues until `slice` is over, which gives `None`, or until the file is loaded.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
         if self
             .decoder
@@ -286,7 +286,7 @@ impl FileLoad {
         }
     }
 
-    /// Goes on with a variant that has been read and is alone.
+    /// Continues to decode a sidecar that has been read.
     fn decode(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
         let DecodedSidecar {
             representation,
@@ -297,7 +297,7 @@ impl FileLoad {
             Ok(outcome) => outcome,
             Err(absence) => return Some(Err(absence)),
         };
-        // The snapshots tell when one of the variants has changed since it was looked at.
+        // The snapshots in the entry reveal a sidecar that has changed since it was seen.
         let entry = self.entry(representation, original);
         if let Some(variants) = &entry.variants {
             variants.fill(coding, || variant);
@@ -305,7 +305,7 @@ impl FileLoad {
         Some(Ok(entry))
     }
 
-    /// Makes the entry, once.
+    /// Builds the entry. To be called once.
     fn entry(&mut self, representation: Representation, original: OriginalState) -> FileEntry {
         let sidecars = self.sidecars.take();
         let may_compress =
@@ -350,7 +350,7 @@ impl Job for FileLoadJob {
     }
 }
 
-/// A variant on its way into its file's entry.
+/// The load of a sidecar into the entry of its file.
 pub(super) struct VariantLoad {
     loading: Loading,
     entry: Arc<FileEntry>,
@@ -358,8 +358,8 @@ pub(super) struct VariantLoad {
 }
 
 impl VariantLoad {
-    /// Goes on until `slice` is over: `None` if that comes first, then the variant, if it is the one that
-    /// was seen.
+    /// Continues until `slice` is over, which gives `None`, or until the sidecar is read. Returns the
+    /// variant if the sidecar is the one that was seen.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Option<Representation>> {
         let variant = match self.loading.go_on(slice) {
             Ok(loaded) => loaded?,
@@ -367,10 +367,10 @@ impl VariantLoad {
         };
         let sidecars = self.entry.sidecars.as_ref();
         let seen = sidecars.and_then(|sidecars| sidecars.usable(self.coding));
-        // In a root that was swapped meanwhile there may be another file of that name.
+        // If the root has been swapped meanwhile, another file may have that name.
         let is_seen = !variant.is_torn && seen.is_some_and(|(_, seen)| variant.identity() == seen);
-        // The variant may be older than its file. A client that has the file from before its last change, and
-        // asks by time alone, must not be told that nothing has changed.
+        // The sidecar may be older than its file. A client that cached the file before its last change,
+        // and validates by time alone, must not get a 304.
         let original = self.entry.representation.last_modified;
         Some(is_seen.then(|| variant.modified_no_earlier_than(original)))
     }

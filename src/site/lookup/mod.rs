@@ -1,6 +1,7 @@
-//! From a path to the file that it names, and to the variant of it that a client gets, or to why there is none.
+//! From a path to the file that it names and the variant that the client gets, or to the reason why
+//! there is none.
 //!
-//! [`Lookup::find`] asks memory first, and the disk if that is in may_block.
+//! [`Lookup::find`] asks memory first. It uses the disk if the calling thread may block.
 
 mod bounded;
 mod checked;

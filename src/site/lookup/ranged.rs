@@ -1,8 +1,9 @@
-//! The variant of a file whose bytes a Range field counts (RFC 9110 section 14.2).
+//! The representation that a Range field refers to (RFC 9110 section 14.2).
 //!
-//! A client that resumes asks in several requests for the bytes of one variant. A variant made here comes and
-//! goes with the cache: a range is of such a variant only if the request names its entity-tag. Otherwise the
-//! range is of the variant that lies beside the file, or of the file itself, which both stay.
+//! A client that resumes a download requests the bytes of one representation in several requests. A
+//! variant that was compressed here comes and goes with the cache, so a range refers to one only if the
+//! request names its entity tag. Otherwise it refers to the sidecar or to the file itself, which both
+//! stay.
 
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ use crate::site::memory::{FileEntry, OriginalState};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Lookup {
-    /// The representation that a GET with a Range field is about. `None` if the request has no such
-    /// field, if it accepts no coding or the file has no variants, or if the conditions hold for no variant: the
-    /// answer is then about the variant that [`preferred`](Lookup::preferred) returns.
+    /// The representation that a GET with a Range field refers to. `None` if the request has no such
+    /// field or accepts no coding, if the file has no variants, or if the conditions hold for no
+    /// representation. Then the answer is about the representation that [`preferred`](Lookup::preferred)
+    /// returns.
     ///
     /// If-Range or If-Match (RFC 9110 sections 13.1.5 and 13.1.1) may name any variant that the client
     /// accepts.
@@ -65,7 +67,7 @@ impl Lookup {
             let only = AcceptedCodings::only(coding);
             self.negotiate(file, only, may_block, now)
         };
-        // A range is of a variant that has been judged, so that should come soon.
+        // Only a verified sidecar can answer a range, so the verification is ordered now.
         for coding in codings().filter(|coding| variants.is_unverified(*coding)) {
             self.order_verification(entry, variants, coding);
         }
@@ -84,7 +86,7 @@ impl Lookup {
             return Ok(Some(itself));
         }
         for coding in codings().filter(|coding| !variants.is_sidecar(*coding)) {
-            // The tag tells whether the variant is wanted, so that no other is made.
+            // The entity tag is known before the variant is made, so no variant is made in vain.
             if is_named(head, itself, coding, now) {
                 let variant = in_coding(coding)?;
                 return Ok(
@@ -96,7 +98,7 @@ impl Lookup {
     }
 }
 
-/// Whether the request names the variant of `original` that could be made in `coding`.
+/// Whether the conditions name the variant of `original` that can be made in `coding`.
 fn is_named(
     head: &RequestHead<'_, '_>,
     original: &Representation,
@@ -114,7 +116,7 @@ fn is_named(
     conditions_hold(head, &validators, now)
 }
 
-/// Whether a range of what has these validators may be sent.
+/// Whether a range of a representation with these validators may be sent.
 fn conditions_hold(head: &RequestHead<'_, '_>, validators: &Validators<'_>, now: Now) -> bool {
     let fields = &head.fields;
     preconditions::evaluate(head.method, fields, validators, now.unix_secs) != Verdict::Failed

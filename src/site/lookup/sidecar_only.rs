@@ -1,12 +1,12 @@
-//! Files of which only an encoded variant is there: `app.js.br` without `app.js`.
+//! Files of which only sidecars exist: `app.js.br` without `app.js`.
 //!
-//! `/app.js` is then answered from the variant: as it is to those who can read it, decoded to others. Names
-//! that are there themselves come first, all of them, so nothing changes for what is found without this;
-//! and only names of types that compress are looked at in this way, so `x.tar` is never made of
+//! The sidecar then answers `/app.js`: as it is for clients that accept its coding, decoded for others.
+//! Every name that a path can stand for is tried as a file first, so existing files are found as before.
+//! Only names of media types that compress are tried as sidecars, so `x.tar` is never made of
 //! `x.tar.gz`.
 //!
-//! The content is decoded once, when the variant is loaded, and kept in memory beside it. If it is too large
-//! for that, only those who accept a variant get an answer.
+//! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too
+//! large for that, only clients that accept the coding get an answer.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -25,31 +25,31 @@ use crate::site::disk::{Identity, OpenError, PathProbe, RootDirectory};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, OriginalState};
 use crate::site::waiting::Slice;
 
-/// A variant on its way from being read to being decoded.
+/// The decoding of a sidecar, which is read first.
 #[derive(Debug)]
 pub(super) struct SidecarDecoder {
     coding: Coding,
-    /// The largest content, in bytes.
+    /// The largest content that is decoded, in bytes.
     most: u64,
-    /// The variants of the site that the log has been told about.
+    /// The sidecars of the site that a warning has been logged for.
     logged: Arc<LoggedNames>,
-    /// Set when the variant has been read.
+    /// Set when the sidecar has been read.
     read: Option<(Representation, Result<Decoding, Undecodable>)>,
 }
 
-/// The result of decoding a variant.
+/// The result of decoding a sidecar.
 pub(super) struct DecodedSidecar {
-    /// The representation for clients that do not accept a variant.
+    /// The representation for clients that do not accept the coding.
     pub(super) representation: Representation,
     pub(super) original: OriginalState,
     pub(super) coding: Coding,
-    /// `None` if it is malformed.
+    /// `None` if the sidecar is malformed.
     pub(super) variant: Option<Representation>,
 }
 
 impl SidecarDecoder {
-    /// A variant in `coding`, whose content is at most `most` bytes. `logged` are the variants that the log has been
-    /// told about.
+    /// A decoder of a sidecar in `coding`, whose content is at most `most` bytes. `logged` are the
+    /// sidecars that a warning has been logged for.
     pub(super) fn new(coding: Coding, most: u64, logged: Arc<LoggedNames>) -> SidecarDecoder {
         SidecarDecoder {
             coding,
@@ -59,21 +59,22 @@ impl SidecarDecoder {
         }
     }
 
-    /// Whether the variant has been read, and [`go_on`](SidecarDecoder::go_on) is next.
+    /// Whether the sidecar has been read, so that [`go_on`](SidecarDecoder::go_on) is next.
     pub(super) fn is_read(&self) -> bool {
         self.read.is_some()
     }
 
-    /// Takes the variant, which has been read.
+    /// Begins to decode `variant`, the sidecar that was read.
     pub(super) fn begin(&mut self, variant: Representation) {
         let decoding = Decoding::new(self.coding, &variant.content, self.most);
         self.read = Some((variant, decoding));
     }
 
-    /// Decodes until `slice` is over: `None` if that comes first. An outcome comes once.
+    /// Decodes until `slice` is over, which gives `None`, or until the result is there, which is
+    /// returned once.
     ///
     /// # Errors
-    /// [`Absence::IsChanging`] if the variant has changed meanwhile.
+    /// [`Absence::IsChanging`] if the sidecar has changed meanwhile.
     pub(super) fn go_on(
         &mut self,
         name: &[u8],
@@ -120,7 +121,7 @@ impl SidecarDecoder {
     }
 }
 
-/// Whether a path with this `absence` may be answered from a variant.
+/// Whether a sidecar may answer a path with this `absence`.
 fn may_be_sidecar_only(absence: Absence) -> bool {
     matches!(
         absence,
@@ -128,7 +129,7 @@ fn may_be_sidecar_only(absence: Absence) -> bool {
     )
 }
 
-/// Whether the file of `variant` has changed since the variant was loaded. A variant in memory cannot change.
+/// Whether the file of `variant` has changed since it was loaded. A variant in memory cannot change.
 fn has_changed(variant: &Representation) -> bool {
     let is_current = match &variant.content {
         Content::Descriptor(file, _) => {
@@ -140,7 +141,7 @@ fn has_changed(variant: &Representation) -> bool {
 }
 
 impl Lookup {
-    /// The first name that `path` may stand for of which there are usable variants and no original.
+    /// The first name that `path` can stand for of which only usable sidecars exist.
     pub(super) fn find_sidecar_only<'p>(
         &self,
         directory: &RootDirectory,
@@ -154,25 +155,25 @@ impl Lookup {
         let root = directory.fd.as_fd();
         let mut names = self.names(path);
         names.find_map(|name| {
-            if !self.has_variants(path, &name) {
+            if !self.may_have_variants(path, &name) {
                 return None;
             }
             let sidecars = Sidecars::look_alone(self.search_root(directory), &name, now)?;
-            // A directory of that name comes first.
+            // A directory of that name takes precedence.
             let has_only_sidecars =
                 sidecars.has_usable() && PathProbe::anywhere(root).identity(&name).is_none();
             has_only_sidecars.then_some((name, sidecars))
         })
     }
 
-    /// Whether variants are all that there is of `path`.
+    /// Whether only sidecars exist for `path`.
     pub(super) fn has_only_sidecars(
         &self,
         directory: &RootDirectory,
         path: &[u8],
         absence: Absence,
     ) -> bool {
-        // How old the variants are does not matter, as the snapshots are not kept.
+        // The age of the sidecars does not matter, as the snapshots are not kept.
         let now = Now {
             monotonic: Millis(0),
             unix_secs: 0,
@@ -181,7 +182,7 @@ impl Lookup {
             .is_some()
     }
 
-    /// The names of the variants that `path` may stand for if there is no file because of `absence`.
+    /// The names of the sidecars that could answer `path`, which has no file because of `absence`.
     pub(super) fn sidecar_only_names(
         &self,
         path: &[u8],
@@ -190,33 +191,33 @@ impl Lookup {
         let names = self
             .names(path)
             .filter(move |_| may_be_sidecar_only(absence));
-        names.flat_map(move |name| self.variants_of(path, &name))
+        names.flat_map(move |name| self.sidecar_names(path, &name))
     }
 
-    /// Whether the path of an entry without an original still stands for the same variants.
+    /// Whether the path of an entry without a file still stands for the same sidecars.
     pub(super) fn is_same_sidecar_only(&self, entry: &FileEntry, probe: &PathProbe<'_>) -> bool {
         let path = entry.key.site_path().path;
-        let mut better = self.names(path).take_while(|name| **name != *entry.path);
+        let mut earlier = self.names(path).take_while(|name| **name != *entry.path);
         let sidecars = entry.sidecars.as_ref();
         sidecars.is_some_and(|seen| seen.are_current(probe))
             && probe.identity(&entry.path).is_none()
             && !self.names(path).any(|name| probe.is_file(&name))
-            && !better.any(|name| {
-                self.variants_of(path, &name)
+            && !earlier.any(|name| {
+                self.sidecar_names(path, &name)
                     .any(|variant| probe.is_file(&variant))
             })
     }
 
-    fn variants_of(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let has_variants = self.evidence.is_some() && self.has_variants(path, name);
+    fn sidecar_names(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let may_have_variants = self.evidence.is_some() && self.may_have_variants(path, name);
         let variants =
-            Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| has_variants));
+            Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| may_have_variants));
         variants.into_iter().flatten()
     }
 
-    /// Whether a file of that name, which `path` stands for, is of a type that compresses, its own or one
-    /// that a rule sets, and does not carry a coding itself.
-    fn has_variants(&self, path: &[u8], name: &[u8]) -> bool {
+    /// Whether the file `name`, which `path` stands for, is of a media type that compresses, by itself
+    /// or by a rule, and has no coding itself.
+    fn may_have_variants(&self, path: &[u8], name: &[u8]) -> bool {
         let name = &String::from_utf8_lossy(name);
         let own_type = self.types.of(name);
         let rules = self.coding_rules.as_ref();

@@ -1,4 +1,5 @@
-//! Comparisons that lead beyond a mount point. The test plays the revalidators.
+//! Tests of lookups: sidecars without a file, and names beyond a mount point. The test acts as the
+//! revalidators.
 
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use crate::site::disk::DescriptorBudget;
 use crate::site::memory::{FileStore, LookupResult, RevalidatorRole};
 use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
-/// When what was learnt at 0 is due.
+/// The time when facts that were obtained at 0 become stale, in milliseconds.
 const DUE: u64 = 1_000;
 
 fn at(millis: u64) -> Now {
@@ -28,7 +29,7 @@ fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
     Lookup::open(site, 0, &store).expect("the root")
 }
 
-/// Only these are looked for, when the name is first asked for and whenever that is due.
+/// Only these sidecars are looked up, at the first request and at each revalidation.
 #[test]
 fn only_a_missing_file_of_a_type_that_compresses_may_have_variants() {
     let place = tempfile::tempdir().expect("temporary directory");
@@ -62,8 +63,8 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_variants() {
     }
 }
 
-/// A site with files of its own and a link beyond a mount point: proc(5) is mounted on every Linux, and not
-/// where temporary files are.
+/// A site with its own files and a link beyond a mount point: proc(5) is mounted on every Linux system,
+/// and temporary files are not below it.
 fn site_in(place: &tempfile::TempDir) -> SiteConfig {
     symlink("/proc/version", place.path().join("beyond")).expect("link");
     for (name, bytes) in [("file", 3), ("large", 2_000)] {
@@ -86,7 +87,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             ..config::Config::default().cache
         };
         let lookup = lookup_of(&site_in(&place), &cache);
-        // Twice: new, and due. No revalidator is there.
+        // First new, then stale. No revalidator runs.
         for millis in [0, DUE] {
             let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
@@ -143,15 +144,15 @@ fn a_sidecar_without_its_original_is_decoded_in_slices() {
     assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
-/// proc(5) is mounted on every Linux, and not where temporary files are.
+/// proc(5) is mounted on every Linux system, and temporary files are not below it.
 #[test]
 fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need() {
     check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
-    // Where there are applications the way to a directory depends on its index.
+    // With applications, the redirect to a directory depends on its index.
     check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");
 }
 
-/// Asks for `path`, where nothing is, with a link `name` to `target` below the root.
+/// Requests `path`, which has no file, with a link `name` to `target` below the root.
 fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let place = tempfile::tempdir().expect("temporary directory");
     std::fs::create_dir(place.path().join("guide")).expect("mkdir");
@@ -179,7 +180,8 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         Ok(LookupResult::NegativeEntry(_))
     ));
     assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
-    // A worker finds the mount point, and leaves the rest to another revalidator. Later nobody tries.
+    // A worker meets the mount point, and leaves the comparison to another revalidator. Later requests
+    // go to that one directly.
     for millis in [DUE, 2 * DUE] {
         let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
