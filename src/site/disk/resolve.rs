@@ -1,9 +1,7 @@
-//! Opens files below the root. Nothing outside can be opened, unless the policy allows a link to lead
-//! there.
+//! Opens files below the root. Nothing outside can be opened, unless the policy allows a link to lead there.
 //!
-//! The kernel enforces this: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old kernel,
-//! a seccomp filter), `walk` opens one component at a time and follows only links that it has read
-//! itself.
+//! The kernel enforces this: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old kernel, a
+//! seccomp filter), `walk` opens one component at a time and follows only links that it has read itself.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,8 +19,7 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-/// The largest number of links in one walk, after which it counts as a loop. The kernel has the same
-/// limit.
+/// The largest number of links in one walk, after which it counts as a loop. The kernel has the same limit.
 const MAX_LINKS: u32 = 40;
 
 /// How often openat2 is repeated after a race with a rename below the root (EAGAIN).

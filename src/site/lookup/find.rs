@@ -1,8 +1,7 @@
 //! From a path to the file that it names, or to the reason why there is none.
 //!
-//! A cached result is used while it is fresh; this needs no disk. Other lookups need the disk: a new
-//! name, a stale entry, a root path that is due to be resolved. They are left to a thread that may
-//! block.
+//! A cached result is used while it is fresh; this needs no disk. Other lookups need the disk: a new name, a
+//! stale entry, a root path that is due to be resolved. They are left to a thread that may block.
 //!
 //! If several requests need the same file at the same time, one thread loads it. The others get
 //! [`WouldBlock::InFlight`], wait without a thread, and ask again ([`waiting`](crate::site::waiting)).

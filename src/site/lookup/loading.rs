@@ -115,8 +115,7 @@ impl Lookup {
         Ok(load)
     }
 
-    /// Begins to load the sidecar that answers the path of `key`, which has no file because of
-    /// `absence`.
+    /// Begins to load the sidecar that answers the path of `key`, which has no file because of `absence`.
     ///
     /// # Errors
     /// `absence` if there is no sidecar either; else the reason why it cannot be read.
@@ -133,8 +132,8 @@ impl Lookup {
         let usable = |coding: &Coding| sidecars.usable(*coding).is_some();
         let coding = Coding::COMPRESSED.into_iter().find(usable);
         let coding = coding.ok_or(absence)?;
-        let (variant, _) = sidecars.usable(coding).ok_or(absence)?;
-        let file = self.resolver.open(directory.fd.as_fd(), variant);
+        let (path, _) = sidecars.usable(coding).ok_or(absence)?;
+        let file = self.resolver.open(directory.fd.as_fd(), path);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
         let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
@@ -151,7 +150,7 @@ impl Lookup {
             etag: self.etag,
         };
         let file = file.map_err(Absence::Open)?;
-        let loading = self.begin_reading(file, &metadata, variant, now);
+        let loading = self.begin_reading(file, &metadata, path, now);
         let loading = loading.map_err(absence_of)?;
         let target = LoadTarget {
             directory,
@@ -212,7 +211,7 @@ impl Lookup {
         {
             log::warn!(
                 "{}: the file is larger than {} bytes, the most that are hashed if etag = \"content\" or \
-                 the file's time is none: it is sent without ETag and Last-Modified (logged once)",
+                 mtime is a placeholder: it is sent without ETag and Last-Modified (logged once)",
                 name.escape_ascii(),
                 self.limits.hash_bytes
             );
@@ -263,11 +262,8 @@ impl LoadTarget<'_> {
 impl FileLoad {
     /// Continues until `slice` is over, which gives `None`, or until the file is loaded.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
-        if self
-            .decoder
-            .as_ref()
-            .is_some_and(|decoder| decoder.is_read())
-        {
+        let mut decoder = self.decoder.iter();
+        if decoder.any(|decoder| decoder.is_read()) {
             return self.decode(slice);
         }
         match self.loading.go_on(slice) {

@@ -3,16 +3,16 @@
 //!
 //! [`Lookup::find`] asks memory first. It uses the disk if the calling thread may block.
 
-mod bounded;
-mod checked;
-mod encoded;
 mod files;
 mod find;
 mod listed;
 mod loading;
+mod mount_scope;
 mod names;
+mod negotiation;
 mod opening;
-mod ranged;
+mod ranges;
+mod revalidation;
 mod sidecar_only;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,7 @@ use super::opening::Lookup;
 use crate::config::PAGE_SUFFIX;
 use crate::site::memory::has_dot_name;
 
-/// The longest joined name that is stored without an allocation, in bytes. Each revalidation joins
-/// names.
+/// The longest joined name that is stored without an allocation, in bytes. Each revalidation joins names.
 const SHORT_BYTES: usize = 192;
 
 /// A name: a part of the path, or a part with a suffix.

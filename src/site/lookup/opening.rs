@@ -15,8 +15,7 @@ use crate::site::rules::{CodingPolicy, CodingRules};
 /// variants, each smaller than the file, it must leave room for others.
 const MIN_KEPT: u64 = 8;
 
-/// The largest file that is read before it is sent if there is no cache, in bytes. That takes a
-/// millisecond.
+/// The largest file that is read before it is sent if there is no cache, in bytes. That takes a millisecond.
 const UNCACHED_BYTES: u64 = 1024 * 1024;
 
 /// The largest content that is decoded is one thirty-second of the cache.

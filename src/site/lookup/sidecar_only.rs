@@ -1,12 +1,11 @@
 //! Files of which only sidecars exist: `app.js.br` without `app.js`.
 //!
-//! The sidecar then answers `/app.js`: as it is for clients that accept its coding, decoded for others.
-//! Every name that a path can stand for is tried as a file first, so existing files are found as before.
-//! Only names of media types that compress are tried as sidecars, so `x.tar` is never made of
-//! `x.tar.gz`.
+//! The sidecar then answers `/app.js`: as it is for clients that accept its coding, decoded for others. Every
+//! name that a path can stand for is tried as a file first, so existing files are found as before. Only names
+//! of media types that compress are tried as sidecars, so `x.tar` is never made of `x.tar.gz`.
 //!
-//! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too
-//! large for that, only clients that accept the coding get an answer.
+//! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too large
+//! for that, only clients that accept the coding get an answer.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -122,7 +121,7 @@ impl SidecarDecoder {
 }
 
 /// Whether a sidecar may answer a path with this `absence`.
-fn may_be_sidecar_only(absence: Absence) -> bool {
+fn may_use_sidecar(absence: Absence) -> bool {
     matches!(
         absence,
         Absence::IsDirectory | Absence::Open(OpenError::NotFound)
@@ -149,7 +148,7 @@ impl Lookup {
         absence: Absence,
         now: Now,
     ) -> Option<(Name<'p>, Sidecars)> {
-        if self.evidence.is_none() || !may_be_sidecar_only(absence) {
+        if self.evidence.is_none() || !may_use_sidecar(absence) {
             return None;
         }
         let root = directory.fd.as_fd();
@@ -160,9 +159,9 @@ impl Lookup {
             }
             let sidecars = Sidecars::look_alone(self.search_root(directory), &name, now)?;
             // A directory of that name takes precedence.
-            let has_only_sidecars =
-                sidecars.has_usable() && PathProbe::anywhere(root).identity(&name).is_none();
-            has_only_sidecars.then_some((name, sidecars))
+            let probe = PathProbe::anywhere(root);
+            let is_only = sidecars.has_usable() && probe.identity(&name).is_none();
+            is_only.then_some((name, sidecars))
         })
     }
 
@@ -188,30 +187,25 @@ impl Lookup {
         path: &[u8],
         absence: Absence,
     ) -> impl Iterator<Item = Vec<u8>> {
-        let names = self
-            .names(path)
-            .filter(move |_| may_be_sidecar_only(absence));
+        let names = self.names(path).filter(move |_| may_use_sidecar(absence));
         names.flat_map(move |name| self.sidecar_names(path, &name))
     }
 
     /// Whether the path of an entry without a file still stands for the same sidecars.
     pub(super) fn is_same_sidecar_only(&self, entry: &FileEntry, probe: &PathProbe<'_>) -> bool {
         let path = entry.key.site_path().path;
-        let mut earlier = self.names(path).take_while(|name| **name != *entry.path);
+        let earlier = self.names(path).take_while(|name| **name != *entry.path);
+        let mut other_sidecars = earlier.flat_map(|name| self.sidecar_names(path, &name));
         let sidecars = entry.sidecars.as_ref();
         sidecars.is_some_and(|seen| seen.are_current(probe))
             && probe.identity(&entry.path).is_none()
             && !self.names(path).any(|name| probe.is_file(&name))
-            && !earlier.any(|name| {
-                self.sidecar_names(path, &name)
-                    .any(|variant| probe.is_file(&variant))
-            })
+            && !other_sidecars.any(|name| probe.is_file(&name))
     }
 
     fn sidecar_names(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let may_have_variants = self.evidence.is_some() && self.may_have_variants(path, name);
-        let variants =
-            Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| may_have_variants));
+        let is_tried = self.evidence.is_some() && self.may_have_variants(path, name);
+        let variants = Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| is_tried));
         variants.into_iter().flatten()
     }
 

@@ -166,10 +166,10 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let store = FileStore::new(&cache, DescriptorBudget::unlimited());
     let lookup = Lookup::open(&site, 0, &store).expect("the root");
     let memory = store.memory.expect("a memory");
-    let posts: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
-    let manned = Arc::clone(&posts);
+    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
+    let taken = Arc::clone(&roles);
     memory.revalidators().start(Box::new(move |revalidator| {
-        manned
+        taken
             .lock()
             .expect("nobody panics")
             .push(revalidator.take_role());
@@ -179,16 +179,16 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         find(MayBlock::Anywhere, 0),
         Ok(LookupResult::NegativeEntry(_))
     ));
-    assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
+    assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
     // A worker meets the mount point, and leaves the comparison to another revalidator. Later requests
     // go to that one directly.
     for millis in [DUE, 2 * DUE] {
         let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
         };
-        let posts = posts.lock().expect("nobody panics");
-        assert_eq!(posts.len(), 2);
-        let order = posts[1].take().expect("an order");
+        let roles = roles.lock().expect("nobody panics");
+        assert_eq!(roles.len(), 2);
+        let order = roles[1].take().expect("an order");
         lookup.carry_out(&order, || Millis(millis));
         let own = Arc::new(AtomicBool::new(false));
         let is_called = Arc::clone(&own);

@@ -35,8 +35,7 @@ pub enum LookupResult {
     NegativeEntry(Arc<NegativeEntry>),
 }
 
-/// The cached files and negative entries of all sites. A path is in one of the two caches, or in
-/// neither.
+/// The cached files and negative entries of all sites. A path is in one of the two caches, or in neither.
 #[derive(Debug)]
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,

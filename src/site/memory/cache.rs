@@ -73,9 +73,8 @@ impl FileEntry {
     }
 }
 
-/// An entry with its weight. The weight of a cached value must not change, but an entry grows as its
-/// variants are filled in. So the weight is stored here, and the entry is inserted again when it has
-/// grown.
+/// An entry with its weight. The weight of a cached value must not change, but an entry grows as its variants
+/// are filled in. So the weight is stored here, and the entry is inserted again when it has grown.
 #[derive(Debug, Clone)]
 struct WeightedEntry {
     entry: Arc<FileEntry>,
@@ -158,9 +157,8 @@ impl FileCache {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
-            // If another thread has inserted a newer entry meanwhile, this one replaces it: it is as
-            // fresh as before, and is dropped when it is stale. If there is no entry any more, none is
-            // inserted.
+            // If another thread has inserted a newer entry meanwhile, this one replaces it: it is as fresh as
+            // before, and is dropped when it is stale. If there is no entry any more, none is inserted.
             let weighed = self.weigh(Arc::clone(entry));
             let _ = self.entries.replace(entry.key.clone(), weighed, true);
         }
@@ -187,9 +185,8 @@ impl HasWeight<KeptSitePath> for WeightedEntry {
 /// A decoded and normalised request path, with the number of its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
-    /// The number of the site times
-    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), plus the number of the
-    /// coding policy. The default site has the number 0; the hosts follow in order.
+    /// The number of the site times [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS),
+    /// plus the number of the coding policy. The default site has the number 0; the hosts follow in order.
     pub site: u32,
     /// The path, with its leading slash.
     pub path: &'p [u8],

@@ -169,8 +169,7 @@ impl EncodedVariants {
         (filled.as_ref(), is_ours)
     }
 
-    /// As [`fill`](EncodedVariants::fill), for a variant that is sent while the sidecar is being
-    /// verified.
+    /// As [`fill`](EncodedVariants::fill), for a variant that is sent while the sidecar is being verified.
     pub fn fill_meanwhile(
         &self,
         coding: Coding,

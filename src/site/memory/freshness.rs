@@ -18,11 +18,11 @@ pub struct Freshness {
 /// Whether a cached fact may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreshnessState {
-    /// It may be used as it is.
+    /// The fact may be used as it is.
     Fresh,
-    /// It may be used once it has been compared with the disk.
+    /// The fact must be compared with the disk first.
     Stale,
-    /// It belongs to another root directory, and says nothing about this one.
+    /// The fact belongs to another root directory, and says nothing about this one.
     Invalid,
 }
 

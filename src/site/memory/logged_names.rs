@@ -20,7 +20,7 @@ impl LoggedNames {
             log::warn!("{}: {reason} (logged once)", name.escape_ascii());
         }
         if is_last {
-            log::warn!("{MAX_NAMES} files have been named that are not used; no more are named");
+            log::warn!("{MAX_NAMES} unused files have been logged; no more are logged");
         }
     }
 

@@ -1,9 +1,8 @@
 //! The caches: files with their variants, and paths without a file.
 //!
-//! An entry is used until it is stale and must be compared with the disk ([`Freshness`]). Background
-//! threads do the work that no request waits for: the revalidators compare entries with the disk
-//! ([`Revalidator`]), the compressor compresses large files, and the sidecar verifier compares sidecars
-//! with their files.
+//! An entry is used until it is stale and must be compared with the disk ([`Freshness`]). Background threads
+//! do the work that no request waits for: the revalidators compare entries with the disk ([`Revalidator`]),
+//! the compressor compresses large files, and the sidecar verifier compares sidecars with their files.
 
 mod all_sites;
 mod cache;

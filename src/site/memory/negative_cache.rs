@@ -16,8 +16,7 @@ use crate::site::pages;
 /// The memory of all entries together, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The approximate memory of an entry besides its name and its page, in bytes. So there are at most
-/// 16,384.
+/// The approximate memory of an entry besides its name and its page, in bytes. So there are at most 16,384.
 const ENTRY_BYTES: u64 = 256;
 
 /// The longest path that is cached, in bytes. No person types a longer one.
@@ -32,11 +31,11 @@ pub enum Absence {
     /// The path names a directory and lacks the trailing slash. With the slash it shows an index, a
     /// listing or an error other than 404.
     IsDirectory,
-    /// It is not a regular file, and never read: that might block or have effects.
+    /// The file is not a regular one. It is never read, as that might block or have effects.
     IsSpecial,
-    /// It is being written, and changed during each reading.
+    /// The file is being written, and changed during each reading.
     IsChanging,
-    /// It could not be opened.
+    /// The file could not be opened.
     Open(OpenError),
 }
 

@@ -1,9 +1,9 @@
 //! The *revalidator*: a thread that only compares cached facts with the disk.
 //!
 //! A popular file is compared once a second. If workers did this, the comparison would wait behind slow
-//! reads, and requests for cached files would wait too. So requests order the comparison here, and
-//! workers that are stuck do not delay it. Each file system that holds a root or files of a site has a
-//! revalidator of its own ([`revalidators`](super::revalidators)), so one that hangs delays no other.
+//! reads, and requests for cached files would wait too. So requests order the comparison here, and workers
+//! that are stuck do not delay it. Each file system that holds a root or files of a site has a revalidator of
+//! its own ([`revalidators`](super::revalidators)), so one that hangs delays no other.
 //!
 //! # What is served meanwhile
 //!
@@ -11,34 +11,31 @@
 //!   ([`Flight`](crate::site::waiting::Flight)). So as long as the disk answers, an entry older than
 //!   `cache.revalidate` is not served before it is compared, even after an hour without requests.
 //! - While the comparison is pending, other requests get the entry, if it has been stale for less than
-//!   [`STALE_WHILE_REVALIDATE_MILLIS`] (stale-while-revalidate, RFC 5861 section 3). Otherwise they wait
-//!   too.
-//! - If the comparison is not made within [`STALE_WHILE_REVALIDATE_MILLIS`] of its order, the disk
-//!   counts as hanging. Then no request waits for an entry that is not too old, and the next request for
-//!   the entry releases those that wait. A visitor is better served by a page of half a minute ago than
-//!   by none.
+//!   [`STALE_WHILE_REVALIDATE_MILLIS`] (stale-while-revalidate, RFC 5861 section 3). Otherwise they wait too.
+//! - If the comparison is not made within [`STALE_WHILE_REVALIDATE_MILLIS`] of its order, the disk counts as
+//!   hanging. Then no request waits for an entry that is not too old, and the next request for the entry
+//!   releases those that wait. A visitor is better served by a page of half a minute ago than by none.
 //! - An entry that was not compared for `cache.revalidate` and [`STALE_IF_ERROR_MILLIS`] is too old
-//!   (stale-if-error, RFC 5861 section 4). Requests for it wait until the disk answers, as for a file
-//!   that is not cached. So every change is visible after that time.
+//!   (stale-if-error, RFC 5861 section 4). Requests for it wait until the disk answers, as for a file that is
+//!   not cached. So every change is visible after that time.
 //!
-//! The root path is resolved again in the same way. A worker that may block anywhere makes the
-//! comparison itself, and other requests wait for it as for the revalidator: a request that was sent
-//! away instead could find the entry stale again on each of its turns. Workers also compare if
-//! `cache.revalidate` is 0, without a cache, and where no revalidator runs (the tests of this layer).
+//! The root path is resolved again in the same way. A worker that may block anywhere makes the comparison
+//! itself, and other requests wait for it as for the revalidator: a request that was sent away instead could
+//! find the entry stale again on each of its turns. Workers also compare if `cache.revalidate` is 0, without
+//! a cache, and where no revalidator runs (the tests of this layer).
 //!
 //! # Mounts below a root
 //!
-//! A file system that is mounted below a root, or linked to, may hang while that of the root answers. So
-//! the revalidator of a root, and workers, compare nothing beyond a mount point
-//! ([`PathProbe`](crate::site::disk::PathProbe)). A file that was loaded from another device is compared
-//! by the revalidator of that device. Other entries that turn out to lie beyond a mount point (an
-//! absence, a file that a mount hides by now) have one more revalidator per root. Both are started when
-//! first needed.
+//! A file system that is mounted below a root, or linked to, may hang while that of the root answers. So the
+//! revalidator of a root, and workers, compare nothing beyond a mount point
+//! ([`PathProbe`](crate::site::disk::PathProbe)). A file that was loaded from another device is compared by
+//! the revalidator of that device. Other entries that turn out to lie beyond a mount point (an absence, a
+//! file that a mount hides by now) have one more revalidator per root. Both are started when first needed.
 //!
 //! # Bounds
 //!
-//! Each entry and each root has one pending order at most. So the orders are bounded by the entries that
-//! are cached, or were evicted since the revalidator last took their order.
+//! Each entry and each root has one pending order at most. So the orders are bounded by the entries that are
+//! cached, or were evicted since the revalidator last took their order.
 
 use std::fmt;
 use std::sync::Arc;
@@ -103,12 +100,12 @@ pub struct DueRevalidation<'d> {
     pub interval_millis: u64,
 }
 
-/// What a request does with a stale entry.
+/// The action of a request that meets a stale entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleAction {
-    /// It uses the entry as it is.
+    /// Use the entry as it is.
     Use,
-    /// It compares the entry itself, and ends the order.
+    /// Compare the entry in the calling thread, and end the order.
     Revalidate,
 }
 

@@ -77,10 +77,10 @@ impl VerificationOrder {
         let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) else {
             return;
         };
+        let sidecars = entry.sidecars.as_ref();
         let Some(variants) = &entry.variants else {
             return;
         };
-        let sidecars = entry.sidecars.as_ref();
         let Some((path, seen)) = sidecars.and_then(|sidecars| sidecars.usable(self.coding)) else {
             return;
         };
@@ -131,11 +131,11 @@ impl VerificationOrder {
         path: &[u8],
         seen: &Identity,
     ) -> io::Result<Option<VariantVerdict>> {
-        let Ok(variant) = self.resolver.open(self.root.fd.as_fd(), path) else {
+        let Ok(sidecar) = self.resolver.open(self.root.fd.as_fd(), path) else {
             return Ok(None);
         };
-        let is_as_seen = |variant: &File| Identity::of(variant).map(|identity| identity == *seen);
-        if !is_as_seen(&variant)? {
+        let is_as_seen = |sidecar: &File| Identity::of(sidecar).map(|identity| identity == *seen);
+        if !is_as_seen(&sidecar)? {
             return Ok(None);
         }
         let content = &entry.representation.content;
@@ -145,7 +145,7 @@ impl VerificationOrder {
             Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
         };
         // The sidecar may grow while it is read.
-        let encoded = (&variant).take(seen.size());
+        let encoded = (&sidecar).take(seen.size());
         let decoded = compare(self.coding, encoded, original);
         let is_same_file = match content {
             Content::Memory(_) | Content::MemfdBody(_) => true,
@@ -153,7 +153,7 @@ impl VerificationOrder {
                 Identity::of(file.at(0).0)? == *entry.representation.identity()
             }
         };
-        if !is_same_file || !is_as_seen(&variant)? {
+        if !is_same_file || !is_as_seen(&sidecar)? {
             return Ok(None);
         }
         decoded.map(Some)
@@ -191,14 +191,14 @@ fn start(
     threads: &mut HashMap<u64, Sender<VerificationOrder>>,
 ) -> Option<Sender<VerificationOrder>> {
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
-    let thread = thread::Builder::new().name("judge".to_owned());
+    let thread = thread::Builder::new().name("verifier".to_owned());
     match thread.spawn(move || take_orders(&orders)) {
         Ok(_) => {
             threads.insert(device, sender.clone());
             Some(sender)
         }
         Err(error) => {
-            log::error!("no thread to judge precompressed files: {error}; they wait");
+            log::error!("no thread to verify precompressed files: {error}; they are not sent");
             None
         }
     }

@@ -1,7 +1,7 @@
 //! Whether a thread may block on a disk while it looks for an answer.
 //!
 //! The event loop asks with [`MayBlock::Never`], because other connections wait for it. If that gives no
-//! answer, a worker asks again with [`MayBlock::Anywhere`], or a spare worker with
+//! answer, a worker asks again with [`MayBlock::Anywhere`], and some spare workers with
 //! [`MayBlock::OnRoots`]. No thread waits for another thread.
 
 use std::sync::Arc;
@@ -14,8 +14,7 @@ pub enum MayBlock {
     /// None: memory alone answers, as far as it needs no revalidation. The thread makes no system call
     /// that can wait for a disk, and does not wait for a thread that makes one.
     Never,
-    /// Those of the roots. File systems mounted below a root are excluded, as they may hang on their
-    /// own.
+    /// Those of the roots. File systems mounted below a root are excluded, as they may hang on their own.
     OnRoots,
     /// All.
     Anywhere,
@@ -43,8 +42,7 @@ impl From<WouldBlockOnDisk> for WouldBlock {
 }
 
 impl MayBlock {
-    /// Checks that the thread may block on the disk of a root. To be called before a step that may do
-    /// so.
+    /// Checks that the thread may block on the disk of a root. To be called before a step that may do so.
     ///
     /// # Errors
     /// [`WouldBlockOnDisk`] if the thread may not block at all.

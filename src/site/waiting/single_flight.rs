@@ -1,8 +1,8 @@
 //! One load for all requests that need it at the same time (*single flight*).
 //!
 //! If several requests need the same thing from the disk, one thread loads it: the *leader*. The other
-//! requests wait without holding a thread, because a disk can take any time. They register a [`Waiter`]
-//! with [`Flight::wait`].
+//! requests wait without holding a thread, because a disk can take any time. They register a [`Waiter`] with
+//! [`Flight::wait`].
 //!
 //! ```text
 //!   first    SingleFlight::begin  ->  FlightLeader   loads    FlightLeader::finish, or drop
@@ -10,16 +10,15 @@
 //!                                                  ...        each Waiter is called, once
 //! ```
 //!
-//! Memory keeps most results, and the waiters find them there. Other results (a file that is too large,
-//! a failure) stay in the flight, or each waiter would begin a load of its own, one after the other. The
+//! Memory keeps most results, and the waiters find them there. Other results (a file that is too large, a
+//! failure) stay in the flight, or each waiter would begin a load of its own, one after the other. The
 //! waiters hold the flight until they have asked again. With the last of them the flight is forgotten.
 //!
 //! # Long loads
 //!
-//! A load that takes longer than a slice is left as a [`Job`]. The first waiter puts it into a queue,
-//! and workers continue it slice by slice. Between two slices each waiter is asked whether it still
-//! waits ([`Waiter::is_waiting`]). If none does, the job is dropped, and all waiters are called
-//! nevertheless.
+//! A load that takes longer than a slice is left as a [`Job`]. The first waiter puts it into a queue, and
+//! workers continue it slice by slice. Between two slices each waiter is asked whether it still waits
+//! ([`Waiter::is_waiting`]). If none does, the job is dropped, and all waiters are called nevertheless.
 //!
 //! # Bounds
 //!
@@ -83,8 +82,7 @@ impl Flight {
         Arc::default()
     }
 
-    /// Registers `waiter`, which is called when the flight is over. If it is over already, calls it at
-    /// once.
+    /// Registers `waiter`, which is called when the flight is over. If it is over already, calls it at once.
     pub fn wait(self: &Arc<Flight>, waiter: Box<dyn Waiter>) {
         if let Some(waiters) = &mut *self.lock() {
             return waiters.push(waiter);

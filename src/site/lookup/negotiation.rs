@@ -45,20 +45,16 @@ impl Lookup {
         let Some(variants) = &entry.variants else {
             return Ok(Some(&entry.representation));
         };
+        let file = FileWithVariants { entry, variants };
         if entry.original == OriginalState::Missing {
-            return self.only_variant(FileWithVariants { entry, variants }, head, may_block, now);
+            return self.only_variant(file, head, may_block, now);
         }
         // Without the field any coding is acceptable, but such a client may be unable to decode one.
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
         let accepted = accepted_codings(&head.fields);
-        let variant = self.negotiate(
-            FileWithVariants { entry, variants },
-            accepted,
-            may_block,
-            now,
-        )?;
+        let variant = self.negotiate(file, accepted, may_block, now)?;
         Ok(Some(variant.unwrap_or(&entry.representation)))
     }
 
@@ -192,7 +188,7 @@ impl Lookup {
             return;
         };
         let sidecars = entry.sidecars.as_ref();
-        let Some((_, variant)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
+        let Some((_, sidecar)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
             return;
         };
         if !variants.claim_verification(coding) {
@@ -207,7 +203,7 @@ impl Lookup {
             logged: Arc::clone(&self.unused_sidecars),
             verdicts: Arc::clone(&memory.verdicts),
         };
-        if !memory.sidecar_verifier.place(variant.device(), order) {
+        if !memory.sidecar_verifier.place(sidecar.device(), order) {
             variants.return_verification(coding);
         }
     }

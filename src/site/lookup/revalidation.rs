@@ -13,7 +13,7 @@ use crate::site::memory::{
 };
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 
-/// Ends an order when it is dropped, even by a panic, so that its waiters do not wait for ever.
+/// A guard that ends an order when dropped, even by a panic, so that nobody waits for ever.
 struct EndOnDrop<'o>(&'o PendingRevalidation);
 
 impl Drop for EndOnDrop<'_> {
@@ -114,11 +114,11 @@ impl Lookup {
     }
 
     /// The failure domain of a stale entry, if it is not known to be the root's own file system.
-    fn other_domain(&self, due: StaleEntry<'_>) -> Option<FailureDomain> {
-        if due.freshness().is_beyond_mount() {
+    fn other_domain(&self, stale: StaleEntry<'_>) -> Option<FailureDomain> {
+        if stale.freshness().is_beyond_mount() {
             return Some(FailureDomain::BeyondMounts(self.root.device()));
         }
-        let device = due.device();
+        let device = stale.device();
         device
             .filter(|device| *device != self.root.device())
             .map(FailureDomain::Device)
@@ -139,12 +139,12 @@ impl Lookup {
     /// the revalidator's comparison is pending.
     fn is_current(
         &self,
-        due: StaleEntry<'_>,
+        stale: StaleEntry<'_>,
         may_block: MayBlock,
         now: Millis,
     ) -> Result<bool, WouldBlock> {
-        let freshness = due.freshness();
-        let domain = self.other_domain(due);
+        let freshness = stale.freshness();
+        let domain = self.other_domain(stale);
         let revalidator = self.revalidator_of(domain);
         let Some(revalidator) = revalidator.filter(|_| self.revalidate_millis > 0) else {
             may_block.disk()?;
@@ -157,7 +157,7 @@ impl Lookup {
             if !freshness.claim_check(now, self.revalidate_millis) {
                 return Ok(true);
             }
-            let compared = self.compare(due, scope);
+            let compared = self.compare(stale, scope);
             if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
                 // Return the claim, as nothing was compared.
@@ -170,23 +170,23 @@ impl Lookup {
         // Another file system may hang, and would block a worker for each of its files. So only its own
         // revalidator compares files there.
         let may_block_here = domain.map_or(may_block, |_| MayBlock::Never);
-        let due_revalidation = DueRevalidation {
+        let due = DueRevalidation {
             pending: &freshness.pending,
             age_millis: freshness.age_millis(now),
             interval_millis: self.revalidate_millis,
         };
-        let order = || self.order_for(due.subject(), now);
-        if revalidator.ask(due_revalidation, may_block_here, now, order)? == StaleAction::Use {
+        let order = || self.order_for(stale.subject(), now);
+        if revalidator.ask(due, may_block_here, now, order)? == StaleAction::Use {
             return Ok(true);
         }
         let ends = EndOnDrop(&freshness.pending);
-        match self.compare(due, ProbeScope::WithinMount) {
+        match self.compare(stale, ProbeScope::WithinMount) {
             ComparisonResult::Same => freshness.confirm(now),
             ComparisonResult::Changed => return Ok(false),
             ComparisonResult::MetMount => {
                 freshness.mark_beyond_mount();
                 drop(ends);
-                return self.is_current(due, may_block, now);
+                return self.is_current(stale, may_block, now);
             }
         }
         Ok(true)
@@ -202,7 +202,7 @@ impl Lookup {
     /// An entry that turns out to lie beyond a mount point is left to another revalidator.
     pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
-        let due = match &order.subject {
+        let stale = match &order.subject {
             RevalidationSubject::Root => {
                 let _ends = EndOnDrop(&self.root.pending);
                 self.root.resolve_again();
@@ -213,15 +213,15 @@ impl Lookup {
                 StaleEntry::NegativeEntry(key.site_path(), negative)
             }
         };
-        let freshness = due.freshness();
+        let freshness = stale.freshness();
         let ends = EndOnDrop(&freshness.pending);
-        let scope = match self.other_domain(due) {
+        let scope = match self.other_domain(stale) {
             Some(_) => ProbeScope::Anywhere,
             None => ProbeScope::WithinMount,
         };
-        match self.compare(due, scope) {
+        match self.compare(stale, scope) {
             ComparisonResult::Same => freshness.confirm(end()),
-            ComparisonResult::Changed => match due {
+            ComparisonResult::Changed => match stale {
                 StaleEntry::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
                 StaleEntry::NegativeEntry(key, negative) => {
                     memory.negative_cache.forget(key, negative)
@@ -230,7 +230,7 @@ impl Lookup {
             ComparisonResult::MetMount => {
                 freshness.mark_beyond_mount();
                 // Without another revalidator the waiters ask again, and a worker compares.
-                if let Some(revalidator) = self.revalidator_of(self.other_domain(due)) {
+                if let Some(revalidator) = self.revalidator_of(self.other_domain(stale)) {
                     std::mem::forget(ends);
                     revalidator.place(order.clone());
                 }
@@ -238,10 +238,10 @@ impl Lookup {
         }
     }
 
-    fn compare(&self, due: StaleEntry<'_>, scope: ProbeScope) -> ComparisonResult {
+    fn compare(&self, stale: StaleEntry<'_>, scope: ProbeScope) -> ComparisonResult {
         let directory = self.root.directory();
         let probe = PathProbe::new(directory.fd.as_fd(), scope);
-        let is_same = match due {
+        let is_same = match stale {
             StaleEntry::File(entry) => self.is_same_file(entry, &probe),
             StaleEntry::NegativeEntry(key, negative) => {
                 self.is_same_absence(key.path, negative, &probe)
@@ -291,9 +291,8 @@ impl Lookup {
                 let _ = probe.identity(&name);
             }
         }
-        let has_variant = negative
-            .variants()
-            .any(|variant| probe.identity(variant).is_some());
+        let mut variants = negative.variants();
+        let has_variant = variants.any(|name| probe.identity(name).is_some());
         if probe.met_mount() {
             return false;
         }

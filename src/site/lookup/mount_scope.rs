@@ -26,7 +26,7 @@ impl Lookup {
         // In the order of `open_file`.
         for name in self.names(path) {
             let is_file = self.check_scope(&name, may_block)?;
-            self.check_variants_scope(&name, may_block)?;
+            self.check_sidecars_scope(&name, may_block)?;
             if is_file {
                 return Ok(());
             }
@@ -34,22 +34,22 @@ impl Lookup {
         if self.looks_into_directories() {
             for name in self.names(&slash_form(path)) {
                 self.check_scope(&name, may_block)?;
-                self.check_variants_scope(&name, may_block)?;
+                self.check_sidecars_scope(&name, may_block)?;
             }
         }
         Ok(())
     }
 
     /// Checks the sidecars of the file `name`, if the site uses sidecars.
-    fn check_variants_scope(
+    fn check_sidecars_scope(
         &self,
         name: &[u8],
         may_block: MayBlock,
     ) -> Result<(), WouldBlockOnDisk> {
         if self.evidence.is_some() {
-            let variants = Coding::COMPRESSED.into_iter();
-            for variant in variants.filter_map(|coding| sidecar(name, coding)) {
-                self.check_scope(&variant, may_block)?;
+            let codings = Coding::COMPRESSED.into_iter();
+            for name in codings.filter_map(|coding| sidecar(name, coding)) {
+                self.check_scope(&name, may_block)?;
             }
         }
         Ok(())

@@ -1,13 +1,12 @@
 //! The representation that a Range field refers to (RFC 9110 section 14.2).
 //!
-//! A client that resumes a download requests the bytes of one representation in several requests. A
-//! variant that was compressed here comes and goes with the cache, so a range refers to one only if the
-//! request names its entity tag. Otherwise it refers to the sidecar or to the file itself, which both
-//! stay.
+//! A client that resumes a download requests the bytes of one representation in several requests. A variant
+//! that was compressed here comes and goes with the cache, so a range refers to one only if the request names
+//! its entity tag. Otherwise it refers to the sidecar or to the file itself, which both stay.
 
 use std::sync::Arc;
 
-use super::encoded::FileWithVariants;
+use super::negotiation::FileWithVariants;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
@@ -19,10 +18,9 @@ use crate::site::memory::{FileEntry, OriginalState};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Lookup {
-    /// The representation that a GET with a Range field refers to. `None` if the request has no such
-    /// field or accepts no coding, if the file has no variants, or if the conditions hold for no
-    /// representation. Then the answer is about the representation that [`preferred`](Lookup::preferred)
-    /// returns.
+    /// The representation that a GET with a Range field refers to. `None` if the request has no such field or
+    /// accepts no coding, if the file has no variants, or if the conditions hold for no representation. Then
+    /// the answer is about the representation that [`preferred`](Lookup::preferred) returns.
     ///
     /// If-Range or If-Match (RFC 9110 sections 13.1.5 and 13.1.1) may name any variant that the client
     /// accepts.
@@ -42,12 +40,8 @@ impl Lookup {
                     && head.method == Method::Get
                     && head.fields.only("range").is_some() =>
             {
-                self.variant_that_matches(
-                    FileWithVariants { entry, variants },
-                    head,
-                    may_block,
-                    now,
-                )
+                let file = FileWithVariants { entry, variants };
+                self.variant_that_matches(file, head, may_block, now)
             }
             _ => Ok(None),
         }
