@@ -4,7 +4,7 @@
 //! slow readers needs two descriptors per connection. But reserving half of all descriptors for files would
 //! halve the number of idle connections. So there is one budget: each connection takes one descriptor of it,
 //! and so does each large file that is open, cached or being sent. A file that several answers share counts
-//! once. The last tenth is reserved for connections: no file is opened then, and memory still answers.
+//! once. The last tenth is reserved for connections: large files are refused then, and memory still answers.
 
 use std::fs::File;
 use std::io;

@@ -8,8 +8,8 @@
 //! # What is served meanwhile
 //!
 //! - The first request that meets a stale entry orders the comparison and waits for it, without a thread
-//!   ([`Flight`](crate::site::waiting::Flight)). So as long as the disk answers, an entry older than
-//!   `cache.revalidate` is not served before it is compared, even after an hour without requests.
+//!   ([`Flight`](crate::site::waiting::Flight)). So as long as the disk answers, it gets no entry that was
+//!   not compared within `cache.revalidate`, even after an hour without requests.
 //! - While the comparison is pending, other requests get the entry, if it has been stale for less than
 //!   [`STALE_WHILE_REVALIDATE_MILLIS`] (stale-while-revalidate, RFC 5861 section 3). Otherwise they wait too.
 //! - If the comparison is not made within [`STALE_WHILE_REVALIDATE_MILLIS`] of its order, the disk counts as

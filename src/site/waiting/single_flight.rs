@@ -37,12 +37,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::job::{Job, JobPermit, Slice};
 use crate::clock::Millis;
 
-/// Is called when a flight is over or [released](Flight::release).
+/// A request that waits until a flight is over or [releases](Flight::release) it.
 pub trait Waiter: Send {
     /// Whether the result is still needed at `now`.
     fn is_waiting(&mut self, now: Millis) -> bool;
 
-    /// Is called once. The implementation must not block.
+    /// Ends the wait. Called once; must not block.
     fn call(self: Box<Self>, flight: &Arc<Flight>);
 }
 
@@ -226,7 +226,7 @@ impl fmt::Debug for Flight {
 /// The flights in progress, each of which loads the `T` of its key `K`.
 #[derive(Debug)]
 pub struct SingleFlight<K, T> {
-    /// Weak: a flight lives as long as its leader, its job or a waiter holds it.
+    /// Weak: a flight lives as long as its leader, a queue or a waiter holds it.
     known: Mutex<HashMap<K, Weak<Flight>>>,
     result_type: PhantomData<fn() -> T>,
 }
