@@ -1,23 +1,23 @@
-//! From a request to a response: which file a target names, and what is said about it.
+//! From a request to a response: the file that a target names, and the response that is made of it.
 //!
-//! Nothing here knows about sockets or connections, and nothing keeps state between requests but
-//! [`memory`], the [`listing`]s that are kept, and fields that [`rules`] have edited.
+//! This layer knows no sockets and no connections. Between requests it keeps only [`memory`], cached
+//! [`listing`]s, and fields that [`rules`] have edited.
 //!
 //! # Parts
 //!
-//! A part uses only those below it, and of these only what their `mod.rs` names; `tests/tidy.rs` and
-//! the compiler hold that.
+//! A part uses only the parts below it, and of these only the items that their `mod.rs` exports.
+//! `tests/tidy.rs` and the compiler check this.
 //!
 //! ```text
-//!   answer    a request to a response: which site, and the steps there
-//!   lookup    a path to the file that it names, or to why there is none
-//!   listing   a directory to its listing
-//!   rules     redirects, rewrites, fields, CORS, applications of one page
-//!   memory    files that were found, and paths without one, until they are compared with the disk
+//!   answer    from a request to a response: the choice of the site, and the steps there
+//!   lookup    from a path to the file that it names, or to the reason why there is none
+//!   listing   from a directory to its listing
+//!   rules     redirects, rewrites, fields, CORS, single-page applications
+//!   memory    cached files, and cached paths without a file, revalidated against the disk
 //!   content   media types, content codings, a file as it is sent
-//!   disk      the root, and files below it
-//!   waiting   how far an answer may go, and waiting for what another thread gets from the disk
-//!   pages     pages that the server writes itself
+//!   disk      the root directory, and files below it
+//!   waiting   whether an answer may block, and waiting for a load by another thread
+//!   pages     pages that the server generates
 //! ```
 
 pub mod answer;

@@ -7,7 +7,7 @@
 use super::sites::{Ask, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
-use crate::site::memory::{Found, NegativeEntry};
+use crate::site::memory::{LookupResult, NegativeEntry};
 use crate::site::pages;
 use crate::site::waiting::WouldBlock;
 
@@ -21,7 +21,7 @@ impl Site {
         let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
             return Ok(None);
         };
-        let Found::File(entry) = self.files.find(clean, ask.may_block, ask.now)? else {
+        let LookupResult::File(entry) = self.files.find(clean, ask.may_block, ask.now)? else {
             return Ok(None);
         };
         let is_asked = match &ask.path[1..] {
@@ -30,7 +30,7 @@ impl Site {
             name => {
                 entry.path.strip_suffix(PAGE_SUFFIX) == Some(name)
                     && matches!(self.files.find(ask.path, ask.may_block, ask.now)?,
-                        Found::File(asked) if asked.path == entry.path)
+                        LookupResult::File(asked) if asked.path == entry.path)
             }
         };
         Ok(is_asked.then(|| pages::redirect_to(clean, ask.query)))
@@ -80,8 +80,8 @@ impl Site {
             _ => return Ok(None),
         };
         let is_page = match self.files.find(page, ask.may_block, ask.now)? {
-            Found::File(entry) => entry.path.strip_suffix(PAGE_SUFFIX) == Some(&page[1..]),
-            Found::NegativeEntry(_) => false,
+            LookupResult::File(entry) => entry.path.strip_suffix(PAGE_SUFFIX) == Some(&page[1..]),
+            LookupResult::NegativeEntry(_) => false,
         };
         if !is_page {
             return Ok(None);

@@ -35,8 +35,8 @@ use crate::http::target::decode_path;
 use crate::site::content::{Content, Representation};
 use crate::site::disk::{OpenError, OpenFile};
 use crate::site::listing::{self, ListingRequest};
-use crate::site::lookup::LedTo;
-use crate::site::memory::{Absence, FileEntry, Found};
+use crate::site::lookup::RewrittenPath;
+use crate::site::memory::{Absence, FileEntry, LookupResult};
 use crate::site::pages;
 use crate::site::rules::{FieldEditor, ResponseFacts};
 use crate::site::waiting::{MayBlock, WouldBlock};
@@ -145,7 +145,7 @@ impl Site {
             self.files.find(path, ask.may_block, ask.now)?
         } else {
             self.files.find_for(
-                LedTo {
+                RewrittenPath {
                     asked: ask.path,
                     path,
                     is_fallback: false,
@@ -155,9 +155,9 @@ impl Site {
             )?
         };
         match found {
-            Found::File(_) if ask.head.method == Method::Options => Ok(options()),
-            Found::File(entry) => self.send(&entry, ask),
-            Found::NegativeEntry(nothing) => match nothing.absence {
+            LookupResult::File(_) if ask.head.method == Method::Options => Ok(options()),
+            LookupResult::File(entry) => self.send(&entry, ask),
+            LookupResult::NegativeEntry(nothing) => match nothing.absence {
                 Absence::IsDirectory => self.enter(&nothing, path, ask),
                 Absence::Open(OpenError::NotFound) => self.serve_in_place(path, ask),
                 absence => Ok(explain(absence)),
@@ -174,7 +174,7 @@ impl Site {
             ..
         } = *ask;
         if head.has_range
-            && let Some(form) = self.files.form_for_range(entry, head, may_block, now)?
+            && let Some(form) = self.files.variant_for_range(entry, head, may_block, now)?
         {
             return self.represent(form, ask);
         }
@@ -289,13 +289,13 @@ impl Site {
         ask.facts.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
-        let led = LedTo {
+        let led = RewrittenPath {
             asked: ask.path,
             path: page,
             is_fallback: true,
         };
         if is_page_wanted
-            && let Found::File(entry) = self.files.find_for(led, ask.may_block, ask.now)?
+            && let LookupResult::File(entry) = self.files.find_for(led, ask.may_block, ask.now)?
         {
             ask.facts.is_fallback.set(true);
             return self.send(&entry, ask);
@@ -318,7 +318,7 @@ impl Site {
         let found = self
             .files
             .find_for_error((asked, error.status), path, may_block, now)?;
-        let Found::File(entry) = found else {
+        let LookupResult::File(entry) = found else {
             return Ok(error);
         };
         let Some(page) = self.files.preferred(&entry, head, may_block, now)? else {

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
     use crate::site::content::content_coding::compress;
-    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, UnboundedSlice};
     use bytes::Bytes;
 
     fn text(bytes: usize) -> Vec<u8> {
@@ -206,7 +206,7 @@ mod tests {
 
     fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, Undecodable> {
         let mut decoding = Decoding::new(coding, &Content::Memory(encoded), most)?;
-        let content = decoding.go_on(&WholeSlice(Millis(0)))?;
+        let content = decoding.go_on(&UnboundedSlice(Millis(0)))?;
         Ok(bytes(content.expect("a whole slice is never over")))
     }
 

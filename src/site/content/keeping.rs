@@ -64,7 +64,7 @@ impl Keeping {
 mod tests {
     use super::*;
     use crate::clock::Millis;
-    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, UnboundedSlice};
 
     #[test]
     fn a_large_copy_stops_when_its_slice_is_over() {
@@ -84,7 +84,7 @@ mod tests {
             panic!("{kept:?}")
         };
         assert!(memfd_body.read().expect("pread") == content);
-        let small = Keeping::new(vec![7]).go_on(&WholeSlice(Millis(0)));
+        let small = Keeping::new(vec![7]).go_on(&UnboundedSlice(Millis(0)));
         assert!(matches!(small, Some(Content::Memory(bytes)) if *bytes == [7]));
     }
 }

@@ -9,7 +9,7 @@ use super::representation::{Content, Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::{DescriptorBudget, ReadFile, ReadLimits, Reader};
+use crate::site::disk::{ConsistentReader, DescriptorBudget, ReadFile, ReadLimits};
 use crate::site::waiting::Slice;
 
 /// How much of a file is read, and what counts the files that stay open.
@@ -24,7 +24,7 @@ pub struct LoadLimits<'l> {
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]
 pub struct Loading {
-    reader: Reader,
+    reader: ConsistentReader,
     /// Set when all is read: the content is being copied to where it stays.
     keeping: Option<(ReadFile, Keeping)>,
     content_type: String,
@@ -39,7 +39,7 @@ impl Loading {
     /// Begins to load the regular file `file`, within `limits`.
     ///
     /// # Errors
-    /// As [`Reader::new`].
+    /// As [`ConsistentReader::new`].
     pub fn new(
         file: File,
         metadata: &Metadata<'_>,
@@ -47,7 +47,7 @@ impl Loading {
         now: Now,
     ) -> io::Result<Loading> {
         Ok(Loading {
-            reader: Reader::new(file, limits.read, metadata.etag)?,
+            reader: ConsistentReader::new(file, limits.read, metadata.etag)?,
             keeping: None,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
@@ -67,7 +67,7 @@ impl Loading {
     /// Goes on until `slice` is over: `None` if that comes first.
     ///
     /// # Errors
-    /// As [`Reader::read`] and [`DescriptorBudget::admit`].
+    /// As [`ConsistentReader::read`] and [`DescriptorBudget::admit`].
     pub fn go_on(&mut self, slice: &dyn Slice) -> io::Result<Option<Representation>> {
         let Some(reading) = self.read(slice)? else {
             return Ok(None);
@@ -115,7 +115,7 @@ impl Representation {
         now: Now,
     ) -> io::Result<Representation> {
         let loaded = Loading::new(file, metadata, limits, now)?
-            .go_on(&crate::site::waiting::WholeSlice(now.monotonic))?;
+            .go_on(&crate::site::waiting::UnboundedSlice(now.monotonic))?;
         // A whole slice is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }

@@ -16,7 +16,9 @@ use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
 use crate::http::response::FileSource;
-use crate::site::disk::{DescriptorBudget, Identity, MemfdBody, OpenFile, ReadFile, Sighting};
+use crate::site::disk::{
+    DescriptorBudget, Identity, IdentitySnapshot, MemfdBody, OpenFile, ReadFile,
+};
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
@@ -53,7 +55,7 @@ pub struct Metadata<'a> {
 struct FileVersion {
     etag: Option<Bytes>,
     last_modified: Option<u64>,
-    sighting: Sighting,
+    sighting: IdentitySnapshot,
 }
 
 /// A regular file or a form of one, ready to be sent.
@@ -82,7 +84,7 @@ pub struct Representation {
     /// not go out under a strong tag (RFC 9110 section 8.8.1). Of a large file only the tag is from
     /// before the change, and it is for one answer only.
     pub is_torn: bool,
-    sighting: Sighting,
+    sighting: IdentitySnapshot,
 }
 
 impl Representation {
@@ -123,7 +125,7 @@ impl Representation {
             let (secs, _) = identity.written(now);
             u64::try_from(secs).unwrap_or(0).min(now.unix_secs)
         });
-        let sighting = Sighting::new(identity, now);
+        let sighting = IdentitySnapshot::new(identity, now);
         let version = FileVersion {
             etag,
             last_modified,
@@ -319,7 +321,7 @@ impl Representation {
     }
 
     /// Whether a file that now has `identity` may still be sent as this: see
-    /// [`Sighting::is_current`].
+    /// [`IdentitySnapshot::is_current`].
     #[must_use]
     pub fn is_current(&self, identity: &Identity) -> bool {
         self.sighting.is_current(identity)

@@ -9,7 +9,7 @@ use super::content_coding::sidecar;
 use super::verdicts::Verdicts;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::{Identity, Look, Range, SearchRoot, Sighting};
+use crate::site::disk::{Identity, IdentitySnapshot, PathProbe, ProbeScope, SearchRoot};
 
 /// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
 /// The comparison takes about half a second then; nothing of it is kept in memory.
@@ -54,7 +54,7 @@ struct Sidecar {
     /// Below the root. Kept, so that a look at it allocates nothing.
     path: Vec<u8>,
     /// `None` if nothing is called so.
-    sighting: Option<Sighting>,
+    sighting: Option<IdentitySnapshot>,
     standing: SidecarState,
 }
 
@@ -101,7 +101,7 @@ impl Sidecars {
         standing: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let look = Look::new(place.root, Range::Anywhere);
+        let look = PathProbe::new(place.root, ProbeScope::Anywhere);
         let beside = |coding| {
             let path = sidecar(path, coding)?;
             let identity = look.identity(&path);
@@ -117,7 +117,7 @@ impl Sidecars {
             });
             Some(Sidecar {
                 standing,
-                sighting: identity.map(|identity| Sighting::new(identity, now)),
+                sighting: identity.map(|identity| IdentitySnapshot::new(identity, now)),
                 path,
             })
         };
@@ -171,7 +171,7 @@ impl Sidecars {
     /// Whether the names are as they were seen: those that were there are the same files, and no other
     /// has come.
     #[must_use]
-    pub fn are_current(&self, look: &Look<'_>) -> bool {
+    pub fn are_current(&self, look: &PathProbe<'_>) -> bool {
         self.sidecars.iter().all(|sidecar| {
             match (&sidecar.sighting, look.identity(&sidecar.path)) {
                 (None, None) => true,
@@ -451,8 +451,9 @@ mod tests {
         let root = place.path();
         write(root, "a", 60_000);
         let directory = File::open(root).expect("the root");
-        let are_current =
-            |seen: &Sidecars| seen.are_current(&Look::new(directory.as_fd(), Range::WithinMount));
+        let are_current = |seen: &Sidecars| {
+            seen.are_current(&PathProbe::new(directory.as_fd(), ProbeScope::WithinMount))
+        };
         let steps: [&dyn Fn(); 3] = [
             &|| write(root, "a.br", 50_000),
             &|| write(root, "a.br", 40_000),

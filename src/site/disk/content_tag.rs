@@ -1,15 +1,15 @@
-//! Entity tags made from the content itself (RFC 9110 section 8.8.3).
+//! Entity tags made from the content of a file (RFC 9110 section 8.8.3).
 //!
-//! The usual tag is made from size and mtime. A build that sets every mtime to the same value, or a
-//! fleet of servers whose copies differ in theirs, wants a tag that says the same wherever the bytes
-//! are the same. It costs reading all of the file once.
+//! The usual tag is made from size and mtime. It fails if a build sets every mtime to the same value, or
+//! if servers of a fleet have copies with different times. A tag of the content is the same wherever the
+//! bytes are the same. It costs reading the whole file once.
 //!
-//! The hash is BLAKE3: some sites serve what strangers upload, and nobody must be able to make two
-//! files that a cache takes for one.
+//! The hash is BLAKE3, because some sites serve files of strangers: nobody must be able to make two
+//! files with the same tag.
 
 use bytes::Bytes;
 
-/// Bytes of the hash in a tag. 128 bits keep even a sought collision out of may_block.
+/// Bytes of the hash in a tag. With 128 bits a collision cannot be found even deliberately.
 const HASH_BYTES: usize = 16;
 
 /// The strong entity tag of `content`, quotes included.
@@ -19,17 +19,17 @@ pub fn of_bytes(content: &[u8]) -> Bytes {
     tag(&blake3::hash(content))
 }
 
-/// Makes the tag of content that comes in parts.
+/// Makes the entity tag of content that comes in parts.
 #[derive(Debug, Default)]
 pub struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
-    /// Adds a part. Takes about a millisecond for a megabyte.
+    /// Adds a part. Takes about a millisecond per megabyte.
     pub fn update(&mut self, part: &[u8]) {
         self.0.update(part);
     }
 
-    /// The tag of all parts together: that of their bytes in one piece.
+    /// The tag of all parts. It is that of the same bytes in one part.
     #[must_use]
     pub fn tag(&self) -> Bytes {
         tag(&self.0.finalize())
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_32_hexadecimal_digits_in_quotes() {
-        // The first half of BLAKE3's published hash of nothing.
+        // The first half of the published BLAKE3 hash of empty input.
         assert_eq!(of_bytes(b""), "\"af1349b9f5f9a1a6a0404dea36dcc949\"");
         assert_ne!(of_bytes(b"a"), of_bytes(b"b"));
     }

@@ -1,11 +1,10 @@
-//! File descriptors, which connections and large files share.
+//! The budget of file descriptors, which connections and large files share.
 //!
-//! A large file is sent from its descriptor, which stays open for as long as the answer is under way: a
-//! server full of slow readers needs two descriptors for each connection. Keeping half of all descriptors
-//! for that would halve the number of idle connections. So there is one budget for both: each connection
-//! takes one of it, and so does each large file that is open, cached or under way. A file that several
-//! answers share counts once. The last tenth is for connections: files are not opened any more, so that
-//! those who want something from memory are still served.
+//! A large file is sent from its descriptor, which stays open until the answer is sent. So a server full of
+//! slow readers needs two descriptors per connection. But reserving half of all descriptors for files would
+//! halve the number of idle connections. So there is one budget: each connection takes one descriptor of it,
+//! and so does each large file that is open, cached or being sent. A file that several answers share counts
+//! once. The last tenth is reserved for connections: large files are refused then, and memory still answers.
 
 use std::fs::File;
 use std::io;
@@ -16,52 +15,52 @@ use rustix::io::Errno;
 
 use crate::http::response::FileSource;
 
-/// Large files that the cache keeps open at most.
+/// The largest number of large files that the cache keeps open.
 pub const MAX_CACHED_FILES: u64 = 512;
 
-/// How many descriptors connections and open files may have together.
+/// The budget of descriptors for connections and open files together.
 #[derive(Debug)]
 pub struct DescriptorBudget {
     used: AtomicUsize,
     limit: usize,
-    /// Descriptors that files leave to connections.
-    kept_from_files: usize,
+    /// Descriptors that files must not take.
+    reserved_for_connections: usize,
     cached_files: u64,
-    /// The devices that roots are on.
+    /// The devices of the roots.
     roots: RwLock<Vec<u64>>,
 }
 
-/// A large file that is open, counted until it is closed.
+/// An open large file, counted until it is closed.
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
     budget: Arc<DescriptorBudget>,
-    /// Whether the file is on another device than the roots.
+    /// Whether the file is on a device that holds no root.
     is_beyond_mount: bool,
 }
 
 impl DescriptorBudget {
-    /// A budget for `connections` connections and `cached_files` files in the cache besides. What the
-    /// connections do not use, but for a tenth, files may have.
+    /// A budget for `connections` connections and, in addition, `cached_files` cached files. Files may
+    /// use what connections do not use, except the last tenth.
     #[must_use]
     pub fn new(connections: usize, cached_files: u64) -> DescriptorBudget {
         let files = usize::try_from(cached_files).unwrap_or(usize::MAX);
         DescriptorBudget {
             used: AtomicUsize::new(0),
             limit: connections.saturating_add(files),
-            kept_from_files: connections / 10,
+            reserved_for_connections: connections / 10,
             cached_files,
             roots: RwLock::default(),
         }
     }
 
-    /// A budget that never ends.
+    /// A budget without a limit.
     #[must_use]
     pub fn unlimited() -> DescriptorBudget {
         DescriptorBudget::new(usize::MAX, MAX_CACHED_FILES)
     }
 
-    /// Takes note of the `device` that a root is on.
+    /// Registers the `device` of a root.
     pub fn note_root(&self, device: u64) {
         let is_known = |roots: &Vec<u64>| roots.contains(&device);
         if is_known(&self.roots.read().unwrap_or_else(PoisonError::into_inner)) {
@@ -73,43 +72,43 @@ impl DescriptorBudget {
         }
     }
 
-    /// How many files the cache may keep open.
+    /// The number of files that the cache may keep open.
     #[must_use]
     pub fn cached_files(&self) -> u64 {
         self.cached_files
     }
 
-    /// Takes one for a connection, if there is one left.
+    /// Takes a descriptor for a connection; false if none is left.
     #[must_use]
     pub fn take(&self) -> bool {
         self.take_below(self.limit)
     }
 
-    /// Gives one back.
+    /// Gives a descriptor back.
     pub fn give_back(&self) {
         self.used.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether nothing is left.
+    /// Whether no descriptor is left.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.used.load(Ordering::Relaxed) >= self.limit
     }
 
-    /// How many have to be given back for files to be opened again.
+    /// The number of descriptors that must be given back before a file can be opened.
     #[must_use]
     pub fn excess(&self) -> usize {
         let used = self.used.load(Ordering::Relaxed);
         used.saturating_add(1)
-            .saturating_sub(self.limit - self.kept_from_files)
+            .saturating_sub(self.limit - self.reserved_for_connections)
     }
 
-    /// Counts `file`, which is on `device`, as long as it is open.
+    /// Counts `file`, which is on `device`, until it is closed.
     ///
     /// # Errors
-    /// ENFILE if no descriptor is left for a file; it is closed.
+    /// ENFILE if no descriptor is left for a file; `file` is closed.
     pub fn admit(self: &Arc<DescriptorBudget>, file: File, device: u64) -> io::Result<OpenFile> {
-        if !self.take_below(self.limit - self.kept_from_files) {
+        if !self.take_below(self.limit - self.reserved_for_connections) {
             return Err(Errno::NFILE.into());
         }
         let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +120,7 @@ impl DescriptorBudget {
     }
 
     fn take_below(&self, limit: usize) -> bool {
-        // Relaxed: it is a number, and guards nothing.
+        // Relaxed: the counter guards no other data.
         let before = self.used.fetch_add(1, Ordering::Relaxed);
         let is_left = before < limit;
         if !is_left {

@@ -1,4 +1,4 @@
-//! Whether a file is still the one that it was.
+//! The identity of a file: whether it has changed since it was seen.
 
 use std::fs::File;
 use std::io;
@@ -6,17 +6,18 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::clock::Now;
 
-/// A change so shortly before the reading may share its timestamp with one after it.
+/// A change so shortly before a read may have the same timestamp as a change after it.
 const RACY_SECS: u64 = 2;
 
-/// The last second that stands for no time at all: nix stores write 1, other reproducible builds 0.
-const LAST_OF_NO_TIME: i64 = 1;
+/// The last second that means "no time": nix stores write 1, other reproducible builds 0.
+const LAST_UNSET_SECS: i64 = 1;
 
-/// Further times that tools write in place of the real one: the first second of 1980, where the time of
-/// ZIP archives begins, and the second in 1985 that npm gives to every file of a package.
+/// Other times that tools write instead of the real one: the first second of 1980, where the time of ZIP
+/// archives begins, and the second in 1985 that npm gives to every file of a package.
 const PLACEHOLDERS: [i64; 2] = [315_532_800, 499_162_500];
 
-/// The properties that tell one state of a file from another. ctime catches what a tool that resets mtime hides.
+/// The properties that tell two states of a file apart. ctime reveals a change after which a tool reset
+/// mtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -26,26 +27,26 @@ pub struct Identity {
     changed: (i64, i64),
 }
 
-/// A file's identity, and how much it says.
+/// The identity of a file, and whether it proves that the file is unchanged.
 #[derive(Debug, Clone, Copy)]
-pub struct Sighting {
+pub struct IdentitySnapshot {
     /// The identity that was seen.
     pub identity: Identity,
     racy: bool,
 }
 
-impl Sighting {
-    /// Notes that a file has `identity` at `now`.
+impl IdentitySnapshot {
+    /// The snapshot of a file that has `identity` at `now`.
     #[must_use]
-    pub fn new(identity: Identity, now: Now) -> Sighting {
-        Sighting {
+    pub fn new(identity: Identity, now: Now) -> IdentitySnapshot {
+        IdentitySnapshot {
             identity,
             racy: identity.has_just_changed(now),
         }
     }
 
-    /// Whether a file that now has `identity` is surely as it was seen. A change just before the
-    /// look cannot be told from one just after it, so such a look holds only once.
+    /// Whether a file that now has `identity` is certainly unchanged. A snapshot that was taken just
+    /// after a change proves nothing, because a second change may have the same timestamps.
     #[must_use]
     pub fn is_current(&self, identity: &Identity) -> bool {
         !self.racy && self.identity == *identity
@@ -68,7 +69,7 @@ impl Identity {
         })
     }
 
-    /// The identity that a stat(2) tells.
+    /// The identity in the result of stat(2).
     #[must_use]
     #[allow(clippy::cast_possible_wrap)] // nanoseconds are below 10^9
     pub fn of_stat(stat: &rustix::fs::Stat) -> Identity {
@@ -81,7 +82,7 @@ impl Identity {
         }
     }
 
-    /// The device that the file is on.
+    /// The device of the file.
     #[must_use]
     pub fn device(&self) -> u64 {
         self.device
@@ -93,20 +94,20 @@ impl Identity {
         self.size
     }
 
-    /// mtime, in seconds since 1970 and nanoseconds.
+    /// mtime, in seconds and nanoseconds since 1970.
     #[must_use]
     pub fn modified(&self) -> (i64, i64) {
         self.modified
     }
 
-    /// Whether mtime says when the file was changed. If not, neither a date nor a tag can be made from
-    /// it: two builds of a file may have the same.
+    /// Whether mtime is the time of a change. If not, it serves for neither a date nor a tag: two builds
+    /// of a file may have the same one.
     #[must_use]
     pub fn is_dated(&self) -> bool {
-        self.modified.0 > LAST_OF_NO_TIME && !PLACEHOLDERS.contains(&self.modified.0)
+        self.modified.0 > LAST_UNSET_SECS && !PLACEHOLDERS.contains(&self.modified.0)
     }
 
-    /// Whether mtime can be the time of a change that was made before `now`.
+    /// Whether mtime is a possible time of a change before `now`.
     #[must_use]
     pub fn has_credible_time(&self, now: Now) -> bool {
         let latest = now.unix_secs.saturating_add(RACY_SECS);
@@ -114,8 +115,8 @@ impl Identity {
         self.is_dated() && !is_to_come
     }
 
-    /// The time of the last change as far as it can be told at `now`, in seconds since 1970 and
-    /// nanoseconds: mtime, but ctime if mtime is [not credible](Identity::has_credible_time).
+    /// The best known time of the last change at `now`, in seconds and nanoseconds since 1970: mtime, or
+    /// ctime if mtime is [not credible](Identity::has_credible_time).
     #[must_use]
     pub fn written(&self, now: Now) -> (i64, i64) {
         if self.has_credible_time(now) {
@@ -125,8 +126,8 @@ impl Identity {
         }
     }
 
-    /// Whether a further change may leave mtime as it is at `now`: it has whole seconds, as some file
-    /// systems and tools write it, and is of the second that is not over.
+    /// Whether a further change at `now` may leave mtime the same. That is so if mtime has whole
+    /// seconds, as some file systems and tools write it, and its second is not over.
     #[must_use]
     pub fn may_change_unseen(&self, now: Now) -> bool {
         // `now` was taken a moment ago, perhaps in the second before.
@@ -134,21 +135,21 @@ impl Identity {
         self.modified.1 == 0 && seconds.contains(&self.modified_secs())
     }
 
-    /// ctime, in seconds since 1970 and nanoseconds.
+    /// ctime, in seconds and nanoseconds since 1970.
     #[must_use]
     pub fn changed(&self) -> (i64, i64) {
         self.changed
     }
 
-    /// Whether the last change is so short ago that another may share its time. ctime tells, which
-    /// follows every change and cannot be set: mtime may be far in the future, for ever. So may ctime be
-    /// after the clock was set back; then it is of no change of these seconds.
+    /// Whether the last change is so recent that another may have the same timestamps. ctime decides,
+    /// because every change sets it and no tool can; mtime may be far in the future for ever. ctime is
+    /// in the future only if the clock was set back, and such a change is not recent.
     fn has_just_changed(&self, now: Now) -> bool {
         let changed = u64::try_from(self.changed.0).unwrap_or(0);
         changed.abs_diff(now.unix_secs) < RACY_SECS
     }
 
-    /// The whole seconds of mtime; a time before 1970 counts as 1970.
+    /// mtime in whole seconds; a time before 1970 counts as 1970.
     #[must_use]
     pub fn modified_secs(&self) -> u64 {
         u64::try_from(self.modified.0).unwrap_or(0)
@@ -178,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn a_look_holds_if_the_last_change_was_some_time_ago() {
+    fn a_snapshot_holds_if_the_last_change_was_some_time_ago() {
         let is_current = |modified, changed| {
             let identity = identity(modified, changed);
-            Sighting::new(identity, at(1_000)).is_current(&identity)
+            IdentitySnapshot::new(identity, at(1_000)).is_current(&identity)
         };
         assert!(is_current((998, 0), (998, 0)));
         assert!(!is_current((999, 0), (999, 0)));
@@ -189,7 +190,7 @@ mod tests {
             !is_current((1_001, 5), (1_001, 5)),
             "the clock was read before"
         );
-        // A tool has set mtime.
+        // A tool has reset mtime.
         assert!(!is_current((5, 0), (999, 9)));
         assert!(is_current((9_000_000, 0), (900, 9)), "in the future");
         assert!(

@@ -1,7 +1,7 @@
-//! Reading a file that others may be writing.
+//! Reads a file that other processes may be writing.
 //!
-//! A reading between two looks that find the same [`Identity`] is a state that the file really had. One
-//! between two different ones is *torn*: it may be a mixture.
+//! A read is consistent if the file has the same [`Identity`] before and after it. Otherwise it is
+//! *torn*: it may mix two states of the file.
 
 use std::fs::File;
 use std::io;
@@ -14,90 +14,90 @@ use super::identity::Identity;
 use crate::config::EtagSource;
 use crate::site::waiting::Slice;
 
-/// How often a file that changes while it is read is read, before whoever wants it is told to come
-/// back. Nearly always the second reading is whole: reading takes less time than writing.
+/// How often a file that changes meanwhile is read before the request fails. The second read is nearly
+/// always consistent, because reading takes less time than writing.
 const MAX_READINGS: u32 = 10;
 
-/// The same for one that is too large for memory and read for its tag alone.
+/// The limit for a file that is too large for memory and is read only for its tag.
 const MAX_LARGE_READINGS: u32 = 3;
 
-/// How much of a file is read at a time, in bytes. Hashing it takes about a tenth of a millisecond.
+/// The number of bytes per read. Hashing them takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 128 * 1024;
 
-/// The bounds of reading a file.
+/// The limits of reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
     /// The largest file that is read into memory, in bytes.
     pub memory_bytes: u64,
-    /// The largest file that is hashed, in bytes, if the tag is made from the content.
+    /// The largest file that is hashed for a content tag, in bytes.
     pub hash_bytes: u64,
 }
 
-/// What was read of a file.
+/// The result of reading a file.
 #[derive(Debug)]
 pub struct ReadFile {
-    /// The file that was read.
+    /// The file.
     pub file: File,
-    /// All of it, if it is small enough for memory.
+    /// The whole content, if it is small enough for memory.
     pub content: Option<Vec<u8>>,
-    /// The entity-tag of the content, if one is to be made and the file is not too large for that.
+    /// The entity tag of the content, if one is needed and the file is not too large for it.
     pub hash: Option<Bytes>,
-    /// The state of the file; of a torn reading, the last one.
+    /// The identity of the file, after the last read if that was torn.
     pub identity: Identity,
-    /// It is a mixture of two states of the file.
+    /// Whether the read was torn.
     pub is_torn: bool,
 }
 
-/// Reads a file until it holds still, or as often as is worth it.
+/// Reads a file until a read is consistent, or up to a limit.
 #[derive(Debug)]
-pub struct Reader<L = fn(&File) -> io::Result<Identity>> {
-    /// `None` when all is read.
+pub struct ConsistentReader<L = fn(&File) -> io::Result<Identity>> {
+    /// `None` after the end.
     file: Option<File>,
-    /// Tells the identity of the file.
-    look: L,
+    /// Returns the identity of the file.
+    identify: L,
     limits: ReadLimits,
     etag: EtagSource,
     identity: Identity,
-    pass: Pass,
+    pass: ReadPass,
     readings: u32,
 }
 
-/// One way through a file.
+/// One read of the whole file.
 #[derive(Debug)]
-struct Pass {
-    /// `None` if it is too large for memory.
+struct ReadPass {
+    /// `None` if the file is too large for memory.
     content: Option<Vec<u8>>,
-    /// The tag is to be made from the content.
+    /// Whether the entity tag is made from the content.
     wants_hash: bool,
-    /// `None` also if the file is too large for that.
+    /// `None` if no tag is made from the content, or if the file is too large for one.
     hasher: Option<Box<ContentHasher>>,
     at: u64,
     end: u64,
     is_short: bool,
 }
 
-impl Reader {
+impl ConsistentReader {
     /// Begins to read `file`.
     ///
     /// # Errors
-    /// As fstat(2); `OutOfMemory` if there is no room for what is to be read into memory.
-    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<Reader> {
-        Reader::with_look(Identity::of, file, limits, etag)
+    /// As fstat(2); `OutOfMemory` if the content does not fit into memory.
+    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<ConsistentReader> {
+        ConsistentReader::with_identify(Identity::of, file, limits, etag)
     }
 }
 
-impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
-    fn with_look(
-        mut look: L,
+impl<L: FnMut(&File) -> io::Result<Identity>> ConsistentReader<L> {
+    fn with_identify(
+        mut identify: L,
         file: File,
         limits: ReadLimits,
         etag: EtagSource,
-    ) -> io::Result<Reader<L>> {
-        let identity = look(&file)?;
-        Ok(Reader {
-            pass: Pass::begin(&identity, limits, etag)?,
+    ) -> io::Result<ConsistentReader<L>> {
+        let identity = identify(&file)?;
+        Ok(ConsistentReader {
+            pass: ReadPass::begin(&identity, limits, etag)?,
             file: Some(file),
-            look,
+            identify,
             limits,
             etag,
             identity,
@@ -105,19 +105,18 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
         })
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Continues until `slice` is over, which gives `None`, or until the file is read.
     ///
     /// # Errors
     /// As fstat(2) and pread(2); `NotFound` after the end.
     pub fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<ReadFile>> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        // A reading between two equal identities is a state that the file really had.
         loop {
             if !self.pass.go_on(file, slice)? {
                 return Ok(None);
             }
             let after = if self.pass.reads() {
-                (self.look)(file)?
+                (self.identify)(file)?
             } else {
                 self.identity
             };
@@ -131,11 +130,11 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
                 return Ok(self.end(after, is_torn));
             }
             self.identity = after;
-            self.pass = Pass::begin(&after, self.limits, self.etag)?;
+            self.pass = ReadPass::begin(&after, self.limits, self.etag)?;
         }
     }
 
-    /// Whether the tag is to be made from the content, but the file is too large for that.
+    /// Whether the entity tag is made from the content, but the file is too large for it.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
         self.pass.wants_hash && self.pass.hasher.is_none()
@@ -144,7 +143,7 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
     fn end(&mut self, identity: Identity, is_torn: bool) -> Option<ReadFile> {
         let content = self.pass.content.take();
         let hasher = self.pass.hasher.take();
-        // The tag of a large file would be of neither state.
+        // A large file is sent from disk, so the tag of a torn read would match no state of it.
         let hasher = hasher.filter(|_| !is_torn || content.is_some());
         Some(ReadFile {
             file: self.file.take()?,
@@ -156,15 +155,15 @@ impl<L: FnMut(&File) -> io::Result<Identity>> Reader<L> {
     }
 }
 
-impl Pass {
-    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<Pass> {
+impl ReadPass {
+    fn begin(identity: &Identity, limits: ReadLimits, etag: EtagSource) -> io::Result<ReadPass> {
         let size = identity.size();
         let wants_hash = etag == EtagSource::Content || !identity.is_dated();
         let is_hashed = wants_hash && size <= limits.hash_bytes;
         let content = if size <= limits.memory_bytes {
             let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let mut content = Vec::new();
-            // A machine without that much memory is a reason for a 503, not for an abort.
+            // If memory is short, the request gets a 503 and the process goes on.
             content
                 .try_reserve_exact(size)
                 .map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -173,7 +172,7 @@ impl Pass {
             None
         };
         let is_read = is_hashed || content.is_some();
-        Ok(Pass {
+        Ok(ReadPass {
             content,
             wants_hash,
             hasher: is_hashed.then(Box::default),
@@ -183,16 +182,16 @@ impl Pass {
         })
     }
 
-    /// Whether the content is looked at at all.
+    /// Whether the content is read at all.
     fn reads(&self) -> bool {
         self.content.is_some() || self.hasher.is_some()
     }
 
-    /// Reads until `slice` is over; false if that comes before the end.
+    /// Reads until `slice` is over, which gives false, or to the end.
     fn go_on(&mut self, file: &File, slice: &dyn Slice) -> io::Result<bool> {
         let mut scratch = Vec::new();
         while self.at < self.end {
-            // The smaller of the two is at most CHUNK_BYTES.
+            // Fits: at most CHUNK_BYTES.
             let wanted = (self.end - self.at).min(CHUNK_BYTES as u64) as usize;
             let (buffer, from) = match &mut self.content {
                 Some(content) => {
@@ -223,7 +222,7 @@ impl Pass {
     }
 }
 
-/// As pread(2), again after an interruption.
+/// As pread(2), repeated after an interruption.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     loop {
         match file.read_at(buffer, at) {
@@ -238,7 +237,7 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
     use crate::site::disk::content_tag;
-    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, WholeSlice};
+    use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, UnboundedSlice};
     use std::io::Write;
 
     const LIMITS: ReadLimits = ReadLimits {
@@ -256,13 +255,13 @@ mod tests {
         (0..length).map(|at| (at % 251) as u8).collect()
     }
 
-    /// Reads in slices; returns how many it took.
+    /// Reads in slices; also returns their number.
     fn read_in_slices(content: &[u8], memory_bytes: u64) -> (ReadFile, u32) {
         let limits = ReadLimits {
             memory_bytes,
             ..LIMITS
         };
-        let reader = Reader::new(file_of(content), limits, EtagSource::Content);
+        let reader = ConsistentReader::new(file_of(content), limits, EtagSource::Content);
         let mut reader = reader.expect("fstat");
         for slices in 1.. {
             let slice = FirstSlice::new(Millis(0));
@@ -300,7 +299,7 @@ mod tests {
     fn what_is_too_large_to_hash_is_not_read() {
         let file = file_of(b"");
         file.set_len(1 << 42).expect("a sparse file");
-        let mut reader = Reader::new(file, LIMITS, EtagSource::Content).expect("fstat");
+        let mut reader = ConsistentReader::new(file, LIMITS, EtagSource::Content).expect("fstat");
         let slice = FirstSlice::new(Millis(0));
         assert!(reader.is_too_large_to_hash());
         let reading = reader.read(&slice).expect("nothing is read").expect("done");
@@ -315,9 +314,9 @@ mod tests {
             memory_bytes: 0,
             ..LIMITS
         };
-        let mut reader = Reader::new(file, limits, EtagSource::Content).expect("fstat");
+        let mut reader = ConsistentReader::new(file, limits, EtagSource::Content).expect("fstat");
         copy.set_len(1).expect("truncate");
-        let reading = reader.read(&WholeSlice(Millis(0))).expect("read");
+        let reading = reader.read(&UnboundedSlice(Millis(0))).expect("read");
         let reading = reading.expect("done");
         assert!(!reading.is_torn, "it held still the second time");
         assert_eq!(reading.hash, Some(content_tag::of_bytes(&pattern(1))));
@@ -325,20 +324,21 @@ mod tests {
 
     #[test]
     fn a_reading_ends_when_the_file_holds_still_or_after_a_while() {
-        // Each of the first `still_after` looks finds one more byte.
+        // Each of the first `still_after` calls appends one more byte.
         let read = |still_after: u32| {
             let file = file_of(b"x");
             let mut copy = file.try_clone().expect("dup");
-            let mut looks = 0;
-            let look = |file: &File| {
-                looks += 1;
-                if looks <= still_after {
+            let mut calls = 0;
+            let identify = |file: &File| {
+                calls += 1;
+                if calls <= still_after {
                     copy.write_all(b"x")?;
                 }
                 Identity::of(file)
             };
-            let reader = Reader::with_look(look, file, LIMITS, EtagSource::Modified);
-            let reading = reader.expect("look").read(&WholeSlice(Millis(0)));
+            let reader =
+                ConsistentReader::with_identify(identify, file, LIMITS, EtagSource::Modified);
+            let reading = reader.expect("identify").read(&UnboundedSlice(Millis(0)));
             let reading = reading.expect("read").expect("done");
             (reading.is_torn, reading.content.expect("small").len())
         };

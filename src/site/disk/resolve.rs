@@ -1,9 +1,7 @@
-//! Opening a file below the root so that nothing outside it can be reached, unless a link is allowed
-//! to lead there.
+//! Opens files below the root. Nothing outside can be opened, unless the policy allows a link to lead there.
 //!
-//! The kernel holds that line: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old
-//! kernel, a seccomp filter) `walk` does the same one component at a time, never following a link
-//! that it has not read itself.
+//! The kernel enforces this: openat2(2) with RESOLVE_BENEATH. Where the call is refused (an old kernel, a
+//! seccomp filter), `walk` opens one component at a time and follows only links that it has read itself.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,20 +12,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// NONBLOCK: a FIFO must not hold the thread until somebody writes to it. NOCTTY: a terminal must
-/// not become ours. Neither has an effect on the regular files that are wanted.
+/// NONBLOCK: opening a FIFO must not wait for a writer. NOCTTY: a terminal must not become the
+/// controlling terminal. Neither affects regular files.
 const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-/// Links followed in one walk before it is called a loop; the kernel's own limit.
+/// The largest number of links in one walk, after which it counts as a loop. The kernel has the same limit.
 const MAX_LINKS: u32 = 40;
 
-/// How often openat2 is tried again when a rename below the root raced with it (EAGAIN).
+/// How often openat2 is repeated after a race with a rename below the root (EAGAIN).
 const MAX_RACES: u32 = 16;
 
-/// Why a name could not be opened.
+/// The reason why a name could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenError {
     /// No such file, or a component is not a directory, or a name is too long to exist.
@@ -36,7 +34,7 @@ pub enum OpenError {
     Forbidden,
     /// A link leads out of the root.
     Outside,
-    /// No descriptors or no kernel memory left: worth another try later.
+    /// No descriptor or no kernel memory is left. A later try may succeed.
     Exhausted,
     /// The disk or the file system failed.
     Failed,
@@ -48,7 +46,7 @@ impl From<Errno> for OpenError {
             Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL => {
                 OpenError::NotFound
             }
-            // ENXIO and ENODEV: a socket, or a device without a driver. Not ours to serve.
+            // ENXIO and ENODEV: a socket, or a device without a driver. Neither is served.
             Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => OpenError::Forbidden,
             Errno::XDEV => OpenError::Outside,
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => OpenError::Exhausted,
@@ -57,17 +55,17 @@ impl From<Errno> for OpenError {
     }
 }
 
-/// Which symbolic links below the root are followed.
+/// The symbolic links below the root that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkPolicy {
-    /// Those that stay inside the root. An absolute one does when its text begins with the path of the
-    /// root, the real one or the one that the root was opened by.
+    /// Links that stay inside the root. An absolute link does if its text begins with the path of the
+    /// root: the real path, or the path that the root was opened by.
     #[default]
     Inside,
-    /// None: a name that is a link, or has one on its way, is forbidden.
+    /// None: a name that is a link, or has one in its path, is forbidden.
     Never,
-    /// All, wherever they lead. Whoever may write below the root can then show every file that the
-    /// server may read.
+    /// All, wherever they lead. Then every user who may write below the root can publish each file that
+    /// the server may read.
     Anywhere,
 }
 
@@ -75,17 +73,17 @@ pub enum LinkPolicy {
 #[derive(Debug)]
 pub struct Resolver {
     policy: LinkPolicy,
-    /// The path that the root was opened by, absolute; empty if that is not known.
+    /// The absolute path that the root was opened by; empty if it is not known.
     root_path: PathBuf,
     has_openat2: AtomicBool,
 }
 
-/// A directory and how names below it are opened.
+/// A directory, and the resolver for names below it.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchRoot<'b> {
-    /// The directory that names start from.
+    /// The directory in which names are looked up.
     pub root: BorrowedFd<'b>,
-    /// Opens them.
+    /// Opens the names.
     pub resolver: &'b Resolver,
 }
 
@@ -96,7 +94,7 @@ impl Resolver {
         Resolver::with_policy(LinkPolicy::Inside)
     }
 
-    /// A resolver that follows the links of `policy`. It tries openat2 first.
+    /// A resolver that follows the links that `policy` allows. It tries openat2 first.
     #[must_use]
     pub fn with_policy(policy: LinkPolicy) -> Resolver {
         Resolver {
@@ -106,27 +104,27 @@ impl Resolver {
         }
     }
 
-    /// This resolver for a root that is opened by `path`: absolute links may begin with it.
+    /// Sets the path that the root is opened by. Absolute links may begin with it.
     #[must_use]
     pub fn of_root(self, path: &Path) -> Resolver {
-        // Without a working directory a relative path tells nothing.
+        // Without a working directory a relative path cannot be made absolute.
         let root_path = std::path::absolute(path).unwrap_or_default();
         Resolver { root_path, ..self }
     }
 
-    /// Opens `path` (relative, no leading slash, `.` for the root itself) below `root` for reading,
-    /// without blocking. Links are followed as the policy says; a path that is absolute or climbs out
-    /// of the root by `..` is refused whatever the policy.
+    /// Opens `path` below `root` for reading, without blocking. `path` is relative, without a leading
+    /// slash, or `.` for the root itself. Links are followed as the policy says. An absolute path, or
+    /// one that leaves the root by `..`, is refused under every policy.
     ///
     /// # Errors
-    /// [`OpenError`]; the result may be any type of file, directories included.
+    /// [`OpenError`]. A file of any type can be opened, directories included.
     pub fn open(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<File, OpenError> {
         let opened = match self.policy {
             LinkPolicy::Anywhere => open_anywhere(root, path),
             LinkPolicy::Inside | LinkPolicy::Never => self.open_inside(root, path),
         };
         opened.map(File::from).map_err(|errno| match errno {
-            // Without links nothing can loop: the error says that there is one.
+            // Without links there is no loop: the kernel means that it met a link.
             Errno::LOOP if self.policy == LinkPolicy::Never => OpenError::Forbidden,
             errno => OpenError::from(errno),
         })
@@ -135,14 +133,15 @@ impl Resolver {
     fn open_inside(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         if self.has_openat2.load(Ordering::Relaxed) {
             match open_beneath(root, path, self.policy) {
-                // ENOSYS: the kernel is older than 5.6. EPERM and EINVAL from a filter that does not
-                // know the call look like a verdict on the file, so the walk gives the verdict then.
+                // ENOSYS: the kernel is older than 5.6. A seccomp filter may return EPERM or EINVAL,
+                // which could also be about the file; so the walk decides.
                 Err(Errno::NOSYS) => {
                     log::info!("openat2 is not available; walking the path instead");
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
                 Err(Errno::PERM | Errno::INVAL) => return self.walk(root, path),
-                // RESOLVE_BENEATH refuses every absolute link; the walk tells those that end inside.
+                // RESOLVE_BENEATH refuses every absolute link; the walk accepts those that end inside
+                // the root.
                 Err(Errno::XDEV) if self.policy == LinkPolicy::Inside => {
                     return self.walk(root, path);
                 }
@@ -152,9 +151,9 @@ impl Resolver {
         self.walk(root, path)
     }
 
-    /// Does by hand as RESOLVE_BENEATH does, and follows absolute links that end inside the root. Every directory
-    /// on the way stays open, so that `..` goes back to where the walk came from, whatever is renamed
-    /// meanwhile. The kernel opens single names and follows no link, so no race leads outside.
+    /// Does what RESOLVE_BENEATH does, and also follows absolute links that end inside the root. Every
+    /// directory on the path stays open, so that `..` returns to the directory before it, whatever is
+    /// renamed meanwhile. The kernel opens single names and follows no link, so no race leads outside.
     fn walk(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         let mut pending = components_reversed(path)?;
         let mut trail: Vec<OwnedFd> = Vec::new();
@@ -162,7 +161,7 @@ impl Resolver {
         while let Some(name) = pending.pop() {
             let here = trail.last().map_or(root, AsFd::as_fd);
             if name == b".." {
-                // Nothing is above the root.
+                // `..` above the root.
                 trail.pop().ok_or(Errno::XDEV)?;
                 continue;
             }
@@ -185,9 +184,9 @@ impl Resolver {
                     }
                 }
                 FileType::Directory => trail.push(found),
-                // A name with something behind it must be a directory.
+                // If components or a slash follow a name, it must be a directory.
                 _ if !pending.is_empty() || path.ends_with(b"/") => return Err(Errno::NOTDIR),
-                // NOFOLLOW: should a link have taken the name's place since, it is refused with ELOOP.
+                // NOFOLLOW: if a link has replaced the name meanwhile, the call fails with ELOOP.
                 _ => {
                     return rustix::fs::openat(
                         here,
@@ -237,8 +236,8 @@ fn open_beneath(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result
     }
 }
 
-/// Lets the kernel follow every link. A link may lead anywhere and `..` behind one is the parent of
-/// where it led, so the path itself may not have any; request paths have none.
+/// Opens `path` and lets the kernel follow every link. After a link `..` means the parent of its target,
+/// which may be anywhere, so a `path` with `..` is refused. Request paths have none.
 fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     if components_reversed(path)?.iter().any(|name| name == b"..") {
         return Err(Errno::XDEV);
@@ -246,14 +245,14 @@ fn open_anywhere(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::io::retry_on_intr(|| rustix::fs::openat(root, path, OPEN_FLAGS, Mode::empty()))
 }
 
-/// Where the kernel says that `root` is. Without /proc nobody can tell, and an absolute link counts as
-/// leading outside. The answer only says which names to open below `root`: a wrong one, as after a
-/// rename, opens another file of the site at worst.
+/// The path of `root` according to the kernel. Without /proc it is unknown, and every absolute link
+/// counts as leading outside. The path only decides which names are opened below `root`: if it is wrong,
+/// as after a rename, at worst another file of the site is opened.
 fn real_path(root: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
     std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd())).map_err(|_| Errno::XDEV)
 }
 
-/// The names of `path`, the last one first; an absolute path is refused.
+/// The components of `path`, the last one first. An absolute path is refused.
 fn components_reversed(path: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let mut names = Vec::new();
@@ -275,7 +274,7 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::symlink;
 
-    /// A site with links of every kind, beside a secret.
+    /// A site with links of every kind, next to a file outside its root.
     fn tree() -> tempfile::TempDir {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path().join("root");
@@ -291,7 +290,7 @@ mod tests {
         place
     }
 
-    /// Both ways of opening must agree.
+    /// Opens `path` with openat2 and with the walk, which must agree.
     fn both(place: &tempfile::TempDir, path: &str) -> Result<String, OpenError> {
         both_by(LinkPolicy::Inside, place, path)
     }
@@ -307,7 +306,7 @@ mod tests {
                 .open(root.as_fd(), path.as_bytes())
                 .map(|mut file| {
                     let mut content = String::new();
-                    // A directory opens, but does not read.
+                    // A directory can be opened but not read.
                     let _ = file.read_to_string(&mut content);
                     content
                 })
@@ -353,7 +352,7 @@ mod tests {
         }
     }
 
-    /// A deployment switches `current` from one release to the next; links are made with its path.
+    /// A deployment switches `current` to the next release, and links contain that path.
     #[test]
     fn an_absolute_link_may_begin_with_the_path_that_the_root_was_opened_by() {
         let place = tree();

@@ -1,11 +1,11 @@
-//! The directory that is served, looked up again now and then.
+//! The root directory of a site, whose path is resolved again at intervals.
 //!
-//! A site is often deployed by swapping a link, `current -> releases/8`. So the root path is
-//! resolved again at most once a second, and everything learnt below the old directory is dropped.
+//! A site is often deployed by swapping a link, `current -> releases/8`. So the root path is resolved
+//! again at most once a second. If it names another directory, all facts about the old one are dropped.
 //!
-//! On a slow disk one resolution may begin before another has ended, and they may end in any order. Each
-//! takes a ticket when it begins; what it finds counts unless one that began later has been heard. So a
-//! disk that takes longer than a second delays a swap, and hides none.
+//! On a slow disk resolutions can overlap and end in any order. Each takes a ticket when it begins, and
+//! its result counts unless a later one has ended before. So a disk that takes longer than a second
+//! delays a swap, but never hides it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,40 +16,40 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::Millis;
-use crate::site::waiting::{MayBlock, Outstanding, WouldBlockOnDisk};
+use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlockOnDisk};
 
-/// How often the root path is resolved again, in milliseconds.
+/// The interval at which the root path is resolved again, in milliseconds.
 pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
 
-/// The root path and the directory that it names at the moment.
+/// The root path and the directory that it currently names.
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
-    current: RwLock<Current>,
-    /// Counts the resolutions that have begun.
+    current: RwLock<ResolvedRoot>,
+    /// The number of resolutions that have begun.
     tickets: AtomicU64,
-    /// The generation of `current`, readable without the lock: the hot path needs only this.
+    /// The generation of `current`. The hot path reads it without the lock.
     generation: AtomicU64,
     resolved_at: AtomicU64,
     missing: AtomicBool,
-    /// The resolution that has been ordered.
-    pub outstanding: Outstanding,
+    /// The order for a resolution, if one is pending.
+    pub pending: PendingRevalidation,
 }
 
-/// What the last resolution has found.
+/// The result of the last resolution.
 #[derive(Debug)]
-struct Current {
+struct ResolvedRoot {
     directory: Arc<RootDirectory>,
-    /// That resolution's.
+    /// The ticket of that resolution.
     ticket: u64,
 }
 
 /// An open root directory.
 #[derive(Debug)]
 pub struct RootDirectory {
-    /// Opened with O_PATH: a place to resolve names from.
+    /// Opened with O_PATH, to look up names in it.
     pub fd: OwnedFd,
-    /// Counts the directories that the root path has named.
+    /// The number of directories that the root path named before this one.
     pub generation: u64,
     device: u64,
     inode: u64,
@@ -61,7 +61,7 @@ impl Root {
     /// # Errors
     /// If it does not exist, is not a directory, or may not be read or searched.
     pub fn open(path: &Path) -> io::Result<Root> {
-        // O_PATH asks for no permission on the directory itself.
+        // Opening with O_PATH checks no permission on the directory itself.
         rustix::fs::accessat(
             rustix::fs::CWD,
             path,
@@ -71,7 +71,7 @@ impl Root {
         let directory = RootDirectory::open(path, 0)?;
         Ok(Root {
             path: path.to_owned(),
-            current: RwLock::new(Current {
+            current: RwLock::new(ResolvedRoot {
                 directory: Arc::new(directory),
                 ticket: 0,
             }),
@@ -79,18 +79,18 @@ impl Root {
             generation: AtomicU64::new(0),
             resolved_at: AtomicU64::new(0),
             missing: AtomicBool::new(false),
-            outstanding: Outstanding::default(),
+            pending: PendingRevalidation::default(),
         })
     }
 
-    /// The number of the directory in force; entries learnt under another one are void. `None` if the
-    /// path has to be resolved again.
+    /// The generation of the current directory; entries of another one are invalid. `None` if the path
+    /// must be resolved again.
     #[must_use]
     pub fn known_generation(&self, now: Millis) -> Option<u64> {
         (self.age_millis(now) < RESOLVE_EVERY_MILLIS).then(|| self.last_generation())
     }
 
-    /// The same, as it was found last.
+    /// The generation of the last resolution, however old it is.
     #[must_use]
     pub fn last_generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -102,15 +102,15 @@ impl Root {
         now.since(Millis(self.resolved_at.load(Ordering::Relaxed)))
     }
 
-    /// The number of the directory in force. Resolves the path again when that is due.
+    /// The generation of the current directory. Resolves the path again when that is due.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] if that is due and only memory is in `may_block`.
+    /// [`WouldBlockOnDisk`] if the path must be resolved and `may_block` excludes that.
     pub fn generation(&self, may_block: MayBlock, now: Millis) -> Result<u64, WouldBlockOnDisk> {
         let resolved_at = self.resolved_at.load(Ordering::Relaxed);
         if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
             may_block.disk()?;
-            // One thread wins the exchange and does the work; the rest go on with what is known.
+            // One thread wins the exchange and resolves the path. The others use the last result.
             let won = self.resolved_at.compare_exchange(
                 resolved_at,
                 now.0,
@@ -124,18 +124,18 @@ impl Root {
         Ok(self.last_generation())
     }
 
-    /// The path has been resolved, and that was over at `now`.
+    /// Notes that the path has been resolved, and that this ended at `now`.
     pub fn confirm(&self, now: Millis) {
         self.resolved_at.store(now.0, Ordering::Relaxed);
     }
 
-    /// The device of the file system that the directory in force is on.
+    /// The device of the current directory.
     #[must_use]
     pub fn device(&self) -> u64 {
         self.directory().device
     }
 
-    /// The directory in force.
+    /// The current directory.
     #[must_use]
     pub fn directory(&self) -> Arc<RootDirectory> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -144,11 +144,11 @@ impl Root {
 
     /// Resolves the path again. Waits for the disk.
     pub fn resolve_again(&self) {
-        // Before the disk is looked at: the order of the tickets is that of what was seen.
+        // Taken before the disk is read, so that tickets have the order of the observations.
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         match RootDirectory::open(&self.path, 0) {
             Ok(found) => self.apply(found, ticket),
-            // The open directory outlives its name, so a deployment that is not atomic loses nothing.
+            // The open directory outlives its name, so a deployment that is not atomic causes no errors.
             Err(error) => {
                 if !self.missing.swap(true, Ordering::Relaxed) {
                     log::warn!(
@@ -160,7 +160,7 @@ impl Root {
         }
     }
 
-    /// Has what the resolution with this `ticket` has found in force, unless a later one was here first.
+    /// Applies the result of the resolution with this `ticket`, unless a later one has been applied.
     fn apply(&self, mut found: RootDirectory, ticket: u64) {
         self.missing.store(false, Ordering::Relaxed);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(root.directory().generation, 1);
     }
 
-    /// A disk that takes longer than the second after which the next resolution begins.
+    /// The disk takes longer than the second after which the next resolution begins.
     #[test]
     fn a_slow_resolution_counts_unless_a_later_one_was_faster() {
         let site = tempfile::tempdir().expect("temporary directory");

@@ -138,7 +138,7 @@ impl Listings {
         {
             Ok(leader) => leader,
             Err(flight) => {
-                return match flight.brought::<Made>() {
+                return match flight.result::<Made>() {
                     Some(made) => Ok(made.clone()),
                     None => Err(WouldBlock::InFlight(flight)),
                 };

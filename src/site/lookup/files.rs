@@ -1,4 +1,4 @@
-//! Opening the file that a path stands for.
+//! Opening the file that a path names.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use crate::site::disk::{OpenError, RootDirectory, SearchRoot};
 use crate::site::memory::Absence;
 
 impl Lookup {
-    /// Where names below `directory` are looked up.
+    /// The directory in which names are opened, with its resolver.
     pub(super) fn search_root<'d>(&'d self, directory: &'d RootDirectory) -> SearchRoot<'d> {
         SearchRoot {
             root: directory.fd.as_fd(),
@@ -20,7 +20,7 @@ impl Lookup {
         }
     }
 
-    /// Opens the regular file that `path` stands for; returns its name below the root too.
+    /// Opens the regular file that `path` names. Also returns its name below the root.
     pub(super) fn open_file<'p>(
         &self,
         directory: &RootDirectory,
@@ -30,7 +30,7 @@ impl Lookup {
         for name in self.names(path) {
             match self.open_regular(directory, &name) {
                 Ok(file) => return Ok((file, name)),
-                // Neither an index.html nor a page that is itself a directory is of any use.
+                // A directory named like an index or a page is ignored.
                 Err(Absence::IsDirectory) => is_directory |= is_itself(&name, path),
                 Err(Absence::Open(OpenError::NotFound)) => {}
                 Err(absence) => return Err(absence),
@@ -43,8 +43,8 @@ impl Lookup {
         })
     }
 
-    /// Why the directory at `path`, which lacks the slash, has no file: a route of an application, which may
-    /// have that name, does not lead to a slash form that shows nothing.
+    /// The absence for the directory at `path`, which lacks the trailing slash. If the slash form shows
+    /// nothing, no redirect may lead there: an application may have a route of that name.
     fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
         if !self.looks_into_directories() {
             return Absence::IsDirectory;
@@ -52,7 +52,7 @@ impl Lookup {
         let slash_form = slash_form(path);
         match self.open_file(directory, &slash_form) {
             Err(absence @ Absence::Open(OpenError::NotFound))
-                if !self.is_alone(directory, &slash_form, absence) =>
+                if !self.has_only_sidecars(directory, &slash_form, absence) =>
             {
                 absence
             }
@@ -61,7 +61,7 @@ impl Lookup {
         }
     }
 
-    /// Whether it matters, for a path that lacks the slash of a directory, what is in there.
+    /// Whether the content of a directory decides if a path without the trailing slash is redirected.
     pub(super) fn looks_into_directories(&self) -> bool {
         self.has_applications && !self.lists
     }
@@ -82,11 +82,11 @@ impl Lookup {
     }
 }
 
-/// Why a file is not there that could not be read.
+/// The absence for a file that could not be read.
 pub(super) fn absence_of(error: io::Error) -> Absence {
     let errno = match error.raw_os_error() {
         Some(code) => Errno::from_raw_os_error(code),
-        // The standard library found it out before the kernel did.
+        // The standard library could not allocate, and made no system call.
         None if error.kind() == io::ErrorKind::OutOfMemory => Errno::NOMEM,
         None => Errno::IO,
     };

@@ -1,70 +1,74 @@
-//! From a path to the file that it names, or to why there is none.
+//! From a path to the file that it names, or to the reason why there is none.
 //!
-//! A result that was found before is used as long as it is fresh; that part needs no disk. The rest (a name
-//! that is new, a comparison that is due, a root that may have been swapped) does, and is left to a
-//! caller that may wait.
+//! A cached result is used while it is fresh; this needs no disk. Other lookups need the disk: a new name, a
+//! stale entry, a root path that is due to be resolved. They are left to a thread that may block.
 //!
-//! Of those who ask at the same time for what is not there yet, one looks at the disk. The others are
-//! told so ([`WouldBlock::InFlight`]), wait without a thread, and ask again
-//! ([`waiting`](crate::site::waiting)). Without a cache each looks for itself.
+//! If several requests need the same file at the same time, one thread loads it. The others get
+//! [`WouldBlock::InFlight`], wait without a thread, and ask again ([`waiting`](crate::site::waiting)).
+//! Without a cache each request loads the file itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::loading::LoadJob;
+use super::loading::FileLoadJob;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
 use crate::http::status::Status;
 use crate::site::disk::OpenError;
 use crate::site::memory::{
-    Absence, FileEntry, Found, Freshness, FreshnessState, Memory, NegativeEntry, SitePath,
+    Absence, FileEntry, Freshness, FreshnessState, LookupResult, Memory, NegativeEntry, SitePath,
 };
 use crate::site::rules::{CodingPolicy, CodingRules};
-use crate::site::waiting::{FirstSlice, MayBlock, WholeSlice, WouldBlock};
+use crate::site::waiting::{FirstSlice, MayBlock, UnboundedSlice, WouldBlock};
 
-/// More is being loaded than there are places for.
-const TOO_MUCH: Absence = Absence::Open(OpenError::Exhausted);
+/// No permit is left for a load that takes long.
+const TOO_MANY_JOBS: Absence = Absence::Open(OpenError::Exhausted);
 
-/// The path that a rewrite or `spa` has led a request to.
+/// A request path, and the path to which a rewrite or `spa` has led it.
 #[derive(Debug, Clone, Copy)]
-pub struct LedTo<'p> {
-    /// The path as it was asked, which the header rules are about.
+pub struct RewrittenPath<'p> {
+    /// The request path, to which the header rules apply.
     pub asked: &'p [u8],
     /// The path that is served.
     pub path: &'p [u8],
-    /// Whether it was `spa`.
+    /// Whether `spa` has led there.
     pub is_fallback: bool,
 }
 
 impl Lookup {
-    /// Finds the file that `path`, decoded and normalised, names, or why there is none.
+    /// Finds the file that `path`, decoded and normalised, names, or the reason why there is none.
     ///
     /// # Errors
-    /// [`WouldBlock`] if memory does not tell and is all that is in `may_block`, or if another thread is
+    /// [`WouldBlock`] if the answer needs a disk that `may_block` excludes, or if another thread is
     /// loading it.
-    pub fn find(&self, path: &[u8], may_block: MayBlock, now: Now) -> Result<Found, WouldBlock> {
+    pub fn find(
+        &self,
+        path: &[u8],
+        may_block: MayBlock,
+        now: Now,
+    ) -> Result<LookupResult, WouldBlock> {
         self.find_at(self.key(path), may_block, now)
     }
 
-    /// As [`find`](Lookup::find), for a request that was led to another path.
+    /// As [`find`](Lookup::find), for a rewritten request.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
     pub fn find_for(
         &self,
-        led: LedTo<'_>,
+        led: RewrittenPath<'_>,
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, WouldBlock> {
+    ) -> Result<LookupResult, WouldBlock> {
         let policy = |rules: &CodingRules, own_type: &str| {
             rules.policy(led.asked, own_type, led.is_fallback)
         };
         self.find_with(policy, led.path, may_block, now)
     }
 
-    /// As [`find`](Lookup::find), for the page `path` of an error with this status, which a request for
-    /// `asked` gets.
+    /// As [`find`](Lookup::find), for the page `path` that answers a request for `asked` with this error
+    /// status.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
@@ -74,23 +78,23 @@ impl Lookup {
         path: &[u8],
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, WouldBlock> {
+    ) -> Result<LookupResult, WouldBlock> {
         let policy =
             |rules: &CodingRules, own_type: &str| rules.policy_for_error(asked, own_type, status);
         self.find_with(policy, path, may_block, now)
     }
 
-    /// As [`find`](Lookup::find), if `policy` tells the policy for a file of a type.
+    /// As [`find`](Lookup::find), with the policy that `policy` returns for a media type.
     fn find_with(
         &self,
         policy: impl FnOnce(&CodingRules, &str) -> CodingPolicy,
         path: &[u8],
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, WouldBlock> {
+    ) -> Result<LookupResult, WouldBlock> {
         let mut key = self.key(path);
         let found = self.find_at(key, may_block, now)?;
-        let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {
+        let (Some(rules), LookupResult::File(entry)) = (&self.coding_rules, &found) else {
             return Ok(found);
         };
         let own_type = entry.representation.content_type();
@@ -108,74 +112,74 @@ impl Lookup {
         key: SitePath<'_>,
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, WouldBlock> {
+    ) -> Result<LookupResult, WouldBlock> {
         let Some(memory) = &self.memory else {
             may_block.disk()?;
             self.root.generation(may_block, now.monotonic)?;
-            self.expect_path_in_reach(key.path, may_block)?;
+            self.check_path_scope(key.path, may_block)?;
             return Ok(match self.load(key, now) {
-                Ok(entry) => Found::File(Arc::new(entry)),
-                Err(nothing) => Found::NegativeEntry(nothing),
+                Ok(entry) => LookupResult::File(Arc::new(entry)),
+                Err(negative) => LookupResult::NegativeEntry(negative),
             });
         };
         let generation = match self.root.known_generation(now.monotonic) {
             Some(generation) => generation,
             None => self.resolve_root(may_block, now.monotonic)?,
         };
-        let trust =
+        let state_of =
             |learnt: &Freshness| learnt.state(generation, now.monotonic, self.revalidate_millis);
         if let Some(entry) = memory.files.find(key) {
-            match trust(&entry.freshness) {
-                FreshnessState::Fresh => return Ok(Found::File(entry)),
+            match state_of(&entry.freshness) {
+                FreshnessState::Fresh => return Ok(LookupResult::File(entry)),
                 FreshnessState::Stale => {
                     if self.is_file_current(&entry, may_block, now.monotonic)? {
-                        return Ok(Found::File(entry));
+                        return Ok(LookupResult::File(entry));
                     }
                 }
                 FreshnessState::Invalid => may_block.disk()?,
             }
             memory.files.drop_stale(key, &entry);
-        } else if let Some(nothing) = memory.negative_cache.find(key) {
-            match trust(&nothing.freshness) {
-                FreshnessState::Fresh => return Ok(Found::NegativeEntry(nothing)),
+        } else if let Some(negative) = memory.negative_cache.find(key) {
+            match state_of(&negative.freshness) {
+                FreshnessState::Fresh => return Ok(LookupResult::NegativeEntry(negative)),
                 FreshnessState::Stale => {
-                    if self.is_still_nothing(key, &nothing, may_block, now.monotonic)? {
-                        return Ok(Found::NegativeEntry(nothing));
+                    if self.is_still_absent(key, &negative, may_block, now.monotonic)? {
+                        return Ok(LookupResult::NegativeEntry(negative));
                     }
                 }
                 FreshnessState::Invalid => may_block.disk()?,
             }
-            memory.negative_cache.forget(key, &nothing);
+            memory.negative_cache.forget(key, &negative);
         }
         may_block.disk()?;
-        self.expect_path_in_reach(key.path, may_block)?;
+        self.check_path_scope(key.path, may_block)?;
         self.load_and_keep(memory, key, generation, now)
     }
 
-    /// Looks at the disk, unless another thread is at it for the same path.
+    /// Loads a file, unless another thread is loading it.
     fn load_and_keep(
         &self,
         memory: &Arc<Memory>,
         key: SitePath<'_>,
         generation: u64,
         now: Now,
-    ) -> Result<Found, WouldBlock> {
-        let is_void = |found: &Found| {
+    ) -> Result<LookupResult, WouldBlock> {
+        let is_invalid = |found: &LookupResult| {
             found.freshness().state(generation, now.monotonic, 0) == FreshnessState::Invalid
         };
         let flight_key = (key.keep(), Coding::Identity);
-        let is_usable = |found: &Found| !is_void(found);
+        let is_usable = |found: &LookupResult| !is_invalid(found);
         let leader = match memory.flights.begin(flight_key, is_usable) {
             Ok(leader) => leader,
             Err(flight) => {
-                return match flight.brought().filter(|found| is_usable(found)) {
+                return match flight.result().filter(|found| is_usable(found)) {
                     Some(found) => Ok(found.clone()),
                     None => Err(WouldBlock::InFlight(flight)),
                 };
             }
         };
-        // Another may have come back after we had looked and before we set out.
-        if let Some(found) = memory.recall(key).filter(|found| !is_void(found)) {
+        // Another thread may have finished a load between the lookup in the cache and `begin`.
+        if let Some(found) = memory.recall(key).filter(|found| !is_invalid(found)) {
             return Ok(found);
         }
         let directory = self.root.directory();
@@ -184,21 +188,21 @@ impl Lookup {
             Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
                 Some(loaded) => loaded,
                 None => match memory.permits.take() {
-                    None => Err(TOO_MUCH),
+                    None => Err(TOO_MANY_JOBS),
                     Some(permit) => {
                         let memory = Arc::clone(memory);
-                        let job = LoadJob { load, memory };
+                        let job = FileLoadJob { load, memory };
                         return Err(WouldBlock::InFlight(leader.leave(job, permit)));
                     }
                 },
             },
         };
-        let loaded =
-            loaded.map_err(|absence| self.nothing(key.path, absence, directory.generation, now));
+        let loaded = loaded
+            .map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now));
         let found = memory.keep(key, loaded);
-        // Without an interval nobody takes another's word: who waited looks for itself.
+        // With an interval of 0 no result is shared: each request that has waited loads the file itself.
         if self.revalidate_millis > 0 {
-            leader.bring(found.clone(), memory.recall(key).is_some());
+            leader.finish(found.clone(), memory.recall(key).is_some());
         }
         Ok(found)
     }
@@ -206,13 +210,13 @@ impl Lookup {
     fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<NegativeEntry>> {
         let directory = self.root.directory();
         let begun = self.begin(&directory, key, now);
-        // Nothing takes long without a cache: see `open`.
-        let whole = WholeSlice(now.monotonic);
-        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MUCH)));
-        loaded.map_err(|absence| self.nothing(key.path, absence, directory.generation, now))
+        // Without a cache no load takes long: see `open`.
+        let whole = UnboundedSlice(now.monotonic);
+        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MANY_JOBS)));
+        loaded.map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now))
     }
 
-    fn nothing(
+    fn negative_entry(
         &self,
         path: &[u8],
         absence: Absence,
@@ -221,8 +225,8 @@ impl Lookup {
     ) -> Arc<NegativeEntry> {
         self.log(absence, path);
         let freshness = Freshness::new(generation, now.monotonic);
-        let nothing = NegativeEntry::new(path, absence, freshness);
-        Arc::new(nothing.with_forms(self.forms_alone(path, absence)))
+        let negative = NegativeEntry::new(path, absence, freshness);
+        Arc::new(negative.with_variants(self.sidecar_only_names(path, absence)))
     }
 
     fn log(&self, absence: Absence, path: &[u8]) {

@@ -1,4 +1,4 @@
-//! Directories without an index.
+//! Listings of directories without an index.
 
 use super::opening::Lookup;
 use crate::http::response::Response;
@@ -7,9 +7,8 @@ use crate::site::listing::{self, ListedDirectory, ListingRequest, Listings};
 use crate::site::waiting::WouldBlock;
 
 impl Lookup {
-    /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as
-    /// [`Listings::respond`] does. To be asked when
-    /// [`find`](Lookup::find) has found nothing there.
+    /// Lists the directory at `path`, as [`Listings::respond`] does, for a request for `asked`, to which
+    /// the header rules apply. To be called if [`find`](Lookup::find) has found no file there.
     ///
     /// # Errors
     /// Those of [`Listings::respond`].
@@ -27,7 +26,7 @@ impl Lookup {
         self.at(path, |place| listings.respond(place, request, may_compress))
     }
 
-    /// Whether a listing of `path` would be tried.
+    /// Checks that the directory at `path` can be opened, as a listing does.
     ///
     /// # Errors
     /// As [`ListedDirectory::open`].

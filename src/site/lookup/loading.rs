@@ -1,5 +1,4 @@
-//! A file on its way from the disk into an entry, and a form into its place there: at once if that is
-//! soon done, else as a [`Job`].
+//! Loads files and sidecars into cache entries: at once if a slice suffices, else as a [`Job`].
 
 use std::fs::File;
 use std::io;
@@ -8,9 +7,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::alone::{Alone, DecodedAlone};
 use super::files::absence_of;
 use super::opening::Lookup;
+use super::sidecar_only::{DecodedSidecar, SidecarDecoder};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
@@ -19,50 +18,50 @@ use crate::site::content::{
 };
 use crate::site::disk::{Identity, OpenError, RootDirectory};
 use crate::site::memory::{
-    Absence, EncodedVariants, FileEntry, Found, Freshness, KeptSitePath, Memory, NegativeEntry,
-    Original, SitePath,
+    Absence, EncodedVariants, FileEntry, Freshness, KeptSitePath, LookupResult, Memory,
+    NegativeEntry, OriginalState, SitePath,
 };
 use crate::site::waiting::{Job, Slice};
 
-/// A file on its way into a [`FileEntry`].
+/// The load of a file into a [`FileEntry`].
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct FileLoad {
     loading: Loading,
     key: KeptSitePath,
     name: Vec<u8>,
     pub(super) sidecars: Option<Sidecars>,
-    /// Set if the file itself is not there, and one of its forms is loaded.
-    pub(super) alone: Option<Box<Alone>>,
-    /// The sizes that forms are made of; none if the range is empty.
+    /// Set if the file itself does not exist, and a sidecar is loaded instead.
+    pub(super) decoder: Option<Box<SidecarDecoder>>,
+    /// The sizes of files that are compressed. An empty range means none.
     compressible: RangeInclusive<u64>,
     generation: u64,
     begun_at: Millis,
 }
 
-/// The file that is to be loaded.
+/// The file that is loaded.
 #[derive(Debug, Clone, Copy)]
-struct Wanted<'w> {
+struct LoadTarget<'w> {
     directory: &'w RootDirectory,
-    /// The path that it is kept for.
+    /// The path under which it is cached.
     key: SitePath<'w>,
-    /// Its name below the root.
+    /// The name below the root.
     name: &'w [u8],
     now: Now,
 }
 
 impl Lookup {
-    /// Opens what the path of `key` stands for and begins to load it.
+    /// Opens the file that the path of `key` names, and begins to load it.
     pub(super) fn begin(
         &self,
         directory: &RootDirectory,
         key: SitePath<'_>,
         now: Now,
-    ) -> Result<Load, Absence> {
+    ) -> Result<FileLoad, Absence> {
         match self.open_file(directory, key.path) {
             Ok((file, name)) => {
                 let name = &name;
                 self.begin_file(
-                    Wanted {
+                    LoadTarget {
                         directory,
                         key,
                         name,
@@ -71,13 +70,13 @@ impl Lookup {
                     file,
                 )
             }
-            Err(absence) => self.begin_alone(directory, key, absence, now),
+            Err(absence) => self.begin_sidecar_only(directory, key, absence, now),
         }
     }
 
-    /// Begins to read the open `file`, which is the one that is `wanted`, and looks at what lies beside it.
-    fn begin_file(&self, wanted: Wanted<'_>, file: File) -> Result<Load, Absence> {
-        let Wanted { key, name, now, .. } = wanted;
+    /// Begins to read the open `file` of `target`, and looks up its sidecars.
+    fn begin_file(&self, target: LoadTarget<'_>, file: File) -> Result<FileLoad, Absence> {
+        let LoadTarget { key, name, now, .. } = target;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
@@ -90,14 +89,14 @@ impl Lookup {
         let redundancy = policy.redundancy;
         let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
         let is_compressible = is_plain && redundancy == Redundancy::Much;
-        // The largest file that forms are made of.
+        // The largest file that is compressed.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
         } else {
             0
         };
         let sidecars = if is_plain {
-            self.look_beside(wanted, &file)?
+            self.find_sidecars(target, &file)?
         } else {
             None
         };
@@ -111,34 +110,34 @@ impl Lookup {
         };
         let loading = self.begin_reading(file, &metadata, name, now);
         let loading = loading.map_err(absence_of)?;
-        let mut load = wanted.load(loading, most);
+        let mut load = target.load(loading, most);
         load.sidecars = sidecars;
         Ok(load)
     }
 
-    /// Begins to load the form that the path of `key` stands for, of which there is no file: `absence` says why.
+    /// Begins to load the sidecar that answers the path of `key`, which has no file because of `absence`.
     ///
     /// # Errors
-    /// `absence` if there is no form either; else why it cannot be read.
-    fn begin_alone(
+    /// `absence` if there is no sidecar either; else the reason why it cannot be read.
+    fn begin_sidecar_only(
         &self,
         directory: &RootDirectory,
         key: SitePath<'_>,
         absence: Absence,
         now: Now,
-    ) -> Result<Load, Absence> {
+    ) -> Result<FileLoad, Absence> {
         let (name, sidecars) = self
-            .find_alone(directory, key.path, absence, now)
+            .find_sidecar_only(directory, key.path, absence, now)
             .ok_or(absence)?;
         let usable = |coding: &Coding| sidecars.usable(*coding).is_some();
         let coding = Coding::COMPRESSED.into_iter().find(usable);
         let coding = coding.ok_or(absence)?;
-        let (form, _) = sidecars.usable(coding).ok_or(absence)?;
-        let file = self.resolver.open(directory.fd.as_fd(), form);
+        let (path, _) = sidecars.usable(coding).ok_or(absence)?;
+        let file = self.resolver.open(directory.fd.as_fd(), path);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
         let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
-        // The largest content of which further forms are made.
+        // The largest content that is compressed with other codings.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
         } else {
@@ -151,38 +150,42 @@ impl Lookup {
             etag: self.etag,
         };
         let file = file.map_err(Absence::Open)?;
-        let loading = self.begin_reading(file, &metadata, form, now);
+        let loading = self.begin_reading(file, &metadata, path, now);
         let loading = loading.map_err(absence_of)?;
-        let wanted = Wanted {
+        let target = LoadTarget {
             directory,
             key,
             name: &name,
             now,
         };
-        let mut load = wanted.load(loading, most);
+        let mut load = target.load(loading, most);
         load.sidecars = Some(sidecars);
-        load.alone = Some(Box::new(Alone::new(
+        load.decoder = Some(Box::new(SidecarDecoder::new(
             coding,
             self.decoded_bytes,
-            Arc::clone(&self.unused_forms),
+            Arc::clone(&self.unused_sidecars),
         )));
         Ok(load)
     }
 
-    /// Looks for forms of the open `file`, if the site sends such forms.
-    fn look_beside(&self, wanted: Wanted<'_>, file: &File) -> Result<Option<Sidecars>, Absence> {
+    /// Looks up the sidecars of the open `file`, if the site uses sidecars.
+    fn find_sidecars(
+        &self,
+        target: LoadTarget<'_>,
+        file: &File,
+    ) -> Result<Option<Sidecars>, Absence> {
         let Some(evidence) = self.evidence else {
             return Ok(None);
         };
         let beside = Beside {
-            path: wanted.name,
+            path: target.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
-        let place = self.search_root(wanted.directory);
-        let sidecars = Sidecars::look(place, beside, evidence, wanted.now);
+        let place = self.search_root(target.directory);
+        let sidecars = Sidecars::look(place, beside, evidence, target.now);
         for path in sidecars.iter().flat_map(Sidecars::too_old) {
-            self.unused_forms.warn(
+            self.unused_sidecars.warn(
                 path,
                 "it is older than the file that it lies beside, and their contents are not compared \
                  (without a cache, or above 64 MiB): not sent",
@@ -208,7 +211,7 @@ impl Lookup {
         {
             log::warn!(
                 "{}: the file is larger than {} bytes, the most that are hashed if etag = \"content\" or \
-                 the file's time is none: it is sent without ETag and Last-Modified (logged once)",
+                 mtime is a placeholder: it is sent without ETag and Last-Modified (logged once)",
                 name.escape_ascii(),
                 self.limits.hash_bytes
             );
@@ -216,13 +219,13 @@ impl Lookup {
         Ok(loading)
     }
 
-    /// Opens the form that was seen beside a file and begins to read it; `None` if it has gone.
-    pub(super) fn begin_beside(
+    /// Opens the sidecar that was seen, and begins to read it. `None` if it cannot be opened.
+    pub(super) fn begin_sidecar(
         &self,
         entry: &Arc<FileEntry>,
         coding: Coding,
         now: Now,
-    ) -> Option<LoadVariant> {
+    ) -> Option<VariantLoad> {
         let (path, _) = entry.sidecars.as_ref()?.usable(coding)?;
         let directory = self.root.directory();
         let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
@@ -232,7 +235,7 @@ impl Lookup {
             varies: true,
             etag: self.etag,
         };
-        Some(LoadVariant {
+        Some(VariantLoad {
             loading: self.begin_reading(file, &metadata, path, now).ok()?,
             entry: Arc::clone(entry),
             coding,
@@ -240,15 +243,15 @@ impl Lookup {
     }
 }
 
-impl Wanted<'_> {
-    /// The file on its way into an entry. EncodedVariants are made of at most `most` bytes.
-    fn load(&self, loading: Loading, most: u64) -> Load {
-        Load {
+impl LoadTarget<'_> {
+    /// The load of this file. Variants are made of content of at most `most` bytes.
+    fn load(&self, loading: Loading, most: u64) -> FileLoad {
+        FileLoad {
             loading,
             key: self.key.keep(),
             name: self.name.to_vec(),
             sidecars: None,
-            alone: None,
+            decoder: None,
             compressible: MIN_COMPRESSED_BYTES as u64..=most,
             generation: self.directory.generation,
             begun_at: self.now.monotonic,
@@ -256,10 +259,11 @@ impl Wanted<'_> {
     }
 }
 
-impl Load {
-    /// Goes on until `slice` is over: `None` if that comes first.
+impl FileLoad {
+    /// Continues until `slice` is over, which gives `None`, or until the file is loaded.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
-        if self.alone.as_ref().is_some_and(|alone| alone.is_read()) {
+        let mut decoder = self.decoder.iter();
+        if decoder.any(|decoder| decoder.is_read()) {
             return self.decode(slice);
         }
         match self.loading.go_on(slice) {
@@ -267,10 +271,10 @@ impl Load {
             Ok(Some(representation)) if representation.is_mixture() => {
                 Some(Err(Absence::IsChanging))
             }
-            Ok(Some(representation)) => match &mut self.alone {
-                None => Some(Ok(self.entry(representation, Original::There))),
-                Some(alone) => {
-                    alone.begin(representation);
+            Ok(Some(representation)) => match &mut self.decoder {
+                None => Some(Ok(self.entry(representation, OriginalState::Present))),
+                Some(decoder) => {
+                    decoder.begin(representation);
                     self.decode(slice)
                 }
             },
@@ -278,38 +282,38 @@ impl Load {
         }
     }
 
-    /// Goes on with a form that has been read and is alone.
+    /// Continues to decode a sidecar that has been read.
     fn decode(&mut self, slice: &dyn Slice) -> Option<Result<FileEntry, Absence>> {
-        let DecodedAlone {
+        let DecodedSidecar {
             representation,
             original,
             coding,
-            form,
-        } = match self.alone.as_mut()?.go_on(&self.name, slice)? {
+            variant,
+        } = match self.decoder.as_mut()?.go_on(&self.name, slice)? {
             Ok(outcome) => outcome,
             Err(absence) => return Some(Err(absence)),
         };
-        // The sightings tell when one of the forms has changed since it was looked at.
+        // The snapshots in the entry reveal a sidecar that has changed since it was seen.
         let entry = self.entry(representation, original);
-        if let Some(forms) = &entry.forms {
-            forms.fill(coding, || form);
+        if let Some(variants) = &entry.variants {
+            variants.fill(coding, || variant);
         }
         Some(Ok(entry))
     }
 
-    /// Makes the entry, once.
-    fn entry(&mut self, representation: Representation, original: Original) -> FileEntry {
+    /// Builds the entry. To be called once.
+    fn entry(&mut self, representation: Representation, original: OriginalState) -> FileEntry {
         let sidecars = self.sidecars.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
-        let forms = EncodedVariants::new(sidecars.as_ref(), may_compress);
+        let variants = EncodedVariants::new(sidecars.as_ref(), may_compress);
         FileEntry {
             representation,
             key: self.key.clone(),
             path: std::mem::take(&mut self.name),
             freshness: self.freshness(),
             sidecars,
-            forms: forms.map(Box::new),
+            variants: variants.map(Box::new),
             original,
         }
     }
@@ -319,68 +323,68 @@ impl Load {
     }
 }
 
-/// A [`Load`] that takes longer than a slice.
-pub(super) struct LoadJob {
-    pub(super) load: Load,
+/// A [`FileLoad`] that takes longer than a slice.
+pub(super) struct FileLoadJob {
+    pub(super) load: FileLoad,
     pub(super) memory: Arc<Memory>,
 }
 
-impl Job for LoadJob {
-    type Output = Found;
+impl Job for FileLoadJob {
+    type Output = LookupResult;
 
-    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
+    fn step(&mut self, slice: &dyn Slice) -> Option<LookupResult> {
         let loaded = self.load.go_on(slice)?;
         let key = self.load.key.site_path();
         if let Err(Absence::Open(OpenError::Failed)) = loaded {
             log::error!("{}: the file cannot be read", key.path.escape_ascii());
         }
         let loaded = loaded.map_err(|absence| {
-            let nothing = NegativeEntry::new(key.path, absence, self.load.freshness());
-            Arc::new(nothing)
+            let negative = NegativeEntry::new(key.path, absence, self.load.freshness());
+            Arc::new(negative)
         });
         Some(self.memory.keep(key, loaded))
     }
 }
 
-/// A form on its way into its file's entry.
-pub(super) struct LoadVariant {
+/// The load of a sidecar into the entry of its file.
+pub(super) struct VariantLoad {
     loading: Loading,
     entry: Arc<FileEntry>,
     coding: Coding,
 }
 
-impl LoadVariant {
-    /// Goes on until `slice` is over: `None` if that comes first, then the form, if it is the one that
-    /// was seen.
+impl VariantLoad {
+    /// Continues until `slice` is over, which gives `None`, or until the sidecar is read. Returns the
+    /// variant if the sidecar is the one that was seen.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Option<Representation>> {
-        let form = match self.loading.go_on(slice) {
+        let variant = match self.loading.go_on(slice) {
             Ok(loaded) => loaded?,
             Err(_) => return Some(None),
         };
         let sidecars = self.entry.sidecars.as_ref();
         let seen = sidecars.and_then(|sidecars| sidecars.usable(self.coding));
-        // In a root that was swapped meanwhile there may be another file of that name.
-        let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
-        // The form may be older than its file. A client that has the file from before its last change, and
-        // asks by time alone, must not be told that nothing has changed.
+        // If the root has been swapped meanwhile, another file may have that name.
+        let is_seen = !variant.is_torn && seen.is_some_and(|(_, seen)| variant.identity() == seen);
+        // The sidecar may be older than its file. A client that cached the file before its last change,
+        // and validates by time alone, must not get a 304.
         let original = self.entry.representation.last_modified;
-        Some(is_seen.then(|| form.modified_no_earlier_than(original)))
+        Some(is_seen.then(|| variant.modified_no_earlier_than(original)))
     }
 }
 
-/// A [`LoadVariant`] that takes longer than a slice.
-pub(super) struct LoadVariantJob {
-    pub(super) load: LoadVariant,
+/// A [`VariantLoad`] that takes longer than a slice.
+pub(super) struct VariantLoadJob {
+    pub(super) load: VariantLoad,
     pub(super) memory: Arc<Memory>,
 }
 
-impl Job for LoadVariantJob {
-    type Output = Found;
+impl Job for VariantLoadJob {
+    type Output = LookupResult;
 
-    fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
-        let form = self.load.go_on(slice)?;
-        let LoadVariant { entry, coding, .. } = &self.load;
-        self.memory.keep_form(entry, *coding, form);
-        Some(Found::File(Arc::clone(entry)))
+    fn step(&mut self, slice: &dyn Slice) -> Option<LookupResult> {
+        let variant = self.load.go_on(slice)?;
+        let VariantLoad { entry, coding, .. } = &self.load;
+        self.memory.keep_variant(entry, *coding, variant);
+        Some(LookupResult::File(Arc::clone(entry)))
     }
 }

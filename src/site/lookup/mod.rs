@@ -1,20 +1,21 @@
-//! From a path to the file that it names, and to the form of it that a client gets, or to why there is none.
+//! From a path to the file that it names and the variant that the client gets, or to the reason why
+//! there is none.
 //!
-//! [`Lookup::find`] asks memory first, and the disk if that is in may_block.
+//! [`Lookup::find`] asks memory first. It uses the disk if the calling thread may block.
 
-mod alone;
-mod bounded;
-mod checked;
-mod encoded;
 mod files;
 mod find;
 mod listed;
 mod loading;
+mod mount_scope;
 mod names;
+mod negotiation;
 mod opening;
-mod ranged;
+mod ranges;
+mod revalidation;
+mod sidecar_only;
 #[cfg(test)]
 mod tests;
 
-pub use find::LedTo;
+pub use find::RewrittenPath;
 pub use opening::Lookup;

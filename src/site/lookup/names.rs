@@ -1,4 +1,4 @@
-//! The names below the root that a request path may stand for.
+//! The names below the root that a request path can stand for.
 
 use std::ops::Deref;
 
@@ -6,11 +6,10 @@ use super::opening::Lookup;
 use crate::config::PAGE_SUFFIX;
 use crate::site::memory::has_dot_name;
 
-/// The longest joined name that needs no allocation, in bytes: comparisons with the disk are made again
-/// and again.
+/// The longest joined name that is stored without an allocation, in bytes. Each revalidation joins names.
 const SHORT_BYTES: usize = 192;
 
-/// A name: a part of the path, or one with something behind it.
+/// A name: a part of the path, or a part with a suffix.
 #[derive(Debug, Clone)]
 pub(super) enum Name<'p> {
     Part(&'p [u8]),
@@ -22,7 +21,7 @@ pub(super) enum Name<'p> {
 }
 
 impl Name<'_> {
-    /// `start` with `end` behind it.
+    /// The name `start` followed by `end`.
     pub fn joined(start: &[u8], end: &[u8]) -> Name<'static> {
         let len = start.len() + end.len();
         let mut bytes = [0; SHORT_BYTES];
@@ -49,14 +48,14 @@ impl Deref for Name<'_> {
 }
 
 impl Lookup {
-    /// The names below the root that a request path may stand for, the best one first.
+    /// The names below the root that a request path can stand for, in order of preference.
     pub(super) fn names<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Name<'p>> {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
         let is_directory = relative.is_empty() || relative.ends_with(b"/");
         let itself = (!is_directory).then_some(Name::Part(relative));
         let index = self.index.iter().filter(move |_| is_directory);
         let page = (self.has_clean_urls && !is_directory).then_some(PAGE_SUFFIX);
-        // `/.well-known` may be asked for; the page `.well-known.html` is a hidden file.
+        // A request for `/.well-known` is allowed, but the page `.well-known.html` is a hidden file.
         let page =
             page.filter(|page| self.shows_hidden || !has_dot_name(&Name::joined(path, page)));
         let ends = index.map(|name| name.as_bytes()).chain(page);
@@ -65,12 +64,12 @@ impl Lookup {
     }
 }
 
-/// Whether `name`, below the root, is what `path` literally says.
+/// Whether `name`, below the root, is `path` without its leading slash.
 pub(super) fn is_itself(name: &[u8], path: &[u8]) -> bool {
     path.strip_prefix(b"/") == Some(name)
 }
 
-/// `path`, which names a directory, with its slash.
+/// The directory at `path` with its trailing slash.
 pub(super) fn slash_form(path: &[u8]) -> Name<'static> {
     Name::joined(path, b"/")
 }

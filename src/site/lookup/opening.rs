@@ -1,4 +1,4 @@
-//! The files below the root of one site: opening the root, and what every lookup needs.
+//! The lookup of files below the root of one site: opening the root, and the settings of each lookup.
 
 use std::io;
 use std::sync::Arc;
@@ -11,17 +11,18 @@ use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
 
-/// A file is compressed only if the cache could keep this many of its size: with all its forms, each
-/// smaller than itself, it must leave room for others.
+/// A file is compressed only if the cache has room for this many files of its size. With all its
+/// variants, each smaller than the file, it must leave room for others.
 const MIN_KEPT: u64 = 8;
 
-/// Without a cache, the largest file that is read before it is sent, in bytes: that takes a millisecond.
+/// The largest file that is read before it is sent if there is no cache, in bytes. That takes a millisecond.
 const UNCACHED_BYTES: u64 = 1024 * 1024;
 
-/// The largest content that is decoded, as a part of the cache: a thirty-second.
+/// The largest content that is decoded is one thirty-second of the cache.
 const DECODED_PART: u64 = 32;
 
-/// The largest content that is decoded without a cache, in bytes: for each request, in a millisecond.
+/// The largest content that is decoded if there is no cache, in bytes. Each request spends a millisecond
+/// on it.
 const UNCACHED_DECODED_BYTES: u64 = 256 * 1024;
 
 /// The files below the root of one site.
@@ -29,39 +30,39 @@ const UNCACHED_DECODED_BYTES: u64 = 256 * 1024;
 pub struct Lookup {
     pub(super) root: Root,
     pub(super) resolver: Arc<Resolver>,
-    /// The site's in what all remember together.
+    /// The number of the site in the memory that all sites share.
     pub(super) number: u32,
-    /// The first of the numbers that tell its paths from those of other sites there: one for each
-    /// [`CodingPolicy`], and before them one for the policy of the path itself.
+    /// The first of the numbers that tell the paths of this site from those of others. The first is for
+    /// the coding policy of the path itself; the next are for one [`CodingPolicy`] each.
     pub(super) first_key: u32,
     pub(super) memory: Option<Arc<Memory>>,
     /// The budget of descriptors: a large file takes one for as long as it is open.
     pub(super) descriptors: Arc<DescriptorBudget>,
-    /// Where comparisons on the root's own file system are ordered; `None` without a memory.
+    /// The revalidator of the root's own file system; `None` without a cache.
     pub(super) revalidator: Option<Arc<Revalidator>>,
     pub(super) index: Vec<String>,
     pub(super) has_clean_urls: bool,
     /// Whether a directory without an index is listed.
     pub(super) lists: bool,
-    /// Whether there are applications of one page, which may have routes with the names of directories.
+    /// Whether the site has single-page applications, whose routes may be named like directories.
     pub(super) has_applications: bool,
     pub(super) shows_hidden: bool,
     pub(super) types: MediaTypes,
-    /// The names that carry a coding.
+    /// The file names that stand for a coding.
     pub(super) encoded_names: EncodedNames,
     pub(super) limits: ReadLimits,
     pub(super) revalidate_millis: u64,
     pub(super) has_logged_outside_link: AtomicBool,
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
-    /// The evidence that a form beside a file needs; `None` if forms are not looked for there.
+    /// The evidence that a sidecar needs; `None` if the site uses no sidecars.
     pub(super) evidence: Option<Evidence>,
-    /// EncodedVariants beside files that are not sent.
-    pub(super) unused_forms: Arc<LoggedNames>,
-    /// The largest file that forms are made of, in bytes; 0 if none are.
+    /// The sidecars for which the log says that they are not sent.
+    pub(super) unused_sidecars: Arc<LoggedNames>,
+    /// The largest file that is compressed, in bytes; 0 if none are.
     pub(super) compressible_bytes: u64,
     pub(super) coding_rules: Option<CodingRules>,
-    /// The largest content that is decoded of a file that is there in an encoded form only, in bytes.
+    /// The largest content that is decoded of a file of which only sidecars exist, in bytes.
     pub(super) decoded_bytes: u64,
 }
 
@@ -76,13 +77,13 @@ impl Lookup {
             memory,
             descriptors,
         } = store;
-        // Without a cache every request would compress.
+        // Without a cache each request would compress.
         let compressible_bytes = if site.compress {
             cache.file_bytes.min(cache.bytes / MIN_KEPT)
         } else {
             0
         };
-        // Nor does anybody read for others: what takes long is not read.
+        // Nor does a load serve other requests then, so a large file is not read before it is sent.
         let most = if cache.bytes > 0 {
             u64::MAX
         } else {
@@ -124,14 +125,14 @@ impl Lookup {
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
             evidence: evidence(site, cache),
-            unused_forms: Arc::default(),
+            unused_sidecars: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
             decoded_bytes: most_decoded(cache.bytes),
         })
     }
 
-    /// The policy for the file of the type `own_type` that is to be kept at `key`.
+    /// The coding policy for a file of the type `own_type` that is cached under `key`.
     pub(super) fn coding_policy(&self, key: SitePath<'_>, own_type: &str) -> CodingPolicy {
         let Some(rules) = &self.coding_rules else {
             return CodingPolicy::default();
@@ -140,7 +141,7 @@ impl Lookup {
         CodingPolicy::numbered(number).unwrap_or_else(|| rules.policy(key.path, own_type, false))
     }
 
-    /// Where `path` is kept in memory.
+    /// The key under which `path` is cached.
     pub(super) fn key<'p>(&self, path: &'p [u8]) -> SitePath<'p> {
         SitePath {
             site: self.first_key,
@@ -157,12 +158,12 @@ fn most_decoded(cache_bytes: u64) -> u64 {
     }
 }
 
-/// The evidence that a form beside a file of `site` needs; `None` if forms are not looked for there.
+/// The evidence that a sidecar of `site` needs; `None` if the site uses no sidecars.
 fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<Evidence> {
     match (site.precompressed, site.etag) {
         (Precompressed::Never, _) => None,
         (Precompressed::Always, _) => Some(Evidence::Nothing),
-        // Nobody would remember a verdict.
+        // No verdict would be remembered.
         (Precompressed::Current, _) if cache.bytes == 0 => Some(Evidence::WholeSeconds),
         (Precompressed::Current, EtagSource::Modified) => Some(Evidence::Content),
         (Precompressed::Current, EtagSource::Content) => Some(Evidence::ContentOfAll),

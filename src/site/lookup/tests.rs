@@ -1,4 +1,5 @@
-//! Comparisons that lead beyond a mount point. The test plays the revalidators.
+//! Tests of lookups: sidecars without a file, and names beyond a mount point. The test acts as the
+//! revalidators.
 
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +11,10 @@ use crate::config;
 use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{FileStore, Found, RevalidatorRole};
+use crate::site::memory::{FileStore, LookupResult, RevalidatorRole};
 use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
-/// When what was learnt at 0 is due.
+/// The time when facts that were obtained at 0 become stale, in milliseconds.
 const DUE: u64 = 1_000;
 
 fn at(millis: u64) -> Now {
@@ -28,9 +29,9 @@ fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
     Lookup::open(site, 0, &store).expect("the root")
 }
 
-/// Only these are looked for, when the name is first asked for and whenever that is due.
+/// Only these sidecars are looked up, at the first request and at each revalidation.
 #[test]
-fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
+fn only_a_missing_file_of_a_type_that_compresses_may_have_variants() {
     let place = tempfile::tempdir().expect("temporary directory");
     std::fs::create_dir(place.path().join("d.css")).expect("mkdir");
     let cache = config::Config::default().cache;
@@ -49,21 +50,21 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
             ("/x", ""),
         ] {
             let found = lookup.find(path.as_bytes(), MayBlock::Anywhere, at(0));
-            let Ok(Found::NegativeEntry(nothing)) = found else {
+            let Ok(LookupResult::NegativeEntry(negative)) = found else {
                 panic!("{path}")
             };
-            let forms: Vec<_> = nothing.forms().map(String::from_utf8_lossy).collect();
+            let variants: Vec<_> = negative.variants().map(String::from_utf8_lossy).collect();
             let expected = match precompressed {
                 Precompressed::Never => "",
                 _ => expected,
             };
-            assert_eq!(forms.join(" "), expected, "{path}");
+            assert_eq!(variants.join(" "), expected, "{path}");
         }
     }
 }
 
-/// A site with files of its own and a link beyond a mount point: proc(5) is mounted on every Linux, and not
-/// where temporary files are.
+/// A site with its own files and a link beyond a mount point: proc(5) is mounted on every Linux system,
+/// and temporary files are not below it.
 fn site_in(place: &tempfile::TempDir) -> SiteConfig {
     symlink("/proc/version", place.path().join("beyond")).expect("link");
     for (name, bytes) in [("file", 3), ("large", 2_000)] {
@@ -86,12 +87,12 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             ..config::Config::default().cache
         };
         let lookup = lookup_of(&site_in(&place), &cache);
-        // Twice: new, and due. No revalidator is there.
+        // First new, then stale. No revalidator runs.
         for millis in [0, DUE] {
             let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
                 let found = find(path, MayBlock::OnRoots);
-                let Ok(Found::File(entry)) = found else {
+                let Ok(LookupResult::File(entry)) = found else {
                     panic!("{found:?}")
                 };
                 assert_eq!(
@@ -101,20 +102,20 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             }
             assert!(matches!(
                 find(b"/none", MayBlock::OnRoots),
-                Ok(Found::NegativeEntry(_))
+                Ok(LookupResult::NegativeEntry(_))
             ));
             let beyond = find(b"/beyond", MayBlock::OnRoots);
             assert_eq!(beyond.expect_err("beyond"), WouldBlock::OnDisk);
             assert!(matches!(
                 find(b"/beyond", MayBlock::Anywhere),
-                Ok(Found::File(_))
+                Ok(LookupResult::File(_))
             ));
         }
     }
 }
 
 #[test]
-fn a_form_that_is_alone_is_decoded_in_slices() {
+fn a_sidecar_without_its_original_is_decoded_in_slices() {
     let place = tempfile::tempdir().expect("temporary directory");
     let content = b"function f() {}\n".repeat(200_000);
     let encoded = crate::site::content::compress(Coding::Gzip, &content);
@@ -134,24 +135,24 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
         slices += 1;
     }
     assert!(slices >= 5, "{slices}");
-    let Ok(Found::File(entry)) = find() else {
+    let Ok(LookupResult::File(entry)) = find() else {
         panic!("it is decoded")
     };
-    assert_eq!(entry.original, crate::site::memory::Original::Decoded);
+    assert_eq!(entry.original, crate::site::memory::OriginalState::Decoded);
     assert_eq!(entry.representation.content.len(), content.len() as u64);
-    let forms = entry.forms.as_ref().expect("the one it was made from");
-    assert!(forms.ready_in(Coding::Gzip).is_some());
+    let variants = entry.variants.as_ref().expect("the one it was made from");
+    assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
-/// proc(5) is mounted on every Linux, and not where temporary files are.
+/// proc(5) is mounted on every Linux system, and temporary files are not below it.
 #[test]
 fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need() {
     check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
-    // Where there are applications the way to a directory depends on its index.
+    // With applications, the redirect to a directory depends on its index.
     check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");
 }
 
-/// Asks for `path`, where nothing is, with a link `name` to `target` below the root.
+/// Requests `path`, which has no file, with a link `name` to `target` below the root.
 fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let place = tempfile::tempdir().expect("temporary directory");
     std::fs::create_dir(place.path().join("guide")).expect("mkdir");
@@ -165,10 +166,10 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let store = FileStore::new(&cache, DescriptorBudget::unlimited());
     let lookup = Lookup::open(&site, 0, &store).expect("the root");
     let memory = store.memory.expect("a memory");
-    let posts: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
-    let manned = Arc::clone(&posts);
+    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
+    let taken = Arc::clone(&roles);
     memory.revalidators().start(Box::new(move |revalidator| {
-        manned
+        taken
             .lock()
             .expect("nobody panics")
             .push(revalidator.take_role());
@@ -176,17 +177,18 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let find = |may_block, millis| lookup.find(path.as_bytes(), may_block, at(millis));
     assert!(matches!(
         find(MayBlock::Anywhere, 0),
-        Ok(Found::NegativeEntry(_))
+        Ok(LookupResult::NegativeEntry(_))
     ));
-    assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
-    // A worker finds the mount point, and leaves the rest to another revalidator. Later nobody tries.
+    assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
+    // A worker meets the mount point, and leaves the comparison to another revalidator. Later requests
+    // go to that one directly.
     for millis in [DUE, 2 * DUE] {
         let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
         };
-        let posts = posts.lock().expect("nobody panics");
-        assert_eq!(posts.len(), 2);
-        let order = posts[1].take().expect("an order");
+        let roles = roles.lock().expect("nobody panics");
+        assert_eq!(roles.len(), 2);
+        let order = roles[1].take().expect("an order");
         lookup.carry_out(&order, || Millis(millis));
         let own = Arc::new(AtomicBool::new(false));
         let is_called = Arc::clone(&own);
@@ -196,7 +198,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         assert!(is_called.load(Ordering::Relaxed), "it is over");
         assert!(matches!(
             find(MayBlock::Never, millis),
-            Ok(Found::NegativeEntry(_))
+            Ok(LookupResult::NegativeEntry(_))
         ));
     }
 }

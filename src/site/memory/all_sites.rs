@@ -1,4 +1,4 @@
-//! The files and negative_cache that were found before, in all sites.
+//! The memory of all sites: cached files, and cached paths without a file.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ use crate::site::content::{Representation, Verdicts};
 use crate::site::disk::DescriptorBudget;
 use crate::site::waiting::{JobPermits, SingleFlight};
 
-/// All that the sites of a server keep files in.
+/// The stores that all sites of a server share.
 #[derive(Debug, Clone)]
 pub struct FileStore {
-    /// The sizes that are configured.
+    /// The configured sizes.
     pub cache: config::Cache,
-    /// `None` if nothing is to be remembered.
+    /// `None` if caching is off.
     pub memory: Option<Arc<Memory>>,
-    /// The budget of descriptors: a large file takes one for as long as it is open.
+    /// The budget of file descriptors. A large file takes one for as long as it is open.
     pub descriptors: Arc<DescriptorBudget>,
 }
 
 /// The result of a lookup.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum LookupResult {
     /// A regular file.
     File(Arc<FileEntry>),
-    /// No file that is served.
+    /// The path has no file that may be served.
     NegativeEntry(Arc<NegativeEntry>),
 }
 
-/// The files and negative_cache that were found before, in all sites. A path is in one of them, or in neither.
+/// The cached files and negative entries of all sites. A path is in one of the two caches, or in neither.
 #[derive(Debug)]
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,
@@ -43,27 +43,27 @@ pub struct Memory {
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) sidecar_verifier: SidecarVerifier,
     pub(in crate::site) verdicts: Arc<Verdicts>,
-    /// The loads under way: files, and forms of files. With a form comes the file, which has the form now if
-    /// there is one.
-    pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), Found>,
-    /// For what takes long to load.
+    /// The loads in flight, of files and of sidecars. The result for a sidecar is the entry of its file,
+    /// which by then has the variant if there is one.
+    pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), LookupResult>,
+    /// The permits for loads that take longer than a slice.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
 }
 
-impl Found {
-    /// When it was learnt.
+impl LookupResult {
+    /// When the result was obtained.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         match self {
-            Found::File(entry) => &entry.freshness,
-            Found::NegativeEntry(nothing) => &nothing.freshness,
+            LookupResult::File(entry) => &entry.freshness,
+            LookupResult::NegativeEntry(negative) => &negative.freshness,
         }
     }
 }
 
 impl FileStore {
-    /// An empty one of the sizes in `cache`.
+    /// An empty store of the sizes in `cache`.
     #[must_use]
     pub fn new(cache: &config::Cache, descriptors: DescriptorBudget) -> FileStore {
         FileStore {
@@ -75,7 +75,7 @@ impl FileStore {
 }
 
 impl Memory {
-    /// Of the size that is configured; `None` if nothing is to be remembered.
+    /// An empty memory of the configured sizes; `None` if caching is off.
     fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
             files: Arc::new(FileCache::new(
@@ -93,50 +93,54 @@ impl Memory {
         })
     }
 
-    /// Those who carry out the comparisons.
+    /// The threads that revalidate.
     #[must_use]
     pub fn revalidators(&self) -> &Revalidators {
         &self.revalidators
     }
 
-    /// Returns the knowledge of a path, whatever its age.
-    pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<Found> {
-        let file = self.files.find(key).map(Found::File);
-        file.or_else(|| self.negative_cache.find(key).map(Found::NegativeEntry))
+    /// Returns the cached result for a path, however old it is.
+    pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<LookupResult> {
+        let file = self.files.find(key).map(LookupResult::File);
+        file.or_else(|| {
+            self.negative_cache
+                .find(key)
+                .map(LookupResult::NegativeEntry)
+        })
     }
 
-    /// Keeps what was loaded for `key`.
+    /// Keeps the result of a load for `key`.
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
         loaded: Result<FileEntry, Arc<NegativeEntry>>,
-    ) -> Found {
+    ) -> LookupResult {
         match loaded {
             Ok(entry) => {
                 let entry = Arc::new(entry);
                 if !entry.representation.is_torn {
                     self.files.keep(Arc::clone(&entry));
                 }
-                Found::File(entry)
+                LookupResult::File(entry)
             }
-            Err(nothing) => {
-                self.negative_cache.remember(key, &nothing);
-                Found::NegativeEntry(nothing)
+            Err(negative) => {
+                self.negative_cache.remember(key, &negative);
+                LookupResult::NegativeEntry(negative)
             }
         }
     }
 
-    /// Fills in a form that was read beside its file. If it has gone or changed, or cannot be read just
-    /// now, the entry is not kept: the next request looks at all of it again.
-    pub(in crate::site) fn keep_form<'e>(
+    /// Fills in a variant that was read from a sidecar. If the sidecar is gone, changed or unreadable,
+    /// the entry is dropped, and the next request loads the file anew.
+    pub(in crate::site) fn keep_variant<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         coding: Coding,
-        form: Option<Representation>,
+        variant: Option<Representation>,
     ) -> Option<&'e Representation> {
-        if form.is_none() {
+        if variant.is_none() {
             self.files.drop_stale(entry.key.site_path(), entry);
         }
-        self.files.fill(entry, coding, || form)
+        self.files.fill(entry, coding, || variant)
     }
 }

@@ -1,7 +1,7 @@
-//! Files kept ready: small ones in memory, larger ones as open descriptors.
+//! The cache of files: small ones in memory, larger ones as open descriptors.
 //!
-//! Bounded by weight and evicted by use; each entry is compared with its file at most once per
-//! `cache.revalidate` ([`Freshness`]), with one stat(2).
+//! The cache is bounded by weight and evicts by use. Each entry is compared with its file at most once
+//! per `cache.revalidate` ([`Freshness`]); this takes one stat(2).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,47 +9,47 @@ use quick_cache::Equivalent;
 
 use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
-use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
+use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
 use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Sidecars, compress};
 
-/// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
+/// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
 
-/// A cached file and where it came from.
+/// A cached file and its origin.
 #[derive(Debug)]
 pub struct FileEntry {
     /// The file, ready to be sent.
     pub representation: Representation,
-    /// The request path that it is kept for, and its site.
+    /// The request path under which it is cached, and its site.
     pub key: KeptSitePath,
-    /// Its path below the root, as stat(2) wants it.
+    /// The path below the root, as stat(2) takes it.
     pub path: Vec<u8>,
-    /// When it was learnt.
+    /// When the file was loaded or revalidated.
     pub freshness: Freshness,
-    /// What lies beside it, if that has been looked at.
+    /// The sidecars of the file, if they were looked up.
     pub sidecars: Option<Sidecars>,
-    /// Its encoded forms; `None` if it cannot have any.
-    pub forms: Option<Box<EncodedVariants>>,
-    /// Whether the file itself is there.
-    pub original: Original,
+    /// The encoded variants; `None` if there cannot be any.
+    pub variants: Option<Box<EncodedVariants>>,
+    /// Whether the file itself exists.
+    pub original: OriginalState,
 }
 
-/// Whether a file itself is there, or only encoded forms of it.
+/// Whether a file itself exists, or only sidecars of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Original {
-    /// The file is there.
-    There,
-    /// Only forms are, and the representation was decoded from one of them.
+pub enum OriginalState {
+    /// The file exists.
+    Present,
+    /// Only sidecars exist. The representation was decoded from one of them.
     Decoded,
-    /// Only forms are, none of which could be decoded. The representation is empty and must not be sent.
+    /// Only sidecars exist, and none could be decoded. The representation is empty and must not be sent.
     Missing,
 }
 
 impl FileEntry {
-    /// Makes the form in `coding`; `None` if it is not worth it, or if the content is not in memory.
-    /// Takes up to 10 ms for the 256 KiB that the cache keeps by default.
+    /// Compresses the content with `coding`. `None` if that saves too little, or if the content is not
+    /// in memory. Takes up to 10 ms for the 256 KiB that the cache keeps by default.
     #[must_use]
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
         let encoded = match &self.representation.content {
@@ -60,10 +60,10 @@ impl FileEntry {
         Some(self.representation.form(coding, encoded))
     }
 
-    /// What it weighs for the cache, if an open file weighs `descriptor`.
+    /// The weight of the entry in the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
-        let forms = self.forms.iter().flat_map(|forms| forms.ready());
-        let representations = std::iter::once(&self.representation).chain(forms);
+        let variants = self.variants.iter().flat_map(|variants| variants.ready());
+        let representations = std::iter::once(&self.representation).chain(variants);
         let weights = representations.map(|representation| match representation.content {
             Content::Memory(_) | Content::MemfdBody(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
@@ -73,26 +73,26 @@ impl FileEntry {
     }
 }
 
-/// An entry as the cache holds it. A weight must not change while it is held, and that of an entry
-/// does, as its forms are filled in; so it is taken down, and the entry put in again.
+/// An entry with its weight. The weight of a cached value must not change, but an entry grows as its variants
+/// are filled in. So the weight is stored here, and the entry is inserted again when it has grown.
 #[derive(Debug, Clone)]
-struct Weighed {
+struct WeightedEntry {
     entry: Arc<FileEntry>,
     weight: u64,
 }
 
-/// The paths of all sites to entries.
+/// The entries of all sites, by path.
 #[derive(Debug)]
 pub struct FileCache {
-    entries: WeightedCache<KeptSitePath, Weighed>,
-    /// The weight of an open descriptor: it bounds how many the cache keeps.
+    entries: WeightedCache<KeptSitePath, WeightedEntry>,
+    /// The weight of an open descriptor, which bounds the number of cached descriptors.
     descriptor_weight: u64,
-    /// Held while an entry is put in again, so that the last weight is the right one.
+    /// Held while an entry is inserted again, so that the last weight is the right one.
     weighing: Mutex<()>,
 }
 
 impl FileCache {
-    /// A cache of at most `bytes` bytes for files of at most `file_bytes` bytes each, and of at most
+    /// A cache of at most `bytes` bytes, for files of at most `file_bytes` bytes each and for at most
     /// `descriptors` larger ones.
     #[must_use]
     pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> FileCache {
@@ -120,81 +120,80 @@ impl FileCache {
         self.entries.insert(key, self.weigh(entry));
     }
 
-    /// Fills in the form in `coding` of `entry`, with what `make` returns, unless that has been done;
-    /// waits for another thread that is at it.
+    /// Fills in the variant of `entry` in `coding` with the result of `make`, unless it is filled in
+    /// already. Waits while another thread fills it in.
     pub fn fill<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
-        self.filled(entry, entry.forms.as_ref()?.fill(coding, make))
+        self.filled(entry, entry.variants.as_ref()?.fill(coding, make))
     }
 
-    /// As [`fill`](FileCache::fill), for a form that is sent while the one beside the file is being judged.
+    /// As [`fill`](FileCache::fill), for a variant that is sent while the sidecar is being verified.
     pub fn fill_meanwhile<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
-        self.filled(entry, entry.forms.as_ref()?.fill_meanwhile(coding, make))
+        self.filled(entry, entry.variants.as_ref()?.fill_meanwhile(coding, make))
     }
 
     fn filled<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        (form, is_ours): (Option<&'e Representation>, bool),
+        (variant, is_ours): (Option<&'e Representation>, bool),
     ) -> Option<&'e Representation> {
-        if is_ours && form.is_some() {
+        if is_ours && variant.is_some() {
             self.weigh_again(entry);
         }
-        form
+        variant
     }
 
-    /// Counts what `entry` weighs now, if it is still kept.
+    /// Updates the weight of `entry`, if it is still cached.
     fn weigh_again(&self, entry: &Arc<FileEntry>) {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
-            // Should another have taken its place since, this one is as fresh as it was before that,
-            // and goes when it is due. If it is gone, it stays gone.
+            // If another thread has inserted a newer entry meanwhile, this one replaces it: it is as fresh as
+            // before, and is dropped when it is stale. If there is no entry any more, none is inserted.
             let weighed = self.weigh(Arc::clone(entry));
             let _ = self.entries.replace(entry.key.clone(), weighed, true);
         }
     }
 
-    fn weigh(&self, entry: Arc<FileEntry>) -> Weighed {
+    fn weigh(&self, entry: Arc<FileEntry>) -> WeightedEntry {
         let weight = entry.weight(self.descriptor_weight);
-        Weighed { entry, weight }
+        WeightedEntry { entry, weight }
     }
 
-    /// Drops `entry`, unless another has taken its place already.
+    /// Drops `entry`, unless another entry has replaced it already.
     pub fn drop_stale(&self, path: SitePath<'_>, entry: &Arc<FileEntry>) {
         self.entries
             .remove_if(&path, |kept| Arc::ptr_eq(&kept.entry, entry));
     }
 }
 
-impl Weighs<KeptSitePath> for Weighed {
+impl HasWeight<KeptSitePath> for WeightedEntry {
     fn weight(&self, path: &KeptSitePath) -> u64 {
         self.weight + 3 * path.path_bytes()
     }
 }
 
-/// A request path, decoded and normalised, of the site with this number.
+/// A decoded and normalised request path, with the number of its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SitePath<'p> {
-    /// Which site, and which policy for codings there: the site's number times
-    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), and the policy's. The default site
-    /// has the number 0, then the hosts follow in order.
+    /// The number of the site times [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS),
+    /// plus the number of the coding policy. The default site has the number 0; the hosts follow in order.
     pub site: u32,
-    /// The path.
+    /// The path, with its leading slash.
     pub path: &'p [u8],
 }
 
-/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted. Such
-/// paths are served only if the site shows hidden files.
+/// Whether the name of a file or directory in `path` begins with a dot, except `/.well-known/` (RFC
+/// 8615). Such paths are served only if the site shows hidden files.
 #[must_use]
 pub fn has_dot_name(path: &[u8]) -> bool {
     let below = match path.strip_prefix(b"/.well-known") {
@@ -204,16 +203,16 @@ pub fn has_dot_name(path: &[u8]) -> bool {
     has_dot_segment(below)
 }
 
-/// A [`SitePath`], kept.
+/// An owned [`SitePath`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeptSitePath {
-    // The fields of `SitePath` in their order, so that both have the same hash.
+    // The same fields as in `SitePath`, in the same order, so that both have the same hash.
     site: u32,
     path: Box<[u8]>,
 }
 
 impl SitePath<'_> {
-    /// A copy that lasts.
+    /// Returns an owned copy.
     #[must_use]
     pub fn keep(&self) -> KeptSitePath {
         KeptSitePath {
@@ -224,7 +223,7 @@ impl SitePath<'_> {
 }
 
 impl KeptSitePath {
-    /// The path to find things by.
+    /// Returns the borrowed path, for lookups.
     #[must_use]
     pub fn site_path(&self) -> SitePath<'_> {
         SitePath {
@@ -233,7 +232,7 @@ impl KeptSitePath {
         }
     }
 
-    /// The number of bytes of the path.
+    /// The length of the path in bytes.
     #[must_use]
     pub fn path_bytes(&self) -> u64 {
         self.path.len() as u64
@@ -291,12 +290,12 @@ mod tests {
             path: b"a".to_vec(),
             freshness: Freshness::new(0, Millis(0)),
             sidecars: None,
-            forms: EncodedVariants::new(None, true).map(Box::new),
-            original: Original::There,
+            variants: EncodedVariants::new(None, true).map(Box::new),
+            original: OriginalState::Present,
         }
     }
 
-    /// Keeps `entry`, and returns it as it is kept.
+    /// Caches `entry` and returns it.
     fn kept(cache: &FileCache, entry: FileEntry) -> Arc<FileEntry> {
         let entry = Arc::new(entry);
         cache.keep(Arc::clone(&entry));
@@ -360,22 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_made_once_and_its_weight_counts() {
+    fn a_variant_is_made_once_and_its_weight_counts() {
         let cache = FileCache::new(1 << 20, 1 << 16, MAX_CACHED_FILES);
         let kept = kept(&cache, entry(&[b'x'; 10_000], 20_000));
         let before = cache.entries.weight();
-        let form = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
-        let form = form.expect("it compresses");
-        assert_eq!(cache.entries.weight(), before + form.memory());
+        let variant = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
+        let variant = variant.expect("it compresses");
+        assert_eq!(cache.entries.weight(), before + variant.memory());
         let again = cache.fill(&kept, Coding::Gzip, || panic!("made twice"));
-        assert!(std::ptr::eq(form, again.expect("made before")));
+        assert!(std::ptr::eq(variant, again.expect("made before")));
         assert!(Arc::ptr_eq(&kept, &cache.find(at(b"/a")).expect("kept")));
         cache.drop_stale(at(b"/a"), &kept);
         assert_eq!(cache.entries.weight(), 0);
     }
 
     #[test]
-    fn forms_of_many_files_do_not_take_more_than_the_bound() {
+    fn variants_of_many_files_do_not_take_more_than_the_bound() {
         let cache = FileCache::new(1 << 20, 1 << 13, MAX_CACHED_FILES);
         for name in 0..2_000_u32 {
             let path = name.to_be_bytes();
@@ -391,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_has_gone_does_not_come_back_with_its_form() {
+    fn an_entry_that_has_gone_does_not_come_back_with_its_variant() {
         let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let load = || entry(&[b'x'; 500], 1_000);
         let old = kept(&cache, load());

@@ -1,8 +1,8 @@
-//! Compresses large files while nobody waits for it.
+//! Compresses large files in the background.
 //!
-//! A worker that compressed a large file would hold up the connections behind it. It answers with the
-//! file as it is and places an order here; whoever asks after that gets the form. One thread of low
-//! priority takes the orders, and is started with the first one.
+//! A worker that compressed a large file would delay the connections behind it. So it answers with the
+//! uncompressed file and places an order here; later requests get the variant. One thread of low
+//! priority takes the orders. The first order starts it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,14 +13,15 @@ use crossbeam_channel::{Receiver, Sender};
 use super::cache::{FileCache, FileEntry};
 use crate::http::accept_encoding::Coding;
 
-/// Orders that may wait. One that finds no room is placed again by the next request for its file.
+/// The largest number of orders that wait. If there is no room, the next request for the file places its
+/// order again.
 const MAX_ORDERS: usize = 64;
 
-/// Added to the nice value: whatever else wants a processor comes first.
+/// Added to the nice value, so that every other thread goes first.
 const NICE: i32 = 10;
 
-/// A form to be made. It keeps nothing alive: if its file has been dropped when its turn comes, nobody
-/// needs it.
+/// An order to compress a file. It holds no strong reference: if the cache has dropped the file
+/// meanwhile, the order is void.
 #[derive(Debug)]
 pub struct CompressionOrder {
     cache: Weak<FileCache>,
@@ -29,7 +30,7 @@ pub struct CompressionOrder {
 }
 
 impl CompressionOrder {
-    /// The form in `coding` of `entry`, which `cache` keeps.
+    /// An order for the variant in `coding` of `entry`, which `cache` holds.
     #[must_use]
     pub fn new(cache: &Arc<FileCache>, entry: &Arc<FileEntry>, coding: Coding) -> CompressionOrder {
         CompressionOrder {
@@ -45,7 +46,7 @@ impl CompressionOrder {
         }
     }
 
-    /// There is to be no such form.
+    /// Marks the variant as one that does not exist.
     fn give_up(&self) {
         if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
             cache.fill(&entry, self.coding, || None);
@@ -53,7 +54,7 @@ impl CompressionOrder {
     }
 }
 
-/// The way to the compressing thread. Dropping it ends the thread, after what it is at.
+/// The queue of the compressing thread. When it is dropped, the thread ends after its current order.
 #[derive(Debug, Default)]
 pub struct Compressor {
     /// `None` if the thread could not be started.
@@ -61,7 +62,7 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// A compressor without a thread yet.
+    /// A compressor whose thread has not been started.
     #[must_use]
     pub fn new() -> Compressor {
         Compressor::default()
@@ -89,21 +90,21 @@ fn start() -> Option<Sender<CompressionOrder>> {
     }
 }
 
-/// Until the compressor is dropped. The orders that are left then have lost their site, and are void.
+/// Carries out orders until the compressor is dropped. Orders left then are void, as their site is gone.
 fn take_orders(orders: &Receiver<CompressionOrder>) {
     lower_priority();
     for order in orders {
         if catch_unwind(AssertUnwindSafe(|| order.carry_out())).is_err() {
-            // The panic hook has printed where. The file is sent as it is from now on.
+            // The panic hook has printed the place. From now on the file is sent uncompressed.
             log::error!("a compression panicked; the others go on");
             order.give_up();
         }
     }
 }
 
-/// Lets everything else that wants a processor come before the calling thread.
+/// Lowers the priority of the calling thread below that of all others.
 pub(super) fn lower_priority() {
-    // On Linux this is about the calling thread alone, whatever POSIX says of the process.
+    // On Linux this applies to the calling thread alone, although POSIX says the process.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         log::debug!("a thread for work in the background keeps its priority: {error}");
     }

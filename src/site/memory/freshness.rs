@@ -1,75 +1,76 @@
-//! How long something learnt below the root may be used before it is compared with the disk.
+//! How long a cached fact about the disk may be used before it is compared with the disk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Millis;
-use crate::site::waiting::Outstanding;
+use crate::site::waiting::PendingRevalidation;
 
-/// When something was learnt, and in which root directory.
+/// When a cached fact was last compared with the disk, and the root directory that it belongs to.
 #[derive(Debug)]
 pub struct Freshness {
     generation: u64,
     checked_at: AtomicU64,
-    /// The comparison that has been ordered.
-    pub outstanding: Outstanding,
+    /// The order for a comparison, if one is pending.
+    pub pending: PendingRevalidation,
     is_beyond_mount: AtomicBool,
 }
 
-/// How far something learnt may be trusted.
+/// Whether a cached fact may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreshnessState {
-    /// It may be used as it is.
+    /// The fact may be used as it is.
     Fresh,
-    /// It may be used once it has been compared with the disk.
+    /// The fact must be compared with the disk first.
     Stale,
-    /// It was learnt in another root directory, and says nothing about this one.
+    /// The fact belongs to another root directory, and says nothing about this one.
     Invalid,
 }
 
 impl Freshness {
-    /// Of something that is learnt at `now` in the root directory of `generation`. The time must
-    /// have been taken before the disk is looked at: what changes later must count as later.
+    /// The freshness of a fact that is obtained at `now` in the root directory of `generation`. `now`
+    /// must be taken before the disk is read, so that later changes count as later.
     #[must_use]
     pub fn new(generation: u64, now: Millis) -> Freshness {
         Freshness {
             generation,
             checked_at: AtomicU64::new(now.0),
-            outstanding: Outstanding::default(),
+            pending: PendingRevalidation::default(),
             is_beyond_mount: AtomicBool::new(false),
         }
     }
 
-    /// Whether a look at it was seen to lead [beyond a mount point](Freshness::mark_beyond_mount).
+    /// Whether a comparison was found to lead [beyond a mount point](Freshness::mark_beyond_mount).
     #[must_use]
     pub fn is_beyond_mount(&self) -> bool {
         self.is_beyond_mount.load(Ordering::Relaxed)
     }
 
-    /// Comparing it leads beyond a mount point: not for a thread that others need.
+    /// Notes that a comparison leads beyond a mount point, so that only a thread of that file system
+    /// makes it.
     pub fn mark_beyond_mount(&self) {
         self.is_beyond_mount.store(true, Ordering::Relaxed);
     }
 
-    /// Milliseconds since it was compared.
+    /// Milliseconds since the last comparison.
     #[must_use]
     pub fn age_millis(&self, now: Millis) -> u64 {
         now.since(Millis(self.checked_at.load(Ordering::Relaxed)))
     }
 
-    /// It has been compared, and the comparison was over at `now`.
+    /// Notes that a comparison has confirmed the fact, and ended at `now`.
     pub fn confirm(&self, now: Millis) {
         self.checked_at.store(now.0, Ordering::Relaxed);
     }
 
-    /// Whether to trust it at `now`, with the root directory of `generation` in force, if a
-    /// comparison holds for `interval_millis` milliseconds. With 0 nothing holds.
+    /// The state at `now`, with the current root directory of `generation`, if a comparison holds for
+    /// `interval_millis` milliseconds. With an interval of 0 no fact is fresh.
     #[must_use]
     pub fn state(&self, generation: u64, now: Millis, interval_millis: u64) -> FreshnessState {
         if self.generation != generation {
             return FreshnessState::Invalid;
         }
         let checked_at = Millis(self.checked_at.load(Ordering::Relaxed));
-        // Another thread's `now` may be later than ours.
+        // `now` may be earlier than `checked_at`, which another thread has set.
         if now.since(checked_at) < interval_millis {
             FreshnessState::Fresh
         } else {
@@ -77,9 +78,8 @@ impl Freshness {
         }
     }
 
-    /// Whether the caller is the one to compare it with the disk: true for one caller per interval,
-    /// so that what is asked for often costs one look and not one per thread. Without an interval
-    /// nobody can have looked for us.
+    /// Claims the comparison with the disk. True for one caller per interval, so that a popular file
+    /// costs one comparison and not one per thread. With an interval of 0 it is true for every caller.
     #[must_use]
     pub fn claim_check(&self, now: Millis, interval_millis: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);

@@ -1,9 +1,9 @@
-//! Names that the log has been told about, so that each is told once however often it is met.
+//! File names that a warning has been logged for, so that each is logged only once.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Names that are remembered at most. More are not told.
+/// The largest number of names that are remembered. Further names are not logged.
 const MAX_NAMES: usize = 1_000;
 
 /// Names of files below one root.
@@ -13,23 +13,23 @@ pub struct LoggedNames {
 }
 
 impl LoggedNames {
-    /// Warns that the file `name` is not used, and why, unless that has been done.
+    /// Warns that the file `name` is not used and why, unless that has been logged before.
     pub fn warn(&self, name: &[u8], reason: &str) {
         let (is_new, is_last) = self.remember(name);
         if is_new {
             log::warn!("{}: {reason} (logged once)", name.escape_ascii());
         }
         if is_last {
-            log::warn!("{MAX_NAMES} files have been named that are not used; no more are named");
+            log::warn!("{MAX_NAMES} unused files have been logged; no more are logged");
         }
     }
 
-    /// There is nothing more to tell about `name`: the next time is a new one.
+    /// Forgets `name`, which is used again. The next warning for it is logged.
     pub fn forget(&self, name: &[u8]) {
         self.lock().remove(name);
     }
 
-    /// Whether the name is new, and whether it is the last one.
+    /// Returns whether the name is new, and whether it is the last one that is remembered.
     fn remember(&self, name: &[u8]) -> (bool, bool) {
         let mut names = self.lock();
         let is_new = names.len() < MAX_NAMES && names.insert(name.to_vec());
@@ -37,7 +37,7 @@ impl LoggedNames {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
-        // Nothing in here panics.
+        // No code panics while it holds this lock.
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

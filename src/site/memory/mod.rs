@@ -1,8 +1,8 @@
-//! The files that memory keeps, in all their forms, and the paths that have none.
+//! The caches: files with their variants, and paths without a file.
 //!
-//! Each is used until it is due to be compared with the disk ([`Freshness`]). Threads of their own do what
-//! no request waits for: the revalidators compare ([`Revalidator`]), the compressor makes forms of large files, and
-//! the judge compares forms that lie beside a file with it.
+//! An entry is used until it is stale and must be compared with the disk ([`Freshness`]). Background threads
+//! do the work that no request waits for: the revalidators compare entries with the disk ([`Revalidator`]),
+//! the compressor compresses large files, and the sidecar verifier compares sidecars with their files.
 
 mod all_sites;
 mod cache;
@@ -16,18 +16,18 @@ mod revalidators;
 mod sidecar_verifier;
 mod weighted_cache;
 
-pub use all_sites::{FileStore, Found, Memory};
-pub use cache::{FileEntry, KeptSitePath, Original, SitePath, has_dot_name};
+pub use all_sites::{FileStore, LookupResult, Memory};
+pub use cache::{FileEntry, KeptSitePath, OriginalState, SitePath, has_dot_name};
 pub use compressor::CompressionOrder;
 pub use encoded_variants::{EncodedVariants, VariantState};
 pub use freshness::{Freshness, FreshnessState};
 pub use logged_names::LoggedNames;
 pub use negative_cache::{Absence, NegativeEntry};
 pub use revalidator::{
-    DueRevalidation, Revalidation, Revalidator, RevalidatorRole, StaleAction, Subject,
+    DueRevalidation, Revalidation, RevalidationSubject, Revalidator, RevalidatorRole, StaleAction,
 };
 #[cfg(test)]
 pub(super) use revalidator::{STALE_IF_ERROR_MILLIS, STALE_WHILE_REVALIDATE_MILLIS};
-pub use revalidators::{Area, Revalidators};
+pub use revalidators::{FailureDomain, Revalidators};
 pub use sidecar_verifier::VerificationOrder;
-pub use weighted_cache::{CacheSize, Weighs, WeightedCache};
+pub use weighted_cache::{CacheSize, HasWeight, WeightedCache};

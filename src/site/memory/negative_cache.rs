@@ -1,47 +1,46 @@
-//! Paths without a file, and why: remembered like the files themselves, so that what is asked for in
-//! vain costs no look at the disk either.
+//! The cache of paths without a file, so that a repeated request for one needs no disk either.
 //!
-//! Anybody can make up names, so this memory has a bound of its own, and no name in it takes room
-//! from a file. A new name comes in at the back: a scan of a million names pushes out its own, not
-//! those that are asked for again and again.
+//! Clients can invent any number of names. So this cache has its own bound, and takes no room from
+//! files. A new name enters at the end of the eviction order: a scan of a million names evicts other
+//! names of the scan, and not those that are requested repeatedly.
 
 use std::sync::Arc;
 
 use super::cache::{KeptSitePath, SitePath};
 use super::freshness::Freshness;
-use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
+use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::response::{Body, Response};
 use crate::site::disk::OpenError;
 use crate::site::pages;
 
-/// Memory for all of them together, in bytes.
+/// The memory of all entries together, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// What one takes besides its name and its page, in bytes, roughly. So there are at most 16,384.
+/// The approximate memory of an entry besides its name and its page, in bytes. So there are at most 16,384.
 const ENTRY_BYTES: u64 = 256;
 
-/// The longest path that is remembered, in bytes; what is longer was not written by a person.
+/// The longest path that is cached, in bytes. No person types a longer one.
 const MAX_PATH_BYTES: usize = 512;
 
-/// Bytes that a part with a lock of its own may hold.
+/// The memory of a shard of the cache, in bytes.
 const SHARD_BYTES: u64 = 512 * 1024;
 
 /// Why a path has no representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
-    /// The path names a directory and lacks the slash. The slash form shows an index, a listing or an
-    /// error other than 404.
+    /// The path names a directory and lacks the trailing slash. With the slash it shows an index, a
+    /// listing or an error other than 404.
     IsDirectory,
-    /// Not a regular file: never read, it might block or have effects.
+    /// The file is not a regular one. It is never read, as that might block or have effects.
     IsSpecial,
-    /// It is being written, and did not hold still for one reading.
+    /// The file is being written, and changed during each reading.
     IsChanging,
-    /// It could not be opened.
+    /// The file could not be opened.
     Open(OpenError),
 }
 
 impl Absence {
-    /// Whether it is a fact about the site. A failure of the machine may be over at the next try.
+    /// Whether it is a fact about the site. A failure of the machine may be over at the next request.
     #[must_use]
     pub fn is_lasting(self) -> bool {
         !matches!(
@@ -54,18 +53,18 @@ impl Absence {
 /// A path without a file.
 #[derive(Debug)]
 pub struct NegativeEntry {
-    /// Why there is none.
+    /// The reason.
     pub absence: Absence,
-    /// For a directory without its slash: the way to it, for a request without a query.
+    /// For a directory without its slash: the redirect, for a request without a query.
     pub redirect: Option<Response>,
-    /// The names of the forms that the path could be answered from, each with a NUL at its end.
-    forms: Box<[u8]>,
-    /// When it was learnt.
+    /// The names of the sidecars that could answer the path, each followed by a NUL.
+    variants: Box<[u8]>,
+    /// When the absence was found.
     pub freshness: Freshness,
 }
 
 impl NegativeEntry {
-    /// That `path` has no file because of `absence`.
+    /// An entry for `path`, which has no file because of `absence`.
     #[must_use]
     pub fn new(path: &[u8], absence: Absence, freshness: Freshness) -> NegativeEntry {
         let redirect =
@@ -73,27 +72,27 @@ impl NegativeEntry {
         NegativeEntry {
             absence,
             redirect,
-            forms: Box::default(),
+            variants: Box::default(),
             freshness,
         }
     }
 
-    /// With the names, below the root, of the [variants](NegativeEntry::forms()) that may come.
+    /// Adds the names of the [sidecars](NegativeEntry::variants()), below the root, that may appear.
     #[must_use]
-    pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
-        self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();
+    pub fn with_variants(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
+        self.variants = names.flat_map(|name| name.into_iter().chain([0])).collect();
         self
     }
 
-    /// The names of the encoded forms that the path would be answered from if they came. They are kept
-    /// so that a look for them allocates nothing.
-    pub fn forms(&self) -> impl Iterator<Item = &[u8]> {
-        let names = self.forms.split_inclusive(|byte| *byte == 0);
+    /// The names of the sidecars that would answer the path if they appeared. They are stored, so that a
+    /// comparison allocates nothing.
+    pub fn variants(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.variants.split_inclusive(|byte| *byte == 0);
         names.map(|name| &name[..name.len() - 1])
     }
 
     fn bytes(&self) -> u64 {
-        self.forms.len() as u64 + self.page_bytes()
+        self.variants.len() as u64 + self.page_bytes()
     }
 
     fn page_bytes(&self) -> u64 {
@@ -107,14 +106,14 @@ impl NegativeEntry {
     }
 }
 
-/// The paths of all sites that have no file.
+/// The negative entries of all sites, by path.
 #[derive(Debug)]
 pub struct NegativeCache {
     known: WeightedCache<KeptSitePath, Arc<NegativeEntry>>,
 }
 
 impl NegativeCache {
-    /// None known yet.
+    /// An empty cache.
     #[must_use]
     pub fn new() -> NegativeCache {
         let size = CacheSize {
@@ -127,23 +126,23 @@ impl NegativeCache {
         }
     }
 
-    /// What is known of `path`.
+    /// Returns the entry for `path`, if there is one.
     #[must_use]
     pub fn find(&self, path: SitePath<'_>) -> Option<Arc<NegativeEntry>> {
         self.known.get(&path)
     }
 
-    /// Remembers `nothing` of `path`, if it lasts and the path is not too long.
-    pub fn remember(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
-        if nothing.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
-            self.known.insert(path.keep(), Arc::clone(nothing));
+    /// Caches `negative` for `path`, if the absence is lasting and the path is not too long.
+    pub fn remember(&self, path: SitePath<'_>, negative: &Arc<NegativeEntry>) {
+        if negative.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
+            self.known.insert(path.keep(), Arc::clone(negative));
         }
     }
 
-    /// Forgets `nothing`, unless another has taken its place already.
-    pub fn forget(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
+    /// Drops `negative`, unless another entry has replaced it already.
+    pub fn forget(&self, path: SitePath<'_>, negative: &Arc<NegativeEntry>) {
         self.known
-            .remove_if(&path, |known| Arc::ptr_eq(known, nothing));
+            .remove_if(&path, |known| Arc::ptr_eq(known, negative));
     }
 }
 
@@ -153,7 +152,7 @@ impl Default for NegativeCache {
     }
 }
 
-impl Weighs<KeptSitePath> for Arc<NegativeEntry> {
+impl HasWeight<KeptSitePath> for Arc<NegativeEntry> {
     fn weight(&self, path: &KeptSitePath) -> u64 {
         ENTRY_BYTES + path.path_bytes() + self.bytes()
     }
@@ -168,7 +167,7 @@ mod tests {
         SitePath { site: 0, path }
     }
 
-    fn nothing(path: &[u8], absence: Absence) -> Arc<NegativeEntry> {
+    fn negative_entry(path: &[u8], absence: Absence) -> Arc<NegativeEntry> {
         Arc::new(NegativeEntry::new(
             path,
             absence,
@@ -178,7 +177,7 @@ mod tests {
 
     fn remember(negative_cache: &NegativeCache, path: &str, absence: Absence) {
         let path = path.as_bytes();
-        negative_cache.remember(at(path), &nothing(path, absence));
+        negative_cache.remember(at(path), &negative_entry(path, absence));
     }
 
     const NOT_FOUND: Absence = Absence::Open(OpenError::NotFound);
@@ -200,7 +199,7 @@ mod tests {
             remember(&negative_cache, &path, absence);
             let found = negative_cache.find(at(path.as_bytes()));
             assert_eq!(found.is_some(), is_kept, "{path}");
-            assert!(found.is_none_or(|nothing| nothing.absence == absence));
+            assert!(found.is_none_or(|negative| negative.absence == absence));
         }
     }
 
@@ -219,19 +218,26 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_forms_are_kept_and_weighed() {
+    fn the_names_of_variants_are_kept_and_weighed() {
         let plain = NegativeEntry::new(b"/a.js", NOT_FOUND, Freshness::new(0, Millis(0)));
-        assert_eq!((plain.forms().count(), plain.bytes()), (0, 0));
+        assert_eq!((plain.variants().count(), plain.bytes()), (0, 0));
         let names = ["a.js.br", "a.js.gz"];
-        let nothing = plain.with_forms(names.iter().map(|name| name.as_bytes().to_vec()));
-        assert!(nothing.forms().eq(names.iter().map(|name| name.as_bytes())));
-        assert_eq!(nothing.bytes(), 16);
+        let negative = plain.with_variants(names.iter().map(|name| name.as_bytes().to_vec()));
+        assert!(
+            negative
+                .variants()
+                .eq(names.iter().map(|name| name.as_bytes()))
+        );
+        assert_eq!(negative.bytes(), 16);
     }
 
     #[test]
     fn only_what_is_out_of_date_is_forgotten() {
         let negative_cache = NegativeCache::new();
-        let (old, new) = (nothing(b"/a", NOT_FOUND), nothing(b"/a", NOT_FOUND));
+        let (old, new) = (
+            negative_entry(b"/a", NOT_FOUND),
+            negative_entry(b"/a", NOT_FOUND),
+        );
         negative_cache.remember(at(b"/a"), &old);
         negative_cache.remember(at(b"/a"), &new);
         negative_cache.forget(at(b"/a"), &old);
@@ -247,7 +253,7 @@ mod tests {
         let mut missed = 0;
         for scan in 0..200_000 {
             remember(&negative_cache, &format!("/wp-admin/{scan}.php"), NOT_FOUND);
-            // Each is asked for once in a thousand names.
+            // Each of these names is requested once per thousand scanned names.
             if scan % 10 == 0 {
                 let path = &in_use[scan / 10 % in_use.len()];
                 if negative_cache.find(at(path.as_bytes())).is_none() {

@@ -1,44 +1,41 @@
-//! Comparing what is in memory with the disk, by a thread that does nothing else: the *revalidator*.
+//! The *revalidator*: a thread that only compares cached facts with the disk.
 //!
-//! What is asked for often is compared once a second. Were that left to whoever may read files, it would
-//! wait behind them, and so would those who want what is in memory. So the comparison is ordered here,
-//! and readers, however many are stuck, do not delay it. There is one revalidator for each file system that
-//! has a root on it or files of a site ([`revalidators`](super::revalidators)): one that hangs keeps no other from
-//! being looked at.
+//! A popular file is compared once a second. If workers did this, the comparison would wait behind slow
+//! reads, and requests for cached files would wait too. So requests order the comparison here, and workers
+//! that are stuck do not delay it. Each file system that holds a root or files of a site has a revalidator of
+//! its own ([`revalidators`](super::revalidators)), so one that hangs delays no other.
 //!
 //! # What is served meanwhile
 //!
-//! - Who finds something due orders the comparison and waits for it, without a thread
-//!   ([`Flight`](crate::site::waiting::Flight)). So nothing is served that has not been compared within
-//!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
-//!   compared first.
-//! - Others who ask while the comparison is outstanding get what is known, if it was due only
-//!   [`STALE_WHILE_REVALIDATE_MILLIS`] ago; else they wait too.
-//! - Once a comparison has not been made [`STALE_WHILE_REVALIDATE_MILLIS`] after its order, by a look that does not end or
-//!   for the orders before it, the disk counts as hanging, and nobody waits any more for what is not too
-//!   old; who waited before is released by the next one who asks for the same. A visitor is better served
-//!   by what was true half a minute ago than by nothing.
-//! - What has not been compared for `cache.revalidate` and [`STALE_IF_ERROR_MILLIS`] is too old: who asks for it
-//!   waits until the disk answers, as for a file that is not in memory. So a change is visible within
-//!   that time in any case.
+//! - The first request that meets a stale entry orders the comparison and waits for it, without a thread
+//!   ([`Flight`](crate::site::waiting::Flight)). So as long as the disk answers, it gets no entry that was
+//!   not compared within `cache.revalidate`, even after an hour without requests.
+//! - While the comparison is pending, other requests get the entry, if it has been stale for less than
+//!   [`STALE_WHILE_REVALIDATE_MILLIS`] (stale-while-revalidate, RFC 5861 section 3). Otherwise they wait too.
+//! - If the comparison is not made within [`STALE_WHILE_REVALIDATE_MILLIS`] of its order, the disk counts as
+//!   hanging. Then no request waits for an entry that is not too old, and the next request for the entry
+//!   releases those that wait. A visitor is better served by a page of half a minute ago than by none.
+//! - An entry that was not compared for `cache.revalidate` and [`STALE_IF_ERROR_MILLIS`] is too old
+//!   (stale-if-error, RFC 5861 section 4). Requests for it wait until the disk answers, as for a file that is
+//!   not cached. So every change is visible after that time.
 //!
-//! The root path is resolved again in the same way. Whoever may go to the disk anyway compares by itself,
-//! and others wait for it as for the revalidator: were it sent away, it might find the same thing due again
-//! each time that its turn comes. So it is with `cache.revalidate` = 0, without a cache, and where there
-//! is no revalidator (the tests of this layer).
+//! The root path is resolved again in the same way. A worker that may block anywhere makes the comparison
+//! itself, and other requests wait for it as for the revalidator: a request that was sent away instead could
+//! find the entry stale again on each of its turns. Workers also compare if `cache.revalidate` is 0, without
+//! a cache, and where no revalidator runs (the tests of this layer).
 //!
 //! # Mounts below a root
 //!
-//! A file system that is mounted below a root, or linked to, may hang while that of the root answers. The
-//! revalidator of a root, and workers, look at nothing beyond a mount point
-//! ([`Look`](crate::site::disk::Look)). A file that was on another device when it was loaded is left to the revalidator of that device. What else turns
-//! out to lie beyond a mount point (an absence, a file that a mount hides by now) is left to one more
-//! revalidator of that root. Both are started when they are wanted first.
+//! A file system that is mounted below a root, or linked to, may hang while that of the root answers. So the
+//! revalidator of a root, and workers, compare nothing beyond a mount point
+//! ([`PathProbe`](crate::site::disk::PathProbe)). A file that was loaded from another device is compared by
+//! the revalidator of that device. Other entries that turn out to lie beyond a mount point (an absence, a
+//! file that a mount hides by now) have one more revalidator per root. Both are started when first needed.
 //!
 //! # Bounds
 //!
-//! Each entry, each absence and each root has one order at a time, so the orders are bounded by what is
-//! in memory, and has been pushed out of it since the revalidator was last through.
+//! Each entry and each root has one pending order at most. So the orders are bounded by the entries that are
+//! cached, or were evicted since the revalidator last took their order.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,84 +47,85 @@ use super::cache::FileEntry;
 use super::cache::KeptSitePath;
 use super::negative_cache::NegativeEntry;
 use crate::clock::Millis;
-use crate::site::waiting::{MayBlock, Outstanding, WouldBlock};
+use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 
-/// How much longer than its interval something is served if the disk does not answer, in milliseconds.
+/// How long past its interval an entry is served if the disk does not answer, in milliseconds.
 pub const STALE_IF_ERROR_MILLIS: u64 = 30_000;
 
-/// After how many milliseconds a look that is not over counts as one that hangs.
+/// How long an entry is served while its revalidation is pending, and after what time a comparison that
+/// is not over counts as hanging, in milliseconds.
 pub const STALE_WHILE_REVALIDATE_MILLIS: u64 = 1_000;
 
-/// What is to be compared.
+/// The cached fact that is to be compared.
 #[derive(Debug, Clone)]
-pub enum Subject {
-    /// The root path with the directory that is served.
+pub enum RevalidationSubject {
+    /// The directory that the root path names.
     Root,
-    /// A file with its entry.
+    /// A cached file.
     File(Arc<FileEntry>),
-    /// A path with the knowledge that it has no file.
+    /// A path that had no file.
     NegativeEntry(KeptSitePath, Arc<NegativeEntry>),
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for RevalidationSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = match self {
-            Subject::Root => return f.write_str("the root"),
-            Subject::File(entry) => entry.key.site_path().path,
-            Subject::NegativeEntry(key, _) => key.site_path().path,
+            RevalidationSubject::Root => return f.write_str("the root"),
+            RevalidationSubject::File(entry) => entry.key.site_path().path,
+            RevalidationSubject::NegativeEntry(key, _) => key.site_path().path,
         };
         write!(f, "{}", path.escape_ascii())
     }
 }
 
-/// A comparison to be made.
+/// An order for a comparison.
 #[derive(Debug, Clone)]
 pub struct Revalidation {
-    /// When it was ordered.
+    /// When it was placed.
     pub at: Millis,
     /// The number of the site.
     pub site: u32,
-    /// What in it.
-    pub subject: Subject,
+    /// The fact that is to be compared.
+    pub subject: RevalidationSubject,
 }
 
-/// Knowledge that is due to be compared.
+/// A cached fact that is due to be compared.
 #[derive(Debug, Clone, Copy)]
 pub struct DueRevalidation<'d> {
-    /// The order for that, if there is one.
-    pub outstanding: &'d Outstanding,
-    /// How long ago it was compared, in milliseconds: longer than its interval.
+    /// Its pending order, if there is one.
+    pub pending: &'d PendingRevalidation,
+    /// Milliseconds since the last comparison, at least the interval.
     pub age_millis: u64,
     /// How long a comparison holds, in milliseconds.
     pub interval_millis: u64,
 }
 
-/// What becomes of whoever asks for something that is due.
+/// The action of a request that meets a stale entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleAction {
-    /// It may be used all the same.
+    /// Use the entry as it is.
     Use,
-    /// It is for the caller to compare it, and to end the order.
+    /// Compare the entry in the calling thread, and end the order.
     Revalidate,
 }
 
-/// The way to one revalidator.
+/// The queue of one revalidator.
 #[derive(Debug)]
 pub struct Revalidator {
     /// `None` ends the revalidator.
     sender: Sender<Option<Revalidation>>,
     receiver: Receiver<Option<Revalidation>>,
     is_running: AtomicBool,
-    /// When the look was ordered that the revalidator is at; `Millis::NEVER` if it is at none.
-    looks_since: AtomicU64,
+    /// When the order was placed whose comparison is running; `Millis::NEVER` if none is.
+    comparing_since: AtomicU64,
 }
 
-/// The place of the revalidator. While somebody has it, there is one.
+/// The role of the revalidator's thread. The revalidator runs while a thread holds it.
 #[derive(Debug)]
 pub struct RevalidatorRole(Arc<Revalidator>);
 
 impl Revalidator {
-    /// Without a revalidator.
+    /// A queue that no thread serves yet.
     #[must_use]
     pub fn new() -> Revalidator {
         let (sender, receiver) = unbounded();
@@ -135,34 +133,35 @@ impl Revalidator {
             sender,
             receiver,
             is_running: AtomicBool::new(false),
-            looks_since: AtomicU64::new(Millis::NEVER.0),
+            comparing_since: AtomicU64::new(Millis::NEVER.0),
         }
     }
 
-    /// Makes the caller the revalidator. There must be one at most.
+    /// Makes the caller the thread of this revalidator. There must be one at most.
     #[must_use]
     pub fn take_role(self: &Arc<Revalidator>) -> RevalidatorRole {
         self.is_running.store(true, Ordering::Relaxed);
         RevalidatorRole(Arc::clone(self))
     }
 
-    /// Whether there is a revalidator to place orders with.
+    /// Whether a thread serves the queue.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.is_running.load(Ordering::Relaxed)
     }
 
-    /// Has the revalidator end, after what has been ordered so far.
+    /// Ends the revalidator, after the orders placed so far.
     pub fn close(&self) {
         self.is_running.store(false, Ordering::Relaxed);
-        // Cannot fail: the receiver is in the same struct. The same below.
+        // Cannot fail, here and below: the receiver is in the same struct.
         let _ = self.sender.send(None);
     }
 
-    /// Somebody asks for what is `due`. `order` says what to compare.
+    /// Decides what a request does that meets the stale entry `due`. `order` makes the order for a
+    /// comparison.
     ///
     /// # Errors
-    /// [`WouldBlock::InFlight`]: it has to be waited for.
+    /// [`WouldBlock::InFlight`] if the request must wait for the comparison.
     pub fn ask(
         &self,
         due: DueRevalidation<'_>,
@@ -170,7 +169,7 @@ impl Revalidator {
         now: Millis,
         order: impl FnOnce() -> Revalidation,
     ) -> Result<StaleAction, WouldBlock> {
-        let ordered = due.outstanding.order(now);
+        let ordered = due.pending.order(now);
         if ordered.is_ours {
             if may_block == MayBlock::Anywhere {
                 return Ok(StaleAction::Revalidate);
@@ -190,13 +189,14 @@ impl Revalidator {
         Ok(StaleAction::Use)
     }
 
-    /// Places an order that is outstanding already.
+    /// Queues an order that is pending already.
     pub fn place(&self, order: Revalidation) {
         let _ = self.sender.send(Some(order));
     }
 
     fn hangs(&self, now: Millis) -> bool {
-        now.since(Millis(self.looks_since.load(Ordering::Relaxed))) >= STALE_WHILE_REVALIDATE_MILLIS
+        now.since(Millis(self.comparing_since.load(Ordering::Relaxed)))
+            >= STALE_WHILE_REVALIDATE_MILLIS
     }
 }
 
@@ -207,18 +207,18 @@ impl Default for Revalidator {
 }
 
 impl RevalidatorRole {
-    /// The next order; waits for it. `None` at the end.
+    /// Waits for the next order; `None` at the end.
     #[must_use]
     pub fn take(&self) -> Option<Revalidation> {
         self.0.receiver.recv().ok().flatten()
     }
 
-    /// The revalidator begins a look that was ordered `at` this time.
+    /// Notes that a comparison begins which was ordered `at` this time.
     pub fn begin(&self, at: Millis) {
-        self.0.looks_since.store(at.0, Ordering::Relaxed);
+        self.0.comparing_since.store(at.0, Ordering::Relaxed);
     }
 
-    /// The look is over.
+    /// Notes that the comparison is over.
     pub fn end(&self) {
         self.begin(Millis::NEVER);
     }

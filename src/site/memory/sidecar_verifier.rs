@@ -1,13 +1,14 @@
-//! Judges forms that lie beside a file and are not younger than it: each is decoded once and used if it
-//! gives the file's content.
+//! Verifies sidecars whose age does not prove that they match their file. Each is decoded once, and used
+//! if it decodes to the content of the file.
 //!
-//! A request that meets such a form places an order here, and is answered without it. The verdict is kept
-//! with the [forms](super::encoded_variants) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
-//! lasts until one of the two files changes.
+//! Such a sidecar is not younger than its file; with `etag = "content"` younger ones are verified too. A
+//! request that meets one places an order here, and is answered without it. The verdict is kept with the
+//! [variants](super::encoded_variants) of the cached file, and in [`Verdicts`] after the file is
+//! evicted. It is valid until one of the two files changes.
 //!
-//! One thread of low priority takes the orders for each device, and is started with the first one. A
-//! disk that hangs so holds up no form on another, and no compression. An order takes half a second at
-//! most while the disk answers ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
+//! Each device has a thread of low priority, which the first order starts. So a disk that hangs delays
+//! neither sidecars on other devices nor compression. While the disk answers, an order takes half a
+//! second at most ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,46 +29,46 @@ use crate::http::response::FileSource;
 use crate::site::content::{Content, Expected, VariantVerdict, Verdicts, compare};
 use crate::site::disk::{Identity, Resolver, RootDirectory};
 
-/// Orders that may wait for one thread. One that finds no room is placed again by the next request for
-/// its file.
+/// The largest number of orders that wait for one thread. If there is no room, the next request for the
+/// file places its order again.
 const MAX_ORDERS: usize = 256;
 
-/// Devices with a thread of their own. The forms on all others share one.
+/// The largest number of devices with their own thread. All other devices share one.
 const MAX_DEVICES: usize = 16;
 
 /// Stands for all other devices.
 const OTHERS: u64 = u64::MAX;
 
-/// A form to be judged. An order keeps no file alive: if its file has been dropped from the cache when
-/// its turn comes, nobody needs the verdict.
+/// An order to verify a sidecar. It holds no strong reference to the file: if the cache has dropped the
+/// file meanwhile, the order is void.
 #[derive(Debug)]
 pub struct VerificationOrder {
-    /// Holds the entry.
+    /// The cache that holds the entry.
     pub cache: Weak<FileCache>,
-    /// The file.
+    /// The entry of the file.
     pub entry: Weak<FileEntry>,
-    /// The form's.
+    /// The coding of the sidecar.
     pub coding: Coding,
-    /// The directory that the form is below.
+    /// The root directory of the sidecar.
     pub root: Arc<RootDirectory>,
-    /// Opens it.
+    /// Opens the sidecar.
     pub resolver: Arc<Resolver>,
-    /// The forms of the site that the log has been told about.
+    /// The sidecars of the site that a warning has been logged for.
     pub logged: Arc<LoggedNames>,
-    /// Where the verdict is kept.
+    /// Keeps the verdict.
     pub verdicts: Arc<Verdicts>,
 }
 
-/// Settles a form when it is dropped, even by a panic, so that it does not stay unjudged for ever.
-struct Settles<'f> {
-    forms: &'f EncodedVariants,
+/// Settles a variant when it is dropped, even by a panic, so that the variant does not stay unverified.
+struct SettleOnDrop<'f> {
+    variants: &'f EncodedVariants,
     coding: Coding,
     is_used: bool,
 }
 
-impl Drop for Settles<'_> {
+impl Drop for SettleOnDrop<'_> {
     fn drop(&mut self) {
-        self.forms.settle(self.coding, self.is_used);
+        self.variants.settle(self.coding, self.is_used);
     }
 }
 
@@ -76,17 +77,19 @@ impl VerificationOrder {
         let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) else {
             return;
         };
-        let Some(forms) = &entry.forms else { return };
         let sidecars = entry.sidecars.as_ref();
+        let Some(variants) = &entry.variants else {
+            return;
+        };
         let Some((path, seen)) = sidecars.and_then(|sidecars| sidecars.usable(self.coding)) else {
             return;
         };
-        let mut verdict = Settles {
-            forms,
+        let mut verdict = SettleOnDrop {
+            variants,
             coding: self.coding,
             is_used: false,
         };
-        let decoded = self.judge(&entry, path, seen);
+        let decoded = self.verify(&entry, path, seen);
         if let Ok(Some(decoded)) = decoded {
             self.remember(&entry, seen, decoded);
         }
@@ -102,14 +105,14 @@ impl VerificationOrder {
             Ok(Some(VariantVerdict::Invalid)) => {
                 self.logged.warn(path, "it cannot be decoded: not sent")
             }
-            // The next request looks at both again.
+            // The next request loads both anew.
             Ok(None) => cache.drop_stale(entry.key.site_path(), &entry),
             Err(error) => self.logged.warn(path, &format!("{error}: not sent")),
         }
     }
 
-    /// Keeps the verdict on the form that was seen as `seen`, unless one of the two files was changed so
-    /// shortly before that a further change might not show.
+    /// Keeps the verdict on the sidecar that was seen as `seen`, unless one of the two files changed so
+    /// recently that a further change might leave its identity the same.
     fn remember(&self, entry: &FileEntry, seen: &Identity, decoded: VariantVerdict) {
         let original = entry.representation.identity();
         let sidecars = entry.sidecars.as_ref();
@@ -120,19 +123,19 @@ impl VerificationOrder {
         }
     }
 
-    /// Compares the form at `path`, which was seen as `seen`, with its file. `None` if one of them has
-    /// changed.
-    fn judge(
+    /// Compares the sidecar at `path`, which was seen as `seen`, with its file. `None` if one of them
+    /// has changed.
+    fn verify(
         &self,
         entry: &FileEntry,
         path: &[u8],
         seen: &Identity,
     ) -> io::Result<Option<VariantVerdict>> {
-        let Ok(form) = self.resolver.open(self.root.fd.as_fd(), path) else {
+        let Ok(sidecar) = self.resolver.open(self.root.fd.as_fd(), path) else {
             return Ok(None);
         };
-        let is_as_seen = |form: &File| Identity::of(form).map(|identity| identity == *seen);
-        if !is_as_seen(&form)? {
+        let is_as_seen = |sidecar: &File| Identity::of(sidecar).map(|identity| identity == *seen);
+        if !is_as_seen(&sidecar)? {
             return Ok(None);
         }
         let content = &entry.representation.content;
@@ -141,8 +144,8 @@ impl VerificationOrder {
             Content::MemfdBody(memfd_body) => Expected::Pages(&**memfd_body, memfd_body.len()),
             Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
         };
-        // The form may grow while it is read.
-        let encoded = (&form).take(seen.size());
+        // The sidecar may grow while it is read.
+        let encoded = (&sidecar).take(seen.size());
         let decoded = compare(self.coding, encoded, original);
         let is_same_file = match content {
             Content::Memory(_) | Content::MemfdBody(_) => true,
@@ -150,14 +153,14 @@ impl VerificationOrder {
                 Identity::of(file.at(0).0)? == *entry.representation.identity()
             }
         };
-        if !is_same_file || !is_as_seen(&form)? {
+        if !is_same_file || !is_as_seen(&sidecar)? {
             return Ok(None);
         }
         decoded.map(Some)
     }
 }
 
-/// The way to the judging threads. Dropping it ends each, after what it is at.
+/// The queues of the verifying threads. When it is dropped, each thread ends after its current order.
 #[derive(Debug, Default)]
 pub struct SidecarVerifier {
     /// By device.
@@ -165,7 +168,7 @@ pub struct SidecarVerifier {
 }
 
 impl SidecarVerifier {
-    /// Places an order for a form on `device`. Never waits for a disk; false if too many orders wait
+    /// Places an order for a sidecar on `device`. Never waits for a disk; false if too many orders wait
     /// already.
     #[must_use]
     pub fn place(&self, device: u64, order: VerificationOrder) -> bool {
@@ -188,24 +191,24 @@ fn start(
     threads: &mut HashMap<u64, Sender<VerificationOrder>>,
 ) -> Option<Sender<VerificationOrder>> {
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
-    let thread = thread::Builder::new().name("judge".to_owned());
+    let thread = thread::Builder::new().name("verifier".to_owned());
     match thread.spawn(move || take_orders(&orders)) {
         Ok(_) => {
             threads.insert(device, sender.clone());
             Some(sender)
         }
         Err(error) => {
-            log::error!("no thread to judge precompressed files: {error}; they wait");
+            log::error!("no thread to verify precompressed files: {error}; they are not sent");
             None
         }
     }
 }
 
-/// Until the judge is dropped. The orders that are left then have lost their site, and are void.
+/// Carries out orders until the verifier is dropped. Orders left then are void, as their site is gone.
 fn take_orders(orders: &Receiver<VerificationOrder>) {
     lower_priority();
     for order in orders {
-        // The form is settled all the same.
+        // The guard has settled the variant nevertheless.
         if catch_unwind(AssertUnwindSafe(|| order.carry_out())).is_err() {
             log::error!("a comparison of a precompressed file panicked; the others go on");
         }

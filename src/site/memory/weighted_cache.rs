@@ -1,32 +1,32 @@
-//! The caches of a site: bounded by the weight of what they hold, and evicted by use.
+//! Caches that are bounded by the weight of their values and evict by use.
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-/// Parts of a cache, each with a lock of its own, at most.
+/// The largest number of shards of a cache, each with its own lock.
 const MAX_SHARDS: u64 = 16;
 
-/// Entries that there is room for at first, at least.
+/// The smallest number of entries that a new cache has room for.
 const MIN_ITEMS: u64 = 16;
 
-/// A value of a cache, under a key `K`. Its weight must not change while the cache holds it.
-pub trait Weighs<K> {
-    /// The weight in bytes, with that of its `key`.
+/// A cached value under a key `K`. Its weight must not change while it is cached.
+pub trait HasWeight<K> {
+    /// The weight in bytes, including that of its `key`.
     fn weight(&self, key: &K) -> u64;
 }
 
-/// A cache for values that tell their own weight.
-pub type WeightedCache<K, V> = QuickCache<K, V, OwnWeight>;
+/// A cache of values that know their weight.
+pub type WeightedCache<K, V> = QuickCache<K, V, ValueWeighter>;
 
 /// The size of a cache.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheSize {
-    /// The weight of all values together, at most.
+    /// The largest weight of all values together.
     pub bytes: u64,
-    /// The weight of a typical value, for the estimate of their number.
+    /// The weight of a typical value, for an estimate of the number of values.
     pub typical_bytes: u64,
-    /// The least that a part with a lock of its own may hold: the bound is kept in each part, which must
-    /// have room for several of the largest values.
+    /// The smallest bound of a shard. The cache's bound is divided among the shards, and each must have
+    /// room for several of the largest values.
     pub shard_bytes: u64,
 }
 
@@ -36,7 +36,7 @@ impl CacheSize {
     pub fn build<K, V>(self) -> WeightedCache<K, V>
     where
         K: std::hash::Hash + Eq,
-        V: Weighs<K> + Clone,
+        V: HasWeight<K> + Clone,
     {
         let shards = (self.bytes / self.shard_bytes.max(1)).clamp(1, MAX_SHARDS);
         let items = (self.bytes / self.typical_bytes.max(1)).max(MIN_ITEMS);
@@ -48,21 +48,22 @@ impl CacheSize {
         match options {
             Ok(options) => QuickCache::with_options(
                 options,
-                OwnWeight,
+                ValueWeighter,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
-            // Both values that the builder requires are set above; the plain constructor cannot fail.
-            Err(_) => QuickCache::with_weighter(MIN_ITEMS as usize, self.bytes, OwnWeight),
+            // Unreachable: both values that the builder requires are set above. The plain constructor
+            // cannot fail.
+            Err(_) => QuickCache::with_weighter(MIN_ITEMS as usize, self.bytes, ValueWeighter),
         }
     }
 }
 
-/// Takes the weight that a value tells.
+/// Asks each value for its weight.
 #[derive(Debug, Clone, Copy)]
-pub struct OwnWeight;
+pub struct ValueWeighter;
 
-impl<K, V: Weighs<K>> Weighter<K, V> for OwnWeight {
+impl<K, V: HasWeight<K>> Weighter<K, V> for ValueWeighter {
     fn weight(&self, key: &K, value: &V) -> u64 {
         value.weight(key)
     }

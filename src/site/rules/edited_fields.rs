@@ -12,7 +12,7 @@ use bytes::Bytes;
 use quick_cache::Equivalent;
 
 use crate::http::status::Status;
-use crate::site::memory::{CacheSize, KeptSitePath, SitePath, Weighs, WeightedCache};
+use crate::site::memory::{CacheSize, HasWeight, KeptSitePath, SitePath, WeightedCache};
 
 /// What one takes besides its bytes, roughly.
 const ENTRY_BYTES: u64 = 256;
@@ -131,7 +131,7 @@ impl Equivalent<KeptEditKey> for EditKey<'_> {
     }
 }
 
-impl Weighs<KeptEditKey> for Bytes {
+impl HasWeight<KeptEditKey> for Bytes {
     fn weight(&self, kept: &KeptEditKey) -> u64 {
         ENTRY_BYTES + kept.path.path_bytes() + (kept.fields.len() + self.len()) as u64
     }

@@ -1,22 +1,23 @@
-//! Work that takes long, done in slices: reading and hashing a large file, listing a large directory.
+//! Long work, done in slices: reading and hashing a large file, listing a large directory.
 //!
-//! A job does some milliseconds of work for each call and then says that there is more. So one thread
-//! is enough for any number of them, and for all else that wants a thread.
+//! Each call does some milliseconds of work, and then reports whether work is left. So a single thread
+//! can serve any number of jobs, and other requests between two slices.
 //!
 //! ```text
-//!   worker A   Lookup::find       begins the job, gives it its first slice: mostly that is all
-//!              FlightLeader::leave      the rest is left to whoever waits
-//!              Flight::claim_job  the first who waits puts it into the queue for long work
-//!   worker B   Flight::work       one slice; back to the end of that queue
+//!   worker A   Lookup::find         begins the job and gives it the first slice, which mostly suffices
+//!              FlightLeader::leave  leaves the rest to the requests that wait
+//!              Flight::claim_job    the first request that waits puts the job into the job queue
+//!   worker B   Flight::work         runs one slice; the job goes back to the end of that queue
 //!              ...
-//!   worker A   Flight::work       the last one: those who wait are called
+//!   worker A   Flight::work         runs the last slice and calls the waiters
 //! ```
 //!
-//! A job whose last waiter has gone ends between two slices.
+//! If no request waits any longer, the job ends between two slices.
 //!
 //! # Bounds
 //!
-//! There are at most [`MAX_JOBS`] at a time for each [`JobPermits`]; more are refused before they begin.
+//! Each [`JobPermits`] admits at most [`MAX_JOBS`] jobs at a time. Further jobs are refused before they
+//! begin.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -24,33 +25,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::clock::Millis;
 
-/// Jobs at a time that were not done in their first slice. Each has up to two descriptors open.
+/// The largest number of jobs beyond their first slice. Each has up to two descriptors open.
 pub const MAX_JOBS: usize = 128;
 
-/// How often a job asks in its first slice before that is over: about two milliseconds.
+/// The number of calls of [`Slice::is_over`] in a first slice: about two milliseconds of work.
 pub const FIRST_SLICE_ASKS: u32 = 16;
 
-/// The time that a call to [`Job::step`] may take. The layer that has a clock makes it.
+/// The time that a call of [`Job::step`] may take. The layer that has a clock implements it.
 pub trait Slice {
-    /// Whether it is over. A job asks after about a tenth of a millisecond of work.
+    /// Whether the slice is over. A job asks after about a tenth of a millisecond of work.
     fn is_over(&self) -> bool;
 
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Millis;
 }
 
-/// Work that takes long.
+/// A task that is done in slices.
 pub trait Job: Send {
     /// The result of the job.
     type Output: Send + Sync;
 
-    /// Goes on until `slice` is over: `None` if that comes first, then the output. After that there must
-    /// be no other step.
+    /// Works until `slice` is over, which gives `None`, or until the job is done, which gives its
+    /// output. After the output `step` must not be called again.
     fn step(&mut self, slice: &dyn Slice) -> Option<Self::Output>;
 }
 
-/// The first slice of a job, in the turn of the request that has begun it. It is measured by work, as
-/// there is no clock at hand.
+/// The first slice of a job, in the turn of the request that begins the job. This layer has no clock, so
+/// the slice counts units of work.
 #[derive(Debug)]
 pub struct FirstSlice {
     asks_left: Cell<u32>,
@@ -58,7 +59,7 @@ pub struct FirstSlice {
 }
 
 impl FirstSlice {
-    /// One that begins at `now`.
+    /// A first slice that begins at `now`.
     #[must_use]
     pub fn new(now: Millis) -> FirstSlice {
         FirstSlice {
@@ -80,11 +81,11 @@ impl Slice for FirstSlice {
     }
 }
 
-/// A slice that is never over, for work that is bounded otherwise.
+/// A slice that never ends, for work that has another bound.
 #[derive(Debug)]
-pub struct WholeSlice(pub Millis);
+pub struct UnboundedSlice(pub Millis);
 
-impl Slice for WholeSlice {
+impl Slice for UnboundedSlice {
     fn is_over(&self) -> bool {
         false
     }
@@ -94,19 +95,19 @@ impl Slice for WholeSlice {
     }
 }
 
-/// Permits for jobs, of which there is a fixed number.
+/// A fixed number of permits for jobs.
 #[derive(Debug, Default, Clone)]
 pub struct JobPermits(Arc<AtomicUsize>);
 
-/// Lets one job be, until it is dropped.
+/// The permit of one job. Dropping it gives the permit back.
 #[derive(Debug)]
 pub struct JobPermit(JobPermits);
 
 impl JobPermits {
-    /// A permit; `None` if all are taken.
+    /// Takes a permit; `None` if all are taken.
     #[must_use]
     pub fn take(&self) -> Option<JobPermit> {
-        // Made first: dropping it gives back what was one too many.
+        // Created before the check: if the count is too high, dropping the permit corrects it.
         let permit = JobPermit(self.clone());
         (self.0.fetch_add(1, Ordering::Relaxed) < MAX_JOBS).then_some(permit)
     }

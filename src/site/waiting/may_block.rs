@@ -1,38 +1,37 @@
-//! How far an answer may go for what it says.
+//! Whether a thread may block on a disk while it looks for an answer.
 //!
-//! A thread that other connections wait for asks with [`MayBlock::Never`]. A request that cannot be answered
-//! so is asked again by a thread that has the time: a worker with [`MayBlock::Anywhere`], or a spare worker with
-//! [`MayBlock::OnRoots`]. No thread waits for another one.
+//! The event loop asks with [`MayBlock::Never`], because other connections wait for it. If that gives no
+//! answer, a worker asks again with [`MayBlock::Anywhere`], and some spare workers with
+//! [`MayBlock::OnRoots`]. No thread waits for another thread.
 
 use std::sync::Arc;
 
 use super::single_flight::Flight;
 
-/// How far an answer may go.
+/// The file systems on which a thread may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MayBlock {
-    /// Only to what is in memory and may be used without another look: no system call that can wait
-    /// for a disk, and no waiting for a thread that makes one.
+    /// None: memory alone answers, as far as it needs no revalidation. The thread makes no system call
+    /// that can wait for a disk, and does not wait for a thread that makes one.
     Never,
-    /// To the file systems that the roots are on, but not beyond mount points below a root: file systems
-    /// behind those may hang by themselves.
+    /// Those of the roots. File systems mounted below a root are excluded, as they may hang on their own.
     OnRoots,
-    /// To any file system.
+    /// All.
     Anywhere,
 }
 
-/// The answer lies beyond the may_block of the thread that asked. A thread that asks again with a longer may_block
-/// finds all the work still to be done.
+/// The answer needs a disk on which the calling thread may not block. No work has been done yet: another
+/// thread begins from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WouldBlockOnDisk;
 
-/// Why there is no answer yet.
+/// The reason why there is no answer yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WouldBlock {
-    /// The thread that asks is not to go that far: see [`WouldBlockOnDisk`].
+    /// The calling thread may not block on the disk: see [`WouldBlockOnDisk`].
     OnDisk,
-    /// Another thread has gone there for the same thing. To be asked again when it is back, and not
-    /// before: [`Flight::wait`] tells.
+    /// Another thread is loading the answer. The request is repeated when the flight is over, and not
+    /// before: [`Flight::wait`] tells when.
     InFlight(Arc<Flight>),
 }
 
@@ -43,10 +42,10 @@ impl From<WouldBlockOnDisk> for WouldBlock {
 }
 
 impl MayBlock {
-    /// To be asked before a step that may wait for the disk of the roots.
+    /// Checks that the thread may block on the disk of a root. To be called before a step that may do so.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] if only memory is in may_block.
+    /// [`WouldBlockOnDisk`] if the thread may not block at all.
     pub fn disk(self) -> Result<(), WouldBlockOnDisk> {
         match self {
             MayBlock::Never => Err(WouldBlockOnDisk),
@@ -54,10 +53,10 @@ impl MayBlock {
         }
     }
 
-    /// To be asked before a step that may wait for any file system.
+    /// Checks that the thread may block on any file system. To be called before a step that may do so.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] unless all of them are in may_block.
+    /// [`WouldBlockOnDisk`] unless the thread may block anywhere.
     pub fn any_disk(self) -> Result<(), WouldBlockOnDisk> {
         match self {
             MayBlock::Never | MayBlock::OnRoots => Err(WouldBlockOnDisk),

@@ -1,17 +1,17 @@
-//! Waiting for a disk without a thread.
+//! Waiting for a disk without holding a thread.
 //!
-//! [`MayBlock`] says how far an answer may go. If another thread is getting the same from the disk, or if
-//! that takes long, the answer is [`WouldBlock::InFlight`] with the [`Flight`] to wait for. Long work is a
-//! [`Job`], done in slices.
+//! [`MayBlock`] says where a thread may block. If another thread is already loading the answer, or if
+//! the load takes long, a request gets [`WouldBlock::InFlight`] with the [`Flight`] to wait for. Long
+//! work is a [`Job`], done in slices.
 
 mod job;
 mod may_block;
-mod outstanding;
+mod pending_revalidation;
 mod single_flight;
 
 #[cfg(test)]
 pub(super) use job::{FIRST_SLICE_ASKS, MAX_JOBS};
-pub use job::{FirstSlice, Job, JobPermits, Slice, WholeSlice};
+pub use job::{FirstSlice, Job, JobPermits, Slice, UnboundedSlice};
 pub use may_block::{MayBlock, WouldBlock, WouldBlockOnDisk};
-pub use outstanding::Outstanding;
+pub use pending_revalidation::PendingRevalidation;
 pub use single_flight::{Flight, SingleFlight, Waiter};

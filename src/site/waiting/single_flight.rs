@@ -1,31 +1,29 @@
-//! SingleFlight to the disk: what one thread has gone for, and who waits until it is back.
+//! One load for all requests that need it at the same time (*single flight*).
 //!
-//! Of those who want the same thing of the disk one goes, however many ask. The others must not stand
-//! and wait for it: each is a thread that others may need, and a disk takes as long as it likes. They
-//! leave word where they are to be found ([`Flight::wait`]) and do something else.
+//! If several requests need the same thing from the disk, one thread loads it: the *leader*. The other
+//! requests wait without holding a thread, because a disk can take any time. They register a [`Waiter`] with
+//! [`Flight::wait`].
 //!
 //! ```text
-//!   first    SingleFlight::begin  ->  FlightLeader        loads            FlightLeader::bring, or drop
-//!   others   SingleFlight::begin  ->  the flight    Flight::wait       |
-//!                                                  ...            each Waiter is called, once
+//!   first    SingleFlight::begin  ->  FlightLeader   loads    FlightLeader::finish, or drop
+//!   others   SingleFlight::begin  ->  the Flight   Flight::wait    |
+//!                                                  ...        each Waiter is called, once
 //! ```
 //!
-//! What was brought is mostly kept in memory, where who waited finds it. What is not (a file that is too
-//! large, a failure) goes from the flight to all who waited for it, or each of them would set out again,
-//! one after the other: they hold on to the flight until they have asked again. With the last of them it
-//! is forgotten.
+//! Memory keeps most results, and the waiters find them there. Other results (a file that is too large, a
+//! failure) stay in the flight, or each waiter would begin a load of its own, one after the other. The
+//! waiters hold the flight until they have asked again. With the last of them the flight is forgotten.
 //!
-//! # Long ones
+//! # Long loads
 //!
-//! An flight that takes longer than a slice is left without a thread, as a [`Job`]: whoever waits puts it
-//! into a queue, where workers go on with it, a slice each time. Between two slices it is asked whether
-//! anybody waits still ([`Waiter::is_waiting`]); if not, the job is dropped, and those who have stopped
-//! waiting are called all the same.
+//! A load that takes longer than a slice is left as a [`Job`]. The first waiter puts it into a queue, and
+//! workers continue it slice by slice. Between two slices each waiter is asked whether it still waits
+//! ([`Waiter::is_waiting`]). If none does, the job is dropped, and all waiters are called nevertheless.
 //!
 //! # Bounds
 //!
-//! SingleFlight under way are bounded by the threads that can be at the disk and by
-//! [`MAX_JOBS`](super::job::MAX_JOBS), and a connection waits for one at a time: so the waiters are
+//! The flights are bounded by the threads that can load at the same time and by
+//! [`MAX_JOBS`](super::job::MAX_JOBS). A connection waits for one flight at a time, so the waiters are
 //! bounded by the connections.
 
 use std::any::Any;
@@ -39,12 +37,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::job::{Job, JobPermit, Slice};
 use crate::clock::Millis;
 
-/// Told when an flight is over, or need not be waited for any longer.
+/// A request that waits until a flight is over or [releases](Flight::release) it.
 pub trait Waiter: Send {
-    /// Whether what is brought is still wanted at `now`.
+    /// Whether the result is still needed at `now`.
     fn is_waiting(&mut self, now: Millis) -> bool;
 
-    /// The flight is over. This must not block.
+    /// Ends the wait. Called once; must not block.
     fn call(self: Box<Self>, flight: &Arc<Flight>);
 }
 
@@ -59,32 +57,32 @@ impl<F: FnOnce(&Arc<Flight>) + Send> Waiter for F {
     }
 }
 
-/// One way to the disk.
+/// One load from the disk, shared by all requests that need it.
 pub struct Flight {
-    /// `None` when it is over.
+    /// `None` when the flight is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
     /// The result, and whether memory has it too.
-    brought: OnceLock<(AnyResult, bool)>,
-    /// The work that is left, unless a thread is at it.
+    result: OnceLock<(AnyResult, bool)>,
+    /// The rest of the work, if it was left as a job.
     job: Mutex<Option<(JobStep, JobPermit)>>,
     is_unclaimed: AtomicBool,
     is_given_up: AtomicBool,
 }
 
-/// The result of an flight: a `T` of an flight from [`SingleFlight<_, T>`](SingleFlight).
+/// The result of a flight: a `T` if the flight is of a [`SingleFlight<_, T>`](SingleFlight).
 type AnyResult = Box<dyn Any + Send + Sync>;
 
-/// A [`Job`] for an flight.
+/// The [`Job`] of a flight, without its type.
 type JobStep = Box<dyn FnMut(&dyn Slice) -> Option<AnyResult> + Send>;
 
 impl Flight {
-    /// One that is under way.
+    /// A flight in progress.
     #[must_use]
     pub fn new() -> Arc<Flight> {
         Arc::default()
     }
 
-    /// Has `waiter` called when the flight is over; at once if it is.
+    /// Registers `waiter`, which is called when the flight is over. If it is over already, calls it at once.
     pub fn wait(self: &Arc<Flight>, waiter: Box<dyn Waiter>) {
         if let Some(waiters) = &mut *self.lock() {
             return waiters.push(waiter);
@@ -92,65 +90,65 @@ impl Flight {
         waiter.call(self);
     }
 
-    /// The flight is over.
+    /// Ends the flight and calls the waiters.
     pub fn end(self: &Arc<Flight>) {
         let waiters = self.lock().take();
         self.call(waiters);
     }
 
-    /// Calls those who wait, though it is not over.
+    /// Calls the waiters, though the flight goes on.
     pub fn release(self: &Arc<Flight>) {
         let waiters = self.lock().as_mut().map(std::mem::take);
         self.call(waiters);
     }
 
-    /// Whether who waited for it needs the disk again, if only to ask what was brought: memory will not
-    /// tell.
+    /// Whether a request that has waited must be repeated on a thread that may block, because memory
+    /// does not have the result.
     #[must_use]
     pub fn needs_disk(&self) -> bool {
-        self.is_given_up() || self.brought.get().is_some_and(|(_, is_kept)| !is_kept)
+        self.is_given_up() || self.result.get().is_some_and(|(_, is_kept)| !is_kept)
     }
 
-    /// The result, if it is not for memory alone to tell. `T` is that of the [`SingleFlight`].
+    /// The result, if the leader or the job has left one here. `T` is that of the [`SingleFlight`].
     #[must_use]
-    pub fn brought<T: 'static>(&self) -> Option<&T> {
-        self.brought.get()?.0.downcast_ref()
+    pub fn result<T: 'static>(&self) -> Option<&T> {
+        self.result.get()?.0.downcast_ref()
     }
 
-    /// Whether the caller, who waits for it, has to see to it that it is [worked](Flight::work) on: true
-    /// once for one that was left without a thread.
+    /// Whether the caller, a waiter, must queue the job so that workers [work](Flight::work) on it. True
+    /// once for each flight that was left as a job.
     #[must_use]
     pub fn claim_job(&self) -> bool {
         self.is_unclaimed.swap(false, Ordering::Relaxed)
     }
 
-    /// Goes on with the job for a slice, if anybody waits for it. Whether it wants another one. One
-    /// thread at a time may do this.
+    /// Runs one slice of the job, if any waiter still waits. Returns whether the job needs another
+    /// slice. Only one thread at a time may call this.
     pub fn work(self: &Arc<Flight>, slice: &dyn Slice) -> bool {
         if self.give_up_unless(|waiter| waiter.is_waiting(slice.now())) {
             return false;
         }
-        let brought = match &mut *self.lock_job() {
+        let result = match &mut *self.lock_job() {
             Some((step, _)) => step(slice),
             None => return false,
         };
-        let Some(brought) = brought else {
+        let Some(result) = result else {
             return true;
         };
         *self.lock_job() = None;
-        // Only this and an `FlightLeader`, which is gone, set the result. Waiters take it from here, whatever its age
-        // by now.
-        let _ = self.brought.set((brought, false));
+        // Never fails: besides this only the `FlightLeader` sets the result, and that has been dropped.
+        // The waiters use the result from here, however old it is.
+        let _ = self.result.set((result, false));
         self.end();
         false
     }
 
-    /// Ends the flight without anything. Who waited is told so, and is not to wait for it again.
+    /// Ends the flight without a result. The waiters are told so, and must not wait for it again.
     pub fn give_up(self: &Arc<Flight>) {
         self.give_up_unless(|_| false);
     }
 
-    /// Whether it was [given up](Flight::give_up).
+    /// Whether the flight was [given up](Flight::give_up).
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::Relaxed)
@@ -161,7 +159,7 @@ impl Flight {
         mut is_waiting: impl FnMut(&mut Box<dyn Waiter>) -> bool,
     ) -> bool {
         let waiters = {
-            // Under the lock, so that nobody comes between the look and the end.
+            // Check and end under one lock, so that no waiter registers in between.
             let mut lock = self.lock();
             let mut waiters = lock.iter_mut().flatten();
             if waiters.any(&mut is_waiting) {
@@ -186,22 +184,21 @@ impl Flight {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Box<dyn Waiter>>>> {
-        // Nothing in here panics.
+        // No code panics while it holds this lock.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_job(&self) -> MutexGuard<'_, Option<(JobStep, JobPermit)>> {
-        // A job that has panicked is given up, and not asked again.
+        // A job that has panicked is given up, and not run again.
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One that is under way.
 impl Default for Flight {
     fn default() -> Flight {
         Flight {
             waiters: Mutex::new(Some(Vec::new())),
-            brought: OnceLock::new(),
+            result: OnceLock::new(),
             job: Mutex::default(),
             is_unclaimed: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
@@ -209,7 +206,7 @@ impl Default for Flight {
     }
 }
 
-/// An flight is the same as itself only.
+/// Two flights are equal only if they are the same object.
 impl PartialEq for Flight {
     fn eq(&self, other: &Flight) -> bool {
         std::ptr::eq(self, other)
@@ -226,28 +223,29 @@ impl fmt::Debug for Flight {
     }
 }
 
-/// The flights for each `T` that is named by a `K`.
+/// The flights in progress, each of which loads the `T` of its key `K`.
 #[derive(Debug)]
 pub struct SingleFlight<K, T> {
-    /// Nobody is kept here: an flight lives as long as somebody is at it, or wants what it has brought.
+    /// Weak: a flight lives as long as its leader, a queue or a waiter holds it.
     known: Mutex<HashMap<K, Weak<Flight>>>,
-    brings: PhantomData<fn() -> T>,
+    result_type: PhantomData<fn() -> T>,
 }
 
 impl<K, T> Default for SingleFlight<K, T> {
     fn default() -> SingleFlight<K, T> {
         SingleFlight {
             known: Mutex::default(),
-            brings: PhantomData,
+            result_type: PhantomData,
         }
     }
 }
 
 impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
-    /// Sets out for `key`. `is_usable` tells whether the caller can use what another has brought.
+    /// Begins a flight for `key`, with the caller as its leader. `is_usable` tells whether the caller
+    /// can use the result of another flight.
     ///
     /// # Errors
-    /// Another's flight, if that is under way, or has brought what those who waited are about to ask for.
+    /// The load in flight, or one just finished whose result its waiters have not taken yet.
     pub fn begin(
         &self,
         key: K,
@@ -256,10 +254,10 @@ impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, flight| flight.strong_count() > 0);
         let others = known.get(&key).and_then(Weak::upgrade);
-        // One that is over without anything was in vain: its thread has panicked, or has left what it
-        // found in memory, and that is gone; or it was given up.
+        // A flight that is over without a result does not count. Its leader has panicked, or its result
+        // was in memory and has been evicted, or the flight was given up.
         if let Some(flight) =
-            others.filter(|other| !other.is_over() || other.brought::<T>().is_some_and(&is_usable))
+            others.filter(|other| !other.is_over() || other.result::<T>().is_some_and(&is_usable))
         {
             return Err(flight);
         }
@@ -267,30 +265,30 @@ impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
         known.insert(key, Arc::downgrade(&flight));
         Ok(FlightLeader {
             flight: Some(flight),
-            brings: PhantomData,
+            result_type: PhantomData,
         })
     }
 }
 
-/// The flight of the thread that has this. It is over when this is dropped.
+/// The duty to load. The flight is over when the leader is dropped, unless a job was left.
 #[derive(Debug)]
 pub struct FlightLeader<T> {
-    /// `None` if it was left.
+    /// `None` if a job was left.
     flight: Option<Arc<Flight>>,
-    brings: PhantomData<fn() -> T>,
+    result_type: PhantomData<fn() -> T>,
 }
 
 impl<T: Send + Sync + 'static> FlightLeader<T> {
-    /// Comes back with `brought`, for all who wait. `is_kept` says that memory has it too.
-    pub fn bring(self, brought: T, is_kept: bool) {
+    /// Ends the flight with `result`, for all waiters. `is_kept` says that memory has it too.
+    pub fn finish(self, result: T, is_kept: bool) {
         if let Some(flight) = &self.flight {
-            // Nothing else sets the result, and `self` is gone then.
-            let _ = flight.brought.set((Box::new(brought), is_kept));
+            // Never fails: only the leader sets the result, and this consumes it.
+            let _ = flight.result.set((Box::new(result), is_kept));
         }
     }
 
-    /// Comes back without anything: the rest is for `job`, which whoever waits for the flight has others
-    /// do ([`Flight::claim_job`]). If nobody waits, nobody does it.
+    /// Leaves the rest of the load to `job`. The first waiter has workers continue it
+    /// ([`Flight::claim_job`]). If there is no waiter, the job is not continued.
     #[must_use]
     pub fn leave(
         mut self,
@@ -316,10 +314,10 @@ impl<T> Drop for FlightLeader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::waiting::job::{JobPermits, WholeSlice};
+    use crate::site::waiting::job::{JobPermits, UnboundedSlice};
     use std::sync::atomic::AtomicUsize;
 
-    const SLICE: WholeSlice = WholeSlice(Millis(0));
+    const SLICE: UnboundedSlice = UnboundedSlice(Millis(0));
 
     type Texts = SingleFlight<char, &'static str>;
 
@@ -331,7 +329,7 @@ mod tests {
         begin(flights, 'a').expect_err("another is away")
     }
 
-    /// Leaves word with `flight`; counts the calls.
+    /// Registers a waiter with `flight`; returns the number of its calls.
     fn wait(flight: &Arc<Flight>) -> Arc<AtomicUsize> {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
@@ -352,7 +350,7 @@ mod tests {
         let waiting: Vec<_> = (0..3).map(|_| wait(&others(&flights))).collect();
         assert!(begin(&flights, 'b').is_ok(), "another key");
         assert!(waiting.iter().all(|calls| number(calls) == 0));
-        leader.bring("text", true);
+        leader.finish("text", true);
         assert!(waiting.iter().all(|calls| number(calls) == 1));
         assert!(begin(&flights, 'a').is_ok());
     }
@@ -367,19 +365,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_brought_stays_for_those_who_waited_and_no_longer() {
+    fn a_result_stays_for_those_who_waited_and_no_longer() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
-        leader.bring("text", false);
+        leader.finish("text", false);
         assert!(flight.needs_disk());
-        assert!(others(&flights).brought() == Some(&"text"));
+        assert!(others(&flights).result() == Some(&"text"));
         drop(flight);
         assert!(begin(&flights, 'a').is_ok());
     }
 
     #[test]
-    fn an_errand_in_vain_keeps_nobody_from_the_next() {
+    fn a_flight_without_a_result_is_followed_by_a_new_one() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
@@ -401,7 +399,7 @@ mod tests {
         assert_eq!((number(&early), number(&late)), (1, 1));
     }
 
-    /// A job of so many slices.
+    /// A job of this many slices.
     struct Countdown(u32);
 
     impl Job for Countdown {
@@ -429,11 +427,11 @@ mod tests {
         assert!(calls.iter().all(|calls| number(calls) == 0));
         assert!(!flight.work(&SLICE), "that was the last");
         assert!(calls.iter().all(|calls| number(calls) == 1));
-        assert!(flight.needs_disk() && others(&flights).brought() == Some(&"text"));
+        assert!(flight.needs_disk() && others(&flights).result() == Some(&"text"));
         assert!(flights.begin('a', |_| false).is_ok(), "of no use");
     }
 
-    /// Waits until it is told that it does not.
+    /// Waits until its flag is set; counts the calls.
     struct Leaving(Arc<AtomicBool>, Arc<AtomicUsize>);
 
     impl Waiter for Leaving {

@@ -4,7 +4,7 @@ use std::io::Write;
 use super::*;
 use crate::clock::Millis;
 use crate::site::content::LoadLimits;
-use crate::site::disk::{MIN_RESIDENT_BYTES, ReadLimits};
+use crate::site::disk::{MIN_MEMFD_BYTES, ReadLimits};
 
 const HTML: Metadata<'_> = Metadata {
     content_type: "text/html; charset=utf-8",
@@ -61,7 +61,7 @@ fn a_torn_reading_is_a_mixture_wherever_memory_has_it() {
         representation.is_mixture()
     };
     assert!(is_mixture(b"12345", 5));
-    assert!(is_mixture(&[b'x'; 2 * MIN_RESIDENT_BYTES], 1 << 20));
+    assert!(is_mixture(&[b'x'; 2 * MIN_MEMFD_BYTES], 1 << 20));
     assert!(!is_mixture(b"123456", 5), "it is sent as it will be then");
 }
 

@@ -1,42 +1,42 @@
-//! A comparison with the disk that has been ordered and is not over.
+//! The pending order for a comparison with the disk, from when it is placed until it is carried out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::single_flight::Flight;
 use crate::clock::Millis;
 
-/// A comparison with the disk that is left to the [revalidator](crate::site::memory), while it is not over.
+/// The pending order of one item, if there is one. A [revalidator](crate::site::memory) carries it out.
 #[derive(Debug, Default)]
-pub struct Outstanding {
+pub struct PendingRevalidation {
     order: Mutex<Option<(Millis, Arc<Flight>)>>,
 }
 
-/// An order for a comparison.
+/// A pending order, as a request sees it.
 #[derive(Debug)]
-pub struct Ordered {
-    /// The revalidator's way.
+pub struct PendingOrder {
+    /// Ends when the revalidator has carried out the order.
     pub flight: Arc<Flight>,
-    /// When it was ordered.
+    /// When the order was placed.
     pub at: Millis,
-    /// Whether the caller is the one who has to place it.
+    /// Whether this call has created the order, so that the caller must place it.
     pub is_ours: bool,
 }
 
-impl Outstanding {
-    /// The order that is outstanding; a new one of `now` if there is none.
+impl PendingRevalidation {
+    /// Returns the pending order. If there is none, it creates one at `now`.
     #[must_use]
-    pub fn order(&self, now: Millis) -> Ordered {
+    pub fn order(&self, now: Millis) -> PendingOrder {
         let mut order = self.lock();
         let is_ours = order.is_none();
         let (at, flight) = order.get_or_insert_with(|| (now, Flight::new()));
-        Ordered {
+        PendingOrder {
             flight: Arc::clone(flight),
             at: *at,
             is_ours,
         }
     }
 
-    /// It has been carried out, whatever came of it.
+    /// Ends the order, whatever the comparison found, and calls the waiters.
     pub fn end(&self) {
         let order = self.lock().take();
         if let Some((_, flight)) = order {
@@ -45,7 +45,7 @@ impl Outstanding {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Millis, Arc<Flight>)>> {
-        // Nothing in here panics.
+        // No code panics while it holds this lock.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

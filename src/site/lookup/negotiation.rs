@@ -1,8 +1,8 @@
-//! A file in the coding that its client likes best.
+//! Content negotiation: the representation of a file in the coding that its client prefers.
 
 use std::sync::Arc;
 
-use super::loading::LoadVariantJob;
+use super::loading::VariantLoadJob;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{
@@ -11,28 +11,29 @@ use crate::http::accept_encoding::{
 use crate::http::request::RequestHead;
 use crate::site::content::Representation;
 use crate::site::memory::{
-    CompressionOrder, EncodedVariants, FileEntry, Found, Original, VariantState, VerificationOrder,
+    CompressionOrder, EncodedVariants, FileEntry, LookupResult, OriginalState, VariantState,
+    VerificationOrder,
 };
-use crate::site::waiting::{FirstSlice, MayBlock, WholeSlice, WouldBlock};
+use crate::site::waiting::{FirstSlice, MayBlock, UnboundedSlice, WouldBlock};
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
 const QUICK_BYTES: u64 = 32 * 1024;
 
-/// A file that may have forms.
+/// A file that may have encoded variants.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WithVariants<'e> {
+pub(super) struct FileWithVariants<'e> {
     pub(super) entry: &'e Arc<FileEntry>,
-    pub(super) forms: &'e EncodedVariants,
+    pub(super) variants: &'e EncodedVariants,
 }
 
 impl Lookup {
-    /// The representation of a file that the client of `head` likes best (RFC 9110 section 12.5.3). `None`
-    /// if the file is there in codings only, and the client accepts none of them.
+    /// The representation of a file that the client of `head` prefers (RFC 9110 section 12.5.3). `None`
+    /// if the file exists in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// [`WouldBlock`] if a form has to be read, made or judged first and that is not in `may_block`, or another
-    /// thread is reading it.
+    /// [`WouldBlock`] if a variant must be read, made or verified first and `may_block` excludes that,
+    /// or if another thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,
@@ -41,25 +42,26 @@ impl Lookup {
         may_block: MayBlock,
         now: Now,
     ) -> Result<Option<&'e Representation>, WouldBlock> {
-        let Some(forms) = &entry.forms else {
+        let Some(variants) = &entry.variants else {
             return Ok(Some(&entry.representation));
         };
-        if entry.original == Original::Missing {
-            return self.only_form(WithVariants { entry, forms }, head, may_block, now);
+        let file = FileWithVariants { entry, variants };
+        if entry.original == OriginalState::Missing {
+            return self.only_variant(file, head, may_block, now);
         }
-        // Without the field any coding would do, but who does not name one may know none.
+        // Without the field any coding is acceptable, but such a client may be unable to decode one.
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
         let accepted = accepted_codings(&head.fields);
-        let form = self.negotiate(WithVariants { entry, forms }, accepted, may_block, now)?;
-        Ok(Some(form.unwrap_or(&entry.representation)))
+        let variant = self.negotiate(file, accepted, may_block, now)?;
+        Ok(Some(variant.unwrap_or(&entry.representation)))
     }
 
     #[cold]
-    fn only_form<'e>(
+    fn only_variant<'e>(
         &self,
-        file: WithVariants<'e>,
+        file: FileWithVariants<'e>,
         head: &RequestHead<'_, '_>,
         may_block: MayBlock,
         now: Now,
@@ -68,69 +70,69 @@ impl Lookup {
         self.negotiate(file, accepted, may_block, now)
     }
 
-    /// The form of a file that a client with these codings is to get: the first that there is, or that can
-    /// be made, in the client's order; `None` if that is the file itself. A large file is sent as it is, or in
-    /// another form that is there, until the one that would be first has been made or judged. A small one
-    /// is compressed while the form beside it is being judged.
+    /// The variant for a client that accepts these codings: the first in its order that exists or can be
+    /// made. `None` if that is the file itself. While the first variant of a large file is being made or
+    /// verified, the client gets another variant that is ready, or the file as it is. A small file is
+    /// compressed at once, also while its sidecar is being verified.
     ///
     /// # Errors
     /// As [`preferred`](Lookup::preferred).
     pub(super) fn negotiate<'e>(
         &self,
-        file: WithVariants<'e>,
+        file: FileWithVariants<'e>,
         accepted: AcceptedCodings,
         may_block: MayBlock,
         now: Now,
     ) -> Result<Option<&'e Representation>, WouldBlock> {
-        let WithVariants { entry, forms } = file;
+        let FileWithVariants { entry, variants } = file;
         let is_large = entry.representation.content.len() > QUICK_BYTES;
         let mut is_awaited = false;
         for &coding in accepted.compressed() {
-            let form = match forms.state(coding) {
-                VariantState::Ready(form) => Some(form),
+            let variant = match variants.state(coding) {
+                VariantState::Ready(variant) => Some(variant),
                 VariantState::None => None,
-                VariantState::Beside => {
+                VariantState::Sidecar => {
                     may_block.disk()?;
                     let mut sidecars = entry.sidecars.iter();
                     if let Some((name, _)) = sidecars.find_map(|all| all.usable(coding)) {
-                        self.expect_in_reach(name, may_block)?;
+                        self.check_scope(name, may_block)?;
                     }
-                    self.fetch_beside(entry, forms, coding, now)?
+                    self.fetch_sidecar(entry, variants, coding, now)?
                 }
-                // One that is liked less is not worth making or judging.
+                // A better variant is on its way, so this one is neither made nor verified.
                 _ if is_awaited => None,
-                VariantState::Unjudged => {
+                VariantState::Unverified => {
                     may_block.disk()?;
-                    self.order_judgement(entry, forms, coding);
+                    self.order_verification(entry, variants, coding);
                     is_awaited = is_large;
                     self.make_meanwhile(entry, coding)
                 }
-                VariantState::Judging { .. } if is_large => {
+                VariantState::Verifying { .. } if is_large => {
                     is_awaited = true;
                     None
                 }
-                VariantState::Judging { can_be_made: false } => None,
-                VariantState::Judging { can_be_made: true } => {
+                VariantState::Verifying { can_be_made: false } => None,
+                VariantState::Verifying { can_be_made: true } => {
                     may_block.disk()?;
                     self.make_meanwhile(entry, coding)
                 }
                 VariantState::Possible if is_large => {
                     may_block.disk()?;
-                    self.order(entry, forms, coding);
+                    self.order(entry, variants, coding);
                     is_awaited = true;
                     None
                 }
                 VariantState::Possible => {
                     may_block.disk()?;
-                    self.fill(entry, forms, coding, || entry.compress(coding))
+                    self.fill(entry, variants, coding, || entry.compress(coding))
                 }
                 VariantState::Ordered => {
                     is_awaited = true;
                     None
                 }
             };
-            if form.is_some() {
-                return Ok(form);
+            if variant.is_some() {
+                return Ok(variant);
             }
         }
         Ok(None)
@@ -139,17 +141,17 @@ impl Lookup {
     fn fill<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        forms: &'e EncodedVariants,
+        variants: &'e EncodedVariants,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
         match &self.memory {
             Some(memory) => memory.files.fill(entry, coding, make),
-            None => forms.fill(coding, make).0,
+            None => variants.fill(coding, make).0,
         }
     }
 
-    /// Makes what is sent of a small file while the form beside it is being judged.
+    /// Compresses a small file whose sidecar is being verified.
     fn make_meanwhile<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
@@ -162,34 +164,34 @@ impl Lookup {
             .fill_meanwhile(entry, coding, || entry.compress(coding))
     }
 
-    /// Has a form made, unless that has been ordered already.
-    fn order(&self, entry: &Arc<FileEntry>, forms: &EncodedVariants, coding: Coding) {
+    /// Orders a variant, unless it has been ordered already.
+    fn order(&self, entry: &Arc<FileEntry>, variants: &EncodedVariants, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
-        if forms.claim_order(coding) {
+        if variants.claim_order(coding) {
             let order = CompressionOrder::new(&memory.files, entry, coding);
             if !memory.compressor.place(order) {
-                forms.return_order(coding);
+                variants.return_order(coding);
             }
         }
     }
 
-    /// Has the form beside a file judged, unless that has been ordered already.
-    pub(super) fn order_judgement(
+    /// Orders the verification of a sidecar, unless it has been ordered already.
+    pub(super) fn order_verification(
         &self,
         entry: &Arc<FileEntry>,
-        forms: &EncodedVariants,
+        variants: &EncodedVariants,
         coding: Coding,
     ) {
         let Some(memory) = &self.memory else {
             return;
         };
         let sidecars = entry.sidecars.as_ref();
-        let Some((_, form)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
+        let Some((_, sidecar)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
             return;
         };
-        if !forms.claim_judgement(coding) {
+        if !variants.claim_verification(coding) {
             return;
         }
         let order = VerificationOrder {
@@ -198,46 +200,49 @@ impl Lookup {
             coding,
             root: self.root.directory(),
             resolver: Arc::clone(&self.resolver),
-            logged: Arc::clone(&self.unused_forms),
+            logged: Arc::clone(&self.unused_sidecars),
             verdicts: Arc::clone(&memory.verdicts),
         };
-        if !memory.sidecar_verifier.place(form.device(), order) {
-            forms.return_judgement(coding);
+        if !memory.sidecar_verifier.place(sidecar.device(), order) {
+            variants.return_verification(coding);
         }
     }
 
-    /// Reads the form that was seen beside a file, unless another thread is at it.
-    fn fetch_beside<'e>(
+    /// Reads a sidecar, unless another thread is reading it.
+    fn fetch_sidecar<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        forms: &'e EncodedVariants,
+        variants: &'e EncodedVariants,
         coding: Coding,
         now: Now,
     ) -> Result<Option<&'e Representation>, WouldBlock> {
         let Some(memory) = &self.memory else {
             let read = || {
-                let mut load = self.begin_beside(entry, coding, now)?;
-                load.go_on(&WholeSlice(now.monotonic))?
+                let mut load = self.begin_sidecar(entry, coding, now)?;
+                load.go_on(&UnboundedSlice(now.monotonic))?
             };
-            return Ok(forms.fill(coding, read).0);
+            return Ok(variants.fill(coding, read).0);
         };
         let leader = match memory.flights.begin((entry.key.clone(), coding), |_| true) {
             Ok(leader) => leader,
-            // It was for another entry if it is not in this one. The file itself will do.
-            Err(flight) if flight.brought::<Found>().is_some() => return Ok(forms.ready_in(coding)),
+            // If this entry does not have the variant, the flight was for another entry. Then the file
+            // itself is sent.
+            Err(flight) if flight.result::<LookupResult>().is_some() => {
+                return Ok(variants.ready_in(coding));
+            }
             Err(flight) => return Err(WouldBlock::InFlight(flight)),
         };
-        let Some(mut load) = self.begin_beside(entry, coding, now) else {
-            return Ok(memory.keep_form(entry, coding, None));
+        let Some(mut load) = self.begin_sidecar(entry, coding, now) else {
+            return Ok(memory.keep_variant(entry, coding, None));
         };
-        if let Some(form) = load.go_on(&FirstSlice::new(now.monotonic)) {
-            return Ok(memory.keep_form(entry, coding, form));
+        if let Some(variant) = load.go_on(&FirstSlice::new(now.monotonic)) {
+            return Ok(memory.keep_variant(entry, coding, variant));
         }
         let Some(permit) = memory.permits.take() else {
             return Ok(None);
         };
         let memory = Arc::clone(memory);
-        let job = LoadVariantJob { load, memory };
+        let job = VariantLoadJob { load, memory };
         Err(WouldBlock::InFlight(leader.leave(job, permit)))
     }
 }

@@ -1,8 +1,8 @@
-//! Looks at names below a root that stop at mount points.
+//! Probes names below a root with stat(2), without crossing mount points.
 //!
 //! A file system that is mounted below a root, or linked to, can hang while that of the root answers.
-//! The kernel tells that a path leads into it before it asks it anything: openat2(2) with
-//! RESOLVE_NO_XDEV. Where that call is refused (an old kernel, a seccomp filter) a look goes anywhere.
+//! openat2(2) with RESOLVE_NO_XDEV reports that a path leads into another file system without accessing
+//! it. Where that call is refused (an old kernel, a seccomp filter), a probe crosses mount points.
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
@@ -12,42 +12,42 @@ use rustix::io::Errno;
 
 use super::identity::Identity;
 
-/// How far a look goes.
+/// The file systems that a probe may access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// Not beyond a mount point.
+pub enum ProbeScope {
+    /// Only that of the root: a probe ends at a mount point.
     WithinMount,
-    /// Anywhere. This can hang with any file system.
+    /// Any. A probe can hang with each of them.
     Anywhere,
 }
 
-/// Some looks below one directory. Links are followed, even out of the root: a look tells whether
-/// something has changed, and no more.
+/// Probes names below one directory. Links are followed, even out of the root: a probe only tells
+/// whether something has changed.
 #[derive(Debug)]
-pub struct Look<'r> {
+pub struct PathProbe<'r> {
     root: BorrowedFd<'r>,
-    range: Range,
+    scope: ProbeScope,
     met_mount: Cell<bool>,
 }
 
-impl<'r> Look<'r> {
-    /// Looks below `root`.
+impl<'r> PathProbe<'r> {
+    /// A probe of names below `root`.
     #[must_use]
-    pub fn new(root: BorrowedFd<'r>, range: Range) -> Look<'r> {
-        Look {
+    pub fn new(root: BorrowedFd<'r>, scope: ProbeScope) -> PathProbe<'r> {
+        PathProbe {
             root,
-            range,
+            scope,
             met_mount: Cell::new(false),
         }
     }
 
-    /// Looks below `root` that go anywhere.
+    /// A probe of names below `root` that crosses mount points.
     #[must_use]
-    pub fn anywhere(root: BorrowedFd<'r>) -> Look<'r> {
-        Look::new(root, Range::Anywhere)
+    pub fn anywhere(root: BorrowedFd<'r>) -> PathProbe<'r> {
+        PathProbe::new(root, ProbeScope::Anywhere)
     }
 
-    /// The identity of what `name` is; `None` if that cannot be told.
+    /// The identity of the file `name`; `None` if stat(2) fails.
     #[must_use]
     pub fn identity(&self, name: &[u8]) -> Option<Identity> {
         self.stat(name).map(|stat| Identity::of_stat(&stat))
@@ -67,16 +67,16 @@ impl<'r> Look<'r> {
             .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
     }
 
-    /// Whether a look has ended at a mount point. What the looks have told says nothing then.
+    /// Whether a probe has met a mount point. If so, the results so far mean nothing.
     #[must_use]
     pub fn met_mount(&self) -> bool {
         self.met_mount.get()
     }
 
     fn stat(&self, name: &[u8]) -> Option<Stat> {
-        let stat = match self.range {
-            Range::WithinMount => self.stat_within_mount(name),
-            Range::Anywhere => self.stat_anywhere(name),
+        let stat = match self.scope {
+            ProbeScope::WithinMount => self.stat_within_mount(name),
+            ProbeScope::Anywhere => self.stat_anywhere(name),
         };
         stat.ok()
     }
@@ -92,7 +92,7 @@ impl<'r> Look<'r> {
                 self.met_mount.set(true);
                 Err(Errno::XDEV)
             }
-            // The call is not there, or there is no descriptor for it.
+            // The call is missing or filtered, or no descriptor is left.
             Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::MFILE | Errno::NFILE) => {
                 self.stat_anywhere(name)
             }
@@ -112,24 +112,24 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
-    /// proc(5) is mounted on every Linux, and not where temporary files are.
+    /// proc(5) is mounted on every Linux system, and temporary files are not below it.
     #[test]
-    fn a_look_ends_at_a_mount_point_unless_it_may_cross() {
+    fn a_probe_ends_at_a_mount_point_unless_it_may_cross() {
         let place = tempfile::tempdir().expect("temporary directory");
         fs::write(place.path().join("file"), "").expect("write");
         fs::create_dir(place.path().join("directory")).expect("mkdir");
         symlink("/proc/version", place.path().join("beyond")).expect("link");
         symlink("file", place.path().join("inside")).expect("link");
         let root = File::open(place.path()).expect("the root");
-        for range in [Range::WithinMount, Range::Anywhere] {
-            let look = Look::new(root.as_fd(), range);
-            assert!(look.is_file(b"file") && look.is_file(b"inside"));
-            assert_eq!(look.identity(b"file"), look.identity(b"inside"));
-            assert!(!look.is_file(b"directory") && !look.is_file(b"none"));
-            assert!(!look.met_mount());
-            let is_within = range == Range::WithinMount;
-            assert_eq!(look.is_file(b"beyond"), !is_within);
-            assert_eq!(look.met_mount(), is_within);
+        for scope in [ProbeScope::WithinMount, ProbeScope::Anywhere] {
+            let probe = PathProbe::new(root.as_fd(), scope);
+            assert!(probe.is_file(b"file") && probe.is_file(b"inside"));
+            assert_eq!(probe.identity(b"file"), probe.identity(b"inside"));
+            assert!(!probe.is_file(b"directory") && !probe.is_file(b"none"));
+            assert!(!probe.met_mount());
+            let is_within = scope == ProbeScope::WithinMount;
+            assert_eq!(probe.is_file(b"beyond"), !is_within);
+            assert_eq!(probe.met_mount(), is_within);
         }
     }
 }
