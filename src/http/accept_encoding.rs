@@ -84,14 +84,14 @@ impl AcceptedCodings {
 /// Reads the Accept-Encoding field of a request.
 ///
 /// - Without the field any coding is allowed, but identity is sent: a client that names no coding can most
-/// often decode none.
+///   often decode none.
 /// - Lines are combined. A coding that is named twice has the lower weight, so a refusal in one place counts.
-/// A malformed member makes the whole field mean identity.
+///   A malformed member makes the whole field mean identity.
 /// - At equal weight the server's order decides: br, zstd, gzip, identity. Identity that is not mentioned
-/// comes after all codings that are.
+///   comes after all codings that are.
 /// - There is no 406. If nothing is acceptable, for instance with `identity;q=0`, identity is sent all the
-/// same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server disregard
-/// the field. For a client that cannot read the answer, an error would be no better.
+///   same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server disregard
+///   the field. For a client that cannot read the answer, an error would be no better.
 #[must_use]
 pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
     match weights(fields) {

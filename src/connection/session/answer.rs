@@ -124,10 +124,7 @@ impl Session {
             match self.discard_body(turn) {
                 Ok(true) => {}
                 Ok(false) => return RequestStep::NeedMore,
-                Err(reject) => {
-                    self.reject(&reject, CloseReason::BadRequest, turn);
-                    return RequestStep::Answered(None);
-                }
+                Err(reject) => return self.refuse(&reject, turn),
             }
         }
         if turn.buffers.input.unread().is_empty() {
@@ -158,10 +155,7 @@ impl Session {
                 self.note_begun(method, now.monotonic);
                 return RequestStep::NeedMore;
             }
-            Err(reject) => {
-                self.reject(&reject, CloseReason::BadRequest, turn);
-                return RequestStep::Answered(None);
-            }
+            Err(reject) => return self.refuse(&reject, turn),
         };
         let is_whole = len.is_some() || matches!(head.framing, Framing::None | Framing::Length(0));
         // Workers take all requests with a body, which are rare on a static site.
@@ -180,10 +174,7 @@ impl Session {
             };
             let response = match responded {
                 Ok(response) => response.to(Some(method)),
-                Err(WouldBlock::InFlight(_)) if turn.gives_up => {
-                    self.give_up(method, turn);
-                    return RequestStep::Answered(None);
-                }
+                Err(WouldBlock::InFlight(_)) if turn.gives_up => return self.give_up(method, turn),
                 Err(needs) => {
                     self.note_begun(Some(method), now.monotonic);
                     turn.buffers.await_flight(needs);
@@ -206,23 +197,27 @@ impl Session {
         match self.begin_body(&head, consumed, context, now.monotonic) {
             Ok(()) if wants_continue => turn.buffers.output.extend_from_slice(CONTINUE),
             Ok(()) => {}
-            Err(reject) => {
-                self.reject(&reject, CloseReason::BadRequest, turn);
-                return RequestStep::Answered(None);
-            }
+            Err(reject) => return self.refuse(&reject, turn),
         }
         RequestStep::BodyFollows
     }
 
+    /// Refuses a request that is malformed or over a limit.
+    fn refuse<T: Transport>(&mut self, reject: &Reject, turn: &mut Turn<'_, T>) -> RequestStep {
+        self.reject(reject, CloseReason::BadRequest, turn);
+        RequestStep::Answered(None)
+    }
+
     /// Refuses a request whose answer takes long, because the client has probably left.
     #[cold]
-    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) {
+    fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) -> RequestStep {
         let reject = Reject {
             status: Status::SERVICE_UNAVAILABLE,
             reason: "The answer takes too long for a client that has closed its side of the connection.",
             method: Some(method),
         };
         self.reject(&reject, CloseReason::ErrorAnswer, turn);
+        RequestStep::Answered(None)
     }
 
     /// Notes a head of `head_len` bytes whose body comes next; an error if the body is too large.
