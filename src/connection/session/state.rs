@@ -21,7 +21,7 @@ use crate::site::MayBlock;
 
 /// Checks per `timeouts.write` of how far a peer has come with the unsent bytes. No event tells, and bytes
 /// taken before the first check count as taken at that check.
-const WRITE_LOOKS: u32 = 6;
+const WRITE_CHECKS: u32 = 6;
 
 /// One connection's state.
 #[derive(Debug)]
@@ -167,9 +167,9 @@ impl Session {
     pub fn next_deadline(&mut self, context: &ServerContext, now: Millis) -> Deadline {
         let timeouts = &context.config.timeouts;
         if let Some(unsent) = &self.unsent {
-            let look = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_LOOKS));
+            let check = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_CHECKS));
             return Deadline::Exchange(
-                look.min(
+                check.min(
                     unsent
                         .stall_detector
                         .deadline(&context.write_stall_limits()),
