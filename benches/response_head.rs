@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use abide::http::keep_alive::Fate;
+use abide::http::keep_alive::Persistence;
 use abide::http::response::SharedLines;
 use abide::http::response::{Body, Response, encode_head};
 use abide::http::status::Status;
@@ -18,17 +18,22 @@ fn encode(criterion: &mut Criterion) {
         length: Some(1024),
         body: Body::Empty,
     };
-    let fate = Fate::Persist { remaining: 999 };
+    let persistence = Persistence::Persist { remaining: 999 };
     let mut shared = SharedLines::new(120);
     let mut out = Vec::with_capacity(1024);
-    encode_head(&response, shared.at(1_795_374_884), fate, &mut out);
+    encode_head(&response, shared.at(1_795_374_884), persistence, &mut out);
     let mut group = criterion.benchmark_group("response_head");
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("200 for a cached file", |bencher| {
         bencher.iter(|| {
             out.clear();
             let shared = shared.at(black_box(1_795_374_884));
-            encode_head(black_box(&response), shared, black_box(fate), &mut out);
+            encode_head(
+                black_box(&response),
+                shared,
+                black_box(persistence),
+                &mut out,
+            );
             black_box(&out);
         });
     });

@@ -101,7 +101,7 @@ fn measure(
         };
         let outcome = session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait, "{name} is answered in one turn");
-        session.rest(context, NOW.monotonic)
+        session.next_deadline(context, NOW.monotonic)
     };
     let _ = turn(MayBlock::Anywhere);
     group.bench_function(name, |bencher| bencher.iter(|| turn(MayBlock::Never)));

@@ -38,7 +38,7 @@
 //!     |              site::Sites::respond       path -> memory or file -> preconditions -> Response
 //!     |              http::response::encode_head
 //!     |              connection::output::send
-//!     |            Session::rest                when is the next turn due?
+//!     |            Session::next_deadline       when is the next turn due?
 //!     |            OwnedSlot::wait_until        that deadline into the slot; running -> idle, or another turn
 //!     |
 //!     |  if the event loop would have to wait for a disk, or the turn was long:
@@ -62,7 +62,7 @@
 //! [`Session::turn`](connection::session::Session::turn),
 //! [`parse_head`](http::request::parse_head), [`Sites::respond`](site::Sites::respond),
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
-//! [`Session::rest`](connection::session::Session::rest),
+//! [`Session::next_deadline`](connection::session::Session::next_deadline),
 //! [`OwnedSlot::wait_until`](server::slots::OwnedSlot::wait_until),
 //! [`Handoff::defer`](server::handoff::Handoff::defer),
 //! [`Flight::wait`](site::waiting::Flight::wait),

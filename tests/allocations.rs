@@ -158,7 +158,7 @@ impl World {
         };
         let outcome = self.session.turn(&mut turn);
         assert_eq!(outcome, Outcome::Wait);
-        let deadline = self.session.rest(&self.context, self.now);
+        let deadline = self.session.next_deadline(&self.context, self.now);
         assert!(deadline.is_between_requests());
         // As the worker does when it has written the lines.
         if let Some(log) = &mut self.buffers.log {

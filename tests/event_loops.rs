@@ -160,7 +160,7 @@ fn the_limits_are_those_of_the_server() {
         }
         for _ in 0..LOOPS {
             let refusal = status(&mut running.connect());
-            assert_eq!(refusal, "HTTP/1.1 503 ServerContext Unavailable");
+            assert_eq!(refusal, "HTTP/1.1 503 Service Unavailable");
         }
         drop(clients);
         let handle = running.handle.clone();

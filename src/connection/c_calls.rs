@@ -16,8 +16,8 @@ use rustix::ioctl::{Getter, Opcode, ioctl};
 )))]
 const TIOCOUTQ: Opcode = 0x5411;
 
-/// The number of bytes in the send queue that the peer has not acknowledged, a FIN counting as one.
-/// On a unix socket: bytes that the peer has not read, with the kernel's own overhead.
+/// The number of bytes in the send queue that the peer has not acknowledged; a FIN counts as one. On a
+/// unix socket: bytes that the peer has not read, with the kernel's own overhead.
 ///
 /// # Errors
 /// As ioctl(2).
@@ -35,14 +35,13 @@ unsafe extern "C" {
     fn malloc_trim(pad: usize) -> std::ffi::c_int;
 }
 
-/// Gives the memory that is free but kept by the allocator back to the system (malloc_trim(3)).
+/// Returns memory that is free but kept by the allocator to the system (malloc_trim(3)).
 ///
-/// It holds a lock of the allocator, so that a thread that needs memory meanwhile waits, be it the event
-/// loop: measured on a heap of connections of which every fiftieth was left, 2 to 6 ms after the end of
-/// 100,000, and 120 to 140 ms after that of a million. Hence a worker does it, and only when half of the
-/// connections have gone. Only glibc keeps so much that this
-/// is worth it: a freed connection lies between others that live, and glibc by itself returns nothing
-/// but the end of its heap.
+/// The call holds a lock of the allocator, so every thread that allocates meanwhile waits, even the event
+/// loop. Measured on a heap of connections of which every fiftieth was left, it takes 2 to 6 ms after the
+/// end of 100,000, and 120 to 140 ms after that of a million. Hence a worker makes the call, and only
+/// when half of the connections have gone. Only glibc keeps so much that the call is worth it: a freed
+/// connection lies between others that live, and glibc by itself returns only the end of its heap.
 pub fn give_back_memory() {
     // SAFETY: malloc_trim has no preconditions and is safe to call from any thread (attributes in
     // malloc_trim(3)); no memory in use is touched.

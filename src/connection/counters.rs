@@ -1,5 +1,5 @@
-//! What happened, counted. Each thread that serves has its own counters, so that counting is never contended;
-//! they are summed when somebody asks.
+//! Counters of requests, bytes and closed connections. Each thread that serves has its own, so that
+//! threads never contend for one; a report sums them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,21 +15,22 @@ pub enum CloseReason {
     MaxRequests,
     /// `keep_alive.max_age` was reached.
     MaxAge,
-    /// Idle for T + grace.
+    /// The connection was idle for T + grace.
     Idle,
-    /// Idle for more than T, or answered, when 90 % of a limit on the connections were open.
+    /// The connection was idle for more than T, or answered, while 90 % of a limit on connections were
+    /// open.
     Pressure,
     /// The head was not complete within `timeouts.head`.
     HeadTimeout,
     /// The body made no progress within `timeouts.body`.
     BodyTimeout,
-    /// The peer took nothing for `timeouts.write`, or less than `limits.min_rate`.
+    /// The peer took no bytes for `timeouts.write`, or fewer than `limits.min_rate`.
     WriteTimeout,
     /// A request was malformed or over a limit; framing is in doubt.
     BadRequest,
     /// The status of an answer ends the connection.
     ErrorAnswer,
-    /// Over `limits.connections`.
+    /// The server has `limits.connections` already.
     Refused,
     /// The server drains.
     Drain,
@@ -83,7 +84,7 @@ pub struct Counters {
     promises_honoured: AtomicU64,
     promises_broken: AtomicU64,
     closes: [AtomicU64; CloseReason::ALL.len()],
-    /// By the requests answered on a connection: up to each of [`REQUEST_BOUNDS`], and more.
+    /// Connections by the number of requests answered: up to each of [`REQUEST_BOUNDS`], and more.
     lengths: [AtomicU64; REQUEST_BOUNDS.len() + 1],
 }
 
@@ -98,14 +99,14 @@ impl Counters {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a connection on which a request crossed with our close, and was dropped: one that arrived
-    /// after our FIN on an idle connection, or behind the last request that was answered when the client
-    /// had to expect no `close`.
+    /// Counts a connection on which we dropped a request that crossed with our close. The request arrived
+    /// after our FIN on an idle connection, or after the last answered request when the client could not
+    /// expect a `close`.
     pub fn keep_alive_race(&self) {
         self.keep_alive_races.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that ended during a drain and had what it was promised.
+    /// Counts a connection that ended during a drain after its promise was kept.
     pub fn promise_honoured(&self) {
         self.promises_honoured.fetch_add(1, Ordering::Relaxed);
     }
@@ -130,9 +131,9 @@ pub struct Totals {
     pub requests: u64,
     /// Bytes sent, heads included.
     pub sent_bytes: u64,
-    /// Requests that arrived after our FIN on an idle connection.
+    /// Connections on which a request crossed with our close ([`Counters::keep_alive_race`]).
     pub keep_alive_races: u64,
-    /// Connections that ended during a drain and had what they were promised.
+    /// Connections that ended during a drain after their promise was kept.
     pub promises_honoured: u64,
     /// Connections that were stopped before their T had passed, or within a request.
     pub promises_broken: u64,
@@ -156,7 +157,7 @@ impl Totals {
         totals
     }
 
-    /// How many connections ended for `reason`.
+    /// The number of connections that ended for `reason`.
     #[must_use]
     pub fn closes(&self, reason: CloseReason) -> u64 {
         self.closes[reason as usize]
@@ -183,7 +184,8 @@ impl fmt::Display for Totals {
                 self.closes(reason)
             )?;
         }
-        // Cumulative, as such histograms are read: each line counts the connections up to its bound.
+        // Histograms in this text format are cumulative: each line counts the connections up to its
+        // bound.
         let name = "requests_per_connection";
         let mut ended = 0;
         for (bound, count) in REQUEST_BOUNDS.iter().zip(self.lengths) {

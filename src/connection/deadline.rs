@@ -1,33 +1,32 @@
-//! When a connection wants its next turn if its socket stays silent, and what it is doing until then.
+//! The time of a connection's next turn if its socket stays silent, and its state until then.
 //!
-//! It fits one word, so that it can lie beside the connection where the event loop reads it at any
-//! time, without asking the owner.
+//! A deadline fits one word. So the word can lie beside the connection, where the event loop reads it at
+//! any time without asking the owner.
 
 use crate::clock::Millis;
 
-/// Bits of the word that say which kind it is; what is left lasts for fifty million years.
+/// The bits of the word that hold the kind. The other bits last for fifty million years.
 const KIND: u64 = 0b111 << 61;
-const SETTLING: u64 = 0b001 << 61;
+const AWAITING_ACK: u64 = 0b001 << 61;
 const IDLE: u64 = 0b010 << 61;
-const PARKED: u64 = 0b011 << 61;
+const IDLE_UNTIL_DRAIN: u64 = 0b011 << 61;
 const LINGER: u64 = 0b100 << 61;
 const FIRST: u64 = 0b101 << 61;
 
-/// A deadline and what it means.
+/// A point in time, and the state of the connection until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
     /// A request is being received, or an answer is being sent.
     Exchange(Millis),
-    /// Before the first byte of the first request; `timeouts.head` since the accept ends then.
+    /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept.
     First(Millis),
-    /// Between two requests; the last answer is not known to have arrived yet.
-    Settling(Millis),
-    /// Between two requests, with everything acknowledged; T + grace ends then.
+    /// The connection is between two requests, and the last answer is not known to have arrived.
+    AwaitingAck(Millis),
+    /// The connection is between two requests, and all is acknowledged; the deadline is T + grace.
     Idle(Millis),
-    /// The same, where T + grace closes nothing (`keep_alive.close = "pressure"`): it is a deadline
-    /// only for a server that drains.
-    Parked(Millis),
-    /// The connection has ended for us; what the peer still sends is thrown away.
+    /// As `Idle`, with `keep_alive.close = "pressure"`: the deadline counts only while the server drains.
+    IdleUntilDrain(Millis),
+    /// We have closed our side; bytes that the peer still sends are discarded.
     Linger(Millis),
 }
 
@@ -38,9 +37,9 @@ impl Deadline {
         match self {
             Deadline::Exchange(at)
             | Deadline::First(at)
-            | Deadline::Settling(at)
+            | Deadline::AwaitingAck(at)
             | Deadline::Idle(at)
-            | Deadline::Parked(at)
+            | Deadline::IdleUntilDrain(at)
             | Deadline::Linger(at) => at,
         }
     }
@@ -50,25 +49,28 @@ impl Deadline {
     pub fn is_between_requests(self) -> bool {
         matches!(
             self,
-            Deadline::First(_) | Deadline::Settling(_) | Deadline::Idle(_) | Deadline::Parked(_)
+            Deadline::First(_)
+                | Deadline::AwaitingAck(_)
+                | Deadline::Idle(_)
+                | Deadline::IdleUntilDrain(_)
         )
     }
 
-    /// The deadline as a word; what is beyond the bits it has becomes "never".
+    /// The deadline as a word. A time that does not fit becomes [`Millis::NEVER`].
     #[must_use]
     pub fn to_word(self) -> u64 {
         let kind = match self {
             Deadline::Exchange(_) => 0,
             Deadline::First(_) => FIRST,
-            Deadline::Settling(_) => SETTLING,
+            Deadline::AwaitingAck(_) => AWAITING_ACK,
             Deadline::Idle(_) => IDLE,
-            Deadline::Parked(_) => PARKED,
+            Deadline::IdleUntilDrain(_) => IDLE_UNTIL_DRAIN,
             Deadline::Linger(_) => LINGER,
         };
         self.at().0.min(!KIND) | kind
     }
 
-    /// The deadline that [`Deadline::to_word`] made a word of.
+    /// The deadline from a word that [`Deadline::to_word`] made.
     #[must_use]
     pub fn from_word(word: u64) -> Deadline {
         let at = match word & !KIND {
@@ -77,8 +79,8 @@ impl Deadline {
         };
         match word & KIND {
             IDLE => Deadline::Idle(at),
-            SETTLING => Deadline::Settling(at),
-            PARKED => Deadline::Parked(at),
+            AWAITING_ACK => Deadline::AwaitingAck(at),
+            IDLE_UNTIL_DRAIN => Deadline::IdleUntilDrain(at),
             LINGER => Deadline::Linger(at),
             FIRST => Deadline::First(at),
             _ => Deadline::Exchange(at),
@@ -96,9 +98,9 @@ mod tests {
             for deadline in [
                 Deadline::Exchange(at),
                 Deadline::First(at),
-                Deadline::Settling(at),
+                Deadline::AwaitingAck(at),
                 Deadline::Idle(at),
-                Deadline::Parked(at),
+                Deadline::IdleUntilDrain(at),
                 Deadline::Linger(at),
             ] {
                 assert_eq!(Deadline::from_word(deadline.to_word()), deadline);

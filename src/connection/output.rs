@@ -1,20 +1,20 @@
-//! What the socket has not taken yet, and how it is offered again.
+//! The bytes that the socket has not taken yet, and how they are sent again.
 
 use std::fs::File;
 use std::io;
 
-use super::access_log::log_buffer::Postponed;
+use super::access_log::log_buffer::UnfinishedLine;
 use super::limits::requests_per_client::CountedRequest;
 use super::stall_detector::StallDetector;
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;
 use crate::site::MayBlock;
 
-/// The most that one sendfile is asked for. A larger one on a fast peer would hold the thread.
+/// The most bytes for one sendfile. A larger call on a fast peer would hold the thread too long.
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Bytes after which a connection has had its turn, if there is more to send. A thread that others
-/// wait for gives less: they wait for a tenth of a millisecond, not for one or two.
+/// Bytes after which a turn ends if there is more to send. The event loop, which other connections wait
+/// for, sends less: they wait for a tenth of a millisecond, not for one or two.
 pub(super) fn bytes_per_turn(may_block: MayBlock) -> u64 {
     match may_block {
         MayBlock::Never => 256 * 1024,
@@ -22,27 +22,28 @@ pub(super) fn bytes_per_turn(may_block: MayBlock) -> u64 {
     }
 }
 
-/// Bytes and one body that are to follow them.
+/// The part of the collected answers that the socket has not taken, and one body after it.
 #[derive(Debug)]
 pub struct Unsent {
-    /// Heads and small bodies; `sent` of them are gone.
+    /// Encoded heads and small bodies.
     pub bytes: Vec<u8>,
     /// How many of `bytes` the socket has taken.
     pub sent: usize,
-    /// What follows; what has been sent of it is cut off.
+    /// The body after `bytes`, without the part that has been sent.
     pub body: Body,
     /// The line of the access log for `body`.
-    pub log: Option<Postponed>,
-    /// Whose requests are being answered, if that is limited. They go when this goes.
+    pub log: Option<UnfinishedLine>,
+    /// The clients whose requests are being answered; empty without a limit per client. Dropped with the
+    /// answer.
     pub counted_requests: Vec<CountedRequest>,
-    /// Whether the peer takes it fast enough.
+    /// Detects that the peer takes the bytes too slowly.
     pub stall_detector: StallDetector,
-    /// How many bytes of it the kernel may keep unsent.
-    pub allowance: Allowance,
+    /// How many bytes of the answer the kernel may keep unsent.
+    pub unsent_limit: UnsentLimit,
 }
 
 impl Unsent {
-    /// Whether a thread that goes as far as `may_block` may send it.
+    /// Whether a thread with this [`MayBlock`] may send it.
     #[must_use]
     pub fn is_within(&self, may_block: MayBlock) -> bool {
         match may_block {
@@ -53,99 +54,100 @@ impl Unsent {
     }
 }
 
-/// How much the kernel may keep unsent of one answer. It begins with little, and grows with what the peer
-/// takes: one that reads nothing holds little memory, and one that reads gets its answer in few turns.
+/// How much of one answer the kernel may keep unsent. The limit begins low and grows with what the peer
+/// takes: a peer that reads nothing holds little memory, and one that reads gets its answer in few turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct UnsentLimit {
     bytes: u32,
     taken: u64,
 }
 
-impl Allowance {
-    /// The factor by which it grows, once the peer has taken this many times the present allowance.
+impl UnsentLimit {
+    /// The limit grows by this factor once the peer has taken this many times the present limit.
     const FACTOR: u32 = 4;
 
-    /// The most, in bytes: a peer may stop reading at any time, and holds this much then. More than this
-    /// saves large answers no turns worth mentioning.
+    /// The highest limit, in bytes. A peer that stops reading holds this much. A higher one would hardly
+    /// save large answers any turns.
     const MOST: u32 = 2 * 1024 * 1024;
 
-    /// The allowance of an answer that has just filled the socket for the first time.
+    /// The limit for an answer that has just filled the socket for the first time.
     #[must_use]
-    pub fn first() -> Allowance {
-        Allowance {
+    pub fn first() -> UnsentLimit {
+        UnsentLimit {
             bytes: UNSENT_BYTES,
             taken: 0,
         }
     }
 
-    /// Whether it has grown: the next answer on the connection begins with the first one again.
+    /// Whether the limit has grown; if so, the caller resets the socket to [`UNSENT_BYTES`] after the
+    /// answer.
     #[must_use]
     pub fn has_grown(&self) -> bool {
         self.bytes > UNSENT_BYTES
     }
 
-    /// The socket has taken `count` more bytes. Returns the allowance in bytes if it has grown.
+    /// Notes that the socket has taken `count` more bytes. Returns the limit in bytes if it has grown.
     pub fn note(&mut self, count: u64) -> Option<u32> {
         self.taken += count;
-        let is_earned = self.taken >= u64::from(self.bytes) * u64::from(Allowance::FACTOR);
-        if !is_earned || self.bytes >= Allowance::MOST {
+        let is_earned = self.taken >= u64::from(self.bytes) * u64::from(UnsentLimit::FACTOR);
+        if !is_earned || self.bytes >= UnsentLimit::MOST {
             return None;
         }
-        self.bytes = (self.bytes * Allowance::FACTOR).min(Allowance::MOST);
+        self.bytes = (self.bytes * UnsentLimit::FACTOR).min(UnsentLimit::MOST);
         Some(self.bytes)
     }
 }
 
-/// Why a turn ends though there is more to do on its connection.
+/// The reason why a turn ends although there is more to do on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// Nothing more can be done until the socket is ready, or the next deadline passes.
+    /// The connection waits for the socket or its next deadline.
     Wait,
-    /// The turn's share is used up, or more can be done by another thread only.
+    /// The turn has used up its quota, or only another thread can do more.
     Again,
 }
 
-/// How an attempt to send ended.
+/// The result of an attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sending {
-    /// All of it is gone.
+pub enum SendProgress {
+    /// All bytes are sent.
     Done,
-    /// The socket is full, and readiness will tell; or it would take more, and the share is used up.
+    /// The socket is full, or the quota is used up.
     Paused(Pause),
 }
 
-/// Bytes and a body offered to the socket. The part that the socket takes is cut off.
+/// Bytes and a body to send. The part that the socket takes is cut off.
 #[derive(Debug)]
-pub struct Offer<'a> {
-    /// Goes first.
+pub struct OutgoingData<'a> {
+    /// The bytes that go first.
     pub bytes: &'a [u8],
-    /// Follows.
+    /// The body that follows.
     pub body: &'a mut Body,
 }
 
-/// Offers `offer` until all is gone, the socket is full, or `share` bytes are gone; no one call is given
-/// more than that of a body. Returns how it ended, and the number of bytes that went whatever the end.
+/// Sends `data` until all of it is sent, the socket is full, or `quota` bytes are sent. One call sends at
+/// most `quota` bytes of a body. Returns the result and the number of bytes sent, also after an error.
 ///
-/// A body of `share` bytes goes whole, with its head: it is the calls that take time, and a second one
-/// for the last few bytes would take another turn.
+/// A body of exactly `quota` bytes goes whole, with its head: the calls take the time, and the last few
+/// bytes would cost another turn.
 ///
-/// The errors are those of send(2) and sendfile(2), and [`io::ErrorKind::UnexpectedEof`] if the file
-/// ends before its range.
+/// The errors are those of send(2) and sendfile(2), and [`io::ErrorKind::UnexpectedEof`] if the file ends
+/// before its range.
 pub fn send<T: Transport>(
     io: &mut T,
-    offer: &mut Offer<'_>,
-    share: u64,
-) -> (io::Result<Sending>, u64) {
-    let Offer { bytes, body } = offer;
+    data: &mut OutgoingData<'_>,
+    quota: u64,
+) -> (io::Result<SendProgress>, u64) {
+    let OutgoingData { bytes, body } = data;
     let mut total = 0;
     while !bytes.is_empty() || !body.is_empty() {
-        if total >= share {
-            return (Ok(Sending::Paused(Pause::Again)), total);
+        if total >= quota {
+            return (Ok(SendProgress::Paused(Pause::Again)), total);
         }
-        let count = match send_once(io, bytes, body, share) {
+        let count = match send_once(io, bytes, body, quota) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return (Ok(Sending::Paused(Pause::Wait)), total);
+                return (Ok(SendProgress::Paused(Pause::Wait)), total);
             }
             Err(error) => return (Err(error), total),
         };
@@ -154,36 +156,36 @@ pub fn send<T: Transport>(
         *bytes = &bytes[of_bytes..];
         body.advance((count - of_bytes) as u64);
     }
-    (Ok(Sending::Done), total)
+    (Ok(SendProgress::Done), total)
 }
 
-fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, share: u64) -> io::Result<usize> {
+fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, quota: u64) -> io::Result<usize> {
     match body {
         Body::Empty => io.send(bytes, b"", false),
         Body::Memory(content) => {
-            // What is cut off by a share that exceeds usize is nothing.
-            let share = usize::try_from(share).unwrap_or(usize::MAX);
-            let content = &content[..content.len().min(share)];
+            // A quota above usize cuts nothing off.
+            let quota = usize::try_from(quota).unwrap_or(usize::MAX);
+            let content = &content[..content.len().min(quota)];
             if bytes.is_empty() {
                 io.send(content, b"", false)
             } else {
                 io.send(bytes, content, false)
             }
         }
-        // The head waits for the first bytes of the body, so that both share a segment.
+        // The head waits for the first bytes of the body, so that both go into one segment.
         Body::MemfdBody { .. } | Body::File { .. } if !bytes.is_empty() => {
             io.send(bytes, b"", !body.is_empty())
         }
         Body::MemfdBody { content, range } => {
             let (file, offset) = content.at(range.start);
-            send_range(io, file, offset, (range.end - range.start).min(share))
+            send_range(io, file, offset, (range.end - range.start).min(quota))
         }
         Body::File { file, range } => {
             let (file, offset) = file.at(range.start);
-            send_range(io, file, offset, (range.end - range.start).min(share))
+            send_range(io, file, offset, (range.end - range.start).min(quota))
         }
         Body::Parts(parts) => match parts.front() {
-            Some(part) => send_once(io, bytes, part, share),
+            Some(part) => send_once(io, bytes, part, quota),
             None => io.send(bytes, b"", false),
         },
     }
@@ -205,13 +207,13 @@ mod tests {
     use bytes::Bytes;
     use std::fs::File;
 
-    /// Takes `room` bytes, then blocks.
-    struct Narrow {
+    /// A transport that takes `room` bytes, then blocks.
+    struct LimitedTransport {
         room: usize,
         taken: Vec<u8>,
     }
 
-    impl Transport for Narrow {
+    impl Transport for LimitedTransport {
         fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::ErrorKind::WouldBlock.into())
         }
@@ -242,23 +244,23 @@ mod tests {
     #[test]
     fn a_short_write_goes_on_where_it_stopped() {
         for room in 0..=8 {
-            let mut io = Narrow {
+            let mut io = LimitedTransport {
                 room,
                 taken: Vec::new(),
             };
-            let mut offer = Offer {
+            let mut data = OutgoingData {
                 bytes: b"head",
                 body: &mut Body::Memory(Bytes::from_static(b"body")),
             };
-            let (first, count) = send(&mut io, &mut offer, u64::MAX);
+            let (first, count) = send(&mut io, &mut data, u64::MAX);
             let expected = if room == 8 {
-                Sending::Done
+                SendProgress::Done
             } else {
-                Sending::Paused(Pause::Wait)
+                SendProgress::Paused(Pause::Wait)
             };
             assert_eq!((first.expect("no error"), count), (expected, room as u64));
             io.room = 100;
-            let (second, _) = send(&mut io, &mut offer, u64::MAX);
+            let (second, _) = send(&mut io, &mut data, u64::MAX);
             second.expect("no error");
             assert_eq!(io.taken, b"headbody", "room {room}");
         }
@@ -267,20 +269,20 @@ mod tests {
     #[test]
     fn a_body_of_the_share_goes_whole_and_a_longer_one_in_several_turns() {
         for (len, turns) in [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)] {
-            let mut io = Narrow {
+            let mut io = LimitedTransport {
                 room: 100,
                 taken: Vec::new(),
             };
-            let mut offer = Offer {
+            let mut data = OutgoingData {
                 bytes: b"head",
                 body: &mut Body::Memory(Bytes::from(vec![b'b'; len])),
             };
             for turn in 1..=turns {
-                let (result, _) = send(&mut io, &mut offer, 10);
+                let (result, _) = send(&mut io, &mut data, 10);
                 let expected = if turn == turns {
-                    Sending::Done
+                    SendProgress::Done
                 } else {
-                    Sending::Paused(Pause::Again)
+                    SendProgress::Paused(Pause::Again)
                 };
                 assert_eq!(result.expect("no error"), expected, "{len} bytes");
                 assert_eq!(io.taken.len(), 4 + len.min(10 * turn), "{len} bytes");
@@ -292,27 +294,27 @@ mod tests {
     fn a_file_that_ends_early_is_an_error() {
         let file = std::sync::Arc::new(tempfile::tempfile().expect("temporary file"));
         let mut body = Body::File { file, range: 0..10 };
-        let mut io = Narrow {
+        let mut io = LimitedTransport {
             room: 100,
             taken: Vec::new(),
         };
-        let mut offer = Offer {
+        let mut data = OutgoingData {
             bytes: b"head",
             body: &mut body,
         };
-        let (result, _) = send(&mut io, &mut offer, u64::MAX);
+        let (result, _) = send(&mut io, &mut data, u64::MAX);
         let error = result.expect_err("truncated");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
     fn the_allowance_grows_with_what_is_taken_and_has_an_end() {
-        let mut allowance = Allowance::first();
+        let mut unsent_limit = UnsentLimit::first();
         let mut grown = Vec::new();
         for _ in 0..100 {
-            grown.extend(allowance.note(256 * 1024));
+            grown.extend(unsent_limit.note(256 * 1024));
         }
         assert_eq!(grown, [2 * 1024 * 1024]);
-        assert_eq!(Allowance::first().note(2 * 1024 * 1024 - 1), None);
+        assert_eq!(UnsentLimit::first().note(2 * 1024 * 1024 - 1), None);
     }
 }

@@ -1,8 +1,7 @@
-//! Which thread may touch a connection: one atomic word says it.
+//! One atomic word per slot says which thread may touch a connection.
 //!
-//! The event loop sees readiness, some thread serves (a worker, or the loop's own), and no call leads
-//! from one to the other.
-//! What joins them is the word kept here, one per slot. Two rules, and everything else follows:
+//! The event loop sees readiness, and a worker or the loop itself serves the connection. No call leads
+//! from one to the other: the word in this module connects them. All else follows from two rules:
 //!
 //! 1. Only the event loop turns *idle* into *owned*.
 //! 2. Only the owner reads, writes or closes.
@@ -15,33 +14,33 @@
 //!  |                |                          +-------------------+ |  |  RunningNotified
 //!  |                |                 release                        |  |      |
 //!  |                +------------------------------------------------+  +------+
-//!  |                                                              release says Again
+//!  |                                                              release: Again
 //!  +---- free, from Running and from RunningNotified; the generation goes up by one
 //! ```
 //!
 //! `requeue` is open to `RunningNotified` too. The verbs come in pairs, one on each side:
 //!
-//! | event loop | the thread that serves | |
+//! | event loop | the thread that serves | purpose |
 //! |---|---|---|
-//! | [`open`](Ownership::open) | [`free`](TurnGuard::free) | a slot gets a connection and loses it |
-//! | [`notify`](Ownership::notify), [`claim_idle`](Ownership::claim_idle) | [`begin`](Ownership::begin) | handed over, taken over |
-//! | [`notify`](Ownership::notify) | [`release`](TurnGuard::release) | the last look before letting go |
+//! | [`open`](Ownership::open) | [`free`](TurnGuard::free) | a slot gets and loses a connection |
+//! | [`notify`](Ownership::notify), [`claim_idle`](Ownership::claim_idle) | [`begin`](Ownership::begin) | the connection changes hands |
+//! | [`notify`](Ownership::notify) | [`release`](TurnGuard::release) | an event is seen before the release |
 //!
-//! **One end for each beginning.** `begin` gives the owner a guard, [`TurnGuard`]. `release`, `requeue` and
-//! `free` consume it, so a thread that has let go cannot let go again. The table of slots wraps the guard
-//! together with the connection (`server::slots`), and hands out the right to begin only once.
+//! **One end for each `begin`.** `begin` gives the owner a guard, [`TurnGuard`]. `release`, `requeue` and
+//! `free` consume the guard, so no thread can release a connection twice. The table of slots
+//! (`server::slots`) wraps guard and connection together, and gives the right to begin only once.
 //!
-//! **No lost wake-up.** Readiness is edge-triggered: the kernel says it once. An event for a running
-//! connection may be about bytes that came after the owner's last `recv`. `notify` leaves
-//! `RunningNotified` behind, `release` finds it and sends the owner round again. Nobody can let go
-//! past an event, because both change the same word by compare-and-swap.
+//! **No lost wake-up.** Readiness is edge-triggered: the kernel reports it once. An event for a running
+//! connection may be about bytes that came after the owner's last `recv`. `notify` then sets
+//! `RunningNotified`, and `release` tells the owner to take another turn. No release can miss an event,
+//! because both change one word by compare-and-swap.
 //!
-//! **No stale event.** One batch of events may hold two for the same slot. The first ends in a close,
-//! the slot is opened again for a new socket, and then the second comes. The generation in its token
-//! is the old one, and `notify` calls it stale. 32 bits would have to wrap within one batch to fail.
+//! **No stale event.** One batch of events may hold two for one slot. The first ends in a close, the slot
+//! is opened again for a new socket, and then the second event comes. Its token holds the old generation,
+//! so `notify` finds it stale. To fail, 32 bits would have to wrap within one batch.
 //!
-//! **A loop that acts itself** (for a connection that could not be registered) plays both parts:
-//! `claim_idle`, `begin`, `free`.
+//! **The loop in both parts.** For a connection that could not be registered, the event loop itself calls
+//! `claim_idle`, `begin` and `free`.
 //!
 //! # The word
 //!
@@ -50,25 +49,24 @@
 //! |  generation   |  unused  | READ_CLOSED |   state   |
 //! ```
 //!
-//! `READ_CLOSED` is sticky for the life of the connection. Data and FIN can share one edge, and then
-//! a short `recv` is no sign that the socket is drained: nothing will announce the end of stream
-//! again. An owner that was told so reads until `WouldBlock` or the end.
+//! `READ_CLOSED` stays set for the life of the connection. Data and FIN can share one edge; then a short
+//! `recv` does not prove that the socket is drained, and no event will announce the end of stream again.
+//! An owner that finds the bit set reads until `WouldBlock` or the end.
 //!
 //! # Memory ordering
 //!
 //! Every change is a compare-and-swap, so the changes of one word form an unbroken release sequence:
-//! an Acquire sees what every Release before it published, whatever transitions lie between. That is
-//! why each verb needs only the half it says in its comment. Loads that precede a swap are Relaxed:
-//! the swap checks them.
+//! an Acquire sees what every Release before it published, whatever transitions lie between. So each
+//! function needs only the ordering in its comment. Loads before a swap are Relaxed: the swap checks them.
 //!
-//! `tests/ownership_model.rs` runs the interleavings under loom, and plants faults to show that they
-//! would be found.
+//! `tests/ownership_model.rs` runs the interleavings under loom, and shows with planted faults that it
+//! would find them.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// What [`Ownership`] asks of an atomic 64-bit word; the model revalidator brings its own.
+/// The operations that [`Ownership`] needs of an atomic 64-bit word. The model checker implements them too.
 pub trait AtomicWord {
     /// A word with this value.
     fn new(word: u64) -> Self;
@@ -107,26 +105,26 @@ impl AtomicWord for AtomicU64 {
     }
 }
 
-/// Where a connection stands between the event loop and the threads that serve.
+/// The state of a slot: which thread, if any, owns its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnershipState {
     /// The slot has no connection.
     Free,
-    /// Nobody owns it; it waits for the peer or for its deadline.
+    /// No thread owns the connection, which waits for the peer or for its deadline.
     Idle,
-    /// On its way to a thread that will look at the socket anyway.
+    /// The connection is on its way to a thread that will read its socket in any case.
     Queued,
-    /// The thread that serves it owns it.
+    /// The thread that serves the connection owns it.
     Running,
-    /// The same, and something has happened since it began.
+    /// As `Running`, and an event has come since the turn began.
     RunningNotified,
 }
 
 impl OwnershipState {
-    /// The state held in the low byte of a word.
+    /// The state in the low byte of a word.
     ///
     /// # Panics
-    /// If the byte is none that [`Ownership`] writes.
+    /// If [`Ownership`] never writes that byte.
     #[must_use]
     pub fn of(word: u64) -> OwnershipState {
         match word & STATE_MASK {
@@ -150,31 +148,32 @@ const RUNNING_NOTIFIED: u64 = 4;
 const READ_CLOSED: u64 = 1 << 8;
 const GENERATION_SHIFT: u32 = 32;
 
-/// What [`Ownership::notify`] asks of the event loop.
+/// The action that [`Ownership::notify`] asks of the event loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a dispatch that is not queued leaves the connection to nobody"]
+#[must_use = "a dispatch that is not queued leaves the connection without an owner"]
 pub enum Notified {
-    /// The connection was idle: queue it, exactly once.
+    /// The connection was idle: the event loop queues it, exactly once.
     Dispatch,
-    /// Its owner will see the event; nothing to do.
+    /// The connection has an owner, who will see the event.
     AlreadyOwned,
     /// The event was meant for an earlier connection in this slot.
     Stale,
 }
 
-/// Why [`Ownership::claim_idle`] could not claim.
+/// The reason why [`Ownership::claim_idle`] could not claim a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotIdle {
-    /// Somebody owns it, or did a moment ago: ask again at the next tick.
+    /// The connection has an owner, or had one a moment ago. The caller asks again at the next tick.
     Busy,
     /// The slot has no connection.
     Free,
 }
 
-/// The ownership of a connection by the thread that serves it, from [`Ownership::begin`] on. The owner
-/// ends it by [`release`](TurnGuard::release), [`requeue`](TurnGuard::requeue) or [`free`](TurnGuard::free).
+/// Exclusive access to a connection by the thread that serves it, from [`Ownership::begin`] on. The owner
+/// ends it by [`release`](TurnGuard::release), [`requeue`](TurnGuard::requeue) or
+/// [`free`](TurnGuard::free).
 #[derive(Debug)]
-#[must_use = "a connection that is not released, requeued or freed is left to nobody"]
+#[must_use = "a connection that is not released, requeued or freed has no owner"]
 pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
     ownership: &'a Ownership<A>,
     read_closed: bool,
@@ -182,11 +181,11 @@ pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
 
 /// The answer of [`TurnGuard::release`] to the owner.
 #[derive(Debug)]
-#[must_use = "an owner told to look again still owns the connection"]
+#[must_use = "after `Again` the caller still owns the connection"]
 pub enum Released<'a, A: AtomicWord = AtomicU64> {
-    /// Let go. The caller must not touch the connection any more.
+    /// The connection is idle. The caller must not touch it any more.
     Idle,
-    /// Something happened meanwhile: still owned, take another turn.
+    /// An event has come meanwhile: the caller still owns the connection and takes another turn.
     Again(TurnGuard<'a, A>),
 }
 
@@ -209,22 +208,22 @@ impl<A: AtomicWord> Ownership<A> {
         Ownership { word: A::new(FREE) }
     }
 
-    /// Loop side. Free to idle: the slot has been filled with a new connection.
+    /// Loop side. Free to idle: the slot now holds a new connection.
     ///
-    /// Returns the generation that belongs into the connection's mio token, so register the socket
-    /// afterwards. The other end of this life is [`free`](TurnGuard::free).
+    /// Returns the generation for the connection's mio token, so the caller registers the socket
+    /// afterwards. [`free`](TurnGuard::free) ends this life of the slot.
     ///
     /// # Panics
     /// If the slot is not free.
     pub fn open(&self) -> u32 {
-        // Acquire pairs with `free`: the last owner's cleaning up lies before this life. Release
-        // pairs with `begin`: the thread that serves sees the connection that was stored.
+        // Acquire pairs with `free`: the last owner has cleaned up before this life begins. Release pairs
+        // with `begin`: the thread that serves sees the connection that was stored.
         let before = self.try_change(Ordering::AcqRel, |word| {
             (state(word) == FREE).then(|| with_state(word, IDLE))
         });
         match before {
             Ok(word) => generation(word),
-            // Going on would mean two owners, which is worse than a panic.
+            // To go on would mean two owners, which is worse than a panic.
             Err(word) => panic!(
                 "open on a connection that is {:?}",
                 OwnershipState::of(word)
@@ -232,20 +231,20 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Loop side. A readiness event carrying `generation` has come; `read_closed` says that it tells
-    /// of RDHUP, HUP or an error.
+    /// Loop side. Records a readiness event that carries `generation`; `read_closed` says that the event
+    /// reports RDHUP, HUP or an error.
     ///
-    /// On [`Notified::Dispatch`] the caller queues the slot and some thread will
-    /// [`begin`](Ownership::begin). One that runs finds the event in its
+    /// On [`Notified::Dispatch`] the caller queues the slot, and some thread will call
+    /// [`begin`](Ownership::begin). A thread that is running the connection finds the event in its
     /// [`release`](TurnGuard::release).
     pub fn notify(&self, generation: u32, read_closed: bool) -> Notified {
         let flag = if read_closed { READ_CLOSED } else { 0 };
         // Acquire pairs with `release`: a loop that dispatches owns what the last owner left. Release
-        // pairs with `begin` and `release`: whoever finds this event finds what it is about.
+        // pairs with `begin` and `release`: a thread that sees this event also sees the bytes behind it.
         //
-        // An event that changes nothing (queued, or notified already) is swapped in all the same. A
-        // mere load could be older than the owner's `begin`, and the owner's `recv` older than the
-        // bytes: each would rely on the other.
+        // An event that changes nothing (queued, or notified already) is swapped in all the same. A mere
+        // load could be older than the owner's `begin`, and the owner's `recv` older than the bytes: then
+        // neither side would handle the event.
         let before = self.try_change(Ordering::AcqRel, |word| {
             let next = match state(word) {
                 _ if self::generation(word) != generation => return None,
@@ -262,15 +261,15 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Loop side. Takes an idle connection of whatever generation, for a deadline or a shutdown.
+    /// Loop side. Takes an idle connection of any generation, for a deadline or a shutdown.
     ///
-    /// If it was, the caller owns it as if an event had come: it queues the slot for somebody's
-    /// [`begin`](Ownership::begin), or calls that itself.
+    /// On success the caller owns the connection as after an event: it queues the slot for another
+    /// thread's [`begin`](Ownership::begin), or calls `begin` itself.
     ///
     /// # Errors
     /// If the connection is not idle.
     pub fn claim_idle(&self) -> Result<(), NotIdle> {
-        // The same pairs as `notify`: Acquire with `release`, Release with `begin`.
+        // As in `notify`: Acquire pairs with `release`, Release pairs with `begin`.
         let before = self.try_change(Ordering::AcqRel, |word| {
             (state(word) == IDLE).then(|| with_state(word, QUEUED))
         });
@@ -281,30 +280,30 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Where the connection stands at this moment.
+    /// The state of the connection at this moment.
     ///
     /// For the event loop, `Idle` stays true until the loop itself changes it (rule 1). Every other
-    /// answer may be outdated when it arrives: this is for tests and diagnostics.
+    /// answer may be outdated when it arrives: they are for tests and diagnostics.
     #[must_use]
     pub fn state(&self) -> OwnershipState {
-        // Acquire pairs with `release` and `free`: the deadline read after an `Idle` is the one the
-        // last owner stored, and a slot seen `Free` is one nobody touches.
+        // Acquire pairs with `release` and `free`: a deadline read after an `Idle` is the one that the
+        // last owner stored, and no thread touches a slot that is seen `Free`.
         OwnershipState::of(self.word.load(Ordering::Acquire))
     }
 
-    /// How many connections the slot has had before this one: with the slot it names the connection. For the
-    /// owner, and for the event loop, which alone opens slots.
+    /// The number of connections that the slot has had before this one; slot and generation together name
+    /// the connection. For the owner, and for the event loop, which alone opens slots.
     #[must_use]
     pub fn generation(&self) -> u32 {
         // Relaxed: only the owner changes it.
         generation(self.word.load(Ordering::Relaxed))
     }
 
-    /// Serving side. Queued to running: takes over what [`notify`](Ownership::notify),
-    /// [`claim_idle`](Ownership::claim_idle) or [`requeue`](TurnGuard::requeue) handed over.
+    /// Serving side. Queued to running: takes over from [`notify`](Ownership::notify),
+    /// [`claim_idle`](Ownership::claim_idle) or [`requeue`](TurnGuard::requeue).
     pub fn begin(&self) -> TurnGuard<'_, A> {
-        // Acquire pairs with `open`, `notify` and `requeue`. Nothing has been done yet that anybody
-        // would have to see, so no Release.
+        // Acquire pairs with `open`, `notify` and `requeue`. No Release: the owner has not changed
+        // anything yet.
         let before = self.change(Ordering::Acquire, |word| {
             debug_assert_eq!(state(word), QUEUED, "queued twice");
             with_state(word, RUNNING)
@@ -315,15 +314,15 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Whether the peer is known to have ended its side of the connection, or all of it. Anybody may
-    /// ask while the connection is owned: for one that waits in no queue.
+    /// Whether the peer is known to have closed its side or the whole connection. Any thread may ask
+    /// while the connection is owned; this serves connections that wait in no queue.
     pub fn is_read_closed(&self) -> bool {
-        // Relaxed: nothing is done with the socket because of it.
+        // Relaxed: no operation on the socket depends on the answer.
         self.word.load(Ordering::Relaxed) & READ_CLOSED != 0
     }
 
-    /// Applies `next` until it is neither refused nor overtaken; `Ok` is the word before the change,
-    /// `Err` the word that `next` refused.
+    /// Applies `next` until it refuses or its result is stored. `Ok` is the word before the change, `Err`
+    /// the word that `next` refused.
     fn try_change(&self, success: Ordering, next: impl Fn(u64) -> Option<u64>) -> Result<u64, u64> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -338,8 +337,8 @@ impl<A: AtomicWord> Ownership<A> {
         }
     }
 
-    /// Applies `next`, which the caller's part in the protocol allows for certain, until it is not
-    /// overtaken. Returns the word before the change.
+    /// Applies `next` until its result is stored; the caller's part in the protocol rules out a refusal.
+    /// Returns the word before the change.
     fn change(&self, success: Ordering, next: impl Fn(u64) -> u64) -> u64 {
         match self.try_change(success, |word| Some(next(word))) {
             Ok(word) | Err(word) => word,
@@ -348,7 +347,8 @@ impl<A: AtomicWord> Ownership<A> {
 }
 
 impl<'a, A: AtomicWord> TurnGuard<'a, A> {
-    /// Whether the peer has ended its side: read until `WouldBlock` or the end of stream.
+    /// Whether the peer has closed its side: then the owner reads until `WouldBlock` or the end of
+    /// stream.
     #[must_use]
     pub fn read_closed(&self) -> bool {
         self.read_closed
@@ -356,13 +356,13 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
 
     /// Running to idle: the socket would block, and the new deadline is stored.
     ///
-    /// If the loop has called [`notify`](Ownership::notify) since the caller began or last came
-    /// here, the connection stays the caller's and the answer is [`Released::Again`].
+    /// If the loop has called [`notify`](Ownership::notify) since the caller began or last released, the
+    /// caller keeps the connection and the answer is [`Released::Again`].
     pub fn release(self) -> Released<'a, A> {
         let ownership = self.end();
-        // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees
-        // what this one did. Acquire pairs with `notify`: after `Again` the owner sees what the
-        // event was about.
+        // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees what
+        // this one did. Acquire pairs with `notify`: after `Again` the owner sees the bytes behind the
+        // event.
         let before = ownership.change(Ordering::AcqRel, |word| match state(word) {
             RUNNING => with_state(word, IDLE),
             _ => with_state(word, RUNNING),
@@ -378,10 +378,11 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
 
     /// Running to queued: a bounded turn ended with work left.
     ///
-    /// Afterwards the caller puts the slot at the back of the queue, and whoever takes it calls
-    /// [`begin`](Ownership::begin). A notification is absorbed: that thread looks anyway.
+    /// Afterwards the caller puts the slot at the back of a queue, and the thread that takes it calls
+    /// [`begin`](Ownership::begin). A notification is absorbed, because that thread reads the socket in
+    /// any case.
     pub fn requeue(self) {
-        // Release pairs with `begin`, for the next owner. An absorbed event reaches it as well,
+        // Release pairs with `begin`, for the next owner. An absorbed event reaches that owner as well,
         // through the release sequence.
         self.end()
             .change(Ordering::Release, |word| with_state(word, QUEUED));
@@ -389,9 +390,8 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
 
     /// Running to free: the socket is closed and the slot emptied.
     ///
-    /// The generation goes up by one and the flags are cleared, so events still to come for the old
-    /// connection are stale to [`notify`](Ownership::notify), even after the next
-    /// [`open`](Ownership::open).
+    /// The generation goes up by one and the flags are cleared. So [`notify`](Ownership::notify) finds
+    /// later events for the old connection stale, even after the next [`open`](Ownership::open).
     pub fn free(self) {
         // Release pairs with `open` and `state`: the slot is empty before it is filled again.
         self.end().change(Ordering::Release, |word| {
@@ -399,7 +399,7 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
         });
     }
 
-    /// The word, whose next change ends this guard.
+    /// Ends this guard without a panic; the caller changes the word once more.
     fn end(self) -> &'a Ownership<A> {
         let ownership = self.ownership;
         mem::forget(self);
@@ -409,7 +409,7 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
 
 impl<A: AtomicWord> Drop for TurnGuard<'_, A> {
     fn drop(&mut self) {
-        debug_assert!(thread::panicking(), "a connection is left to nobody");
+        debug_assert!(thread::panicking(), "a connection is left without an owner");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all connections share, read-only but for the mode.
+//! The state that all connections share. Only the mode changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,15 +13,16 @@ use crate::http::forwarded;
 use crate::http::request::HeadLimits;
 use crate::site::Sites;
 
-/// Whether the server goes on. It only ever moves down this list.
+/// How far the server has come towards its end. The mode only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Business as usual.
+    /// The server accepts connections and keeps them open.
     Serving,
-    /// SIGTERM: the next answer on each connection says `close`, or that to the last request it has
-    /// received already; idle connections keep their promise.
+    /// SIGTERM has come. Each connection ends with an answer that says `close`: the next one, or the one
+    /// to the last request that has already arrived. Idle connections stay open for the time promised.
     Draining,
-    /// SIGINT, or the end of the drain: answers under way are finished, the rest is closed.
+    /// SIGINT has come, or the drain has ended. Answers in progress are finished; all other connections
+    /// close.
     Stopping,
 }
 
@@ -32,16 +33,17 @@ pub struct ServerContext {
     pub config: Config,
     /// The sites that answer.
     pub sites: Sites,
-    /// The open connections, and how many there may be.
+    /// The number of open connections and its limit.
     pub gauge: Arc<ConnectionGauge>,
-    /// The clients behind trusted proxies, if there are such proxies and a limit per address.
+    /// The requests of clients behind trusted proxies; `None` without such proxies or without a limit per
+    /// address.
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
     mode: AtomicU8,
 }
 
 impl ServerContext {
-    /// A context in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
-    /// the server puts there what the machine allows.
+    /// A context in [`Mode::Serving`] without connections. `limits.connections` = 0 means no limit here;
+    /// the server replaces 0 by what the machine allows.
     #[must_use]
     pub fn new(config: Config, sites: Sites) -> ServerContext {
         let limit = match config.limits.connections {
@@ -67,8 +69,8 @@ impl ServerContext {
     /// The mode in force.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        // Relaxed: a thread that sees the change one answer later breaks nothing, and to stop the event
-        // loop gives every connection a turn after it.
+        // Relaxed: a thread may see the change one answer late. When the server stops, the event loop
+        // gives every connection a turn afterwards.
         match self.mode.load(Ordering::Relaxed) {
             0 => Mode::Serving,
             1 => Mode::Draining,
@@ -76,7 +78,7 @@ impl ServerContext {
         }
     }
 
-    /// Moves to `mode`; never back.
+    /// Moves to `mode`. An earlier mode than the present one changes nothing.
     pub fn enter(&self, mode: Mode) {
         if mode > Mode::Serving {
             self.sites.leave();
@@ -84,9 +86,8 @@ impl ServerContext {
         self.mode.fetch_max(mode as u8, Ordering::Relaxed);
     }
 
-    /// The client that a request with these fields comes from, whose connection is `peer`'s. Whoever may
-    /// connect to a unix socket is on this machine: it is trusted as the listed proxies are, if there
-    /// are any.
+    /// The client that sent a request with these fields over a connection from `peer`. If there are
+    /// trusted proxies, a peer on a unix socket is trusted as well, because it is on this machine.
     pub(super) fn client(&self, peer: Peer, fields: &Fields<'_, '_>) -> Peer {
         let trusted = &self.config.trusted_proxies;
         if trusted.is_empty() {

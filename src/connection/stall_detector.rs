@@ -1,24 +1,24 @@
-//! Whether a transfer moves: the progress timeout and the floor under the average rate.
+//! Finds transfers that have stalled: by a progress timeout and by a minimum for the average rate.
 //!
-//! A timeout on the whole transfer would punish slow but honest peers; one that any byte renews
-//! would let a peer hold a connection for ever by moving one byte now and then. So there are both a
-//! timeout since the last progress and a floor for the average over a minute.
+//! A timeout on the whole transfer would punish slow but honest peers. A timeout that any byte renews
+//! would let a peer hold a connection for ever. So the detector limits the time since the last progress,
+//! and the average rate over a minute.
 
 use crate::clock::Millis;
 
 /// The time over which the rate is averaged, in seconds.
 const WINDOW_SECS: u32 = 60;
 
-/// What is asked of a transfer.
+/// The limits that a transfer must keep.
 #[derive(Debug, Clone, Copy)]
 pub struct StallLimits {
     /// Seconds that may pass without progress.
     pub timeout_secs: u32,
-    /// Bytes per second on average over a minute; 0 asks for none.
+    /// Bytes per second on average over a minute; 0 means no minimum.
     pub min_rate: u32,
 }
 
-/// The progress of one transfer, in bytes that have reached the other side.
+/// The progress of one transfer, in bytes that have arrived at the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StallDetector {
     bytes: u64,
@@ -28,7 +28,7 @@ pub struct StallDetector {
 }
 
 impl StallDetector {
-    /// A transfer that starts at `now`, when `bytes` are already counted.
+    /// A transfer that starts at `now` with `bytes` already counted.
     #[must_use]
     pub fn start(bytes: u64, now: Millis) -> StallDetector {
         StallDetector {
@@ -47,7 +47,7 @@ impl StallDetector {
         }
     }
 
-    /// Notes that `bytes` in all have moved by `now`, and says whether that is too little.
+    /// Notes that `bytes` in all have moved by `now`, and returns whether the transfer has stalled.
     pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &StallLimits) -> bool {
         self.note(bytes, now);
         if now >= self.moved_at.plus_secs(limits.timeout_secs) {
@@ -64,7 +64,7 @@ impl StallDetector {
         moved < owed
     }
 
-    /// When to look next.
+    /// The next time to call [`StallDetector::has_stalled`].
     #[must_use]
     pub fn deadline(&self, limits: &StallLimits) -> Millis {
         let progress = self.moved_at.plus_secs(limits.timeout_secs);

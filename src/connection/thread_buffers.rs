@@ -1,5 +1,5 @@
-//! What a thread lends to a connection for the length of a turn: buffers that are reused from turn
-//! to turn, so that an idle connection holds none and a request allocates nothing.
+//! The buffers that a thread lends to a connection for one turn. They are reused from turn to turn, so an
+//! idle connection holds none and a request allocates nothing.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ const RECEIVE_BYTES: usize = 16 * 1024;
 /// Room for the empty lines that may come before a head: 8 times CRLF (RFC 9112 section 2.2).
 const EMPTY_LINES_BYTES: usize = 16;
 
-/// One thread's buffers and tools.
+/// One thread's buffers, counters and log.
 #[derive(Debug)]
 pub struct ThreadBuffers {
     pub(super) input: Input,
@@ -28,20 +28,21 @@ pub struct ThreadBuffers {
     pub(super) spans: Vec<FieldSpan>,
     pub(super) path: Vec<u8>,
     pub(super) shared_lines: SharedLines,
-    /// Whose requests are being answered in this turn, if that is limited.
+    /// The clients whose requests are being answered in this turn; empty without a limit per client.
     pub(super) counted_requests: Vec<CountedRequest>,
-    /// What the request at hand waits for, after a turn that ended for that.
+    /// The load that the current request waits for, if the turn ended because of it.
     pub awaited: Option<Arc<Flight>>,
-    /// A turn has ended because the thread does not may_block far enough. The thread that asks clears it.
+    /// Set when a turn ends because the thread must not wait for the disk that is needed. The thread
+    /// clears it.
     pub would_block_on_disk: bool,
-    /// Lines of the access log; `None` if there is no log. The thread writes them out.
+    /// Lines of the access log; `None` without a log. The thread writes the lines out.
     pub log: Option<LogBuffer>,
     /// The thread's counters.
     pub counters: Arc<Counters>,
 }
 
 impl ThreadBuffers {
-    /// A buffers for connections under the limits of `config`, with a log_buffer if it has an access log.
+    /// Buffers for connections under the limits of `config`, with a log buffer if there is an access log.
     #[must_use]
     pub fn new(config: &Config, counters: Arc<Counters>) -> ThreadBuffers {
         let (limits, access_log) = (&config.limits, &config.access_log);
@@ -62,7 +63,7 @@ impl ThreadBuffers {
         }
     }
 
-    /// Takes note what the request at hand waits for.
+    /// Notes the reason why the current request cannot be answered yet.
     pub(super) fn await_flight(&mut self, needs: WouldBlock) {
         self.awaited = match needs {
             WouldBlock::OnDisk => {
@@ -73,7 +74,7 @@ impl ThreadBuffers {
         };
     }
 
-    /// Forgets what a turn that panicked left behind.
+    /// Discards what a turn that panicked left.
     pub fn clear(&mut self) {
         self.input.clear();
         self.output.clear();
@@ -89,7 +90,7 @@ impl ThreadBuffers {
 #[derive(Debug)]
 pub(super) struct KeptInput {
     bytes: Vec<u8>,
-    /// How far the head at the front of them has been read.
+    /// How far the head at the front of `bytes` has been parsed.
     progress: Option<HeadProgress>,
 }
 
@@ -98,7 +99,8 @@ impl KeptInput {
     fn append(&mut self, received: &[u8]) {
         let bytes = &mut self.bytes;
         if bytes.capacity() - bytes.len() < received.len() {
-            // By a quarter, so that each byte is moved four times at most, whatever the pieces are.
+            // Grows by a quarter, so that each byte is moved four times at most, whatever the size of the
+            // pieces.
             bytes.reserve_exact(received.len().max(bytes.len() / 4));
         }
         bytes.extend_from_slice(received);
@@ -107,18 +109,18 @@ impl KeptInput {
 
 /// Received bytes that are not consumed yet.
 ///
-/// A connection that has kept none receives into the thread's buffer. One that has kept some lends its
-/// own buffer for the turn, and what it receives is appended there: bytes that were kept once are not
-/// copied again for each piece that follows them.
+/// A connection that has kept no bytes receives into the thread's buffer. A connection that has kept some
+/// lends its own buffer for the turn, and received bytes are appended there. So kept bytes are not copied
+/// again for each piece that follows them.
 #[derive(Debug)]
 pub(super) struct Input {
     /// The thread's buffer.
     bytes: Box<[u8]>,
-    /// The connection's buffer; if there is one, it holds the unread bytes.
+    /// The connection's buffer. If there is one, it holds the unread bytes.
     kept: Option<Box<KeptInput>>,
     start: usize,
     end: usize,
-    /// How far the head at the start of the unread bytes has been read.
+    /// How far the head at the start of the unread bytes has been parsed.
     progress: Option<HeadProgress>,
 }
 
@@ -133,11 +135,11 @@ impl Input {
         }
     }
 
-    /// Starts a turn with what the connection kept from the last one.
+    /// Starts a turn with the bytes that the connection kept from the last one.
     pub(super) fn load(&mut self, mut kept: Box<KeptInput>) {
         debug_assert!(
             self.unread().is_empty(),
-            "the last turn has stored what it left"
+            "the last turn has stored its unread bytes"
         );
         (self.start, self.end) = (0, kept.bytes.len());
         self.progress = kept.progress.take();
@@ -157,12 +159,13 @@ impl Input {
         self.progress = None;
     }
 
-    /// How far the head at the start of the unread bytes has been read, if a part of it has.
+    /// How far the head at the start of the unread bytes has been parsed; `None` if its parsing has not
+    /// begun.
     pub(super) fn progress(&self) -> Option<&HeadProgress> {
         self.progress.as_ref()
     }
 
-    /// Reads the head at the start of the unread bytes, on from where the last look at it ended.
+    /// Parses the head at the start of the unread bytes, from where the last attempt ended.
     ///
     /// # Errors
     /// As [`parse_head`].
@@ -178,13 +181,13 @@ impl Input {
         }
     }
 
-    /// Takes note how far the head at the start of the unread bytes has been read.
+    /// Notes how far the head at the start of the unread bytes has been parsed.
     pub(super) fn note_progress(&mut self, progress: HeadProgress) {
         self.progress = Some(progress);
     }
 
-    /// Removes `count` bytes that begin `at` bytes into the unread ones. Moves what stands before them or
-    /// what stands behind them, whichever is less.
+    /// Removes `count` bytes that begin `at` bytes into the unread ones. Moves the bytes before them or
+    /// the bytes after them, whichever are fewer.
     pub(super) fn remove(&mut self, at: usize, count: usize) {
         let bytes = match &mut self.kept {
             None => &mut self.bytes[..],
@@ -203,7 +206,7 @@ impl Input {
         }
     }
 
-    /// Where to receive next; never empty as long as a head may still be incomplete.
+    /// The space for the next receive; never empty while a head may still be incomplete.
     #[inline]
     pub(super) fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
@@ -218,7 +221,8 @@ impl Input {
     #[cold]
     fn space_behind_unread(&mut self) -> &mut [u8] {
         if self.kept.is_some() {
-            // `received` moves it behind what was kept, and both have the room of one buffer.
+            // `received` appends the new bytes to the kept ones; together they have the room of one
+            // buffer.
             let room = self.bytes.len().saturating_sub(self.end - self.start);
             return &mut self.bytes[..room];
         }
@@ -229,7 +233,7 @@ impl Input {
         &mut self.bytes[self.end..]
     }
 
-    /// Takes note that `count` bytes were written to the front of [`Input::space`].
+    /// Notes that `count` bytes were written to the front of [`Input::space`].
     #[inline]
     pub(super) fn received(&mut self, count: usize) {
         self.end += count;
@@ -238,7 +242,7 @@ impl Input {
         }
     }
 
-    /// Ends a turn: hands over what is unread and leaves the buffer empty.
+    /// Ends a turn: returns the unread bytes and leaves the buffer empty.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Box<KeptInput>> {
         let is_empty = self.start == self.end;
@@ -247,7 +251,7 @@ impl Input {
         kept
     }
 
-    /// Moves what is unread into a buffer of its own, or what of the connection's buffer is left.
+    /// Moves the unread bytes into a new buffer, or to the front of the connection's buffer.
     #[cold]
     fn keep(&mut self) -> Box<KeptInput> {
         let progress = self.progress.take();
@@ -257,14 +261,14 @@ impl Input {
         };
         kept.progress = progress;
         kept.bytes.drain(..self.start);
-        // A body, or requests that are answered by now, may have made the buffer much larger than the rest needs.
+        // A body, or requests answered by now, may have made the buffer much larger than the rest needs.
         if kept.bytes.capacity() / 2 > kept.bytes.len() {
             kept.bytes.shrink_to_fit();
         }
         kept
     }
 
-    /// Forgets everything, so that nothing of one connection meets the next.
+    /// Discards all bytes, so that no connection sees those of another.
     #[inline]
     fn clear(&mut self) {
         self.kept = None;
@@ -331,7 +335,7 @@ mod tests {
         }
     }
 
-    /// Kept bytes are copied when their buffer grows, and otherwise stay where they are.
+    /// Kept bytes are copied only when their buffer grows.
     #[test]
     fn one_byte_pieces_do_not_copy_what_is_kept() {
         let mut input = Input::new(1 << 16);

@@ -1,7 +1,7 @@
-//! The socket of one connection, behind a trait small enough to script.
+//! The socket of one connection, behind a trait that a test can script.
 //!
-//! [`Session`](super::session::Session) sees only [`Transport`]: a test drives it with any split of
-//! the bytes, short writes and refusals at every point. [`Socket`] is the real one.
+//! [`Session`](super::session::Session) sees only [`Transport`], so a test can split the bytes anywhere,
+//! write short and refuse at every point. [`Socket`] is the real one.
 
 use std::fs::File;
 use std::io;
@@ -12,8 +12,8 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::c_calls;
 
-/// A non-blocking byte stream. Every operation that would wait returns
-/// [`io::ErrorKind::WouldBlock`] instead.
+/// A non-blocking byte stream. An operation that would wait returns [`io::ErrorKind::WouldBlock`]
+/// instead.
 pub trait Transport {
     /// Receives into `buffer`; 0 means that the peer has sent its last byte (FIN).
     ///
@@ -46,24 +46,24 @@ pub trait Transport {
     /// As ioctl(2) with TIOCOUTQ.
     fn unacknowledged(&mut self) -> io::Result<u64>;
 
-    /// Lets the kernel keep up to about `bytes` that it has not sent yet; [`UNSENT_BYTES`] at first. More
-    /// saves turns, and costs memory for as long as the peer does not read. A transport that keeps nothing
-    /// has no use for it.
+    /// Sets how many unsent bytes the kernel may keep, approximately; at first [`UNSENT_BYTES`]. More
+    /// saves turns, and costs memory while the peer does not read. A transport without a send buffer
+    /// ignores the call.
     fn keep_unsent(&mut self, _bytes: u32) {}
 
-    /// Makes the coming close a reset, so that the kernel drops what a stalled peer never took.
+    /// Makes the following close a reset, so that the kernel drops the bytes that a stalled peer did not
+    /// take.
     fn abort(&mut self);
 }
 
-/// Bytes that the kernel takes of an answer beyond what it can send at once, for a peer that has not shown
-/// yet that it reads: TCP_NOTSENT_LOWAT (tcp(7)), set on listeners and inherited by what they accept.
-/// Without a bound a peer that asks for 20 MB and reads nothing holds 2.7 MB, which with its overhead is
-/// 3.8 MB of the kernel's memory; with this one it is 0.7 MB. A quarter of it costs answers of 1 MB a
-/// seventh more CPU time; this one costs them as much as before, or up to a fifth more in other runs, which
-/// is the noise of the machine (2026-11-30, Linux 6.18, loopback).
+/// The unsent bytes of an answer that the kernel keeps for a peer that has not yet shown that it reads:
+/// TCP_NOTSENT_LOWAT (tcp(7)), set on listeners and inherited by accepted sockets. Without a bound, a
+/// peer that asks for 20 MB and reads nothing holds 2.7 MB, with overhead 3.8 MB of kernel memory; with
+/// this bound, 0.7 MB. A quarter of the bound costs answers of 1 MB a seventh more CPU time. This bound
+/// costs nothing, or up to a fifth more in other runs, which is noise (2026-11-30, Linux 6.18, loopback).
 pub const UNSENT_BYTES: u32 = 512 * 1024;
 
-/// A connected TCP or unix stream socket; closing it is dropping it.
+/// A connected TCP or unix stream socket. Dropping it closes it.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
@@ -122,18 +122,18 @@ impl Transport for Socket {
     }
 
     fn keep_unsent(&mut self, bytes: u32) {
-        // A failure leaves less than was allowed; unix sockets know no such bound.
+        // After a failure the kernel keeps less than it may. Unix sockets have no such bound.
         let _ = socket2::SockRef::from(&self.0).set_tcp_notsent_lowat(bytes);
     }
 
     fn abort(&mut self) {
-        // A failure leaves an ordinary close, which is what would follow anyway.
+        // After a failure the close is an ordinary one, as it would be without this call.
         let immediately = Some(std::time::Duration::ZERO);
         let _ = rustix::net::sockopt::set_socket_linger(&self.0, immediately);
     }
 }
 
-/// Calls again after EINTR: no caller has a use for it.
+/// Repeats `call` after EINTR, which no caller needs to see.
 fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Which media type a client would rather have (RFC 9110 section 12.5.1).
+//! The media type that a client prefers (RFC 9110 section 12.5.1).
 
 use super::fields::Fields;
 use super::grammar::{quoted_string_len, token_len, trim_ows_start};
@@ -6,18 +6,17 @@ use super::quality::Weight;
 
 /// The index of the media type in `offers` that the Accept field of the request prefers.
 ///
-/// The weight of an offer is that of the most specific range that matches it. Between equal weights
-/// the more specific range decides, so that `application/json, */*` means JSON to somebody who has
-/// it; then the order of the offers. Without the field, with a malformed one, and where nothing is
-/// acceptable it is the first offer: section 12.5.1 lets a server disregard the field rather than
-/// send 406.
+/// The most specific range that matches an offer gives its weight. At equal weight the more specific range
+/// wins, so `application/json, */*` selects JSON if it is offered; then the order of the offers decides. The
+/// first offer is the answer without the field, with a malformed one, and if nothing is acceptable: section
+/// 12.5.1 lets a server disregard the field instead of sending 406.
 #[must_use]
 pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
     let mut best = (0, None);
     for (index, offer) in offers.iter().enumerate() {
         match acceptance(fields, offer) {
             Err(MalformedAccept) => return 0,
-            // Only a better one takes the place of an earlier offer.
+            // Only a better offer replaces an earlier one.
             Ok(acceptance) if acceptance > best.1 => best = (index, acceptance),
             Ok(_) => {}
         }
@@ -25,25 +24,24 @@ pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
     best.0
 }
 
-/// Whether the Accept field of the request names `offer`, or all subtypes of its type, as something
-/// that is acceptable. A field that takes anything (`*/*`) does not name it: browsers send that for
-/// scripts, styles and whatever a script fetches, and name HTML where a page is wanted.
+/// Whether the Accept field of the request names `offer`, or all subtypes of its type, as acceptable. `*/*`
+/// does not name it: browsers send `*/*` for scripts, styles and fetches, but name HTML to load a page.
 #[must_use]
 pub fn is_named(fields: &Fields<'_, '_>, offer: &str) -> bool {
     let acceptance = acceptance(fields, offer);
-    acceptance.is_ok_and(|found| found.is_some_and(|found| found.precision > Precision::Any))
+    acceptance.is_ok_and(|found| found.is_some_and(|found| found.specificity > Specificity::Any))
 }
 
-/// How much an offer is wanted, the weight before the precision of the range that says so.
+/// How much an offer is wanted: the weight, then the specificity of the range that gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Acceptance {
     weight: Weight,
-    precision: Precision,
+    specificity: Specificity,
 }
 
-/// How closely a range matches, least first.
+/// How closely a range matches, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Precision {
+enum Specificity {
     /// `*/*`
     Any,
     /// `text/*`
@@ -55,25 +53,28 @@ enum Precision {
 #[derive(Debug)]
 struct MalformedAccept;
 
-/// What the field says of `offer`; nothing if it is not acceptable.
+/// The acceptance of `offer`; `None` if it is not acceptable.
 fn acceptance(fields: &Fields<'_, '_>, offer: &str) -> Result<Option<Acceptance>, MalformedAccept> {
-    let mut closest: Option<(Precision, Weight)> = None;
+    let mut closest: Option<(Specificity, Weight)> = None;
     for mut rest in fields.all("accept") {
         while let Some(range) = next_range(&mut rest)? {
             let found = range
-                .precision(offer)
-                .map(|precision| (precision, range.weight));
-            // Of equally precise ranges, which differ in their parameters, the kindest counts.
+                .specificity(offer)
+                .map(|specificity| (specificity, range.weight));
+            // Among ranges that differ only in their parameters, the highest weight counts.
             closest = closest.max(found);
         }
     }
     Ok(closest
         .filter(|(_, weight)| *weight > Weight::ZERO)
-        .map(|(precision, weight)| Acceptance { weight, precision }))
+        .map(|(specificity, weight)| Acceptance {
+            weight,
+            specificity,
+        }))
 }
 
-/// A media range with its weight. Its other parameters are not compared: no two of our offers differ
-/// in theirs.
+/// A media range with its weight. Other parameters are not compared, because no two of our offers differ in
+/// theirs.
 #[derive(Debug)]
 struct WeightedRange<'b> {
     main: &'b [u8],
@@ -82,19 +83,19 @@ struct WeightedRange<'b> {
 }
 
 impl WeightedRange<'_> {
-    fn precision(&self, offer: &str) -> Option<Precision> {
+    fn specificity(&self, offer: &str) -> Option<Specificity> {
         let (main, sub) = offer.split_once('/')?;
         let is_main = self.main.eq_ignore_ascii_case(main.as_bytes());
         let is_sub = self.sub.eq_ignore_ascii_case(sub.as_bytes());
         match (self.main, self.sub) {
-            (b"*", _) => Some(Precision::Any),
-            (_, b"*") => is_main.then_some(Precision::Type),
-            _ => (is_main && is_sub).then_some(Precision::Subtype),
+            (b"*", _) => Some(Specificity::Any),
+            (_, b"*") => is_main.then_some(Specificity::Type),
+            _ => (is_main && is_sub).then_some(Specificity::Subtype),
         }
     }
 }
 
-/// Takes the next range off the list; empty members are skipped (RFC 9110 section 5.6.1.2).
+/// Removes the next range from the list; empty members are skipped (RFC 9110 section 5.6.1.2).
 fn next_range<'b>(rest: &mut &'b [u8]) -> Result<Option<WeightedRange<'b>>, MalformedAccept> {
     while let [b' ' | b'\t' | b',', after @ ..] = *rest {
         *rest = after;
@@ -115,8 +116,8 @@ fn next_range<'b>(rest: &mut &'b [u8]) -> Result<Option<WeightedRange<'b>>, Malf
     Ok(Some(WeightedRange { main, sub, weight }))
 }
 
-/// `*( OWS ";" OWS [ parameter ] )` up to the end of the member (RFC 9110 section 5.6.6); the weight
-/// if one of them is `q`.
+/// `*( OWS ";" OWS [ parameter ] )` up to the end of the member (RFC 9110 section 5.6.6). Returns the weight:
+/// the parameter `q`, if there is one.
 fn take_parameters(rest: &mut &[u8]) -> Result<Weight, MalformedAccept> {
     let mut weight = Weight::ONE;
     loop {

@@ -1,11 +1,11 @@
-//! Which content codings a client takes (RFC 9110 section 12.5.3).
+//! The content codings that a client accepts (RFC 9110 section 12.5.3).
 
 use super::fields::{Fields, list_members};
 use super::grammar::{token_len, trim_ows};
 use super::quality::Weight;
 
-/// A content coding that this server can send (RFC 9110 section 8.4.1). In the order in which the
-/// server prefers them: the one that makes a text smallest comes first.
+/// A content coding that this server can send (RFC 9110 section 8.4.1). In the server's order of preference:
+/// the coding that makes a text smallest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Coding {
     /// `br` (RFC 7932).
@@ -14,7 +14,7 @@ pub enum Coding {
     Zstd,
     /// `gzip` (RFC 1952); a client may call it `x-gzip`.
     Gzip,
-    /// No coding at all. Never named in Content-Encoding.
+    /// No coding. Content-Encoding never names it.
     Identity,
 }
 
@@ -22,8 +22,7 @@ impl Coding {
     /// Every coding but identity, in order of preference.
     pub const COMPRESSED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
-    /// The value of Content-Encoding; for identity, which has no such field, the name that it has in
-    /// Accept-Encoding.
+    /// The value of Content-Encoding; for identity, which has no such field, its name in Accept-Encoding.
     #[must_use]
     pub fn token(self) -> &'static str {
         match self {
@@ -45,8 +44,8 @@ impl Coding {
     }
 }
 
-/// The codings to try for an answer, best first. The last is always identity, and nothing that the
-/// client likes less than identity is in the list: the first coding that exists is the one to send.
+/// The codings to try for an answer, best first. The last one is always identity, and a coding that the
+/// client likes less than identity is left out. So the first coding that exists is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptedCodings {
     codings: [Coding; 4],
@@ -54,13 +53,13 @@ pub struct AcceptedCodings {
 }
 
 impl AcceptedCodings {
-    /// Nothing but the file as it is.
+    /// Only the file without a coding.
     pub const IDENTITY: AcceptedCodings = AcceptedCodings {
         codings: [Coding::Identity; 4],
         len: 1,
     };
 
-    /// `coding`, which is not identity, and then the file as it is.
+    /// `coding`, which is not identity, then the file without a coding.
     #[must_use]
     pub fn only(coding: Coding) -> AcceptedCodings {
         AcceptedCodings {
@@ -75,7 +74,7 @@ impl AcceptedCodings {
         &self.codings[..self.len]
     }
 
-    /// The codings before identity: those that are worth a look for a compressed form.
+    /// The codings before identity, for which an encoded variant may exist.
     #[must_use]
     pub fn compressed(&self) -> &[Coding] {
         &self.codings[..self.len - 1]
@@ -84,16 +83,15 @@ impl AcceptedCodings {
 
 /// Reads the Accept-Encoding field of a request.
 ///
-/// - Without the field any coding would do, but identity is sent: what does not name a coding most
-///   often cannot decode one.
-/// - Lines are combined. A coding that is named twice has the lower weight: what is refused in one
-///   place is not sent. A malformed member makes the whole field mean identity.
-/// - At equal weight the server's order decides: br, zstd, gzip, identity. Identity that is not
-///   mentioned comes after everything that is.
-/// - There is no 406. Where nothing is acceptable, with `identity;q=0` for one, identity is sent all
-///   the same: section 12.5.3 wants that unless identity is refused, and section 12.1 leaves it to the
-///   server to disregard the field then. A client that cannot read the answer is no worse off than
-///   with an error.
+/// - Without the field any coding is allowed, but identity is sent: a client that names no coding can most
+///   often decode none.
+/// - Lines are combined. A coding that is named twice has the lower weight, so a refusal in one place counts.
+///   A malformed member makes the whole field mean identity.
+/// - At equal weight the server's order decides: br, zstd, gzip, identity. Identity that is not mentioned
+///   comes after all codings that are.
+/// - There is no 406. If nothing is acceptable, for instance with `identity;q=0`, identity is sent all the
+///   same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server disregard
+///   the field. For a client that cannot read the answer, an error would be no better.
 #[must_use]
 pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
     match weights(fields) {
@@ -102,8 +100,8 @@ pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
     }
 }
 
-/// As [`accepted_codings`], for a file that cannot be sent without a coding: one that the client likes
-/// less than identity is in the list too, unless its weight is zero.
+/// As [`accepted_codings`], for a file that cannot be sent without a coding. A coding that the client likes
+/// less than identity is included, unless its weight is zero.
 #[must_use]
 pub fn codings_without_identity(fields: &Fields<'_, '_>) -> AcceptedCodings {
     weights(fields).map_or(AcceptedCodings::IDENTITY, |weights| {
@@ -111,7 +109,7 @@ pub fn codings_without_identity(fields: &Fields<'_, '_>) -> AcceptedCodings {
     })
 }
 
-/// `None` if a member is malformed.
+/// The weights in the field; `None` if a member is malformed.
 fn weights(fields: &Fields<'_, '_>) -> Option<Weights> {
     let mut weights = Weights::default();
     for member in fields.all("accept-encoding").flat_map(list_members) {
@@ -137,12 +135,12 @@ fn parse_member(member: &[u8]) -> Option<(&[u8], Weight)> {
     }
 }
 
-/// What the members say.
+/// The weights that the members give.
 #[derive(Debug, Default)]
 struct Weights {
-    /// By [`Coding`], for those that are named.
+    /// The weights of the codings that are named, by [`Coding`].
     named: [Option<Weight>; 4],
-    /// Of `*`: every coding that is not named.
+    /// The weight of `*`: every coding that is not named.
     other: Option<Weight>,
 }
 
@@ -156,22 +154,22 @@ impl Weights {
         *place = Some(place.map_or(weight, |known| known.min(weight)));
     }
 
-    /// A coding that is neither named nor matched by `*` is not wanted; that identity is there in the
-    /// end makes zero right for it too.
+    /// The weight of a coding. A coding that is neither named nor matched by `*` has weight zero; for
+    /// identity zero is right too, because identity ends the list in any case.
     fn of(&self, coding: Coding) -> Weight {
         self.named[coding as usize]
             .or(self.other)
             .unwrap_or(Weight::ZERO)
     }
 
-    /// The codings that weigh at least `floor`, best first.
+    /// The codings with a weight of at least `floor`, best first.
     fn rank(&self, floor: Weight) -> AcceptedCodings {
         let mut accepted = AcceptedCodings::IDENTITY;
         let wanted = Coding::COMPRESSED
             .into_iter()
             .filter(|coding| self.of(*coding) > Weight::ZERO && self.of(*coding) >= floor);
         for coding in wanted {
-            // Behind those of the same weight, which the server prefers.
+            // After codings of equal weight, which the server prefers.
             let place = accepted
                 .compressed()
                 .iter()
@@ -299,7 +297,7 @@ mod tests {
         }
     }
 
-    /// The rules once more, the long way round: names and thousandths in a list.
+    /// A slow implementation of the rules, with names and thousandths in a list.
     fn model(members: &[(&str, u16)]) -> Vec<String> {
         let weight = |name: &str| {
             let of = |wanted: &str| {

@@ -1,51 +1,51 @@
-//! Reads a request body only to throw it away: nobody needs one on a static site, but the next
-//! request on the connection begins where it ends.
+//! Finds the end of a request body and discards the body. A static site does not use it, but the next request
+//! on the connection begins after it.
 
 use super::framing::Framing;
 use super::grammar::{hex_value, is_field_text, is_tchar};
 use super::reject::Reject;
 use super::status::Status;
 
-/// Chunk extensions, in bytes over the whole body, whitespace and semicolons included.
+/// Bytes of chunk extensions in the whole body, whitespace and semicolons included.
 const MAX_EXTENSION_BYTES: u16 = 1024;
-/// The trailer section, in bytes, line ends included.
+/// Bytes of the trailer section, line ends included.
 const MAX_TRAILER_BYTES: u16 = 8192;
-/// The trailer section, in lines.
+/// Lines of the trailer section.
 const MAX_TRAILER_LINES: u8 = 100;
-/// A chunk size in digits without its leading zeros: what 64 bits hold.
+/// Digits of a chunk size without its leading zeros: 64 bits.
 const MAX_SIZE_DIGITS: u8 = 16;
-/// Leading zeros of one chunk size. RFC 9112 section 7.1 sets no bound, but there must be some.
+/// Leading zeros of one chunk size. RFC 9112 section 7.1 sets no bound, but a server needs one.
 const MAX_SIZE_ZEROS: u16 = 256;
 
-/// Finds the end of one body. Takes its input in pieces of any size; the outcome does not depend on
-/// where they are cut.
+/// Finds the end of one body. The input comes in pieces of any size, and the result does not depend on where
+/// they are cut.
 ///
-/// Whitespace in a chunk line is accepted where RFC 9112 section 7.1.1 obliges a recipient to parse
-/// it, around the `;` and `=` of an extension, and nowhere else: `5 ;a=b` is a chunk, `5 ` is not.
+/// In a chunk line, whitespace is accepted only where RFC 9112 section 7.1.1 requires a recipient to parse
+/// it, around the `;` and `=` of an extension: `5 ;a=b` is a chunk, `5 ` is not.
 #[derive(Debug)]
 pub struct BodyDecoder {
-    /// Bytes of body (Length) or of this chunk still to come; while a chunk size is being read,
-    /// its value so far.
+    /// Remaining bytes of the body (Length) or of this chunk. While a chunk size is being read, its value so
+    /// far.
     remaining: u64,
-    /// Bytes of chunk data that may still be announced.
+    /// Bytes that further chunks may have.
     allowance: u64,
     extension_bytes: u16,
     trailer_bytes: u16,
     trailer_lines: u8,
     /// Leading zeros of this chunk size.
     size_zeros: u16,
-    /// Its digits behind them.
+    /// Digits of this chunk size after the zeros.
     size_digits: u8,
     state: ChunkState,
 }
 
-/// What the next byte is expected to be.
+/// The grammar element that the next byte must belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
     Done,
     /// Body bytes delimited by Content-Length.
     Length,
-    /// A digit of a chunk size, or what ends it.
+    /// A digit of a chunk size, or the byte after it.
     Size,
     /// Whitespace after a size or an extension: only `;` may follow.
     BeforeSemicolon,
@@ -74,12 +74,12 @@ enum ChunkState {
     FinalLf,
 }
 
-/// What one call of [`BodyDecoder::decode`] found.
+/// The result of one call of [`BodyDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodedBody {
-    /// How many bytes at the front of the input belong to the body. All of them unless `done`.
+    /// The number of bytes at the front of the input that belong to the body: all of them unless `done`.
     pub consumed: usize,
-    /// Whether the body is complete; what follows is the next request.
+    /// Whether the body is complete, so that the next request follows.
     pub done: bool,
 }
 
@@ -96,8 +96,8 @@ const TRAILERS_TOO_LARGE: Reject = Reject::new(
 );
 
 impl BodyDecoder {
-    /// A decoder for the body behind a head with this framing. `max_bytes` bounds the body's own
-    /// bytes, without chunk lines and trailers.
+    /// A decoder for the body after a head with this framing. `max_bytes` limits the content,
+    /// without chunk lines and trailers.
     ///
     /// # Errors
     ///
@@ -127,12 +127,12 @@ impl BodyDecoder {
         self.state == ChunkState::Done
     }
 
-    /// Discards as much of `input` as belongs to the body.
+    /// Discards the part of `input` that belongs to the body.
     ///
     /// # Errors
     ///
-    /// 400 for broken chunked syntax, 413 for chunks that add up to more than the limit, 431 for
-    /// trailers over their bounds. The decoder must not be used after an error.
+    /// 400 for broken chunked syntax, 413 for chunks that add up to more than the limit, 431 for trailers
+    /// over their limits. The decoder must not be used after an error.
     pub fn decode(&mut self, input: &[u8]) -> Result<DecodedBody, Reject> {
         let mut consumed = 0;
         while consumed < input.len() && self.state != ChunkState::Done {
@@ -149,7 +149,7 @@ impl BodyDecoder {
         })
     }
 
-    /// Passes over up to `available` bytes of data; returns how many.
+    /// Skips up to `available` bytes of data and returns their number.
     fn skip(&mut self, available: usize) -> usize {
         let skipped = usize::try_from(self.remaining).map_or(available, |n| n.min(available));
         self.remaining -= skipped as u64;
@@ -210,8 +210,8 @@ impl BodyDecoder {
         }
     }
 
-    /// A whole chunk line has been read. The limit is judged here, not digit by digit, so that a
-    /// malformed line is 400 however large its number is.
+    /// Ends a complete chunk line. The limit is checked here, not digit by digit, so that a malformed line is
+    /// 400 however large its number is.
     fn at_size_end(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         if byte != b'\n' {
             return Err(BAD_SIZE);
@@ -230,7 +230,7 @@ impl BodyDecoder {
     fn in_extensions(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         use ChunkState::*;
         let next = match (self.state, byte) {
-            // A CR may stand where the line is complete, and is not part of the extensions.
+            // A CR may follow a complete line, and is not part of the extensions.
             (ExtensionName | ExtensionToken | ExtensionEnd, b'\r') => return Ok(SizeLf),
             (Size | BeforeSemicolon | ExtensionToken | ExtensionEnd, b';') => BeforeExtensionName,
             (ExtensionName | AfterExtensionName, b';') => BeforeExtensionName,
@@ -257,7 +257,8 @@ impl BodyDecoder {
         Ok(next)
     }
 
-    /// Trailer fields obey the syntax of field lines (RFC 9112 section 7.1.2) and are then forgotten.
+    /// Checks the syntax of trailer fields, which is that of field lines (RFC 9112 section 7.1.2), and
+    /// discards them.
     fn in_trailers(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         use ChunkState::*;
         let next = match (self.state, byte) {

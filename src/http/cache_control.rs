@@ -2,9 +2,8 @@
 
 use super::grammar::{quoted_string_len, trim_ows};
 
-/// Whether the directive `name` is in a Cache-Control field with this `value`, with an argument or
-/// without. Names are compared without case. A comma or a name within a quoted argument is part of
-/// that argument.
+/// Whether a Cache-Control field with this `value` has the directive `name`, with or without an argument.
+/// Names are compared without case. A comma or a name in a quoted argument belongs to that argument.
 #[must_use]
 pub fn has_directive(value: &[u8], name: &str) -> bool {
     directives(value).any(|directive| {
@@ -27,8 +26,7 @@ fn directives(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the next comma is that no quoted string holds. A quote that no other one ends is a byte like
-/// any other.
+/// The index of the next comma outside a quoted string. A quote without a second one is an ordinary byte.
 fn end_of_member(list: &[u8]) -> usize {
     let mut at = 0;
     while let Some(byte) = list.get(at) {

@@ -1,4 +1,4 @@
-//! Dates as HTTP writes and reads them (RFC 9110 section 5.6.7).
+//! Writes and parses HTTP dates (RFC 9110 section 5.6.7).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,40 +7,40 @@ use httpdate::HttpDate;
 /// The length of an IMF-fixdate in bytes.
 pub(super) const DATE_LEN: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
 
-/// The last second that an IMF-fixdate, with its four digits for the year, can express.
+/// The last second of the year 9999: an IMF-fixdate has four digits for the year.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// `unix_secs` seconds after 1970 began, as an IMF-fixdate: always 29 bytes.
+/// `unix_secs` seconds after the start of 1970 as an IMF-fixdate, which always has 29 bytes.
 #[must_use]
 pub fn http_date(unix_secs: u64) -> String {
     date_of(unix_secs).to_string()
 }
 
-/// The same, not yet written.
+/// The date of [`http_date`], not yet written.
 pub(super) fn date_of(unix_secs: u64) -> HttpDate {
     (UNIX_EPOCH + Duration::from_secs(unix_secs.min(LAST_SECOND))).into()
 }
 
-/// An HTTP-date in any of its three formats, in seconds since 1970. The format knows leap seconds,
-/// which Unix time does not, and years before 1970, which no file here is from: they count as the
-/// second before, and as 1970.
+/// Parses an HTTP-date in any of its three formats, into seconds since 1970. A leap second, which Unix time
+/// does not have, counts as the second before it. A year before 1970, which no file here has, counts as 1970.
 pub(super) fn parse_date(value: &[u8], now_unix_secs: u64) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
-    // Only the rfc850-date writes the name of the day out.
+    // Only the rfc850-date has the full name of the day.
     match value.get(3) {
         Some(b',' | b' ') => parse_full_year(text),
         _ => Rfc850::split(text)?.unix_secs(now_unix_secs),
     }
 }
 
-/// A date whose year has four digits.
+/// Parses a date whose year has four digits.
 fn parse_full_year(text: &str) -> Option<u64> {
     let known = httpdate::parse_http_date(text).ok();
     let known = known.or_else(|| httpdate::parse_http_date(&text.replacen(":60 ", ":59 ", 1)).ok());
     if let Some(date) = known {
         return Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs());
     }
-    // The year of an IMF-fixdate and of an asctime-date. The calendar repeats every 400 years.
+    // The positions of the year in an IMF-fixdate and in an asctime-date. The calendar repeats every 400
+    // years.
     [12..16, 20..24].into_iter().find_map(|place| {
         let year: u32 = text.get(place.clone())?.parse().ok()?;
         let years_short = 1970_u32.checked_sub(year)?;
@@ -77,8 +77,7 @@ struct Rfc850<'a> {
 }
 
 impl<'a> Rfc850<'a> {
-    /// Takes `Sunday, 06-Nov-94 08:49:37 GMT` apart. Whether there is such a day and such a time is not
-    /// judged.
+    /// Splits `Sunday, 06-Nov-94 08:49:37 GMT`. Does not check that the day and the time exist.
     fn split(text: &'a str) -> Option<Rfc850<'a>> {
         let (name_of_day, rest) = text.split_once(", ")?;
         let (date, time) = rest.strip_suffix(" GMT")?.split_once(' ')?;
@@ -97,8 +96,8 @@ impl<'a> Rfc850<'a> {
         })
     }
 
-    /// The seconds since 1970 in the last year that ends in these digits and is not more than 50 years
-    /// ahead. The name of the day does not matter: it may be that of another century.
+    /// The seconds since 1970. The year is the last one that ends in these digits and is not more than 50
+    /// years ahead. The name of the day is ignored: it may belong to another century.
     fn unix_secs(&self, now_unix_secs: u64) -> Option<u64> {
         let now = http_date(now_unix_secs);
         let last_year = now.get(12..16)?.parse::<u64>().ok()? + 50;
@@ -165,7 +164,7 @@ mod tests {
                 "Tuesday, 31-Dec-75 23:59:59 GMT",
                 "Tue, 31 Dec 2075 23:59:59 GMT",
             ),
-            // To the second.
+            // The limit of 50 years applies to the second.
             (
                 "Monday, 30-Nov-76 12:00:00 GMT",
                 "Mon, 30 Nov 2076 12:00:00 GMT",
@@ -194,7 +193,7 @@ mod tests {
                 "Saturday, 01-Jan-00 00:00:00 GMT",
                 "Sat, 01 Jan 2000 00:00:00 GMT",
             ),
-            // The day as it will be in 2077.
+            // The name of the day fits 2077.
             (
                 "Friday, 01-Jan-77 00:00:00 GMT",
                 "Sat, 01 Jan 1977 00:00:00 GMT",

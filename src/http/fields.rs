@@ -1,12 +1,12 @@
-//! Field lines of a request head (RFC 9110 section 5), as places in the buffer that holds the head.
+//! Field lines of a request head (RFC 9110 section 5), as positions in the buffer that holds the head.
 
 use std::iter::FusedIterator;
 
 use super::grammar::trim_ows;
 
-/// Where one field line stands in its buffer. Offsets in bytes from the start of the buffer.
+/// The position of one field line in its buffer, in bytes from the start of the buffer.
 ///
-/// Spans live in a `Vec` that the caller keeps and hands to every parse: no allocation per request.
+/// The caller keeps one `Vec` of spans and passes it to every parse, so a request allocates none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldSpan {
     pub(super) name_start: u32,
@@ -25,7 +25,7 @@ impl FieldSpan {
     }
 }
 
-/// The field lines of one request, in the order they came.
+/// The field lines of one request, in the order of arrival.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'b, 's> {
     head: &'b [u8],
@@ -33,12 +33,12 @@ pub struct Fields<'b, 's> {
 }
 
 impl<'b, 's> Fields<'b, 's> {
-    /// `spans` must have been made from `head`.
+    /// The field lines at `spans`, which must belong to `head`.
     pub(super) fn new(head: &'b [u8], spans: &'s [FieldSpan]) -> Fields<'b, 's> {
         Fields { head, spans }
     }
 
-    /// The value of the line that stands at `span`.
+    /// The value of the line at `span`.
     pub(super) fn value_at(&self, span: FieldSpan) -> Option<&'b [u8]> {
         self.head
             .get(span.value_start as usize..span.value_end as usize)
@@ -65,8 +65,8 @@ impl<'b, 's> Fields<'b, 's> {
         self.all(name).next()
     }
 
-    /// The value of the only line called `name`; `None` when there is none and when there are
-    /// several. For fields that are not lists.
+    /// The value of the only line called `name`; `None` if there is none or several. For fields that are not
+    /// lists.
     #[must_use]
     pub fn only(&self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.all(name);
@@ -76,8 +76,7 @@ impl<'b, 's> Fields<'b, 's> {
 
 /// The members of a comma-separated list; empty members are skipped (RFC 9110 section 5.6.1).
 ///
-/// Splits at every comma, so it is for lists of tokens: a quoted string or an entity tag may hold a
-/// comma of its own.
+/// For lists of tokens only, because it splits at every comma: a quoted string or an entity tag may hold one.
 pub fn list_members(value: &[u8]) -> impl FusedIterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')

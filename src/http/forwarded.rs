@@ -1,19 +1,18 @@
-//! The client behind trusted proxies: X-Forwarded-For, which no RFC describes but every proxy sends.
+//! Finds the client behind trusted proxies by X-Forwarded-For, which no RFC describes but every proxy sends.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::fields::list_members;
 use crate::config::Network;
 
-/// The address of the client: the last of the addresses that the proxies have written down which is
-/// not one of their own.
+/// The address of the client: the last address that the proxies have recorded and that is not their own.
 ///
-/// `peer` is the other end of the connection; `x_forwarded_for` gives the values of all such lines in
-/// order. Each proxy appends the address it was asked from, so the list is read from its end, for as
-/// long as a trusted proxy has written it. A member that is no address (`unknown`, for one) ends the
-/// reading at the proxy that wrote it. If all are trusted, the first of them is the client.
+/// `peer` is the other end of the connection; `x_forwarded_for` gives the values of all such lines in order.
+/// Each proxy appends the address of its peer. So the list counts from its end, as long as a trusted proxy
+/// has written it. A member that is no address, such as `unknown`, ends the search: the proxy that wrote it
+/// is the client. If all addresses are trusted, the first one is the client.
 ///
-/// IPv4 addresses that are mapped into IPv6 come out as IPv4. Nothing is allocated.
+/// IPv4-mapped IPv6 addresses are returned as IPv4. Nothing is allocated.
 pub fn client_address<'v>(
     peer: IpAddr,
     x_forwarded_for: impl Iterator<Item = &'v [u8]>,
@@ -26,13 +25,13 @@ pub fn client_address<'v>(
     client_behind(x_forwarded_for, trusted).unwrap_or(peer)
 }
 
-/// The same for a peer that is trusted and has no address; `None` if the lines name no client.
+/// As [`client_address`], for a trusted peer without an address; `None` if the lines name no client.
 pub fn client_behind<'v>(
     x_forwarded_for: impl Iterator<Item = &'v [u8]>,
     trusted: &[Network],
 ) -> Option<IpAddr> {
-    // Read forward, which asks nothing of the iterator: `client` is what a reader who comes from the
-    // end would return if nothing before him had stopped him.
+    // Reads forward, because the iterator need not be double-ended. `client` is the result of a search from
+    // the end that reaches this member.
     let mut client = None;
     for member in x_forwarded_for.flat_map(list_members) {
         client = match node_address(member) {
@@ -43,13 +42,13 @@ pub fn client_behind<'v>(
     client
 }
 
-/// Whether `address` is one of the `trusted` networks'.
+/// Whether `address` belongs to one of the `trusted` networks.
 #[must_use]
 pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 
-/// An address as proxies write it: bare, in brackets, with a port or without.
+/// Parses an address as proxies write it: bare or in brackets, with or without a port.
 fn node_address(member: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(member).ok()?;
     let address = if let Ok(address) = text.parse::<IpAddr>() {
@@ -140,7 +139,7 @@ mod tests {
     }
 
     proptest! {
-        /// Reading from the end, as the definition has it.
+        /// The model searches from the end, as the definition says.
         #[test]
         fn reading_forward_finds_what_reading_backward_finds(
             members in prop::collection::vec(

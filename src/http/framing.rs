@@ -1,4 +1,4 @@
-//! Where a request ends: message framing (RFC 9112 section 6.3), without leniency.
+//! Message framing (RFC 9112 section 6.3), without leniency: decides where a request ends.
 
 use super::grammar::{quoted_string_len, token_len, trim_ows_start};
 use super::reject::Reject;
@@ -18,33 +18,33 @@ pub enum Framing {
     Chunked,
 }
 
-/// What the framing fields have said so far. Fed line by line as the head is read.
+/// The framing fields of the head so far, added line by line.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FramingFields {
     content_length: Option<u64>,
-    codings: Codings,
+    codings: TransferCodings,
 }
 
 /// The transfer codings listed so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Codings {
+enum TransferCodings {
     #[default]
     Absent,
-    /// There is a field, and so far no coding in it.
+    /// There is a field without any coding so far.
     Empty,
-    /// Chunked, and so far last.
+    /// Chunked, and last so far.
     Chunked,
-    /// Codings that we do not know, none of them chunked.
+    /// Unknown codings without chunked.
     Unknown,
-    /// Codings that we do not know, then chunked.
+    /// Unknown codings, then chunked.
     UnknownThenChunked,
 }
 
 const MALFORMED_CODING: Reject = Reject::bad_request("The Transfer-Encoding field is malformed.");
 
 impl FramingFields {
-    /// Takes a Content-Length line. Digits only; a second line is refused even if it agrees, and so
-    /// is a list: whoever repeats lengths may be smuggling (RFC 9112 section 6.3, item 5).
+    /// Adds a Content-Length line, which holds digits only. A list or a second line is refused even if the
+    /// lengths agree: repeated lengths may be request smuggling (RFC 9112 section 6.3, item 5).
     pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), Reject> {
         if self.content_length.is_some() {
             return Err(Reject::bad_request(
@@ -68,11 +68,11 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Takes a Transfer-Encoding line of an HTTP/1.1 request (RFC 9112 section 6.1).
+    /// Adds a Transfer-Encoding line of an HTTP/1.1 request (RFC 9112 section 6.1).
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Reject> {
-        // An empty line is an empty member of the list that all lines make (RFC 9110 section 5.6.1.2).
-        if self.codings == Codings::Absent {
-            self.codings = Codings::Empty;
+        // All lines form one list, in which an empty line is an empty member (RFC 9110 section 5.6.1.2).
+        if self.codings == TransferCodings::Absent {
+            self.codings = TransferCodings::Empty;
         }
         let mut rest = value;
         loop {
@@ -102,38 +102,42 @@ impl FramingFields {
     fn coding(&mut self, name: &[u8], has_parameters: bool) -> Result<(), Reject> {
         let is_chunked = name.eq_ignore_ascii_case(b"chunked");
         self.codings = match self.codings {
-            Codings::Chunked | Codings::UnknownThenChunked if is_chunked => {
+            TransferCodings::Chunked | TransferCodings::UnknownThenChunked if is_chunked => {
                 return Err(Reject::bad_request("The chunked coding is applied twice."));
             }
-            Codings::Chunked | Codings::UnknownThenChunked => {
+            TransferCodings::Chunked | TransferCodings::UnknownThenChunked => {
                 return Err(Reject::bad_request(
                     "The chunked coding is not the last one.",
                 ));
             }
-            // RFC 9112 section 7.1: chunked has no parameters, and they are an error.
+            // RFC 9112 section 7.1: chunked has no parameters.
             _ if is_chunked && has_parameters => return Err(MALFORMED_CODING),
-            Codings::Absent | Codings::Empty if is_chunked => Codings::Chunked,
-            Codings::Unknown if is_chunked => Codings::UnknownThenChunked,
-            Codings::Absent | Codings::Empty | Codings::Unknown => Codings::Unknown,
+            TransferCodings::Absent | TransferCodings::Empty if is_chunked => {
+                TransferCodings::Chunked
+            }
+            TransferCodings::Unknown if is_chunked => TransferCodings::UnknownThenChunked,
+            TransferCodings::Absent | TransferCodings::Empty | TransferCodings::Unknown => {
+                TransferCodings::Unknown
+            }
         };
         Ok(())
     }
 
-    /// The verdict, once the head is complete.
+    /// The framing of the request, after the whole head.
     pub(super) fn decide(&self) -> Result<Framing, Reject> {
         match (self.codings, self.content_length) {
-            (Codings::Absent, None) => Ok(Framing::None),
-            (Codings::Absent, Some(length)) => Ok(Framing::Length(length)),
-            // RFC 9112 section 6.1: a sign of request smuggling, whatever the codings are.
+            (TransferCodings::Absent, None) => Ok(Framing::None),
+            (TransferCodings::Absent, Some(length)) => Ok(Framing::Length(length)),
+            // RFC 9112 section 6.1: both fields are a sign of request smuggling, whatever the codings are.
             (_, Some(_)) => Err(Reject::bad_request(
                 "There are both a Content-Length and a Transfer-Encoding field.",
             )),
-            (Codings::Chunked, None) => Ok(Framing::Chunked),
-            // RFC 9112 section 6.3, item 4: nothing tells where the body ends.
-            (Codings::Empty | Codings::Unknown, None) => Err(Reject::bad_request(
+            (TransferCodings::Chunked, None) => Ok(Framing::Chunked),
+            // RFC 9112 section 6.3, item 4: the end of the body is not known.
+            (TransferCodings::Empty | TransferCodings::Unknown, None) => Err(Reject::bad_request(
                 "The last transfer coding is not chunked.",
             )),
-            (Codings::UnknownThenChunked, None) => Err(Reject::new(
+            (TransferCodings::UnknownThenChunked, None) => Err(Reject::new(
                 Status::NOT_IMPLEMENTED,
                 "Only the chunked transfer coding is implemented.",
             )),
@@ -141,8 +145,8 @@ impl FramingFields {
     }
 }
 
-/// What follows the parameters of a coding, leading whitespace gone; `None` if they are malformed.
-/// Each is `OWS ";" OWS token BWS "=" BWS ( token / quoted-string )` (RFC 9110 section 10.1.4).
+/// The bytes after the parameters of a coding, without leading whitespace; `None` if they are malformed. A
+/// parameter is `OWS ";" OWS token BWS "=" BWS ( token / quoted-string )` (RFC 9110 section 10.1.4).
 fn transfer_parameters(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
         rest = trim_ows_start(rest);

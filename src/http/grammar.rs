@@ -1,6 +1,6 @@
 //! Byte classes and the small productions that several grammars share (RFC 9110 section 5.6).
 //!
-//! One table lookup answers "may this byte stand here?". The long runs, names, targets and values,
+//! One table lookup tells whether a byte may stand in a place. Names, targets and values can be long, so they
 //! are scanned eight bytes at a time.
 
 const TOKEN: u8 = 1;
@@ -49,19 +49,19 @@ pub(super) fn is_tchar(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
-/// A byte that may stand in a request target: 0x21 to 0x7E without `#`, which begins a fragment and
-/// never goes over the wire.
+/// A byte that may stand in a request target: 0x21 to 0x7E without `#`, which begins a fragment. Fragments
+/// are never sent.
 fn is_target_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & TARGET != 0
 }
 
-/// unreserved or sub-delims without the comma (RFC 3986 section 3.2.2; `%` is not among them). A
-/// comma in Host would make two hosts of one.
+/// unreserved or sub-delims without the comma (RFC 3986 section 3.2.2); `%` is not among them. A comma in
+/// Host would make two hosts of one.
 fn is_reg_name_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & REG_NAME != 0
 }
 
-/// HTAB, SP, VCHAR or obs-text: what a field value is made of (RFC 9110 section 5.5).
+/// HTAB, SP, VCHAR or obs-text: the bytes of a field value (RFC 9110 section 5.5).
 pub(super) fn is_field_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7F)
 }
@@ -86,14 +86,14 @@ pub(super) fn hex_value(digit: u8) -> Option<u8> {
     }
 }
 
-/// The byte 0x01 eight times over: `ONES * b` is `b` eight times over.
+/// The byte 0x01 eight times; `ONES * b` is `b` eight times.
 const ONES: u64 = u64::MAX / 0xFF;
 const HIGH_BITS: u64 = ONES * 0x80;
 
-/// How many bytes at the front of `bytes` belong to a class, looking at eight at a time.
+/// The number of bytes at the front of `bytes` that belong to a class. Looks at eight at a time.
 ///
-/// `suspects` sets the high bit of bytes that may not belong. The lowest one it sets must be no
-/// higher than the first that does not belong; `belongs` has the last word on it.
+/// `suspects` sets the high bit of bytes that may not belong. Its lowest mark must be no higher than the
+/// first byte that does not belong; `belongs` decides about that byte.
 #[inline(always)]
 fn run_len(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> bool) -> usize {
     let mut at = 0;
@@ -115,18 +115,18 @@ fn run_len(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> 
     at
 }
 
-/// Whether some byte of `bytes` and its successor are a pair that belongs to a class, looking at eight
-/// pairs at a time.
+/// Whether some byte of `bytes` and the next one are a pair that belongs to a class. Looks at eight pairs at
+/// a time.
 ///
-/// `suspects` is given eight bytes and their successors, and sets the high bit where there may be such
-/// a pair; it must not miss one. `belongs` has the last word.
+/// `suspects` takes eight bytes and their successors, and sets the high bit where a pair may belong. It must
+/// not miss one; `belongs` decides.
 #[inline(always)]
 pub(super) fn has_pair(
     bytes: &[u8],
     suspects: impl Fn(u64, u64) -> u64,
     belongs: impl Fn(u8, u8) -> bool,
 ) -> bool {
-    // Fills up what is left at the end; it is in no class that is looked for.
+    // Fills the rest of the last word; no class that is searched for contains it.
     const FILLER: u8 = b'_';
     let may_have = |&[eight @ .., last]: &[u8; 9]| {
         let firsts = u64::from_le_bytes(eight);
@@ -145,8 +145,8 @@ pub(super) fn has_pair(
     may_have(&nine) && rest.windows(2).any(|pair| belongs(pair[0], pair[1]))
 }
 
-/// Marks the first byte below `floor`. Subtracting sets the high bit of a byte that is too small; a
-/// borrow can only smear into bytes above such a one, so the lowest mark is exact.
+/// Marks the first byte below `floor`. The subtraction sets the high bit of a byte that is too small. A
+/// borrow can change only the bytes above such a byte, so the lowest mark is exact.
 fn first_below(word: u64, floor: u8) -> u64 {
     word.wrapping_sub(ONES * u64::from(floor)) & !word
 }
@@ -156,11 +156,11 @@ pub(super) fn first_equal(word: u64, byte: u8) -> u64 {
     first_below(word ^ (ONES * u64::from(byte)), 1)
 }
 
-/// How many bytes at the front of `bytes` are tchars.
+/// The number of tchars at the front of `bytes`.
 #[inline]
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    // Names are letters and hyphens. All else is suspect: bytes above 0x7F, and, once the high bits
-    // are gone and sums cannot carry, whatever is neither a hyphen nor within a to z.
+    // Names consist of letters and hyphens; all else is suspect. Bytes above 0x7F are. Without high bits,
+    // sums cannot carry, and every byte is suspect that is neither a hyphen nor between a and z.
     let suspects = |word: u64| {
         let low = word & !HIGH_BITS;
         let folded = low | (ONES * 0x20);
@@ -172,7 +172,7 @@ pub(super) fn token_len(bytes: &[u8]) -> usize {
     run_len(bytes, suspects, is_tchar)
 }
 
-/// How many bytes at the front of `bytes` may stand in a request target.
+/// The number of bytes at the front of `bytes` that may stand in a request target.
 #[inline]
 pub(super) fn target_len(bytes: &[u8]) -> usize {
     let suspects = |word: u64| {
@@ -181,18 +181,18 @@ pub(super) fn target_len(bytes: &[u8]) -> usize {
     run_len(bytes, suspects, is_target_byte)
 }
 
-/// How many bytes at the front of `bytes` are field text.
+/// The number of field text bytes at the front of `bytes`.
 #[inline]
 pub(super) fn field_text_len(bytes: &[u8]) -> usize {
     let suspects = |word: u64| first_below(word, 0x20) | first_equal(word, 0x7F);
     run_len(bytes, suspects, is_field_text)
 }
 
-/// How many bytes at the front of `bytes` may stand in a registered name as they are.
+/// The number of bytes at the front of `bytes` that may stand in a registered name unescaped.
 #[inline]
 pub(super) fn reg_name_len(bytes: &[u8]) -> usize {
-    // Names of hosts are small letters, digits, dots and hyphens, and end in a colon or not at all: all
-    // else is suspect. 0x2D to 0x2F are hyphen, dot and slash.
+    // Host names consist of small letters, digits, dots and hyphens, and end at a colon or at the end of the
+    // bytes; all else is suspect. 0x2D to 0x2F are hyphen, dot and slash.
     let suspects = |word: u64| {
         let low = word & !HIGH_BITS;
         let from_a = low + ONES * u64::from(0x80 - b'a');
@@ -205,8 +205,8 @@ pub(super) fn reg_name_len(bytes: &[u8]) -> usize {
     run_len(bytes, suspects, is_reg_name_byte)
 }
 
-/// The length of the quoted-string at the front of `bytes`, quotes included; `None` if there is
-/// none or it does not end (RFC 9110 section 5.6.4).
+/// The length of the quoted-string at the front of `bytes`, quotes included; `None` if there is none or it
+/// does not end (RFC 9110 section 5.6.4).
 pub(super) fn quoted_string_len(bytes: &[u8]) -> Option<usize> {
     if bytes.first() != Some(&b'"') {
         return None;
@@ -294,7 +294,7 @@ mod tests {
             has_pair(bytes, suspects, |a, b| (a, b) == (b'a', b'b'))
         };
         for length in 0..=24 {
-            // Nearly a pair everywhere.
+            // Almost a pair at every place.
             let plain: Vec<u8> = b"ba`acb".iter().copied().cycle().take(length).collect();
             assert!(!has_ab(&plain), "{length}");
             for at in 0..length.saturating_sub(1) {

@@ -1,4 +1,4 @@
-//! Whether a connection persists after an answer (RFC 9112 section 9.3).
+//! Decides whether a connection persists after an answer (RFC 9112 section 9.3).
 
 use std::num::NonZeroU32;
 
@@ -7,42 +7,46 @@ use super::request::RequestHead;
 use super::status::Status;
 use super::version::Version;
 
-/// The largest `max` we advertise: some clients read it into a signed 32-bit integer.
+/// The largest `max` in a Keep-Alive field: some clients read it into a signed 32-bit integer.
 const MAX_ADVERTISED: u32 = i32::MAX as u32;
 
-/// What the server wants, apart from what the request says.
+/// The conditions of the server, apart from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether HTTP/1.0 clients that ask for it may persist.
+pub struct KeepAlivePolicy {
+    /// Whether connections of HTTP/1.0 clients may persist on request.
     pub http10: bool,
-    /// The requests that one connection may have answered.
+    /// The most requests that one connection may have answered.
     pub max_requests: NonZeroU32,
-    /// The connection is to end with this answer: draining, pressure or age.
+    /// Whether the connection ends with this answer: draining, pressure or age.
     pub closing: bool,
 }
 
-/// What becomes of the connection after this answer.
+/// Whether the connection persists after this answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It stays open.
+pub enum Persistence {
+    /// The connection stays open.
     Persist {
         /// How many requests may still follow; 1 to 2^31-1.
         remaining: u32,
     },
-    /// It closes.
+    /// The connection closes.
     Close,
 }
 
-/// Decides the connection's fate after the answer to a request with this head.
+/// Decides whether the connection persists after the answer to a request with this head.
 ///
-/// `answered_before` counts the answers already given on this connection. With `max_requests` = 20
-/// the first answer (0 before it) leaves 19, the nineteenth leaves 1, the twentieth closes.
+/// `answered_before` counts the earlier answers on this connection. With `max_requests` = 20 the first answer
+/// (0 before it) leaves 19, the nineteenth leaves 1, the twentieth closes.
 ///
-/// An HTTP/1.0 request that came through a proxy (`via`, `proxy_connection`) closes: an old proxy
-/// forwards `Connection: keep-alive` without understanding it, and would wait for a close that
-/// never comes (RFC 9112 section 9.3, RFC 2068 section 19.7.1).
+/// The connection of an HTTP/1.0 request through a proxy (`via`, `proxy_connection`) closes. An old proxy
+/// forwards `Connection: keep-alive` without understanding it, and would wait for a close that never comes
+/// (RFC 9112 section 9.3, RFC 2068 section 19.7.1).
 #[must_use]
-pub fn decide(head: &RequestHead<'_, '_>, answered_before: u32, policy: &Policy) -> Fate {
+pub fn decide(
+    head: &RequestHead<'_, '_>,
+    answered_before: u32,
+    policy: &KeepAlivePolicy,
+) -> Persistence {
     let is_wanted = match head.version {
         Version::Http11 => true,
         Version::Http10 => {
@@ -55,25 +59,25 @@ pub fn decide(head: &RequestHead<'_, '_>, answered_before: u32, policy: &Policy)
         .saturating_sub(answered_before.saturating_add(1))
         .min(MAX_ADVERTISED);
     if !is_wanted || head.connection.close || policy.closing || remaining == 0 {
-        return Fate::Close;
+        return Persistence::Close;
     }
-    Fate::Persist { remaining }
+    Persistence::Persist { remaining }
 }
 
-/// Whether the answer to a request that was understood and read to its end, with this status, ends the
-/// connection. Others may share it behind a proxy, so one client's failure alone is no reason.
+/// Whether an answer with this status, to a request with this method, ends the connection. Behind a proxy
+/// other clients may share the connection, so one client's failure alone is no reason to close.
 ///
 /// | status                                      | connection | because                                             |
 /// |---------------------------------------------|------------|-----------------------------------------------------|
 /// | 200, 204, 206, 301, 302, 303, 304, 307, 308 | persists   |                                                     |
 /// | 403, 404, 405, 410, 412, 416, 451           | persists   | the request was understood and is read to its end   |
-/// | 503                                         | persists   | it is read to its end, and the client may try again |
+/// | 503                                         | persists   | the request is read to its end, and may be repeated |
 /// | 400, 413, 414, 431, 505                     | ends       | where the next request begins may be in doubt       |
-/// | 421                                         | ends       | the client takes us for another server              |
-/// | 408                                         | ends       | the request never came (RFC 9110 section 15.5.9)    |
+/// | 421                                         | ends       | the client has connected to the wrong server        |
+/// | 408                                         | ends       | the request is incomplete (RFC 9110 section 15.5.9) |
 /// | 417                                         | ends       | a body may or may not follow                        |
-/// | 500, 501                                    | ends       | nothing is gained by trusting an unknown state      |
-/// | 503 to a connection over the limit          | ends       | there is no place for it                            |
+/// | 500, 501                                    | ends       | the server's state or the request is not understood |
+/// | 503 to a connection over the limit          | ends       | the limit is reached                                |
 /// | any, to CONNECT                             | ends       | what follows may be meant for a tunnel              |
 /// | any, in place of 100 (Continue)             | ends       | a body may follow or not                            |
 ///
@@ -93,7 +97,7 @@ mod tests {
     use super::*;
 
     const TWENTY: NonZeroU32 = NonZeroU32::new(20).unwrap();
-    const WILLING: Policy = Policy {
+    const WILLING: KeepAlivePolicy = KeepAlivePolicy {
         http10: true,
         max_requests: TWENTY,
         closing: false,
@@ -105,13 +109,13 @@ mod tests {
     const CLOSE: &str = "Connection: close\r\n";
     const BOTH: &str = "Connection: close, keep-alive\r\n";
 
-    fn first_answer(request_line: &str, fields: &str, policy: &Policy) -> Fate {
+    fn first_answer(request_line: &str, fields: &str, policy: &KeepAlivePolicy) -> Persistence {
         let text = format!("{request_line}{fields}\r\n");
         parsed(text.as_bytes(), |head| decide(head, 0, policy))
     }
 
-    fn nth(answered_before: u32, max_requests: NonZeroU32) -> Fate {
-        let policy = Policy {
+    fn nth(answered_before: u32, max_requests: NonZeroU32) -> Persistence {
+        let policy = KeepAlivePolicy {
             max_requests,
             ..WILLING
         };
@@ -123,39 +127,48 @@ mod tests {
 
     #[test]
     fn http11_persists_by_default_rfc9112_9_3() {
-        let fate = first_answer(HTTP11, NOTHING_SAID, &WILLING);
-        assert_eq!(fate, Fate::Persist { remaining: 19 });
+        let persistence = first_answer(HTTP11, NOTHING_SAID, &WILLING);
+        assert_eq!(persistence, Persistence::Persist { remaining: 19 });
     }
 
     #[test]
     fn http10_persists_only_when_asked_to_and_allowed() {
-        assert_eq!(first_answer(HTTP10, NOTHING_SAID, &WILLING), Fate::Close);
+        assert_eq!(
+            first_answer(HTTP10, NOTHING_SAID, &WILLING),
+            Persistence::Close
+        );
         let asked = first_answer(HTTP10, KEEP_ALIVE, &WILLING);
-        assert_eq!(asked, Fate::Persist { remaining: 19 });
-        let unwilling = Policy {
+        assert_eq!(asked, Persistence::Persist { remaining: 19 });
+        let unwilling = KeepAlivePolicy {
             http10: false,
             ..WILLING
         };
-        assert_eq!(first_answer(HTTP10, KEEP_ALIVE, &unwilling), Fate::Close);
-        let fate = first_answer(HTTP11, NOTHING_SAID, &unwilling);
-        assert_eq!(fate, Fate::Persist { remaining: 19 });
+        assert_eq!(
+            first_answer(HTTP10, KEEP_ALIVE, &unwilling),
+            Persistence::Close
+        );
+        let persistence = first_answer(HTTP11, NOTHING_SAID, &unwilling);
+        assert_eq!(persistence, Persistence::Persist { remaining: 19 });
     }
 
     #[test]
     fn close_from_the_client_wins_over_keep_alive() {
         for version in [HTTP10, HTTP11] {
-            assert_eq!(first_answer(version, CLOSE, &WILLING), Fate::Close);
-            assert_eq!(first_answer(version, BOTH, &WILLING), Fate::Close);
+            assert_eq!(first_answer(version, CLOSE, &WILLING), Persistence::Close);
+            assert_eq!(first_answer(version, BOTH, &WILLING), Persistence::Close);
         }
     }
 
     #[test]
     fn draining_closes() {
-        let closing = Policy {
+        let closing = KeepAlivePolicy {
             closing: true,
             ..WILLING
         };
-        assert_eq!(first_answer(HTTP11, KEEP_ALIVE, &closing), Fate::Close);
+        assert_eq!(
+            first_answer(HTTP11, KEEP_ALIVE, &closing),
+            Persistence::Close
+        );
     }
 
     #[test]
@@ -164,43 +177,43 @@ mod tests {
         let blind = "Proxy-Connection: keep-alive\r\n";
         for proxy in [via.to_owned(), blind.to_owned(), format!("{via}{blind}")] {
             let fields = format!("{KEEP_ALIVE}{proxy}");
-            assert_eq!(first_answer(HTTP10, &fields, &WILLING), Fate::Close);
-            let fate = first_answer(HTTP11, &fields, &WILLING);
-            assert_eq!(fate, Fate::Persist { remaining: 19 });
+            assert_eq!(first_answer(HTTP10, &fields, &WILLING), Persistence::Close);
+            let persistence = first_answer(HTTP11, &fields, &WILLING);
+            assert_eq!(persistence, Persistence::Persist { remaining: 19 });
         }
     }
 
     #[test]
     fn max_counts_down_to_one_and_the_last_answer_closes() {
-        assert_eq!(nth(0, TWENTY), Fate::Persist { remaining: 19 });
-        assert_eq!(nth(18, TWENTY), Fate::Persist { remaining: 1 });
-        assert_eq!(nth(19, TWENTY), Fate::Close);
-        assert_eq!(nth(u32::MAX, TWENTY), Fate::Close);
-        assert_eq!(nth(0, NonZeroU32::MIN), Fate::Close);
+        assert_eq!(nth(0, TWENTY), Persistence::Persist { remaining: 19 });
+        assert_eq!(nth(18, TWENTY), Persistence::Persist { remaining: 1 });
+        assert_eq!(nth(19, TWENTY), Persistence::Close);
+        assert_eq!(nth(u32::MAX, TWENTY), Persistence::Close);
+        assert_eq!(nth(0, NonZeroU32::MIN), Persistence::Close);
     }
 
     #[test]
     fn max_fits_a_signed_integer() {
-        let fate = nth(0, NonZeroU32::MAX);
+        let persistence = nth(0, NonZeroU32::MAX);
         assert_eq!(
-            fate,
-            Fate::Persist {
+            persistence,
+            Persistence::Persist {
                 remaining: 2_147_483_647
             }
         );
     }
 
-    /// The statuses that the table over [`ends_connection`] has rows of their own for, and what it says.
+    /// The statuses with a row in the table over [`ends_connection`], and the result in that row.
     fn documented() -> Vec<(u16, bool)> {
         let rows = include_str!("keep_alive.rs").lines();
         let rows = rows.filter_map(|line| line.strip_prefix("/// |"));
         let mut table = Vec::new();
         for row in rows {
             let mut cells = row.split('|').map(str::trim);
-            let (codes, fate) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
-            // Rows in words are about more than the status.
+            let (codes, persistence) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
+            // Rows in words depend on more than the status.
             let codes = codes.split(", ").filter_map(|code| code.parse().ok());
-            table.extend(codes.map(|code| (code, fate == "ends")));
+            table.extend(codes.map(|code| (code, persistence == "ends")));
         }
         table
     }

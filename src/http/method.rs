@@ -1,6 +1,6 @@
 //! Request methods (RFC 9110 section 9).
 
-/// The request method, as far as a server of static files needs to tell methods apart.
+/// The request method; methods that a server of static files need not distinguish share a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET: answered.
@@ -10,7 +10,7 @@ pub enum Method {
     /// OPTIONS: answered.
     Options,
     /// POST.
-    RevalidatorRole,
+    Post,
     /// PUT.
     Put,
     /// DELETE.
@@ -21,16 +21,16 @@ pub enum Method {
     Trace,
     /// PATCH.
     Patch,
-    /// Any other method in the IANA registry: known, and not allowed here (405).
+    /// Any other method in the IANA registry: not allowed here (405).
     OtherRegistered,
-    /// A well-formed method that nobody registered: not implemented (501).
+    /// A well-formed method that is not registered: not implemented (501).
     Unknown,
 }
 
-/// The methods of the IANA registry that have no variant of their own, sorted for reading.
+/// The methods of the IANA registry without a variant of their own, sorted for reading.
 ///
-/// `*` and `PRI` are registered so that nobody uses them as methods (RFC 9110 section 18.2, RFC 9113
-/// section 3.4): known, and as little allowed as the others.
+/// `*` and `PRI` are registered so that they never become methods (RFC 9110 section 18.2, RFC 9113 section
+/// 3.4). They are answered 405 like the others.
 const OTHER_REGISTERED: [&[u8]; 32] = [
     b"*",
     b"ACL",
@@ -75,7 +75,7 @@ impl Method {
             b"GET" => Method::Get,
             b"HEAD" => Method::Head,
             b"OPTIONS" => Method::Options,
-            b"POST" => Method::RevalidatorRole,
+            b"POST" => Method::Post,
             b"PUT" => Method::Put,
             b"DELETE" => Method::Delete,
             b"CONNECT" => Method::Connect,

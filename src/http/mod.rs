@@ -1,12 +1,12 @@
 //! HTTP/1.1 message syntax and semantics: pure, no I/O, no clock.
 //!
-//! Bytes come in as slices, answers go out as values; whoever calls decides when to read and send.
-//! One strict dialect, no leniency switches: what is not in the grammar is a [`reject::Reject`].
+//! The functions take bytes as slices and return values; their callers decide when to receive and send.
+//! There is one strict dialect without leniency switches: any other input is a [`reject::Reject`].
 //!
-//! The modules in reading order: [`request`] reads a head, [`framing`] says how its body is
-//! delimited, [`body`] finds the end of that, [`target`] turns the request target into a file name, [`accept`] and
-//! [`accept_encoding`] say in which form the client wants it, [`preconditions`] decides between 200,
-//! 304 and 412, and [`keep_alive`] whether the connection persists.
+//! The modules in reading order: [`request`] parses a head, [`framing`] determines how the body is delimited,
+//! [`body`] finds its end, and [`target`] converts the request target to a file name. [`accept`] and
+//! [`accept_encoding`] select the media type and content coding, [`preconditions`] decides between 200, 304
+//! and 412, and [`keep_alive`] decides whether the connection persists.
 
 pub mod accept;
 pub mod accept_encoding;

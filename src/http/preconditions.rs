@@ -8,67 +8,67 @@ use super::method::Method;
 #[cfg(test)]
 mod tests;
 
-/// What is known of the file that would be sent.
+/// The validators of the file that would be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validators<'a> {
-    /// Its entity tag, quotes included; `W/` before them if it is weak.
+    /// The entity tag, quotes included, with `W/` before them if it is weak.
     pub etag: Option<&'a [u8]>,
-    /// When it was last changed, in seconds since 1970.
+    /// The time of the last change, in seconds since 1970.
     pub last_modified_unix_secs: Option<u64>,
 }
 
-/// What the conditions of a request come to.
+/// The result of a request's preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answer as if there were none.
+pub enum PreconditionResult {
+    /// The answer is the one without preconditions.
     Proceed,
     /// 304: the client's copy is current.
     NotModified,
-    /// 412.
+    /// 412: a precondition does not hold.
     Failed,
 }
 
-/// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since, in the order of
-/// RFC 9110 section 13.2.2. To be asked only when the answer would be 200.
+/// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since, in the order of RFC 9110
+/// section 13.2.2. Only for a request whose answer would otherwise be 200.
 ///
-/// A Last-Modified later than `now_unix_secs` is never sent as such, so it is not compared as such
-/// either. A date that is not valid, or that comes more than once, is ignored. A list of entity tags
-/// that is malformed matches nothing: that never turns a full answer into a 304.
+/// The server never sends a Last-Modified later than `now_unix_secs`, so a later time counts as
+/// `now_unix_secs` here too. A date that is invalid or given twice is ignored. A malformed list of entity
+/// tags matches nothing, so it never turns a full answer into a 304.
 #[must_use]
 pub fn evaluate(
     method: Method,
     fields: &Fields<'_, '_>,
     validators: &Validators<'_>,
     now_unix_secs: u64,
-) -> Verdict {
-    // RFC 9110 section 13.2.1: methods that neither select nor change a representation.
+) -> PreconditionResult {
+    // RFC 9110 section 13.2.1: these methods neither select nor change a representation.
     if matches!(method, Method::Options | Method::Connect | Method::Trace) {
-        return Verdict::Proceed;
+        return PreconditionResult::Proceed;
     }
     let safe = matches!(method, Method::Get | Method::Head);
     let last_modified = validators
         .last_modified_unix_secs
         .map(|secs| secs.min(now_unix_secs));
 
-    let conditions = Conditions::read(fields);
+    let conditions = PreconditionFields::read(fields);
     if conditions.if_match.is_present() {
         if conditions.fails_if_match(validators.etag) {
-            return Verdict::Failed;
+            return PreconditionResult::Failed;
         }
     } else if let (Some(date), Some(modified)) = (
         conditions.if_unmodified_since.date(now_unix_secs),
         last_modified,
     ) && modified > date
     {
-        return Verdict::Failed;
+        return PreconditionResult::Failed;
     }
 
     if conditions.if_none_match.is_present() {
         if conditions.fails_if_none_match(validators.etag) {
             return if safe {
-                Verdict::NotModified
+                PreconditionResult::NotModified
             } else {
-                Verdict::Failed
+                PreconditionResult::Failed
             };
         }
     } else if let (true, Some(date), Some(modified)) = (
@@ -77,15 +77,15 @@ pub fn evaluate(
         last_modified,
     ) && modified <= date
     {
-        return Verdict::NotModified;
+        return PreconditionResult::NotModified;
     }
-    Verdict::Proceed
+    PreconditionResult::Proceed
 }
 
-/// Whether ranges may be served as far as If-Range goes: it is absent, or names the file as it is
-/// now (RFC 9110 section 13.1.5). Tags are compared strongly. Dates must be equal, and of a second
-/// that is over: while it lasts the file is likely to change again under the same date, which makes the
-/// date a weak validator (section 8.8.2.2). A client that wants certainty sends the entity-tag.
+/// Whether If-Range allows ranges: the field is absent, or names the file as it is now (RFC 9110 section
+/// 13.1.5). Tags are compared strongly. Dates must be equal, and of a second that is over. During that second
+/// the file may change again under the same date, so the date is a weak validator (section 8.8.2.2). A client
+/// that needs certainty sends the entity tag.
 #[must_use]
 pub fn if_range_holds(
     fields: &Fields<'_, '_>,
@@ -110,27 +110,27 @@ pub fn if_range_holds(
 }
 
 /// The four preconditions of a request.
-struct Conditions<'b, 's> {
+struct PreconditionFields<'b, 's> {
     fields: Fields<'b, 's>,
-    if_match: Condition<'b>,
-    if_unmodified_since: Condition<'b>,
-    if_none_match: Condition<'b>,
-    if_modified_since: Condition<'b>,
+    if_match: PreconditionField<'b>,
+    if_unmodified_since: PreconditionField<'b>,
+    if_none_match: PreconditionField<'b>,
+    if_modified_since: PreconditionField<'b>,
 }
 
-impl<'b, 's> Conditions<'b, 's> {
-    /// Finds them in one pass over the field lines.
-    fn read(fields: &Fields<'b, 's>) -> Conditions<'b, 's> {
-        let mut conditions = Conditions {
+impl<'b, 's> PreconditionFields<'b, 's> {
+    /// Finds the four fields in one pass over the field lines.
+    fn read(fields: &Fields<'b, 's>) -> PreconditionFields<'b, 's> {
+        let mut conditions = PreconditionFields {
             fields: *fields,
-            if_match: Condition::Absent,
-            if_unmodified_since: Condition::Absent,
-            if_none_match: Condition::Absent,
-            if_modified_since: Condition::Absent,
+            if_match: PreconditionField::Absent,
+            if_unmodified_since: PreconditionField::Absent,
+            if_none_match: PreconditionField::Absent,
+            if_modified_since: PreconditionField::Absent,
         };
         for (name, value) in fields.iter() {
             let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-            // The lengths differ, and rule out nearly every other field.
+            // The names differ in length, which rules out nearly every other field.
             let condition = match name.len() {
                 8 if is("if-match") => &mut conditions.if_match,
                 13 if is("if-none-match") => &mut conditions.if_none_match,
@@ -139,20 +139,20 @@ impl<'b, 's> Conditions<'b, 's> {
                 _ => continue,
             };
             *condition = match condition {
-                Condition::Absent => Condition::Once(value),
-                _ => Condition::Repeated,
+                PreconditionField::Absent => PreconditionField::Once(value),
+                _ => PreconditionField::Repeated,
             };
         }
         conditions
     }
 
-    /// Whether If-Match, which is present, is false.
+    /// Whether the If-Match field, which must be present, evaluates to false.
     fn fails_if_match(&self, current: Option<&[u8]>) -> bool {
         let lists = || self.fields.all("if-match");
         !self.if_match.names(lists, current, Comparison::Strong)
     }
 
-    /// Whether If-None-Match, which is present, is false.
+    /// Whether the If-None-Match field, which must be present, evaluates to false.
     fn fails_if_none_match(&self, current: Option<&[u8]>) -> bool {
         let lists = || self.fields.all("if-none-match");
         self.if_none_match.names(lists, current, Comparison::Weak)
@@ -161,27 +161,27 @@ impl<'b, 's> Conditions<'b, 's> {
 
 /// The lines of one field.
 #[derive(Clone, Copy)]
-enum Condition<'b> {
+enum PreconditionField<'b> {
     Absent,
     Once(&'b [u8]),
     Repeated,
 }
 
-impl Condition<'_> {
+impl PreconditionField<'_> {
     fn is_present(self) -> bool {
-        !matches!(self, Condition::Absent)
+        !matches!(self, PreconditionField::Absent)
     }
 
-    /// The date in the only line, in seconds since 1970.
+    /// The date in the field's only line, in seconds since 1970.
     fn date(self, now_unix_secs: u64) -> Option<u64> {
         match self {
-            Condition::Once(value) => parse_date(value, now_unix_secs),
-            Condition::Absent | Condition::Repeated => None,
+            PreconditionField::Once(value) => parse_date(value, now_unix_secs),
+            PreconditionField::Absent | PreconditionField::Repeated => None,
         }
     }
 
-    /// Whether the field is `*`, or a well-formed list of which one member is `current`. Several
-    /// lines, which `lists` returns, are one list (RFC 9110 section 5.3); `*` stands alone.
+    /// Whether the field is `*`, or a well-formed list that contains `current`. Several lines, which `lists`
+    /// returns, form one list (RFC 9110 section 5.3); `*` may not be part of one.
     fn names<'l, L: Iterator<Item = &'l [u8]>>(
         self,
         lists: impl FnOnce() -> L,
@@ -189,11 +189,11 @@ impl Condition<'_> {
         comparison: Comparison,
     ) -> bool {
         match self {
-            Condition::Absent => false,
-            // There is a file, else nobody would ask.
-            Condition::Once(b"*") => true,
-            Condition::Once(list) => has_member(list, current, comparison) == Some(true),
-            Condition::Repeated => {
+            PreconditionField::Absent => false,
+            // The file exists, because the answer would be 200.
+            PreconditionField::Once(b"*") => true,
+            PreconditionField::Once(list) => has_member(list, current, comparison) == Some(true),
+            PreconditionField::Repeated => {
                 let matched = lists().try_fold(false, |matched, list| {
                     Some(matched | has_member(list, current, comparison)?)
                 });
@@ -246,7 +246,7 @@ impl<'a> EntityTag<'a> {
     }
 }
 
-/// Whether a well-formed list of entity tags has `current` as a member; `None` if it is malformed.
+/// Whether a well-formed list of entity tags contains `current`; `None` if the list is malformed.
 fn has_member(list: &[u8], current: Option<&[u8]>, comparison: Comparison) -> Option<bool> {
     let mut matched = false;
     let mut rest = trim_ows_start(list);

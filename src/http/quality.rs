@@ -1,7 +1,6 @@
 //! Weights in the fields of content negotiation (RFC 9110 section 12.4.2).
 
-/// A qvalue in thousandths, 0 to 1000. Integers compare exactly, and three decimals are all that
-/// the grammar allows.
+/// A qvalue in thousandths, 0 to 1000. Integers compare exactly, and the grammar allows only three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight(u16);
 
@@ -9,10 +8,10 @@ impl Weight {
     /// Not acceptable.
     pub(super) const ZERO: Weight = Weight(0);
 
-    /// What a member without a weight has.
+    /// The weight of a member that gives none.
     pub(super) const ONE: Weight = Weight(1000);
 
-    /// Reads a qvalue; `None` if it is malformed.
+    /// Parses a qvalue; `None` if it is malformed.
     pub(super) fn parse(qvalue: &[u8]) -> Option<Weight> {
         let (whole, decimals) = match qvalue {
             [whole] => (whole, &[][..]),

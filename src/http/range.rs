@@ -4,48 +4,48 @@ use std::ops::Range;
 
 use super::fields::list_members;
 
-/// More ranges than this in one field, and the field is ignored: nobody reads a file that way, and
-/// each part costs a head (RFC 9110 section 17.15).
+/// The most ranges in one field. With more the field is ignored: no client reads a file in that way, and each
+/// part costs a head (RFC 9110 section 17.15).
 const MAX_RANGES: usize = 16;
 
-/// What a Range field asks of a file.
+/// The part of a file that a Range field selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// The field is not for us to honour: another unit, malformed, or too many ranges. The whole
-    /// file is the answer (RFC 9110 section 14.2).
+pub enum RangeSelection {
+    /// The whole file, because the field is malformed, has another unit or too many ranges (RFC 9110 section
+    /// 14.2).
     Ignore,
     /// No range touches the file: 416 (RFC 9110 section 15.5.17).
     Unsatisfiable,
-    /// Offsets to send, at least one range, none empty, none touching another, in the order asked.
+    /// Offsets to send, in the order of the request: at least one range, none empty, none touching another.
     Ranges(Vec<Range<u64>>),
 }
 
-/// Reads the value of a Range field against a file of `length` bytes.
+/// Evaluates the value of a Range field for a file of `length` bytes.
 #[must_use]
-pub fn select(value: &[u8], length: u64) -> Selection {
-    // An empty file has no byte to name in a Content-Range, though a suffix of it is satisfiable.
+pub fn select(value: &[u8], length: u64) -> RangeSelection {
+    // A suffix of an empty file is satisfiable, but Content-Range cannot name a byte of it.
     let Some(specs) = byte_ranges(value).filter(|_| length > 0) else {
-        return Selection::Ignore;
+        return RangeSelection::Ignore;
     };
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut count = 0;
     for spec in list_members(specs) {
         count += 1;
-        let Some(spec) = Spec::parse(spec).filter(|_| count <= MAX_RANGES) else {
-            return Selection::Ignore;
+        let Some(spec) = RangeSpec::parse(spec).filter(|_| count <= MAX_RANGES) else {
+            return RangeSelection::Ignore;
         };
         if let Some(range) = spec.resolve(length) {
             merge(&mut ranges, range);
         }
     }
     match (count, ranges.is_empty()) {
-        (0, _) => Selection::Ignore,
-        (_, true) => Selection::Unsatisfiable,
-        (_, false) => Selection::Ranges(ranges),
+        (0, _) => RangeSelection::Ignore,
+        (_, true) => RangeSelection::Unsatisfiable,
+        (_, false) => RangeSelection::Ranges(ranges),
     }
 }
 
-/// What follows `bytes=`; units are compared without case (RFC 9110 section 14.1).
+/// The value after `bytes=`; units are compared without case (RFC 9110 section 14.1).
 fn byte_ranges(value: &[u8]) -> Option<&[u8]> {
     let (unit, specs) = value.split_at_checked("bytes=".len())?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(specs)
@@ -53,40 +53,40 @@ fn byte_ranges(value: &[u8]) -> Option<&[u8]> {
 
 /// `int-range / suffix-range` (RFC 9110 section 14.1.1).
 #[derive(Debug, Clone, Copy)]
-enum Spec {
-    /// The first position, and the last one if it was given.
+enum RangeSpec {
+    /// The first position, and the last one if it is given.
     From(u64, Option<u64>),
     /// The number of bytes at the end.
     Suffix(u64),
 }
 
-impl Spec {
-    fn parse(spec: &[u8]) -> Option<Spec> {
+impl RangeSpec {
+    fn parse(spec: &[u8]) -> Option<RangeSpec> {
         let dash = memchr::memchr(b'-', spec)?;
         let (first, last) = (&spec[..dash], &spec[dash + 1..]);
         match (first.is_empty(), last.is_empty()) {
-            (true, _) => Some(Spec::Suffix(position(last)?)),
-            (false, true) => Some(Spec::From(position(first)?, None)),
+            (true, _) => Some(RangeSpec::Suffix(position(last)?)),
+            (false, true) => Some(RangeSpec::From(position(first)?, None)),
             (false, false) => {
                 let (first, last) = (position(first)?, position(last)?);
-                (first <= last).then_some(Spec::From(first, Some(last)))
+                (first <= last).then_some(RangeSpec::From(first, Some(last)))
             }
         }
     }
 
-    /// The offsets meant, or nothing if the file has none of them (RFC 9110 section 14.1.2).
+    /// The offsets in the file; `None` if the file has none of them (RFC 9110 section 14.1.2).
     fn resolve(self, length: u64) -> Option<Range<u64>> {
         let range = match self {
-            Spec::From(first, last) => {
+            RangeSpec::From(first, last) => {
                 first..last.map_or(length, |last| last.saturating_add(1).min(length))
             }
-            Spec::Suffix(count) => length.saturating_sub(count)..length,
+            RangeSpec::Suffix(count) => length.saturating_sub(count)..length,
         };
         (range.start < range.end).then_some(range)
     }
 }
 
-/// `1*DIGIT`. A number that does not fit is larger than any file.
+/// `1*DIGIT`. A number that does not fit becomes larger than any file.
 fn position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -99,7 +99,7 @@ fn position(digits: &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Adds `range`, made one with those that it overlaps or touches (RFC 9110 section 14.2).
+/// Adds `range`, merged with the ranges that it overlaps or touches (RFC 9110 section 14.2).
 fn merge(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
     let mut merged = range;
     let mut place = ranges.len();
@@ -110,7 +110,7 @@ fn merge(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
             merged = other.start.min(merged.start)..other.end.max(merged.end);
             place = place.min(index);
             ranges.remove(index);
-            // The range has grown: one that was passed over may touch it now.
+            // The merged range is larger, and may touch one that was skipped.
             index = 0;
         } else {
             index += 1;
@@ -127,7 +127,7 @@ mod tests {
 
     fn ranges(value: &str, length: u64) -> Vec<Range<u64>> {
         match select(value.as_bytes(), length) {
-            Selection::Ranges(ranges) => ranges,
+            RangeSelection::Ranges(ranges) => ranges,
             other => panic!("{value}: {other:?}"),
         }
     }
@@ -152,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(
                 select(value.as_bytes(), 10),
-                Selection::Unsatisfiable,
+                RangeSelection::Unsatisfiable,
                 "{value}"
             );
         }
@@ -184,13 +184,17 @@ mod tests {
             "bytes=1-2;3-4",
         ];
         for value in values {
-            assert_eq!(select(value.as_bytes(), 10), Selection::Ignore, "{value}");
+            assert_eq!(
+                select(value.as_bytes(), 10),
+                RangeSelection::Ignore,
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn an_empty_file_has_no_ranges() {
-        assert_eq!(select(b"bytes=-1", 0), Selection::Ignore);
+        assert_eq!(select(b"bytes=-1", 0), RangeSelection::Ignore);
     }
 
     #[test]
@@ -207,13 +211,13 @@ mod tests {
             format!("bytes={}", specs.join(","))
         };
         assert_eq!(ranges(&many(16), 100).len(), 16);
-        assert_eq!(select(many(17).as_bytes(), 100), Selection::Ignore);
+        assert_eq!(select(many(17).as_bytes(), 100), RangeSelection::Ignore);
     }
 
     proptest! {
         #[test]
         fn ranges_are_disjoint_not_empty_and_inside(value in "bytes=([0-9]{0,3}-[0-9]{0,3},){0,20}", length in 0_u64..200) {
-            if let Selection::Ranges(ranges) = select(value.as_bytes(), length) {
+            if let RangeSelection::Ranges(ranges) = select(value.as_bytes(), length) {
                 prop_assert!(!ranges.is_empty() && ranges.len() <= MAX_RANGES);
                 for (index, range) in ranges.iter().enumerate() {
                     prop_assert!(range.start < range.end && range.end <= length);

@@ -1,23 +1,22 @@
-//! A request that is refused for what it says on the wire.
+//! The answer to a request that is refused.
 
 use super::method::Method;
 use super::status::Status;
 
-/// Why a request was refused. The connection closes after the answer: nobody knows where the next
-/// request would begin.
+/// The status and reason of a refusal. The connection closes after most refusals, because the start of the
+/// next request may be in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reject {
     /// The status of the answer; 4xx or 5xx.
     pub status: Status,
-    /// One sentence for the person who reads the error page.
+    /// One sentence for the reader of the error page.
     pub reason: &'static str,
-    /// The method, once it was read: an answer to HEAD has no body. `None` from everything but
-    /// [`parse_head`](super::request::parse_head).
+    /// The method, if it has been read: an answer to HEAD has no body.
     pub method: Option<Method>,
 }
 
 impl Reject {
-    /// A refusal that does not know its method.
+    /// A refusal without a method.
     #[must_use]
     pub const fn new(status: Status, reason: &'static str) -> Reject {
         Reject {

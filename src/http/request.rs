@@ -1,13 +1,13 @@
-//! The head of a request: request line and field lines (RFC 9112 sections 3 and 5).
+//! Parses the head of a request: request line and field lines (RFC 9112 sections 3 and 5).
 //!
-//! [`parse_head`] is one scan from left to right. Every limit is judged by a byte's position and
-//! every error at the first byte that proves it, never by how much happens to be in the buffer. So
-//! the outcome does not depend on how the network cut the bytes: what was refused or complete stays
-//! so whatever follows, and only "more is needed" can change.
+//! [`parse_head`] is one scan from left to right. Every limit depends on a byte's position, and every error
+//! on the first byte that proves it, never on the amount in the buffer. So the outcome does not depend on how
+//! the network cut the bytes. A head that was refused or complete stays so whatever follows; only "more is
+//! needed" can change.
 //!
-//! A head that arrives in pieces is read on where the last piece ended ([`resume_head`]), and once more
-//! from its start when it is complete: so each byte is looked at a bounded number of times, however
-//! small the pieces are. Between the calls there is nothing but a [`HeadProgress`], which the caller keeps.
+//! The parsing of a head that arrives in pieces continues where the last piece ended ([`resume_head`]). A
+//! complete head is parsed once more from its start. So each byte is scanned a bounded number of times,
+//! however small the pieces are. Between calls the caller keeps only a [`HeadProgress`].
 
 use super::fields::{FieldSpan, Fields, list_members};
 use super::framing::{Framing, FramingFields};
@@ -16,7 +16,7 @@ use super::status::Status;
 use super::target::is_host_and_port;
 use super::version::Version;
 
-mod place;
+mod scan_state;
 mod scanner;
 
 #[cfg(test)]
@@ -30,67 +30,67 @@ mod work;
 
 pub use super::reject::Reject;
 pub use super::target::Target;
-use place::{Halt, ScanPlace, note_looked_at};
+use scan_state::{ScanState, ScanStop, note_scanned};
 use scanner::{FieldLine, RequestLine, Scanner};
 
-/// The bounds of a request head.
+/// The limits of a request head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// The longest request target, in bytes. Above it: 414.
     pub target_bytes: usize,
-    /// The longest head in bytes, from the first byte given (empty lines that are skipped included)
-    /// to the empty line that ends it. Above it: 431. At most 2^32-1; more is read as that. A
-    /// buffer of this size is always enough.
+    /// The longest head in bytes, from the first byte given (skipped empty lines included) to the empty line
+    /// that ends it. Above it: 431. At most 2^32-1; larger values count as that. A buffer of this size is
+    /// always large enough.
     pub head_bytes: usize,
     /// The most field lines. Above it: 431.
     pub headers: usize,
 }
 
-/// What the bytes so far amount to.
+/// The outcome of parsing the bytes received so far.
 #[derive(Debug, Clone, Copy)]
 pub enum Parsed<'b, 's> {
-    /// The head is not complete, and nothing is wrong with it so far.
+    /// The head is incomplete, and no byte so far is wrong.
     Partial {
-        /// Whether a byte of the request line has come; empty lines before it do not count.
+        /// Whether a byte of the request line has arrived; empty lines before it do not count.
         started: bool,
-        /// The method, once it has come: a 408 to HEAD has no body either.
+        /// The method, if it has arrived: a 408 to HEAD has no body either.
         method: Option<Method>,
-        /// Where [`resume_head`] goes on.
+        /// The state from which [`resume_head`] continues.
         progress: HeadProgress,
     },
     /// The head is complete.
     Complete {
-        /// What it says.
+        /// The parsed head.
         head: RequestHead<'b, 's>,
-        /// How long it is in bytes, from the skipped empty lines to the final CRLF.
+        /// The length in bytes, from the skipped empty lines to the final CRLF.
         consumed: usize,
     },
 }
 
-/// A valid request head. Borrows the buffer it was read from and the caller's spans.
+/// A valid request head. Borrows the buffer it was parsed from and the caller's spans.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'b, 's> {
-    /// What the method token means to us.
+    /// The class of the method token.
     pub method: Method,
-    /// What the target asks for.
+    /// The parsed request target.
     pub target: Target<'b>,
     /// The version to answer with.
     pub version: Version,
-    /// The host and port that are asked for: the target's own if it names one, else the Host field
-    /// (RFC 9112 section 3.3). `None` only in HTTP/1.0.
+    /// The requested host and port: those in the target if it names any, else the Host field (RFC 9112
+    /// section 3.3). `None` only in HTTP/1.0.
     pub host: Option<&'b [u8]>,
     /// How the body is delimited.
     pub framing: Framing,
-    /// What the Connection field says.
+    /// The options of the Connection field.
     pub connection: ConnectionOptions,
-    /// What the Expect field says.
+    /// The expectation of the Expect field.
     pub expect: Expectation,
-    /// Whether there is a Via field: a proxy stands between.
+    /// Whether there is a Via field, which a proxy adds.
     pub via: bool,
-    /// Whether there is a Proxy-Connection field: a proxy may have passed it on blindly.
+    /// Whether there is a Proxy-Connection field, which an old proxy may have passed on.
     pub proxy_connection: bool,
-    /// Whether there is a precondition, If-Range or Range field (RFC 9110 sections 13.1 and 14.2).
-    /// Most requests have none, and nobody needs to look for one among the field lines.
+    /// Whether there is a precondition, If-Range or Range field (RFC 9110 sections 13.1 and 14.2). Most
+    /// requests have none, so their field lines need not be searched.
     pub is_conditional: bool,
     /// Whether there is a Range field (RFC 9110 section 14.2).
     pub has_range: bool,
@@ -115,7 +115,7 @@ impl<'b> RequestHead<'b, '_> {
         self.words().nth(1).unwrap_or_default()
     }
 
-    /// The three words of the request line: each ends at the only space behind it.
+    /// The three words of the request line, which single spaces separate.
     fn words(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.request_line.split(|&byte| byte == b' ')
     }
@@ -124,9 +124,9 @@ impl<'b> RequestHead<'b, '_> {
 /// The options of the Connection field that matter here (RFC 9110 section 7.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionOptions {
-    /// `close` is among them.
+    /// `close` is present.
     pub close: bool,
-    /// `keep-alive` is among them.
+    /// `keep-alive` is present.
     pub keep_alive: bool,
 }
 
@@ -136,23 +136,23 @@ pub enum Expectation {
     /// Absent, empty, or a 100-continue from HTTP/1.0, which must be ignored.
     #[default]
     None,
-    /// 100-continue and nothing else.
+    /// 100-continue and no other expectation.
     Continue,
-    /// Something else is expected: 417.
+    /// Another expectation: 417.
     Other,
 }
 
-/// Reads one request head from the front of `buf`.
+/// Parses one request head from the front of `buf`.
 ///
-/// `spans` is cleared and filled; hand the same `Vec` to every call and it stops allocating.
+/// `spans` is cleared and filled. A caller that passes one `Vec` to every call stops allocating.
 ///
-/// The outcome is a matter of the bytes alone: if a prefix of `buf` was refused or complete, `buf`
-/// is refused for the same reason or complete at the same length.
+/// The outcome depends on the bytes alone: if a prefix of `buf` was refused or complete, `buf` is refused for
+/// the same reason or complete at the same length.
 ///
 /// # Errors
 ///
-/// 400 for broken syntax, 414, 421 for an https URI, 431, 501 for a transfer coding, 505. A method is
-/// not judged here.
+/// 400 for broken syntax, 414, 421 for an https URI, 431, 501 for a transfer coding, 505. Every well-formed
+/// method is accepted.
 pub fn parse_head<'b, 's>(
     buf: &'b [u8],
     limits: &HeadLimits,
@@ -166,7 +166,7 @@ pub fn parse_head<'b, 's>(
         Ok(line) => {
             let fields = Fields::new(window, spans);
             let head = progress
-                .facts
+                .known
                 .complete(line, fields)
                 .map_err(|reject| scanner.explain(reject))?;
             Ok(Parsed::Complete {
@@ -178,10 +178,10 @@ pub fn parse_head<'b, 's>(
     }
 }
 
-/// Reads on in a head of which a part has been read: [`parse_head`] of the whole `buf`, with the same
-/// outcome, but without looking again at what was read before.
+/// Continues with a head that is partly parsed. The outcome is that of [`parse_head`] with the whole `buf`,
+/// but bytes parsed before are not scanned again.
 ///
-/// `progress` is what the last call said of a prefix of `buf`, under the same limits.
+/// `progress` is the result of the last call with a prefix of `buf`, under the same limits.
 ///
 /// # Errors
 ///
@@ -192,58 +192,58 @@ pub fn resume_head<'b, 's>(
     spans: &'s mut Vec<FieldSpan>,
     progress: &HeadProgress,
 ) -> Result<Parsed<'b, 's>, Reject> {
-    if progress.place == ScanPlace::Start {
+    if progress.state == ScanState::Start {
         return parse_head(buf, limits, spans);
     }
     spans.clear();
     let (window, head_bytes) = window(buf, limits);
     let mut progress = *progress;
-    let mut scanner = Scanner::resume(window, head_bytes, progress.place, progress.method);
+    let mut scanner = Scanner::resume(window, head_bytes, progress.state, progress.method);
     match read_on(&mut scanner, limits, spans, &mut progress) {
-        // Field lines that came in earlier pieces have left no span.
+        // There are no spans for field lines in earlier pieces.
         Ok(()) => parse_head(buf, limits, spans),
         Err(stop) => stopped(stop, &scanner, spans, progress),
     }
 }
 
-/// The part of `buf` that may belong to the head, and the longest head. Nothing behind the limit is ever
-/// looked at: this makes the limit a matter of position.
+/// The part of `buf` that may belong to the head, and the longest head. No byte after the limit is ever
+/// looked at, so the limit depends on position only.
 fn window<'b>(buf: &'b [u8], limits: &HeadLimits) -> (&'b [u8], usize) {
     let head_bytes = limits.head_bytes.min(u32::MAX as usize);
     (&buf[..buf.len().min(head_bytes)], head_bytes)
 }
 
-/// How far the reading of a head has come whose bytes ran out.
+/// The state of an incomplete head's parsing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadProgress {
-    place: ScanPlace,
+    state: ScanState,
     method: Option<Method>,
-    /// Known once the request line has been read.
+    /// Known after the request line.
     version: Version,
-    /// Field lines that have been read.
+    /// Field lines parsed so far.
     lines: usize,
-    facts: HeadFacts,
+    known: KnownFields,
 }
 
 #[cold]
 fn stopped<'b, 's>(
-    stop: Halt,
+    stop: ScanStop,
     scanner: &Scanner<'b>,
     spans: &[FieldSpan],
     progress: HeadProgress,
 ) -> Result<Parsed<'b, 's>, Reject> {
     match stop {
-        Halt::Starved => Ok(Parsed::Partial {
+        ScanStop::NeedMore => Ok(Parsed::Partial {
             started: scanner.started(),
             method: scanner.method(),
             progress: HeadProgress {
-                place: scanner.place(),
+                state: scanner.state(),
                 method: scanner.method(),
                 lines: progress.lines + spans.len(),
                 ..progress
             },
         }),
-        Halt::Refused(reject) => Err(scanner.explain(reject)),
+        ScanStop::Refused(reject) => Err(scanner.explain(reject)),
     }
 }
 
@@ -252,44 +252,44 @@ fn read_head<'b>(
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
     progress: &mut HeadProgress,
-) -> Result<RequestLine<'b>, Halt> {
+) -> Result<RequestLine<'b>, ScanStop> {
     scanner.skip_empty_lines()?;
     let line = scanner.request_line(limits.target_bytes)?;
     progress.version = line.version;
     while let FieldLine::Field(span) = scanner.field_line(spans.len() < limits.headers)? {
-        progress.facts.take(line.version, scanner, &span)?;
+        progress.known.take(line.version, scanner, &span)?;
         spans.push(span);
     }
     Ok(line)
 }
 
-/// Reads from where `progress` says to the end of the head.
+/// Parses from `progress` to the end of the head.
 #[cold]
 fn read_on(
     scanner: &mut Scanner<'_>,
     limits: &HeadLimits,
     spans: &mut Vec<FieldSpan>,
     progress: &mut HeadProgress,
-) -> Result<(), Halt> {
-    let mut place = progress.place;
-    if let Some(line) = scanner.resume_request_line(place, limits.target_bytes)? {
+) -> Result<(), ScanStop> {
+    let mut state = progress.state;
+    if let Some(line) = scanner.resume_request_line(state, limits.target_bytes)? {
         progress.version = line.version;
-        place = scanner.next_line();
+        state = scanner.next_line();
     }
     loop {
         let has_room = progress.lines + spans.len() < limits.headers;
-        let FieldLine::Field(span) = scanner.resume_field_line(place, has_room)? else {
+        let FieldLine::Field(span) = scanner.resume_field_line(state, has_room)? else {
             return Ok(());
         };
-        progress.facts.take(progress.version, scanner, &span)?;
+        progress.known.take(progress.version, scanner, &span)?;
         spans.push(span);
-        place = scanner.next_line();
+        state = scanner.next_line();
     }
 }
 
-/// What the fields that the server itself understands have said so far.
+/// The values so far of the fields that the server itself understands.
 #[derive(Debug, Clone, Copy, Default)]
-struct HeadFacts {
+struct KnownFields {
     host: Option<FieldSpan>,
     framing: FramingFields,
     connection: ConnectionOptions,
@@ -301,8 +301,8 @@ struct HeadFacts {
     has_accept_encoding: bool,
 }
 
-impl HeadFacts {
-    /// Takes one field line. The length of its name rules out nearly every field at once.
+impl KnownFields {
+    /// Adds one field line. The length of the name rules out nearly every field at once.
     #[inline(always)]
     fn take(
         &mut self,
@@ -311,7 +311,7 @@ impl HeadFacts {
         span: &FieldSpan,
     ) -> Result<(), Reject> {
         let (name, value) = (scanner.name(span), scanner.value(span));
-        note_looked_at(value.len());
+        note_scanned(value.len());
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
             3 if is("via") => self.via = true,
@@ -351,7 +351,7 @@ impl HeadFacts {
     }
 
     fn take_connection(&mut self, value: &[u8]) {
-        // What browsers send, without the cost of a list.
+        // Browsers send this value; the shortcut saves parsing a list.
         if value == b"keep-alive" {
             self.connection.keep_alive = true;
             return;
@@ -372,18 +372,18 @@ impl HeadFacts {
         }
     }
 
-    /// The checks that need the whole head, and the result.
+    /// Makes the checks that need the whole head. Returns the head.
     fn complete<'b, 's>(
         &self,
         line: RequestLine<'b>,
         fields: Fields<'b, 's>,
     ) -> Result<RequestHead<'b, 's>, Reject> {
-        // RFC 9112 section 3.2: Host is owed even if the target names a host itself.
+        // RFC 9112 section 3.2: Host is required even if the target names a host.
         if self.host.is_none() && line.version == Version::Http11 {
             return Err(Reject::bad_request("The Host field is missing."));
         }
         let framing = self.framing.decide()?;
-        // RFC 9110 section 7.4. Last, because a broken head is broken wherever it was meant to go.
+        // RFC 9110 section 7.4. Last, because a broken head is 400 for any target.
         if line.needs_secure_connection {
             return Err(Reject::new(
                 Status::MISDIRECTED_REQUEST,

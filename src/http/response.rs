@@ -1,8 +1,8 @@
-//! A response, and how its head is put on the wire.
+//! A response, and the encoding of its head.
 //!
-//! `site` decides the status, the fields and the body; `connection` adds what belongs to the
-//! connection (Connection, Keep-Alive) and calls [`encode_head`]. Nothing here allocates once the
-//! output buffer has grown to its working size.
+//! `site` decides status, fields and body. `connection` adds the fields of the connection (Connection,
+//! Keep-Alive) and calls [`encode_head`]. Nothing here allocates once the output buffer has grown to its
+//! working size.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,27 +14,26 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::date::{DATE_LEN, date_of};
-use super::keep_alive::Fate;
+use super::keep_alive::Persistence;
 use super::method::Method;
 use super::status::Status;
 
-/// What a request is answered with. Cloning one is cheap: the bytes are shared.
+/// The response to a request. A clone is cheap, because the bytes are shared.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code (RFC 9110 section 15).
     pub status: Status,
-    /// Further field lines, encoded, each ending in CRLF. They must not contain Connection,
-    /// Keep-Alive, Content-Length, Transfer-Encoding, Date or Server: those are added here.
+    /// Further field lines, encoded, each ending in CRLF. They must not contain Connection, Keep-Alive,
+    /// Content-Length, Transfer-Encoding, Date or Server, which [`encode_head`] adds or omits.
     pub fields: Bytes,
-    /// The Content-Length to declare, in bytes. `None` only where the status forbids or does not
-    /// owe one (RFC 9110 section 8.6): 204 and 304.
+    /// The Content-Length in bytes; `None` only for 204 and 304, which need none (RFC 9110 section 8.6).
     pub length: Option<u64>,
-    /// The content. A HEAD request may be given it too; the connection drops it.
+    /// The content. It may be set for HEAD too; [`Response::to`] drops it.
     pub body: Body,
 }
 
 impl Response {
-    /// The response to a request with this method, if it has been read: HEAD is sent no content (RFC 9110
+    /// The response to a request with this method, if the method is known: HEAD gets no content (RFC 9110
     /// section 9.3.2).
     #[must_use]
     pub fn to(mut self, method: Option<Method>) -> Response {
@@ -45,13 +44,12 @@ impl Response {
     }
 }
 
-/// Content that has a descriptor, so that sendfile(2) can send it: pages of memory, to which the socket
-/// refers so that nothing is copied, or a file.
+/// Content with a descriptor for sendfile(2): a file, or memory that the socket sends without a copy.
 pub trait FileSource: fmt::Debug + Send + Sync {
-    /// What sendfile sends the content from, and where in there its offset `offset` is.
+    /// The file for sendfile, and the offset in it of the content's offset `offset`.
     fn at(&self, offset: u64) -> (&File, u64);
 
-    /// Whether it is a file beyond a mount point below the root: its file system may hang by itself.
+    /// Whether the content is a file beyond a mount point below the root: that file system may hang alone.
     fn is_beyond_mount(&self) -> bool {
         false
     }
@@ -66,19 +64,19 @@ pub enum Body {
     Memory(Bytes),
     /// A range of byte offsets of content in memory, shared with the cache and sent with sendfile.
     MemfdBody {
-        /// All of it.
+        /// The whole content.
         content: Arc<dyn FileSource>,
         /// Offsets from its start, in bytes.
         range: Range<u64>,
     },
     /// A range of byte offsets of an open regular file, sent with sendfile.
     File {
-        /// The open file; its own offset is never used.
+        /// The open file. Its file position is never used.
         file: Arc<dyn FileSource>,
         /// Offsets from the start of the file, in bytes.
         range: Range<u64>,
     },
-    /// Several bodies, one after the other; never one that has parts itself.
+    /// Several bodies, one after another; none of them has parts itself.
     Parts(Box<VecDeque<Body>>),
 }
 
@@ -89,7 +87,7 @@ impl FileSource for File {
 }
 
 impl Body {
-    /// The number of bytes the body has.
+    /// The length in bytes.
     #[must_use]
     #[inline]
     pub fn len(&self) -> u64 {
@@ -108,7 +106,7 @@ impl Body {
         self.len() == 0
     }
 
-    /// Whether sending it may wait for a disk.
+    /// Whether sending the body may wait for a disk.
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
         match self {
@@ -118,7 +116,7 @@ impl Body {
         }
     }
 
-    /// Whether sending it may wait for a file system beyond a mount point.
+    /// Whether sending the body may wait for a file system beyond a mount point.
     #[must_use]
     pub fn is_beyond_mount(&self) -> bool {
         match self {
@@ -128,11 +126,11 @@ impl Body {
         }
     }
 
-    /// Drops the first `count` bytes, which must not be more than there are.
+    /// Drops the first `count` bytes; the body must have as many.
     pub fn advance(&mut self, count: u64) {
         match self {
-            Body::Empty => debug_assert_eq!(count, 0, "nothing can be sent of nothing"),
-            // Less than the length, which is a usize.
+            Body::Empty => debug_assert_eq!(count, 0, "an empty body has no bytes"),
+            // `count` is at most the length, which is a usize.
             Body::Memory(content) => content.advance(count as usize),
             Body::MemfdBody { range, .. } | Body::File { range, .. } => range.start += count,
             Body::Parts(parts) => {
@@ -151,21 +149,26 @@ impl Body {
     }
 }
 
-/// Appends the whole head, its empty line included (RFC 9112 section 2.1). `shared` must be of the
-/// second that the answer is dated; `fate` becomes the Connection and Keep-Alive fields.
-pub fn encode_head(response: &Response, shared: &SharedLines, fate: Fate, out: &mut Vec<u8>) {
+/// Appends the whole head, its empty line included (RFC 9112 section 2.1). `shared` must have the date of the
+/// answer; `persistence` becomes the Connection and Keep-Alive fields.
+pub fn encode_head(
+    response: &Response,
+    shared: &SharedLines,
+    persistence: Persistence,
+    out: &mut Vec<u8>,
+) {
     match response.status {
-        // The common case is one copy of a known length.
+        // The most frequent status is copied with a length known to the compiler.
         Status::OK => out.extend_from_slice(Status::OK.line().as_bytes()),
         status => out.extend_from_slice(status.line().as_bytes()),
     }
-    match fate {
-        Fate::Persist { remaining } => {
+    match persistence {
+        Persistence::Persist { remaining } => {
             out.extend_from_slice(shared.persisting());
             decimal(u64::from(remaining), out);
             out.extend_from_slice(b"\r\n");
         }
-        Fate::Close => {
+        Persistence::Close => {
             out.extend_from_slice(shared.always());
             out.extend_from_slice(CLOSE_LINE.as_bytes());
         }
@@ -190,22 +193,21 @@ const BEFORE_DATE: &str = "Server: abide\r\nDate: ";
 
 const DATE_END: usize = BEFORE_DATE.len() + DATE_LEN;
 
-/// Where the lines end that every answer has.
+/// The end of the lines that every answer has.
 const ALWAYS_END: usize = DATE_END + "\r\n".len();
 
 /// The line for a connection that does not persist (RFC 9112 section 9.6).
 const CLOSE_LINE: &str = "Connection: close\r\n";
 
-/// The lines for a connection that persists, up to the number of requests that may follow.
-/// `timeout_secs` is T, the seconds of idling that we promise. The `Keep-Alive` field is
-/// RFC 2068 section 19.7.1.1.
+/// The lines for a connection that persists, up to the number of further requests. `timeout_secs` is T, the
+/// promised idle time in seconds. RFC 2068 section 19.7.1.1 defines the `Keep-Alive` field.
 ///
 /// `timeout` comes before `max`: Node's agent reads only the first parameter.
 fn persisting_until_max(timeout_secs: u32) -> String {
     format!("Connection: keep-alive\r\nKeep-Alive: timeout={timeout_secs}, max=")
 }
 
-/// The field lines Server and Date, and what a connection that persists is told of that.
+/// The field lines that answers of one second share: Server, Date, and those of a connection that persists.
 #[derive(Debug, Clone)]
 pub struct SharedLines {
     unix_secs: u64,
@@ -213,7 +215,7 @@ pub struct SharedLines {
 }
 
 impl SharedLines {
-    /// Lines that promise `timeout_secs` seconds of idling, and are dated 1970 for now.
+    /// Lines that promise `timeout_secs` seconds of idle time, dated the start of 1970.
     #[must_use]
     pub fn new(timeout_secs: u32) -> SharedLines {
         let mut lines = BEFORE_DATE.as_bytes().to_vec();
@@ -228,7 +230,7 @@ impl SharedLines {
         shared
     }
 
-    /// The same lines, dated `unix_secs` seconds after 1970 began (RFC 9110 section 6.6.1).
+    /// The lines, dated `unix_secs` seconds after the start of 1970 (RFC 9110 section 6.6.1).
     pub fn at(&mut self, unix_secs: u64) -> &SharedLines {
         if self.unix_secs != unix_secs {
             self.write_date(unix_secs);
@@ -242,20 +244,20 @@ impl SharedLines {
         &self.lines[..ALWAYS_END]
     }
 
-    /// Those of an answer after which the connection persists, up to the number of requests that may
-    /// follow: that number differs from answer to answer, the rest does not.
+    /// The lines of an answer after which the connection persists, up to the number of further requests,
+    /// which differs from answer to answer.
     #[must_use]
     pub fn persisting(&self) -> &[u8] {
         &self.lines
     }
 
-    /// The second that they are dated, since 1970 began.
+    /// The date in seconds since 1970.
     #[must_use]
     pub fn unix_secs(&self) -> u64 {
         self.unix_secs
     }
 
-    /// The date alone, as an IMF-fixdate.
+    /// The date as an IMF-fixdate.
     #[must_use]
     pub fn date(&self) -> &[u8] {
         &self.lines[BEFORE_DATE.len()..DATE_END]
@@ -263,8 +265,8 @@ impl SharedLines {
 
     fn write_date(&mut self, unix_secs: u64) {
         self.unix_secs = unix_secs;
-        // Straight into the line, without a string between: not even the first request of a second
-        // allocates. A date always has 29 bytes, so it fits.
+        // Written in place, so that the first request of a second does not allocate either. A date always has
+        // 29 bytes, so it fits.
         let mut place = &mut self.lines[BEFORE_DATE.len()..DATE_END];
         let written = write!(place, "{}", date_of(unix_secs));
         debug_assert!(written.is_ok(), "a date has 29 bytes");
@@ -275,12 +277,12 @@ impl SharedLines {
 mod tests {
     use super::*;
 
-    fn encoded(response: &Response, fate: Fate) -> String {
+    fn encoded(response: &Response, persistence: Persistence) -> String {
         let mut out = Vec::new();
         encode_head(
             response,
             SharedLines::new(120).at(784_111_777),
-            fate,
+            persistence,
             &mut out,
         );
         String::from_utf8(out).expect("heads are ASCII")
@@ -295,7 +297,7 @@ mod tests {
             body: Body::Empty,
         };
         assert_eq!(
-            encoded(&response, Fate::Close),
+            encoded(&response, Persistence::Close),
             "HTTP/1.1 200 OK\r\nServer: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              Connection: close\r\nContent-Type: text/plain\r\n\
              Content-Length: 18446744073709551615\r\n\r\n"
@@ -310,7 +312,7 @@ mod tests {
             length: None,
             body: Body::Empty,
         };
-        let head = encoded(&response, Fate::Persist { remaining: 7 });
+        let head = encoded(&response, Persistence::Persist { remaining: 7 });
         assert_eq!(
             head,
             "HTTP/1.1 304 Not Modified\r\nServer: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\

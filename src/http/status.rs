@@ -1,10 +1,10 @@
 //! Status codes (RFC 9110 section 15; 431 is RFC 6585 section 5, 451 is RFC 7725 section 3).
 
-/// A status code; one of the constants below.
+/// A status code: one of the constants below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status(u16);
 
-/// Writes each code once: its constant and its reason phrase.
+/// Defines each status once, by its constant, code and reason phrase.
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $reason:literal;)*) => {
         impl Status {
@@ -22,8 +22,8 @@ macro_rules! statuses {
                 }
             }
 
-            /// The status line with its CRLF (RFC 9112 section 4). It always says HTTP/1.1, to an
-            /// HTTP/1.0 client too: it states our own version (RFC 9110 section 2.5).
+            /// The status line with its CRLF (RFC 9112 section 4). It says HTTP/1.1 to HTTP/1.0 clients too:
+            /// it states the server's version (RFC 9110 section 2.5).
             #[must_use]
             pub fn line(self) -> &'static str {
                 match self.0 {
@@ -36,36 +36,35 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// An interim answer: the client may send the body.
-    /// The answer to GET, HEAD and OPTIONS.
+    /// A whole file, a listing, the health check, or the answer to OPTIONS.
     OK = 200, "OK";
-    /// The answer to a preflight of the CORS protocol.
+    /// A CORS preflight.
     NO_CONTENT = 204, "No Content";
     /// One or more ranges of a file.
     PARTIAL_CONTENT = 206, "Partial Content";
-    /// A directory without its slash.
+    /// A directory without its slash; or a configured redirect for good.
     MOVED_PERMANENTLY = 301, "Moved Permanently";
-    /// Configured: elsewhere for the time being.
+    /// Configured: a temporary redirect.
     FOUND = 302, "Found";
-    /// Configured: something else to GET.
+    /// Configured: a redirect to another document, to be requested by GET.
     SEE_OTHER = 303, "See Other";
     /// The client's copy is current.
     NOT_MODIFIED = 304, "Not Modified";
-    /// Configured: elsewhere for the time being, by the same method.
+    /// Configured: a temporary redirect that keeps the method.
     TEMPORARY_REDIRECT = 307, "Temporary Redirect";
-    /// Configured: elsewhere for good, by the same method.
+    /// Configured: a redirect for good that keeps the method.
     PERMANENT_REDIRECT = 308, "Permanent Redirect";
-    /// The request breaks the grammar.
+    /// The request breaks the grammar or a limit without a status of its own.
     BAD_REQUEST = 400, "Bad Request";
-    /// The file exists and may not be read.
+    /// The file exists, but may not be sent; or configured.
     FORBIDDEN = 403, "Forbidden";
-    /// No such file.
+    /// No such file; or configured.
     NOT_FOUND = 404, "Not Found";
-    /// A registered method that a static site has no use for.
+    /// A registered method that this server does not support.
     METHOD_NOT_ALLOWED = 405, "Method Not Allowed";
-    /// A request began and did not end in time.
+    /// A request began, but did not arrive completely in time.
     REQUEST_TIMEOUT = 408, "Request Timeout";
-    /// Configured: the document was here and will not come back.
+    /// Configured: the document was removed for good.
     GONE = 410, "Gone";
     /// If-Match or If-Unmodified-Since does not hold.
     PRECONDITION_FAILED = 412, "Precondition Failed";
@@ -77,18 +76,18 @@ statuses! {
     RANGE_NOT_SATISFIABLE = 416, "Range Not Satisfiable";
     /// An expectation other than 100-continue.
     EXPECTATION_FAILED = 417, "Expectation Failed";
-    /// The request is for a site that is not served here.
+    /// The site is not served here, or the target is an https URI.
     MISDIRECTED_REQUEST = 421, "Misdirected Request";
     /// The head is over the limit, in bytes or in lines.
     HEADER_FIELDS_TOO_LARGE = 431, "Request Header Fields Too Large";
-    /// Configured: the law forbids to show the document.
+    /// Configured: the document is withheld for legal reasons.
     UNAVAILABLE_FOR_LEGAL_REASONS = 451, "Unavailable For Legal Reasons";
-    /// The server failed.
+    /// A file could not be read.
     INTERNAL_SERVER_ERROR = 500, "Internal Server Error";
     /// An unknown method or transfer coding.
     NOT_IMPLEMENTED = 501, "Not Implemented";
-    /// Too many connections.
-    SERVICE_UNAVAILABLE = 503, "ServerContext Unavailable";
+    /// A limit is reached, a file is being written, an answer takes too long, or the server is leaving.
+    SERVICE_UNAVAILABLE = 503, "Service Unavailable";
     /// A major version other than 1.
     VERSION_NOT_SUPPORTED = 505, "HTTP Version Not Supported";
 }

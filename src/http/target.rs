@@ -1,5 +1,5 @@
-//! The request target: its four forms (RFC 9112 section 3.2), the host in it or in the Host field, and from
-//! a raw path to a file name and back.
+//! The request target: its four forms (RFC 9112 section 3.2), the host in it or in the Host field, and the
+//! conversion of a raw path to a file name and back.
 
 use std::net::Ipv6Addr;
 
@@ -12,15 +12,15 @@ use super::reject::Reject;
 #[cfg(test)]
 mod tests;
 
-/// What a request is for.
+/// A parsed request target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'b> {
     /// Origin-form or absolute-form (RFC 9112 sections 3.2.1 and 3.2.2).
     Path {
-        /// As it was sent, still percent-encoded; begins with `/`. An absolute-form without a path
-        /// is read as `/`.
+        /// The path as it was sent, percent-encoded; begins with `/`. An absolute-form without a path is read
+        /// as `/`.
         path: &'b [u8],
-        /// What follows the first `?`; may be empty.
+        /// The part after the first `?`; may be empty.
         query: Option<&'b [u8]>,
     },
     /// `OPTIONS *`: the server itself (RFC 9112 section 3.2.4).
@@ -29,20 +29,20 @@ pub enum Target<'b> {
     Authority(&'b [u8]),
 }
 
-/// A target with what its form says besides.
+/// A target, and the further data of its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Classified<'b> {
+pub(super) struct ClassifiedTarget<'b> {
     pub(super) target: Target<'b>,
     /// The authority that the target itself names.
     pub(super) authority: Option<&'b [u8]>,
-    /// The target is an https URI, which is owed a secured connection (RFC 9110 section 7.4).
+    /// The target is an https URI, which needs a secured connection (RFC 9110 section 7.4).
     pub(super) needs_secure_connection: bool,
 }
 
-impl<'b> Classified<'b> {
+impl<'b> ClassifiedTarget<'b> {
     /// A target that is not an https URI.
-    fn new(target: Target<'b>, authority: Option<&'b [u8]>) -> Classified<'b> {
-        Classified {
+    fn new(target: Target<'b>, authority: Option<&'b [u8]>) -> ClassifiedTarget<'b> {
+        ClassifiedTarget {
             target,
             authority,
             needs_secure_connection: false,
@@ -50,12 +50,12 @@ impl<'b> Classified<'b> {
     }
 }
 
-/// Tells the form of `raw`, whose bytes the caller has already checked to be target bytes.
+/// Determines the form of `raw`, whose bytes the caller has already checked to be target bytes.
 #[inline(always)]
-pub(super) fn classify(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
+pub(super) fn classify(method: Method, raw: &[u8]) -> Result<ClassifiedTarget<'_>, Reject> {
     if method == Method::Connect {
         if is_connect_authority(raw) {
-            return Ok(Classified::new(Target::Authority(raw), Some(raw)));
+            return Ok(ClassifiedTarget::new(Target::Authority(raw), Some(raw)));
         }
         return Err(Reject::bad_request(
             "The target of CONNECT is not a host and a port.",
@@ -64,16 +64,16 @@ pub(super) fn classify(method: Method, raw: &[u8]) -> Result<Classified<'_>, Rej
     match raw {
         [b'/', ..] => {
             let (path, query) = split_query(raw);
-            Ok(Classified::new(Target::Path { path, query }, None))
+            Ok(ClassifiedTarget::new(Target::Path { path, query }, None))
         }
-        b"*" if method == Method::Options => Ok(Classified::new(Target::Asterisk, None)),
+        b"*" if method == Method::Options => Ok(ClassifiedTarget::new(Target::Asterisk, None)),
         b"*" => Err(Reject::bad_request("Only OPTIONS may ask for \"*\".")),
         _ => absolute_form(method, raw),
     }
 }
 
 /// absolute-form.
-fn absolute_form(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
+fn absolute_form(method: Method, raw: &[u8]) -> Result<ClassifiedTarget<'_>, Reject> {
     let plain = strip_prefix_ignore_case(raw, b"http://");
     let after_scheme = plain
         .or_else(|| strip_prefix_ignore_case(raw, b"https://"))
@@ -98,9 +98,9 @@ fn absolute_form(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
         let path = if path.is_empty() { b"/" } else { path };
         Target::Path { path, query }
     };
-    Ok(Classified {
+    Ok(ClassifiedTarget {
         needs_secure_connection: plain.is_none(),
-        ..Classified::new(target, Some(authority))
+        ..ClassifiedTarget::new(target, Some(authority))
     })
 }
 
@@ -116,17 +116,17 @@ fn strip_prefix_ignore_case<'b>(bytes: &'b [u8], prefix: &[u8]) -> Option<&'b [u
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// Turns a raw path into the one name of a file: replaces what is in `out`.
+/// Converts a raw path to the one name of a file, and replaces the content of `out` by it.
 ///
-/// Percent-decodes once, removes dot segments (RFC 3986 section 5.2.4), those that decoding brought
-/// to light included, then merges empty segments, so that `/a//b` and `/a/b` are one file. The
-/// result begins with `/`, holds no empty, `.` or `..` segment, and ends in `/` exactly when the
-/// path named a directory: it ended in `/`, `/.` or `/..`.
+/// Percent-decodes once; removes dot segments (RFC 3986 section 5.2.4), also those that were encoded; then
+/// merges empty segments, so that `/a//b` and `/a/b` are one file. The result begins with `/` and holds no
+/// empty, `.` or `..` segment. It ends in `/` exactly when the path named a directory, that is, ended in `/`,
+/// `/.` or `/..`.
 ///
 /// # Errors
 ///
-/// 400 for a path that does not begin with `/`, a malformed escape, an encoded NUL or slash, a
-/// backslash in either form, and for climbing above the root. `out` is then of no use.
+/// 400 for a path that does not begin with `/`, a malformed escape, an encoded NUL or slash, a plain or
+/// encoded backslash, and for climbing above the root. Then the content of `out` is undefined.
 pub fn decode_path(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
     out.clear();
     let [b'/', relative @ ..] = raw else {
@@ -139,7 +139,7 @@ pub fn decode_path(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
     out.push(b'/');
     let mut segments = relative.split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {
-        // Here `out` ends in a slash, so a dot segment at the end leaves a directory.
+        // `out` ends in a slash here, so a dot segment at the end leaves a directory.
         let start = out.len();
         decode_segment(segment, out)?;
         match &out[start..] {
@@ -154,12 +154,12 @@ pub fn decode_path(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
             _ => {}
         }
     }
-    // Only now: to `..` an empty segment is a segment like any other.
+    // Last, because `..` treats an empty segment like any other.
     out.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
     Ok(())
 }
 
-/// Whether a path has nothing to decode, remove, merge or refuse. May say no to one that has not.
+/// Whether a path needs no decoding, removal, merging or refusal. May return false for such a path.
 fn is_already_normal(raw: &[u8]) -> bool {
     let is_special = |byte| matches!(byte, b'%' | b'\\' | 0);
     let suspects = |firsts, seconds| {
@@ -206,9 +206,9 @@ fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
 }
 
 const MALFORMED_ESCAPE: Reject =
-    Reject::bad_request("The path holds a percent sign without two hexadecimal digits behind it.");
+    Reject::bad_request("The path holds a percent sign without two hexadecimal digits after it.");
 
-/// What must be escaped in a path: everything but pchar and the slash (RFC 3986 section 3.3).
+/// Bytes to escape in a path: all but pchar and the slash (RFC 3986 section 3.3).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -229,8 +229,8 @@ const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
-/// Appends `query`, from a request target, for a Location field. Browsers send bytes in a query that a
-/// URI must not hold (RFC 3986 section 3.4); those, and a `%` that begins no escape, are encoded.
+/// Appends `query`, from a request target, for a Location field. Browsers send bytes that a URI's query must
+/// not hold (RFC 3986 section 3.4). Those are encoded, and so is a `%` that begins no escape.
 pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
     for (at, &byte) in query.iter().enumerate() {
         let is_escape = byte == b'%'
@@ -244,13 +244,13 @@ pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What may stand in a query besides letters and digits.
+/// Bytes allowed in a query besides letters and digits.
 const IN_A_QUERY: &[u8] = b"-._~!$&'()*+,;=:@/?";
 
 /// Appends `decoded`, a path from [`decode_path`], percent-encoded for a Location field.
 ///
-/// The result begins with exactly one slash whatever `decoded` begins with: with two, a browser
-/// would read a host.
+/// The result begins with exactly one slash, whatever `decoded` begins with: a browser would read two as the
+/// start of a host.
 pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
     let first = decoded
         .iter()
@@ -262,16 +262,16 @@ pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `decoded`, a part of a path, percent-encoded. Its slashes stay as they are: whoever puts
-/// a path together must see to it that it does not begin with two.
+/// Appends `decoded`, a part of a path, percent-encoded except its slashes. The caller must ensure that the
+/// whole path does not begin with two slashes.
 pub fn encode_segments(decoded: &[u8], out: &mut Vec<u8>) {
     for piece in percent_encode(decoded, NOT_IN_A_PATH) {
         out.extend_from_slice(piece.as_bytes());
     }
 }
 
-/// Appends `decoded` percent-encoded as a value in a query or fragment: nothing in it can end the
-/// value or begin another.
+/// Appends `decoded` percent-encoded as a value in a query or fragment: no byte can end the value or begin
+/// another one.
 pub fn encode_query_part(decoded: &[u8], out: &mut Vec<u8>) {
     for piece in percent_encode(decoded, NOT_UNRESERVED) {
         out.extend_from_slice(piece.as_bytes());
@@ -285,11 +285,11 @@ const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Whether `value` is a host with an optional port: what Host and an absolute-form target may name.
+/// Whether `value` is a host with an optional port, as Host and an absolute-form target may name it.
 ///
-/// The host is a registered name (which takes in IPv4 and underscores), a bracketed IPv6 address, or a
-/// bracketed address of a later version (RFC 3986 section 3.2.2); it is not empty. The port may be
-/// empty (`host:`), else it is 0 to 65535. Userinfo, paths, commas and whitespace have no place in it.
+/// The host is not empty. It is a registered name (which includes IPv4 and underscores), a bracketed IPv6
+/// address, or a bracketed address of a later version (RFC 3986 section 3.2.2). The port may be empty
+/// (`host:`), else it is 0 to 65535. Userinfo, paths, commas and whitespace are not allowed.
 #[must_use]
 pub fn is_host_and_port(value: &[u8]) -> bool {
     split_host(value).is_some_and(|(_, port)| port.is_none_or(is_port))
@@ -304,7 +304,7 @@ pub fn is_connect_authority(value: &[u8]) -> bool {
         .is_some_and(|port| !port.is_empty() && is_port(port))
 }
 
-/// A valid host and what follows its colon, if there is one.
+/// A valid host, and the part after its colon if there is one.
 fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_len = if let [b'[', rest @ ..] = value {
         let close = rest.iter().position(|&byte| byte == b']')?;
@@ -324,8 +324,8 @@ fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     }
 }
 
-/// `"v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )` (RFC 3986 section 3.2.2), without the comma,
-/// which has no place in a host here.
+/// `"v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )` (RFC 3986 section 3.2.2), without the comma, which
+/// is not allowed in a host here.
 fn is_ip_future(address: &[u8]) -> bool {
     let [b'v' | b'V', rest @ ..] = address else {
         return false;

@@ -16,7 +16,7 @@ use crate::config::Network;
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 use crate::connection::limits::connection_gauge::ConnectionGauge;
-use crate::connection::limits::per_ip::{Excess, PerIp, Shares};
+use crate::connection::limits::per_ip::{ClientsBySlot, ConnectionsPerClient, EvictionQuota};
 use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
@@ -57,8 +57,8 @@ impl<T> Accepted<T> {
         } else {
             Session::accepted
         };
-        let mut session = make(self.peer, now).among(self.address_gauge);
-        let deadline = session.rest(context, now);
+        let mut session = make(self.peer, now).with_address_gauge(self.address_gauge);
+        let deadline = session.next_deadline(context, now);
         let connection = Connection {
             socket: self.socket,
             session,
@@ -103,7 +103,7 @@ pub struct Acceptor {
     capacity: u32,
     /// Connections open now in the whole server, without those that are refused.
     gauge: Arc<ConnectionGauge>,
-    per_ip: Option<PerIp>,
+    per_ip: Option<ClientsBySlot>,
     /// Whose connections carry the requests of many clients, and are not counted by address.
     proxies: Vec<Network>,
     /// The slots of connections that are being refused; they take nobody's place.
@@ -136,7 +136,7 @@ impl Acceptor {
     fn counting<T>(
         slots: &Slots<T>,
         gauge: Arc<ConnectionGauge>,
-        shares: Option<Arc<Shares>>,
+        shares: Option<Arc<ConnectionsPerClient>>,
         admissions: Arc<Admissions>,
     ) -> Acceptor {
         Acceptor {
@@ -144,7 +144,7 @@ impl Acceptor {
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             gauge,
-            per_ip: shares.map(PerIp::new),
+            per_ip: shares.map(ClientsBySlot::new),
             proxies: Vec::new(),
             refused: HashSet::new(),
             admissions,
@@ -232,14 +232,14 @@ impl Acceptor {
     /// Whether connections should go, in all or of some address.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.gauge.is_pressing() || self.per_ip.as_ref().is_some_and(PerIp::is_pressed)
+        self.gauge.is_pressing() || self.per_ip.as_ref().is_some_and(ClientsBySlot::is_pressed)
     }
 
     /// How many connections should go; those that the other acceptors of the server send for do not
     /// count, of `acceptors` in all.
     #[must_use]
-    pub fn excess(&self, acceptors: usize) -> Excess<'_> {
-        Excess::of(&self.gauge, self.per_ip.as_ref(), acceptors)
+    pub fn excess(&self, acceptors: usize) -> EvictionQuota<'_> {
+        EvictionQuota::of(&self.gauge, self.per_ip.as_ref(), acceptors)
     }
 
     /// One more than the highest slot that was ever in use.
@@ -283,7 +283,7 @@ impl Acceptor {
         }
         let slot = self.take_slot();
         let address_gauge = address_gauge.map(|holder| match &mut self.per_ip {
-            Some(per_ip) => per_ip.seat(slot, holder),
+            Some(per_ip) => per_ip.assign(slot, holder),
             None => holder.address_gauge,
         });
         Ok(Accepted {

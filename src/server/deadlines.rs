@@ -1,4 +1,4 @@
-//! The event loop's half of deadlines. A session says when (`Session::rest`), the thread that served it
+//! The event loop's half of deadlines. A session says when (`Session::next_deadline`), the thread that served it
 //! leaves that in the slot (`OwnedSlot::wait_until`), the wheel finds it here, and the turn that is then given
 //! acts on it.
 //!
@@ -116,7 +116,7 @@ impl Deadlines {
             return None;
         }
         let deadline = match slot.deadline() {
-            Deadline::Parked(_) if mode == Mode::Serving => Millis::NEVER,
+            Deadline::IdleUntilDrain(_) if mode == Mode::Serving => Millis::NEVER,
             deadline => deadline.at(),
         };
         let latest = Millis(now.0 + self.max_sleep_millis);

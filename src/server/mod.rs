@@ -51,7 +51,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::clock::Clock;
 use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
-use crate::connection::limits::per_ip::Shares;
+use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
@@ -186,7 +186,7 @@ impl Server {
             context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
-            shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
+            shares: (per_ip > 0).then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
             supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
@@ -279,7 +279,7 @@ struct Common {
     context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
-    shares: Option<Arc<Shares>>,
+    shares: Option<Arc<ConnectionsPerClient>>,
     supervisor_waker: Arc<SupervisorWaker>,
 }
 

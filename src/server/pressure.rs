@@ -100,7 +100,7 @@ impl Pressure {
             match slot.deadline() {
                 // One that is refused has nobody's place, so its going makes none.
                 Deadline::Linger(_) if !acceptor.is_refusing(index) => {
-                    excess.note_going(index);
+                    excess.note_closing(index);
                 }
                 deadline => {
                     let has_asked = !matches!(deadline, Deadline::First(_));
@@ -108,19 +108,19 @@ impl Pressure {
                         candidates.push((has_asked, deadline.at(), index));
                     } else if !has_asked {
                         // It asks or has to go within a second: nobody else goes in its stead.
-                        excess.note_going(index);
+                        excess.note_closing(index);
                     }
                 }
             }
         }
-        if let Some(most) = excess.most()
+        if let Some(most) = excess.upper_bound()
             && most < candidates.len()
         {
             candidates.select_nth_unstable(most);
             candidates.truncate(most);
         }
         candidates.sort_unstable();
-        candidates.retain(|(.., index)| excess.wants(*index));
+        candidates.retain(|(.., index)| excess.must_close(*index));
         let claim = |(.., index): (bool, Millis, u32)| shared.slots.at(index).claim_idle().ok();
         candidates.into_iter().filter_map(claim).collect()
     }

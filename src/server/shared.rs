@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
-use crate::connection::limits::per_ip::Shares;
+use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::transport::Socket;
@@ -55,7 +55,7 @@ pub struct Shared<T = Socket> {
     /// The configuration, the site and the mode.
     pub context: Arc<ServerContext>,
     /// The connections of each address, if their number is limited.
-    pub shares: Option<Arc<Shares>>,
+    pub shares: Option<Arc<ConnectionsPerClient>>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The way back to the loop.

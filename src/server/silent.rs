@@ -174,7 +174,7 @@ mod tests {
         // Another connection in the same slot is another one.
         open(&slots, 0, 9);
         let queued = slots.at(1).claim_idle().expect("idle");
-        wait(&slots, queued, Deadline::Settling(Millis(1)));
+        wait(&slots, queued, Deadline::AwaitingAck(Millis(1)));
         assert_eq!(queue.longest(Crowd::Server, &slots), Some((2, Millis(2))));
         queue.drop_longest(Crowd::Server);
         assert_eq!(queue.longest(Crowd::Server, &slots), Some((3, Millis(3))));

@@ -318,7 +318,7 @@ fn turn<T: Transport>(
             MayBlock::OnRoots | MayBlock::Anywhere => shared.clock.now(),
         };
         let deadline = match outcome {
-            Outcome::Wait => open.session.rest(context, now.monotonic),
+            Outcome::Wait => open.session.next_deadline(context, now.monotonic),
             Outcome::Again | Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
         };
         TurnEnd {

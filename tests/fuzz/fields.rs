@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use abide::http::fields::Fields;
 use abide::http::method::Method;
-use abide::http::preconditions::{Validators, Verdict, evaluate, if_range_holds};
-use abide::http::range::{Selection, select};
+use abide::http::preconditions::{PreconditionResult, Validators, evaluate, if_range_holds};
+use abide::http::range::{RangeSelection, select};
 use abide::http::request::{HeadLimits, Parsed, parse_head};
 
 use super::script::first_line;
@@ -116,7 +116,7 @@ impl Circumstances {
 
     /// The verdict, and whether If-Range holds, on a request with these fields; `None` if one of
     /// them is no field value.
-    fn ask(&self, lines: &[Line<'_>]) -> Option<(Verdict, bool)> {
+    fn ask(&self, lines: &[Line<'_>]) -> Option<(PreconditionResult, bool)> {
         let mut bytes = format!("{} /f HTTP/1.1\r\nHost: h\r\n", self.method).into_bytes();
         for (name, value) in lines {
             bytes.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
@@ -132,7 +132,7 @@ impl Circumstances {
             .then(|| self.verdict(head.method, &head.fields))
     }
 
-    fn verdict(&self, method: Method, fields: &Fields<'_, '_>) -> (Verdict, bool) {
+    fn verdict(&self, method: Method, fields: &Fields<'_, '_>) -> (PreconditionResult, bool) {
         let validators = Validators {
             etag: self.etag,
             last_modified_unix_secs: Some(MODIFIED),
@@ -151,7 +151,7 @@ impl Circumstances {
     }
 
     /// Each outcome needs a field that can cause it.
-    fn check_cause(&self, (verdict, range_holds): &(Verdict, bool), lines: &[Line<'_>]) {
+    fn check_cause(&self, (verdict, range_holds): &(PreconditionResult, bool), lines: &[Line<'_>]) {
         let values = |wanted| {
             let lines = lines.iter().filter(move |(name, _)| *name == wanted);
             lines.map(|(_, value)| trimmed(value))
@@ -159,14 +159,14 @@ impl Circumstances {
         let has = |wanted| values(wanted).next().is_some();
         let is_safe = matches!(self.method, "GET" | "HEAD");
         match verdict {
-            Verdict::Proceed => {
+            PreconditionResult::Proceed => {
                 let is_any = self.method != "OPTIONS" && values("If-None-Match").eq([b"*"]);
                 assert!(!is_any, "If-None-Match: * never proceeds");
             }
-            Verdict::NotModified => {
+            PreconditionResult::NotModified => {
                 assert!(is_safe && (has("If-None-Match") || has("If-Modified-Since")));
             }
-            Verdict::Failed => {
+            PreconditionResult::Failed => {
                 let by_none_match = !is_safe && has("If-None-Match");
                 assert!(has("If-Match") || has("If-Unmodified-Since") || by_none_match);
                 assert_ne!(self.method, "OPTIONS");
@@ -235,16 +235,16 @@ fn without_what_is_ignored<'i>(lines: &[Line<'i>]) -> Vec<Line<'i>> {
 fn check_selection(value: &[u8], length: u64) {
     let naive = naive_specs(value).filter(|specs| specs.len() <= 16 && length > 0);
     match (select(value, length), naive) {
-        (Selection::Ignore, naive) => assert_eq!(naive, None),
+        (RangeSelection::Ignore, naive) => assert_eq!(naive, None),
         (selection, None) => panic!("{:?} selects {selection:?}", value.escape_ascii()),
-        (Selection::Unsatisfiable, Some(specs)) => {
+        (RangeSelection::Unsatisfiable, Some(specs)) => {
             let probes =
                 (0..length.min(SMALL_FILE)).chain(length.saturating_sub(SMALL_FILE)..length);
             for offset in probes {
                 assert!(!specs.iter().any(|spec| asks_for(*spec, offset, length)));
             }
         }
-        (Selection::Ranges(ranges), Some(specs)) => {
+        (RangeSelection::Ranges(ranges), Some(specs)) => {
             check_ranges(&ranges, length);
             for offset in 0..length.min(SMALL_FILE) {
                 let is_asked_for = specs.iter().any(|spec| asks_for(*spec, offset, length));
@@ -268,7 +268,7 @@ fn check_ranges(ranges: &[Range<u64>], length: u64) {
         .map(|range| format!("{}-{}", range.start, range.end - 1))
         .collect();
     let again = select(format!("bytes={}", specs.join(",")).as_bytes(), length);
-    assert_eq!(again, Selection::Ranges(ranges.to_vec()));
+    assert_eq!(again, RangeSelection::Ranges(ranges.to_vec()));
 }
 
 /// The two numbers of a range-spec as they stand; `None` is a field that is not to be honoured.

@@ -121,7 +121,7 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
             }
             Outcome::Wait => may_block = MayBlock::Never,
         }
-        let deadline = session.rest(context, now).at();
+        let deadline = session.next_deadline(context, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");
         assert!(
             peer.owes_an_event(),

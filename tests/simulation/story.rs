@@ -2,7 +2,7 @@
 //!
 //! Deadlines cross files, and no function shows the whole way. It is this:
 //!
-//! 1. The *session* says when. A worker that has given a session its turn asks `Session::rest`, and
+//! 1. The *session* says when. A worker that has given a session its turn asks `Session::next_deadline`, and
 //!    leaves the answer beside the connection. It tells nobody.
 //! 2. The *wheel* finds it. Each connection is filed under one tick, never further ahead than the
 //!    shortest timeout (5 s by default, to linger). When that tick comes, the event loop compares the

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use abide::clock::{Clock, Millis};
 use abide::connection::counters::{CloseReason, Totals};
-use abide::connection::limits::per_ip::Shares;
+use abide::connection::limits::per_ip::ConnectionsPerClient;
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::Mode;
@@ -100,8 +100,12 @@ impl World {
     pub fn new(stage: Arc<Stage>) -> World {
         let clock = Arc::new(HandClock::default());
         let limits = &stage.context.config.limits;
-        let shares = (limits.connections_per_ip > 0)
-            .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
+        let shares = (limits.connections_per_ip > 0).then(|| {
+            Arc::new(ConnectionsPerClient::new(
+                limits.connections_per_ip,
+                limits.ipv6_prefix,
+            ))
+        });
         let context = Arc::clone(&stage.context);
         let (shared, messages) = Shared::new(0, context, clock.clone(), Box::new(Awake));
         let shared = Arc::new(Shared {

@@ -1,12 +1,13 @@
-//! Escapes: nobody forges a line, moves the terminal's cursor, or breaks the reader's parser.
+//! Escapes that keep a client from forging a line, moving the terminal's cursor, or breaking a log reader's
+//! parser.
 
 use std::io::Write;
 
-/// Bytes of each text that are logged; the rest of a longer one is left out.
+/// Logged bytes of each text; the rest of a longer text is left out.
 const MAX_LOGGED_BYTES: usize = 4096;
 
-/// Appends `bytes` for between two double quotes: what is not visible ASCII or a space becomes `\xHH`,
-/// quotes and backslashes get a backslash. So it can be undone.
+/// Appends `bytes` escaped for a place between double quotes. A byte other than visible ASCII and space
+/// becomes `\xHH`; a quote or backslash gets a backslash. The original bytes can be recovered.
 pub fn escape_text(bytes: &[u8], out: &mut Vec<u8>) {
     let bytes = shortened(bytes);
     if is_plain(bytes) {
@@ -22,8 +23,8 @@ pub fn escape_text(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `bytes` for within a JSON string (RFC 8259 section 7), in ASCII: a character beyond it is
-/// written as its UTF-16 code units. What is not UTF-8 becomes U+FFFD.
+/// Appends `bytes` escaped for a JSON string (RFC 8259 section 7), in ASCII. Other characters become their
+/// UTF-16 code units; bytes that are not UTF-8 become U+FFFD.
 pub fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
     let bytes = shortened(bytes);
     if is_plain(bytes) {
@@ -57,8 +58,8 @@ fn shortened(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(MAX_LOGGED_BYTES)]
 }
 
-/// Whether nothing has to be escaped, as nearly always. Without an early exit the compiler looks at
-/// many bytes at once.
+/// Whether no byte has to be escaped, which is nearly always so. Without an early exit the compiler
+/// vectorizes the loop.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |is_plain, byte| {
         is_plain & matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\')

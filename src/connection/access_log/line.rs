@@ -23,29 +23,29 @@ use crate::connection::peer::Peer;
 use crate::http::response::decimal;
 use crate::http::status::Status;
 
-/// What is known when an answer is collected.
+/// The data of a line that are known when its answer is collected.
 #[derive(Debug, Clone, Copy)]
-pub struct Line<'a> {
-    /// The client, and words of its request.
-    pub quoted: Quoted<'a>,
+pub struct LogLine<'a> {
+    /// The client and its request.
+    pub request: LoggedRequest<'a>,
     /// The connection.
     pub connection: ConnectionId,
-    /// The number of the request on the connection, from 1; 0 for what answers none.
+    /// The number of the request on the connection, from 1; 0 for an answer without a request.
     pub number: u32,
-    /// When the request began to come, and after how much idling.
+    /// When the request began to arrive, and how long the connection was idle before.
     pub arrival: Arrival,
     /// The answer's status.
     pub status: Status,
 }
 
-/// The client of a request, and the request in its own words.
+/// The client of a request, and the logged parts of the request.
 #[derive(Debug, Clone, Copy)]
-pub struct Quoted<'a> {
-    /// The client: the peer, or whom trusted proxies have asked for.
+pub struct LoggedRequest<'a> {
+    /// The client: the peer, or the client behind trusted proxies.
     pub client: Peer,
-    /// The request line as far as it has come; empty if nothing of it has.
+    /// The request line as far as it has arrived; may be empty.
     pub request_line: &'a [u8],
-    /// The host that was asked for.
+    /// The requested host.
     pub host: Option<&'a [u8]>,
     /// The Referer field (RFC 9110 section 10.1.3).
     pub referer: Option<&'a [u8]>,
@@ -53,11 +53,11 @@ pub struct Quoted<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-impl<'a> Quoted<'a> {
-    /// A request without a valid head: what is known of it is its first line.
+impl<'a> LoggedRequest<'a> {
+    /// A request without a valid head: only its first line is known.
     #[must_use]
-    pub fn first_line(client: Peer, request_line: &'a [u8]) -> Quoted<'a> {
-        Quoted {
+    pub fn first_line(client: Peer, request_line: &'a [u8]) -> LoggedRequest<'a> {
+        LoggedRequest {
             client,
             request_line,
             host: None,
@@ -67,28 +67,28 @@ impl<'a> Quoted<'a> {
     }
 }
 
-/// When a request began to come, and after how much idling.
+/// The time when a request began to arrive, and the idle time before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// `None`: in this turn.
+    /// `None` if the request began in this turn.
     pub since: Option<Millis>,
     /// Milliseconds that the connection was idle before.
     pub idle_millis: u64,
 }
 
-/// A line that [`begin`] has written.
+/// A line as [`begin`] has written it.
 #[derive(Debug, Clone, Copy)]
 pub struct LineStart<'a> {
-    /// Nearly all of it.
+    /// The text, without the number of bytes and the end.
     pub text: &'a [u8],
     /// The place in `text` where the number of bytes belongs.
     pub bytes_at: usize,
 }
 
-/// What only the end of an answer tells.
+/// The data that are known only at the end of an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct LineEnd {
-    /// Bytes of the body that went.
+    /// Bytes of the body that were sent.
     pub body_bytes: u64,
     /// Microseconds that the answer took.
     pub duration_micros: u64,
@@ -102,16 +102,21 @@ pub fn has_duration(format: AccessLogFormat) -> bool {
     matches!(format, AccessLogFormat::Extended | AccessLogFormat::Json)
 }
 
-/// Appends what is known of a line. `time` is of the same format. Returns how far into `out` the number
-/// of bytes belongs, for [`complete`].
-pub fn begin(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut Vec<u8>) -> usize {
+/// Appends all that is known of a line. `time` must be in the same format. Returns the offset in `out` where
+/// [`complete`] inserts the number of bytes.
+pub fn begin(
+    line: &LogLine<'_>,
+    time: &[u8],
+    config: &AccessLogConfig,
+    out: &mut Vec<u8>,
+) -> usize {
     match config.format {
         AccessLogFormat::Json => begin_json(line, time, config.host, out),
         _ => begin_text(line, time, config, out),
     }
 }
 
-/// Appends a line that [`begin`] has written, with its end.
+/// Appends a line that [`begin`] has written, completed by its end.
 pub fn complete(
     start: &LineStart<'_>,
     ending: &LineEnd,
@@ -120,7 +125,7 @@ pub fn complete(
 ) {
     let (before, after) = start.text.split_at(start.bytes_at);
     out.extend_from_slice(before);
-    // The common format has always had a dash for no bytes.
+    // The common log format writes a dash for zero bytes.
     if ending.body_bytes == 0 && format != AccessLogFormat::Json {
         out.push(b'-');
     } else {
@@ -155,17 +160,22 @@ pub fn complete(
     out.push(b'\n');
 }
 
-fn begin_text(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut Vec<u8>) -> usize {
+fn begin_text(
+    line: &LogLine<'_>,
+    time: &[u8],
+    config: &AccessLogConfig,
+    out: &mut Vec<u8>,
+) -> usize {
     if config.host {
-        // A valid host has no space; what is not there is a dash.
-        escape_text(line.quoted.host.unwrap_or(b"-"), out);
+        // A valid host has no space. A missing one is written as a dash.
+        escape_text(line.request.host.unwrap_or(b"-"), out);
         out.push(b' ');
     }
-    push_peer(line.quoted.client, out);
+    push_peer(line.request.client, out);
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(time);
     out.extend_from_slice(b"] ");
-    push_quoted(Some(line.quoted.request_line), out);
+    push_quoted(Some(line.request.request_line), out);
     out.push(b' ');
     decimal(u64::from(line.status.code()), out);
     out.push(b' ');
@@ -174,9 +184,9 @@ fn begin_text(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut 
         return bytes_at;
     }
     out.push(b' ');
-    push_quoted(line.quoted.referer, out);
+    push_quoted(line.request.referer, out);
     out.push(b' ');
-    push_quoted(line.quoted.user_agent, out);
+    push_quoted(line.request.user_agent, out);
     if config.format == AccessLogFormat::Extended {
         out.extend_from_slice(b" connection=");
         push_id(line.connection, out);
@@ -188,18 +198,18 @@ fn begin_text(line: &Line<'_>, time: &[u8], config: &AccessLogConfig, out: &mut 
     bytes_at
 }
 
-fn begin_json(line: &Line<'_>, time: &[u8], has_host: bool, out: &mut Vec<u8>) -> usize {
+fn begin_json(line: &LogLine<'_>, time: &[u8], has_host: bool, out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(time);
     out.extend_from_slice(b"\",\"client\":\"");
-    push_peer(line.quoted.client, out);
+    push_peer(line.request.client, out);
     out.push(b'"');
     if has_host {
-        push_member("host", line.quoted.host, out);
+        push_member("host", line.request.host, out);
     }
-    push_member("request", present(line.quoted.request_line), out);
-    push_member("referer", line.quoted.referer, out);
-    push_member("user_agent", line.quoted.user_agent, out);
+    push_member("request", present(line.request.request_line), out);
+    push_member("referer", line.request.referer, out);
+    push_member("user_agent", line.request.user_agent, out);
     out.extend_from_slice(b",\"connection\":\"");
     push_id(line.connection, out);
     out.extend_from_slice(b"\",\"number\":");
@@ -216,14 +226,14 @@ fn present(text: &[u8]) -> Option<&[u8]> {
     (!text.is_empty()).then_some(text)
 }
 
-/// `"text"`, or `"-"` for none, as every reader of such logs expects it.
+/// Appends `"text"`, or `"-"` for none, as log readers expect.
 fn push_quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
     out.push(b'"');
     escape_text(text.and_then(present).unwrap_or(b"-"), out);
     out.push(b'"');
 }
 
-/// A string member behind others, null for none. The name needs no escapes.
+/// Appends a further JSON member of type string, or null for `None`. The name needs no escapes.
 fn push_member(name: &str, text: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -240,7 +250,7 @@ fn push_member(name: &str, text: Option<&[u8]>, out: &mut Vec<u8>) {
 
 fn push_peer(peer: Peer, out: &mut Vec<u8>) {
     match peer {
-        // As `Display` writes it, in a third of the time: every line has one.
+        // Written as `Display` does, in a third of the time: every line has an address.
         Peer::Ip(IpAddr::V4(address)) => push_dotted(address.octets().map(u64::from), out),
         // Writing to a Vec cannot fail.
         Peer::Ip(address) => drop(write!(out, "{address}")),
@@ -248,7 +258,7 @@ fn push_peer(peer: Peer, out: &mut Vec<u8>) {
     }
 }
 
-/// As [`ConnectionId`]'s `Display`.
+/// Appends `id` as its `Display` writes it.
 fn push_id(id: ConnectionId, out: &mut Vec<u8>) {
     let numbers = [
         id.event_loop as u64,

@@ -1,11 +1,11 @@
-//! The lines of the access log that one thread collects.
+//! The access log lines that one thread collects.
 //!
-//! A line is begun when its answer is collected and completed at the end of the turn: what the kernel
-//! has taken by then has ended. One whose body goes on over several turns waits with the connection
-//! ([`Postponed`]) and comes back for the turn that ends it.
+//! A line is begun when its answer is collected, and completed at the end of the turn. If the body is not
+//! sent whole by then, its line waits with the connection ([`UnfinishedLine`]) and comes back for the turn
+//! that ends the body.
 
-use super::line::{self, Line, LineEnd, LineStart, Quoted};
-use super::stamp::Stamp;
+use super::line::{self, LineEnd, LineStart, LogLine, LoggedRequest};
+use super::timestamp::LogTimestamp;
 use crate::config::{AccessLogConfig, AccessLogFormat};
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
@@ -13,26 +13,26 @@ use crate::connection::peer::Peer;
 use crate::http::request::RequestHead;
 use crate::http::response::SharedLines;
 
-/// One thread's lines.
+/// One thread's buffer of access log lines.
 #[derive(Debug)]
 pub struct LogBuffer {
     config: AccessLogConfig,
-    stamp: Stamp,
-    /// Whose turn it is.
+    timestamp: LogTimestamp,
+    /// The connection whose turn it is.
     connection: ConnectionId,
     turn_started_micros: u64,
-    /// The beginnings of lines, one after the other.
+    /// The beginnings of lines, one after another.
     begun: Vec<u8>,
-    open: Vec<Open>,
-    /// Whole lines.
+    open: Vec<OpenLine>,
+    /// Complete lines.
     lines: Vec<u8>,
 }
 
-/// What is still to be said in a line that is begun.
+/// The data that complete a line that is begun.
 #[derive(Debug, Clone, Copy)]
-struct Open {
-    /// Where the beginning ends, and where in it the number of bytes belongs; both in the buffer that
-    /// it is in.
+struct OpenLine {
+    /// Where the beginning ends, and where the number of bytes is inserted; offsets in the buffer that holds
+    /// the beginning.
     end: usize,
     bytes_at: usize,
     body_bytes: u64,
@@ -40,20 +40,20 @@ struct Open {
     close: Option<CloseReason>,
 }
 
-/// A line that outlives the turn.
+/// A line whose answer does not end in this turn.
 #[derive(Debug)]
-pub struct Postponed {
+pub struct UnfinishedLine {
     begun: Vec<u8>,
-    open: Open,
+    open: OpenLine,
 }
 
 impl LogBuffer {
-    /// A log_buffer in the format of `config`.
+    /// A log buffer in the format of `config`.
     #[must_use]
     pub fn new(config: &AccessLogConfig) -> LogBuffer {
         LogBuffer {
             config: config.clone(),
-            stamp: Stamp::new(config.format),
+            timestamp: LogTimestamp::new(config.format),
             connection: ConnectionId::default(),
             turn_started_micros: 0,
             begun: Vec::new(),
@@ -62,26 +62,26 @@ impl LogBuffer {
         }
     }
 
-    /// Whether the lines say how long an answer took, so that turns have to be timed.
+    /// Whether the lines contain the duration of an answer; if so, the caller must time turns.
     #[must_use]
     pub fn is_timed(&self) -> bool {
         line::has_duration(self.config.format)
     }
 
-    /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the log_buffer is
-    /// not timed).
+    /// Begins a turn of `connection` at `now_micros` (`Clock::micros`). The time may be any number if
+    /// [`is_timed`](LogBuffer::is_timed) is false.
     pub fn begin_turn(&mut self, connection: ConnectionId, now_micros: u64) {
         self.connection = connection;
         self.turn_started_micros = now_micros;
     }
 
-    /// Whether there are lines to be completed by [`end_turn`](LogBuffer::end_turn).
+    /// Whether [`end_turn`](LogBuffer::end_turn) has lines to complete.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// The turn ends at `now_micros`, and with it the answers whose lines are begun.
+    /// Ends the turn at `now_micros`, and completes the lines that are begun.
     pub fn end_turn(&mut self, now_micros: u64) {
         let mut start = 0;
         for open in self.open.drain(..) {
@@ -100,25 +100,25 @@ impl LogBuffer {
         self.begun.clear();
     }
 
-    /// The whole lines. Whoever writes them takes them away.
+    /// The complete lines. The caller that writes them removes them.
     pub fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
-    /// Whose turn it is.
+    /// The connection whose turn it is.
     pub(in crate::connection) fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// The parts of the log line that come from `client` and from this head.
-    pub(in crate::connection) fn quote<'h>(
+    /// The parts of a log line that come from `client` and from this head.
+    pub(in crate::connection) fn logged_request<'h>(
         &self,
         client: Peer,
         head: &RequestHead<'h, '_>,
-    ) -> Quoted<'h> {
+    ) -> LoggedRequest<'h> {
         let has_fields = self.config.format != AccessLogFormat::Common;
         let field = |name| has_fields.then(|| head.fields.first(name)).flatten();
-        Quoted {
+        LoggedRequest {
             client,
             request_line: head.request_line,
             host: head.host,
@@ -127,23 +127,23 @@ impl LogBuffer {
         }
     }
 
-    /// Begins the line of an answer with `body_bytes` to send, in the second that `dated` has. `close`
-    /// says why the connection is to end with it.
+    /// Begins the line of an answer with `body_bytes` to send, in the second of `dated`. `close` is the
+    /// reason if the connection ends with this answer.
     pub(in crate::connection) fn begin(
         &mut self,
-        line: &Line<'_>,
+        line: &LogLine<'_>,
         body_bytes: u64,
         close: Option<CloseReason>,
         dated: &SharedLines,
     ) {
-        let time = self.stamp.at(dated.unix_secs(), dated.date());
+        let time = self.timestamp.at(dated.unix_secs(), dated.date());
         let bytes_at = line::begin(line, time, &self.config, &mut self.begun);
         let turn_started = self.turn_started_micros;
         let started_micros = line
             .arrival
             .since
             .map_or(turn_started, |since| since.0 * 1000);
-        self.open.push(Open {
+        self.open.push(OpenLine {
             end: self.begun.len(),
             bytes_at,
             body_bytes,
@@ -152,25 +152,25 @@ impl LogBuffer {
         });
     }
 
-    /// Takes the line that was begun last out of the turn: its answer has not ended.
-    pub(in crate::connection) fn postpone(&mut self) -> Option<Postponed> {
+    /// Removes the line that was begun last from this turn, because its answer has not ended.
+    pub(in crate::connection) fn take_unfinished(&mut self) -> Option<UnfinishedLine> {
         let mut open = self.open.pop()?;
         let start = self.open.last().map_or(0, |before| before.end);
         let begun = self.begun.split_off(start);
         open.end -= start;
         open.bytes_at -= start;
-        Some(Postponed { begun, open })
+        Some(UnfinishedLine { begun, open })
     }
 
-    /// Takes the line back for this turn, in which its answer ends: with `unsent_bytes` of the body not
-    /// sent, and if `close` says so the connection with it.
+    /// Puts a line back into this turn, in which its answer ends with `unsent_bytes` of the body not sent.
+    /// `close` is the reason if the connection ends too.
     pub(in crate::connection) fn resume(
         &mut self,
-        postponed: Postponed,
+        unfinished: UnfinishedLine,
         unsent_bytes: u64,
         close: Option<CloseReason>,
     ) {
-        let Postponed { begun, mut open } = postponed;
+        let UnfinishedLine { begun, mut open } = unfinished;
         let start = self.begun.len();
         self.begun.extend_from_slice(&begun);
         open.end += start;
@@ -180,14 +180,14 @@ impl LogBuffer {
         self.open.push(open);
     }
 
-    /// Takes note that the connection breaks with the answer whose line was begun last.
+    /// Notes that the connection breaks with the answer whose line was begun last.
     pub(in crate::connection) fn note_close(&mut self, close: CloseReason) {
         if let Some(last) = self.open.last_mut() {
             last.close = Some(close);
         }
     }
 
-    /// Forgets what a turn that panicked has half written.
+    /// Discards the incomplete text that a turn that panicked has left.
     pub(in crate::connection) fn clear_half_written(&mut self) {
         let end = self.open.last().map_or(0, |last| last.end);
         self.begun.truncate(end);
@@ -209,8 +209,8 @@ mod tests {
     }
 
     fn begin(log_buffer: &mut LogBuffer, number: u32, since: Option<u64>, body_bytes: u64) {
-        let line = Line {
-            quoted: Quoted::first_line(Peer::Unix, b"GET / HTTP/1.1"),
+        let line = LogLine {
+            request: LoggedRequest::first_line(Peer::Unix, b"GET / HTTP/1.1"),
             connection: log_buffer.connection(),
             number,
             arrival: Arrival {
@@ -258,12 +258,12 @@ mod tests {
         let mut log_buffer = log_buffer();
         begin(&mut log_buffer, 1, None, 10);
         begin(&mut log_buffer, 2, Some(7), 1_000);
-        let postponed = log_buffer.postpone().expect("a line");
+        let unfinished = log_buffer.take_unfinished().expect("a line");
         log_buffer.end_turn(7_000);
         assert_eq!(lines(&mut log_buffer).len(), 1);
         // Another connection's turn comes in between and shares the buffer.
         begin(&mut log_buffer, 3, Some(1), 30);
-        log_buffer.resume(postponed, 400, Some(CloseReason::Reset));
+        log_buffer.resume(unfinished, 400, Some(CloseReason::Reset));
         log_buffer.end_turn(9_000);
         let lines = lines(&mut log_buffer);
         assert!(lines[0].contains(" 200 30 ") && lines[0].ends_with("duration_us=8000 close=-"));

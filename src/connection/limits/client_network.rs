@@ -1,18 +1,17 @@
-//! The addresses that count as one client, where clients are counted by address.
+//! The addresses that count as one client under a limit per address.
 //!
-//! An IPv4 address is one client. A subscriber of IPv6 has a whole network of addresses, mostly a /64
-//! (RFC 6177), and could otherwise come as many clients as it likes.
+//! An IPv4 address is one client. An IPv6 subscriber has a whole network, mostly a /64 (RFC 6177), and could
+//! otherwise appear as any number of clients.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The addresses that count as one client. Its first address stands for all.
+/// The addresses that count as one client, represented by the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
 impl ClientNetwork {
-    /// The client that `address` belongs to: the first `ipv6_prefix` bits of an IPv6 address, 1 to 128,
-    /// or the whole IPv4 address. An IPv4 address that is mapped into IPv6 is IPv4 (RFC 4291 section
-    /// 2.5.5.2).
+    /// The client that `address` belongs to: the whole IPv4 address, or the first `ipv6_prefix` bits (1 to
+    /// 128) of an IPv6 address. An IPv4-mapped IPv6 address counts as IPv4 (RFC 4291 section 2.5.5.2).
     #[must_use]
     pub fn of(address: IpAddr, ipv6_prefix: u8) -> ClientNetwork {
         ClientNetwork(match address.to_canonical() {

@@ -1,22 +1,22 @@
-//! How full a place with a limit is: the whole server, or one address's share of it.
+//! Counts open connections against a limit, for the whole server or for one address.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::site::disk::DescriptorBudget;
 
-/// Open connections under a limit. The event loops count those that come, whoever closes one those that
-/// go, and everybody looks.
+/// The number of open connections under a limit. Event loops count connections that open, the thread that
+/// closes one takes it out, and any thread may read the number.
 #[derive(Debug)]
 pub struct ConnectionGauge {
     open: AtomicUsize,
     limit: usize,
-    /// The descriptors that connections share with open files; each connection takes one.
+    /// The descriptors that connections share with open files; each connection uses one.
     descriptors: Option<Arc<DescriptorBudget>>,
 }
 
 impl ConnectionGauge {
-    /// Nothing open yet, of `limit` connections.
+    /// A gauge at 0 for at most `limit` connections.
     #[must_use]
     pub fn new(limit: usize) -> ConnectionGauge {
         ConnectionGauge {
@@ -26,7 +26,7 @@ impl ConnectionGauge {
         }
     }
 
-    /// Nothing open yet, of `limit` connections that share `descriptors` with open files.
+    /// A gauge at 0 for at most `limit` connections, which share `descriptors` with open files.
     #[must_use]
     pub fn within(limit: usize, descriptors: Arc<DescriptorBudget>) -> ConnectionGauge {
         ConnectionGauge {
@@ -35,10 +35,10 @@ impl ConnectionGauge {
         }
     }
 
-    /// Counts a connection, if there is room for it.
+    /// Counts a connection and returns true, if there is room for it.
     #[must_use]
     pub fn enter(&self) -> bool {
-        // Relaxed, here and below: a thread that sees a number of a moment ago breaks no promise.
+        // Relaxed, here and below: a number that is a moment old breaks no promise.
         if self.descriptors.as_ref().is_some_and(|all| !all.take()) {
             return false;
         }
@@ -58,7 +58,7 @@ impl ConnectionGauge {
         }
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -71,16 +71,16 @@ impl ConnectionGauge {
         self.open() >= self.limit || descriptors.is_some_and(|all| all.is_spent())
     }
 
-    /// Whether connections should go: 90 % of the limit are open.
+    /// Whether the limit is under pressure: 90 % of it or more are open.
     #[must_use]
     pub fn is_pressing(&self) -> bool {
         self.excess() > 0
     }
 
-    /// How many connections have to close for the pressure to end.
+    /// The number of connections that must close to end the pressure.
     #[must_use]
     pub fn excess(&self) -> usize {
-        // From 90 % on, rounded up: of 4 all 4, of 10 the ninth.
+        // 90 %, rounded up: of 4 all 4, of 10 the ninth.
         let first_too_many = self.limit - self.limit / 10;
         let excess = (self.open() + 1).saturating_sub(first_too_many.max(1));
         let descriptors = self.descriptors.as_ref();

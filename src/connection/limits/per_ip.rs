@@ -1,4 +1,4 @@
-//! `limits.connections_per_ip`: who has how many connections, and who has to give some back.
+//! `limits.connections_per_ip`: counts the connections of each client, and selects those to close.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,41 +8,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::client_network::ClientNetwork;
 use super::connection_gauge::ConnectionGauge;
 
-/// Clients for which there is room in any case.
+/// The count keeps room for this many clients in any case.
 const KEPT_CLIENTS: usize = 4096;
 
-/// The connections of each client in the whole server, under the same limit. A client is an IPv4
-/// address or an IPv6 network ([`ClientNetwork`]).
+/// The number of connections of each client in the whole server, under one limit. A client is an IPv4 address
+/// or an IPv6 network ([`ClientNetwork`]).
 #[derive(Debug)]
-pub struct Shares {
+pub struct ConnectionsPerClient {
     limit: usize,
     ipv6_prefix: u8,
     counts: Mutex<HashMap<ClientNetwork, Arc<ConnectionGauge>>>,
-    /// How many clients are under pressure.
+    /// The number of clients under pressure.
     pressed: AtomicUsize,
 }
 
-/// Who holds a connection.
+/// A connection that is counted for its client.
 #[derive(Debug)]
-pub struct Holder {
+pub struct CountedConnection {
     client: ClientNetwork,
     /// The connections of the client, this one included.
     pub address_gauge: Arc<ConnectionGauge>,
 }
 
-/// The connections of one event loop, by who holds them.
+/// The clients of one event loop's connections.
 #[derive(Debug)]
-pub struct PerIp {
-    shares: Arc<Shares>,
-    /// The holder of each slot.
-    holders: Vec<Option<Holder>>,
+pub struct ClientsBySlot {
+    per_client: Arc<ConnectionsPerClient>,
+    /// The connection in each slot.
+    connections: Vec<Option<CountedConnection>>,
 }
 
-impl Shares {
-    /// Nobody has any connection, of `limit` each; IPv6 addresses count by `ipv6_prefix` bits.
+impl ConnectionsPerClient {
+    /// No connections yet, and at most `limit` for each client. IPv6 addresses count by `ipv6_prefix` bits.
     #[must_use]
-    pub fn new(limit: usize, ipv6_prefix: u8) -> Shares {
-        Shares {
+    pub fn new(limit: usize, ipv6_prefix: u8) -> ConnectionsPerClient {
+        ConnectionsPerClient {
             limit,
             ipv6_prefix,
             counts: Mutex::new(HashMap::new()),
@@ -56,7 +56,7 @@ impl Shares {
         ClientNetwork::of(address, self.ipv6_prefix)
     }
 
-    fn enter(&self, client: ClientNetwork) -> Option<Holder> {
+    fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
         let address_gauge = counts.entry(client);
         let address_gauge =
@@ -68,14 +68,14 @@ impl Shares {
         let is_new = address_gauge.is_pressing() && !was_pressing;
         self.pressed
             .fetch_add(usize::from(is_new), Ordering::Relaxed);
-        Some(Holder {
+        Some(CountedConnection {
             client,
             address_gauge: Arc::clone(address_gauge),
         })
     }
 
-    /// Takes a connection of `address`, which counts in `address_gauge`, out of the count. Whoever closed
-    /// it calls this.
+    /// Takes a connection of `address` out of the count; `address_gauge` is its client's. The thread that
+    /// closed the connection calls this.
     pub fn leave(&self, address: IpAddr, address_gauge: &ConnectionGauge) {
         let mut counts = self.lock();
         let was_pressing = address_gauge.is_pressing();
@@ -85,7 +85,8 @@ impl Shares {
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if address_gauge.open() == 0 {
             counts.remove(&self.client(address));
-            // After a burst. Half of the room is kept: many have to come or go before it moves again.
+            // After a burst, half of the room is kept, so that it moves again only after many arrivals or
+            // departures.
             let wanted = counts.len().max(KEPT_CLIENTS);
             if counts.capacity() > 4 * wanted {
                 counts.shrink_to(2 * wanted);
@@ -93,87 +94,89 @@ impl Shares {
         }
     }
 
-    /// Also guards `pressed` and the occupancies: only looking at them is free.
+    /// Also guards changes of `pressed` and of the gauges. Reading them needs no lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Arc<ConnectionGauge>>> {
-        // Nothing in here panics.
+        // Nothing under the lock panics.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PerIp {
-    /// No connection yet.
+impl ClientsBySlot {
+    /// An event loop without connections.
     #[must_use]
-    pub fn new(shares: Arc<Shares>) -> PerIp {
-        PerIp {
-            shares,
-            holders: Vec::new(),
+    pub fn new(per_client: Arc<ConnectionsPerClient>) -> ClientsBySlot {
+        ClientsBySlot {
+            per_client,
+            connections: Vec::new(),
         }
     }
 
     /// The client that `address` belongs to.
     #[must_use]
     pub fn client(&self, address: IpAddr) -> ClientNetwork {
-        self.shares.client(address)
+        self.per_client.client(address)
     }
 
-    /// Counts one more connection of `client`; `None` if it has all of its share.
+    /// Counts one more connection of `client`; `None` if the client is at its limit.
     #[must_use]
-    pub fn enter(&self, client: ClientNetwork) -> Option<Holder> {
-        self.shares.enter(client)
+    pub fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
+        self.per_client.enter(client)
     }
 
-    /// Takes note that a counted connection is in `slot`; says who its address_gauge are.
-    pub fn seat(&mut self, slot: u32, holder: Holder) -> Arc<ConnectionGauge> {
+    /// Notes that a counted connection is in `slot`. Returns its client's gauge.
+    pub fn assign(&mut self, slot: u32, counted: CountedConnection) -> Arc<ConnectionGauge> {
         let slot = slot as usize;
-        if self.holders.len() <= slot {
-            self.holders.resize_with(slot + 1, || None);
+        if self.connections.len() <= slot {
+            self.connections.resize_with(slot + 1, || None);
         }
-        let address_gauge = Arc::clone(&holder.address_gauge);
-        self.holders[slot] = Some(holder);
+        let address_gauge = Arc::clone(&counted.address_gauge);
+        self.connections[slot] = Some(counted);
         address_gauge
     }
 
-    /// Takes note that the connection in `slot` is closed. It is out of the count already.
+    /// Notes that the connection in `slot` is closed; [`ConnectionsPerClient::leave`] has taken it out of the
+    /// count.
     pub fn release(&mut self, slot: u32) {
-        if let Some(holder) = self.holders.get_mut(slot as usize) {
-            *holder = None;
+        if let Some(counted) = self.connections.get_mut(slot as usize) {
+            *counted = None;
         }
     }
 
-    /// Whether some client has 90 % of its share.
+    /// Whether some client has 90 % of its limit.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.shares.pressed.load(Ordering::Relaxed) > 0
+        self.per_client.pressed.load(Ordering::Relaxed) > 0
     }
 
-    /// The client of the connection in `slot` and how many of its connections are too many, if any.
-    fn crowded(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
-        let holder = self.holders.get(slot as usize)?.as_ref()?;
-        let excess = holder.address_gauge.excess();
-        (excess > 0).then_some((holder.client, excess))
+    /// The client of the connection in `slot`, and how many connections that client has too many; `None` for
+    /// none.
+    fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
+        let counted = self.connections.get(slot as usize)?.as_ref()?;
+        let excess = counted.address_gauge.excess();
+        (excess > 0).then_some((counted.client, excess))
     }
 }
 
-/// How many connections have to go, in all and of each client that has too many.
+/// The number of connections to close, in all and for each client that has too many.
 #[derive(Debug)]
-pub struct Excess<'a> {
+pub struct EvictionQuota<'a> {
     in_all: usize,
-    per_ip: Option<&'a PerIp>,
-    /// Those who divide the work among them.
+    per_ip: Option<&'a ClientsBySlot>,
+    /// The number of event loops that divide the work.
     acceptors: usize,
     gone: HashMap<ClientNetwork, usize>,
 }
 
-impl Excess<'_> {
-    /// Those of `gauge`, and of the clients in `per_ip` if there is such a limit: the part of
-    /// one of `acceptors`, rounded up.
+impl EvictionQuota<'_> {
+    /// The excess of `gauge`, and of the clients in `per_ip` if there is such a limit: the part of one of
+    /// `acceptors`, rounded up.
     #[must_use]
     pub fn of<'a>(
         gauge: &ConnectionGauge,
-        per_ip: Option<&'a PerIp>,
+        per_ip: Option<&'a ClientsBySlot>,
         acceptors: usize,
-    ) -> Excess<'a> {
-        Excess {
+    ) -> EvictionQuota<'a> {
+        EvictionQuota {
             in_all: gauge.excess().div_ceil(acceptors),
             per_ip,
             acceptors,
@@ -181,34 +184,34 @@ impl Excess<'_> {
         }
     }
 
-    /// How many have to go at most; `None` if that depends on whose they are.
+    /// The most connections to close; `None` if the number depends on their clients.
     #[must_use]
-    pub fn most(&self) -> Option<usize> {
+    pub fn upper_bound(&self) -> Option<usize> {
         self.per_ip.is_none().then_some(self.in_all)
     }
 
-    /// Takes note that the connection in `slot` is on its way out already.
-    pub fn note_going(&mut self, slot: u32) {
+    /// Notes that the connection in `slot` is closing already.
+    pub fn note_closing(&mut self, slot: u32) {
         self.in_all = self.in_all.saturating_sub(1);
-        if let Some((client, _)) = self.crowded(slot) {
+        if let Some((client, _)) = self.excess_of(slot) {
             *self.gone.entry(client).or_default() += 1;
         }
     }
 
-    /// Whether the connection in `slot` is among those that have to go; counts it if so.
-    pub fn wants(&mut self, slot: u32) -> bool {
-        let is_over_own = self.crowded(slot).is_some_and(|(client, excess)| {
+    /// Whether the connection in `slot` must close; counts it if so.
+    pub fn must_close(&mut self, slot: u32) -> bool {
+        let is_over_own = self.excess_of(slot).is_some_and(|(client, excess)| {
             self.gone.get(&client).copied().unwrap_or_default() < excess
         });
         let is_wanted = self.in_all > 0 || is_over_own;
         if is_wanted {
-            self.note_going(slot);
+            self.note_closing(slot);
         }
         is_wanted
     }
 
-    fn crowded(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
-        let (client, excess) = self.per_ip?.crowded(slot)?;
+    fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
+        let (client, excess) = self.per_ip?.excess_of(slot)?;
         Some((client, excess.div_ceil(self.acceptors)))
     }
 }
@@ -220,77 +223,88 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
 
-    fn seated(per_ip: &mut PerIp, slot: u32, address: IpAddr) {
-        let holder = per_ip.enter(per_ip.client(address)).expect("room");
-        per_ip.seat(slot, holder);
+    fn assigned(per_ip: &mut ClientsBySlot, slot: u32, address: IpAddr) {
+        let counted = per_ip.enter(per_ip.client(address)).expect("room");
+        per_ip.assign(slot, counted);
     }
 
-    /// What whoever closes the connection does, and then the event loop.
-    fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32, address: IpAddr) {
-        let holder = per_ip.holders[slot as usize].as_ref().expect("a holder");
-        shares.leave(address, &holder.address_gauge);
+    /// Closes as the closing thread does, then as the event loop does.
+    fn close(
+        per_client: &ConnectionsPerClient,
+        per_ip: &mut ClientsBySlot,
+        slot: u32,
+        address: IpAddr,
+    ) {
+        let counted = per_ip.connections[slot as usize]
+            .as_ref()
+            .expect("a counted connection");
+        per_client.leave(address, &counted.address_gauge);
         per_ip.release(slot);
     }
 
     #[test]
     fn each_address_has_its_own_share() {
-        let shares = Arc::new(Shares::new(2, 64));
-        let mut per_ip = PerIp::new(Arc::clone(&shares));
-        seated(&mut per_ip, 0, ONE);
+        let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
+        let mut per_ip = ClientsBySlot::new(Arc::clone(&per_client));
+        assigned(&mut per_ip, 0, ONE);
         assert!(!per_ip.is_pressed());
-        seated(&mut per_ip, 1, ONE);
+        assigned(&mut per_ip, 1, ONE);
         assert!(per_ip.is_pressed() && per_ip.enter(per_ip.client(ONE)).is_none());
-        seated(&mut per_ip, 3, TWO);
+        assigned(&mut per_ip, 3, TWO);
         for (slot, address) in [(1, ONE), (0, ONE), (3, TWO)] {
-            close(&shares, &mut per_ip, slot, address);
+            close(&per_client, &mut per_ip, slot, address);
         }
-        assert!(!per_ip.is_pressed() && shares.lock().is_empty());
+        assert!(!per_ip.is_pressed() && per_client.lock().is_empty());
         per_ip.release(7);
     }
 
     #[test]
     fn an_address_has_one_share_of_all_event_loops() {
-        let shares = Arc::new(Shares::new(2, 64));
-        let mut one = PerIp::new(Arc::clone(&shares));
-        let mut two = PerIp::new(Arc::clone(&shares));
-        seated(&mut one, 0, ONE);
-        seated(&mut two, 0, ONE);
+        let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
+        let mut one = ClientsBySlot::new(Arc::clone(&per_client));
+        let mut two = ClientsBySlot::new(Arc::clone(&per_client));
+        assigned(&mut one, 0, ONE);
+        assigned(&mut two, 0, ONE);
         assert!(one.enter(one.client(ONE)).is_none() && two.enter(two.client(ONE)).is_none());
-        close(&shares, &mut one, 0, ONE);
+        close(&per_client, &mut one, 0, ONE);
         assert!(two.enter(two.client(ONE)).is_some());
     }
 
     #[test]
     fn a_burst_of_addresses_leaves_no_room_behind() {
-        let shares = Arc::new(Shares::new(2, 64));
+        let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
         let address = |number: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
         let burst = 20 * KEPT_CLIENTS as u32;
-        let holders: Vec<_> = (0..burst)
-            .map(|number| shares.enter(shares.client(address(number))).expect("room"))
+        let connections: Vec<_> = (0..burst)
+            .map(|number| {
+                per_client
+                    .enter(per_client.client(address(number)))
+                    .expect("room")
+            })
             .collect();
-        assert!(shares.lock().capacity() >= burst as usize);
-        for (number, holder) in (0..).zip(&holders) {
-            shares.leave(address(number), &holder.address_gauge);
+        assert!(per_client.lock().capacity() >= burst as usize);
+        for (number, counted) in (0..).zip(&connections) {
+            per_client.leave(address(number), &counted.address_gauge);
         }
-        assert!(shares.lock().capacity() <= 4 * KEPT_CLIENTS);
+        assert!(per_client.lock().capacity() <= 4 * KEPT_CLIENTS);
     }
 
     #[test]
     fn those_of_a_crowded_address_are_wanted_and_no_more_than_needed() {
-        let mut per_ip = PerIp::new(Arc::new(Shares::new(10, 64)));
+        let mut per_ip = ClientsBySlot::new(Arc::new(ConnectionsPerClient::new(10, 64)));
         for slot in 0..10 {
-            seated(&mut per_ip, slot, ONE);
+            assigned(&mut per_ip, slot, ONE);
         }
-        seated(&mut per_ip, 10, TWO);
+        assigned(&mut per_ip, 10, TWO);
         let all = ConnectionGauge::new(100);
-        let mut excess = Excess::of(&all, Some(&per_ip), 1);
-        excess.note_going(0);
-        assert!(!excess.wants(10), "its address has room");
-        assert!(excess.wants(1));
-        assert!(!excess.wants(2), "with 0 and 1 gone there are 8 left");
-        let mut half = Excess::of(&all, Some(&per_ip), 2);
+        let mut excess = EvictionQuota::of(&all, Some(&per_ip), 1);
+        excess.note_closing(0);
+        assert!(!excess.must_close(10), "its address has room");
+        assert!(excess.must_close(1));
+        assert!(!excess.must_close(2), "with 0 and 1 gone there are 8 left");
+        let mut half = EvictionQuota::of(&all, Some(&per_ip), 2);
         assert!(
-            half.wants(1) && !half.wants(2),
+            half.must_close(1) && !half.must_close(2),
             "the other loop sends for the second"
         );
     }
@@ -301,9 +315,9 @@ mod tests {
         for _ in 0..10 {
             assert!(all.enter());
         }
-        let mut excess = Excess::of(&all, None, 1);
-        assert_eq!(excess.most(), Some(2));
-        assert!(excess.wants(3) && excess.wants(5));
-        assert!(!excess.wants(6));
+        let mut excess = EvictionQuota::of(&all, None, 1);
+        assert_eq!(excess.upper_bound(), Some(2));
+        assert!(excess.must_close(3) && excess.must_close(5));
+        assert!(!excess.must_close(6));
     }
 }

@@ -1,8 +1,8 @@
-//! Clients behind trusted proxies, under `limits.connections_per_ip`.
+//! Limits the requests of clients behind trusted proxies, by `limits.connections_per_ip`.
 //!
-//! A proxy's connection carries the requests of many clients, so the proxy's connections are not
-//! counted. What can be counted of such a client are the requests that are being answered: each of
-//! them occupies a connection, as a connection of its own would be.
+//! A proxy's connection carries the requests of many clients, so the limit does not count the proxy's
+//! connections. It counts the connections on which a client's requests are being answered: each request
+//! occupies one, as a direct client would.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::client_network::ClientNetwork;
 
-/// The clients whose requests are being answered, and on how many connections.
+/// The number of connections that answer requests of each client.
 #[derive(Debug)]
 pub struct RequestsPerClient {
     limit: usize,
     ipv6_prefix: u8,
-    /// No client has 0.
+    /// Clients without requests have no entry.
     counts: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
-/// A client that has a request answered on one connection, until it is dropped.
+/// Counts a client on one connection until dropped.
 #[derive(Debug)]
 pub struct CountedRequest {
     requests_per_client: Arc<RequestsPerClient>,
@@ -27,8 +27,8 @@ pub struct CountedRequest {
 }
 
 impl RequestsPerClient {
-    /// Nobody yet; each may have `limit` requests answered at once. IPv6 addresses count by
-    /// `ipv6_prefix` bits.
+    /// No requests yet; each client may have requests answered on `limit` connections at once. IPv6 addresses
+    /// count by `ipv6_prefix` bits.
     #[must_use]
     pub fn new(limit: usize, ipv6_prefix: u8) -> RequestsPerClient {
         RequestsPerClient {
@@ -38,8 +38,8 @@ impl RequestsPerClient {
         }
     }
 
-    /// Whether the client at `address` may have a request answered on a connection that serves
-    /// `present`; counts it there if so. It counts once on each connection.
+    /// Whether the client at `address` may have a request answered on a connection that serves the clients in
+    /// `present`. If so, adds the client to `present`; a client counts once on each connection.
     pub fn admit(
         self: &Arc<RequestsPerClient>,
         address: IpAddr,
@@ -65,7 +65,7 @@ impl RequestsPerClient {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
-        // Nothing in here panics.
+        // Nothing under the lock panics.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Each transition on one thread; the interleavings are in `tests/ownership_model.rs`.
+//! Each transition on one thread. `tests/ownership_model.rs` tests the interleavings.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn guard(ownership: &Ownership) -> TurnGuard<'_> {
     }
 }
 
-/// Begins a turn; whether the peer has ended its side.
+/// Begins a turn. Returns whether the peer has closed its side.
 fn begins(ownership: &Ownership) -> bool {
     let running = ownership.begin();
     let read_closed = running.read_closed();
@@ -31,7 +31,7 @@ fn begins(ownership: &Ownership) -> bool {
     read_closed
 }
 
-/// Whether the connection is idle now; otherwise whether the peer has ended its side.
+/// Ends a turn: `Ok` if the connection is idle now, else `Err` with whether the peer has closed its side.
 fn release(ownership: &Ownership) -> Result<(), bool> {
     match guard(ownership).release() {
         Released::Idle => Ok(()),
@@ -171,7 +171,7 @@ fn opening_a_slot_in_use_panics() {
 }
 
 #[test]
-#[should_panic(expected = "a connection is left to nobody")]
+#[should_panic(expected = "a connection is left without an owner")]
 fn a_guard_that_is_dropped_panics() {
     drop(guard(&running().0));
 }

@@ -1,22 +1,22 @@
-//! One turn of a connection: what came is received and answered, and deadlines are looked at.
+//! One turn of a connection: receives, answers, and checks the deadline.
 
 use std::io;
 
-use super::answer::Stop;
-use super::sending::delivered;
+use super::answer::AnswerStop;
+use super::sending::acknowledged;
 use super::state::{Outcome, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
-use crate::connection::output::{Pause, Sending};
+use crate::connection::output::{Pause, SendProgress};
 use crate::connection::server_context::Mode;
 use crate::connection::transport::Transport;
 use crate::http::request::Reject;
 use crate::http::status::Status;
 
-/// Receives per turn: a peer that sends without end gives way to the others after these.
+/// Receives per turn. After these, a peer that sends without end must wait for other connections.
 const READS_PER_TURN: u32 = 8;
 
 impl Session {
-    /// Does everything that can be done without waiting.
+    /// Does all that is possible without waiting.
     pub fn turn<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Outcome {
         if let Some(kept) = self.kept.take() {
             turn.buffers.input.load(kept);
@@ -34,9 +34,9 @@ impl Session {
     fn advance<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Pause, CloseReason> {
         if self.unsent.is_some() {
             match self.send_unsent(turn)? {
-                Sending::Done => {}
-                Sending::Paused(Pause::Again) => return Ok(Pause::Again),
-                Sending::Paused(Pause::Wait) => return self.check_deadline(turn),
+                SendProgress::Done => {}
+                SendProgress::Paused(Pause::Again) => return Ok(Pause::Again),
+                SendProgress::Paused(Pause::Wait) => return self.check_deadline(turn),
             }
         }
         if let Phase::Linger(_) = self.phase {
@@ -45,7 +45,7 @@ impl Session {
         if let Phase::Refused = self.phase {
             let reject = Reject {
                 status: Status::SERVICE_UNAVAILABLE,
-                reason: "The server has as many connections as it can take.",
+                reason: "The server has reached its limit of connections.",
                 method: None,
             };
             self.reject(&reject, CloseReason::Refused, turn);
@@ -54,18 +54,21 @@ impl Session {
         if self.closing.is_some() {
             return self.begin_linger(false, turn);
         }
-        self.converse(turn)
+        self.receive_and_answer(turn)
     }
 
-    /// Receives and answers until nothing is left to read, or others must have their turn.
-    fn converse<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Result<Pause, CloseReason> {
+    /// Receives and answers until no bytes are left, or the turn's bounds are reached.
+    fn receive_and_answer<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
         let mut is_drained = false;
         let mut reads = 0;
         loop {
             match self.answer_buffered(turn)? {
-                Stop::Starved => {}
-                Stop::Paused(pause) => return Ok(pause),
-                Stop::Closing => return self.begin_linger(is_drained, turn),
+                AnswerStop::NeedMore => {}
+                AnswerStop::Paused(pause) => return Ok(pause),
+                AnswerStop::Closing => return self.begin_linger(is_drained, turn),
             }
             if is_drained {
                 return self.check_deadline(turn);
@@ -80,7 +83,7 @@ impl Session {
                 Ok(count) => {
                     turn.buffers.input.received(count);
                     reads += 1;
-                    // The kernel had no more, and will raise a new edge when it has.
+                    // The kernel had no more bytes, and will raise a new edge when some arrive.
                     is_drained = count < room && !turn.read_closed;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -91,8 +94,8 @@ impl Session {
         }
     }
 
-    /// The peer has sent its last byte. All complete requests are answered by now; an incomplete one
-    /// is an error (RFC 9112 section 8).
+    /// Handles the peer's FIN. All complete requests are answered by now; an incomplete one is an error (RFC
+    /// 9112 section 8).
     fn end_of_stream<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
@@ -110,7 +113,7 @@ impl Session {
         self.close_after_flush(turn)
     }
 
-    /// Acts if the deadline of the phase has passed. Called when the socket has nothing to offer.
+    /// Acts on the deadline of the phase if it has passed. Called when the socket has no bytes.
     fn check_deadline<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
@@ -118,8 +121,11 @@ impl Session {
         let now = turn.now.monotonic;
         if let Some(unsent) = &mut self.unsent {
             let limits = turn.context.write_stall_limits();
-            let delivered = delivered(self.sent_bytes, turn.io)?;
-            if unsent.stall_detector.has_stalled(delivered, now, &limits) {
+            let acknowledged = acknowledged(self.sent_bytes, turn.io)?;
+            if unsent
+                .stall_detector
+                .has_stalled(acknowledged, now, &limits)
+            {
                 turn.io.abort();
                 return Err(CloseReason::WriteTimeout);
             }
@@ -144,12 +150,12 @@ impl Session {
                 }
                 self.time_out(CloseReason::BodyTimeout, turn)
             }
-            // A lingering connection looks at its own deadline; a refused one has none.
+            // `linger` checks its own deadline. A refused connection has none.
             Phase::Linger(_) | Phase::Refused => Ok(Pause::Wait),
         }
     }
 
-    /// 408, and close (RFC 9110 section 15.5.9).
+    /// Answers 408 and closes (RFC 9110 section 15.5.9).
     fn time_out<T: Transport>(
         &mut self,
         reason: CloseReason,
@@ -169,14 +175,14 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
         match self.flush(None, turn)? {
-            Sending::Done => self.begin_linger(false, turn),
-            Sending::Paused(pause) => Ok(pause),
+            SendProgress::Done => self.begin_linger(false, turn),
+            SendProgress::Paused(pause) => Ok(pause),
         }
     }
 
-    /// Writes what is left for the log and the counters.
+    /// Completes the log and the counters of a connection that ends.
     fn finish<T: Transport>(&mut self, reason: CloseReason, turn: &mut Turn<'_, T>) {
-        // One that lingered has settled it with its FIN.
+        // A connection that lingered did this with its FIN.
         self.settle_promise(reason, turn);
         self.end_unsent(reason, turn.buffers);
         turn.buffers.counters.closed(reason, self.answered);

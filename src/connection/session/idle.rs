@@ -1,8 +1,8 @@
-//! The idle clock. It is the client's: T counts from the moment the peer has acknowledged the last
-//! byte of the answer, not from the moment our kernel took it.
+//! The idle timeout. The client measures it too: T counts from the moment when the peer has acknowledged the
+//! last byte of the answer, not from the moment when our kernel took that byte.
 
-use super::sending::delivered;
-use super::state::{Delivery, Phase, Session, Turn, first_look, reap_at};
+use super::sending::acknowledged;
+use super::state::{AckState, Phase, Session, Turn, first_look, reap_at};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
@@ -12,24 +12,25 @@ use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 
-/// How long a request that a client sends in the last moment of its T may be on its way, even under
-/// pressure: the least grace that can be configured.
+/// Allowed travel time, even under pressure, of a request that the client sends in the last moment of T.
+/// Equals the least grace that can be configured.
 const LEAST_GRACE_SECS: u32 = 1;
 
-/// Milliseconds after which a connection that has never asked for anything has no claim to its place
-/// under pressure: time for the first request over a slow line.
+/// Milliseconds after which a connection without a first request may be closed under pressure. They leave
+/// time for a first request over a slow line.
 pub const SILENT_MILLIS: u64 = 1000;
 
-/// Milliseconds of silence at the limit itself, against a newcomer whose request is there already.
+/// Milliseconds instead of [`SILENT_MILLIS`] at the limit itself: a newcomer may have sent its request
+/// already.
 pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
 
 impl Session {
-    /// Looks whether an idle connection has to end. The socket was read just now and is empty.
+    /// Ends an idle connection if it is time. The socket was read just now and is empty.
     pub(super) fn check_idle<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<(), CloseReason> {
-        let Some(since) = self.confirm_delivery(turn)? else {
+        let Some(since) = self.acknowledged_since(turn)? else {
             return Ok(());
         };
         let (context, now) = (turn.context, turn.now.monotonic);
@@ -46,8 +47,8 @@ impl Session {
         }
     }
 
-    /// Looks whether a connection that was accepted at `since` and has never asked for anything has to
-    /// end. It was promised nothing and sent nothing, so it is closed without a word and at once.
+    /// Ends a connection that was accepted at `since` and has sent no request, if it is time. The server has
+    /// promised and sent nothing to it, so it is closed at once.
     fn check_first<T: Transport>(
         &self,
         since: Millis,
@@ -67,7 +68,7 @@ impl Session {
         }
     }
 
-    /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does only if
+    /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does so only while
     /// the server drains.
     fn is_reaped_by_age(context: &ServerContext) -> bool {
         context.config.keep_alive.close == IdleClose::Timeout || context.mode() != Mode::Serving
@@ -86,51 +87,51 @@ impl Session {
         self.begin_linger(false, turn)
     }
 
-    /// Since when the connection is idle, if the last answer is known to have arrived.
-    fn confirm_delivery<T: Transport>(
+    /// The time since when the connection is idle; `None` if the last answer is not known to have arrived.
+    fn acknowledged_since<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
         let look_millis = turn.context.config.keep_alive.first_look_millis();
-        let Phase::Idle { since, delivery } = &mut self.phase else {
+        let Phase::Idle { since, ack } = &mut self.phase else {
             return Ok(None);
         };
-        match delivery {
-            Delivery::Fresh => return Ok(None),
-            Delivery::Unknown if now < first_look(turn.context, *since) => return Ok(None),
-            Delivery::Confirmed => return Ok(Some(*since)),
-            Delivery::Unknown | Delivery::Outstanding(_) => {}
+        match ack {
+            AckState::ThisTurn => return Ok(None),
+            AckState::Unchecked if now < first_look(turn.context, *since) => return Ok(None),
+            AckState::Acknowledged => return Ok(Some(*since)),
+            AckState::Unchecked | AckState::Outstanding(_) => {}
         }
-        let delivered = delivered(self.sent_bytes, turn.io)?;
-        if delivered < self.sent_bytes {
+        let acknowledged = acknowledged(self.sent_bytes, turn.io)?;
+        if acknowledged < self.sent_bytes {
             let start = *since;
-            if let Delivery::Unknown = delivery {
-                // Nothing is known of the time since the answer but that some may have moved.
-                *delivery = Delivery::Outstanding(Box::new(StallDetector::start(0, start)));
+            if let AckState::Unchecked = ack {
+                // How many bytes arrived since the answer is unknown, so the detector starts at 0.
+                *ack = AckState::Outstanding(Box::new(StallDetector::start(0, start)));
             }
-            if let Delivery::Outstanding(stall_detector) = delivery
-                && stall_detector.has_stalled(delivered, now, &turn.context.write_stall_limits())
+            if let AckState::Outstanding(stall_detector) = ack
+                && stall_detector.has_stalled(acknowledged, now, &turn.context.write_stall_limits())
             {
                 turn.io.abort();
                 return Err(CloseReason::WriteTimeout);
             }
             return Ok(None);
         }
-        *since = match delivery {
-            Delivery::Outstanding(_) => now,
-            // A look that comes late, because the pool was held up, proves less: the acknowledgement
-            // is at most as old as the answer. Counting from half of grace ago still leaves T and the
-            // other half from now.
+        *since = match ack {
+            AckState::Outstanding(_) => now,
+            // If busy workers delay the check, it proves less: the acknowledgement may be as old as the
+            // answer or quite new. Counting from `look_millis` ago still leaves T, and the rest of grace,
+            // from now.
             _ => Millis(now.0.saturating_sub(look_millis)).max(*since),
         };
-        *delivery = Delivery::Confirmed;
+        *ack = AckState::Acknowledged;
         Ok(Some(*since))
     }
 }
 
-/// From when on a connection whose last turn left `deadline` may be closed because the server or its
-/// address is under pressure; `None` if its place is not to be had.
+/// The time from which a connection whose last turn left `deadline` may be closed because the server or its
+/// address is under pressure; `None` if it may not.
 #[must_use]
 pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     match deadline {
@@ -139,24 +140,23 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
                 .0
                 .saturating_add(SILENT_MILLIS),
         )),
-        Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
+        Deadline::Idle(reaped_at) | Deadline::IdleUntilDrain(reaped_at) => {
             Some(idle_evictable_at(context, reaped_at))
         }
-        Deadline::Exchange(_) | Deadline::Settling(_) | Deadline::Linger(_) => None,
+        Deadline::Exchange(_) | Deadline::AwaitingAck(_) | Deadline::Linger(_) => None,
     }
 }
 
-/// When a connection with [`Deadline::First`] at `late_at` was accepted.
+/// The time when a connection with [`Deadline::First`] at `late_at` was accepted.
 #[must_use]
 pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
     let head_millis = u64::from(context.config.timeouts.head_secs) * 1000;
     Millis(late_at.0.saturating_sub(head_millis))
 }
 
-/// When an idle connection whose T + grace ends at `reaped_at` may be closed because others need
-/// its place.
+/// The time from which an idle connection whose T + grace ends at `reaped_at` may be closed under pressure.
 fn idle_evictable_at(context: &ServerContext, reaped_at: Millis) -> Millis {
-    // The acknowledgement may be younger than the answer, by what passed before the first look.
+    // The acknowledgement may be as young as the first check for it.
     let look_millis = context.config.keep_alive.first_look_millis();
     let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
     Millis(reaped_at.0.saturating_sub(early_millis))

@@ -1,31 +1,30 @@
-//! The lingering close (RFC 9112 section 9.6): FIN, read on until the peer has seen it, then close.
+//! The lingering close (RFC 9112 section 9.6): sends FIN, reads until the peer has seen it, then closes.
 //!
-//! Closing a socket with unread bytes, or one to which bytes still come, makes the kernel send a
-//! reset, and a reset makes the peer's kernel throw away what it has not handed to its application:
-//! our last answer. So nothing is closed before the peer's FIN, a timeout, or a flood.
+//! If a socket closes while it has unread bytes, or receives bytes later, the kernel sends a reset. Then the
+//! peer's kernel discards what its application has not read: our last answer. So a connection closes only
+//! after the peer's FIN, a timeout, or [`MAX_DRAINED_BYTES`].
 
 use std::io;
 
-use super::retirement::{hold_a_request, is_unforeseen};
+use super::server_close::{contain_request, is_unforeseen};
 use super::state::{Lingering, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::Pause;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 
-/// Bytes read after our FIN before the connection is closed all the same.
+/// Bytes read after our FIN before the connection closes in any case.
 const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What our FIN counts among the unacknowledged bytes (`c_calls::unacknowledged`).
+/// The count of our FIN in the unacknowledged bytes (`c_calls::unacknowledged`).
 const FIN: u64 = 1;
 
 /// Receives per turn.
 const READS_PER_TURN: u32 = 16;
 
 impl Session {
-    /// Closes an idle connection, which the socket has nothing for (RFC 9112 section 9.5): as far as
-    /// anybody here can know, no request is lost. If nothing was ever sent there is no answer that a
-    /// reset could destroy, so the connection does not linger.
+    /// Closes an idle connection whose socket has no bytes (RFC 9112 section 9.5), so no request is known to
+    /// be lost. If no answer was ever sent, a reset can destroy none, and the connection does not linger.
     pub(super) fn close_idle<T: Transport>(
         &mut self,
         reason: CloseReason,
@@ -38,9 +37,9 @@ impl Session {
         self.send_fin(true, turn)
     }
 
-    /// Closes after the last answer, all of which has been handed to the kernel. `closing` says why.
-    /// `is_drained` says that the last receive left nothing in the socket: whatever comes now, the
-    /// peer's FIN before all, is announced, so there is no need to look.
+    /// Closes after the last answer, which the kernel has taken whole; `closing` holds the reason. If
+    /// `is_drained`, the last receive emptied the socket: an event will announce further bytes and the peer's
+    /// FIN, so there is no need to receive now.
     pub(super) fn begin_linger<T: Transport>(
         &mut self,
         is_drained: bool,
@@ -59,13 +58,13 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<(), CloseReason> {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
-        // Only an idle client, and one that had to expect no `close`, was free to send more.
+        // A client may send more if it was idle or could not expect a `close`.
         let mut may_cross = was_idle || is_unforeseen(reason);
-        if may_cross && hold_a_request(turn.buffers.input.unread()) {
+        if may_cross && contain_request(turn.buffers.input.unread()) {
             count_race(reason, turn);
             may_cross = false;
         }
-        // With both FINs exchanged there is nothing to wait for; the kernel delivers the rest.
+        // After both FINs there is nothing to wait for; the kernel delivers the rest.
         if self.peer_has_closed {
             return Err(reason);
         }
@@ -83,7 +82,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads and drops what still comes.
+    /// Reads and discards received bytes.
     pub(super) fn linger<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
@@ -97,7 +96,7 @@ impl Session {
             match turn.io.recv(space) {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
-                    if linger.may_cross && hold_a_request(&space[..count]) {
+                    if linger.may_cross && contain_request(&space[..count]) {
                         count_race(reason, turn);
                         linger.may_cross = false;
                     }
@@ -131,17 +130,17 @@ impl Session {
         {
             return Ok(());
         }
-        // A slow reader may still be taking the answer: it has as long as any other.
+        // A slow reader may still be taking the answer, within the limits for every answer.
         let unacknowledged = turn.io.unacknowledged().map_err(|_| CloseReason::Reset)?;
         if unacknowledged <= FIN {
             return Err(reason);
         }
-        let delivered = self.sent_bytes.saturating_sub(unacknowledged - FIN);
+        let acknowledged = self.sent_bytes.saturating_sub(unacknowledged - FIN);
         let since = linger.since;
         let stall_detector = linger
             .stall_detector
             .get_or_insert_with(|| Box::new(StallDetector::start(0, since)));
-        if stall_detector.has_stalled(delivered, now, &turn.context.write_stall_limits()) {
+        if stall_detector.has_stalled(acknowledged, now, &turn.context.write_stall_limits()) {
             turn.io.abort();
             return Err(reason);
         }
@@ -149,7 +148,7 @@ impl Session {
     }
 }
 
-/// Counts a request that crosses with our close, and is lost.
+/// Counts a request that crosses with our close and is lost.
 fn count_race<T>(reason: CloseReason, turn: &Turn<'_, T>) {
     turn.buffers.counters.keep_alive_race();
     log::debug!("a request crosses with the close ({})", reason.name());

@@ -9,28 +9,28 @@
 //! | `Linger`   | the peer's FIN                   | `timeouts.linger`               | close                              |
 //! | `Refused`  | its first turn                   | none                            | 503, then `Linger`                 |
 //!
-//! An idle connection goes before its deadline if its place is needed, but never before the T it was
-//! told; with `keep_alive.close = "pressure"` it goes for no other reason.
+//! Under pressure an idle connection closes before its deadline, but never before the promised T. With
+//! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.
 //!
-//! A drain, pressure and age end a connection with an answer that says `close` (`retirement`).
+//! A drain, pressure and age end a connection with an answer that says `close` (`server_close`).
 //!
 //! In any phase but `Linger`, bytes that the socket did not take (`sending`) come first: reading
-//! stops until they are gone, and `timeouts.write` without progress resets the connection.
+//! stops until they are sent, and `timeouts.write` without progress resets the connection.
 //!
-//! A thread gives a session a [`Turn`] whenever the socket may have become readable or writable, or
-//! the deadline has passed; the session does what it can without waiting and says how it goes on.
-//! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
+//! A thread gives a session a [`Turn`] when the socket may be readable or writable, or the deadline has
+//! passed. The session does all that is possible without waiting, and returns an [`Outcome`]. It checks
+//! the socket before the clock, so a byte that has arrived in time is not lost to a deadline.
 //!
-//! `state` is what all the others work on. From the top down: `advance` gives a connection its turn,
-//! `answer` finds the requests, `sending` puts the answers in order and hands them to the
-//! socket; `idle`, `linger` and `retirement` end it. A test plays each row of the table.
+//! All modules work on `state`. From the top down: `advance` gives a connection its turn, `answer` finds
+//! the requests, `sending` orders the answers and sends them; `idle`, `linger` and `server_close` end
+//! the connection. A test plays each row of the table.
 
 mod advance;
 mod answer;
 mod idle;
 mod linger;
-mod retirement;
 mod sending;
+mod server_close;
 mod state;
 
 #[cfg(test)]

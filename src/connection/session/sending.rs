@@ -1,25 +1,27 @@
-//! From the site's response to bytes behind those that are collected already, with a line of the access log;
-//! from there to the socket; and what becomes of the bytes that it does not take.
+//! Appends the site's responses to the collected output, each with a line of the access log; sends the
+//! output; and keeps the bytes that the socket does not take.
 
 use std::io;
 use std::net::IpAddr;
 
-use super::retirement::Retirement;
-use super::state::{Delivery, Phase, Session, Turn};
+use super::server_close::ServerClose;
+use super::state::{AckState, Phase, Session, Turn};
 use crate::clock::Millis;
-use crate::connection::access_log::line::{Line, Quoted};
+use crate::connection::access_log::line::{LogLine, LoggedRequest};
 use crate::connection::access_log::log_buffer::LogBuffer;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
 use crate::connection::limits::requests_per_client::CountedRequest;
-use crate::connection::output::{self, Allowance, Offer, Pause, Sending, Unsent, bytes_per_turn};
+use crate::connection::output::{
+    self, OutgoingData, Pause, SendProgress, Unsent, UnsentLimit, bytes_per_turn,
+};
 use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Transport, UNSENT_BYTES};
 use crate::http::forwarded::is_trusted;
-use crate::http::keep_alive::{self, Fate, Policy, ends_connection};
+use crate::http::keep_alive::{self, KeepAlivePolicy, Persistence, ends_connection};
 use crate::http::request::{Reject, RequestHead};
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
@@ -27,42 +29,42 @@ use crate::http::version::Version;
 use crate::site::pages;
 
 impl Session {
-    /// Sends what is collected, and `tail` after it.
+    /// Sends the collected output, and `tail` after it.
     pub(super) fn flush<T: Transport>(
         &mut self,
         tail: Option<Body>,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Sending, CloseReason> {
+    ) -> Result<SendProgress, CloseReason> {
         if tail.is_none() && turn.buffers.output.is_empty() {
-            return Ok(Sending::Done);
+            return Ok(SendProgress::Done);
         }
         let has_tail = tail.is_some();
         let mut body = tail.unwrap_or(Body::Empty);
-        let mut offer = Offer {
+        let mut data = OutgoingData {
             bytes: &turn.buffers.output,
             body: &mut body,
         };
-        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.may_block));
-        let sent = turn.buffers.output.len() - offer.bytes.len();
+        let (result, count) = output::send(turn.io, &mut data, bytes_per_turn(turn.may_block));
+        let sent = turn.buffers.output.len() - data.bytes.len();
         self.count_sent(count, turn);
-        if let Ok(Sending::Done) = result {
+        if let Ok(SendProgress::Done) = result {
             turn.buffers.output.clear();
             turn.buffers.counted_requests.clear();
-            return Ok(Sending::Done);
+            return Ok(SendProgress::Done);
         }
         self.keep_unsent(result, sent, has_tail.then_some(body), turn)
     }
 
-    /// Keeps what the socket has not taken of the collected output, of which `sent` bytes are gone, and of
-    /// `tail`, after `result`.
+    /// After `result`, keeps the part of the collected output and of `tail` that the socket has not taken;
+    /// `sent` bytes of the output are sent.
     #[cold]
     fn keep_unsent<T: Transport>(
         &mut self,
-        result: io::Result<Sending>,
+        result: io::Result<SendProgress>,
         sent: usize,
         tail: Option<Body>,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Sending, CloseReason> {
+    ) -> Result<SendProgress, CloseReason> {
         let has_tail = tail.is_some();
         let mut unsent = Unsent {
             bytes: Vec::new(),
@@ -71,15 +73,19 @@ impl Session {
             log: None,
             counted_requests: std::mem::take(&mut turn.buffers.counted_requests),
             stall_detector: StallDetector::start(0, turn.now.monotonic),
-            allowance: Allowance::first(),
+            unsent_limit: UnsentLimit::first(),
         };
         if has_tail {
-            unsent.log = turn.buffers.log.as_mut().and_then(LogBuffer::postpone);
+            unsent.log = turn
+                .buffers
+                .log
+                .as_mut()
+                .and_then(LogBuffer::take_unfinished);
         }
         match result {
             Ok(sending) => {
-                let delivered = delivered(self.sent_bytes, turn.io)?;
-                unsent.stall_detector = StallDetector::start(delivered, turn.now.monotonic);
+                let acknowledged = acknowledged(self.sent_bytes, turn.io)?;
+                unsent.stall_detector = StallDetector::start(acknowledged, turn.now.monotonic);
                 unsent.bytes = turn.buffers.output.split_off(sent);
                 turn.buffers.output.clear();
                 self.unsent = Some(Box::new(unsent));
@@ -92,41 +98,41 @@ impl Session {
                 {
                     log.note_close(reason);
                 }
-                // `finish` logs what has gone.
+                // `finish` logs what was sent.
                 self.unsent = Some(Box::new(unsent));
                 Err(reason)
             }
         }
     }
 
-    /// Offers again what the socket did not take before.
+    /// Sends again what the socket did not take before.
     pub(super) fn send_unsent<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
-    ) -> Result<Sending, CloseReason> {
+    ) -> Result<SendProgress, CloseReason> {
         if let Some(unsent) = self.unsent.as_deref()
             && !unsent.is_within(turn.may_block)
         {
             turn.buffers.would_block_on_disk = true;
-            return Ok(Sending::Paused(Pause::Again));
+            return Ok(SendProgress::Paused(Pause::Again));
         }
         let Some(mut unsent) = self.unsent.take() else {
-            return Ok(Sending::Done);
+            return Ok(SendProgress::Done);
         };
-        let mut offer = Offer {
+        let mut data = OutgoingData {
             bytes: &unsent.bytes[unsent.sent..],
             body: &mut unsent.body,
         };
-        let (result, count) = output::send(turn.io, &mut offer, bytes_per_turn(turn.may_block));
-        unsent.sent = unsent.bytes.len() - offer.bytes.len();
+        let (result, count) = output::send(turn.io, &mut data, bytes_per_turn(turn.may_block));
+        unsent.sent = unsent.bytes.len() - data.bytes.len();
         self.count_sent(count, turn);
-        if let Ok(Sending::Done) = result {
-            if unsent.allowance.has_grown() {
+        if let Ok(SendProgress::Done) = result {
+            if unsent.unsent_limit.has_grown() {
                 turn.io.keep_unsent(UNSENT_BYTES);
             }
             end_body(*unsent, None, turn.buffers);
         } else {
-            if let Some(bytes) = unsent.allowance.note(count) {
+            if let Some(bytes) = unsent.unsent_limit.note(count) {
                 turn.io.keep_unsent(bytes);
             }
             self.unsent = Some(unsent);
@@ -134,12 +140,12 @@ impl Session {
         result.map_err(|error| reason_of(&error))
     }
 
-    /// The server ends while the connection is open: the access log has what went of an answer.
+    /// Logs the part of an answer that was sent, when the server ends while the connection is open.
     pub fn cut_off(&mut self, buffers: &mut ThreadBuffers) {
         self.end_unsent(CloseReason::Stop, buffers);
     }
 
-    /// Ends the line of an answer that does not go on, because the connection ends for `reason`.
+    /// Completes the log line of an answer that is cut off because the connection ends for `reason`.
     pub(super) fn end_unsent(&mut self, reason: CloseReason, buffers: &mut ThreadBuffers) {
         if let Some(unsent) = self.unsent.take() {
             end_body(*unsent, Some(reason), buffers);
@@ -152,20 +158,20 @@ impl Session {
     }
 }
 
-/// How many of the `sent` bytes the peer has acknowledged.
-pub(super) fn delivered<T: Transport>(sent: u64, io: &mut T) -> Result<u64, CloseReason> {
+/// The number of the `sent` bytes that the peer has acknowledged.
+pub(super) fn acknowledged<T: Transport>(sent: u64, io: &mut T) -> Result<u64, CloseReason> {
     let unacknowledged = io.unacknowledged().map_err(|_| CloseReason::Reset)?;
     Ok(sent.saturating_sub(unacknowledged))
 }
 
-/// Ends the line of a body that was sent over several turns, with the bytes that really went.
+/// Completes the log line of a body that was sent over several turns, with the bytes sent.
 fn end_body(unsent: Unsent, close: Option<CloseReason>, buffers: &mut ThreadBuffers) {
-    if let (Some(postponed), Some(log)) = (unsent.log, &mut buffers.log) {
-        log.resume(postponed, unsent.body.len(), close);
+    if let (Some(unfinished), Some(log)) = (unsent.log, &mut buffers.log) {
+        log.resume(unfinished, unsent.body.len(), close);
     }
 }
 
-/// Why a failed send ends the connection.
+/// The reason to close after a failed send.
 fn reason_of(error: &io::Error) -> CloseReason {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         CloseReason::Truncated
@@ -178,15 +184,15 @@ fn reason_of(error: &io::Error) -> CloseReason {
     }
 }
 
-/// A body up to this many bytes is copied behind its head: cheaper than a second part to send.
+/// A body up to this size is copied after its head, which costs less than a second part to send.
 const COPY_BYTES: usize = 8 * 1024;
 
-/// Bytes of a refused request that are searched for its first line.
+/// Bytes of a refused request that are searched for the end of its first line.
 const SEARCHED_BYTES: usize = 512;
 
 impl Session {
-    /// Whether one more request of `client` may be answered. A connection of its own was counted when
-    /// it was accepted, and proxies are exempt.
+    /// Whether one more request of `client` may be answered. Direct connections were counted when they were
+    /// accepted, and proxies are exempt.
     pub(super) fn is_admitted(
         &self,
         client: Peer,
@@ -201,67 +207,67 @@ impl Session {
         client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
     }
 
-    /// Whether the connection persists after this answer; if not, notes why. `retirement` is `None` if the
-    /// answer stands in place of 100 (Continue): a body may follow it or not.
-    pub(super) fn fate(
+    /// Decides whether the connection persists after this answer; if not, notes the reason. `server_close` is
+    /// `None` if the answer replaces 100 (Continue): a body may follow or not.
+    pub(super) fn decide_persistence(
         &mut self,
         head: &RequestHead<'_, '_>,
         status: Status,
         context: &ServerContext,
-        retirement: Option<Retirement>,
-    ) -> Fate {
-        let Some(retirement) = retirement else {
+        server_close: Option<ServerClose>,
+    ) -> Persistence {
+        let Some(server_close) = server_close else {
             self.closing = Some(CloseReason::ErrorAnswer);
-            return Fate::Close;
+            return Persistence::Close;
         };
         let ends_by_kind = ends_connection(head.method, status);
-        if retirement == Retirement::PutOff {
-            self.put_off += 1;
+        if server_close == ServerClose::Postponed {
+            self.postponed += 1;
         } else {
-            self.put_off = 0;
+            self.postponed = 0;
         }
         let keep_alive = &context.config.keep_alive;
         let max = keep_alive.max_requests;
-        let policy = Policy {
+        let policy = KeepAlivePolicy {
             http10: keep_alive.http10,
             max_requests: max,
-            closing: matches!(retirement, Retirement::Due(_)),
+            closing: matches!(server_close, ServerClose::Now(_)),
         };
-        let fate = match keep_alive::decide(head, self.answered, &policy) {
-            Fate::Persist { .. } if ends_by_kind => Fate::Close,
-            fate => fate,
+        let persistence = match keep_alive::decide(head, self.answered, &policy) {
+            Persistence::Persist { .. } if ends_by_kind => Persistence::Close,
+            persistence => persistence,
         };
-        if fate == Fate::Close {
-            self.closing = Some(match retirement {
+        if persistence == Persistence::Close {
+            self.closing = Some(match server_close {
                 _ if ends_by_kind => CloseReason::ErrorAnswer,
                 _ if head.connection.close => CloseReason::ClientAsked,
-                // The client knew of these in advance.
+                // The client knew of these reasons in advance.
                 _ if head.version == Version::Http10 && !head.connection.keep_alive => {
                     CloseReason::ClientAsked
                 }
                 _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                Retirement::Due(reason) => reason,
+                ServerClose::Now(reason) => reason,
                 _ => CloseReason::ClientAsked,
             });
         }
-        fate
+        persistence
     }
 
-    /// The line of an answer that is about to be collected, after its fate is decided.
+    /// The log line of an answer that is about to be collected, after its persistence is decided.
     pub(super) fn line<'q>(
         &self,
         connection: ConnectionId,
-        quoted: Quoted<'q>,
+        request: LoggedRequest<'q>,
         status: Status,
         now: Millis,
-    ) -> Line<'q> {
+    ) -> LogLine<'q> {
         // A refusal answers no request.
         let number = match self.phase {
             Phase::Refused => 0,
             _ => self.answered + 1,
         };
-        Line {
-            quoted,
+        LogLine {
+            request,
             connection,
             number,
             arrival: self.arrival(now),
@@ -269,12 +275,12 @@ impl Session {
         }
     }
 
-    /// Puts an answer behind those collected before it and takes its request out of the buffer. Returns
-    /// the body if it is to be sent after what is collected.
+    /// Appends an answer to the collected output and consumes its request. Returns the body if it must be
+    /// sent after the collected output.
     pub(super) fn collect<T: Transport>(
         &mut self,
         response: Response,
-        fate: Fate,
+        persistence: Persistence,
         consumed: usize,
         turn: &mut Turn<'_, T>,
     ) -> Option<Body> {
@@ -286,7 +292,7 @@ impl Session {
             ..
         } = &mut *turn.buffers;
         let shared_lines = shared_lines.at(turn.now.unix_secs);
-        encode_head(&response, shared_lines, fate, output);
+        encode_head(&response, shared_lines, persistence, output);
         log::trace!(
             "{} for {}",
             response.status.code(),
@@ -300,7 +306,7 @@ impl Session {
         }
         self.phase = Phase::Idle {
             since: turn.now.monotonic,
-            delivery: Delivery::Fresh,
+            ack: AckState::ThisTurn,
         };
         match response.body {
             Body::Empty => None,
@@ -312,7 +318,7 @@ impl Session {
         }
     }
 
-    /// Collects an error answer after which the connection ends; what else was received is dropped.
+    /// Collects an error answer that ends the connection. Further received bytes are dropped.
     pub(super) fn reject<T: Transport>(
         &mut self,
         reject: &Reject,
@@ -329,19 +335,19 @@ impl Session {
             ..
         } = &mut *turn.buffers;
         if let Some(log) = log {
-            let quoted = Quoted::first_line(self.peer, first_line(input.unread()));
-            let line = self.line(log.connection(), quoted, response.status, now.monotonic);
+            let request = LoggedRequest::first_line(self.peer, first_line(input.unread()));
+            let line = self.line(log.connection(), request, response.status, now.monotonic);
             let dated = shared_lines.at(now.unix_secs);
             log.begin(&line, response.body.len(), self.closing, dated);
         }
         let consumed = input.unread().len();
         // An error page is small enough to be copied, so there is no tail.
-        let tail = self.collect(response, Fate::Close, consumed, turn);
+        let tail = self.collect(response, Persistence::Close, consumed, turn);
         debug_assert!(tail.is_none(), "error pages are copied");
     }
 }
 
-/// The first line of a request, as far as it has come, without the empty lines before it.
+/// The first line of a request as far as it has arrived, without the empty lines before it.
 fn first_line(unread: &[u8]) -> &[u8] {
     let start = unread
         .iter()

@@ -1,5 +1,5 @@
-//! The state that a session keeps between its turns, what a thread lends it for one turn, and when it wants
-//! the next one.
+//! The state that a session keeps between turns, the tools that a thread lends it for one turn, and the
+//! deadline of the next one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,26 +19,26 @@ use crate::http::body::BodyDecoder;
 use crate::http::method::Method;
 use crate::site::MayBlock;
 
-/// Looks per `timeouts.write` at how far a peer has come with what the socket did not take. No event
-/// tells, and what it took before the first look counts as taken at that look.
-const WRITE_LOOKS: u32 = 6;
+/// Checks per `timeouts.write` of how far a peer has come with the unsent bytes. No event tells, and bytes
+/// taken before the first check count as taken at that check.
+const WRITE_CHECKS: u32 = 6;
 
 /// One connection's state.
 #[derive(Debug)]
 pub struct Session {
     pub(super) phase: Phase,
-    /// Received bytes of an incomplete request. `None` in a connection that has nothing but waits.
+    /// Received bytes of an incomplete request; `None` in a connection that only waits.
     pub(super) kept: Option<Box<KeptInput>>,
     pub(super) unsent: Option<Box<Unsent>>,
     pub(super) opened_at: Millis,
     pub(super) sent_bytes: u64,
     pub(super) answered: u32,
-    /// Answers in a row for which the retirement was put off (`retirement`).
-    pub(super) put_off: u8,
+    /// Answers in a row for which a close by the server was postponed (`server_close`).
+    pub(super) postponed: u8,
     pub(super) peer: Peer,
-    /// The connections from the same address, if their number is limited.
+    /// The gauge of the connection's address, if the connections per address are limited.
     address_gauge: Option<Arc<ConnectionGauge>>,
-    /// Set with the last answer; what follows it is `linger`.
+    /// Set with the last answer; after it, the connection lingers.
     pub(super) closing: Option<CloseReason>,
     pub(super) peer_has_closed: bool,
 }
@@ -47,38 +47,37 @@ pub struct Session {
 pub(super) enum Phase {
     Idle {
         since: Millis,
-        delivery: Delivery,
+        ack: AckState,
     },
     Head {
         since: Millis,
-        /// Milliseconds of idling before it; as many as fit.
+        /// Milliseconds of idle time before; a longer time is capped.
         idle_millis: u32,
         method: Option<Method>,
     },
     Body(Box<BodyInProgress>),
-    /// Boxed, as it is the largest and the shortest: it would make every idle connection larger.
+    /// Boxed, because this largest and shortest phase would enlarge every idle connection.
     Linger(Box<Lingering>),
     Refused,
 }
 
-/// How much is known of the last answer's way to the peer. No event tells when it has arrived, and
-/// asking costs a call. So it is asked once, half of grace after the answer: if all is acknowledged
-/// by then, the deadline counted from the answer keeps the promise, and leaves the other half of grace
-/// for the way of a last request to us. If not, it is asked again, and T + grace counts from the first
-/// time that it is.
+/// Whether the peer has acknowledged the last answer. No event tells, and asking costs a call. So the session
+/// asks once, half of grace after the answer. If all is acknowledged by then, the deadline counted from the
+/// answer keeps the promise, and leaves the other half of grace for the travel of a last request. If not, the
+/// session asks again, and T + grace counts from the first time that all is acknowledged.
 #[derive(Debug)]
-pub(super) enum Delivery {
-    /// Answered in this turn; [`Session::rest`] stamps the time.
-    Fresh,
-    /// Not asked yet.
-    Unknown,
-    /// Asked, and something was outstanding.
+pub(super) enum AckState {
+    /// Answered in this turn; [`Session::next_deadline`] notes the time.
+    ThisTurn,
+    /// The session has not asked yet.
+    Unchecked,
+    /// The session has asked, and some bytes were outstanding.
     Outstanding(Box<StallDetector>),
-    /// All acknowledged, or nothing was ever sent: `since` counts.
-    Confirmed,
+    /// All is acknowledged, or nothing was ever sent: `since` counts.
+    Acknowledged,
 }
 
-/// A body that is read and thrown away. The head stays in the buffer, before the body's bytes.
+/// A body that is read and discarded. The head stays in the buffer, before the body's bytes.
 #[derive(Debug)]
 pub(super) struct BodyInProgress {
     pub(super) method: Method,
@@ -86,7 +85,7 @@ pub(super) struct BodyInProgress {
     pub(super) decoder: BodyDecoder,
     pub(super) received: u64,
     pub(super) stall_detector: StallDetector,
-    /// When the head began to come.
+    /// When the head began to arrive.
     pub(super) arrival: Arrival,
 }
 
@@ -95,10 +94,10 @@ pub(super) struct BodyInProgress {
 pub(super) struct Lingering {
     pub(super) since: Millis,
     pub(super) drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our last answer or our FIN, and none
-    /// has come yet: the two may cross.
+    /// Whether the client was free to send a request when we sent our last answer or FIN, and has sent none
+    /// yet: the two may cross.
     pub(super) may_cross: bool,
-    /// Set while the last answer is still on its way when the time is over.
+    /// Set if the last answer is still unacknowledged when `timeouts.linger` is over.
     pub(super) stall_detector: Option<Box<StallDetector>>,
 }
 
@@ -106,18 +105,18 @@ impl Session {
     /// A connection that was accepted at `now`.
     #[must_use]
     pub fn accepted(peer: Peer, now: Millis) -> Session {
-        // Nothing was sent, so there is nothing to be acknowledged.
+        // The server has sent nothing, so nothing is unacknowledged.
         Session::new(
             peer,
             now,
             Phase::Idle {
                 since: now,
-                delivery: Delivery::Confirmed,
+                ack: AckState::Acknowledged,
             },
         )
     }
 
-    /// A connection over the limit: it is told so with a 503 in its first turn, and closed.
+    /// A connection over the limit. Its first turn answers 503 and closes.
     #[must_use]
     pub fn refused(peer: Peer, now: Millis) -> Session {
         Session::new(peer, now, Phase::Refused)
@@ -131,7 +130,7 @@ impl Session {
             opened_at: now,
             sent_bytes: 0,
             answered: 0,
-            put_off: 0,
+            postponed: 0,
             peer,
             address_gauge: None,
             closing: None,
@@ -139,14 +138,14 @@ impl Session {
         }
     }
 
-    /// This connection, counted among those from its address, whose number is limited.
+    /// Adds the gauge of the connection's address, if the connections per address are limited.
     #[must_use]
-    pub fn among(mut self, address_gauge: Option<Arc<ConnectionGauge>>) -> Session {
+    pub fn with_address_gauge(mut self, address_gauge: Option<Arc<ConnectionGauge>>) -> Session {
         self.address_gauge = address_gauge;
         self
     }
 
-    /// The address that it comes from and the connections from there, if their number is limited.
+    /// The connection's address and the gauge of that address, if the connections per address are limited.
     #[must_use]
     pub fn address_gauge(&self) -> Option<(IpAddr, &ConnectionGauge)> {
         match (self.peer, &self.address_gauge) {
@@ -155,22 +154,22 @@ impl Session {
         }
     }
 
-    /// For the debug line at the end: requests answered, bytes sent, milliseconds open.
+    /// The figures for the debug line at the end: requests answered, bytes sent, milliseconds open.
     #[must_use]
     pub fn summary(&self, now: Millis) -> (u32, u64, u64) {
         (self.answered, self.sent_bytes, now.since(self.opened_at))
     }
 
-    /// Ends a turn that said [`Outcome::Wait`], at `now`: stamps what the turn began and returns
-    /// when the next turn is due should the socket stay silent.
+    /// Ends a turn that returned [`Outcome::Wait`], at `now`: notes the start of what the turn began, and
+    /// returns the time of the next turn if the socket stays silent.
     ///
     /// [`Outcome::Wait`]: super::Outcome::Wait
-    pub fn rest(&mut self, context: &ServerContext, now: Millis) -> Deadline {
+    pub fn next_deadline(&mut self, context: &ServerContext, now: Millis) -> Deadline {
         let timeouts = &context.config.timeouts;
         if let Some(unsent) = &self.unsent {
-            let look = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_LOOKS));
+            let check = now.plus_secs(timeouts.write_secs.div_ceil(WRITE_CHECKS));
             return Deadline::Exchange(
-                look.min(
+                check.min(
                     unsent
                         .stall_detector
                         .deadline(&context.write_stall_limits()),
@@ -181,7 +180,7 @@ impl Session {
             Phase::Idle { since, .. } if self.answered == 0 => {
                 return Deadline::First(since.plus_secs(timeouts.head_secs));
             }
-            Phase::Idle { since, delivery } => return delivery.rest(since, context, now),
+            Phase::Idle { since, ack } => return ack.next_deadline(since, context, now),
             Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
             Phase::Body(body) => body.stall_detector.deadline(&context.body_stall_limits()),
             Phase::Linger(linger) => return Deadline::Linger(linger.deadline(context, now)),
@@ -189,19 +188,19 @@ impl Session {
         })
     }
 
-    /// Whether connections should go, here or at the peer's address.
+    /// Whether the server or the peer's address is under pressure.
     pub(super) fn is_pressed(&self, context: &ServerContext) -> bool {
         let address_gauge = self.address_gauge.as_deref();
         context.gauge.is_pressing() || address_gauge.is_some_and(ConnectionGauge::is_pressing)
     }
 
-    /// Whether a limit that concerns the connection is reached, so that newcomers have no place.
+    /// Whether a limit that concerns the connection is reached, so that new connections are refused.
     pub(super) fn is_full(&self, context: &ServerContext) -> bool {
         let address_gauge = self.address_gauge.as_deref();
         context.gauge.is_full() || address_gauge.is_some_and(ConnectionGauge::is_full)
     }
 
-    /// The method of the request that is being received, as far as it has come.
+    /// The method of the request that is being received, if it has arrived.
     pub(super) fn method(&self) -> Option<Method> {
         match &self.phase {
             Phase::Head { method, .. } => *method,
@@ -210,9 +209,9 @@ impl Session {
         }
     }
 
-    /// Takes note that a request has begun to come and is not answered in this turn.
+    /// Notes that a request has begun to arrive and is not answered in this turn.
     pub(super) fn note_begun(&mut self, method: Option<Method>, now: Millis) {
-        // A body that has been read must not be looked for again.
+        // A body that has been read must not be read again.
         if let Phase::Body(_) = self.phase {
             return;
         }
@@ -224,7 +223,7 @@ impl Session {
         };
     }
 
-    /// When the request at hand began to come.
+    /// When the current request began to arrive.
     pub(super) fn arrival(&self, now: Millis) -> Arrival {
         match &self.phase {
             Phase::Idle { since, .. } => Arrival {
@@ -246,27 +245,32 @@ impl Session {
     }
 }
 
-impl Delivery {
-    /// Ends a turn of an idle connection at `now`; [`Session::rest`] for this phase.
-    fn rest(&mut self, since: &mut Millis, context: &ServerContext, now: Millis) -> Deadline {
+impl AckState {
+    /// [`Session::next_deadline`] for an idle connection.
+    fn next_deadline(
+        &mut self,
+        since: &mut Millis,
+        context: &ServerContext,
+        now: Millis,
+    ) -> Deadline {
         match self {
-            Delivery::Fresh => {
+            AckState::ThisTurn => {
                 *since = now;
-                *self = Delivery::Unknown;
-                Deadline::Settling(first_look(context, now))
+                *self = AckState::Unchecked;
+                Deadline::AwaitingAck(first_look(context, now))
             }
-            Delivery::Unknown => Deadline::Settling(first_look(context, *since)),
-            Delivery::Outstanding(stall_detector) => {
+            AckState::Unchecked => Deadline::AwaitingAck(first_look(context, *since)),
+            AckState::Outstanding(stall_detector) => {
                 let again = now.plus_secs(context.config.keep_alive.grace_secs);
-                Deadline::Settling(
+                Deadline::AwaitingAck(
                     again.min(stall_detector.deadline(&context.write_stall_limits())),
                 )
             }
-            // T + grace does not end the connection as long as the server serves.
-            Delivery::Confirmed if context.config.keep_alive.close == IdleClose::Pressure => {
-                Deadline::Parked(reap_at(context, *since))
+            // T + grace ends the connection only while the server drains.
+            AckState::Acknowledged if context.config.keep_alive.close == IdleClose::Pressure => {
+                Deadline::IdleUntilDrain(reap_at(context, *since))
             }
-            Delivery::Confirmed => Deadline::Idle(reap_at(context, *since)),
+            AckState::Acknowledged => Deadline::Idle(reap_at(context, *since)),
         }
     }
 }
@@ -283,7 +287,7 @@ impl Lingering {
     }
 }
 
-/// When the acknowledgement of an answer that was sent at `since` is looked at first.
+/// The time of the first check whether an answer sent at `since` is acknowledged.
 pub(super) fn first_look(context: &ServerContext, since: Millis) -> Millis {
     let config = &context.config;
     let write_millis = u64::from(config.timeouts.write_secs) * 1000;
@@ -291,7 +295,7 @@ pub(super) fn first_look(context: &ServerContext, since: Millis) -> Millis {
     Millis(since.0.saturating_add(look_millis))
 }
 
-/// T + grace: when a connection that has been idle `since` is closed.
+/// T + grace: the time when a connection that is idle since `since` closes.
 pub(super) fn reap_at(context: &ServerContext, since: Millis) -> Millis {
     let keep_alive = &context.config.keep_alive;
     since
@@ -299,7 +303,7 @@ pub(super) fn reap_at(context: &ServerContext, since: Millis) -> Millis {
         .plus_secs(keep_alive.grace_secs)
 }
 
-/// The tools of one turn: the socket, the buffers, the settings and the time.
+/// The socket, buffers, settings and time for one turn.
 pub struct Turn<'a, T> {
     /// The connection's socket.
     pub io: &'a mut T,
@@ -309,30 +313,30 @@ pub struct Turn<'a, T> {
     pub context: &'a ServerContext,
     /// The time at the start of the turn.
     pub now: Now,
-    /// How far the thread may go for an answer: memory, the file systems of the roots, or any.
+    /// Which disks the thread may wait for: none, the file systems of the roots, or any.
     pub may_block: MayBlock,
-    /// Whether the kernel has announced the peer's FIN: a short read is then no proof that nothing
-    /// is left to read, as data and FIN share one edge.
+    /// Whether the kernel has announced the peer's FIN. If so, a short read does not prove that the socket is
+    /// drained, because data and FIN share one edge.
     pub read_closed: bool,
-    /// Whether what the first request waits for is not waited for any longer: it takes too long to go on
-    /// with for a peer that has ended its side, and most likely left.
+    /// Whether to stop waiting for the load that the first request needs: the load takes too long for a peer
+    /// that has closed its side and has probably left.
     pub gives_up: bool,
-    /// Whether the turn is to end because it has taken long and others wait. Asked only by a thread
-    /// that may wait for the disk, between two requests of a pipeline.
+    /// Whether the turn should end because it has taken long and other connections wait. Called between two
+    /// pipelined requests, and only by threads that may wait for the disk.
     pub is_over: &'a dyn Fn() -> bool,
 }
 
-/// How the connection goes on after a turn.
+/// The state of the connection after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing to do until the socket is ready or [`Session::rest`]'s deadline passes.
+    /// The connection waits until the socket is ready or the deadline from [`Session::next_deadline`] passes.
     ///
-    /// [`Session::rest`]: super::Session::rest
+    /// [`Session::next_deadline`]: super::Session::next_deadline
     Wait,
-    /// There is more to do at once, but not in this turn: others come first, or it takes a thread with
-    /// a longer [`MayBlock`], or what another thread is getting ([`ThreadBuffers::awaited`]).
+    /// More can be done at once, but not in this turn. Other connections come first, or the work needs a
+    /// thread with a wider [`MayBlock`] or another thread's load ([`ThreadBuffers::awaited`]).
     Again,
-    /// Over: drop the socket.
+    /// The connection has ended; the caller drops the socket.
     Close(CloseReason),
 }
 

@@ -1,4 +1,4 @@
-//! The state table in the documentation of the module against the code: each row is played.
+//! Plays each row of the state table in the module documentation.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::Transport;
 use crate::site::{MayBlock, Sites};
 
-// All different, so that a deadline tells which of them it was made from.
+// All values differ, so that each deadline shows which of them it comes from.
 const TIMEOUT_SECS: u32 = 100;
 const GRACE_SECS: u32 = 10;
 const HEAD_SECS: u32 = 20;
@@ -105,8 +105,8 @@ impl Transport for ScriptedPeer {
     fn abort(&mut self) {}
 }
 
-/// A session that is in a phase, and when it came there.
-struct Scene {
+/// A session in a phase, and the time when the phase began.
+struct Fixture {
     context: ServerContext,
     buffers: ThreadBuffers,
     session: Session,
@@ -117,8 +117,8 @@ struct Scene {
     _site: TempDir,
 }
 
-impl Scene {
-    fn of(session: Session) -> Scene {
+impl Fixture {
+    fn of(session: Session) -> Fixture {
         let site = TempDir::new().expect("a temporary directory");
         let mut config = Config {
             site: SiteConfig::at(site.path()),
@@ -130,7 +130,7 @@ impl Scene {
         config.timeouts.body_secs = BODY_SECS;
         config.timeouts.linger_secs = LINGER_SECS;
         let sites = Sites::open(&config).expect("the site");
-        Scene {
+        Fixture {
             buffers: ThreadBuffers::new(&config, Arc::new(Counters::default())),
             context: ServerContext::new(config, sites),
             session,
@@ -142,34 +142,34 @@ impl Scene {
     }
 
     /// A session that has been in `phase` for some time.
-    fn in_phase(phase: &str) -> Scene {
+    fn in_phase(phase: &str) -> Fixture {
         let new = Session::accepted(Peer::Unix, Millis(0));
-        let mut scene = Scene::of(new);
+        let mut fixture = Fixture::of(new);
         match phase {
-            "the first" => scene.receive(3, ""),
+            "the first" => fixture.receive(3, ""),
             "`Idle`" => {
-                scene.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-                // The look whether the answer has arrived.
-                let (began, look) = (scene.began, scene.rest());
-                scene.turn_at(look);
-                scene.began = began;
+                fixture.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                // The check whether the answer has arrived.
+                let (began, look) = (fixture.began, fixture.next_deadline());
+                fixture.turn_at(look);
+                fixture.began = began;
             }
-            "`Head`" => scene.receive(7, "GET / HTTP/1.1\r\nHost: a\r\n"),
+            "`Head`" => fixture.receive(7, "GET / HTTP/1.1\r\nHost: a\r\n"),
             "`Body`" => {
                 let head = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
-                scene.receive(2, &format!("{head}a"));
-                scene.receive(6, "b");
+                fixture.receive(2, &format!("{head}a"));
+                fixture.receive(6, "b");
             }
             "`Linger`" => {
                 let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-                scene.receive(4, head);
+                fixture.receive(4, head);
             }
-            "`Refused`" => scene.session = Session::refused(Peer::Unix, Millis(0)),
-            unknown => panic!("no scene for {unknown}"),
+            "`Refused`" => fixture.session = Session::refused(Peer::Unix, Millis(0)),
+            unknown => panic!("no fixture for {unknown}"),
         }
-        assert_eq!(name_of(&scene.session), phase);
-        scene.peer.taken.clear();
-        scene
+        assert_eq!(name_of(&fixture.session), phase);
+        fixture.peer.taken.clear();
+        fixture
     }
 
     fn receive(&mut self, secs: u64, bytes: &str) {
@@ -195,13 +195,13 @@ impl Scene {
             is_over: &|| false,
         });
         if outcome == Outcome::Wait {
-            self.rest();
+            self.next_deadline();
         }
         outcome
     }
 
-    fn rest(&mut self) -> Millis {
-        self.session.rest(&self.context, self.now).at()
+    fn next_deadline(&mut self) -> Millis {
+        self.session.next_deadline(&self.context, self.now).at()
     }
 
     /// The time that a cell of the table means.
@@ -217,7 +217,7 @@ impl Scene {
         }
     }
 
-    /// Lets happen what a cell of the table means. Returns the phase that follows, if one does.
+    /// Makes the event in a cell of the table happen. Returns the next phase, if there is one.
     fn bring(&mut self, waits_for: &str) -> Option<&'static str> {
         let (bytes, next) = match waits_for {
             "the first byte of a request" | "the first byte of all" => ("G", "`Head`"),
@@ -234,7 +234,7 @@ impl Scene {
         Some(next)
     }
 
-    /// A turn in the words of the table.
+    /// Gives a turn, and describes it in the words of the table.
     fn told(&mut self, now: Millis) -> String {
         let had_fin = self.peer.has_fin;
         let outcome = self.turn_at(now);
@@ -265,31 +265,31 @@ fn every_phase_has_its_row() {
 #[test]
 fn each_phase_ends_at_its_deadline_as_the_table_says() {
     for row in table() {
-        let mut scene = Scene::in_phase(row.phase);
-        let deadline = scene.rest();
-        assert_eq!(deadline, scene.documented(row.deadline), "{}", row.phase);
+        let mut fixture = Fixture::in_phase(row.phase);
+        let deadline = fixture.next_deadline();
+        assert_eq!(deadline, fixture.documented(row.deadline), "{}", row.phase);
         if row.deadline != "none" {
             assert_eq!(
-                scene.told(Millis(deadline.0 - 1)),
+                fixture.told(Millis(deadline.0 - 1)),
                 "nothing",
                 "{}",
                 row.phase
             );
         }
-        assert_eq!(scene.told(deadline), row.when_it_passes, "{}", row.phase);
+        assert_eq!(fixture.told(deadline), row.when_it_passes, "{}", row.phase);
     }
 }
 
 #[test]
 fn each_phase_waits_for_what_the_table_says() {
     for row in table() {
-        let mut scene = Scene::in_phase(row.phase);
-        let next = scene.bring(row.waits_for);
-        let outcome = scene.turn_at(Millis(scene.now.0 + 1));
+        let mut fixture = Fixture::in_phase(row.phase);
+        let next = fixture.bring(row.waits_for);
+        let outcome = fixture.turn_at(Millis(fixture.now.0 + 1));
         match next {
-            Some(next) => assert_eq!(name_of(&scene.session), next, "{}", row.phase),
+            Some(next) => assert_eq!(name_of(&fixture.session), next, "{}", row.phase),
             None => {
-                let is_quiet = scene.peer.taken.is_empty();
+                let is_quiet = fixture.peer.taken.is_empty();
                 let is_end = matches!(outcome, Outcome::Close(_)) && is_quiet;
                 assert!(is_end, "{}: {outcome:?}", row.phase);
             }

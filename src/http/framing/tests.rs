@@ -1,4 +1,4 @@
-//! Where bodies end, and what is refused on the way.
+//! Where bodies end, and which ones are refused.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ enum FramingLine {
 }
 use FramingLine::{Coding, Length};
 
-/// The framing that these lines amount to, or the status they are refused with.
+/// The framing that these lines result in, or the status of the refusal.
 fn framing(lines: &[FramingLine]) -> Result<Framing, u16> {
     let mut fields = FramingFields::default();
     for line in lines {
@@ -26,8 +26,8 @@ fn framing(lines: &[FramingLine]) -> Result<Framing, u16> {
     fields.decide().map_err(|reject| reject.status.code())
 }
 
-/// How a chunked body ends: bytes consumed (`None`: more is needed), or the status of a refusal.
-/// Fed in pieces of `step` bytes.
+/// Decodes a chunked body in pieces of `step` bytes. Returns the bytes consumed (`None`: more are needed), or
+/// the status of the refusal.
 fn chunked_by(step: usize, input: &[u8]) -> Result<Option<usize>, u16> {
     let mut decoder = BodyDecoder::new(Framing::Chunked, MAX_BODY).unwrap();
     let mut at = 0;
@@ -242,7 +242,7 @@ fn a_chunk_size_may_have_leading_zeros_up_to_a_bound_rfc9112_7_1() {
     for zeros in [1, 15, 16, 17, 64, 256] {
         let zeros = "0".repeat(zeros);
         let body = format!("{zeros}5\r\nhello\r\n{zeros}0\r\n\r\n");
-        // A last chunk is zeros throughout: one more than the size before it has.
+        // A last chunk consists of zeros only: one more than the size in the case before.
         let last = format!("{zeros}5\r\nhello\r\n{zeros}\r\n\r\n");
         let fits = zeros.len() < 256;
         assert_eq!(

@@ -36,13 +36,17 @@ fn with_fields<T>(lines: &[(&str, &str)], ask: impl FnOnce(&Fields<'_, '_>) -> T
     }
 }
 
-fn verdict(method: Method, validators: &Validators<'_>, lines: &[(&str, &str)]) -> Verdict {
+fn verdict(
+    method: Method,
+    validators: &Validators<'_>,
+    lines: &[(&str, &str)],
+) -> PreconditionResult {
     with_fields(lines, |fields| {
         evaluate(method, fields, validators, NOW_SECS)
     })
 }
 
-fn get(lines: &[(&str, &str)]) -> Verdict {
+fn get(lines: &[(&str, &str)]) -> PreconditionResult {
     verdict(Method::Get, &FILE, lines)
 }
 
@@ -52,21 +56,30 @@ fn ranges(validators: &Validators<'_>, lines: &[(&str, &str)]) -> bool {
 
 #[test]
 fn without_conditions_the_answer_is_as_usual() {
-    assert_eq!(get(&[("Accept", "*/*")]), Verdict::Proceed);
+    assert_eq!(get(&[("Accept", "*/*")]), PreconditionResult::Proceed);
 }
 
 #[test]
 fn if_match_compares_strongly_rfc9110_13_1_1() {
-    assert_eq!(get(&[("If-Match", "\"v1\"")]), Verdict::Proceed);
-    assert_eq!(get(&[("If-Match", "\"v0\" , ,\"v1\"")]), Verdict::Proceed);
-    assert_eq!(get(&[("If-Match", "*")]), Verdict::Proceed);
-    assert_eq!(get(&[("If-Match", "\"v2\"")]), Verdict::Failed);
-    assert_eq!(get(&[("If-Match", "W/\"v1\"")]), Verdict::Failed);
-    assert_eq!(get(&[("If-Match", "")]), Verdict::Failed);
+    assert_eq!(get(&[("If-Match", "\"v1\"")]), PreconditionResult::Proceed);
+    assert_eq!(
+        get(&[("If-Match", "\"v0\" , ,\"v1\"")]),
+        PreconditionResult::Proceed
+    );
+    assert_eq!(get(&[("If-Match", "*")]), PreconditionResult::Proceed);
+    assert_eq!(get(&[("If-Match", "\"v2\"")]), PreconditionResult::Failed);
+    assert_eq!(get(&[("If-Match", "W/\"v1\"")]), PreconditionResult::Failed);
+    assert_eq!(get(&[("If-Match", "")]), PreconditionResult::Failed);
     let any = [("If-Match", "*")];
-    assert_eq!(verdict(Method::Get, &NO_ETAG, &any), Verdict::Proceed);
+    assert_eq!(
+        verdict(Method::Get, &NO_ETAG, &any),
+        PreconditionResult::Proceed
+    );
     let listed = [("If-Match", "\"v1\"")];
-    assert_eq!(verdict(Method::Get, &NO_ETAG, &listed), Verdict::Failed);
+    assert_eq!(
+        verdict(Method::Get, &NO_ETAG, &listed),
+        PreconditionResult::Failed
+    );
 }
 
 #[test]
@@ -74,13 +87,19 @@ fn if_none_match_compares_weakly_rfc9110_13_1_2() {
     for value in ["\"v1\"", "W/\"v1\"", "*", "\"v0\", W/\"v1\"", ",\"v1\","] {
         assert_eq!(
             get(&[("If-None-Match", value)]),
-            Verdict::NotModified,
+            PreconditionResult::NotModified,
             "{value}"
         );
     }
-    assert_eq!(get(&[("If-None-Match", "\"v2\"")]), Verdict::Proceed);
+    assert_eq!(
+        get(&[("If-None-Match", "\"v2\"")]),
+        PreconditionResult::Proceed
+    );
     let lines = [("If-None-Match", "*")];
-    assert_eq!(verdict(Method::Get, &NO_ETAG, &lines), Verdict::NotModified);
+    assert_eq!(
+        verdict(Method::Get, &NO_ETAG, &lines),
+        PreconditionResult::NotModified
+    );
 }
 
 #[test]
@@ -91,21 +110,24 @@ fn a_weak_tag_of_ours_matches_weakly_only_rfc9110_8_8_3_2() {
     };
     for value in ["\"v1\"", "W/\"v1\""] {
         let verdict = |name| verdict(Method::Get, &weak, &[(name, value)]);
-        assert_eq!(verdict("If-None-Match"), Verdict::NotModified);
-        assert_eq!(verdict("If-Match"), Verdict::Failed);
+        assert_eq!(verdict("If-None-Match"), PreconditionResult::NotModified);
+        assert_eq!(verdict("If-Match"), PreconditionResult::Failed);
         assert!(!ranges(&weak, &[("If-Range", value)]));
     }
     let other = [("If-None-Match", "W/\"v2\"")];
-    assert_eq!(verdict(Method::Get, &weak, &other), Verdict::Proceed);
+    assert_eq!(
+        verdict(Method::Get, &weak, &other),
+        PreconditionResult::Proceed
+    );
 }
 
 #[test]
 fn several_lines_are_one_list_rfc9110_5_3() {
     let lines = [("If-None-Match", "\"v0\""), ("if-none-match", "\"v1\"")];
-    assert_eq!(get(&lines), Verdict::NotModified);
+    assert_eq!(get(&lines), PreconditionResult::NotModified);
     assert_eq!(
         get(&[("If-Match", "\"v0\""), ("If-Match", "\"v1\"")]),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
 }
 
@@ -128,13 +150,17 @@ fn a_malformed_list_of_tags_matches_nothing_rfc9110_8_8_3() {
     ] {
         assert_eq!(
             get(&[("If-None-Match", value)]),
-            Verdict::Proceed,
+            PreconditionResult::Proceed,
             "{value}"
         );
-        assert_eq!(get(&[("If-Match", value)]), Verdict::Failed, "{value}");
+        assert_eq!(
+            get(&[("If-Match", value)]),
+            PreconditionResult::Failed,
+            "{value}"
+        );
     }
     let twice = [("If-None-Match", "*"), ("If-None-Match", "*")];
-    assert_eq!(get(&twice), Verdict::Proceed);
+    assert_eq!(get(&twice), PreconditionResult::Proceed);
 }
 
 #[test]
@@ -146,36 +172,57 @@ fn a_tag_may_hold_commas_and_backslashes_rfc9110_8_8_3() {
     let lines = [("If-None-Match", "\"x\", \"a,b\\\"")];
     assert_eq!(
         verdict(Method::Get, &validators, &lines),
-        Verdict::NotModified
+        PreconditionResult::NotModified
     );
 }
 
 #[test]
 fn if_unmodified_since_fails_when_the_file_is_newer_rfc9110_13_1_4() {
-    assert_eq!(get(&[("If-Unmodified-Since", OCT_21)]), Verdict::Proceed);
-    assert_eq!(get(&[("If-Unmodified-Since", OCT_22)]), Verdict::Proceed);
-    assert_eq!(get(&[("If-Unmodified-Since", OCT_20)]), Verdict::Failed);
+    assert_eq!(
+        get(&[("If-Unmodified-Since", OCT_21)]),
+        PreconditionResult::Proceed
+    );
+    assert_eq!(
+        get(&[("If-Unmodified-Since", OCT_22)]),
+        PreconditionResult::Proceed
+    );
+    assert_eq!(
+        get(&[("If-Unmodified-Since", OCT_20)]),
+        PreconditionResult::Failed
+    );
     let lines = [("If-Unmodified-Since", OCT_20)];
     assert_eq!(
         verdict(Method::Get, &NOTHING_KNOWN, &lines),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
 }
 
 #[test]
 fn if_modified_since_saves_a_transfer_rfc9110_13_1_3() {
-    assert_eq!(get(&[("If-Modified-Since", OCT_21)]), Verdict::NotModified);
-    assert_eq!(get(&[("If-Modified-Since", OCT_22)]), Verdict::NotModified);
-    assert_eq!(get(&[("If-Modified-Since", OCT_20)]), Verdict::Proceed);
-    let lines = [("If-Modified-Since", OCT_21)];
-    assert_eq!(verdict(Method::Head, &FILE, &lines), Verdict::NotModified);
     assert_eq!(
-        verdict(Method::RevalidatorRole, &FILE, &lines),
-        Verdict::Proceed
+        get(&[("If-Modified-Since", OCT_21)]),
+        PreconditionResult::NotModified
+    );
+    assert_eq!(
+        get(&[("If-Modified-Since", OCT_22)]),
+        PreconditionResult::NotModified
+    );
+    assert_eq!(
+        get(&[("If-Modified-Since", OCT_20)]),
+        PreconditionResult::Proceed
+    );
+    let lines = [("If-Modified-Since", OCT_21)];
+    assert_eq!(
+        verdict(Method::Head, &FILE, &lines),
+        PreconditionResult::NotModified
+    );
+    assert_eq!(
+        verdict(Method::Post, &FILE, &lines),
+        PreconditionResult::Proceed
     );
     assert_eq!(
         verdict(Method::Get, &NOTHING_KNOWN, &lines),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
 }
 
@@ -187,7 +234,7 @@ fn dates_may_be_in_the_obsolete_formats_rfc9110_5_6_7() {
     ] {
         assert_eq!(
             get(&[("If-Modified-Since", date)]),
-            Verdict::NotModified,
+            PreconditionResult::NotModified,
             "{date}"
         );
     }
@@ -204,17 +251,17 @@ fn dates_that_are_not_valid_or_repeated_are_ignored_rfc9110_13_1_3() {
     ] {
         assert_eq!(
             get(&[("If-Modified-Since", date)]),
-            Verdict::Proceed,
+            PreconditionResult::Proceed,
             "{date}"
         );
         assert_eq!(
             get(&[("If-Unmodified-Since", date)]),
-            Verdict::Proceed,
+            PreconditionResult::Proceed,
             "{date}"
         );
     }
     let twice = [("If-Modified-Since", OCT_21), ("If-Modified-Since", OCT_21)];
-    assert_eq!(get(&twice), Verdict::Proceed);
+    assert_eq!(get(&twice), PreconditionResult::Proceed);
 }
 
 #[test]
@@ -227,24 +274,24 @@ fn a_file_from_the_future_counts_as_changed_now_rfc9110_8_8_2_1() {
         let date = crate::http::date::http_date(date);
         verdict(Method::Get, &future, &[("If-Modified-Since", &date)])
     };
-    assert_eq!(ask(NOW_SECS), Verdict::NotModified);
-    assert_eq!(ask(NOW_SECS - 1), Verdict::Proceed);
+    assert_eq!(ask(NOW_SECS), PreconditionResult::NotModified);
+    assert_eq!(ask(NOW_SECS - 1), PreconditionResult::Proceed);
 }
 
 #[test]
 fn tags_take_precedence_over_dates_rfc9110_13_2_2() {
     assert_eq!(
         get(&[("If-Match", "\"v1\""), ("If-Unmodified-Since", OCT_20)]),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
     assert_eq!(
         get(&[("If-None-Match", "\"v2\""), ("If-Modified-Since", OCT_22)]),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
     // Even a list that matches nothing because it is malformed.
     assert_eq!(
         get(&[("If-None-Match", "v2"), ("If-Modified-Since", OCT_22)]),
-        Verdict::Proceed
+        PreconditionResult::Proceed
     );
 }
 
@@ -252,33 +299,39 @@ fn tags_take_precedence_over_dates_rfc9110_13_2_2() {
 fn the_state_is_checked_before_the_cache_rfc9110_13_2_2() {
     assert_eq!(
         get(&[("If-None-Match", "\"v1\""), ("If-Match", "\"v2\"")]),
-        Verdict::Failed
+        PreconditionResult::Failed
     );
     assert_eq!(
         get(&[
             ("If-Modified-Since", OCT_22),
             ("If-Unmodified-Since", OCT_20)
         ]),
-        Verdict::Failed
+        PreconditionResult::Failed
     );
     assert_eq!(
         get(&[("If-Match", "\"v1\""), ("If-None-Match", "\"v1\"")]),
-        Verdict::NotModified
+        PreconditionResult::NotModified
     );
 }
 
 #[test]
 fn an_unsafe_method_fails_where_get_is_not_modified_rfc9110_13_1_2() {
     let lines = [("If-None-Match", "*")];
-    assert_eq!(verdict(Method::Put, &FILE, &lines), Verdict::Failed);
-    assert_eq!(verdict(Method::Head, &FILE, &lines), Verdict::NotModified);
+    assert_eq!(
+        verdict(Method::Put, &FILE, &lines),
+        PreconditionResult::Failed
+    );
+    assert_eq!(
+        verdict(Method::Head, &FILE, &lines),
+        PreconditionResult::NotModified
+    );
 }
 
 #[test]
 fn methods_without_a_representation_ignore_conditions_rfc9110_13_2_1() {
     let lines = [("If-Match", "\"v2\""), ("If-None-Match", "*")];
     for method in [Method::Options, Method::Connect, Method::Trace] {
-        assert_eq!(verdict(method, &FILE, &lines), Verdict::Proceed);
+        assert_eq!(verdict(method, &FILE, &lines), PreconditionResult::Proceed);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The promise of [`parse_head`] and [`resume_head`]: the outcome is a matter of the bytes, not of how
-//! they are cut.
+//! Property tests of [`parse_head`] and [`resume_head`]: the outcome depends on the bytes, not on how they
+//! are cut.
 
 use proptest::prelude::*;
 
@@ -52,8 +52,8 @@ fn say(parsed: Result<Parsed<'_, '_>, Reject>) -> ParsedHead {
     }
 }
 
-/// Feeds ever longer prefixes, as a connection would: the first outcome that is not Partial stands.
-/// Each is what the prefix comes to if it is read in one go.
+/// Parses ever longer prefixes, as a connection does, until the outcome is not Partial. Each outcome equals
+/// that of parsing the prefix at once.
 fn outcome_in_pieces(bytes: &[u8], cuts: &[usize]) -> ParsedHead {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.sort_unstable();
@@ -89,7 +89,7 @@ fn field_line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Requests that are mostly valid, with empty lines before and a second request behind.
+/// Requests that are mostly valid, with empty lines before and a second request after them.
 fn request() -> impl Strategy<Value = Vec<u8>> {
     (
         0usize..10,
@@ -120,7 +120,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// One byte replaced, inserted or removed; bytes that matter to the grammar come up often.
+/// Replaces, inserts or removes one byte.
 fn mutate(bytes: &mut Vec<u8>, place: usize, byte: u8, kind: u8) {
     if bytes.is_empty() {
         return;

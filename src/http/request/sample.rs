@@ -1,8 +1,8 @@
-//! Request heads for the tests of what reads their fields.
+//! Request heads for tests of code that reads fields.
 
 use super::{HeadLimits, Parsed, RequestHead, parse_head};
 
-/// What `ask` says of a GET with these field lines.
+/// The result of `ask` for a GET with these field lines.
 pub(crate) fn with_head<T>(
     lines: &[(&str, &str)],
     ask: impl FnOnce(&RequestHead<'_, '_>) -> T,
@@ -15,7 +15,7 @@ pub(crate) fn with_head<T>(
     parsed(text.as_bytes(), ask)
 }
 
-/// Parses `text` as a head and returns what `ask` says of it.
+/// The result of `ask` for the head in `text`.
 pub(crate) fn parsed<T>(text: &[u8], ask: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
     let limits = HeadLimits {
         target_bytes: 100,

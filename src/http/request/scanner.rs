@@ -1,7 +1,6 @@
-//! Walks over a request head byte by byte: the grammar of RFC 9112 sections 2.2, 3 and 5, nothing
-//! about meaning.
+//! Scans a request head by the grammar of RFC 9112 sections 2.2, 3 and 5. Does not interpret fields.
 
-use super::place::{Halt, ScanPlace, note_looked_at};
+use super::scan_state::{ScanState, ScanStop, note_scanned};
 use crate::http::fields::FieldSpan;
 use crate::http::grammar::{field_text_len, is_ows, target_len, token_len};
 use crate::http::method::Method;
@@ -10,21 +9,21 @@ use crate::http::status::Status;
 use crate::http::target::{self, Target};
 use crate::http::version::Version;
 
-/// Empty lines before a request line that are forgiven (RFC 9112 section 2.2).
+/// Empty lines that are accepted before a request line (RFC 9112 section 2.2).
 const MAX_EMPTY_LINES: usize = 8;
 /// The longest method, in bytes.
 const MAX_METHOD_BYTES: usize = 64;
 
 const VERSION_NOT_SUPPORTED: Reject = Reject::new(
     Status::VERSION_NOT_SUPPORTED,
-    "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+    "This server supports only HTTP/1.0 and HTTP/1.1.",
 );
 
-fn bad_request<T>(reason: &'static str) -> Result<T, Halt> {
-    Err(Halt::Refused(Reject::bad_request(reason)))
+fn bad_request<T>(reason: &'static str) -> Result<T, ScanStop> {
+    Err(ScanStop::Refused(Reject::bad_request(reason)))
 }
 
-/// A request line that has been read to its end.
+/// A complete request line.
 pub(super) struct RequestLine<'b> {
     pub(super) method: Method,
     pub(super) target: Target<'b>,
@@ -33,32 +32,31 @@ pub(super) struct RequestLine<'b> {
     /// The target is an https URI.
     pub(super) needs_secure_connection: bool,
     pub(super) version: Version,
-    /// All of it, without CRLF.
+    /// The whole line without its CRLF.
     pub(super) text: &'b [u8],
 }
 
-/// One line behind the request line.
+/// One line after the request line.
 pub(super) enum FieldLine {
     Field(FieldSpan),
     /// The empty line: the head is complete.
     End,
 }
 
-/// A place in the bytes of a head.
+/// A position in the bytes of a head.
 pub(super) struct Scanner<'b> {
     bytes: &'b [u8],
     at: usize,
-    /// The head may not go on behind this position.
+    /// The longest head in bytes.
     limit: usize,
     started: bool,
     method: Option<Method>,
-    /// Where the scan goes on, once the bytes have run out.
-    place: ScanPlace,
+    /// The state to resume from, once the bytes have run out.
+    state: ScanState,
 }
 
 impl<'b> Scanner<'b> {
-    /// A scanner at the start of `bytes`, which end at the latest where the head must end: `limit`
-    /// is how long the head may be.
+    /// A scanner at the start of `bytes`, which hold at most `limit` bytes, the longest head.
     pub(super) fn new(bytes: &'b [u8], limit: usize) -> Scanner<'b> {
         debug_assert!(bytes.len() <= limit);
         Scanner {
@@ -67,21 +65,21 @@ impl<'b> Scanner<'b> {
             limit,
             started: false,
             method: None,
-            place: ScanPlace::Start,
+            state: ScanState::Start,
         }
     }
 
-    /// A scanner that goes on at `place`, where the one that read `method` ran out of bytes. `bytes` are
-    /// the bytes from then and those that have come since.
+    /// A scanner that resumes at `state`, where the last one had read `method` and ran out of bytes. `bytes`
+    /// begin with the bytes of the last scan.
     pub(super) fn resume(
         bytes: &'b [u8],
         limit: usize,
-        place: ScanPlace,
+        state: ScanState,
         method: Option<Method>,
     ) -> Scanner<'b> {
         Scanner {
-            at: place.position(),
-            started: place != ScanPlace::Start,
+            at: state.position(),
+            started: state != ScanState::Start,
             method,
             ..Scanner::new(bytes, limit)
         }
@@ -91,7 +89,6 @@ impl<'b> Scanner<'b> {
         self.at
     }
 
-    /// The method, if it was read.
     pub(super) fn method(&self) -> Option<Method> {
         self.method
     }
@@ -101,19 +98,18 @@ impl<'b> Scanner<'b> {
         self.started
     }
 
-    /// Where the scan goes on, once the bytes have run out.
-    pub(super) fn place(&self) -> ScanPlace {
-        self.place
+    pub(super) fn state(&self) -> ScanState {
+        self.state
     }
 
-    /// Notes the place where the bytes ran out, if they did.
+    /// Notes the state in which the scan stops.
     #[cold]
-    fn stop_at(&mut self, stop: Halt, place: ScanPlace) -> Halt {
-        self.place = place;
+    fn stop_at(&mut self, stop: ScanStop, state: ScanState) -> ScanStop {
+        self.state = state;
         stop
     }
 
-    /// Adds to a refusal what is known of the request.
+    /// Adds the method, if it is known, to a refusal.
     pub(super) fn explain(&self, reject: Reject) -> Reject {
         Reject {
             method: self.method,
@@ -129,28 +125,27 @@ impl<'b> Scanner<'b> {
         span.value(self.bytes)
     }
 
-    /// The byte at the current place. If there is none because the head has reached its limit, no
-    /// further byte can mend that.
-    fn peek(&self) -> Result<u8, Halt> {
-        note_looked_at(1);
+    /// The byte at the current position. If there is none because the head has reached its limit, further
+    /// bytes cannot help.
+    fn peek(&self) -> Result<u8, ScanStop> {
+        note_scanned(1);
         match self.bytes.get(self.at) {
             Some(&byte) => Ok(byte),
-            None if self.at < self.limit => Err(Halt::Starved),
-            None => Err(Halt::Refused(Reject::new(
+            None if self.at < self.limit => Err(ScanStop::NeedMore),
+            None => Err(ScanStop::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request head is larger than this server accepts.",
             ))),
         }
     }
 
-    /// What has come of the next `most` bytes.
+    /// The received part of the next `most` bytes.
     fn ahead(&self, most: usize) -> &'b [u8] {
         let ahead = &self.bytes[self.at..];
         &ahead[..ahead.len().min(most)]
     }
 
-    /// Passes over `usual` if it comes next. All that is passed so is passed byte by byte as well: this
-    /// is for what nearly always comes.
+    /// Skips `usual` if it comes next. A shortcut for frequent bytes, with the result of a scan byte by byte.
     fn passes<const N: usize>(&mut self, usual: &[u8; N]) -> bool {
         let is_next = self.bytes[self.at..].first_chunk() == Some(usual);
         if is_next {
@@ -159,8 +154,8 @@ impl<'b> Scanner<'b> {
         is_next
     }
 
-    /// Passes over `expected`, or refuses for `reason`.
-    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), Halt> {
+    /// Skips `expected`, or refuses for `reason`.
+    fn expect(&mut self, expected: u8, reason: &'static str) -> Result<(), ScanStop> {
         if self.peek()? != expected {
             return bad_request(reason);
         }
@@ -168,8 +163,8 @@ impl<'b> Scanner<'b> {
         Ok(())
     }
 
-    /// Passes over the empty lines before a request line.
-    pub(super) fn skip_empty_lines(&mut self) -> Result<(), Halt> {
+    /// Skips the empty lines before a request line.
+    pub(super) fn skip_empty_lines(&mut self) -> Result<(), ScanStop> {
         for _ in 0..MAX_EMPTY_LINES {
             if self.peek()? != b'\r' {
                 break;
@@ -187,7 +182,7 @@ impl<'b> Scanner<'b> {
     }
 
     /// `method SP request-target SP HTTP-version CRLF`
-    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, Halt> {
+    pub(super) fn request_line(&mut self, max_target: usize) -> Result<RequestLine<'b>, ScanStop> {
         let line = self.at;
         let method = if self.passes(b"GET ") {
             Method::Get
@@ -198,21 +193,21 @@ impl<'b> Scanner<'b> {
         self.read_from_target(line, self.at, method, max_target)
     }
 
-    /// Goes on with the request line at `place`; `None` if that is behind the request line.
+    /// Resumes the request line at `state`; `None` if `state` is after the request line.
     #[cold]
     pub(super) fn resume_request_line(
         &mut self,
-        place: ScanPlace,
+        state: ScanState,
         max_target: usize,
-    ) -> Result<Option<RequestLine<'b>>, Halt> {
+    ) -> Result<Option<RequestLine<'b>>, ScanStop> {
         let Some(method) = self.method else {
             return Ok(None);
         };
-        match place {
-            ScanPlace::Target { line, target, .. } => self
+        match state {
+            ScanState::Target { line, target, .. } => self
                 .read_from_target(line as usize, target as usize, method, max_target)
                 .map(Some),
-            ScanPlace::Version { line, target, end } => {
+            ScanState::Version { line, target, end } => {
                 let raw_target = &self.bytes[target as usize..end as usize];
                 self.read_from_version(line as usize, raw_target, method)
                     .map(Some)
@@ -221,7 +216,7 @@ impl<'b> Scanner<'b> {
         }
     }
 
-    /// The request line that starts at `line`, from within its target, which starts at `target`.
+    /// Resumes the request line that starts at `line`, within its target, which starts at `target`.
     #[inline(always)]
     fn read_from_target(
         &mut self,
@@ -229,29 +224,29 @@ impl<'b> Scanner<'b> {
         target: usize,
         method: Method,
         max_target: usize,
-    ) -> Result<RequestLine<'b>, Halt> {
+    ) -> Result<RequestLine<'b>, ScanStop> {
         let raw_target = self.target(line, target, max_target)?;
         self.read_from_version(line, raw_target, method)
     }
 
-    /// The request line that starts at `line`, from its version on.
+    /// Scans the rest of the request line that starts at `line`, from its version.
     #[inline(always)]
     fn read_from_version(
         &mut self,
         line: usize,
         raw_target: &'b [u8],
         method: Method,
-    ) -> Result<RequestLine<'b>, Halt> {
+    ) -> Result<RequestLine<'b>, ScanStop> {
         let end = self.at - 1;
         let (version, text) = self.version_and_line_end(line).map_err(|stop| {
-            let place = ScanPlace::Version {
+            let state = ScanState::Version {
                 line: line as u32,
                 target: (end - raw_target.len()) as u32,
                 end: end as u32,
             };
-            self.stop_at(stop, place)
+            self.stop_at(stop, state)
         })?;
-        // Not before the version: the preface of HTTP/2 asks for "*", and is owed a 505.
+        // After the version, because the preface of HTTP/2 has the target "*" and must get a 505.
         let classified = target::classify(method, raw_target)?;
         Ok(RequestLine {
             method,
@@ -263,21 +258,21 @@ impl<'b> Scanner<'b> {
         })
     }
 
-    /// `HTTP-version CRLF`; the version and the text of the line that starts at `line`.
+    /// `HTTP-version CRLF`. Returns the version and the text of the line that starts at `line`.
     #[inline(always)]
-    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), Halt> {
+    fn version_and_line_end(&mut self, line: usize) -> Result<(Version, &'b [u8]), ScanStop> {
         let version = self.version()?;
         let text = &self.bytes[line..self.at];
         if !self.passes(b"\r\n") {
-            self.expect(b'\r', "The request line goes on behind the version.")?;
+            self.expect(b'\r', "The request line continues after the version.")?;
             self.expect(b'\n', "The request line ends in a CR without an LF.")?;
         }
-        // Not before the line is whole: a broken line is 400 whatever its version.
+        // Only after the whole line: a broken line is 400 whatever its version.
         let version = version.ok_or(VERSION_NOT_SUPPORTED)?;
         Ok((version, text))
     }
 
-    fn method_token(&mut self) -> Result<&'b [u8], Halt> {
+    fn method_token(&mut self) -> Result<&'b [u8], ScanStop> {
         let start = self.at;
         self.at += token_len(self.ahead(MAX_METHOD_BYTES + 1));
         let token = &self.bytes[start..self.at];
@@ -293,25 +288,30 @@ impl<'b> Scanner<'b> {
 
     /// The target that starts at `start`, in the line that starts at `line`.
     #[inline(always)]
-    fn target(&mut self, line: usize, start: usize, max_bytes: usize) -> Result<&'b [u8], Halt> {
+    fn target(
+        &mut self,
+        line: usize,
+        start: usize,
+        max_bytes: usize,
+    ) -> Result<&'b [u8], ScanStop> {
         let most = max_bytes.saturating_add(1) - (self.at - start);
         let len = target_len(self.ahead(most));
-        note_looked_at(len);
+        note_scanned(len);
         self.at += len;
         let target = &self.bytes[start..self.at];
         if target.len() > max_bytes {
-            return Err(Halt::Refused(Reject::new(
+            return Err(ScanStop::Refused(Reject::new(
                 Status::URI_TOO_LONG,
                 "The request target is longer than this server accepts.",
             )));
         }
         let next = self.peek().map_err(|stop| {
-            let place = ScanPlace::Target {
+            let state = ScanState::Target {
                 line: line as u32,
                 target: start as u32,
                 at: (start + target.len()) as u32,
             };
-            self.stop_at(stop, place)
+            self.stop_at(stop, state)
         })?;
         match next {
             b' ' if target.is_empty() => bad_request("The request target is missing."),
@@ -325,9 +325,9 @@ impl<'b> Scanner<'b> {
         }
     }
 
-    /// `"HTTP/" DIGIT "." DIGIT` (RFC 9112 section 2.3). A minor version of 1 above 1 is read as 1.1;
-    /// `None` is another major version.
-    fn version(&mut self) -> Result<Option<Version>, Halt> {
+    /// `"HTTP/" DIGIT "." DIGIT` (RFC 9112 section 2.3). A higher minor version of 1 is read as 1.1; `None`
+    /// means another major version.
+    fn version(&mut self) -> Result<Option<Version>, ScanStop> {
         const NO_VERSION: &str = "The request line does not end in an HTTP version.";
         if self.passes(b"HTTP/1.1") {
             return Ok(Some(Version::Http11));
@@ -345,8 +345,8 @@ impl<'b> Scanner<'b> {
         })
     }
 
-    /// Passes over a decimal digit and returns it, or refuses for `reason`.
-    fn digit(&mut self, reason: &'static str) -> Result<u8, Halt> {
+    /// Scans one decimal digit, or refuses for `reason`.
+    fn digit(&mut self, reason: &'static str) -> Result<u8, ScanStop> {
         let byte = self.peek()?;
         if !byte.is_ascii_digit() {
             return bad_request(reason);
@@ -355,15 +355,15 @@ impl<'b> Scanner<'b> {
         Ok(byte)
     }
 
-    /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. A field is
-    /// refused with 431 at its first byte if there is no `room` for one more.
+    /// `field-name ":" OWS field-value OWS CRLF`, or the empty line that ends the head. Without `room` for
+    /// one more, a field is refused with 431 at its first byte.
     #[inline(always)]
-    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, Halt> {
+    pub(super) fn field_line(&mut self, room: bool) -> Result<FieldLine, ScanStop> {
         if self.passes(b"\r\n") {
             return Ok(FieldLine::End);
         }
         let start = self.at;
-        let before = ScanPlace::Line { at: start as u32 };
+        let before = ScanState::Line { at: start as u32 };
         if self.peek().map_err(|stop| self.stop_at(stop, before))? == b'\r' {
             self.at += 1;
             self.expect(b'\n', "The head ends in a CR without an LF.")
@@ -371,7 +371,7 @@ impl<'b> Scanner<'b> {
             return Ok(FieldLine::End);
         }
         if !room {
-            return Err(Halt::Refused(Reject::new(
+            return Err(ScanStop::Refused(Reject::new(
                 Status::HEADER_FIELDS_TOO_LARGE,
                 "The request has more fields than this server accepts.",
             )));
@@ -379,24 +379,24 @@ impl<'b> Scanner<'b> {
         self.read_from_name(start)
     }
 
-    /// The place behind the line that has been read.
-    pub(super) fn next_line(&self) -> ScanPlace {
-        ScanPlace::Line { at: self.at as u32 }
+    /// The state after a complete line.
+    pub(super) fn next_line(&self) -> ScanState {
+        ScanState::Line { at: self.at as u32 }
     }
 
-    /// Goes on with the field line at `place`.
+    /// Resumes the field line at `state`.
     #[cold]
     pub(super) fn resume_field_line(
         &mut self,
-        place: ScanPlace,
+        state: ScanState,
         room: bool,
-    ) -> Result<FieldLine, Halt> {
-        match place {
-            ScanPlace::Name { start, .. } => self.read_from_name(start as usize),
-            ScanPlace::Space {
+    ) -> Result<FieldLine, ScanStop> {
+        match state {
+            ScanState::Name { start, .. } => self.read_from_name(start as usize),
+            ScanState::Space {
                 start, name_end, ..
             } => self.read_from_space(start as usize, name_end as usize),
-            ScanPlace::Value(span) => self.read_from_value(
+            ScanState::Value(span) => self.read_from_value(
                 span.name_start as usize,
                 span.name_end as usize,
                 span.value_start as usize,
@@ -405,20 +405,20 @@ impl<'b> Scanner<'b> {
         }
     }
 
-    /// A field line from within its name, which starts at `start`.
+    /// Scans a field line from within its name, which starts at `start`.
     #[inline(always)]
-    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, Halt> {
+    fn read_from_name(&mut self, start: usize) -> Result<FieldLine, ScanStop> {
         let len = token_len(&self.bytes[self.at..]);
-        note_looked_at(len);
+        note_scanned(len);
         self.at += len;
         let name_end = self.at;
         if name_end == start || !self.passes(b": ") {
             let next = self.peek().map_err(|stop| {
-                let place = ScanPlace::Name {
+                let state = ScanState::Name {
                     start: start as u32,
                     at: name_end as u32,
                 };
-                self.stop_at(stop, place)
+                self.stop_at(stop, state)
             })?;
             if next != b':' || name_end == start {
                 return bad_request(self.why_no_colon(start));
@@ -428,17 +428,17 @@ impl<'b> Scanner<'b> {
         self.read_from_space(start, name_end)
     }
 
-    /// A field line from within the whitespace behind its colon.
+    /// Scans a field line from within the whitespace after its colon.
     #[inline(always)]
-    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, Halt> {
+    fn read_from_space(&mut self, start: usize, name_end: usize) -> Result<FieldLine, ScanStop> {
         loop {
             let next = self.peek().map_err(|stop| {
-                let place = ScanPlace::Space {
+                let state = ScanState::Space {
                     start: start as u32,
                     name_end: name_end as u32,
                     at: self.at as u32,
                 };
-                self.stop_at(stop, place)
+                self.stop_at(stop, state)
             })?;
             if !is_ows(next) {
                 return self.read_from_value(start, name_end, self.at);
@@ -447,16 +447,16 @@ impl<'b> Scanner<'b> {
         }
     }
 
-    /// A field line from within its value, which starts at `value_start`.
+    /// Scans a field line from within its value, which starts at `value_start`.
     #[inline(always)]
     fn read_from_value(
         &mut self,
         name_start: usize,
         name_end: usize,
         value_start: usize,
-    ) -> Result<FieldLine, Halt> {
+    ) -> Result<FieldLine, ScanStop> {
         let len = field_text_len(&self.bytes[self.at..]);
-        note_looked_at(len);
+        note_scanned(len);
         self.at += len;
         // No offset is above `limit`, which is below 2^32.
         let span = |value_end: usize| FieldSpan {
@@ -467,7 +467,7 @@ impl<'b> Scanner<'b> {
         };
         let text_end = self.at;
         if !self.passes(b"\r\n") {
-            let within = ScanPlace::Value(span(text_end));
+            let within = ScanState::Value(span(text_end));
             match self.peek().map_err(|stop| self.stop_at(stop, within))? {
                 b'\r' => {}
                 b'\n' => return bad_request("A field line ends in an LF without a CR."),
@@ -481,11 +481,11 @@ impl<'b> Scanner<'b> {
         while value_end > value_start && is_ows(self.bytes[value_end - 1]) {
             value_end -= 1;
         }
-        note_looked_at(text_end - value_end);
+        note_scanned(text_end - value_end);
         Ok(FieldLine::Field(span(value_end)))
     }
 
-    /// Says what is wrong with a line whose name does not end in a colon.
+    /// The error in a line whose name does not end in a colon.
     fn why_no_colon(&self, name_start: usize) -> &'static str {
         let named = self.at > name_start;
         match self.bytes[self.at] {

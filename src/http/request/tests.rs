@@ -1,4 +1,4 @@
-//! What a request head may look like, case by case.
+//! Valid and invalid request heads, case by case.
 
 use super::*;
 use crate::http::status::Status;
@@ -9,7 +9,7 @@ const LIMITS: HeadLimits = HeadLimits {
     headers: 8,
 };
 
-/// Runs `check` on the head that `text` must be, all of it.
+/// Runs `check` on the head, which must be the whole of `text`.
 fn accept(text: impl AsRef<[u8]>, check: impl FnOnce(RequestHead<'_, '_>)) {
     let text = text.as_ref();
     match parse_head(text, &LIMITS, &mut Vec::new()) {
@@ -21,7 +21,7 @@ fn accept(text: impl AsRef<[u8]>, check: impl FnOnce(RequestHead<'_, '_>)) {
     }
 }
 
-/// `text` must be refused with `status`, and already at its last byte but not before.
+/// Checks that `text` is refused with `status` at its last byte, and not before.
 fn refuse(status: Status, text: impl AsRef<[u8]>) -> Reject {
     let text = text.as_ref();
     let mut spans = Vec::new();
@@ -44,7 +44,7 @@ fn refuse_400(text: impl AsRef<[u8]>) {
     refuse(Status::BAD_REQUEST, text);
 }
 
-/// A head with these lines behind the request line, each without its CRLF.
+/// A head with these lines after the request line, each without its CRLF.
 fn get(version: &str, lines: &[&str]) -> String {
     let mut text = format!("GET / HTTP/{version}\r\n");
     for line in lines {

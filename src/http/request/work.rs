@@ -1,15 +1,14 @@
-//! How much reading a head costs if it comes in small pieces: counted in bytes that the scanner looks at,
-//! so the tests need no clock.
+//! The cost of parsing a head that arrives in small pieces, counted in bytes that the scanner looks at. So
+//! the tests need no clock.
 
-use super::place::LOOKED_AT;
+use super::scan_state::BYTES_SCANNED;
 use super::*;
 
-/// How often each byte of a head may be looked at, over all pieces and the last look at the whole. One
-/// piece of one byte costs a look at the byte, one at the missing next byte, and now and then one at the
-/// byte before it.
+/// Looks at each byte of a head, over all pieces and the final parse. A piece of one byte costs a look at
+/// that byte, one at the missing next byte, and sometimes one at the byte before.
 const MAX_LOOKS_PER_BYTE: usize = 6;
 
-/// Bytes that are looked at again with each piece: those before the target, and the version.
+/// Bytes scanned again with each piece: those before the target, and the version.
 const SHORT_PARTS: usize = 4_000;
 
 fn limits(head_bytes: usize) -> HeadLimits {
@@ -20,12 +19,12 @@ fn limits(head_bytes: usize) -> HeadLimits {
     }
 }
 
-/// The bytes looked at while `head` comes in pieces of `piece` bytes, and what it came to.
+/// The number of bytes scanned while `head` arrives in pieces of `piece` bytes, and whether it is complete.
 fn looked_at(head: &[u8], piece: usize) -> (usize, bool) {
     let limits = limits(head.len());
     let mut spans = Vec::new();
     let mut progress = HeadProgress::default();
-    LOOKED_AT.set(0);
+    BYTES_SCANNED.set(0);
     let mut len = 0;
     while len < head.len() {
         len = head.len().min(len + piece);
@@ -33,15 +32,15 @@ fn looked_at(head: &[u8], piece: usize) -> (usize, bool) {
             Ok(Parsed::Partial { progress: next, .. }) => progress = next,
             Ok(Parsed::Complete { consumed, .. }) => {
                 assert_eq!(consumed, head.len());
-                return (LOOKED_AT.get(), true);
+                return (BYTES_SCANNED.get(), true);
             }
             Err(reject) => panic!("{reject:?}"),
         }
     }
-    (LOOKED_AT.get(), false)
+    (BYTES_SCANNED.get(), false)
 }
 
-/// Heads of about `len` bytes, each long in a way of its own.
+/// Heads of about `len` bytes, each with another long part.
 fn heads(len: usize) -> [(&'static str, String); 8] {
     let line = "GET / HTTP/1.1\r\nHost: a\r\n";
     let options = "keep-alive, ".repeat(len / 12);
@@ -95,14 +94,14 @@ fn the_cost_per_byte_does_not_grow_with_the_head() {
     }
 }
 
-/// The counter counts: in one piece each byte of a value is looked at by the scanner, and by whoever
-/// understands it.
+/// Checks the counter itself: in one piece, each byte of a value is scanned once, and once more by the code
+/// that reads the field.
 #[test]
 fn in_one_piece_each_byte_is_looked_at_once_or_twice() {
     for (what, head) in heads(32_000) {
         let (looked_at, is_complete) = looked_at(head.as_bytes(), head.len());
         assert!(is_complete, "{what}");
-        // The space behind the name, the line ends and what is compared as a whole are not counted.
+        // Whitespace after the name, line ends and bytes compared as a whole are not counted.
         let range = head.len() / 3..=3 * head.len();
         assert!(range.contains(&looked_at), "{what}: {looked_at} looks");
     }

@@ -152,7 +152,7 @@ fn climbing_above_the_root_is_refused() {
 fn one_file_has_one_name_however_many_slashes() {
     assert_eq!(decoded("//").as_deref(), Some("/"));
     assert_eq!(decoded("//a///b//").as_deref(), Some("/a/b/"));
-    // The empty segment is what `..` removes, as in a client that resolves it.
+    // `..` removes the empty segment, as in a client that resolves the path.
     assert_eq!(decoded("/a//../b").as_deref(), Some("/a/b"));
     assert_eq!(decoded("//..").as_deref(), Some("/"));
 }
@@ -206,7 +206,7 @@ proptest! {
 
     #[test]
     fn the_fast_path_agrees_with_the_slow_one(raw in "(/[ab.]{0,3}){1,6}") {
-        // An escaped `a` behind the path forces the slow one.
+        // An escaped `a` after the path forces the slow implementation.
         let (mut fast, mut slow) = (Vec::new(), Vec::new());
         let fast_ok = decode_path(format!("{raw}/a").as_bytes(), &mut fast).is_ok();
         let slow_ok = decode_path(format!("{raw}/%61").as_bytes(), &mut slow).is_ok();

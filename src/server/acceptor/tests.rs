@@ -21,7 +21,7 @@ fn limited(connections: usize) -> Arc<ConnectionGauge> {
 }
 
 /// Gives the place back, as `Shared::close` does.
-fn leave(gauge: &ConnectionGauge, shares: &Shares, accepted: &Accepted<Socket>) {
+fn leave(gauge: &ConnectionGauge, shares: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
     if let (Peer::Ip(address), Some(address_gauge)) = (accepted.peer, &accepted.address_gauge) {
         shares.leave(address, address_gauge);
@@ -84,7 +84,7 @@ fn an_ebb_is_told_once_for_each_half() {
 #[test]
 fn one_address_cannot_have_more_than_its_share() {
     let (listener, address) = listener();
-    let (gauge, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
+    let (gauge, shares) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
     let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
     let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
@@ -102,7 +102,7 @@ fn one_address_cannot_have_more_than_its_share() {
 #[test]
 fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (listener, address) = listener();
-    let (gauge, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
+    let (gauge, shares) = (limited(1), Arc::new(ConnectionsPerClient::new(1, 64)));
     let acceptor = || {
         let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
         Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
@@ -125,7 +125,7 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
 #[test]
 fn a_trusted_proxy_can_have_more() {
     let (listener, address) = listener();
-    let shares = Some(Arc::new(Shares::new(1, 64)));
+    let shares = Some(Arc::new(ConnectionsPerClient::new(1, 64)));
     let proxies = ["127.0.0.0/8".parse().expect("a network")];
     let gauge = limited(2);
     let all = Arc::clone(&gauge);

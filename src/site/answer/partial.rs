@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use crate::http::range::{Selection, select};
+use crate::http::range::{RangeSelection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::site::content::{Content, Representation};
@@ -27,9 +27,9 @@ pub fn partial(
 ) -> Option<Response> {
     let length = representation.content.len();
     match select(range, length) {
-        Selection::Ignore => None,
-        Selection::Unsatisfiable => Some(unsatisfiable(length)),
-        Selection::Ranges(ranges) => Some(match &ranges[..] {
+        RangeSelection::Ignore => None,
+        RangeSelection::Unsatisfiable => Some(unsatisfiable(length)),
+        RangeSelection::Ranges(ranges) => Some(match &ranges[..] {
             [range] => single(representation, range.clone(), date_unix_secs),
             _ => multipart(
                 representation,

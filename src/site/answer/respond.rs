@@ -27,7 +27,7 @@ use super::sites::{Ask, Site};
 use crate::clock::Now;
 use crate::http::accept;
 use crate::http::method::Method;
-use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
@@ -200,12 +200,12 @@ impl Site {
         if head.is_conditional {
             let validators = representation.validators();
             match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-                Verdict::Proceed => {}
-                Verdict::NotModified => {
+                PreconditionResult::Proceed => {}
+                PreconditionResult::NotModified => {
                     self.note_type(ask, own_type);
                     return Ok(not_modified(representation));
                 }
-                Verdict::Failed => {
+                PreconditionResult::Failed => {
                     return Ok(pages::error(
                         Status::PRECONDITION_FAILED,
                         "The file is not in the state that the request asks for.",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::variant::Format;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
-use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
@@ -90,19 +90,19 @@ impl Page {
             last_modified_unix_secs: None,
         };
         match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
-            Verdict::Proceed => Response {
+            PreconditionResult::Proceed => Response {
                 status: Status::OK,
                 fields: Bytes::from(owed + &self.content_lines(coding)),
                 length: Some(content.len() as u64),
                 body: Body::Memory(content.clone()),
             },
-            Verdict::NotModified => Response {
+            PreconditionResult::NotModified => Response {
                 status: Status::NOT_MODIFIED,
                 fields: Bytes::from(owed),
                 length: None,
                 body: Body::Empty,
             },
-            Verdict::Failed => pages::error(
+            PreconditionResult::Failed => pages::error(
                 Status::PRECONDITION_FAILED,
                 "The directory is not in the state that the request asks for.",
             ),

@@ -11,7 +11,7 @@ use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
-use crate::http::preconditions::{self, Validators, Verdict};
+use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::RequestHead;
 use crate::site::content::{Representation, etag_of_form};
 use crate::site::memory::{FileEntry, OriginalState};
@@ -113,6 +113,7 @@ fn is_named(
 /// Whether a range of a representation with these validators may be sent.
 fn conditions_hold(head: &RequestHead<'_, '_>, validators: &Validators<'_>, now: Now) -> bool {
     let fields = &head.fields;
-    preconditions::evaluate(head.method, fields, validators, now.unix_secs) != Verdict::Failed
+    preconditions::evaluate(head.method, fields, validators, now.unix_secs)
+        != PreconditionResult::Failed
         && preconditions::if_range_holds(fields, validators, now.unix_secs)
 }

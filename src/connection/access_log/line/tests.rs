@@ -1,14 +1,14 @@
-//! Lines of each format, whole.
+//! Complete lines in each format.
 
 use super::*;
-use crate::connection::access_log::stamp::Stamp;
+use crate::connection::access_log::timestamp::LogTimestamp;
 use crate::http::date::http_date;
 
 const UNIX_SECS: u64 = 784_111_777;
 
-fn example() -> Line<'static> {
-    Line {
-        quoted: Quoted {
+fn example() -> LogLine<'static> {
+    LogLine {
+        request: LoggedRequest {
             client: Peer::Ip("192.0.2.7".parse().expect("address")),
             request_line: b"GET /a HTTP/1.1",
             host: Some(b"example.org:8080"),
@@ -35,14 +35,14 @@ const WHOLE: LineEnd = LineEnd {
     close: None,
 };
 
-fn line(line: &Line<'_>, ending: &LineEnd, format: AccessLogFormat, host: bool) -> String {
+fn line(line: &LogLine<'_>, ending: &LineEnd, format: AccessLogFormat, host: bool) -> String {
     let config = AccessLogConfig {
         target: None,
         format,
         host,
     };
-    let mut stamp = Stamp::new(format);
-    let time = stamp.at(UNIX_SECS, http_date(UNIX_SECS).as_bytes());
+    let mut timestamp = LogTimestamp::new(format);
+    let time = timestamp.at(UNIX_SECS, http_date(UNIX_SECS).as_bytes());
     let (mut begun, mut out) = (Vec::new(), Vec::new());
     let bytes_at = begin(line, time, &config, &mut begun);
     let start = LineStart {
@@ -91,10 +91,10 @@ fn json_is_an_object() {
 
 #[test]
 fn what_is_missing_is_a_dash_or_null() {
-    let bare = Line {
-        quoted: Quoted {
+    let bare = LogLine {
+        request: LoggedRequest {
             user_agent: Some(b""),
-            ..Quoted::first_line(Peer::Unix, b"")
+            ..LoggedRequest::first_line(Peer::Unix, b"")
         },
         number: 0,
         ..example()
@@ -136,13 +136,13 @@ fn an_address_is_written_as_usual() {
 #[test]
 fn nothing_that_a_client_sends_forges_a_line() {
     let evil = b"x\"\r\n\x1b[2J\\ \xff close=idle";
-    let forged = Line {
-        quoted: Quoted {
+    let forged = LogLine {
+        request: LoggedRequest {
             request_line: evil,
             host: Some(evil),
             referer: Some(evil),
             user_agent: Some(evil),
-            ..example().quoted
+            ..example().request
         },
         ..example()
     };

@@ -1,14 +1,14 @@
-//! Ending a connection for reasons that are not the client's: a drain, its age, or pressure; and whether
-//! that keeps what the client was promised.
+//! Ends a connection for the server's reasons: a drain, its age, or pressure. Also records whether the
+//! promise to the client was kept.
 //!
-//! The client does not know of them before it reads `close`, and may have sent further requests, as it
-//! was told it may. So `close` goes on the answer to the last complete request that has been received
-//! already: what the buffer holds, and what one more receive brings. What comes behind that crosses with
-//! our `close`, and is counted ([`Counters::keep_alive_race`]).
+//! The client does not know of such a close before it reads `close`, and may have sent further requests, as
+//! the promise allows. So `close` goes on the answer to the last complete request in the buffer, after one
+//! more receive. A request that arrives later crosses with our `close`, and is counted
+//! ([`Counters::keep_alive_race`]).
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::state::{Delivery, Phase, Session, Turn};
+use super::state::{AckState, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
 use crate::connection::server_context::{Mode, ServerContext};
@@ -17,33 +17,33 @@ use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
 use crate::http::request::{HeadProgress, Parsed, resume_head};
 
-/// Answers that a connection gives, the last one included, after the first that ought to say `close`.
+/// The most answers from the first that should say `close` to the one that does, both included.
 const MAX_ANSWERS: u8 = 64;
 
-/// Whether the next answer is the last one, for reasons that are not the client's.
+/// Whether the server closes the connection after the next answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retirement {
-    /// There is no such reason.
+pub(super) enum ServerClose {
+    /// The server has no reason to close.
     None,
-    /// There is, but a further complete request has been received already.
-    PutOff,
-    /// This answer is the last one.
-    Due(CloseReason),
+    /// The server has a reason, but a further complete request has already been received.
+    Postponed,
+    /// The next answer is the last one.
+    Now(CloseReason),
 }
 
 /// The state of the promise that a further request is welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
-    /// Nothing was promised.
+    /// The client was promised nothing.
     None,
-    /// The client had its T, or has said itself that it is done.
+    /// The client had its T, or has ended the connection itself.
     Honoured,
-    /// We ended before that.
+    /// The server ended the connection earlier.
     Broken,
 }
 
-/// Whether the client learns of a close for this reason from the `close` that announces it: until then
-/// it was free to send.
+/// Whether the client learns of a close for this reason only from the `close` in the answer. Until then the
+/// client was free to send.
 pub(super) fn is_unforeseen(reason: CloseReason) -> bool {
     matches!(
         reason,
@@ -51,28 +51,28 @@ pub(super) fn is_unforeseen(reason: CloseReason) -> bool {
     )
 }
 
-/// Whether `bytes` are more than the empty lines that may stand between requests.
-pub(super) fn hold_a_request(bytes: &[u8]) -> bool {
+/// Whether `bytes` hold more than empty lines, which may stand between requests.
+pub(super) fn contain_request(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
 }
 
 impl Session {
-    /// Whether the answer to the request at the start of the buffer is to be the last one. `len` is that
+    /// Whether the answer to the request at the start of the buffer should be the last one. `len` is that
     /// request's length in bytes if its body has been removed already.
-    pub(super) fn retirement<T: Transport>(
+    pub(super) fn server_close<T: Transport>(
         &self,
         len: Option<usize>,
         turn: &mut Turn<'_, T>,
-    ) -> Retirement {
-        match self.reason_to_retire(turn) {
-            None => Retirement::None,
-            Some(_) if self.may_put_off(len, turn) => Retirement::PutOff,
-            Some(reason) => Retirement::Due(reason),
+    ) -> ServerClose {
+        match self.server_close_reason(turn) {
+            None => ServerClose::None,
+            Some(_) if self.may_postpone(len, turn) => ServerClose::Postponed,
+            Some(reason) => ServerClose::Now(reason),
         }
     }
 
-    /// Why the connection is to end, for reasons that are not the client's.
-    fn reason_to_retire<T>(&self, turn: &Turn<'_, T>) -> Option<CloseReason> {
+    /// The server's reason to end the connection.
+    fn server_close_reason<T>(&self, turn: &Turn<'_, T>) -> Option<CloseReason> {
         let (context, now) = (turn.context, turn.now.monotonic);
         let max_age_millis = u64::from(context.config.keep_alive.max_age_secs) * 1000;
         if context.mode() != Mode::Serving {
@@ -86,22 +86,22 @@ impl Session {
         }
     }
 
-    /// Whether a further request has been received. If none is in the buffer, it may be in the socket.
+    /// Whether a further request has been received. If the buffer holds none, receives once more.
     #[cold]
-    fn may_put_off<T: Transport>(&self, len: Option<usize>, turn: &mut Turn<'_, T>) -> bool {
-        if self.put_off + 1 >= MAX_ANSWERS {
+    fn may_postpone<T: Transport>(&self, len: Option<usize>, turn: &mut Turn<'_, T>) -> bool {
+        if self.postponed + 1 >= MAX_ANSWERS {
             return false;
         }
         let progress = turn.buffers.input.progress().copied();
         let Some(len) = len.or_else(|| request_len(0, progress, turn)) else {
-            // This request is not complete itself, and so is not answered yet.
+            // This request itself is incomplete, so its answer comes later.
             return false;
         };
         request_len(len, None, turn).is_some()
             || (receive_once(turn) && request_len(len, None, turn).is_some())
     }
 
-    /// Notes, while the server drains or stops, what becomes of the promise that was made.
+    /// While the server drains or stops, counts whether the promise was kept.
     pub(super) fn settle_promise<T: Transport>(&self, reason: CloseReason, turn: &Turn<'_, T>) {
         if turn.context.mode() == Mode::Serving {
             return;
@@ -114,16 +114,16 @@ impl Session {
         }
     }
 
-    /// The promise as it stands if the connection ends now for `reason`: whether one was made, and whether it
-    /// is kept. A promise is broken by a stop before T has passed since the acknowledgement, or within a request.
+    /// The state of the promise if the connection ends now for `reason`. A stop breaks the promise if it
+    /// comes before T has passed since the acknowledgement, or within a request.
     fn promise(&self, reason: CloseReason, context: &ServerContext, now: Millis) -> Promise {
         let is_cut = match &self.phase {
-            Phase::Idle { since, delivery } => {
+            Phase::Idle { since, ack } => {
                 let keep_alive = &context.config.keep_alive;
                 let promised = since.plus_secs(keep_alive.timeout_secs);
-                // The acknowledgement may be younger than the answer, by what passed before the look.
+                // The acknowledgement may be as young as the first check for it.
                 let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
-                let has_begun = matches!(delivery, Delivery::Confirmed);
+                let has_begun = matches!(ack, AckState::Acknowledged);
                 self.answered > 0 && (!has_begun || now < kept_at)
             }
             Phase::Head { .. } | Phase::Body(_) => true,
@@ -132,7 +132,7 @@ impl Session {
         match reason {
             CloseReason::Stop if is_cut => Promise::Broken,
             CloseReason::Truncated => Promise::Broken,
-            // The peer has left, and its request with it.
+            // The peer has left before its request was answered.
             CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,
             _ if self.answered > 0 => Promise::Honoured,
             _ => Promise::None,
@@ -140,20 +140,20 @@ impl Session {
     }
 }
 
-/// Receives what else has come, as far as the buffer has room. Returns whether something has.
+/// Receives once, as far as the buffer has room. Returns whether bytes have come.
 fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
     let space = turn.buffers.input.space();
     if space.is_empty() {
         return false;
     }
-    // The end of the stream, or an error, is found again by the next receive.
+    // The next receive finds the end of stream, or an error, again.
     let count = turn.io.recv(space).unwrap_or(0);
     turn.buffers.input.received(count);
     count > 0
 }
 
-/// How long the request is that starts at `from` in the buffer, its body included; `None` if it is not
-/// valid or not complete. `progress` says how far its head has been read.
+/// The length of the request that starts at `from` in the buffer, body included; `None` if it is invalid or
+/// incomplete. `progress` says how far its head has been parsed.
 fn request_len<T>(
     from: usize,
     progress: Option<HeadProgress>,

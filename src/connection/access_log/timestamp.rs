@@ -1,4 +1,4 @@
-//! The time of a line, written once a second.
+//! The time in a log line, formatted once per second.
 
 use crate::config::AccessLogFormat;
 
@@ -6,28 +6,28 @@ const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// A second, as lines of one format write it.
+/// The text of one second in a log format.
 #[derive(Debug)]
-pub struct Stamp {
+pub struct LogTimestamp {
     format: AccessLogFormat,
     /// `None` before the first line.
     unix_secs: Option<u64>,
     text: Vec<u8>,
 }
 
-impl Stamp {
-    /// For lines of `format`.
+impl LogTimestamp {
+    /// A timestamp for lines in `format`.
     #[must_use]
-    pub fn new(format: AccessLogFormat) -> Stamp {
-        Stamp {
+    pub fn new(format: AccessLogFormat) -> LogTimestamp {
+        LogTimestamp {
             format,
             unix_secs: None,
-            // The longer of the two forms has 26 bytes.
+            // The longer of the two formats has 26 bytes.
             text: Vec::with_capacity(32),
         }
     }
 
-    /// The second `unix_secs`; `date` is the same as an IMF-fixdate (RFC 9110 section 5.6.7).
+    /// The text of the second `unix_secs`; `date` is that second as an IMF-fixdate (RFC 9110 section 5.6.7).
     pub fn at(&mut self, unix_secs: u64, date: &[u8]) -> &[u8] {
         if self.unix_secs != Some(unix_secs) {
             self.unix_secs = Some(unix_secs);
@@ -64,7 +64,7 @@ fn push_common(date: &[u8], out: &mut Vec<u8>) {
 fn push_rfc3339(date: &[u8], out: &mut Vec<u8>) {
     if let Some([day, name, year, time]) = parts(date) {
         let month = MONTHS.iter().position(|month| month[..] == *name);
-        // There are twelve.
+        // A month that is not found becomes 0; there are twelve.
         let month = month.map_or(0, |index| index as u8 + 1);
         let digits = [b'0' + month / 10, b'0' + month % 10];
         for part in [year, b"-", &digits[..], b"-", day, b"T", time, b"Z"] {
@@ -78,21 +78,21 @@ mod tests {
     use super::*;
     use crate::http::date::http_date;
 
-    fn stamp(format: AccessLogFormat, unix_secs: u64) -> String {
-        let mut stamp = Stamp::new(format);
-        stamp.at(unix_secs + 1, http_date(unix_secs + 1).as_bytes());
-        let text = stamp.at(unix_secs, http_date(unix_secs).as_bytes());
+    fn timestamp(format: AccessLogFormat, unix_secs: u64) -> String {
+        let mut timestamp = LogTimestamp::new(format);
+        timestamp.at(unix_secs + 1, http_date(unix_secs + 1).as_bytes());
+        let text = timestamp.at(unix_secs, http_date(unix_secs).as_bytes());
         String::from_utf8(text.to_vec()).expect("ASCII")
     }
 
     #[test]
     fn a_second_in_both_forms() {
-        let common = stamp(AccessLogFormat::Extended, 784_111_777);
+        let common = timestamp(AccessLogFormat::Extended, 784_111_777);
         assert_eq!(common, "06/Nov/1994:08:49:37 +0000");
-        let json = stamp(AccessLogFormat::Json, 784_111_777);
+        let json = timestamp(AccessLogFormat::Json, 784_111_777);
         assert_eq!(json, "1994-11-06T08:49:37Z");
         assert_eq!(
-            stamp(AccessLogFormat::Common, 0),
+            timestamp(AccessLogFormat::Common, 0),
             "01/Jan/1970:00:00:00 +0000"
         );
     }
@@ -103,7 +103,7 @@ mod tests {
             .into_iter()
             .enumerate()
         {
-            let text = stamp(AccessLogFormat::Json, day_of_year * 86_400);
+            let text = timestamp(AccessLogFormat::Json, day_of_year * 86_400);
             assert_eq!(text, format!("1970-{:02}-01T00:00:00Z", month + 1));
         }
     }
