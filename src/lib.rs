@@ -76,9 +76,9 @@
 //! # Three ideas
 //!
 //! **Ownership** ([`connection::ownership`]). Each connection has one atomic word. Only the event loop turns
-//! idle into owned; only the owner reads, writes or closes. An event that arrives meanwhile sets a bit, which
-//! the owner must see before it can release the connection. `tests/ownership_model.rs` checks all
-//! interleavings.
+//! idle into owned; only the owner reads, writes or closes. An event that arrives meanwhile changes the
+//! word, so the owner sees the event before it can release the connection. `tests/ownership_model.rs` checks
+//! all interleavings.
 //!
 //! **Lazy deadlines** ([`server::timer_wheel`]). A request only moves a number in its own slot. The wheel
 //! looks at each connection every few seconds, reads the number, and files the connection again.

@@ -187,7 +187,7 @@ impl Acceptor {
     }
 
     /// Whether so many connections have closed that their memory should be returned: half of the most that
-    /// were open, and at least [`MIN_CLOSED_TO_TRIM`]. Returns true once, until as many have closed again.
+    /// were open, and at least `MIN_CLOSED_TO_TRIM`. Returns true once, until as many have closed again.
     pub fn should_trim_memory(&mut self) -> bool {
         let open = self.open();
         self.high_water = self.high_water.max(open);

@@ -97,7 +97,7 @@ impl Deadlines {
 
     /// When the next check is due; `None` if the wheel is empty.
     #[must_use]
-    pub fn next_look(&self) -> Option<Millis> {
+    pub fn next_check(&self) -> Option<Millis> {
         self.wheel.next_tick()
     }
 

@@ -4,8 +4,8 @@
 //! Other modules decide: [`accepting`](super::accepting) which listeners are asked,
 //! [`deadlines`](super::deadlines) which connections are due, [`pressure`](super::pressure) which are
 //! evicted, and [`lifecycle`](super::lifecycle) how the server ends. Each takes the time and returns
-//! actions, which the [`Dispatcher`] carries out. This module neither polls nor reads a clock, and
-//! its [system](super::system) is an argument. So simulations run it unchanged.
+//! actions, which the [`Dispatcher`] carries out. This module neither polls nor reads a clock, and its
+//! [system](super::system) is an argument. So simulations run it unchanged.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -139,8 +139,8 @@ impl<S: System> Dispatcher<S> {
 
     /// When the timer wheel needs the next round; `None` if the wheel is empty.
     #[must_use]
-    pub fn next_look(&self) -> Option<Millis> {
-        self.deadlines.next_look()
+    pub fn next_check(&self) -> Option<Millis> {
+        self.deadlines.next_check()
     }
 
     /// Does everything that is due at `now`. The caller has dispatched polled events before, so a byte that
@@ -210,8 +210,8 @@ impl<S: System> Dispatcher<S> {
                     drops_syn.store(true, Ordering::Release);
                 }
                 LifecycleStep::AcceptAll => self.accept_all(system),
-                LifecycleStep::AcceptTheLast { keep_filtered } => {
-                    self.accept_the_last(keep_filtered, system);
+                LifecycleStep::AcceptAllAndClose { keep_filtered } => {
+                    self.accept_all_and_close(keep_filtered, system);
                 }
                 LifecycleStep::StopAccepting => self.close_listeners(ListenersToClose::All, system),
                 LifecycleStep::StopIdle => self.stop_idle(),
@@ -237,7 +237,7 @@ impl<S: System> Dispatcher<S> {
         }
     }
 
-    fn accept_the_last(&mut self, keep_filtered: bool, system: &S) {
+    fn accept_all_and_close(&mut self, keep_filtered: bool, system: &S) {
         if self.listeners.is_empty() || keep_filtered && self.listeners.all_drop_syn() {
             return;
         }
@@ -490,7 +490,7 @@ impl<S: System> Dispatcher<S> {
         }
         let relief = self.acceptor.is_under_pressure();
         let relief = relief.then(|| self.pressure.next_eviction());
-        let next = [self.deadlines.next_look(), relief, self.log_flush_due_at]
+        let next = [self.deadlines.next_check(), relief, self.log_flush_due_at]
             .into_iter()
             .flatten()
             .min()?;

@@ -7,7 +7,7 @@
 //!   empty the queue, and it polls once the queue is empty.
 //! - **blocking**: connections that need a disk, or that want more than a whole turn. Only workers serve
 //!   from here, so no connection that memory can answer waits behind them.
-//! - **beyond mounts**: connections whose files a spare worker has found beyond a mount point
+//! - **beyond mounts**: connections deferred by spare workers that must not block beyond mount points
 //!   ([`spares`](super::spares)).
 //! - **jobs**: work that takes many slices of some milliseconds ([`waiting`](crate::site::waiting)). Each
 //!   job goes to the end of its queue after a slice. So a turn in the blocking queue waits for one slice
@@ -93,7 +93,7 @@ pub enum FirstQueue {
     Ready,
     /// Connections that need a disk, or that want more than a whole turn.
     Blocking,
-    /// Connections whose files are beyond a mount point.
+    /// Connections deferred by workers that must not block beyond mount points.
     BeyondMounts,
     /// Jobs.
     Jobs,

@@ -69,7 +69,7 @@ pub enum LifecycleStep {
     /// Empties the accept queues and closes the listeners; with `keep_filtered` not those that wait for
     /// handshakes to complete. Clients in a queue are connected and may have sent a request. Closing would
     /// reset them, so they are accepted first. A blocked listener stays, and is asked again each iteration.
-    AcceptTheLast {
+    AcceptAllAndClose {
         /// Whether listeners that drop new handshakes stay open.
         keep_filtered: bool,
     },
@@ -87,7 +87,7 @@ pub enum Announcement {
     /// A drain begins.
     Draining,
     /// The deadline of the drain has passed.
-    DrainOver,
+    DrainTimedOut,
     /// The server stops.
     Stopping,
 }
@@ -168,7 +168,7 @@ impl Lifecycle {
                 self.stage = LifeStage::Stopping(Millis(now.0 + STOP_MILLIS));
                 steps.extend([
                     LifecycleStep::StopAccepting,
-                    LifecycleStep::Announce(Announcement::DrainOver),
+                    LifecycleStep::Announce(Announcement::DrainTimedOut),
                     LifecycleStep::Enter(Mode::Stopping),
                     LifecycleStep::StopIdle,
                 ]);
@@ -216,10 +216,10 @@ impl Lifecycle {
         self.stage = LifeStage::Draining { phase, deadline };
         match phase {
             DrainPhase::AcceptingAll(_) => {}
-            DrainPhase::FinishingHandshakes(_) => steps.push(LifecycleStep::AcceptTheLast {
+            DrainPhase::FinishingHandshakes(_) => steps.push(LifecycleStep::AcceptAllAndClose {
                 keep_filtered: true,
             }),
-            DrainPhase::EmptyingQueues => steps.push(LifecycleStep::AcceptTheLast {
+            DrainPhase::EmptyingQueues => steps.push(LifecycleStep::AcceptAllAndClose {
                 keep_filtered: false,
             }),
         }

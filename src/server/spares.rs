@@ -150,7 +150,7 @@ struct Spares {
     failures: NoticeLimit,
 }
 
-/// Permission for a spare worker to run, counted until it is dropped.
+/// Permission for a spare worker to run, which counts until it is dropped.
 struct SparePermit(Arc<AtomicUsize>);
 
 impl SparePermit {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_bounded_and_come_back() {
+    fn permits_are_limited_and_come_back() {
         let taken = Arc::default();
         let places: Vec<_> = (0..3).map(|_| SparePermit::take(&taken, 2)).collect();
         assert_eq!(places.iter().flatten().count(), 2);

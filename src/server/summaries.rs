@@ -36,7 +36,7 @@ pub(super) fn announce(announcement: Announcement, open: usize) {
     let open = connections(open);
     match announcement {
         Announcement::Draining => print_notice(format_args!("abide: draining, waiting for {open}")),
-        Announcement::DrainOver => print_notice(format_args!(
+        Announcement::DrainTimedOut => print_notice(format_args!(
             "abide: the drain deadline has passed, closing {open}"
         )),
         Announcement::Stopping => print_notice(format_args!("abide: stopping, closing {open}")),

@@ -136,8 +136,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     }
 
     /// Queues or parks a connection that goes on after its turn. `finished` are the flights that it waited
-    /// for before the turn. Returns its slot if that is free now, for a report to the
-    /// event loop.
+    /// for before the turn. Returns its slot if that is free now, for a report to the event loop.
     pub fn requeue_or_park(
         &mut self,
         turn_result: TurnResult,
