@@ -69,7 +69,7 @@ pub struct Shared<T = Socket> {
     /// The counters: first those of the event loop, then those of each worker, and last those that all spare
     /// workers share.
     pub counters: Vec<Arc<Counters>>,
-    /// What the loop has accepted.
+    /// The accept counters and the state of the listeners.
     pub accept_state: Arc<AcceptState>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
