@@ -43,7 +43,7 @@ fn turn_over_a_million(criterion: &mut Criterion) {
             || (filled(), Vec::new()),
             |(wheel, fired)| {
                 for tick in 1..=IDLE_TICKS {
-                    wheel.turn(Tick(tick).reached_at(), fired);
+                    wheel.advance(Tick(tick).reached_at(), fired);
                     black_box(&fired);
                     fired.clear();
                 }
@@ -64,7 +64,7 @@ fn steady_state(criterion: &mut Criterion) {
         bencher.iter(|| {
             tick += 1;
             let now = Tick(tick).reached_at();
-            wheel.turn(now, &mut fired);
+            wheel.advance(now, &mut fired);
             for slot in fired.drain(..) {
                 wheel.file(slot, now.plus_secs(IDLE_SECS));
             }

@@ -1,5 +1,5 @@
-//! The command line. It is read here and checked in [`abide::config`], by the code that also checks
-//! the file, so a value is in range or not whatever way it came in.
+//! The command line. [`abide::config`] checks its values with the code that also checks the configuration
+//! file, so both accept the same values.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use clap::Parser;
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "abide", version, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// Read settings from a TOML file; flags win over it
+    /// Read settings from a TOML file; flags override it
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -37,11 +37,11 @@ pub struct Cli {
     #[arg(long, value_name = "PATH|-")]
     pub access_log: Option<PathBuf>,
 
-    /// Read the configuration, say what is wrong with it or print it resolved, and exit
+    /// Read the configuration, print its mistakes or its resolved values, and exit
     #[arg(long)]
     pub check: bool,
 
-    /// Play the clients of the world against this configuration on a loopback port, with a short
+    /// Run simulated clients against this configuration on a loopback port, with a short
     /// timeout, print what each of them loses, and exit
     #[arg(long, conflicts_with = "check")]
     pub selftest: bool,
@@ -61,20 +61,19 @@ RUST_LOG sets the diagnostics on standard error [default: warn].";
 
 /// Reads the command line of this process.
 ///
-/// Prints and exits on `--help` and `--version` (status 0) and on usage that makes no sense
-/// (status 2).
+/// Prints and exits on `--help` and `--version` (status 0) and on wrong usage (status 2).
 #[must_use]
 pub fn parse() -> Cli {
     Cli::parse()
 }
 
 impl Cli {
-    /// The configuration to run with: defaults, then the file, then the flags. The root is a
-    /// directory that could be read a moment ago.
+    /// Resolves the configuration: defaults, then the file, then the flags. The root was a readable directory
+    /// when this returns.
     ///
     /// # Errors
     ///
-    /// A line for each mistake, which names the file, line, key and column or the flag; status 2.
+    /// One line for each mistake, with the flag, or with the file, line, key and column. The status is 2.
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let flags = Flags {
             root: self.root.clone(),

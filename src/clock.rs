@@ -1,7 +1,7 @@
-//! The only place that reads a clock.
+//! The only module that reads a clock.
 //!
-//! Below the server layer time is an argument: functions take a [`Now`] and never ask for one, so a
-//! test can live through a hundred idle seconds in a millisecond. `tests/tidy.rs` holds that line.
+//! Below the server layer time is an argument: functions take a [`Now`] and never read a clock. So a test
+//! can simulate a hundred idle seconds in a millisecond. `tests/tidy.rs` enforces the rule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -30,10 +30,10 @@ impl Millis {
     }
 }
 
-/// One sample of both clocks, taken once per turn and handed down.
+/// One sample of both clocks, taken once for each turn and passed down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For deadlines and durations.
+    /// The monotonic clock, for deadlines and durations.
     pub monotonic: Millis,
     /// Seconds since 1970-01-01 UTC, for the Date field and the access log.
     pub unix_secs: u64,
@@ -44,8 +44,8 @@ pub trait Clock: Send + Sync {
     /// Samples both clocks.
     fn now(&self) -> Now;
 
-    /// The monotonic clock in microseconds, for what is over too soon for [`Millis`]. It has the same
-    /// start.
+    /// The monotonic clock in microseconds, for times that are too short for [`Millis`]. It has the same
+    /// origin.
     fn micros(&self) -> u64;
 }
 
@@ -64,13 +64,13 @@ impl SystemClock {
         }
     }
 
-    /// Holds the calling thread up for `millis` milliseconds. Only for what plays a client: nothing
-    /// that serves one ever sleeps.
+    /// Blocks the calling thread for `millis` milliseconds. Only simulated clients sleep; the threads that
+    /// serve never do.
     pub fn sleep(&self, millis: u64) {
         thread::sleep(Duration::from_millis(millis));
     }
 
-    /// Holds the calling thread up until `deadline`, if that is not over.
+    /// Blocks the calling thread until `deadline`, unless that has passed.
     pub fn sleep_until(&self, deadline: Millis) {
         self.sleep(deadline.since(self.now().monotonic));
     }
@@ -87,7 +87,7 @@ impl Clock for SystemClock {
         let elapsed = self.origin.elapsed();
         Now {
             monotonic: Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
-            // A clock set before 1970 reads as 1970: a wrong Date beats a panic.
+            // A clock set before 1970 reads as 1970: a wrong Date field is better than a panic.
             unix_secs: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |d| d.as_secs()),

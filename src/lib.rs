@@ -4,24 +4,24 @@
 //!
 //! # Layers
 //!
-//! A module may use its own layer and those below it; `tests/tidy.rs` holds that.
+//! A module may use its own layer and those below it; `tests/tidy.rs` enforces that.
 //!
 //! ```text
 //!   main.rs cli.rs        the program: command line -> Config -> Server
-//!   selftest              clients played against a server over real sockets: --selftest
-//!   server                threads, readiness, time passing: event loop, workers, timer wheel
-//!   connection            one connection: its state table, its socket, who owns it
+//!   selftest              simulated clients over real sockets: --selftest
+//!   server                threads, readiness and timers: event loops, workers, timer wheel
+//!   connection            one connection: its state table, its socket, its owner
 //!   site                  Request -> Response: names, files, the cache
 //!   http                  messages and their rules: pure, no I/O, no clock
-//!   config  clock         validated settings; the only place that reads a clock
+//!   config  clock         validated settings; the only module that reads a clock
 //! ```
 //!
 //! # A request's journey
 //!
-//! One thread, the *event loop*, polls all sockets and answers what memory can answer; a pool of
-//! *workers* does what may wait for a disk, and helps when much is ready. The hop between them is the
-//! hardest thing to follow, because no call connects the two sides: a connection changes hands through
-//! a word in its slot and a number in a queue. The verbs come in pairs.
+//! An *event loop* is a thread that polls its sockets and answers requests that memory can answer. There
+//! is one, or several that share the ports. Each has a pool of *workers*, which run the turns that may
+//! block on a disk, and help when many connections are ready. No call connects the two sides: a connection
+//! changes hands through a word in its slot and a number in a queue. The verbs come in pairs.
 //!
 //! ```text
 //!   kernel: socket readable
@@ -30,26 +30,26 @@
 //!     |            SlotRef::notify              idle -> queued
 //!     |            Handoff::dispatch            the queued slot into the ready queue
 //!     v
-//!   whoever is   Dispatcher::round -> Handoff::take, or Worker::run -> Handoff::pick_up
-//!   first          TurnRunner::run
+//!   loop or      Dispatcher::round -> Handoff::take, or Worker::run -> Handoff::pick_up
+//!   worker         TurnRunner::run
 //!     |            Slots::begin                 queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
 //!     |              http::request::parse_head
 //!     |              site::Sites::respond       path -> memory or file -> preconditions -> Response
 //!     |              http::response::encode_head
 //!     |              connection::output::send
-//!     |            Session::next_deadline       when is the next turn due?
-//!     |            OwnedSlot::wait_until        that deadline into the slot; running -> idle, or another turn
+//!     |            Session::next_deadline       the deadline of the next turn
+//!     |            OwnedSlot::wait_until        stores it; running -> idle, or another turn
 //!     |
-//!     |  if the event loop would have to wait for a disk, or the turn was long:
+//!     |  if the event loop would block on a disk, or the turn was long:
 //!     |            OwnedSlot::requeue           running -> queued
 //!     |            Handoff::defer               the queued slot into the blocking queue, for workers only
-//!     |  if another thread is getting the same from the disk, or it takes long:
+//!     |  if another thread is already loading the file, or loading takes long:
 //!     |            OwnedSlot::requeue           running -> queued
-//!     |            Flight::wait                 in no queue; that thread puts it into one
-//!     |            Flight::work                 a job, which any worker goes on with, slice by slice
+//!     |            Flight::wait                 in no queue until the flight is over
+//!     |            Flight::work                 a job, which any worker continues, slice by slice
 //!     v
-//!   event loop   Deadlines::turn                finds the deadline when it needs it
+//!   event loop   Deadlines::claim_due           reads the deadline when the wheel reaches its entry
 //! ```
 //!
 //! In code: [`EventLoop::run`](server::event_loop::EventLoop::run),
@@ -59,57 +59,60 @@
 //! [`Handoff::take`](server::handoff::Handoff::take),
 //! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
 //! [`TurnRunner::run`](server::turn_runner::TurnRunner::run),
-//! [`Session::turn`](connection::session::Session::turn),
-//! [`parse_head`](http::request::parse_head), [`Sites::respond`](site::Sites::respond),
-//! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
-//! [`Session::next_deadline`](connection::session::Session::next_deadline),
+//! [`Session::turn`](connection::session::Session::turn), [`parse_head`](http::request::parse_head),
+//! [`Sites::respond`](site::Sites::respond), [`encode_head`](http::response::encode_head),
+//! [`send`](connection::output::send), [`Session::next_deadline`](connection::session::Session::next_deadline),
 //! [`OwnedSlot::wait_until`](server::slots::OwnedSlot::wait_until),
-//! [`Handoff::defer`](server::handoff::Handoff::defer),
-//! [`Flight::wait`](site::waiting::Flight::wait),
+//! [`Handoff::defer`](server::handoff::Handoff::defer), [`Flight::wait`](site::waiting::Flight::wait),
 //! [`Flight::work`](site::waiting::Flight::work).
 //!
-//! A third kind of thread, the *revalidator* ([`site::memory::Revalidator`]), compares what is in memory with the disk, so
-//! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
-//! and another one standard error, so that no thread waits for those who read them. One more
-//! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. The *supervisor*
-//! ([`server::spares`]) starts spare workers while the disk holds up all workers. Threads of low priority
-//! compress large files and compare precompressed ones with their originals ([`site::memory`]).
+//! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
+//! disk, so that no reader waits for that. One thread writes the access log and one standard error
+//! ([`server::line_writer`]), so that no thread waits for those who read them. One waits for SIGINT
+//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. The *supervisor*
+//! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low
+//! priority compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
 //! # Three ideas
 //!
-//! **Ownership** ([`connection::ownership`]). One atomic word per connection. Only the event loop
-//! turns idle into owned; only the owner reads, writes or closes. Readiness that arrives meanwhile
-//! sets a bit that the owner must see before it can let go. `tests/ownership_model.rs` revalidator all
-//! interleavings.
+//! **Ownership** ([`connection::ownership`]). Each connection has one atomic word. Only the event loop turns
+//! idle into owned; only the owner reads, writes or closes. An event that arrives meanwhile changes the
+//! word, so the owner sees the event before it can release the connection. `tests/ownership_model.rs` checks
+//! all interleavings.
 //!
-//! **Lazy deadlines** ([`server::timer_wheel`]). A request moves nothing but a number in its own slot.
-//! The wheel looks at each connection every few seconds, finds the number, and files it again.
+//! **Lazy deadlines** ([`server::timer_wheel`]). A request only moves a number in its own slot. The wheel
+//! looks at each connection every few seconds, reads the number, and files the connection again.
 //!
-//! **Wake nobody in vain** ([`server::handoff`]). Waking a thread costs as much as answering from
-//! memory. The event loop, awake already, answers; workers are woken for what may wait, and for one in
-//! eight of what is ready.
+//! **Few wake-ups** ([`server::handoff`]). Waking a thread costs as much as answering from memory. The event
+//! loop is awake already, so it answers. A worker is woken for each connection that may block, and for each
+//! eight that are ready.
 //!
 //! # Glossary
 //!
 //! - *slot*: a place in the table of connections, reused with a new *generation*.
-//! - *token*: generation and slot in one word; what the kernel gives back with an event.
-//! - *connection*: a socket and a session.
-//! - *session*: the protocol state of a connection, without its socket.
+//! - *token*: generation and slot in one word, which the kernel returns with an event.
+//! - *connection*: a socket and a session. *Session*: the protocol state, without the socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
-//! - *may_block*: whether that thread may wait for a disk, and for which.
-//! - *flight*: what one thread gets from the disk, for all who want it.
-//! - *job*: an flight that takes long: hashing a large file, listing a large directory.
-//! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::waiting`]).
-//! - *buffers*: the buffers a thread lends to a session for a turn.
-//! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
+//! - *round*: the work of an event loop between two polls.
+//! - *hand-off*: the queues between an event loop and its workers.
+//! - [`MayBlock`](site::MayBlock): whether a turn may wait for a disk, and for which file systems.
+//! - *flight*: one load from the disk, for all requests that want its result (as in "single flight").
+//! - *job*: a flight that takes long, such as hashing a large file or listing a large directory.
+//! - *slice*: some milliseconds of a job, after which the worker does other work ([`site::waiting`]).
+//! - *thread buffers*: the buffers that a thread lends to a session for a turn.
+//! - *spare worker*: a worker that runs for a *lease* of some seconds while the disk holds up the others.
+//! - *encoded variant*: a file in a content coding. *Sidecar*: a file beside it that holds one, as `a.js.gz`.
+//! - *gauge*: the number of open connections under a limit. *Silent*: without a request so far.
+//! - *T*: the seconds that `Keep-Alive: timeout` promises. *Grace*: how much longer the server waits.
+//! - *linger*: to read and discard after the last response, so that the client can receive it.
 //!
 //! # Deliberately absent
 //!
 //! - An async runtime. A connection is a state table and a turn is a function call; that is enough.
-//! - `unsafe`, but for two calls of the C library in `connection::c_calls`.
+//! - `unsafe`, except for two calls in `connection::c_calls`.
 //! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
-//! - Bodies that mean something, CGI, proxying: an origin for files needs none of them.
+//! - Uses for request bodies, CGI, proxying: a server for files needs none of them.
 //! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.
 //!
 //! # The checklist
@@ -118,18 +121,18 @@
 //!
 //! # Reading order
 //!
-//! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
-//! 2. [`connection::ownership`]: who may touch it.
-//! 3. [`server::turn_runner`] and [`server::handoff`]: how it gets its turns.
+//! 1. [`connection::session`]: the state table, which is the core. Its `idle` and `linger` keep the promise.
+//! 2. [`connection::ownership`]: which thread may use a connection.
+//! 3. [`server::turn_runner`] and [`server::handoff`]: how a connection gets its turns.
 //! 4. [`server::event_loop`], [`server::dispatcher`] and [`server::deadlines`]: what wakes it.
-//! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
-//! 6. [`site`] and [`Site::respond`](site::Site::respond): what it says.
+//! 5. [`http::request`] and [`http::keep_alive`]: what the server accepts and promises.
+//! 6. [`site`] and [`Site::respond`](site::Site::respond): how a response is chosen.
 
 pub mod clock;
 pub mod config;
 pub mod connection;
 
-/// The checklist: what RFC 9110 and RFC 9112 require, and what shows it.
+/// The requirements of RFC 9110 and RFC 9112, each with the test that shows it.
 ///
 #[doc = include_str!("../tests/conformance/requirements.md")]
 pub mod conformance {}

@@ -1,4 +1,4 @@
-//! The `abide` program: command line to configuration to server.
+//! The `abide` program: reads the command line and the configuration, and runs the server.
 
 mod cli;
 
@@ -10,14 +10,14 @@ use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
 use abide::server::Server;
-use abide::server::diagnostics::{self, say};
+use abide::server::diagnostics::{self, print_notice};
 
-/// The command line, the configuration or the environment is wrong.
+/// The exit status if the command line, the configuration or the environment is wrong.
 const EXIT_BAD_START: u8 = 2;
 
 fn main() -> ExitCode {
-    // Dropped last: what is said until then is written.
-    let _started = diagnostics::start();
+    // Dropped last, so that all earlier notices are written.
+    let _flush_guard = diagnostics::start();
     start_log();
     let cli = cli::parse();
     let config = match cli.resolve() {
@@ -25,13 +25,13 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     for warning in config.warnings() {
-        say(format_args!("abide: warning: {warning}"));
+        print_notice(format_args!("abide: warning: {warning}"));
     }
     if cli.check {
         return match write!(io::stdout(), "{}", config.to_toml()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                say(format_args!(
+                print_notice(format_args!(
                     "abide: the configuration cannot be printed: {error}"
                 ));
                 ExitCode::FAILURE
@@ -46,12 +46,12 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     for address in server.addresses() {
-        say(format_args!("listening on {}", address.url()));
+        print_notice(format_args!("listening on {}", address.url()));
     }
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("abide: {error}"));
+            print_notice(format_args!("abide: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -72,19 +72,21 @@ fn test(config: Config) -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    // A configuration can have several mistakes, a line for each.
+    // A configuration can have several mistakes, with one line for each.
     for line in error.to_string().lines() {
-        say(format_args!("abide: {line}"));
+        print_notice(format_args!("abide: {line}"));
     }
     ExitCode::from(EXIT_BAD_START)
 }
 
-/// Has `log` write to standard error, as `RUST_LOG` and `RUST_LOG_STYLE` say, without waiting for it.
+/// Makes `log` write to standard error without waiting, as `RUST_LOG` and `RUST_LOG_STYLE` say.
 fn start_log() {
     let mut builder =
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
-    builder.target(env_logger::Target::Pipe(Box::new(diagnostics::Pipe)));
-    // env_logger cannot see what is behind the pipe.
+    builder.target(env_logger::Target::Pipe(Box::new(
+        diagnostics::QueuedStderr,
+    )));
+    // env_logger only sees the pipe, so whether to use colours is decided here.
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let has_colours = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
     let may_have = !is_set("RUST_LOG_STYLE") && !is_set("NO_COLOR");

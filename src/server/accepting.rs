@@ -1,57 +1,58 @@
-//! The listeners of an event loop, and when it asks them for connections.
+//! The listeners of an event loop, and when the loop accepts from them.
 //!
 //! # Queues that several event loops share
 //!
-//! On a port each loop has an accept queue of its own (SO_REUSEPORT). A unix socket has one queue, and
-//! so has a socket that was passed to the process. Watched in the usual way it would wake all loops for
-//! each connection, and all but one in vain. So it is watched with EPOLLEXCLUSIVE (epoll_ctl(2)): the
-//! kernel goes through the loops in the order in which they began to watch, until it finds one that
-//! sleeps. Those that are awake find the connection when they poll next, if it is still there.
+//! On a TCP port each loop has an accept queue of its own (SO_REUSEPORT). A unix socket has one queue, and
+//! so has a socket that was passed to the process. An ordinary watch on such a queue would wake all loops
+//! for each connection, and all but one in vain. So the loops watch it with EPOLLEXCLUSIVE (epoll_ctl(2)):
+//! the kernel asks the loops in the order in which they began to watch, until it finds one that sleeps.
+//! Loops that are awake find the connection at their next poll, if it is still there.
 //!
-//! In that order the first loop would get nearly all connections of a quiet server, and have them for
-//! as long as they live. So a loop that has accepted begins to watch anew, and is the last in the
-//! order: two calls, for a connection that costs a dozen. With eight loops and one connection after the
-//! other, threads went to sleep 2.8 times for each where it had been 8.7 times, and it cost 59
-//! microseconds of CPU time where it had cost 99; each loop got its eighth.
+//! In that order the first loop would get nearly all connections of a quiet server, and keep them as long
+//! as they live. So a loop that has accepted watches anew, and is then the last in the order. That costs
+//! two system calls, for a connection that costs a dozen. With eight loops and successive connections, each
+//! connection put threads to sleep 2.8 times instead of 8.7 times and cost 59 microseconds of CPU time
+//! instead of 99, and each loop got an eighth.
 //!
-//! To give the queue to one of the loops would be simpler, and leave the others without work behind a
-//! proxy that has one socket to connect to.
+//! Giving the queue to one loop would be simpler. But behind a proxy that connects to a single socket, the
+//! other loops would have no work.
 
-use super::acceptor::ACCEPTS_PER_TURN;
+use super::acceptor::ACCEPTS_PER_BATCH;
 use super::listener::BACKLOG;
 use super::system::System;
 use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
 use crate::clock::Millis;
 
-/// Turns that a listener has at most if its accept queue is to be emptied: more may come as fast as they
-/// are accepted.
-pub const MAX_TURNS: usize = BACKLOG.div_ceil(ACCEPTS_PER_TURN);
+/// The most batches accepted from a listener when its queue is to be emptied. New connections may arrive
+/// as fast as they are accepted.
+pub const MAX_BATCHES: usize = BACKLOG.div_ceil(ACCEPTS_PER_BATCH);
 
-/// A listener and what it still owes.
+/// A listener and what the event loop knows of its queue.
 #[derive(Debug)]
 struct ListenerState<L> {
     number: usize,
     listener: L,
-    /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
-    owes_turn: bool,
-    /// Out of descriptors or slots: waits for a close, or until this time. Trying at every turn of
-    /// the loop would spin.
+    /// Whether the queue may have connections. Polling is edge-triggered, so this stays set until the queue
+    /// was found empty.
+    is_ready: bool,
+    /// Until when the loop does not accept for lack of descriptors or slots, unless a connection closes.
+    /// Trying in each iteration of the loop would spin.
     blocked_until: Option<Millis>,
-    /// Whether the poll tells of what comes.
+    /// Whether the poll reports new connections.
     is_watched: bool,
-    /// Whether no new handshake begins any more, while those that have begun complete.
+    /// Whether new handshakes are dropped, while those that have begun complete.
     drops_syn: bool,
 }
 
-/// The listeners of an event loop. Those that are open stand in a row, by which they are named here.
+/// The open listeners of an event loop, numbered here by their index.
 #[derive(Debug)]
 pub struct Listeners<L> {
-    row: Vec<ListenerState<L>>,
+    open: Vec<ListenerState<L>>,
 }
 
 impl<L> Listeners<L> {
-    /// Listeners that may have connections already; the poll tells of those to come.
+    /// Opens listeners, which may have connections already, and watches them.
     ///
     /// # Errors
     /// If one cannot be watched.
@@ -59,138 +60,138 @@ impl<L> Listeners<L> {
     where
         S: System<AcceptQueue = L>,
     {
-        let mut row = Vec::with_capacity(listeners.len());
+        let mut open = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
             system.watch_listener(&listener, tokens::of_listener(number))?;
-            row.push(ListenerState {
+            open.push(ListenerState {
                 number,
                 listener,
-                owes_turn: true,
+                is_ready: true,
                 blocked_until: None,
                 is_watched: true,
                 drops_syn: false,
             });
         }
-        Ok(Listeners { row })
+        Ok(Listeners { open })
     }
 
-    /// How many are open.
+    /// The number of open listeners.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.row.len()
+        self.open.len()
     }
 
-    /// Whether none is open.
+    /// Whether no listener is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.row.is_empty()
+        self.open.is_empty()
     }
 
-    /// The listener at `place`.
+    /// The listener at `index`.
     #[must_use]
-    pub fn listener(&self, place: usize) -> &L {
-        &self.row[place].listener
+    pub fn listener(&self, index: usize) -> &L {
+        &self.open[index].listener
     }
 
-    /// The poll has told of the listener that was given this `number`.
+    /// Notes that the poll has reported the listener with this `number`, its position at the start.
     pub fn note_ready(&mut self, number: usize) {
-        if let Some(state) = self.row.iter_mut().find(|state| state.number == number) {
-            state.owes_turn = true;
+        if let Some(state) = self.open.iter_mut().find(|state| state.number == number) {
+            state.is_ready = true;
         }
     }
 
-    /// A connection has closed, and left its descriptor and its slot.
+    /// Notes that a connection has closed and has freed its descriptor and its slot.
     pub fn note_room(&mut self) {
-        for state in &mut self.row {
+        for state in &mut self.open {
             state.blocked_until = None;
         }
     }
 
-    /// Whether the listener at `place` is asked for connections at `now`.
+    /// Whether the loop should accept from the listener at `index` at `now`.
     #[must_use]
-    pub fn may_accept(&self, place: usize, now: Millis) -> bool {
-        let state = &self.row[place];
-        state.owes_turn && state.blocked_until.is_none_or(|until| now >= until)
+    pub fn may_accept(&self, index: usize, now: Millis) -> bool {
+        let state = &self.open[index];
+        state.is_ready && state.blocked_until.is_none_or(|until| now >= until)
     }
 
-    /// Whether some listener can be asked at once.
+    /// Whether some listener is ready and not blocked.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        (0..self.row.len()).any(|place| self.may_accept_at_once(place))
+        (0..self.open.len()).any(|index| self.may_accept_now(index))
     }
 
-    /// Whether there may be connections that could not be accepted.
+    /// Whether some listener is blocked for lack of descriptors or slots.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.row.iter().any(|state| state.blocked_until.is_some())
+        self.open.iter().any(|state| state.blocked_until.is_some())
     }
 
-    /// The listener at `place` is to be asked, whatever the poll says.
-    pub fn owe(&mut self, place: usize) {
-        self.row[place].owes_turn = true;
+    /// Marks the listener at `index` as ready, whatever the poll has reported.
+    pub fn mark_ready(&mut self, index: usize) {
+        self.open[index].is_ready = true;
     }
 
-    /// Whether the listener at `place` can be asked for connections at any time.
+    /// Whether the listener at `index` is ready and not blocked.
     #[must_use]
-    pub fn may_accept_at_once(&self, place: usize) -> bool {
-        let state = &self.row[place];
-        state.owes_turn && state.blocked_until.is_none()
+    pub fn may_accept_now(&self, index: usize) -> bool {
+        let state = &self.open[index];
+        state.is_ready && state.blocked_until.is_none()
     }
 
-    /// A connection came from the listener at `place`.
-    pub fn note_accepted(&mut self, place: usize) {
-        self.row[place].blocked_until = None;
+    /// Notes that the listener at `index` has given a connection.
+    pub fn note_accepted(&mut self, index: usize) {
+        self.open[index].blocked_until = None;
     }
 
-    /// There was no descriptor or no slot for a connection of the listener at `place`.
-    pub fn note_exhausted(&mut self, place: usize, now: Millis) {
-        self.row[place].blocked_until = Some(Millis(now.0 + TICK_MILLIS));
+    /// Notes that a connection of the listener at `index` found no descriptor or no slot.
+    pub fn note_exhausted(&mut self, index: usize, now: Millis) {
+        self.open[index].blocked_until = Some(Millis(now.0 + TICK_MILLIS));
     }
 
-    /// The queue of the listener at `place` is empty, after `accepted` attempts of this round. If other event loops
-    /// share the queue they go first with the next one.
-    pub fn note_drained<S>(&mut self, place: usize, accepted: usize, now: Millis, system: &S)
+    /// Notes that the queue of the listener at `index` is empty, after `accepted` attempts of this batch. If
+    /// other event loops share the queue, they are first with the next connection.
+    pub fn note_queue_empty<S>(&mut self, index: usize, accepted: usize, now: Millis, system: &S)
     where
         S: System<AcceptQueue = L>,
     {
-        let state = &mut self.row[place];
-        state.owes_turn = false;
+        let state = &mut self.open[index];
+        state.is_ready = false;
         state.blocked_until = None;
         if accepted == 0 && state.is_watched || !system.is_shared(&state.listener) {
             return;
         }
-        // It fails if the last step did only half. What comes between the two calls the second one tells.
+        // This fails if the last watch failed. The second call reports what comes between the two.
         let _ = system.unwatch_listener(&state.listener);
         let watched = system.watch_listener(&state.listener, tokens::of_listener(state.number));
         state.is_watched = watched.is_ok();
         if let Err(error) = watched {
             log::warn!("a listener cannot be watched and is asked at each tick: {error}");
-            state.owes_turn = true;
+            state.is_ready = true;
             state.blocked_until = Some(Millis(now.0 + TICK_MILLIS));
         }
     }
 
-    /// Keeps new handshakes from beginning, on the listeners that can do that.
+    /// Drops new handshakes on the listeners that can do so.
     pub fn refuse_new_handshakes<S: System<AcceptQueue = L>>(&mut self, system: &S) {
-        for state in &mut self.row {
+        for state in &mut self.open {
             state.drops_syn = system.refuse_new_handshakes(&state.listener);
         }
     }
 
-    /// Whether every listener waits for handshakes to complete.
+    /// Whether every listener drops new handshakes.
     #[must_use]
     pub fn all_drop_syn(&self) -> bool {
-        self.row.iter().all(|state| state.drops_syn)
+        self.open.iter().all(|state| state.drops_syn)
     }
 
-    /// Closes those of the listeners that are in `closing`.
-    pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: Closing, system: &S) {
+    /// Closes the listeners that `closing` names.
+    pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: ListenersToClose, system: &S) {
         let is_done = |state: &ListenerState<L>| match closing {
-            Closing::All => true,
-            Closing::Drained => state.blocked_until.is_none(),
-            Closing::DrainedUnfiltered => state.blocked_until.is_none() && !state.drops_syn,
+            ListenersToClose::All => true,
+            ListenersToClose::Empty => state.blocked_until.is_none(),
+            ListenersToClose::EmptyUnfiltered => state.blocked_until.is_none() && !state.drops_syn,
         };
-        self.row.retain(|state| {
+        self.open.retain(|state| {
             if is_done(state)
                 && let Err(error) = system.unwatch_listener(&state.listener)
             {
@@ -201,14 +202,14 @@ impl<L> Listeners<L> {
     }
 }
 
-/// Which listeners are closed.
+/// The listeners to close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closing {
-    /// All of them. What is left in their queues is reset by the kernel, unless somebody else holds them
+pub enum ListenersToClose {
+    /// All of them. The kernel resets the connections in their queues, unless another process holds them
     /// open too.
     All,
-    /// Those whose queues are empty. One that can take no more for the moment stays.
-    Drained,
-    /// Of those, all but the ones that wait for handshakes to complete.
-    DrainedUnfiltered,
+    /// Those whose queues are empty. A listener that is blocked stays.
+    Empty,
+    /// Those whose queues are empty, except listeners that wait for handshakes to complete.
+    EmptyUnfiltered,
 }

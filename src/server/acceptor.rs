@@ -1,4 +1,4 @@
-//! Accepting, on the event loop: which sockets become connections, and what happens when there are too many.
+//! Accepting sockets on the event loop: which of them become connections, and which are over a limit.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::shared::{Admissions, Shared};
-use super::silent::Crowd;
+use super::shared::{AcceptState, Shared};
+use super::silent::ReachedLimit;
 use super::slots::{Connection, REFUSAL_RESERVE, Slots};
 use super::system::System;
 use crate::clock::Millis;
@@ -22,30 +22,29 @@ use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
 use crate::http::forwarded::is_trusted;
 
-/// Connections accepted from one listener before others have their turn. Edge-triggered readiness
-/// is not announced twice, so a listener that is cut off here owes itself another turn.
-pub const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted from one listener at a time, so that other work is not kept waiting.
+pub const ACCEPTS_PER_BATCH: usize = 64;
 
-/// Closed connections whose memory is worth giving back.
-const EBB: usize = 1024;
+/// The least number of closed connections for which memory is returned to the system.
+const MIN_CLOSED_TO_TRIM: usize = 1024;
 
-/// An accepted socket and the place it gets.
+/// An accepted socket and its slot.
 #[derive(Debug)]
 pub struct Accepted<T> {
     /// The slot that is now taken.
     pub slot: u32,
     /// The socket.
     pub socket: T,
-    /// The other side.
+    /// The address of the client.
     pub peer: Peer,
-    /// Whether a limit is exceeded: the connection is answered 503 and closed.
+    /// Whether a limit is exceeded: the connection gets a 503 response and is closed.
     pub is_refused: bool,
     /// The connections from the same address, if their number is limited.
     pub address_gauge: Option<Arc<ConnectionGauge>>,
 }
 
 impl<T> Accepted<T> {
-    /// The connection that begins now, and its first deadline.
+    /// Makes the connection and its first deadline.
     #[must_use]
     pub fn into_connection(
         self,
@@ -68,55 +67,55 @@ impl<T> Accepted<T> {
     }
 }
 
-/// An accepted socket for which there is no place.
+/// An accepted socket that would exceed a limit.
 #[derive(Debug)]
-pub struct Newcomer<T> {
+pub struct SocketOverLimit<T> {
     /// The socket.
     pub socket: T,
-    /// The other side.
+    /// The address of the client.
     pub peer: Peer,
     /// The limit that is reached.
-    pub crowd: Crowd,
+    pub limit: ReachedLimit,
 }
 
-/// How an attempt to accept ended.
+/// The outcome of an attempt to accept.
 #[derive(Debug)]
-pub enum Attempt<T> {
-    /// There is a new connection.
+pub enum AcceptOutcome<T> {
+    /// A connection was accepted.
     Accepted(Accepted<T>),
-    /// There is a new connection, but it is one too many.
-    Crowded(Newcomer<T>),
-    /// A connection was taken from the queue and is gone, as its peer was.
-    Lost,
+    /// A socket was accepted that would exceed a limit.
+    OverLimit(SocketOverLimit<T>),
+    /// A connection left the queue and was lost, because its peer had gone.
+    Aborted,
     /// The accept queue is empty.
-    Drained,
-    /// There is no descriptor, no memory or no slot; try again when a connection has closed, or at
-    /// the next tick.
+    QueueEmpty,
+    /// There is no descriptor, no memory or no slot. The caller tries again when a connection has closed,
+    /// or at the next tick.
     Exhausted,
 }
 
-/// Gives out slots and counts connections.
+/// Assigns slots and enforces the limits on connections.
 #[derive(Debug)]
 pub struct Acceptor {
     free: Vec<u32>,
     never_used: u32,
     capacity: u32,
-    /// Connections open now in the whole server, without those that are refused.
+    /// Open connections of the whole server, except those that are being refused.
     gauge: Arc<ConnectionGauge>,
     per_ip: Option<ClientsBySlot>,
-    /// Whose connections carry the requests of many clients, and are not counted by address.
+    /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
-    /// The slots of connections that are being refused; they take nobody's place.
+    /// The slots of connections that are being refused. The limits do not count them.
     refused: HashSet<u32>,
-    admissions: Arc<Admissions>,
-    /// The most connections that were open since memory was last given back.
+    accept_state: Arc<AcceptState>,
+    /// The most connections that were open at a time since memory was last returned.
     high_water: usize,
     is_exhausted: bool,
 }
 
 impl Acceptor {
-    /// An acceptor for the connections of the event loop that `shared` is of. The addresses of
-    /// `trusted_proxies` may have any number of connections.
+    /// An acceptor for the event loop that `shared` belongs to. Trusted proxies may have any number of
+    /// connections.
     #[must_use]
     pub fn new<T>(shared: &Shared<T>) -> Acceptor {
         let context = &shared.context;
@@ -126,18 +125,18 @@ impl Acceptor {
                 &shared.slots,
                 Arc::clone(&context.gauge),
                 shared.shares.clone(),
-                Arc::clone(&shared.admissions),
+                Arc::clone(&shared.accept_state),
             )
         }
     }
 
-    /// An acceptor for the connections in `slots`, counted in `gauge` and `admissions`, and by
-    /// address in `shares` if their number is limited.
+    /// An acceptor for `slots` that counts connections in `gauge` and `accept_state`, and by address in
+    /// `shares` if their number is limited.
     fn counting<T>(
         slots: &Slots<T>,
         gauge: Arc<ConnectionGauge>,
         shares: Option<Arc<ConnectionsPerClient>>,
-        admissions: Arc<Admissions>,
+        accept_state: Arc<AcceptState>,
     ) -> Acceptor {
         Acceptor {
             free: Vec::new(),
@@ -147,56 +146,57 @@ impl Acceptor {
             per_ip: shares.map(ClientsBySlot::new),
             proxies: Vec::new(),
             refused: HashSet::new(),
-            admissions,
+            accept_state,
             high_water: 0,
             is_exhausted: false,
         }
     }
 
-    /// Whether another connection could neither be served nor be told so.
+    /// Whether another connection could neither be served nor be refused with a response.
     #[must_use]
     pub fn is_overrun(&self) -> bool {
         self.gauge.is_full() && self.cannot_refuse()
     }
 
-    /// Accepts one connection from `listener`. If the server [is overrun](Acceptor::is_overrun) it stays
-    /// in the queue, unless the caller `can_make_room`.
+    /// Accepts one connection from `listener`. If the server [is overrun](Acceptor::is_overrun) the
+    /// connection stays in the accept queue, unless the caller `can_evict` another one.
     pub fn accept<S: System>(
         &mut self,
         listener: &S::AcceptQueue,
-        can_make_room: bool,
+        can_evict: bool,
         system: &S,
-    ) -> Attempt<S::AcceptedSocket> {
-        if self.is_overrun() && !can_make_room || !self.has_slot() {
+    ) -> AcceptOutcome<S::AcceptedSocket> {
+        if self.is_overrun() && !can_evict || !self.has_slot() {
             return self.exhausted("every slot is taken");
         }
         match system.accept(listener) {
             Ok((socket, peer)) => match self.admit(socket, peer) {
-                Ok(accepted) => Attempt::Accepted(accepted),
-                Err(newcomer) => Attempt::Crowded(newcomer),
+                Ok(accepted) => AcceptOutcome::Accepted(accepted),
+                Err(over_limit) => AcceptOutcome::OverLimit(over_limit),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_exhausted = false;
-                Attempt::Drained
+                AcceptOutcome::QueueEmpty
             }
             Err(error) if is_of_one_connection(&error) => {
                 log::debug!("a connection was lost before it was accepted: {error}");
-                Attempt::Lost
+                AcceptOutcome::Aborted
             }
             Err(error) => self.exhausted(&error.to_string()),
         }
     }
 
-    /// Whether so many connections have closed that their memory should be given back: half of the
-    /// most that were open, and at least `EBB`. Says so once, until as many have closed again.
-    pub fn has_ebbed(&mut self) -> bool {
+    /// Whether so many connections have closed that their memory should be returned: half of the most that
+    /// were open, and at least `MIN_CLOSED_TO_TRIM`. Returns true once, until as many have closed again.
+    pub fn should_trim_memory(&mut self) -> bool {
         let open = self.open();
         self.high_water = self.high_water.max(open);
-        let has_ebbed = self.high_water - open >= (self.high_water / 2).max(EBB);
-        if has_ebbed {
+        let should_trim_memory =
+            self.high_water - open >= (self.high_water / 2).max(MIN_CLOSED_TO_TRIM);
+        if should_trim_memory {
             self.high_water = open;
         }
-        has_ebbed
+        should_trim_memory
     }
 
     /// Whether the connection in `slot` is being refused.
@@ -205,11 +205,11 @@ impl Acceptor {
         self.refused.contains(&slot)
     }
 
-    /// Takes note that the connection in `slot` is closed. Whoever closed it has given up its place
-    /// under the limits ([`Shared::close`](super::shared::Shared::close)); this is about the slot.
+    /// Frees `slot`, whose connection is closed. The thread that closed it has given up its place under the
+    /// limits ([`Shared::close`](super::shared::Shared::close)).
     pub fn release(&mut self, slot: u32) {
         self.free.push(slot);
-        self.admissions.open.fetch_sub(1, Ordering::Relaxed);
+        self.accept_state.open.fetch_sub(1, Ordering::Relaxed);
         if self.refused.remove(&slot) {
             return;
         }
@@ -218,25 +218,24 @@ impl Acceptor {
         }
     }
 
-    /// Takes note that a connection was closed without a word.
+    /// Counts a connection that was closed without a response.
     pub fn note_dropped(&self) {
-        self.admissions.dropped.fetch_add(1, Ordering::Relaxed);
+        self.accept_state.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections of this acceptor that are open now, refused ones included.
+    /// Open connections of this acceptor, refused ones included.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.admissions.open.load(Ordering::Relaxed)
+        self.accept_state.open.load(Ordering::Relaxed)
     }
 
-    /// Whether connections should go, in all or of some address.
+    /// Whether the connections approach a limit, in all or for some address.
     #[must_use]
-    pub fn is_pressed(&self) -> bool {
+    pub fn is_under_pressure(&self) -> bool {
         self.gauge.is_pressing() || self.per_ip.as_ref().is_some_and(ClientsBySlot::is_pressed)
     }
 
-    /// How many connections should go; those that the other acceptors of the server send for do not
-    /// count, of `acceptors` in all.
+    /// How many connections this acceptor should evict. The `acceptors` of the server divide the work.
     #[must_use]
     pub fn excess(&self, acceptors: usize) -> EvictionQuota<'_> {
         EvictionQuota::of(&self.gauge, self.per_ip.as_ref(), acceptors)
@@ -252,23 +251,23 @@ impl Acceptor {
         !self.free.is_empty() || self.never_used < self.capacity
     }
 
-    /// Whether there is no place left for one more connection to be told that it is one too many.
+    /// Whether no slot is left in which one more connection can be refused.
     fn cannot_refuse(&self) -> bool {
         self.refused.len() >= REFUSAL_RESERVE
     }
 
-    /// Gives the socket a slot.
+    /// Assigns a slot to the socket.
     ///
     /// # Errors
-    /// Its return, if a limit is reached.
-    pub fn admit<T>(&mut self, socket: T, peer: Peer) -> Result<Accepted<T>, Newcomer<T>> {
-        let crowded = |socket, crowd| Newcomer {
+    /// The socket, if a limit is reached.
+    pub fn admit<T>(&mut self, socket: T, peer: Peer) -> Result<Accepted<T>, SocketOverLimit<T>> {
+        let over_limit = |socket, limit| SocketOverLimit {
             socket,
             peer,
-            crowd,
+            limit,
         };
         if !self.gauge.enter() {
-            return Err(crowded(socket, Crowd::Server));
+            return Err(over_limit(socket, ReachedLimit::Server));
         }
         let mut address_gauge = None;
         if let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
@@ -278,7 +277,7 @@ impl Acceptor {
             address_gauge = per_ip.enter(client);
             if address_gauge.is_none() {
                 self.gauge.leave();
-                return Err(crowded(socket, Crowd::Client(client)));
+                return Err(over_limit(socket, ReachedLimit::Client(client)));
             }
         }
         let slot = self.take_slot();
@@ -295,12 +294,12 @@ impl Acceptor {
         })
     }
 
-    /// Gives the newcomer a slot to be told in that there is no place. `None` if so many are being
-    /// told already that this one is closed without a word: it must not keep others waiting.
-    pub fn refuse<T>(&mut self, newcomer: Newcomer<T>) -> Option<Accepted<T>> {
-        let Newcomer { socket, peer, .. } = newcomer;
+    /// Assigns a slot in which a connection over the limit is refused with a response. `None` if so many
+    /// are being refused already that this one is closed at once, so that others need not wait.
+    pub fn refuse<T>(&mut self, over_limit: SocketOverLimit<T>) -> Option<Accepted<T>> {
+        let SocketOverLimit { socket, peer, .. } = over_limit;
         if self.cannot_refuse() {
-            log::debug!("a connection of {peer:?} is closed at once: it is one too many");
+            log::debug!("a connection of {peer:?} is closed at once: a limit is reached");
             self.note_dropped();
             return None;
         }
@@ -315,7 +314,7 @@ impl Acceptor {
         })
     }
 
-    /// The client that the connection is counted for, if it is.
+    /// The client that the connection counts for; `None` if connections are not counted by address.
     #[must_use]
     pub fn counted_client<T>(&self, accepted: &Accepted<T>) -> Option<ClientNetwork> {
         let per_ip = self.per_ip.as_ref()?;
@@ -330,29 +329,29 @@ impl Acceptor {
     }
 
     fn take_slot(&mut self) -> u32 {
-        self.admissions.accepted.fetch_add(1, Ordering::Relaxed);
-        self.admissions.open.fetch_add(1, Ordering::Relaxed);
-        // The slot freed last is the one most likely to be in the CPU's cache.
+        self.accept_state.accepted.fetch_add(1, Ordering::Relaxed);
+        self.accept_state.open.fetch_add(1, Ordering::Relaxed);
+        // The slot freed last is most likely in the CPU's cache.
         let slot = self.free.pop().unwrap_or_else(|| {
             self.never_used += 1;
             self.never_used - 1
         });
         let used = self.never_used as usize;
-        self.admissions.used.store(used, Ordering::Relaxed);
+        self.accept_state.used.store(used, Ordering::Relaxed);
         slot
     }
 
-    fn exhausted<T>(&mut self, why: &str) -> Attempt<T> {
-        // Said once until the queue has been emptied, or a flood would fill the log as well.
+    fn exhausted<T>(&mut self, why: &str) -> AcceptOutcome<T> {
+        // Logged once until the queue is empty. Otherwise a flood of connections would flood the log.
         if !std::mem::replace(&mut self.is_exhausted, true) {
             log::warn!("no connection can be accepted: {why}; trying again");
         }
-        Attempt::Exhausted
+        AcceptOutcome::Exhausted
     }
 }
 
-/// Whether the peer has gone already, or the network had an error meant for it: nothing is wrong with
-/// the next connection then (accept(2)).
+/// Whether an error concerns only one connection: its peer has gone, or the network reports an error for
+/// it. The next connection can be accepted then (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),

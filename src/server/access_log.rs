@@ -1,5 +1,5 @@
-//! The file behind the access log. Threads collect lines and leave them here; a writer appends them,
-//! whole lines only ([`line_writer`](super::line_writer)).
+//! The access log. Threads collect lines and pass them to its queue, and a writer thread appends them to the
+//! file, whole lines only ([`line_writer`](super::line_writer)).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use super::line_writer::{LineQueue, Notices, Sink};
+use super::line_writer::{LineQueue, LossCallbacks, Sink};
 use crate::config::AccessLogTarget;
 
-/// Lines are handed over when a thread has collected this many bytes.
+/// Bytes of lines that a thread collects before it passes them on.
 pub const FLUSH_BYTES: usize = 32 * 1024;
 
-/// A line is kept no longer than this before it is handed over.
+/// The longest time that a thread keeps a line before it passes the line on.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
-/// Bytes of lines that wait for the writer, or are being written, at most.
+/// The most bytes of lines that wait for the writer or are being written.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
-const NOTICES: Notices = Notices {
+const CALLBACKS: LossCallbacks = LossCallbacks {
     failed: |why| {
         log::error!("the access log cannot be written: {why}; lines are lost until it can");
     },
@@ -41,12 +41,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the log for appending, making the file if it does not exist, and starts its writer.
+    /// Opens the log for appending, creates the file if there is none, and starts the writer.
     ///
     /// # Errors
-    /// As open(2) and pthread_create(3); also if it is a FIFO that nobody reads.
+    /// As open(2) and pthread_create(3). A FIFO that nobody reads is also an error.
     pub fn open(target: &AccessLogTarget) -> io::Result<AccessLog> {
-        let start = |sink| LineQueue::start("access-log", MAX_WAITING_BYTES, NOTICES, sink);
+        let start = |sink| LineQueue::start("access-log", MAX_WAITING_BYTES, CALLBACKS, sink);
         let (queue, is_file) = match target {
             AccessLogTarget::Stdout => (start(LogSink::Stdout(io::stdout())), false),
             AccessLogTarget::File(path) => {
@@ -59,29 +59,29 @@ impl AccessLog {
         Ok(AccessLog { queue, is_file })
     }
 
-    /// Takes over `lines`, and empties the buffer, without waiting for the disk. If that does not keep
-    /// up, lines are lost rather than memory.
-    pub fn leave(&self, lines: &mut Vec<u8>) {
-        self.queue.leave(lines);
+    /// Copies `lines` into the queue and empties the buffer, without waiting for the disk. If the disk is too
+    /// slow, lines are dropped, so that memory stays bounded.
+    pub fn take_from(&self, lines: &mut Vec<u8>) {
+        self.queue.take_from(lines);
     }
 
-    /// Has the path opened again, after logrotate has moved the file away, for the lines that are left
-    /// from now on. If that fails the old file stays in use.
+    /// Opens the path again after logrotate has moved the file, for lines that come from now on. If opening
+    /// fails the old file stays in use.
     pub fn reopen(&self) {
         if self.is_file {
             self.queue.reopen();
         }
     }
 
-    /// Waits until the lines are written, `patience` at most, and reports how many are lost then.
-    pub fn finish(&self, patience: Duration) {
-        if !self.queue.flush(patience) || self.queue.unwritten() > 0 {
+    /// Waits for the lines to be written, until `timeout`, and reports how many are lost.
+    pub fn finish(&self, timeout: Duration) {
+        if !self.queue.flush(timeout) || self.queue.unwritten() > 0 {
             let lost = self.queue.unwritten();
             log::error!("the access log is not complete; lines lost at the end: {lost}");
         }
     }
 
-    /// Lines that were dropped since the start, because the log could not be written.
+    /// The number of lines dropped since the start because the log could not be written.
     #[must_use]
     pub fn lines_dropped(&self) -> u64 {
         self.queue.dropped_total()
@@ -126,7 +126,7 @@ impl Sink for LogSink {
     }
 }
 
-/// Opens without blocking: a FIFO that nobody reads is an error then (open(2): ENXIO).
+/// Opens without blocking, so that a FIFO without a reader is an error (open(2): ENXIO).
 fn append_to(path: &Path) -> io::Result<File> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new()
@@ -142,7 +142,7 @@ fn append_to(path: &Path) -> io::Result<File> {
             error
         }
     })?;
-    // The writer waits in write(2).
+    // The writer blocks in write(2), so the flag is removed.
     let flags = fcntl_getfl(&file)?;
     fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
     Ok(file)
@@ -161,15 +161,15 @@ mod tests {
 
     #[test]
     fn a_moved_file_is_followed_only_after_reopening() {
-        let place = tempfile::tempdir().expect("temporary directory");
-        let path = place.path().join("access.log");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("access.log");
         let log = log_in(&path);
-        log.leave(&mut b"one\n".to_vec());
-        let moved = place.path().join("access.log.1");
+        log.take_from(&mut b"one\n".to_vec());
+        let moved = directory.path().join("access.log.1");
         std::fs::rename(&path, &moved).expect("rename");
-        log.leave(&mut b"two\n".to_vec());
+        log.take_from(&mut b"two\n".to_vec());
         log.reopen();
-        log.leave(&mut b"three\n".to_vec());
+        log.take_from(&mut b"three\n".to_vec());
         assert!(log.queue.flush(LONG));
         assert_eq!(std::fs::read_to_string(&moved).expect("read"), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "three\n");
@@ -179,7 +179,7 @@ mod tests {
     fn a_full_disk_is_not_fatal() {
         let log = log_in(Path::new("/dev/full"));
         let mut lines = b"one\ntwo\n".to_vec();
-        log.leave(&mut lines);
+        log.take_from(&mut lines);
         assert!(lines.is_empty());
         assert!(log.queue.flush(LONG));
         assert_eq!(log.lines_dropped(), 2);

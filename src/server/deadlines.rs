@@ -1,17 +1,17 @@
-//! The event loop's half of deadlines. A session says when (`Session::next_deadline`), the thread that served it
-//! leaves that in the slot (`OwnedSlot::wait_until`), the wheel finds it here, and the turn that is then given
-//! acts on it.
+//! Finding the connections whose deadlines have come. A session computes its deadline (`Session::next_deadline`),
+//! the thread that served it stores the deadline in the slot (`OwnedSlot::wait_until`), and the event loop
+//! finds it here. The connection then gets a turn, which acts on the deadline.
 //!
-//! Nobody tells the wheel that a deadline has moved, not even to an earlier time. So no entry sleeps
-//! longer than the shortest timeout in force (`max_sleep_millis`): whatever timeout begins now lies at
-//! least that far ahead, and is found in time. (A slow reader is looked at between, six times in
-//! `timeouts.write`; it does no harm if such a look comes late.) The price is a look at each idle
-//! connection every few seconds, some tens of nanoseconds; the alternative, a message and a wake-up of the loop for
-//! each deadline that moves earlier, costs microseconds, and such deadlines are common: every request
-//! after a pause sets one (the first look at its acknowledgement), and so does every close.
+//! No thread tells the wheel that a deadline has moved, not even to an earlier time. So each entry is
+//! checked after the shortest timeout in force at the latest (`max_sleep_millis`): a timeout that begins now
+//! ends no earlier than that, and is found in time. (A slow reader has earlier deadlines, six in
+//! `timeouts.write`; these may be found late without harm.) So each idle connection is checked every few
+//! seconds, for some tens of nanoseconds. The alternative would be a message that wakes the loop for each
+//! deadline that moves earlier. That costs microseconds, and such deadlines are common: every request after
+//! a pause sets one (the check for its acknowledgement), and so does every close.
 //!
-//! A slot has one entry in the wheel as long as its connection is open, and keeps it until it fires:
-//! the next connection in the slot finds it there.
+//! A slot has one entry in the wheel while its connection is open. The entry stays until it fires, even if
+//! the connection closes and the slot gets another one.
 
 use super::slots::{QueuedSlot, Slots};
 use super::timer_wheel::TimerWheel;
@@ -21,12 +21,12 @@ use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{NotIdle, OwnershipState};
 use crate::connection::server_context::Mode;
 
-/// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
-/// be close: one that began long ago, and was hidden by the one that is due now.
-const LOOK_AGAIN_MILLIS: u64 = 1000;
+/// Milliseconds after which a connection that was given a turn is checked again. Its next deadline may be
+/// close: it may have begun long ago and have been hidden by the one that is due now.
+const RECHECK_MILLIS: u64 = 1000;
 
-/// The longest that an entry sleeps, in milliseconds: the shortest time after which a deadline can
-/// lie.
+/// The longest time between two checks of an entry, in milliseconds: the shortest time after which a
+/// deadline can lie.
 fn max_sleep_millis(config: &Config) -> u64 {
     let (keep_alive, timeouts) = (&config.keep_alive, &config.timeouts);
     let all = [
@@ -40,19 +40,19 @@ fn max_sleep_millis(config: &Config) -> u64 {
     (u64::from(secs) * 1000).min(keep_alive.first_look_millis())
 }
 
-/// The wheel, and which slots are filed in it.
+/// The timer wheel, and which slots have an entry in it.
 #[derive(Debug)]
 pub struct Deadlines {
     wheel: TimerWheel,
     fired: Vec<u32>,
     /// For each slot, whether the wheel has an entry.
     is_filed: Vec<bool>,
-    /// The longest that an entry sleeps.
+    /// The longest time between two checks of an entry, in milliseconds.
     max_sleep_millis: u64,
 }
 
 impl Deadlines {
-    /// No deadlines yet, at `start`, under the timeouts of `config`.
+    /// An empty wheel that begins at `start`, for the timeouts of `config`.
     #[must_use]
     pub fn new(config: &Config, start: Millis) -> Deadlines {
         Deadlines {
@@ -63,21 +63,20 @@ impl Deadlines {
         }
     }
 
-    /// Sees to it that the wheel has an entry for slot `index`, in which a connection was opened.
+    /// Makes sure that the wheel has an entry for slot `index`, in which a connection was opened.
     pub fn file(&mut self, index: u32, now: Millis) {
-        let place = index as usize;
-        if self.is_filed.len() <= place {
-            self.is_filed.resize(place + 1, false);
+        let position = index as usize;
+        if self.is_filed.len() <= position {
+            self.is_filed.resize(position + 1, false);
         }
-        if !std::mem::replace(&mut self.is_filed[place], true) {
+        if !std::mem::replace(&mut self.is_filed[position], true) {
             self.wheel
                 .file(index, Millis(now.0 + self.max_sleep_millis));
         }
     }
 
-    /// Looks at everything that the wheel holds up to `now`, and claims the connections that are due for
-    /// `dispatch`.
-    pub fn turn<T>(
+    /// Checks the entries that fire up to `now`, and claims the connections that are due for `dispatch`.
+    pub fn claim_due<T>(
         &mut self,
         now: Millis,
         slots: &Slots<T>,
@@ -85,24 +84,24 @@ impl Deadlines {
         mut dispatch: impl FnMut(QueuedSlot),
     ) {
         let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.turn(now, &mut fired);
+        self.wheel.advance(now, &mut fired);
         for index in fired.drain(..) {
-            if let Some(queued) = self.look(index, now, slots, mode) {
+            if let Some(queued) = self.check(index, now, slots, mode) {
                 dispatch(queued);
             }
         }
-        // A jump in time or a mass expiry leaves a buffer that is not needed again soon.
+        // After a jump in time or a mass expiry the buffer is larger than it soon needs to be.
         fired.shrink_to(1024);
         self.fired = fired;
     }
 
-    /// When the next look is due; `None` if nothing is filed.
+    /// When the next check is due; `None` if the wheel is empty.
     #[must_use]
-    pub fn next_look(&self) -> Option<Millis> {
+    pub fn next_check(&self) -> Option<Millis> {
         self.wheel.next_tick()
     }
 
-    fn look<T>(
+    fn check<T>(
         &mut self,
         index: u32,
         now: Millis,
@@ -110,7 +109,7 @@ impl Deadlines {
         mode: Mode,
     ) -> Option<QueuedSlot> {
         let slot = slots.at(index);
-        // A closed connection leaves its deadline behind. Only this thread opens slots, so the entry ends here.
+        // A closed connection leaves its deadline behind. Only this thread opens slots, so the entry can end.
         if slot.state() == OwnershipState::Free {
             self.is_filed[index as usize] = false;
             return None;
@@ -124,14 +123,14 @@ impl Deadlines {
             self.wheel.file(index, deadline.min(latest));
             return None;
         }
-        let soon = latest.min(Millis(now.0 + LOOK_AGAIN_MILLIS));
+        let soon = latest.min(Millis(now.0 + RECHECK_MILLIS));
         let claim = slot.claim_idle();
         match claim {
-            // Busy: with a thread that has not moved the deadline yet.
+            // Busy: a thread owns the connection and has not moved the deadline yet.
             Ok(_) | Err(NotIdle::Busy) => {
                 self.wheel.file(index, soon);
             }
-            // Closed: the entry ends here.
+            // Closed, so the entry ends.
             Err(NotIdle::Free) => self.is_filed[index as usize] = false,
         }
         claim.ok()

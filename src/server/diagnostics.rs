@@ -1,8 +1,8 @@
-//! Standard error: the notices of the process, the lines of `log`, and panics.
+//! Standard error: notices of the process, log messages, and panics.
 //!
-//! Standard error may be a pipe that nobody reads. So nobody writes to it but one thread
-//! ([`line_writer`](super::line_writer)). What does not fit into its queue is dropped, and the number of
-//! lines is told when standard error takes lines again.
+//! Standard error may be a pipe that nobody reads. So only one thread writes to it
+//! ([`line_writer`](super::line_writer)). Lines that do not fit into its queue are dropped, and their number
+//! is printed when standard error takes lines again.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -12,77 +12,77 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{panic, thread};
 
-use super::line_writer::{LineQueue, Notices, Sink};
+use super::line_writer::{LineQueue, LossCallbacks, Sink};
 
-/// Bytes that wait for standard error at most.
+/// The most bytes that wait for standard error.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
 /// How long the end of the process waits for standard error.
-const EXIT_PATIENCE: Duration = Duration::from_millis(200);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long a panic waits for standard error: a second panic could abort the process.
-const PANIC_PATIENCE: Duration = Duration::from_millis(5);
+/// How long a panic waits for standard error. A second panic meanwhile could abort the process.
+const PANIC_TIMEOUT: Duration = Duration::from_millis(5);
 
-const NOTICES: Notices = Notices {
-    // There is nowhere to tell it.
+const CALLBACKS: LossCallbacks = LossCallbacks {
+    // There is no other place to report it.
     failed: |_| {},
     recovered: |lines| {
-        // Not through the queue: it may be full again. The writer is the one that calls this.
+        // Written directly, as the queue may be full again. The writer's thread calls this.
         let notice = format!("abide: standard error was not read; lines lost: {lines}\n");
         let _ = rustix::io::write(io::stderr().as_fd(), notice.as_bytes());
     },
 };
 
-/// The way to standard error, once the program has [started](start) it.
+/// The queue for standard error, once the program has called [`start`].
 static QUEUE: OnceLock<Arc<LineQueue>> = OnceLock::new();
 
-/// Dropped at the end of the program: waits a moment for what is not written yet.
+/// Waits a moment for unwritten lines when it is dropped at the end of the program.
 #[derive(Debug)]
-pub struct Started(());
+pub struct FlushGuard(());
 
-/// Starts the thread that writes to standard error, and has panics reported through it. For a program,
-/// not for a server that is a part of one. Without a thread whoever says something writes it.
+/// Starts the thread that writes to standard error, and reports panics through it. For programs only, not
+/// for a server inside another program. If there is no such thread, each thread writes its own lines.
 #[must_use]
-pub fn start() -> Started {
+pub fn start() -> FlushGuard {
     let queue = LineQueue::start(
         "standard-error",
         MAX_WAITING_BYTES,
-        NOTICES,
-        StandardError(io::stderr()),
+        CALLBACKS,
+        StderrSink(io::stderr()),
     );
     match queue {
         Ok(queue) => {
             let _ = QUEUE.set(queue);
             panic::set_hook(Box::new(report_panic));
         }
-        Err(error) => say(format_args!(
-            "abide: warning: no thread for standard error: {error}"
+        Err(error) => print_notice(format_args!(
+            "abide: warning: the thread for standard error cannot be started: {error}"
         )),
     }
-    Started(())
+    FlushGuard(())
 }
 
-impl Drop for Started {
+impl Drop for FlushGuard {
     fn drop(&mut self) {
-        flush(EXIT_PATIENCE);
+        flush(EXIT_TIMEOUT);
     }
 }
 
-/// Tells the person at the terminal, without waiting for it. Nobody may be there: a standard error that
-/// cannot be written to must not end the server, as `eprintln!` would.
-pub fn say(notice: fmt::Arguments<'_>) {
-    // Cannot fail: the pipe drops what it cannot take.
-    let _ = Pipe.write_all(format!("{notice}\n").as_bytes());
+/// Prints a notice on standard error, without waiting. If standard error cannot be written the server
+/// continues, whereas `eprintln!` would panic.
+pub fn print_notice(notice: fmt::Arguments<'_>) {
+    // This cannot fail: the queue drops lines that it cannot take.
+    let _ = QueuedStderr.write_all(format!("{notice}\n").as_bytes());
 }
 
-/// The target of `log`: standard error, but nobody waits for it. Takes whole lines.
+/// Standard error as the target of `log`, through the queue. Takes whole lines.
 #[derive(Debug, Clone, Copy)]
-pub struct Pipe;
+pub struct QueuedStderr;
 
-impl Write for Pipe {
+impl Write for QueuedStderr {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         match QUEUE.get() {
-            Some(queue) => queue.copy(lines),
+            Some(queue) => queue.push(lines),
             None => drop(io::stderr().write_all(lines)),
         }
         Ok(lines.len())
@@ -93,9 +93,9 @@ impl Write for Pipe {
     }
 }
 
-fn flush(patience: Duration) {
+fn flush(timeout: Duration) {
     if let Some(queue) = QUEUE.get() {
-        queue.flush(patience);
+        queue.flush(timeout);
     }
 }
 
@@ -104,16 +104,16 @@ fn report_panic(info: &panic::PanicHookInfo<'_>) {
     let name = thread.name().unwrap_or("unnamed");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        say(format_args!("thread '{name}' {info}\n{backtrace}"));
+        print_notice(format_args!("thread '{name}' {info}\n{backtrace}"));
     } else {
-        say(format_args!("thread '{name}' {info}"));
+        print_notice(format_args!("thread '{name}' {info}"));
     }
-    flush(PANIC_PATIENCE);
+    flush(PANIC_TIMEOUT);
 }
 
-struct StandardError(io::Stderr);
+struct StderrSink(io::Stderr);
 
-impl Sink for StandardError {
+impl Sink for StderrSink {
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -1,11 +1,11 @@
-//! The work of an event loop between two polls: it accepts, claims what is due, serves from memory, and
-//! hands the rest to the workers.
+//! The work of an event loop between two polls. The loop accepts connections, claims those that are due,
+//! serves from memory, and hands the rest to the workers.
 //!
-//! The decisions are elsewhere: when the listeners are asked ([`accepting`](super::accepting)), what is
-//! due ([`deadlines`](super::deadlines)), who goes when places are short
-//! ([`pressure`](super::pressure)) and how the server ends ([`lifecycle`](super::lifecycle)). Each takes
-//! the time and says what is to be done, which the [`Dispatcher`] carries out. No poll and no clock is
-//! in here, and the [system](super::system) is an argument, so simulations run it as it is.
+//! Other modules decide: [`accepting`](super::accepting) which listeners are asked,
+//! [`deadlines`](super::deadlines) which connections are due, [`pressure`](super::pressure) which are
+//! evicted, and [`lifecycle`](super::lifecycle) how the server ends. Each takes the time and returns
+//! actions, which the [`Dispatcher`] carries out. This module neither polls nor reads a clock, and its
+//! [system](super::system) is an argument. So simulations run it unchanged.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::accepting::{Closing, Listeners, MAX_TURNS};
-use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt, Newcomer};
+use super::accepting::{Listeners, ListenersToClose, MAX_BATCHES};
+use super::acceptor::{ACCEPTS_PER_BATCH, AcceptOutcome, Accepted, Acceptor, SocketOverLimit};
 use super::deadlines::Deadlines;
 use super::lifecycle::{LifeStage, Lifecycle, LifecycleStep};
-use super::pressure::{Pressure, TRIES_PER_NEWCOMER};
+use super::pressure::{MAX_EVICTION_ATTEMPTS, Pressure};
 use super::shared::Shared;
 use super::slots::QueuedSlot;
 use super::summaries;
@@ -32,20 +32,20 @@ use crate::connection::server_context::Mode;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::site::MayBlock;
 
-/// Turns that the loop gives before it polls again, if there is no end of them.
+/// Turns that the loop runs between two polls at most.
 const TURNS_PER_POLL: usize = 1024;
 
-/// Turns between two looks at the clock: mostly some hundred microseconds.
+/// Turns between two reads of the clock, which mostly take some hundred microseconds.
 const TURNS_PER_SAMPLE: usize = 16;
 
-/// Milliseconds that the loop serves before it polls again, if there is no end of it.
+/// Milliseconds that the loop serves between two polls at most.
 const MILLIS_PER_POLL: u64 = 5;
 
-/// Connections of a burst that have their first turn at once. The others are queued, so that workers
-/// help with many.
+/// Connections of one batch that have their first turn at once. The others are queued, so that workers
+/// help with a large batch.
 const FIRST_TURNS: usize = 8;
 
-/// An event for a connection, as far as it matters.
+/// A readiness event for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
     /// There is something to receive.
@@ -57,13 +57,13 @@ pub struct Readiness {
 /// The next step of an event loop after a [round](Dispatcher::round).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextPoll {
-    /// The loop polls, and sleeps no longer than this; without a limit if there is none.
+    /// The loop polls for this long at most; without a limit if `None`.
     Within(Option<Duration>),
     /// The server has ended.
     Never,
 }
 
-/// The state of an event loop, but for its poll. All of it belongs to one thread.
+/// The state of an event loop without its poll. Only the thread of the loop uses it.
 #[derive(Debug)]
 pub struct Dispatcher<S: System> {
     shared: Arc<Shared<S::AcceptedSocket>>,
@@ -74,18 +74,18 @@ pub struct Dispatcher<S: System> {
     deadlines: Deadlines,
     pressure: Pressure,
     lifecycle: Lifecycle,
-    /// Whether it tells the person at the terminal how the server ends.
-    is_speaker: bool,
+    /// Whether this loop prints how the server ends.
+    announces_end: bool,
     /// The last sample of the clock.
     now: Now,
-    /// Gives the turns that memory is enough for.
+    /// Runs turns that only need memory.
     turn_runner: TurnRunner<S::AcceptedSocket>,
-    /// When the lines of the access log that were collected here are handed over.
-    log_due_at: Option<Millis>,
+    /// When the access log lines collected by this thread are due to be flushed.
+    log_flush_due_at: Option<Millis>,
 }
 
 impl<S: System> Dispatcher<S> {
-    /// For the event loop `number` of `all`, which accepts at `listeners`.
+    /// A dispatcher for the event loop `number` of `all`, which accepts at `listeners`.
     #[must_use]
     pub fn new(
         number: usize,
@@ -93,7 +93,7 @@ impl<S: System> Dispatcher<S> {
         listeners: Listeners<S::AcceptQueue>,
     ) -> Dispatcher<S> {
         let shared = Arc::clone(&all[number]);
-        let opened = &shared.admissions.open_listeners;
+        let opened = &shared.accept_state.open_listeners;
         opened.store(listeners.len(), Ordering::Relaxed);
         let now = shared.clock.now();
         let config = &shared.context.config;
@@ -105,18 +105,18 @@ impl<S: System> Dispatcher<S> {
             deadlines: Deadlines::new(config, now.monotonic),
             pressure: Pressure::default(),
             lifecycle: Lifecycle::new(config.shutdown.clone()),
-            is_speaker: false,
+            announces_end: false,
             now,
             turn_runner: TurnRunner::new(Arc::clone(&shared), buffers, MayBlock::Never),
-            log_due_at: None,
+            log_flush_due_at: None,
             shared,
         }
     }
 
-    /// Has the dispatcher tell the person at the terminal how the server ends.
+    /// Makes the dispatcher print how the server ends.
     #[must_use]
-    pub fn speaking(mut self) -> Dispatcher<S> {
-        self.is_speaker = true;
+    pub fn with_announcements(mut self) -> Dispatcher<S> {
+        self.announces_end = true;
         self
     }
 
@@ -131,50 +131,50 @@ impl<S: System> Dispatcher<S> {
         &self.all
     }
 
-    /// How the server ends.
+    /// How far the server has come towards its end.
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
     }
 
-    /// When the timers want the next round; `None` if no connection is filed.
+    /// When the timer wheel needs the next round; `None` if the wheel is empty.
     #[must_use]
-    pub fn next_look(&self) -> Option<Millis> {
-        self.deadlines.next_look()
+    pub fn next_check(&self) -> Option<Millis> {
+        self.deadlines.next_check()
     }
 
-    /// All that is to be done at `now`. Polled events were dispatched before, so a byte that has arrived
-    /// beats a deadline.
+    /// Does everything that is due at `now`. The caller has dispatched polled events before, so a byte that
+    /// has arrived beats a deadline.
     pub fn round(&mut self, now: Now, system: &S) -> NextPoll {
         self.now = now;
-        self.accept_owed(now, system);
-        self.turn_wheel(now.monotonic);
-        self.relieve(now.monotonic);
-        if self.acceptor.has_ebbed() {
+        self.accept_ready(now, system);
+        self.claim_due(now.monotonic);
+        self.evict(now.monotonic);
+        if self.acceptor.should_trim_memory() {
             self.shared.handoff.defer(Work::GiveBackMemory);
         }
         let steps = self.lifecycle.advance(now.monotonic, &self.all);
         self.carry_out(steps, system);
         if self.lifecycle.has_ended(now.monotonic, &self.all) {
-            self.leave_log();
+            self.flush_log();
             return NextPoll::Never;
         }
         self.serve();
         NextPoll::Within(self.poll_timeout())
     }
 
-    /// The poll has told of the listener with this number.
+    /// Notes that the poll has reported the listener with this number.
     pub fn note_ready(&mut self, listener: usize) {
         self.listeners.note_ready(listener);
     }
 
-    /// An event has come for a connection.
+    /// Notes an event for a connection, and queues the connection if it was idle.
     pub fn notify(&mut self, token: Token, readiness: Readiness) {
         let (index, generation) = tokens::slot_and_generation(token);
         let slot = self.shared.slots.at(index);
-        // Every socket is announced as writable when it is registered, mostly before its first request
-        // is there. What waits for nothing but a request has no use for that. `Idle` comes first: only
-        // then is the deadline the one that goes with it.
+        // The poll reports every socket as writable after registration, mostly before its first request
+        // has arrived. A connection that waits for a request ignores that. The state is read first,
+        // because only an idle connection has an up-to-date deadline.
         if !readiness.is_readable
             && !readiness.is_read_closed
             && slot.state() == OwnershipState::Idle
@@ -187,13 +187,13 @@ impl<S: System> Dispatcher<S> {
         }
     }
 
-    /// The connection in `slot` is closed.
+    /// Notes that the connection in `slot` is closed.
     pub fn note_closed(&mut self, slot: u32) {
         self.acceptor.release(slot);
         self.listeners.note_room();
     }
 
-    /// Moves towards the end of the server.
+    /// Moves the server to `mode`.
     pub fn enter(&mut self, mode: Mode, system: &S) {
         let now = self.shared.clock.now().monotonic;
         let steps = self.lifecycle.enter(mode, now, &self.all);
@@ -206,17 +206,17 @@ impl<S: System> Dispatcher<S> {
                 LifecycleStep::Enter(mode) => self.shared.context.enter(mode),
                 LifecycleStep::RefuseNewHandshakes => {
                     self.listeners.refuse_new_handshakes(system);
-                    let drops_syn = &self.shared.admissions.drops_syn;
+                    let drops_syn = &self.shared.accept_state.drops_syn;
                     drops_syn.store(true, Ordering::Release);
                 }
                 LifecycleStep::AcceptAll => self.accept_all(system),
-                LifecycleStep::AcceptTheLast { keep_filtered } => {
-                    self.accept_the_last(keep_filtered, system);
+                LifecycleStep::AcceptAllAndClose { keep_filtered } => {
+                    self.accept_all_and_close(keep_filtered, system);
                 }
-                LifecycleStep::StopAccepting => self.close_listeners(Closing::All, system),
+                LifecycleStep::StopAccepting => self.close_listeners(ListenersToClose::All, system),
                 LifecycleStep::StopIdle => self.stop_idle(),
                 LifecycleStep::Announce(announcement) => {
-                    if self.is_speaker {
+                    if self.announces_end {
                         let open = self.all.iter().map(|shared| shared.open()).sum();
                         summaries::announce(announcement, open);
                     }
@@ -227,39 +227,39 @@ impl<S: System> Dispatcher<S> {
 
     fn accept_all(&mut self, system: &S) {
         let now = self.shared.clock.now();
-        for place in 0..self.listeners.len() {
-            self.listeners.owe(place);
-            for _ in 0..MAX_TURNS {
-                if self.listeners.may_accept_at_once(place) {
-                    self.accept_from(place, now, system);
+        for index in 0..self.listeners.len() {
+            self.listeners.mark_ready(index);
+            for _ in 0..MAX_BATCHES {
+                if self.listeners.may_accept_now(index) {
+                    self.accept_from(index, now, system);
                 }
             }
         }
     }
 
-    fn accept_the_last(&mut self, keep_filtered: bool, system: &S) {
+    fn accept_all_and_close(&mut self, keep_filtered: bool, system: &S) {
         if self.listeners.is_empty() || keep_filtered && self.listeners.all_drop_syn() {
             return;
         }
         self.accept_all(system);
         let closing = match keep_filtered {
-            true => Closing::DrainedUnfiltered,
-            false => Closing::Drained,
+            true => ListenersToClose::EmptyUnfiltered,
+            false => ListenersToClose::Empty,
         };
         self.close_listeners(closing, system);
     }
 
-    fn close_listeners(&mut self, closing: Closing, system: &S) {
+    fn close_listeners(&mut self, closing: ListenersToClose, system: &S) {
         self.listeners.close(closing, system);
-        let listeners = &self.shared.admissions.open_listeners;
+        let listeners = &self.shared.accept_state.open_listeners;
         listeners.store(self.listeners.len(), Ordering::Relaxed);
     }
 
-    /// Gives each listener that has, or may have, something to accept a bounded turn.
-    fn accept_owed(&mut self, now: Now, system: &S) {
-        for place in 0..self.listeners.len() {
-            if self.listeners.may_accept(place, now.monotonic) {
-                self.accept_from(place, now, system);
+    /// Accepts a bounded batch from each listener that may have connections.
+    fn accept_ready(&mut self, now: Now, system: &S) {
+        for index in 0..self.listeners.len() {
+            if self.listeners.may_accept(index, now.monotonic) {
+                self.accept_from(index, now, system);
             }
         }
         let wants_closes =
@@ -269,63 +269,66 @@ impl<S: System> Dispatcher<S> {
             .store(wants_closes, Ordering::SeqCst);
     }
 
-    fn accept_from(&mut self, place: usize, now: Now, system: &S) {
-        for attempt in 0..ACCEPTS_PER_TURN {
-            let can_make_room = self.acceptor.is_overrun()
-                && self.pressure.can_make_room(now.monotonic, &self.shared);
-            let listener = self.listeners.listener(place);
-            match self.acceptor.accept(listener, can_make_room, system) {
-                Attempt::Accepted(accepted) => {
-                    self.listeners.note_accepted(place);
+    fn accept_from(&mut self, index: usize, now: Now, system: &S) {
+        for attempt in 0..ACCEPTS_PER_BATCH {
+            let can_evict =
+                self.acceptor.is_overrun() && self.pressure.can_evict(now.monotonic, &self.shared);
+            let listener = self.listeners.listener(index);
+            match self.acceptor.accept(listener, can_evict, system) {
+                AcceptOutcome::Accepted(accepted) => {
+                    self.listeners.note_accepted(index);
                     self.receive(accepted, attempt < FIRST_TURNS, now, system);
                 }
-                Attempt::Crowded(newcomer) => {
-                    self.listeners.note_accepted(place);
-                    if let Some(accepted) = self.make_room(newcomer, now, system) {
+                AcceptOutcome::OverLimit(over_limit) => {
+                    self.listeners.note_accepted(index);
+                    if let Some(accepted) = self.make_room(over_limit, now, system) {
                         self.receive(accepted, attempt < FIRST_TURNS, now, system);
                     }
                 }
-                Attempt::Lost => {}
-                Attempt::Drained => {
+                AcceptOutcome::Aborted => {}
+                AcceptOutcome::QueueEmpty => {
                     self.listeners
-                        .note_drained(place, attempt, now.monotonic, system);
+                        .note_queue_empty(index, attempt, now.monotonic, system);
                     return;
                 }
-                Attempt::Exhausted => {
-                    self.listeners.note_exhausted(place, now.monotonic);
+                AcceptOutcome::Exhausted => {
+                    self.listeners.note_exhausted(index, now.monotonic);
                     return;
                 }
             }
         }
     }
 
-    /// Finds a place for a connection that is one too many: that of the longest silent one, or one to be
-    /// refused in. `None` if it had to be closed without a word.
+    /// Finds a slot for a connection over a limit: that of the longest silent connection, or else one in
+    /// which the new connection is refused. `None` if the new connection was closed without a response.
     fn make_room(
         &mut self,
-        mut newcomer: Newcomer<S::AcceptedSocket>,
+        mut over_limit: SocketOverLimit<S::AcceptedSocket>,
         now: Now,
         system: &S,
     ) -> Option<Accepted<S::AcceptedSocket>> {
-        for _ in 0..TRIES_PER_NEWCOMER {
-            let has_asked = || system.has_input(&newcomer.socket);
-            let going =
-                self.pressure
-                    .next_to_go(newcomer.crowd, has_asked, now.monotonic, &self.shared);
+        for _ in 0..MAX_EVICTION_ATTEMPTS {
+            let has_asked = || system.has_input(&over_limit.socket);
+            let going = self.pressure.evict_for_new(
+                over_limit.limit,
+                has_asked,
+                now.monotonic,
+                &self.shared,
+            );
             match going {
                 None => break,
                 Some(Ok(queued)) => self.run(queued, now),
                 Some(Err(_)) => {}
             }
-            match self.acceptor.admit(newcomer.socket, newcomer.peer) {
+            match self.acceptor.admit(over_limit.socket, over_limit.peer) {
                 Ok(accepted) => return Some(accepted),
-                Err(still_crowded) => newcomer = still_crowded,
+                Err(still_over_limit) => over_limit = still_over_limit,
             }
         }
-        self.acceptor.refuse(newcomer)
+        self.acceptor.refuse(over_limit)
     }
 
-    /// Makes an accepted socket a connection and gives it its first turn, `at_once` or in the queue.
+    /// Turns an accepted socket into a connection and gives it its first turn, `at_once` or from the queue.
     fn receive(
         &mut self,
         accepted: Accepted<S::AcceptedSocket>,
@@ -338,14 +341,14 @@ impl<S: System> Dispatcher<S> {
         let index = queued.index();
         let generation = self.shared.slots.at(index).generation();
         if at_once {
-            // Its first request is mostly there already, so the turn comes first: the poll need not tell of
-            // it. What comes between the two the registration tells, as it looks at the socket.
+            // The first request has mostly arrived already, so the turn comes before the registration. Bytes
+            // that arrive between the two are reported all the same: registering checks the socket.
             let (turn_result, _) = self.turn_runner.run(queued, now);
             if let Some(turn_result) = self.watch(index, turn_result, system) {
-                self.settle(turn_result);
+                self.after_turn(turn_result);
             }
-        } else if let Some(TurnResult::WantsMore(queued)) =
-            self.watch(index, TurnResult::WantsMore(queued), system)
+        } else if let Some(TurnResult::WantsTurn(queued)) =
+            self.watch(index, TurnResult::WantsTurn(queued), system)
         {
             self.shared.handoff.dispatch(queued);
         }
@@ -353,7 +356,7 @@ impl<S: System> Dispatcher<S> {
             .note_accepted((index, generation), client, &self.shared);
     }
 
-    /// Makes an accepted socket a connection: stored, filed, and queued for its first turn.
+    /// Stores an accepted socket as a connection, files its deadline, and claims it for its first turn.
     fn admit(&mut self, accepted: Accepted<S::AcceptedSocket>, now: Now) -> QueuedSlot {
         let (index, peer) = (accepted.slot, accepted.peer);
         let (connection, deadline) = accepted.into_connection(&self.shared.context, now.monotonic);
@@ -364,23 +367,23 @@ impl<S: System> Dispatcher<S> {
         queued
     }
 
-    /// Has the poll watch the connection in slot `index`, which no other thread can have touched yet, once
-    /// for everything. If that is impossible it is closed. `turn_result` is what became of it in its first
-    /// turn, and is returned if there is more to do.
+    /// Registers the connection in slot `index` with the poll, for all events. No other thread can have seen
+    /// the connection yet. If registering fails the connection is closed. `turn_result` is the result of its
+    /// first turn, and is returned if there is more to do.
     fn watch(&mut self, index: u32, turn_result: TurnResult, system: &S) -> Option<TurnResult> {
         if let TurnResult::Closed(_) = turn_result {
             return Some(turn_result);
         }
         let slot = self.shared.slots.at(index);
         let token = tokens::of_connection(index, slot.generation());
-        let watched = slot.look(|open| system.watch(&open.socket, token));
+        let watched = slot.inspect(|open| system.watch(&open.socket, token));
         let Some(Err(error)) = watched else {
             return Some(turn_result);
         };
         log::warn!("a connection cannot be watched and is closed: {error}");
         let queued = match turn_result {
-            TurnResult::WantsMore(queued) | TurnResult::Awaits(queued, _) => Some(queued),
-            TurnResult::Waits | TurnResult::Closed(_) => slot.claim_idle().ok(),
+            TurnResult::WantsTurn(queued) | TurnResult::AwaitsFlight(queued, _) => Some(queued),
+            TurnResult::Idle | TurnResult::Closed(_) => slot.claim_idle().ok(),
         };
         if let Some(queued) = queued {
             let owned = self.shared.slots.begin(queued);
@@ -392,19 +395,16 @@ impl<S: System> Dispatcher<S> {
     }
 
     /// Claims the connections whose deadline has come.
-    fn turn_wheel(&mut self, now: Millis) {
+    fn claim_due(&mut self, now: Millis) {
         let (shared, mode) = (&*self.shared, self.shared.context.mode());
         let dispatch = |queued| shared.handoff.dispatch(queued);
-        self.deadlines.turn(now, &shared.slots, mode, dispatch);
+        self.deadlines.claim_due(now, &shared.slots, mode, dispatch);
     }
 
-    /// Sends for connections whose place is needed.
-    fn relieve(&mut self, now: Millis) {
+    /// Claims connections whose slots are needed.
+    fn evict(&mut self, now: Millis) {
         let (acceptors, shared) = (self.all.len(), &self.shared);
-        for queued in self
-            .pressure
-            .relieve(now, &self.acceptor, acceptors, shared)
-        {
+        for queued in self.pressure.evict(now, &self.acceptor, acceptors, shared) {
             shared.handoff.dispatch(queued);
         }
     }
@@ -417,8 +417,8 @@ impl<S: System> Dispatcher<S> {
         }
     }
 
-    /// Serves what can be served from memory, until nothing is ready any more or it is time to poll
-    /// again. The workers are called for what cannot, and for help if it is much.
+    /// Runs turns from memory until no connection is ready or the next poll is due. Turns that would block
+    /// go to the workers, and workers are woken to help if many connections are ready.
     fn serve(&mut self) {
         let start = self.now.monotonic;
         for turns in 0..TURNS_PER_POLL {
@@ -435,39 +435,39 @@ impl<S: System> Dispatcher<S> {
             self.run(queued, self.now);
         }
         let now = self.now.monotonic;
-        self.log_due_at = self.turn_runner.log_due_at(now);
-        if self.log_due_at.is_some_and(|due| now >= due) {
-            self.leave_log();
+        self.log_flush_due_at = self.turn_runner.log_flush_due_at(now);
+        if self.log_flush_due_at.is_some_and(|due| now >= due) {
+            self.flush_log();
         }
     }
 
-    /// Gives a connection a turn on this thread.
+    /// Runs a turn on this thread.
     fn run(&mut self, queued: QueuedSlot, now: Now) {
         let (turn_result, _) = self.turn_runner.run(queued, now);
-        self.settle(turn_result);
+        self.after_turn(turn_result);
     }
 
-    /// Sees to a connection that has had a turn on this thread.
+    /// Queues or parks a connection after a turn on this thread, or frees its slot.
     #[inline]
-    fn settle(&mut self, turn_result: TurnResult) {
+    fn after_turn(&mut self, turn_result: TurnResult) {
         // The usual case costs no call.
-        if turn_result == TurnResult::Waits {
+        if turn_result == TurnResult::Idle {
             return;
         }
         let none_finished = FinishedFlights::default();
-        if let Some(slot) = self.turn_runner.settle(turn_result, none_finished) {
+        if let Some(slot) = self.turn_runner.requeue_or_park(turn_result, none_finished) {
             self.note_closed(slot);
         }
     }
 
-    fn leave_log(&mut self) {
-        self.log_due_at = None;
-        self.turn_runner.leave_log();
+    fn flush_log(&mut self) {
+        self.log_flush_due_at = None;
+        self.turn_runner.flush_log();
     }
 
-    /// Leaves the lines of the answers that the end of the server cuts off. The workers have ended; one
-    /// that the disk holds up still has its connection.
-    pub(super) fn log_the_cut_off(&mut self) {
+    /// Logs the responses that the end of the server cuts off. The workers have ended, except those that
+    /// the disk still holds up: these keep their connections.
+    pub(super) fn log_cut_off_answers(&mut self) {
         if self.shared.access_log.is_none() {
             return;
         }
@@ -478,7 +478,7 @@ impl<S: System> Dispatcher<S> {
                 self.turn_runner.cut_off(id, &mut connection.session);
             }
         }
-        self.turn_runner.leave_log();
+        self.turn_runner.flush_log();
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
@@ -488,9 +488,9 @@ impl<S: System> Dispatcher<S> {
         if self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
             return Some(Duration::from_millis(TICK_MILLIS));
         }
-        let relief = self.acceptor.is_pressed();
-        let relief = relief.then(|| self.pressure.next_relief());
-        let next = [self.deadlines.next_look(), relief, self.log_due_at]
+        let relief = self.acceptor.is_under_pressure();
+        let relief = relief.then(|| self.pressure.next_eviction());
+        let next = [self.deadlines.next_check(), relief, self.log_flush_due_at]
             .into_iter()
             .flatten()
             .min()?;

@@ -1,15 +1,13 @@
-//! The poll, and the thread that belongs to it.
+//! An event loop: one thread and its poll.
 //!
-//! A turn of the loop: take the reports, accept, turn the timer wheel, serve, poll, dispatch. What is
-//! ready is served by whoever comes first: the workers, or this thread, which would otherwise have
-//! nothing to do until they are through ([`handoff`](super::handoff) says why and who is woken). But
-//! it never waits for a disk: what needs one is deferred to the workers, and so is a connection that
-//! has had a whole turn and wants another.
+//! Each iteration takes messages, runs a round of the [`dispatcher`](super::dispatcher), polls, and
+//! dispatches the events. In a round the loop accepts connections, advances the timer wheel, and serves
+//! ready connections. Workers take ready connections too; otherwise this thread would only wait for them
+//! ([`handoff`](super::handoff) says which are woken). The loop never waits for a disk: it defers a
+//! connection that needs one to the workers, and also one that wants more than a whole turn.
 //!
-//! Polled events are dispatched before the wheel is turned, and a session reads before it looks at the
-//! clock, so a byte that has arrived beats a deadline.
-//!
-//! Here is the poll. All between two polls is a round of the [`dispatcher`](super::dispatcher).
+//! Polled events are dispatched before the wheel advances, and a session reads before it checks its
+//! deadline. So a byte that has arrived beats a deadline.
 
 use std::io;
 use std::sync::Arc;
@@ -32,19 +30,19 @@ use crate::connection::server_context::Mode;
 /// Events taken from the kernel at a time.
 const EVENTS_PER_POLL: usize = 1024;
 
-/// What an event loop listens to, besides connections.
+/// The event sources of an event loop, except the connections.
 pub struct Sources {
     /// The poll; the loop's waker is registered there.
     pub poll: Poll,
-    /// What workers and other event loops have to say.
+    /// Messages from workers, other event loops and handles.
     pub messages: Receiver<LoopMessage>,
-    /// Where connections are accepted.
+    /// The sockets on which connections are accepted.
     pub listeners: Vec<Listener>,
-    /// The signals, for one event loop of a server that is the process.
+    /// The signals, for one event loop of a server that is the whole process.
     pub signals: Option<Signals>,
 }
 
-/// The poll, and what is done about what it tells; all of it belongs to one thread.
+/// An event loop. All of it belongs to one thread.
 pub struct EventLoop {
     poll: Poll,
     messages: Receiver<LoopMessage>,
@@ -53,7 +51,7 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// The event loop `number` of `all`.
+    /// Makes the event loop `number` of `all`.
     ///
     /// # Errors
     /// If a source cannot be registered.
@@ -70,9 +68,9 @@ impl EventLoop {
         }
         let listeners = Listeners::open(listeners, poll.registry())?;
         let mut dispatcher = Dispatcher::new(number, all, listeners);
-        // The server is the process, and this loop the one that speaks for it.
+        // The loop that catches the signals prints how the server ends.
         if signals.is_some() {
-            dispatcher = dispatcher.speaking();
+            dispatcher = dispatcher.with_announcements();
         }
         Ok(EventLoop {
             poll,
@@ -105,7 +103,7 @@ impl EventLoop {
         }
     }
 
-    /// Its number among the event loops of the server, from 0.
+    /// The number of this loop among the event loops of the server, from 0.
     #[must_use]
     pub fn number(&self) -> usize {
         self.dispatcher.shared().number
@@ -116,20 +114,20 @@ impl EventLoop {
         self.dispatcher.all()
     }
 
-    /// Whether the end began with a drain.
+    /// Whether the server was drained before it ended.
     pub(super) fn has_drained(&self) -> bool {
         self.dispatcher.lifecycle().has_drained()
     }
 
-    /// How long the end waits for workers that the disk holds up.
-    pub(super) fn patience_with_workers(&self) -> Duration {
+    /// How long the server waits at its end for workers that the disk holds up.
+    pub(super) fn workers_timeout(&self) -> Duration {
         let now = self.dispatcher.shared().clock.now().monotonic;
-        self.dispatcher.lifecycle().patience_with_workers(now)
+        self.dispatcher.lifecycle().workers_timeout(now)
     }
 
-    /// Leaves the lines of the answers that the end of the server cuts off.
-    pub(super) fn log_the_cut_off(&mut self) {
-        self.dispatcher.log_the_cut_off();
+    /// Logs the responses that the end of the server cuts off.
+    pub(super) fn log_cut_off_answers(&mut self) {
+        self.dispatcher.log_cut_off_answers();
     }
 
     fn handle(&mut self, event: &Event) {
@@ -159,7 +157,7 @@ impl EventLoop {
     }
 
     fn take_signals(&mut self) {
-        // What the signals print is to be of now.
+        // The counters that a signal prints are then up to date.
         self.take_messages();
         let Some(signals) = &mut self.signals else {
             return;
@@ -185,7 +183,7 @@ impl EventLoop {
         }
     }
 
-    /// Has every event loop move to `mode`, this one at once.
+    /// Moves all event loops to `mode`, this one at once.
     fn enter_all(&mut self, mode: Mode) {
         let own = self.number();
         for other in self.all().iter().filter(|other| other.number != own) {

@@ -1,33 +1,33 @@
-//! How ready connections get from the event loop to the workers.
+//! The queues through which connections and jobs get to the workers.
 //!
-//! There are four queues. All but the long one have one message per connection:
+//! There are four queues. The jobs queue has one message for each job, the others one for each connection:
 //!
-//! - **quick**: connections that the event loop has found ready. Nearly all of it can be answered from memory, in a
-//!   few microseconds. The loop's own thread serves from this queue too: it does not sleep until the
-//!   workers have emptied it, and it polls when it is empty.
-//! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
-//!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
-//! - **far**: connections that a spare worker has found to lead beyond a mount point; see
-//!   [`spares`](super::spares).
-//! - **long**: jobs that take many slices of some milliseconds ([`waiting`](crate::site::waiting)): they have a
-//!   queue of their own, so that a turn in the blocking queue is behind one slice at most, however many jobs
-//!   there are. Each goes to the end of that queue after a slice.
+//! - **ready**: connections that the event loop has found ready. Nearly all are answered from memory in a
+//!   few microseconds. The event loop serves from this queue too: it does not sleep while the workers
+//!   empty the queue, and it polls once the queue is empty.
+//! - **blocking**: connections that need a disk, or that want more than a whole turn. Only workers serve
+//!   from here, so no connection that memory can answer waits behind them.
+//! - **beyond mounts**: connections deferred by spare workers that must not block beyond mount points
+//!   ([`spares`](super::spares)).
+//! - **jobs**: work that takes many slices of some milliseconds ([`waiting`](crate::site::waiting)). Each
+//!   job goes to the end of its queue after a slice. So a turn in the blocking queue waits for one slice
+//!   at most, however many jobs there are.
 //!
-//! A worker without work parks on the parked_workers. Waking one costs two threads about as much as a
-//! request from memory costs altogether, so as few as the load needs are woken, the one that parked
-//! last first. One for each connection in the blocking queue, and one for each
-//! [`SHARE`] connections that wait in the quick one.
+//! A worker without work parks. Waking a worker costs both threads together about as much as a request
+//! from memory, so as few are woken as the load needs. One is woken for each connection in the blocking
+//! queue, and one for each [`READY_PER_WORKER`] connections in the ready queue. The worker that parked
+//! last is woken first.
 //!
-//! # Why it is so
+//! # Measurements
 //!
-//! Four ways were built and measured in the same minutes on two CPUs, clients beside the server; 1 KB
-//! from memory, CPU microseconds of the server per request.
+//! Four designs were built and measured in the same minutes on two CPUs, with the clients on the same
+//! machine. The table shows CPU microseconds of the server per request for 1 KB from memory.
 //!
-//! - *batch*: the loop sends what one poll finds as one message over a channel of two, and waits
-//!   while that is full.
-//! - *wait*: one message per connection; the loop waits until the queue is taken.
+//! - *batch*: the loop sends the events of one poll as one message over a channel of two, and waits
+//!   while the channel is full.
+//! - *wait*: one message per connection; the loop waits until the queue is empty.
 //! - *park*: workers park as here, and are woken one at a time as the queue grows; the loop only polls.
-//! - *serve*: what is here.
+//! - *serve*: the design of this module.
 //!
 //! | connections      | batch | wait  | park  | serve |
 //! |------------------|------:|------:|------:|------:|
@@ -40,34 +40,33 @@
 //! | 256, 40,000/s    |   9.5 |  11.3 |  10.3 |   7.3 |
 //! | 2,000, 40,000/s  |   9.1 |   9.0 |   9.2 |   8.5 |
 //!
-//! The last four rows are paced: 40,000 requests a second, which is 30 % of what two CPUs can do, but
-//! 5,000 in the row of one connection, as it waits for each answer. Waking is what costs: a thread that
-//! sleeps until others are through is woken once too often. Only at 2,000 saturated connections do two
-//! threads that take turns beat three that share the two CPUs.
+//! The last four rows are paced: 40,000 requests a second, which is 30 % of what two CPUs can do. The row
+//! with one connection has 5,000, as the client waits for each response. Most of the cost is waking: a
+//! loop that sleeps until the workers have finished has to be woken once more. Only with 2,000 saturated
+//! connections do two alternating threads cost less than three that share the two CPUs.
 //!
-//! Where files come from a disk that takes 50 ms, the others' p99 was 75 times as long once all
-//! workers waited for it (*wait*); now it is 1.3 to 1.5 times as long with four times as many readers as
-//! workers (`benches/slow_disk.rs`, `tests/slow_disk.rs`).
+//! With a disk that takes 50 ms, the p99 of requests from memory grew to 75 times once all workers waited
+//! for the disk (*wait*). Now it grows to 1.3 to 1.5 times with four times as many readers as workers
+//! (`benches/slow_disk.rs`, `tests/slow_disk.rs`).
 //!
 //! # Waiting for another thread
 //!
-//! What another thread is getting from the disk is not waited for in a queue: the connection would go
-//! round and round in it. The connection is in no queue, but parked with that thread's
-//! [`Flight`], which puts it into a queue when it is over: into the quick one if memory has the answer
-//! now, and the loop is woken to give it, so that no worker need be free.
+//! If another thread is already loading a file, the connection is parked with the [`Flight`] of that
+//! load and is in no queue. In a queue it would be picked up again and again in vain. When the flight is
+//! over, it puts the connection into a queue. If memory has the answer then, that is the ready queue, and
+//! the event loop is woken, so that no worker need be free.
 //!
 //! # When the disk holds up all workers
 //!
-//! Work that waits in the slow or the job queue while no worker is parked rings a [`SupervisorWaker`]. If nothing is
-//! picked up for a while after that, spare workers come ([`spares`](super::spares)) and serve the same
-//! queues. Some of them do not go beyond mount points; what leads there they put into a queue of its own:
-//!
-//! - **far**: for workers that go to any file system.
+//! Work in any queue but the ready one notifies the [`SupervisorWaker`] if no worker is parked. If no work
+//! is picked up for a while after that, spare workers start ([`spares`](super::spares)) and serve the same
+//! queues. Some of them must not block beyond mount points: they put such connections into the queue
+//! *beyond mounts*, for workers that may use any file system.
 //!
 //! # Bounds
 //!
-//! A connection is in one queue at a time, once, as its [`QueuedSlot`] cannot be copied. So the queues are bounded by
-//! the number of connections though the channels have no bound, and nobody ever waits to put one in.
+//! A connection is in one queue at most, once, as its [`QueuedSlot`] cannot be copied. So the number of
+//! connections bounds the queues, though the channels have no bound, and putting one in never blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -81,26 +80,26 @@ use super::supervisor_waker::SupervisorWaker;
 use super::work::Work;
 use crate::site::waiting::Flight;
 
-/// Connections in the ready queue that are worth another worker. The event loop alone is through with
-/// them in less than a tenth of a millisecond. Measured with 32 connections, saturated: with 16 the slowest
-/// hundredth of the answers takes a quarter longer at the same cost, with 4 each answer costs 4 % more.
-/// (The table above was made with 16.)
-pub const SHARE: usize = 8;
+/// Connections in the ready queue for which one more worker is woken. The event loop alone serves them in
+/// less than a tenth of a millisecond. Measured with 32 saturated connections: with 16 the slowest hundredth
+/// of the responses takes a quarter longer at the same cost, with 4 each response costs 4 % more. (The table
+/// above was made with 16.)
+pub const READY_PER_WORKER: usize = 8;
 
-/// The queue that is looked into first.
+/// The queue that a worker looks into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstQueue {
     /// Connections that are ready.
     Ready,
-    /// Connections that need a disk, or have had a long turn.
+    /// Connections that need a disk, or that want more than a whole turn.
     Blocking,
-    /// Connections that lead beyond a mount point.
+    /// Connections deferred by workers that must not block beyond mount points.
     BeyondMounts,
     /// Jobs.
     Jobs,
 }
 
-/// The way from the event loop to its workers.
+/// The queues between the event loop and its workers, and the parked workers.
 #[derive(Debug)]
 pub struct Handoff {
     ready: WorkQueue<QueuedSlot>,
@@ -108,20 +107,20 @@ pub struct Handoff {
     jobs: WorkQueue<Arc<Flight>>,
     beyond_mounts: WorkQueue<Work>,
     parked_workers: ParkedWorkers,
-    /// Rung when work waits and no worker is parked.
+    /// Notified when work waits and no worker is parked.
     supervisor_waker: Arc<SupervisorWaker>,
     pick_ups: PickUps,
     is_closed: AtomicBool,
 }
 
-/// How often the workers of each kind have picked up work. They write here with each turn, and the event loop
-/// reads what is beside it: so it has cache lines of its own.
+/// How often the workers of each kind have picked up work. Workers write here with each turn, and the event
+/// loop reads the fields beside it, so it has cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct PickUps {
     permanent: AtomicU64,
     spare: AtomicU64,
-    near: AtomicU64,
+    on_roots: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -131,7 +130,7 @@ struct WorkQueue<T> {
 }
 
 impl Handoff {
-    /// Empty queues. The `supervisor_waker` is rung when work waits for a worker and none is parked.
+    /// Empty queues. They notify `supervisor_waker` when work waits for a worker and none is parked.
     #[must_use]
     pub fn new(supervisor_waker: Arc<SupervisorWaker>) -> Handoff {
         Handoff {
@@ -146,42 +145,42 @@ impl Handoff {
         }
     }
 
-    /// Event loop: puts a ready connection into the ready queue. Wakes nobody: the loop serves it
-    /// ([`take`](Handoff::take)) unless a worker comes first. Another thread has to wake the loop
-    /// (`Shared::hand_back`).
+    /// Event loop: puts a ready connection into the ready queue. This wakes no thread: the loop takes the
+    /// connection ([`take`](Handoff::take)) unless a worker is faster. Another thread that calls this has
+    /// to wake the loop (`Shared::hand_back`).
     pub fn dispatch(&self, queued: QueuedSlot) {
         self.ready.put(queued);
     }
 
-    /// Event loop: the next connection in the ready queue, after seeing to it that enough workers help
-    /// with the rest.
+    /// Event loop: takes the next connection from the ready queue, after waking a worker if those that are
+    /// awake are too few for the rest.
     pub fn take(&self) -> Option<QueuedSlot> {
         let queued = self.ready.receiver.try_recv().ok()?;
-        if self.ready.receiver.len() >= SHARE * (self.parked_workers.waking() + 1) {
+        if self.ready.receiver.len() >= READY_PER_WORKER * (self.parked_workers.waking() + 1) {
             self.parked_workers.wake_one();
         }
         Some(queued)
     }
 
-    /// Puts work into the blocking queue, or a job into the long one, and wakes a worker for it.
+    /// Puts work into the blocking queue, or a job into the jobs queue, and wakes a worker for it.
     pub fn defer(&self, work: Work) {
         let is_job = matches!(work, Work::Slice(_));
         self.put_back(work);
         if is_job {
-            self.call_for_anywhere();
+            self.wake_worker_for_anywhere();
         } else {
-            self.call_worker();
+            self.wake_worker();
         }
     }
 
-    /// Worker that does not go beyond mount points: puts work into the mount queue that leads there.
-    pub fn pass_on(&self, work: Work) {
+    /// Worker that must not block beyond mount points: defers a connection to the workers that may.
+    pub fn defer_beyond_mounts(&self, work: Work) {
         self.beyond_mounts.put(work);
-        self.call_for_anywhere();
+        self.wake_worker_for_anywhere();
     }
 
-    /// Worker: puts back work that it has had, as [`defer`](Handoff::defer) does, but wakes nobody: this
-    /// worker looks for work itself.
+    /// Worker: puts work back as [`defer`](Handoff::defer) does, but wakes no other worker, because this
+    /// one looks for work next.
     pub fn put_back(&self, work: Work) {
         match work {
             Work::Slice(flight) => self.jobs.put(flight),
@@ -189,37 +188,37 @@ impl Handoff {
         }
     }
 
-    /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
-    /// out or the hand-off is closed and empty. `first` says which queue is looked into first: a worker that
-    /// alternates lets none starve.
+    /// Worker: takes the next work, and waits for it until `timeout`. `None` if the time is over, or if the
+    /// hand-off is closed and empty. `first` is the queue to look into first. A worker that alternates them
+    /// lets no queue starve.
     pub fn pick_up(
         &self,
         kind: WorkerKind,
         first: FirstQueue,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Option<Work> {
         loop {
-            if let Some(work) = self.look(kind, first) {
+            if let Some(work) = self.try_pick_up(kind, first) {
                 let pick_ups = match kind {
                     WorkerKind::Permanent => &self.pick_ups.permanent,
                     WorkerKind::Spare => &self.pick_ups.spare,
-                    WorkerKind::NearSpare => &self.pick_ups.near,
+                    WorkerKind::SpareOnRoots => &self.pick_ups.on_roots,
                 };
                 pick_ups.fetch_add(1, Ordering::Relaxed);
-                // A worker that was woken for another queue may have looked into the quick one first, and may
-                // now be gone for long.
+                // A worker that was woken for another queue may have taken from the ready queue first, and
+                // may not come back for long.
                 if !self.blocking.is_empty() {
-                    self.call_worker();
+                    self.wake_worker();
                 }
                 if !self.jobs.is_empty() || !self.beyond_mounts.is_empty() {
-                    self.call_for_anywhere();
+                    self.wake_worker_for_anywhere();
                 }
                 return Some(work);
             }
             if self.is_closed() {
                 return None;
             }
-            let is_over = self.parked_workers.park(kind, patience, || {
+            let is_over = self.parked_workers.park(kind, timeout, || {
                 self.has_work_for(kind) || self.is_closed()
             });
             if is_over && !self.has_work_for(kind) {
@@ -228,43 +227,43 @@ impl Handoff {
         }
     }
 
-    /// Whether any queue has something.
+    /// Whether any queue has work.
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.is_ready() || self.waiting() > 0
     }
 
     fn has_work_for(&self, kind: WorkerKind) -> bool {
-        let has_near_work = !self.ready.is_empty() || !self.blocking.is_empty();
-        let goes_anywhere = kind.goes_anywhere();
-        has_near_work || goes_anywhere && (!self.jobs.is_empty() || !self.beyond_mounts.is_empty())
+        let has_work_on_roots = !self.ready.is_empty() || !self.blocking.is_empty();
+        let has_other_work = || !self.jobs.is_empty() || !self.beyond_mounts.is_empty();
+        has_work_on_roots || kind.may_block_anywhere() && has_other_work()
     }
 
-    /// Whether the ready queue has something.
+    /// Whether the ready queue has connections.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// How much work waits for a worker: all but the ready queue.
+    /// The amount of work in all queues but the ready one, which only workers do.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting_near() + self.jobs.receiver.len() + self.beyond_mounts.receiver.len()
+        self.waiting_on_roots() + self.jobs.receiver.len() + self.beyond_mounts.receiver.len()
     }
 
-    /// How much of it may be picked up by a worker that does not go beyond mount points.
+    /// The part of [`waiting`](Handoff::waiting) for which a worker need not block beyond mount points.
     #[must_use]
-    pub fn waiting_near(&self) -> usize {
+    pub fn waiting_on_roots(&self) -> usize {
         self.blocking.receiver.len()
     }
 
-    /// How often work was picked up so far.
+    /// How often workers have picked up work so far.
     #[must_use]
     pub fn pick_ups(&self) -> u64 {
-        self.pick_ups_for_anywhere() + self.pick_ups.near.load(Ordering::Relaxed)
+        self.pick_ups_for_anywhere() + self.pick_ups.on_roots.load(Ordering::Relaxed)
     }
 
-    /// How often workers have picked up work that go to any file system.
+    /// How often workers that may use any file system have picked up work so far.
     #[must_use]
     pub fn pick_ups_for_anywhere(&self) -> u64 {
         self.permanent_pick_ups() + self.pick_ups.spare.load(Ordering::Relaxed)
@@ -276,19 +275,19 @@ impl Handoff {
         self.pick_ups.permanent.load(Ordering::Relaxed)
     }
 
-    /// The supervisor_waker that is rung when work waits and no worker is parked.
+    /// The waker that is notified when work waits and no worker is parked.
     #[must_use]
     pub fn supervisor_waker(&self) -> &Arc<SupervisorWaker> {
         &self.supervisor_waker
     }
 
-    /// Whether a permanent worker has nothing to do.
+    /// Whether a permanent worker is parked.
     #[must_use]
     pub fn has_idle_worker(&self) -> bool {
         self.parked_workers.has_permanent()
     }
 
-    /// Tells the workers to finish what there is and end.
+    /// Makes the workers finish the queued work and end.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         while self.parked_workers.wake_one() {}
@@ -301,33 +300,32 @@ impl Handoff {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Wakes a worker. If none is parked, the supervisor has to see to it that one comes.
-    fn call_worker(&self) {
+    /// Wakes a worker. If none is parked, notifies the supervisor, which may start one.
+    fn wake_worker(&self) {
         if !self.parked_workers.wake_one() {
             self.supervisor_waker.notify();
         }
     }
 
-    /// Wakes a worker that goes to any file system. If none is parked, the supervisor has to see to it that
-    /// one comes.
-    fn call_for_anywhere(&self) {
+    /// Wakes a worker that may use any file system. If none is parked, notifies the supervisor.
+    fn wake_worker_for_anywhere(&self) {
         if !self.parked_workers.wake_one_for_anywhere() {
             self.supervisor_waker.notify();
         }
     }
 
-    fn look(&self, kind: WorkerKind, first: FirstQueue) -> Option<Work> {
-        let slow = || self.blocking.receiver.try_recv().ok();
-        let quick = || self.ready.receiver.try_recv().ok().map(Work::Turn);
-        let long = || self.jobs.receiver.try_recv().ok().map(Work::Slice);
-        let far = || self.beyond_mounts.receiver.try_recv().ok();
+    fn try_pick_up(&self, kind: WorkerKind, first: FirstQueue) -> Option<Work> {
+        let blocking = || self.blocking.receiver.try_recv().ok();
+        let ready = || self.ready.receiver.try_recv().ok().map(Work::Turn);
+        let jobs = || self.jobs.receiver.try_recv().ok().map(Work::Slice);
+        let mounts = || self.beyond_mounts.receiver.try_recv().ok();
         match first {
-            FirstQueue::Ready if !kind.goes_anywhere() => quick().or_else(slow),
-            _ if !kind.goes_anywhere() => slow().or_else(quick),
-            FirstQueue::Ready => quick().or_else(slow).or_else(long).or_else(far),
-            FirstQueue::Blocking => slow().or_else(quick).or_else(far).or_else(long),
-            FirstQueue::BeyondMounts => far().or_else(slow).or_else(quick).or_else(long),
-            FirstQueue::Jobs => long().or_else(far).or_else(slow).or_else(quick),
+            FirstQueue::Ready if !kind.may_block_anywhere() => ready().or_else(blocking),
+            _ if !kind.may_block_anywhere() => blocking().or_else(ready),
+            FirstQueue::Ready => ready().or_else(blocking).or_else(jobs).or_else(mounts),
+            FirstQueue::Blocking => blocking().or_else(ready).or_else(mounts).or_else(jobs),
+            FirstQueue::BeyondMounts => mounts().or_else(blocking).or_else(ready).or_else(jobs),
+            FirstQueue::Jobs => jobs().or_else(mounts).or_else(blocking).or_else(ready),
         }
     }
 }
@@ -345,7 +343,7 @@ impl<T> WorkQueue<T> {
     }
 
     fn put(&self, item: T) {
-        // Cannot fail: the receiver is in the same struct.
+        // This cannot fail: the receiver is in the same struct.
         let _ = self.sender.send(item);
     }
 

@@ -1,19 +1,19 @@
-//! TCP handshakes that are under way when a listener closes: they complete.
+//! TCP handshakes that have begun when a listener closes: a filter lets them complete.
 //!
 //! A client is connected once it has our SYN-ACK. Its ACK, and mostly its request with it, take another
 //! half round trip to arrive. If the listener closes meanwhile, the kernel answers them with a reset, and
-//! the client has lost a request on a connection that it was given: at a round trip of 100 ms, on every
+//! the client loses a request on an established connection. With a round trip of 100 ms this affects every
 //! connection whose SYN came in the last 100 ms.
 //!
-//! So before a listener closes, a filter (socket(7), SO_ATTACH_FILTER) drops each SYN, and for
-//! `shutdown.handshakes` seconds the handshakes that have begun complete and are accepted. The client of
-//! a dropped SYN sends it again after a second (RFC 6298 section 2), and then finds the successor, or a
+//! So before a listener closes, a filter (socket(7), SO_ATTACH_FILTER) drops each SYN. For
+//! `shutdown.handshakes` seconds, handshakes that have begun complete and are accepted. A client whose SYN
+//! was dropped sends it again after a second (RFC 6298 section 2), and then reaches the successor or a
 //! closed port.
 //!
-//! The filter belongs to the socket, not to the descriptor. A socket that was passed to this process
-//! (LISTEN_FDS) may be held by other processes too, which would get no connections any more. It needs no
-//! filter either: the next holder accepts the connections that complete later. A unix socket has no
-//! handshake.
+//! The filter belongs to the socket, not to the descriptor. Other processes may hold a socket that was
+//! passed to this process (LISTEN_FDS), and with a filter they would get no connections any more. Such a
+//! socket needs no filter: its next holder accepts the connections that complete later. A unix socket has
+//! no handshake.
 
 use std::io;
 
@@ -21,13 +21,13 @@ use socket2::{SockFilter, SockRef};
 
 use super::listener::Listener;
 
-/// Where the flags are in a TCP header (RFC 9293 section 3.1): a filter of a TCP socket sees the packet
-/// from there on.
+/// The offset of the flags in a TCP header (RFC 9293 section 3.1). A filter of a TCP socket sees the packet
+/// from that header on.
 const FLAGS_AT: u32 = 13;
 const SYN: u32 = 0x02;
 const ACK: u32 = 0x10;
 
-// The instructions of the classic packet filter (linux/bpf_common.h).
+// Instructions of the classic packet filter (linux/bpf_common.h).
 const LOAD_BYTE: u16 = 0x30;
 const AND: u16 = 0x54;
 const JUMP_IF_EQUAL: u16 = 0x15;
@@ -36,7 +36,7 @@ const RETURN: u16 = 0x06;
 const DROP: u32 = 0;
 const KEEP_ALL: u32 = u32::MAX;
 
-/// Drops what begins a handshake: SYN without ACK.
+/// Drops packets that begin a handshake: SYN without ACK.
 const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
     SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
     SockFilter::new(AND, 0, 0, SYN | ACK),
@@ -45,10 +45,10 @@ const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
     SockFilter::new(RETURN, 0, 0, KEEP_ALL),
 ];
 
-/// Keeps new handshakes from beginning on `listener`, for good.
+/// Drops all further SYN packets of `listener`, for good.
 ///
-/// The connections that it accepts from now on inherit the filter, which changes nothing for them: after
-/// a handshake no SYN is of any use.
+/// Connections that the listener accepts from now on inherit the filter. It changes nothing for them, as an
+/// established connection needs no SYN.
 ///
 /// # Errors
 /// If the kernel does not take the filter (ENOMEM: net.core.optmem_max).
@@ -84,8 +84,8 @@ mod tests {
             assert!(listener.takes_filter);
             refuse_new(listener).expect("the filter is attached");
         }
-        let patience = Duration::from_millis(100);
-        let error = TcpStream::connect_timeout(&address, patience).expect_err("dropped");
+        let timeout = Duration::from_millis(100);
+        let error = TcpStream::connect_timeout(&address, timeout).expect_err("dropped");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "no answer at all");
         let accepted = listeners.iter().map(|listener| {
             let one_of_all = |_: &usize| listener.accept().is_ok();
@@ -93,7 +93,7 @@ mod tests {
         });
         assert_eq!(accepted.sum::<usize>(), connected.len());
         drop(listeners);
-        let error = TcpStream::connect_timeout(&address, patience).expect_err("closed");
+        let error = TcpStream::connect_timeout(&address, timeout).expect_err("closed");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -1,19 +1,18 @@
-//! SIGINT, seen by a thread that does nothing else, so that it ends the process in time whatever the
-//! other threads are stuck in.
+//! A thread that only handles SIGINT, so that the process ends in time even if all other threads are stuck.
 //!
 //! The event loop catches SIGINT too, and closes the connections in order. This thread only counts the
 //! signals and the time:
 //!
-//! | it sees                                             | it does        |
+//! | event                                               | action         |
 //! |-----------------------------------------------------|----------------|
 //! | the first SIGINT                                    | starts a timer |
-//! | another one within [`SAME_MILLIS`]                  | nothing        |
+//! | another one within [`REPEAT_MILLIS`]                | none           |
 //! | another one later                                   | exit 1 at once |
-//! | no end of the process within [`END_LIMIT_MILLIS`]   | exit 0         |
+//! | the process still runs after [`END_LIMIT_MILLIS`]   | exit 0         |
 //!
-//! A program that starts others and a terminal may both send the signal of one key press: hence the
-//! second line. SIGTERM has no part in this. Process managers repeat it for many reasons, and one that
-//! cannot wait has SIGKILL.
+//! The second row exists because both a terminal and a program that starts others may send the signal of one
+//! key press. SIGTERM is not handled here: process managers repeat it for many reasons, and use SIGKILL if
+//! they cannot wait.
 
 use std::io;
 use std::sync::Arc;
@@ -27,11 +26,11 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::{Clock, Millis};
 
-/// Milliseconds within which a repeated SIGINT is the same one.
-pub const SAME_MILLIS: u64 = 500;
+/// Milliseconds after the first SIGINT within which another one is a repetition.
+pub const REPEAT_MILLIS: u64 = 500;
 
-/// Milliseconds after the first SIGINT at which the process ends, finished or not. The documentation says
-/// two seconds.
+/// Milliseconds after the first SIGINT at which the process ends in any case. The documentation promises two
+/// seconds.
 pub const END_LIMIT_MILLIS: u64 = 1_900;
 
 const SIGNALS: Token = Token(0);
@@ -49,7 +48,7 @@ pub fn watch(clock: Arc<dyn Clock>) -> io::Result<()> {
         .name("interrupt".to_owned())
         .spawn(move || {
             if let Err(error) = run(poll, signals, &*clock) {
-                log::error!("SIGINT has no time limit any more: {error}");
+                log::error!("SIGINT no longer has a time limit: {error}");
             }
         })?;
     Ok(())
@@ -57,57 +56,57 @@ pub fn watch(clock: Arc<dyn Clock>) -> io::Result<()> {
 
 fn run(mut poll: Poll, mut signals: Signals, clock: &dyn Clock) -> io::Result<()> {
     let mut events = Events::with_capacity(1);
-    let mut interrupts = Interrupts::default();
+    let mut interrupts = SigintHistory::default();
     loop {
-        match poll.poll(&mut events, interrupts.patience(clock.now().monotonic)) {
+        match poll.poll(&mut events, interrupts.timeout(clock.now().monotonic)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
         }
         let now = clock.now().monotonic;
         for _ in signals.pending() {
-            // Not the orderly exit of a process: that waits for locks, which a stuck thread may hold.
-            if interrupts.note(now) == Meaning::AtOnce {
+            // An orderly exit would wait for locks that a stuck thread may hold.
+            if interrupts.note(now) == SigintAction::ExitNow {
                 exit(1);
             }
         }
-        if interrupts.patience(now) == Some(Duration::ZERO) {
+        if interrupts.timeout(now) == Some(Duration::ZERO) {
             exit(0);
         }
     }
 }
 
-/// The meaning of a SIGINT.
+/// The reaction to a SIGINT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum SigintAction {
     /// End in order.
-    InOrder,
-    /// A repetition of the one before.
-    Same,
-    /// End now.
-    AtOnce,
+    ShutDown,
+    /// Do nothing: the signal is a repetition.
+    Ignore,
+    /// End at once.
+    ExitNow,
 }
 
-/// The SIGINTs so far.
+/// The SIGINT signals so far.
 #[derive(Debug, Default)]
-struct Interrupts {
+struct SigintHistory {
     first: Option<Millis>,
 }
 
-impl Interrupts {
-    /// Takes note of a SIGINT that comes at `now`.
-    fn note(&mut self, now: Millis) -> Meaning {
+impl SigintHistory {
+    /// Notes a SIGINT that comes at `now`.
+    fn note(&mut self, now: Millis) -> SigintAction {
         match self.first {
             None => {
                 self.first = Some(now);
-                Meaning::InOrder
+                SigintAction::ShutDown
             }
-            Some(first) if now.since(first) < SAME_MILLIS => Meaning::Same,
-            Some(_) => Meaning::AtOnce,
+            Some(first) if now.since(first) < REPEAT_MILLIS => SigintAction::Ignore,
+            Some(_) => SigintAction::ExitNow,
         }
     }
 
-    /// How long the process may still take at `now`; `None` if no SIGINT has come.
-    fn patience(&self, now: Millis) -> Option<Duration> {
+    /// How long the process may still run at `now`; `None` if no SIGINT has come.
+    fn timeout(&self, now: Millis) -> Option<Duration> {
         let passed = now.since(self.first?);
         Some(Duration::from_millis(
             END_LIMIT_MILLIS.saturating_sub(passed),
@@ -121,12 +120,12 @@ mod tests {
 
     #[test]
     fn a_repetition_within_half_a_second_of_the_first_is_the_same() {
-        let mut interrupts = Interrupts::default();
+        let mut interrupts = SigintHistory::default();
         for (at, meaning) in [
-            (7_000, Meaning::InOrder),
-            (7_000, Meaning::Same),
-            (7_499, Meaning::Same),
-            (7_500, Meaning::AtOnce),
+            (7_000, SigintAction::ShutDown),
+            (7_000, SigintAction::Ignore),
+            (7_499, SigintAction::Ignore),
+            (7_500, SigintAction::ExitNow),
         ] {
             assert_eq!(interrupts.note(Millis(at)), meaning, "{at}");
         }
@@ -134,13 +133,13 @@ mod tests {
 
     #[test]
     fn the_first_one_starts_the_time_limit() {
-        let mut interrupts = Interrupts::default();
-        assert_eq!(interrupts.patience(Millis(5)), None);
+        let mut interrupts = SigintHistory::default();
+        assert_eq!(interrupts.timeout(Millis(5)), None);
         interrupts.note(Millis(1_000));
         interrupts.note(Millis(1_400));
-        let patience = |at| interrupts.patience(Millis(at)).map(|left| left.as_millis());
-        assert_eq!(patience(1_400), Some(1_500));
-        assert_eq!(patience(2_900), Some(0));
-        assert_eq!(patience(9_000), Some(0));
+        let timeout = |at| interrupts.timeout(Millis(at)).map(|left| left.as_millis());
+        assert_eq!(timeout(1_400), Some(1_500));
+        assert_eq!(timeout(2_900), Some(0));
+        assert_eq!(timeout(9_000), Some(0));
     }
 }

@@ -1,4 +1,4 @@
-//! How long a spare worker stays ([`spares`](super::spares)): granted by the supervisor, kept by the worker.
+//! The lease of a spare worker ([`spares`](super::spares)): the supervisor grants it, the worker keeps it.
 
 use super::handoff::Handoff;
 use crate::clock::Millis;
@@ -6,11 +6,11 @@ use crate::clock::Millis;
 /// Milliseconds after which a spare worker ends unless it is still needed.
 const LEASE_MILLIS: u64 = 10_000;
 
-/// How long a spare worker stays.
+/// The time for which a spare worker stays.
 #[derive(Debug)]
 pub(super) struct Lease {
     until: Millis,
-    /// How often permanent workers had picked up work when it began.
+    /// How often permanent workers had picked up work when the lease began.
     permanent_pick_ups: u64,
 }
 
@@ -23,13 +23,13 @@ impl Lease {
         }
     }
 
-    /// When it ends or is renewed.
+    /// When the lease ends or is renewed.
     pub(super) fn until(&self) -> Millis {
         self.until
     }
 
-    /// Whether it has ended at `now`. It is renewed if the permanent workers have done nothing meanwhile,
-    /// and have none to spare.
+    /// Whether the lease has ended at `now`. It is renewed if no permanent worker has picked up work since
+    /// it began and none is idle.
     pub(super) fn has_ended(&mut self, now: Millis, handoff: &Handoff) -> bool {
         if now < self.until {
             return false;

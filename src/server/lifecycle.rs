@@ -1,11 +1,9 @@
-//! Serving, draining, stopping: how far the server has come towards its end, and which step is next. For the event
-//! loop alone.
+//! Serving, draining, stopping: how far an event loop has come towards its end, and its next steps.
 //!
-//! A [`Lifecycle`] takes the time and gives back [steps](LifecycleStep), which the event loop carries out
-//! in order.
+//! A [`Lifecycle`] takes the time and returns [steps](LifecycleStep), which the event loop carries out in
+//! order.
 //!
-//! A server that stops looks at all slots at each tick, for a second or so
-//! ([`LifecycleStep::StopIdle`]).
+//! A server that stops visits all slots at each tick, for a second or so ([`LifecycleStep::StopIdle`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,45 +16,45 @@ use crate::clock::Millis;
 use crate::config::Shutdown;
 use crate::connection::server_context::Mode;
 
-/// How long the answers under way may take after SIGINT or the end of the drain.
+/// Milliseconds for responses in progress after SIGINT or the end of the drain.
 const STOP_MILLIS: u64 = 1_200;
 
-/// How long the workers may take after that, before the process ends without them.
+/// Milliseconds for the workers after that, before the process ends without them.
 const WORKERS_MILLIS: u64 = 300;
 
-/// How long the workers may take if there has been no such hurry.
-const WORKERS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the workers may take at the end of a drain that needed no stop.
+const WORKERS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the access log and standard error may take at the end if nobody reads them: 100 and 200 ms.
+/// Milliseconds for logs at the end if nobody reads them: 100 for the access log, 200 for standard error.
 const LOGS_MILLIS: u64 = 300;
 
 const _: () = assert!(STOP_MILLIS + WORKERS_MILLIS + LOGS_MILLIS < END_LIMIT_MILLIS);
 
-/// How far the end has come.
+/// How far the server has come towards its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifeStage {
     /// The server serves.
     Serving,
-    /// Idle connections keep their promise until the deadline.
+    /// Idle connections stay open as promised, until the deadline.
     Draining {
         /// Which connections are accepted.
-        admission: Admission,
-        /// When patience ends (`shutdown.drain`).
+        phase: DrainPhase,
+        /// When the drain ends (`shutdown.drain`).
         deadline: Millis,
     },
-    /// Everything is closed; what is left at this deadline is cut off.
+    /// All connections are being closed; those still open at this deadline are cut off.
     Stopping(Millis),
 }
 
-/// Which connections a drain accepts: one after the other.
+/// The phase of a drain, which says which connections are accepted. The phases follow in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// All, until then (`shutdown.accept_for`).
-    Everyone(Millis),
-    /// Those whose handshake had begun, until then (`shutdown.handshakes`).
-    Begun(Millis),
-    /// Those that have connected. A listener closes when its queue is empty.
-    Connected,
+pub enum DrainPhase {
+    /// All connections, until this time (`shutdown.accept_for`).
+    AcceptingAll(Millis),
+    /// Connections whose handshakes have begun, until this time (`shutdown.handshakes`).
+    FinishingHandshakes(Millis),
+    /// Connections in the accept queues. A listener closes when its queue is empty.
+    EmptyingQueues,
 }
 
 /// A step of an event loop towards its end.
@@ -64,50 +62,49 @@ pub enum Admission {
 pub enum LifecycleStep {
     /// Moves the context to this mode.
     Enter(Mode),
-    /// Keeps new handshakes from beginning, on the listeners that can do that, and tells the other loops.
+    /// Drops new handshakes on the listeners that can do so, and tells the other loops.
     RefuseNewHandshakes,
     /// Empties the accept queues, as far as descriptors and slots allow.
     AcceptAll,
     /// Empties the accept queues and closes the listeners; with `keep_filtered` not those that wait for
-    /// handshakes to complete. The clients in a queue have connected and may have sent a request, so they
-    /// are accepted first: closing would reset them. A listener that can take no more for the moment
-    /// stays, and is asked again at each turn of the loop.
-    AcceptTheLast {
+    /// handshakes to complete. Clients in a queue are connected and may have sent a request. Closing would
+    /// reset them, so they are accepted first. A blocked listener stays, and is asked again each iteration.
+    AcceptAllAndClose {
         /// Whether listeners that drop new handshakes stay open.
         keep_filtered: bool,
     },
     /// Closes the listeners.
     StopAccepting,
-    /// Gives every idle connection a turn, in which it finds the mode changed.
+    /// Gives every idle connection a turn, which acts on the new mode.
     StopIdle,
-    /// Tells the person at the terminal.
+    /// Prints a notice.
     Announce(Announcement),
 }
 
-/// A notice about the end, which names the number of connections that are open.
+/// A notice about the end of the server, printed with the number of open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// A drain begins.
     Draining,
-    /// The drain has taken too long.
-    DrainOver,
+    /// The deadline of the drain has passed.
+    DrainTimedOut,
     /// The server stops.
     Stopping,
 }
 
-/// How far one event loop has come.
+/// How far one event loop has come towards its end.
 #[derive(Debug)]
 pub struct Lifecycle {
     stage: LifeStage,
-    /// When idle connections are told again that the server stops.
+    /// When idle connections are next given a turn to stop.
     next_sweep: Millis,
-    /// Whether the end began with a drain, which is reported on.
+    /// Whether the server was drained before it ended, which is reported.
     has_drained: bool,
     shutdown: Shutdown,
 }
 
 impl Lifecycle {
-    /// A server that serves, and ends with the times that `shutdown` says.
+    /// A server that serves, and ends within the times of `shutdown`.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Lifecycle {
         Lifecycle {
@@ -118,20 +115,20 @@ impl Lifecycle {
         }
     }
 
-    /// How far the end has come.
+    /// How far the server has come towards its end.
     #[must_use]
     pub fn stage(&self) -> LifeStage {
         self.stage
     }
 
-    /// Whether the end began with a drain.
+    /// Whether the server was drained before it ended.
     #[must_use]
     pub fn has_drained(&self) -> bool {
         self.has_drained
     }
 
-    /// Starts draining or stopping. A repeated SIGTERM or SIGINT changes nothing here; whether a SIGINT
-    /// ends the process at once is for [`interrupt`](super::interrupt) to say. `all` are the event loops.
+    /// Starts to drain or stop. A repeated SIGTERM or SIGINT changes nothing here. Whether a SIGINT ends the
+    /// process at once is decided by [`interrupt`](super::interrupt). `all` are the event loops.
     pub fn enter<T>(
         &mut self,
         mode: Mode,
@@ -151,8 +148,8 @@ impl Lifecycle {
         let accept_until = now.plus_secs(self.shutdown.accept_for_secs);
         let deadline = accept_until.plus_secs(self.shutdown.drain_secs);
         self.has_drained = true;
-        self.admit(
-            (Admission::Everyone(accept_until), deadline),
+        self.advance_drain(
+            (DrainPhase::AcceptingAll(accept_until), deadline),
             now,
             all,
             &mut steps,
@@ -161,7 +158,7 @@ impl Lifecycle {
         steps
     }
 
-    /// Moves the end forward as time passes.
+    /// Returns the steps that are due at `now`.
     pub fn advance<T>(&mut self, now: Millis, all: &[Arc<Shared<T>>]) -> Vec<LifecycleStep> {
         let mut steps = Vec::new();
         match self.stage {
@@ -171,16 +168,15 @@ impl Lifecycle {
                 self.stage = LifeStage::Stopping(Millis(now.0 + STOP_MILLIS));
                 steps.extend([
                     LifecycleStep::StopAccepting,
-                    LifecycleStep::Announce(Announcement::DrainOver),
+                    LifecycleStep::Announce(Announcement::DrainTimedOut),
                     LifecycleStep::Enter(Mode::Stopping),
                     LifecycleStep::StopIdle,
                 ]);
             }
-            LifeStage::Draining {
-                admission,
-                deadline,
-            } => self.admit((admission, deadline), now, all, &mut steps),
-            // Again and again: a connection that was busy the last time may be idle now.
+            LifeStage::Draining { phase, deadline } => {
+                self.advance_drain((phase, deadline), now, all, &mut steps)
+            }
+            // Repeated, because a connection that was busy the last time may be idle now.
             LifeStage::Stopping(_) if now >= self.next_sweep => {
                 self.next_sweep = Millis(now.0 + TICK_MILLIS);
                 steps.push(LifecycleStep::StopIdle);
@@ -190,48 +186,47 @@ impl Lifecycle {
         steps
     }
 
-    /// Moves the end of accepting forward as time passes, in a drain that ends at `deadline`.
-    fn admit<T>(
+    /// Enters the phase of the drain that is due at `now`, and adds its steps. The drain ends at `deadline`.
+    fn advance_drain<T>(
         &mut self,
-        (admission, deadline): (Admission, Millis),
+        (phase, deadline): (DrainPhase, Millis),
         now: Millis,
         all: &[Arc<Shared<T>>],
         steps: &mut Vec<LifecycleStep>,
     ) {
-        let admission = match admission {
-            Admission::Everyone(until) if now >= until => match self.shutdown.handshakes_secs {
-                0 => Admission::Connected,
-                secs => {
-                    steps.push(LifecycleStep::RefuseNewHandshakes);
-                    // Connections in the queues are among those that are waited for.
-                    steps.push(LifecycleStep::AcceptAll);
-                    Admission::Begun(now.plus_secs(secs))
+        let phase = match phase {
+            DrainPhase::AcceptingAll(until) if now >= until => {
+                match self.shutdown.handshakes_secs {
+                    0 => DrainPhase::EmptyingQueues,
+                    secs => {
+                        steps.push(LifecycleStep::RefuseNewHandshakes);
+                        // The drain also waits for connections in the queues.
+                        steps.push(LifecycleStep::AcceptAll);
+                        DrainPhase::FinishingHandshakes(now.plus_secs(secs))
+                    }
                 }
-            },
-            // The kernel divides new handshakes among the listeners of a port. When one closes, its part
-            // goes to the others, so none closes before all of them drop what begins.
-            Admission::Begun(until) if now >= until && every_loop_drops_syn(all) => {
-                Admission::Connected
+            }
+            // The kernel divides new handshakes among the listeners of a port. If one closed, the others
+            // would get its part. So none closes before all of them drop new handshakes.
+            DrainPhase::FinishingHandshakes(until) if now >= until && every_loop_drops_syn(all) => {
+                DrainPhase::EmptyingQueues
             }
             same => same,
         };
-        self.stage = LifeStage::Draining {
-            admission,
-            deadline,
-        };
-        match admission {
-            Admission::Everyone(_) => {}
-            Admission::Begun(_) => steps.push(LifecycleStep::AcceptTheLast {
+        self.stage = LifeStage::Draining { phase, deadline };
+        match phase {
+            DrainPhase::AcceptingAll(_) => {}
+            DrainPhase::FinishingHandshakes(_) => steps.push(LifecycleStep::AcceptAllAndClose {
                 keep_filtered: true,
             }),
-            Admission::Connected => steps.push(LifecycleStep::AcceptTheLast {
+            DrainPhase::EmptyingQueues => steps.push(LifecycleStep::AcceptAllAndClose {
                 keep_filtered: false,
             }),
         }
     }
 
-    /// Whether the server has ended at `now`. The event loops end together: the one that catches the
-    /// signals has to stay for the others.
+    /// Whether the server has ended at `now`. The event loops end together, because the one that catches the
+    /// signals must stay for the others.
     #[must_use]
     pub fn has_ended<T>(&self, now: Millis, all: &[Arc<Shared<T>>]) -> bool {
         let is_empty = || all.iter().all(|shared| shared.open() == 0);
@@ -244,14 +239,14 @@ impl Lifecycle {
         }
     }
 
-    /// How long the end waits, from `now` on, for workers that the disk holds up.
+    /// How long the server waits at its end, from `now` on, for workers that the disk holds up.
     #[must_use]
-    pub fn patience_with_workers(&self, now: Millis) -> Duration {
+    pub fn workers_timeout(&self, now: Millis) -> Duration {
         match self.stage {
             LifeStage::Stopping(deadline) => {
                 Duration::from_millis(Millis(deadline.0 + WORKERS_MILLIS).since(now))
             }
-            LifeStage::Serving | LifeStage::Draining { .. } => WORKERS_PATIENCE,
+            LifeStage::Serving | LifeStage::Draining { .. } => WORKERS_TIMEOUT,
         }
     }
 
@@ -265,6 +260,6 @@ impl Lifecycle {
 }
 
 fn every_loop_drops_syn<T>(all: &[Arc<Shared<T>>]) -> bool {
-    let drops = |shared: &Arc<Shared<T>>| shared.admissions.drops_syn.load(Ordering::Acquire);
+    let drops = |shared: &Arc<Shared<T>>| shared.accept_state.drops_syn.load(Ordering::Acquire);
     all.iter().all(drops)
 }

@@ -1,4 +1,4 @@
-//! Listening sockets: how they are made, and what accepted sockets inherit from them.
+//! Listening sockets: how they are made, and which options accepted sockets inherit.
 
 use std::env;
 use std::fs::{self, FileType};
@@ -18,27 +18,27 @@ use crate::config::{ListenAddress, TcpKeepAlive};
 use crate::connection::peer::Peer;
 use crate::connection::transport;
 
-/// The accept queue; the kernel cuts it to net.core.somaxconn.
+/// The length of the accept queue, which the kernel limits to net.core.somaxconn.
 pub const BACKLOG: usize = 4096;
 
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    /// The address in force: a port 0 has become a real one.
+    /// The address in use, with port 0 replaced by the real port.
     pub address: ListenAddress,
     /// Whether other event loops accept from the same queue.
     pub is_shared: bool,
-    /// Whether a filter may be attached to the socket: it is a TCP socket, and nobody else holds it
-    /// ([`handshakes`](super::handshakes)).
+    /// Whether a filter may be attached to the socket ([`handshakes`](super::handshakes)): it is a TCP socket
+    /// that no other process holds.
     pub takes_filter: bool,
-    /// Removes the unix socket's file when the listener goes.
+    /// Removes the file of a unix socket when the listener is dropped.
     _file: Option<SocketFile>,
 }
 
 impl Listener {
-    /// Binds and listens. The options set here are inherited by every accepted socket (tcp(7)), so
-    /// that accepting costs no further calls.
+    /// Binds and listens. Every accepted socket inherits the options set here (tcp(7)), so accepting needs
+    /// no further calls.
     ///
     /// # Errors
     /// If the address is in use, not ours, or not permitted.
@@ -49,9 +49,9 @@ impl Listener {
         }
     }
 
-    /// As many listeners on one address as there are event loops. TCP sockets share the port
-    /// (SO_REUSEPORT, socket(7)): each has an accept queue of its own, and the kernel deals new
-    /// connections out by their addresses and ports. A unix socket is one queue that all accept from.
+    /// Binds one listener for each event loop on one address. TCP sockets share the port (SO_REUSEPORT,
+    /// socket(7)): each has its own accept queue, and the kernel assigns new connections by their addresses
+    /// and ports. A unix socket has one queue, from which all loops accept.
     ///
     /// # Errors
     /// As for [`bind`](Listener::bind).
@@ -66,7 +66,7 @@ impl Listener {
         let first = bind_tcp(*wanted, probes, event_loops > 1)?;
         let mut listeners = Vec::with_capacity(event_loops);
         for _ in 1..event_loops {
-            // The first one knows the real port.
+            // The first socket has the real port.
             if let ListenAddress::Tcp(bound) = first.address {
                 listeners.push(bind_tcp(bound, probes, true)?);
             }
@@ -75,8 +75,8 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// This listener and duplicates of it, for `event_loops` in all. They share one accept queue;
-    /// [`accepting`](super::accepting) says who accepts what.
+    /// Duplicates this listener for `event_loops` in all. The duplicates share one accept queue
+    /// ([`accepting`](super::accepting)).
     ///
     /// # Errors
     /// As dup(2).
@@ -96,14 +96,14 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// Takes over the sockets that the process was started with, as systemd passes them: their number
-    /// in LISTEN_FDS, whom they are for in LISTEN_PID (sd_listen_fds(3)). None is the usual case.
+    /// Takes over the sockets that the process was started with, as systemd passes them: LISTEN_FDS is
+    /// their number, LISTEN_PID the process that they are for (sd_listen_fds(3)). Usually there are none.
     ///
-    /// The variables of another process are inherited like all others: without the right LISTEN_PID the
-    /// descriptors are not what they say, and are left alone.
+    /// A process also inherits variables meant for another one. If LISTEN_PID is not this process, the
+    /// descriptors may be anything, and are left alone.
     ///
-    /// Whoever passed them may hold them open and pass them to our successor. Nothing that waits in
-    /// their accept queues is then lost between the two.
+    /// The parent process may hold the sockets open and pass them to our successor. Connections that wait
+    /// in the accept queues are then not lost between the two.
     ///
     /// # Errors
     /// If a descriptor is not a listening TCP or unix stream socket.
@@ -131,7 +131,7 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// Takes one connection from the accept queue, non-blocking and closed on exec.
+    /// Accepts one connection. Its socket is non-blocking and is closed on exec.
     ///
     /// # Errors
     /// As accept4(2).
@@ -161,16 +161,15 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
         None,
     )?;
     if address.is_ipv6() {
-        // `[::]` and `0.0.0.0` can then be listened on side by side, whatever the system's default.
+        // `[::]` and `0.0.0.0` can then be bound side by side, whatever the system's default is.
         socket.set_only_v6(true)?;
     }
-    // Restarting must not wait for old connections to leave TIME_WAIT. It does not let two
-    // listeners share a port.
+    // A restart need not wait for old connections in TIME_WAIT. Two listeners still cannot share a port.
     socket.set_reuse_address(true)?;
     if shares_port {
         socket.set_reuse_port(true)?;
     }
-    pass_on(&socket, probes)?;
+    set_inherited_options(&socket, probes)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG as i32)?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -183,10 +182,10 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
     })
 }
 
-/// Sets what every accepted TCP socket inherits.
-fn pass_on(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
-    // A head and its body leave in one call; nothing is gained by waiting for more (RFC 9293
-    // section 3.7.4), and reused connections would stall for a delayed ACK.
+/// Sets the options that every accepted TCP socket inherits.
+fn set_inherited_options(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
+    // A head and its body are sent in one call, so waiting for more data gains nothing (RFC 9293 section
+    // 3.7.4), and a reused connection would stall for a delayed ACK.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(transport::UNSENT_BYTES)?;
     let probes = TcpKeepalive::new()
@@ -196,7 +195,7 @@ fn pass_on(socket: &Socket, probes: &TcpKeepAlive) -> io::Result<()> {
     socket.set_tcp_keepalive(&probes)
 }
 
-/// Whether LISTEN_FDS is there and LISTEN_PID names this process.
+/// Whether LISTEN_FDS is set and LISTEN_PID names this process.
 fn are_passed_to_us() -> bool {
     if env::var_os("LISTEN_FDS").is_none() {
         return false;
@@ -213,19 +212,19 @@ fn are_passed_to_us() -> bool {
     is_own
 }
 
-/// Makes a listener of a socket that somebody else has bound.
+/// Makes a listener of a socket that another process has bound.
 fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
     if !socket.is_listener()? {
         let complaint = format!("descriptor {} does not listen", socket.as_raw_fd());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
     }
-    // It may be a flag that is shared with others who hold the socket; they have to expect it
+    // Other processes that hold the socket may share this flag. They have to expect that
     // (sd_listen_fds(3)).
     socket.set_nonblocking(true)?;
     let bound = socket.local_addr()?;
     let address = match bound.as_socket() {
         Some(address) => {
-            pass_on(&socket, probes)?;
+            set_inherited_options(&socket, probes)?;
             ListenAddress::Tcp(address)
         }
         // A name in the abstract namespace has no path.
@@ -236,7 +235,7 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
         address,
         is_shared: false,
         takes_filter: false,
-        // The file belongs to whoever made the socket.
+        // The file belongs to the process that made the socket.
         _file: None,
     })
 }
@@ -256,11 +255,11 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     })
 }
 
-/// Removes a socket file that a server left behind. One that somebody accepts on stays, and binding
+/// Removes a socket file that a server left behind. If a server accepts on it the file stays, and binding
 /// fails with "address in use".
 ///
 /// # Errors
-/// If another kind of file is there: it is named, and stays.
+/// If a file of another kind is there. The error names the kind, and the file stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -293,7 +292,7 @@ fn kind_of(file: FileType) -> &'static str {
     }
 }
 
-/// The file of a unix socket, removed when the listener goes, unless another has taken its place.
+/// The file of a unix socket. Dropping this removes the file, unless another file has replaced it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -304,7 +303,7 @@ struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<SocketFile> {
         let metadata = fs::symlink_metadata(path)?;
-        // The working directory may change before the end.
+        // The working directory may change before the file is removed.
         let path = std::path::absolute(path)?;
         Ok(SocketFile {
             path,
@@ -393,8 +392,8 @@ mod tests {
 
     #[test]
     fn a_stale_unix_socket_is_replaced_and_ours_is_removed() {
-        let place = tempfile::tempdir().expect("temporary directory");
-        let path = place.path().join("abide.sock");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("abide.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
         assert!(path.exists(), "the standard library leaves the file behind");
         let listener =
@@ -409,15 +408,15 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_socket_is_left_alone() {
-        let place = tempfile::tempdir().expect("temporary directory");
-        let path = place.path().join("precious");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("precious");
         fs::write(&path, "data").expect("write");
-        let link = place.path().join("link");
+        let link = directory.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).expect("a link");
         for (path, kind) in [
             (&path, "a regular file"),
             (&link, "a symbolic link"),
-            (&place.path().to_owned(), "a directory"),
+            (&directory.path().to_owned(), "a directory"),
         ] {
             let error = Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES);
             let said = error.expect_err("it is no socket").to_string();

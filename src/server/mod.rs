@@ -1,7 +1,7 @@
-//! The running server: its threads, the readiness of sockets, and the passing of time.
+//! The running server: threads, socket readiness and timers.
 //!
-//! [`Server::bind`] takes everything that can fail and does it first; [`Server::run`] turns the
-//! calling thread into the event loop.
+//! [`Server::bind`] first does everything that can fail. [`Server::run`] then makes the calling thread
+//! the event loop.
 
 pub mod accepting;
 pub mod acceptor;
@@ -66,18 +66,18 @@ use spares::most_spares;
 use supervisor_waker::SupervisorWaker;
 use tokens::MAX_LISTENERS;
 
-/// Descriptors kept for the standard streams, logs, signals and what libraries open.
+/// Descriptors reserved for the standard streams, logs, signals and libraries.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// Descriptors that a thread has open for a moment: the file that it reads, and one beside it.
+/// Descriptors that a thread has open for a short time: the file that it reads, and one more.
 const DESCRIPTORS_PER_THREAD: u64 = 2;
 
-/// Connections that are never exceeded, whatever the descriptor limit says: tokens need the room.
+/// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;
 
-/// How long the end waits at least for the access log to be written; with what is left of the time for the
-/// workers it may be longer.
-const LOG_PATIENCE: Duration = Duration::from_millis(100);
+/// How long the server waits at its end for the access log, at least. Time that the workers have left
+/// over is added.
+const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why the server could not start: one sentence, without a full stop.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ pub struct Server {
     is_process: bool,
 }
 
-/// A way to may_block a running server from another thread.
+/// Controls a running server from another thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     all: Arc<[Arc<Shared>]>,
@@ -120,7 +120,7 @@ impl Handle {
         }
     }
 
-    /// Makes the event loops look at the clock; for tests that have moved it.
+    /// Makes the event loops read the clock. Tests call this after they have moved it.
     pub fn wake(&self) {
         for shared in &*self.all {
             if let Err(error) = shared.waker.wake() {
@@ -129,16 +129,16 @@ impl Handle {
         }
     }
 
-    /// Connections open now, those that linger included, those that are being refused not.
+    /// The number of open connections: lingering ones count, those that are being refused do not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.all[0].context.gauge.open()
     }
 
-    /// Connections accepted since the start, by each event loop.
+    /// The number of connections that each event loop has accepted since the start.
     #[must_use]
     pub fn accepted_by_loop(&self) -> Vec<u64> {
-        let accepted = |shared: &Arc<Shared>| shared.admissions.accepted.load(Ordering::Relaxed);
+        let accepted = |shared: &Arc<Shared>| shared.accept_state.accepted.load(Ordering::Relaxed);
         self.all.iter().map(accepted).collect()
     }
 
@@ -150,11 +150,11 @@ impl Handle {
 }
 
 impl Server {
-    /// Opens the site, the logs and the listeners, and starts the workers. Nothing runs and nothing is
-    /// left behind if any of it fails.
+    /// Opens the site, the logs and the listeners, and starts the workers. If any step fails, nothing keeps
+    /// running and nothing stays open.
     ///
-    /// `is_process` is for a server that is the process. It takes over the sockets that it was started
-    /// with (LISTEN_FDS), and then listens on no others. SIGTERM drains it, SIGINT stops it within two
+    /// `is_process` says that the server is the whole process. It then takes over the sockets that it was
+    /// started with (LISTEN_FDS), and listens on no others. SIGTERM drains it, SIGINT stops it within two
     /// seconds, and a second SIGINT exits at once with status 1 ([`interrupt`]).
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Server {
             None
         };
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
-        let common = Common {
+        let common = EventLoopBuilder {
             context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
@@ -201,13 +201,13 @@ impl Server {
         })
     }
 
-    /// The addresses in force: a port 0 has become a real one.
+    /// The addresses in use, with port 0 replaced by the real port.
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
-    /// A way to may_block the server while it runs.
+    /// A handle that controls the server while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -215,8 +215,7 @@ impl Server {
         }
     }
 
-    /// Serves until the server is told to end and has ended. The calling thread becomes the event
-    /// loop, the first one if there are several.
+    /// Serves until the server has ended. The calling thread runs the first event loop.
     ///
     /// # Errors
     /// If a thread cannot be started, or if polling fails.
@@ -231,7 +230,7 @@ impl Server {
                 let started = thread::Builder::new()
                     .name(name)
                     .spawn_scoped(scope, || run_or_stop_all(event_loop, &handle));
-                // Clients that the kernel deals out to a loop that does not run would wait for ever.
+                // The kernel may assign clients to this loop's listeners, and nobody would serve them.
                 let started = started.inspect_err(|_| handle.enter(Mode::Stopping));
                 others.push(started?);
             }
@@ -247,23 +246,24 @@ impl Server {
         }
         let now = || self.all[0].clock.now().monotonic;
         let stopping_since = now();
-        // If the disk holds up a worker it would hold up the end as well.
-        let patience = self.event_loops[0].patience_with_workers();
-        // A worker that has not ended by then keeps its connection, and the other answers have their lines.
-        let _ = self.pool.stop(patience);
+        // A worker that the disk holds up would otherwise hold up the end as well.
+        let timeout = self.event_loops[0].workers_timeout();
+        // A worker that still runs then keeps its connection; all other responses are logged.
+        let _ = self.pool.stop(timeout);
         for event_loop in &mut self.event_loops {
-            event_loop.log_the_cut_off();
+            event_loop.log_cut_off_answers();
         }
         if let Some(access_log) = &self.all[0].access_log {
             let waited = Duration::from_millis(now().since(stopping_since));
-            let left = patience.saturating_sub(waited);
-            access_log.finish(left.max(LOG_PATIENCE));
+            let left = timeout.saturating_sub(waited);
+            access_log.finish(left.max(MIN_LOG_TIMEOUT));
         }
         result
     }
 }
 
-/// Runs one event loop. If it fails the others stop: half a server is harder to notice than none.
+/// Runs one event loop. If it fails the others stop: that some clients are not served is harder to notice
+/// than that none is.
 fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()> {
     match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
         Ok(result) => result.inspect_err(|_| handle.enter(Mode::Stopping)),
@@ -274,8 +274,8 @@ fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()
     }
 }
 
-/// What all event loops have in common.
-struct Common {
+/// The parts that all event loops share, from which the loops are made.
+struct EventLoopBuilder {
     context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
@@ -283,8 +283,8 @@ struct Common {
     supervisor_waker: Arc<SupervisorWaker>,
 }
 
-impl Common {
-    /// Makes the event loops. `listeners` has one for each of them, for each address.
+impl EventLoopBuilder {
+    /// Makes the event loops. `listeners` has, for each address, one listener for each loop.
     fn event_loops(
         &self,
         mut listeners: Vec<Vec<Listener>>,
@@ -309,7 +309,7 @@ impl Common {
                 poll,
                 messages,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
-                // The first one is the thread that a signal concerns.
+                // The first loop runs on the main thread and handles the signals.
                 signals: signals.take(),
             };
             let event_loop = EventLoop::new(number, Arc::clone(&all), sources);
@@ -340,7 +340,7 @@ fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
     AccessLog::open(target).map_err(StartError::because(what))
 }
 
-/// How many workers there are at most in all, spare ones included.
+/// The most workers that there can be in all, spare ones included.
 fn most_workers(config: &Config) -> usize {
     let of_loop = |number| {
         let workers = share_of(config.workers, number, config.event_loops);
@@ -349,8 +349,8 @@ fn most_workers(config: &Config) -> usize {
     (0..config.event_loops).map(of_loop).sum()
 }
 
-/// How many connections there may be, and how many descriptors they share with large files. The soft
-/// limit of descriptors is raised to the hard one.
+/// The limit on connections, and the descriptors that connections and large files share. Raises the soft
+/// limit of descriptors to the hard one.
 fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartError> {
     let limits = getrlimit(Resource::Nofile);
     let hard = limits.maximum;
@@ -367,18 +367,18 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     };
     // `None` is "unlimited".
     let descriptors = descriptors.unwrap_or(u64::MAX);
-    // Each event loop has a poll, a waker, its listeners, refuses connections of its own, and looks at
-    // one more.
+    // Each event loop has a poll, a waker, its listeners, the connections that it refuses, and one socket
+    // that it has just accepted.
     let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE + 1) as u64;
     let event_loops = config.event_loops as u64;
     let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
-    // The cache is shared by the sites, but each has a root.
+    // The sites share the cache, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
     let reserve =
         RESERVED_DESCRIPTORS + threads + roots + event_loops * per_event_loop + cached_files;
-    // With a limit of some hundreds that leaves nothing; a server with few connections is better than
-    // none.
+    // With a limit of some hundreds the reserve leaves nothing. A server with few connections is better
+    // than none.
     let possible = descriptors.saturating_sub(reserve).max(descriptors / 4);
     let places = usize::try_from(possible).unwrap_or(usize::MAX);
     let budget = DescriptorBudget::new(places, cached_files);
@@ -394,12 +394,12 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     Ok((usize::try_from(limit).unwrap_or(usize::MAX), budget))
 }
 
-/// The sockets to accept on, for each address as many as there are event loops. Those that the process
-/// was started with are all there are, if there are any: whoever passes sockets decides which.
+/// The listening sockets: for each address one for each event loop. If the process was started with
+/// sockets, these are used and no others are bound, because the parent process decides.
 fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, StartError> {
     let probes = &config.tcp_keep_alive;
     if is_process {
-        let what = "LISTEN_FDS: cannot take over what was passed";
+        let what = "LISTEN_FDS: cannot take over the sockets";
         let inherited = Listener::inherited(probes).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
             return Err(StartError(format!(
@@ -407,7 +407,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
             )));
         }
         if !inherited.is_empty() {
-            // Whether they may share their ports was for their maker to say.
+            // The parent process has decided whether the sockets share their ports.
             let split = |listener: Listener| listener.split(config.event_loops);
             let split = inherited.into_iter().map(split);
             return split
@@ -427,13 +427,13 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
     config.listen.iter().map(bind).collect()
 }
 
-/// All signals may_block the event loop, and SIGINT the thread that watches it besides.
+/// Catches the signals for the event loop, and SIGINT also for a thread of its own.
 fn catch_signals(clock: &Arc<dyn Clock>) -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;
     interrupt::watch(Arc::clone(clock)).map_err(failed())?;
-    // A handler that does nothing instead of the end of the process: a log that meets a file size limit
-    // loses lines (write(2): EFBIG).
+    // A signal handler that does nothing replaces the default, which ends the process. So a log that
+    // reaches a file size limit only loses lines (write(2): EFBIG).
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(failed())?;
     Ok(signals)
 }

@@ -1,7 +1,8 @@
-//! The parked_workers: where worker threads without work park until one is needed.
+//! The parked workers: threads of the pool without work, each parked until another thread wakes it.
 //!
-//! The permanent worker that parked last is woken first: its caches are the warmest. Spare workers
-//! ([`spares`](super::spares)) come after all permanent ones, so that those without need find none and end.
+//! The permanent worker that parked last is woken first, because its caches are the warmest. Spare workers
+//! ([`spares`](super::spares)) are woken after all permanent ones, so that superfluous ones find no work
+//! and end.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,64 +12,66 @@ use std::time::Duration;
 /// The kinds of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerKind {
-    /// Started with the server, and there until its end.
+    /// Started with the server, and ends with it.
     Permanent,
     /// Started while the disk holds up the permanent ones.
     Spare,
-    /// A spare worker that does not go beyond mount points ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)).
-    NearSpare,
+    /// A spare worker that must not block beyond mount points
+    /// ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)).
+    SpareOnRoots,
 }
 
 impl WorkerKind {
-    /// Whether it goes to any file system.
+    /// Whether the worker may use any file system.
     #[must_use]
-    pub fn goes_anywhere(self) -> bool {
-        self != WorkerKind::NearSpare
+    pub fn may_block_anywhere(self) -> bool {
+        self != WorkerKind::SpareOnRoots
     }
 }
 
-/// A thread on the parked_workers.
+/// A parked thread.
 #[derive(Debug)]
 struct ParkedThread {
     thread: Thread,
     kind: WorkerKind,
 }
 
-/// The threads that have parked.
+/// The workers that are parked.
 #[derive(Debug, Default)]
 pub(super) struct ParkedWorkers {
-    /// Spare workers first, so that they are woken last.
+    /// Spare workers come first in the vector, as wakers search it from the end.
     parked: Mutex<Vec<ParkedThread>>,
-    /// The length of `parked`, for a look without the lock.
+    /// The length of `parked`, readable without the lock.
     count: AtomicUsize,
-    /// Workers that were woken and are not up yet. Being scheduled can take as long as ten requests.
+    /// Workers that were woken and do not run yet. Scheduling one can take as long as ten requests.
     waking: AtomicUsize,
 }
 
 impl ParkedWorkers {
-    /// Wakes the worker that parked last. Whether there was one.
+    /// Wakes the worker that parked last. Returns whether there was one.
     pub(super) fn wake_one(&self) -> bool {
         self.wake(|_| true)
     }
 
-    /// Wakes the worker that parked last of those that go to any file system. Whether there was one.
+    /// Wakes the worker that parked last among those that may use any file system. Returns whether there
+    /// was one.
     pub(super) fn wake_one_for_anywhere(&self) -> bool {
-        self.wake(WorkerKind::goes_anywhere)
+        self.wake(WorkerKind::may_block_anywhere)
     }
 
     fn wake(&self, is_wanted: impl Fn(WorkerKind) -> bool) -> bool {
-        // Pairs with the fence in `park`: either we see the worker there, or it sees what we have put
-        // into a queue before.
+        // Pairs with the fence in `park`: either this thread sees the parked worker, or the worker sees the
+        // work that was queued before.
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let woken = {
             let mut parked = self.lock();
-            let place = parked.iter().rposition(|parked| is_wanted(parked.kind));
-            let woken = place.map(|place| parked.remove(place));
+            let position = parked.iter().rposition(|parked| is_wanted(parked.kind));
+            let woken = position.map(|position| parked.remove(position));
             self.count.store(parked.len(), Ordering::Relaxed);
-            // Under the lock: the woken one takes it off again under the lock.
+            // Counted under the lock, as the woken worker also subtracts under the lock.
             self.waking
                 .fetch_add(usize::from(woken.is_some()), Ordering::Relaxed);
             woken
@@ -79,12 +82,12 @@ impl ParkedWorkers {
         woken.is_some()
     }
 
-    /// Parks the calling thread until it is woken, unless there is something to do already. Whether
-    /// `patience` has run out.
+    /// Parks the calling thread until it is woken, unless `has_work`. Returns whether a `timeout` was given
+    /// and no other thread woke this one.
     pub(super) fn park(
         &self,
         kind: WorkerKind,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         has_work: impl Fn() -> bool,
     ) -> bool {
         let thread = thread::current();
@@ -93,7 +96,7 @@ impl ParkedWorkers {
             let mut parked = self.lock();
             match kind {
                 WorkerKind::Permanent => parked.push(ParkedThread { thread, kind }),
-                WorkerKind::Spare | WorkerKind::NearSpare => {
+                WorkerKind::Spare | WorkerKind::SpareOnRoots => {
                     parked.insert(0, ParkedThread { thread, kind })
                 }
             }
@@ -101,23 +104,23 @@ impl ParkedWorkers {
         }
         fence(Ordering::SeqCst);
         if !has_work() {
-            match patience {
+            match timeout {
                 None => thread::park(),
-                Some(patience) => thread::park_timeout(patience),
+                Some(timeout) => thread::park_timeout(timeout),
             }
         }
-        // A thread that wakes another takes it off the parked_workers; one that gets up by itself does so too.
+        // A waking thread has removed this one from the vector. Otherwise this one removes itself.
         let mut parked = self.lock();
-        let Some(place) = parked.iter().position(|parked| parked.thread.id() == own) else {
+        let Some(position) = parked.iter().position(|parked| parked.thread.id() == own) else {
             self.waking.fetch_sub(1, Ordering::Relaxed);
             return false;
         };
-        parked.remove(place);
+        parked.remove(position);
         self.count.store(parked.len(), Ordering::Relaxed);
-        patience.is_some()
+        timeout.is_some()
     }
 
-    /// Threads that were woken and are not up yet.
+    /// The number of workers that were woken and do not run yet.
     pub(super) fn waking(&self) -> usize {
         self.waking.load(Ordering::Relaxed)
     }
@@ -130,14 +133,14 @@ impl ParkedWorkers {
             .any(|parked| parked.kind == WorkerKind::Permanent)
     }
 
-    /// Threads that are parked.
+    /// The number of parked workers.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ParkedThread>> {
-        // Nothing in here panics.
+        // No code panics while it holds the lock.
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The pool: threads that may wait for the disk.
+//! The worker pool: threads that may wait for the disk.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,17 +21,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts the workers of each event loop, a thread that starts more of them while the disk holds these
-    /// up, and the revalidators.
+    /// Starts the workers of each event loop, the supervisor of the spare workers, and the revalidators.
     ///
     /// # Errors
-    /// As pthread_create(3). Those that were started are stopped.
+    /// As pthread_create(3). Workers that were started already are stopped.
     pub fn start(all: Arc<[Arc<Shared>]>) -> std::io::Result<Pool> {
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        // Made first: should a thread fail to start, the others are stopped.
+        // Made first, so that its drop stops the started workers if one fails to start.
         let pool = Pool { all, ended };
         for shared in &*pool.all {
-            // The first set is the loop's own.
+            // The first set belongs to the event loop.
             let numbered = shared.counters.iter().enumerate();
             let numbered = numbered.skip(1).take(shared.workers);
             for (number, counters) in numbered {
@@ -50,11 +49,11 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Has the workers finish what there is, write their logs and end. Whether they have, within
-    /// `patience`: the disk may hold them up.
-    pub fn stop(&self, patience: Duration) -> bool {
+    /// Makes the workers finish the queued work, write their logs and end. Returns whether they have ended
+    /// within `timeout`: the disk may hold them up.
+    pub fn stop(&self, timeout: Duration) -> bool {
         self.tell_to_end();
-        let ended = self.ended.recv_timeout(patience);
+        let ended = self.ended.recv_timeout(timeout);
         ended == Err(RecvTimeoutError::Disconnected)
     }
 

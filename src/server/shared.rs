@@ -1,4 +1,4 @@
-//! What an event loop and its workers share.
+//! The state that an event loop shares with its workers.
 
 use std::io;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::transport::Socket;
 
-/// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
-/// channel is bounded by the connections though it has no bound of its own.
+/// A message to an event loop. Apart from `Enter` there is at most one for each slot, so the number of
+/// slots bounds the channel.
 #[derive(Debug)]
 pub enum LoopMessage {
     /// The slot is free.
     Closed(u32),
-    /// Move to this mode; sent by a handle or by another event loop, not by a worker.
+    /// The loop has to move to this mode. A handle or another event loop sends this, never a worker.
     Enter(Mode),
 }
 
-/// A way to end the poll of an event loop.
+/// Ends the poll of an event loop.
 pub trait Waker: Send + Sync {
-    /// Ends the poll, or the next one.
+    /// Ends the current poll, or the next one.
     ///
     /// # Errors
     /// As write(2).
@@ -43,14 +43,14 @@ impl Waker for mio::Waker {
     }
 }
 
-/// What an event loop and its workers share. The context, the clock, the shares and the access log are
-/// those of the whole server, the rest is of one event loop.
+/// The state that an event loop shares with its workers. The context, the clock, the shares and the access
+/// log belong to the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
     /// The connections.
     pub slots: Slots<T>,
-    /// The ready connections.
+    /// The queues of ready connections and other work.
     pub handoff: Handoff,
     /// The configuration, the site and the mode.
     pub context: Arc<ServerContext>,
@@ -58,29 +58,29 @@ pub struct Shared<T = Socket> {
     pub shares: Option<Arc<ConnectionsPerClient>>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
-    /// The way back to the loop.
+    /// The channel for messages to the loop.
     pub reports: Sender<LoopMessage>,
     /// Ends the loop's poll.
     pub waker: Box<dyn Waker>,
-    /// Whether the loop waits for connections to close: it drains, or it could not accept.
+    /// Whether the loop must hear of a closed connection at once, because it drains or could not accept.
     pub wants_closes: AtomicBool,
-    /// How many permanent workers there are.
+    /// The number of permanent workers.
     pub workers: usize,
-    /// The counters: first the event loop's, then those of each worker, and last the one set that all
-    /// spare workers count in.
+    /// The counters: first those of the event loop, then those of each worker, and last those that all spare
+    /// workers share.
     pub counters: Vec<Arc<Counters>>,
-    /// What the loop has accepted.
-    pub admissions: Arc<Admissions>,
+    /// The accept counters and the state of the listeners.
+    pub accept_state: Arc<AcceptState>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
 }
 
-/// What one event loop has accepted. Only that loop writes.
+/// The accept counters and listeners of one event loop. Only that loop writes them.
 #[derive(Debug, Default)]
-pub struct Admissions {
+pub struct AcceptState {
     /// Connections that got a slot since the start.
     pub accepted: AtomicU64,
-    /// Connections that were closed without a word since the start.
+    /// Connections that were closed without a response since the start.
     pub dropped: AtomicU64,
     /// Connections open now, refused ones included.
     pub open: AtomicUsize,
@@ -88,24 +88,23 @@ pub struct Admissions {
     pub used: AtomicUsize,
     /// Listeners that are open.
     pub open_listeners: AtomicUsize,
-    /// Whether no new handshake begins on the loop's listeners any more, but on those that cannot
-    /// prevent it.
+    /// Whether all listeners of the loop that can drop new handshakes do so.
     pub drops_syn: AtomicBool,
 }
 
-/// Open connections by what they do. Counted one after the other, while connections come and go: they
-/// need not add up.
+/// The numbers of open connections by state. They need not add up, because connections open and close
+/// during the count.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionCounts {
     /// In the middle of a request or an answer.
     pub active: usize,
     /// Between two requests.
     pub idle: usize,
-    /// Ended for us, waiting for the peer's FIN.
+    /// Closed by us, waiting for the peer's FIN.
     pub lingering: usize,
 }
 
-/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
+/// The number of the `workers` that belong to the event loop `number` of `event_loops`: at least one.
 pub(super) fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
     let extra = usize::from(number < workers % event_loops);
     (workers / event_loops + extra).max(1)
@@ -121,8 +120,8 @@ impl<T> std::fmt::Debug for Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// The shared state of the event loop `number`, without open connections, and the messages that are
-    /// sent to the loop. It counts no connections by address and has no access log.
+    /// The shared state of the event loop `number`, without open connections, and the receiver of messages
+    /// to the loop. The state counts no connections by address and has no access log.
     #[must_use]
     pub fn new(
         number: usize,
@@ -135,7 +134,7 @@ impl<T> Shared<T> {
         let (reports, messages) = unbounded();
         let shared = Shared {
             number,
-            // Any loop may be dealt all connections.
+            // The kernel may assign all connections to one loop.
             slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::default(),
             context,
@@ -146,13 +145,13 @@ impl<T> Shared<T> {
             wants_closes: AtomicBool::new(false),
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),
-            admissions: Arc::default(),
+            accept_state: Arc::default(),
             access_log: None,
         };
         (shared, messages)
     }
 
-    /// Sends `report` and wakes the loop. A loop that has ended needs neither.
+    /// Sends `report` and wakes the loop. A loop that has ended ignores both.
     pub fn report_and_wake(&self, report: LoopMessage) {
         let _ = self.reports.send(report);
         if let Err(error) = self.waker.wake() {
@@ -161,10 +160,10 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Closes a connection, as the thread that owned it, and gives up its place under the limits. That
-    /// is not left to the event loop, which may hear of it a tick later: until then another loop would
-    /// refuse a client for one that has gone.
-    // Boxed as the slot has it.
+    /// Closes a connection, as the thread that owned it, and gives up its place under the limits. The event
+    /// loop does not do that, because it may hear of the close a tick later. Until then another loop would
+    /// refuse a client though a place is free.
+    // The slot stores a box, which is passed on as it is.
     #[allow(clippy::boxed_local)]
     pub fn close(&self, connection: Box<Connection<T>>) {
         let Connection {
@@ -172,7 +171,7 @@ impl<T> Shared<T> {
             session,
             is_counted,
         } = *connection;
-        // FirstQueue, so that there is a descriptor for whoever comes next.
+        // Closed first, so that a descriptor is free when the place is.
         drop(socket);
         if is_counted {
             self.context.gauge.leave();
@@ -184,27 +183,27 @@ impl<T> Shared<T> {
         }
     }
 
-    /// A worker tells that the slot `index` is free.
+    /// Worker: reports that the slot `index` is free.
     pub fn report_closed(&self, index: u32) {
         let report = LoopMessage::Closed(index);
         if self.wants_closes.load(Ordering::SeqCst) {
             self.report_and_wake(report);
         } else {
-            // The loop finds it when it comes round; if it has ended, nobody needs it.
+            // The loop takes it with the next messages. A loop that has ended does not need it.
             let _ = self.reports.send(report);
         }
     }
 
-    /// Another thread gives a connection to the loop: memory has what it waited for.
+    /// Any other thread: hands a connection to the loop, because memory now has what it waited for.
     pub fn hand_back(&self, queued: QueuedSlot) {
         self.handoff.dispatch(queued);
         if let Err(error) = self.waker.wake() {
-            // The loop finds it when it comes round.
+            // The loop finds the connection after its next poll.
             log::warn!("the event loop cannot be woken: {error}");
         }
     }
 
-    /// The name of the connection that is, or was last, in the slot `index`.
+    /// The identifier of the connection that is, or was last, in the slot `index`.
     #[must_use]
     pub fn connection_id(&self, index: u32) -> ConnectionId {
         ConnectionId {
@@ -217,24 +216,24 @@ impl<T> Shared<T> {
     /// Connections open now, refused ones included.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.admissions.open.load(Ordering::Relaxed)
+        self.accept_state.open.load(Ordering::Relaxed)
     }
 
-    /// Whether connections are accepted.
+    /// Whether any listener is open.
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        self.admissions.open_listeners.load(Ordering::Relaxed) > 0
+        self.accept_state.open_listeners.load(Ordering::Relaxed) > 0
     }
 
-    /// Looks at every connection. For diagnostics.
+    /// Counts all connections by their state, for diagnostics. Takes time in proportion to the slots in use.
     #[must_use]
     pub fn connection_counts(&self) -> ConnectionCounts {
         let mut connection_counts = ConnectionCounts::default();
-        for index in 0..self.admissions.used.load(Ordering::Relaxed) {
+        for index in 0..self.accept_state.used.load(Ordering::Relaxed) {
             // Slots are numbered with 32 bits.
             let slot = self.slots.at(index as u32);
             let state = slot.state();
-            // With a thread that serves it, the deadline is that of before its turn: nearly always the
+            // While a thread runs a turn, the deadline is that from before the turn: nearly always of the
             // same kind.
             match slot.deadline() {
                 _ if state == OwnershipState::Free => {}

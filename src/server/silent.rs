@@ -1,12 +1,12 @@
-//! The connections of one event loop that have never asked for anything, in the order of their accept:
-//! at a limit the first of them makes room for a newcomer ([`pressure`](super::pressure)).
+//! Silent connections: those of one event loop that have never sent a request, in the order of accept. At
+//! a limit the first of them is evicted for a new connection ([`pressure`](super::pressure)).
 //!
-//! The queue is lazy, as the timer wheel is. A connection is queued if its first turn found no
-//! request, which costs those nothing that have sent one by then. One that asks later, or closes, is not
-//! taken out: its entry says so itself when somebody looks, by the generation and the deadline of its
-//! slot. Entries that are of no use are dropped whenever as many have been added as there were, so the
-//! queue holds at most twice as many as there were silent connections, and a thousand: 8 bytes each, 16
-//! under `limits.connections_per_ip`.
+//! The queue is lazy, like the timer wheel. A connection is queued if its first turn finds no request, so
+//! a connection whose request is there by then costs nothing. An entry stays when its connection sends a
+//! request or closes. A later look at the generation and the deadline of the slot shows that the entry is
+//! outdated. The queue drops outdated entries whenever as many entries were added as it had. So it holds at
+//! most twice as many as there were silent connections, plus a thousand: 8 bytes each, or 16 with
+//! `limits.connections_per_ip`.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,26 +15,26 @@ use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 
-/// Entries that are kept whatever they are worth.
-const LEAST_ENTRIES: usize = 1024;
+/// The number of entries up to which none is dropped.
+const MIN_ENTRIES: usize = 1024;
 
-/// Which limit is reached.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crowd {
+pub enum ReachedLimit {
     /// `limits.connections`.
     Server,
-    /// `limits.connections_per_ip`, by this client.
+    /// `limits.connections_per_ip`, for this client.
     Client(ClientNetwork),
 }
 
-/// See the module.
+/// The silent connections of one event loop, oldest first.
 #[derive(Debug)]
 pub struct SilentQueue {
     all: VecDeque<SilentEntry>,
-    /// The entries of clients whose connections are counted.
+    /// The entries of each client whose connections are counted.
     by_client: HashMap<ClientNetwork, VecDeque<SilentEntry>>,
-    /// How many more are added before useless entries are dropped.
-    until_tidy: usize,
+    /// How many more entries are added before outdated ones are dropped.
+    until_compaction: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +48,14 @@ impl Default for SilentQueue {
         SilentQueue {
             all: VecDeque::new(),
             by_client: HashMap::new(),
-            until_tidy: LEAST_ENTRIES,
+            until_compaction: MIN_ENTRIES,
         }
     }
 }
 
 impl SilentQueue {
-    /// Queues the connection of this `generation` in `slot`, the one that was accepted last. `client` is
-    /// given if its connections are counted.
+    /// Queues the connection of this `generation` in `slot`, which was accepted last. `client` is given if
+    /// its connections are counted.
     pub fn push<T>(
         &mut self,
         slot: u32,
@@ -63,10 +63,10 @@ impl SilentQueue {
         client: Option<ClientNetwork>,
         slots: &Slots<T>,
     ) {
-        if self.until_tidy == 0 {
-            self.tidy(slots);
+        if self.until_compaction == 0 {
+            self.compact(slots);
         }
-        self.until_tidy -= 1;
+        self.until_compaction -= 1;
         let entry = SilentEntry { slot, generation };
         self.all.push_back(entry);
         if let Some(client) = client {
@@ -74,9 +74,9 @@ impl SilentQueue {
         }
     }
 
-    /// The slot of the connection in `crowd` that has been silent for longest, and its deadline.
-    pub fn longest<T>(&mut self, crowd: Crowd, slots: &Slots<T>) -> Option<(u32, Millis)> {
-        let queue = self.queue(crowd)?;
+    /// The slot and the deadline of the longest silent connection among those under `limit`.
+    pub fn longest<T>(&mut self, limit: ReachedLimit, slots: &Slots<T>) -> Option<(u32, Millis)> {
+        let queue = self.queue(limit)?;
         while let Some(entry) = queue.front() {
             if let Some(late_at) = entry.late_at(slots) {
                 return Some((entry.slot, late_at));
@@ -86,35 +86,35 @@ impl SilentQueue {
         None
     }
 
-    /// Drops the entry that [`SilentQueue::longest`] has just named.
-    pub fn drop_longest(&mut self, crowd: Crowd) {
-        if let Some(queue) = self.queue(crowd) {
+    /// Drops the entry that [`SilentQueue::longest`] has just returned.
+    pub fn pop_longest(&mut self, limit: ReachedLimit) {
+        if let Some(queue) = self.queue(limit) {
             queue.pop_front();
         }
     }
 
-    fn queue(&mut self, crowd: Crowd) -> Option<&mut VecDeque<SilentEntry>> {
-        match crowd {
-            Crowd::Server => Some(&mut self.all),
-            Crowd::Client(client) => self.by_client.get_mut(&client),
+    fn queue(&mut self, limit: ReachedLimit) -> Option<&mut VecDeque<SilentEntry>> {
+        match limit {
+            ReachedLimit::Server => Some(&mut self.all),
+            ReachedLimit::Client(client) => self.by_client.get_mut(&client),
         }
     }
 
-    fn tidy<T>(&mut self, slots: &Slots<T>) {
+    fn compact<T>(&mut self, slots: &Slots<T>) {
         self.all.retain(|entry| entry.late_at(slots).is_some());
         self.by_client.retain(|_, queue| {
             queue.retain(|entry| entry.late_at(slots).is_some());
             queue.shrink_to(2 * queue.len());
             !queue.is_empty()
         });
-        self.until_tidy = self.all.len().max(LEAST_ENTRIES);
-        self.all.shrink_to(2 * self.until_tidy);
-        self.by_client.shrink_to(2 * self.until_tidy);
+        self.until_compaction = self.all.len().max(MIN_ENTRIES);
+        self.all.shrink_to(2 * self.until_compaction);
+        self.by_client.shrink_to(2 * self.until_compaction);
     }
 }
 
 impl SilentEntry {
-    /// When the connection's first byte is late; `None` if it has asked or is gone.
+    /// When the connection's first byte is late; `None` if a request has come or the connection is closed.
     fn late_at<T>(self, slots: &Slots<T>) -> Option<Millis> {
         let slot = slots.at(self.slot);
         match slot.deadline() {
@@ -171,15 +171,21 @@ mod tests {
             push(&mut queue, slot, None, &slots);
         }
         close(&slots, 0);
-        // Another connection in the same slot is another one.
+        // A later connection in the same slot does not count as the earlier one.
         open(&slots, 0, 9);
         let queued = slots.at(1).claim_idle().expect("idle");
         wait(&slots, queued, Deadline::AwaitingAck(Millis(1)));
-        assert_eq!(queue.longest(Crowd::Server, &slots), Some((2, Millis(2))));
-        queue.drop_longest(Crowd::Server);
-        assert_eq!(queue.longest(Crowd::Server, &slots), Some((3, Millis(3))));
+        assert_eq!(
+            queue.longest(ReachedLimit::Server, &slots),
+            Some((2, Millis(2)))
+        );
+        queue.pop_longest(ReachedLimit::Server);
+        assert_eq!(
+            queue.longest(ReachedLimit::Server, &slots),
+            Some((3, Millis(3)))
+        );
         close(&slots, 3);
-        assert_eq!(queue.longest(Crowd::Server, &slots), None);
+        assert_eq!(queue.longest(ReachedLimit::Server, &slots), None);
     }
 
     #[test]
@@ -190,30 +196,30 @@ mod tests {
             open(&slots, slot, u64::from(slot));
             push(&mut queue, slot, Some(client(slot % 2)), &slots);
         }
-        let of_second = Crowd::Client(client(1));
+        let of_second = ReachedLimit::Client(client(1));
         assert_eq!(queue.longest(of_second, &slots), Some((1, Millis(1))));
         close(&slots, 1);
         assert_eq!(queue.longest(of_second, &slots), Some((3, Millis(3))));
-        assert_eq!(queue.longest(Crowd::Client(client(2)), &slots), None);
+        assert_eq!(queue.longest(ReachedLimit::Client(client(2)), &slots), None);
     }
 
     #[test]
     fn those_that_are_gone_are_forgotten() {
         let slots = Slots::new(1);
         let mut queue = SilentQueue::default();
-        for number in 0..10 * LEAST_ENTRIES as u32 {
+        for number in 0..10 * MIN_ENTRIES as u32 {
             open(&slots, 0, 1);
             push(&mut queue, 0, Some(client(number)), &slots);
             close(&slots, 0);
         }
-        assert!(queue.all.len() <= LEAST_ENTRIES && queue.by_client.len() <= LEAST_ENTRIES);
-        // Looking takes entries out of one of the two only.
-        for number in 0..10 * LEAST_ENTRIES as u32 {
+        assert!(queue.all.len() <= MIN_ENTRIES && queue.by_client.len() <= MIN_ENTRIES);
+        // `longest` only takes entries out of one of the two queues.
+        for number in 0..10 * MIN_ENTRIES as u32 {
             open(&slots, 0, 1);
             push(&mut queue, 0, Some(client(number)), &slots);
             close(&slots, 0);
-            assert_eq!(queue.longest(Crowd::Server, &slots), None);
+            assert_eq!(queue.longest(ReachedLimit::Server, &slots), None);
         }
-        assert!(queue.by_client.len() <= LEAST_ENTRIES);
+        assert!(queue.by_client.len() <= MIN_ENTRIES);
     }
 }

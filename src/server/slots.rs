@@ -1,7 +1,7 @@
-//! Where the connections live: a table of slots that never moves, reused with generations.
+//! The table of connections: slots that never move and are reused with generations.
 //!
-//! A slot is what the event loop and its workers share. Its ownership word says who may touch the
-//! connection; the deadline beside it is all that the timers need. Both are behind types:
+//! The event loop and its workers share the slots. The ownership word of a slot says which thread may
+//! touch the connection, and the deadline beside it is all that the timers read. Types guard both:
 //!
 //! ```text
 //!   event loop   SlotRef::open, notify, claim_idle     ->  QueuedSlot   lies in a queue
@@ -11,15 +11,15 @@
 //!                OwnedSlot::close                      ->  the slot is free
 //! ```
 //!
-//! Neither can be copied. So a connection is queued once, begun once, and its turn has one end.
+//! Neither type can be copied. So a connection is queued once and begun once, and each turn ends once.
 //!
-//! # What a burst leaves
+//! # Memory after a burst
 //!
-//! What is kept for each connection goes with it. What is kept for each slot stays, for the next burst:
-//! after a million connections that are 32 MB of slots here, 4 MB of free numbers in the
-//! [`acceptor`](super::acceptor) and 1 MB of the event loop's notes on what is filed; under
-//! `limits.connections_per_ip` 32 MB more, for the holder of each slot. The timer wheel keeps half a
-//! megabyte, and the table of addresses what those that are there need.
+//! Memory of a connection is freed when it closes; memory of a slot is kept for the next burst. After a
+//! million connections the slots here take 32 MB, the free numbers in the [`acceptor`](super::acceptor)
+//! 4 MB, and the event loop's flags for filed slots 1 MB. With `limits.connections_per_ip` the holder of
+//! each slot takes 32 MB more. The timer wheel keeps half a megabyte. The table of addresses keeps only
+//! addresses that have open connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -32,39 +32,39 @@ use crate::connection::ownership::{
 use crate::connection::session::Session;
 use crate::connection::transport::Socket;
 
-/// Connections beyond the limit that are kept just long enough to be told so.
+/// Connections over the limit that are kept open just long enough to be refused.
 pub const REFUSAL_RESERVE: usize = 64;
 
-/// Slots that are allocated together: enough to make allocation rare, little enough to waste.
+/// Slots that are allocated together: enough to make allocations rare, few enough to waste little.
 const CHUNK_SLOTS: usize = 1024;
 
 /// A socket and the state of its connection.
 #[derive(Debug)]
 pub struct Connection<T = Socket> {
-    /// The socket; dropping it closes it and takes it out of the poll.
+    /// The socket. Dropping it closes it and removes it from the poll.
     pub socket: T,
-    /// The protocol's state.
+    /// The state of the protocol.
     pub session: Session,
-    /// Whether it has a place under the limits. One that is being refused has none.
+    /// Whether the limits count the connection. They do not count one that is being refused.
     pub is_counted: bool,
 }
 
-/// One place for a connection.
+/// A place for one connection.
 #[derive(Debug)]
 pub struct Slot<T = Socket> {
     /// Which thread may touch `connection`.
     ownership: Ownership,
     /// When the connection wants its next turn if its socket stays silent.
     deadline: AtomicU64,
-    /// Only the owner locks it, so the lock is never contended; it is what makes sharing safe
-    /// without `unsafe`.
+    /// Only the owner locks it, so the lock is never contended. The lock makes sharing safe without
+    /// `unsafe`.
     connection: Mutex<Option<Box<Connection<T>>>>,
 }
 
-/// A connection that is owned and waits for its turn: the right to give it the turn, and the duty. It
-/// lies in a queue, or with the flight that the connection waits for.
+/// An owned connection that waits for its turn. The holder must give it the turn. It lies in a queue, or
+/// with the flight that the connection waits for.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a connection that is not queued is left to nobody"]
+#[must_use = "a connection that is not queued is lost"]
 pub struct QueuedSlot(u32);
 
 impl QueuedSlot {
@@ -74,7 +74,7 @@ impl QueuedSlot {
         self.0
     }
 
-    /// For tests of the queues.
+    /// A queued slot for tests of the queues.
     #[cfg(test)]
     pub(super) fn numbered(index: u32) -> QueuedSlot {
         QueuedSlot(index)
@@ -91,20 +91,20 @@ impl<T> Slot<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Connection<T>>>> {
-        // A turn that panicked poisons the lock; its connection is dropped, the slot is still good.
+        // A turn that panics poisons the lock. Its connection is dropped, and the slot remains usable.
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the deadline, as the owner. This is all that a request costs the timers: the wheel
-    /// ([`deadlines`](super::deadlines)) finds it when it looks next.
-    fn postpone(&self, deadline: Deadline) {
+    /// Stores the deadline, as the owner. A request costs the timers no more than that: the wheel
+    /// ([`deadlines`](super::deadlines)) reads the deadline at its next check.
+    fn set_deadline(&self, deadline: Deadline) {
         self.deadline.store(deadline.to_word(), Ordering::Relaxed);
     }
 }
 
-/// A slot and its number, as the event loop and onlookers see it.
+/// A slot and its number, for the event loop and for threads that do not own the connection.
 #[derive(Debug)]
 pub struct SlotRef<'a, T = Socket> {
     slot: &'a Slot<T>,
@@ -112,32 +112,32 @@ pub struct SlotRef<'a, T = Socket> {
 }
 
 impl<'a, T> SlotRef<'a, T> {
-    /// Event loop: fills the slot, which is free, with a connection that waits for its first turn.
+    /// Event loop: fills a free slot with a connection that waits for its first turn.
     ///
     /// # Panics
     /// If the slot is in use.
     pub fn open(&self, connection: Box<Connection<T>>, deadline: Deadline) -> QueuedSlot {
         let Slot { ownership, .. } = self.slot;
         *self.slot.lock() = Some(connection);
-        self.slot.postpone(deadline);
+        self.slot.set_deadline(deadline);
         ownership.open();
         let claim = ownership.claim_idle();
         debug_assert_eq!(claim, Ok(()), "no other thread knows it");
         QueuedSlot(self.index)
     }
 
-    /// Event loop: an event has come for the connection of this `generation` ([`Ownership::notify`]). If
-    /// the connection was idle it is queued now.
+    /// Event loop: notes an event for the connection of this `generation` ([`Ownership::notify`]). Returns
+    /// the connection to be queued if it was idle.
     #[inline]
     pub fn notify(&self, generation: u32, read_closed: bool) -> Option<QueuedSlot> {
         match self.slot.ownership.notify(generation, read_closed) {
             Notified::Dispatch => Some(QueuedSlot(self.index)),
-            // Its owner will see what happened, or it belonged to an earlier connection.
+            // The owner will see the event, or the event belongs to an earlier connection.
             Notified::AlreadyOwned | Notified::Stale => None,
         }
     }
 
-    /// Event loop: takes an idle connection, for a deadline or a shutdown ([`Ownership::claim_idle`]).
+    /// Event loop: claims an idle connection, for a deadline or a shutdown ([`Ownership::claim_idle`]).
     ///
     /// # Errors
     /// If the connection is not idle.
@@ -146,14 +146,14 @@ impl<'a, T> SlotRef<'a, T> {
         claim.map(|()| QueuedSlot(self.index))
     }
 
-    /// The deadline that the last owner left. The event loop may read it at any time: a stale one
-    /// only makes it look again.
+    /// The deadline that the last owner stored. The event loop may read it at any time: an outdated one
+    /// only causes one more check.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
         Deadline::from_word(self.slot.deadline.load(Ordering::Relaxed))
     }
 
-    /// Where the connection stands at this moment ([`Ownership::state`]).
+    /// The state of the connection at this moment ([`Ownership::state`]).
     #[must_use]
     pub fn state(&self) -> OwnershipState {
         self.slot.ownership.state()
@@ -165,22 +165,22 @@ impl<'a, T> SlotRef<'a, T> {
         self.slot.ownership.generation()
     }
 
-    /// Whether the peer is known to have ended its side ([`Ownership::is_read_closed`]).
+    /// Whether the peer is known to have closed its side ([`Ownership::is_read_closed`]).
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.slot.ownership.is_read_closed()
     }
 
-    /// Looks at the connection, if there is one and no thread is at it.
-    pub fn look<R>(&self, look: impl FnOnce(&Connection<T>) -> R) -> Option<R> {
+    /// Calls `inspect` with the connection, unless there is none or a thread is using it.
+    pub fn inspect<R>(&self, inspect: impl FnOnce(&Connection<T>) -> R) -> Option<R> {
         match self.slot.connection.try_lock() {
-            Ok(connection) => connection.as_deref().map(look),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().as_deref().map(look),
+            Ok(connection) => connection.as_deref().map(inspect),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().as_deref().map(inspect),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Takes the connection away, unless there is none or a thread is at it. For the end of the server.
+    /// Takes the connection, unless there is none or a thread is using it. For the end of the server.
     #[must_use]
     pub fn take_if_free(&self) -> Option<Box<Connection<T>>> {
         match self.slot.connection.try_lock() {
@@ -191,11 +191,11 @@ impl<'a, T> SlotRef<'a, T> {
     }
 }
 
-/// A connection and the thread's right to touch it, for a turn. The turn has one of three ends:
+/// A connection that a thread owns for a turn. The turn ends in one of three ways:
 /// [`wait_until`](OwnedSlot::wait_until), [`requeue`](OwnedSlot::requeue) or
 /// [`close`](OwnedSlot::close).
 #[derive(Debug)]
-#[must_use = "a connection whose turn has no end is left to nobody"]
+#[must_use = "a connection whose turn does not end is lost"]
 pub struct OwnedSlot<'a, T = Socket> {
     slot: &'a Slot<T>,
     index: u32,
@@ -209,25 +209,25 @@ pub struct OwnedSlot<'a, T = Socket> {
 pub enum WaitOutcome<'a, T = Socket> {
     /// The connection is idle.
     Idle,
-    /// Something happened on its socket during the turn, which may have missed it: another turn is due.
+    /// An event came during the turn, which may have missed it: the connection needs another turn.
     Notified(OwnedSlot<'a, T>),
 }
 
 impl<'a, T> OwnedSlot<'a, T> {
-    /// The connection. `None` once the end of the server has taken it
+    /// The connection; `None` once the end of the server has taken it
     /// ([`take_if_free`](SlotRef::take_if_free)).
     pub fn connection(&mut self) -> Option<&mut Connection<T>> {
         self.connection.as_deref_mut()
     }
 
-    /// Whether the peer has ended its side ([`TurnGuard::read_closed`]).
+    /// Whether the peer has closed its side ([`TurnGuard::read_closed`]).
     #[must_use]
     pub fn read_closed(&self) -> bool {
         self.running.read_closed()
     }
 
     /// Ends the turn: the connection waits for its peer, or for `deadline`.
-    // Each part has to be there before the next owner may come, who looks at all of them.
+    // Everything must be stored before the release, after which another thread may own the slot.
     #[inline]
     pub fn wait_until(self, deadline: Deadline) -> WaitOutcome<'a, T> {
         let OwnedSlot {
@@ -237,7 +237,7 @@ impl<'a, T> OwnedSlot<'a, T> {
             connection,
         } = self;
         drop(connection);
-        slot.postpone(deadline);
+        slot.set_deadline(deadline);
         match running.release() {
             Released::Idle => WaitOutcome::Idle,
             Released::Again(running) => WaitOutcome::Notified(OwnedSlot {
@@ -252,13 +252,13 @@ impl<'a, T> OwnedSlot<'a, T> {
     /// Ends the turn: the connection wants another one, as soon as a thread takes it from a queue.
     pub fn requeue(self) -> QueuedSlot {
         drop(self.connection);
-        // Of no use to the timers before the next turn has ended.
-        self.slot.postpone(Deadline::Exchange(Millis::NEVER));
+        // The timers have no use for a deadline before the next turn has ended.
+        self.slot.set_deadline(Deadline::Exchange(Millis::NEVER));
         self.running.requeue();
         QueuedSlot(self.index)
     }
 
-    /// Ends the turn and the connection, which `end` drops. Returns the slot, which is free then.
+    /// Ends the turn and the connection, which `end` drops. Returns the number of the slot, now free.
     pub fn close(self, end: impl FnOnce(Box<Connection<T>>)) -> u32 {
         let OwnedSlot {
             index,
@@ -305,7 +305,7 @@ impl<T> Slots<T> {
         SlotRef { slot, index }
     }
 
-    /// Begins a turn of the queued connection.
+    /// Begins the turn of a queued connection.
     #[inline]
     pub fn begin(&self, queued: QueuedSlot) -> OwnedSlot<'_, T> {
         let QueuedSlot(index) = queued;
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        // Every connection that ever was costs this; the live ones cost their box besides.
+        // Every slot ever used costs this; an open connection costs its box besides.
         assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
         assert!(
             size_of::<Connection>() <= 104,

@@ -1,57 +1,57 @@
 //! Spare workers: threads that serve while the disk holds up all workers.
 //!
-//! A worker waits for the disk: in open(2), read(2) or sendfile(2). A file system that hangs (NFS without
-//! its server, FUSE) keeps it there for minutes. Requests for what is not in memory on that file system
-//! take one worker after the other. With the last one every file that is not in memory would wait, those
-//! on healthy disks included. Spare workers take over then.
+//! A worker waits for the disk in open(2), read(2) or sendfile(2). A file system that hangs (NFS without
+//! its server, FUSE) keeps the worker there for minutes. Requests for files there occupy one worker after
+//! the other. Without spare workers, once all are occupied, every file that is not in memory would have to
+//! wait, even one on a healthy disk.
 //!
 //! ```text
-//!   Handoff::defer, pick_up   work waits, and no worker is parked:    SupervisorWaker::ring
-//!   supervisor                SupervisorWaker::wait; each 50 ms PoolStallDetector::look at the queues
-//!                               nothing waits any more:               it sleeps until the next ring
+//!   Handoff::defer, pick_up   work waits, and no worker is parked:    SupervisorWaker::notify
+//!   supervisor                SupervisorWaker::wait; each 50 ms PoolStallDetector::check
+//!                               no work waits any more:               it sleeps until the next notification
 //!                               nothing was picked up for 250 ms:     a spare worker for all that waits
 //!   spare worker              Worker::run, from the same queues, until its Lease ends
 //! ```
 //!
-//! The supervisor is one thread of the server. It sleeps unless work waits, so a server whose workers
-//! keep up pays one load for a deferred connection, and nothing for one that memory answers.
+//! The supervisor is one thread of the server. It sleeps unless work waits. So a server whose workers keep
+//! up pays one atomic load for a deferred connection, and nothing for one that memory answers.
 //!
 //! # Why 250 milliseconds
 //!
 //! A disk that is merely slow must not start threads. With one worker and a disk that takes 50 ms per
 //! read, work is picked up every 50 ms; with more workers more often. Slices of jobs and turns last 5 ms.
-//! So 250 ms without any worker at the queues are far beyond what an ordinary disk does, and short for
-//! who waits. A disk that does take longer gets more readers, which does no harm. Time counts in looks of
-//! the supervisor, so that a process that was stopped for an hour is not taken for a stalled one.
+//! So 250 ms without a pick-up are far beyond an ordinary disk, and short for a client that waits. A disk
+//! that does take longer gets more readers, which does no harm. The supervisor counts its checks instead of
+//! reading a clock, so a process that was stopped for an hour does not look stalled.
 //!
-//! As many spare workers start at once as work waits: nothing tells which of it is for the file system
-//! that hangs, and one after the other would cost 250 ms each. In `tests/hung_mount.rs`, with two workers
-//! and 120 clients of a file system that hangs, one request for another file waits for 0.3 s, and those
-//! after it for less than a millisecond, all but a few (2026-11-30, 2 CPUs).
+//! As many spare workers start at once as work waits, because the supervisor cannot tell which of the work
+//! is for the hanging file system; starting one after the other would cost 250 ms each. In
+//! `tests/hung_mount.rs`, with two workers and 120 clients of a hanging file system, one request for
+//! another file waits for 0.3 s, and nearly all later ones for less than a millisecond (2026-11-30, 2 CPUs).
 //!
 //! # Bounds
 //!
-//! An event loop has at most [`most_spares`] of them, four times as many as workers, within 16 and 64: on a
-//! small machine enough for the images of a page that are all on the same dead server, on a large one no
-//! more threads than it can spare. The reserve of file descriptors counts them.
+//! An event loop has at most [`most_spares`] of them: four times as many as workers, but at least 16 and at
+//! most 64. Sixteen are enough for the images of a page that are all on one dead server; 64 are no more
+//! than a large machine can spare. The reserve of file descriptors counts them.
 //!
-//! A file system that hangs is asked for again and again, and would hold all of these too. So a quarter of
-//! them, the *near* ones, do not go beyond mount points below a root
-//! ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)): the kernel tells where a path leads before the file system
-//! there is asked anything. They pass on what leads there, and listings and jobs, to the other workers
-//! (the mount queue of the [`handoff`](super::handoff)). So files on the file system of a root are served
-//! however long those beyond a mount point hang, and however many are asked for. Files beyond other mount
-//! points may have to wait with them.
+//! Clients keep asking for files on a file system that hangs, and these requests would occupy all spare
+//! workers too. So a quarter of the spare workers must not block beyond mount points below a root
+//! ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)): the kernel says where a path leads before it
+//! asks the file system there. These workers leave such connections, and listings and jobs, to the other
+//! workers (the queue *beyond mounts* of the [`handoff`](super::handoff)). So files on the file system of a
+//! root are served however long other file systems hang, and however many requests they get. Files beyond
+//! other mount points may have to wait.
 //!
-//! These can still hold the near ones as well: a hanging file system that a root itself is on, a precompressed
-//! form that is a link beyond a mount point, a kernel older than Linux 5.6. If all are held, what is not in
-//! memory waits.
+//! Three things can still hold up these workers as well: a root on a hanging file system, a precompressed
+//! variant that is a link beyond a mount point, and a kernel older than Linux 5.6. If all workers are held
+//! up, requests for files that are not in memory wait.
 //!
 //! # Their end
 //!
-//! A spare worker has a lease of ten seconds. It is renewed if no permanent worker was free or picked
-//! up anything meanwhile; otherwise the spare worker ends after what it is at. One that the disk holds up
-//! is not waited for at the end of the server, no more than a worker is.
+//! A spare worker has a lease of ten seconds. The lease is renewed if no permanent worker was idle or
+//! picked up work meanwhile; otherwise the spare worker ends after its current work. The end of the server
+//! does not wait for a worker, spare or not, that the disk holds up.
 
 use std::io;
 use std::sync::Arc;
@@ -68,52 +68,52 @@ use super::supervisor_waker::SupervisorWaker;
 use super::worker::Worker;
 use crate::clock::Millis;
 
-/// Time between two looks at queues in which work waits.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Time between two checks of queues in which work waits.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks in a row that have found work waiting and nothing picked up, after which spare workers start.
-const LOOKS_OF_A_STALL: u32 = 5;
+/// Successive checks with waiting work and no pick-up, after which spare workers start.
+const CHECKS_OF_A_STALL: u32 = 5;
 
-/// Milliseconds between two notices of an event loop.
+/// Milliseconds between two log messages of an event loop.
 const NOTICE_EVERY_MILLIS: u64 = 60_000;
 
-/// The part of the spare workers that do not go beyond mount points: one of so many.
-const NEAR_PART: usize = 4;
+/// One of so many spare workers must not block beyond mount points.
+const ROOTS_ONLY_DIVISOR: usize = 4;
 
-/// How many spare workers an event loop with so many `workers` has at most.
+/// The most spare workers of an event loop with so many `workers`.
 #[must_use]
 pub fn most_spares(workers: usize) -> usize {
     workers.saturating_mul(4).clamp(16, 64)
 }
 
-/// Finds out whether work waits that no worker picks up.
+/// Detects that work waits and no worker picks it up.
 #[derive(Debug, Default)]
 struct PoolStallDetector {
     pick_ups: u64,
-    /// Looks since anything was picked up.
-    still_looks: u32,
+    /// Checks since work was last picked up.
+    idle_checks: u32,
 }
 
 impl PoolStallDetector {
-    /// A look, one of a series at equal intervals: so many `pick_ups` there were up to now, and so much
-    /// work is `waiting`. Returns how many more workers it takes.
-    fn look(&mut self, pick_ups: u64, waiting: usize) -> usize {
+    /// Checks the queues, once in a fixed interval. `pick_ups` counts all pick-ups so far, `waiting` is the
+    /// work in the queues. Returns how many more workers are needed.
+    fn check(&mut self, pick_ups: u64, waiting: usize) -> usize {
         if waiting == 0 || pick_ups != self.pick_ups {
             self.pick_ups = pick_ups;
-            self.still_looks = 0;
+            self.idle_checks = 0;
             return 0;
         }
-        self.still_looks += 1;
-        if self.still_looks < LOOKS_OF_A_STALL {
+        self.idle_checks += 1;
+        if self.idle_checks < CHECKS_OF_A_STALL {
             return 0;
         }
-        // Those that are started now have as long to pick something up.
-        self.still_looks = 0;
+        // The workers that start now get as much time to pick something up.
+        self.idle_checks = 0;
         waiting
     }
 }
 
-/// Tells when a notice may be given again.
+/// Limits how often a log message is written.
 #[derive(Debug, Default)]
 struct NoticeLimit(Option<Millis>);
 
@@ -129,11 +129,11 @@ impl NoticeLimit {
     }
 }
 
-/// The spare workers of one event loop that go equally far.
+/// The spare workers of one event loop that block equally far.
 #[derive(Debug)]
-struct SpareCrew {
+struct SpareGroup {
     detector: PoolStallDetector,
-    /// Those that run.
+    /// The number that run now.
     running: Arc<AtomicUsize>,
     most: usize,
 }
@@ -142,38 +142,38 @@ struct SpareCrew {
 #[derive(Debug)]
 struct Spares {
     shared: Arc<Shared>,
-    anywhere: SpareCrew,
-    near: SpareCrew,
-    /// Those that were ever started.
+    anywhere: SpareGroup,
+    on_roots: SpareGroup,
+    /// How many were ever started.
     started: u64,
     notices: NoticeLimit,
     failures: NoticeLimit,
 }
 
-/// The place of a spare worker, counted until it is dropped.
-struct SparePlace(Arc<AtomicUsize>);
+/// Permission for a spare worker to run, which counts until it is dropped.
+struct SparePermit(Arc<AtomicUsize>);
 
-impl SparePlace {
-    /// One of the `most` there are, of which some are taken.
-    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<SparePlace> {
-        // Only the supervisor takes; others give back.
+impl SparePermit {
+    /// Takes a permit; `None` if `most` are taken.
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<SparePermit> {
+        // Only the supervisor takes permits; other threads return them.
         if taken.load(Ordering::Relaxed) >= most {
             return None;
         }
         taken.fetch_add(1, Ordering::Relaxed);
-        Some(SparePlace(Arc::clone(taken)))
+        Some(SparePermit(Arc::clone(taken)))
     }
 }
 
-impl Drop for SparePlace {
+impl Drop for SparePermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl SpareCrew {
-    fn new(most: usize) -> SpareCrew {
-        SpareCrew {
+impl SpareGroup {
+    fn new(most: usize) -> SpareGroup {
+        SpareGroup {
             detector: PoolStallDetector::default(),
             running: Arc::default(),
             most,
@@ -188,53 +188,53 @@ impl SpareCrew {
 impl Spares {
     fn of(shared: &Arc<Shared>) -> Spares {
         let most = most_spares(shared.workers);
-        let near = most / NEAR_PART;
+        let on_roots = most / ROOTS_ONLY_DIVISOR;
         Spares {
             shared: Arc::clone(shared),
-            anywhere: SpareCrew::new(most - near),
-            near: SpareCrew::new(near),
+            anywhere: SpareGroup::new(most - on_roots),
+            on_roots: SpareGroup::new(on_roots),
             started: 0,
             notices: NoticeLimit::default(),
             failures: NoticeLimit::default(),
         }
     }
 
-    /// A look at the queues, after which there are enough spare workers.
-    fn look(&mut self, alive: &Sender<()>) {
+    /// Checks the queues, and starts spare workers if they are stalled.
+    fn check(&mut self, alive: &Sender<()>) {
         let handoff = &self.shared.handoff;
-        let (near, anywhere) = (&mut self.near.detector, &mut self.anywhere.detector);
-        let wanted_near = near.look(handoff.pick_ups(), handoff.waiting_near());
-        let wanted = anywhere.look(handoff.pick_ups_for_anywhere(), handoff.waiting());
-        if wanted + wanted_near == 0 {
+        let (on_roots, anywhere) = (&mut self.on_roots.detector, &mut self.anywhere.detector);
+        let wanted_on_roots = on_roots.check(handoff.pick_ups(), handoff.waiting_on_roots());
+        let wanted = anywhere.check(handoff.pick_ups_for_anywhere(), handoff.waiting());
+        if wanted + wanted_on_roots == 0 {
             return;
         }
         let now = self.shared.clock.now().monotonic;
-        let before = self.near.running() + self.anywhere.running();
+        let before = self.on_roots.running() + self.anywhere.running();
         let started = self
-            .start(WorkerKind::NearSpare, wanted_near, alive, now)
+            .start(WorkerKind::SpareOnRoots, wanted_on_roots, alive, now)
             .and_then(|()| self.start(WorkerKind::Spare, wanted, alive, now));
         if let Err(error) = started {
             if self.failures.allows(now) {
-                log::error!("no thread for a spare worker: {error}; this is tried again");
+                log::error!("a spare worker cannot be started: {error}; trying again");
             }
             return;
         }
-        let (near, anywhere) = (self.near.running(), self.anywhere.running());
-        let running = near + anywhere;
+        let (on_roots, anywhere) = (self.on_roots.running(), self.anywhere.running());
+        let running = on_roots + anywhere;
         if self.notices.allows(now) {
             let workers = self.workers();
             if running > before {
                 log::warn!("{workers} wait for the disk; {running} more serve meanwhile");
             } else {
                 log::warn!(
-                    "{workers} and {anywhere} spare ones wait for the disk, the most there are; {near} more \
-                     serve what is on the file system of the root"
+                    "{workers} and {anywhere} spare ones, the maximum, wait for the disk; {on_roots} more serve files \
+                     on the file system of the root"
                 );
             }
         }
     }
 
-    /// The permanent workers, for a notice.
+    /// Names the permanent workers in a log message.
     fn workers(&self) -> String {
         let Shared {
             workers, number, ..
@@ -246,7 +246,7 @@ impl Spares {
         }
     }
 
-    /// Starts so many of a `kind`, or as many as there may be.
+    /// Starts `count` workers of a `kind`, or fewer if that many would be too many.
     fn start(
         &mut self,
         kind: WorkerKind,
@@ -255,11 +255,11 @@ impl Spares {
         now: Millis,
     ) -> io::Result<()> {
         for _ in 0..count {
-            let of = match kind.goes_anywhere() {
+            let of = match kind.may_block_anywhere() {
                 true => &self.anywhere,
-                false => &self.near,
+                false => &self.on_roots,
             };
-            let Some(place) = SparePlace::take(&of.running, of.most) else {
+            let Some(permit) = SparePermit::take(&of.running, of.most) else {
                 break;
             };
             let lease = Lease::new(now, &self.shared.handoff);
@@ -269,7 +269,7 @@ impl Spares {
             let alive = alive.clone();
             thread::Builder::new().name(name).spawn(move || {
                 worker.run();
-                drop(place);
+                drop(permit);
                 drop(alive);
             })?;
         }
@@ -277,8 +277,8 @@ impl Spares {
     }
 }
 
-/// Starts the supervisor of all event loops. It ends when they close their hand-offs, and so do the spare
-/// workers, which hold `alive` until then.
+/// Starts the supervisor of all event loops. The supervisor and the spare workers end when the hand-offs
+/// close, and hold `alive` until then.
 pub(super) fn supervise(all: &Arc<[Arc<Shared>]>, alive: Sender<()>) {
     let supervisor_waker = all[0].handoff.supervisor_waker();
     let (ours, all) = (Arc::clone(supervisor_waker), Arc::clone(all));
@@ -289,7 +289,7 @@ pub(super) fn supervise(all: &Arc<[Arc<Shared>]>, alive: Sender<()>) {
         }
         Err(error) => {
             log::error!(
-                "no thread to start spare workers: {error}; a disk that hangs holds up all"
+                "the supervisor thread cannot be started: {error}; a hanging disk may hold up all workers"
             );
         }
     }
@@ -301,13 +301,13 @@ fn run(supervisor_waker: &SupervisorWaker, all: &[Arc<Shared>], alive: &Sender<(
     let has_work = || all.iter().any(|shared| shared.handoff.waiting() > 0);
     loop {
         supervisor_waker.wait(is_over);
-        thread::park_timeout(LOOK_EVERY);
+        thread::park_timeout(CHECK_INTERVAL);
         if is_over() {
             return;
         }
-        spares.iter_mut().for_each(|spares| spares.look(alive));
+        spares.iter_mut().for_each(|spares| spares.check(alive));
         if !has_work() {
-            supervisor_waker.rest(has_work);
+            supervisor_waker.clear(has_work);
         }
     }
 }
@@ -317,23 +317,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_five_looks_at_waiting_work_without_a_pick_up() {
+    fn a_stall_is_five_checks_of_waiting_work_without_a_pick_up() {
         let mut detector = PoolStallDetector::default();
-        let mut look = |pick_ups, waiting| detector.look(pick_ups, waiting);
-        assert_eq!(look(7, 3), 0, "seven were picked up before");
-        assert_eq!([(); 4].map(|()| look(7, 3)), [0; 4]);
-        assert_eq!(look(7, 3), 3, "one for each that waits");
-        assert_eq!([(); 4].map(|()| look(7, 2)), [0; 4], "they are given time");
-        assert_eq!(look(7, 2), 2);
+        let mut check = |pick_ups, waiting| detector.check(pick_ups, waiting);
+        assert_eq!(check(7, 3), 0, "seven were picked up before");
+        assert_eq!([(); 4].map(|()| check(7, 3)), [0; 4]);
+        assert_eq!(check(7, 3), 3, "one for each that waits");
+        assert_eq!([(); 4].map(|()| check(7, 2)), [0; 4], "they are given time");
+        assert_eq!(check(7, 2), 2);
     }
 
-    /// A disk that takes 50 ms, one worker: it is at the queues between any two looks, or every other one.
+    /// With a disk that takes 50 ms and one worker, each check or every other one sees a new pick-up.
     #[test]
     fn a_slow_disk_is_no_stall() {
         let mut detector = PoolStallDetector::default();
-        for pause in 1..=u64::from(LOOKS_OF_A_STALL) {
-            for look in 0..100 {
-                assert_eq!(detector.look(look / pause, 30), 0, "{pause}");
+        for pause in 1..=u64::from(CHECKS_OF_A_STALL) {
+            for number in 0..100 {
+                assert_eq!(detector.check(number / pause, 30), 0, "{pause}");
             }
         }
     }
@@ -342,8 +342,8 @@ mod tests {
     fn a_stall_begins_anew_when_nothing_has_waited() {
         let mut detector = PoolStallDetector::default();
         for _ in 0..10 {
-            assert_eq!([(); 4].map(|()| detector.look(0, 1)), [0; 4]);
-            assert_eq!(detector.look(0, 0), 0);
+            assert_eq!([(); 4].map(|()| detector.check(0, 1)), [0; 4]);
+            assert_eq!(detector.check(0, 0), 0);
         }
     }
 
@@ -355,12 +355,12 @@ mod tests {
     }
 
     #[test]
-    fn places_are_bounded_and_come_back() {
+    fn permits_are_limited_and_come_back() {
         let taken = Arc::default();
-        let places: Vec<_> = (0..3).map(|_| SparePlace::take(&taken, 2)).collect();
+        let places: Vec<_> = (0..3).map(|_| SparePermit::take(&taken, 2)).collect();
         assert_eq!(places.iter().flatten().count(), 2);
         drop(places);
-        assert!(SparePlace::take(&taken, 2).is_some());
+        assert!(SparePermit::take(&taken, 2).is_some());
         let counts = [1, 4, 8, 16, 1_024].map(most_spares);
         assert_eq!(counts, [16, 16, 32, 64, 64]);
     }

@@ -1,18 +1,18 @@
-//! Summaries for the terminal: the counters, and how the end of the server goes.
+//! Summaries on standard error: the counters, and how the server ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::access_log::AccessLog;
-use super::diagnostics::say;
+use super::diagnostics::print_notice;
 use super::lifecycle::Announcement;
 use super::shared::{ConnectionCounts, Shared, totals};
 
 /// Prints the counters of all event loops.
 pub(super) fn print_counters(all: &[Arc<Shared>]) {
     let count = |count: fn(&Shared) -> u64| -> u64 { all.iter().map(|shared| count(shared)).sum() };
-    let accepted = count(|shared| shared.admissions.accepted.load(Ordering::Relaxed));
-    let dropped = count(|shared| shared.admissions.dropped.load(Ordering::Relaxed));
+    let accepted = count(|shared| shared.accept_state.accepted.load(Ordering::Relaxed));
+    let dropped = count(|shared| shared.accept_state.dropped.load(Ordering::Relaxed));
     let open = all.iter().map(|shared| shared.open()).sum::<usize>();
     let ConnectionCounts {
         active,
@@ -22,7 +22,7 @@ pub(super) fn print_counters(all: &[Arc<Shared>]) {
     let totals = totals(all);
     let access_log = all[0].access_log.as_deref();
     let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
-    say(format_args!(
+    print_notice(format_args!(
         "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
          connections_open {open}\n\
          connections_active {active}\nconnections_idle {idle}\n\
@@ -31,30 +31,30 @@ pub(super) fn print_counters(all: &[Arc<Shared>]) {
     ));
 }
 
-/// Tells how the end goes, with `open` connections.
+/// Prints how the server ends, with `open` connections.
 pub(super) fn announce(announcement: Announcement, open: usize) {
     let open = connections(open);
     match announcement {
-        Announcement::Draining => say(format_args!("abide: draining, waiting for {open}")),
-        Announcement::DrainOver => say(format_args!(
+        Announcement::Draining => print_notice(format_args!("abide: draining, waiting for {open}")),
+        Announcement::DrainTimedOut => print_notice(format_args!(
             "abide: the drain deadline has passed, closing {open}"
         )),
-        Announcement::Stopping => say(format_args!("abide: stopping, closing {open}")),
+        Announcement::Stopping => print_notice(format_args!("abide: stopping, closing {open}")),
     }
 }
 
-/// Says how many connections of a drain had what they were promised, and from how many its deadline
-/// took it. Those that were promised nothing are in neither number.
+/// Prints how many connections of a drain kept what they were promised, and how many the deadline cut
+/// short. Connections that were promised nothing are in neither number.
 pub(super) fn report_drain(all: &[Arc<Shared>]) {
     let totals = totals(all);
     let honoured = totals.promises_honoured;
-    // Exchanges that are under way even now are cut off.
+    // Exchanges that are still active now are cut off.
     let exchanging: usize = all
         .iter()
         .map(|shared| shared.connection_counts().active)
         .sum();
     let broken = totals.promises_broken + exchanging as u64;
-    say(format_args!(
+    print_notice(format_args!(
         "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"
     ));
 }

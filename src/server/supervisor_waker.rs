@@ -1,20 +1,20 @@
-//! The supervisor_waker that wakes the supervisor of the spare workers ([`spares`](super::spares)).
+//! Waking the supervisor of the spare workers ([`spares`](super::spares)).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 
-/// Wakes the supervisor. Ringing costs next to nothing while the supervisor is awake.
+/// Wakes the supervisor. Notifying costs an atomic load while the supervisor is awake.
 #[derive(Debug, Default)]
 pub struct SupervisorWaker {
     is_notified: AtomicBool,
-    /// The supervisor, once it runs.
+    /// The thread of the supervisor, once it runs.
     supervisor: OnceLock<Thread>,
 }
 
 impl SupervisorWaker {
-    /// Work waits, and no worker is parked. To be called after the work was put into its queue, and after
-    /// a look at the parked_workers, whose fence orders the two.
+    /// Notifies the supervisor that work waits and no worker is parked. To be called after the work was
+    /// queued and after a look for parked workers, whose fence orders the two.
     pub fn notify(&self) {
         if !self.is_notified.load(Ordering::Relaxed)
             && !self.is_notified.swap(true, Ordering::SeqCst)
@@ -23,30 +23,30 @@ impl SupervisorWaker {
         }
     }
 
-    /// Ends the supervisor's wait between two looks.
+    /// Wakes the supervisor if it is parked.
     pub fn wake(&self) {
         if let Some(supervisor) = self.supervisor.get() {
             supervisor.unpark();
         }
     }
 
-    /// Tells whom to wake.
+    /// Names the thread to wake.
     pub(super) fn set_supervisor(&self, supervisor: Thread) {
         let _ = self.supervisor.set(supervisor);
-        // The supervisor may have parked before, and the supervisor_waker have been rung.
+        // The supervisor may have parked before, and a notification may have come.
         self.wake();
     }
 
-    /// Supervisor: waits until the supervisor_waker is rung, or `is_over` after a [`wake`](SupervisorWaker::wake).
+    /// Supervisor: waits until it is notified, or until `is_over` after a [`wake`](SupervisorWaker::wake).
     pub(super) fn wait(&self, is_over: impl Fn() -> bool) {
         while !self.is_notified.load(Ordering::SeqCst) && !is_over() {
             thread::park();
         }
     }
 
-    /// Supervisor: nothing waits, unless something came meanwhile: then `has_work` finds it, or whoever has
-    /// put it there rings again.
-    pub(super) fn rest(&self, has_work: impl Fn() -> bool) {
+    /// Supervisor: withdraws the notification, because no work waits. If work was queued meanwhile, either
+    /// `has_work` finds it here, or the thread that queued it notifies again.
+    pub(super) fn clear(&self, has_work: impl Fn() -> bool) {
         self.is_notified.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if has_work() {
@@ -63,9 +63,9 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    /// Were a ring lost, this would never end.
+    /// This test would never end if a notification were lost.
     #[test]
-    fn no_ring_is_lost_while_the_supervisor_goes_to_rest() {
+    fn no_notification_is_lost_while_the_supervisor_clears_the_flag() {
         const ROUNDS: usize = 20_000;
         let handoff = Handoff::default();
         let supervisor_waker = handoff.supervisor_waker();
@@ -78,7 +78,7 @@ mod tests {
                         drop(handoff.pick_up(WorkerKind::Spare, FirstQueue::Blocking, None));
                         taken.fetch_add(1, Ordering::SeqCst);
                     }
-                    supervisor_waker.rest(|| handoff.waiting() > 0);
+                    supervisor_waker.clear(|| handoff.waiting() > 0);
                 }
             });
             supervisor_waker.set_supervisor(supervisor.thread().clone());

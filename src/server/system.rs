@@ -1,5 +1,5 @@
-//! The system as an event loop uses it: sockets to accept, and a poll that tells of them. The
-//! machine's own is a [`Registry`]; simulations bring others.
+//! The operating system as an event loop uses it: sockets to accept, and a poll that reports events. The real
+//! system is a [`Registry`]; simulations implement their own.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,7 +13,7 @@ use super::listener::Listener;
 use crate::connection::peer::Peer;
 use crate::connection::transport::{Socket, Transport};
 
-/// The system as an event loop sees it.
+/// The operating system as an event loop uses it.
 pub trait System {
     /// A connected socket.
     type AcceptedSocket: Transport + Send + 'static;
@@ -29,28 +29,28 @@ pub trait System {
     /// Whether there are bytes to receive.
     fn has_input(&self, socket: &Self::AcceptedSocket) -> bool;
 
-    /// Has the poll tell with `token` when `socket` becomes readable or writable; at once, if it is.
+    /// Makes the poll report `token` when `socket` becomes readable or writable, or is so already.
     ///
     /// # Errors
     /// If the kernel has no memory for another watch (epoll_ctl(2): ENOMEM, ENOSPC).
     fn watch(&self, socket: &Self::AcceptedSocket, token: Token) -> io::Result<()>;
 
-    /// Has the poll tell with `token` when `listener` has connections to accept.
+    /// Makes the poll report `token` when `listener` has connections to accept.
     ///
     /// # Errors
     /// As [`watch`](System::watch).
     fn watch_listener(&self, listener: &Self::AcceptQueue, token: Token) -> io::Result<()>;
 
-    /// Ends what [`watch_listener`](System::watch_listener) began.
+    /// Ends the watch that [`watch_listener`](System::watch_listener) began.
     ///
     /// # Errors
-    /// If it is not watched.
+    /// If the listener is not watched.
     fn unwatch_listener(&self, listener: &Self::AcceptQueue) -> io::Result<()>;
 
     /// Whether other event loops accept from the same queue.
     fn is_shared(&self, listener: &Self::AcceptQueue) -> bool;
 
-    /// Keeps new handshakes from beginning, if the listener can do that. Whether it can.
+    /// Drops new handshakes on `listener`. Returns whether the listener can do so.
     fn refuse_new_handshakes(&self, listener: &Self::AcceptQueue) -> bool;
 }
 
@@ -73,7 +73,7 @@ impl System for Registry {
 
     fn watch_listener(&self, listener: &Listener, token: Token) -> io::Result<()> {
         if listener.is_shared {
-            // mio has no word for it.
+            // mio has no constant for EPOLLEXCLUSIVE.
             let flags = EventFlags::IN | EventFlags::ET | EventFlags::EXCLUSIVE;
             let data = EventData::new_u64(token.0 as u64);
             return Ok(epoll::add(self, listener, data, flags)?);
@@ -97,7 +97,7 @@ impl System for Registry {
         let refused = handshakes::refuse_new(listener);
         if let Err(error) = &refused {
             let url = listener.address.url();
-            log::warn!("{url} closes at once, handshakes that are under way are lost: {error}");
+            log::warn!("{url} closes at once, and handshakes that have begun are lost: {error}");
         }
         refused.is_ok()
     }

@@ -1,18 +1,18 @@
-//! When to look at a connection again: a lazy timer wheel.
+//! A lazy timer wheel, which says when to check the deadline of a connection.
 //!
-//! Every connection has a deadline and nearly all of them are never reached: the next request moves
-//! it on. A wheel that followed each move would be busy for nothing, and workers would need a lock to
-//! may_block it. This one is lazy. A thread that finishes a request only stores the new deadline, beside
-//! the connection. The wheel keeps an older, earlier tick, and finds out when that tick comes.
+//! Every connection has a deadline, and nearly all deadlines are never reached: the next request moves them.
+//! A wheel that followed each move would do much work in vain, and workers would need a lock to use it. This
+//! wheel is lazy. A thread that finishes a request only stores the new deadline beside the connection. The
+//! wheel keeps an older, earlier tick, and reads the new deadline when that tick comes.
 //!
-//! The event loop owns the wheel and turns it. No clock is read here: time is an argument.
+//! The event loop owns the wheel and advances it. The wheel reads no clock: time is an argument.
 //!
-//! # One connection's life
+//! # Example: one connection
 //!
-//! T + grace is 130 s. No entry sleeps longer than 5 s, and one that was due is looked at again a
-//! second later ([`deadlines`](super::deadlines)). The connection makes requests at 0, 3 and 50 s; each
-//! moves the deadline, and only the deadline: first to the look at its acknowledgement after half of
-//! grace, and from there to T + grace.
+//! T + grace is 130 s. An entry is checked after 5 s at the latest, and one that was due is checked again
+//! after a second ([`deadlines`](super::deadlines)). The connection sends requests at 0, 3 and 50 s. Each
+//! request moves the deadline and nothing else. The deadline is first the check for the acknowledgement,
+//! after half of grace, and then T + grace.
 //!
 //! ```text
 //! seconds    0   3  5        8  9       49 50 54       55 56      176   180
@@ -23,25 +23,26 @@
 //!                   refiled  a look           refiled  a look           idle close
 //! ```
 //!
-//! Three requests cost the wheel nothing; three thousand would have cost it nothing either. What it
-//! costs is the idling: one look every 5 s.
+//! Three requests cost the wheel nothing, and three thousand would cost nothing either. Only idle time costs:
+//! one check every 5 s.
 //!
-//! There is no cancel. The entry belongs to the slot, not to the connection: it stays when the
-//! connection closes, and serves the next one in the slot, or ends when it fires and finds none.
+//! Entries are never cancelled. An entry belongs to the slot, not to the connection, and stays when the
+//! connection closes. It then serves the next connection in the slot, or ends when it fires and the slot is
+//! free.
 //!
 //! # Rounding
 //!
-//! A deadline is rounded up to a tick, the present down: nothing fires early. What is due fires within
-//! one tick of its deadline, plus the time until the loop gets to [`TimerWheel::turn`].
+//! A deadline is rounded up to a tick and the present down, so no entry fires early. An entry fires within
+//! one tick of its deadline, plus the time until the loop calls [`TimerWheel::advance`].
 //!
 //! # What a million entries cost
 //!
-//! An entry is a slot number: 4 bytes. The tick is known from the bucket. A million entries are 4 MB,
-//! up to 8 MB as vectors grow by doubling, and 48 KB for the buckets themselves. Filing is a division,
-//! a push and a bit. Looked at every 5 s, they are 200,000 looks a second whatever the request rate:
-//! about 1 ms of work in the wheel (`benches/timer_wheel.rs`), and a cache miss each in the slots.
+//! An entry is a slot number of 4 bytes; its bucket tells the tick. A million entries take 4 MB, or up to
+//! 8 MB as vectors grow by doubling, and the buckets themselves take 48 KB. Filing is a division, a push and
+//! a bit. With a check every 5 s there are 200,000 checks a second, whatever the request rate. They cost
+//! about 1 ms in the wheel (`benches/timer_wheel.rs`), and a cache miss each in the slots.
 //!
-//! One level is enough. Deadlines beyond the horizon of 204.7 s (a long T) fire there first, and are
+//! One level is enough. Deadlines beyond the horizon of 204.7 s (a long T) fire at the horizon, and are
 //! refiled like all others.
 
 use crate::clock::Millis;
@@ -52,15 +53,15 @@ pub const TICK_MILLIS: u64 = 100;
 /// Buckets in the wheel, one tick each.
 pub const BUCKETS: u64 = 2048;
 
-/// How many ticks ahead an entry can be filed. One bucket less than there are: the wheel never holds
-/// two different ticks in one bucket.
-const REACH: u64 = BUCKETS - 1;
+/// How many ticks ahead an entry can be filed. This is one less than the number of buckets, so a bucket
+/// never holds two different ticks.
+const HORIZON: u64 = BUCKETS - 1;
 
 /// Words of the bitmap.
 const WORDS: usize = BUCKETS as usize / 64;
 
-/// Entries whose memory an emptied bucket keeps for its next round; 512 KB over all buckets. A bucket
-/// that was larger gives everything back.
+/// Entries for which an emptied bucket keeps its memory; 512 KB over all buckets. A bucket that was larger
+/// frees all of it.
 const KEPT_ENTRIES: usize = 64;
 
 const _: () = assert!(BUCKETS.is_power_of_two() && BUCKETS >= 64);
@@ -83,20 +84,20 @@ pub fn tick_of(deadline: Millis) -> Tick {
     Tick(deadline.0.div_ceil(TICK_MILLIS))
 }
 
-/// Slots, each filed under the tick at which its deadline is to be looked at.
+/// Slots, each filed under the tick at which its deadline is to be checked.
 #[derive(Debug)]
 pub struct TimerWheel {
-    /// All ticks up to this one have been handed out. The buckets hold the [`REACH`] ticks after it.
+    /// The last tick that was handed out. The buckets hold the [`HORIZON`] ticks after it.
     current: u64,
     /// Tick `t` is in bucket `t % BUCKETS`.
     buckets: Box<[Vec<u32>]>,
-    /// One bit per bucket: set if it has entries.
+    /// One bit for each bucket, set if the bucket has entries.
     occupied: [u64; WORDS],
     len: usize,
 }
 
 impl TimerWheel {
-    /// An empty wheel that has turned as far as `start`.
+    /// An empty wheel that has advanced to `start`.
     #[must_use]
     pub fn new(start: Millis) -> TimerWheel {
         TimerWheel {
@@ -107,14 +108,14 @@ impl TimerWheel {
         }
     }
 
-    /// Files `slot` for a look at `deadline`, or at the horizon if that is nearer, or at the next tick
-    /// if `deadline` has passed.
+    /// Files `slot` for a check at `deadline`; at the horizon if that is nearer, or at the next tick if
+    /// `deadline` has passed.
     ///
-    /// Returns the tick it is filed under. O(1).
+    /// Returns the tick of the entry. O(1).
     pub fn file(&mut self, slot: u32, deadline: Millis) -> Tick {
         let tick = tick_of(deadline)
             .0
-            .clamp(self.current + 1, self.current + REACH);
+            .clamp(self.current + 1, self.current + HORIZON);
         let bucket = bucket_of(tick);
         debug_assert_eq!(self.is_occupied(bucket), !self.buckets[bucket].is_empty());
         self.buckets[bucket].push(slot);
@@ -123,14 +124,13 @@ impl TimerWheel {
         Tick(tick)
     }
 
-    /// Turns the wheel to `now` and appends the slots that fire to `fired`, in the order of the ticks they
-    /// were filed under, and of filing within a tick.
+    /// Advances the wheel to `now` and appends the slots that fire to `fired`, in the order of their ticks
+    /// and within a tick in the order of filing.
     ///
-    /// The caller drains `fired` and may [`file`](TimerWheel::file) meanwhile: what it files fires at
-    /// a later turn. Each bucket is visited at most once, however far time has jumped; a `now` before
-    /// the last one does nothing. `fired` takes 4 bytes per entry and is the caller's to shrink after a
-    /// jump.
-    pub fn turn(&mut self, now: Millis, fired: &mut Vec<u32>) {
+    /// The caller drains `fired` and may [`file`](TimerWheel::file) meanwhile; such entries fire at a later
+    /// call. Each bucket is visited at most once, however far time has jumped. A `now` before the last one
+    /// does nothing. `fired` takes 4 bytes per entry, and the caller may shrink it after a jump.
+    pub fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
         let reached = now.0 / TICK_MILLIS;
         while let Some(tick) = self.earliest().filter(|tick| *tick <= reached) {
             self.empty_bucket(tick, fired);
@@ -139,20 +139,20 @@ impl TimerWheel {
         self.current = self.current.max(reached);
     }
 
-    /// When the earliest entry fires: the event loop sleeps no longer than that. `None` if the wheel
-    /// is empty.
+    /// When the earliest entry fires; the event loop sleeps no longer than that. `None` if the wheel is
+    /// empty.
     #[must_use]
     pub fn next_tick(&self) -> Option<Millis> {
         self.earliest().map(|tick| Tick(tick).reached_at())
     }
 
-    /// Entries in the wheel.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is filed.
+    /// Whether the wheel has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -170,14 +170,14 @@ impl TimerWheel {
         }
     }
 
-    /// The earliest tick with entries, from the bitmap.
+    /// The earliest tick that has entries, found in the bitmap.
     fn earliest(&self) -> Option<u64> {
         if self.len == 0 {
             return None;
         }
         let first = self.current + 1;
         let start = bucket_of(first);
-        // The word of `start` comes twice: its upper bits first, its lower ones after the way round.
+        // The loop reads the word of `start` twice: its upper bits first, its lower bits after a whole round.
         for step in 0..=WORDS {
             let index = (start / 64 + step) % WORDS;
             let mask = if step == 0 { !0 << (start % 64) } else { !0 };
@@ -185,7 +185,7 @@ impl TimerWheel {
             if word != 0 {
                 let bucket = index as u64 * 64 + u64::from(word.trailing_zeros());
                 let ahead = bucket.wrapping_sub(start as u64) % BUCKETS;
-                debug_assert!(ahead < REACH, "two ticks in one bucket");
+                debug_assert!(ahead < HORIZON, "two ticks in one bucket");
                 return Some(first + ahead);
             }
         }

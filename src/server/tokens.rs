@@ -1,17 +1,17 @@
-//! Tokens: what the poll gives back with an event, to say which source the event is about.
+//! Tokens: numbers that the poll returns with each event, and that name the source of the event.
 //!
-//! A connection's token is its generation in the upper half and its slot in the lower one, and no slot has
-//! a number as high as the other sources have.
+//! A connection's token has its generation in the upper half and its slot in the lower half. The other
+//! sources have higher numbers than any slot.
 
 use mio::Token;
 
-/// The loop's waker.
+/// The token of the event loop's waker.
 pub(super) const WAKER: Token = Token(u32::MAX as usize);
-/// The signals.
+/// The token of the signals.
 pub(super) const SIGNALS: Token = Token(u32::MAX as usize - 1);
 const FIRST_LISTENER: usize = u32::MAX as usize - 1024;
 
-/// The most listeners that the tokens leave room for.
+/// The most listeners that tokens leave room for.
 pub const MAX_LISTENERS: usize = 1022;
 
 /// The token of the listener with this number.
@@ -19,14 +19,14 @@ pub(super) fn of_listener(number: usize) -> Token {
     Token(FIRST_LISTENER + number)
 }
 
-/// The number of the listener with this token, if it is one.
+/// The number of the listener with this token; `None` if the token names something else.
 pub(super) fn listener(token: Token) -> Option<usize> {
     (FIRST_LISTENER..SIGNALS.0)
         .contains(&token.0)
         .then(|| token.0 - FIRST_LISTENER)
 }
 
-/// The token of the connection of this `generation` in `slot`.
+/// The token of the connection with this `generation` in `slot`.
 #[must_use]
 pub fn of_connection(slot: u32, generation: u32) -> Token {
     Token((generation as usize) << 32 | slot as usize)

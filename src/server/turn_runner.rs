@@ -1,10 +1,10 @@
-//! Giving connections their turns. Every thread that serves has an turn_runner: each worker, and the
-//! event loop for what can be answered from memory.
+//! Running the turns of connections. Every thread that serves has a [`TurnRunner`]: each worker, and the
+//! event loop for requests that memory can answer.
 //!
-//! One request is seen by two pieces of code with no call between them: the event loop finds a
-//! connection ready and dispatches it, and [`TurnRunner::run`] takes over. It begins the ownership,
-//! gives the session its turn, and releases: nothing goes back to the loop, which finds the new
-//! deadline in the slot when it needs it. [`TurnRunner::settle`] sees to what wants more.
+//! Two pieces of code handle one request, with no call between them. The event loop finds a connection
+//! ready and dispatches it, and [`TurnRunner::run`] takes over: it takes ownership, runs the turn of the
+//! session, and releases. Nothing is reported to the loop, which finds the new deadline in the slot when
+//! it needs it. [`TurnRunner::requeue_or_park`] takes care of a connection that wants another turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,41 +25,40 @@ use crate::connection::transport::{Socket, Transport};
 use crate::site::MayBlock;
 use crate::site::waiting::{Flight, Waiter};
 
-/// How long a turn or a slice of a job may take if others wait, in milliseconds. What one step waits for
-/// the disk comes on top.
+/// How long a turn or a slice of a job may take while other work waits, in milliseconds. One step may
+/// take longer if it waits for the disk.
 pub const SLICE_MILLIS: u64 = 5;
 
-/// For how long a job is gone on with though all who wait for it have ended their side, in milliseconds.
-/// A FIN may come from a client that has sent all it has to say and waits for the answer; mostly it is
-/// from one that has left.
-const LEFT_MILLIS: u64 = 1_000;
+/// How long a job continues after all connections that wait for it have got a FIN, in milliseconds. A
+/// client may send a FIN after its request and still wait for the response, but mostly it has left.
+const PEER_GONE_MILLIS: u64 = 1_000;
 
-/// One thread's means to serve.
+/// The state that a thread needs to run turns.
 #[derive(Debug)]
 pub struct TurnRunner<T = Socket> {
     shared: Arc<Shared<T>>,
     buffers: ThreadBuffers,
     may_block: MayBlock,
-    /// Since when the log has lines that are not handed over.
-    log_kept_since: Option<Millis>,
+    /// When the oldest log line was collected that is not flushed yet.
+    log_lines_since: Option<Millis>,
 }
 
-/// The state of a connection after its turn. [`TurnRunner::settle`] does what it takes.
+/// The state of a connection after its turn, to be passed to [`TurnRunner::requeue_or_park`].
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a connection that wants another turn and is not queued is left to nobody"]
+#[must_use = "a connection that wants another turn and is not queued is lost"]
 pub enum TurnResult {
-    /// It waits for its peer or its deadline.
-    Waits,
+    /// The connection waits for its peer or its deadline.
+    Idle,
     /// The connection wants another turn.
-    WantsMore(QueuedSlot),
+    WantsTurn(QueuedSlot),
     /// The connection waits for a load that another thread has begun.
-    Awaits(QueuedSlot, Arc<Flight>),
+    AwaitsFlight(QueuedSlot, Arc<Flight>),
     /// The connection is closed and its slot is free.
     Closed(u32),
 }
 
 impl<T: Transport + Send + 'static> TurnRunner<T> {
-    /// An turn_runner that goes as far as `may_block` for an answer.
+    /// A runner whose turns block as far as `may_block` allows.
     #[must_use]
     pub fn new(
         shared: Arc<Shared<T>>,
@@ -70,18 +69,17 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
             shared,
             buffers,
             may_block,
-            log_kept_since: None,
+            log_lines_since: None,
         }
     }
 
-    /// Gives a connection its turn. Returns the time at the end, which a turn that never waits cannot
-    /// tell from `now`.
+    /// Runs a turn. Returns the time at its end; this is `now` if the turn must not block.
     pub fn run(&mut self, queued: QueuedSlot, now: Now) -> (TurnResult, Now) {
         self.run_from(queued, now, false)
     }
 
-    /// As [`run`](TurnRunner::run). `gives_up`: the peer has ended its side, and its answer takes too
-    /// long to go on with for a client that has most likely left.
+    /// Runs a turn as [`run`](TurnRunner::run) does. `gives_up` says that the peer has closed its side and
+    /// its response takes so long that the client has most likely left.
     pub fn run_from(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (TurnResult, Now) {
         let TurnRunner {
             shared,
@@ -110,25 +108,25 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
             now = end.now;
             match end.outcome {
                 Outcome::Wait => match owned.wait_until(end.deadline) {
-                    WaitOutcome::Idle => return (TurnResult::Waits, now),
-                    // The second time it waits like the others.
+                    WaitOutcome::Idle => return (TurnResult::Idle, now),
+                    // The second time the connection waits behind the others.
                     WaitOutcome::Notified(again) if has_repeated => {
-                        return (TurnResult::WantsMore(again.requeue()), now);
+                        return (TurnResult::WantsTurn(again.requeue()), now);
                     }
                     WaitOutcome::Notified(again) => (has_repeated, owned) = (true, again),
                 },
                 Outcome::Again => {
                     let queued = owned.requeue();
                     let turn_result = match buffers.awaited.take() {
-                        None => TurnResult::WantsMore(queued),
-                        Some(flight) => TurnResult::Awaits(queued, flight),
+                        None => TurnResult::WantsTurn(queued),
+                        Some(flight) => TurnResult::AwaitsFlight(queued, flight),
                     };
                     return (turn_result, now);
                 }
                 Outcome::Close(reason) => {
                     buffers.awaited = None;
                     let free = owned.close(|closed| {
-                        log_end(shared.connection_id(index), &closed, reason, now);
+                        log_closed(shared.connection_id(index), &closed, reason, now);
                         shared.close(closed);
                     });
                     return (TurnResult::Closed(free), now);
@@ -137,36 +135,42 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         }
     }
 
-    /// Does what it takes for a connection to go on after its turn. `finished` is what it has waited for
-    /// before that turn. Returns its slot if that is free now: the event loop has to know.
-    pub fn settle(&mut self, turn_result: TurnResult, finished: FinishedFlights) -> Option<u32> {
+    /// Queues or parks a connection that goes on after its turn. `finished` are the flights that it waited
+    /// for before the turn. Returns its slot if that is free now, for a report to the event loop.
+    pub fn requeue_or_park(
+        &mut self,
+        turn_result: TurnResult,
+        finished: FinishedFlights,
+    ) -> Option<u32> {
         let would_block_on_disk = self.may_block == MayBlock::OnRoots
             && std::mem::take(&mut self.buffers.would_block_on_disk);
         match turn_result {
-            TurnResult::Waits => {}
-            TurnResult::WantsMore(queued) if would_block_on_disk => {
+            TurnResult::Idle => {}
+            TurnResult::WantsTurn(queued) if would_block_on_disk => {
                 let work = Work::Resume(queued, finished);
-                self.shared.handoff.pass_on(work);
+                self.shared.handoff.defer_beyond_mounts(work);
             }
-            TurnResult::WantsMore(queued) => self.shared.handoff.defer(Work::Turn(queued)),
-            TurnResult::Awaits(queued, flight) => park(&self.shared, queued, &flight, finished),
+            TurnResult::WantsTurn(queued) => self.shared.handoff.defer(Work::Turn(queued)),
+            TurnResult::AwaitsFlight(queued, flight) => {
+                park(&self.shared, queued, &flight, finished)
+            }
             TurnResult::Closed(slot) => return Some(slot),
         }
         None
     }
 
-    /// When the lines of the access log that were collected here have to be handed over; `None` if
-    /// there are none. To be asked after every turn.
-    pub fn log_due_at(&mut self, now: Millis) -> Option<Millis> {
+    /// When the collected lines of the access log are due to be flushed; `None` if there are none. To be
+    /// called after every turn.
+    pub fn log_flush_due_at(&mut self, now: Millis) -> Option<Millis> {
         let lines = match &mut self.buffers.log {
             Some(log) => log.lines().len(),
             None => 0,
         };
         if lines == 0 {
-            self.log_kept_since = None;
+            self.log_lines_since = None;
             return None;
         }
-        let since = *self.log_kept_since.get_or_insert(now);
+        let since = *self.log_lines_since.get_or_insert(now);
         let keeps = access_log::FLUSH_AFTER.as_millis() as u64;
         Some(if lines >= access_log::FLUSH_BYTES {
             now
@@ -175,15 +179,15 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         })
     }
 
-    /// Leaves the collected lines to be written.
-    pub fn leave_log(&mut self) {
-        self.log_kept_since = None;
+    /// Passes the collected lines to the writer of the access log.
+    pub fn flush_log(&mut self) {
+        self.log_lines_since = None;
         if let (Some(log), Some(access_log)) = (&mut self.buffers.log, &self.shared.access_log) {
-            access_log.leave(log.lines());
+            access_log.take_from(log.lines());
         }
     }
 
-    /// Collects the line of an answer that the end of the server cuts off.
+    /// Collects the log line of a response that the end of the server cuts off.
     pub fn cut_off(&mut self, connection: ConnectionId, session: &mut Session) {
         session.cut_off(&mut self.buffers);
         end_turn(&mut self.buffers, &self.shared);
@@ -191,9 +195,9 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     }
 }
 
-/// Leaves a connection to the thread that comes back from `flight`: it puts it into a queue. Until then
-/// the connection is in none, so that waiting costs nothing, however long it takes. `finished` is what it
-/// has waited for before.
+/// Parks a connection until `flight` is over. Until then the connection is in no queue, so waiting costs
+/// nothing however long it lasts. `finished` are the flights that the connection waited for before. If the
+/// flight has a job that is in no queue yet, the job is queued.
 fn park<T: Transport + Send + 'static>(
     shared: &Arc<Shared<T>>,
     queued: QueuedSlot,
@@ -204,29 +208,29 @@ fn park<T: Transport + Send + 'static>(
         shared: Arc::clone(shared),
         queued,
         finished,
-        left_at: None,
+        read_closed_since: None,
     }));
     if flight.claim_job() {
         shared.handoff.defer(Work::Slice(Arc::clone(flight)));
     }
 }
 
-/// A connection that waits for an flight.
+/// A connection that waits for a flight.
 struct ParkedConnection<T> {
     shared: Arc<Shared<T>>,
     queued: QueuedSlot,
     finished: FinishedFlights,
-    /// Since when its peer is known to have ended its side.
-    left_at: Option<Millis>,
+    /// When this waiter was first asked after the peer had closed its side.
+    read_closed_since: Option<Millis>,
 }
 
 impl<T: Transport + Send + 'static> Waiter for ParkedConnection<T> {
     fn is_waiting(&mut self, now: Millis) -> bool {
-        // The connection is queued, so the slot is still its own.
+        // The slot still belongs to this connection, because the connection is queued.
         if !self.shared.slots.at(self.queued.index()).is_read_closed() {
             return true;
         }
-        now.since(*self.left_at.get_or_insert(now)) < LEFT_MILLIS
+        now.since(*self.read_closed_since.get_or_insert(now)) < PEER_GONE_MILLIS
     }
 
     fn call(self: Box<Self>, flight: &Arc<Flight>) {
@@ -245,15 +249,15 @@ impl<T: Transport + Send + 'static> Waiter for ParkedConnection<T> {
     }
 }
 
-/// Tells the log_buffer whose turn it is, and the time if it needs that. A server without an access log
-/// does not pay for one.
+/// Tells the log buffer the connection of the turn, and the time if the format needs it. A server without
+/// an access log skips this.
 fn begin_turn<T>(buffers: &mut ThreadBuffers, shared: &Shared<T>, index: u32) {
     if let Some(log) = &mut buffers.log {
         log.begin_turn(shared.connection_id(index), micros_for(log, shared));
     }
 }
 
-/// Completes the lines of the answers that the kernel has taken.
+/// Completes the log lines of responses that the kernel has taken.
 fn end_turn<T>(buffers: &mut ThreadBuffers, shared: &Shared<T>) {
     if let Some(log) = &mut buffers.log
         && log.has_begun()
@@ -278,7 +282,7 @@ struct TurnEnd {
     deadline: Deadline,
 }
 
-/// How a turn begins.
+/// The conditions under which a turn begins.
 #[derive(Debug, Clone, Copy)]
 struct TurnStart {
     now: Now,
@@ -287,7 +291,7 @@ struct TurnStart {
     gives_up: bool,
 }
 
-/// One turn, fenced: a panic ends this connection and nothing else.
+/// Runs one turn, and catches panics: a panic only ends this connection.
 fn turn<T: Transport>(
     buffers: &mut ThreadBuffers,
     open: &mut Connection<T>,
@@ -312,7 +316,7 @@ fn turn<T: Transport>(
             is_over: &is_over,
         };
         let outcome = open.session.turn(&mut turn);
-        // What a turn that waited for the disk began, begins now.
+        // Timeouts that begin with a turn that may have waited for the disk count from its end.
         let now = match may_block {
             MayBlock::Never => now,
             MayBlock::OnRoots | MayBlock::Anywhere => shared.clock.now(),
@@ -328,8 +332,8 @@ fn turn<T: Transport>(
         }
     }));
     result.unwrap_or_else(|_| {
-        // The panic hook has printed where.
-        log::error!("a turn panicked; its connection is closed, the others go on");
+        // The panic hook has printed where it was.
+        log::error!("a turn panicked; its connection is closed, others continue");
         buffers.clear();
         let (answered, ..) = open.session.summary(now.monotonic);
         buffers.counters.closed(CloseReason::Panic, answered);
@@ -344,8 +348,8 @@ fn turn<T: Transport>(
     })
 }
 
-/// The line for each connection, with the name that it has in the access log.
-fn log_end<T>(id: ConnectionId, closed: &Connection<T>, reason: CloseReason, now: Now) {
+/// Logs the end of a connection, under the identifier that the access log gives it.
+fn log_closed<T>(id: ConnectionId, closed: &Connection<T>, reason: CloseReason, now: Now) {
     if log::log_enabled!(log::Level::Debug) {
         let (requests, bytes, millis) = closed.session.summary(now.monotonic);
         let reason = reason.name();

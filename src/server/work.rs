@@ -1,12 +1,12 @@
-//! Work for the threads that serve, as it lies in the queues of the [`handoff`](super::handoff).
+//! Work items in the queues of the [`handoff`](super::handoff).
 
 use std::sync::Arc;
 
 use super::slots::QueuedSlot;
 use crate::site::waiting::Flight;
 
-/// SingleFlight whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
-/// page in its place.
+/// The most finished flights that a connection keeps. A request needs a file, an encoded variant of it,
+/// and perhaps an error page.
 const MAX_FINISHED: usize = 4;
 
 /// A task for a worker.
@@ -14,29 +14,29 @@ const MAX_FINISHED: usize = 4;
 pub enum Work {
     /// Give this connection a turn.
     Turn(QueuedSlot),
-    /// Give a connection a turn that has waited for flights. Their results are kept until it has asked
-    /// for it.
+    /// Give a turn to this connection, which has waited for flights. Their results are kept until the
+    /// turn is over.
     Resume(QueuedSlot, FinishedFlights),
-    /// Go on with this flight's job for a slice.
+    /// Run the job of this flight for a slice.
     Slice(Arc<Flight>),
-    /// Give memory back to the system: many connections have gone.
+    /// Return free memory to the system: many connections have closed.
     GiveBackMemory,
 }
 
-/// The flights that a connection has waited for since its last answer, the last one first. One request
-/// may need several; what one has brought must not be gone when the next is back.
+/// The flights that a connection has waited for since its last response, newest first. A request may need
+/// several, and the result of an earlier one must still be there when a later one finishes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FinishedFlights(Vec<Arc<Flight>>);
 
 impl FinishedFlights {
-    /// With `flight`, which is over.
+    /// Adds `flight`, which has finished.
     pub(super) fn with(mut self, flight: &Arc<Flight>) -> FinishedFlights {
         self.0.insert(0, Arc::clone(flight));
         self.0.truncate(MAX_FINISHED);
         self
     }
 
-    /// Whether the last one was given up.
+    /// Whether the newest flight was given up.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.0.first().is_some_and(|flight| flight.is_given_up())

@@ -1,4 +1,4 @@
-//! One thread of the pool, which may wait for the disk.
+//! A thread of the worker pool, which may wait for the disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::site::MayBlock;
 use crate::site::waiting::Flight;
 use crate::site::waiting::Slice;
 
-/// A slice of a job, by the clock.
+/// A time slice of a job, measured by the clock.
 struct TimeSlice<'a> {
     clock: &'a dyn Clock,
     begun_at: Millis,
@@ -35,12 +35,13 @@ impl Slice for TimeSlice<'_> {
     }
 }
 
-/// The order in which a worker looks into the queues: each of the three for turns is the first by
-/// rotation, and jobs are before them once in [`SLICE_MILLIS`].
+/// The order in which a worker looks into the queues. The three queues for turns alternate as the first.
+/// The jobs queue is first once in [`SLICE_MILLIS`].
 #[derive(Debug, Default)]
 struct Rotation {
     turns: u8,
-    /// When a job last had its chance. As much time as a slice takes is then for all else.
+    /// When the jobs queue was last first, or a slice last ended. For [`SLICE_MILLIS`] from then on the
+    /// other queues are first.
     sliced_at: Millis,
 }
 
@@ -57,8 +58,8 @@ impl Rotation {
         }
     }
 
-    /// Goes on at `now`, after `first` was the queue to look into first, and what was found there or
-    /// elsewhere has been done.
+    /// Moves on at `now`, after the work that was found with `first` as the first queue is done. `is_slice`
+    /// says that this work was a slice of a job.
     fn advance(&mut self, first: FirstQueue, is_slice: bool, now: Millis) {
         if is_slice || first == FirstQueue::Jobs {
             self.sliced_at = now;
@@ -69,13 +70,13 @@ impl Rotation {
     }
 }
 
-/// One thread of the pool.
+/// A thread of the worker pool.
 #[derive(Debug)]
 pub struct Worker<T = Socket> {
     shared: Arc<Shared<T>>,
     turn_runner: TurnRunner<T>,
     kind: WorkerKind,
-    /// How long it stays, if it is a spare one.
+    /// The time for which a spare worker stays; `None` for a permanent one.
     lease: Option<Lease>,
 }
 
@@ -83,7 +84,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
     /// A worker of this `kind`, with buffers of its own.
     #[must_use]
     pub fn new(shared: &Arc<Shared<T>>, buffers: ThreadBuffers, kind: WorkerKind) -> Worker<T> {
-        let may_block = match kind.goes_anywhere() {
+        let may_block = match kind.may_block_anywhere() {
             true => MayBlock::Anywhere,
             false => MayBlock::OnRoots,
         };
@@ -95,7 +96,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
         }
     }
 
-    /// A spare worker, for as long as its lease.
+    /// A spare worker, which stays as long as its `lease`.
     pub(super) fn spare(shared: &Arc<Shared<T>>, kind: WorkerKind, lease: Lease) -> Worker<T> {
         let counters = &shared.counters[shared.workers + 1];
         let buffers = ThreadBuffers::new(&shared.context.config, Arc::clone(counters));
@@ -109,13 +110,13 @@ impl<T: Transport + Send + 'static> Worker<T> {
     pub(super) fn run(mut self) {
         let mut rotation = Rotation::default();
         let mut now = self.shared.clock.now().monotonic;
-        let mut log_due_at: Option<Millis> = None;
+        let mut log_flush_due_at: Option<Millis> = None;
         loop {
             let lease_until = self.lease.as_ref().map(Lease::until);
-            let due_at = log_due_at.into_iter().chain(lease_until).min();
-            let patience = due_at.map(|due| Duration::from_millis(due.since(now)));
+            let due_at = log_flush_due_at.into_iter().chain(lease_until).min();
+            let timeout = due_at.map(|due| Duration::from_millis(due.since(now)));
             let first = rotation.first(now);
-            let picked_up = self.shared.handoff.pick_up(self.kind, first, patience);
+            let picked_up = self.shared.handoff.pick_up(self.kind, first, timeout);
             let is_slice = matches!(picked_up, Some(Work::Slice(_)));
             now = match picked_up {
                 Some(work) => self.perform(work),
@@ -123,10 +124,10 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 None => self.shared.clock.now().monotonic,
             };
             rotation.advance(first, is_slice, now);
-            log_due_at = self.turn_runner.log_due_at(now);
-            if log_due_at.is_some_and(|due| now >= due) {
-                self.turn_runner.leave_log();
-                log_due_at = None;
+            log_flush_due_at = self.turn_runner.log_flush_due_at(now);
+            if log_flush_due_at.is_some_and(|due| now >= due) {
+                self.turn_runner.flush_log();
+                log_flush_due_at = None;
             }
             let handoff = &self.shared.handoff;
             if let Some(lease) = &mut self.lease
@@ -135,15 +136,15 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 break;
             }
         }
-        self.turn_runner.leave_log();
+        self.turn_runner.flush_log();
     }
 
-    /// Does what was picked up. Returns the time at its end.
+    /// Does the work that was picked up. Returns the time at its end.
     pub fn perform(&mut self, work: Work) -> Millis {
         match work {
             Work::Turn(queued) => self.serve(queued, FinishedFlights::default()),
             Work::Resume(queued, finished) => self.serve(queued, finished),
-            Work::Slice(flight) => self.go_on_with(&flight),
+            Work::Slice(flight) => self.run_slice(&flight),
             Work::GiveBackMemory => {
                 c_calls::give_back_memory();
                 self.shared.clock.now().monotonic
@@ -151,21 +152,21 @@ impl<T: Transport + Send + 'static> Worker<T> {
         }
     }
 
-    /// Gives a job a slice. Returns the time at its end.
-    fn go_on_with(&self, flight: &Arc<Flight>) -> Millis {
+    /// Runs a job for a slice. Returns the time at its end.
+    fn run_slice(&self, flight: &Arc<Flight>) -> Millis {
         let shared = &self.shared;
         let slice = TimeSlice {
             clock: &*shared.clock,
             begun_at: shared.clock.now().monotonic,
         };
-        // At the end of the server nobody can wait for it.
+        // At the end of the server no connection can use the result.
         if !shared.handoff.is_closed() {
             match catch_unwind(AssertUnwindSafe(|| flight.work(&slice))) {
                 Ok(true) => shared.handoff.put_back(Work::Slice(Arc::clone(flight))),
                 Ok(false) => {}
                 Err(_) => {
                     log::error!(
-                        "a job panicked; the requests for it are refused, the others go on"
+                        "a job panicked; requests that wait for it are refused, others continue"
                     );
                     flight.give_up();
                 }
@@ -174,13 +175,13 @@ impl<T: Transport + Send + 'static> Worker<T> {
         slice.now()
     }
 
-    /// Gives one turn, after which what has `finished` for it is dropped. Returns the time at its end,
-    /// which will not do for the next turn: that may have been queued for a deadline that has passed since.
+    /// Runs one turn, and then drops what has `finished` for it. Returns the time at the end. That time is
+    /// too early for the next turn, which may have been queued for a deadline that has passed since.
     fn serve(&mut self, queued: QueuedSlot, finished: FinishedFlights) -> Millis {
         let gives_up = finished.is_given_up();
         let now = self.shared.clock.now();
         let (turn_result, now) = self.turn_runner.run_from(queued, now, gives_up);
-        if let Some(slot) = self.turn_runner.settle(turn_result, finished) {
+        if let Some(slot) = self.turn_runner.requeue_or_park(turn_result, finished) {
             self.shared.report_closed(slot);
         }
         now.monotonic
@@ -191,7 +192,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
 mod tests {
     use super::*;
 
-    /// The queues that are first in turns of one millisecond each.
+    /// The first queue of each of so many iterations that take one millisecond each.
     fn firsts(
         rotation: &mut Rotation,
         turns: u64,
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lane_for_turns_is_first_as_often_as_the_others() {
+    fn each_queue_for_turns_is_first_as_often_as_the_others() {
         use FirstQueue::{BeyondMounts, Blocking, Jobs, Ready};
         let firsts = firsts(&mut Rotation::default(), 10, |_| false);
         let expected = [

@@ -30,7 +30,7 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     // The wheel looks in 5 s all the same, for that deadline may have moved by then.
     let it = world.connect(Peer::new());
     assert_eq!(world.deadline(it), at_secs(20));
-    assert_eq!(world.next_look(), Some(at_secs(5)));
+    assert_eq!(world.next_check(), Some(at_secs(5)));
 
     // 5 s, 25 s and 60 s: three requests. Each answer moves the deadline to half of grace after it,
     // when it will be asked whether the peer has acknowledged it: no event tells, and asking costs a
@@ -40,7 +40,7 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     world.run_until(at_secs(5));
     assert_eq!(world.deadline(it), at_secs(10));
     // It has moved to an earlier time. The wheel looks at 5 s, finds it, and looks again at 10 s.
-    assert_eq!(world.next_look(), Some(at_secs(10)));
+    assert_eq!(world.next_check(), Some(at_secs(10)));
 
     // 10 s. The first look: everything is acknowledged. So T + grace counts from the answer.
     world.run_until(at_secs(10));

@@ -204,8 +204,8 @@ impl World {
     }
 
     /// When the wheel has something to look at.
-    pub fn next_look(&self) -> Option<Millis> {
-        self.dispatcher.next_look()
+    pub fn next_check(&self) -> Option<Millis> {
+        self.dispatcher.next_check()
     }
 
     /// How many turns the worker has given.

@@ -1,4 +1,4 @@
-//! Slots, limits, and who is counted.
+//! Slots, limits, and which connections are counted.
 
 use super::super::listener::Listener;
 use super::*;
@@ -20,7 +20,7 @@ fn limited(connections: usize) -> Arc<ConnectionGauge> {
     Arc::new(ConnectionGauge::new(connections))
 }
 
-/// Gives the place back, as `Shared::close` does.
+/// Gives up the place, as `Shared::close` does.
 fn leave(gauge: &ConnectionGauge, shares: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
     if let (Peer::Ip(address), Some(address_gauge)) = (accepted.peer, &accepted.address_gauge) {
@@ -32,9 +32,11 @@ fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted<Socket> {
     let poll = Poll::new().expect("a poll");
     loop {
         match acceptor.accept(listener, false, poll.registry()) {
-            Attempt::Accepted(accepted) => return accepted,
-            Attempt::Crowded(newcomer) => return acceptor.refuse(newcomer).expect("room"),
-            Attempt::Lost | Attempt::Drained | Attempt::Exhausted => {}
+            AcceptOutcome::Accepted(accepted) => return accepted,
+            AcceptOutcome::OverLimit(over_limit) => {
+                return acceptor.refuse(over_limit).expect("room");
+            }
+            AcceptOutcome::Aborted | AcceptOutcome::QueueEmpty | AcceptOutcome::Exhausted => {}
         }
     }
 }
@@ -61,24 +63,24 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let poll = Poll::new().expect("a poll");
     assert!(matches!(
         acceptor.accept(&listener, false, poll.registry()),
-        Attempt::Drained
+        AcceptOutcome::QueueEmpty
     ));
 }
 
 #[test]
-fn an_ebb_is_told_once_for_each_half() {
+fn memory_is_trimmed_once_for_each_half() {
     let mut acceptor =
         Acceptor::counting(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
-    let mut tells = |open: usize| {
-        acceptor.admissions.open.store(open, Ordering::Relaxed);
-        acceptor.has_ebbed()
+    let mut should_trim = |open: usize| {
+        acceptor.accept_state.open.store(open, Ordering::Relaxed);
+        acceptor.should_trim_memory()
     };
-    assert!(!tells(10_000) && !tells(5_001));
-    assert!(tells(5_000) && !tells(5_000) && !tells(2_501));
-    assert!(tells(2_500));
-    assert!(!tells(1_251) && tells(1_250));
-    assert!(!tells(227), "too few to be worth it");
-    assert!(tells(226) && !tells(0) && !tells(1_000) && !tells(0));
+    assert!(!should_trim(10_000) && !should_trim(5_001));
+    assert!(should_trim(5_000) && !should_trim(5_000) && !should_trim(2_501));
+    assert!(should_trim(2_500));
+    assert!(!should_trim(1_251) && should_trim(1_250));
+    assert!(!should_trim(227), "too few to be worth it");
+    assert!(should_trim(226) && !should_trim(0) && !should_trim(1_000) && !should_trim(0));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The queues, and who is woken.
+//! The queues, and which workers are woken.
 
 use super::*;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ fn turn(index: u32) -> Work {
 }
 
 #[test]
-fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
+fn the_ready_queue_is_in_order_and_wakes_nobody_for_a_few() {
     let handoff = Handoff::default();
     for slot in 0..3 {
         handoff.dispatch(QueuedSlot::numbered(slot));
@@ -23,7 +23,7 @@ fn the_quick_lane_is_in_order_and_wakes_nobody_for_a_few() {
 }
 
 #[test]
-fn a_worker_that_alternates_lets_neither_lane_starve() {
+fn a_worker_that_alternates_lets_neither_queue_starve() {
     let handoff = Handoff::default();
     for slot in 0..4 {
         handoff.dispatch(QueuedSlot::numbered(slot));
@@ -48,7 +48,7 @@ fn a_worker_that_alternates_lets_neither_lane_starve() {
 }
 
 #[test]
-fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
+fn jobs_alternate_and_no_turn_is_behind_more_than_one() {
     let handoff = Handoff::default();
     let jobs = [(); 2].map(|()| Work::Slice(Flight::new()));
     let again = |work: &Work| match work {
@@ -70,22 +70,18 @@ fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
     handoff.put_back(again(&jobs[0]));
     assert_eq!(pick(), Some(turn(1)));
     assert_eq!(pick(), Some(turn(2)));
-    assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one's turn");
+    assert_eq!(pick().as_ref(), Some(&jobs[1]), "the other one is next");
 }
 
 #[test]
 fn patience_ends_a_wait() {
     let handoff = Handoff::default();
-    let patience = Some(Duration::from_millis(1));
+    let timeout = Some(Duration::from_millis(1));
     assert_eq!(
-        handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, patience),
+        handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, timeout),
         None
     );
-    assert_eq!(
-        handoff.parked_workers.len(),
-        0,
-        "it has left the parked_workers"
-    );
+    assert_eq!(handoff.parked_workers.len(), 0, "it is parked no more");
 }
 
 #[test]
@@ -106,8 +102,8 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
         }
         for round in 0..ROUNDS {
             handoff.defer(turn(round));
-            // One at a time, so that the workers park again and again. Were a wake-up lost, this
-            // would never end.
+            // One at a time, so that the workers park again and again. If a wake-up were lost, this would
+            // never end.
             while done.load(Ordering::SeqCst) <= round {
                 thread::yield_now();
             }
@@ -118,25 +114,25 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
 }
 
 #[test]
-fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
+fn a_worker_that_was_woken_for_the_blocking_queue_and_takes_from_the_ready_one_sends_another() {
     let handoff = Handoff::default();
-    let slow = thread::scope(|scope| {
+    let blocking = thread::scope(|scope| {
         let other =
             scope.spawn(|| handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, None));
         while handoff.parked_workers.len() == 0 {
             thread::yield_now();
         }
-        // As if it had been put there by `defer`, and we were the one it woke.
+        // Stands for work that `defer` has queued, for which this thread was woken.
         handoff.blocking.put(turn(7));
         handoff.dispatch(QueuedSlot::numbered(8));
         assert_eq!(
             handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None),
             Some(turn(8))
         );
-        // Were it not woken, this would never end.
+        // If the other worker were not woken, this would never end.
         other.join().expect("the other worker")
     });
-    assert_eq!(slow, Some(turn(7)));
+    assert_eq!(blocking, Some(turn(7)));
 }
 
 #[test]
@@ -152,7 +148,7 @@ fn help_comes_for_a_long_queue() {
         while handoff.parked_workers.len() == 0 && !worker.is_finished() {
             thread::yield_now();
         }
-        for slot in 0..=SHARE as u32 {
+        for slot in 0..=READY_PER_WORKER as u32 {
             handoff.dispatch(QueuedSlot::numbered(slot));
         }
         assert_eq!(handoff.take().map(|queued| queued.index()), Some(0));
@@ -178,25 +174,25 @@ fn what_is_left_is_done_before_the_end() {
 }
 
 #[test]
-fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
+fn a_worker_on_roots_leaves_jobs_and_deferred_mounts_to_others() {
     let handoff = Handoff::default();
-    let near = |first| handoff.pick_up(WorkerKind::NearSpare, first, Some(Duration::ZERO));
+    let on_roots = |first| handoff.pick_up(WorkerKind::SpareOnRoots, first, Some(Duration::ZERO));
     let any = |first| handoff.pick_up(WorkerKind::Spare, first, Some(Duration::ZERO));
-    handoff.pass_on(turn(1));
+    handoff.defer_beyond_mounts(turn(1));
     handoff.defer(Work::Slice(Flight::new()));
-    assert_eq!((handoff.waiting(), handoff.waiting_near()), (2, 0));
+    assert_eq!((handoff.waiting(), handoff.waiting_on_roots()), (2, 0));
     for first in [
         FirstQueue::Ready,
         FirstQueue::Blocking,
         FirstQueue::BeyondMounts,
         FirstQueue::Jobs,
     ] {
-        assert_eq!(near(first), None);
+        assert_eq!(on_roots(first), None);
     }
     handoff.defer(turn(2));
     handoff.dispatch(QueuedSlot::numbered(3));
-    assert_eq!(near(FirstQueue::Jobs), Some(turn(2)));
-    assert_eq!(near(FirstQueue::Blocking), Some(turn(3)));
+    assert_eq!(on_roots(FirstQueue::Jobs), Some(turn(2)));
+    assert_eq!(on_roots(FirstQueue::Blocking), Some(turn(3)));
     assert_eq!(any(FirstQueue::Blocking), Some(turn(1)));
     assert!(matches!(any(FirstQueue::Ready), Some(Work::Slice(_))));
     assert_eq!(
@@ -206,7 +202,7 @@ fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
 }
 
 #[test]
-fn what_is_passed_on_wakes_a_worker_that_goes_there() {
+fn work_beyond_mounts_wakes_a_worker_that_may_block_there() {
     let handoff = Handoff::default();
     let parked = |count| {
         while handoff.parked_workers.len() < count {
@@ -214,15 +210,16 @@ fn what_is_passed_on_wakes_a_worker_that_goes_there() {
         }
     };
     thread::scope(|scope| {
-        let far = scope.spawn(|| handoff.pick_up(WorkerKind::Spare, FirstQueue::Blocking, None));
+        let anywhere =
+            scope.spawn(|| handoff.pick_up(WorkerKind::Spare, FirstQueue::Blocking, None));
         parked(1);
-        let near =
-            scope.spawn(|| handoff.pick_up(WorkerKind::NearSpare, FirstQueue::Blocking, None));
+        let on_roots =
+            scope.spawn(|| handoff.pick_up(WorkerKind::SpareOnRoots, FirstQueue::Blocking, None));
         parked(2);
-        handoff.pass_on(turn(1));
-        // Were the other one woken, this would never end.
-        assert_eq!(far.join().expect("no panic"), Some(turn(1)));
+        handoff.defer_beyond_mounts(turn(1));
+        // If the other worker were woken, this would never end.
+        assert_eq!(anywhere.join().expect("no panic"), Some(turn(1)));
         handoff.defer(turn(2));
-        assert_eq!(near.join().expect("no panic"), Some(turn(2)));
+        assert_eq!(on_roots.join().expect("no panic"), Some(turn(2)));
     });
 }

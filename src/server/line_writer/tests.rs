@@ -1,4 +1,4 @@
-//! A target that does not take what it is given.
+//! A target that does not take the lines.
 
 use std::io::{PipeReader, PipeWriter, Read, pipe};
 use std::os::fd::AsFd;
@@ -9,13 +9,13 @@ use super::*;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Long enough for a writer to come as far as it can.
+/// Long enough for a writer to block.
 const SHORT: Duration = Duration::from_millis(20);
 
 /// More than a pipe takes.
 const MAX_BYTES: usize = 256 * 1024;
 
-const SILENT: Notices = Notices {
+const SILENT: LossCallbacks = LossCallbacks {
     failed: |_| {},
     recovered: |_| {},
 };
@@ -32,7 +32,7 @@ impl Sink for To {
     }
 }
 
-fn queue_to_pipe(notices: Notices) -> (Arc<LineQueue>, PipeReader) {
+fn queue_to_pipe(notices: LossCallbacks) -> (Arc<LineQueue>, PipeReader) {
     let (reader, writer) = pipe().expect("a pipe");
     let queue = LineQueue::start("writer", MAX_BYTES, notices, To(writer));
     (queue.expect("a thread"), reader)
@@ -41,7 +41,7 @@ fn queue_to_pipe(notices: Notices) -> (Arc<LineQueue>, PipeReader) {
 /// Leaves numbered lines until one is dropped. Returns how many were taken.
 fn fill(queue: &LineQueue) -> u64 {
     for number in 0.. {
-        queue.copy(format!("{number:0>99}\n").as_bytes());
+        queue.push(format!("{number:0>99}\n").as_bytes());
         if queue.dropped_total() > 0 {
             return number;
         }
@@ -53,7 +53,7 @@ fn fill(queue: &LineQueue) -> u64 {
 fn a_target_that_takes_nothing_holds_up_nobody_and_gets_whole_lines_in_order_later() {
     static FAILED: AtomicUsize = AtomicUsize::new(0);
     static RECOVERED: AtomicU64 = AtomicU64::new(0);
-    let notices = Notices {
+    let notices = LossCallbacks {
         failed: |_| {
             FAILED.fetch_add(1, Ordering::SeqCst);
         },
@@ -63,12 +63,12 @@ fn a_target_that_takes_nothing_holds_up_nobody_and_gets_whole_lines_in_order_lat
     };
     let (queue, reader) = queue_to_pipe(notices);
     let taken = fill(&queue);
-    assert!(taken * 100 > MAX_BYTES as u64 - PIECE_BYTES as u64);
-    // Until the writer has made room by what the pipe takes, some of these may fit.
+    assert!(taken * 100 > MAX_BYTES as u64 - CHUNK_BYTES as u64);
+    // The writer makes room for as much as the pipe takes. Until then some of these lines may fit.
     assert!(!queue.flush(SHORT), "nobody reads");
     let dropped_before = queue.dropped_total();
     let mut much = b"x\n".repeat(MAX_BYTES / 2 + 1);
-    queue.leave(&mut much);
+    queue.take_from(&mut much);
     assert!(much.is_empty());
     let dropped = queue.dropped_total();
     assert_eq!(dropped - dropped_before, MAX_BYTES as u64 / 2 + 1);
@@ -95,7 +95,7 @@ fn a_descriptor_that_does_not_block_is_waited_for() {
     rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
     let queue = LineQueue::start("writer", MAX_BYTES, SILENT, To(writer)).expect("a thread");
     let mut lines = [vec![b'x'; MAX_BYTES - 1], vec![b'\n']].concat();
-    queue.leave(&mut lines);
+    queue.take_from(&mut lines);
     assert!(!queue.flush(SHORT), "nobody reads");
     let mut read = vec![0; MAX_BYTES];
     reader.read_exact(&mut read).expect("all of it");
@@ -107,20 +107,20 @@ fn a_descriptor_that_does_not_block_is_waited_for() {
 fn a_reader_that_has_gone_costs_lines_only() {
     let (queue, reader) = queue_to_pipe(SILENT);
     drop(reader);
-    queue.copy(b"one\ntwo\n");
+    queue.push(b"one\ntwo\n");
     assert!(queue.flush(LONG));
     assert_eq!(queue.dropped_total(), 2);
 }
 
 #[test]
 fn pieces_end_with_a_line() {
-    assert_eq!(piece_len(b"one\ntwo\n"), 8);
+    assert_eq!(chunk_len(b"one\ntwo\n"), 8);
     let lines = [
-        vec![b'x'; PIECE_BYTES - 10],
+        vec![b'x'; CHUNK_BYTES - 10],
         b"\nthis one\nno more\n".to_vec(),
     ]
     .concat();
-    assert_eq!(piece_len(&lines), PIECE_BYTES);
-    let long = [vec![b'x'; 2 * PIECE_BYTES], b"\nmore\n".to_vec()].concat();
-    assert_eq!(piece_len(&long), 2 * PIECE_BYTES + 1);
+    assert_eq!(chunk_len(&lines), CHUNK_BYTES);
+    let long = [vec![b'x'; 2 * CHUNK_BYTES], b"\nmore\n".to_vec()].concat();
+    assert_eq!(chunk_len(&long), 2 * CHUNK_BYTES + 1);
 }

@@ -2,25 +2,25 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const HORIZON_MILLIS: u64 = REACH * TICK_MILLIS;
+const HORIZON_MILLIS: u64 = HORIZON * TICK_MILLIS;
 
 const NOTHING: [u32; 0] = [];
 
 fn turned(wheel: &mut TimerWheel, now: u64) -> Vec<u32> {
     let mut fired = Vec::new();
-    wheel.turn(Millis(now), &mut fired);
+    wheel.advance(Millis(now), &mut fired);
     fired
 }
 
-/// Entries for which the buckets hold memory.
+/// The number of entries for which the buckets hold memory.
 fn capacity(wheel: &TimerWheel) -> usize {
     wheel.buckets.iter().map(Vec::capacity).sum()
 }
 
-/// The life drawn in the documentation: entries sleep 5 s at most, the deadline moves as it likes.
+/// The example of the module documentation. Entries are checked after 5 s at the latest.
 #[test]
 fn the_life_drawn_in_the_documentation() {
-    // Requests at 0, 3 and 50 s; the first look at an answer moves the deadline on to T + grace.
+    // Requests come at 0, 3 and 50 s. The first check after a response moves the deadline to T + grace.
     let deadline_at = |secs: u64| match secs {
         0..3 => 5,
         3..9 => 8,
@@ -115,7 +115,7 @@ fn next_tick_is_found_across_the_seam_of_the_bitmap() {
     for start in [0, 62, 63, 64, 1_000, 2_046, 2_047, 2_048, 5_000] {
         let mut wheel = TimerWheel::new(Tick(start).reached_at());
         assert_eq!(wheel.next_tick(), None);
-        for ahead in (1..=REACH).rev() {
+        for ahead in (1..=HORIZON).rev() {
             wheel.file(0, Tick(start + ahead).reached_at());
             assert_eq!(wheel.next_tick(), Some(Tick(start + ahead).reached_at()));
         }
@@ -150,7 +150,7 @@ fn a_million_connections_idle_through_three_lives() {
     let mut looks = 0;
     for tick in 1..=3 * 1300 {
         let now = Tick(tick).reached_at();
-        wheel.turn(now, &mut fired);
+        wheel.advance(now, &mut fired);
         looks += fired.len();
         for slot in fired.drain(..) {
             wheel.file(slot, now.plus_secs(130));
@@ -177,7 +177,7 @@ fn steps() -> impl Strategy<Value = Vec<WheelStep>> {
 }
 
 proptest! {
-    /// The wheel hands out what a sorted list would, entry for entry.
+    /// The wheel fires the same entries as a sorted list, in the same order.
     #[test]
     fn the_wheel_agrees_with_a_sorted_list(start in 0_u64..1_000_000, steps in steps()) {
         let mut wheel = TimerWheel::new(Millis(start));
@@ -209,8 +209,8 @@ proptest! {
         }
     }
 
-    /// Turned once a tick or oftener, and refiled by its owner, a deadline is met within two ticks:
-    /// one from rounding, one from turning.
+    /// If the wheel advances at least once a tick and its owner refiles, a deadline is met within two ticks:
+    /// one from rounding, one from advancing.
     #[test]
     fn deadlines_are_met_never_early_and_at_most_two_ticks_late(
         deadlines in vec(1_u64..2 * HORIZON_MILLIS, 1..20),
@@ -223,7 +223,7 @@ proptest! {
         let mut met = vec![false; deadlines.len()];
         let mut fired = Vec::new();
         for now in (0..2 * HORIZON_MILLIS + 300).step_by(pace as usize) {
-            wheel.turn(Millis(now), &mut fired);
+            wheel.advance(Millis(now), &mut fired);
             for slot in fired.drain(..) {
                 let deadline = deadlines[slot as usize];
                 if deadline > now {
