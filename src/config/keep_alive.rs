@@ -61,7 +61,7 @@ impl KeepAlive {
     /// Milliseconds after an answer at which its acknowledgement is looked at first: half of grace.
     /// A client whose acknowledgement came just before a later look would find nothing left of grace.
     #[must_use]
-    pub fn first_look_millis(&self) -> u64 {
+    pub fn first_ack_check_millis(&self) -> u64 {
         u64::from(self.grace_secs) * 500
     }
 }

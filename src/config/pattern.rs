@@ -23,11 +23,11 @@ pub const STARS_MAX: usize = 9;
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    form: PatternForm,
+    form: PatternKind,
 }
 
 #[derive(Clone)]
-enum PatternForm {
+enum PatternKind {
     /// No star: the path itself.
     Exact,
     /// One star between two literals, given as the offsets of its ends in the text.
@@ -69,7 +69,7 @@ impl Pattern {
     pub fn everything() -> Pattern {
         Pattern {
             text: "/**".to_owned(),
-            form: PatternForm::One {
+            form: PatternKind::One {
                 start: 1,
                 end: 3,
                 is_wide: true,
@@ -81,25 +81,25 @@ impl Pattern {
     #[must_use]
     pub fn stars(&self) -> usize {
         match &self.form {
-            PatternForm::Exact => 0,
-            PatternForm::One { .. } => 1,
-            PatternForm::Several { stars, .. } => *stars,
+            PatternKind::Exact => 0,
+            PatternKind::One { .. } => 1,
+            PatternKind::Several { stars, .. } => *stars,
         }
     }
 
     /// The one path that a pattern without a star stands for.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
-        matches!(self.form, PatternForm::Exact).then_some(&self.text)
+        matches!(self.form, PatternKind::Exact).then_some(&self.text)
     }
 
     /// Whether `path`, decoded and normalised, matches as a whole.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
         match &self.form {
-            PatternForm::Exact => path == self.text.as_bytes(),
-            PatternForm::One { .. } => self.captures(path).is_some(),
-            PatternForm::Several { prefix, regex, .. } => {
+            PatternKind::Exact => path == self.text.as_bytes(),
+            PatternKind::One { .. } => self.captures(path).is_some(),
+            PatternKind::Several { prefix, regex, .. } => {
                 path.starts_with(prefix.as_bytes()) && regex.is_match(path)
             }
         }
@@ -109,8 +109,8 @@ impl Pattern {
     #[must_use]
     pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
         match &self.form {
-            PatternForm::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
-            PatternForm::One {
+            PatternKind::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
+            PatternKind::One {
                 start,
                 end,
                 is_wide,
@@ -123,7 +123,7 @@ impl Pattern {
                 captures.parts[0] = middle;
                 fits.then_some(captures)
             }
-            PatternForm::Several { prefix, regex, .. } => {
+            PatternKind::Several { prefix, regex, .. } => {
                 // The prefix turns away most paths for the price of a comparison.
                 let found = path
                     .starts_with(prefix.as_bytes())
@@ -151,21 +151,21 @@ impl FromStr for Pattern {
         }
         let stars = text.replace("**", "*").matches('*').count();
         let form = match (stars, text.find('*')) {
-            (_, None) => PatternForm::Exact,
+            (_, None) => PatternKind::Exact,
             _ if stars > STARS_MAX => {
                 return refuse("it has more than nine stars, and $9 is the last that can be used");
             }
             (1, Some(start)) if !text.contains("/**/") => {
                 let is_wide = text[start..].starts_with("**");
                 let end = start + if is_wide { 2 } else { 1 };
-                PatternForm::One {
+                PatternKind::One {
                     start,
                     end,
                     is_wide,
                 }
             }
             (_, Some(start)) => match Regex::new(&expression(text)) {
-                Ok(regex) => PatternForm::Several {
+                Ok(regex) => PatternKind::Several {
                     prefix: text[..start].to_owned(),
                     regex,
                     stars,

@@ -4,10 +4,10 @@
 use std::fmt;
 
 use super::invalid_text::InvalidText;
+use super::media_range::MediaRange;
 use super::pattern::Pattern;
 use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
-use super::type_range::TypeRange;
 
 /// `[[header]]`: fields of the answers for some paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct HeaderRule {
     /// The statuses it is for.
     pub status: Statuses,
     /// The media types it is for; all if there are none.
-    pub types: Vec<TypeRange>,
+    pub types: Vec<MediaRange>,
     /// Fields that take the place of those with the same name; no name twice.
     pub set: Vec<(FieldName, FieldValue)>,
     /// Fields that are left out; none that is set too.

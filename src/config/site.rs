@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::applications::Application;
 use super::cors_origin::CorsOrigin;
 use super::host_name::HostName;
+use super::redirect_graph::RedirectGraph;
 use super::rules::{HeaderRule, Redirect, Rewrite};
-use super::trail::Trail;
+use super::single_page_apps::SinglePageApp;
 
 /// One site: what is served, and what is said about it.
 ///
@@ -28,7 +28,7 @@ pub struct SiteConfig {
     /// `/about`. Default false.
     pub clean_urls: bool,
     /// The applications of one page. The first that is for a path counts. Default none.
-    pub spa: Vec<Application>,
+    pub spa: Vec<SinglePageApp>,
     /// Whether a directory without an index is listed. Default false.
     pub listing: bool,
     /// Whether files and directories whose names begin with a dot are served. `/.well-known/` always
@@ -174,9 +174,9 @@ impl SiteConfig {
 impl SiteConfig {
     /// The way that its redirects lead a client along.
     #[must_use]
-    pub fn trail(&self) -> Trail {
+    pub fn redirect_graph(&self) -> RedirectGraph {
         let index = self.clean_urls.then_some(self.index.as_slice());
-        Trail::new(&self.redirects, index)
+        RedirectGraph::new(&self.redirects, index)
     }
 
     /// Adds a sentence for each page that is configured and does not exist. It can still come, with

@@ -11,7 +11,7 @@ pub enum Statuses {
     /// The rule does not say. All get its fields, but its Cache-Control and Expires go only on 2xx and
     /// 3xx of what the path names.
     #[default]
-    Unsaid,
+    Unspecified,
     /// `"any"`: all, whatever the field.
     Any,
     /// Those in one of these ranges, of which there is at least one.
@@ -35,7 +35,7 @@ impl Statuses {
     #[must_use]
     pub fn include(&self, code: u16) -> bool {
         match self {
-            Statuses::Unsaid | Statuses::Any => true,
+            Statuses::Unspecified | Statuses::Any => true,
             Statuses::Listed(ranges) => ranges.iter().any(|range| range.contains(code)),
         }
     }

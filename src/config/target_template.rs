@@ -9,7 +9,7 @@ use super::pattern::{Captures, flaw_of_path, has_dot_segment};
 
 /// A part of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum TemplatePart {
     /// Text that stands for itself.
     Literal(String),
     /// What the star at this index stood for, from 0.
@@ -20,7 +20,7 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePart>,
 }
 
 /// The target of a redirect: a path of this site or a URI of another. All literal text is
@@ -31,11 +31,11 @@ pub struct UriTemplate {
     /// The scheme and authority of an absolute URI, as in `https://example.org`.
     pub site: Option<String>,
     /// Begins with a slash.
-    pub path: Vec<Piece>,
+    pub path: Vec<TemplatePart>,
     /// What follows the `?`, if there is one.
-    pub query: Option<Vec<Piece>>,
+    pub query: Option<Vec<TemplatePart>>,
     /// What follows the `#`, if there is one.
-    pub fragment: Option<Vec<Piece>>,
+    pub fragment: Option<Vec<TemplatePart>>,
 }
 
 /// What a URI must not hold (RFC 3986 section 2), the percent sign apart.
@@ -77,8 +77,8 @@ impl PathTemplate {
         let mut path = Vec::with_capacity(self.text.len() + 32);
         for piece in &self.pieces {
             path.extend_from_slice(match piece {
-                Piece::Literal(text) => text.as_bytes(),
-                Piece::Star(index) => captures.part(*index),
+                TemplatePart::Literal(text) => text.as_bytes(),
+                TemplatePart::Star(index) => captures.part(*index),
             });
         }
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
@@ -106,7 +106,7 @@ impl UriTemplate {
         if has_dot_segment(&percent_decode_str(path).collect::<Vec<u8>>()) {
             return Err(refuse("write the path without the segments . and .."));
         }
-        let encoded = |part: &str| -> Result<Vec<Piece>, InvalidText> {
+        let encoded = |part: &str| -> Result<Vec<TemplatePart>, InvalidText> {
             if !has_whole_escapes(part) {
                 return Err(refuse(
                     "a percent sign must have two hexadecimal digits behind it, write %25 for one",
@@ -133,9 +133,9 @@ impl UriTemplate {
         for piece in &self.path {
             match piece {
                 // Such a path is refused.
-                Piece::Literal(text) if has_escaped_slash(text) => return None,
-                Piece::Literal(text) => path.extend(percent_decode_str(text)),
-                Piece::Star(index) => path.extend_from_slice(captures.part(*index)),
+                TemplatePart::Literal(text) if has_escaped_slash(text) => return None,
+                TemplatePart::Literal(text) => path.extend(percent_decode_str(text)),
+                TemplatePart::Star(index) => path.extend_from_slice(captures.part(*index)),
             }
         }
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
@@ -206,7 +206,7 @@ fn has_whole_escapes(text: &str) -> bool {
 }
 
 /// Divides `text` at its dollar signs.
-fn pieces(text: &str, stars: usize) -> Result<Vec<Piece>, String> {
+fn pieces(text: &str, stars: usize) -> Result<Vec<TemplatePart>, String> {
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut letters = text.chars();
@@ -230,15 +230,15 @@ fn pieces(text: &str, stars: usize) -> Result<Vec<Piece>, String> {
                     ));
                 }
                 if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    pieces.push(TemplatePart::Literal(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Star(number - 1));
+                pieces.push(TemplatePart::Star(number - 1));
             }
             _ => return Err("a dollar sign needs 1 to 9 behind it, write $$ for one".to_owned()),
         }
     }
     if !literal.is_empty() {
-        pieces.push(Piece::Literal(literal));
+        pieces.push(TemplatePart::Literal(literal));
     }
     Ok(pieces)
 }
@@ -275,9 +275,9 @@ mod tests {
     fn the_parts_of_a_uri_are_told_apart_and_encoded() {
         let to = UriTemplate::parse("https://a.example:8/p \u{e9}/$1?q=$2&r#f%20", 2).unwrap();
         assert_eq!(to.site.as_deref(), Some("https://a.example:8"));
-        let literal = |text: &str| Piece::Literal(text.to_owned());
-        assert_eq!(to.path, [literal("/p%20%C3%A9/"), Piece::Star(0)]);
-        let query = [literal("q="), Piece::Star(1), literal("&r")];
+        let literal = |text: &str| TemplatePart::Literal(text.to_owned());
+        assert_eq!(to.path, [literal("/p%20%C3%A9/"), TemplatePart::Star(0)]);
+        let query = [literal("q="), TemplatePart::Star(1), literal("&r")];
         assert_eq!(to.query.as_deref(), Some(&query[..]));
         assert_eq!(to.fragment.as_deref(), Some(&[literal("f%20")][..]));
         let bare = UriTemplate::parse("HTTP://a.example?q", 0).unwrap();

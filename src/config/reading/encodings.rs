@@ -1,18 +1,18 @@
 //! The table `[encodings]`: which endings of file names stand for a content coding.
 
-use super::value::{Given, Value};
+use super::value::{Value, ValueData};
 use crate::config::{FileCoding, SiteConfig};
 
 /// Reads the coding of an extension, which is in lower case.
 ///
 /// # Errors
-/// A complaint.
+/// A message.
 pub(super) fn read(
     site: &mut SiteConfig,
     extension: &str,
     value: &Value<'_>,
 ) -> Result<(), String> {
-    if matches!(value.given, Given::Table(_)) {
+    if matches!(value.data, ValueData::Table(_)) {
         // TOML takes the dot for a level.
         let reason = "an extension with a dot must be in quotes, as in \"wasm.gz\" = \"gzip\"";
         return Err(reason.to_owned());

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
 use super::site_keys::SITE_KEYS;
-use super::value::Given;
+use super::value::ValueData;
 use crate::config::advertised::TIMEOUT_MAX_SECS;
 use crate::config::pattern::flaw_of_path;
 use crate::config::settings::WORKERS_MAX;
@@ -82,9 +82,9 @@ pub(super) static KEYS: &[Key<Config>] = &[
             proxy.name().map_or(limit.to_string(), toml_string)
         },
         write: |config, value| {
-            config.keep_alive.behind = value.choice(match &value.given {
-                Given::Text(name) => Proxy::named(name),
-                Given::Integer(Some(secs)) => u32::try_from(*secs)
+            config.keep_alive.behind = value.choice(match &value.data {
+                ValueData::Text(name) => Proxy::named(name),
+                ValueData::Integer(Some(secs)) => u32::try_from(*secs)
                     .ok()
                     .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
                     .map(Proxy::Seconds),
@@ -196,7 +196,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mistakes::Origin;
+    use super::super::validation_errors::ValueSource;
     use super::super::value::Value;
     use super::*;
 
@@ -211,9 +211,9 @@ mod tests {
             assert!(range.contains(&default), "{}", key.name);
             for number in [*range.start(), *range.end()] {
                 let value = Value {
-                    given: Given::Integer(Some(number.into())),
-                    written: "",
-                    origin: Origin::Default,
+                    data: ValueData::Integer(Some(number.into())),
+                    raw: "",
+                    source: ValueSource::Default,
                 };
                 assert!((key.write)(&mut config, &value).is_ok(), "{}", key.name);
                 assert_eq!((key.read)(&config), number.to_string(), "{}", key.name);

@@ -6,8 +6,8 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::mistakes::Mistakes;
-use super::value::{Given, Value};
+use super::validation_errors::ValidationErrors;
+use super::value::{Value, ValueData};
 
 /// One key.
 pub(super) struct Key<T: 'static> {
@@ -35,9 +35,9 @@ pub(super) type Refusals<'v> = Vec<(&'v Value<'v>, Reason)>;
 pub(super) enum Reason {
     WrongType,
     /// The type is one that the key takes, but the value is none of the choices.
-    NoChoice,
+    UnknownChoice,
     OutOfRange,
-    Complaint(String),
+    Message(String),
 }
 
 /// A key for a whole number, with the type of its field for the cast. These macros are invoked with
@@ -65,7 +65,7 @@ macro_rules! boolean {
             accepted: AcceptedValues::Other("true or false"),
             read: |settings| settings.$($field).+.to_string(),
             write: |settings, value| {
-                let Given::Boolean(flag) = value.given else {
+                let ValueData::Boolean(flag) = value.data else {
                     return Err(value.refused(Reason::WrongType));
                 };
                 settings.$($field).+ = flag;
@@ -118,24 +118,29 @@ impl<T> Key<T> {
     }
 
     /// Sets the key to `value`. `label` is its name for the error.
-    pub fn set(&self, settings: &mut T, label: &str, value: &Value<'_>) -> Result<(), Mistakes> {
+    pub fn set(
+        &self,
+        settings: &mut T,
+        label: &str,
+        value: &Value<'_>,
+    ) -> Result<(), ValidationErrors> {
         let expectation = self.expectation();
         (self.write)(settings, value).map_err(|refusals| {
-            let blame = |(value, reason): (&Value<'_>, Reason)| {
-                let complaint = match reason {
+            let error = |(value, reason): (&Value<'_>, Reason)| {
+                let message = match reason {
                     Reason::WrongType => value.must_be(&expectation),
-                    Reason::NoChoice => {
+                    Reason::UnknownChoice => {
                         format!("{} was given, it must be {expectation}", value.quoted())
                     }
                     Reason::OutOfRange => {
                         let range = &self.accepted;
                         format!("{} is out of range, it must be {range}", value.quoted())
                     }
-                    Reason::Complaint(complaint) => complaint,
+                    Reason::Message(message) => message,
                 };
-                value.origin.blame(label, complaint)
+                value.source.error(label, message)
             };
-            refusals.into_iter().map(blame).collect()
+            refusals.into_iter().map(error).collect()
         })
     }
 }
@@ -158,14 +163,14 @@ impl<'v> Value<'v> {
         vec![(self, reason)]
     }
 
-    /// The error that a key does not take the value because of `complaint`.
-    pub fn refused_because(&'v self, complaint: impl Display) -> Refusals<'v> {
-        self.refused(Reason::Complaint(complaint.to_string()))
+    /// The error that a key does not take the value because of `message`.
+    pub fn refused_because(&'v self, message: impl Display) -> Refusals<'v> {
+        self.refused(Reason::Message(message.to_string()))
     }
 
     /// A whole number.
     pub fn integer(&'v self, range: RangeInclusive<u64>) -> Result<u64, Refusals<'v>> {
-        let Given::Integer(number) = self.given else {
+        let ValueData::Integer(number) = self.data else {
             return Err(self.refused(Reason::WrongType));
         };
         let number = number.and_then(|number| u64::try_from(number).ok());
@@ -175,8 +180,8 @@ impl<'v> Value<'v> {
 
     /// The choice that the value stands for, if any.
     pub fn choice<C>(&'v self, choice: Option<C>) -> Result<C, Refusals<'v>> {
-        let reason = match self.given {
-            Given::Text(_) | Given::Integer(_) => Reason::NoChoice,
+        let reason = match self.data {
+            ValueData::Text(_) | ValueData::Integer(_) => Reason::UnknownChoice,
             _ => Reason::WrongType,
         };
         choice.ok_or_else(|| self.refused(reason))
@@ -196,8 +201,8 @@ impl<'v> Value<'v> {
     where
         I: FromStr<Err: Display> + PartialEq + Display,
     {
-        match self.given {
-            Given::List(_) => self.list_or_one(is_exclusive),
+        match self.data {
+            ValueData::List(_) => self.list_or_one(is_exclusive),
             _ => Err(self.refused(Reason::WrongType)),
         }
     }

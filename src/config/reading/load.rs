@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::config_draft::ConfigDraft;
+use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
-use super::mistakes::ConfigError;
+use super::validation_errors::ConfigError;
 use crate::config::Config;
 
 impl Config {
@@ -14,11 +14,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All mistakes in the file, each with file, line, key and column.
+    /// All errors in the file, each with file, line, key and column.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let mut draft = ConfigDraft::new();
-        draft.read_file(path);
-        draft.finish()
+        let mut builder = ConfigBuilder::new();
+        builder.read_file(path);
+        builder.finish()
     }
 
     /// The configuration that the program runs with: defaults, then `file` if there is one, then `flags`.
@@ -27,16 +27,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All mistakes, each naming the file, line, key and column or the flag it came from; a root that is
+    /// All errors, each naming the file, line, key and column or the flag it came from; a root that is
     /// not a readable directory included.
     pub fn resolve(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
-        let mut draft = ConfigDraft::new();
+        let mut builder = ConfigBuilder::new();
         if let Some(path) = file {
-            draft.read_file(path);
+            builder.read_file(path);
         }
-        draft.apply_flags(flags);
-        draft.check_machine();
-        draft.finish()
+        builder.apply_flags(flags);
+        builder.check_machine();
+        builder.finish()
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn nearest<'n>(
         .map(|(.., name)| name)
 }
 
-/// The complaint about the key `leaf` of a table `[[label]]` whose keys are `known`.
+/// The message about the key `leaf` of a table `[[label]]` whose keys are `known`.
 pub(super) fn no_such_key(label: &str, leaf: &str, known: &[&str]) -> String {
     let hint = match nearest(known.iter().copied(), "", leaf) {
         Some(name) => format!("did you mean {label}.{name}?"),

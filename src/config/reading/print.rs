@@ -6,7 +6,7 @@ use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::page::SPA;
 use super::site_keys::SITE_KEYS;
-use crate::config::applications::as_text;
+use crate::config::single_page_apps::as_text;
 use crate::config::{Config, FileCoding, HeaderRule, SiteConfig, Statuses};
 
 impl Config {
@@ -15,7 +15,7 @@ impl Config {
     /// Paths that are not UTF-8 cannot be in a TOML file: they are printed with replacement characters.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut print = Print::default();
+        let mut print = TomlWriter::default();
         print.keys(&self.site);
         let mut section = "";
         for key in KEYS {
@@ -40,13 +40,13 @@ impl Config {
 
 /// The text so far.
 #[derive(Default)]
-struct Print {
+struct TomlWriter {
     text: String,
     /// Precedes the names of the tables of a site: empty, or `host.`.
     prefix: &'static str,
 }
 
-impl Print {
+impl TomlWriter {
     fn heading(&mut self, heading: impl Display) {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(self.text, "\n{heading}");
@@ -138,7 +138,7 @@ impl Print {
         self.rule("header");
         self.string("path", &rule.path);
         match &rule.status {
-            Statuses::Unsaid => {}
+            Statuses::Unspecified => {}
             Statuses::Any => self.string("status", Statuses::ANY),
             Statuses::Listed(ranges) => self.list("status", ranges),
         }

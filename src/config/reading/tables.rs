@@ -5,8 +5,8 @@ use super::media_type::check_media_type;
 use super::page::{SPA, page};
 use super::rule_table::RuleTable;
 use super::rules;
-use super::site_draft::SiteDraft;
-use super::value::{Given, KeyValue, Value};
+use super::site_builder::SiteBuilder;
+use super::value::{KeyValue, Value, ValueData};
 use crate::config::SiteConfig;
 
 /// Their names.
@@ -25,30 +25,30 @@ pub(super) fn is_table(pair: &KeyValue<'_>) -> bool {
     TABLES.contains(&&*pair.key) && (pair.key != SPA || pair.value.has_tables())
 }
 
-/// Reads one key of a table and its value; gives a complaint.
-type ReadPair = fn(&mut SiteConfig, &str, &Value<'_>) -> Result<(), String>;
+/// Reads one key of a table and its value; gives a message.
+type ReadEntry = fn(&mut SiteConfig, &str, &Value<'_>) -> Result<(), String>;
 
-impl SiteDraft {
+impl SiteBuilder {
     /// Takes in one of [`TABLES`].
     pub fn read_table(&mut self, pair: &KeyValue<'_>) {
         match &*pair.key {
-            "error_pages" => self.read_pairs(pair, read_error_page),
-            "types" => self.read_pairs(pair, read_type),
-            "encodings" => self.read_pairs(pair, encodings::read),
+            "error_pages" => self.read_entries(pair, read_error_page),
+            "types" => self.read_entries(pair, read_type),
+            "encodings" => self.read_entries(pair, encodings::read),
             _ => self.read_rules(pair),
         }
     }
 
     /// Takes in a table with keys of the site's own.
-    fn read_pairs(&mut self, table: &KeyValue<'_>, read: ReadPair) {
-        let name = self.draft.label(&table.key);
-        let Given::Table(pairs) = &table.value.given else {
+    fn read_entries(&mut self, table: &KeyValue<'_>, read: ReadEntry) {
+        let name = self.builder.label(&table.key);
+        let ValueData::Table(pairs) = &table.value.data else {
             let described = table.value.described();
-            let complaint = format!(
+            let message = format!(
                 "{described} was given, it is a section: write [{name}] and its keys on lines below"
             );
-            let mistake = table.value.origin.blame(name, complaint);
-            return self.draft.mistakes.push(mistake);
+            let error = table.value.source.error(name, message);
+            return self.builder.errors.push(error);
         };
         let mut seen = Vec::new();
         for pair in pairs {
@@ -56,36 +56,36 @@ impl SiteDraft {
             let result = if seen.contains(&key) {
                 Err("it is given twice, upper and lower case make no difference".to_owned())
             } else {
-                read(&mut self.draft.settings, &key, &pair.value)
+                read(&mut self.builder.settings, &key, &pair.value)
             };
             let label = format!("{name}.{}", pair.key.escape_debug());
-            let blamed = result.map_err(|complaint| pair.value.origin.blame(label, complaint));
-            self.draft.mistakes.note(blamed);
+            let blamed = result.map_err(|message| pair.value.source.error(label, message));
+            self.builder.errors.note(blamed);
             seen.push(key);
         }
     }
 
     fn read_rules(&mut self, list: &KeyValue<'_>) {
-        let label = self.draft.label(&list.key);
-        for table in list.value.tables(&label, &mut self.draft.mistakes) {
-            let origin = table.1;
+        let label = self.builder.label(&list.key);
+        for table in list.value.tables(&label, &mut self.builder.errors) {
+            let source = table.1;
             let mut table = RuleTable::new(&label, table);
-            let settings = &mut self.draft.settings;
+            let settings = &mut self.builder.settings;
             match &*list.key {
                 "header" => {
                     let rule = rules::header(&mut table);
-                    self.headers.extend(rule.map(|rule| (rule, origin.clone())));
+                    self.headers.extend(rule.map(|rule| (rule, source.clone())));
                 }
                 "redirect" => {
                     let rule = rules::redirect(&mut table);
-                    self.lacks_redirects |= rule.is_none();
+                    self.has_invalid_redirect |= rule.is_none();
                     self.redirects
-                        .extend(rule.map(|rule| (rule, origin.clone())));
+                        .extend(rule.map(|rule| (rule, source.clone())));
                 }
                 "rewrite" => settings.rewrites.extend(rules::rewrite(&mut table)),
                 _ => settings.spa.extend(rules::application(&mut table)),
             }
-            self.draft.mistakes.append(table.mistakes);
+            self.builder.errors.append(table.errors);
         }
     }
 }

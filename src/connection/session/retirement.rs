@@ -122,7 +122,11 @@ impl Session {
                 let keep_alive = &context.config.keep_alive;
                 let promised = since.plus_secs(keep_alive.timeout_secs);
                 // The acknowledgement may be younger than the answer, by what passed before the look.
-                let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
+                let kept_at = Millis(
+                    promised
+                        .0
+                        .saturating_add(keep_alive.first_ack_check_millis()),
+                );
                 let has_begun = matches!(delivery, Delivery::Confirmed);
                 self.answered > 0 && (!has_begun || now < kept_at)
             }

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 /// An application of one page. The page is sent, with 200, where a browser asks for a page that does
 /// not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
+pub struct SinglePageApp {
     /// The paths it is for.
     pub path: Pattern,
     /// The path of its page.
@@ -17,11 +17,11 @@ pub struct Application {
     pub except: Vec<Pattern>,
 }
 
-impl Application {
+impl SinglePageApp {
     /// One for every path, with the page at the path `page`.
     #[must_use]
-    pub fn everywhere(page: impl Into<String>) -> Application {
-        Application {
+    pub fn everywhere(page: impl Into<String>) -> SinglePageApp {
+        SinglePageApp {
             path: Pattern::everything(),
             page: page.into(),
             except: Vec::new(),
@@ -36,10 +36,10 @@ impl Application {
 }
 
 /// The text that `applications` can be written as; `None` if they need tables.
-pub(super) fn as_text(applications: &[Application]) -> Option<&str> {
+pub(super) fn as_text(applications: &[SinglePageApp]) -> Option<&str> {
     match applications {
         [] => Some(""),
-        [only] if *only == Application::everywhere(only.page.as_str()) => Some(&only.page),
+        [only] if *only == SinglePageApp::everywhere(only.page.as_str()) => Some(&only.page),
         _ => None,
     }
 }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn an_application_is_for_its_paths_but_for_the_exceptions() {
-        let application = Application {
+        let application = SinglePageApp {
             path: "/app/**".parse().unwrap(),
             page: "/app/index.html".to_owned(),
             except: vec![
@@ -70,13 +70,13 @@ mod tests {
         ] {
             assert_eq!(application.is_for(path.as_bytes()), expected, "{path}");
         }
-        assert!(Application::everywhere("/a.html").is_for(b"/\xff/x"));
+        assert!(SinglePageApp::everywhere("/a.html").is_for(b"/\xff/x"));
     }
 
     #[test]
     fn only_one_page_for_everything_is_a_text() {
-        let all = Application::everywhere("/a.html");
-        let some = Application {
+        let all = SinglePageApp::everywhere("/a.html");
+        let some = SinglePageApp {
             except: vec!["/api/**".parse().unwrap()],
             ..all.clone()
         };

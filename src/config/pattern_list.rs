@@ -7,7 +7,7 @@ use super::pattern::{Captures, Pattern};
 /// Patterns in order. Those without a star are found by their path, not one by one: a site that has
 /// moved brings thousands of them.
 #[derive(Debug, Default)]
-pub struct FirstMatch {
+pub struct PatternList {
     patterns: Vec<Pattern>,
     /// The index of the first pattern for a path.
     exact: HashMap<Box<[u8]>, usize>,
@@ -15,22 +15,22 @@ pub struct FirstMatch {
     starred: Vec<usize>,
 }
 
-impl FirstMatch {
+impl PatternList {
     /// Keeps `patterns` in their order.
     #[must_use]
-    pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> FirstMatch {
-        let mut first_match = FirstMatch::default();
+    pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> PatternList {
+        let mut pattern_list = PatternList::default();
         for (index, pattern) in patterns.enumerate() {
             match pattern.exact() {
                 Some(path) => {
                     let path = path.as_bytes().into();
-                    first_match.exact.entry(path).or_insert(index);
+                    pattern_list.exact.entry(path).or_insert(index);
                 }
-                None => first_match.starred.push(index),
+                None => pattern_list.starred.push(index),
             }
-            first_match.patterns.push(pattern.clone());
+            pattern_list.patterns.push(pattern.clone());
         }
-        first_match
+        pattern_list
     }
 
     /// Whether there is no pattern.
@@ -67,7 +67,7 @@ mod tests {
         ) {
             let patterns: Vec<Pattern> = texts.iter().filter_map(|text| text.parse().ok()).collect();
             let expected = patterns.iter().position(|pattern| pattern.is_match(path.as_bytes()));
-            let found = FirstMatch::new(patterns.iter()).find(path.as_bytes());
+            let found = PatternList::new(patterns.iter()).find(path.as_bytes());
             prop_assert_eq!(found.map(|(index, _)| index), expected);
         }
     }

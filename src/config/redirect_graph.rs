@@ -1,7 +1,7 @@
 //! The way that a client is led along by redirects, as far as that can be told without the files.
 
 use super::clean_urls::clean_form;
-use super::first_match::FirstMatch;
+use super::pattern_list::PatternList;
 use super::rules::Redirect;
 use super::target_template::UriTemplate;
 
@@ -11,8 +11,8 @@ const HOPS_MAX: usize = 20;
 /// The redirects of one site. A page that `clean_urls` could have another address for is taken to
 /// exist.
 #[derive(Debug)]
-pub struct Trail {
-    patterns: FirstMatch,
+pub struct RedirectGraph {
+    patterns: PatternList,
     /// The texts of the patterns.
     froms: Vec<String>,
     /// `None` where the path is withdrawn.
@@ -21,12 +21,12 @@ pub struct Trail {
     clean_urls: Option<Vec<String>>,
 }
 
-impl Trail {
+impl RedirectGraph {
     /// The way by `redirects`, and by `clean_urls` if there are names of index files.
     #[must_use]
-    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> Trail {
-        Trail {
-            patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> RedirectGraph {
+        RedirectGraph {
+            patterns: PatternList::new(redirects.iter().map(|rule| &rule.from)),
             froms: redirects.iter().map(|rule| rule.from.to_string()).collect(),
             targets: redirects.iter().map(|rule| rule.to.clone()).collect(),
             clean_urls: clean_urls.map(<[String]>::to_vec),
@@ -113,9 +113,9 @@ mod tests {
         rules.iter().map(redirect).collect()
     }
 
-    fn trail(rules: &[(&str, &str)], clean_urls: bool) -> Trail {
+    fn graph(rules: &[(&str, &str)], clean_urls: bool) -> RedirectGraph {
         let index = ["index.html".to_owned()];
-        Trail::new(&redirects(rules), clean_urls.then_some(&index))
+        RedirectGraph::new(&redirects(rules), clean_urls.then_some(&index))
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
             &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],
         ] {
-            let index = trail(rules, false).find_loop();
+            let index = graph(rules, false).find_loop();
             assert!(index.is_some(), "{rules:?}");
             assert_ne!(rules[index.unwrap()].0, "/ok");
         }
@@ -155,17 +155,17 @@ mod tests {
                 ("/docs/**", "/docs/v2/$1"),
             ],
         ] {
-            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
+            assert_eq!(graph(rules, false).find_loop(), None, "{rules:?}");
         }
     }
 
     #[test]
     fn a_path_that_is_withdrawn_ends_a_loop() {
         let mut rules = redirects(&[("/a", "/b"), ("/b", "/a")]);
-        assert!(Trail::new(&rules, None).find_loop().is_some());
+        assert!(RedirectGraph::new(&rules, None).find_loop().is_some());
         rules[1].to = None;
         rules[1].status = 410;
-        assert_eq!(Trail::new(&rules, None).find_loop(), None);
+        assert_eq!(RedirectGraph::new(&rules, None).find_loop(), None);
     }
 
     #[test]
@@ -178,8 +178,8 @@ mod tests {
             &[("/*/", "/$1/index.html")],
             &[("/a", "/b.html"), ("/b", "/a.html")],
         ] {
-            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
-            assert!(trail(rules, true).find_loop().is_some(), "{rules:?}");
+            assert_eq!(graph(rules, false).find_loop(), None, "{rules:?}");
+            assert!(graph(rules, true).find_loop().is_some(), "{rules:?}");
         }
         for rules in [
             &[("/about.html", "/about")][..],
@@ -187,13 +187,13 @@ mod tests {
             &[("/index.html", "/index.htm")],
             &[("/.foo", "/.foo.html")],
         ] {
-            assert_eq!(trail(rules, true).find_loop(), None, "{rules:?}");
+            assert_eq!(graph(rules, true).find_loop(), None, "{rules:?}");
         }
     }
 
     #[test]
     fn a_way_back_is_seen_however_long_it_is() {
-        let trail = trail(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
+        let graph = graph(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
         for (start, end, expected) in [
             ("/a/", "/a", true),
             ("/a", "/a", false),
@@ -201,7 +201,7 @@ mod tests {
             ("/b", "/d", true),
             ("/d", "/b", false),
         ] {
-            let leads = trail.leads(start.as_bytes(), end.as_bytes());
+            let leads = graph.leads(start.as_bytes(), end.as_bytes());
             assert_eq!(leads, expected, "{start} to {end}");
         }
     }
