@@ -1,4 +1,4 @@
-//! Origins of other sites, as the Origin field names them (RFC 6454 section 6.2).
+//! Origins of other sites, as the Origin field spells them (RFC 6454 section 6.2).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use super::invalid_text::InvalidText;
 pub enum CorsOrigin {
     /// Every origin: `*`.
     Any,
-    /// A scheme, a host and a port where it is not the scheme's own, as browsers send it.
+    /// A scheme, a host, and the port unless it is the default of the scheme, as browsers send it.
     One(String),
 }
 

@@ -1,4 +1,4 @@
-//! The names by which a virtual host is asked for.
+//! The names of virtual hosts.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,9 +15,9 @@ pub enum HostName {
     /// One name, or an IPv4 address. 1 to [`HOST_NAME_MAX`] bytes.
     Exact(String),
     /// All names below this one, at any depth, but not the name itself: written `*.example.org`,
-    /// kept as `example.org`.
-    Below(String),
-    /// An IPv6 address, in brackets as in Host.
+    /// stored as `example.org`.
+    Wildcard(String),
+    /// An IPv6 address, written in brackets as in the Host field.
     Ipv6(Ipv6Addr),
 }
 
@@ -71,7 +71,7 @@ impl FromStr for HostName {
         }
         let name = name.to_owned();
         Ok(match is_wildcard {
-            true => HostName::Below(name),
+            true => HostName::Wildcard(name),
             false => HostName::Exact(name),
         })
     }
@@ -82,7 +82,7 @@ impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HostName::Exact(name) => f.write_str(name),
-            HostName::Below(name) => write!(f, "*.{name}"),
+            HostName::Wildcard(name) => write!(f, "*.{name}"),
             HostName::Ipv6(address) => write!(f, "[{address}]"),
         }
     }

@@ -1,23 +1,23 @@
-//! The media types that a header rule is for.
+//! Media ranges: the media types that a header rule applies to.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::invalid_text::InvalidText;
 
-/// A media type, or all with the same top-level type (RFC 9110 section 12.5.1), without parameters:
-/// `text/html`, `image/*`.
+/// A media range without parameters (RFC 9110 section 12.5.1): a media type as `text/html`, or all types
+/// with the same top-level type, as `image/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaRange {
     /// In lower case.
     top_level: String,
-    /// In lower case; `None`: any.
+    /// In lower case; `None` means any.
     subtype: Option<String>,
 }
 
 impl MediaRange {
-    /// Whether the media type in `content_type`, a value of Content-Type, is in it. Parameters and case
-    /// make no difference (RFC 9110 section 8.3.1).
+    /// Whether `content_type`, a value of Content-Type, is in the range. Parameters and case are ignored
+    /// (RFC 9110 section 8.3.1).
     #[must_use]
     pub fn contains(&self, content_type: &[u8]) -> bool {
         let mut parts = content_type.split(|byte| *byte == b';');
@@ -42,7 +42,7 @@ impl FromStr for MediaRange {
             let reason = "has a parameter, write the media type alone, as in \"text/html\"";
             return Err(InvalidText::new(text, reason));
         }
-        // A star is a letter of tokens (RFC 9110 section 5.6.2), and of no registered type.
+        // Tokens may contain a star (RFC 9110 section 5.6.2), but no registered type does.
         let is_letter =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
         let is_token = |half: &str| !half.is_empty() && half.bytes().all(is_letter);

@@ -1,18 +1,18 @@
 //! The settings of the program, and how they are read.
 //!
-//! The files of this folder hold validated settings: each is a type that the layers above use, with
-//! its defaults. Nothing below the program layer sees an unvalidated value. The folder `reading`
-//! makes them from a TOML file and the command line, says which of the two is wrong and where, and
-//! prints them. `reading` depends on the settings; no setting depends on `reading`.
+//! The files of this folder define the validated settings: types that the layers above use, with their
+//! defaults. Nothing below the program layer sees an unvalidated value. The folder `reading` builds the
+//! settings from a TOML file and the command line, reports each error with its place, and prints the
+//! settings. `reading` depends on the settings; no setting depends on `reading`.
 //!
 //! - `settings`: [`Config`], which holds all others.
 //! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
-//! - `listen`: addresses to listen on; `network`: addresses of others; `host_name`; `cors_origin`.
+//! - `listen`: addresses to listen on; `network`: addresses of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
-//!   `target_template`: its rules; `applications`: its `spa`; `clean_urls`: the addresses of its
-//!   pages; `trail`: where redirects lead.
+//!   `target_template`: its rules; `single_page_apps`: its `spa`; `clean_urls`: the addresses of its
+//!   pages; `redirect_graph`: where its redirects lead.
 
 mod access_log;
 mod advertised;

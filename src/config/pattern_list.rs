@@ -1,15 +1,15 @@
-//! Of many patterns the first that matches.
+//! A list of patterns, and the search for the first one that matches.
 
 use std::collections::HashMap;
 
 use super::pattern::{Captures, Pattern};
 
-/// Patterns in order. Those without a star are found by their path, not one by one: a site that has
-/// moved brings thousands of them.
+/// Patterns in order. A hash table finds those without a star, because a site that has moved has thousands
+/// of them. Patterns with stars are tried one by one.
 #[derive(Debug, Default)]
 pub struct PatternList {
     patterns: Vec<Pattern>,
-    /// The index of the first pattern for a path.
+    /// The path of each pattern without a star, and the index of the first such pattern.
     exact: HashMap<Box<[u8]>, usize>,
     /// The indices of the patterns with stars, in order.
     starred: Vec<usize>,
@@ -39,7 +39,7 @@ impl PatternList {
         self.patterns.is_empty()
     }
 
-    /// The index of the first pattern that `path` matches, and what its stars stand for.
+    /// The index of the first pattern that matches `path`, and the text that its stars match.
     #[must_use]
     pub fn find<'p>(&self, path: &'p [u8]) -> Option<(usize, Captures<'p>)> {
         let exact = self.exact.get(path).copied();

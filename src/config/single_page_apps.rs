@@ -1,24 +1,24 @@
-//! `spa`: applications of one page, which read their own addresses.
+//! `spa`: single-page applications, whose page interprets the addresses below it.
 //!
-//! The key has two forms, of which TOML allows one in a table. A text, `spa = "/app.html"`, is the page
-//! for every path; `[[spa]]` tables have a page for some paths each.
+//! The key has two forms, of which TOML allows one in a table. The string `spa = "/app.html"` sets the
+//! page for every path. Each `[[spa]]` table sets a page for some paths.
 
 use super::pattern::Pattern;
 
-/// An application of one page. The page is sent, with 200, where a browser asks for a page that does
-/// not exist.
+/// A single-page application. Its page is sent, with 200, if a browser asks for a page that does not
+/// exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinglePageApp {
-    /// The paths it is for.
+    /// The paths of the application.
     pub path: Pattern,
-    /// The path of its page.
+    /// The path of the page.
     pub page: String,
-    /// The paths among them that it is not for.
+    /// Exceptions: paths that match `path` and do not belong to the application.
     pub except: Vec<Pattern>,
 }
 
 impl SinglePageApp {
-    /// One for every path, with the page at the path `page`.
+    /// An application for every path, with the page at `page`.
     #[must_use]
     pub fn everywhere(page: impl Into<String>) -> SinglePageApp {
         SinglePageApp {
@@ -28,14 +28,14 @@ impl SinglePageApp {
         }
     }
 
-    /// Whether it is for `path`, decoded and normalised.
+    /// Whether `path`, decoded and normalised, belongs to the application.
     #[must_use]
     pub fn is_for(&self, path: &[u8]) -> bool {
         self.path.is_match(path) && !self.except.iter().any(|except| except.is_match(path))
     }
 }
 
-/// The text that `applications` can be written as; `None` if they need tables.
+/// The string form of `applications`; `None` if they need tables.
 pub(super) fn as_text(applications: &[SinglePageApp]) -> Option<&str> {
     match applications {
         [] => Some(""),

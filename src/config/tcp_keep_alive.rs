@@ -7,7 +7,7 @@ pub struct TcpKeepAlive {
     pub idle_secs: u32,
     /// Seconds between probes; 1 to 32767. Default 10.
     pub interval_secs: u32,
-    /// Unanswered probes before the peer counts as dead; 1 to 127. Default 6.
+    /// Unanswered probes after which the kernel closes the connection; 1 to 127. Default 6.
     pub count: u32,
 }
 

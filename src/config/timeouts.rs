@@ -9,7 +9,8 @@ pub struct Timeouts {
     pub body_secs: u32,
     /// Seconds without progress while an answer is sent; 1 to 86400. Default 30.
     pub write_secs: u32,
-    /// Seconds a closed connection is drained so that its last answer survives; 1 to 60. Default 5.
+    /// Seconds that a closed connection still receives, so that its last answer is not lost; 1 to 60.
+    /// Default 5.
     pub linger_secs: u32,
 }
 

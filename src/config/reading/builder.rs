@@ -1,5 +1,5 @@
-//! Settings in the making. Each value remembers where it came from, so that one that turns out to be
-//! wrong, alone or together with another, is blamed on the right line or flag.
+//! Settings under construction, with the source of each value. So an error, also one that several keys
+//! cause together, names the right line or flag.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use super::kinds::Key;
 use super::validation_errors::{ValidationErrors, ValueSource};
 use super::value::Value;
 
-/// Settings of the type `T`, and the errors in them. A value that is wrong leaves the earlier one.
+/// Settings of the type `T`, and the errors in them. An invalid value leaves the setting as it is.
 pub(super) struct Builder<T: 'static> {
     pub settings: T,
     pub errors: ValidationErrors,
-    /// Precedes the names of keys in errors: empty, or `host.`.
+    /// The prefix of key names in errors: empty, or `host.`.
     prefix: &'static str,
-    /// By the name of the key. A key that is missing has its default or is inherited.
+    /// The source of each key that has been set, here or in the inherited settings.
     sources: BTreeMap<&'static str, ValueSource>,
 }
 
@@ -27,7 +27,7 @@ impl<T> Builder<T> {
         }
     }
 
-    /// A builder that begins with `settings`, and with the sources of this one but for that of `own`.
+    /// A builder that begins with `settings` and the sources of this one, except the source of `own`.
     pub fn inherit(&self, settings: T, prefix: &'static str, own: &str) -> Builder<T> {
         let mut sources = self.sources.clone();
         sources.remove(own);
@@ -41,11 +41,11 @@ impl<T> Builder<T> {
     pub fn set(&mut self, key: &'static Key<T>, value: &Value<'_>) {
         let label = self.label(key.name);
         let result = key.set(&mut self.settings, &label, value);
-        self.errors.note(result);
+        self.errors.record(result);
         self.remember(key.name, value.source.clone());
     }
 
-    /// Notes where the value of the key `name` came from.
+    /// Records the source of the value of the key `name`.
     pub fn remember(&mut self, name: &'static str, source: ValueSource) {
         self.sources.insert(name, source);
     }
@@ -55,31 +55,31 @@ impl<T> Builder<T> {
         format!("{}{name}", self.prefix)
     }
 
-    /// Whether the key has been set, or inherited. Its value may be wrong.
+    /// Whether the key has been set or inherited. The value may be invalid.
     pub fn has(&self, name: &str) -> bool {
         self.sources.contains_key(name)
     }
 
-    /// Whether the value of the key is wrong.
-    pub fn is_wrong(&self, name: &str) -> bool {
-        self.errors.concern(&self.label(name))
+    /// Whether the key has an invalid value.
+    pub fn is_invalid(&self, name: &str) -> bool {
+        self.errors.has_error_in(&self.label(name))
     }
 
     pub fn source(&self, name: &str) -> &ValueSource {
         self.sources.get(name).unwrap_or(&ValueSource::Default)
     }
 
-    /// Blames the value of the key `name`.
+    /// Records an error in the value of the key `name`.
     pub fn report(&mut self, name: &str, message: impl Into<String>) {
         let error = self.source(name).error(self.label(name), message);
         self.errors.push(error);
     }
 
-    /// Blames two keys that do not go together on the one that was set later, unless one of them is
-    /// wrong by itself.
+    /// Records an error in two keys that conflict, at the one that was set later. If one of them is invalid
+    /// by itself, nothing is recorded.
     pub fn report_conflict(&mut self, names: [&str; 2], message: String) {
         let [first, second] = names;
-        if !self.is_wrong(first) && !self.is_wrong(second) {
+        if !self.is_invalid(first) && !self.is_invalid(second) {
             let is_first = self.source(first) > self.source(second);
             self.report(if is_first { first } else { second }, message);
         }

@@ -1,4 +1,4 @@
-//! A whole configuration in the making: from its sources to the settings or what is wrong with them.
+//! A whole configuration under construction: from its sources to the settings, or to their errors.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -7,27 +7,27 @@ use super::site_builder::SiteBuilder;
 use super::validation_errors::ConfigError;
 use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName};
 
-/// The table of virtual hosts.
+/// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
 
-/// A configuration whose single values have been looked at; [`ConfigBuilder::finish`] looks at them
-/// together.
+/// A configuration whose values have been checked one by one. [`ConfigBuilder::finish`] checks the rules
+/// between them.
 pub(super) struct ConfigBuilder {
-    /// The settings that no site has for itself.
+    /// The global settings.
     pub general: Builder<Config>,
     /// The default site.
     pub site: SiteBuilder,
     pub hosts: Vec<HostBuilder>,
 }
 
-/// A `[[host]]`.
+/// A `[[host]]` under construction.
 pub(super) struct HostBuilder {
     pub names: Builder<Vec<HostName>>,
     pub site: SiteBuilder,
 }
 
 impl ConfigBuilder {
-    /// The defaults.
+    /// A configuration of defaults.
     pub fn new() -> ConfigBuilder {
         ConfigBuilder {
             general: Builder::new(Config::default(), ""),
@@ -36,9 +36,9 @@ impl ConfigBuilder {
         }
     }
 
-    /// Looks at what this machine has: the directories of the sites, and enough descriptors.
+    /// Checks that this machine has the directories of the sites, and enough descriptors.
     pub fn check_machine(&mut self) {
-        // If a key is misspelt, it may have been meant to name another root than the default.
+        // An invalid key may be a misspelling of `root`, so the default root is not checked then.
         let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
         if is_right || self.site.builder.has("root") {
             self.site.check_root();
@@ -61,11 +61,11 @@ impl ConfigBuilder {
     /// Fills in the defaults that depend on other keys and applies the rules between keys.
     ///
     /// # Errors
-    /// All errors that were found.
+    /// All errors that have been found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.apply_proxy();
         self.check_combinations();
-        let has_host = !self.hosts.is_empty() || self.general.errors.concern(HOST);
+        let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
             let message = "without a [[host]] no request at all would be answered";
             self.general.report("strict_hosts", message);
@@ -82,7 +82,7 @@ impl ConfigBuilder {
         errors.into_result(config)
     }
 
-    /// Refuses values that are in range each, and not together.
+    /// Refuses combinations of values that are each in range.
     fn check_combinations(&mut self) {
         let Config {
             keep_alive,
@@ -119,8 +119,8 @@ impl ConfigBuilder {
         }
     }
 
-    /// Raises T above the idle limit of the proxy in front, and has the drain follow T; refuses a T that
-    /// was set below the limit.
+    /// Raises T above the idle limit of the proxy in front, unless T is set. The default of the drain
+    /// follows T. Refuses a T that is set and is not above the limit.
     fn apply_proxy(&mut self) {
         let is_timeout_set = self.general.has("keep_alive.timeout");
         let keep_alive = &mut self.general.settings.keep_alive;

@@ -1,4 +1,4 @@
-//! The text of a configuration file as values: each with its place and how it was written.
+//! Parses a configuration file into values, each with its place and its text.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::value::{KeyValue, Value, ValueData};
 /// Reads `text` as TOML.
 ///
 /// # Errors
-/// If it is no TOML, or has a key twice.
+/// The text is not TOML, or has a key twice.
 pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>, ValidationError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Document {
@@ -29,10 +29,10 @@ pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>,
     }
 }
 
-/// The file, for finding places and quoting what was written.
+/// The text of the file, for finding places and quoting values.
 struct Document<'t> {
     text: &'t str,
-    /// Offsets in bytes.
+    /// The offset of each line in bytes.
     line_starts: Vec<usize>,
     path: Rc<Path>,
 }
@@ -54,7 +54,7 @@ impl<'t> Document<'t> {
         let pairs = table.into_iter().map(|(key, value)| {
             let (key_at, value_at) = (key.span().start, value.span().start);
             let between = self.text.get(key_at..value_at);
-            // A table with a heading begins before its name, or lines below it.
+            // The span of a table with a heading begins before its name, or on a line below.
             let follows = between.is_some_and(|between| !between.contains('\n'));
             KeyValue {
                 key: key.into_inner(),
@@ -91,7 +91,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The error of a text that is not TOML at all, or has a key twice.
+    /// The error for a text that is not TOML, or has a key twice.
     fn syntax_error(&self, error: &toml::de::Error) -> ValidationError {
         let span = error.span().unwrap_or(0..0);
         let source = self.source(span.start);
@@ -110,8 +110,8 @@ impl<'t> Document<'t> {
         source.error(self.enclosing_name(leaf, span.start), message)
     }
 
-    /// The dotted name of a key that repeats an earlier one. All before its line is valid, so the
-    /// section that begins last up there is the one it is in.
+    /// The dotted name of a key that repeats an earlier one. The text before its line is valid, so the key
+    /// belongs to the last section of that text.
     fn enclosing_name(&self, leaf: &str, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,4 +1,4 @@
-//! The table `[encodings]`: which endings of file names stand for a content coding.
+//! The table `[encodings]`: the extensions of file names that stand for a content coding.
 
 use super::value::{Value, ValueData};
 use crate::config::{FileCoding, SiteConfig};
@@ -6,14 +6,14 @@ use crate::config::{FileCoding, SiteConfig};
 /// Reads the coding of an extension, which is in lower case.
 ///
 /// # Errors
-/// A message.
+/// The extension or the coding is invalid. The error is a message.
 pub(super) fn read(
     site: &mut SiteConfig,
     extension: &str,
     value: &Value<'_>,
 ) -> Result<(), String> {
     if matches!(value.data, ValueData::Table(_)) {
-        // TOML takes the dot for a level.
+        // TOML reads the dot as a nested table.
         let reason = "an extension with a dot must be in quotes, as in \"wasm.gz\" = \"gzip\"";
         return Err(reason.to_owned());
     }
@@ -37,7 +37,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// One or more parts of a name, with dots between them. `extension` is in lower case.
+/// The reason why `extension`, in lower case, is not one or more parts of a name with dots between them.
 fn flaw_of_extension(extension: &str) -> Option<&'static str> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
     let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_letter);

@@ -1,4 +1,4 @@
-//! The TOML file: each key in it goes to the builder, with its place.
+//! Passes each key of the TOML file to the builder, with its place.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::value::{KeyValue, ValueData};
 use super::{keys, site_keys, unknown};
 use crate::config::HostName;
 
-/// The key of a host that no site has.
+/// The only key that a host has and a site does not.
 static NAME: Key<Vec<HostName>> = Key {
     name: unknown::NAME,
     accepted: AcceptedValues::Other(
@@ -34,11 +34,11 @@ fn read_text(path: &Path) -> Result<String, ValidationError> {
 }
 
 impl ConfigBuilder {
-    /// Lets a TOML file win over what is there.
+    /// Applies the keys of a TOML file over the present settings.
     pub fn read_file(&mut self, path: &Path) {
-        let text = self.general.errors.note(read_text(path));
+        let text = self.general.errors.record(read_text(path));
         let parsed = text.as_deref().map(|text| document::parse(text, path));
-        let pairs = parsed.and_then(|parsed| self.general.errors.note(parsed));
+        let pairs = parsed.and_then(|parsed| self.general.errors.record(parsed));
         let (hosts, others): (Vec<_>, Vec<_>) = pairs
             .unwrap_or_default()
             .into_iter()
@@ -46,22 +46,22 @@ impl ConfigBuilder {
         for pair in &others {
             match &pair.value.data {
                 ValueData::Table(pairs) if keys::is_section(&pair.key) => {
-                    pairs.iter().for_each(|inner| self.take(&pair.key, inner));
+                    pairs.iter().for_each(|inner| self.apply(&pair.key, inner));
                 }
-                _ => self.take("", pair),
+                _ => self.apply("", pair),
             }
         }
-        // Hosts inherit what stands outside of them, wherever it stands: they come last.
+        // Hosts inherit the keys outside of them, wherever those stand, so the hosts come last.
         for pair in &hosts {
             let errors = &mut self.general.errors;
             for (pairs, source) in pair.value.tables(HOST, errors) {
-                self.take_host(pairs, source);
+                self.apply_host(pairs, source);
             }
         }
     }
 
-    /// Takes in one key or table from outside of the hosts; `section` is empty outside of a section.
-    fn take(&mut self, section: &str, pair: &KeyValue<'_>) {
+    /// Applies one key or table outside of the hosts. `section` is empty outside of a section.
+    fn apply(&mut self, section: &str, pair: &KeyValue<'_>) {
         if section.is_empty() && is_table(pair) {
             return self.site.read_table(pair);
         }
@@ -78,7 +78,7 @@ impl ConfigBuilder {
         }
     }
 
-    fn take_host(&mut self, pairs: &[KeyValue<'_>], source: &ValueSource) {
+    fn apply_host(&mut self, pairs: &[KeyValue<'_>], source: &ValueSource) {
         let mut names = Builder::new(Vec::new(), "host.");
         let mut site = SiteBuilder::inheriting(&self.site);
         let mut unknown_keys = 0;
@@ -95,8 +95,8 @@ impl ConfigBuilder {
             }
         }
         self.check_names(&mut names);
-        // A key that is unknown may have been meant to be the one that is missing.
-        if unknown_keys == 0 && names.settings.is_empty() && !names.is_wrong(NAME.name) {
+        // An unknown key may be a misspelling of the missing one.
+        if unknown_keys == 0 && names.settings.is_empty() && !names.is_invalid(NAME.name) {
             let message = "it is missing, it must be the names that the host is asked for by";
             names.errors.push(source.error("host.name", message));
         }
@@ -108,7 +108,7 @@ impl ConfigBuilder {
         self.hosts.push(HostBuilder { names, site });
     }
 
-    /// Refuses the names that an earlier host has.
+    /// Refuses names that an earlier host has.
     fn check_names(&self, names: &mut Builder<Vec<HostName>>) {
         let earlier = self.hosts.iter().flat_map(|host| &host.names.settings);
         for name in earlier.filter(|name| names.settings.contains(name)) {

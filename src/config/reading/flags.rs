@@ -1,4 +1,4 @@
-//! The command line, taken in after the file.
+//! The command line, which is applied after the file.
 
 use std::path::PathBuf;
 
@@ -9,12 +9,12 @@ use super::validation_errors::ValueSource;
 use super::value::{Value, ValueData};
 use crate::config::AccessLogTarget;
 
-/// The values of the command line as they were raw: they are checked with the file's.
+/// The values of the command line as they are written. They are checked as those of the file are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// The positional ROOT.
+    /// The positional argument ROOT.
     pub root: Option<PathBuf>,
-    /// `--listen`, each of them. If there are any, they replace the file's list.
+    /// The values of `--listen`. If there are any, they replace the list of the file.
     pub listen: Vec<String>,
     /// `--workers`
     pub workers: Option<String>,
@@ -27,7 +27,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The flags for whole numbers, with their keys.
+    /// The flags for whole numbers, each with its key and value.
     fn numbers(&self) -> [(&'static str, &'static str, Option<&str>); 3] {
         let timeout = self.keep_alive_timeout.as_deref();
         let max_requests = self.max_requests.as_deref();
@@ -40,7 +40,7 @@ impl Flags {
 }
 
 impl ConfigBuilder {
-    /// Lets the command line win over what is there.
+    /// Applies the command line over the present settings.
     pub fn apply_flags(&mut self, flags: &Flags) {
         for (flag, name, text) in flags.numbers() {
             if let Some(text) = text {
@@ -58,7 +58,7 @@ impl ConfigBuilder {
             self.general
                 .set(key, &value(ValueData::List(items.collect())));
         }
-        // The paths do not go through the tables of keys: they need not be UTF-8.
+        // The paths need not be UTF-8, so they do not pass through the tables of keys.
         if let Some(path) = &flags.root {
             self.site.builder.settings.root = path.clone();
             self.site
@@ -83,7 +83,7 @@ impl ConfigBuilder {
         }
     }
 
-    /// Sets a whole number that was written in decimal.
+    /// Sets a key to a decimal number.
     fn set_integer(&mut self, name: &str, text: &str, source: ValueSource) {
         let Some(key) = keys::named(name) else {
             return;

@@ -1,4 +1,4 @@
-//! The table of one rule: its keys, each read when the rule asks for it.
+//! The table of one rule, which reads each key on demand.
 
 use std::fmt::Display;
 
@@ -6,14 +6,14 @@ use super::nearest::no_such_key;
 use super::validation_errors::{ValidationErrors, ValueSource};
 use super::value::{KeyValue, Value, ValueData};
 
-/// A table of `[[header]]` or the like, and the errors that were found in it.
+/// A table such as `[[header]]`, and the errors found in it.
 pub(super) struct RuleTable<'v> {
     pairs: &'v [KeyValue<'v>],
     /// The name of the table in errors.
     label: &'v str,
-    /// Where the table begins.
+    /// The place where the table begins.
     source: &'v ValueSource,
-    /// Whether none of the keys is unknown, as far as they were checked.
+    /// Whether no unknown key has been found.
     knows_all_keys: bool,
     pub errors: ValidationErrors,
 }
@@ -32,7 +32,7 @@ impl<'v> RuleTable<'v> {
         }
     }
 
-    /// Blames the keys that are none of `known`.
+    /// Records an error for each key that is not in `known`.
     pub fn check_keys(&mut self, known: &[&str]) {
         for pair in self.pairs {
             if !known.contains(&&*pair.key) {
@@ -43,12 +43,12 @@ impl<'v> RuleTable<'v> {
         }
     }
 
-    /// Blames the table as a whole.
+    /// Records an error in the table as a whole.
     pub fn report(&mut self, message: impl Into<String>) {
         self.errors.push(self.source.error(self.label, message));
     }
 
-    /// Blames the key `leaf`, which is at `source`.
+    /// Records an error in the key `leaf` at `source`.
     pub fn report_key(&mut self, leaf: &str, source: &ValueSource, message: impl Into<String>) {
         let name = format!("{}.{leaf}", self.label);
         self.errors.push(source.error(name, message));
@@ -59,7 +59,7 @@ impl<'v> RuleTable<'v> {
         Some(&pair.value)
     }
 
-    /// A text that must be there, read by `parse`; `None` is a error.
+    /// The required text of the key `leaf`, parsed by `parse`; `None` after recording an error.
     pub fn required<T, E: Display>(
         &mut self,
         leaf: &str,
@@ -67,7 +67,7 @@ impl<'v> RuleTable<'v> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let Some(value) = self.find(leaf) else {
-            // A key that is unknown may have been meant to be this one.
+            // An unknown key may be a misspelling of this one.
             if self.knows_all_keys {
                 let message = format!("it is missing, it must be {meaning}");
                 self.report_key(leaf, self.source, message);
@@ -83,7 +83,7 @@ impl<'v> RuleTable<'v> {
             .ok()
     }
 
-    /// The items of a list that may be missing, each read by `parse` from its text.
+    /// The items of the optional list `leaf`, each parsed by `parse`.
     pub fn list<T, E: Display>(
         &mut self,
         leaf: &str,
@@ -105,7 +105,7 @@ impl<'v> RuleTable<'v> {
         }
     }
 
-    /// The items of the list `value`, or `value` alone, read by `parse`.
+    /// The items of the list `value`, or `value` as the only item, each parsed by `parse`.
     pub fn items<T>(
         &mut self,
         leaf: &str,

@@ -15,7 +15,7 @@ use crate::config::{MediaRange, PathTemplate, Pattern, SinglePageApp, Statuses, 
 /// The meaning of the key `path` or `from` of a rule.
 const PATHS: &str = "the pattern of the paths it is for";
 
-/// Reads a table of `[[header]]`. `None`, here and below, if it has errors.
+/// Reads a table of `[[header]]`. Like the functions below, it returns `None` if the table has errors.
 pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
     table.check_keys(&["path", "set", "unset", "status", "type"]);
     let path = table.required("path", PATHS, str::parse);
@@ -92,7 +92,8 @@ pub(super) fn application(table: &mut RuleTable<'_>) -> Option<SinglePageApp> {
     })
 }
 
-/// The key `to`, which uses the stars of `from`. If `from` is wrong, only a missing target is a error.
+/// Reads the key `to`, which refers to the stars of `from`. If `from` is invalid, only the presence of `to`
+/// is checked.
 fn target<T, E: Display>(
     table: &mut RuleTable<'_>,
     meaning: &str,
@@ -160,7 +161,7 @@ fn field_to_set(name: &str, value: &Value<'_>) -> Result<(FieldName, FieldValue)
     }
 }
 
-/// The statuses that a header rule is for: one, a list of them, or `"any"`.
+/// Reads the statuses of a header rule: one, a list, or `"any"`.
 fn statuses(table: &mut RuleTable<'_>) -> Statuses {
     let meaning = "a status, a list of them, as in [\"404\", \"5xx\"], or \"any\"";
     match table.find("status") {
@@ -170,7 +171,7 @@ fn statuses(table: &mut RuleTable<'_>) -> Statuses {
     }
 }
 
-/// The media types that a header rule is for: none, one or a list of them.
+/// Reads the media types of a header rule: none, one or a list.
 fn media_ranges(table: &mut RuleTable<'_>) -> Vec<MediaRange> {
     let meaning = "a media type or a list of them, as in \"text/html\" or [\"image/*\"]";
     match table.find("type") {
@@ -179,7 +180,7 @@ fn media_ranges(table: &mut RuleTable<'_>) -> Vec<MediaRange> {
     }
 }
 
-/// The value of `leaf`: one range or a list of some; a whole number is read as its digits.
+/// Reads the value of `leaf`: one range or a list of ranges. A whole number is read as its digits.
 fn ranges<R>(table: &mut RuleTable<'_>, leaf: &str, value: &Value<'_>, meaning: &str) -> Vec<R>
 where
     R: FromStr + PartialEq + Clone + Display,

@@ -1,4 +1,4 @@
-//! The settings of one site in the making.
+//! The settings of one site under construction.
 
 use std::fs;
 
@@ -9,25 +9,25 @@ use super::validation_errors::{ValidationErrors, ValueSource};
 use super::value::Value;
 use crate::config::{HeaderRule, Redirect, SiteConfig};
 
-/// The field that `cors` decides.
+/// The field that the key `cors` sets.
 const CORS_FIELD: &str = "Access-Control-Allow-Origin";
 
-/// One site, the default one or a host's.
+/// One site: the default one, or that of a host.
 pub(super) struct SiteBuilder {
-    /// All but the rules that follow here.
+    /// All settings except the header rules and redirects.
     pub builder: Builder<SiteConfig>,
-    /// With the place of each.
+    /// The header rules, each with its place.
     pub headers: Vec<(HeaderRule, ValueSource)>,
-    /// With the place of each.
+    /// The redirects, each with its place.
     pub redirects: Vec<(Redirect, ValueSource)>,
-    /// Whether something is missing, here or in what is inherited, that decides where redirects lead.
+    /// Whether a redirect, or an inherited setting that affects redirects, is invalid.
     pub has_invalid_redirect: bool,
-    /// Whether `spa` has been set to a text for this site: nothing comes after that.
+    /// Whether `spa` is a string for this site. Then the site inherits no applications.
     has_spa_text: bool,
 }
 
 impl SiteBuilder {
-    /// The defaults.
+    /// A site of defaults.
     pub fn new() -> SiteBuilder {
         SiteBuilder {
             builder: Builder::new(SiteConfig::default(), ""),
@@ -38,7 +38,7 @@ impl SiteBuilder {
         }
     }
 
-    /// Begins a host with all that `general` says, but for the rules and applications that come after
+    /// A host that inherits the settings of `general`, except the rules and applications that come after
     /// its own.
     pub fn inheriting(general: &SiteBuilder) -> SiteBuilder {
         let settings = SiteConfig {
@@ -54,7 +54,7 @@ impl SiteBuilder {
         }
     }
 
-    /// Puts the rules and applications of `general` behind the host's own.
+    /// Appends the rules and applications of `general` to those of the host.
     pub fn append_inherited(&mut self, general: &SiteBuilder) {
         let (own, rules) = (&mut self.builder.settings, &general.builder.settings);
         own.rewrites.extend_from_slice(&rules.rewrites);
@@ -70,9 +70,9 @@ impl SiteBuilder {
         self.has_spa_text |= key.name == SPA;
     }
 
-    /// Looks whether the root is a directory that can be read.
+    /// Checks that the root is a readable directory.
     pub fn check_root(&mut self) {
-        if self.builder.is_wrong("root") {
+        if self.builder.is_invalid("root") {
             return;
         }
         if let Err(error) = fs::read_dir(&self.builder.settings.root) {
@@ -86,13 +86,13 @@ impl SiteBuilder {
         }
     }
 
-    /// Whether nothing is missing that decides where redirects lead.
+    /// Whether all settings that affect redirects are valid.
     fn redirects_are_known(&self) -> bool {
-        let is_wrong = |name| self.builder.is_wrong(name);
-        !(self.has_invalid_redirect || is_wrong("index") || is_wrong("clean_urls"))
+        let is_invalid = |name| self.builder.is_invalid(name);
+        !(self.has_invalid_redirect || is_invalid("index") || is_invalid("clean_urls"))
     }
 
-    /// The settings, after a look at the rules between keys.
+    /// Checks the rules between keys, and returns the settings.
     pub fn finish(mut self, errors: &mut ValidationErrors) -> SiteConfig {
         self.check_cors();
         let redirects_are_known = self.redirects_are_known();
@@ -116,7 +116,7 @@ impl SiteBuilder {
         self.builder.settings
     }
 
-    /// A rule and `cors` must not both decide who may read an answer: two values are as good as none.
+    /// Refuses a header rule that changes the field of `cors`, because browsers reject a field with two values.
     fn check_cors(&mut self) {
         if self.builder.settings.cors.is_empty() {
             return;

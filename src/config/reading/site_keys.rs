@@ -1,5 +1,5 @@
-//! The keys that each site has for itself: outside of a section for the default site, and again in
-//! each `[[host]]`.
+//! The keys of a site. They stand outside of a section for the default site, and in each `[[host]]` for
+//! that host.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,10 +13,10 @@ use crate::config::{
     CorsOrigin, EtagSource, Precompressed, SinglePageApp, SiteConfig, SymlinkPolicy,
 };
 
-/// The message about a root without letters.
+/// The message for an empty root.
 pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory";
 
-/// The table, in the order in which a site is printed.
+/// The table of keys, in the order in which a site is printed.
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "root",
@@ -113,12 +113,12 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
 ];
 
-/// The key of that name.
+/// The key with this name.
 pub(super) fn named(name: &str) -> Option<&'static Key<SiteConfig>> {
     SITE_KEYS.iter().find(|key| key.name == name)
 }
 
-/// A member of `index`.
+/// The name of an index file, without a slash.
 #[derive(PartialEq)]
 struct IndexName(String);
 

@@ -1,4 +1,4 @@
-//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, and those of its rules.
+//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, and the tables of its rules.
 
 use super::encodings;
 use super::media_type::check_media_type;
@@ -9,7 +9,7 @@ use super::site_builder::SiteBuilder;
 use super::value::{KeyValue, Value, ValueData};
 use crate::config::SiteConfig;
 
-/// Their names.
+/// The names of the tables.
 pub(super) const TABLES: [&str; 7] = [
     "error_pages",
     "types",
@@ -20,16 +20,16 @@ pub(super) const TABLES: [&str; 7] = [
     SPA,
 ];
 
-/// Whether `pair` of a site is one of [`TABLES`]. `spa` is one only if it is written as tables.
+/// Whether `pair` is one of [`TABLES`]. The key `spa` is one only if it is written as tables.
 pub(super) fn is_table(pair: &KeyValue<'_>) -> bool {
     TABLES.contains(&&*pair.key) && (pair.key != SPA || pair.value.has_tables())
 }
 
-/// Reads one key of a table and its value; gives a message.
+/// Reads one key of a table and its value; the error is a message.
 type ReadEntry = fn(&mut SiteConfig, &str, &Value<'_>) -> Result<(), String>;
 
 impl SiteBuilder {
-    /// Takes in one of [`TABLES`].
+    /// Reads one of [`TABLES`].
     pub fn read_table(&mut self, pair: &KeyValue<'_>) {
         match &*pair.key {
             "error_pages" => self.read_entries(pair, read_error_page),
@@ -39,7 +39,7 @@ impl SiteBuilder {
         }
     }
 
-    /// Takes in a table with keys of the site's own.
+    /// Reads a table whose keys the site chooses, such as `[types]`.
     fn read_entries(&mut self, table: &KeyValue<'_>, read: ReadEntry) {
         let name = self.builder.label(&table.key);
         let ValueData::Table(pairs) = &table.value.data else {
@@ -60,7 +60,7 @@ impl SiteBuilder {
             };
             let label = format!("{name}.{}", pair.key.escape_debug());
             let blamed = result.map_err(|message| pair.value.source.error(label, message));
-            self.builder.errors.note(blamed);
+            self.builder.errors.record(blamed);
             seen.push(key);
         }
     }
@@ -90,7 +90,7 @@ impl SiteBuilder {
     }
 }
 
-/// The page of an error status.
+/// Reads the page of an error status.
 fn read_error_page(site: &mut SiteConfig, key: &str, value: &Value<'_>) -> Result<(), String> {
     let status = key.parse::<u16>().ok();
     let status = status
@@ -107,7 +107,7 @@ fn read_error_page(site: &mut SiteConfig, key: &str, value: &Value<'_>) -> Resul
     Ok(())
 }
 
-/// The media type of an extension, which is in lower case.
+/// Reads the media type of an extension, which is in lower case.
 fn read_type(site: &mut SiteConfig, extension: &str, value: &Value<'_>) -> Result<(), String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
     if extension.is_empty() || !extension.bytes().all(is_letter) {

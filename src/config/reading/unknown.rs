@@ -1,4 +1,4 @@
-//! Keys and sections that there are not, with the one that was probably meant.
+//! Errors for unknown keys and sections, with a suggestion.
 
 use super::config_builder::HOST;
 use super::keys::{is_section, names, sections};
@@ -9,12 +9,12 @@ use super::tables::TABLES;
 use super::validation_errors::ValidationError;
 use super::value::{KeyValue, ValueData};
 
-/// The name of the key of a host that no site has.
+/// The name of the only key that a host has and a site does not.
 pub(super) const NAME: &str = "name";
 
-/// The error of a key or section outside of the hosts; `section` is empty outside of a section.
+/// The error for an unknown key or section outside of the hosts. `section` is empty outside of a section.
 pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> ValidationError {
-    // A key in quotes can hold anything, line breaks too.
+    // A quoted key can contain any characters, including line breaks.
     let leaf = &pair.key.escape_debug().to_string();
     let name = match section {
         "" => leaf.clone(),
@@ -52,7 +52,7 @@ pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> ValidationError {
     pair.source.error(name, message)
 }
 
-/// The error of a key that no host has.
+/// The error for a key that a host cannot have.
 pub(super) fn key_of_host(pair: &KeyValue<'_>) -> ValidationError {
     let leaf = pair.key.as_ref();
     let message = if names().any(|name| name == leaf) || is_section(leaf) {
@@ -67,7 +67,7 @@ pub(super) fn key_of_host(pair: &KeyValue<'_>) -> ValidationError {
     pair.source.error(name, message)
 }
 
-/// The line that begins a section.
+/// The heading of a section.
 fn heading(section: &str) -> String {
     match section {
         "header" | "redirect" | "rewrite" | SPA | HOST => format!("[[{section}]]"),

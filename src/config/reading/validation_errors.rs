@@ -1,14 +1,14 @@
-//! The errors of a configuration: where each one is, and the error that tells all of them.
+//! The errors of a configuration, each with its place, and the report of all of them.
 
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Most errors that an error tells one by one.
-const TOLD_MAX: usize = 20;
+/// The most errors that the report lists one by one.
+const REPORTED_MAX: usize = 20;
 
-/// Where a value came from. The order is that of precedence, and of places within the file: the
-/// greater of two sources is the one to blame for a conflict.
+/// The source of a value. The order is that of precedence, and of places within the file. A conflict
+/// between two values is reported at the greater source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ValueSource {
     Default,
@@ -22,7 +22,7 @@ pub(super) enum ValueSource {
 }
 
 impl ValueSource {
-    /// The error that something is wrong with the value of `subject` from here.
+    /// An error in the value of `subject` at this place.
     pub fn error(&self, subject: impl Into<String>, message: impl Into<String>) -> ValidationError {
         ValidationError {
             source: self.clone(),
@@ -32,13 +32,13 @@ impl ValueSource {
     }
 }
 
-/// One error.
+/// An error in one value.
 #[derive(Debug)]
 pub(super) struct ValidationError {
     source: ValueSource,
-    /// The key, dotted, or the file if it cannot be read.
+    /// The dotted name of the key, or the file if it cannot be read.
     subject: String,
-    /// A sentence without its end.
+    /// A sentence without a full stop.
     message: String,
 }
 
@@ -77,18 +77,18 @@ impl ValidationErrors {
         self.0.is_empty()
     }
 
-    /// The value of `result`; without one its errors are added.
-    pub fn note<T>(&mut self, result: Result<T, impl Into<ValidationErrors>>) -> Option<T> {
+    /// The value of `result`; if there is none, its errors are added.
+    pub fn record<T>(&mut self, result: Result<T, impl Into<ValidationErrors>>) -> Option<T> {
         result.map_err(|errors| self.append(errors.into())).ok()
     }
 
-    /// Whether the value of the key `name` is wrong, and the settings hold an earlier one.
-    pub fn concern(&self, name: &str) -> bool {
+    /// Whether there is an error in the key `name`.
+    pub fn has_error_in(&self, name: &str) -> bool {
         self.0.iter().any(|error| error.subject == name)
     }
 
-    /// The error that tells them; none if there are no errors. A general rule that is wrong for several
-    /// hosts is told once.
+    /// `value`, or the report of the errors if there are any. An error in an inherited rule is reported
+    /// once, not for each host.
     pub fn into_result<T>(mut self, value: T) -> Result<T, ConfigError> {
         if self.is_empty() {
             return Ok(value);
@@ -96,10 +96,10 @@ impl ValidationErrors {
         self.0.sort_by(|one, other| one.source.cmp(&other.source));
         self.0
             .dedup_by(|one, other| (&one.source, &one.message) == (&other.source, &other.message));
-        let rest = self.0.len().saturating_sub(TOLD_MAX);
-        // Paths and quoted values can hold line breaks.
+        let rest = self.0.len().saturating_sub(REPORTED_MAX);
+        // Paths and quoted values can contain line breaks.
         let line = |error: &ValidationError| error.to_string().replace(['\r', '\n'], " ");
-        let mut lines: Vec<String> = self.0.iter().take(TOLD_MAX).map(line).collect();
+        let mut lines: Vec<String> = self.0.iter().take(REPORTED_MAX).map(line).collect();
         if rest > 0 {
             lines.push(format!("and {rest} more"));
         }
@@ -119,10 +119,10 @@ impl FromIterator<ValidationError> for ValidationErrors {
     }
 }
 
-/// Why there is no configuration: a line for each error, in the order of the file, flags last.
+/// The errors of a configuration: a line for each, in the order of the file, flags last.
 ///
-/// Each line names the file, line, key and column, or the flag. After 20 of them a last line tells the
-/// number of the others.
+/// Each line names the file, line, key and column, or the flag. After 20 lines, a last one says how many
+/// errors are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     lines: Vec<String>,
