@@ -1,4 +1,4 @@
-//! What is done to each server. The clients are those of the self-test ([`abide::selftest`]).
+//! The loads for each server. The clients are those of the self-test ([`abide::selftest`]).
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use super::{MAX_REQUESTS, TIMEOUT_SECS};
 /// Connections for each load.
 const CONNECTIONS: u64 = 240;
 
-/// Between the starts of two lanes, in milliseconds: 2 CPUs may have to do.
+/// Milliseconds between the starts of two connections, so that 2 CPUs are enough.
 const STAGGER_MILLIS: u64 = 4;
 
-/// What a thread may oversleep.
+/// Milliseconds that a thread may oversleep.
 const EARLY_MILLIS: u64 = 50;
 
 const SLOW_MILLIS: u64 = 6_000;
@@ -39,13 +39,13 @@ pub struct Load {
 }
 
 enum Behaviour {
-    /// Honours T to the last moment, over a line with some delay.
+    /// Honours T to the last moment, over a network with some delay.
     Honours,
     /// Asks again right after an answer that it read slowly.
     ReadsSlowly,
-    /// Asks again after so many milliseconds, whatever has happened.
+    /// Asks again after this time, without checking whether the server has closed.
     AsksAfter { millis: u64 },
-    /// Goes on sending requests after the connection's last.
+    /// Sends further requests after the last one that the connection may carry.
     SendsPastMax,
     /// Sends a body that is too large to its end before it reads the answer.
     SendsTooMuch,
@@ -70,7 +70,7 @@ const fn asks_after(millis: u64) -> Behaviour {
     Behaviour::AsksAfter { millis }
 }
 
-/// Of requests on connections that had been used before.
+/// Counts of requests on connections that had been used before.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
     pub lost: u32,
@@ -91,8 +91,8 @@ const CARELESS: Client = Client {
     retries: false,
 };
 
-/// Runs all loads against the server at `address`: those that wait at the same time, those that
-/// work after them.
+/// Runs all loads against the server at `address`. Loads that mostly wait run at the same time; loads that
+/// use the CPU run one by one after them.
 pub fn run_all(address: SocketAddr) -> Vec<Outcome> {
     let works = |load: &&Load| matches!(load.client, Behaviour::SendsTooMuch);
     let waiting: Vec<&Load> = LOADS.iter().filter(|load| !works(load)).collect();
@@ -189,9 +189,8 @@ fn one(result: io::Result<()>) -> Outcome {
     }
 }
 
-/// Uses a connection up to its last answer, a large one that is read slowly, and sends more requests
-/// than that: with the last one, and while the answer is on its way. Fails unless the connection's
-/// last answer comes completely.
+/// Uses a connection up to its last answer, a large one that is read slowly. Sends further requests
+/// together with the last one, and while its answer arrives. Fails unless the last answer is complete.
 fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     let mut connection = ClientConnection::open(address, SLOW)?;
     for _ in 1..MAX_REQUESTS {
@@ -206,13 +205,13 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
         let keep_on = move || {
             while !is_over.load(Ordering::Relaxed) {
                 clock.sleep(SLOW_MILLIS - 400);
-                // Whether the server still takes this shows in what comes.
+                // An error here does not matter: the check is that the last answer arrives.
                 let _ = sender.write_all(&get(LARGE_PATH));
             }
         };
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
         thread.spawn_scoped(scope, keep_on)?;
-        // Some servers answer one request more than they are told.
+        // Some servers answer one request more than their configuration says.
         let mut last = connection.read(HintSupport::Ignored, SLOW, clock);
         if last.as_ref().is_ok_and(|answer| answer.persists) {
             last = connection.read(HintSupport::Ignored, SLOW, clock);
@@ -225,8 +224,8 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     })
 }
 
-/// Fails unless the answer to a request that is too large can be read after all of it was sent, or as
-/// much as the server takes.
+/// Sends a request that is too large, to its end or as far as the server receives it. Fails unless the answer
+/// can be read after that.
 fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     const PIECE: &[u8] = &[b'.'; 64 * 1024];
     const PIECES: usize = 32;
@@ -235,7 +234,7 @@ fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     connection.send(head.as_bytes())?;
     for _ in 0..PIECES {
-        // The line of somebody who uploads, not that of a loopback.
+        // The rate of a real upload, not of the loopback device.
         clock.sleep(20);
         if connection.send(PIECE).is_err() {
             break;

@@ -20,7 +20,7 @@ pub const LATENESS_MILLIS: u64 = 400;
 /// because this machine was busy and grace does not cover that.
 const MAX_DELAY_MILLIS: u64 = 50;
 
-/// What the simulation assumes besides the properties of the client.
+/// Assumptions of the simulation, in addition to the properties of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assumptions {
     /// The scale of idle limits that do not depend on T.

@@ -150,7 +150,7 @@ impl IdleLimit {
 /// Seconds that a request, sent at the last moment of an idle limit, needs to arrive.
 const MIN_ARRIVAL_SECS: u64 = 1;
 
-/// What can happen to a client's requests, by its limits and the server's alone.
+/// The possible fate of a client's requests, derived from the limits of the client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prediction {
     /// The server never closes a connection that the client may still use.
