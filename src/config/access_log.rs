@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// `[access_log]`
+/// The section `[access_log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessLogConfig {
     /// Where the lines go; `--access-log` overrides it. Default: none.

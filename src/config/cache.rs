@@ -1,6 +1,6 @@
 //! `[cache]`: file bodies kept in memory.
 
-/// `[cache]`
+/// The section `[cache]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cache {
     /// Bytes of file bodies kept in memory; 0 to 2^40, where 0 turns the cache off.

@@ -57,7 +57,7 @@ impl FromStr for HostName {
             return refuse("a star can only be the first label, as in *.example.org");
         }
         if !name.is_ascii() {
-            return refuse("write the form that is sent, which begins with xn--");
+            return refuse("write the ASCII form that clients send, which begins with xn--");
         }
         let is_label = |label: &str| {
             let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -77,7 +77,7 @@ impl FromStr for HostName {
     }
 }
 
-/// The form that [`FromStr`] reads.
+/// Writes the form that [`FromStr`] reads.
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::advertised::GRACE_DEFAULT_SECS;
 use super::proxy::Proxy;
 
-/// `[keep_alive]`
+/// The section `[keep_alive]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeepAlive {
     /// T: seconds that an idle connection is promised to stay open; 1 to 2^31-1 less the default grace,

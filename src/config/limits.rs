@@ -1,6 +1,6 @@
 //! `[limits]`: bounds on what a peer may send and on how many peers there are.
 
-/// `[limits]`
+/// The section `[limits]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Open connections; 0 to 16777216, where 0 means as many as the descriptor limit allows, less a

@@ -37,7 +37,7 @@ impl FromStr for Network {
         };
         if net.addr() != net.network() {
             let reason = format!(
-                "has bits behind the {} that make the network, write {}",
+                "has bits set after the {} bits of the network, write {}",
                 net.prefix_len(),
                 net.trunc()
             );

@@ -220,13 +220,15 @@ pub(super) fn flaw_of_path(text: &str) -> Option<&'static str> {
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     if text.match_indices('%').any(is_escape) {
-        return Some("paths are compared decoded: write the letter itself in place of its escape");
+        return Some(
+            "paths are compared decoded: write the character itself in place of its escape",
+        );
     }
     if text.contains("//") {
-        return Some("no path holds an empty segment, the server has merged its slashes");
+        return Some("no path holds an empty segment, because the server merges slashes");
     }
     if has_dot_segment(text.as_bytes()) {
-        return Some("no path holds the segments . or .., the server has resolved them");
+        return Some("no path holds the segments . or .., because they are resolved");
     }
     None
 }

@@ -106,8 +106,8 @@ impl FieldName {
         }
         let is_among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(text));
         if is_among(&MESSAGE_FIELDS) {
-            let reason = "cannot be changed by a rule, the server itself must say it or not, or \
-                          clients would not know where an answer ends or how long they may wait";
+            let reason = "cannot be changed by a rule, because clients learn from such fields \
+                          where an answer ends and how long the connection lasts";
             return Err(InvalidText::new(text, reason));
         }
         if is_among(&CONTENT_FIELDS) {

@@ -36,13 +36,13 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     /// `[tcp_keep_alive]`: the probes that find peers that are gone.
     pub tcp_keep_alive: TcpKeepAlive,
-    /// `[timeouts]`: how long a peer may take over its part of an exchange.
+    /// `[timeouts]`: time limits for sending and receiving of a peer.
     pub timeouts: Timeouts,
     /// `[limits]`: bounds on what a peer may send and on how many peers there are.
     pub limits: Limits,
     /// `[cache]`: file bodies kept in memory.
     pub cache: Cache,
-    /// `[shutdown]`: how an orderly stop goes.
+    /// `[shutdown]`: the orderly stop of the server.
     pub shutdown: Shutdown,
     /// `[access_log]`: a line for each answer.
     pub access_log: AccessLogConfig,

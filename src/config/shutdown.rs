@@ -1,6 +1,6 @@
-//! `[shutdown]`: how an orderly stop goes.
+//! `[shutdown]`: the orderly stop of the server.
 
-/// `[shutdown]`
+/// The section `[shutdown]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
     /// Seconds after SIGTERM for which new connections are still accepted; 0 to 2^31-1. Default 0.

@@ -93,7 +93,7 @@ impl UriTemplate {
     pub fn parse(text: &str, stars: usize) -> Result<UriTemplate, InvalidText> {
         let refuse = |reason: &str| InvalidText::new(text, format!("is no target, {reason}"));
         if text.contains(char::is_control) {
-            return Err(refuse("a URI holds no control character"));
+            return Err(refuse("a URI contains no control character"));
         }
         let (site, rest) = split_site(text).map_err(refuse)?;
         let (rest, fragment) = split(rest, '#');
@@ -108,7 +108,7 @@ impl UriTemplate {
         let encoded = |part: &str| -> Result<Vec<TemplatePart>, InvalidText> {
             if !has_whole_escapes(part) {
                 return Err(refuse(
-                    "a percent sign must have two hexadecimal digits behind it, write %25 for one",
+                    "two hexadecimal digits must follow a percent sign, write %25 for the sign itself",
                 ));
             }
             let text = utf8_percent_encode(part, NOT_IN_A_URI).to_string();
@@ -181,7 +181,7 @@ fn split_site(text: &str) -> Result<(Option<&str>, &str), &'static str> {
     let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..authority_len];
     if authority.contains('$') {
-        return Err("what a client asks for must not choose the host: write it out");
+        return Err("the requested path must not choose the host: write the host out");
     }
     let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
     if authority.is_empty() || !authority.bytes().all(is_host_byte) {
@@ -233,7 +233,11 @@ fn parts(text: &str, stars: usize) -> Result<Vec<TemplatePart>, String> {
                 }
                 parts.push(TemplatePart::Star(number - 1));
             }
-            _ => return Err("a dollar sign needs 1 to 9 behind it, write $$ for one".to_owned()),
+            _ => {
+                return Err(
+                    "1 to 9 must follow a dollar sign, write $$ for the sign itself".to_owned(),
+                );
+            }
         }
     }
     if !literal.is_empty() {

@@ -1,6 +1,6 @@
 //! `[tcp_keep_alive]`: the probes that find peers that are gone.
 
-/// `[tcp_keep_alive]`
+/// The section `[tcp_keep_alive]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TcpKeepAlive {
     /// Seconds of silence before the first probe; 1 to 32767. Default 60.

@@ -1,6 +1,6 @@
-//! `[timeouts]`: how long a peer may take over its part of an exchange.
+//! `[timeouts]`: time limits for sending and receiving of a peer.
 
-/// `[timeouts]`
+/// The section `[timeouts]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeouts {
     /// Seconds from the first byte of a request to the end of its head; 1 to 86400. Default 20.

@@ -137,7 +137,7 @@ impl ConfigBuilder {
         if let Some(limit) = proxy.idle_limit_secs().filter(|limit| timeout <= *limit) {
             let message = format!(
                 "keep_alive.timeout = {timeout} is not above the {limit} seconds for which the \
-                 proxy ({}) keeps an idle connection, so it would now and then send a request on a \
+                 proxy ({}) keeps an idle connection, so it would sometimes send a request on a \
                  connection that is just being closed, and answer 502; {suitable} is suitable",
                 proxy.name().unwrap_or("keep_alive.behind"),
             );

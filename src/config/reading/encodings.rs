@@ -29,8 +29,8 @@ pub(super) fn read(
         }
     };
     if coding.is_some() && is_archive(extension) {
-        let reason = "it is an archive, which is there to be saved as it is: a browser would \
-                      decode it and keep the name";
+        let reason = "it is an archive, which clients save as it is: with a coding, a browser \
+                      would decode it and keep the name";
         return Err(reason.to_owned());
     }
     site.encodings.insert(extension.to_owned(), coding);

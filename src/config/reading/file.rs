@@ -97,7 +97,7 @@ impl ConfigBuilder {
         self.check_names(&mut names);
         // An unknown key may be a misspelling of the missing one.
         if unknown_keys == 0 && names.settings.is_empty() && !names.is_invalid(NAME.name) {
-            let message = "it is missing, it must be the names that the host is asked for by";
+            let message = "it is missing, it must be the names of the host";
             names.errors.push(source.error("host.name", message));
         }
         if unknown_keys == 0 && !site.builder.has("root") {

@@ -13,7 +13,7 @@ use crate::config::rules::{
 use crate::config::{MediaRange, PathTemplate, Pattern, SinglePageApp, Statuses, UriTemplate};
 
 /// The meaning of the key `path` or `from` of a rule.
-const PATHS: &str = "the pattern of the paths it is for";
+const PATHS: &str = "a pattern of paths, as in \"/old/**\"";
 
 /// Reads a table of `[[header]]`. Like the functions below, it returns `None` if the table has errors.
 pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
@@ -49,8 +49,8 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
     let to = if WITHDRAWN_STATUSES.contains(&status) {
         if let Some(to) = table.find("to") {
             let message = format!(
-                "an answer with status {status} leads nowhere: leave the target out, or make the \
-                 status 301, 302, 303, 307 or 308"
+                "an answer with status {status} leads nowhere: leave the target out, or set the \
+                 status to 301, 302, 303, 307 or 308"
             );
             table.report_key("to", &to.source, message);
         }

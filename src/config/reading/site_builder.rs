@@ -106,8 +106,8 @@ impl SiteBuilder {
             && let Some(to) = &rule.to
         {
             let message = format!(
-                "the redirect from {} to {to} leads back to itself, a client would go round in \
-                 circles",
+                "the redirect from {} to {to} leads back to itself, so a client would be redirected \
+                 without end",
                 rule.from
             );
             errors.push(source.error(self.builder.label("redirect"), message));
