@@ -53,7 +53,7 @@ struct MeasuredServer {
     name: String,
     is_rival: bool,
     server: Server,
-    /// The same server with an access log, if a cell needs it.
+    /// A second process of the server, with an access log, if a cell needs one.
     logged: Option<Server>,
 }
 
