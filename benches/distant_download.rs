@@ -1,11 +1,11 @@
-//! How fast one client downloads a large file from 100 ms away, from abide and from nginx:
+//! The rate of one download of a large file over a round trip of 100 ms, from abide and from nginx:
 //! `cargo bench --bench distant_download`, as root, with the commands of iproute2. It takes about a
-//! minute and a half. Paths of further builds of abide may follow behind `--`.
+//! minute and a half. Paths of further builds of abide may follow after `--`.
 //!
-//! abide bounds what the kernel holds for a reader (TCP_NOTSENT_LOWAT). This shows whether that slows a
-//! reader down whose acknowledgements take long. The packets take their time in a relay between two
-//! network devices, see `tests/support/machine.rs`; some are lost there when they come too fast, as on
-//! any network, so the rounds differ. The servers take turns.
+//! abide limits the unsent bytes that the kernel holds for a client (TCP_NOTSENT_LOWAT). The bench shows
+//! whether that slows down a client with late acknowledgements. A relay between two network devices delays
+//! the packets, see `tests/support/machine.rs`. It drops some that come too fast, as any network does, so
+//! the rounds differ. Each round measures all servers one after the other.
 
 #[path = "../tests/support/machine.rs"]
 #[allow(dead_code)]
@@ -48,7 +48,7 @@ http {
 }
 ";
 
-/// A server that is downloaded from. It ends on drop.
+/// A server to download from. It ends on drop.
 struct Server {
     name: String,
     address: SocketAddr,
@@ -92,7 +92,7 @@ fn main() {
 }
 
 fn prepare(place: &Path) -> io::Result<()> {
-    // nginx serves as another user.
+    // nginx runs its workers as another user.
     fs::set_permissions(place, Permissions::from_mode(0o755))?;
     fs::create_dir(place.join("www"))?;
     fs::write(place.join("www/large.bin"), vec![b'.'; FILE_BYTES])
@@ -112,7 +112,7 @@ fn start_nginx(host: Ipv4Addr, place: &Path) -> io::Result<Server> {
     let path = place.join("nginx.conf");
     fs::write(&path, config.replace("{address}", &address.to_string()))?;
     let mut command = Command::new("nginx");
-    // Administrators' programs are not on every user's path.
+    // Not every user's path has the directories of administrators' programs.
     command.env("PATH", "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin");
     command.arg("-e").arg(place.join("error.log"));
     command.arg("-c").arg(path);
@@ -153,7 +153,7 @@ impl Drop for Server {
     }
 }
 
-/// How long it takes from the request to the last byte.
+/// Downloads the file, and returns the time from the request to the last byte.
 fn download(address: SocketAddr) -> io::Result<Duration> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;

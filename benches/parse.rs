@@ -1,5 +1,5 @@
-//! What reading a request head costs, next to `httparse`, which only splits it into tokens: the
-//! checks of Host, target, framing and Connection are ours alone.
+//! The cost of parsing a request head, beside `httparse`, which only splits it into tokens. Only abide
+//! checks Host, target, framing and Connection.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -14,7 +14,7 @@ const LIMITS: HeadLimits = HeadLimits {
     headers: 100,
 };
 
-/// What a load generator sends.
+/// The request of a load generator.
 const SHORT: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
 /// A small browser request, about 200 bytes.
@@ -60,7 +60,7 @@ fn parse(c: &mut Criterion) {
         });
         group.bench_function("httparse", |b| {
             b.iter(|| {
-                // Uninitialised, as its users do it who care: clearing them costs more than parsing.
+                // Uninitialised, because clearing the headers costs more than parsing.
                 let mut headers = [const { MaybeUninit::uninit() }; 100];
                 let mut parsed = httparse::Request::new(&mut []);
                 let consumed = parsed

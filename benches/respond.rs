@@ -1,5 +1,5 @@
-//! What the site costs a request: from a read head to a response, in memory but for the scan of new
-//! names. No socket, no clock: time stands still, so nothing is ever due to be looked at again.
+//! The cost of the site for a request: from a parsed head to a response. All is in memory, except the scan
+//! of new names. There is no socket, and the clock does not move, so nothing is revalidated.
 
 use std::fs;
 use std::hint::black_box;
@@ -26,7 +26,7 @@ const NOW: Now = Now {
     unix_secs: 4_102_444_800,
 };
 
-/// What a browser sends besides, roughly.
+/// The header fields of a browser, roughly.
 const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
     Accept-Encoding: gzip, br\r\nReferer: https://www.example.com/\r\nCookie: a=1; b=2\r\n";
@@ -35,7 +35,7 @@ fn in_memory(answer: Result<Response, WouldBlock>) -> Response {
     answer.expect("it was loaded before")
 }
 
-/// Measures one request line, with `fields` besides the usual ones.
+/// Measures one request line, with `fields` in addition to the usual ones.
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites, line: &str, fields: &str) {
     let request = format!("{line} HTTP/1.1\r\n{FIELDS}{fields}\r\n");
     let mut spans = Vec::new();
@@ -54,7 +54,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites, line: &str, f
     });
 }
 
-/// Measures names that nobody has asked for before, each with its look at the disk.
+/// Measures names that have not been requested before, so each needs an access to the disk.
 fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites) {
     let mut request = Vec::new();
     let mut number = 0;

@@ -1,4 +1,4 @@
-//! How long a response head takes to encode, as it is done for every request.
+//! The time to encode a response head, which the server does for every request.
 
 use std::hint::black_box;
 

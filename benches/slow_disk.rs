@@ -1,10 +1,10 @@
-//! Whether those who wait for a slow disk slow down those who do not: `cargo bench --bench slow_disk`.
-//! It prints a table of latencies, after a minute. It needs FUSE: /dev/fuse, and root or fusermount3.
+//! The effect of clients that wait for a slow disk on other clients: `cargo bench --bench slow_disk`. It
+//! prints a table of latencies, after a minute. It needs FUSE: /dev/fuse, and root or fusermount3.
 //!
-//! The ordinary clients are 32 connections that ask for 1 KB that is in the server's memory, again as
-//! soon as they have it. The others ask, one file after the other, for files that nobody has asked for
-//! before; each of them costs 50 ms of the disk, and next to nothing of the CPU. No spare worker is to
-//! start for that: the last line tells how many there are.
+//! The ordinary clients are 32 connections, each of which requests 1 KB from the server's memory again and
+//! again. The other clients request files that have not been requested before, one after the other. Each
+//! file needs 50 ms of the disk, and almost no CPU time. No spare worker should start for that: the last
+//! line of the output is the number of spare workers.
 
 #[path = "fairness/beside.rs"]
 mod beside;
@@ -28,13 +28,13 @@ use support::{Client, Launch};
 const ORDINARY: usize = 32;
 const WORKERS: usize = 4;
 
-/// What a reading of the disk costs.
+/// The time of one read from the disk.
 const LATENESS: Duration = Duration::from_millis(50);
 
-const SPELL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 const PAIRS: usize = 14;
 
-/// Ratio of the p99 beside slow readings to the p99 without them that is to be kept.
+/// The target for the ratio of the p99 beside slow reads to the p99 without them.
 const MOST_RATIO: f64 = 2.0;
 
 const CACHED: SlowFile = SlowFile {
@@ -43,12 +43,12 @@ const CACHED: SlowFile = SlowFile {
     bytes: 1_024,
 };
 
-/// Those who wait for the disk.
+/// The clients that wait for the disk.
 struct Readers {
     count: usize,
-    /// Files that have been asked for: none is asked for twice.
+    /// The number of files requested so far. None is requested twice.
     files: AtomicU32,
-    /// Time that their answers took all together, in milliseconds.
+    /// The total time of their answers, in milliseconds.
     millis: AtomicU32,
 }
 
@@ -86,12 +86,13 @@ fn main() {
         asked = readers.files.into_inner();
     }
     println!("\nspare workers: {}", server.spares());
-    // The server has the disk's directory open.
+    // The server must end before the disk is unmounted, because it has the directory open.
     drop(server);
 }
 
 fn measure(readers: &Readers, asked_before: u32, load: &Load) {
-    let compared = Compared::in_turns(PAIRS, || load.run(SPELL), || run_beside(readers, load));
+    let compared =
+        Compared::alternating(PAIRS, || load.run(INTERVAL), || run_beside(readers, load));
     let ratio = compared.ratio();
     let met = if ratio.median <= MOST_RATIO {
         "yes"
@@ -114,14 +115,14 @@ fn run_beside(readers: &Readers, load: &Load) -> Measured {
         for _ in 0..readers.count {
             scope.spawn(|| readers.play(load, &has_to_stop));
         }
-        let measured = load.run(SPELL);
+        let measured = load.run(INTERVAL);
         has_to_stop.store(true, Ordering::Relaxed);
         measured
     })
 }
 
 impl Readers {
-    /// One of them.
+    /// Runs one client.
     fn play(&self, load: &Load, has_to_stop: &AtomicBool) {
         let mut client = Client::connect(load.server);
         while !has_to_stop.load(Ordering::Relaxed) {

@@ -1,6 +1,5 @@
-//! What a turn costs beyond the kernel: all that a server does between receiving a request and sending
-//! its answer, with both calls replaced by nothing. The session, the buffers and the site are the real
-//! ones; time stands still.
+//! The cost of a turn in user space: all work between receiving a request and sending its answer, with both
+//! system calls left out. The session, the buffers and the site are the real ones. The clock does not move.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -25,15 +24,15 @@ const NOW: Now = Now {
     unix_secs: 4_102_444_800,
 };
 
-/// What a load generator sends besides.
+/// The header fields of a load generator.
 const SPARSE: &str = "Host: 127.0.0.1:8080\r\n";
 
-/// What a browser sends besides, roughly.
+/// The header fields of a browser, roughly.
 const FULL: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
     Accept-Encoding: identity\r\nReferer: https://www.example.com/\r\nCookie: a=1; b=2\r\n";
 
-/// A socket that has the same bytes at each turn, and takes every answer at once.
+/// A socket that receives the same bytes in each turn, and accepts every answer at once.
 struct Scripted<'a> {
     request: &'a [u8],
     is_due: bool,
@@ -72,7 +71,7 @@ impl Transport for Scripted<'_> {
     fn abort(&mut self) {}
 }
 
-/// Measures turns that are asked `request`, after checking that it is answered with `status`.
+/// Measures turns that answer `request`, after checking that the status is `status`.
 fn measure(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
     context: &ServerContext,

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
-use abide::config::{AccessLogFormat, AccessLogTarget, Application, Config, SiteConfig};
+use abide::config::{AccessLogFormat, AccessLogTarget, Config, SinglePageApp, SiteConfig};
 use abide::connection::counters::Counters;
 use abide::connection::peer::Peer;
 use abide::connection::server_context::ServerContext;
@@ -284,7 +284,7 @@ fn with_rules_and_an_application_nothing_more_is_allocated() {
         let cors = "https://a.example".parse().expect("an origin");
         config.site.security = true;
         config.site.cors = vec![cors];
-        config.site.spa = vec![Application::everywhere("/file.html")];
+        config.site.spa = vec![SinglePageApp::everywhere("/file.html")];
     };
     for (path, line) in [
         ("/file.html", "HTTP/1.1 200 "),

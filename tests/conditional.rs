@@ -55,7 +55,7 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
     // The fields that a rule has edited are remembered apart.
     config.site.headers.push(HeaderRule {
         path: "/large.bin".parse().expect("a pattern"),
-        status: Statuses::Unsaid,
+        status: Statuses::Unspecified,
         types: Vec::new(),
         set: Vec::new(),
         unset: vec![FieldName::to_unset("Accept-Ranges").expect("a name")],

@@ -1,6 +1,6 @@
-//! The cells: what is asked for, by how many connections, and what abide wants to may_block.
+//! The cells: what is requested, over how many connections, and the targets for abide.
 
-/// Files that all servers have: path and size in bytes.
+/// The files that all servers serve: path and size in bytes.
 pub const FILES: [(&str, usize); 5] = [
     ("/1k.html", 1 << 10),
     ("/10k.html", 10 << 10),
@@ -9,7 +9,7 @@ pub const FILES: [(&str, usize); 5] = [
     ("/10m.bin", 10 << 20),
 ];
 
-/// A directory, asked for without its slash.
+/// A directory, which is requested without its slash.
 pub const DIRECTORY: &str = "/directory";
 
 const SMALL: &str = FILES[0].0;
@@ -18,21 +18,21 @@ const MISSING: &str = "/missing.html";
 /// How the requests are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Load {
-    /// The next request when the answer is there.
+    /// Closed loop: the next request follows the answer.
     Closed,
-    /// So many requests at once on each connection, the next ones when all answers are there.
+    /// This number of requests at once on each connection, and the next ones after all answers.
     Pipelined(u32),
-    /// HEAD. Neither wrk nor h2load knows that its answers have no body.
+    /// HEAD requests. Neither wrk nor h2load knows that their answers have no body.
     Head,
-    /// With the validators of an earlier answer.
+    /// Conditional requests, with the validators of an earlier answer.
     Conditional,
-    /// A new connection for each.
+    /// A new connection for each request.
     Reconnecting,
-    /// As many per second as keep the cheapest of the servers busy for this part of a core.
+    /// Open loop: the rate that keeps the cheapest of the servers busy for this part of a core.
     Paced(f64),
 }
 
-/// Bounds on abide's value as a part of the best rival's, in the same run.
+/// Bounds on the ratio of abide's value to the best rival's, in the same run.
 #[derive(Debug, Clone, Copy)]
 pub struct Targets {
     /// CPU time per request, at most.
@@ -41,14 +41,14 @@ pub struct Targets {
     pub rate: Option<f64>,
     /// Median latency, at most.
     pub p50: Option<f64>,
-    /// Latency of the slowest hundredth, at most.
+    /// Latency that 99 of 100 requests do not exceed, at most.
     pub p99: Option<f64>,
 }
 
-/// One load, the same for all servers.
+/// One kind of load, the same for all servers.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
-    /// For `--cell`.
+    /// The name for `--cell`.
     pub name: &'static str,
     pub title: &'static str,
     pub path: &'static str,
@@ -62,7 +62,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The size of the file that is asked for, 0 if it is none.
+    /// The size of the requested file; 0 if the path is not a file.
     pub fn body_bytes(&self) -> usize {
         let file = FILES.iter().find(|(path, _)| *path == self.path);
         file.map_or(0, |(_, bytes)| *bytes)
@@ -187,7 +187,7 @@ pub const CELLS: [Cell; 16] = [
     },
 ];
 
-/// The name, for `--cell`, of the series that is no cell: 1 KB from 1 to 8,192 connections.
+/// The name, for `--cell`, of the series of cells with 1 KB over 1 to 8,192 connections.
 pub const SERIES: &str = "connections";
 
 /// The numbers of connections of the series.
@@ -199,7 +199,7 @@ pub fn series(quick: bool) -> Vec<u32> {
     }
 }
 
-/// The cell of the series with so many connections.
+/// The cell of the series with this number of connections.
 pub fn of_series(connections: u32) -> Cell {
     Cell {
         connections,

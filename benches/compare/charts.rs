@@ -1,4 +1,4 @@
-//! The charts, in SVG.
+//! The SVG charts.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::results::{Outcome, Row};
 type Drawn = Result<(), Box<dyn Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// In the order of [`KINDS`]: abide stands out, the kinds of nginx are alike.
+/// The colours in the order of [`KINDS`]. The configurations of nginx have similar ones.
 const COLOURS: [RGBColor; 9] = [
     RGBColor(0xd6, 0x45, 0x1b),
     RGBColor(0x0b, 0x6e, 0x4f),
@@ -33,13 +33,13 @@ const FLOOR_COLOUR: RGBColor = RGBColor(0xb9, 0xb9, 0xb9);
 const TEXT: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// A line with its label: name and points.
+/// A line of a chart, with its label.
 struct Line {
     name: String,
     points: Vec<(f64, f64)>,
 }
 
-/// The frame of a chart with lines.
+/// The titles and axes of a line chart.
 struct Frame<'a> {
     title: &'a str,
     x_title: &'a str,
@@ -49,7 +49,7 @@ struct Frame<'a> {
     y_range: (f64, f64),
 }
 
-/// Draws what the outcomes give material for, and returns the files.
+/// Draws all charts that the outcomes allow, and returns their files.
 pub fn draw_all(
     folder: &Path,
     outcomes: &[Outcome],
@@ -79,7 +79,7 @@ pub fn draw_all(
     Ok(written)
 }
 
-/// The same for a server in all charts.
+/// The colour of a server, which is the same in all charts.
 fn colour(name: &str) -> RGBColor {
     if name == FLOOR_NAME {
         return FLOOR_COLOUR;
@@ -92,7 +92,7 @@ fn text(size: u32, at: Pos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&TEXT).pos(at)
 }
 
-/// CPU time per request: a panel for each cell, a bar for each server.
+/// Draws the CPU time per request: a panel for each cell, a bar for each server.
 fn cpu(path: &Path, outcomes: &[Outcome]) -> Drawn {
     const COLUMNS: usize = 3;
     const PANEL: (u32, u32) = (350, 50);
@@ -122,7 +122,7 @@ fn cpu(path: &Path, outcomes: &[Outcome]) -> Drawn {
     Ok(())
 }
 
-/// One cell, with room for so many bars.
+/// Draws the panel of one cell, with space for `bars` bars.
 fn cpu_panel(panel: &Area, outcome: &Outcome, bars: usize) -> Drawn {
     const NAMES_WIDTH: u32 = 150;
     let value = |row: &Row| row.sample.cpu_micros;
@@ -153,7 +153,7 @@ fn cpu_panel(panel: &Area, outcome: &Outcome, bars: usize) -> Drawn {
     Ok(())
 }
 
-/// Latency over percentiles, one line for each server.
+/// Draws latency by percentile, one line for each server.
 fn latency(path: &Path, outcome: &Outcome) -> Drawn {
     let line = |row: &Row| {
         let values = row.sample.latency_micros.iter().enumerate();
@@ -196,7 +196,7 @@ fn latency(path: &Path, outcome: &Outcome) -> Drawn {
     draw_lines(path, &frame, &lines)
 }
 
-/// The floor has a meaning as CPU time only; its one thread is no measure for throughput.
+/// The rows without the floor, whose throughput is no measure because it has one thread.
 fn without_floor(outcome: &Outcome) -> impl Iterator<Item = &Row> {
     outcome.rows.iter().filter(|row| row.name != FLOOR_NAME)
 }
@@ -209,7 +209,7 @@ fn duration(micros: u64) -> String {
     }
 }
 
-/// Requests per second over the number of connections, one line for each server.
+/// Draws requests per second by number of connections, one line for each server.
 fn throughput(path: &Path, series: &[Outcome]) -> Drawn {
     let mut names: Vec<String> = Vec::new();
     for row in series.iter().flat_map(without_floor) {
@@ -253,7 +253,7 @@ fn throughput(path: &Path, series: &[Outcome]) -> Drawn {
     draw_lines(path, &frame, &lines)
 }
 
-/// Lines with their names at their ends.
+/// Draws a line chart, with the name of each line at its end.
 fn draw_lines(path: &Path, frame: &Frame, lines: &[Line]) -> Drawn {
     let root = SVGBackend::new(path, (900, 460)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -292,7 +292,7 @@ fn draw_lines(path: &Path, frame: &Frame, lines: &[Line]) -> Drawn {
     let title = Text::new(frame.x_title.to_owned(), (0, 32), text(14, under));
     chart.draw_series([EmptyElement::at((f64::midpoint(from, to), bottom)) + title])?;
 
-    // abide's last, on top of the others.
+    // The line of abide is drawn last, above the others.
     for line in lines.iter().rev() {
         let colour = colour(&line.name);
         let width = if line.name == ABIDE_NAME { 4 } else { 2 };
@@ -325,7 +325,7 @@ fn draw_lines(path: &Path, frame: &Frame, lines: &[Line]) -> Drawn {
     Ok(())
 }
 
-/// Moves labels until none covers another: x, the label's y, the line's y, the name.
+/// Moves labels until none covers another. Returns x, the label's y, the line's y, and the name of each.
 fn apart(mut ends: Vec<((i32, i32), String)>) -> Vec<(i32, i32, i32, String)> {
     const APART: i32 = 18;
     const BOTTOM: i32 = 400;

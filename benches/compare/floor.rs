@@ -1,14 +1,13 @@
-//! The floor: a server that makes the calls of one request and nothing else. What it costs is the
-//! kernel's part, which no server of this shape can undercut; the rest of a server's figure is
-//! anybody's to save.
+//! The floor: a server that makes the system calls of one request and nothing else. Its cost is the
+//! kernel's part, which no server with an event loop can avoid. A server can save only the rest of its own
+//! cost.
 //!
-//! One thread polls edge-triggered, accepts, receives once and sends once. It understands nothing. A
-//! request that it has not seen it passes to abide, and keeps the answer as it came. A connection is
-//! taken to repeat its first request for ever, as those of the load do, so from then on bytes are
-//! counted and not looked at.
+//! One thread polls edge-triggered, accepts, receives once and sends once. It parses nothing. It forwards a
+//! new request to abide, the upstream, and records the answer. The connections of the load repeat their
+//! first request for ever, so after the first one the floor only counts bytes.
 //!
-//! It is the bench's own program, started again with a hidden option: a process like the others, whose
-//! CPU time is taken as theirs is.
+//! The floor is the program of the bench, started again with a hidden option. It is a process like the
+//! other servers, and its CPU time is measured in the same way.
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,18 +22,18 @@ use socket2::{Domain, Socket, Type};
 
 use super::cells::Cell;
 
-/// For the tables, and for `--without`.
+/// The name in the tables, and for `--without`.
 pub const FLOOR_NAME: &str = "floor";
 
-/// The largest body with a floor. Larger ones can be moved in several ways, and which is the
-/// cheapest is what servers differ in.
+/// The largest body with a floor. Larger bodies can be sent in several ways, and servers differ in which
+/// one they choose.
 const BODY_BYTES: usize = 16 << 10;
 
 const RECEIVE_BYTES: usize = 32 << 10;
 const BACKLOG: i32 = 16_384;
 const LISTENER: Token = Token(usize::MAX >> 1);
 
-/// Answers that one send can take: as many as the deepest pipeline asks for.
+/// Answers in one send: as many as requests in the deepest pipeline.
 const ANSWERS: usize = 16;
 
 /// Whether the cell has a floor.
@@ -43,41 +42,41 @@ pub fn has(cell: &Cell) -> bool {
 }
 
 /// A request and the answer to it.
-struct Lesson {
+struct RecordedExchange {
     request: Vec<u8>,
-    /// [`ANSWERS`] times.
+    /// The answer, repeated [`ANSWERS`] times.
     answers: Vec<u8>,
     answer_bytes: usize,
-    /// Whether the connection ends with it.
+    /// Whether the connection ends with the answer.
     is_last: bool,
 }
 
 struct Client {
     stream: TcpStream,
-    /// What its first request taught.
-    lesson: Option<Rc<Lesson>>,
-    /// Bytes of a request that has not come whole.
+    /// The recorded exchange for its first request.
+    exchange: Option<Rc<RecordedExchange>>,
+    /// Bytes of an incomplete request.
     begun: usize,
-    /// Bytes of answers that the socket has not taken.
+    /// Bytes of answers that have not been sent.
     unsent: usize,
 }
 
-/// What has been learnt, and from whom.
-struct School {
-    teacher: SocketAddr,
-    /// The one that was last in use is the first.
-    lessons: Vec<Rc<Lesson>>,
+/// The recorded exchanges, and the server that answers new requests.
+struct ResponseRecorder {
+    upstream: SocketAddr,
+    /// The exchange that was used last is the first.
+    exchanges: Vec<Rc<RecordedExchange>>,
 }
 
-/// Serves at `address` what the server at `teacher` answers.
-pub fn serve(address: SocketAddr, teacher: SocketAddr) -> io::Result<Infallible> {
+/// Serves the answers of the server at `upstream` at `address`.
+pub fn serve(address: SocketAddr, upstream: SocketAddr) -> io::Result<Infallible> {
     let mut poll = Poll::new()?;
     let mut listener = listen(address)?;
     let registry = poll.registry();
     registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut school = School {
-        teacher,
-        lessons: Vec::new(),
+    let mut recorder = ResponseRecorder {
+        upstream,
+        exchanges: Vec::new(),
     };
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut free = Vec::new();
@@ -92,8 +91,8 @@ pub fn serve(address: SocketAddr, teacher: SocketAddr) -> io::Result<Infallible>
             if event.token() == LISTENER {
                 while let Ok((stream, _)) = listener.accept() {
                     let mut client = Client::new(stream);
-                    // The request is mostly there: no need to watch for it.
-                    if !client.turn(&mut school, &mut buffer, false) {
+                    // The request has mostly arrived, so try before registering the socket.
+                    if !client.serve(&mut recorder, &mut buffer, false) {
                         continue;
                     }
                     let place = free.pop().unwrap_or_else(|| {
@@ -113,7 +112,7 @@ pub fn serve(address: SocketAddr, teacher: SocketAddr) -> io::Result<Infallible>
             };
             let read_closed = event.is_read_closed();
             let has_news = event.is_readable() || read_closed || client.unsent > 0;
-            if has_news && !client.turn(&mut school, &mut buffer, read_closed) {
+            if has_news && !client.serve(&mut recorder, &mut buffer, read_closed) {
                 clients[place] = None;
                 free.push(place);
             }
@@ -135,22 +134,27 @@ impl Client {
     fn new(stream: TcpStream) -> Client {
         Client {
             stream,
-            lesson: None,
+            exchange: None,
             begun: 0,
             unsent: 0,
         }
     }
 
-    /// Receives what is there and sends what is due. Whether the connection goes on.
-    fn turn(&mut self, school: &mut School, buffer: &mut [u8], read_closed: bool) -> bool {
+    /// Receives all available bytes and sends the answers. Returns whether the connection persists.
+    fn serve(
+        &mut self,
+        recorder: &mut ResponseRecorder,
+        buffer: &mut [u8],
+        read_closed: bool,
+    ) -> bool {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return false,
                 Ok(count) => {
-                    if !self.take(&buffer[..count], school) || !self.send() {
+                    if !self.take(&buffer[..count], recorder) || !self.send() {
                         return false;
                     }
-                    // A short read has emptied the socket, unless the end comes with the data.
+                    // A short read has emptied the socket, unless the peer has closed.
                     if count < buffer.len() && !read_closed {
                         return true;
                     }
@@ -161,58 +165,59 @@ impl Client {
         }
     }
 
-    /// Counts the requests in what has come. Whether they can be answered.
-    fn take(&mut self, bytes: &[u8], school: &mut School) -> bool {
-        if self.lesson.is_none() {
-            self.lesson = school.lesson(bytes);
+    /// Counts the requests in `bytes`. Returns whether they can be answered.
+    fn take(&mut self, bytes: &[u8], recorder: &mut ResponseRecorder) -> bool {
+        if self.exchange.is_none() {
+            self.exchange = recorder.exchange(bytes);
         }
-        let Some(lesson) = &self.lesson else {
+        let Some(exchange) = &self.exchange else {
             return false;
         };
         let come = self.begun + bytes.len();
-        self.begun = come % lesson.request.len();
-        self.unsent += come / lesson.request.len() * lesson.answer_bytes;
+        self.begun = come % exchange.request.len();
+        self.unsent += come / exchange.request.len() * exchange.answer_bytes;
         true
     }
 
-    /// Sends until all is gone or the socket is full. Whether the connection goes on.
+    /// Sends until all is sent or the socket is full. Returns whether the connection persists.
     fn send(&mut self) -> bool {
-        let Some(lesson) = &self.lesson else {
+        let Some(exchange) = &self.exchange else {
             return true;
         };
         while self.unsent > 0 {
-            // The answers are all alike, so what is left of them says where to go on.
-            let gone =
-                (lesson.answer_bytes - self.unsent % lesson.answer_bytes) % lesson.answer_bytes;
-            let rest = &lesson.answers[gone..];
+            // All answers are equal, so the number of unsent bytes gives the position.
+            let gone = (exchange.answer_bytes - self.unsent % exchange.answer_bytes)
+                % exchange.answer_bytes;
+            let rest = &exchange.answers[gone..];
             match self.stream.write(&rest[..rest.len().min(self.unsent)]) {
                 Ok(count) => self.unsent -= count,
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
-        !lesson.is_last
+        !exchange.is_last
     }
 }
 
-impl School {
-    /// The lesson about the request that `bytes` begin with. `None` without a whole one: they are so
-    /// small that they come in one piece.
-    fn lesson(&mut self, bytes: &[u8]) -> Option<Rc<Lesson>> {
-        let known = |lesson: &Rc<Lesson>| bytes.starts_with(&lesson.request);
-        if let Some(place) = self.lessons.iter().position(known) {
-            self.lessons.swap(0, place);
+impl ResponseRecorder {
+    /// The exchange for the request at the beginning of `bytes`; `None` if the request is incomplete.
+    /// Requests are so small that they arrive in one piece.
+    fn exchange(&mut self, bytes: &[u8]) -> Option<Rc<RecordedExchange>> {
+        let known = |exchange: &Rc<RecordedExchange>| bytes.starts_with(&exchange.request);
+        if let Some(place) = self.exchanges.iter().position(known) {
+            self.exchanges.swap(0, place);
         } else {
             let end = memmem::find(bytes, b"\r\n\r\n")? + 4;
-            let lesson = self.learn(&bytes[..end]);
-            let complain = |error: &io::Error| eprintln!("the floor learns nothing: {error}");
-            let lesson = lesson.inspect_err(complain).ok()?;
-            self.lessons.insert(0, Rc::new(lesson));
+            let exchange = self.record(&bytes[..end]);
+            let complain =
+                |error: &io::Error| eprintln!("the floor cannot record an answer: {error}");
+            let exchange = exchange.inspect_err(complain).ok()?;
+            self.exchanges.insert(0, Rc::new(exchange));
         }
-        self.lessons.first().cloned()
+        self.exchanges.first().cloned()
     }
 
-    fn learn(&self, request: &[u8]) -> io::Result<Lesson> {
-        let mut stream = std::net::TcpStream::connect(self.teacher)?;
+    fn record(&self, request: &[u8]) -> io::Result<RecordedExchange> {
+        let mut stream = std::net::TcpStream::connect(self.upstream)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(request)?;
         let mut answer = Vec::new();
@@ -223,7 +228,7 @@ impl School {
                 count => answer.extend_from_slice(&piece[..count]),
             }
         }
-        Ok(Lesson {
+        Ok(RecordedExchange {
             request: request.to_vec(),
             answers: answer.repeat(ANSWERS),
             answer_bytes: answer.len(),
@@ -232,7 +237,7 @@ impl School {
     }
 }
 
-/// Whether the answer has come to its end.
+/// Whether the answer is complete.
 fn is_whole(answer: &[u8], is_head: bool) -> bool {
     let Some(end) = memmem::find(answer, b"\r\n\r\n") else {
         return false;

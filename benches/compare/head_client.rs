@@ -1,4 +1,4 @@
-//! A client for HEAD: wrk and h2load wait for the body that the head announces.
+//! A client for HEAD requests, because wrk and h2load wait for a body after the head.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,9 +9,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::cells::Cell;
-use super::load::Seen;
+use super::load::LoadResult;
 
-/// More than any head that the servers send.
+/// A bound on the length of a head, which no server exceeds.
 const HEAD_BYTES: usize = 4096;
 
 struct Connection {
@@ -20,8 +20,8 @@ struct Connection {
     head: Vec<u8>,
 }
 
-/// Asks on all the cell's connections for `time`: on each again as soon as the answer is there.
-pub fn run(cell: &Cell, address: SocketAddr, time: Duration) -> io::Result<Seen> {
+/// Sends requests on all connections of the cell for `time`: on each, the next one follows the answer.
+pub fn run(cell: &Cell, address: SocketAddr, time: Duration) -> io::Result<LoadResult> {
     let request = format!("HEAD {} HTTP/1.1\r\nHost: {address}\r\n\r\n", cell.path);
     let mut poll = Poll::new()?;
     let mut connections = HashMap::new();
@@ -61,7 +61,7 @@ pub fn run(cell: &Cell, address: SocketAddr, time: Duration) -> io::Result<Seen>
             }
         }
     }
-    Ok(Seen::of(micros, start.elapsed().as_secs_f64(), wrong))
+    Ok(LoadResult::of(micros, start.elapsed().as_secs_f64(), wrong))
 }
 
 impl Connection {

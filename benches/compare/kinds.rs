@@ -1,25 +1,25 @@
-//! The servers' configurations: each as fast as its documentation says it can be made for a few
-//! static files, with connections that may be used for ever.
+//! The configurations of the servers: each the fastest for a few static files by its documentation, without
+//! a limit on requests per connection.
 //!
-//! In the texts, `{place}` is a folder of the server's own, `{root}` the files, `{port}` where to
-//! listen, `{cpus}` the number of CPUs, `{config}` the path of the configuration; `{log}` and
-//! `{variant}` come from [`Kind`].
+//! In the texts, `{place}` is a folder of the server, `{root}` the directory of the files, `{port}` the port,
+//! `{cpus}` the number of CPUs, `{config}` the path of the configuration; `{log}` and `{variant}` come from
+//! [`Kind`].
 
 /// A server that the bench knows how to start.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
     pub program: &'static str,
-    /// What makes it say its version.
+    /// The argument that prints the version.
     pub version: &'static str,
     pub config: &'static str,
     pub arguments: &'static [&'static str],
-    /// What stands for `{log}` without an access log, and with one in the common or combined format,
-    /// buffered if the server can do that. `None`: no cell with a log.
+    /// The texts for `{log}`: without an access log, and with one in the common or combined format, buffered
+    /// if possible. `None` if no cell with a log is measured.
     pub logging: Option<[&'static str; 2]>,
-    /// What stands for `{variant}`.
+    /// The text for `{variant}`.
     pub variant: &'static str,
-    /// Whether it is one of those that the targets speak of.
+    /// Whether the targets compare abide with this server.
     pub is_rival: bool,
 }
 
@@ -209,7 +209,7 @@ const fn nginx(name: &'static str, variant: &'static str) -> Kind {
     }
 }
 
-/// In the order of the tables.
+/// The servers in the order of the tables.
 pub const KINDS: [Kind; 9] = [
     Kind {
         name: ABIDE_NAME,

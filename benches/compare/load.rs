@@ -1,5 +1,5 @@
-//! The clients: wrk, h2load, and one of our own for HEAD. Each runs for a given time and returns
-//! what it saw.
+//! The clients: wrk, h2load, and one of the bench for HEAD. Each runs for a given time and returns its
+//! result.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use super::cells::{Cell, Load};
 use super::head_client;
 use super::servers::search_path;
 
-/// The percentiles of latency that are kept.
+/// The percentiles of latency in a result.
 pub const PERCENTILES: [f64; 6] = [50.0, 75.0, 90.0, 99.0, 99.9, 99.99];
 
 pub const MEDIAN: usize = 0;
@@ -20,26 +20,26 @@ pub const P99: usize = 3;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a client saw.
+/// The result of a client.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct LoadResult {
     pub requests: u64,
     pub secs: f64,
-    /// At [`PERCENTILES`].
+    /// The latencies at [`PERCENTILES`].
     pub latency_micros: [f64; PERCENTILES.len()],
-    /// Answers with another status than the cell's, and connections that failed.
+    /// Answers with a wrong status, and failed connections.
     pub wrong: u64,
 }
 
-impl Seen {
-    /// From the latency of each request, in any order.
-    pub fn of(mut micros: Vec<u32>, secs: f64, wrong: u64) -> Seen {
+impl LoadResult {
+    /// A result from the latency of each request, in any order.
+    pub fn of(mut micros: Vec<u32>, secs: f64, wrong: u64) -> LoadResult {
         micros.sort_unstable();
         let at = |percentile: f64| {
             let rank = (micros.len() as f64 * percentile / 100.0).ceil() as usize;
             micros.get(rank.saturating_sub(1)).copied().unwrap_or(0)
         };
-        Seen {
+        LoadResult {
             requests: micros.len() as u64,
             secs,
             latency_micros: PERCENTILES.map(|percentile| f64::from(at(percentile))),
@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// Prints one line that is easier to read than wrk's own.
+/// A wrk script that prints the result in one line.
 const WRK_DONE: &str = "
 function done(summary, latency, requests)
     local e = summary.errors
@@ -61,7 +61,7 @@ function done(summary, latency, requests)
 end
 ";
 
-/// Makes one piece of so many requests.
+/// A wrk script that sends DEPTH requests at once.
 const WRK_PIPELINE: &str = "
 local piece
 function init(arguments)
@@ -72,7 +72,7 @@ end
 function request() return piece end
 ";
 
-/// A place for scripts and logs, and what the clients need to know.
+/// The directory for scripts and logs, and the parameters of the clients.
 pub struct Clients<'a> {
     pub place: &'a Path,
     pub secs: u32,
@@ -81,8 +81,8 @@ pub struct Clients<'a> {
 }
 
 impl Clients<'_> {
-    /// Puts the cell's load on the server.
-    pub fn run(&self, cell: &Cell, address: SocketAddr) -> io::Result<Seen> {
+    /// Runs the load of a cell against a server.
+    pub fn run(&self, cell: &Cell, address: SocketAddr) -> io::Result<LoadResult> {
         match cell.load {
             Load::Head => head_client::run(cell, address, Duration::from_secs(self.secs.into())),
             Load::Paced(part) => self.h2load(cell, address, self.core_rate * part),
@@ -90,7 +90,7 @@ impl Clients<'_> {
         }
     }
 
-    /// Requests per second that a paced cell means to send.
+    /// Requests per second that the client of a paced cell intends to send.
     pub fn asked(&self, cell: &Cell) -> Option<f64> {
         match cell.load {
             Load::Paced(part) => Some(self.core_rate * part),
@@ -98,7 +98,7 @@ impl Clients<'_> {
         }
     }
 
-    fn wrk(&self, cell: &Cell, address: SocketAddr) -> io::Result<Seen> {
+    fn wrk(&self, cell: &Cell, address: SocketAddr) -> io::Result<LoadResult> {
         let mut script = WRK_DONE.to_owned();
         if let Load::Pipelined(depth) = cell.load {
             script += &WRK_PIPELINE.replace("DEPTH", &depth.to_string());
@@ -124,12 +124,12 @@ impl Clients<'_> {
         let [requests, micros, statuses, errors, latency @ ..] = numbers.as_slice() else {
             return Err(io::Error::other(format!("wrk says: {said}")));
         };
-        let mut seen = Seen {
+        let mut seen = LoadResult {
             requests: *requests as u64,
             secs: micros / 1e6,
-            // All statuses from 400 on are errors to wrk.
+            // wrk counts all statuses from 400 on as errors.
             wrong: (errors + if cell.status < 400 { *statuses } else { 0.0 }) as u64,
-            ..Seen::default()
+            ..LoadResult::default()
         };
         for (kept, micros) in seen.latency_micros.iter_mut().zip(latency) {
             *kept = *micros;
@@ -137,7 +137,7 @@ impl Clients<'_> {
         Ok(seen)
     }
 
-    fn h2load(&self, cell: &Cell, address: SocketAddr, rate: f64) -> io::Result<Seen> {
+    fn h2load(&self, cell: &Cell, address: SocketAddr, rate: f64) -> io::Result<LoadResult> {
         let log = self.place.join("h2load.log");
         let mut command = Command::new("h2load");
         command
@@ -160,7 +160,7 @@ impl Clients<'_> {
                 _ => wrong += 1,
             }
         }
-        Ok(Seen::of(micros, f64::from(self.secs), wrong))
+        Ok(LoadResult::of(micros, f64::from(self.secs), wrong))
     }
 }
 
@@ -172,11 +172,11 @@ fn output(mut command: Command) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What the request says beyond the client's usual.
+/// The header fields that the load adds to those of the client.
 fn headers(cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
     Ok(match cell.load {
         Load::Reconnecting => vec!["Connection: close".to_owned()],
-        // What a browser would send: all that the server gave it.
+        // Like a browser, send all validators of the earlier answer.
         Load::Conditional => {
             let head = head_of_answer("GET", cell.path, &[], address)?;
             let value = |name: &str| {
@@ -195,7 +195,7 @@ fn headers(cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
     })
 }
 
-/// Asks once, as the load will, and compares the status.
+/// Sends one request of the load, and checks the status.
 pub fn check(cell: &Cell, address: SocketAddr) -> io::Result<()> {
     let method = if cell.load == Load::Head {
         "HEAD"

@@ -1,14 +1,13 @@
-//! abide and other servers side by side: `cargo bench --bench compare`. It prints Markdown tables, and
-//! writes them with SVG charts to `target/compare/`, after some twenty minutes; `-- --quick` takes
-//! three.
+//! Compares abide with other servers: `cargo bench --bench compare`. It prints Markdown tables, and writes
+//! them with SVG charts to `target/compare/`, after some twenty minutes; `-- --quick` takes three.
 //!
-//! Compared are the servers found on the path, each over the same files with the configuration in
-//! `kinds`, all running at the same time and measured one after the other, cell by cell and round by
-//! round, so that a slow minute of the machine hits all alike. The load comes from wrk and h2load on
-//! the same machine, over loopback. CPU time is that of all the server's processes, before and after.
+//! The bench compares the servers found on the path. All serve the same files, with the configurations in
+//! `kinds`, and run at the same time. They are measured one after the other, cell by cell and round by
+//! round, so that other load on the machine affects all alike. A *cell* is one kind of load. wrk and h2load
+//! make the load on the same machine, over loopback. CPU time is that of all processes of a server.
 //!
-//! One more runs beside them: the `floor`, which makes the calls that each request takes and nothing
-//! else. No server can cost less than it does, so it tells how much of each figure is the kernel's.
+//! The `floor` is one more server, which makes the system calls of each request and nothing else. No server
+//! can cost less, so its figures are the kernel's part of those of the others.
 //!
 //! Any other server can be added:
 //! `cargo bench --bench compare -- --server 'mine=mine --root $ROOT --port $PORT:9000'`.
@@ -41,24 +40,24 @@ use kinds::{ABIDE_NAME, KINDS};
 use load::Clients;
 use options::Options;
 use results::{Outcome, Row, Sample};
-use servers::{Place, Server};
+use servers::{Server, SiteDirectory};
 
-/// For the server to see the ends of the client's connections, whose cost belongs to the load.
+/// Time for the server to close the client's connections, whose cost belongs to the load.
 const AFTERMATH: Duration = Duration::from_millis(20);
 
-/// Where the rates of paced cells come from.
+/// The cell whose result sets the rates of paced cells.
 const CALIBRATION: &str = "1k";
 
-/// A server in the race.
-struct Contestant {
+/// A server under comparison.
+struct MeasuredServer {
     name: String,
     is_rival: bool,
     server: Server,
-    /// The same with an access log, if a cell wants it.
+    /// A second process of the server, with an access log, if a cell needs one.
     logged: Option<Server>,
 }
 
-impl Contestant {
+impl MeasuredServer {
     fn server(&self, cell: &Cell) -> Option<&Server> {
         if self.name == FLOOR_NAME && !floor::has(cell) {
             None
@@ -73,7 +72,7 @@ impl Contestant {
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.floor[..] {
-        [address, teacher] => floor::serve(address, teacher).map(|never| match never {}),
+        [address, upstream] => floor::serve(address, upstream).map(|never| match never {}),
         _ => run(&options),
     };
     if let Err(error) = result {
@@ -86,21 +85,21 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> io::Result<()> {
     let (cells, series) = chosen(options)?;
     raise_descriptor_limit();
-    let place = Place::new()?;
+    let place = SiteDirectory::new()?;
     let scratch = TempDir::new()?;
     let is_logged = cells.iter().any(|cell| cell.logged);
-    let contestants = start(options, &place, is_logged);
+    let servers = start(options, &place, is_logged);
     let mut clients = Clients {
         place: scratch.path(),
         secs: options.seconds(),
         core_rate: 0.0,
     };
     if cells.iter().any(|cell| matches!(cell.load, Load::Paced(_))) {
-        clients.core_rate = core_rate(&clients, &contestants);
+        clients.core_rate = core_rate(&clients, &servers);
     }
-    let outcomes = measure_all(&cells, options.rounds(), &contestants, &clients);
-    let series = measure_all(&series, 1, &contestants, &clients);
-    let names: Vec<String> = contestants.into_iter().map(|one| one.name).collect();
+    let outcomes = measure_all(&cells, options.rounds(), &servers, &clients);
+    let series = measure_all(&series, 1, &servers, &clients);
+    let names: Vec<String> = servers.into_iter().map(|one| one.name).collect();
     let heading = format!(
         "# abide compared\n\n{}; {} s for each measurement, median of {}.\n\n",
         report::machine(),
@@ -179,9 +178,9 @@ fn chosen(options: &Options) -> io::Result<(Vec<Cell>, Vec<Cell>)> {
     Ok((cells, series))
 }
 
-/// Starts all servers that are here, and says which are not.
-fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
-    let mut contestants = Vec::new();
+/// Starts all installed servers, and reports those that are missing.
+fn start(options: &Options, place: &SiteDirectory, is_logged: bool) -> Vec<MeasuredServer> {
+    let mut servers = Vec::new();
     for kind in &KINDS {
         if options.leaves_out(kind.name) {
             continue;
@@ -200,7 +199,7 @@ fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
         };
         eprintln!("{} {}", kind.name, kind.version());
         let wants_log = is_logged && kind.logging.is_some();
-        contestants.push(Contestant {
+        servers.push(MeasuredServer {
             name: kind.name.to_owned(),
             is_rival: kind.is_rival,
             server,
@@ -209,7 +208,7 @@ fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
     }
     for extra in &options.servers {
         match extra.start(place) {
-            Ok(server) => contestants.push(Contestant {
+            Ok(server) => servers.push(MeasuredServer {
                 name: extra.name.clone(),
                 is_rival: false,
                 server,
@@ -219,17 +218,17 @@ fn start(options: &Options, place: &Place, is_logged: bool) -> Vec<Contestant> {
         }
     }
     if !options.leaves_out(FLOOR_NAME) {
-        contestants.extend(start_floor(&contestants));
+        servers.extend(start_floor(&servers));
     }
-    contestants
+    servers
 }
 
-/// Starts the floor, if abide is there to learn from.
-fn start_floor(contestants: &[Contestant]) -> Option<Contestant> {
-    let abide = contestants.iter().find(|one| one.name == ABIDE_NAME)?;
+/// Starts the floor, if abide runs, because it records abide's answers.
+fn start_floor(servers: &[MeasuredServer]) -> Option<MeasuredServer> {
+    let abide = servers.iter().find(|one| one.name == ABIDE_NAME)?;
     let started = Server::floor(&abide.server);
     let complain = |error: &io::Error| eprintln!("the floor does not start: {error}");
-    Some(Contestant {
+    Some(MeasuredServer {
         name: FLOOR_NAME.to_owned(),
         is_rival: false,
         server: started.inspect_err(complain).ok()?,
@@ -238,28 +237,30 @@ fn start_floor(contestants: &[Contestant]) -> Option<Contestant> {
 }
 
 /// Requests per second that the best rival, or else abide, answers with one second of CPU time.
-fn core_rate(clients: &Clients, contestants: &[Contestant]) -> f64 {
+fn core_rate(clients: &Clients, servers: &[MeasuredServer]) -> f64 {
     let cells: Vec<Cell> = CELLS
         .iter()
         .filter(|c| c.name == CALIBRATION)
         .copied()
         .collect();
-    let outcomes = measure_all(&cells, 1, contestants, clients);
+    let outcomes = measure_all(&cells, 1, servers, clients);
     let rows = outcomes.iter().flat_map(|outcome| &outcome.rows);
-    let has_rivals = contestants.iter().any(|contestant| contestant.is_rival);
+    let has_rivals = servers
+        .iter()
+        .any(|measured_server| measured_server.is_rival);
     let counts = |row: &&Row| row.is_rival || !has_rivals && row.name == ABIDE_NAME;
     let micros = rows.filter(counts);
     1e6 / micros.map(|row| row.sample.cpu_micros).fold(1e6, f64::min)
 }
 
-/// Measures round by round, cell by cell, server by server. Each round begins with another server.
+/// Measures round by round, cell by cell and server by server. Each round begins with another server.
 fn measure_all(
     cells: &[Cell],
     rounds: u32,
-    contestants: &[Contestant],
+    servers: &[MeasuredServer],
     clients: &Clients,
 ) -> Vec<Outcome> {
-    let mut samples = vec![vec![Vec::new(); contestants.len()]; cells.len()];
+    let mut samples = vec![vec![Vec::new(); servers.len()]; cells.len()];
     for round in 0..rounds as usize {
         for (cell, samples) in cells.iter().zip(&mut samples) {
             eprintln!(
@@ -268,35 +269,35 @@ fn measure_all(
                 cell.title,
                 cell.connections
             );
-            for turn in 0..contestants.len() {
-                let index = (turn + round) % contestants.len();
-                let contestant = &contestants[index];
-                let Some(server) = contestant.server(cell) else {
+            for offset in 0..servers.len() {
+                let index = (offset + round) % servers.len();
+                let measured_server = &servers[index];
+                let Some(server) = measured_server.server(cell) else {
                     continue;
                 };
                 match measure(cell, server, clients) {
                     Ok(sample) => samples[index].push(sample),
-                    Err(error) => eprintln!("{} in {}: {error}", contestant.name, cell.name),
+                    Err(error) => eprintln!("{} in {}: {error}", measured_server.name, cell.name),
                 }
             }
         }
     }
-    let row = |(contestant, samples): (&Contestant, Vec<Sample>)| {
+    let row = |(measured_server, samples): (&MeasuredServer, Vec<Sample>)| {
         Some(Row {
-            name: contestant.name.clone(),
-            is_rival: contestant.is_rival,
+            name: measured_server.name.clone(),
+            is_rival: measured_server.is_rival,
             sample: Sample::median(&samples)?,
         })
     };
     let outcome = |(cell, samples): (&Cell, Vec<Vec<Sample>>)| Outcome {
         cell: *cell,
         asked: clients.asked(cell),
-        rows: contestants.iter().zip(samples).filter_map(row).collect(),
+        rows: servers.iter().zip(samples).filter_map(row).collect(),
     };
     cells.iter().zip(samples).map(outcome).collect()
 }
 
-/// CPU time is taken before and after the load, memory in the middle of it.
+/// Measures one server in one cell: CPU time before and after the load, memory in the middle of it.
 fn measure(cell: &Cell, server: &Server, clients: &Clients) -> io::Result<Sample> {
     load::check(cell, server.address)?;
     let pids = server.tree();
@@ -318,7 +319,7 @@ fn measure(cell: &Cell, server: &Server, clients: &Clients) -> io::Result<Sample
     Ok(Sample::new(&seen, used.as_secs_f64() * 1e6, memory_bytes))
 }
 
-/// Clients and servers have a descriptor for each connection.
+/// Raises the limit, because clients and servers have a descriptor for each connection.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;

@@ -1,16 +1,16 @@
-//! What may stand after `cargo bench --bench compare --`.
+//! The options after `cargo bench --bench compare --`.
 
 use std::net::SocketAddr;
 
 use clap::Parser;
 
-/// A server of somebody else's, from `--server NAME=CMD:PORT`.
+/// An additional server, from `--server NAME=CMD:PORT`.
 #[derive(Debug, Clone)]
-pub struct Extra {
+pub struct ExtraServer {
     pub name: String,
-    /// Run by `sh`, with the files to serve in `$ROOT` and the port in `$PORT`.
+    /// The command for `sh`, with the directory to serve in `$ROOT` and the port in `$PORT`.
     pub command: String,
-    /// Where it listens on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
 }
 
@@ -28,9 +28,9 @@ pub struct Options {
 
     /// Add a server: CMD is run by sh, with $ROOT and $PORT set, and listens on 127.0.0.1:PORT
     #[arg(long = "server", value_name = "NAME=CMD:PORT", value_parser = extra)]
-    pub servers: Vec<Extra>,
+    pub servers: Vec<ExtraServer>,
 
-    /// Leave out the servers whose names begin so, repeatable
+    /// Leave out the servers whose names begin with NAME, repeatable
     #[arg(long = "without", value_name = "NAME")]
     pub without: Vec<String>,
 
@@ -42,17 +42,17 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
     pub rounds: Option<u32>,
 
-    /// Be the floor: listen at the first address, and answer as the server at the second does
+    /// Run as the floor: listen at the first address, and answer like the server at the second one
     #[arg(long, hide = true, num_args = 2)]
     pub floor: Vec<SocketAddr>,
 
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Options {
-    /// Whether the server with this name is not wanted.
+    /// Whether the options leave out the server with this name.
     pub fn leaves_out(&self, name: &str) -> bool {
         let mut unwanted = self.without.iter();
         unwanted.any(|start| name.starts_with(start.as_str()))
@@ -67,14 +67,14 @@ impl Options {
     }
 }
 
-fn extra(text: &str) -> Result<Extra, String> {
+fn extra(text: &str) -> Result<ExtraServer, String> {
     let form = "the form is NAME=CMD:PORT";
     let (name, rest) = text.split_once('=').ok_or(form)?;
     let (command, port) = rest.rsplit_once(':').ok_or(form)?;
     if name.is_empty() || command.is_empty() {
         return Err(form.to_owned());
     }
-    Ok(Extra {
+    Ok(ExtraServer {
         name: name.to_owned(),
         command: command.to_owned(),
         port: port.parse().map_err(|_| "PORT is not a port")?,

@@ -29,7 +29,7 @@ pub fn tree(leader: u32) -> Vec<u32> {
 
 fn parent_and_group(pid: u32) -> Option<(u32, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may itself have spaces and parentheses.
+    // The name is in parentheses, and may contain spaces and parentheses.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(1);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
@@ -37,8 +37,8 @@ fn parent_and_group(pid: u32) -> Option<(u32, u32)> {
 /// The CPU time that the processes have used so far, in user and kernel mode.
 ///
 /// The scheduler counts it in nanoseconds for each thread; the clock ticks of `stat` are too coarse
-/// for one second. A thread that ends takes its time along: none of the servers ends threads under
-/// a steady load.
+/// for one second. The time of a thread that ends is lost, but none of the servers ends threads under a
+/// steady load.
 pub fn cpu_time(pids: &[u32]) -> Duration {
     let nanos = pids.iter().map(|pid| {
         let tasks = fs::read_dir(format!("/proc/{pid}/task"));
@@ -54,8 +54,8 @@ fn on_cpu_nanos(task: &Path) -> u64 {
     first.parse().unwrap_or(0)
 }
 
-/// Bytes of memory: a page that several processes share counts once (PSS). Where the kernel does
-/// not tell, the resident pages of each are added up (RSS).
+/// Bytes of memory, where a page that several processes share counts once (PSS). If the kernel does not
+/// report PSS, the resident pages of all processes are added up (RSS).
 pub fn memory_bytes(pids: &[u32]) -> u64 {
     let kilobytes = |pid: &u32| {
         field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")

@@ -7,7 +7,7 @@ use super::floor::FLOOR_NAME;
 use super::load::{MEDIAN, P99};
 use super::results::{Measure, Outcome, Row};
 
-/// Which machine this is: CPU, memory, kernel.
+/// A description of this machine: CPU, memory, kernel.
 pub fn machine() -> String {
     let value = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn machine() -> String {
     )
 }
 
-/// Three significant digits, as far as they are before the point all of them.
+/// Formats three significant digits, and all digits before the decimal point.
 pub fn digits(value: f64) -> String {
     match value {
         v if v >= 99.95 => grouped(v.round() as u64),
@@ -36,7 +36,7 @@ pub fn digits(value: f64) -> String {
     }
 }
 
-/// With a comma between thousands.
+/// Formats a number with commas between thousands.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -49,7 +49,7 @@ pub fn grouped(value: u64) -> String {
     text
 }
 
-/// All servers in one cell.
+/// The table of one cell.
 pub fn cell(outcome: &Outcome) -> String {
     let mut text = format!("### {} (`{}`)\n\n", outcome.cell.title, outcome.cell.name);
     text += "| server | requests/s | CPU µs per request | p50 µs | p99 µs | memory MB | CPU, abide = 1 |\n";
@@ -78,11 +78,11 @@ pub fn cell(outcome: &Outcome) -> String {
         .iter()
         .zip(names)
         .filter_map(|(measure, name)| {
-            let standing = outcome.standing(*measure)?;
+            let comparison = outcome.comparison(*measure)?;
             Some(format!(
                 "{name} {} ({})",
-                digits(standing.ratio),
-                standing.best.name
+                digits(comparison.ratio),
+                comparison.best.name
             ))
         });
     let ratios: Vec<String> = ratios.collect();
@@ -102,12 +102,12 @@ fn wrong(part: f64) -> String {
     format!(" ({:.1} % wrong or lost)", part * 100.0)
 }
 
-/// One line for each cell: CPU time of all servers, and where abide and the floor stand.
+/// The summary, with a line for each cell: CPU time of all servers, and the ratios of abide and the floor.
 pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
     let mut text = "## Server CPU, µs per request\n\n".to_owned();
     let has_floor = names.iter().any(|name| name == FLOOR_NAME);
     if has_floor {
-        text += "The floor makes the calls that each request takes, and nothing else. What it costs is the \
+        text += "The floor makes the system calls of each request, and nothing else. Its cost is the \
                  kernel's part, which no server with an event loop can save.\n\n";
     }
     let floor = |column: &'static str| if has_floor { column } else { "" };
@@ -130,8 +130,8 @@ pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
             let value = row.map_or_else(String::new, |row| digits(row.sample.cpu_micros));
             let _ = write!(text, " {value} |");
         }
-        let ratio = outcome.standing(Measure::Cpu);
-        let ratio = ratio.map_or_else(String::new, |standing| digits(standing.ratio));
+        let ratio = outcome.comparison(Measure::Cpu);
+        let ratio = ratio.map_or_else(String::new, |comparison| digits(comparison.ratio));
         let _ = write!(text, " {ratio} |");
         if has_floor {
             let ratio = outcome.floor_ratio().map_or_else(String::new, digits);
@@ -143,16 +143,16 @@ pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
     text
 }
 
-/// What abide wanted to may_block, and what it has.
+/// The table of targets and results.
 pub fn targets(outcomes: &[Outcome]) -> String {
     let mut text = "## Targets: abide / best of nginx, lighttpd and h2o\n\n".to_owned();
     text += "| cell | CPU per request | requests/s | p50 | p99 |\n|---|---|---|---|---|\n";
     for outcome in outcomes {
         let _ = write!(text, "| {} |", outcome.cell.title);
         for measure in Measure::ALL {
-            let standing = outcome.standing(measure);
-            let with_target = standing.and_then(|found| Some((found.target?, found)));
-            let Some((target, standing)) = with_target else {
+            let comparison = outcome.comparison(measure);
+            let with_target = comparison.and_then(|found| Some((found.target?, found)));
+            let Some((target, comparison)) = with_target else {
                 text += " |";
                 continue;
             };
@@ -161,8 +161,12 @@ pub fn targets(outcomes: &[Outcome]) -> String {
             } else {
                 "≤"
             };
-            let ratio = digits(standing.ratio);
-            let verdict = if standing.is_met { "met" } else { "**missed**" };
+            let ratio = digits(comparison.ratio);
+            let verdict = if comparison.is_met {
+                "met"
+            } else {
+                "**missed**"
+            };
             let _ = write!(text, " {ratio} ({sign} {target:.2}: {verdict}) |");
         }
         text.push('\n');
@@ -171,7 +175,7 @@ pub fn targets(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// Throughput over the number of connections.
+/// The table of throughput by number of connections.
 pub fn series(outcomes: &[Outcome], names: &[String]) -> String {
     let mut text = "## Requests/s, 1 KB, over connections\n\n".to_owned();
     let _ = writeln!(text, "| connections | {} |", names.join(" | "));

@@ -1,9 +1,9 @@
-//! What was measured, and abide's place in it.
+//! The measurements, and how abide compares.
 
 use super::cells::{Cell, Targets};
 use super::floor::FLOOR_NAME;
 use super::kinds::ABIDE_NAME;
-use super::load::{MEDIAN, P99, PERCENTILES, Seen};
+use super::load::{LoadResult, MEDIAN, P99, PERCENTILES};
 
 /// One measurement of one server, or the medians of several.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn new(seen: &Seen, cpu_micros: f64, memory_bytes: u64) -> Sample {
+    pub fn new(seen: &LoadResult, cpu_micros: f64, memory_bytes: u64) -> Sample {
         let requests = seen.requests.max(1) as f64;
         Sample {
             rate: seen.requests as f64 / seen.secs,
@@ -30,7 +30,7 @@ impl Sample {
         }
     }
 
-    /// The median of each value by itself; `None` of nothing.
+    /// The median of each value separately; `None` without samples.
     pub fn median(samples: &[Sample]) -> Option<Sample> {
         let of = |value: &dyn Fn(&Sample) -> f64| {
             let mut values: Vec<f64> = samples.iter().map(value).collect();
@@ -52,7 +52,7 @@ impl Sample {
     }
 }
 
-/// A server's line in a cell's table.
+/// The line of a server in the table of a cell.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub name: String,
@@ -60,11 +60,11 @@ pub struct Row {
     pub sample: Sample,
 }
 
-/// All servers in one cell, in the order of the tables.
+/// The results of all servers in one cell, in the order of the tables.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub cell: Cell,
-    /// Requests per second that the client meant to send, if it paced itself.
+    /// The rate of requests that the client intends to send, if the cell is paced.
     pub asked: Option<f64>,
     pub rows: Vec<Row>,
 }
@@ -99,19 +99,19 @@ impl Measure {
         }
     }
 
-    /// Of a rate the largest is the best.
-    fn is_a_gain(self) -> bool {
+    /// Whether larger values are better.
+    fn is_larger_better(self) -> bool {
         matches!(self, Measure::Rate)
     }
 }
 
-/// abide's value over the best rival's.
-pub struct Standing<'a> {
+/// The ratio of abide's value to the best rival's.
+pub struct Comparison<'a> {
     pub best: &'a Row,
     pub ratio: f64,
     /// The bound on the ratio, if there is one.
     pub target: Option<f64>,
-    /// Whether the bound is kept. Without a bound it is.
+    /// Whether the ratio meets the bound. It does if there is no bound.
     pub is_met: bool,
 }
 
@@ -125,25 +125,25 @@ impl Outcome {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// What a server of abide's shape cannot go below, as a part of the best rival's CPU time.
+    /// The ratio of the floor's CPU time to the best rival's: no server with an event loop can be below it.
     pub fn floor_ratio(&self) -> Option<f64> {
         let floor = self.row(FLOOR_NAME)?;
         Some(floor.sample.cpu_micros / self.best_rival(Measure::Cpu)?.sample.cpu_micros)
     }
 
-    /// `None` if abide or all of its rivals are missing.
-    pub fn standing(&self, measure: Measure) -> Option<Standing<'_>> {
+    /// Compares abide with the best rival; `None` if abide or all rivals are missing.
+    pub fn comparison(&self, measure: Measure) -> Option<Comparison<'_>> {
         let best = self.best_rival(measure)?;
         let ratio = measure.of(&self.abide()?.sample) / measure.of(&best.sample);
         let target = measure.target(&self.cell.targets);
         let is_met = target.is_none_or(|target| {
-            if measure.is_a_gain() {
+            if measure.is_larger_better() {
                 ratio >= target
             } else {
                 ratio <= target
             }
         });
-        Some(Standing {
+        Some(Comparison {
             best,
             ratio,
             target,
@@ -151,13 +151,13 @@ impl Outcome {
         })
     }
 
-    /// One with wrong answers is no rival.
+    /// The best rival. Servers with wrong answers do not count.
     fn best_rival(&self, measure: Measure) -> Option<&Row> {
         let value = |row: &Row| measure.of(&row.sample);
         let rivals = self.rows.iter();
         let rivals = rivals.filter(|row| row.is_rival && row.sample.wrong < 0.001);
         let order = |a: &&Row, b: &&Row| value(a).total_cmp(&value(b));
-        if measure.is_a_gain() {
+        if measure.is_larger_better() {
             rivals.max_by(order)
         } else {
             rivals.min_by(order)

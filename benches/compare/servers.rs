@@ -1,4 +1,4 @@
-//! The servers, started as children that end with the bench, and the files that they serve.
+//! The servers, which are children that end with the bench, and the files that they serve.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -15,19 +15,19 @@ use tempfile::TempDir;
 
 use super::cells::{DIRECTORY, FILES};
 use super::kinds::Kind;
-use super::options::Extra;
+use super::options::ExtraServer;
 use super::process;
 
 const START_PATIENCE: Duration = Duration::from_secs(10);
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Administrators' programs are not on every user's path.
+/// The path, with the directories of administrators' programs, which not every user's path has.
 pub fn search_path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
 }
 
-/// A server that runs. It ends on drop, with all its processes.
+/// A running server. All its processes end on drop.
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
@@ -35,7 +35,7 @@ pub struct Server {
 }
 
 impl Kind {
-    /// The version, if it says one.
+    /// The version, if the program reports one.
     pub fn version(&self) -> String {
         let mut command = Command::new(self.program);
         let output = command
@@ -53,15 +53,15 @@ impl Kind {
             .to_owned()
     }
 
-    /// Whether there is such a program here.
+    /// Whether the program is installed.
     pub fn is_installed(&self) -> bool {
         let path = search_path();
         let mut folders = path.split(':').map(Path::new);
         folders.any(|folder| folder.join(self.program).is_file())
     }
 
-    /// Starts it over the files of `place`, and waits until it accepts.
-    pub fn start(&self, place: &Place, is_logged: bool) -> io::Result<Server> {
+    /// Starts the server with the files of `place`, and waits until it accepts.
+    pub fn start(&self, place: &SiteDirectory, is_logged: bool) -> io::Result<Server> {
         let own = TempDir::new()?;
         open_to_all(own.path())?;
         let address = free_address()?;
@@ -84,9 +84,9 @@ impl Kind {
     }
 }
 
-impl Extra {
-    /// Starts it, and waits until it accepts.
-    pub fn start(&self, place: &Place) -> io::Result<Server> {
+impl ExtraServer {
+    /// Starts the server, and waits until it accepts.
+    pub fn start(&self, place: &SiteDirectory) -> io::Result<Server> {
         let mut command = Command::new("sh");
         command
             .arg("-c")
@@ -99,13 +99,13 @@ impl Extra {
 }
 
 impl Server {
-    /// Starts the [`floor`](super::floor), which answers as `teacher` does.
-    pub fn floor(teacher: &Server) -> io::Result<Server> {
+    /// Starts the [`floor`](super::floor), which answers as `upstream` does.
+    pub fn floor(upstream: &Server) -> io::Result<Server> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("--floor")
-            .args([address, teacher.address].map(|address| address.to_string()));
+            .args([address, upstream.address].map(|address| address.to_string()));
         Server::spawn(command, address, TempDir::new()?)
     }
 
@@ -115,7 +115,7 @@ impl Server {
         }
         let child = command
             .env("PATH", search_path())
-            // Caddy keeps its state at home.
+            // Caddy stores its state in the home directory.
             .env("HOME", own.path())
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
@@ -157,7 +157,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.child);
         let _ = kill_process_group(group, Signal::TERM);
-        // To abide the second one means not to wait for idle connections.
+        // On SIGINT abide does not wait for idle connections.
         let _ = kill_process_group(group, Signal::INT);
         let start = Instant::now();
         while start.elapsed() < END_PATIENCE {
@@ -172,12 +172,12 @@ impl Drop for Server {
     }
 }
 
-/// The files that all of them serve; gone on drop.
-pub struct Place(TempDir);
+/// The files that all servers serve. They are removed on drop.
+pub struct SiteDirectory(TempDir);
 
-impl Place {
-    pub fn new() -> io::Result<Place> {
-        let place = Place(TempDir::new()?);
+impl SiteDirectory {
+    pub fn new() -> io::Result<SiteDirectory> {
+        let place = SiteDirectory(TempDir::new()?);
         open_to_all(place.0.path())?;
         let below_root = |path: &str| place.root().join(path.trim_start_matches('/'));
         fs::create_dir_all(below_root(DIRECTORY))?;
@@ -197,7 +197,7 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Some servers run their workers as another user.
+/// Lets other users read the directory, because some servers run their workers as another user.
 fn open_to_all(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o755))
 }

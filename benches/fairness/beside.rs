@@ -1,15 +1,15 @@
-//! Two situations compared under load, in short spells that take turns: what the machine does besides
-//! counts on both sides then.
+//! Compares two situations under load in short alternating intervals, so that other load on the machine
+//! affects both.
 
 use crate::load::Measured;
 
-/// Spells of the two, the one and the other in pairs.
+/// The results of the two situations, in pairs.
 pub struct Compared {
     pub alone: Vec<Measured>,
     pub beside: Vec<Measured>,
 }
 
-/// Ratios of the p99 of the pairs.
+/// The ratio of the p99 latencies over all pairs.
 pub struct Ratio {
     pub lower_quartile: f64,
     pub median: f64,
@@ -17,14 +17,14 @@ pub struct Ratio {
 }
 
 impl Compared {
-    /// Runs `pairs` spells of either. Neither is always the first of its pair, so that a machine that
-    /// gets slower, or a server that warms up, is nobody's advantage.
-    pub fn in_turns(
+    /// Runs `pairs` intervals of each. Each comes first in half of the pairs, so that neither has an advantage
+    /// if the machine slows down or the server warms up.
+    pub fn alternating(
         pairs: usize,
         mut alone: impl FnMut() -> Measured,
         mut beside: impl FnMut() -> Measured,
     ) -> Compared {
-        // Whatever the first load makes a server allocate and a machine speed up.
+        // The first load makes the server allocate and the CPU speed up, so it is not measured.
         alone();
         beside();
         let mut compared = Compared {
@@ -70,14 +70,14 @@ impl std::fmt::Display for Ratio {
     }
 }
 
-/// Medians over the spells.
-pub fn cell(spells: &[Measured]) -> String {
-    let of = |value: fn(&Measured) -> f64| median(spells.iter().map(value).collect());
+/// The medians over the intervals.
+pub fn cell(intervals: &[Measured]) -> String {
+    let of = |value: fn(&Measured) -> f64| median(intervals.iter().map(value).collect());
     format!(
         "p50 {:.0} us, p99 {:.0} us, {:.0} requests/s",
-        of(|spell| spell.percentile(50).into()),
-        of(|spell| spell.p99().into()),
-        of(|spell| spell.requests_per_second),
+        of(|interval| interval.percentile(50).into()),
+        of(|interval| interval.p99().into()),
+        of(|interval| interval.requests_per_second),
     )
 }
 

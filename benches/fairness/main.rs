@@ -1,9 +1,9 @@
-//! Whether a greedy or a lazy client slows the others down: `cargo bench --bench fairness`. It prints a
-//! table of latencies, after two minutes.
+//! The effect of noisy neighbours, greedy or slow clients, on other clients: `cargo bench --bench fairness`.
+//! It prints a table of latencies, after two minutes.
 //!
-//! The ordinary clients are 32 connections that ask for 1 KB, again as soon as they have it. Each kind
-//! of bad neighbour is measured in short spells that take turns with spells without it. The ratio is
-//! the median of the pairs, with the quartiles that say how far to trust it.
+//! The ordinary clients are 32 connections, each of which requests 1 KB again and again. Short intervals with
+//! a noisy neighbour alternate with intervals without it. The ratio is the median of the pairs; the
+//! quartiles show how reliable it is.
 
 mod beside;
 #[path = "../idle/load.rs"]
@@ -24,32 +24,32 @@ use support::client::request;
 use support::{Launch, Site, pattern};
 
 const ORDINARY: usize = 32;
-const SPELL: Duration = Duration::from_millis(400);
+const INTERVAL: Duration = Duration::from_millis(400);
 const PAIRS: usize = 24;
 
-/// Ratio of the p99 beside a bad neighbour to the p99 without one that is to be kept.
+/// The target for the ratio of the p99 beside a noisy neighbour to the p99 without one.
 const MOST_RATIO: f64 = 1.3;
 
 /// Requests in one call of the client that never reads.
 const PIPELINED: usize = 64;
 
-/// How long a client that is stuck waits before it starts anew, where it does.
+/// How long a client is stuck before it connects again, if it does.
 const STUCK: Duration = Duration::from_millis(50);
 
-/// A client that does not behave like the others.
+/// A noisy neighbour: a client that does not behave like the others.
 struct Neighbour {
     title: &'static str,
-    /// Plays it on one connection until it is stuck for good or is told to stop.
-    play: fn(&Scene<'_>),
+    /// Runs the client until it is told to stop.
+    play: fn(&NeighbourContext<'_>),
     /// Whether it connects again when it is stuck.
     starts_anew: bool,
-    /// Whether the spells without it are spells in which it does the same to somebody else. What it
-    /// takes of the CPU itself counts on both sides then: the server has no part in that.
+    /// Whether it runs against another server in the intervals without it. Then its own CPU time, which is
+    /// not the server's fault, affects both sides.
     is_always_there: bool,
 }
 
-/// What a neighbour works with.
-struct Scene<'a> {
+/// The parameters of a running neighbour.
+struct NeighbourContext<'a> {
     server: SocketAddr,
     has_to_stop: &'a AtomicBool,
     starts_anew: bool,
@@ -112,13 +112,13 @@ fn measure(neighbour: &Neighbour, load: &Load) {
         if neighbour.is_always_there {
             run_beside(neighbour, sink, load, &elsewhere)
         } else {
-            load.run(SPELL)
+            load.run(INTERVAL)
         }
     };
     let besides = || run_beside(neighbour, load.server, load, &moved);
-    let compared = Compared::in_turns(PAIRS, control, besides);
+    let compared = Compared::alternating(PAIRS, control, besides);
     let ratio = compared.ratio();
-    // What starts anew is harder than what is promised; it is shown for what it is.
+    // There is no target for a client that reconnects, which is harder than the promise covers.
     let (target, met) = match neighbour.starts_anew {
         true => (String::new(), ""),
         false if ratio.median <= MOST_RATIO => (format!("<= {MOST_RATIO}"), "yes"),
@@ -140,15 +140,15 @@ fn run_beside(
     moved: &AtomicU64,
 ) -> Measured {
     let has_to_stop = AtomicBool::new(false);
-    let scene = Scene {
+    let context = NeighbourContext {
         server,
         has_to_stop: &has_to_stop,
         starts_anew: neighbour.starts_anew,
         moved,
     };
     thread::scope(|scope| {
-        scope.spawn(|| (neighbour.play)(&scene));
-        let measured = load.run(SPELL);
+        scope.spawn(|| (neighbour.play)(&context));
+        let measured = load.run(INTERVAL);
         has_to_stop.store(true, Ordering::Relaxed);
         measured
     })
@@ -168,23 +168,23 @@ fn sink() -> SocketAddr {
     address
 }
 
-/// Sends requests as fast as they are taken, and reads no answer.
-fn pipeline(scene: &Scene<'_>) {
+/// Sends requests as fast as the socket accepts them, and reads no answer.
+fn pipeline(context: &NeighbourContext<'_>) {
     let requests = request("GET", "/1k.html", "").repeat(PIPELINED);
-    let mut socket = connect(scene.server);
+    let mut socket = connect(context.server);
     let mut at = 0;
     let mut moved_at = Instant::now();
-    while !scene.has_to_stop.load(Ordering::Relaxed) {
+    while !context.has_to_stop.load(Ordering::Relaxed) {
         match socket.write(&requests.as_bytes()[at..]) {
             Ok(count) => {
                 at = (at + count) % requests.len();
-                scene.moved.fetch_add(count as u64, Ordering::Relaxed);
+                context.moved.fetch_add(count as u64, Ordering::Relaxed);
                 moved_at = Instant::now();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(1));
-                if scene.starts_anew && moved_at.elapsed() >= STUCK {
-                    (socket, at, moved_at) = (connect(scene.server), 0, Instant::now());
+                if context.starts_anew && moved_at.elapsed() >= STUCK {
+                    (socket, at, moved_at) = (connect(context.server), 0, Instant::now());
                 }
             }
             Err(error) => panic!("the server ends the connection: {error}"),
@@ -192,18 +192,18 @@ fn pipeline(scene: &Scene<'_>) {
     }
 }
 
-/// Asks for a large file and takes a byte of it each second.
-fn sip(scene: &Scene<'_>) {
-    let mut socket = connect(scene.server);
+/// Requests a large file and reads a byte of it each second.
+fn sip(context: &NeighbourContext<'_>) {
+    let mut socket = connect(context.server);
     let asked = request("GET", "/large.bin", "");
     socket.write_all(asked.as_bytes()).expect("a request fits");
     let mut next = Instant::now();
-    while !scene.has_to_stop.load(Ordering::Relaxed) {
+    while !context.has_to_stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(10));
         if Instant::now() >= next {
             next += Duration::from_secs(1);
             let count = socket.read(&mut [0]).expect("a byte");
-            scene.moved.fetch_add(count as u64, Ordering::Relaxed);
+            context.moved.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Active connections: each asks again as soon as it has its answer.
+//! Active connections: each sends the next request as soon as it has the answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// Threads that play the clients.
+/// Threads of the clients.
 const THREADS: usize = 2;
 
-/// What is not measured at the beginning.
+/// The time at the beginning that is not measured.
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// The same request over and over, on several connections.
+/// A load: several connections that repeat one request.
 #[derive(Debug, Clone)]
 pub struct Load {
     pub server: SocketAddr,
     pub connections: usize,
     pub request: Vec<u8>,
-    /// Bytes of an answer. All of them are of one length.
+    /// Bytes of an answer. All answers have the same length.
     pub answer_bytes: usize,
 }
 
-/// What became of it.
+/// The result of a load.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub requests_per_second: f64,
-    /// All answers, those that were not measured as well.
+    /// All answers, including those of the warm-up.
     pub answers: u64,
     /// One for each request, in microseconds, sorted.
     pub latencies: Vec<u32>,
@@ -49,7 +49,7 @@ impl Measured {
 }
 
 impl Load {
-    /// Keeps it up for `duration` after a short while.
+    /// Runs the load for `duration`, after a warm-up.
     pub fn run(&self, duration: Duration) -> Measured {
         let all_are_connected = Arc::new(Barrier::new(THREADS));
         let share = self.connections.div_ceil(THREADS);
@@ -61,7 +61,7 @@ impl Load {
                     ..self.clone()
                 };
                 let all_are_connected = Arc::clone(&all_are_connected);
-                thread::spawn(move || load.play(&all_are_connected, duration))
+                thread::spawn(move || load.run_thread(&all_are_connected, duration))
             })
             .collect();
         let mut sum = Measured::default();
@@ -75,21 +75,22 @@ impl Load {
         sum
     }
 
-    /// One thread's part.
-    fn play(&self, all_are_connected: &Barrier, duration: Duration) -> Measured {
+    /// Runs the connections of one thread.
+    fn run_thread(&self, all_are_connected: &Barrier, duration: Duration) -> Measured {
         let mut poll = Poll::new().expect("a poll");
-        let mut lanes: Vec<Lane> = (0..self.connections).map(|_| self.connect()).collect();
-        for (number, lane) in lanes.iter_mut().enumerate() {
+        let mut connections: Vec<ActiveConnection> =
+            (0..self.connections).map(|_| self.connect()).collect();
+        for (number, connection) in connections.iter_mut().enumerate() {
             let registry = poll.registry();
             registry
-                .register(&mut lane.stream, Token(number), Interest::READABLE)
+                .register(&mut connection.stream, Token(number), Interest::READABLE)
                 .expect("registered");
         }
         all_are_connected.wait();
         let start = Instant::now() + WARM_UP;
         let end = start + duration;
-        for lane in &mut lanes {
-            lane.ask(&self.request);
+        for connection in &mut connections {
+            connection.ask(&self.request);
         }
         let mut measured = Measured::default();
         measured.latencies.reserve(1 << 20);
@@ -98,26 +99,26 @@ impl Load {
             poll.poll(&mut events, Some(Duration::from_millis(100)))
                 .expect("polled");
             for event in &events {
-                let lane = &mut lanes[event.token().0];
-                if lane.has_answer(self.answer_bytes) {
+                let connection = &mut connections[event.token().0];
+                if connection.has_answer(self.answer_bytes) {
                     measured.answers += 1;
                     let now = Instant::now();
                     if now >= start && now < end {
-                        let latency = (now - lane.asked_at).as_micros() as u32;
+                        let latency = (now - connection.asked_at).as_micros() as u32;
                         measured.latencies.push(latency);
                     }
-                    lane.ask(&self.request);
+                    connection.ask(&self.request);
                 }
             }
         }
         measured
     }
 
-    fn connect(&self) -> Lane {
+    fn connect(&self) -> ActiveConnection {
         let stream = std::net::TcpStream::connect(self.server).expect("the server accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_nonblocking(true).expect("non-blocking");
-        Lane {
+        ActiveConnection {
             stream: TcpStream::from_std(stream),
             received: 0,
             asked_at: Instant::now(),
@@ -125,20 +126,20 @@ impl Load {
     }
 }
 
-struct Lane {
+struct ActiveConnection {
     stream: TcpStream,
     received: usize,
     asked_at: Instant,
 }
 
-impl Lane {
+impl ActiveConnection {
     fn ask(&mut self, request: &[u8]) {
         self.received = 0;
         self.asked_at = Instant::now();
         self.stream.write_all(request).expect("a request fits");
     }
 
-    /// Reads all that has come; whether the answer is complete.
+    /// Reads all available bytes, and returns whether the answer is complete.
     fn has_answer(&mut self, answer_bytes: usize) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -146,7 +147,7 @@ impl Lane {
                 Ok(0) => panic!("the server closes an active connection"),
                 Ok(count) => {
                     self.received += count;
-                    // There is no more, and an event will tell when there is.
+                    // The socket is empty, and an event follows when it is not.
                     if count < buffer.len() {
                         break;
                     }

@@ -1,38 +1,38 @@
-//! What idle connections cost, as a table of targets and measurements: `cargo bench --bench idle`.
+//! The cost of idle connections, as a table of targets and measurements: `cargo bench --bench idle`.
 //!
-//! The first part is the real server and as many connections over loopback as the hard limit of
-//! descriptors allows ([`sockets`]). The second is a million sessions without sockets, in this process:
-//! the real slots, sessions and wheel ([`simulated`]). It takes about a minute where the limit is
-//! 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
+//! The first part measures the real server with as many connections over loopback as the hard limit of
+//! descriptors allows ([`sockets`]). The second measures a million sessions without sockets, in this
+//! process, with the real slots, sessions and wheel ([`simulated`]). The bench takes about a minute if the
+//! limit is 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-mod fleet;
+mod idle_connections;
 mod load;
 mod process;
 mod report;
 mod simulated;
 mod sockets;
 
-/// Bytes of an idle connection in user space that are to be enough.
+/// The target for the bytes of an idle connection in user space.
 const MOST_BYTES_EACH: f64 = 160.0;
 
-/// Bytes of a connection that has ended which may stay: its slot, its places in the lists, and what is
-/// left of pages that hold something else as well.
+/// The target for the bytes that stay after a connection has ended: its slot, its entries in the lists, and
+/// parts of pages that other objects use as well.
 const MOST_BYTES_KEPT_EACH: f64 = 80.0;
 
-/// Per cent of one core that idle connections may take all together.
+/// The target for the CPU time of all idle connections, in per cent of one core.
 const MOST_CPU_PERCENT: f64 = 1.0;
 
 fn main() {
     let parts: Vec<String> = std::env::args()
         .skip(1)
-        // Cargo's own.
+        // Cargo adds this argument.
         .filter(|argument| argument != "--bench")
         .collect();
     let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    // First, while nothing else has left its marks in the memory of this process.
+    // This part comes first, because the other one would change the memory of this process.
     if is_wanted("simulated") {
         simulated::run();
     }

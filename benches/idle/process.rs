@@ -1,15 +1,15 @@
-//! What `/proc` says of a process, and of the machine.
+//! Figures of a process and of the machine, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
-/// Memory that nobody else has a part in: what the process would give back if it ended, in bytes.
+/// Private memory in bytes: the memory that would become free if the process ended.
 pub fn private_bytes(pid: u32) -> u64 {
     let rollup = read(&format!("/proc/{pid}/smaps_rollup"));
     kib(&rollup, "Private_Clean:") + kib(&rollup, "Private_Dirty:")
 }
 
-/// CPU time that the threads of a process have had so far.
+/// CPU time of all threads of a process so far.
 pub fn cpu_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process of ours");
     let nanos = tasks.map(|task| {
@@ -17,13 +17,13 @@ pub fn cpu_time(pid: u32) -> Duration {
         first_number(&fs::read_to_string(path).unwrap_or_default())
     });
     match nanos.sum() {
-        // This kernel does not count per thread; in /proc/PID/stat are hundredths of a second.
+        // This kernel does not count per thread; /proc/PID/stat counts in hundredths of a second.
         0 => Duration::from_millis(10 * ticks(&read(&format!("/proc/{pid}/stat")))),
         nanos => Duration::from_nanos(nanos),
     }
 }
 
-/// Memory of the kernel's own objects, sockets among them, in bytes.
+/// Memory of kernel objects, including sockets, in bytes.
 pub fn slab_bytes() -> u64 {
     kib(&read("/proc/meminfo"), "Slab:")
 }
@@ -43,12 +43,12 @@ pub fn kernel_limit(name: &str) -> u64 {
     first_number(&read(&format!("/proc/sys/fs/{name}")))
 }
 
-/// Memory that can be had without taking it from anybody, in bytes.
+/// Available memory in bytes.
 pub fn available_bytes() -> u64 {
     kib(&read("/proc/meminfo"), "MemAvailable:")
 }
 
-/// Ports that the kernel gives to clients, for each pair of addresses and each port of a server.
+/// The number of client ports for each pair of addresses and each port of a server.
 pub fn client_ports() -> u64 {
     let range = read("/proc/sys/net/ipv4/ip_local_port_range");
     let mut bounds = range.split_whitespace().map(first_number);

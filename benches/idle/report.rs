@@ -1,19 +1,19 @@
-//! A Markdown table of what was asked for and what was found.
+//! A Markdown table of targets and measurements.
 
 use std::fmt::Display;
 
-/// The head of the table, once.
+/// Prints the head of the table.
 pub fn head(title: &str) {
     println!("\n## {title}\n\n| what | target | measured | met |\n|---|---|---|---|");
 }
 
-/// A line with a target.
+/// Prints a line with a target.
 pub fn line(what: &str, target: &str, measured: impl Display, is_met: bool) {
     let met = if is_met { "yes" } else { "NO" };
     println!("| {what} | {target} | {measured} | {met} |");
 }
 
-/// A line without one.
+/// Prints a line without a target.
 pub fn note(what: &str, measured: impl Display) {
     println!("| {what} | | {measured} | |");
 }

@@ -1,5 +1,5 @@
-//! A million sessions in the server's own machinery, without sockets and without threads, under a clock
-//! that jumps from one round of the event loop to the next. System calls are what this leaves out.
+//! A million sessions in the code of the server, without sockets, threads and system calls, under a clock
+//! that jumps from one round of the event loop to the next.
 
 use std::fs::File;
 use std::io;
@@ -30,28 +30,28 @@ use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
 
 const SESSIONS: u32 = 1_000_000;
 
-/// Milliseconds in which they all arrive, and so are due again: a second is the hardest that a promise
-/// to the second can be put to.
+/// Milliseconds in which all sessions arrive, so their deadlines fall into the same span. One second is the
+/// hardest case for deadlines that are precise to the second.
 const ARRIVAL_MILLIS: u32 = 1_000;
 
 const START_UNIX_SECS: u64 = 4_102_444_800;
 
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A peer that asks once, takes everything at once, and closes when we do. It has the size of a
-/// descriptor: its number, and in the highest bits what it has done.
-struct Quiet(u32);
+/// A peer that sends one request, receives every answer at once, and closes when the server does. It has
+/// the size of a descriptor: the low bits are its number, the two highest are its state.
+struct QuietPeer(u32);
 
 const HAS_ASKED: u32 = 1 << 31;
 const HAS_OUR_FIN: u32 = 1 << 30;
 
 const _: () = assert!(SESSIONS < HAS_OUR_FIN);
-const _: () = assert!(size_of::<Connection<Quiet>>() == size_of::<Connection>());
+const _: () = assert!(size_of::<Connection<QuietPeer>>() == size_of::<Connection>());
 
-/// The numbers of the peers that have answered our FIN with theirs, which the poll has to tell yet.
+/// The numbers of the peers that have sent a FIN which the dispatcher has not been notified of.
 static FINS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-impl Transport for Quiet {
+impl Transport for QuietPeer {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.0 & HAS_ASKED == 0 {
             self.0 |= HAS_ASKED;
@@ -86,57 +86,57 @@ impl Transport for Quiet {
     fn abort(&mut self) {}
 }
 
-/// The next peer of the queue, and how many have come. Slots are given out in this order, as none is free
-/// again before the last one has come.
+/// The next peer of the queue, and the number of peers that have arrived. Slots are used in this order,
+/// because none is free again before the last peer has arrived.
 #[derive(Default)]
-struct Arrivals {
+struct SimulatedAcceptQueue {
     next: AtomicU32,
     come: Arc<AtomicU32>,
 }
 
-struct Machine;
+struct SimulatedSystem;
 
-impl System for Machine {
-    type AcceptedSocket = Quiet;
-    type AcceptQueue = Arrivals;
+impl System for SimulatedSystem {
+    type AcceptedSocket = QuietPeer;
+    type AcceptQueue = SimulatedAcceptQueue;
 
-    fn accept(&self, arrivals: &Arrivals) -> io::Result<(Quiet, Peer)> {
-        if arrivals.next.load(Ordering::Relaxed) == arrivals.come.load(Ordering::Relaxed) {
+    fn accept(&self, queue: &SimulatedAcceptQueue) -> io::Result<(QuietPeer, Peer)> {
+        if queue.next.load(Ordering::Relaxed) == queue.come.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let number = arrivals.next.fetch_add(1, Ordering::Relaxed);
-        Ok((Quiet(number), Peer::Unix))
+        let number = queue.next.fetch_add(1, Ordering::Relaxed);
+        Ok((QuietPeer(number), Peer::Unix))
     }
 
-    fn has_input(&self, _: &Quiet) -> bool {
+    fn has_input(&self, _: &QuietPeer) -> bool {
         true
     }
 
-    fn watch(&self, _: &Quiet, _: Token) -> io::Result<()> {
+    fn watch(&self, _: &QuietPeer, _: Token) -> io::Result<()> {
         Ok(())
     }
 
-    fn watch_listener(&self, _: &Arrivals, _: Token) -> io::Result<()> {
+    fn watch_listener(&self, _: &SimulatedAcceptQueue, _: Token) -> io::Result<()> {
         Ok(())
     }
 
-    fn unwatch_listener(&self, _: &Arrivals) -> io::Result<()> {
+    fn unwatch_listener(&self, _: &SimulatedAcceptQueue) -> io::Result<()> {
         Ok(())
     }
 
-    fn is_shared(&self, _: &Arrivals) -> bool {
+    fn is_shared(&self, _: &SimulatedAcceptQueue) -> bool {
         false
     }
 
-    fn refuse_new_handshakes(&self, _: &Arrivals) -> bool {
+    fn refuse_new_handshakes(&self, _: &SimulatedAcceptQueue) -> bool {
         true
     }
 }
 
 #[derive(Default)]
-struct HandClock(AtomicU64);
+struct ManualClock(AtomicU64);
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Now {
         let millis = self.0.load(Ordering::Relaxed);
         Now {
@@ -150,38 +150,38 @@ impl Clock for HandClock {
     }
 }
 
-/// There is one thread, which is awake.
-struct Awake;
+/// A waker without effect: the only thread is always awake.
+struct NoopWaker;
 
-impl Waker for Awake {
+impl Waker for NoopWaker {
     fn wake(&self) -> io::Result<()> {
         Ok(())
     }
 }
 
-struct World {
-    shared: Arc<Shared<Quiet>>,
-    dispatcher: Dispatcher<Machine>,
-    worker: Worker<Quiet>,
+struct Simulation {
+    shared: Arc<Shared<QuietPeer>>,
+    dispatcher: Dispatcher<SimulatedSystem>,
+    worker: Worker<QuietPeer>,
     messages: Receiver<LoopMessage>,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     come: Arc<AtomicU32>,
-    /// When the dispatcher wants its next round.
+    /// The time of the next round.
     next_round: Option<Millis>,
     rounds: u64,
 }
 
-/// What was measured.
-struct Costs {
+/// The measurements.
+struct Measurements {
     private_bytes: f64,
     opening: Duration,
     idling: Duration,
-    /// How long they were idle, in seconds of the simulated clock.
+    /// How long the sessions were idle, in seconds of the simulated clock.
     idled_secs: f64,
-    /// The longest that one tick took meanwhile.
+    /// The longest time of one tick while they were idle.
     longest: Duration,
     reaping: Duration,
-    /// Seconds from the last one's T + grace to its close, on the simulated clock.
+    /// Seconds from T + grace of the last session to its close, on the simulated clock.
     last_secs: f64,
     kept_bytes: f64,
 }
@@ -189,34 +189,34 @@ struct Costs {
 /// Runs the part and prints its table.
 pub fn run() {
     let site = Site::new();
-    let mut world = World::new(&site);
+    let mut simulation = Simulation::new(&site);
     let own = std::process::id();
-    let keep_alive = &world.shared.context.config.keep_alive;
+    let keep_alive = &simulation.shared.context.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
     let private_before = process::private_bytes(own) as f64;
 
-    let (opening, ()) = timed(|| world.open_all());
-    let opened_at = world.now();
-    let (idling, longest) = timed(|| world.pass_until(Millis(first_due.0 - 1)));
+    let (opening, ()) = timed(|| simulation.open_all());
+    let opened_at = simulation.now();
+    let (idling, longest) = timed(|| simulation.pass_until(Millis(first_due.0 - 1)));
     assert_eq!(
-        world.shared.open(),
+        simulation.shared.open(),
         SESSIONS as usize,
         "nobody is reaped early"
     );
-    let idled_secs = world.now().since(opened_at) as f64 / 1e3;
+    let idled_secs = simulation.now().since(opened_at) as f64 / 1e3;
     let private_bytes = process::private_bytes(own) as f64 - private_before;
-    let rounds = world.rounds;
-    let (reaping, ()) = timed(|| world.reap_all(Millis(last_due.0 + 60_000)));
-    print(&Costs {
+    let rounds = simulation.rounds;
+    let (reaping, ()) = timed(|| simulation.reap_all(Millis(last_due.0 + 60_000)));
+    print(&Measurements {
         private_bytes,
         opening,
         idling,
         idled_secs,
         longest,
         reaping,
-        last_secs: world.now().since(last_due) as f64 / 1e3,
+        last_secs: simulation.now().since(last_due) as f64 / 1e3,
         kept_bytes: process::private_bytes(own) as f64 - private_before,
     });
     report::note(
@@ -225,10 +225,10 @@ pub fn run() {
     );
 }
 
-fn print(costs: &Costs) {
+fn print(measured: &Measurements) {
     let each = |amount: f64| amount / f64::from(SESSIONS);
     report::head("1,000,000 sessions over simulated transports, defaults (T + grace = 130 s)");
-    let bytes_each = each(costs.private_bytes);
+    let bytes_each = each(measured.private_bytes);
     report::line(
         "memory per idle session",
         "<= 160 bytes",
@@ -236,38 +236,38 @@ fn print(costs: &Costs) {
         bytes_each <= MOST_BYTES_EACH,
     );
     report::note("of these, slot and connection", sizes());
-    let percent = 100.0 * costs.idling.as_secs_f64() / costs.idled_secs;
+    let percent = 100.0 * measured.idling.as_secs_f64() / measured.idled_secs;
     report::line(
         "CPU while all are idle",
         "< 1 % of a core",
         format!("{percent:.2} %"),
         percent < MOST_CPU_PERCENT,
     );
-    let longest_millis = costs.longest.as_secs_f64() * 1e3;
+    let longest_millis = measured.longest.as_secs_f64() * 1e3;
     report::note(
         "longest that a tick of the loop takes meanwhile",
         format!("{longest_millis:.0} ms"),
     );
-    let reaping_secs = costs.reaping.as_secs_f64();
+    let reaping_secs = measured.reaping.as_secs_f64();
     report::line(
         "CPU to reap all, due within one second",
         "<= 1 s",
         format!("{reaping_secs:.2} s"),
         reaping_secs <= 1.0,
     );
-    let last_secs = costs.last_secs;
+    let last_secs = measured.last_secs;
     report::line(
         "last FIN after its T + grace",
         "<= 1 s",
         format!("{last_secs:.2} s"),
         last_secs <= 1.0,
     );
-    let kept_each = each(costs.kept_bytes);
+    let kept_each = each(measured.kept_bytes);
     report::note(
         "memory that the allocator keeps afterwards, per session",
         format!("{kept_each:.0} bytes"),
     );
-    let opening_micros = each(costs.opening.as_secs_f64()) * 1e6;
+    let opening_micros = each(measured.opening.as_secs_f64()) * 1e6;
     report::note(
         "CPU to open one, with its request",
         format!("{opening_micros:.2} us"),
@@ -279,7 +279,7 @@ fn sizes() -> String {
     format!("{slot} + {connection} bytes")
 }
 
-/// CPU time that `work` takes, and what it returns.
+/// The CPU time of `work`, and its result.
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let before = process::cpu_time(std::process::id());
     let result = work();
@@ -289,27 +289,27 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     )
 }
 
-impl World {
-    fn new(site: &Site) -> World {
+impl Simulation {
+    fn new(site: &Site) -> Simulation {
         let config = Config {
             site: SiteConfig::at(site.root()),
             ..Config::default()
         };
         let sites = abide::site::Sites::open(&config).expect("the site");
         let context = Arc::new(ServerContext::new(config, sites));
-        let clock = Arc::new(HandClock::default());
-        let waker = Box::new(Awake);
+        let clock = Arc::new(ManualClock::default());
+        let waker = Box::new(NoopWaker);
         let (shared, messages) = Shared::new(0, Arc::clone(&context), clock.clone(), waker);
         let shared = Arc::new(Shared {
             slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
             ..shared
         });
-        let arrivals = Arrivals::default();
-        let come = Arc::clone(&arrivals.come);
-        let listeners = Listeners::open(vec![arrivals], &Machine).expect("no system call");
+        let queue = SimulatedAcceptQueue::default();
+        let come = Arc::clone(&queue.come);
+        let listeners = Listeners::open(vec![queue], &SimulatedSystem).expect("no system call");
         let all = [Arc::clone(&shared)].into();
         let buffers = ThreadBuffers::new(&context.config, Arc::default());
-        World {
+        Simulation {
             dispatcher: Dispatcher::new(0, all, listeners),
             worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
             shared,
@@ -325,7 +325,7 @@ impl World {
         self.clock.now().monotonic
     }
 
-    /// Each comes with its request.
+    /// Opens all sessions, each with its request.
     fn open_all(&mut self) {
         for index in 0..SESSIONS {
             let millis = u64::from(index) * u64::from(ARRIVAL_MILLIS) / u64::from(SESSIONS);
@@ -336,7 +336,7 @@ impl World {
         }
     }
 
-    /// Lets time pass from round to round; returns the longest that one took.
+    /// Advances the clock from round to round; returns the longest time of a round.
     fn pass_until(&mut self, end: Millis) -> Duration {
         let mut longest = Duration::ZERO;
         while let Some(next) = self.next_round.filter(|next| *next <= end) {
@@ -356,7 +356,7 @@ impl World {
         }
     }
 
-    /// A round of the event loop at `at`, and what it leaves to a worker.
+    /// Runs a round of the event loop at the time `at`, and then the work that it leaves to workers.
     fn round(&mut self, at: Millis) {
         self.rounds += 1;
         self.clock.0.fetch_max(at.0, Ordering::Relaxed);
@@ -364,7 +364,7 @@ impl World {
             self.dispatcher.note_closed(slot);
         }
         let now = self.clock.now();
-        match self.dispatcher.round(now, &Machine) {
+        match self.dispatcher.round(now, &SimulatedSystem) {
             NextPoll::Never => unreachable!("the server is not told to end"),
             NextPoll::Within(timeout) => {
                 let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);

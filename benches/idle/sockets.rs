@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fleet::{Fleet, PER_ADDRESS, Reaped};
+use crate::idle_connections::{IdleConnections, PER_ADDRESS, Reaped};
 use crate::load::Load;
 use crate::support::client::request;
 use crate::support::{Launch, Server, Site, pattern, until};
 use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
 
-/// Connections that ask all the time.
+/// Connections that send requests all the time.
 const ACTIVE: usize = 64;
 
 /// Descriptors of either process that are not idle connections: the server's own (listeners, files,
@@ -21,21 +21,21 @@ const RESERVED: u64 = 1_000;
 /// More than these would take minutes to open and close.
 const MOST_IDLE: u64 = 1_000_000;
 
-/// Memory of both kernel ends of a connection, generously, in bytes.
+/// Kernel memory for both ends of a connection in bytes, an upper bound.
 const KERNEL_BYTES_EACH: u64 = 16 * 1024;
 
-/// Times that the throughput is measured with idle connections and without.
+/// How often the throughput is measured, each time with and without idle connections.
 const PAIRS: usize = 14;
 
-const SPELL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
-/// After the first look at a connection, which is half of grace after its answer, it has nothing more
-/// to do than to be idle.
+/// The time after which the server has checked the acknowledgement of a connection, half of grace after its
+/// answer. Then the connection is only idle.
 const SETTLING: Duration = Duration::from_millis(2_500);
 
 const OBSERVED: Duration = Duration::from_secs(6);
 
-/// The least that can be set and leaves a second on either side of the FIN.
+/// The shortest grace that leaves a second before and after the FIN.
 const GRACE_SECS: u64 = 2;
 
 /// Idle connections opened in a second, on a slow machine.
@@ -43,16 +43,16 @@ const OPENED_PER_SECOND: usize = 4_000;
 
 /// T, long enough for everything that is measured while all are idle.
 fn timeout_secs(idle: usize) -> u64 {
-    // A spell has to be prepared and may find the machine busy.
-    let loaded = SPELL * 3 * PAIRS as u32;
+    // Preparing an interval takes time, and the machine may be busy.
+    let loaded = INTERVAL * 3 * PAIRS as u32;
     let measuring = SETTLING + OBSERVED + loaded;
     measuring.as_secs() + (idle / OPENED_PER_SECOND) as u64
 }
 
-/// Two servers that are alike: one gets the idle connections. So the throughput can be measured with and
-/// without them in turns of half a second, in which what the machine does besides is the same for both.
-/// The one pays for what the idle connections of the other take of the CPU, but that is little.
-struct Bench {
+/// Two equal servers, of which one has the idle connections. The throughput with and without them is
+/// measured in alternating intervals of half a second, so that other load on the machine affects both. The
+/// CPU time of the idle connections affects both servers too, but it is little.
+struct IdleBench {
     crowded: Server,
     empty: Server,
     idle: usize,
@@ -61,8 +61,8 @@ struct Bench {
     _site: Site,
 }
 
-/// What one spell of load found.
-struct Spell {
+/// The result of one interval of load.
+struct LoadInterval {
     requests_per_second: f64,
     p99_micros: f64,
     /// CPU time of the server per request.
@@ -72,7 +72,7 @@ struct Spell {
 /// Runs the part and prints its tables.
 pub fn run() {
     let (idle, limit) = idle_connections();
-    let bench = Bench::start(idle);
+    let bench = IdleBench::start(idle);
     report::head(&format!(
         "{idle} idle connections to the real server, T + grace = {} s",
         timeout_secs(idle) + GRACE_SECS
@@ -82,7 +82,7 @@ pub fn run() {
     println!("{}", needs_of_a_million(&each));
 }
 
-/// How many there can be, and what set the limit.
+/// The number of idle connections, and a sentence about what limits it.
 fn idle_connections() -> (usize, String) {
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let raised = Rlimit {
@@ -90,7 +90,7 @@ fn idle_connections() -> (usize, String) {
         maximum: Some(hard),
     };
     setrlimit(Resource::Nofile, raised).expect("the soft limit can be as high as the hard one");
-    // From 90 % of its connections on the server sends idle ones away.
+    // From 90 % of its connections on, the server closes idle ones.
     let by_descriptors = hard.saturating_sub(RESERVED) / 10 * 9;
     let by_memory = process::available_bytes() / 2 / KERNEL_BYTES_EACH;
     let idle = by_descriptors.min(by_memory).min(MOST_IDLE);
@@ -110,7 +110,7 @@ fn idle_connections() -> (usize, String) {
 
 fn needs_of_a_million(each: &BytesEach) -> String {
     let ports = process::client_ports();
-    // A million times so many bytes.
+    // The bytes of one connection are the megabytes of a million.
     let megabytes = each.user;
     let gib = |bytes: f64| bytes * 1e6 / f64::from(1 << 30);
     let (both, server) = (gib(each.kernel), gib(each.kernel / 2.0));
@@ -131,14 +131,14 @@ fn needs_of_a_million(each: &BytesEach) -> String {
 
 /// Bytes of an idle connection.
 struct BytesEach {
-    /// The server's own.
+    /// Memory of the server process.
     user: f64,
-    /// The kernel's objects for both ends: sockets, files, timers.
+    /// Kernel objects for both ends: sockets, files, timers.
     kernel: f64,
 }
 
-impl Bench {
-    fn start(idle: usize) -> Bench {
+impl IdleBench {
+    fn start(idle: usize) -> IdleBench {
         let site = Site::empty();
         site.write("1k.html", pattern(1024));
         let config = format!(
@@ -148,7 +148,7 @@ impl Bench {
         let start = || Launch::of(site.root()).config(&config).start();
         let (crowded, empty) = (start(), start());
         let answer = crowded.connect().get("/1k.html");
-        Bench {
+        IdleBench {
             crowded,
             empty,
             idle,
@@ -158,16 +158,16 @@ impl Bench {
         }
     }
 
-    /// Prints a line for each measurement; returns what each connection takes.
+    /// Prints a line for each measurement; returns the memory of each connection.
     fn measure(&self) -> BytesEach {
-        // Whatever load alone makes a server allocate.
-        self.spell(&self.empty);
-        self.spell(&self.crowded);
+        // The first load makes each server allocate memory that does not belong to idle connections.
+        self.measure_interval(&self.empty);
+        self.measure_interval(&self.crowded);
         let pid = self.crowded.pid();
         let before = process::private_bytes(pid);
         let slab_before = process::slab_bytes();
         let buffers_before = process::socket_buffer_bytes();
-        let fleet = Fleet::open(
+        let connections = IdleConnections::open(
             self.crowded.address(),
             self.idle,
             &self.request,
@@ -193,11 +193,11 @@ impl Bench {
         );
         self.observe();
         self.compare();
-        self.expect_reaped(fleet);
+        self.expect_reaped(connections);
         until("all idle connections are closed", || {
             process::descriptors(pid) < self.idle.min(RESERVED as usize / 2)
         });
-        // The loop takes note at its next look at the wheel.
+        // The event loop frees memory when it next turns the wheel.
         thread::sleep(SETTLING);
         let kept_each = self.each(before, process::private_bytes(pid));
         report::line(
@@ -214,7 +214,7 @@ impl Bench {
         (after as f64 - before as f64) / self.idle as f64
     }
 
-    fn spell(&self, server: &Server) -> Spell {
+    fn measure_interval(&self, server: &Server) -> LoadInterval {
         let load = Load {
             server: server.address(),
             connections: ACTIVE,
@@ -222,16 +222,16 @@ impl Bench {
             answer_bytes: self.answer_bytes,
         };
         let before = process::cpu_time(server.pid());
-        let measured = load.run(SPELL);
+        let measured = load.run(INTERVAL);
         let used = process::cpu_time(server.pid()).saturating_sub(before);
-        Spell {
+        LoadInterval {
             requests_per_second: measured.requests_per_second,
             p99_micros: measured.p99().into(),
             cpu_micros: used.as_secs_f64() * 1e6 / measured.answers as f64,
         }
     }
 
-    /// Looks at the server's CPU time while nobody asks for anything.
+    /// Measures the server's CPU time while no client sends a request.
     fn observe(&self) {
         let before = process::cpu_time(self.crowded.pid());
         thread::sleep(OBSERVED);
@@ -249,13 +249,13 @@ impl Bench {
         let mut alone = Vec::new();
         let mut beside = Vec::new();
         for pair in 0..PAIRS {
-            // Neither is always the first.
+            // Each of the two comes first in half of the pairs.
             if pair % 2 == 0 {
-                alone.push(self.spell(&self.empty));
-                beside.push(self.spell(&self.crowded));
+                alone.push(self.measure_interval(&self.empty));
+                beside.push(self.measure_interval(&self.crowded));
             } else {
-                beside.push(self.spell(&self.crowded));
-                alone.push(self.spell(&self.empty));
+                beside.push(self.measure_interval(&self.crowded));
+                alone.push(self.measure_interval(&self.empty));
             }
         }
         report::note(&format!("{ACTIVE} active ones alone"), medians(&alone));
@@ -274,7 +274,7 @@ impl Bench {
         report::note("ratio of the CPU times per request", format!("{ratio:.3}"));
     }
 
-    fn expect_reaped(&self, fleet: Fleet) {
+    fn expect_reaped(&self, connections: IdleConnections) {
         let timeout = timeout_secs(self.idle) as f64;
         let most = timeout + GRACE_SECS as f64 + 1.0;
         let patience = Duration::from_secs_f64(most + 10.0);
@@ -282,7 +282,7 @@ impl Bench {
             earliest_secs,
             latest_secs,
             left,
-        } = fleet.reaped(patience);
+        } = connections.reaped(patience);
         report::line(
             "first FIN after the answer",
             &format!(">= {timeout:.0} s (T)"),
@@ -302,10 +302,14 @@ impl Bench {
     }
 }
 
-fn medians(spells: &[Spell]) -> String {
-    let rate = median(spells.iter().map(|spell| spell.requests_per_second));
-    let p99 = median(spells.iter().map(|spell| spell.p99_micros));
-    let cpu = median(spells.iter().map(|spell| spell.cpu_micros));
+fn medians(intervals: &[LoadInterval]) -> String {
+    let rate = median(
+        intervals
+            .iter()
+            .map(|interval| interval.requests_per_second),
+    );
+    let p99 = median(intervals.iter().map(|interval| interval.p99_micros));
+    let cpu = median(intervals.iter().map(|interval| interval.cpu_micros));
     format!("{rate:.0} requests/s, p99 {p99:.0} us, CPU {cpu:.1} us per request")
 }
 

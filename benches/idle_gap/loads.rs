@@ -1,4 +1,4 @@
-//! What is done to each server. The clients are those of the self-test ([`abide::selftest`]).
+//! The loads for each server. The clients are those of the self-test ([`abide::selftest`]).
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -6,25 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use abide::clock::SystemClock;
-use abide::selftest::player::{LATENESS_MILLIS, Player, Terms};
-use abide::selftest::table::{Client, Keeps, Reads, Scale};
-use abide::selftest::wire::{ClientConnection, Reading, get};
+use abide::selftest::simulated_client::{Assumptions, LATENESS_MILLIS, SimulatedClient};
+use abide::selftest::table::{Client, HintSupport, IdleLimit, TimeScale};
+use abide::selftest::wire::{ClientConnection, ReadSpeed, get};
 
 use super::servers::{LARGE_PATH, SMALL_PATH};
 use super::{MAX_REQUESTS, TIMEOUT_SECS};
 
 /// Connections for each load.
-const LANES: u64 = 240;
+const CONNECTIONS: u64 = 240;
 
-/// Between the starts of two lanes, in milliseconds: 2 CPUs may have to do.
+/// Milliseconds between the starts of two connections, so that 2 CPUs are enough.
 const STAGGER_MILLIS: u64 = 4;
 
-/// What a thread may oversleep.
+/// Milliseconds that a thread may oversleep.
 const EARLY_MILLIS: u64 = 50;
 
 const SLOW_MILLIS: u64 = 6_000;
 
-const SLOW: Reading = Reading::Slow {
+const SLOW: ReadSpeed = ReadSpeed::Slow {
     millis: SLOW_MILLIS as u32,
 };
 
@@ -39,13 +39,13 @@ pub struct Load {
 }
 
 enum Behaviour {
-    /// Honours T to the last moment, over a line with some delay.
+    /// Honours T to the last moment, over a network with some delay.
     Honours,
     /// Asks again right after an answer that it read slowly.
     ReadsSlowly,
-    /// Asks again after so many milliseconds, whatever has happened.
+    /// Asks again after this time, without checking whether the server has closed.
     AsksAfter { millis: u64 },
-    /// Goes on sending requests after the connection's last.
+    /// Sends further requests after the last one that the connection may carry.
     SendsPastMax,
     /// Sends a body that is too large to its end before it reads the answer.
     SendsTooMuch,
@@ -70,7 +70,7 @@ const fn asks_after(millis: u64) -> Behaviour {
     Behaviour::AsksAfter { millis }
 }
 
-/// Of requests on connections that had been used before.
+/// Counts of requests on connections that had been used before.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
     pub lost: u32,
@@ -79,20 +79,20 @@ pub struct Outcome {
 
 const HONOURING: Client = Client {
     name: "honours T",
-    keeps: Keeps::Hint { less_secs: 0 },
-    reads: Reads::Timeout,
+    idle_limit: IdleLimit::Hint { less_secs: 0 },
+    hint_support: HintSupport::Timeout,
     retries: false,
 };
 
 const CARELESS: Client = Client {
     name: "careless",
-    keeps: Keeps::Forever,
-    reads: Reads::Nothing,
+    idle_limit: IdleLimit::Unlimited,
+    hint_support: HintSupport::Ignored,
     retries: false,
 };
 
-/// Runs all loads against the server at `address`: those that wait at the same time, those that
-/// work after them.
+/// Runs all loads against the server at `address`. Loads that mostly wait run at the same time; loads that
+/// use the CPU run one by one after them.
 pub fn run_all(address: SocketAddr) -> Vec<Outcome> {
     let works = |load: &&Load| matches!(load.client, Behaviour::SendsTooMuch);
     let waiting: Vec<&Load> = LOADS.iter().filter(|load| !works(load)).collect();
@@ -109,15 +109,15 @@ fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
     thread::scope(|scope| {
         let mut all = Vec::new();
         for load in loads {
-            let start = |lane| {
+            let start = |number| {
                 let thread = thread::Builder::new().stack_size(STACK_BYTES);
-                let play = move || {
-                    clock.sleep(lane * STAGGER_MILLIS);
-                    load.client.play(address, clock)
+                let run = move || {
+                    clock.sleep(number * STAGGER_MILLIS);
+                    load.client.run(address, clock)
                 };
-                thread.spawn_scoped(scope, play).expect("a thread")
+                thread.spawn_scoped(scope, run).expect("a thread")
             };
-            all.push((0..LANES).map(start).collect::<Vec<_>>());
+            all.push((0..CONNECTIONS).map(start).collect::<Vec<_>>());
         }
         let sum = |threads: Vec<thread::ScopedJoinHandle<'_, Outcome>>| {
             let mut sum = Outcome::default();
@@ -133,19 +133,23 @@ fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
 }
 
 impl Behaviour {
-    fn play(&self, address: SocketAddr, clock: &SystemClock) -> Outcome {
-        let honest = terms(LATENESS_MILLIS, true);
-        let blind = terms(0, false);
-        let (mut player, first, gap_millis) = match *self {
+    fn run(&self, address: SocketAddr, clock: &SystemClock) -> Outcome {
+        let honest = assumptions(LATENESS_MILLIS, true);
+        let blind = assumptions(0, false);
+        let (mut client, first, gap_millis) = match *self {
             Behaviour::Honours => (
-                Player::new(&HONOURING, address, clock, honest),
-                Reading::Quick,
+                SimulatedClient::new(&HONOURING, address, clock, honest),
+                ReadSpeed::Full,
                 T_MILLIS - EARLY_MILLIS,
             ),
-            Behaviour::ReadsSlowly => (Player::new(&CARELESS, address, clock, blind), SLOW, 0),
+            Behaviour::ReadsSlowly => (
+                SimulatedClient::new(&CARELESS, address, clock, blind),
+                SLOW,
+                0,
+            ),
             Behaviour::AsksAfter { millis } => (
-                Player::new(&CARELESS, address, clock, blind),
-                Reading::Quick,
+                SimulatedClient::new(&CARELESS, address, clock, blind),
+                ReadSpeed::Full,
                 millis,
             ),
             Behaviour::SendsPastMax => return one(send_past_max(address, clock)),
@@ -156,25 +160,25 @@ impl Behaviour {
         } else {
             SMALL_PATH
         };
-        player.ask(path, first);
-        player.ask_after(gap_millis, SMALL_PATH, Reading::Quick);
-        let tally = player.tally();
+        client.ask(path, first);
+        client.ask_after(gap_millis, SMALL_PATH, ReadSpeed::Full);
+        let counts = client.counts();
         Outcome {
-            lost: tally.lost,
-            sent: tally.reused,
+            lost: counts.lost,
+            sent: counts.reused,
         }
     }
 }
 
-fn terms(lateness_millis: u64, looks: bool) -> Terms {
-    Terms {
-        scale: Scale {
+fn assumptions(lateness_millis: u64, checks_for_close: bool) -> Assumptions {
+    Assumptions {
+        scale: TimeScale {
             configured: 1,
-            played: 1,
+            tested: 1,
         },
         assumed_timeout_secs: TIMEOUT_SECS,
         lateness_millis,
-        looks,
+        checks_for_close,
     }
 }
 
@@ -185,14 +189,13 @@ fn one(result: io::Result<()>) -> Outcome {
     }
 }
 
-/// Uses a connection up to its last answer, a large one that is read slowly, and sends more requests
-/// than that: with the last one, and while the answer is on its way. Fails unless the connection's
-/// last answer comes completely.
+/// Uses a connection up to its last answer, a large one that is read slowly. Sends further requests
+/// together with the last one, and while its answer arrives. Fails unless the last answer is complete.
 fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     let mut connection = ClientConnection::open(address, SLOW)?;
     for _ in 1..MAX_REQUESTS {
         connection.send(&get(SMALL_PATH))?;
-        connection.read(Reads::Nothing, Reading::Quick, clock)?;
+        connection.read(HintSupport::Ignored, ReadSpeed::Full, clock)?;
     }
     connection.send(&get(LARGE_PATH).repeat(2))?;
     let mut sender = connection.sender()?;
@@ -202,16 +205,16 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
         let keep_on = move || {
             while !is_over.load(Ordering::Relaxed) {
                 clock.sleep(SLOW_MILLIS - 400);
-                // Whether the server still takes this shows in what comes.
+                // An error here does not matter: the check is that the last answer arrives.
                 let _ = sender.write_all(&get(LARGE_PATH));
             }
         };
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
         thread.spawn_scoped(scope, keep_on)?;
-        // Some servers answer one request more than they are told.
-        let mut last = connection.read(Reads::Nothing, SLOW, clock);
+        // Some servers answer one request more than their configuration says.
+        let mut last = connection.read(HintSupport::Ignored, SLOW, clock);
         if last.as_ref().is_ok_and(|answer| answer.persists) {
-            last = connection.read(Reads::Nothing, SLOW, clock);
+            last = connection.read(HintSupport::Ignored, SLOW, clock);
         }
         is_over.store(true, Ordering::Relaxed);
         match last {
@@ -221,23 +224,23 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     })
 }
 
-/// Fails unless the answer to a request that is too large can be read after all of it was sent, or as
-/// much as the server takes.
+/// Sends a request that is too large, to its end or as far as the server receives it. Fails unless the answer
+/// can be read after that.
 fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
     const PIECE: &[u8] = &[b'.'; 64 * 1024];
     const PIECES: usize = 32;
-    let mut connection = ClientConnection::open(address, Reading::Quick)?;
+    let mut connection = ClientConnection::open(address, ReadSpeed::Full)?;
     let length = PIECE.len() * PIECES;
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     connection.send(head.as_bytes())?;
     for _ in 0..PIECES {
-        // The line of somebody who uploads, not that of a loopback.
+        // The rate of a real upload, not of the loopback device.
         clock.sleep(20);
         if connection.send(PIECE).is_err() {
             break;
         }
     }
     connection
-        .read(Reads::Nothing, Reading::Quick, clock)
+        .read(HintSupport::Ignored, ReadSpeed::Full, clock)
         .map(drop)
 }

@@ -1,7 +1,7 @@
 //! Requests lost by abide, nginx, Apache and lighttpd when clients idle, with the same T everywhere:
 //! `cargo bench --bench idle_gap`. It prints a Markdown table, after about a minute.
 //!
-//! The servers are those found on the path; each serves the same files from a port of 127.0.0.1. A
+//! The bench runs the servers that are installed; each serves the same files from a port of 127.0.0.1. A
 //! cell is requests lost / requests sent on connections that had been used before.
 
 mod loads;
@@ -10,32 +10,32 @@ mod servers;
 use std::process::ExitCode;
 
 use loads::{LOADS, Outcome};
-use servers::{KINDS, Place, Start};
+use servers::{KINDS, SiteDirectory, Start};
 
-/// T, in seconds, in all servers.
+/// T in seconds, the same for all servers.
 const TIMEOUT_SECS: u32 = 3;
 
-/// Requests per connection, in all servers.
+/// Requests per connection, the same for all servers.
 const MAX_REQUESTS: u32 = 5;
 
-/// Bytes of a request body that are accepted, in all servers.
+/// Bytes of a request body that are accepted, the same for all servers.
 const BODY_BYTES: u32 = 4096;
 
 const NOTES: &str = "
-The clients know T, from the Keep-Alive field or from us (lighttpd sends none). The first one comes
-back at the last moment of T, and its request needs 0.4 s to arrive. The slow reader takes 6 s for
-384 kB and asks again at once. The next four ask when so much time has passed, without looking whether
-the server has closed. The client past max reads the connection's last answer as slowly, and sends
-further requests, one with it and one near its end. The last one sends 2 MiB of a body that is too
-large before it reads the answer. What these two can lose is that answer.
+The clients know T from the Keep-Alive field or from the bench (lighttpd does not send the field). The
+first client asks at the last moment of T, and its request needs 0.4 s to arrive. The slow reader takes
+6 s for 384 kB and asks again at once. The next four ask after the given time, without checking for a
+close. The client past max reads the last answer of the connection as slowly, and sends one further
+request together with the last one and one near the end of the answer. The last client sends 2 MiB of a
+body that is too large before it reads the answer. These two can lose that answer.
 ";
 
 fn main() -> ExitCode {
     raise_descriptor_limit();
-    let place = match Place::new() {
+    let place = match SiteDirectory::new() {
         Ok(place) => place,
         Err(error) => {
-            eprintln!("there is no place for files to serve: {error}");
+            eprintln!("the files to serve cannot be created: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -61,7 +61,7 @@ fn cells(outcomes: &[Outcome]) -> String {
     cells.join(" ")
 }
 
-/// Some thousand sockets are open at a time.
+/// Raises the limit, because some thousand sockets are open at a time.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;

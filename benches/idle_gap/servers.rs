@@ -1,4 +1,4 @@
-//! The servers, each configured alike and started as a child that ends with the bench.
+//! The servers, all configured alike and started as children that end with the bench.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -22,7 +22,7 @@ const LARGE_BYTES: usize = 384 * 1024;
 const START_PATIENCE: Duration = Duration::from_secs(10);
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Administrators' programs are not on every user's path.
+/// The path includes the directories of administrators' programs, which not every user's path does.
 const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
 const ABIDE: &str = "
@@ -106,7 +106,7 @@ server.max-keep-alive-requests = {max}
 server.max-request-size = {body_kilobytes}
 ";
 
-/// A server to compare.
+/// A kind of server to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Abide,
@@ -117,7 +117,7 @@ pub enum Kind {
 
 pub const KINDS: [Kind; 4] = [Kind::Abide, Kind::Nginx, Kind::Apache, Kind::Lighttpd];
 
-/// What came of starting one.
+/// The result of starting a server.
 pub enum Start {
     Running(Server),
     NotInstalled,
@@ -125,7 +125,7 @@ pub enum Start {
 }
 
 impl Kind {
-    /// The name, with the version if there is one to be had.
+    /// The name, with the version if the program reports one.
     pub fn title(self) -> String {
         let (name, argument) = match self {
             Kind::Abide => ("abide", "--version"),
@@ -168,7 +168,7 @@ impl Kind {
             Kind::Abide => command.arg("-c").arg(config),
             Kind::Nginx => {
                 command.arg("-p").arg(place).arg("-c").arg(config);
-                // Until it has read where to log, it would log to its default place.
+                // nginx logs to its default file until it has read the configuration.
                 command.arg("-e").arg(place.join("error.log"));
                 command.args(["-g", "daemon off;"])
             }
@@ -180,7 +180,7 @@ impl Kind {
         };
     }
 
-    /// What makes it end at once.
+    /// The signal that ends the server at once.
     fn end_with(self) -> Signal {
         match self {
             Kind::Abide => Signal::INT,
@@ -188,8 +188,8 @@ impl Kind {
         }
     }
 
-    /// Starts it over the files of `place`, and waits until it accepts.
-    pub fn start(self, place: &Place) -> Start {
+    /// Starts the server with the files of `place`, and waits until it accepts.
+    pub fn start(self, place: &SiteDirectory) -> Start {
         self.try_start(place).unwrap_or_else(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 Start::NotInstalled
@@ -199,7 +199,7 @@ impl Kind {
         })
     }
 
-    fn try_start(self, place: &Place) -> io::Result<Start> {
+    fn try_start(self, place: &SiteDirectory) -> io::Result<Start> {
         let own = TempDir::new()?;
         open_to_all(own.path())?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
@@ -241,7 +241,7 @@ impl Kind {
     }
 }
 
-/// A server that runs. It ends on drop, with all its processes.
+/// A running server. All its processes end on drop.
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
@@ -260,7 +260,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.child);
-        // To the first alone: it stops its workers.
+        // Signal only the first process, which stops its workers.
         let _ = kill_process(group, self.end_with);
         let start = Instant::now();
         while start.elapsed() < END_PATIENCE {
@@ -275,12 +275,12 @@ impl Drop for Server {
     }
 }
 
-/// The files that all of them serve; gone on drop.
-pub struct Place(TempDir);
+/// The files that all servers serve. They are removed on drop.
+pub struct SiteDirectory(TempDir);
 
-impl Place {
-    pub fn new() -> io::Result<Place> {
-        let place = Place(TempDir::new()?);
+impl SiteDirectory {
+    pub fn new() -> io::Result<SiteDirectory> {
+        let place = SiteDirectory(TempDir::new()?);
         open_to_all(place.0.path())?;
         fs::create_dir(place.root())?;
         let file = |path: &str| place.root().join(path.trim_start_matches('/'));
@@ -294,7 +294,7 @@ impl Place {
     }
 }
 
-/// Some servers run their workers as another user.
+/// Lets other users read the directory, because some servers run their workers as another user.
 fn open_to_all(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o755))
 }

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-/// `[access_log]`
+/// The section `[access_log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessLogConfig {
-    /// Where it goes; `--access-log` wins. Default: none.
+    /// Where the lines go; `--access-log` overrides it. Default: none.
     pub target: Option<AccessLogTarget>,
     /// The format of a line. Default [`AccessLogFormat::Common`].
     pub format: AccessLogFormat,
-    /// Whether each line begins with the host that was asked for, or has it as a member. Default
-    /// false.
+    /// Whether each line contains the requested host: at its beginning, or as a member of the JSON object.
+    /// Default false.
     pub host: bool,
 }
 
-/// `access_log.format`: what a line looks like.
+/// `access_log.format`: the format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccessLogFormat {
     /// The common log format. Written `"common"`.

@@ -1,6 +1,6 @@
 //! Bounds on what the Keep-Alive field says.
 
-/// The largest number of seconds or requests that is ever advertised: 2^31-1.
+/// The largest number of seconds or requests that the server advertises: 2^31-1.
 ///
 /// Clients read `timeout` and `max` of the Keep-Alive field into signed 32-bit integers.
 pub const ADVERTISED_MAX: u32 = 0x7fff_ffff;

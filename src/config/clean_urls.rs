@@ -1,12 +1,12 @@
-//! Addresses that do without `.html`: `/about` for `about.html`, `/guide/` for its index.
+//! Addresses without `.html`: `/about` for `about.html`, `/guide/` for its index.
 
-/// What follows the name of a page on the disk and not in its address.
+/// The extension of a page on the disk, which its address leaves out.
 pub const PAGE_SUFFIX: &[u8] = b".html";
 
-/// The address, if it is another one, under which the page at `path` wants to be known: that of its
-/// directory if it is one of the `index` files, with or without the suffix, else `path` without the
-/// suffix. A part of `path`, which is decoded and normalised. Whether there is such a page is for the
-/// caller to find out.
+/// The clean address of the page at `path`, a prefix of `path`; `None` if `path` is clean already.
+///
+/// An `index` file, with or without the suffix, has the address of its directory. Any other page has
+/// `path` without the suffix. `path` is decoded and normalised. The caller checks that the page exists.
 #[must_use]
 pub fn clean_form<'p>(path: &'p [u8], index: &[String]) -> Option<&'p [u8]> {
     let name_start = memchr::memrchr(b'/', path)? + 1;

@@ -1,4 +1,4 @@
-//! Origins of other sites, as the Origin field names them (RFC 6454 section 6.2).
+//! Origins of other sites, as the Origin field spells them (RFC 6454 section 6.2).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use super::invalid_text::InvalidText;
 pub enum CorsOrigin {
     /// Every origin: `*`.
     Any,
-    /// A scheme, a host and a port where it is not the scheme's own, as browsers send it.
+    /// A scheme, a host, and the port unless it is the default of the scheme, as browsers send it.
     One(String),
 }
 
@@ -27,7 +27,7 @@ impl FromStr for CorsOrigin {
             Err(InvalidText::new(text, reason))
         };
         if text.eq_ignore_ascii_case("null") {
-            return refuse("null is what any page can pretend to be; \"*\" says so openly");
+            return refuse("any page can send null, so write \"*\" to allow all");
         }
         let lower = text.to_ascii_lowercase();
         let (default_port, authority) = if let Some(rest) = lower.strip_prefix("https://") {
@@ -38,7 +38,7 @@ impl FromStr for CorsOrigin {
             return refuse("write it with its scheme, as in https://app.example");
         };
         if authority.contains(['/', '?', '#']) {
-            return refuse("it ends with the host or port, without a slash or path");
+            return refuse("it must end with the host or port, without a slash or path");
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -50,7 +50,7 @@ impl FromStr for CorsOrigin {
                 return refuse("the port must be 1 to 65535");
             }
             if port == default_port {
-                return refuse("browsers leave the scheme's own port out, and so must this");
+                return refuse("leave out the scheme's own port, as browsers do");
             }
         }
         match host.parse::<HostName>() {
@@ -63,7 +63,7 @@ impl FromStr for CorsOrigin {
     }
 }
 
-/// The form that [`FromStr`] reads.
+/// Writes the form that [`FromStr`] reads.
 impl fmt::Display for CorsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -107,7 +107,7 @@ mod tests {
             ("https://a b", "one host"),
             ("https://user@app.example", "one host"),
             ("https://[0:0::1]", "one host"),
-            ("null", "pretend"),
+            ("null", "any page"),
         ] {
             let error = text.parse::<CorsOrigin>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");

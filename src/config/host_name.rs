@@ -1,4 +1,4 @@
-//! The names by which a virtual host is asked for.
+//! The names of virtual hosts.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,9 +15,9 @@ pub enum HostName {
     /// One name, or an IPv4 address. 1 to [`HOST_NAME_MAX`] bytes.
     Exact(String),
     /// All names below this one, at any depth, but not the name itself: written `*.example.org`,
-    /// kept as `example.org`.
-    Below(String),
-    /// An IPv6 address, in brackets as in Host.
+    /// stored as `example.org`.
+    Wildcard(String),
+    /// An IPv6 address, written in brackets as in the Host field.
     Ipv6(Ipv6Addr),
 }
 
@@ -57,7 +57,7 @@ impl FromStr for HostName {
             return refuse("a star can only be the first label, as in *.example.org");
         }
         if !name.is_ascii() {
-            return refuse("write the form that is sent, which begins with xn--");
+            return refuse("write the ASCII form that clients send, which begins with xn--");
         }
         let is_label = |label: &str| {
             let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -71,18 +71,18 @@ impl FromStr for HostName {
         }
         let name = name.to_owned();
         Ok(match is_wildcard {
-            true => HostName::Below(name),
+            true => HostName::Wildcard(name),
             false => HostName::Exact(name),
         })
     }
 }
 
-/// The form that [`FromStr`] reads.
+/// Writes the form that [`FromStr`] reads.
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HostName::Exact(name) => f.write_str(name),
-            HostName::Below(name) => write!(f, "*.{name}"),
+            HostName::Wildcard(name) => write!(f, "*.{name}"),
             HostName::Ipv6(address) => write!(f, "[{address}]"),
         }
     }

@@ -1,8 +1,8 @@
-//! The error of everything here that is read from a text.
+//! The error of all settings that are parsed from a text.
 
 use std::fmt;
 
-/// Why a text is not what it should be: one sentence that quotes it and says what is accepted.
+/// A parse error: one sentence that quotes the text and says what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidText {
     sentence: String,

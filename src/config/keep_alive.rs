@@ -5,25 +5,25 @@ use std::num::NonZeroU32;
 use super::advertised::GRACE_DEFAULT_SECS;
 use super::proxy::Proxy;
 
-/// `[keep_alive]`
+/// The section `[keep_alive]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeepAlive {
-    /// T: seconds of idling that are promised; 1 to 2^31-1 less the default grace, and
-    /// `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
+    /// T: seconds that an idle connection is promised to stay open; 1 to 2^31-1 less the default grace,
+    /// and `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
     pub timeout_secs: u32,
     /// Seconds beyond T before an idle connection is reaped; 1 to 2^31-2. Default 10.
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
-    /// Seconds after which a connection ends with its next answer, or with that to the last complete
-    /// request that it has received by then; 0 to 2^31-1, where 0 means that it may grow as old as it
-    /// likes. Default 3600.
+    /// Seconds after which a connection ends with its next answer, or with the answer to the last complete
+    /// request that it has received by then; 0 to 2^31-1, where 0 means that there is no maximum age.
+    /// Default 3600.
     pub max_age_secs: u32,
     /// When an idle connection is closed. Default [`IdleClose::Timeout`].
     pub close: IdleClose,
     /// The proxy in front, whose idle limit T must exceed. Default [`Proxy::None`].
     pub behind: Proxy,
-    /// Whether HTTP/1.0 clients that ask may persist. Default true.
+    /// Whether HTTP/1.0 clients get a persistent connection if they ask for it. Default true.
     pub http10: bool,
 }
 
@@ -32,8 +32,8 @@ pub struct KeepAlive {
 pub enum IdleClose {
     /// At T + grace. Written `"idle"`.
     Timeout,
-    /// Not before the room is needed: from 90 % of a limit on the connections, and then not before T.
-    /// Peers that are gone are found by the TCP probes. Written `"pressure"`.
+    /// Under pressure only: when the connections reach 90 % of a limit, and then not before T. The TCP
+    /// probes find peers that are gone. Written `"pressure"`.
     Pressure,
 }
 
@@ -58,10 +58,10 @@ impl KeepAlive {
         self.timeout_secs.saturating_add(self.grace_secs)
     }
 
-    /// Milliseconds after an answer at which its acknowledgement is looked at first: half of grace.
-    /// A client whose acknowledgement came just before a later look would find nothing left of grace.
+    /// Milliseconds from an answer to the first check whether it is acknowledged: half of grace. With a
+    /// later check, a client whose acknowledgement comes just before it would have no grace left.
     #[must_use]
-    pub fn first_look_millis(&self) -> u64 {
+    pub fn first_ack_check_millis(&self) -> u64 {
         u64::from(self.grace_secs) * 500
     }
 }

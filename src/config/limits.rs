@@ -1,10 +1,10 @@
 //! `[limits]`: bounds on what a peer may send and on how many peers there are.
 
-/// `[limits]`
+/// The section `[limits]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Open connections; 0 to 16777216, where 0 means as many as the descriptor limit allows less
-    /// a reserve. Default 0.
+    /// Open connections; 0 to 16777216, where 0 means as many as the descriptor limit allows, less a
+    /// reserve. Default 0.
     pub connections: usize,
     /// Open connections from one IP address; 0 to 16777216, where 0 means no limit. Default 0.
     pub connections_per_ip: usize,
@@ -19,8 +19,8 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request body that are read and thrown away; 0 to 2^40. Default 1048576.
     pub body_bytes: u64,
-    /// Bytes per second that a peer must move, averaged over a minute; 0 to 2^30, where 0 turns the
-    /// floor off. Default 1024.
+    /// Bytes per second that a peer must send or receive, averaged over a minute; 0 to 2^30, where 0 means
+    /// no minimum. Default 1024.
     pub min_rate: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Addresses to accept connections on, as they are written in the file and on the command line.
+//! Addresses to accept connections on, as the file and the command line write them.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -8,14 +8,14 @@ use std::str::FromStr;
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::net::{AddressFamily, SocketType, socket};
 
-/// The longest path of a unix socket in bytes: `sun_path` has 108, the last one is the NUL.
+/// The longest path of a unix socket in bytes: `sun_path` has 108, and the last one is the NUL.
 const UNIX_PATH_MAX: usize = 107;
 
 /// Where the server accepts connections.
 ///
-/// Only literal addresses are read: a host name can stand for several addresses or for none, and
-/// what it stands for can change between two starts. The zone of a link-local address, which is an
-/// interface, may be named: `[fe80::1%eth0]:8080` (RFC 4007 section 11).
+/// Only literal addresses are accepted. A host name can resolve to several addresses or to none, and the
+/// result can change between two starts. A link-local address names its zone, which is an interface:
+/// `[fe80::1%eth0]:8080` (RFC 4007 section 11).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An IPv4 or IPv6 address and port; port 0 lets the kernel pick one.
@@ -25,9 +25,8 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
-    /// The address as the start-up line shows it: `http://127.0.0.1:8080`, or
-    /// `unix:/run/abide.sock`, for which there is no URL. A zone is shown as it is written elsewhere, which
-    /// clients that know zones take (RFC 9844).
+    /// The address for the start-up line: `http://127.0.0.1:8080`, or `unix:/run/abide.sock`, which has no
+    /// URL. A zone is not percent-encoded: clients that support zones accept that (RFC 9844).
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -36,14 +35,14 @@ impl ListenAddress {
         }
     }
 
-    /// Whether two listeners of this address would be in each other's way. With port 0 the kernel
-    /// picks a fresh port each time, so there may be any number.
+    /// Whether only one listener can have this address. With port 0 the kernel picks a new port each time,
+    /// so there may be several.
     pub(super) fn is_exclusive(&self) -> bool {
         !matches!(self, ListenAddress::Tcp(address) if address.port() == 0)
     }
 }
 
-/// The form that [`FromStr`] reads: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/abide.sock`.
+/// Writes the form that [`FromStr`] reads: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/abide.sock`.
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,13 +109,13 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// An address that names its zone; `None`: the text is none.
+/// Parses an address with a zone; `None` if `text` has no zone.
 fn parse_zoned(text: &str) -> Option<Result<SocketAddrV6, &'static str>> {
     let (host, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
     let (ip, zone) = host.split_once('%')?;
     let ip: Ipv6Addr = ip.parse().ok()?;
     let port = port.parse().ok()?;
-    // By its number too (RFC 4007 section 11.2); 0 stands for no zone.
+    // A zone may also be a number (RFC 4007 section 11.2); 0 means no zone.
     let index = zone_index(zone).or_else(|| zone.parse().ok().filter(|index| *index != 0));
     Some(
         index
@@ -140,7 +139,7 @@ fn zone_name(index: u32) -> Option<String> {
     index_to_name(any, index).ok()
 }
 
-/// Why a text is no address to listen on: one sentence that also says what is accepted.
+/// The error of an invalid listen address: one sentence that also says what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddressError {
     text: String,
@@ -173,9 +172,9 @@ mod tests {
             "[::]:443",
             "unix:/run/abide.sock",
             "unix:abide.sock",
-            // The loopback interface is everywhere.
+            // Every machine has the loopback interface.
             "[fe80::1%lo]:8080",
-            // No interface has such a number.
+            // No interface has this number.
             "[fe80::1%4000000000]:8080",
         ] {
             let address: ListenAddress = text.parse().unwrap();

@@ -11,12 +11,12 @@ use super::invalid_text::InvalidText;
 /// Bits of an IPv6 address before the IPv4 address that is mapped into it (RFC 4291 section 2.5.5.2).
 const MAPPED_PREFIX: u8 = 96;
 
-/// A network of IP addresses, or a single address. What is IPv4 mapped into IPv6 is IPv4.
+/// A network of IP addresses, or a single address. IPv4-mapped IPv6 addresses count as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether `address` is one of the network's.
+    /// Whether `address` is in the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
@@ -37,7 +37,7 @@ impl FromStr for Network {
         };
         if net.addr() != net.network() {
             let reason = format!(
-                "has bits behind the {} that make the network, write {}",
+                "has bits set after the {} bits of the network, write {}",
                 net.prefix_len(),
                 net.trunc()
             );
@@ -47,6 +47,7 @@ impl FromStr for Network {
     }
 }
 
+/// Turns a network of IPv4-mapped IPv6 addresses into an IPv4 network.
 fn unmapped(net: IpNet) -> IpNet {
     match (net.addr().to_canonical(), net) {
         (IpAddr::V4(address), IpNet::V6(net)) if net.prefix_len() >= MAPPED_PREFIX => {
@@ -57,7 +58,7 @@ fn unmapped(net: IpNet) -> IpNet {
     }
 }
 
-/// The form that [`FromStr`] reads; a single address without its prefix.
+/// Writes the form that [`FromStr`] reads. A single address has no prefix length.
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.prefix_len() == self.0.max_prefix_len() {

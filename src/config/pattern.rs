@@ -1,13 +1,12 @@
 //! Patterns of paths: `/old/*.html`, `/assets/**`.
 //!
-//! `*` stands for any run of bytes within one segment, `**` for any run at all; both may be empty.
-//! `/**/` between two slashes stands for any number of directories, none included, so that
-//! `/**/*.css` is every style sheet of the site. All else is literal. Where a path can be divided in
-//! several ways, the stars on the left take as much as they can.
+//! `*` matches any run of bytes within one segment, `**` any run at all; both may be empty. `/**/`
+//! matches any number of directories, including none: `/**/*.css` is every style sheet of the site. All
+//! other characters are literal. If a path matches in several ways, the stars on the left are greedy.
 //!
-//! A pattern is compared with the decoded and normalised path, so there is one way to write a
-//! name. Matching takes time linear in the path: one star needs no search, more than one are left to
-//! the `regex` crate, which never backtracks.
+//! A pattern is compared with the decoded and normalised path, so each name has one spelling. Matching
+//! takes time linear in the path. A pattern with one star compares a prefix and a suffix; the `regex`
+//! crate, which never backtracks, matches those with more stars.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,36 +15,36 @@ use regex::bytes::Regex;
 
 use super::invalid_text::InvalidText;
 
-/// Most stars in a pattern: as many as `$1` to `$9` can name.
+/// The most stars in a pattern: as many as `$1` to `$9` can name.
 pub const STARS_MAX: usize = 9;
 
-/// A pattern of paths. Two are equal if they are written alike.
+/// A pattern of paths. Two patterns are equal if their texts are.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    form: PatternForm,
+    kind: PatternKind,
 }
 
 #[derive(Clone)]
-enum PatternForm {
-    /// No star: the path itself.
+enum PatternKind {
+    /// No star.
     Exact,
-    /// One star between two literals, given as the offsets of its ends in the text.
-    One {
+    /// One star between two literals. `start` and `end` are its offsets in the text.
+    SingleStar {
         start: usize,
         end: usize,
-        /// Whether it goes across slashes.
+        /// Whether the star matches slashes.
         is_wide: bool,
     },
-    /// Several stars, and the literal before the first.
-    Several {
+    /// Several stars. `prefix` is the literal before the first one.
+    MultipleStars {
         prefix: String,
         regex: Regex,
         stars: usize,
     },
 }
 
-/// What the stars of a pattern stood for in a path, in order. All are parts of that path.
+/// The parts of a path that the stars of a pattern match, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Captures<'p> {
     parts: [&'p [u8]; STARS_MAX],
@@ -56,7 +55,7 @@ impl<'p> Captures<'p> {
         parts: [&[]; STARS_MAX],
     };
 
-    /// What the star at `index` stood for, from 0; nothing for a star that there is not.
+    /// The part that the star at `index` matches, counted from 0; empty if there is no such star.
     #[must_use]
     pub fn part(&self, index: usize) -> &'p [u8] {
         self.parts.get(index).copied().unwrap_or_default()
@@ -64,12 +63,12 @@ impl<'p> Captures<'p> {
 }
 
 impl Pattern {
-    /// `/**`: every path.
+    /// The pattern `/**`, which matches every path.
     #[must_use]
     pub fn everything() -> Pattern {
         Pattern {
             text: "/**".to_owned(),
-            form: PatternForm::One {
+            kind: PatternKind::SingleStar {
                 start: 1,
                 end: 3,
                 is_wide: true,
@@ -80,37 +79,37 @@ impl Pattern {
     /// The number of stars; 0 to [`STARS_MAX`].
     #[must_use]
     pub fn stars(&self) -> usize {
-        match &self.form {
-            PatternForm::Exact => 0,
-            PatternForm::One { .. } => 1,
-            PatternForm::Several { stars, .. } => *stars,
+        match &self.kind {
+            PatternKind::Exact => 0,
+            PatternKind::SingleStar { .. } => 1,
+            PatternKind::MultipleStars { stars, .. } => *stars,
         }
     }
 
-    /// The one path that a pattern without a star stands for.
+    /// The one path that a pattern without a star matches; `None` if there are stars.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
-        matches!(self.form, PatternForm::Exact).then_some(&self.text)
+        matches!(self.kind, PatternKind::Exact).then_some(&self.text)
     }
 
-    /// Whether `path`, decoded and normalised, matches as a whole.
+    /// Whether the pattern matches the whole of `path`, which is decoded and normalised.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
-        match &self.form {
-            PatternForm::Exact => path == self.text.as_bytes(),
-            PatternForm::One { .. } => self.captures(path).is_some(),
-            PatternForm::Several { prefix, regex, .. } => {
+        match &self.kind {
+            PatternKind::Exact => path == self.text.as_bytes(),
+            PatternKind::SingleStar { .. } => self.captures(path).is_some(),
+            PatternKind::MultipleStars { prefix, regex, .. } => {
                 path.starts_with(prefix.as_bytes()) && regex.is_match(path)
             }
         }
     }
 
-    /// What the stars stand for if `path`, decoded and normalised, matches as a whole.
+    /// The parts that the stars match, if the pattern matches the whole of `path`, decoded and normalised.
     #[must_use]
     pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
-        match &self.form {
-            PatternForm::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
-            PatternForm::One {
+        match &self.kind {
+            PatternKind::Exact => (path == self.text.as_bytes()).then_some(Captures::NONE),
+            PatternKind::SingleStar {
                 start,
                 end,
                 is_wide,
@@ -123,8 +122,8 @@ impl Pattern {
                 captures.parts[0] = middle;
                 fits.then_some(captures)
             }
-            PatternForm::Several { prefix, regex, .. } => {
-                // The prefix turns away most paths for the price of a comparison.
+            PatternKind::MultipleStars { prefix, regex, .. } => {
+                // Comparing the prefix rules out most paths and costs little.
                 let found = path
                     .starts_with(prefix.as_bytes())
                     .then(|| regex.captures(path))??;
@@ -150,22 +149,22 @@ impl FromStr for Pattern {
             return refuse("three stars in a row: write * for one segment, ** for any number");
         }
         let stars = text.replace("**", "*").matches('*').count();
-        let form = match (stars, text.find('*')) {
-            (_, None) => PatternForm::Exact,
+        let kind = match (stars, text.find('*')) {
+            (_, None) => PatternKind::Exact,
             _ if stars > STARS_MAX => {
                 return refuse("it has more than nine stars, and $9 is the last that can be used");
             }
             (1, Some(start)) if !text.contains("/**/") => {
                 let is_wide = text[start..].starts_with("**");
                 let end = start + if is_wide { 2 } else { 1 };
-                PatternForm::One {
+                PatternKind::SingleStar {
                     start,
                     end,
                     is_wide,
                 }
             }
             (_, Some(start)) => match Regex::new(&expression(text)) {
-                Ok(regex) => PatternForm::Several {
+                Ok(regex) => PatternKind::MultipleStars {
                     prefix: text[..start].to_owned(),
                     regex,
                     stars,
@@ -175,12 +174,12 @@ impl FromStr for Pattern {
         };
         Ok(Pattern {
             text: text.to_owned(),
-            form,
+            kind,
         })
     }
 }
 
-/// The pattern as an expression over bytes: names need not be UTF-8.
+/// The pattern as a regular expression over bytes, because names need not be UTF-8.
 fn expression(pattern: &str) -> String {
     let mut expression = String::from("(?s-u)^");
     let mut rest = pattern;
@@ -189,7 +188,7 @@ fn expression(pattern: &str) -> String {
         let literal = &rest[..star];
         expression.push_str(&regex::escape(literal));
         is_after_slash = literal.ends_with('/') || (is_after_slash && literal.is_empty());
-        // The slash behind directories goes with them.
+        // The slash after `**` belongs to the directories.
         let (group, len) = match &rest[star..] {
             stars if is_after_slash && stars.starts_with("**/") => ("(?:(.*)/)?", 3),
             stars if stars.starts_with("**") => ("(.*)", 2),
@@ -204,8 +203,8 @@ fn expression(pattern: &str) -> String {
     expression
 }
 
-/// Why no decoded and normalised path can be `text`, if that is so; or why it is most likely not
-/// what was meant.
+/// The reason why `text` cannot be a decoded and normalised path, or is most likely a mistake; `None` if
+/// there is none.
 pub(super) fn flaw_of_path(text: &str) -> Option<&'static str> {
     if !text.starts_with('/') {
         return Some("it must begin with a slash, as every path does");
@@ -221,13 +220,15 @@ pub(super) fn flaw_of_path(text: &str) -> Option<&'static str> {
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     if text.match_indices('%').any(is_escape) {
-        return Some("paths are compared decoded: write the letter itself in place of its escape");
+        return Some(
+            "paths are compared decoded: write the character itself in place of its escape",
+        );
     }
     if text.contains("//") {
-        return Some("no path holds an empty segment, the server has merged its slashes");
+        return Some("no path holds an empty segment, because the server merges slashes");
     }
     if has_dot_segment(text.as_bytes()) {
-        return Some("no path holds the segments . or .., the server has resolved them");
+        return Some("no path holds the segments . or .., because they are resolved");
     }
     None
 }
@@ -267,7 +268,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The parts as text, `None` if the path does not match.
+    /// The captured parts as text; `None` if the path does not match.
     fn parts(text: &str, path: &str) -> Option<Vec<String>> {
         let pattern = pattern(text);
         let captures = pattern.captures(path.as_bytes());
@@ -380,7 +381,7 @@ mod tests {
         assert!(long.parse::<Pattern>().is_err());
     }
 
-    /// A search that backtracks would not come to an end.
+    /// A search that backtracks would take for ever.
     #[test]
     fn many_stars_take_no_more_than_linear_time() {
         let path = format!("/{}", "a".repeat(10_000));
@@ -393,7 +394,7 @@ mod tests {
         assert!(evil.captures(whole.as_bytes()).is_some());
     }
 
-    /// The definition, by trial of everything.
+    /// The definition of matching, by exhaustive search.
     fn matches_by_trial(pattern: &[u8], path: &[u8], after_slash: bool) -> bool {
         let runs = |rest: &[u8], wide: bool| {
             (0..=path.len())

@@ -2,22 +2,22 @@
 
 use super::advertised::TIMEOUT_MAX_SECS;
 
-/// Seconds by which T exceeds the proxy's limit: what the two clocks may differ, with room to spare.
+/// Seconds by which T exceeds the proxy's limit. They exceed any difference between the two clocks.
 const MARGIN_SECS: u32 = 20;
 
-/// `keep_alive.behind`: who holds the other end of our connections.
+/// `keep_alive.behind`: the proxy that connects to the server.
 ///
-/// A proxy reuses a connection to us until its own idle limit. If we give up first, it will now and
-/// then send a request on a connection that we are just closing, and its client gets a 502. So its
-/// limit must be the shorter one. The names stand for a product's default; where that was changed,
-/// the number of seconds says it.
+/// A proxy reuses a connection to the server until the proxy's own idle limit. If the server closes first,
+/// the proxy sometimes sends a request on a connection that is just being closed, and its client gets a
+/// 502. So the proxy's limit must be the shorter one. A name stands for the default limit of a product;
+/// a number of seconds sets any other limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
-    /// None, or it is not known: clients keep to what they are told.
+    /// No proxy, or an unknown one.
     None,
     /// `keepalive_timeout` of an upstream, 60 s.
     Nginx,
-    /// Every `pool-purge-delay` of 5 s half of the idle connections that it does not need are closed:
+    /// HAProxy closes half of the idle connections that it does not need every `pool-purge-delay` of 5 s:
     /// after 60 s none of four thousand is left.
     Haproxy,
     /// AWS Application Load Balancer, 60 s.
@@ -26,12 +26,12 @@ pub enum Proxy {
     Gcp,
     /// Amazon CloudFront, 5 s.
     Cloudfront,
-    /// Another one, with its idle limit in seconds; 1 to 2^31-31.
+    /// Another proxy, with its idle limit in seconds; 1 to 2^31-31.
     Seconds(u32),
 }
 
 impl Proxy {
-    /// The largest limit for which there is a T: the longest T less the margin.
+    /// The largest idle limit in seconds: the longest T less the margin.
     pub(super) const LIMIT_MAX_SECS: u64 = TIMEOUT_MAX_SECS - MARGIN_SECS as u64;
 
     const NAMED: [(&'static str, Proxy); 6] = [
@@ -43,7 +43,7 @@ impl Proxy {
         ("cloudfront", Proxy::Cloudfront),
     ];
 
-    /// The proxy of that name in the configuration.
+    /// The proxy with this name in the configuration.
     #[must_use]
     pub fn named(name: &str) -> Option<Proxy> {
         let mut all = Proxy::NAMED.into_iter();
@@ -69,7 +69,7 @@ impl Proxy {
         }
     }
 
-    /// The least T, in seconds, that suits the proxy.
+    /// The shortest T, in seconds, that is safe behind the proxy; `None` if there is no proxy.
     pub(super) fn suitable_timeout_secs(self) -> Option<u32> {
         self.idle_limit_secs()
             .map(|limit| limit.saturating_add(MARGIN_SECS))

@@ -1,62 +1,60 @@
-//! The rules of a site: what its answers say besides what the server says, and which paths lead
-//! elsewhere.
+//! The rules of a site: additional response fields, redirects and rewrites.
 
 use std::fmt;
 
 use super::invalid_text::InvalidText;
+use super::media_range::MediaRange;
 use super::pattern::Pattern;
 use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
-use super::type_range::TypeRange;
 
 /// `[[header]]`: fields of the answers for some paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// The paths it is for.
+    /// The paths that the rule applies to.
     pub path: Pattern,
-    /// The statuses it is for.
+    /// The statuses that the rule applies to.
     pub status: Statuses,
-    /// The media types it is for; all if there are none.
-    pub types: Vec<TypeRange>,
-    /// Fields that take the place of those with the same name; no name twice.
+    /// The media types that the rule applies to; an empty list means all.
+    pub types: Vec<MediaRange>,
+    /// Fields that replace those with the same name; no name occurs twice.
     pub set: Vec<(FieldName, FieldValue)>,
-    /// Fields that are left out; none that is set too.
+    /// Fields that are removed; none of them is in `set`.
     pub unset: Vec<FieldName>,
 }
 
-/// `[[redirect]]`: paths that the client is told to ask for elsewhere, or not at all.
+/// `[[redirect]]`: paths that are redirected, or withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
-    /// The paths it is for.
+    /// The paths that the rule applies to.
     pub from: Pattern,
-    /// Where they are now; `None`: nowhere.
+    /// The new location; `None` if the paths are withdrawn.
     pub to: Option<UriTemplate>,
-    /// 301, 302, 303, 307 or 308 with a target; 403, 404, 410 or 451 without.
+    /// 301, 302, 303, 307 or 308 with a target; 403, 404, 410 or 451 without one.
     pub status: u16,
 }
 
-/// `[[rewrite]]`: paths that are answered as if another had been asked for.
+/// `[[rewrite]]`: paths that are answered as if another path had been requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
-    /// The paths it is for.
+    /// The paths that the rule applies to.
     pub from: Pattern,
-    /// The path in their place.
+    /// The path that replaces the requested one.
     pub to: PathTemplate,
 }
 
 /// The statuses of a [`Redirect`] that has a target.
 pub(super) const REDIRECT_STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// The statuses of a [`Redirect`] that has none: the file, if there is one, is not for clients
+/// The statuses of a [`Redirect`] without a target. The file, if there is one, is not sent
 /// (RFC 9110 section 15.5; 451 is RFC 7725).
 pub(super) const WITHDRAWN_STATUSES: [u16; 4] = [403, 404, 410, 451];
 
-/// The status of a [`Redirect`] that does not say. Browsers do not keep it, so that a mistake can be
-/// taken back.
+/// The status of a [`Redirect`] that does not set one. Browsers do not cache it, so a mistake can be
+/// corrected.
 pub(super) const REDIRECT_STATUS_DEFAULT: u16 = 302;
 
-/// A field name that a rule may set or leave out (RFC 9110 section 5.1), in the letters it was
-/// written in.
+/// A field name that a rule may set or remove (RFC 9110 section 5.1). It keeps its spelling.
 #[derive(Debug, Clone)]
 pub struct FieldName(String);
 
@@ -64,8 +62,8 @@ pub struct FieldName(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldValue(String);
 
-/// Fields on which the message itself depends, or that the connection adds (RFC 9110 section 7.6.1).
-const OF_THE_MESSAGE: [&str; 10] = [
+/// Fields that frame the message, or belong to the connection (RFC 9110 section 7.6.1).
+const MESSAGE_FIELDS: [&str; 10] = [
     "Connection",
     "Content-Length",
     "Date",
@@ -78,8 +76,8 @@ const OF_THE_MESSAGE: [&str; 10] = [
     "Upgrade",
 ];
 
-/// Fields whose value follows from the file, the request or the status.
-const OF_THE_CONTENT: [&str; 6] = [
+/// Fields whose value depends on the file, the request or the status.
+const CONTENT_FIELDS: [&str; 6] = [
     "Allow",
     "Content-Encoding",
     "Content-Range",
@@ -98,7 +96,7 @@ impl FieldName {
     /// Reads the name of a field that a rule sets.
     ///
     /// # Errors
-    /// If it is no token, or a field that no rule may touch.
+    /// The name is no token, or no rule may change the field.
     pub fn to_set(text: &str) -> Result<FieldName, InvalidText> {
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -107,22 +105,22 @@ impl FieldName {
             return Err(InvalidText::new(text, reason));
         }
         let is_among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(text));
-        if is_among(&OF_THE_MESSAGE) {
-            let reason = "cannot be changed by a rule, the server itself must say it or not, or \
-                          clients would not know where an answer ends or how long they may wait";
+        if is_among(&MESSAGE_FIELDS) {
+            let reason = "cannot be changed by a rule, because clients learn from such fields \
+                          where an answer ends and how long the connection lasts";
             return Err(InvalidText::new(text, reason));
         }
-        if is_among(&OF_THE_CONTENT) {
+        if is_among(&CONTENT_FIELDS) {
             let reason = "cannot be changed by a rule, it follows from the file and the request";
             return Err(InvalidText::new(text, reason));
         }
         Ok(FieldName(text.to_owned()))
     }
 
-    /// Reads the name of a field that a rule leaves out.
+    /// Reads the name of a field that a rule removes.
     ///
     /// # Errors
-    /// As [`FieldName::to_set`]; and Vary must stay, because caches would mix up the variants.
+    /// As [`FieldName::to_set`]; also for Vary, without which caches would mix up the variants.
     pub fn to_unset(text: &str) -> Result<FieldName, InvalidText> {
         let name = FieldName::to_set(text)?;
         if text.eq_ignore_ascii_case("Vary") {
@@ -158,8 +156,8 @@ impl FieldValue {
     /// Reads a value.
     ///
     /// # Errors
-    /// If it holds a line break, another control character or a letter outside of ASCII, or begins
-    /// or ends with a space.
+    /// The text contains a line break, another control character or a character outside of ASCII, or
+    /// begins or ends with a space.
     pub fn parse(text: &str) -> Result<FieldValue, InvalidText> {
         if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
             let reason = "is no field value, which is one line of ASCII";

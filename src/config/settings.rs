@@ -11,18 +11,18 @@ use super::site::{HostConfig, SiteConfig};
 use super::tcp_keep_alive::TcpKeepAlive;
 use super::timeouts::Timeouts;
 
-/// Most worker threads.
+/// The most worker threads.
 pub(super) const WORKERS_MAX: usize = 1024;
 
 /// Every setting, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The default site: it answers for every name that none of `hosts` has.
+    /// The default site, which answers for every name that none of `hosts` has.
     pub site: SiteConfig,
     /// The virtual hosts. No name is in two of them. Default: none.
     pub hosts: Vec<HostConfig>,
-    /// Whether a request for a name that none of `hosts` has, or for no name (HTTP/1.0), is refused with
-    /// 421. Only with `hosts`. Default false.
+    /// Whether a request for a name that none of `hosts` has, or without a name (HTTP/1.0), is refused with
+    /// 421. True only if there are `hosts`. Default false.
     pub strict_hosts: bool,
     /// The proxies whose X-Forwarded-For is believed. Default: none.
     pub trusted_proxies: Vec<Network>,
@@ -36,13 +36,13 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     /// `[tcp_keep_alive]`: the probes that find peers that are gone.
     pub tcp_keep_alive: TcpKeepAlive,
-    /// `[timeouts]`: how long a peer may take over its part of an exchange.
+    /// `[timeouts]`: time limits for sending and receiving of a peer.
     pub timeouts: Timeouts,
     /// `[limits]`: bounds on what a peer may send and on how many peers there are.
     pub limits: Limits,
     /// `[cache]`: file bodies kept in memory.
     pub cache: Cache,
-    /// `[shutdown]`: how an orderly stop goes.
+    /// `[shutdown]`: the orderly stop of the server.
     pub shutdown: Shutdown,
     /// `[access_log]`: a line for each answer.
     pub access_log: AccessLogConfig,
@@ -70,8 +70,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sentences about settings that are allowed but keep a promise from being kept, or name a page
-    /// that is not there at the moment.
+    /// Warnings about settings that are valid, but break a promise to clients or name a page that does not
+    /// exist at the moment.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -90,7 +90,7 @@ impl Config {
         warnings
     }
 
-    /// The default site, then the hosts' in order.
+    /// The default site, then the sites of the hosts in order.
     pub fn sites(&self) -> impl Iterator<Item = &SiteConfig> {
         std::iter::once(&self.site).chain(self.hosts.iter().map(|host| &host.site))
     }

@@ -1,15 +1,15 @@
-//! `[shutdown]`: how an orderly stop goes.
+//! `[shutdown]`: the orderly stop of the server.
 
-/// `[shutdown]`
+/// The section `[shutdown]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
     /// Seconds after SIGTERM for which new connections are still accepted; 0 to 2^31-1. Default 0.
     pub accept_for_secs: u32,
-    /// Seconds after that for which TCP handshakes that have begun may complete; 0 to 60, where 0 closes
-    /// the listeners at once. Default 1.
+    /// Seconds after `accept_for_secs` for which TCP handshakes that have begun may complete; 0 to 60, where
+    /// 0 closes the listeners at once. Default 1.
     pub handshakes_secs: u32,
-    /// The path that says whether the server is to get new work: 200, or 503 from the beginning of the
-    /// drain; decoded and normalised. Default: none.
+    /// The path of the health check, decoded and normalised. It is answered with 200, and with 503 from
+    /// the beginning of the drain. Default: none.
     pub health: Option<String>,
     /// Seconds after `accept_for_secs` at which connections that are still open are closed; 0 to 2^31-1.
     /// Default: timeout + grace, 130 unless those are set.

@@ -3,94 +3,95 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::applications::Application;
 use super::cors_origin::CorsOrigin;
 use super::host_name::HostName;
+use super::redirect_graph::RedirectGraph;
 use super::rules::{HeaderRule, Redirect, Rewrite};
-use super::trail::Trail;
+use super::single_page_apps::SinglePageApp;
 
-/// One site: what is served, and what is said about it.
+/// The settings of one site.
 ///
-/// Outside of every `[[host]]` these are the settings of the default site, which answers for all
-/// names that no host has. A host inherits them, `root` excepted: its own keys win, its `types`,
-/// `encodings` and `error_pages` are added, and of its rules and the general ones the host's have the last
-/// word. Its header rules come after the general ones, because a later one wins; its redirects, rewrites
-/// and applications come before, because the first one that matches counts.
+/// Outside of every `[[host]]` these are the settings of the default site, which answers for all names
+/// that no host has. A host inherits them, except `root`. The host's own keys replace the inherited ones;
+/// its `types`, `encodings` and `error_pages` are added to them. The host's rules have precedence: its
+/// header rules come after the inherited ones, because the last rule that sets a field wins; its
+/// redirects, rewrites and applications come before, because the first one that matches applies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteConfig {
     /// The directory that is served. A relative path is relative to the directory the server is
     /// started in. Default: `www`.
     pub root: PathBuf,
-    /// The files that stand for a directory; the first that exists counts. Names, not paths; may be
-    /// empty. Default: `index.html`.
+    /// The names of index files; the first that exists is served for the directory. May be empty.
+    /// Default: `index.html`.
     pub index: Vec<String>,
-    /// Whether `/about` is answered with `about.html`, and `/about.html` and `/about/` lead to
+    /// Whether `/about` is answered with `about.html`, and `/about.html` and `/about/` are redirected to
     /// `/about`. Default false.
     pub clean_urls: bool,
-    /// The applications of one page. The first that is for a path counts. Default none.
-    pub spa: Vec<Application>,
-    /// Whether a directory without an index is listed. Default false.
+    /// The single-page applications. The first that a path belongs to applies. Default none.
+    pub spa: Vec<SinglePageApp>,
+    /// Whether a directory without an index file is listed. Default false.
     pub listing: bool,
-    /// Whether files and directories whose names begin with a dot are served. `/.well-known/` always
-    /// is. Default false.
+    /// Whether files and directories whose names begin with a dot are served. `/.well-known/` is always
+    /// served. Default false.
     pub hidden: bool,
     /// Which symbolic links are followed. Default [`SymlinkPolicy::Inside`].
     pub symlinks: SymlinkPolicy,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need not exist
-    /// itself. Default [`Precompressed::Current`].
+    /// Which of the sidecars `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need
+    /// not exist. Default [`Precompressed::Current`].
     pub precompressed: Precompressed,
-    /// Whether answers are compressed by the server. Default true.
+    /// Whether the server compresses answers. Default true.
     pub compress: bool,
-    /// What entity-tags are made from. Default [`EtagSource::Modified`].
+    /// The source of entity-tags. Default [`EtagSource::Modified`].
     pub etag: EtagSource,
     /// Whether the fields of the security preset are sent. Default false.
     pub security: bool,
-    /// The origins whose pages may read the answers. [`CorsOrigin::Any`] only alone. Default none.
+    /// The origins whose pages may read the answers. [`CorsOrigin::Any`] is the only member if it is one.
+    /// Default none.
     pub cors: Vec<CorsOrigin>,
-    /// By status, 400 to 599: the path of the page that is sent with it. Default: `/404.html` with
-    /// 404. A page that does not exist is no error: the server has one for every status.
+    /// The path of the page for each status, 400 to 599. Default: `/404.html` for 404. If the page does not
+    /// exist the server sends its built-in one.
     pub error_pages: BTreeMap<u16, String>,
-    /// Media types by file name extension, lower case and without the dot. They win over the built-in
-    /// ones. Default none.
+    /// Media types by file name extension, lower case and without the dot. They replace the built-in ones.
+    /// Default none.
     pub types: BTreeMap<String, String>,
-    /// The media type of files whose name has no extension, or one that is unknown. Default
+    /// The media type of files whose names have no extension, or an unknown one. Default
     /// `application/octet-stream`, which no browser renders.
     pub default_type: String,
     /// The content coding of a file's bytes by file name extension, lower case and without the first
-    /// dot; an extension may have several parts, and the longest that fits counts. `None`: the bytes
-    /// are the content itself. Default: `svgz` is gzip.
+    /// dot. An extension may have several parts, and the longest one that matches applies. `None` means
+    /// that the bytes have no coding. Default: `svgz` is gzip.
     pub encodings: BTreeMap<String, Option<FileCoding>>,
-    /// Rules for fields. All that match apply, in this order. A Content-Type, and `no-transform` in a
+    /// Header rules. All that match apply, in this order. A Content-Type, and `no-transform` in a
     /// Cache-Control, also decide whether a file is compressed.
     pub headers: Vec<HeaderRule>,
-    /// The first that matches counts.
+    /// Redirects. The first that matches applies.
     pub redirects: Vec<Redirect>,
-    /// The first that matches counts, and what it makes of a path is not looked at again.
+    /// Rewrites. The first that matches applies, and its result is not rewritten again.
     pub rewrites: Vec<Rewrite>,
 }
 
-/// A virtual host: a `[[host]]` with what it inherits.
+/// A virtual host: the settings of a `[[host]]` with those that it inherits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostConfig {
-    /// The names it answers to; at least one. No name is another host's too.
+    /// The names of the host; at least one. No two hosts have the same name.
     pub names: Vec<HostName>,
-    /// Its settings.
+    /// The settings of the host.
     pub site: SiteConfig,
 }
 
 /// `symlinks`: which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SymlinkPolicy {
-    /// Those that stay within the root, absolute ones too. Written `"inside"`.
+    /// Links that stay within the root, including absolute ones. Written `"inside"`.
     #[default]
     Inside,
-    /// None. Written `"never"`.
+    /// No links. Written `"never"`.
     Never,
-    /// All, wherever they lead. Written `"anywhere"`.
+    /// All links. Written `"anywhere"`.
     Anywhere,
 }
 
-/// A content coding that the bytes of a file are in (RFC 9110 section 8.4.1).
+/// The content coding of the bytes of a file (RFC 9110 section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileCoding {
     /// Written `"br"`.
@@ -101,7 +102,7 @@ pub enum FileCoding {
     Gzip,
 }
 
-/// `etag`: what an entity-tag is made from.
+/// `etag`: the source of entity-tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EtagSource {
     /// The size and the time of the last change. Written `"mtime"`.
@@ -114,7 +115,7 @@ pub enum EtagSource {
 impl FileCoding {
     const ALL: [FileCoding; 3] = [FileCoding::Brotli, FileCoding::Zstd, FileCoding::Gzip];
 
-    /// As it is written in `[encodings]`.
+    /// The name in `[encodings]`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -124,22 +125,22 @@ impl FileCoding {
         }
     }
 
-    /// The coding of that name.
+    /// The coding with this name.
     pub(super) fn named(name: &str) -> Option<FileCoding> {
         let mut all = FileCoding::ALL.into_iter();
         all.find(|coding| coding.name() == name)
     }
 }
 
-/// `precompressed`: which files are sent in place of the one that they lie beside.
+/// `precompressed`: which sidecars are sent in place of their originals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precompressed {
-    /// None. Written `false`.
+    /// No sidecars. Written `false`.
     Never,
-    /// Those that are newer than it, or decode to its content. Written `true`.
+    /// Sidecars that are newer than the original, or decode to its content. Written `true`.
     #[default]
     Current,
-    /// All. Written `"always"`.
+    /// All sidecars. Written `"always"`.
     Always,
 }
 
@@ -172,15 +173,15 @@ impl SiteConfig {
 }
 
 impl SiteConfig {
-    /// The way that its redirects lead a client along.
+    /// The redirects of the site, for finding loops.
     #[must_use]
-    pub fn trail(&self) -> Trail {
+    pub fn redirect_graph(&self) -> RedirectGraph {
         let index = self.clean_urls.then_some(self.index.as_slice());
-        Trail::new(&self.redirects, index)
+        RedirectGraph::new(&self.redirects, index)
     }
 
-    /// Adds a sentence for each page that is configured and does not exist. It can still come, with
-    /// the next version of the site, so it is no error.
+    /// Adds a warning for each configured page that does not exist. It is no error, because the next
+    /// version of the site may have the page.
     pub(super) fn warn_of_missing_pages(&self, warnings: &mut Vec<String>) {
         let error_pages = self.error_pages.iter();
         let pages = error_pages
@@ -190,7 +191,7 @@ impl SiteConfig {
         let spa = applications.map(|application| ("spa".to_owned(), &application.page));
         for (key, path) in spa.chain(pages) {
             let file = self.root.join(path.trim_start_matches('/'));
-            // A form of the page stands for it.
+            // A sidecar of the page replaces it.
             let endings = match self.precompressed {
                 Precompressed::Never => &[""][..],
                 Precompressed::Current | Precompressed::Always => &["", ".br", ".zst", ".gz"],
@@ -221,5 +222,5 @@ impl Default for SiteConfig {
     }
 }
 
-/// The error page that is looked for without being configured.
+/// The error page that is used without being configured.
 pub(super) const NOT_FOUND_PAGE: (u16, &str) = (404, "/404.html");

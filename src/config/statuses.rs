@@ -8,13 +8,13 @@ use super::invalid_text::InvalidText;
 /// Which statuses a header rule is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Statuses {
-    /// The rule does not say. All get its fields, but its Cache-Control and Expires go only on 2xx and
-    /// 3xx of what the path names.
+    /// The rule has no statuses. All answers get its fields, except that its Cache-Control and Expires go
+    /// only on 2xx and 3xx answers about the file at the path.
     #[default]
-    Unsaid,
-    /// `"any"`: all, whatever the field.
+    Unspecified,
+    /// `"any"`: all statuses, for all fields.
     Any,
-    /// Those in one of these ranges, of which there is at least one.
+    /// The statuses in these ranges, of which there is at least one.
     Listed(Vec<StatusRange>),
 }
 
@@ -28,21 +28,21 @@ pub enum StatusRange {
 }
 
 impl Statuses {
-    /// The word for all statuses.
+    /// The text that stands for all statuses.
     pub(super) const ANY: &str = "any";
 
-    /// Whether the status `code` is among them.
+    /// Whether the rule applies to the status `code`.
     #[must_use]
     pub fn include(&self, code: u16) -> bool {
         match self {
-            Statuses::Unsaid | Statuses::Any => true,
+            Statuses::Unspecified | Statuses::Any => true,
             Statuses::Listed(ranges) => ranges.iter().any(|range| range.contains(code)),
         }
     }
 }
 
 impl StatusRange {
-    /// Whether the status `code` is in it.
+    /// Whether the status `code` is in the range.
     #[must_use]
     pub fn contains(self, code: u16) -> bool {
         match self {

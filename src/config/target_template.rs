@@ -1,4 +1,4 @@
-//! Where a redirect or rewrite leads: text with `$1` to `$9` for what the stars stood for.
+//! Targets of redirects and rewrites: text in which `$1` to `$9` stand for the parts that the stars match.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use super::invalid_text::InvalidText;
 use super::pattern::{Captures, flaw_of_path, has_dot_segment};
 
-/// A part of a target.
+/// A part of a target template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    /// Text that stands for itself.
+pub enum TemplatePart {
+    /// Literal text.
     Literal(String),
-    /// What the star at this index stood for, from 0.
+    /// The part that the star at this index matches, counted from 0.
     Star(usize),
 }
 
@@ -20,25 +20,25 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,
-    pieces: Vec<Piece>,
+    parts: Vec<TemplatePart>,
 }
 
-/// The target of a redirect: a path of this site or a URI of another. All literal text is
-/// percent-encoded, and the stars have no say in the scheme, host and port.
+/// The target of a redirect: a path of this site or a URI of another site. All literal text is
+/// percent-encoded. Stars cannot occur in the scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UriTemplate {
     text: String,
     /// The scheme and authority of an absolute URI, as in `https://example.org`.
     pub site: Option<String>,
-    /// Begins with a slash.
-    pub path: Vec<Piece>,
-    /// What follows the `?`, if there is one.
-    pub query: Option<Vec<Piece>>,
-    /// What follows the `#`, if there is one.
-    pub fragment: Option<Vec<Piece>>,
+    /// The path, which begins with a slash.
+    pub path: Vec<TemplatePart>,
+    /// The query: the text after the `?`, if there is one.
+    pub query: Option<Vec<TemplatePart>>,
+    /// The fragment: the text after the `#`, if there is one.
+    pub fragment: Option<Vec<TemplatePart>>,
 }
 
-/// What a URI must not hold (RFC 3986 section 2), the percent sign apart.
+/// Characters that a URI must not contain (RFC 3986 section 2), except the percent sign.
 const NOT_IN_A_URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -58,7 +58,7 @@ impl PathTemplate {
     /// Reads the target of a rewrite whose pattern has `stars` stars.
     ///
     /// # Errors
-    /// If it is not a path, or uses a star that there is not.
+    /// The text is not a path, or refers to a star that the pattern does not have.
     pub fn parse(text: &str, stars: usize) -> Result<PathTemplate, InvalidText> {
         let refuse = |reason: &str| InvalidText::new(text, format!("is no target, {reason}"));
         if let Some(flaw) = flaw_of_path(text) {
@@ -66,19 +66,18 @@ impl PathTemplate {
         }
         Ok(PathTemplate {
             text: text.to_owned(),
-            pieces: pieces(text, stars).map_err(|reason| refuse(&reason))?,
+            parts: parts(text, stars).map_err(|reason| refuse(&reason))?,
         })
     }
 
-    /// The path for what the stars stood for, normalised; `None` if they bring a segment `.` or `..`
-    /// about.
+    /// The path with `captures` filled in, normalised; `None` if it has a segment `.` or `..`.
     #[must_use]
     pub fn expand(&self, captures: &Captures<'_>) -> Option<Vec<u8>> {
         let mut path = Vec::with_capacity(self.text.len() + 32);
-        for piece in &self.pieces {
-            path.extend_from_slice(match piece {
-                Piece::Literal(text) => text.as_bytes(),
-                Piece::Star(index) => captures.part(*index),
+        for part in &self.parts {
+            path.extend_from_slice(match part {
+                TemplatePart::Literal(text) => text.as_bytes(),
+                TemplatePart::Star(index) => captures.part(*index),
             });
         }
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
@@ -90,11 +89,11 @@ impl UriTemplate {
     /// Reads the target of a redirect whose pattern has `stars` stars.
     ///
     /// # Errors
-    /// If it is neither a path nor an http or https URI, or uses a star that there is not.
+    /// The text is neither a path nor an http or https URI, or refers to a star that the pattern does not have.
     pub fn parse(text: &str, stars: usize) -> Result<UriTemplate, InvalidText> {
         let refuse = |reason: &str| InvalidText::new(text, format!("is no target, {reason}"));
         if text.contains(char::is_control) {
-            return Err(refuse("a URI holds no control character"));
+            return Err(refuse("a URI contains no control character"));
         }
         let (site, rest) = split_site(text).map_err(refuse)?;
         let (rest, fragment) = split(rest, '#');
@@ -106,14 +105,14 @@ impl UriTemplate {
         if has_dot_segment(&percent_decode_str(path).collect::<Vec<u8>>()) {
             return Err(refuse("write the path without the segments . and .."));
         }
-        let encoded = |part: &str| -> Result<Vec<Piece>, InvalidText> {
+        let encoded = |part: &str| -> Result<Vec<TemplatePart>, InvalidText> {
             if !has_whole_escapes(part) {
                 return Err(refuse(
-                    "a percent sign must have two hexadecimal digits behind it, write %25 for one",
+                    "two hexadecimal digits must follow a percent sign, write %25 for the sign itself",
                 ));
             }
             let text = utf8_percent_encode(part, NOT_IN_A_URI).to_string();
-            pieces(&text, stars).map_err(|reason| refuse(&reason))
+            parts(&text, stars).map_err(|reason| refuse(&reason))
         };
         Ok(UriTemplate {
             site: site.map(str::to_owned),
@@ -124,18 +123,18 @@ impl UriTemplate {
         })
     }
 
-    /// The path of this site that the target leads to, decoded; `None` if it leads elsewhere.
+    /// The path of this site that the target names, decoded; `None` if it names another site.
     pub(super) fn local_path(&self, captures: &Captures<'_>) -> Option<Vec<u8>> {
         if self.site.is_some() {
             return None;
         }
         let mut path = Vec::new();
-        for piece in &self.path {
-            match piece {
-                // Such a path is refused.
-                Piece::Literal(text) if has_escaped_slash(text) => return None,
-                Piece::Literal(text) => path.extend(percent_decode_str(text)),
-                Piece::Star(index) => path.extend_from_slice(captures.part(*index)),
+        for part in &self.path {
+            match part {
+                // The server refuses such a path.
+                TemplatePart::Literal(text) if has_escaped_slash(text) => return None,
+                TemplatePart::Literal(text) => path.extend(percent_decode_str(text)),
+                TemplatePart::Star(index) => path.extend_from_slice(captures.part(*index)),
             }
         }
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
@@ -143,27 +142,27 @@ impl UriTemplate {
     }
 }
 
-/// Whether `text` has a slash or backslash that is percent-encoded, which no request path may have.
+/// Whether `text` has a percent-encoded slash or backslash, which no request path may have.
 fn has_escaped_slash(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("%2f") || text.contains("%5c")
 }
 
-/// The form that [`PathTemplate::parse`] reads.
+/// Writes the form that [`PathTemplate::parse`] reads.
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// The form that [`UriTemplate::parse`] reads.
+/// Writes the form that [`UriTemplate::parse`] reads.
 impl fmt::Display for UriTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// Scheme and authority, if there are any, and the rest.
+/// Splits `text` after the scheme and authority, if there are any.
 fn split_site(text: &str) -> Result<(Option<&str>, &str), &'static str> {
     if text.starts_with('/') {
         return if text.starts_with("//") {
@@ -182,7 +181,7 @@ fn split_site(text: &str) -> Result<(Option<&str>, &str), &'static str> {
     let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..authority_len];
     if authority.contains('$') {
-        return Err("what a client asks for must not choose the host: write it out");
+        return Err("the requested path must not choose the host: write the host out");
     }
     let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
     if authority.is_empty() || !authority.bytes().all(is_host_byte) {
@@ -192,7 +191,7 @@ fn split_site(text: &str) -> Result<(Option<&str>, &str), &'static str> {
     Ok((Some(site), rest))
 }
 
-/// `text` up to `mark`, and what follows it.
+/// Splits `text` at the first `mark`.
 fn split(text: &str, mark: char) -> (&str, Option<&str>) {
     text.split_once(mark)
         .map_or((text, None), |(before, after)| (before, Some(after)))
@@ -205,9 +204,9 @@ fn has_whole_escapes(text: &str) -> bool {
     })
 }
 
-/// Divides `text` at its dollar signs.
-fn pieces(text: &str, stars: usize) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
+/// Splits `text` at its dollar signs.
+fn parts(text: &str, stars: usize) -> Result<Vec<TemplatePart>, String> {
+    let mut parts = Vec::new();
     let mut literal = String::new();
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -230,17 +229,21 @@ fn pieces(text: &str, stars: usize) -> Result<Vec<Piece>, String> {
                     ));
                 }
                 if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Star(number - 1));
+                parts.push(TemplatePart::Star(number - 1));
             }
-            _ => return Err("a dollar sign needs 1 to 9 behind it, write $$ for one".to_owned()),
+            _ => {
+                return Err(
+                    "1 to 9 must follow a dollar sign, write $$ for the sign itself".to_owned(),
+                );
+            }
         }
     }
     if !literal.is_empty() {
-        pieces.push(Piece::Literal(literal));
+        parts.push(TemplatePart::Literal(literal));
     }
-    Ok(pieces)
+    Ok(parts)
 }
 
 #[cfg(test)]
@@ -275,9 +278,9 @@ mod tests {
     fn the_parts_of_a_uri_are_told_apart_and_encoded() {
         let to = UriTemplate::parse("https://a.example:8/p \u{e9}/$1?q=$2&r#f%20", 2).unwrap();
         assert_eq!(to.site.as_deref(), Some("https://a.example:8"));
-        let literal = |text: &str| Piece::Literal(text.to_owned());
-        assert_eq!(to.path, [literal("/p%20%C3%A9/"), Piece::Star(0)]);
-        let query = [literal("q="), Piece::Star(1), literal("&r")];
+        let literal = |text: &str| TemplatePart::Literal(text.to_owned());
+        assert_eq!(to.path, [literal("/p%20%C3%A9/"), TemplatePart::Star(0)]);
+        let query = [literal("q="), TemplatePart::Star(1), literal("&r")];
         assert_eq!(to.query.as_deref(), Some(&query[..]));
         assert_eq!(to.fragment.as_deref(), Some(&[literal("f%20")][..]));
         let bare = UriTemplate::parse("HTTP://a.example?q", 0).unwrap();

@@ -1,13 +1,13 @@
 //! `[tcp_keep_alive]`: the probes that find peers that are gone.
 
-/// `[tcp_keep_alive]`
+/// The section `[tcp_keep_alive]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TcpKeepAlive {
     /// Seconds of silence before the first probe; 1 to 32767. Default 60.
     pub idle_secs: u32,
     /// Seconds between probes; 1 to 32767. Default 10.
     pub interval_secs: u32,
-    /// Unanswered probes before the peer counts as dead; 1 to 127. Default 6.
+    /// Unanswered probes after which the kernel closes the connection; 1 to 127. Default 6.
     pub count: u32,
 }
 

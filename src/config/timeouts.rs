@@ -1,6 +1,6 @@
-//! `[timeouts]`: how long a peer may take over its part of an exchange.
+//! `[timeouts]`: time limits for sending and receiving of a peer.
 
-/// `[timeouts]`
+/// The section `[timeouts]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeouts {
     /// Seconds from the first byte of a request to the end of its head; 1 to 86400. Default 20.
@@ -9,7 +9,8 @@ pub struct Timeouts {
     pub body_secs: u32,
     /// Seconds without progress while an answer is sent; 1 to 86400. Default 30.
     pub write_secs: u32,
-    /// Seconds a closed connection is drained so that its last answer survives; 1 to 60. Default 5.
+    /// Seconds that a closed connection still receives, so that its last answer is not lost; 1 to 60.
+    /// Default 5.
     pub linger_secs: u32,
 }
 

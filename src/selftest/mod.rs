@@ -1,20 +1,20 @@
 //! `abide --selftest`: is this configuration safe for the clients that there are?
 //!
-//! The configured server is started on a loopback port, in this process, and real clients are played
-//! against it over real sockets in real time: what each makes of the hint, how long it keeps an idle
-//! connection, and that it uses one up to the last moment.
+//! The self-test starts the configured server on a loopback port, in this process. It simulates real
+//! clients against the server, over real sockets and in real time. Each client reads the Keep-Alive
+//! field as the real one does, keeps an idle connection for as long, and uses it up to the last moment.
 //!
-//! - [`table`]: the clients, as data, and what arithmetic says of each.
+//! - [`table`]: the clients, as data, and the prediction for each.
 //! - [`wire`]: one connection of a client.
-//! - [`player`]: one client over such connections.
-//! - [`report`]: what came of it, as text.
+//! - [`simulated_client`]: one client over such connections.
+//! - [`report`]: the results, as text.
 //!
-//! Only what would take too long is scaled down ([`Scale`]): T, and with it the limits of clients that
-//! have their own. What a client subtracts from T and what the line takes stay seconds and
-//! milliseconds.
+//! T is scaled down ([`TimeScale`]), because the test would take too long, and with it the idle limits
+//! of clients that have their own. The seconds that a client subtracts from T and the delays of the
+//! network are not scaled.
 
-pub mod player;
 pub mod report;
+pub mod simulated_client;
 pub mod table;
 pub mod wire;
 
@@ -32,57 +32,57 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ListenAddress, SiteConfig};
 use crate::connection::server_context::Mode;
 use crate::server::{Handle, Server, StartError};
-use player::{LATENESS_MILLIS, Player, Tally, Terms};
 use report::{Report, Row};
-use table::{CLIENTS, Client, Scale};
-use wire::Reading;
+use simulated_client::{Assumptions, LATENESS_MILLIS, RequestCounts, SimulatedClient};
+use table::{CLIENTS, Client, TimeScale};
+use wire::ReadSpeed;
 
-/// The T that is played, in seconds, if the configured one is not shorter.
+/// The T under test, in seconds, unless the configured one is shorter.
 const TIMEOUT_SECS: u32 = 4;
 
-/// The grace that is played, in seconds, if the configured one is not shorter.
+/// The grace under test, in seconds, unless the configured one is shorter.
 const GRACE_SECS: u32 = 1;
 
-/// The `max_requests` that is played, if the configured one is not smaller.
+/// The `max_requests` under test, unless the configured one is smaller.
 const MAX_REQUESTS: NonZeroU32 = const { NonZeroU32::new(12).unwrap() };
 
 /// Connections of each client that ask for small files and idle in between.
-const LANES: u32 = 16;
+const CONNECTIONS: u32 = 16;
 
-/// How often each of them idles.
+/// Idle periods of each connection.
 const ROUNDS: u32 = 2;
 
-/// How slowly the slow readers of each client read, in milliseconds per large answer: so that the
-/// server, which looks within grace, finds all of it acknowledged, a moment too early, and later.
+/// Milliseconds that the slow readers of each client take over a large answer. When the server checks
+/// the acknowledgements, within grace, some have just acknowledged everything and others have not.
 const SLOW_READERS_MILLIS: [u32; 8] = [150, 300, 450, 600, 750, 900, 1_200, 2_000];
 
-/// How long before its very last moment a client comes back, in milliseconds, or a few times that:
-/// what a thread may oversleep.
+/// Milliseconds by which a client sends before its last possible moment; one to four times this. It
+/// covers the time that a thread oversleeps.
 const EARLY_MILLIS: u64 = 50;
 
 const SMALL_PATH: &str = "/";
 const LARGE_PATH: &str = "/large.bin";
 
-/// More than a slow reader's kernel takes, less than ours: we are done long before the reader is.
+/// More than the slow reader's receive buffer holds, and less than our send buffer does.
 const LARGE_BYTES: usize = 384 * 1024;
 
-/// What the thread of one connection needs at most.
+/// The stack of the thread of one connection.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Why nothing could be played: one sentence, without a full stop.
+/// The self-test could not run. The message is one sentence without a full stop.
 #[derive(Debug)]
 pub enum SelftestError {
     /// The configured server does not start.
     Start(StartError),
-    /// A directory to serve, or a thread to play in, could not be made.
-    Place(io::Error),
+    /// A directory to serve, or the thread of a client, could not be created.
+    Setup(io::Error),
 }
 
 impl fmt::Display for SelftestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SelftestError::Start(error) => error.fmt(f),
-            SelftestError::Place(error) => write!(f, "the self-test cannot be set up: {error}"),
+            SelftestError::Setup(error) => write!(f, "the self-test cannot be set up: {error}"),
         }
     }
 }
@@ -91,85 +91,88 @@ impl std::error::Error for SelftestError {}
 
 impl From<io::Error> for SelftestError {
     fn from(error: io::Error) -> SelftestError {
-        SelftestError::Place(error)
+        SelftestError::Setup(error)
     }
 }
 
-/// Plays every client of [`CLIENTS`] against a server with the settings of `config`; takes about ten
-/// seconds.
+/// Runs every client of [`CLIENTS`] against a server with the settings of `config`, in about ten seconds.
 ///
-/// Other than configured are the listener, a port of 127.0.0.1 that the kernel picks; the files, which
-/// are the self-test's own; the bounds on the number of connections, which are not what is tested; the
-/// access log, which stays as it is; and what [`Scale`] scales down.
+/// The server differs from the configuration in five points: it listens on a port of 127.0.0.1 that the
+/// kernel picks, serves files of the self-test, has no limit on connections, writes no access log, and
+/// has the timeouts that [`TimeScale`] scales down.
 ///
 /// # Errors
-/// If the server cannot start, or there is no place to put its files.
+/// The server cannot start, or its files cannot be created.
 pub fn run(config: Config) -> Result<Report, SelftestError> {
-    let place = Place::new()?;
-    let played = played(&config, &place);
-    let terms = Terms {
-        scale: Scale {
+    let directory = SiteDirectory::new()?;
+    let tested = tested_config(&config, &directory);
+    let assumptions = Assumptions {
+        scale: TimeScale {
             configured: config.keep_alive.timeout_secs,
-            played: played.keep_alive.timeout_secs,
+            tested: tested.keep_alive.timeout_secs,
         },
-        // Without a hint a client that waits for one reuses nothing.
+        // A client that honours the hint reuses nothing if it gets none.
         assumed_timeout_secs: 0,
         lateness_millis: LATENESS_MILLIS,
-        looks: true,
+        checks_for_close: true,
     };
-    let running = Running::start(played.clone())?;
-    let tallies = play_all(
+    let running = RunningServer::start(tested.clone())?;
+    let counts = run_all(
         running.address,
-        terms,
-        played.keep_alive.reaped_after_secs(),
+        assumptions,
+        tested.keep_alive.reaped_after_secs(),
     )?;
     drop(running);
-    let rows = CLIENTS.iter().zip(tallies);
-    let rows = rows.map(|(client, tally)| Row::new(client, tally, &config.keep_alive));
+    let rows = CLIENTS.iter().zip(counts);
+    let rows = rows.map(|(client, counts)| Row::new(client, counts, &config.keep_alive));
     Ok(Report::new(
         rows.collect(),
         config.keep_alive,
-        played.keep_alive,
+        tested.keep_alive,
     ))
 }
 
-/// The configuration that is played.
-fn played(config: &Config, place: &Place) -> Config {
-    let mut played = config.clone();
-    played.site = SiteConfig::at(&place.0);
-    played.hosts = Vec::new();
-    played.strict_hosts = false;
-    played.listen = vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())];
-    played.access_log.target = None;
-    played.limits.connections = 0;
-    played.limits.connections_per_ip = 0;
-    let keep_alive = &mut played.keep_alive;
+/// The configuration of the server under test.
+fn tested_config(config: &Config, directory: &SiteDirectory) -> Config {
+    let mut tested = config.clone();
+    tested.site = SiteConfig::at(&directory.0);
+    tested.hosts = Vec::new();
+    tested.strict_hosts = false;
+    tested.listen = vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())];
+    tested.access_log.target = None;
+    tested.limits.connections = 0;
+    tested.limits.connections_per_ip = 0;
+    let keep_alive = &mut tested.keep_alive;
     keep_alive.timeout_secs = keep_alive.timeout_secs.min(TIMEOUT_SECS);
     keep_alive.grace_secs = keep_alive.grace_secs.min(GRACE_SECS);
     keep_alive.max_requests = keep_alive.max_requests.min(MAX_REQUESTS);
-    played
+    tested
 }
 
-/// Plays all clients at the same time; their tallies in the order of the table.
-fn play_all(address: SocketAddr, terms: Terms, reaped_secs: u32) -> io::Result<Vec<Tally>> {
+/// Runs all clients at the same time. Their counts are in the order of the table.
+fn run_all(
+    address: SocketAddr,
+    assumptions: Assumptions,
+    reaped_secs: u32,
+) -> io::Result<Vec<RequestCounts>> {
     let clock = SystemClock::new();
     let clock = &clock;
     thread::scope(|scope| {
-        let start = |script: Script| {
-            let player = Player::new(script.client, address, clock, terms);
+        let start = |scenario: Scenario| {
+            let client = SimulatedClient::new(scenario.client, address, clock, assumptions);
             let thread = thread::Builder::new().stack_size(STACK_BYTES);
-            thread.spawn_scoped(scope, move || script.play(player, reaped_secs))
+            thread.spawn_scoped(scope, move || scenario.run(client, reaped_secs))
         };
         let mut all = Vec::new();
         for client in CLIENTS {
-            let threads: io::Result<Vec<_>> = Script::all_of(client).map(start).collect();
+            let threads: io::Result<Vec<_>> = Scenario::all_of(client).map(start).collect();
             all.push(threads?);
         }
         let joined = all.into_iter().map(|threads| {
-            let mut sum = Tally::default();
+            let mut sum = RequestCounts::default();
             for thread in threads {
                 match thread.join() {
-                    Ok(tally) => sum.add(&tally),
+                    Ok(counts) => sum.add(&counts),
                     Err(_) => return Err(io::Error::other("a client panicked")),
                 }
             }
@@ -179,68 +182,68 @@ fn play_all(address: SocketAddr, terms: Terms, reaped_secs: u32) -> io::Result<V
     })
 }
 
-/// What one connection of a client does, and those that it opens in its place.
+/// The requests of one client thread, over a connection and those that replace it.
 #[derive(Debug, Clone, Copy)]
-struct Script {
+struct Scenario {
     client: &'static Client,
-    queue: u32,
-    /// Set in a slow reader: the milliseconds it takes over an answer.
+    number: u32,
+    /// Milliseconds that a slow reader takes over an answer; `None` for other clients.
     slow_millis: Option<u32>,
 }
 
-impl Script {
-    fn all_of(client: &'static Client) -> impl Iterator<Item = Script> {
-        let script = move |queue, slow_millis| Script {
+impl Scenario {
+    fn all_of(client: &'static Client) -> impl Iterator<Item = Scenario> {
+        let scenario = move |number, slow_millis| Scenario {
             client,
-            queue,
+            number,
             slow_millis,
         };
-        let usual = (0..LANES).map(move |queue| script(queue, None));
+        let usual = (0..CONNECTIONS).map(move |number| scenario(number, None));
         let slow = SLOW_READERS_MILLIS.into_iter().zip(0..);
-        let slow = slow.filter(move |_| client.keeps.honours_hint());
-        usual.chain(slow.map(move |(millis, queue)| script(queue, Some(millis))))
+        let slow = slow.filter(move |_| client.idle_limit.honours_hint());
+        usual.chain(slow.map(move |(millis, number)| scenario(number, Some(millis))))
     }
 
-    fn play(self, mut player: Player<'_>, reaped_secs: u32) -> Tally {
-        // Not all in the same millisecond.
-        player.wait(u64::from(self.queue) * 10);
+    fn run(self, mut client: SimulatedClient<'_>, reaped_secs: u32) -> RequestCounts {
+        // The threads must not all start in the same millisecond.
+        client.wait(u64::from(self.number) * 10);
         let reaped_millis = u64::from(reaped_secs) * 1000;
-        let idle = |player: &mut Player<'_>, early_millis: u64| {
-            let edge_millis = player.edge_millis(reaped_millis);
-            let gap_millis = edge_millis.saturating_sub(early_millis);
-            player.ask_after(gap_millis, SMALL_PATH, Reading::Quick);
+        let idle = |client: &mut SimulatedClient<'_>, early_millis: u64| {
+            let riskiest_idle_millis = client.riskiest_idle_millis(reaped_millis);
+            let gap_millis = riskiest_idle_millis.saturating_sub(early_millis);
+            client.ask_after(gap_millis, SMALL_PATH, ReadSpeed::Full);
         };
         match self.slow_millis {
             Some(millis) => {
-                player.ask(LARGE_PATH, Reading::Slow { millis });
-                idle(&mut player, EARLY_MILLIS);
+                client.ask(LARGE_PATH, ReadSpeed::Slow { millis });
+                idle(&mut client, EARLY_MILLIS);
             }
             None => {
-                player.ask(SMALL_PATH, Reading::Quick);
+                client.ask(SMALL_PATH, ReadSpeed::Full);
                 for _ in 0..ROUNDS {
-                    idle(&mut player, EARLY_MILLIS * u64::from(1 + self.queue % 4));
+                    idle(&mut client, EARLY_MILLIS * u64::from(1 + self.number % 4));
                 }
             }
         }
-        // To the last answer of the connection, which says so.
+        // Use the connection up to its last answer, which says that it is the last.
         for _ in 0..MAX_REQUESTS.get() {
-            if player.is_connected() {
-                player.ask(SMALL_PATH, Reading::Quick);
+            if client.is_connected() {
+                client.ask(SMALL_PATH, ReadSpeed::Full);
             }
         }
-        player.tally()
+        client.counts()
     }
 }
 
 /// The server, in a thread. It stops on drop.
-struct Running {
+struct RunningServer {
     handle: Handle,
     address: SocketAddr,
     thread: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
-impl Running {
-    fn start(config: Config) -> Result<Running, SelftestError> {
+impl RunningServer {
+    fn start(config: Config) -> Result<RunningServer, SelftestError> {
         let server = Server::bind(config, Arc::new(SystemClock::new()), false);
         let server = server.map_err(SelftestError::Start)?;
         let Some(&ListenAddress::Tcp(address)) = server.addresses().first() else {
@@ -248,7 +251,7 @@ impl Running {
         };
         let handle = server.handle();
         let thread = thread::Builder::new().spawn(move || server.run())?;
-        Ok(Running {
+        Ok(RunningServer {
             handle,
             address,
             thread: Some(thread),
@@ -256,7 +259,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.handle.enter(Mode::Stopping);
         match self.thread.take().map(thread::JoinHandle::join) {
@@ -268,27 +271,27 @@ impl Drop for Running {
 }
 
 /// A directory to serve; removed on drop.
-struct Place(PathBuf);
+struct SiteDirectory(PathBuf);
 
-impl Place {
-    fn new() -> io::Result<Place> {
+impl SiteDirectory {
+    fn new() -> io::Result<SiteDirectory> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("abide-selftest-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // Fails if somebody has put something there; it is not ours to remove then.
+        // This fails if the path exists already, and then nothing is removed on drop.
         fs::create_dir(&path)?;
-        let place = Place(path);
+        let directory = SiteDirectory(path);
         fs::write(
-            place.0.join("index.html"),
+            directory.0.join("index.html"),
             "<!doctype html><title>abide</title>\n",
         )?;
-        fs::write(place.0.join("large.bin"), vec![b'.'; LARGE_BYTES])?;
-        Ok(place)
+        fs::write(directory.0.join("large.bin"), vec![b'.'; LARGE_BYTES])?;
+        Ok(directory)
     }
 }
 
-impl Drop for Place {
+impl Drop for SiteDirectory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             log::warn!("{} cannot be removed: {error}", self.0.display());

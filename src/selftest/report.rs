@@ -1,36 +1,36 @@
-//! What came of the self-test, as text: a line for each client, and a sentence.
+//! The results of the self-test as text: a line for each client, and a concluding sentence.
 
 use std::fmt;
 
-use super::player::Tally;
-use super::table::{Client, Keeps, Verification};
+use super::simulated_client::RequestCounts;
+use super::table::{Client, IdleLimit, Prediction};
 use crate::config::{IdleClose, KeepAlive};
 
-/// What came of one client.
+/// The result of one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     client: &'static Client,
-    tally: Tally,
-    judgement: Verification,
+    counts: RequestCounts,
+    prediction: Prediction,
     is_promised: bool,
 }
 
-/// What came of all of them.
+/// The results of all clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     rows: Vec<Row>,
     configured: KeepAlive,
-    played: KeepAlive,
+    tested: KeepAlive,
 }
 
 impl Row {
-    /// What `client` went through, and what `configured` means for it.
+    /// The counts of `client`, and the prediction for the configuration `configured`.
     #[must_use]
-    pub fn new(client: &'static Client, tally: Tally, configured: &KeepAlive) -> Row {
+    pub fn new(client: &'static Client, counts: RequestCounts, configured: &KeepAlive) -> Row {
         Row {
             client,
-            tally,
-            judgement: client.judge(configured),
+            counts,
+            prediction: client.predict(configured),
             is_promised: client.is_promised(configured),
         }
     }
@@ -41,37 +41,34 @@ impl Row {
         self.client.name
     }
 
-    /// Requests that it lost, as far as was seen.
+    /// Requests that the client lost in the test.
     #[must_use]
     pub fn lost(&self) -> u32 {
-        self.tally.lost
+        self.counts.lost
     }
 
-    /// Whether it can lose nothing: neither by arithmetic nor by what was seen.
+    /// Whether the client loses no request, both by prediction and in the test.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        let never = matches!(
-            self.judgement,
-            Verification::Safe | Verification::NeverReuses
-        );
-        never && self.tally.lost == 0 && self.tally.retried == 0
+        let never = matches!(self.prediction, Prediction::Safe | Prediction::NeverReuses);
+        never && self.counts.lost == 0 && self.counts.retried == 0
     }
 
     fn verdict(&self, keep_alive: &KeepAlive) -> String {
-        let Tally { lost, retried, .. } = self.tally;
+        let RequestCounts { lost, retried, .. } = self.counts;
         let reaped_after = keep_alive.reaped_after_secs();
-        match self.judgement {
-            Verification::Safe | Verification::NeverReuses if lost + retried > 0 => {
+        match self.prediction {
+            Prediction::Safe | Prediction::NeverReuses if lost + retried > 0 => {
                 format!("no: it should lose nothing and lost {}", lost + retried)
             }
-            Verification::Retries if lost > 0 => format!("no: it retried and lost {lost}"),
-            Verification::Safe => "yes".to_owned(),
-            Verification::NeverReuses => "yes, it never reuses a connection".to_owned(),
-            Verification::Retries => "yes, it retries".to_owned(),
-            Verification::NoLimit => "no: it has no idle limit and does not retry; \
+            Prediction::Retries if lost > 0 => format!("no: it retried and lost {lost}"),
+            Prediction::Safe => "yes".to_owned(),
+            Prediction::NeverReuses => "yes, it never reuses a connection".to_owned(),
+            Prediction::Retries => "yes, it retries".to_owned(),
+            Prediction::NoLimit => "no: it has no idle limit and does not retry; \
                  keep_alive.close = \"pressure\" loses nothing"
                 .to_owned(),
-            Verification::KeepsTooLong { secs } => format!(
+            Prediction::KeepsTooLong { secs } => format!(
                 "no: {secs} s is {} our close at T + grace = {reaped_after} s",
                 if secs > reaped_after {
                     "beyond"
@@ -83,24 +80,24 @@ impl Row {
     }
 
     fn kept(&self, keep_alive: &KeepAlive) -> String {
-        match self.client.keeps {
-            Keeps::Hint { less_secs: 0 } => format!("T = {} s", keep_alive.timeout_secs),
-            Keeps::Hint { less_secs } => format!(
+        match self.client.idle_limit {
+            IdleLimit::Hint { less_secs: 0 } => format!("T = {} s", keep_alive.timeout_secs),
+            IdleLimit::Hint { less_secs } => format!(
                 "T - {less_secs} s = {} s",
                 keep_alive.timeout_secs.saturating_sub(less_secs)
             ),
-            Keeps::Own { secs } => format!("{secs} s"),
-            Keeps::Forever => "no limit".to_owned(),
+            IdleLimit::Fixed { secs } => format!("{secs} s"),
+            IdleLimit::Unlimited => "no limit".to_owned(),
         }
     }
 }
 
 impl Report {
-    pub(super) fn new(rows: Vec<Row>, configured: KeepAlive, played: KeepAlive) -> Report {
+    pub(super) fn new(rows: Vec<Row>, configured: KeepAlive, tested: KeepAlive) -> Report {
         Report {
             rows,
             configured,
-            played,
+            tested,
         }
     }
 
@@ -110,7 +107,7 @@ impl Report {
         &self.rows
     }
 
-    /// Whether no client that keeps to what is advertised could lose a request.
+    /// Whether every client that keeps to what is advertised is safe.
     #[must_use]
     pub fn is_safe(&self) -> bool {
         self.rows
@@ -118,7 +115,7 @@ impl Report {
             .all(|row| !row.is_promised || row.is_safe())
     }
 
-    fn conclude(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_conclusion(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let configured = &self.configured;
         if let Some(limit) = configured.behind.idle_limit_secs() {
             let timeout = configured.timeout_secs;
@@ -148,20 +145,20 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (configured, played) = (&self.configured, &self.played);
+        let (configured, tested) = (&self.configured, &self.tested);
         let close = match configured.close {
             IdleClose::Timeout => "",
             IdleClose::Pressure => ", closed under pressure only",
         };
         writeln!(
             f,
-            "T = {} s, grace = {} s, max = {}{close}; played with T = {} s, grace = {} s, max = {}\n",
+            "T = {} s, grace = {} s, max = {}{close}; tested with T = {} s, grace = {} s, max = {}\n",
             configured.timeout_secs,
             configured.grace_secs,
             configured.max_requests,
-            played.timeout_secs,
-            played.grace_secs,
-            played.max_requests,
+            tested.timeout_secs,
+            tested.grace_secs,
+            tested.max_requests,
         )?;
         let titles = ["requests", "reused", "retried", "lost"];
         let [requests, reused, retried, lost] = titles;
@@ -171,12 +168,12 @@ impl fmt::Display for Report {
             "client", "keeps idle for"
         )?;
         for row in &self.rows {
-            let Tally {
+            let RequestCounts {
                 requests,
                 reused,
                 retried,
                 lost,
-            } = row.tally;
+            } = row.counts;
             writeln!(
                 f,
                 "{:<24}{:<18}{requests:>8}{reused:>8}{retried:>9}{lost:>6}  {}",
@@ -186,7 +183,7 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f)?;
-        self.conclude(f)
+        self.write_conclusion(f)
     }
 }
 
@@ -196,15 +193,15 @@ mod tests {
     use super::*;
     use crate::config::{Config, Proxy};
 
-    fn report(configured: KeepAlive, spoil: impl Fn(&Client, &mut Tally)) -> Report {
+    fn report(configured: KeepAlive, spoil: impl Fn(&Client, &mut RequestCounts)) -> Report {
         let rows = CLIENTS.iter().map(|client| {
-            let mut tally = Tally {
+            let mut counts = RequestCounts {
                 requests: 240,
                 reused: 200,
-                ..Tally::default()
+                ..RequestCounts::default()
             };
-            spoil(client, &mut tally);
-            Row::new(client, tally, &configured)
+            spoil(client, &mut counts);
+            Row::new(client, counts, &configured)
         });
         Report::new(rows.collect(), configured.clone(), configured)
     }
@@ -231,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_loss_that_arithmetic_did_not_foresee_counts() {
-        let report = report(Config::default().keep_alive, |client, tally| {
-            tally.lost = u32::from(client.name == "Firefox");
+        let report = report(Config::default().keep_alive, |client, counts| {
+            counts.lost = u32::from(client.name == "Firefox");
         });
         assert!(!report.is_safe());
         let text = report.to_string();
@@ -242,16 +239,16 @@ mod tests {
 
     #[test]
     fn a_retry_of_a_client_that_should_never_need_one_counts() {
-        let report = report(Config::default().keep_alive, |client, tally| {
-            tally.retried = u32::from(client.name.starts_with("Java Http"));
+        let report = report(Config::default().keep_alive, |client, counts| {
+            counts.retried = u32::from(client.name.starts_with("Java Http"));
         });
         assert!(!report.is_safe());
     }
 
     #[test]
     fn losses_of_those_who_ignore_the_hint_are_told_and_do_not_make_it_unsafe() {
-        let report = report(Config::default().keep_alive, |client, tally| {
-            tally.lost = u32::from(client.name == "Python requests");
+        let report = report(Config::default().keep_alive, |client, counts| {
+            counts.lost = u32::from(client.name == "Python requests");
         });
         assert!(report.is_safe());
     }

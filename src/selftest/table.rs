@@ -1,66 +1,71 @@
-//! The clients that are played, and what arithmetic says of each. How long a client keeps an idle
-//! connection, and whether it tries again, was measured or read in its source.
+//! The simulated clients, and the prediction for each from its idle limit. The idle limits and retries
+//! were measured, or read in the sources of the clients.
 
 use crate::config::{IdleClose, KeepAlive};
 
 /// How long a client keeps an idle connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    /// As long as the `timeout` of the Keep-Alive field says, less some seconds. What leaves nothing
-    /// is never reused.
+pub enum IdleLimit {
+    /// The `timeout` of the Keep-Alive field, less some seconds. If nothing is left the client reuses no
+    /// connection.
     Hint {
-        /// Seconds less than T.
+        /// Seconds that the client subtracts from T.
         less_secs: u32,
     },
-    /// For a time of its own, in seconds, whatever it is told.
-    Own {
+    /// A limit of the client's own, whatever the server advertises.
+    Fixed {
         /// Seconds.
         secs: u32,
     },
-    /// Until the server closes.
-    Forever,
+    /// No limit: the connection is kept until the server closes it.
+    Unlimited,
 }
 
-/// How a client reads the Keep-Alive field.
+/// The parameters of the Keep-Alive field that a client honours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
-    /// `timeout` wherever it stands. `max` is not looked at.
+pub enum HintSupport {
+    /// `timeout` in any position; `max` is ignored.
     Timeout,
-    /// `timeout` if it is the first parameter.
+    /// `timeout` only if it is the first parameter.
     TimeoutIfFirst,
-    /// `timeout`, and `max` as a signed 32-bit integer: a `max` that does not fit leaves no hint.
+    /// `timeout`, and `max` as a signed 32-bit integer. If `max` does not fit, both are ignored.
     TimeoutAndMax,
-    /// Nothing.
-    Nothing,
+    /// Neither of the two.
+    Ignored,
 }
 
-/// A client or a proxy.
+/// A kind of client or proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
-    /// As it is known.
+    /// The name in the report.
     pub name: &'static str,
     /// How long it keeps an idle connection.
-    pub keeps: Keeps,
-    /// What it reads of the hint.
-    pub reads: Reads,
-    /// Whether a GET that is lost to an idle close is sent again.
+    pub idle_limit: IdleLimit,
+    /// The parameters of the hint that the client honours.
+    pub hint_support: HintSupport,
+    /// Whether the client sends a GET again that was lost because the server closed an idle connection.
     pub retries: bool,
 }
 
-/// How times of clients that do not look at T are scaled along with it.
+/// The ratio by which T and fixed idle limits are shortened in the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scale {
+pub struct TimeScale {
     /// The configured T in seconds.
     pub configured: u32,
-    /// The T that is played, in seconds.
-    pub played: u32,
+    /// The T under test, in seconds.
+    pub tested: u32,
 }
 
-const fn hinted(name: &'static str, less_secs: u32, reads: Reads, retries: bool) -> Client {
+const fn hinted(
+    name: &'static str,
+    less_secs: u32,
+    hint_support: HintSupport,
+    retries: bool,
+) -> Client {
     Client {
         name,
-        keeps: Keeps::Hint { less_secs },
-        reads,
+        idle_limit: IdleLimit::Hint { less_secs },
+        hint_support,
         retries,
     }
 }
@@ -68,8 +73,8 @@ const fn hinted(name: &'static str, less_secs: u32, reads: Reads, retries: bool)
 const fn own(name: &'static str, secs: u32, retries: bool) -> Client {
     Client {
         name,
-        keeps: Keeps::Own { secs },
-        reads: Reads::Nothing,
+        idle_limit: IdleLimit::Fixed { secs },
+        hint_support: HintSupport::Ignored,
         retries,
     }
 }
@@ -77,21 +82,26 @@ const fn own(name: &'static str, secs: u32, retries: bool) -> Client {
 const fn forever(name: &'static str, retries: bool) -> Client {
     Client {
         name,
-        keeps: Keeps::Forever,
-        reads: Reads::Nothing,
+        idle_limit: IdleLimit::Unlimited,
+        hint_support: HintSupport::Ignored,
         retries,
     }
 }
 
-/// All of them: those that honour the hint first, proxies last. Where it is not known whether a
-/// client tries again, it does not.
+/// All clients. Those that honour the hint come first, proxies last. If it is unknown whether a client
+/// retries, the table says that it does not.
 pub const CLIENTS: &[Client] = &[
-    hinted("undici, Node's fetch", 2, Reads::Timeout, false),
-    hinted("Node http.Agent", 1, Reads::TimeoutIfFirst, false),
-    hinted(".NET HttpClient", 1, Reads::Timeout, false),
-    hinted("Java HttpURLConnection", 0, Reads::TimeoutAndMax, true),
-    hinted("Apache HttpClient 5", 0, Reads::Timeout, false),
-    hinted("Firefox", 0, Reads::TimeoutAndMax, false),
+    hinted("undici, Node's fetch", 2, HintSupport::Timeout, false),
+    hinted("Node http.Agent", 1, HintSupport::TimeoutIfFirst, false),
+    hinted(".NET HttpClient", 1, HintSupport::Timeout, false),
+    hinted(
+        "Java HttpURLConnection",
+        0,
+        HintSupport::TimeoutAndMax,
+        true,
+    ),
+    hinted("Apache HttpClient 5", 0, HintSupport::Timeout, false),
+    hinted("Firefox", 0, HintSupport::TimeoutAndMax, false),
     own("httpx", 5, false),
     own("aiohttp", 15, true),
     own("Java HttpClient", 30, true),
@@ -106,83 +116,83 @@ pub const CLIENTS: &[Client] = &[
     own("Google Cloud ALB", 600, false),
 ];
 
-impl Keeps {
-    /// Whether the client keeps to what it is told.
+impl IdleLimit {
+    /// Whether the limit follows what the server advertises.
     #[must_use]
     pub fn honours_hint(self) -> bool {
-        matches!(self, Keeps::Hint { .. })
+        matches!(self, IdleLimit::Hint { .. })
     }
 
-    /// Seconds for which an idle connection is kept when `timeout_secs` is advertised; 0 means that
-    /// it is not reused at all, `None` that there is no limit.
+    /// Seconds that the client keeps an idle connection if `timeout_secs` is advertised. With 0 it reuses
+    /// no connection; `None` means that there is no limit.
     #[must_use]
     pub fn idle_secs(self, timeout_secs: u32) -> Option<u32> {
         match self {
-            Keeps::Hint { less_secs } => Some(timeout_secs.saturating_sub(less_secs)),
-            Keeps::Own { secs } => Some(secs),
-            Keeps::Forever => None,
+            IdleLimit::Hint { less_secs } => Some(timeout_secs.saturating_sub(less_secs)),
+            IdleLimit::Fixed { secs } => Some(secs),
+            IdleLimit::Unlimited => None,
         }
     }
 
-    /// The same in milliseconds of the self-test, in which `timeout_secs` is the T that was read.
+    /// The limit in milliseconds of the test, in which the client has read the scaled T `timeout_secs`.
     #[must_use]
-    pub fn played_millis(self, timeout_secs: u32, scale: Scale) -> Option<u64> {
+    pub fn scaled_millis(self, timeout_secs: u32, scale: TimeScale) -> Option<u64> {
         let millis = u64::from(self.idle_secs(timeout_secs)?) * 1000;
         Some(match self {
-            Keeps::Hint { .. } | Keeps::Forever => millis,
-            Keeps::Own { .. } => {
-                millis * u64::from(scale.played) / u64::from(scale.configured.max(1))
+            IdleLimit::Hint { .. } | IdleLimit::Unlimited => millis,
+            IdleLimit::Fixed { .. } => {
+                millis * u64::from(scale.tested) / u64::from(scale.configured.max(1))
             }
         })
     }
 }
 
-/// The least time, in seconds, that a last request must have to arrive.
-const LINE_SECS: u64 = 1;
+/// Seconds that a request, sent at the last moment of an idle limit, needs to arrive.
+const MIN_ARRIVAL_SECS: u64 = 1;
 
-/// What can happen to a client's requests, from the numbers alone.
+/// The possible fate of a client's requests, derived from the limits of the client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verification {
-    /// Its connections are never closed under its hands.
+pub enum Prediction {
+    /// The server never closes a connection that the client may still use.
     Safe,
-    /// Safe, because it uses no connection twice.
+    /// Safe, because the client uses no connection twice.
     NeverReuses,
-    /// A request can be lost and is sent again.
+    /// A request can be lost, and then the client sends it again.
     Retries,
-    /// A request can be lost: it keeps connections until the server closes them.
+    /// A request can be lost, because the client keeps connections until the server closes them.
     NoLimit,
-    /// A request can be lost: it keeps connections for longer than the server.
+    /// A request can be lost, because the client keeps connections for too long.
     KeepsTooLong {
-        /// For how many seconds.
+        /// Seconds that it keeps them.
         secs: u32,
     },
 }
 
 impl Client {
-    /// Whether it is promised that nothing is lost: it keeps to T, knowingly or not, or idle
-    /// connections are not closed for their age.
+    /// Whether the server promises this client that no request is lost. It does if the client's limit is
+    /// at most T, or if idle connections are closed under pressure only.
     #[must_use]
     pub fn is_promised(&self, keep_alive: &KeepAlive) -> bool {
-        let kept = self.keeps.idle_secs(keep_alive.timeout_secs);
+        let kept = self.idle_limit.idle_secs(keep_alive.timeout_secs);
         keep_alive.close == IdleClose::Pressure
             || kept.is_some_and(|secs| secs <= keep_alive.timeout_secs)
     }
 
-    /// What `keep_alive`, as configured, means for it.
+    /// The prediction for this client and the configuration `keep_alive`.
     #[must_use]
-    pub fn judge(&self, keep_alive: &KeepAlive) -> Verification {
-        let kept = self.keeps.idle_secs(keep_alive.timeout_secs);
+    pub fn predict(&self, keep_alive: &KeepAlive) -> Prediction {
+        let kept = self.idle_limit.idle_secs(keep_alive.timeout_secs);
         if kept == Some(0) || keep_alive.max_requests.get() == 1 {
-            return Verification::NeverReuses;
+            return Prediction::NeverReuses;
         }
         let reaped_after = u64::from(keep_alive.reaped_after_secs());
-        let in_time = |secs: u32| u64::from(secs) + LINE_SECS <= reaped_after;
+        let in_time = |secs: u32| u64::from(secs) + MIN_ARRIVAL_SECS <= reaped_after;
         match kept {
-            _ if keep_alive.close == IdleClose::Pressure => Verification::Safe,
-            Some(secs) if in_time(secs) => Verification::Safe,
-            _ if self.retries => Verification::Retries,
-            Some(secs) => Verification::KeepsTooLong { secs },
-            None => Verification::NoLimit,
+            _ if keep_alive.close == IdleClose::Pressure => Prediction::Safe,
+            Some(secs) if in_time(secs) => Prediction::Safe,
+            _ if self.retries => Prediction::Retries,
+            Some(secs) => Prediction::KeepsTooLong { secs },
+            None => Prediction::NoLimit,
         }
     }
 }
@@ -200,8 +210,8 @@ mod tests {
         }
     }
 
-    fn judge(name: &str, timeout_secs: u32, grace_secs: u32) -> Verification {
-        named(name).judge(&keep_alive(timeout_secs, grace_secs))
+    fn predict(name: &str, timeout_secs: u32, grace_secs: u32) -> Prediction {
+        named(name).predict(&keep_alive(timeout_secs, grace_secs))
     }
 
     fn named(name: &str) -> Client {
@@ -211,11 +221,14 @@ mod tests {
 
     #[test]
     fn whoever_honours_the_hint_is_safe_with_any_grace_that_can_be_configured() {
-        for client in CLIENTS.iter().filter(|client| client.keeps.honours_hint()) {
+        for client in CLIENTS
+            .iter()
+            .filter(|client| client.idle_limit.honours_hint())
+        {
             for timeout_secs in [1, 2, 3, 120, 86_400] {
-                let judgement = judge(client.name, timeout_secs, 1);
-                let is_safe = matches!(judgement, Verification::Safe | Verification::NeverReuses);
-                assert!(is_safe, "{} at {timeout_secs}: {judgement:?}", client.name);
+                let prediction = predict(client.name, timeout_secs, 1);
+                let is_safe = matches!(prediction, Prediction::Safe | Prediction::NeverReuses);
+                assert!(is_safe, "{} at {timeout_secs}: {prediction:?}", client.name);
                 assert!(client.is_promised(&keep_alive(timeout_secs, 1)));
             }
         }
@@ -223,39 +236,39 @@ mod tests {
 
     #[test]
     fn no_grace_leaves_a_last_request_no_time() {
-        let firefox = Verification::KeepsTooLong { secs: 120 };
-        assert_eq!(judge("Firefox", 120, 0), firefox);
+        let firefox = Prediction::KeepsTooLong { secs: 120 };
+        assert_eq!(predict("Firefox", 120, 0), firefox);
         assert_eq!(
-            judge("Java HttpURLConnection", 120, 0),
-            Verification::Retries
+            predict("Java HttpURLConnection", 120, 0),
+            Prediction::Retries
         );
-        assert_eq!(judge("Node http.Agent", 120, 0), Verification::Safe);
+        assert_eq!(predict("Node http.Agent", 120, 0), Prediction::Safe);
     }
 
     #[test]
     fn a_limit_of_its_own_must_end_before_ours() {
-        assert_eq!(judge("AWS ALB", 120, 10), Verification::Safe);
-        let too_long = Verification::KeepsTooLong { secs: 60 };
-        assert_eq!(judge("AWS ALB", 50, 10), too_long);
-        assert_eq!(judge("AWS ALB", 50, 11), Verification::Safe);
+        assert_eq!(predict("AWS ALB", 120, 10), Prediction::Safe);
+        let too_long = Prediction::KeepsTooLong { secs: 60 };
+        assert_eq!(predict("AWS ALB", 50, 10), too_long);
+        assert_eq!(predict("AWS ALB", 50, 11), Prediction::Safe);
         assert!(!named("AWS ALB").is_promised(&keep_alive(50, 10)));
-        assert_eq!(judge("Chromium", 120, 10), Verification::Retries);
-        assert_eq!(judge("Python requests", 120, 10), Verification::NoLimit);
+        assert_eq!(predict("Chromium", 120, 10), Prediction::Retries);
+        assert_eq!(predict("Python requests", 120, 10), Prediction::NoLimit);
     }
 
     #[test]
     fn what_is_never_reused_is_never_lost() {
         assert_eq!(
-            judge("undici, Node's fetch", 2, 1),
-            Verification::NeverReuses
+            predict("undici, Node's fetch", 2, 1),
+            Prediction::NeverReuses
         );
-        assert_eq!(judge("Node http.Agent", 1, 1), Verification::NeverReuses);
+        assert_eq!(predict("Node http.Agent", 1, 1), Prediction::NeverReuses);
         let keep_alive = KeepAlive {
             max_requests: std::num::NonZeroU32::MIN,
             ..Config::default().keep_alive
         };
         let requests = named("Python requests");
-        assert_eq!(requests.judge(&keep_alive), Verification::NeverReuses);
+        assert_eq!(requests.predict(&keep_alive), Prediction::NeverReuses);
     }
 
     #[test]
@@ -266,18 +279,18 @@ mod tests {
         };
         for client in CLIENTS {
             let name = client.name;
-            assert_eq!(client.judge(&keep_alive), Verification::Safe, "{name}");
+            assert_eq!(client.predict(&keep_alive), Prediction::Safe, "{name}");
             assert!(client.is_promised(&keep_alive), "{name}");
         }
     }
 
     #[test]
     fn own_limits_are_scaled_with_t_and_subtractions_are_not() {
-        let scale = Scale {
+        let scale = TimeScale {
             configured: 120,
-            played: 4,
+            tested: 4,
         };
-        let millis = |name, timeout_secs| named(name).keeps.played_millis(timeout_secs, scale);
+        let millis = |name, timeout_secs| named(name).idle_limit.scaled_millis(timeout_secs, scale);
         assert_eq!(millis("undici, Node's fetch", 4), Some(2_000));
         assert_eq!(millis("Node http.Agent", 4), Some(3_000));
         assert_eq!(millis("Firefox", 4), Some(4_000));

@@ -1,5 +1,5 @@
-//! One connection of a client: it sends a request and reads the answer, as a client does that trusts
-//! the server's lengths and believes what it says about the connection.
+//! One connection of a simulated client. It relies on the Content-Length of an answer and on its
+//! Connection and Keep-Alive fields.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,55 +7,55 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::table::Reads;
+use super::table::HintSupport;
 use crate::clock::SystemClock;
 
-/// How long an answer may let wait for itself. An answer that is lost is mostly known at once, from
-/// the end of the connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for connecting, and for each read and write. A lost answer mostly shows earlier, because
+/// the connection ends.
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The receive buffer of a slow reader, in bytes: its kernel takes little that it has not read.
-const NARROW_BYTES: usize = 16 * 1024;
+/// The receive buffer of a slow reader, in bytes. It is small, so that most of an answer waits in the server.
+const SLOW_RECV_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The end of an answer that a slow reader reads without pausing. What its kernel still holds is
-/// acknowledged before it is read, and from then on the server may count.
-const QUICK_END_BYTES: usize = 128 * 1024;
+/// The last bytes of an answer, which a slow reader reads without pausing. Its kernel acknowledges bytes
+/// before they are read, and the server's T begins with the acknowledgement of the last one.
+const FAST_TAIL_BYTES: usize = 128 * 1024;
 
-/// How often a slow reader reads.
+/// Milliseconds between two reads of a slow reader.
 const PAUSE_MILLIS: u64 = 50;
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// How a client reads an answer.
+/// How fast a client reads an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// As fast as it comes.
-    Quick,
-    /// Little by little, for this long in all.
+pub enum ReadSpeed {
+    /// As fast as the bytes arrive.
+    Full,
+    /// Little by little.
     Slow {
-        /// Milliseconds.
+        /// Milliseconds for the whole answer.
         millis: u32,
     },
 }
 
-/// What a client remembers of an answer.
+/// The properties of an answer that a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct ReceivedResponse {
     /// Whether another request may follow.
     pub persists: bool,
-    /// T, if it was said and understood.
+    /// T, if the answer advertises it and the client honours it.
     pub timeout_secs: Option<u32>,
-    /// How many requests may still follow, if that was said and understood.
+    /// Requests that may still follow, if the answer says it and the client honours it.
     pub max: Option<u32>,
-    /// Bytes of the body. All of them were read.
+    /// The length of the body, which was read to its end.
     pub body_bytes: usize,
 }
 
-/// One connection.
+/// A connection of a client.
 #[derive(Debug)]
 pub struct ClientConnection {
     stream: TcpStream,
-    /// Received and not read yet.
+    /// Bytes that were received and not parsed yet.
     received: Vec<u8>,
 }
 
@@ -63,17 +63,17 @@ impl ClientConnection {
     /// Connects. A slow reader has a small receive buffer.
     ///
     /// # Errors
-    /// If there is nobody to connect to.
-    pub fn open(address: SocketAddr, reading: Reading) -> io::Result<ClientConnection> {
+    /// The server does not accept the connection.
+    pub fn open(address: SocketAddr, speed: ReadSpeed) -> io::Result<ClientConnection> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if let Reading::Slow { .. } = reading {
-            socket.set_recv_buffer_size(NARROW_BYTES)?;
+        if let ReadSpeed::Slow { .. } = speed {
+            socket.set_recv_buffer_size(SLOW_RECV_BUFFER_BYTES)?;
         }
-        socket.connect_timeout(&address.into(), PATIENCE)?;
+        socket.connect_timeout(&address.into(), IO_TIMEOUT)?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(IO_TIMEOUT))?;
+        stream.set_write_timeout(Some(IO_TIMEOUT))?;
         Ok(ClientConnection {
             stream,
             received: Vec::new(),
@@ -83,15 +83,15 @@ impl ClientConnection {
     /// Sends bytes as they are.
     ///
     /// # Errors
-    /// If the connection has broken.
+    /// The connection is broken.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// A second handle, to send with while an answer is read.
+    /// A second handle, for sending while an answer is read.
     ///
     /// # Errors
-    /// If there is no descriptor for it.
+    /// The process has no descriptor left.
     pub fn sender(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
@@ -99,13 +99,13 @@ impl ClientConnection {
     /// Reads one answer to a GET.
     ///
     /// # Errors
-    /// If the connection ends, breaks or stays silent before all of it has come, or it is no answer.
+    /// The connection ends, breaks or stays silent before the end of the answer, or the bytes are not HTTP.
     pub fn read(
         &mut self,
-        reads: Reads,
-        reading: Reading,
+        hint_support: HintSupport,
+        speed: ReadSpeed,
         clock: &SystemClock,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<ReceivedResponse> {
         let head_len = loop {
             if let Some(end) = memchr::memmem::find(&self.received, b"\r\n\r\n") {
                 break end + 4;
@@ -116,15 +116,15 @@ impl ClientConnection {
             self.receive(MAX_HEAD_BYTES)?;
         };
         let head: Vec<u8> = self.received.drain(..head_len).collect();
-        let (mut answer, length) = parse(&head, reads)?;
+        let (mut answer, length) = parse(&head, hint_support)?;
         let Some(length) = length else {
-            // Its body ends with the connection (RFC 9112 section 6.3).
+            // The body ends with the connection (RFC 9112 section 6.3).
             answer.persists = false;
             answer.body_bytes = self.read_to_end()?;
             return Ok(answer);
         };
-        if let Reading::Slow { millis } = reading {
-            self.read_slowly(length.saturating_sub(QUICK_END_BYTES), millis, clock)?;
+        if let ReadSpeed::Slow { millis } = speed {
+            self.read_slowly(length.saturating_sub(FAST_TAIL_BYTES), millis, clock)?;
         }
         while self.received.len() < length {
             self.receive(length - self.received.len())?;
@@ -134,7 +134,7 @@ impl ClientConnection {
         Ok(answer)
     }
 
-    /// Whether the server has ended the connection, or said something that nobody asked for.
+    /// Whether the server has closed the connection, or sent bytes without a request.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         if self.stream.set_nonblocking(true).is_err() {
@@ -184,16 +184,16 @@ impl ClientConnection {
     }
 }
 
-/// A GET, as it goes over the wire.
+/// The bytes of a GET request.
 #[must_use]
 pub fn get(path: &str) -> Vec<u8> {
-    // Some servers say what they promise only to those who send the token.
+    // Some servers send the Keep-Alive field only if the request has this option.
     let fields = "Host: localhost\r\nConnection: keep-alive\r\nAccept: */*\r\n";
     format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
 }
 
-/// What a client takes from a head: the answer, and the length of its body.
-fn parse(head: &[u8], reads: Reads) -> io::Result<(Answer, Option<usize>)> {
+/// Parses a response head into the answer and the length of its body.
+fn parse(head: &[u8], hint_support: HintSupport) -> io::Result<(ReceivedResponse, Option<usize>)> {
     let head = std::str::from_utf8(head).map_err(|_| io::ErrorKind::InvalidData)?;
     let mut lines = head.split("\r\n");
     let version = lines.next().and_then(|line| line.split_once(' '));
@@ -202,7 +202,7 @@ fn parse(head: &[u8], reads: Reads) -> io::Result<(Answer, Option<usize>)> {
         Some(("HTTP/1.0", _)) => false,
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
-    let mut answer = Answer {
+    let mut answer = ReceivedResponse {
         persists,
         timeout_secs: None,
         max: None,
@@ -217,7 +217,7 @@ fn parse(head: &[u8], reads: Reads) -> io::Result<(Answer, Option<usize>)> {
         match name.to_ascii_lowercase().as_str() {
             "connection" => answer.persists &= !lists(value, "close"),
             "content-length" => length = value.parse().ok(),
-            "keep-alive" => (answer.timeout_secs, answer.max) = hint(value, reads),
+            "keep-alive" => (answer.timeout_secs, answer.max) = hint(value, hint_support),
             _ => {}
         }
     }
@@ -229,22 +229,22 @@ fn lists(value: &str, option: &str) -> bool {
     options.any(|listed| listed.trim().eq_ignore_ascii_case(option))
 }
 
-/// The hint as this client understands it: `timeout` and `max`.
-fn hint(value: &str, reads: Reads) -> (Option<u32>, Option<u32>) {
+/// The `timeout` and `max` that a client takes from the Keep-Alive field.
+fn hint(value: &str, hint_support: HintSupport) -> (Option<u32>, Option<u32>) {
     let parameter = |wanted: &str| {
         let mut all = value.split(',').filter_map(|one| one.split_once('='));
         let found = all.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
         found.map(|(_, number)| number.trim())
     };
     let timeout = parameter("timeout").and_then(|number| number.parse().ok());
-    match reads {
-        Reads::Nothing => (None, None),
-        Reads::Timeout => (timeout, None),
-        Reads::TimeoutIfFirst => {
+    match hint_support {
+        HintSupport::Ignored => (None, None),
+        HintSupport::Timeout => (timeout, None),
+        HintSupport::TimeoutIfFirst => {
             let is_first = value.to_ascii_lowercase().starts_with("timeout=");
             (timeout.filter(|_| is_first), None)
         }
-        Reads::TimeoutAndMax => match parameter("max").map(str::parse::<i32>) {
+        HintSupport::TimeoutAndMax => match parameter("max").map(str::parse::<i32>) {
             None => (timeout, None),
             Some(Ok(max)) => (timeout, u32::try_from(max).ok()),
             Some(Err(_)) => (None, None),
@@ -259,27 +259,33 @@ mod tests {
     #[test]
     fn each_client_reads_its_part_of_the_hint() {
         let said = "timeout=120, max=999";
-        assert_eq!(hint(said, Reads::Timeout), (Some(120), None));
-        assert_eq!(hint(said, Reads::TimeoutIfFirst), (Some(120), None));
-        assert_eq!(hint(said, Reads::TimeoutAndMax), (Some(120), Some(999)));
-        assert_eq!(hint(said, Reads::Nothing), (None, None));
+        assert_eq!(hint(said, HintSupport::Timeout), (Some(120), None));
+        assert_eq!(hint(said, HintSupport::TimeoutIfFirst), (Some(120), None));
+        assert_eq!(
+            hint(said, HintSupport::TimeoutAndMax),
+            (Some(120), Some(999))
+        );
+        assert_eq!(hint(said, HintSupport::Ignored), (None, None));
     }
 
     #[test]
     fn an_order_or_a_number_that_a_client_does_not_expect_leaves_no_hint() {
         let turned = "max=999, timeout=120";
-        assert_eq!(hint(turned, Reads::TimeoutIfFirst), (None, None));
-        assert_eq!(hint(turned, Reads::TimeoutAndMax), (Some(120), Some(999)));
+        assert_eq!(hint(turned, HintSupport::TimeoutIfFirst), (None, None));
+        assert_eq!(
+            hint(turned, HintSupport::TimeoutAndMax),
+            (Some(120), Some(999))
+        );
         let large = "timeout=120, max=2147483648";
-        assert_eq!(hint(large, Reads::TimeoutAndMax), (None, None));
+        assert_eq!(hint(large, HintSupport::TimeoutAndMax), (None, None));
     }
 
     #[test]
     fn close_ends_the_connection_whatever_else_is_said() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive, Close\r\n\r\n";
-        let (answer, length) = parse(head, Reads::Timeout).unwrap();
+        let (answer, length) = parse(head, HintSupport::Timeout).unwrap();
         assert!(!answer.persists);
         assert_eq!(length, Some(5));
-        assert!(parse(b"SSH-2.0\r\n\r\n", Reads::Timeout).is_err());
+        assert!(parse(b"SSH-2.0\r\n\r\n", HintSupport::Timeout).is_err());
     }
 }

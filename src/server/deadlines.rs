@@ -37,7 +37,7 @@ fn max_sleep_millis(config: &Config) -> u64 {
         timeouts.linger_secs,
     ];
     let secs = all.into_iter().fold(u32::MAX, u32::min);
-    (u64::from(secs) * 1000).min(keep_alive.first_look_millis())
+    (u64::from(secs) * 1000).min(keep_alive.first_ack_check_millis())
 }
 
 /// The timer wheel, and which slots have an entry in it.

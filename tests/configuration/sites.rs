@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use abide::config::{
-    AccessLogFormat, AccessLogTarget, Application, Config, EtagSource, FileCoding, Flags,
-    Precompressed, SiteConfig, StatusRange, Statuses, SymlinkPolicy,
+    AccessLogFormat, AccessLogTarget, Config, EtagSource, FileCoding, Flags, Precompressed,
+    SinglePageApp, SiteConfig, StatusRange, Statuses, SymlinkPolicy,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -128,7 +128,7 @@ fn every_setting_of_a_site_is_read() {
     assert_eq!(site.index, ["start.html"]);
     assert!(site.clean_urls && site.listing && site.compress);
     assert!(!site.hidden && site.precompressed == Precompressed::Never && !site.security);
-    assert_eq!(site.spa, [Application::everywhere("/app.html")]);
+    assert_eq!(site.spa, [SinglePageApp::everywhere("/app.html")]);
     assert_eq!(
         (site.symlinks, site.etag),
         (SymlinkPolicy::Never, EtagSource::Content)
@@ -149,7 +149,7 @@ fn every_setting_of_a_site_is_read() {
     };
     assert_eq!(
         (&plain.status, &plain.types[..]),
-        (&Statuses::Unsaid, &[][..])
+        (&Statuses::Unspecified, &[][..])
     );
     let ranges = vec![StatusRange::Code(404), StatusRange::Class(5)];
     assert_eq!(errors.status, Statuses::Listed(ranges));
@@ -280,7 +280,7 @@ fn a_host_has_its_own_applications_before_the_general_ones() {
                  [[host.spa]]\npath = '/x/**'\npage = '/x.html'";
     let host = &load(below).hosts[0].site.spa;
     assert_eq!(host[0].page, "/x.html");
-    assert_eq!(host[1], Application::everywhere("/all.html"));
+    assert_eq!(host[1], SinglePageApp::everywhere("/all.html"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The text of a configuration file as values: each with its place and how it was written.
+//! Parses a configuration file into values, each with its place and its text.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -6,15 +6,15 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistakes::{Mistake, Origin};
 use super::page::SPA;
-use super::value::{Given, KeyValue, Value};
+use super::validation_errors::{ValidationError, ValueSource};
+use super::value::{KeyValue, Value, ValueData};
 
 /// Reads `text` as TOML.
 ///
 /// # Errors
-/// If it is no TOML, or has a key twice.
-pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>, Mistake> {
+/// The text is not TOML, or has a key twice.
+pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>, ValidationError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Document {
         text,
@@ -29,21 +29,21 @@ pub(super) fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<KeyValue<'t>>,
     }
 }
 
-/// The file, for finding places and quoting what was written.
+/// The text of the file, for finding places and quoting values.
 struct Document<'t> {
     text: &'t str,
-    /// Offsets in bytes.
+    /// The offset of each line in bytes.
     line_starts: Vec<usize>,
     path: Rc<Path>,
 }
 
 impl<'t> Document<'t> {
     /// The place of the byte at `offset`.
-    fn origin(&self, offset: usize) -> Origin {
+    fn source(&self, offset: usize) -> ValueSource {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
         let before = self.text.get(start..offset).unwrap_or_default();
-        Origin::File {
+        ValueSource::File {
             line,
             column: before.chars().count() + 1,
             path: Rc::clone(&self.path),
@@ -54,64 +54,64 @@ impl<'t> Document<'t> {
         let pairs = table.into_iter().map(|(key, value)| {
             let (key_at, value_at) = (key.span().start, value.span().start);
             let between = self.text.get(key_at..value_at);
-            // A table with a heading begins before its name, or lines below it.
+            // The span of a table with a heading begins before its name, or on a line below.
             let follows = between.is_some_and(|between| !between.contains('\n'));
             KeyValue {
                 key: key.into_inner(),
-                origin: self.origin(key_at),
+                source: self.source(key_at),
                 value: self.value(value, if follows { value_at } else { key_at }),
             }
         });
         let mut pairs: Vec<_> = pairs.collect();
-        pairs.sort_by(|one, other| one.origin.cmp(&other.origin));
+        pairs.sort_by(|one, other| one.source.cmp(&other.source));
         pairs
     }
 
     fn value(&self, value: Spanned<DeValue<'t>>, offset: usize) -> Value<'t> {
         Value {
-            written: self.text.get(value.span()).unwrap_or_default(),
-            origin: self.origin(offset),
-            given: match value.into_inner() {
+            raw: self.text.get(value.span()).unwrap_or_default(),
+            source: self.source(offset),
+            data: match value.into_inner() {
                 DeValue::Integer(integer) => {
-                    Given::Integer(i128::from_str_radix(integer.as_str(), integer.radix()).ok())
+                    ValueData::Integer(i128::from_str_radix(integer.as_str(), integer.radix()).ok())
                 }
-                DeValue::Boolean(flag) => Given::Boolean(flag),
-                DeValue::String(text) => Given::Text(text),
+                DeValue::Boolean(flag) => ValueData::Boolean(flag),
+                DeValue::String(text) => ValueData::Text(text),
                 DeValue::Array(array) => {
                     let items = array.into_iter().map(|item| {
                         let offset = item.span().start;
                         self.value(item, offset)
                     });
-                    Given::List(items.collect())
+                    ValueData::List(items.collect())
                 }
-                DeValue::Table(table) => Given::Table(self.table(table)),
-                DeValue::Float(_) => Given::Other("decimal number"),
-                DeValue::Datetime(_) => Given::Other("date or time"),
+                DeValue::Table(table) => ValueData::Table(self.table(table)),
+                DeValue::Float(_) => ValueData::Other("decimal number"),
+                DeValue::Datetime(_) => ValueData::Other("date or time"),
             },
         }
     }
 
-    /// The mistake of a text that is not TOML at all, or has a key twice.
-    fn syntax_error(&self, error: &toml::de::Error) -> Mistake {
+    /// The error for a text that is not TOML, or has a key twice.
+    fn syntax_error(&self, error: &toml::de::Error) -> ValidationError {
         let span = error.span().unwrap_or(0..0);
-        let origin = self.origin(span.start);
+        let source = self.source(span.start);
         if error.message() != "duplicate key" {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            return origin.blame("this is not TOML", message);
+            return source.error("this is not TOML", message);
         }
         let leaf = self.text.get(span.clone()).unwrap_or_default().trim();
-        let complaint = match leaf.trim_matches(['[', ']', ' ']) {
+        let message = match leaf.trim_matches(['[', ']', ' ']) {
             SPA => {
                 "it is given twice: write either one page, as in spa = \"/index.html\", or a table \
                  for each application, with [[spa]] before its keys"
             }
             _ => "it is given twice",
         };
-        origin.blame(self.enclosing_name(leaf, span.start), complaint)
+        source.error(self.enclosing_name(leaf, span.start), message)
     }
 
-    /// The dotted name of a key that repeats an earlier one. All before its line is valid, so the
-    /// section that begins last up there is the one it is in.
+    /// The dotted name of a key that repeats an earlier one. The text before its line is valid, so the key
+    /// belongs to the last section of that text.
     fn enclosing_name(&self, leaf: &str, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,19 +1,19 @@
-//! The table `[encodings]`: which endings of file names stand for a content coding.
+//! The table `[encodings]`: the extensions of file names that stand for a content coding.
 
-use super::value::{Given, Value};
+use super::value::{Value, ValueData};
 use crate::config::{FileCoding, SiteConfig};
 
 /// Reads the coding of an extension, which is in lower case.
 ///
 /// # Errors
-/// A complaint.
+/// The extension or the coding is invalid. The error is a message.
 pub(super) fn read(
     site: &mut SiteConfig,
     extension: &str,
     value: &Value<'_>,
 ) -> Result<(), String> {
-    if matches!(value.given, Given::Table(_)) {
-        // TOML takes the dot for a level.
+    if matches!(value.data, ValueData::Table(_)) {
+        // TOML reads the dot as a nested table.
         let reason = "an extension with a dot must be in quotes, as in \"wasm.gz\" = \"gzip\"";
         return Err(reason.to_owned());
     }
@@ -29,15 +29,15 @@ pub(super) fn read(
         }
     };
     if coding.is_some() && is_archive(extension) {
-        let reason = "it is an archive, which is there to be saved as it is: a browser would \
-                      decode it and keep the name";
+        let reason = "it is an archive, which clients save as it is: with a coding, a browser \
+                      would decode it and keep the name";
         return Err(reason.to_owned());
     }
     site.encodings.insert(extension.to_owned(), coding);
     Ok(())
 }
 
-/// One or more parts of a name, with dots between them. `extension` is in lower case.
+/// The reason why `extension`, in lower case, is not one or more parts of a name with dots between them.
 fn flaw_of_extension(extension: &str) -> Option<&'static str> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
     let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_letter);

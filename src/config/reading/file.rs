@@ -1,20 +1,20 @@
-//! The TOML file: each key in it goes to the draft, with its place.
+//! Passes each key of the TOML file to the builder, with its place.
 
 use std::fs;
 use std::path::Path;
 
-use super::config_draft::{ConfigDraft, HOST, HostDraft};
+use super::builder::Builder;
+use super::config_builder::{ConfigBuilder, HOST, HostBuilder};
 use super::document;
-use super::draft::Draft;
 use super::kinds::{AcceptedValues, Key, toml_list};
-use super::mistakes::{Mistake, Origin};
-use super::site_draft::SiteDraft;
+use super::site_builder::SiteBuilder;
 use super::tables::is_table;
-use super::value::{Given, KeyValue};
+use super::validation_errors::{ValidationError, ValueSource};
+use super::value::{KeyValue, ValueData};
 use super::{keys, site_keys, unknown};
 use crate::config::HostName;
 
-/// The key of a host that no site has.
+/// The only key that a host has and a site does not.
 static NAME: Key<Vec<HostName>> = Key {
     name: unknown::NAME,
     accepted: AcceptedValues::Other(
@@ -27,41 +27,41 @@ static NAME: Key<Vec<HostName>> = Key {
     },
 };
 
-fn read_text(path: &Path) -> Result<String, Mistake> {
-    let failed = |reason| Origin::Default.blame(path.display().to_string(), reason);
+fn read_text(path: &Path) -> Result<String, ValidationError> {
+    let failed = |reason| ValueSource::Default.error(path.display().to_string(), reason);
     let bytes = fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))
 }
 
-impl ConfigDraft {
-    /// Lets a TOML file win over what is there.
+impl ConfigBuilder {
+    /// Applies the keys of a TOML file over the present settings.
     pub fn read_file(&mut self, path: &Path) {
-        let text = self.general.mistakes.note(read_text(path));
+        let text = self.general.errors.record(read_text(path));
         let parsed = text.as_deref().map(|text| document::parse(text, path));
-        let pairs = parsed.and_then(|parsed| self.general.mistakes.note(parsed));
+        let pairs = parsed.and_then(|parsed| self.general.errors.record(parsed));
         let (hosts, others): (Vec<_>, Vec<_>) = pairs
             .unwrap_or_default()
             .into_iter()
             .partition(|pair| pair.key == HOST);
         for pair in &others {
-            match &pair.value.given {
-                Given::Table(pairs) if keys::is_section(&pair.key) => {
-                    pairs.iter().for_each(|inner| self.take(&pair.key, inner));
+            match &pair.value.data {
+                ValueData::Table(pairs) if keys::is_section(&pair.key) => {
+                    pairs.iter().for_each(|inner| self.apply(&pair.key, inner));
                 }
-                _ => self.take("", pair),
+                _ => self.apply("", pair),
             }
         }
-        // Hosts inherit what stands outside of them, wherever it stands: they come last.
+        // Hosts inherit the keys outside of them, wherever those stand, so the hosts come last.
         for pair in &hosts {
-            let mistakes = &mut self.general.mistakes;
-            for (pairs, origin) in pair.value.tables(HOST, mistakes) {
-                self.take_host(pairs, origin);
+            let errors = &mut self.general.errors;
+            for (pairs, source) in pair.value.tables(HOST, errors) {
+                self.apply_host(pairs, source);
             }
         }
     }
 
-    /// Takes in one key or table from outside of the hosts; `section` is empty outside of a section.
-    fn take(&mut self, section: &str, pair: &KeyValue<'_>) {
+    /// Applies one key or table outside of the hosts. `section` is empty outside of a section.
+    fn apply(&mut self, section: &str, pair: &KeyValue<'_>) {
         if section.is_empty() && is_table(pair) {
             return self.site.read_table(pair);
         }
@@ -74,13 +74,13 @@ impl ConfigDraft {
         } else if let Some(key) = keys::named(&name) {
             self.general.set(key, &pair.value);
         } else {
-            self.general.mistakes.push(unknown::key(section, pair));
+            self.general.errors.push(unknown::key(section, pair));
         }
     }
 
-    fn take_host(&mut self, pairs: &[KeyValue<'_>], origin: &Origin) {
-        let mut names = Draft::new(Vec::new(), "host.");
-        let mut site = SiteDraft::inheriting(&self.site);
+    fn apply_host(&mut self, pairs: &[KeyValue<'_>], source: &ValueSource) {
+        let mut names = Builder::new(Vec::new(), "host.");
+        let mut site = SiteBuilder::inheriting(&self.site);
         let mut unknown_keys = 0;
         for pair in pairs {
             if pair.key == NAME.name {
@@ -91,30 +91,30 @@ impl ConfigDraft {
                 site.set(key, &pair.value);
             } else {
                 unknown_keys += 1;
-                names.mistakes.push(unknown::key_of_host(pair));
+                names.errors.push(unknown::key_of_host(pair));
             }
         }
         self.check_names(&mut names);
-        // A key that is unknown may have been meant to be the one that is missing.
-        if unknown_keys == 0 && names.settings.is_empty() && !names.is_wrong(NAME.name) {
-            let complaint = "it is missing, it must be the names that the host is asked for by";
-            names.mistakes.push(origin.blame("host.name", complaint));
+        // An unknown key may be a misspelling of the missing one.
+        if unknown_keys == 0 && names.settings.is_empty() && !names.is_invalid(NAME.name) {
+            let message = "it is missing, it must be the names of the host";
+            names.errors.push(source.error("host.name", message));
         }
-        if unknown_keys == 0 && !site.draft.has("root") {
-            let complaint = "it is missing, it must be the directory that the host serves";
-            names.mistakes.push(origin.blame("host.root", complaint));
+        if unknown_keys == 0 && !site.builder.has("root") {
+            let message = "it is missing, it must be the directory that the host serves";
+            names.errors.push(source.error("host.root", message));
         }
-        site.follow_with(&self.site);
-        self.hosts.push(HostDraft { names, site });
+        site.append_inherited(&self.site);
+        self.hosts.push(HostBuilder { names, site });
     }
 
-    /// Refuses the names that an earlier host has.
-    fn check_names(&self, names: &mut Draft<Vec<HostName>>) {
+    /// Refuses names that an earlier host has.
+    fn check_names(&self, names: &mut Builder<Vec<HostName>>) {
         let earlier = self.hosts.iter().flat_map(|host| &host.names.settings);
         for name in earlier.filter(|name| names.settings.contains(name)) {
-            let complaint = format!("{name} is the name of an earlier [[host]] too");
-            let mistake = names.origin(NAME.name).blame("host.name", complaint);
-            names.mistakes.push(mistake);
+            let message = format!("{name} is the name of an earlier [[host]] too");
+            let error = names.source(NAME.name).error("host.name", message);
+            names.errors.push(error);
         }
     }
 }

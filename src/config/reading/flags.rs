@@ -1,20 +1,20 @@
-//! The command line, taken in after the file.
+//! The command line, which is applied after the file.
 
 use std::path::PathBuf;
 
-use super::config_draft::ConfigDraft;
+use super::config_builder::ConfigBuilder;
 use super::keys;
-use super::mistakes::Origin;
 use super::site_keys::EMPTY_ROOT;
-use super::value::{Given, Value};
+use super::validation_errors::ValueSource;
+use super::value::{Value, ValueData};
 use crate::config::AccessLogTarget;
 
-/// The values of the command line as they were written: they are checked with the file's.
+/// The values of the command line as they are written. They are checked as those of the file are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// The positional ROOT.
+    /// The positional argument ROOT.
     pub root: Option<PathBuf>,
-    /// `--listen`, each of them. If there are any, they replace the file's list.
+    /// The values of `--listen`. If there are any, they replace the list of the file.
     pub listen: Vec<String>,
     /// `--workers`
     pub workers: Option<String>,
@@ -27,7 +27,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The flags for whole numbers, with their keys.
+    /// The flags for whole numbers, each with its key and value.
     fn numbers(&self) -> [(&'static str, &'static str, Option<&str>); 3] {
         let timeout = self.keep_alive_timeout.as_deref();
         let max_requests = self.max_requests.as_deref();
@@ -39,30 +39,33 @@ impl Flags {
     }
 }
 
-impl ConfigDraft {
-    /// Lets the command line win over what is there.
+impl ConfigBuilder {
+    /// Applies the command line over the present settings.
     pub fn apply_flags(&mut self, flags: &Flags) {
         for (flag, name, text) in flags.numbers() {
             if let Some(text) = text {
-                self.set_integer(name, text, Origin::Flag(flag));
+                self.set_integer(name, text, ValueSource::Flag(flag));
             }
         }
         if let (false, Some(key)) = (flags.listen.is_empty(), keys::named("listen")) {
-            let value = |given| Value {
-                given,
-                written: "",
-                origin: Origin::Flag("--listen"),
+            let value = |data| Value {
+                data,
+                raw: "",
+                source: ValueSource::Flag("--listen"),
             };
             let texts = flags.listen.iter();
-            let items = texts.map(|text| value(Given::Text(text.into())));
-            self.general.set(key, &value(Given::List(items.collect())));
+            let items = texts.map(|text| value(ValueData::Text(text.into())));
+            self.general
+                .set(key, &value(ValueData::List(items.collect())));
         }
-        // The paths do not go through the tables of keys: they need not be UTF-8.
+        // The paths need not be UTF-8, so they do not pass through the tables of keys.
         if let Some(path) = &flags.root {
-            self.site.draft.settings.root = path.clone();
-            self.site.draft.remember("root", Origin::Flag("ROOT"));
+            self.site.builder.settings.root = path.clone();
+            self.site
+                .builder
+                .remember("root", ValueSource::Flag("ROOT"));
             if path.as_os_str().is_empty() {
-                self.site.draft.blame("root", EMPTY_ROOT);
+                self.site.builder.report("root", EMPTY_ROOT);
             }
         }
         if let Some(path) = &flags.access_log {
@@ -71,28 +74,29 @@ impl ConfigDraft {
                 Some("-") => AccessLogTarget::Stdout,
                 _ => AccessLogTarget::File(path.clone()),
             });
-            self.general.remember(name, Origin::Flag("--access-log"));
+            self.general
+                .remember(name, ValueSource::Flag("--access-log"));
             if path.as_os_str().is_empty() {
-                let complaint = "the path is empty, it must be a file or - for standard output";
-                self.general.blame(name, complaint);
+                let message = "the path is empty, it must be a file or - for standard output";
+                self.general.report(name, message);
             }
         }
     }
 
-    /// Sets a whole number that was written in decimal.
-    fn set_integer(&mut self, name: &str, text: &str, origin: Origin) {
+    /// Sets a key to a decimal number.
+    fn set_integer(&mut self, name: &str, text: &str, source: ValueSource) {
         let Some(key) = keys::named(name) else {
             return;
         };
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            let complaint = format!("{text:?} is not a number, it must be {}", key.expectation());
-            return self.general.mistakes.push(origin.blame(name, complaint));
+            let message = format!("{text:?} is not a number, it must be {}", key.expectation());
+            return self.general.errors.push(source.error(name, message));
         }
         let value = Value {
-            given: Given::Integer(text.parse().ok()),
-            written: text,
-            origin,
+            data: ValueData::Integer(text.parse().ok()),
+            raw: text,
+            source,
         };
         self.general.set(key, &value);
     }

@@ -1,11 +1,10 @@
-//! Every key of the configuration that no site has for itself, once: its name, range and unit, and
-//! the field it stands for.
+//! The global keys of the configuration: the name, range, unit and field of each.
 
 use std::num::NonZeroU32;
 
 use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
 use super::site_keys::SITE_KEYS;
-use super::value::Given;
+use super::value::ValueData;
 use crate::config::advertised::TIMEOUT_MAX_SECS;
 use crate::config::pattern::flaw_of_path;
 use crate::config::settings::WORKERS_MAX;
@@ -13,20 +12,20 @@ use crate::config::{
     ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
 };
 
-/// Most event loops.
+/// The most event loops.
 const EVENT_LOOPS_MAX: u64 = 256;
 
 const SECS_MAX: u64 = ADVERTISED_MAX as u64;
 const GRACE_MAX: u64 = SECS_MAX - 1;
 const DAY_SECS: u64 = 86_400;
-/// Longer than any round trip.
+/// Seconds, longer than any round trip.
 const HANDSHAKES_MAX: u64 = 60;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// The table, in the order in which a configuration is printed: a section's keys are together, and
-/// the keys of no section come first, as TOML wants it.
+/// The table of keys, in the order in which a configuration is printed. The keys of a section are
+/// adjacent, and those outside of a section come first, as TOML requires.
 pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "listen",
@@ -82,9 +81,9 @@ pub(super) static KEYS: &[Key<Config>] = &[
             proxy.name().map_or(limit.to_string(), toml_string)
         },
         write: |config, value| {
-            config.keep_alive.behind = value.choice(match &value.given {
-                Given::Text(name) => Proxy::named(name),
-                Given::Integer(Some(secs)) => u32::try_from(*secs)
+            config.keep_alive.behind = value.choice(match &value.data {
+                ValueData::Text(name) => Proxy::named(name),
+                ValueData::Integer(Some(secs)) => u32::try_from(*secs)
                     .ok()
                     .filter(|secs| (1..=Proxy::LIMIT_MAX_SECS).contains(&u64::from(*secs)))
                     .map(Proxy::Seconds),
@@ -94,7 +93,7 @@ pub(super) static KEYS: &[Key<Config>] = &[
         },
     },
     boolean! { "keep_alive.http10", keep_alive.http10 },
-    // The kernel's own limits on the three TCP options.
+    // The ranges are the kernel's limits on the three TCP options.
     int! { "tcp_keep_alive.idle", 1..=32_767, "seconds", tcp_keep_alive.idle_secs as u32 },
     int! { "tcp_keep_alive.interval", 1..=32_767, "seconds", tcp_keep_alive.interval_secs as u32 },
     int! { "tcp_keep_alive.count", 1..=127, "probes", tcp_keep_alive.count as u32 },
@@ -162,13 +161,13 @@ pub(super) static KEYS: &[Key<Config>] = &[
 
 impl Config {
     /// The names of all keys, sections dotted, in the order of the tables: `keep_alive.timeout`.
-    /// Those of the default site come first.
+    /// The keys of the default site come first.
     pub fn key_names() -> impl Iterator<Item = &'static str> {
         names()
     }
 }
 
-/// The key of that dotted name.
+/// The key with this dotted name.
 pub(super) fn named(name: &str) -> Option<&'static Key<Config>> {
     KEYS.iter().find(|key| key.name == name)
 }
@@ -183,12 +182,12 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// Whether there is a section of that name.
+/// Whether there is a section with this name.
 pub(super) fn is_section(name: &str) -> bool {
     sections().any(|section| section == name)
 }
 
-/// The names of all keys, sections dotted. Those of the default site come first.
+/// The dotted names of all keys. The keys of the default site come first.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let of_site = SITE_KEYS.iter().map(|key| key.name);
     of_site.chain(KEYS.iter().map(|key| key.name))
@@ -196,7 +195,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mistakes::Origin;
+    use super::super::validation_errors::ValueSource;
     use super::super::value::Value;
     use super::*;
 
@@ -211,9 +210,9 @@ mod tests {
             assert!(range.contains(&default), "{}", key.name);
             for number in [*range.start(), *range.end()] {
                 let value = Value {
-                    given: Given::Integer(Some(number.into())),
-                    written: "",
-                    origin: Origin::Default,
+                    data: ValueData::Integer(Some(number.into())),
+                    raw: "",
+                    source: ValueSource::Default,
                 };
                 assert!((key.write)(&mut config, &value).is_ok(), "{}", key.name);
                 assert_eq!((key.read)(&config), number.to_string(), "{}", key.name);

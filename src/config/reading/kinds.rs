@@ -1,47 +1,47 @@
-//! Keys, the values that they take, and how one becomes a setting.
+//! Keys, the values that they accept, and how a value becomes a setting.
 //!
-//! A key belongs to a table of settings `T`: to the whole [`crate::config::Config`] or to one site's.
+//! A key belongs to settings of the type `T`: the whole [`crate::config::Config`], or those of one site.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::mistakes::Mistakes;
-use super::value::{Given, Value};
+use super::validation_errors::ValidationErrors;
+use super::value::{Value, ValueData};
 
-/// One key.
+/// A configuration key.
 pub(super) struct Key<T: 'static> {
-    /// Section and name, dotted: `keep_alive.timeout`. A key of no section has no dot.
+    /// The dotted name, `keep_alive.timeout`. A key outside of a section has no dot.
     pub name: &'static str,
     pub accepted: AcceptedValues,
-    /// The setting as TOML writes it.
+    /// Formats the setting as TOML.
     pub read: fn(&T) -> String,
-    /// Makes a value the setting, unless the key does not take it.
+    /// Sets the setting to a value, or refuses the value.
     pub write: for<'v> fn(&mut T, &'v Value<'v>) -> Result<(), Refusals<'v>>,
 }
 
-/// The values that a key takes.
+/// The values that a key accepts.
 pub(super) enum AcceptedValues {
-    /// Whole numbers of a unit. The range fits the field, so that a cast loses nothing.
+    /// Whole numbers of a unit. The range fits into the field, so the cast is lossless.
     Range(RangeInclusive<u64>, &'static str),
-    /// In words, to follow "it must be".
+    /// A description, to follow "it must be".
     Other(&'static str),
 }
 
-/// The values that a key does not take: one, or some of the items of a list.
+/// The values that a key refuses: one, or some items of a list.
 pub(super) type Refusals<'v> = Vec<(&'v Value<'v>, Reason)>;
 
-/// Why a key does not take a value.
+/// The reason why a key refuses a value.
 pub(super) enum Reason {
     WrongType,
-    /// The type is one that the key takes, but the value is none of the choices.
-    NoChoice,
+    /// The value has an accepted type, but is not one of the choices.
+    UnknownChoice,
     OutOfRange,
-    Complaint(String),
+    Message(String),
 }
 
 /// A key for a whole number, with the type of its field for the cast. These macros are invoked with
-/// braces, which rustfmt leaves alone, so that a table of keys stays a table.
+/// braces, because rustfmt then leaves the tables of keys as they are.
 macro_rules! int {
     ($name:literal, $range:expr, $unit:literal, $($field:ident).+ as $type:ty) => {
         Key {
@@ -57,7 +57,7 @@ macro_rules! int {
 }
 pub(super) use int;
 
-/// A key that is true or false.
+/// A key for a boolean.
 macro_rules! boolean {
     ($name:literal, $($field:ident).+) => {
         Key {
@@ -65,7 +65,7 @@ macro_rules! boolean {
             accepted: AcceptedValues::Other("true or false"),
             read: |settings| settings.$($field).+.to_string(),
             write: |settings, value| {
-                let Given::Boolean(flag) = value.given else {
+                let ValueData::Boolean(flag) = value.data else {
                     return Err(value.refused(Reason::WrongType));
                 };
                 settings.$($field).+ = flag;
@@ -76,7 +76,7 @@ macro_rules! boolean {
 }
 pub(super) use boolean;
 
-/// A key that is one of a few words.
+/// A key for one of a few words.
 macro_rules! words {
     ($name:literal, $($field:ident).+, $accepted:literal, $($word:literal => $value:path),+) => {
         Key {
@@ -98,7 +98,7 @@ macro_rules! words {
 pub(super) use words;
 
 impl<T> Key<T> {
-    /// The section the key is in; empty for a key of none.
+    /// The section of the key; empty outside of a section.
     pub fn section(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(section, _)| section)
     }
@@ -117,25 +117,30 @@ impl<T> Key<T> {
         }
     }
 
-    /// Sets the key to `value`. `label` is its name for the error.
-    pub fn set(&self, settings: &mut T, label: &str, value: &Value<'_>) -> Result<(), Mistakes> {
+    /// Sets the key to `value`. `label` is the name of the key in errors.
+    pub fn set(
+        &self,
+        settings: &mut T,
+        label: &str,
+        value: &Value<'_>,
+    ) -> Result<(), ValidationErrors> {
         let expectation = self.expectation();
         (self.write)(settings, value).map_err(|refusals| {
-            let blame = |(value, reason): (&Value<'_>, Reason)| {
-                let complaint = match reason {
+            let error = |(value, reason): (&Value<'_>, Reason)| {
+                let message = match reason {
                     Reason::WrongType => value.must_be(&expectation),
-                    Reason::NoChoice => {
+                    Reason::UnknownChoice => {
                         format!("{} was given, it must be {expectation}", value.quoted())
                     }
                     Reason::OutOfRange => {
                         let range = &self.accepted;
                         format!("{} is out of range, it must be {range}", value.quoted())
                     }
-                    Reason::Complaint(complaint) => complaint,
+                    Reason::Message(message) => message,
                 };
-                value.origin.blame(label, complaint)
+                value.source.error(label, message)
             };
-            refusals.into_iter().map(blame).collect()
+            refusals.into_iter().map(error).collect()
         })
     }
 }
@@ -151,21 +156,21 @@ impl Display for AcceptedValues {
     }
 }
 
-/// A value as a key takes it.
+/// Conversions of a value for a key.
 impl<'v> Value<'v> {
-    /// The error that a key does not take the value.
+    /// The refusal of the value for `reason`.
     pub fn refused(&'v self, reason: Reason) -> Refusals<'v> {
         vec![(self, reason)]
     }
 
-    /// The error that a key does not take the value because of `complaint`.
-    pub fn refused_because(&'v self, complaint: impl Display) -> Refusals<'v> {
-        self.refused(Reason::Complaint(complaint.to_string()))
+    /// The refusal of the value with `message`.
+    pub fn refused_because(&'v self, message: impl Display) -> Refusals<'v> {
+        self.refused(Reason::Message(message.to_string()))
     }
 
-    /// A whole number.
+    /// The value as a whole number in `range`.
     pub fn integer(&'v self, range: RangeInclusive<u64>) -> Result<u64, Refusals<'v>> {
-        let Given::Integer(number) = self.given else {
+        let ValueData::Integer(number) = self.data else {
             return Err(self.refused(Reason::WrongType));
         };
         let number = number.and_then(|number| u64::try_from(number).ok());
@@ -173,16 +178,16 @@ impl<'v> Value<'v> {
         within.ok_or_else(|| self.refused(Reason::OutOfRange))
     }
 
-    /// The choice that the value stands for, if any.
+    /// The choice that the value names; refuses the value if that is `None`.
     pub fn choice<C>(&'v self, choice: Option<C>) -> Result<C, Refusals<'v>> {
-        let reason = match self.given {
-            Given::Text(_) | Given::Integer(_) => Reason::NoChoice,
+        let reason = match self.data {
+            ValueData::Text(_) | ValueData::Integer(_) => Reason::UnknownChoice,
             _ => Reason::WrongType,
         };
         choice.ok_or_else(|| self.refused(reason))
     }
 
-    /// A text, read by `parse`.
+    /// The value as a text, parsed by `parse`.
     pub fn parsed<I, E: Display>(
         &'v self,
         parse: impl FnOnce(&str) -> Result<I, E>,
@@ -191,18 +196,18 @@ impl<'v> Value<'v> {
         parse(text).map_err(|error| self.refused_because(error))
     }
 
-    /// A list of texts. Refuses one that repeats an earlier one and `is_exclusive`.
+    /// The value as a list of texts. Refuses an item that `is_exclusive` and repeats an earlier one.
     pub fn list<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
     where
         I: FromStr<Err: Display> + PartialEq + Display,
     {
-        match self.given {
-            Given::List(_) => self.list_or_one(is_exclusive),
+        match self.data {
+            ValueData::List(_) => self.list_or_one(is_exclusive),
             _ => Err(self.refused(Reason::WrongType)),
         }
     }
 
-    /// A list of texts, or one text, which is a list of one.
+    /// As [`Value::list`], but accepts one text as a list of one item.
     pub fn list_or_one<I>(&'v self, is_exclusive: fn(&I) -> bool) -> Result<Vec<I>, Refusals<'v>>
     where
         I: FromStr<Err: Display> + PartialEq + Display,
@@ -226,12 +231,12 @@ impl<'v> Value<'v> {
     }
 }
 
-/// `text` as TOML writes it.
+/// `text` as a TOML string.
 pub(super) fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// A list of texts as TOML writes it.
+/// `items` as a TOML list of strings.
 pub(super) fn toml_list(items: &[impl Display]) -> String {
     let quoted = items.iter().map(|item| toml_string(&item.to_string()));
     format!("[{}]", quoted.collect::<Vec<_>>().join(", "))

@@ -1,42 +1,42 @@
-//! The way from the sources to a configuration, or to all that is wrong with it.
+//! Loads a configuration from its sources, or reports all errors in it.
 
 use std::path::Path;
 
-use super::config_draft::ConfigDraft;
+use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
-use super::mistakes::ConfigError;
+use super::validation_errors::ConfigError;
 use crate::config::Config;
 
 impl Config {
     /// Reads a TOML file over the defaults.
     ///
-    /// Looks at no other file: whether `root` exists is not checked here.
+    /// No other file is accessed; in particular, `root` need not exist.
     ///
     /// # Errors
     ///
-    /// All mistakes in the file, each with file, line, key and column.
+    /// All errors in the file, each with file, line, key and column.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let mut draft = ConfigDraft::new();
-        draft.read_file(path);
-        draft.finish()
+        let mut builder = ConfigBuilder::new();
+        builder.read_file(path);
+        builder.finish()
     }
 
-    /// The configuration that the program runs with: defaults, then `file` if there is one, then `flags`.
+    /// The configuration of the program: the defaults, then `file` if there is one, then `flags`.
     ///
-    /// The roots are checked as well, so that an error can name the line or flag it came from.
+    /// The roots are checked as well, so that an error can name the line or flag.
     ///
     /// # Errors
     ///
-    /// All mistakes, each naming the file, line, key and column or the flag it came from; a root that is
-    /// not a readable directory included.
+    /// All errors, each with the file, line, key and column, or with the flag. A root that is not a readable
+    /// directory is one of them.
     pub fn resolve(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
-        let mut draft = ConfigDraft::new();
+        let mut builder = ConfigBuilder::new();
         if let Some(path) = file {
-            draft.read_file(path);
+            builder.read_file(path);
         }
-        draft.apply_flags(flags);
-        draft.check_machine();
-        draft.finish()
+        builder.apply_flags(flags);
+        builder.check_machine();
+        builder.finish()
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use std::path::PathBuf;
     use tempfile::TempDir;
 
-    /// A directory with a configuration file in it.
+    /// A directory that contains a configuration file.
     struct ConfigDirectory {
         directory: TempDir,
     }
@@ -64,7 +64,7 @@ mod tests {
             self.directory.path().join("abide.toml")
         }
 
-        /// Flags that name a root that exists.
+        /// Flags with a root that exists.
         fn flags(&self) -> Flags {
             Flags {
                 root: Some(self.directory.path().to_owned()),

@@ -1,9 +1,9 @@
-//! Media types as they are written in a configuration.
+//! Media types in a configuration.
 
-/// Revalidator that `text` is a media type.
+/// Checks that `text` is a media type.
 ///
 /// # Errors
-/// A sentence that says how to write one.
+/// The text is not a media type. The message says how to write one.
 pub(super) fn check_media_type(text: &str) -> Result<(), String> {
     if is_media_type(text) {
         return Ok(());
@@ -14,7 +14,7 @@ pub(super) fn check_media_type(text: &str) -> Result<(), String> {
     ))
 }
 
-/// type "/" subtype with parameters (RFC 9110 section 8.3.1), one line of ASCII.
+/// Whether `text` is type "/" subtype with parameters (RFC 9110 section 8.3.1), in one line of ASCII.
 fn is_media_type(text: &str) -> bool {
     let is_token = |text: &str| {
         let is_letter =

@@ -1,29 +1,29 @@
 //! Reading settings from a TOML file and the command line, and printing them.
 //!
-//! A configuration is put together from three sources, each winning over the one before: the
-//! built-in defaults ([`Config::default`](super::Config::default)), a TOML file, and the command line
-//! ([`Flags`]). The tables in `keys` and `site_keys` name every key once, with its range and unit.
-//! Reading a file, checking a flag, suggesting a key for a misspelt one and printing the result all go
-//! through those tables, so a new key is a new line there, a field of a setting and an entry in
-//! `config.example`.
+//! A configuration has three sources. In order of increasing precedence they are the built-in defaults
+//! ([`Config::default`](super::Config::default)), a TOML file, and the command line ([`Flags`]). The
+//! tables in `keys` and `site_keys` define every key once, with its range and unit. Reading a file,
+//! checking a flag, suggesting a key for a misspelt one and printing the result all use those tables. So
+//! a new key needs a line in a table, a field of a setting and an entry in `config.example`.
 //!
-//! A mistake ends nothing: it is noted with its place, the earlier value stays, and all are told in
-//! the end. Keys are compared with each other only where none of them is wrong by itself.
+//! An invalid value does not stop the reading. The error is recorded with its place, the setting keeps
+//! its earlier value, and all errors are reported at the end. Rules between several keys are checked only
+//! if each of these keys is valid.
 //!
 //! - `load`: from the sources to the settings.
-//! - `value`: values as they were written; `document`: those of a TOML file.
-//! - `mistakes`: places and complaints, and the error that tells them.
-//! - `kinds`: the kinds of value that keys take, and how one becomes a setting; `keys`: the table of the
-//!   keys that there are once; `site_keys`: of those that each site has; `nearest`: the one that was
-//!   meant.
-//! - `draft`: settings in the making; `site_draft`: one site of them; `config_draft`: all.
-//! - `file`: the keys of a file, `unknown` or not; `tables`: the tables of a site, of which those of
-//!   its `rules` are each a `rule_table`; `encodings`, `media_type`, `page`: values in them.
-//! - `flags`: the command line. `print`: the way back.
+//! - `value`: values as they are written; `document`: the values of a TOML file.
+//! - `validation_errors`: places, errors, and the report of all errors.
+//! - `kinds`: the kinds of value that keys accept, and how a value becomes a setting; `keys`: the table
+//!   of the global keys; `site_keys`: the table of the keys of each site; `nearest`: suggestions for
+//!   unknown keys.
+//! - `builder`: settings under construction; `site_builder`: those of one site; `config_builder`: all.
+//! - `file`: the keys of a file; `unknown`: errors for unknown keys; `tables`: the tables of a site, of
+//!   which each one of its `rules` is a `rule_table`; `encodings`, `media_type`, `page`: values in them.
+//! - `flags`: the command line. `print`: settings as TOML.
 
-mod config_draft;
+mod builder;
+mod config_builder;
 mod document;
-mod draft;
 mod encodings;
 mod file;
 mod flags;
@@ -31,17 +31,17 @@ mod keys;
 mod kinds;
 mod load;
 mod media_type;
-mod mistakes;
 mod nearest;
 mod page;
 mod print;
 mod rule_table;
 mod rules;
-mod site_draft;
+mod site_builder;
 mod site_keys;
 mod tables;
 mod unknown;
+mod validation_errors;
 mod value;
 
 pub use flags::Flags;
-pub use mistakes::ConfigError;
+pub use validation_errors::ConfigError;

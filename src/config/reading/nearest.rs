@@ -1,7 +1,7 @@
-//! The name that was probably meant by an unknown one.
+//! Suggestions for unknown names.
 
-/// The one of `names` that was probably meant by `leaf` in `section`: at most two letters away, or the
-/// same name in another section. Sections are dotted, or empty.
+/// The name among `names` that is nearest to `leaf` in `section`: at most two edits away, where another
+/// section counts as one edit. Names are dotted; `section` is empty outside of a section.
 pub(super) fn nearest<'n>(
     names: impl IntoIterator<Item = &'n str>,
     section: &str,
@@ -19,7 +19,7 @@ pub(super) fn nearest<'n>(
         .map(|(.., name)| name)
 }
 
-/// The complaint about the key `leaf` of a table `[[label]]` whose keys are `known`.
+/// The message for an unknown key `leaf` of a table `[[label]]` whose keys are `known`.
 pub(super) fn no_such_key(label: &str, leaf: &str, known: &[&str]) -> String {
     let hint = match nearest(known.iter().copied(), "", leaf) {
         Some(name) => format!("did you mean {label}.{name}?"),
@@ -28,15 +28,15 @@ pub(super) fn no_such_key(label: &str, leaf: &str, known: &[&str]) -> String {
     format!("there is no such key, {hint}")
 }
 
-/// At most two letters away, and not all of them.
+/// Whether `distance` is at most two, and less than the length of either name.
 fn is_near(distance: usize, name: &str, leaf: &str) -> bool {
     distance <= 2 && distance < name.len().min(leaf.len())
 }
 
-/// Letters to insert, remove or replace to turn one text into the other.
+/// The Levenshtein distance of two texts in characters.
 fn edit_distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    // row[j] is the distance between what was read of `from` and the first j letters of `to`.
+    // row[j] is the distance between the part of `from` read so far and the first j characters of `to`.
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.chars().enumerate() {
         let mut diagonal = row[0];

@@ -1,11 +1,11 @@
-//! Paths of pages, as several keys and tables take them.
+//! Paths of pages, which several keys and tables accept.
 
 use crate::config::pattern::flaw_of_path;
 
-/// The key for applications of one page, which can be a text or tables.
+/// The key for single-page applications, which is a string or tables.
 pub(super) const SPA: &str = "spa";
 
-/// The path of a page of the site; `None` for an empty text.
+/// Parses the path of a page of the site; `None` for an empty text.
 pub(super) fn page(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -6,49 +6,49 @@ use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::page::SPA;
 use super::site_keys::SITE_KEYS;
-use crate::config::applications::as_text;
+use crate::config::single_page_apps::as_text;
 use crate::config::{Config, FileCoding, HeaderRule, SiteConfig, Statuses};
 
 impl Config {
-    /// The configuration as a TOML file that loads back equal.
+    /// The configuration as a TOML file. Loading the file gives an equal configuration.
     ///
-    /// Paths that are not UTF-8 cannot be in a TOML file: they are printed with replacement characters.
+    /// Paths that are not UTF-8 cannot be in a TOML file. They are printed with replacement characters.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut print = Print::default();
-        print.keys(&self.site);
+        let mut writer = TomlWriter::default();
+        writer.keys(&self.site);
         let mut section = "";
         for key in KEYS {
             if key.section() != section {
                 section = key.section();
-                print.heading(format_args!("[{section}]"));
+                writer.heading(format_args!("[{section}]"));
             }
-            print.line(key.leaf(), (key.read)(self));
+            writer.line(key.leaf(), (key.read)(self));
         }
         let site = &self.site;
-        print.tables(site, &SiteConfig::default());
-        print.prefix = "host.";
+        writer.tables(site, &SiteConfig::default());
+        writer.prefix = "host.";
         for host in &self.hosts {
-            print.heading("[[host]]");
-            print.list("name", &host.names);
-            print.keys(&host.site);
-            print.tables(&host.site, site);
+            writer.heading("[[host]]");
+            writer.list("name", &host.names);
+            writer.keys(&host.site);
+            writer.tables(&host.site, site);
         }
-        print.text
+        writer.text
     }
 }
 
-/// The text so far.
+/// Writes settings as TOML.
 #[derive(Default)]
-struct Print {
+struct TomlWriter {
     text: String,
-    /// Precedes the names of the tables of a site: empty, or `host.`.
+    /// The prefix of the names of a site's tables: empty, or `host.`.
     prefix: &'static str,
 }
 
-impl Print {
+impl TomlWriter {
     fn heading(&mut self, heading: impl Display) {
-        // Writing to a String cannot fail, here and below.
+        // Writing to a String cannot fail. The same holds below.
         let _ = writeln!(self.text, "\n{heading}");
     }
 
@@ -65,14 +65,14 @@ impl Print {
         self.line(key, toml_string(&value.to_string()));
     }
 
-    /// A list, unless it is empty.
+    /// Writes a list, unless it is empty.
     fn list(&mut self, key: &str, items: &[impl Display]) {
         if !items.is_empty() {
             self.line(key, toml_list(items));
         }
     }
 
-    /// The keys of a site.
+    /// Writes the keys of a site.
     fn keys(&mut self, site: &SiteConfig) {
         let has_tables = as_text(&site.spa).is_none();
         for key in SITE_KEYS {
@@ -82,8 +82,8 @@ impl Print {
         }
     }
 
-    /// The tables of a site. Of what it inherits from `general` only the rules are left out: they would be
-    /// added a second time.
+    /// Writes the tables of a site, except the rules that it inherits from `general`: reading would add
+    /// them a second time.
     fn tables(&mut self, site: &SiteConfig, general: &SiteConfig) {
         let prefix = self.prefix;
         self.heading(format_args!("[{prefix}error_pages]"));
@@ -138,7 +138,7 @@ impl Print {
         self.rule("header");
         self.string("path", &rule.path);
         match &rule.status {
-            Statuses::Unsaid => {}
+            Statuses::Unspecified => {}
             Statuses::Any => self.string("status", Statuses::ANY),
             Statuses::Listed(ranges) => self.list("status", ranges),
         }
@@ -153,7 +153,7 @@ impl Print {
     }
 }
 
-/// The rules of a site without those it inherits, or all of them.
+/// The rules of a site without the inherited ones, or all of them.
 fn own<'r, R>(without_inherited: Option<&'r [R]>, all: &'r [R]) -> &'r [R] {
     without_inherited.unwrap_or(all)
 }

@@ -1,58 +1,57 @@
-//! The table of one rule: its keys, each read when the rule asks for it.
+//! The table of one rule, which reads each key on demand.
 
 use std::fmt::Display;
 
-use super::mistakes::{Mistakes, Origin};
 use super::nearest::no_such_key;
-use super::value::{Given, KeyValue, Value};
+use super::validation_errors::{ValidationErrors, ValueSource};
+use super::value::{KeyValue, Value, ValueData};
 
-/// A table of `[[header]]` or the like, and the mistakes that were found in it.
+/// A table such as `[[header]]`, and the errors found in it.
 pub(super) struct RuleTable<'v> {
     pairs: &'v [KeyValue<'v>],
     /// The name of the table in errors.
     label: &'v str,
-    /// Where the table begins.
-    origin: &'v Origin,
-    /// Whether none of the keys is unknown, as far as they were checked.
+    /// The place where the table begins.
+    source: &'v ValueSource,
+    /// Whether no unknown key has been found.
     knows_all_keys: bool,
-    pub mistakes: Mistakes,
+    pub errors: ValidationErrors,
 }
 
 impl<'v> RuleTable<'v> {
-    pub fn new(label: &'v str, (pairs, origin): (&'v [KeyValue<'v>], &'v Origin)) -> RuleTable<'v> {
+    pub fn new(
+        label: &'v str,
+        (pairs, source): (&'v [KeyValue<'v>], &'v ValueSource),
+    ) -> RuleTable<'v> {
         RuleTable {
             pairs,
             label,
-            origin,
+            source,
             knows_all_keys: true,
-            mistakes: Mistakes::default(),
+            errors: ValidationErrors::default(),
         }
     }
 
-    /// Blames the keys that are none of `known`.
+    /// Records an error for each key that is not in `known`.
     pub fn check_keys(&mut self, known: &[&str]) {
         for pair in self.pairs {
             if !known.contains(&&*pair.key) {
-                let complaint = no_such_key(self.label, &pair.key, known);
-                self.blame_key(
-                    &pair.key.escape_debug().to_string(),
-                    &pair.origin,
-                    complaint,
-                );
+                let message = no_such_key(self.label, &pair.key, known);
+                self.report_key(&pair.key.escape_debug().to_string(), &pair.source, message);
                 self.knows_all_keys = false;
             }
         }
     }
 
-    /// Blames the table as a whole.
-    pub fn blame(&mut self, complaint: impl Into<String>) {
-        self.mistakes.push(self.origin.blame(self.label, complaint));
+    /// Records an error in the table as a whole.
+    pub fn report(&mut self, message: impl Into<String>) {
+        self.errors.push(self.source.error(self.label, message));
     }
 
-    /// Blames the key `leaf`, which is at `origin`.
-    pub fn blame_key(&mut self, leaf: &str, origin: &Origin, complaint: impl Into<String>) {
+    /// Records an error in the key `leaf` at `source`.
+    pub fn report_key(&mut self, leaf: &str, source: &ValueSource, message: impl Into<String>) {
         let name = format!("{}.{leaf}", self.label);
-        self.mistakes.push(origin.blame(name, complaint));
+        self.errors.push(source.error(name, message));
     }
 
     pub fn find(&self, leaf: &str) -> Option<&'v Value<'v>> {
@@ -60,7 +59,7 @@ impl<'v> RuleTable<'v> {
         Some(&pair.value)
     }
 
-    /// A text that must be there, read by `parse`; `None` is a mistake.
+    /// The required text of the key `leaf`, parsed by `parse`; `None` after recording an error.
     pub fn required<T, E: Display>(
         &mut self,
         leaf: &str,
@@ -68,10 +67,10 @@ impl<'v> RuleTable<'v> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let Some(value) = self.find(leaf) else {
-            // A key that is unknown may have been meant to be this one.
+            // An unknown key may be a misspelling of this one.
             if self.knows_all_keys {
-                let complaint = format!("it is missing, it must be {meaning}");
-                self.blame_key(leaf, self.origin, complaint);
+                let message = format!("it is missing, it must be {meaning}");
+                self.report_key(leaf, self.source, message);
             }
             return None;
         };
@@ -80,11 +79,11 @@ impl<'v> RuleTable<'v> {
             None => Err(value.must_be(meaning)),
         };
         parsed
-            .map_err(|complaint| self.blame_key(leaf, &value.origin, complaint))
+            .map_err(|message| self.report_key(leaf, &value.source, message))
             .ok()
     }
 
-    /// The items of a list that may be missing, each read by `parse` from its text.
+    /// The items of the optional list `leaf`, each parsed by `parse`.
     pub fn list<T, E: Display>(
         &mut self,
         leaf: &str,
@@ -92,21 +91,21 @@ impl<'v> RuleTable<'v> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         match self.find(leaf) {
-            Some(value) if matches!(value.given, Given::List(_)) => {
+            Some(value) if matches!(value.data, ValueData::List(_)) => {
                 self.items(leaf, value, |item| match item.text() {
                     Some(text) => parse(text).map_err(|error| error.to_string()),
                     None => Err(item.must_be(meaning)),
                 })
             }
             Some(value) => {
-                self.blame_key(leaf, &value.origin, value.must_be(meaning));
+                self.report_key(leaf, &value.source, value.must_be(meaning));
                 Vec::new()
             }
             None => Vec::new(),
         }
     }
 
-    /// The items of the list `value`, or `value` alone, read by `parse`.
+    /// The items of the list `value`, or `value` as the only item, each parsed by `parse`.
     pub fn items<T>(
         &mut self,
         leaf: &str,
@@ -117,7 +116,7 @@ impl<'v> RuleTable<'v> {
         for item in value.one_or_list() {
             match parse(item) {
                 Ok(item) => parsed.push(item),
-                Err(complaint) => self.blame_key(leaf, &item.origin, complaint),
+                Err(message) => self.report_key(leaf, &item.source, message),
             }
         }
         parsed

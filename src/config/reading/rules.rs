@@ -5,17 +5,17 @@ use std::str::FromStr;
 
 use super::page::page;
 use super::rule_table::RuleTable;
-use super::value::{Given, Value};
+use super::value::{Value, ValueData};
 use crate::config::rules::{
     FieldName, FieldValue, HeaderRule, REDIRECT_STATUS_DEFAULT, REDIRECT_STATUSES, Redirect,
     Rewrite, WITHDRAWN_STATUSES,
 };
-use crate::config::{Application, PathTemplate, Pattern, Statuses, TypeRange, UriTemplate};
+use crate::config::{MediaRange, PathTemplate, Pattern, SinglePageApp, Statuses, UriTemplate};
 
 /// The meaning of the key `path` or `from` of a rule.
-const PATHS: &str = "the pattern of the paths it is for";
+const PATHS: &str = "a pattern of paths, as in \"/old/**\"";
 
-/// Reads a table of `[[header]]`. `None`, here and below, if it has mistakes.
+/// Reads a table of `[[header]]`. Like the functions below, it returns `None` if the table has errors.
 pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
     table.check_keys(&["path", "set", "unset", "status", "type"]);
     let path = table.required("path", PATHS, str::parse);
@@ -23,19 +23,19 @@ pub(super) fn header(table: &mut RuleTable<'_>) -> Option<HeaderRule> {
     let rule = HeaderRule {
         path: path.unwrap_or_else(Pattern::everything),
         status: statuses(table),
-        types: type_ranges(table),
+        types: media_ranges(table),
         set: fields_to_set(table),
         unset: table.list("unset", meaning, FieldName::to_unset),
     };
-    if !table.mistakes.is_empty() {
+    if !table.errors.is_empty() {
         return None;
     }
     if rule.set.is_empty() && rule.unset.is_empty() {
-        table.blame("it changes nothing: add set = { Name = \"value\" } or unset = [\"Name\"]");
+        table.report("it changes nothing: add set = { Name = \"value\" } or unset = [\"Name\"]");
         return None;
     }
     if let Some((name, _)) = rule.set.iter().find(|(name, _)| rule.unset.contains(name)) {
-        table.blame(format!("{name} cannot be both set and left out"));
+        table.report(format!("{name} cannot be both set and left out"));
         return None;
     }
     Some(rule)
@@ -48,11 +48,11 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
     let status = redirect_status(table)?;
     let to = if WITHDRAWN_STATUSES.contains(&status) {
         if let Some(to) = table.find("to") {
-            let complaint = format!(
-                "an answer with status {status} leads nowhere: leave the target out, or make the \
-                 status 301, 302, 303, 307 or 308"
+            let message = format!(
+                "an answer with status {status} leads nowhere: leave the target out, or set the \
+                 status to 301, 302, 303, 307 or 308"
             );
-            table.blame_key("to", &to.origin, complaint);
+            table.report_key("to", &to.source, message);
         }
         None
     } else {
@@ -60,7 +60,7 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
             "where they are now; for a path that is gone write status = 410 and no target";
         target(table, meaning, from.as_ref(), UriTemplate::parse)
     };
-    let from = from.filter(|_| table.mistakes.is_empty())?;
+    let from = from.filter(|_| table.errors.is_empty())?;
     Some(Redirect { from, to, status })
 }
 
@@ -77,7 +77,7 @@ pub(super) fn rewrite(table: &mut RuleTable<'_>) -> Option<Rewrite> {
 }
 
 /// Reads a table of `[[spa]]`.
-pub(super) fn application(table: &mut RuleTable<'_>) -> Option<Application> {
+pub(super) fn application(table: &mut RuleTable<'_>) -> Option<SinglePageApp> {
     table.check_keys(&["path", "page", "except"]);
     let path = table.required("path", PATHS, str::parse);
     let meaning = "the path of its page, as in \"/app/index.html\"";
@@ -85,14 +85,15 @@ pub(super) fn application(table: &mut RuleTable<'_>) -> Option<Application> {
         page(text)?.ok_or_else(|| "the path is empty, it must name a page".to_owned())
     });
     let meaning = "a list of patterns, as in [\"/app/api/**\"]";
-    Some(Application {
+    Some(SinglePageApp {
         except: table.list("except", meaning, str::parse::<Pattern>),
         path: path?,
         page: page?,
     })
 }
 
-/// The key `to`, which uses the stars of `from`. If `from` is wrong, only a missing target is a mistake.
+/// Reads the key `to`, which refers to the stars of `from`. If `from` is invalid, only the presence of `to`
+/// is checked.
 fn target<T, E: Display>(
     table: &mut RuleTable<'_>,
     meaning: &str,
@@ -107,8 +108,8 @@ fn redirect_status(table: &mut RuleTable<'_>) -> Option<u16> {
     let Some(value) = table.find("status") else {
         return Some(REDIRECT_STATUS_DEFAULT);
     };
-    let status = match value.given {
-        Given::Integer(Some(number)) => u16::try_from(number).ok(),
+    let status = match value.data {
+        ValueData::Integer(Some(number)) => u16::try_from(number).ok(),
         _ => None,
     };
     let is_known =
@@ -116,7 +117,7 @@ fn redirect_status(table: &mut RuleTable<'_>) -> Option<u16> {
     let status = status.filter(is_known);
     if status.is_none() {
         let meaning = "301, 302, 303, 307 or 308, or without a target 403, 404, 410 or 451";
-        table.blame_key("status", &value.origin, value.must_be(meaning));
+        table.report_key("status", &value.source, value.must_be(meaning));
     }
     status
 }
@@ -126,21 +127,21 @@ fn fields_to_set(table: &mut RuleTable<'_>) -> Vec<(FieldName, FieldValue)> {
     let Some(value) = table.find("set") else {
         return fields;
     };
-    let Given::Table(pairs) = &value.given else {
+    let ValueData::Table(pairs) = &value.data else {
         let meaning = "a table, as in { Cache-Control = \"no-cache\" }";
-        table.blame_key("set", &value.origin, value.must_be(meaning));
+        table.report_key("set", &value.source, value.must_be(meaning));
         return fields;
     };
     for pair in pairs {
         let field = field_to_set(&pair.key, &pair.value);
         match field {
             Ok((name, _)) if fields.iter().any(|(other, _)| *other == name) => {
-                let complaint =
+                let message =
                     format!("{name} is given twice, upper and lower case make no difference");
-                table.blame_key("set", &pair.origin, complaint);
+                table.report_key("set", &pair.source, message);
             }
             Ok(field) => fields.push(field),
-            Err(complaint) => table.blame_key("set", &pair.origin, complaint),
+            Err(message) => table.report_key("set", &pair.source, message),
         }
     }
     fields
@@ -160,18 +161,18 @@ fn field_to_set(name: &str, value: &Value<'_>) -> Result<(FieldName, FieldValue)
     }
 }
 
-/// The statuses that a header rule is for: one, a list of them, or `"any"`.
+/// Reads the statuses of a header rule: one, a list, or `"any"`.
 fn statuses(table: &mut RuleTable<'_>) -> Statuses {
     let meaning = "a status, a list of them, as in [\"404\", \"5xx\"], or \"any\"";
     match table.find("status") {
-        None => Statuses::Unsaid,
+        None => Statuses::Unspecified,
         Some(value) if value.text() == Some(Statuses::ANY) => Statuses::Any,
         Some(value) => Statuses::Listed(ranges(table, "status", value, meaning)),
     }
 }
 
-/// The media types that a header rule is for: none, one or a list of them.
-fn type_ranges(table: &mut RuleTable<'_>) -> Vec<TypeRange> {
+/// Reads the media types of a header rule: none, one or a list.
+fn media_ranges(table: &mut RuleTable<'_>) -> Vec<MediaRange> {
     let meaning = "a media type or a list of them, as in \"text/html\" or [\"image/*\"]";
     match table.find("type") {
         None => Vec::new(),
@@ -179,21 +180,21 @@ fn type_ranges(table: &mut RuleTable<'_>) -> Vec<TypeRange> {
     }
 }
 
-/// The value of `leaf`: one range or a list of some; a whole number is read as its digits.
+/// Reads the value of `leaf`: one range or a list of ranges. A whole number is read as its digits.
 fn ranges<R>(table: &mut RuleTable<'_>, leaf: &str, value: &Value<'_>, meaning: &str) -> Vec<R>
 where
     R: FromStr + PartialEq + Clone + Display,
     R::Err: Display,
 {
     if value.one_or_list().is_empty() {
-        let complaint = format!("the list is empty, it must be {meaning}");
-        table.blame_key(leaf, &value.origin, complaint);
+        let message = format!("the list is empty, it must be {meaning}");
+        table.report_key(leaf, &value.source, message);
     }
     let mut seen: Vec<R> = Vec::new();
     table.items(leaf, value, |item| {
-        let range = match &item.given {
-            Given::Text(text) => text.parse(),
-            Given::Integer(Some(number)) => number.to_string().parse(),
+        let range = match &item.data {
+            ValueData::Text(text) => text.parse(),
+            ValueData::Integer(Some(number)) => number.to_string().parse(),
             _ => return Err(item.must_be(meaning)),
         };
         let range: R = range.map_err(|error: R::Err| error.to_string())?;

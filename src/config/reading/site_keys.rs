@@ -1,5 +1,5 @@
-//! The keys that each site has for itself: outside of a section for the default site, and again in
-//! each `[[host]]`.
+//! The keys of a site. They stand outside of a section for the default site, and in each `[[host]]` for
+//! that host.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,16 @@ use std::str::FromStr;
 use super::kinds::{AcceptedValues, Key, Reason, boolean, toml_list, toml_string, words};
 use super::media_type::check_media_type;
 use super::page::{SPA, page};
-use super::value::Given;
-use crate::config::applications::as_text;
+use super::value::ValueData;
+use crate::config::single_page_apps::as_text;
 use crate::config::{
-    Application, CorsOrigin, EtagSource, Precompressed, SiteConfig, SymlinkPolicy,
+    CorsOrigin, EtagSource, Precompressed, SinglePageApp, SiteConfig, SymlinkPolicy,
 };
 
-/// The complaint about a root without letters.
+/// The message for an empty root.
 pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory";
 
-/// The table, in the order in which a site is printed.
+/// The table of keys, in the order in which a site is printed.
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     Key {
         name: "root",
@@ -50,7 +50,7 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
         read: |site| toml_string(as_text(&site.spa).unwrap_or_default()),
         write: |site, value| {
             let page = value.parsed(page)?;
-            site.spa = page.map(Application::everywhere).into_iter().collect();
+            site.spa = page.map(SinglePageApp::everywhere).into_iter().collect();
             Ok(())
         },
     },
@@ -70,10 +70,10 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
             Precompressed::Always => toml_string("always"),
         },
         write: |site, value| {
-            site.precompressed = value.choice(match &value.given {
-                Given::Boolean(false) => Some(Precompressed::Never),
-                Given::Boolean(true) => Some(Precompressed::Current),
-                Given::Text(word) if word == "always" => Some(Precompressed::Always),
+            site.precompressed = value.choice(match &value.data {
+                ValueData::Boolean(false) => Some(Precompressed::Never),
+                ValueData::Boolean(true) => Some(Precompressed::Current),
+                ValueData::Text(word) if word == "always" => Some(Precompressed::Always),
                 _ => None,
             })?;
             Ok(())
@@ -104,8 +104,8 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
         write: |site, value| {
             let origins = value.list_or_one(|_| true)?;
             if origins.len() > 1 && origins.contains(&CorsOrigin::Any) {
-                let complaint = "* stands for every origin, so it must be alone";
-                return Err(value.refused_because(complaint));
+                let message = "* stands for every origin, so it must be alone";
+                return Err(value.refused_because(message));
             }
             site.cors = origins;
             Ok(())
@@ -113,12 +113,12 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
     },
 ];
 
-/// The key of that name.
+/// The key with this name.
 pub(super) fn named(name: &str) -> Option<&'static Key<SiteConfig>> {
     SITE_KEYS.iter().find(|key| key.name == name)
 }
 
-/// A member of `index`.
+/// The name of an index file, without a slash.
 #[derive(PartialEq)]
 struct IndexName(String);
 

@@ -1,15 +1,15 @@
-//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, and those of its rules.
+//! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, and the tables of its rules.
 
 use super::encodings;
 use super::media_type::check_media_type;
 use super::page::{SPA, page};
 use super::rule_table::RuleTable;
 use super::rules;
-use super::site_draft::SiteDraft;
-use super::value::{Given, KeyValue, Value};
+use super::site_builder::SiteBuilder;
+use super::value::{KeyValue, Value, ValueData};
 use crate::config::SiteConfig;
 
-/// Their names.
+/// The names of the tables.
 pub(super) const TABLES: [&str; 7] = [
     "error_pages",
     "types",
@@ -20,35 +20,35 @@ pub(super) const TABLES: [&str; 7] = [
     SPA,
 ];
 
-/// Whether `pair` of a site is one of [`TABLES`]. `spa` is one only if it is written as tables.
+/// Whether `pair` is one of [`TABLES`]. The key `spa` is one only if it is written as tables.
 pub(super) fn is_table(pair: &KeyValue<'_>) -> bool {
     TABLES.contains(&&*pair.key) && (pair.key != SPA || pair.value.has_tables())
 }
 
-/// Reads one key of a table and its value; gives a complaint.
-type ReadPair = fn(&mut SiteConfig, &str, &Value<'_>) -> Result<(), String>;
+/// Reads one key of a table and its value; the error is a message.
+type ReadEntry = fn(&mut SiteConfig, &str, &Value<'_>) -> Result<(), String>;
 
-impl SiteDraft {
-    /// Takes in one of [`TABLES`].
+impl SiteBuilder {
+    /// Reads one of [`TABLES`].
     pub fn read_table(&mut self, pair: &KeyValue<'_>) {
         match &*pair.key {
-            "error_pages" => self.read_pairs(pair, read_error_page),
-            "types" => self.read_pairs(pair, read_type),
-            "encodings" => self.read_pairs(pair, encodings::read),
+            "error_pages" => self.read_entries(pair, read_error_page),
+            "types" => self.read_entries(pair, read_type),
+            "encodings" => self.read_entries(pair, encodings::read),
             _ => self.read_rules(pair),
         }
     }
 
-    /// Takes in a table with keys of the site's own.
-    fn read_pairs(&mut self, table: &KeyValue<'_>, read: ReadPair) {
-        let name = self.draft.label(&table.key);
-        let Given::Table(pairs) = &table.value.given else {
+    /// Reads a table whose keys the site chooses, such as `[types]`.
+    fn read_entries(&mut self, table: &KeyValue<'_>, read: ReadEntry) {
+        let name = self.builder.label(&table.key);
+        let ValueData::Table(pairs) = &table.value.data else {
             let described = table.value.described();
-            let complaint = format!(
+            let message = format!(
                 "{described} was given, it is a section: write [{name}] and its keys on lines below"
             );
-            let mistake = table.value.origin.blame(name, complaint);
-            return self.draft.mistakes.push(mistake);
+            let error = table.value.source.error(name, message);
+            return self.builder.errors.push(error);
         };
         let mut seen = Vec::new();
         for pair in pairs {
@@ -56,41 +56,41 @@ impl SiteDraft {
             let result = if seen.contains(&key) {
                 Err("it is given twice, upper and lower case make no difference".to_owned())
             } else {
-                read(&mut self.draft.settings, &key, &pair.value)
+                read(&mut self.builder.settings, &key, &pair.value)
             };
             let label = format!("{name}.{}", pair.key.escape_debug());
-            let blamed = result.map_err(|complaint| pair.value.origin.blame(label, complaint));
-            self.draft.mistakes.note(blamed);
+            let blamed = result.map_err(|message| pair.value.source.error(label, message));
+            self.builder.errors.record(blamed);
             seen.push(key);
         }
     }
 
     fn read_rules(&mut self, list: &KeyValue<'_>) {
-        let label = self.draft.label(&list.key);
-        for table in list.value.tables(&label, &mut self.draft.mistakes) {
-            let origin = table.1;
+        let label = self.builder.label(&list.key);
+        for table in list.value.tables(&label, &mut self.builder.errors) {
+            let source = table.1;
             let mut table = RuleTable::new(&label, table);
-            let settings = &mut self.draft.settings;
+            let settings = &mut self.builder.settings;
             match &*list.key {
                 "header" => {
                     let rule = rules::header(&mut table);
-                    self.headers.extend(rule.map(|rule| (rule, origin.clone())));
+                    self.headers.extend(rule.map(|rule| (rule, source.clone())));
                 }
                 "redirect" => {
                     let rule = rules::redirect(&mut table);
-                    self.lacks_redirects |= rule.is_none();
+                    self.has_invalid_redirect |= rule.is_none();
                     self.redirects
-                        .extend(rule.map(|rule| (rule, origin.clone())));
+                        .extend(rule.map(|rule| (rule, source.clone())));
                 }
                 "rewrite" => settings.rewrites.extend(rules::rewrite(&mut table)),
                 _ => settings.spa.extend(rules::application(&mut table)),
             }
-            self.draft.mistakes.append(table.mistakes);
+            self.builder.errors.append(table.errors);
         }
     }
 }
 
-/// The page of an error status.
+/// Reads the page of an error status.
 fn read_error_page(site: &mut SiteConfig, key: &str, value: &Value<'_>) -> Result<(), String> {
     let status = key.parse::<u16>().ok();
     let status = status
@@ -107,7 +107,7 @@ fn read_error_page(site: &mut SiteConfig, key: &str, value: &Value<'_>) -> Resul
     Ok(())
 }
 
-/// The media type of an extension, which is in lower case.
+/// Reads the media type of an extension, which is in lower case.
 fn read_type(site: &mut SiteConfig, extension: &str, value: &Value<'_>) -> Result<(), String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
     if extension.is_empty() || !extension.bytes().all(is_letter) {

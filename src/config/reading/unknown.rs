@@ -1,28 +1,28 @@
-//! Keys and sections that there are not, with the one that was probably meant.
+//! Errors for unknown keys and sections, with a suggestion.
 
-use super::config_draft::HOST;
+use super::config_builder::HOST;
 use super::keys::{is_section, names, sections};
-use super::mistakes::Mistake;
 use super::nearest::{nearest, no_such_key};
 use super::page::SPA;
 use super::site_keys::SITE_KEYS;
 use super::tables::TABLES;
-use super::value::{Given, KeyValue};
+use super::validation_errors::ValidationError;
+use super::value::{KeyValue, ValueData};
 
-/// The name of the key of a host that no site has.
+/// The name of the only key that a host has and a site does not.
 pub(super) const NAME: &str = "name";
 
-/// The mistake of a key or section outside of the hosts; `section` is empty outside of a section.
-pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> Mistake {
-    // A key in quotes can hold anything, line breaks too.
+/// The error for an unknown key or section outside of the hosts. `section` is empty outside of a section.
+pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> ValidationError {
+    // A quoted key can contain any characters, including line breaks.
     let leaf = &pair.key.escape_debug().to_string();
     let name = match section {
         "" => leaf.clone(),
         section => format!("{section}.{leaf}"),
     };
     let is_section_like = section.is_empty()
-        && (pair.value.has_tables() || matches!(pair.value.given, Given::Table(_)));
-    let complaint = if section.is_empty() && is_section(leaf) {
+        && (pair.value.has_tables() || matches!(pair.value.data, ValueData::Table(_)));
+    let message = if section.is_empty() && is_section(leaf) {
         format!("it is a section: write [{name}] and its keys on lines below")
     } else if is_section_like {
         let known: Vec<&str> = sections().chain(TABLES).chain([HOST]).collect();
@@ -49,13 +49,13 @@ pub(super) fn key(section: &str, pair: &KeyValue<'_>) -> Mistake {
         };
         format!("there is no such key, {hint}")
     };
-    pair.origin.blame(name, complaint)
+    pair.source.error(name, message)
 }
 
-/// The mistake of a key that no host has.
-pub(super) fn key_of_host(pair: &KeyValue<'_>) -> Mistake {
+/// The error for a key that a host cannot have.
+pub(super) fn key_of_host(pair: &KeyValue<'_>) -> ValidationError {
     let leaf = pair.key.as_ref();
-    let complaint = if names().any(|name| name == leaf) || is_section(leaf) {
+    let message = if names().any(|name| name == leaf) || is_section(leaf) {
         "it is the same for all hosts, so it stands outside of [[host]]".to_owned()
     } else {
         let site = SITE_KEYS.iter().map(|key| key.name);
@@ -64,10 +64,10 @@ pub(super) fn key_of_host(pair: &KeyValue<'_>) -> Mistake {
         no_such_key(HOST, leaf, &known)
     };
     let name = format!("{HOST}.{}", leaf.escape_debug());
-    pair.origin.blame(name, complaint)
+    pair.source.error(name, message)
 }
 
-/// The line that begins a section.
+/// The heading of a section.
 fn heading(section: &str) -> String {
     match section {
         "header" | "redirect" | "rewrite" | SPA | HOST => format!("[[{section}]]"),

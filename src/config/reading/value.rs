@@ -1,108 +1,114 @@
-//! Values as they were written, before a key has looked at them.
+//! Values as they are written, before a key checks them.
 
 use std::borrow::Cow;
 
-use super::mistakes::{Mistakes, Origin};
+use super::validation_errors::{ValidationErrors, ValueSource};
 
-/// Most letters of a value that an error quotes.
+/// The most characters of a value that an error quotes.
 const QUOTED_MAX: usize = 40;
 
-/// A value in the file, or of a flag.
+/// A value of the file or of a flag.
 #[derive(Debug)]
 pub(super) struct Value<'t> {
-    pub given: Given<'t>,
-    /// As it stands there.
-    pub written: &'t str,
-    /// Where it begins. For a table with a heading that is its name there.
-    pub origin: Origin,
+    pub data: ValueData<'t>,
+    /// The text of the value.
+    pub raw: &'t str,
+    /// The place where the value begins. For a table with a heading, this is the place of its name.
+    pub source: ValueSource,
 }
 
-/// The type of a value as it was written.
+/// The type and content of a value.
 #[derive(Debug)]
-pub(super) enum Given<'t> {
-    /// `None`: too large for an `i128`.
+pub(super) enum ValueData<'t> {
+    /// `None` if the number does not fit into an `i128`.
     Integer(Option<i128>),
     Boolean(bool),
     Text(Cow<'t, str>),
     List(Vec<Value<'t>>),
-    /// In the order of the file.
+    /// The pairs in the order of the file.
     Table(Vec<KeyValue<'t>>),
-    /// Something that no key takes, by its name.
+    /// A type that no key accepts; the text names it.
     Other(&'static str),
 }
 
-/// A key and its value as they stand in the file.
+/// A key and its value in the file.
 #[derive(Debug)]
 pub(super) struct KeyValue<'t> {
-    /// The last part of the name, without quotes.
+    /// The last part of the dotted name, without quotes.
     pub key: Cow<'t, str>,
-    /// Where the key begins.
-    pub origin: Origin,
+    /// The place where the key begins.
+    pub source: ValueSource,
     pub value: Value<'t>,
 }
 
 impl<'t> Value<'t> {
     pub fn text(&self) -> Option<&str> {
-        match &self.given {
-            Given::Text(text) => Some(text),
+        match &self.data {
+            ValueData::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    /// The value as it stands in the file; the start of it if it is long.
+    /// The text of the value, shortened to [`QUOTED_MAX`] characters.
     pub fn quoted(&self) -> String {
-        match self.written.char_indices().nth(QUOTED_MAX) {
-            None => self.written.to_owned(),
-            Some((end, _)) => format!("{}...", &self.written[..end]),
+        match self.raw.char_indices().nth(QUOTED_MAX) {
+            None => self.raw.to_owned(),
+            Some((end, _)) => format!("{}...", &self.raw[..end]),
         }
     }
 
-    /// The complaint about a value of the wrong kind. `expectation` says what it must be.
+    /// The message for a value of the wrong type. `expectation` says what it must be.
     pub fn must_be(&self, expectation: &str) -> String {
         format!("{} was given, it must be {expectation}", self.described())
     }
 
-    /// Kind and text of the value, to precede "was given".
+    /// The type and text of the value, to be followed by "was given".
     pub fn described(&self) -> String {
-        let kind = match &self.given {
-            Given::Text(_) => "string",
-            Given::Integer(_) => "number",
-            Given::Boolean(_) => "boolean",
-            Given::Other(kind) => kind,
-            // These can be of many lines.
-            Given::List(_) => return "a list".to_owned(),
-            Given::Table(_) => return "a table".to_owned(),
+        let kind = match &self.data {
+            ValueData::Text(_) => "string",
+            ValueData::Integer(_) => "number",
+            ValueData::Boolean(_) => "boolean",
+            ValueData::Other(kind) => kind,
+            // Lists and tables can have many lines.
+            ValueData::List(_) => return "a list".to_owned(),
+            ValueData::Table(_) => return "a table".to_owned(),
         };
         format!("the {kind} {}", self.quoted())
     }
 
     /// The values of a list, or this value alone.
     pub fn one_or_list(&self) -> &[Value<'t>] {
-        match &self.given {
-            Given::List(items) => items,
+        match &self.data {
+            ValueData::List(items) => items,
             _ => std::slice::from_ref(self),
         }
     }
 
-    /// Whether it is a list of tables, in part at least.
+    /// Whether the value is a list that contains a table.
     pub fn has_tables(&self) -> bool {
-        let is_table = |item: &Value<'_>| matches!(item.given, Given::Table(_));
-        matches!(&self.given, Given::List(items) if items.iter().any(is_table))
+        let is_table = |item: &Value<'_>| matches!(item.data, ValueData::Table(_));
+        matches!(&self.data, ValueData::List(items) if items.iter().any(is_table))
     }
 
-    /// The tables of a list of them, as `[[header]]`, and the place of each; `label` is the name of the
-    /// list. All other items are mistakes.
-    pub fn tables(&self, label: &str, mistakes: &mut Mistakes) -> Vec<(&[KeyValue<'t>], &Origin)> {
+    /// The tables of a list such as `[[header]]`, each with its place. `label` is the name of the list. Any
+    /// other item is an error.
+    pub fn tables(
+        &self,
+        label: &str,
+        errors: &mut ValidationErrors,
+    ) -> Vec<(&[KeyValue<'t>], &ValueSource)> {
         let mut tables = Vec::new();
-        let is_alone = !matches!(self.given, Given::List(_));
+        let is_alone = !matches!(self.data, ValueData::List(_));
         for item in self.one_or_list() {
-            match &item.given {
-                Given::Table(pairs) if !is_alone => tables.push((pairs.as_slice(), &item.origin)),
+            match &item.data {
+                ValueData::Table(pairs) if !is_alone => {
+                    tables.push((pairs.as_slice(), &item.source))
+                }
                 _ => {
                     let expectation =
                         format!("a table for each: write [[{label}]] before its keys");
-                    let complaint = item.must_be(&expectation);
-                    mistakes.push(item.origin.blame(label, complaint));
+                    let message = item.must_be(&expectation);
+                    errors.push(item.source.error(label, message));
                 }
             }
         }

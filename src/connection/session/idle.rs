@@ -93,7 +93,7 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
-        let look_millis = turn.context.config.keep_alive.first_look_millis();
+        let look_millis = turn.context.config.keep_alive.first_ack_check_millis();
         let Phase::Idle { since, ack } = &mut self.phase else {
             return Ok(None);
         };
@@ -157,7 +157,7 @@ pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
 /// The time from which an idle connection whose T + grace ends at `reaped_at` may be closed under pressure.
 fn idle_evictable_at(context: &ServerContext, reaped_at: Millis) -> Millis {
     // The acknowledgement may be as young as the first check for it.
-    let look_millis = context.config.keep_alive.first_look_millis();
+    let look_millis = context.config.keep_alive.first_ack_check_millis();
     let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
     Millis(reaped_at.0.saturating_sub(early_millis))
 }

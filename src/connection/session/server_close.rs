@@ -122,7 +122,11 @@ impl Session {
                 let keep_alive = &context.config.keep_alive;
                 let promised = since.plus_secs(keep_alive.timeout_secs);
                 // The acknowledgement may be as young as the first check for it.
-                let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
+                let kept_at = Millis(
+                    promised
+                        .0
+                        .saturating_add(keep_alive.first_ack_check_millis()),
+                );
                 let has_begun = matches!(ack, AckState::Acknowledged);
                 self.answered > 0 && (!has_begun || now < kept_at)
             }

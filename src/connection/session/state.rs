@@ -291,7 +291,7 @@ impl Lingering {
 pub(super) fn first_look(context: &ServerContext, since: Millis) -> Millis {
     let config = &context.config;
     let write_millis = u64::from(config.timeouts.write_secs) * 1000;
-    let look_millis = config.keep_alive.first_look_millis().min(write_millis);
+    let look_millis = config.keep_alive.first_ack_check_millis().min(write_millis);
     Millis(since.0.saturating_add(look_millis))
 }
 

@@ -55,7 +55,7 @@ impl Site {
         let Some(rules) = &self.rules else {
             return true;
         };
-        if path == ask.path && rules.trail().is_none() {
+        if path == ask.path && rules.redirect_graph().is_none() {
             return true;
         }
         if ask.path.ends_with(b"/") {
@@ -94,8 +94,8 @@ impl Site {
 
     /// Whether redirects of the configuration lead a client from `start` on to `end`.
     fn leads(&self, start: &[u8], end: &[u8]) -> bool {
-        let trail = self.rules.as_ref().and_then(|rules| rules.trail());
-        trail.is_some_and(|trail| trail.leads(start, end))
+        let redirects = self.rules.as_ref().and_then(|rules| rules.redirect_graph());
+        redirects.is_some_and(|redirects| redirects.leads(start, end))
     }
 }
 

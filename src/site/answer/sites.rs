@@ -206,7 +206,7 @@ impl Hosts {
             for name in &host.names {
                 match name {
                     HostName::Exact(name) => hosts.exact.insert(name.as_bytes().into(), index),
-                    HostName::Below(name) => hosts.below.insert(name.as_bytes().into(), index),
+                    HostName::Wildcard(name) => hosts.below.insert(name.as_bytes().into(), index),
                     HostName::Ipv6(address) => hosts.ipv6.insert(*address, index),
                 };
             }

@@ -158,7 +158,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     std::fs::create_dir(place.path().join("guide")).expect("mkdir");
     symlink(target, place.path().join(name)).expect("link");
     let site = SiteConfig {
-        spa: vec![config::Application::everywhere("/app.html")],
+        spa: vec![config::SinglePageApp::everywhere("/app.html")],
         symlinks: SymlinkPolicy::Anywhere,
         ..SiteConfig::at(place.path().to_owned())
     };

@@ -1,17 +1,17 @@
 //! Applications of one page: which of them a path without a file belongs to.
 
-use crate::config::Application;
+use crate::config::SinglePageApp;
 
 /// The applications of one site, in order.
 #[derive(Debug)]
 pub struct Applications {
-    all: Box<[Application]>,
+    all: Box<[SinglePageApp]>,
 }
 
 impl Applications {
     /// Keeps `applications` in their order; `None` if there are none.
     #[must_use]
-    pub fn new(applications: &[Application]) -> Option<Applications> {
+    pub fn new(applications: &[SinglePageApp]) -> Option<Applications> {
         (!applications.is_empty()).then(|| Applications {
             all: applications.into(),
         })
@@ -29,8 +29,8 @@ impl Applications {
 mod tests {
     use super::*;
 
-    fn application(path: &str, page: &str, except: &[&str]) -> Application {
-        Application {
+    fn application(path: &str, page: &str, except: &[&str]) -> SinglePageApp {
+        SinglePageApp {
             path: path.parse().unwrap(),
             page: page.to_owned(),
             except: except.iter().map(|text| text.parse().unwrap()).collect(),

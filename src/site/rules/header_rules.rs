@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::cors::Cors;
-use crate::config::{HeaderRule, Pattern, StatusRange, Statuses, TypeRange};
+use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
 use crate::http::status::Status;
 
 /// The fields that `security = true` adds to every answer. Each of these fields takes something away that a
@@ -53,7 +53,7 @@ pub struct Described<'a> {
 struct Rule {
     path: Pattern,
     status: Statuses,
-    types: Vec<TypeRange>,
+    types: Vec<MediaRange>,
     edits: Vec<Edit>,
 }
 
@@ -195,7 +195,9 @@ impl Rule {
         let code = answer.status.code();
         match &self.status {
             // A mistake must not be kept as long as a file may be, nor a page in the place of one.
-            Statuses::Unsaid => kind != FieldKind::Caching || (code < 400 && !answer.is_fallback),
+            Statuses::Unspecified => {
+                kind != FieldKind::Caching || (code < 400 && !answer.is_fallback)
+            }
             Statuses::Any => true,
             // RFC 9110 section 15.4.5: a cache renews what it has with these fields of the 304, so
             // they are those of the 200, whatever a rule for the class 3xx says of redirects.

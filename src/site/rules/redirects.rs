@@ -1,6 +1,8 @@
 //! Paths that lead elsewhere: redirects, which the client is told of, and rewrites, which it is not.
 
-use crate::config::{Captures, FirstMatch, PathTemplate, Piece, Redirect, Rewrite, UriTemplate};
+use crate::config::{
+    Captures, PathTemplate, PatternList, Redirect, Rewrite, TemplatePart, UriTemplate,
+};
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::http::target::{encode_query, encode_query_part, encode_segments};
@@ -24,7 +26,7 @@ pub enum Redirected {
 /// The redirects of a site. The first that matches counts.
 #[derive(Debug, Default)]
 pub struct Redirects {
-    patterns: FirstMatch,
+    patterns: PatternList,
     targets: Vec<RedirectTarget>,
 }
 
@@ -39,7 +41,7 @@ enum RedirectTarget {
 /// again, so there is nothing that could go round in circles.
 #[derive(Debug, Default)]
 pub struct Rewrites {
-    patterns: FirstMatch,
+    patterns: PatternList,
     targets: Vec<PathTemplate>,
 }
 
@@ -52,7 +54,7 @@ impl Redirects {
             None => RedirectTarget::Nowhere(withdrawn_status(rule.status)),
         });
         Redirects {
-            patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+            patterns: PatternList::new(redirects.iter().map(|rule| &rule.from)),
             targets: targets.collect(),
         }
     }
@@ -95,7 +97,7 @@ impl Rewrites {
     #[must_use]
     pub fn new(rewrites: &[Rewrite]) -> Rewrites {
         Rewrites {
-            patterns: FirstMatch::new(rewrites.iter().map(|rule| &rule.from)),
+            patterns: PatternList::new(rewrites.iter().map(|rule| &rule.from)),
             targets: rewrites.iter().map(|rule| rule.to.clone()).collect(),
         }
     }
@@ -151,8 +153,8 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
     let mut path = Vec::with_capacity(128);
     for piece in &to.path {
         match piece {
-            Piece::Literal(text) => path.extend_from_slice(text.as_bytes()),
-            Piece::Star(index) => encode_segments(captures.part(*index), &mut path),
+            TemplatePart::Literal(text) => path.extend_from_slice(text.as_bytes()),
+            TemplatePart::Star(index) => encode_segments(captures.part(*index), &mut path),
         }
     }
     // Two slashes at the front would be read as a host. On another host they may mean something.
@@ -181,11 +183,11 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn push_pieces(pieces: &[Piece], captures: &Captures<'_>, out: &mut Vec<u8>) {
+fn push_pieces(pieces: &[TemplatePart], captures: &Captures<'_>, out: &mut Vec<u8>) {
     for piece in pieces {
         match piece {
-            Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-            Piece::Star(index) => encode_query_part(captures.part(*index), out),
+            TemplatePart::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            TemplatePart::Star(index) => encode_query_part(captures.part(*index), out),
         }
     }
 }

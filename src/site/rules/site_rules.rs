@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::cors::Cors;
 use super::header_rules::{Described, HeaderRules};
 use super::redirects::{Redirected, Redirects, Rewrites};
-use crate::config::{SiteConfig, Trail};
+use crate::config::{RedirectGraph, SiteConfig};
 
 /// The rules of one site.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Rules {
     headers: HeaderRules,
     cors: Option<Cors>,
     /// `None` without redirects.
-    trail: Option<Trail>,
+    redirect_graph: Option<RedirectGraph>,
 }
 
 impl Rules {
@@ -28,7 +28,7 @@ impl Rules {
             rewrites: Rewrites::new(&site.rewrites),
             headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
             cors,
-            trail: (!site.redirects.is_empty()).then(|| site.trail()),
+            redirect_graph: (!site.redirects.is_empty()).then(|| site.redirect_graph()),
         }
     }
 
@@ -57,8 +57,8 @@ impl Rules {
 
     /// The way that redirects lead a client along; `None` without redirects.
     #[must_use]
-    pub fn trail(&self) -> Option<&Trail> {
-        self.trail.as_ref()
+    pub fn redirect_graph(&self) -> Option<&RedirectGraph> {
+        self.redirect_graph.as_ref()
     }
 
     /// The path that is served in place of the decoded `path`, decoded and normalised too.

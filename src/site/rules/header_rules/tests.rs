@@ -14,7 +14,7 @@ fn rule(path: &str, set: &[(&str, &str)], unset: &[&str]) -> HeaderRule {
     });
     HeaderRule {
         path: path.parse().unwrap(),
-        status: Statuses::Unsaid,
+        status: Statuses::Unspecified,
         types: Vec::new(),
         set: set.collect(),
         unset: unset.collect(),

@@ -1,36 +1,36 @@
-//! Of many patterns the first that matches.
+//! A list of patterns, and the search for the first one that matches.
 
 use std::collections::HashMap;
 
 use super::pattern::{Captures, Pattern};
 
-/// Patterns in order. Those without a star are found by their path, not one by one: a site that has
-/// moved brings thousands of them.
+/// Patterns in order. A hash table finds those without a star, because a site that has moved has thousands
+/// of them. Patterns with stars are tried one by one.
 #[derive(Debug, Default)]
-pub struct FirstMatch {
+pub struct PatternList {
     patterns: Vec<Pattern>,
-    /// The index of the first pattern for a path.
+    /// The path of each pattern without a star, and the index of the first such pattern.
     exact: HashMap<Box<[u8]>, usize>,
     /// The indices of the patterns with stars, in order.
     starred: Vec<usize>,
 }
 
-impl FirstMatch {
+impl PatternList {
     /// Keeps `patterns` in their order.
     #[must_use]
-    pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> FirstMatch {
-        let mut first_match = FirstMatch::default();
+    pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> PatternList {
+        let mut pattern_list = PatternList::default();
         for (index, pattern) in patterns.enumerate() {
             match pattern.exact() {
                 Some(path) => {
                     let path = path.as_bytes().into();
-                    first_match.exact.entry(path).or_insert(index);
+                    pattern_list.exact.entry(path).or_insert(index);
                 }
-                None => first_match.starred.push(index),
+                None => pattern_list.starred.push(index),
             }
-            first_match.patterns.push(pattern.clone());
+            pattern_list.patterns.push(pattern.clone());
         }
-        first_match
+        pattern_list
     }
 
     /// Whether there is no pattern.
@@ -39,7 +39,7 @@ impl FirstMatch {
         self.patterns.is_empty()
     }
 
-    /// The index of the first pattern that `path` matches, and what its stars stand for.
+    /// The index of the first pattern that matches `path`, and the text that its stars match.
     #[must_use]
     pub fn find<'p>(&self, path: &'p [u8]) -> Option<(usize, Captures<'p>)> {
         let exact = self.exact.get(path).copied();
@@ -67,7 +67,7 @@ mod tests {
         ) {
             let patterns: Vec<Pattern> = texts.iter().filter_map(|text| text.parse().ok()).collect();
             let expected = patterns.iter().position(|pattern| pattern.is_match(path.as_bytes()));
-            let found = FirstMatch::new(patterns.iter()).find(path.as_bytes());
+            let found = PatternList::new(patterns.iter()).find(path.as_bytes());
             prop_assert_eq!(found.map(|(index, _)| index), expected);
         }
     }

@@ -1,56 +1,53 @@
-//! The way that a client is led along by redirects, as far as that can be told without the files.
+//! Chains of redirects, as far as they can be followed without looking at files.
 
 use super::clean_urls::clean_form;
-use super::first_match::FirstMatch;
+use super::pattern_list::PatternList;
 use super::rules::Redirect;
 use super::target_template::UriTemplate;
 
-/// Redirects that a browser follows before it gives up.
+/// The number of redirects that a browser follows before it gives up.
 const HOPS_MAX: usize = 20;
 
-/// The redirects of one site. A page that `clean_urls` could have another address for is taken to
-/// exist.
+/// The redirects of one site. Pages that `clean_urls` would redirect are assumed to exist.
 #[derive(Debug)]
-pub struct Trail {
-    patterns: FirstMatch,
-    /// The texts of the patterns.
+pub struct RedirectGraph {
+    patterns: PatternList,
+    /// The text of each pattern.
     froms: Vec<String>,
-    /// `None` where the path is withdrawn.
+    /// The target of each redirect; `None` if the path is withdrawn.
     targets: Vec<Option<UriTemplate>>,
-    /// Set if `clean_urls` is on: the names of index files.
+    /// The names of index files if `clean_urls` is on.
     clean_urls: Option<Vec<String>>,
 }
 
-impl Trail {
-    /// The way by `redirects`, and by `clean_urls` if there are names of index files.
+impl RedirectGraph {
+    /// The graph of `redirects`, and of `clean_urls` if names of index files are given.
     #[must_use]
-    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> Trail {
-        Trail {
-            patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
+    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> RedirectGraph {
+        RedirectGraph {
+            patterns: PatternList::new(redirects.iter().map(|rule| &rule.from)),
             froms: redirects.iter().map(|rule| rule.from.to_string()).collect(),
             targets: redirects.iter().map(|rule| rule.to.clone()).collect(),
             clean_urls: clean_urls.map(<[String]>::to_vec),
         }
     }
 
-    /// Whether a client that is sent to `start`, decoded and normalised, is sent on to `end` from there,
-    /// at once or in the end.
+    /// Whether a chain of redirects leads from `start`, decoded and normalised, to `end`.
     #[must_use]
     pub fn leads(&self, start: &[u8], end: &[u8]) -> bool {
-        let way = std::iter::successors(self.next(start), |path| self.next(path));
-        way.take(HOPS_MAX).any(|path| path == end)
+        let chain = std::iter::successors(self.next(start), |path| self.next(path));
+        chain.take(HOPS_MAX).any(|path| path == end)
     }
 
-    /// The first redirect that leads round and round.
+    /// The index of the first redirect that leads into a loop.
     ///
-    /// A client is sent along from paths that each rule is for: every star of its pattern stands for a
-    /// letter that no rule knows, or for nothing. Where it is still under way when a browser would have
-    /// given up there is a loop. Loops that only some names lead into are not found; they cost the client
-    /// its patience and the server nothing.
+    /// The search begins at example paths of each rule, in which every star of the pattern stands for a
+    /// character that occurs in no rule, or for nothing. A chain of more than [`HOPS_MAX`] redirects counts
+    /// as a loop. Loops that only particular names lead into are not found; a browser ends those itself.
     pub(super) fn find_loop(&self) -> Option<usize> {
         let is_endless = |asked: &Vec<u8>| {
-            let way = std::iter::successors(self.next(asked), |path| self.next(path));
-            way.take(HOPS_MAX + 1).count() > HOPS_MAX
+            let chain = std::iter::successors(self.next(asked), |path| self.next(path));
+            chain.take(HOPS_MAX + 1).count() > HOPS_MAX
         };
         (0..self.froms.len()).find(|&index| {
             let asked = examples(&self.froms[index]).into_iter();
@@ -60,13 +57,13 @@ impl Trail {
         })
     }
 
-    /// Where a client that asks for `path` is sent; `None` if it is answered or sent to another site.
+    /// The path that `path` is redirected to; `None` if it is answered, or redirected to another site.
     fn next(&self, path: &[u8]) -> Option<Vec<u8>> {
         match (self.patterns.find(path), &self.clean_urls) {
             (Some((index, captures)), _) => {
                 self.targets.get(index)?.as_ref()?.local_path(&captures)
             }
-            // Hidden names may not be served, and then lead nowhere.
+            // Hidden names may not be served, and then they are not redirected.
             (None, Some(index)) if memchr::memmem::find(path, b"/.").is_none() => {
                 clean_form(path, index).map(<[u8]>::to_vec)
             }
@@ -76,19 +73,19 @@ impl Trail {
     }
 }
 
-/// Paths that the pattern `from` is for, if no other comes before.
+/// Paths that the pattern `from` matches.
 fn examples(from: &str) -> Vec<Vec<u8>> {
     let narrow = from.replace("**", "*");
-    let pieces: Vec<&str> = narrow.split('*').collect();
+    let parts: Vec<&str> = narrow.split('*').collect();
     // At most nine stars: see STARS_MAX.
-    let choices = 0..1_u32 << (pieces.len() - 1);
+    let choices = 0..1_u32 << (parts.len() - 1);
     let example = |choice: u32| {
         let mut path = Vec::new();
-        for (number, piece) in pieces.iter().enumerate() {
+        for (number, part) in parts.iter().enumerate() {
             if number > 0 && choice >> (number - 1) & 1 == 0 {
                 path.push(b'\x01');
             }
-            path.extend_from_slice(piece.as_bytes());
+            path.extend_from_slice(part.as_bytes());
         }
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
         path
@@ -113,9 +110,9 @@ mod tests {
         rules.iter().map(redirect).collect()
     }
 
-    fn trail(rules: &[(&str, &str)], clean_urls: bool) -> Trail {
+    fn graph(rules: &[(&str, &str)], clean_urls: bool) -> RedirectGraph {
         let index = ["index.html".to_owned()];
-        Trail::new(&redirects(rules), clean_urls.then_some(&index))
+        RedirectGraph::new(&redirects(rules), clean_urls.then_some(&index))
     }
 
     #[test]
@@ -126,7 +123,7 @@ mod tests {
             &[("/a b", "/a%20b")],
             &[("/**", "/index.html")],
             &[("/old/**", "/old/new/$1")],
-            // A star may stand for nothing.
+            // A star may match nothing.
             &[("/*", "/$1/")],
             &[("/**/", "/$1")],
             &[("/*/*", "/$1/$2/")],
@@ -135,7 +132,7 @@ mod tests {
             &[("/ok", "/fine"), ("/a", "/b"), ("/b", "/c"), ("/c", "/a")],
             &[("/x/**", "/y/$1"), ("/y/**", "/x/$1")],
         ] {
-            let index = trail(rules, false).find_loop();
+            let index = graph(rules, false).find_loop();
             assert!(index.is_some(), "{rules:?}");
             assert_ne!(rules[index.unwrap()].0, "/ok");
         }
@@ -149,23 +146,23 @@ mod tests {
             &[("/a/**", "/b/$1")],
             &[("/**", "https://other.example/$1")],
             &[("/a/*/**", "/a/$2")],
-            // The first rule that matches counts.
+            // The first rule that matches applies.
             &[
                 ("/docs/v2/**", "https://v2.example/$1"),
                 ("/docs/**", "/docs/v2/$1"),
             ],
         ] {
-            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
+            assert_eq!(graph(rules, false).find_loop(), None, "{rules:?}");
         }
     }
 
     #[test]
     fn a_path_that_is_withdrawn_ends_a_loop() {
         let mut rules = redirects(&[("/a", "/b"), ("/b", "/a")]);
-        assert!(Trail::new(&rules, None).find_loop().is_some());
+        assert!(RedirectGraph::new(&rules, None).find_loop().is_some());
         rules[1].to = None;
         rules[1].status = 410;
-        assert_eq!(Trail::new(&rules, None).find_loop(), None);
+        assert_eq!(RedirectGraph::new(&rules, None).find_loop(), None);
     }
 
     #[test]
@@ -178,8 +175,8 @@ mod tests {
             &[("/*/", "/$1/index.html")],
             &[("/a", "/b.html"), ("/b", "/a.html")],
         ] {
-            assert_eq!(trail(rules, false).find_loop(), None, "{rules:?}");
-            assert!(trail(rules, true).find_loop().is_some(), "{rules:?}");
+            assert_eq!(graph(rules, false).find_loop(), None, "{rules:?}");
+            assert!(graph(rules, true).find_loop().is_some(), "{rules:?}");
         }
         for rules in [
             &[("/about.html", "/about")][..],
@@ -187,13 +184,13 @@ mod tests {
             &[("/index.html", "/index.htm")],
             &[("/.foo", "/.foo.html")],
         ] {
-            assert_eq!(trail(rules, true).find_loop(), None, "{rules:?}");
+            assert_eq!(graph(rules, true).find_loop(), None, "{rules:?}");
         }
     }
 
     #[test]
     fn a_way_back_is_seen_however_long_it_is() {
-        let trail = trail(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
+        let graph = graph(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
         for (start, end, expected) in [
             ("/a/", "/a", true),
             ("/a", "/a", false),
@@ -201,7 +198,7 @@ mod tests {
             ("/b", "/d", true),
             ("/d", "/b", false),
         ] {
-            let leads = trail.leads(start.as_bytes(), end.as_bytes());
+            let leads = graph.leads(start.as_bytes(), end.as_bytes());
             assert_eq!(leads, expected, "{start} to {end}");
         }
     }

@@ -1,23 +1,23 @@
-//! The media types that a header rule is for.
+//! Media ranges: the media types that a header rule applies to.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::invalid_text::InvalidText;
 
-/// A media type, or all with the same top-level type (RFC 9110 section 12.5.1), without parameters:
-/// `text/html`, `image/*`.
+/// A media range without parameters (RFC 9110 section 12.5.1): a media type as `text/html`, or all types
+/// with the same top-level type, as `image/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypeRange {
+pub struct MediaRange {
     /// In lower case.
     top_level: String,
-    /// In lower case; `None`: any.
+    /// In lower case; `None` means any.
     subtype: Option<String>,
 }
 
-impl TypeRange {
-    /// Whether the media type in `content_type`, a value of Content-Type, is in it. Parameters and case
-    /// make no difference (RFC 9110 section 8.3.1).
+impl MediaRange {
+    /// Whether `content_type`, a value of Content-Type, is in the range. Parameters and case are ignored
+    /// (RFC 9110 section 8.3.1).
     #[must_use]
     pub fn contains(&self, content_type: &[u8]) -> bool {
         let mut parts = content_type.split(|byte| *byte == b';');
@@ -34,26 +34,26 @@ impl TypeRange {
     }
 }
 
-impl FromStr for TypeRange {
+impl FromStr for MediaRange {
     type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<TypeRange, InvalidText> {
+    fn from_str(text: &str) -> Result<MediaRange, InvalidText> {
         if text.contains(';') {
             let reason = "has a parameter, write the media type alone, as in \"text/html\"";
             return Err(InvalidText::new(text, reason));
         }
-        // A star is a letter of tokens (RFC 9110 section 5.6.2), and of no registered type.
+        // Tokens may contain a star (RFC 9110 section 5.6.2), but no registered type does.
         let is_letter =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
         let is_token = |half: &str| !half.is_empty() && half.bytes().all(is_letter);
         let half = |half: &str| half.to_ascii_lowercase();
         match text.split_once('/') {
-            Some((top_level, "*")) if is_token(top_level) => Ok(TypeRange {
+            Some((top_level, "*")) if is_token(top_level) => Ok(MediaRange {
                 top_level: half(top_level),
                 subtype: None,
             }),
             Some((top_level, subtype)) if is_token(top_level) && is_token(subtype) => {
-                Ok(TypeRange {
+                Ok(MediaRange {
                     top_level: half(top_level),
                     subtype: Some(half(subtype)),
                 })
@@ -66,7 +66,7 @@ impl FromStr for TypeRange {
     }
 }
 
-impl fmt::Display for TypeRange {
+impl fmt::Display for MediaRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subtype = self.subtype.as_deref().unwrap_or("*");
         write!(f, "{}/{subtype}", self.top_level)
@@ -91,7 +91,7 @@ mod tests {
                 &["image", "images/png", "text/html; a=image/png"],
             ),
         ] {
-            let parsed: TypeRange = range.parse().unwrap();
+            let parsed: MediaRange = range.parse().unwrap();
             for text in within {
                 assert!(parsed.contains(text.as_bytes()), "{range} {text}");
             }
@@ -117,7 +117,7 @@ mod tests {
             "a/b/c",
             "text/html; charset=utf-8",
         ] {
-            assert!(text.parse::<TypeRange>().is_err(), "{text}");
+            assert!(text.parse::<MediaRange>().is_err(), "{text}");
         }
     }
 }

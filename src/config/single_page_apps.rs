@@ -1,45 +1,45 @@
-//! `spa`: applications of one page, which read their own addresses.
+//! `spa`: single-page applications, whose page interprets the addresses below it.
 //!
-//! The key has two forms, of which TOML allows one in a table. A text, `spa = "/app.html"`, is the page
-//! for every path; `[[spa]]` tables have a page for some paths each.
+//! The key has two forms, of which TOML allows one in a table. The string `spa = "/app.html"` sets the
+//! page for every path. Each `[[spa]]` table sets a page for some paths.
 
 use super::pattern::Pattern;
 
-/// An application of one page. The page is sent, with 200, where a browser asks for a page that does
-/// not exist.
+/// A single-page application. Its page is sent, with 200, if a browser asks for a page that does not
+/// exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
-    /// The paths it is for.
+pub struct SinglePageApp {
+    /// The paths of the application.
     pub path: Pattern,
-    /// The path of its page.
+    /// The path of the page.
     pub page: String,
-    /// The paths among them that it is not for.
+    /// Exceptions: paths that match `path` and do not belong to the application.
     pub except: Vec<Pattern>,
 }
 
-impl Application {
-    /// One for every path, with the page at the path `page`.
+impl SinglePageApp {
+    /// An application for every path, with the page at `page`.
     #[must_use]
-    pub fn everywhere(page: impl Into<String>) -> Application {
-        Application {
+    pub fn everywhere(page: impl Into<String>) -> SinglePageApp {
+        SinglePageApp {
             path: Pattern::everything(),
             page: page.into(),
             except: Vec::new(),
         }
     }
 
-    /// Whether it is for `path`, decoded and normalised.
+    /// Whether `path`, decoded and normalised, belongs to the application.
     #[must_use]
     pub fn is_for(&self, path: &[u8]) -> bool {
         self.path.is_match(path) && !self.except.iter().any(|except| except.is_match(path))
     }
 }
 
-/// The text that `applications` can be written as; `None` if they need tables.
-pub(super) fn as_text(applications: &[Application]) -> Option<&str> {
+/// The string form of `applications`; `None` if they need tables.
+pub(super) fn as_text(applications: &[SinglePageApp]) -> Option<&str> {
     match applications {
         [] => Some(""),
-        [only] if *only == Application::everywhere(only.page.as_str()) => Some(&only.page),
+        [only] if *only == SinglePageApp::everywhere(only.page.as_str()) => Some(&only.page),
         _ => None,
     }
 }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn an_application_is_for_its_paths_but_for_the_exceptions() {
-        let application = Application {
+        let application = SinglePageApp {
             path: "/app/**".parse().unwrap(),
             page: "/app/index.html".to_owned(),
             except: vec![
@@ -70,13 +70,13 @@ mod tests {
         ] {
             assert_eq!(application.is_for(path.as_bytes()), expected, "{path}");
         }
-        assert!(Application::everywhere("/a.html").is_for(b"/\xff/x"));
+        assert!(SinglePageApp::everywhere("/a.html").is_for(b"/\xff/x"));
     }
 
     #[test]
     fn only_one_page_for_everything_is_a_text() {
-        let all = Application::everywhere("/a.html");
-        let some = Application {
+        let all = SinglePageApp::everywhere("/a.html");
+        let some = SinglePageApp {
             except: vec!["/api/**".parse().unwrap()],
             ..all.clone()
         };

@@ -1,89 +1,89 @@
-//! A whole configuration in the making: from its sources to the settings or what is wrong with them.
+//! A whole configuration under construction: from its sources to the settings, or to their errors.
 
 use rustix::process::{Resource, getrlimit};
 
-use super::draft::Draft;
-use super::mistakes::ConfigError;
-use super::site_draft::SiteDraft;
+use super::builder::Builder;
+use super::site_builder::SiteBuilder;
+use super::validation_errors::ConfigError;
 use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName};
 
-/// The table of virtual hosts.
+/// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
 
-/// A configuration whose single values have been looked at; [`ConfigDraft::finish`] looks at them
-/// together.
-pub(super) struct ConfigDraft {
-    /// The settings that no site has for itself.
-    pub general: Draft<Config>,
+/// A configuration whose values have been checked one by one. [`ConfigBuilder::finish`] checks the rules
+/// between them.
+pub(super) struct ConfigBuilder {
+    /// The global settings.
+    pub general: Builder<Config>,
     /// The default site.
-    pub site: SiteDraft,
-    pub hosts: Vec<HostDraft>,
+    pub site: SiteBuilder,
+    pub hosts: Vec<HostBuilder>,
 }
 
-/// A `[[host]]`.
-pub(super) struct HostDraft {
-    pub names: Draft<Vec<HostName>>,
-    pub site: SiteDraft,
+/// A `[[host]]` under construction.
+pub(super) struct HostBuilder {
+    pub names: Builder<Vec<HostName>>,
+    pub site: SiteBuilder,
 }
 
-impl ConfigDraft {
-    /// The defaults.
-    pub fn new() -> ConfigDraft {
-        ConfigDraft {
-            general: Draft::new(Config::default(), ""),
-            site: SiteDraft::new(),
+impl ConfigBuilder {
+    /// A configuration of defaults.
+    pub fn new() -> ConfigBuilder {
+        ConfigBuilder {
+            general: Builder::new(Config::default(), ""),
+            site: SiteBuilder::new(),
             hosts: Vec::new(),
         }
     }
 
-    /// Looks at what this machine has: the directories of the sites, and enough descriptors.
+    /// Checks that this machine has the directories of the sites, and enough descriptors.
     pub fn check_machine(&mut self) {
-        // If a key is misspelt, it may have been meant to name another root than the default.
-        let is_right = self.general.mistakes.is_empty() && self.site.draft.mistakes.is_empty();
-        if is_right || self.site.draft.has("root") {
+        // An invalid key may be a misspelling of `root`, so the default root is not checked then.
+        let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
+        if is_right || self.site.builder.has("root") {
             self.site.check_root();
         }
         let sites = self.hosts.iter_mut().map(|host| &mut host.site);
-        for site in sites.filter(|site| site.draft.has("root")) {
+        for site in sites.filter(|site| site.builder.has("root")) {
             site.check_root();
         }
         let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let connections = self.general.settings.limits.connections;
         if connections as u64 >= descriptors {
-            let complaint = format!(
+            let message = format!(
                 "{connections} is out of range, each connection needs a file descriptor and the \
                  hard limit on them is {descriptors}"
             );
-            self.general.blame("limits.connections", complaint);
+            self.general.report("limits.connections", message);
         }
     }
 
     /// Fills in the defaults that depend on other keys and applies the rules between keys.
     ///
     /// # Errors
-    /// All mistakes that were found.
+    /// All errors that have been found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
-        self.heed_proxy();
-        self.check_sums();
-        let has_host = !self.hosts.is_empty() || self.general.mistakes.concern(HOST);
+        self.apply_proxy();
+        self.check_combinations();
+        let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
-            let complaint = "without a [[host]] no request at all would be answered";
-            self.general.blame("strict_hosts", complaint);
+            let message = "without a [[host]] no request at all would be answered";
+            self.general.report("strict_hosts", message);
         }
-        let (mut config, mut mistakes) = (self.general.settings, self.general.mistakes);
-        config.site = self.site.finish(&mut mistakes);
+        let (mut config, mut errors) = (self.general.settings, self.general.errors);
+        config.site = self.site.finish(&mut errors);
         for host in self.hosts {
-            mistakes.append(host.names.mistakes);
+            errors.append(host.names.errors);
             config.hosts.push(HostConfig {
                 names: host.names.settings,
-                site: host.site.finish(&mut mistakes),
+                site: host.site.finish(&mut errors),
             });
         }
-        mistakes.into_result(config)
+        errors.into_result(config)
     }
 
-    /// Refuses values that are in range each, and not together.
-    fn check_sums(&mut self) {
+    /// Refuses combinations of values that are each in range.
+    fn check_combinations(&mut self) {
         let Config {
             keep_alive,
             limits,
@@ -94,34 +94,34 @@ impl ConfigDraft {
         let (target_bytes, head_bytes) = (limits.target_bytes, limits.head_bytes);
         let (bytes, file_bytes) = (cache.bytes, cache.file_bytes);
         if reaped_after > u64::from(ADVERTISED_MAX) {
-            let complaint = format!(
+            let message = format!(
                 "keep_alive.timeout + keep_alive.grace = {reaped_after} is out of range, it must \
                  be at most {ADVERTISED_MAX} seconds"
             );
             let names = ["keep_alive.timeout", "keep_alive.grace"];
-            self.general.blame_later(names, complaint);
+            self.general.report_conflict(names, message);
         }
         if target_bytes > head_bytes {
-            let complaint = format!(
+            let message = format!(
                 "limits.target_bytes = {target_bytes} is more than limits.head_bytes = \
                  {head_bytes}, but the target is a part of the head"
             );
             let names = ["limits.target_bytes", "limits.head_bytes"];
-            self.general.blame_later(names, complaint);
+            self.general.report_conflict(names, message);
         }
         if bytes != 0 && file_bytes > bytes {
-            let complaint = format!(
+            let message = format!(
                 "cache.file_bytes = {file_bytes} is more than cache.bytes = {bytes}, but one file \
                  must fit"
             );
             let names = ["cache.file_bytes", "cache.bytes"];
-            self.general.blame_later(names, complaint);
+            self.general.report_conflict(names, message);
         }
     }
 
-    /// Raises T above the idle limit of the proxy in front, and has the drain follow T; refuses a T that
-    /// was set below the limit.
-    fn heed_proxy(&mut self) {
+    /// Raises T above the idle limit of the proxy in front, unless T is set. The default of the drain
+    /// follows T. Refuses a T that is set and is not above the limit.
+    fn apply_proxy(&mut self) {
         let is_timeout_set = self.general.has("keep_alive.timeout");
         let keep_alive = &mut self.general.settings.keep_alive;
         let proxy = keep_alive.behind;
@@ -135,14 +135,14 @@ impl ConfigDraft {
             self.general.settings.shutdown.drain_secs = reaped_after;
         }
         if let Some(limit) = proxy.idle_limit_secs().filter(|limit| timeout <= *limit) {
-            let complaint = format!(
+            let message = format!(
                 "keep_alive.timeout = {timeout} is not above the {limit} seconds for which the \
-                 proxy ({}) keeps an idle connection, so it would now and then send a request on a \
+                 proxy ({}) keeps an idle connection, so it would sometimes send a request on a \
                  connection that is just being closed, and answer 502; {suitable} is suitable",
                 proxy.name().unwrap_or("keep_alive.behind"),
             );
             let names = ["keep_alive.timeout", "keep_alive.behind"];
-            self.general.blame_later(names, complaint);
+            self.general.report_conflict(names, message);
         }
     }
 }
