@@ -1,7 +1,7 @@
 //! The answer to a request: which site it is for ([`Sites`]), and the one way from a request to a response
 //! there ([`Site`]).
 
-mod addresses;
+mod canonical;
 mod health;
 mod partial;
 mod respond;

@@ -23,7 +23,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 
 use super::partial::{partial, slice};
-use super::sites::{Ask, Site};
+use super::sites::{PathRequest, Site};
 use crate::clock::Now;
 use crate::http::accept;
 use crate::http::method::Method;
@@ -66,7 +66,7 @@ impl Site {
                     if let Some(answer) = self.preflight(head) {
                         return Ok(answer);
                     }
-                    self.answer(&Ask {
+                    self.answer(&PathRequest {
                         head,
                         path,
                         query: *query,
@@ -113,7 +113,7 @@ impl Site {
         self.rules.as_ref()?.cors()?.preflight(head)
     }
 
-    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
+    fn answer(&self, ask: &PathRequest<'_, '_, '_>) -> Result<Response, WouldBlock> {
         if let Some(refusal) = not_understood(ask.head) {
             return Ok(refusal);
         }
@@ -137,7 +137,11 @@ impl Site {
     }
 
     /// Serves `path`, which may not be the one that was asked for.
-    pub(super) fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
+    pub(super) fn serve(
+        &self,
+        path: &[u8],
+        ask: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
         if self.is_hidden(path) {
             return Ok(nothing_here());
         }
@@ -166,15 +170,19 @@ impl Site {
     }
 
     /// The form of a file that the request is about.
-    fn send(&self, entry: &Arc<FileEntry>, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
-        let Ask {
+    fn send(
+        &self,
+        entry: &Arc<FileEntry>,
+        ask: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
+        let PathRequest {
             head,
             may_block,
             now,
             ..
         } = *ask;
         if head.has_range
-            && let Some(form) = self.files.form_for_range(entry, head, may_block, now)?
+            && let Some(form) = self.files.variant_for_range(entry, head, may_block, now)?
         {
             return self.represent(form, ask);
         }
@@ -188,9 +196,9 @@ impl Site {
     fn represent(
         &self,
         representation: &Representation,
-        ask: &Ask<'_, '_, '_>,
+        ask: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
-        let Ask {
+        let PathRequest {
             head,
             may_block,
             now,
@@ -236,7 +244,7 @@ impl Site {
 
     /// Notes the type of the representation for rules that look at it: the response's own lines do not
     /// have it.
-    fn note_type(&self, ask: &Ask<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
+    fn note_type(&self, ask: &PathRequest<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
         if self
             .editor
             .as_ref()
@@ -248,7 +256,11 @@ impl Site {
     }
 
     /// What is sent in the place of what does not exist.
-    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
+    fn serve_in_place(
+        &self,
+        path: &[u8],
+        ask: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
         let head = ask.head;
         if let Some(listings) = &self.listings
             && path.ends_with(b"/")
@@ -324,7 +336,7 @@ impl Site {
         let Some(page) = self.files.preferred(&entry, head, may_block, now)? else {
             return Ok(pages::varying_by_coding(error));
         };
-        let owed = pages::owed_fields(&error);
+        let owed = pages::required_fields(&error);
         Ok(Response {
             status: error.status,
             fields: if owed.is_empty() {

@@ -17,7 +17,7 @@ use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
 use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
 use crate::site::pages;
-use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, Rules};
+use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
 /// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
@@ -29,7 +29,7 @@ const EDITED_PART: u64 = 16;
 /// bound on descriptors hold for all of them together.
 #[derive(Debug)]
 pub struct Sites {
-    hosts: Hosts,
+    hosts: VirtualHosts,
     default: Site,
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
@@ -38,27 +38,27 @@ pub struct Sites {
 
 /// A site that cannot be served.
 #[derive(Debug)]
-pub struct CannotServe {
+pub struct OpenSiteError {
     /// Its root.
     pub root: PathBuf,
     /// What is wrong with that.
     pub error: io::Error,
 }
 
-impl fmt::Display for CannotServe {
+impl fmt::Display for OpenSiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot serve {}: {}", self.root.display(), self.error)
     }
 }
 
-impl std::error::Error for CannotServe {}
+impl std::error::Error for OpenSiteError {}
 
 impl Sites {
     /// Opens all sites at their configured roots, as if there were any number of descriptors.
     ///
     /// # Errors
     /// If a root is not a directory that can be read.
-    pub fn open(config: &Config) -> Result<Sites, CannotServe> {
+    pub fn open(config: &Config) -> Result<Sites, OpenSiteError> {
         Sites::open_within(config, DescriptorBudget::unlimited())
     }
 
@@ -70,7 +70,7 @@ impl Sites {
     pub fn open_within(
         config: &Config,
         descriptors: DescriptorBudget,
-    ) -> Result<Sites, CannotServe> {
+    ) -> Result<Sites, OpenSiteError> {
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
         let shared = SharedBySites {
@@ -80,14 +80,14 @@ impl Sites {
         };
         let open = |site: &SiteConfig, number| {
             let opened = Site::open(site, number, &shared);
-            opened.map_err(|error| CannotServe {
+            opened.map_err(|error| OpenSiteError {
                 root: site.root.clone(),
                 error,
             })
         };
         let of_hosts = config.hosts.iter().zip(1..);
         Ok(Sites {
-            hosts: Hosts::new(config),
+            hosts: VirtualHosts::new(config),
             default: open(&config.site, 0)?,
             of_hosts: of_hosts
                 .map(|(host, number)| open(&host.site, number))
@@ -173,7 +173,7 @@ fn misdirected() -> Response {
 /// A name of its own wins over a wildcard, and of several wildcards the longest wins. Case, port and
 /// a dot at the end make no difference.
 #[derive(Debug)]
-pub struct Hosts {
+pub struct VirtualHosts {
     exact: HashMap<Box<[u8]>, usize>,
     /// By what follows the `*.`.
     below: HashMap<Box<[u8]>, usize>,
@@ -192,11 +192,11 @@ pub enum HostMatch {
     Unknown,
 }
 
-impl Hosts {
+impl VirtualHosts {
     /// The names of all hosts of `config`, none of which is there twice.
     #[must_use]
-    pub fn new(config: &Config) -> Hosts {
-        let mut hosts = Hosts {
+    pub fn new(config: &Config) -> VirtualHosts {
+        let mut hosts = VirtualHosts {
             exact: HashMap::new(),
             below: HashMap::new(),
             ipv6: HashMap::new(),
@@ -265,7 +265,7 @@ impl Hosts {
 pub struct Site {
     pub(super) files: Lookup,
     /// `None` if there are none.
-    pub(super) rules: Option<Arc<Rules>>,
+    pub(super) rules: Option<Arc<SiteRules>>,
     /// `None` if no answer's fields are edited.
     pub(super) editor: Option<FieldEditor>,
     /// Set if `clean_urls` is on: the names of index files.
@@ -292,7 +292,7 @@ pub(super) struct SharedBySites {
 
 /// A request for a path, and how far the answer may go.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a, 'b, 's> {
+pub(super) struct PathRequest<'a, 'b, 's> {
     pub(super) head: &'a RequestHead<'b, 's>,
     /// Decoded and normalised.
     pub(super) path: &'a [u8],
@@ -317,7 +317,7 @@ impl Site {
             edited,
             health,
         } = shared;
-        let rules = Arc::new(Rules::new(site));
+        let rules = Arc::new(SiteRules::new(site));
         let path = |path: &String| Box::from(path.as_bytes());
         let pages = site.error_pages.iter();
         Ok(Site {
@@ -342,7 +342,7 @@ impl Site {
     /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
     #[must_use]
     pub fn edits_fields(site: &SiteConfig) -> bool {
-        !site.spa.is_empty() || Rules::new(site).edits_fields()
+        !site.spa.is_empty() || SiteRules::new(site).edits_fields()
     }
 
     pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     fn find(hosts: &[&[&str]], host: &str) -> HostMatch {
-        Hosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
+        VirtualHosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_only_if_hosts_are_strict() {
-        let strict = Hosts::new(&config(&[&["a.example"]], true));
+        let strict = VirtualHosts::new(&config(&[&["a.example"]], true));
         assert_eq!(strict.find(Some(b"a.example")), HostMatch::Known(0));
         let long = [b'a'; 300];
         for host in [
@@ -442,11 +442,11 @@ mod tests {
         ] {
             assert_eq!(strict.find(host), HostMatch::Unknown);
             assert_eq!(
-                Hosts::new(&config(&[&["a.example"]], false)).find(host),
+                VirtualHosts::new(&config(&[&["a.example"]], false)).find(host),
                 HostMatch::Default
             );
         }
-        assert!(Hosts::new(&Config::default()).is_empty());
+        assert!(VirtualHosts::new(&Config::default()).is_empty());
         assert!(!strict.is_empty());
     }
 

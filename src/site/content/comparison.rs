@@ -15,11 +15,11 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// The bytes that content should decode to.
 #[derive(Debug, Clone, Copy)]
-pub enum Expected<'a> {
+pub enum ExpectedContent<'a> {
     /// In memory.
     Memory(&'a [u8]),
     /// In a file, of this length in bytes.
-    Pages(&'a dyn FileSource, u64),
+    File(&'a dyn FileSource, u64),
 }
 
 /// The result of a comparison.
@@ -46,7 +46,7 @@ struct EncodedSource<R> {
 pub fn compare(
     coding: Coding,
     encoded: impl Read + Send,
-    original: Expected<'_>,
+    original: ExpectedContent<'_>,
 ) -> io::Result<VariantVerdict> {
     let mut source = EncodedSource {
         encoded,
@@ -69,7 +69,10 @@ pub fn compare(
 }
 
 /// Compares what `decoder` gives with `original`. A failure of the decoder means bad content.
-fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<VariantVerdict> {
+fn compare_stream(
+    decoder: &mut dyn Read,
+    original: ExpectedContent<'_>,
+) -> io::Result<VariantVerdict> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut scratch = Vec::new();
     let mut at = 0;
@@ -105,11 +108,11 @@ fn read(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-impl Expected<'_> {
+impl ExpectedContent<'_> {
     fn len(&self) -> u64 {
         match self {
-            Expected::Memory(bytes) => bytes.len() as u64,
-            Expected::Pages(_, len) => *len,
+            ExpectedContent::Memory(bytes) => bytes.len() as u64,
+            ExpectedContent::File(_, len) => *len,
         }
     }
 
@@ -121,8 +124,8 @@ impl Expected<'_> {
         }
         match self {
             // Both are within the length of a slice.
-            Expected::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
-            Expected::Pages(pages, _) => {
+            ExpectedContent::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
+            ExpectedContent::File(pages, _) => {
                 scratch.resize(piece.len(), 0);
                 let (file, offset) = pages.at(at);
                 file.read_exact_at(scratch, offset)?;
@@ -161,9 +164,10 @@ mod tests {
     }
 
     fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> VariantVerdict {
-        let in_memory = compare(coding, encoded, Expected::Memory(original)).expect("memory");
+        let in_memory =
+            compare(coding, encoded, ExpectedContent::Memory(original)).expect("memory");
         if let Some(memfd_body) = MemfdBody::keep(original) {
-            let pages = Expected::Pages(&memfd_body, memfd_body.len());
+            let pages = ExpectedContent::File(&memfd_body, memfd_body.len());
             let in_pages = compare(coding, encoded, pages).expect("pages");
             assert_eq!(in_pages, in_memory, "{coding:?}");
         }
@@ -237,7 +241,7 @@ mod tests {
         let mut taken = 0;
         let original = [0; 1_000];
         let source = Counted(&encoded, &mut taken);
-        let result = compare(Coding::Gzip, source, Expected::Memory(&original));
+        let result = compare(Coding::Gzip, source, ExpectedContent::Memory(&original));
         assert_eq!(result.expect("memory"), VariantVerdict::Other);
         assert!(taken < 100_000, "{taken} of {}", encoded.len());
     }
@@ -279,7 +283,7 @@ mod tests {
         for coding in Coding::COMPRESSED {
             let encoded = compress(coding, &text(4_000)).expect("text compresses");
             let source = (&encoded[..30]).chain(Fails);
-            let failed = compare(coding, source, Expected::Memory(&text(4_000)));
+            let failed = compare(coding, source, ExpectedContent::Memory(&text(4_000)));
             assert!(failed.is_err(), "{coding:?}");
         }
     }

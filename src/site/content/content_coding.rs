@@ -41,14 +41,14 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
 /// The path of the precompressed form of the file at `path`: `name.br`, `name.zst` or `name.gz`
 /// beside it. `None` for identity, and for a file that is such a form itself.
 #[must_use]
-pub fn sidecar(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
-    let suffix = suffix(coding).filter(|_| !is_form(path))?;
+pub fn sidecar_path(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
+    let suffix = suffix(coding).filter(|_| !is_sidecar_path(path))?;
     Some([path, suffix].concat())
 }
 
 /// Whether `path` ends as the precompressed forms of files do.
 #[must_use]
-pub fn is_form(path: &[u8]) -> bool {
+pub fn is_sidecar_path(path: &[u8]) -> bool {
     let mut suffixes = Coding::COMPRESSED.into_iter().filter_map(suffix);
     suffixes.any(|suffix| path.ends_with(suffix))
 }
@@ -57,7 +57,7 @@ pub fn is_form(path: &[u8]) -> bool {
 /// if it saves less than an eighth. Takes about 10 ms for the 256 KiB that the cache keeps of a
 /// file by default, and a few megabytes of memory while it runs.
 ///
-/// To be asked only for media types that compress: see [`Redundancy`](super::media_types::Redundancy).
+/// To be asked only for media types that compress: see [`Compressibility`](super::media_types::Compressibility).
 #[must_use]
 pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
     if content.len() < MIN_COMPRESSED_BYTES {
@@ -112,14 +112,14 @@ fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
 /// one file are two representations, and no strong tag may name both (RFC 9110 section 8.8.3.3).
 /// Identity keeps the file's own.
 #[must_use]
-pub fn etag_of_form(etag: &Bytes, coding: Coding) -> Bytes {
+pub fn variant_etag(etag: &Bytes, coding: Coding) -> Bytes {
     match (coding, etag.strip_suffix(b"\"")) {
         (Coding::Identity, _) | (_, None) => etag.clone(),
         (_, Some(opened)) => Bytes::from([opened, b"-", coding.token().as_bytes(), b"\""].concat()),
     }
 }
 
-/// The entity tag of the content of a form whose own is `etag`: what [`etag_of_form`] made it from.
+/// The entity tag of the content of a form whose own is `etag`: what [`variant_etag`] made it from.
 #[must_use]
 pub fn etag_without_coding(etag: &Bytes, coding: Coding) -> Bytes {
     let end = ["-", coding.token(), "\""].concat();
@@ -152,7 +152,7 @@ mod tests {
         content
     }
 
-    /// Text with the redundancy of a page.
+    /// Text with the compressibility of a page.
     fn text(bytes: usize) -> Vec<u8> {
         (0..)
             .flat_map(|line: u32| format!("<li>item {line} of the list</li>\n").into_bytes())
@@ -198,32 +198,32 @@ mod tests {
     #[test]
     fn every_coding_has_a_sibling_and_a_sibling_has_none() {
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Brotli),
+            sidecar_path(b"a/x.js", Coding::Brotli),
             Some(b"a/x.js.br".to_vec())
         );
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Zstd),
+            sidecar_path(b"a/x.js", Coding::Zstd),
             Some(b"a/x.js.zst".to_vec())
         );
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Gzip),
+            sidecar_path(b"a/x.js", Coding::Gzip),
             Some(b"a/x.js.gz".to_vec())
         );
-        assert_eq!(sidecar(b"a/x.js", Coding::Identity), None);
+        assert_eq!(sidecar_path(b"a/x.js", Coding::Identity), None);
         for path in [&b"x.tar.gz"[..], b"x.br", b"x.zst"] {
-            assert_eq!(sidecar(path, Coding::Gzip), None);
+            assert_eq!(sidecar_path(path, Coding::Gzip), None);
         }
     }
 
     #[test]
     fn every_form_has_a_strong_tag_of_its_own_rfc9110_8_8_3_3() {
         let etag = Bytes::from_static(b"\"5-6\"");
-        assert_eq!(etag_of_form(&etag, Coding::Brotli), "\"5-6-br\"");
-        assert_eq!(etag_of_form(&etag, Coding::Zstd), "\"5-6-zstd\"");
-        assert_eq!(etag_of_form(&etag, Coding::Gzip), "\"5-6-gzip\"");
-        assert_eq!(etag_of_form(&etag, Coding::Identity), etag);
+        assert_eq!(variant_etag(&etag, Coding::Brotli), "\"5-6-br\"");
+        assert_eq!(variant_etag(&etag, Coding::Zstd), "\"5-6-zstd\"");
+        assert_eq!(variant_etag(&etag, Coding::Gzip), "\"5-6-gzip\"");
+        assert_eq!(variant_etag(&etag, Coding::Identity), etag);
         for coding in Coding::COMPRESSED {
-            let of_form = etag_of_form(&etag, coding);
+            let of_form = variant_etag(&etag, coding);
             assert_eq!(etag_without_coding(&of_form, coding), etag);
         }
     }

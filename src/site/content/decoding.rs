@@ -11,7 +11,7 @@ use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::keeping::Keeping;
+use super::content_copy::ContentCopy;
 use super::representation::Content;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
@@ -31,66 +31,70 @@ pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 pub(super) const BROTLI_LARGE_WINDOW: u8 = 0x11;
 
 /// Content on its way out of its coding.
-pub struct Decoding {
+pub struct ContentDecoder {
     decoder: Box<dyn Read + Send>,
     content: Vec<u8>,
     most: usize,
     /// Set when all is decoded: the content is being copied to where it stays.
-    keeping: Option<Keeping>,
+    copy: Option<ContentCopy>,
 }
 
 /// Why there is no content.
 #[derive(Debug)]
-pub enum Undecodable {
+pub enum DecodeError {
     /// The content is larger than the caller allows.
     TooLarge,
     /// The file cannot be read, or its bytes are not in the coding.
     Malformed(io::Error),
 }
 
-impl Decoding {
+impl ContentDecoder {
     /// Begins to decode `encoded`, which is in `coding`, to at most `most` bytes.
     ///
     /// # Errors
-    /// As [`Undecodable`] says, of what can be seen at the beginning.
-    pub fn new(coding: Coding, encoded: &Content, most: u64) -> Result<Decoding, Undecodable> {
+    /// As [`DecodeError`] says, of what can be seen at the beginning.
+    pub fn new(
+        coding: Coding,
+        encoded: &Content,
+        most: u64,
+    ) -> Result<ContentDecoder, DecodeError> {
         // The content is hardly ever smaller than its form.
         if encoded.len() > most {
-            return Err(Undecodable::TooLarge);
+            return Err(DecodeError::TooLarge);
         }
-        let source = source(encoded).map_err(Undecodable::Malformed)?;
-        Ok(Decoding {
-            decoder: decoder(coding, source).map_err(Undecodable::Malformed)?,
+        let source = source(encoded).map_err(DecodeError::Malformed)?;
+        Ok(ContentDecoder {
+            decoder: decoder(coding, source).map_err(DecodeError::Malformed)?,
             content: Vec::new(),
             most: usize::try_from(most).unwrap_or(usize::MAX),
-            keeping: None,
+            copy: None,
         })
     }
 
     /// Goes on until `slice` is over: `None` if that comes first, then the content, once.
     ///
     /// # Errors
-    /// As [`Undecodable`] says.
-    pub fn go_on(&mut self, slice: &dyn Slice) -> Result<Option<Content>, Undecodable> {
+    /// As [`DecodeError`] says.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Result<Option<Content>, DecodeError> {
         loop {
-            if let Some(keeping) = &mut self.keeping {
-                return Ok(keeping.go_on(slice));
+            if let Some(copy) = &mut self.copy {
+                return Ok(copy.go_on(slice));
             }
             let from = self.content.len();
             if self.content.try_reserve(CHUNK_BYTES).is_err() {
-                return Err(Undecodable::TooLarge);
+                return Err(DecodeError::TooLarge);
             }
             self.content.resize(from + CHUNK_BYTES, 0);
             let count = read(&mut self.decoder, &mut self.content[from..]);
-            let count = count.map_err(Undecodable::Malformed)?;
+            let count = count.map_err(DecodeError::Malformed)?;
             self.content.truncate(from + count);
             if count == 0 {
                 self.content.shrink_to_fit();
-                self.keeping = Some(Keeping::new(std::mem::take(&mut self.content)));
+                self.copy = Some(ContentCopy::new(std::mem::take(&mut self.content)));
                 continue;
             }
             if self.content.len() > self.most {
-                return Err(Undecodable::TooLarge);
+                return Err(DecodeError::TooLarge);
             }
             if slice.is_over() {
                 return Ok(None);
@@ -99,10 +103,10 @@ impl Decoding {
     }
 }
 
-impl fmt::Debug for Decoding {
+impl fmt::Debug for ContentDecoder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Decoding")
+            .debug_struct("ContentDecoder")
             .field("decoded", &self.content.len())
             .field("most", &self.most)
             .finish_non_exhaustive()
@@ -204,8 +208,8 @@ mod tests {
         }
     }
 
-    fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, Undecodable> {
-        let mut decoding = Decoding::new(coding, &Content::Memory(encoded), most)?;
+    fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, DecodeError> {
+        let mut decoding = ContentDecoder::new(coding, &Content::Memory(encoded), most)?;
         let content = decoding.go_on(&WholeSlice(Millis(0)))?;
         Ok(bytes(content.expect("a whole slice is never over")))
     }
@@ -224,7 +228,7 @@ mod tests {
         let content = text(3 * FIRST_SLICE_ASKS as usize * CHUNK_BYTES);
         for coding in Coding::COMPRESSED {
             let encoded = Content::Memory(encoded(coding, &content));
-            let mut decoding = Decoding::new(coding, &encoded, u64::MAX).expect("sound");
+            let mut decoding = ContentDecoder::new(coding, &encoded, u64::MAX).expect("sound");
             let mut slices = 1;
             let decoded = loop {
                 match decoding.go_on(&FirstSlice::new(Millis(0))).expect("sound") {
@@ -243,7 +247,7 @@ mod tests {
         for coding in Coding::COMPRESSED {
             let encoded = encoded(coding, &content);
             let decoded = decode(coding, encoded.clone(), 1_000_000);
-            assert!(matches!(decoded, Err(Undecodable::TooLarge)), "{coding:?}");
+            assert!(matches!(decoded, Err(DecodeError::TooLarge)), "{coding:?}");
             assert!(decode(coding, encoded, 4_000_000).is_ok(), "{coding:?}");
         }
     }
@@ -260,7 +264,7 @@ mod tests {
             ] {
                 let decoded = decode(coding, broken, u64::MAX);
                 assert!(
-                    matches!(decoded, Err(Undecodable::Malformed(_))),
+                    matches!(decoded, Err(DecodeError::Malformed(_))),
                     "{coding:?}"
                 );
             }
@@ -290,7 +294,7 @@ mod tests {
         ] {
             let decoded = decode(coding, encoded, u64::MAX);
             assert!(
-                matches!(decoded, Err(Undecodable::Malformed(_))),
+                matches!(decoded, Err(DecodeError::Malformed(_))),
                 "{coding:?}"
             );
         }

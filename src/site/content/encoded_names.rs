@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::content_coding::is_form;
-use super::media_types::{MediaTypes, Redundancy};
+use super::content_coding::is_sidecar_path;
+use super::media_types::{Compressibility, MediaTypes};
 use crate::config::FileCoding;
 use crate::http::accept_encoding::Coding;
 
@@ -65,10 +65,10 @@ impl EncodedNames {
         let lower_case = name.to_ascii_lowercase();
         let inner = without_last_part(name);
         let own = || {
-            let ends_with_coding = is_form(lower_case.as_bytes());
+            let ends_with_coding = is_sidecar_path(lower_case.as_bytes());
             let own = types.known(name).filter(|_| !ends_with_coding);
             // Nor is it a type of its own that says nothing of the content.
-            own.filter(|own| Redundancy::of(own) != Redundancy::Unknown)
+            own.filter(|own| Compressibility::of(own) != Compressibility::Unknown)
         };
         let is_picture = lower_case.ends_with(PICTURE);
         let known = types.known(inner).filter(|_| !is_picture);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::keeping::Keeping;
+use super::content_copy::ContentCopy;
 use super::representation::{Content, Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
@@ -23,10 +23,10 @@ pub struct LoadLimits<'l> {
 
 /// A file on its way into a [`Representation`].
 #[derive(Debug)]
-pub struct Loading {
+pub struct RepresentationLoader {
     reader: Reader,
     /// Set when all is read: the content is being copied to where it stays.
-    keeping: Option<(ReadFile, Keeping)>,
+    copy: Option<(ReadFile, ContentCopy)>,
     content_type: String,
     coding: Coding,
     varies: bool,
@@ -35,7 +35,7 @@ pub struct Loading {
     now: Now,
 }
 
-impl Loading {
+impl RepresentationLoader {
     /// Begins to load the regular file `file`, within `limits`.
     ///
     /// # Errors
@@ -45,10 +45,10 @@ impl Loading {
         metadata: &Metadata<'_>,
         limits: LoadLimits<'_>,
         now: Now,
-    ) -> io::Result<Loading> {
-        Ok(Loading {
+    ) -> io::Result<RepresentationLoader> {
+        Ok(RepresentationLoader {
             reader: Reader::new(file, limits.read, metadata.etag)?,
-            keeping: None,
+            copy: None,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
             varies: metadata.varies,
@@ -83,19 +83,19 @@ impl Loading {
 
     /// Reads the file to its end, and returns it with its content, if that is in memory.
     fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(ReadFile, Option<Content>)>> {
-        let (reading, mut keeping) = match self.keeping.take() {
+        let (reading, mut copy) = match self.copy.take() {
             Some(under_way) => under_way,
             None => match self.reader.read(slice)? {
                 None => return Ok(None),
                 Some(mut reading) => match reading.content.take() {
                     None => return Ok(Some((reading, None))),
-                    Some(content) => (reading, Keeping::new(content)),
+                    Some(content) => (reading, ContentCopy::new(content)),
                 },
             },
         };
-        let content = keeping.go_on(slice);
+        let content = copy.go_on(slice);
         if content.is_none() {
-            self.keeping = Some((reading, keeping));
+            self.copy = Some((reading, copy));
             return Ok(None);
         }
         Ok(Some((reading, content)))
@@ -114,7 +114,7 @@ impl Representation {
         limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<Representation> {
-        let loaded = Loading::new(file, metadata, limits, now)?
+        let loaded = RepresentationLoader::new(file, metadata, limits, now)?
             .go_on(&crate::site::waiting::WholeSlice(now.monotonic))?;
         // A whole slice is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())

@@ -238,22 +238,26 @@ impl MediaTypes {
 
 /// How much a content coding can take out of content, as its media type tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redundancy {
+pub enum Compressibility {
     /// Compressing is worth it.
-    Much,
+    High,
     /// Nothing is left to take out.
-    Little,
+    Low,
     /// The type says nothing of the content, as that of a name without a known extension.
     Unknown,
 }
 
-impl Redundancy {
+impl Compressibility {
     /// All of them.
-    pub const ALL: [Redundancy; 3] = [Redundancy::Much, Redundancy::Little, Redundancy::Unknown];
+    pub const ALL: [Compressibility; 3] = [
+        Compressibility::High,
+        Compressibility::Low,
+        Compressibility::Unknown,
+    ];
 
-    /// The redundancy of content with this Content-Type, which may have parameters.
+    /// The compressibility of content with this Content-Type, which may have parameters.
     #[must_use]
-    pub fn of(content_type: &str) -> Redundancy {
+    pub fn of(content_type: &str) -> Compressibility {
         let essence = content_type.split(';').next().unwrap_or("").trim_end();
         let essence = essence.to_ascii_lowercase();
         let is_much = essence.starts_with("text/")
@@ -261,11 +265,11 @@ impl Redundancy {
             || essence.ends_with("+xml")
             || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok();
         if is_much {
-            Redundancy::Much
+            Compressibility::High
         } else if essence == UNKNOWN {
-            Redundancy::Unknown
+            Compressibility::Unknown
         } else {
-            Redundancy::Little
+            Compressibility::Low
         }
     }
 }

@@ -5,23 +5,23 @@
 
 mod comparison;
 mod content_coding;
+mod content_copy;
 mod decoding;
 mod encoded_names;
 mod encoder;
-mod keeping;
 mod loading;
 mod media_types;
 mod representation;
 mod sidecars;
-mod verdicts;
+mod verdict_cache;
 
-pub use comparison::{Expected, VariantVerdict, compare};
-pub use content_coding::{MIN_COMPRESSED_BYTES, compress, etag_of_form, is_worth_it, sidecar};
-pub use decoding::{Decoding, Undecodable};
+pub use comparison::{ExpectedContent, VariantVerdict, compare};
+pub use content_coding::{MIN_COMPRESSED_BYTES, compress, is_worth_it, sidecar_path, variant_etag};
+pub use decoding::{ContentDecoder, DecodeError};
 pub use encoded_names::EncodedNames;
 pub use encoder::{ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder};
-pub use loading::{LoadLimits, Loading};
-pub use media_types::{MediaTypes, Redundancy};
+pub use loading::{LoadLimits, RepresentationLoader};
+pub use media_types::{Compressibility, MediaTypes};
 pub use representation::{Content, Metadata, Representation};
-pub use sidecars::{Beside, Evidence, MAX_JUDGED_BYTES, SidecarState, Sidecars};
-pub use verdicts::Verdicts;
+pub use sidecars::{MAX_VERIFIED_BYTES, OriginalFile, SidecarState, SidecarVerification, Sidecars};
+pub use verdict_cache::VerdictCache;

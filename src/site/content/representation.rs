@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::content_coding::{etag_of_form, etag_without_coding};
+use super::content_coding::{etag_without_coding, variant_etag};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
@@ -56,7 +56,7 @@ struct FileVersion {
     sighting: Sighting,
 }
 
-/// A regular file or a form of one, ready to be sent.
+/// A regular file or a variant of one, ready to be sent.
 #[derive(Debug)]
 pub struct Representation {
     /// The encoded field lines: Last-Modified, ETag, Vary, Content-Type, Content-Encoding, then the
@@ -118,7 +118,7 @@ impl Representation {
         } else {
             Coding::Identity
         };
-        let etag = etag.map(|etag| etag_of_form(&etag, coding));
+        let etag = etag.map(|etag| variant_etag(&etag, coding));
         let last_modified = is_dated.then(|| {
             let (secs, _) = identity.written(now);
             u64::try_from(secs).unwrap_or(0).min(now.unix_secs)
@@ -134,9 +134,9 @@ impl Representation {
         Ok(representation)
     }
 
-    /// The form of this in `coding`, which `encoded` is.
+    /// The variant of this in `coding`, which `encoded` is.
     #[must_use]
-    pub fn form(&self, coding: Coding, encoded: Vec<u8>) -> Representation {
+    pub fn variant(&self, coding: Coding, encoded: Vec<u8>) -> Representation {
         let metadata = Metadata {
             content_type: &self.content_type(),
             coding,
@@ -146,12 +146,12 @@ impl Representation {
         };
         Representation::describe(
             &metadata,
-            self.version(self.etag.as_ref().map(|etag| etag_of_form(etag, coding))),
+            self.version(self.etag.as_ref().map(|etag| variant_etag(etag, coding))),
             Content::kept(encoded),
         )
     }
 
-    /// The file that this is the form in `coding` of, where only the form is there: `content` is what it
+    /// The file that this is the variant in `coding` of, where only the variant is there: `content` is what it
     /// was decoded to.
     #[must_use]
     pub fn decoded(&self, coding: Coding, content: Content) -> Representation {
@@ -281,7 +281,7 @@ impl Representation {
         self.validators_len + name_len..self.content_type_end - "\r\n".len()
     }
 
-    /// The Content-Type line and, of a form, the Content-Encoding line, each with its CRLF: what each
+    /// The Content-Type line and, of a variant, the Content-Encoding line, each with its CRLF: what each
     /// part of a multipart answer says of itself (RFC 9110 section 14.6).
     #[must_use]
     pub fn content_lines(&self) -> Bytes {
@@ -331,7 +331,7 @@ impl Representation {
         &self.sighting.identity
     }
 
-    /// Bytes of memory that keeping this takes, roughly.
+    /// Bytes of memory that copy this takes, roughly.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let content = match &self.content {

@@ -2,30 +2,30 @@
 //!
 //! A form that is younger than its file was made from it. One that is not may have been made from it all
 //! the same: tools copy times in part, and copies of a directory are made in any order. So its
-//! [standing](SidecarState) depends on its content, if that can be compared in the background; else on the
+//! [state](SidecarState) depends on its content, if that can be compared in the background; else on the
 //! whole seconds of the two times, which most tools get right.
 
-use super::content_coding::sidecar;
-use super::verdicts::Verdicts;
+use super::content_coding::sidecar_path;
+use super::verdict_cache::VerdictCache;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::{Identity, Look, Range, SearchRoot, Sighting};
 
-/// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
+/// The largest file whose forms are decoded and compared with it, and the largest such sidecar, in bytes.
 /// The comparison takes about half a second then; nothing of it is kept in memory.
-pub const MAX_JUDGED_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The evidence for a form that is not younger than its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
+pub enum SidecarVerification {
     /// None is needed.
-    Nothing,
-    /// The form decodes to the file's content. Above [`MAX_JUDGED_BYTES`] as `WholeSeconds`.
-    Content,
+    NotNeeded,
+    /// The form decodes to the file's content. Above [`MAX_VERIFIED_BYTES`] as `WholeSeconds`.
+    ByContent,
     /// As `Content`, for the younger forms too: times say nothing.
-    ContentOfAll,
+    AlwaysByContent,
     /// The form is not older by the whole seconds of the two times.
-    WholeSeconds,
+    BySeconds,
 }
 
 /// Whether a form may be sent.
@@ -34,10 +34,10 @@ pub enum SidecarState {
     /// The form may be sent.
     Trusted,
     /// The form may be sent if it decodes to the file's content.
-    Unjudged,
+    Unverified,
     /// The form is older than its file, and is not sent.
     TooOld,
-    /// There is no form, or an empty one, or one that is no regular file or outside the root.
+    /// There is no sidecar, or an empty one, or one that is no regular file or outside the root.
     Unusable,
 }
 
@@ -55,18 +55,18 @@ struct Sidecar {
     path: Vec<u8>,
     /// `None` if nothing is called so.
     sighting: Option<Sighting>,
-    standing: SidecarState,
+    state: SidecarState,
 }
 
 /// The file that forms are looked for beside.
 #[derive(Debug, Clone, Copy)]
-pub struct Beside<'a> {
+pub struct OriginalFile<'a> {
     /// Below the root.
     pub path: &'a [u8],
     /// The file's.
     pub identity: &'a Identity,
     /// The verdicts on forms so far.
-    pub verdicts: Option<&'a Verdicts>,
+    pub verdicts: Option<&'a VerdictCache>,
 }
 
 impl Sidecars {
@@ -75,48 +75,47 @@ impl Sidecars {
     #[must_use]
     pub fn look(
         place: SearchRoot<'_>,
-        file: Beside<'_>,
-        evidence: Evidence,
+        file: OriginalFile<'_>,
+        evidence: SidecarVerification,
         now: Now,
     ) -> Option<Sidecars> {
-        let standing = |form: &Identity| standing(&file, form, evidence, now);
-        Sidecars::look_by(place, file.path, standing, now)
+        let state = |sidecar: &Identity| state(&file, sidecar, evidence, now);
+        Sidecars::look_by(place, file.path, state, now)
     }
 
     /// Looks for the forms of the file `path`, which is not there itself: all but empty ones may be sent.
     #[must_use]
     pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
-        let standing = |form: &Identity| match form.size() {
+        let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
         };
-        Sidecars::look_by(place, path, standing, now)
+        Sidecars::look_by(place, path, state, now)
     }
 
-    /// Looks beside the file `path`. `standing` tells the standing of a form
+    /// Looks beside the file `path`. `state` tells the state of a form
     /// that is a regular file.
     fn look_by(
         place: SearchRoot<'_>,
         path: &[u8],
-        standing: impl Fn(&Identity) -> SidecarState,
+        state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
         let look = Look::new(place.root, Range::Anywhere);
         let beside = |coding| {
-            let path = sidecar(path, coding)?;
+            let path = sidecar_path(path, coding)?;
             let identity = look.identity(&path);
-            let standing = identity.map_or(SidecarState::Unusable, |identity| {
-                let standing = standing(&identity);
+            let state = identity.map_or(SidecarState::Unusable, |identity| {
+                let state = state(&identity);
                 // Opened last: that takes longest.
-                let may_be_sent =
-                    matches!(standing, SidecarState::Trusted | SidecarState::Unjudged);
+                let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
                 if may_be_sent && !is_file(place, &path, &identity) {
                     return SidecarState::Unusable;
                 }
-                standing
+                state
             });
             Some(Sidecar {
-                standing,
+                state,
                 sighting: identity.map(|identity| Sighting::new(identity, now)),
                 path,
             })
@@ -129,9 +128,9 @@ impl Sidecars {
 
     /// Whether the form in `coding` may be sent.
     #[must_use]
-    pub fn standing(&self, coding: Coding) -> SidecarState {
+    pub fn state(&self, coding: Coding) -> SidecarState {
         let sidecar = self.sidecars.get(coding as usize);
-        sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.standing)
+        sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.state)
     }
 
     /// The path below the root and the identity of the form in `coding`, if there is one that may be
@@ -164,7 +163,7 @@ impl Sidecars {
     pub fn too_old(&self) -> impl Iterator<Item = &[u8]> {
         let sidecars = self.sidecars.iter();
         sidecars
-            .filter(|sidecar| sidecar.standing == SidecarState::TooOld)
+            .filter(|sidecar| sidecar.state == SidecarState::TooOld)
             .map(|sidecar| &sidecar.path[..])
     }
 
@@ -181,7 +180,7 @@ impl Sidecars {
         })
     }
 
-    /// Bytes of memory that keeping this takes, roughly.
+    /// Bytes of memory that copy this takes, roughly.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let paths: usize = self.sidecars.iter().map(|sidecar| sidecar.path.len()).sum();
@@ -191,34 +190,40 @@ impl Sidecars {
 
 impl Sidecar {
     fn is_usable(&self) -> bool {
-        matches!(
-            self.standing,
-            SidecarState::Trusted | SidecarState::Unjudged
-        )
+        matches!(self.state, SidecarState::Trusted | SidecarState::Unverified)
     }
 }
 
-/// The standing of the form with the identity `form` beside `file` at `now`, if both are regular files.
-fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) -> SidecarState {
+/// The state of the form with the identity `form` beside `file` at `now`, if both are regular files.
+fn state(
+    file: &OriginalFile<'_>,
+    sidecar: &Identity,
+    evidence: SidecarVerification,
+    now: Now,
+) -> SidecarState {
     let original = file.identity;
-    let are_credible = form.has_credible_time(now) && original.has_credible_time(now);
+    let are_credible = sidecar.has_credible_time(now) && original.has_credible_time(now);
     let (made, changed) = if are_credible {
-        (form.modified(), original.modified())
+        (sidecar.modified(), original.modified())
     } else {
-        (form.changed(), original.changed())
+        (sidecar.changed(), original.changed())
     };
-    let can_be_judged = original.size().max(form.size()) <= MAX_JUDGED_BYTES;
+    let can_be_judged = original.size().max(sidecar.size()) <= MAX_VERIFIED_BYTES;
     match evidence {
         // No content is encoded as nothing, but for zstd, where an empty file is as good.
-        _ if form.size() == 0 => SidecarState::Unusable,
-        Evidence::Nothing => SidecarState::Trusted,
-        Evidence::Content | Evidence::WholeSeconds if made > changed => SidecarState::Trusted,
-        Evidence::Content | Evidence::ContentOfAll if can_be_judged => {
-            let verdict = file.verdicts.and_then(|known| known.find(original, form));
+        _ if sidecar.size() == 0 => SidecarState::Unusable,
+        SidecarVerification::NotNeeded => SidecarState::Trusted,
+        SidecarVerification::ByContent | SidecarVerification::BySeconds if made > changed => {
+            SidecarState::Trusted
+        }
+        SidecarVerification::ByContent | SidecarVerification::AlwaysByContent if can_be_judged => {
+            let verdict = file
+                .verdicts
+                .and_then(|known| known.find(original, sidecar));
             match verdict {
                 Some(true) => SidecarState::Trusted,
                 Some(false) => SidecarState::Unusable,
-                None => SidecarState::Unjudged,
+                None => SidecarState::Unverified,
             }
         }
         // No tool rounds ctime.
@@ -261,10 +266,10 @@ mod tests {
         file.set_modified(modified).expect("utimes");
     }
 
-    fn look_for(directory: &Path, name: &str, evidence: Evidence) -> Option<Sidecars> {
+    fn look_for(directory: &Path, name: &str, evidence: SidecarVerification) -> Option<Sidecars> {
         let root = File::open(directory).expect("the root");
         let original = Identity::of(&File::open(directory.join(name)).expect("open"));
-        let file = Beside {
+        let file = OriginalFile {
             path: name.as_bytes(),
             identity: &original.expect("stat"),
             verdicts: None,
@@ -277,7 +282,7 @@ mod tests {
     }
 
     fn look(directory: &Path, name: &str) -> Option<Sidecars> {
-        look_for(directory, name, Evidence::WholeSeconds)
+        look_for(directory, name, SidecarVerification::BySeconds)
     }
 
     fn usable(directory: &Path, name: &str) -> Vec<Coding> {
@@ -307,27 +312,31 @@ mod tests {
         symlink("a.zst", root.join("a.gz")).expect("link");
         assert_eq!(usable(root, "a"), [Coding::Zstd, Coding::Gzip]);
         fs::write(root.join("a.zst"), "").expect("an empty file");
-        for evidence in [Evidence::Nothing, Evidence::Content, Evidence::WholeSeconds] {
+        for evidence in [
+            SidecarVerification::NotNeeded,
+            SidecarVerification::ByContent,
+            SidecarVerification::BySeconds,
+        ] {
             let seen = look_for(root, "a", evidence).expect("not a form itself");
-            assert_eq!(seen.standing(Coding::Zstd), SidecarState::Unusable);
+            assert_eq!(seen.state(Coding::Zstd), SidecarState::Unusable);
         }
     }
 
     #[test]
     fn the_younger_is_trusted_and_the_rest_is_judged_if_it_can_be() {
-        use SidecarState::{TooOld, Trusted, Unjudged};
+        use SidecarState::{TooOld, Trusted, Unverified};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let check = |millis_ago, by_content, by_seconds| {
             write(root, "a.br", millis_ago);
             for (evidence, expected) in [
-                (Evidence::Nothing, Trusted),
-                (Evidence::Content, by_content),
-                (Evidence::WholeSeconds, by_seconds),
+                (SidecarVerification::NotNeeded, Trusted),
+                (SidecarVerification::ByContent, by_content),
+                (SidecarVerification::BySeconds, by_seconds),
             ] {
                 let seen = look_for(root, "a", evidence).expect("not a form itself");
-                let standing = seen.standing(Coding::Brotli);
-                assert_eq!(standing, expected, "{millis_ago} {evidence:?}");
+                let state = seen.state(Coding::Brotli);
+                assert_eq!(state, expected, "{millis_ago} {evidence:?}");
                 let too_old: Vec<_> = seen.too_old().collect();
                 assert_eq!(!too_old.is_empty(), expected == TooOld);
             }
@@ -335,16 +344,19 @@ mod tests {
         // Half a second after the full one.
         write(root, "a", 60_000);
         check(59_999, Trusted, Trusted);
-        check(60_000, Unjudged, Trusted);
-        check(60_001, Unjudged, Trusted);
-        check(60_500, Unjudged, Trusted);
-        check(60_501, Unjudged, TooOld);
-        check(3_660_000, Unjudged, TooOld);
+        check(60_000, Unverified, Trusted);
+        check(60_001, Unverified, Trusted);
+        check(60_500, Unverified, Trusted);
+        check(60_501, Unverified, TooOld);
+        check(3_660_000, Unverified, TooOld);
         write(root, "a.br", 59_999);
-        let seen = look_for(root, "a", Evidence::ContentOfAll).expect("not a form itself");
-        assert_eq!(seen.standing(Coding::Brotli), Unjudged);
+        let seen =
+            look_for(root, "a", SidecarVerification::AlwaysByContent).expect("not a form itself");
+        assert_eq!(seen.state(Coding::Brotli), Unverified);
         let large = File::create(root.join("a")).expect("create");
-        large.set_len(MAX_JUDGED_BYTES + 1).expect("a sparse file");
+        large
+            .set_len(MAX_VERIFIED_BYTES + 1)
+            .expect("a sparse file");
         let modified = UNIX_EPOCH + Duration::from_millis(1_000_000_500 - 60_000);
         large.set_modified(modified).expect("utimes");
         check(60_500, Trusted, Trusted);
@@ -361,10 +373,10 @@ mod tests {
             file.and_then(|file| file.set_modified(time))
                 .expect("utimes");
         };
-        let standing = |evidence| {
+        let state = |evidence| {
             let original = Identity::of(&File::open(root.join("a")).expect("open"));
             let identity = &original.expect("stat");
-            let file = Beside {
+            let file = OriginalFile {
                 path: b"a",
                 identity,
                 verdicts: None,
@@ -386,20 +398,23 @@ mod tests {
                 evidence,
                 now,
             );
-            seen.expect("not a form itself").standing(Coding::Gzip)
+            seen.expect("not a form itself").state(Coding::Gzip)
         };
         // The form is in the future, or the file has a placeholder. ctime tells which came last.
-        for (original, form) in [(999_999_000, 2_000_000_000), (1, 999_999_000)] {
+        for (original, sidecar) in [(999_999_000, 2_000_000_000), (1, 999_999_000)] {
             write(root, "a.gz", 0);
-            set_time("a.gz", form);
+            set_time("a.gz", sidecar);
             std::thread::sleep(Duration::from_millis(20));
             write(root, "a", 0);
             set_time("a", original);
-            assert_eq!(standing(Evidence::Content), SidecarState::Unjudged);
-            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::TooOld);
+            assert_eq!(
+                state(SidecarVerification::ByContent),
+                SidecarState::Unverified
+            );
+            assert_eq!(state(SidecarVerification::BySeconds), SidecarState::TooOld);
             std::thread::sleep(Duration::from_millis(20));
-            set_time("a.gz", form);
-            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::Trusted);
+            set_time("a.gz", sidecar);
+            assert_eq!(state(SidecarVerification::BySeconds), SidecarState::Trusted);
         }
     }
 
@@ -410,10 +425,10 @@ mod tests {
         let directory = File::open(root).expect("the root");
         write(root, "a", 60_000);
         write(root, "a.gz", 70_000);
-        let verdicts = Verdicts::new();
+        let verdicts = VerdictCache::new();
         let identity = |name| Identity::of(&File::open(root.join(name)).expect("open"));
-        let standing = || {
-            let file = Beside {
+        let state = || {
+            let file = OriginalFile {
                 path: b"a",
                 identity: &identity("a").expect("stat"),
                 verdicts: Some(&verdicts),
@@ -425,24 +440,24 @@ mod tests {
                     resolver: &resolver,
                 },
                 file,
-                Evidence::Content,
+                SidecarVerification::ByContent,
                 LATER,
             );
-            seen.expect("not a form itself").standing(Coding::Gzip)
+            seen.expect("not a form itself").state(Coding::Gzip)
         };
         let remember = |is_same| {
-            let [original, form] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
-            verdicts.remember(&original, &form, is_same);
+            let [original, sidecar] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
+            verdicts.remember(&original, &sidecar, is_same);
         };
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
         remember(true);
-        assert_eq!(standing(), SidecarState::Trusted);
+        assert_eq!(state(), SidecarState::Trusted);
         write(root, "a", 61_000);
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
         remember(false);
-        assert_eq!(standing(), SidecarState::Unusable);
+        assert_eq!(state(), SidecarState::Unusable);
         write(root, "a.gz", 71_000);
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
     }
 
     #[test]

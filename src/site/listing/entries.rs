@@ -34,7 +34,7 @@ pub struct ListedDirectory<'a> {
 
 /// A directory that is being read.
 #[derive(Debug)]
-pub struct Scan {
+pub struct DirectoryScan {
     root: Arc<RootDirectory>,
     resolver: Arc<Resolver>,
     directory: File,
@@ -103,16 +103,19 @@ impl ListedDirectory<'_> {
     }
 }
 
-impl Scan {
+impl DirectoryScan {
     /// Begins to read the directory at `place`.
     ///
     /// # Errors
     /// As [`Resolver::open`]. What is no directory is [`OpenError::NotFound`].
-    pub fn begin(place: &ListedDirectory<'_>, shows_hidden: bool) -> Result<Scan, OpenError> {
+    pub fn begin(
+        place: &ListedDirectory<'_>,
+        shows_hidden: bool,
+    ) -> Result<DirectoryScan, OpenError> {
         let directory = place.open()?;
         let names = Dir::read_from(&directory)?;
         let relative = place.relative();
-        Ok(Scan {
+        Ok(DirectoryScan {
             root: Arc::clone(place.root),
             resolver: Arc::clone(place.resolver),
             directory,
@@ -296,7 +299,7 @@ mod tests {
             resolver: &Arc::new(Resolver::with_policy(policy)),
             path: path.as_bytes(),
         };
-        let mut scan = Scan::begin(&place, shows_hidden)?;
+        let mut scan = DirectoryScan::begin(&place, shows_hidden)?;
         let mut list = Vec::new();
         while let Some(found) = scan.next()? {
             list.extend(found);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::entries::{ListedDirectory, Scan};
-use super::kept::{KeptPages, ListingBudget};
+use super::cache::{ListingBudget, ListingCache};
+use super::entries::{DirectoryScan, ListedDirectory};
+use super::job::ListingJob;
 use super::order::SortOrder;
-use super::page::Page;
-use super::preparing::Preparing;
-use super::variant::{Format, Variant, WantedListing};
+use super::page::ListingPage;
+use super::variant::{ListingFormat, ListingVariant, WantedListing};
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -22,10 +22,10 @@ use crate::site::waiting::{FirstSlice, JobPermits, MayBlock, SingleFlight, Would
 const KEPT_PART: u64 = 4;
 
 /// The media types of the forms, the server's favourite first.
-const TYPES: [&str; 2] = ["text/html", "application/json"];
+const MEDIA_TYPES: [&str; 2] = ["text/html", "application/json"];
 
 /// A listing that was made, or why it could not be.
-type Made = Result<Arc<Page>, OpenError>;
+type ListingResult = Result<Arc<ListingPage>, OpenError>;
 
 /// A request for the listing of a directory.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,8 @@ pub struct Listings {
     shows_hidden: bool,
     compresses: bool,
     pub(super) memory: ListingBudget,
-    kept: Arc<KeptPages>,
-    flights: SingleFlight<(Box<[u8]>, Variant, Coding), Made>,
+    kept: Arc<ListingCache>,
+    flights: SingleFlight<(Box<[u8]>, ListingVariant, Coding), ListingResult>,
     pub(super) permits: JobPermits,
 }
 
@@ -60,7 +60,7 @@ impl Listings {
             shows_hidden: site.hidden,
             compresses: site.compress,
             memory: ListingBudget::default(),
-            kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
+            kept: Arc::new(ListingCache::new(interval_millis, cache.bytes / KEPT_PART)),
             flights: SingleFlight::default(),
             permits: JobPermits::default(),
         }
@@ -89,9 +89,9 @@ impl Listings {
             may_block,
             now,
         } = *request;
-        let form = match accept::preferred(&head.fields, &TYPES) {
-            0 => Format::Html,
-            _ => Format::Json,
+        let format = match accept::preferred(&head.fields, &MEDIA_TYPES) {
+            0 => ListingFormat::Html,
+            _ => ListingFormat::Json,
         };
         let order = SortOrder::of_query(query);
         let (coding, vary) = match self.compresses && may_compress {
@@ -100,7 +100,7 @@ impl Listings {
         };
         let wanted = WantedListing {
             path: place.path,
-            variant: Variant { order, form },
+            variant: ListingVariant { order, format },
             coding,
         };
         let page = self.page(place, wanted, may_block, now)?;
@@ -114,7 +114,7 @@ impl Listings {
         wanted: WantedListing<'_>,
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Result<Arc<Page>, OpenError>, WouldBlock> {
+    ) -> Result<Result<Arc<ListingPage>, OpenError>, WouldBlock> {
         let WantedListing {
             path,
             variant,
@@ -122,13 +122,13 @@ impl Listings {
         } = wanted;
         let generation = place.root.generation;
         let find = || self.kept.find(path, variant, generation, now.monotonic);
-        let is_ready = |page: &Arc<Page>| page.is_ready_in(coding);
+        let is_ready = |page: &Arc<ListingPage>| page.is_ready_in(coding);
         if let Some(page) = find().filter(is_ready) {
             return Ok(Ok(page));
         }
         // Any entry of the directory may be a mount point.
         may_block.any_disk()?;
-        let is_usable = |made: &Made| match made {
+        let is_usable = |made: &ListingResult| match made {
             Ok(page) => page.generation == generation,
             Err(_) => true,
         };
@@ -138,7 +138,7 @@ impl Listings {
         {
             Ok(leader) => leader,
             Err(flight) => {
-                return match flight.brought::<Made>() {
+                return match flight.brought::<ListingResult>() {
                     Some(made) => Ok(made.clone()),
                     None => Err(WouldBlock::InFlight(flight)),
                 };
@@ -146,9 +146,15 @@ impl Listings {
         };
         // Another may have made it after we had looked and before we set out.
         let preparing = match find() {
-            Some(page) => Ok(Preparing::from_page(page, wanted, &self.memory, &self.kept)),
-            None => Scan::begin(place, self.shows_hidden)
-                .and_then(|scan| Preparing::from_directory(scan, wanted, &self.memory, &self.kept)),
+            Some(page) => Ok(ListingJob::from_page(
+                page,
+                wanted,
+                &self.memory,
+                &self.kept,
+            )),
+            None => DirectoryScan::begin(place, self.shows_hidden).and_then(|scan| {
+                ListingJob::from_directory(scan, wanted, &self.memory, &self.kept)
+            }),
         };
         let mut preparing = match preparing {
             Ok(preparing) => preparing,
@@ -168,9 +174,9 @@ impl Listings {
 /// The media type of the listings that the client of `head` gets.
 #[must_use]
 pub fn media_type(head: &RequestHead<'_, '_>) -> &'static str {
-    match accept::preferred(&head.fields, &TYPES) {
-        0 => TYPES[0],
-        _ => TYPES[1],
+    match accept::preferred(&head.fields, &MEDIA_TYPES) {
+        0 => MEDIA_TYPES[0],
+        _ => MEDIA_TYPES[1],
     }
 }
 

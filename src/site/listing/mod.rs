@@ -19,18 +19,18 @@
 //! - `making`, `encoding`: the page, and the page in a coding; `preparing`: both, one after the other.
 //! - `quantity`: sizes and times, for people and for programs.
 
-mod encoding;
+mod builder;
+mod cache;
+mod encoder;
 mod entries;
 mod html;
+mod job;
 mod json;
-mod kept;
 mod listings;
-mod making;
 mod order;
 mod page;
-mod preparing;
 mod quantity;
-mod sorting;
+mod sorter;
 #[cfg(test)]
 mod tests;
 mod variant;

@@ -4,34 +4,34 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::variant::Format;
+use super::variant::ListingFormat;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content::etag_of_form;
+use crate::site::content::variant_etag;
 use crate::site::pages;
 
 /// A listing that is made.
 #[derive(Debug)]
-pub struct Page {
+pub struct ListingPage {
     pub(super) content: Bytes,
     pub(super) etag: Bytes,
-    pub(super) form: Format,
+    pub(super) format: ListingFormat,
     /// The number of the root directory that it was read in.
     pub(super) generation: u64,
     pub(super) made_at: Millis,
-    pub(super) encoded: Encoded,
+    pub(super) encoded: EncodedContent,
 }
 
 /// The content in other codings, by coding in the order of [`Coding::COMPRESSED`]. Each is set once: the
 /// bytes, or that they would save too little.
 #[derive(Debug, Default)]
-pub struct Encoded([OnceLock<Option<Bytes>>; 3]);
+pub struct EncodedContent([OnceLock<Option<Bytes>>; 3]);
 
-impl Encoded {
+impl EncodedContent {
     /// Sets the bytes in `coding`, unless that has been done.
     pub fn fill(&self, coding: Coding, bytes: Option<Bytes>) {
         if let Some(place) = self.0.get(coding as usize) {
@@ -52,7 +52,7 @@ impl Encoded {
     }
 }
 
-impl Page {
+impl ListingPage {
     /// Bytes of the content, in all codings together.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -81,7 +81,7 @@ impl Page {
             Some(encoded) => (coding, encoded),
             None => (Coding::Identity, &self.content),
         };
-        let etag = etag_of_form(&self.etag, coding);
+        let etag = variant_etag(&self.etag, coding);
         let tag = String::from_utf8_lossy(&etag);
         // RFC 9110 section 15.4.5: a 304 owes these two.
         let owed = format!("ETag: {tag}\r\nVary: {vary}\r\n");
@@ -110,9 +110,9 @@ impl Page {
     }
 
     fn content_lines(&self, coding: Coding) -> String {
-        let media_type = match self.form {
-            Format::Html => "text/html; charset=utf-8",
-            Format::Json => "application/json",
+        let media_type = match self.format {
+            ListingFormat::Html => "text/html; charset=utf-8",
+            ListingFormat::Json => "application/json",
         };
         let encoding = match coding {
             Coding::Identity => String::new(),

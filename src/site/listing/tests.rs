@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use super::cache::MAX_HELD_BYTES;
 use super::entries::ListedDirectory;
-use super::kept::MAX_HELD_BYTES;
 use super::*;
 use crate::clock::{Millis, Now};
 use crate::config;
@@ -188,7 +188,7 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     assert!(held() > 0, "a copy is still being sent");
     drop(copy);
     assert_eq!(held(), 0);
-    let mut others = directory.listings.memory.share();
+    let mut others = directory.listings.memory.reservation();
     assert!(others.grow(MAX_HELD_BYTES));
     assert_eq!(
         directory.ask("", &[]).expect_err("503"),
@@ -202,7 +202,7 @@ fn what_is_kept_gives_way_to_what_is_made() {
     let directory = Directory::keeping(1, &["one"]);
     directory.ask("", &[]).expect("200");
     let kept = directory.listings.memory.held_bytes();
-    let mut others = directory.listings.memory.share();
+    let mut others = directory.listings.memory.reservation();
     assert!(kept > 0 && others.grow(MAX_HELD_BYTES - kept - 1_000));
     directory.ask("sort=-name", &[]).expect("200");
 }
@@ -292,7 +292,7 @@ fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
     let plain = directory.ask("", &[]).expect("200");
     let bytes = plain.length.expect("a length");
     drop(plain);
-    let mut others = directory.listings.memory.share();
+    let mut others = directory.listings.memory.reservation();
     assert!(others.grow(MAX_HELD_BYTES - 3 * bytes));
     let page = directory
         .ask("", &[("Accept-Encoding", "gzip")])

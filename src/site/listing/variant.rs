@@ -5,7 +5,7 @@ use crate::http::accept_encoding::Coding;
 
 /// A form of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum ListingFormat {
     /// For people.
     Html,
     /// For programs.
@@ -14,11 +14,11 @@ pub enum Format {
 
 /// Which of a directory's listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
+pub struct ListingVariant {
     /// The order of the entries.
     pub order: SortOrder,
     /// The form of the page.
-    pub form: Format,
+    pub format: ListingFormat,
 }
 
 /// The listing that a client is to get.
@@ -27,7 +27,7 @@ pub struct WantedListing<'p> {
     /// The path of the directory.
     pub path: &'p [u8],
     /// Which of its listings.
-    pub variant: Variant,
+    pub variant: ListingVariant,
     /// The coding that the client likes best.
     pub coding: Coding,
 }

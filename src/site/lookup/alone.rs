@@ -19,7 +19,7 @@ use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 use crate::site::content::{
-    Content, Decoding, Redundancy, Representation, Sidecars, Undecodable, sidecar,
+    Compressibility, Content, ContentDecoder, DecodeError, Representation, Sidecars, sidecar_path,
 };
 use crate::site::disk::{Identity, Look, OpenError, RootDirectory};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, Original};
@@ -34,7 +34,7 @@ pub(super) struct Alone {
     /// The forms of the site that the log has been told about.
     logged: Arc<LoggedNames>,
     /// Set when the form has been read.
-    read: Option<(Representation, Result<Decoding, Undecodable>)>,
+    read: Option<(Representation, Result<ContentDecoder, DecodeError>)>,
 }
 
 /// The result of decoding a form.
@@ -66,7 +66,7 @@ impl Alone {
 
     /// Takes the form, which has been read.
     pub(super) fn begin(&mut self, form: Representation) {
-        let decoding = Decoding::new(self.coding, &form.content, self.most);
+        let decoding = ContentDecoder::new(self.coding, &form.content, self.most);
         self.read = Some((form, decoding));
     }
 
@@ -82,7 +82,7 @@ impl Alone {
         let (_, decoding) = self.read.as_mut()?;
         let decoded = match decoding {
             Ok(decoding) => decoding.go_on(slice).transpose()?,
-            Err(error) => Err(std::mem::replace(error, Undecodable::TooLarge)),
+            Err(error) => Err(std::mem::replace(error, DecodeError::TooLarge)),
         };
         let (form, _) = self.read.take()?;
         if has_changed(&form) {
@@ -97,13 +97,13 @@ impl Alone {
                 coding,
                 form: Some(form),
             },
-            Err(Undecodable::TooLarge) => DecodedAlone {
+            Err(DecodeError::TooLarge) => DecodedAlone {
                 representation: stand_in(),
                 original: Original::Missing,
                 coding,
                 form: Some(form),
             },
-            Err(Undecodable::Malformed(error)) => {
+            Err(DecodeError::Malformed(error)) => {
                 let reason = format!(
                     "its form in {} cannot be decoded, and is not sent: {error}",
                     coding.token()
@@ -202,7 +202,8 @@ impl Lookup {
 
     fn forms_of(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
         let has_forms = self.evidence.is_some() && self.has_forms(path, name);
-        let forms = Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| has_forms));
+        let forms =
+            Coding::COMPRESSED.map(|coding| sidecar_path(name, coding).filter(|_| has_forms));
         forms.into_iter().flatten()
     }
 
@@ -212,8 +213,8 @@ impl Lookup {
         let name = &String::from_utf8_lossy(name);
         let own_type = self.types.of(name);
         let rules = self.coding_rules.as_ref();
-        let by_rule = rules.and_then(|rules| rules.policy(path, &own_type, false).redundancy);
-        by_rule.unwrap_or_else(|| Redundancy::of(&own_type)) == Redundancy::Much
+        let by_rule = rules.and_then(|rules| rules.policy(path, &own_type, false).compressibility);
+        by_rule.unwrap_or_else(|| Compressibility::of(&own_type)) == Compressibility::High
             && self.encoded_names.coding(name) == Coding::Identity
     }
 }

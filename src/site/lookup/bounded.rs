@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::names::slash_form;
 use super::opening::Lookup;
 use crate::http::accept_encoding::Coding;
-use crate::site::content::sidecar;
+use crate::site::content::sidecar_path;
 use crate::site::disk::{Look, Range};
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
@@ -48,7 +48,7 @@ impl Lookup {
     ) -> Result<(), WouldBlockOnDisk> {
         if self.evidence.is_some() {
             let forms = Coding::COMPRESSED.into_iter();
-            for form in forms.filter_map(|coding| sidecar(name, coding)) {
+            for form in forms.filter_map(|coding| sidecar_path(name, coding)) {
                 self.expect_in_reach(&form, may_block)?;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
-use crate::site::content::{EncodedNames, Evidence, MediaTypes};
+use crate::site::content::{EncodedNames, MediaTypes, SidecarVerification};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
@@ -55,7 +55,7 @@ pub struct Lookup {
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
     /// The evidence that a form beside a file needs; `None` if forms are not looked for there.
-    pub(super) evidence: Option<Evidence>,
+    pub(super) evidence: Option<SidecarVerification>,
     /// EncodedVariants beside files that are not sent.
     pub(super) unused_forms: Arc<LoggedNames>,
     /// The largest file that forms are made of, in bytes; 0 if none are.
@@ -158,13 +158,13 @@ fn most_decoded(cache_bytes: u64) -> u64 {
 }
 
 /// The evidence that a form beside a file of `site` needs; `None` if forms are not looked for there.
-fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<Evidence> {
+fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<SidecarVerification> {
     match (site.precompressed, site.etag) {
         (Precompressed::Never, _) => None,
-        (Precompressed::Always, _) => Some(Evidence::Nothing),
+        (Precompressed::Always, _) => Some(SidecarVerification::NotNeeded),
         // Nobody would remember a verdict.
-        (Precompressed::Current, _) if cache.bytes == 0 => Some(Evidence::WholeSeconds),
-        (Precompressed::Current, EtagSource::Modified) => Some(Evidence::Content),
-        (Precompressed::Current, EtagSource::Content) => Some(Evidence::ContentOfAll),
+        (Precompressed::Current, _) if cache.bytes == 0 => Some(SidecarVerification::BySeconds),
+        (Precompressed::Current, EtagSource::Modified) => Some(SidecarVerification::ByContent),
+        (Precompressed::Current, EtagSource::Content) => Some(SidecarVerification::AlwaysByContent),
     }
 }

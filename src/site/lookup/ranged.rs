@@ -13,7 +13,7 @@ use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
-use crate::site::content::{Representation, etag_of_form};
+use crate::site::content::{Representation, variant_etag};
 use crate::site::memory::{FileEntry, Original};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
@@ -27,7 +27,7 @@ impl Lookup {
     ///
     /// # Errors
     /// As [`preferred`](Lookup::preferred).
-    pub fn form_for_range<'e>(
+    pub fn variant_for_range<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
@@ -99,7 +99,7 @@ fn is_named(
     let Some(etag) = &original.etag else {
         return false;
     };
-    let etag = etag_of_form(etag, coding);
+    let etag = variant_etag(etag, coding);
     let validators = Validators {
         etag: Some(&etag),
         ..original.validators()

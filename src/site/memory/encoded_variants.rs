@@ -93,9 +93,9 @@ impl EncodedVariants {
     #[must_use]
     pub fn new(sidecars: Option<&Sidecars>, may_compress: bool) -> Option<EncodedVariants> {
         let forms = Coding::COMPRESSED.map(|coding| {
-            let stage = match sidecars.map(|sidecars| sidecars.standing(coding)) {
+            let stage = match sidecars.map(|sidecars| sidecars.state(coding)) {
                 Some(SidecarState::Trusted) => Stage::Beside,
-                Some(SidecarState::Unjudged) => Stage::Unjudged,
+                Some(SidecarState::Unverified) => Stage::Unjudged,
                 Some(SidecarState::TooOld | SidecarState::Unusable) | None => Stage::Possible,
             };
             let (filled, meanwhile) = (OnceLock::new(), OnceLock::new());

@@ -7,7 +7,7 @@
 //!
 //! One thread of low priority takes the orders for each device, and is started with the first one. A
 //! disk that hangs so holds up no form on another, and no compression. An order takes half a second at
-//! most while the disk answers ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
+//! most while the disk answers ([`MAX_VERIFIED_BYTES`](crate::site::content::MAX_VERIFIED_BYTES)).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,7 +25,7 @@ use super::encoded_variants::EncodedVariants;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
-use crate::site::content::{Content, Expected, VariantVerdict, Verdicts, compare};
+use crate::site::content::{Content, ExpectedContent, VariantVerdict, VerdictCache, compare};
 use crate::site::disk::{Identity, Resolver, RootDirectory};
 
 /// Orders that may wait for one thread. One that finds no room is placed again by the next request for
@@ -55,7 +55,7 @@ pub struct VerificationOrder {
     /// The forms of the site that the log has been told about.
     pub logged: Arc<LoggedNames>,
     /// Where the verdict is kept.
-    pub verdicts: Arc<Verdicts>,
+    pub verdicts: Arc<VerdictCache>,
 }
 
 /// Settles a form when it is dropped, even by a panic, so that it does not stay unjudged for ever.
@@ -137,9 +137,11 @@ impl VerificationOrder {
         }
         let content = &entry.representation.content;
         let original = match content {
-            Content::Memory(bytes) => Expected::Memory(bytes),
-            Content::MemfdBody(memfd_body) => Expected::Pages(&**memfd_body, memfd_body.len()),
-            Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
+            Content::Memory(bytes) => ExpectedContent::Memory(bytes),
+            Content::MemfdBody(memfd_body) => {
+                ExpectedContent::File(&**memfd_body, memfd_body.len())
+            }
+            Content::Descriptor(file, len) => ExpectedContent::File(&**file, *len),
         };
         // The form may grow while it is read.
         let encoded = (&form).take(seen.size());

@@ -5,6 +5,6 @@ pub(super) mod document;
 mod status_pages;
 
 pub use status_pages::{
-    ALLOW_LINE, error, moved, only_encoded, owed_fields, redirect_to, redirect_to_slash, rejected,
-    varying_by_coding,
+    ALLOW_LINE, error, moved, only_encoded, redirect_to, redirect_to_slash, rejected,
+    required_fields, varying_by_coding,
 };

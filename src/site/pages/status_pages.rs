@@ -84,7 +84,7 @@ pub fn rejected(reject: &Reject) -> Response {
 /// The fields of a page of ours that its status owes, without those that describe the page: what
 /// remains if the site has a page of its own for that status.
 #[must_use]
-pub fn owed_fields(response: &Response) -> Bytes {
+pub fn required_fields(response: &Response) -> Bytes {
     let described = response.fields.starts_with(PAGE_FIELDS.as_bytes());
     let start = if described { PAGE_FIELDS.len() } else { 0 };
     response.fields.slice(start..)
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_the_status_owes_is_known_apart_from_the_page() {
-        let owed = |status| owed_fields(&error(status, "")).to_vec();
+        let owed = |status| required_fields(&error(status, "")).to_vec();
         assert_eq!(owed(Status::METHOD_NOT_ALLOWED), ALLOW_LINE.as_bytes());
         assert_eq!(owed(Status::SERVICE_UNAVAILABLE), b"Retry-After: 2\r\n");
         assert!(owed(Status::NOT_FOUND).is_empty());

@@ -11,11 +11,11 @@
 //! rewrite or `spa` leads to a file whose own path has another policy, the file is kept once for each
 //! policy: see [`Lookup::find_for`](crate::site::lookup::Lookup::find_for).
 
-use super::header_rules::{Described, HeaderRules};
+use super::header_rules::{HeaderRules, ResponseProperties};
 use crate::config::HeaderRule;
 use crate::http::cache_control::has_directive;
 use crate::http::status::Status;
-use crate::site::content::Redundancy;
+use crate::site::content::Compressibility;
 
 const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";
@@ -25,7 +25,7 @@ const NO_TRANSFORM: &str = "no-transform";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodingPolicy {
     /// By the Content-Type that a rule sets; `None` if the file's own decides.
-    pub redundancy: Option<Redundancy>,
+    pub compressibility: Option<Compressibility>,
     /// Whether the content must not be compressed on the fly.
     pub no_transform: bool,
 }
@@ -41,24 +41,24 @@ impl CodingPolicy {
     /// Tells policies apart; never 0, which stands for the policy of the file's own path.
     #[must_use]
     pub fn number(self) -> u32 {
-        let redundancy = self
-            .redundancy
-            .map_or(0, |redundancy| redundancy as u32 + 1);
-        1 + 2 * redundancy + u32::from(self.no_transform)
+        let compressibility = self
+            .compressibility
+            .map_or(0, |compressibility| compressibility as u32 + 1);
+        1 + 2 * compressibility + u32::from(self.no_transform)
     }
 
     /// The policy with this number; `None` for 0 and for a number that no policy has.
     #[must_use]
     pub fn numbered(number: u32) -> Option<CodingPolicy> {
-        let among = |redundancy| {
+        let among = |compressibility| {
             let policies = [false, true].map(|no_transform| CodingPolicy {
-                redundancy,
+                compressibility,
                 no_transform,
             });
             policies.into_iter().find(|it| it.number() == number)
         };
-        let mut redundancies = Redundancy::ALL.into_iter().map(Some);
-        among(None).or_else(|| redundancies.find_map(among))
+        let mut compressibilities = Compressibility::ALL.into_iter().map(Some);
+        among(None).or_else(|| compressibilities.find_map(among))
     }
 }
 
@@ -81,7 +81,7 @@ impl CodingRules {
     /// path names.
     #[must_use]
     pub fn policy(&self, path: &[u8], own_type: &str, is_fallback: bool) -> CodingPolicy {
-        let answer = Described {
+        let answer = ResponseProperties {
             status: Status::OK,
             is_fallback,
             content_type: Some(own_type.as_bytes()),
@@ -93,23 +93,23 @@ impl CodingRules {
     /// of the page is its own, whatever a rule says of the type of files.
     #[must_use]
     pub fn policy_for_error(&self, path: &[u8], own_type: &str, status: Status) -> CodingPolicy {
-        let answer = Described {
+        let answer = ResponseProperties {
             status,
             is_fallback: false,
             content_type: Some(own_type.as_bytes()),
         };
         CodingPolicy {
-            redundancy: None,
+            compressibility: None,
             ..self.policy_of(path, &answer)
         }
     }
 
-    fn policy_of(&self, path: &[u8], answer: &Described<'_>) -> CodingPolicy {
+    fn policy_of(&self, path: &[u8], answer: &ResponseProperties<'_>) -> CodingPolicy {
         let mut policy = CodingPolicy::default();
         for (name, value) in self.0.changes(path, answer) {
             if name.eq_ignore_ascii_case(CONTENT_TYPE) {
                 let media_type = value.map(String::from_utf8_lossy);
-                policy.redundancy = media_type.map(|it| Redundancy::of(&it));
+                policy.compressibility = media_type.map(|it| Compressibility::of(&it));
             } else if name.eq_ignore_ascii_case(CACHE_CONTROL) {
                 policy.no_transform = value.is_some_and(|it| has_directive(it, NO_TRANSFORM));
             }
@@ -158,16 +158,16 @@ mod tests {
             rule("/c.*", &[], &["Content-Type", "Cache-Control"]),
         ];
         let rules = CodingRules::new(&rules).expect("some rules");
-        for (path, redundancy, no_transform) in [
+        for (path, compressibility, no_transform) in [
             ("/a.txt", None, true),
-            ("/a.dat", Some(Redundancy::Much), true),
-            ("/b.dat", Some(Redundancy::Little), true),
-            ("/b.txt", Some(Redundancy::Little), true),
+            ("/a.dat", Some(Compressibility::High), true),
+            ("/b.dat", Some(Compressibility::Low), true),
+            ("/b.txt", Some(Compressibility::Low), true),
             ("/free/a.txt", None, false),
             ("/c.dat", None, false),
         ] {
             let expected = CodingPolicy {
-                redundancy,
+                compressibility,
                 no_transform,
             };
             assert_eq!(

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::edited_fields::{EditKey, EditedFields};
-use super::header_rules::Described;
-use super::site_rules::Rules;
+use super::header_rules::ResponseProperties;
+use super::site_rules::SiteRules;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
@@ -22,7 +22,7 @@ const VARY_ACCEPT: &[u8] = b"Vary: Accept\r\n";
 /// Edits the fields of the answers of one site.
 #[derive(Debug)]
 pub struct FieldEditor {
-    rules: Arc<Rules>,
+    rules: Arc<SiteRules>,
     /// The site's in `memory`.
     number: u32,
     memory: Option<Arc<EditedFields>>,
@@ -44,7 +44,7 @@ pub struct ResponseFacts {
 
 /// What an answer wants of the editing besides the rules.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct EditContext {
     status: Status,
     /// The content is not the file at the path: a rule that says of what type files are there is not
     /// about an error page, or about several parts of a file.
@@ -53,10 +53,10 @@ struct Manner {
     is_fallback: bool,
 }
 
-impl Manner {
+impl EditContext {
     /// All but the status.
     fn bits(self) -> u8 {
-        let Manner {
+        let EditContext {
             keeps_type,
             varies_by_accept,
             is_fallback,
@@ -71,7 +71,7 @@ impl FieldEditor {
     /// `has_spa`: some answers vary by what the client accepts.
     #[must_use]
     pub fn new(
-        rules: &Arc<Rules>,
+        rules: &Arc<SiteRules>,
         has_spa: bool,
         number: u32,
         memory: Option<Arc<EditedFields>>,
@@ -102,7 +102,7 @@ impl FieldEditor {
             (Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED, _) => true,
             _ => false,
         };
-        let manner = Manner {
+        let manner = EditContext {
             status: response.status,
             keeps_type: !is_of_the_file,
             varies_by_accept: facts.varies_by_accept.get(),
@@ -123,7 +123,7 @@ impl FieldEditor {
     /// lines are `content_lines`: a rule that says of what type the file is says so of its parts.
     #[must_use]
     pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
-        let whole = Described {
+        let whole = ResponseProperties {
             status: Status::PARTIAL_CONTENT,
             // Only the type is taken from it.
             is_fallback: false,
@@ -139,7 +139,7 @@ impl FieldEditor {
         path: &[u8],
         fields: &Bytes,
         content_type: Option<&[u8]>,
-        manner: Manner,
+        manner: EditContext,
     ) -> Bytes {
         let Some(memory) = &self.memory else {
             return self.edit_now(path, fields, content_type, manner);
@@ -162,9 +162,9 @@ impl FieldEditor {
         path: &[u8],
         fields: &Bytes,
         content_type: Option<&[u8]>,
-        manner: Manner,
+        manner: EditContext,
     ) -> Bytes {
-        let answer = Described {
+        let answer = ResponseProperties {
             status: manner.status,
             is_fallback: manner.is_fallback,
             content_type: content_type.or_else(|| type_value(fields)),

@@ -1,6 +1,6 @@
 //! Rules for fields, applied to encoded field lines.
 //!
-//! The result depends on the path and on what is [`Described`] of the answer alone, so
+//! The result depends on the path and on what is [`ResponseProperties`] of the answer alone, so
 //! [`edited_fields`](super::edited_fields) remembers it for lines that are shared.
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub const SECURITY_FIELDS: [(&str, &str); 5] = [
 #[derive(Debug, Default)]
 pub struct HeaderRules {
     /// For every path, before the others.
-    preset: Vec<Edit>,
+    preset: Vec<FieldEdit>,
     rules: Vec<Rule>,
     /// Lines that are added to every answer behind all rules.
     added: Bytes,
@@ -40,7 +40,7 @@ pub struct HeaderRules {
 
 /// The properties of an answer that the rules look at, besides its path.
 #[derive(Debug, Clone, Copy)]
-pub struct Described<'a> {
+pub struct ResponseProperties<'a> {
     /// The status.
     pub status: Status,
     /// Whether it is about the page of `spa`, in the place of what the path names.
@@ -54,12 +54,12 @@ struct Rule {
     path: Pattern,
     status: Statuses,
     types: Vec<TypeRange>,
-    edits: Vec<Edit>,
+    edits: Vec<FieldEdit>,
 }
 
 /// One change.
 #[derive(Debug)]
-struct Edit {
+struct FieldEdit {
     name: Box<str>,
     kind: FieldKind,
     change: Change,
@@ -80,7 +80,7 @@ enum FieldKind {
     Caching,
     /// The others that a 304 has from the 200 in its place (RFC 9110 section 15.4.5). ETag and Date are
     /// not for rules.
-    Owed,
+    NotModified,
     /// Content-Type.
     Type,
     Other,
@@ -92,7 +92,9 @@ impl HeaderRules {
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
         HeaderRules {
-            preset: preset.map(|(name, value)| Edit::set(name, value)).collect(),
+            preset: preset
+                .map(|(name, value)| FieldEdit::set(name, value))
+                .collect(),
             rules: rules.iter().map(Rule::new).collect(),
             added: cors.map_or_else(Bytes::new, |cors| cors.always().clone()),
             look_at_types: rules.iter().any(|rule| !rule.types.is_empty()),
@@ -114,7 +116,7 @@ impl HeaderRules {
     /// The encoded field lines `fields` of an `answer` for the decoded `path`, as the rules want them:
     /// the same bytes if no rule matches.
     #[must_use]
-    pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+    pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &ResponseProperties<'_>) -> Bytes {
         let edits = self.edits(path, answer);
         if edits.is_empty() && self.added.is_empty() {
             return fields.clone();
@@ -145,22 +147,22 @@ impl HeaderRules {
     pub fn changes<'r>(
         &'r self,
         path: &[u8],
-        answer: &Described<'_>,
+        answer: &ResponseProperties<'_>,
     ) -> impl Iterator<Item = (&'r str, Option<&'r [u8]>)> + use<'r> {
         let edits = self.edits(path, answer).into_iter();
         edits.map(|edit| (&*edit.name, edit.value()))
     }
 
     /// The changes to make, in their order. A rule sees the media type that those before it have made.
-    fn edits<'r>(&'r self, path: &[u8], answer: &Described<'_>) -> Vec<&'r Edit> {
-        let mut edits: Vec<&Edit> = self.preset.iter().collect();
+    fn edits<'r>(&'r self, path: &[u8], answer: &ResponseProperties<'_>) -> Vec<&'r FieldEdit> {
+        let mut edits: Vec<&FieldEdit> = self.preset.iter().collect();
         let mut content_type = answer.content_type;
         for rule in &self.rules {
             if !rule.path.is_match(path) || !rule.is_for_type(content_type) {
                 continue;
             }
             for edit in &rule.edits {
-                if rule.reaches(edit.kind, answer) {
+                if rule.applies_to(edit.kind, answer) {
                     edits.push(edit);
                 }
                 if edit.kind == FieldKind::Type && rule.decides_type(answer.status) {
@@ -174,9 +176,12 @@ impl HeaderRules {
 
 impl Rule {
     fn new(rule: &HeaderRule) -> Rule {
-        let unset = rule.unset.iter().map(|name| Edit::unset(name.as_str()));
+        let unset = rule
+            .unset
+            .iter()
+            .map(|name| FieldEdit::unset(name.as_str()));
         let fields = rule.set.iter();
-        let set = fields.map(|(name, value)| Edit::set(name.as_str(), value.as_str()));
+        let set = fields.map(|(name, value)| FieldEdit::set(name.as_str(), value.as_str()));
         Rule {
             path: rule.path.clone(),
             status: rule.status.clone(),
@@ -191,7 +196,7 @@ impl Rule {
     }
 
     /// Whether what the rule says of fields of this `kind` is for `answer`.
-    fn reaches(&self, kind: FieldKind, answer: &Described<'_>) -> bool {
+    fn applies_to(&self, kind: FieldKind, answer: &ResponseProperties<'_>) -> bool {
         let code = answer.status.code();
         match &self.status {
             // A mistake must not be kept as long as a file may be, nor a page in the place of one.
@@ -201,7 +206,7 @@ impl Rule {
             // they are those of the 200, whatever a rule for the class 3xx says of redirects.
             Statuses::Listed(ranges)
                 if answer.status == Status::NOT_MODIFIED
-                    && matches!(kind, FieldKind::Caching | FieldKind::Owed) =>
+                    && matches!(kind, FieldKind::Caching | FieldKind::NotModified) =>
             {
                 self.status.include(Status::OK.code()) || ranges.contains(&StatusRange::Code(code))
             }
@@ -219,10 +224,10 @@ impl Rule {
     }
 }
 
-impl Edit {
-    fn set(name: &str, value: &str) -> Edit {
+impl FieldEdit {
+    fn set(name: &str, value: &str) -> FieldEdit {
         let line = format!("{name}: {value}\r\n").into_bytes();
-        Edit {
+        FieldEdit {
             name: name.into(),
             kind: FieldKind::of(name),
             change: Change::Set {
@@ -232,8 +237,8 @@ impl Edit {
         }
     }
 
-    fn unset(name: &str) -> Edit {
-        Edit {
+    fn unset(name: &str) -> FieldEdit {
+        FieldEdit {
             name: name.into(),
             kind: FieldKind::of(name),
             change: Change::Unset,
@@ -253,7 +258,7 @@ impl FieldKind {
     fn of(name: &str) -> FieldKind {
         match name.to_ascii_lowercase().as_str() {
             "cache-control" | "expires" => FieldKind::Caching,
-            "content-location" | "vary" => FieldKind::Owed,
+            "content-location" | "vary" => FieldKind::NotModified,
             "content-type" => FieldKind::Type,
             _ => FieldKind::Other,
         }

@@ -8,7 +8,7 @@ use crate::site::pages;
 
 /// How a client is told that a document is not at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Redirected {
+pub enum RedirectAnswer {
     /// The document is at another place.
     Moved {
         /// 301, 302, 303, 307 or 308.
@@ -31,8 +31,8 @@ pub struct Redirects {
 /// Where a redirect leads.
 #[derive(Debug)]
 enum RedirectTarget {
-    Place(UriTemplate, Status),
-    Nowhere(Status),
+    Location(UriTemplate, Status),
+    Withdrawn(Status),
 }
 
 /// The rewrites of a site. The first that matches counts; what it makes of a path is not looked at
@@ -48,8 +48,8 @@ impl Redirects {
     #[must_use]
     pub fn new(redirects: &[Redirect]) -> Redirects {
         let targets = redirects.iter().map(|rule| match &rule.to {
-            Some(to) => RedirectTarget::Place(to.clone(), moved_status(rule.status)),
-            None => RedirectTarget::Nowhere(withdrawn_status(rule.status)),
+            Some(to) => RedirectTarget::Location(to.clone(), moved_status(rule.status)),
+            None => RedirectTarget::Withdrawn(withdrawn_status(rule.status)),
         });
         Redirects {
             patterns: FirstMatch::new(redirects.iter().map(|rule| &rule.from)),
@@ -66,25 +66,25 @@ impl Redirects {
     /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to, if anywhere. The
     /// query is kept unless the target has its own. `None` if no rule matches.
     #[must_use]
-    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
+    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         let (index, captures) = self.patterns.find(path)?;
         Some(match self.targets.get(index)? {
-            RedirectTarget::Place(to, status) => Redirected::Moved {
+            RedirectTarget::Location(to, status) => RedirectAnswer::Moved {
                 status: *status,
                 location: location(to, &captures, query),
             },
-            RedirectTarget::Nowhere(status) => Redirected::Withdrawn(*status),
+            RedirectTarget::Withdrawn(status) => RedirectAnswer::Withdrawn(*status),
         })
     }
 }
 
-impl Redirected {
+impl RedirectAnswer {
     /// The answer that says it, with a page of ours.
     #[must_use]
     pub fn answer(&self) -> Response {
         let (status, sentence) = match self {
-            Redirected::Moved { status, location } => return pages::moved(*status, location),
-            Redirected::Withdrawn(status) => (*status, withdrawn_sentence(*status)),
+            RedirectAnswer::Moved { status, location } => return pages::moved(*status, location),
+            RedirectAnswer::Withdrawn(status) => (*status, withdrawn_sentence(*status)),
         };
         pages::error(status, sentence)
     }
@@ -217,11 +217,11 @@ mod tests {
 
     fn location_found(redirects: &Redirects, path: &[u8], query: Option<&[u8]>) -> Option<String> {
         match redirects.find(path, query)? {
-            Redirected::Moved { status, location } => {
+            RedirectAnswer::Moved { status, location } => {
                 assert_eq!(status, Status::PERMANENT_REDIRECT);
                 Some(location)
             }
-            withdrawn @ Redirected::Withdrawn(_) => panic!("{withdrawn:?}"),
+            withdrawn @ RedirectAnswer::Withdrawn(_) => panic!("{withdrawn:?}"),
         }
     }
 
@@ -302,7 +302,7 @@ mod tests {
             ("/451/a", Status::UNAVAILABLE_FOR_LEGAL_REASONS),
         ] {
             let found = redirects.find(path.as_bytes(), Some(b"x=1")).unwrap();
-            assert_eq!(found, Redirected::Withdrawn(status));
+            assert_eq!(found, RedirectAnswer::Withdrawn(status));
             let answer = found.answer();
             assert_eq!(answer.status, status);
             assert!(!String::from_utf8_lossy(&answer.fields).contains("Location"));

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::cors::Cors;
-use super::header_rules::{Described, HeaderRules};
-use super::redirects::{Redirected, Redirects, Rewrites};
+use super::header_rules::{HeaderRules, ResponseProperties};
+use super::redirects::{RedirectAnswer, Redirects, Rewrites};
 use crate::config::{SiteConfig, Trail};
 
 /// The rules of one site.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub struct SiteRules {
     redirects: Redirects,
     rewrites: Rewrites,
     headers: HeaderRules,
@@ -18,12 +18,12 @@ pub struct Rules {
     trail: Option<Trail>,
 }
 
-impl Rules {
+impl SiteRules {
     /// The rules of `site`, which the configuration has already checked.
     #[must_use]
-    pub fn new(site: &SiteConfig) -> Rules {
+    pub fn new(site: &SiteConfig) -> SiteRules {
         let cors = Cors::new(&site.cors);
-        Rules {
+        SiteRules {
             redirects: Redirects::new(&site.redirects),
             rewrites: Rewrites::new(&site.rewrites),
             headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
@@ -51,7 +51,7 @@ impl Rules {
     /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
     /// rewrites, and see the path as it was asked for.
     #[must_use]
-    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
+    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         self.redirects.find(path, query)
     }
 
@@ -77,7 +77,12 @@ impl Rules {
     /// bytes if they want nothing. The result depends on the path and the answer alone: make it once for
     /// what is cached.
     #[must_use]
-    pub fn edit_fields(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+    pub fn edit_fields(
+        &self,
+        path: &[u8],
+        fields: &Bytes,
+        answer: &ResponseProperties<'_>,
+    ) -> Bytes {
         self.headers.edit(path, fields, answer)
     }
 
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_defaults_have_no_rules() {
-        assert!(Rules::new(&SiteConfig::default()).is_empty());
+        assert!(SiteRules::new(&SiteConfig::default()).is_empty());
     }
 
     #[test]
@@ -104,14 +109,14 @@ mod tests {
             security: true,
             ..SiteConfig::default()
         };
-        assert!(!Rules::new(&secure).is_empty());
+        assert!(!SiteRules::new(&secure).is_empty());
         let open = SiteConfig {
             cors: vec!["*".parse().unwrap()],
             ..SiteConfig::default()
         };
-        let rules = Rules::new(&open);
+        let rules = SiteRules::new(&open);
         assert!(!rules.is_empty() && rules.cors().is_some());
-        let answer = Described {
+        let answer = ResponseProperties {
             status: Status::OK,
             is_fallback: false,
             content_type: None,

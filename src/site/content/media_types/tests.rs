@@ -224,25 +224,28 @@ fn what_has_redundancy_is_compressible() {
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
         assert_eq!(
-            Redundancy::of(&media_type),
-            Redundancy::Much,
+            Compressibility::of(&media_type),
+            Compressibility::High,
             "{media_type}"
         );
     }
-    assert_eq!(Redundancy::of("Application/JSON ; a=b"), Redundancy::Much);
+    assert_eq!(
+        Compressibility::of("Application/JSON ; a=b"),
+        Compressibility::High
+    );
     let extensions =
         "png jpg webp avif gif woff woff2 mp4 webm mp3 m4b ogg zip gz zst pdf docx epub 7z 3mf";
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
         assert_eq!(
-            Redundancy::of(&media_type),
-            Redundancy::Little,
+            Compressibility::of(&media_type),
+            Compressibility::Low,
             "{media_type}"
         );
     }
-    assert_eq!(Redundancy::of(""), Redundancy::Little);
+    assert_eq!(Compressibility::of(""), Compressibility::Low);
     for media_type in [UNKNOWN, "Application/Octet-Stream; a=b"] {
-        assert_eq!(Redundancy::of(media_type), Redundancy::Unknown);
+        assert_eq!(Compressibility::of(media_type), Compressibility::Unknown);
     }
 }
 

@@ -40,21 +40,21 @@ fn of_types(rule: HeaderRule, types: &[&str]) -> HeaderRule {
     }
 }
 
-const HTML: Described<'static> = Described {
+const HTML: ResponseProperties<'static> = ResponseProperties {
     status: Status::OK,
     is_fallback: false,
     content_type: Some(b"text/html"),
 };
 
-fn with_status(status: Status) -> Described<'static> {
-    Described { status, ..HTML }
+fn with_status(status: Status) -> ResponseProperties<'static> {
+    ResponseProperties { status, ..HTML }
 }
 
 fn edited(rules: &HeaderRules, path: &str) -> Vec<String> {
     edited_of(rules, path, &HTML)
 }
 
-fn edited_of(rules: &HeaderRules, path: &str, answer: &Described<'_>) -> Vec<String> {
+fn edited_of(rules: &HeaderRules, path: &str, answer: &ResponseProperties<'_>) -> Vec<String> {
     let edited = rules.edit(path.as_bytes(), &Bytes::from_static(OWN), answer);
     let text = String::from_utf8(edited.to_vec()).unwrap();
     assert!(text.is_empty() || text.ends_with("\r\n"));
@@ -142,7 +142,7 @@ fn the_preset_could_be_written_as_a_rule() {
 }
 
 /// The lines that `rules` add, behind the own ones.
-fn added(rules: &[HeaderRule], answer: &Described<'_>) -> Vec<String> {
+fn added(rules: &[HeaderRule], answer: &ResponseProperties<'_>) -> Vec<String> {
     let lines = edited_of(&HeaderRules::new(false, rules, None), "/a", answer);
     lines[4..].to_vec()
 }
@@ -165,7 +165,7 @@ fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_applicati
         Status::PERMANENT_REDIRECT,
     ] {
         assert_eq!(added(&rules, &with_status(status)).len(), 3, "{status:?}");
-        let fallback = Described {
+        let fallback = ResponseProperties {
             is_fallback: true,
             ..with_status(status)
         };
@@ -186,7 +186,7 @@ fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_applicati
 #[test]
 fn a_rule_for_any_status_is_for_all_fields_of_all_answers() {
     let rules = [only(rule("/**", &NEVER_CHANGES, &[]), &[])];
-    let fallback = Described {
+    let fallback = ResponseProperties {
         is_fallback: true,
         ..HTML
     };
@@ -208,7 +208,7 @@ fn a_rule_that_names_statuses_is_for_these_alone() {
         assert_eq!(added(&rules, &with_status(status)).len(), count);
     }
     let rules = [only(rule("/**", &NEVER_CHANGES, &[]), &["200"])];
-    let fallback = Described {
+    let fallback = ResponseProperties {
         is_fallback: true,
         ..HTML
     };
@@ -268,7 +268,7 @@ fn a_rule_for_a_type_is_for_answers_of_that_type() {
         (Some("text/css"), false),
         (None, false),
     ] {
-        let answer = Described {
+        let answer = ResponseProperties {
             content_type: content_type.map(str::as_bytes),
             ..HTML
         };

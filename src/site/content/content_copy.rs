@@ -14,7 +14,7 @@ const PART_BYTES: usize = 256 * 1024;
 
 /// Content on its way into memory that is sent without a copy. Of many megabytes the copy takes longer than a slice.
 #[derive(Debug)]
-pub struct Keeping {
+pub struct ContentCopy {
     content: Vec<u8>,
     /// `None` if it stays on the heap.
     memfd_body: Option<MemfdBody>,
@@ -22,11 +22,11 @@ pub struct Keeping {
     at: usize,
 }
 
-impl Keeping {
+impl ContentCopy {
     /// Begins to keep `content`.
     #[must_use]
-    pub fn new(content: Vec<u8>) -> Keeping {
-        Keeping {
+    pub fn new(content: Vec<u8>) -> ContentCopy {
+        ContentCopy {
             memfd_body: MemfdBody::reserve(content.len()),
             content,
             at: 0,
@@ -71,10 +71,10 @@ mod tests {
         let content: Vec<u8> = (0..5 * FIRST_SLICE_ASKS as usize * PART_BYTES + 1)
             .map(|at| (at % 251) as u8)
             .collect();
-        let mut keeping = Keeping::new(content.clone());
+        let mut copy = ContentCopy::new(content.clone());
         let mut slices = 1;
         let kept = loop {
-            match keeping.go_on(&FirstSlice::new(Millis(0))) {
+            match copy.go_on(&FirstSlice::new(Millis(0))) {
                 Some(kept) => break kept,
                 None => slices += 1,
             }
@@ -84,7 +84,7 @@ mod tests {
             panic!("{kept:?}")
         };
         assert!(memfd_body.read().expect("pread") == content);
-        let small = Keeping::new(vec![7]).go_on(&WholeSlice(Millis(0)));
+        let small = ContentCopy::new(vec![7]).go_on(&WholeSlice(Millis(0)));
         assert!(matches!(small, Some(Content::Memory(bytes)) if *bytes == [7]));
     }
 }

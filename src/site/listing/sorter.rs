@@ -16,7 +16,7 @@ const MERGED_AT_ONCE: usize = 512;
 
 /// Entries on their way into an order.
 #[derive(Debug)]
-pub struct Sorting {
+pub struct EntrySorter {
     order: SortOrder,
     /// The run that is being filled.
     open: Vec<DirectoryEntry>,
@@ -32,11 +32,11 @@ struct Merge {
     merged: Vec<DirectoryEntry>,
 }
 
-impl Sorting {
+impl EntrySorter {
     /// Nothing to sort yet.
     #[must_use]
-    pub fn new(order: SortOrder) -> Sorting {
-        Sorting {
+    pub fn new(order: SortOrder) -> EntrySorter {
+        EntrySorter {
             order,
             open: Vec::new(),
             runs: VecDeque::new(),
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {
         for count in [0, 1, RUN_ENTRIES, RUN_ENTRIES + 1, 20_000] {
-            let mut sorting = Sorting::new(SortOrder::DEFAULT);
+            let mut sorting = EntrySorter::new(SortOrder::DEFAULT);
             let number = |index: usize| (index * 7919) % 20_011;
             for index in 0..count {
                 let name = number(index).to_string().into_bytes().into();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use super::entries::{DirectoryEntry, Scan, Summary};
-use super::kept::{KeptPages, Share};
-use super::page::{Encoded, Page};
-use super::sorting::Sorting;
-use super::variant::{Format, Variant, WantedListing};
+use super::cache::{ListingCache, Reservation};
+use super::entries::{DirectoryEntry, DirectoryScan, Summary};
+use super::page::{EncodedContent, ListingPage};
+use super::sorter::EntrySorter;
+use super::variant::{ListingFormat, ListingVariant, WantedListing};
 use super::{html, json};
 use crate::site::disk::{ContentHasher, OpenError};
 use crate::site::waiting::Slice;
@@ -23,58 +23,58 @@ const ROWS_AT_ONCE: usize = 128;
 const ENTRY_BYTES: u64 = 2 * size_of::<DirectoryEntry>() as u64 + 32;
 
 /// A listing that is being made.
-pub struct Making {
-    variant: Variant,
+pub struct ListingBuilder {
+    variant: ListingVariant,
     path: Box<[u8]>,
-    directory: Gathered,
-    /// Its share of the memory for listings; `None` once the page has it.
-    share: Option<Share>,
-    phase: MakingPhase,
-    kept: Arc<KeptPages>,
+    directory: DirectoryReader,
+    /// Its reservation of the memory for listings; `None` once the page has it.
+    reservation: Option<Reservation>,
+    phase: BuildPhase,
+    kept: Arc<ListingCache>,
 }
 
-enum MakingPhase {
-    Reading(Sorting),
-    Sorting(Sorting),
-    Writing(Box<Writing>),
+enum BuildPhase {
+    Reading(EntrySorter),
+    Sorting(EntrySorter),
+    Writing(Box<PageWriter>),
 }
 
 /// The directory, as far as it is read.
-struct Gathered {
-    scan: Scan,
+struct DirectoryReader {
+    scan: DirectoryScan,
     summary: Summary,
 }
 
 /// The page, as far as it is written.
-struct Writing {
+struct PageWriter {
     entries: IntoIter<DirectoryEntry>,
     content: String,
     hasher: ContentHasher,
     hashed: usize,
 }
 
-impl Making {
+impl ListingBuilder {
     /// Begins the listing of the directory that `scan` reads.
     ///
     /// # Errors
-    /// [`OpenError::Exhausted`] if there is no room in `share`'s memory, even without what is `kept`.
+    /// [`OpenError::Exhausted`] if there is no room in `reservation`'s memory, even without what is `kept`.
     pub fn new(
-        scan: Scan,
+        scan: DirectoryScan,
         wanted: WantedListing<'_>,
-        mut share: Share,
-        kept: Arc<KeptPages>,
-    ) -> Result<Making, OpenError> {
+        mut reservation: Reservation,
+        kept: Arc<ListingCache>,
+    ) -> Result<ListingBuilder, OpenError> {
         // The memory of even an empty page is asked for before the work begins.
-        grow(&mut share, html::FRAME_BYTES as u64, &kept)?;
-        Ok(Making {
+        grow(&mut reservation, html::FRAME_BYTES as u64, &kept)?;
+        Ok(ListingBuilder {
             variant: wanted.variant,
             path: wanted.path.into(),
-            directory: Gathered {
+            directory: DirectoryReader {
                 scan,
                 summary: Summary::default(),
             },
-            share: Some(share),
-            phase: MakingPhase::Reading(Sorting::new(wanted.variant.order)),
+            reservation: Some(reservation),
+            phase: BuildPhase::Reading(EntrySorter::new(wanted.variant.order)),
             kept,
         })
     }
@@ -82,34 +82,34 @@ impl Making {
     /// Goes on until `slice` is over: `None` if that comes first.
     ///
     /// # Errors
-    /// As [`Scan::next`]; [`OpenError::Exhausted`] too if there is no room for what it becomes.
-    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<Page>, OpenError>> {
+    /// As [`DirectoryScan::next`]; [`OpenError::Exhausted`] too if there is no room for what it becomes.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<ListingPage>, OpenError>> {
         loop {
             let next = match &mut self.phase {
-                MakingPhase::Reading(sorting) => {
-                    let share = self.share.as_mut()?;
-                    let mut room = |bytes| grow(share, bytes, &self.kept);
+                BuildPhase::Reading(sorting) => {
+                    let reservation = self.reservation.as_mut()?;
+                    let mut room = |bytes| grow(reservation, bytes, &self.kept);
                     match self.directory.read(sorting, &mut room, slice) {
                         Ok(true) => {
-                            let empty = Sorting::new(self.variant.order);
-                            MakingPhase::Sorting(std::mem::replace(sorting, empty))
+                            let empty = EntrySorter::new(self.variant.order);
+                            BuildPhase::Sorting(std::mem::replace(sorting, empty))
                         }
                         Ok(false) => return None,
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                MakingPhase::Sorting(sorting) => {
+                BuildPhase::Sorting(sorting) => {
                     let entries = sorting.finish(slice)?;
                     match self.begin_writing(entries) {
-                        Ok(writing) => MakingPhase::Writing(Box::new(writing)),
+                        Ok(writing) => BuildPhase::Writing(Box::new(writing)),
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                MakingPhase::Writing(writing) => {
-                    if !writing.go_on(self.variant.form, slice) {
+                BuildPhase::Writing(writing) => {
+                    if !writing.go_on(self.variant.format, slice) {
                         return None;
                     }
-                    let (content, etag) = writing.end(self.variant.form);
+                    let (content, etag) = writing.end(self.variant.format);
                     return Some(self.end(content, etag, slice));
                 }
             };
@@ -117,21 +117,21 @@ impl Making {
         }
     }
 
-    fn begin_writing(&mut self, entries: Vec<DirectoryEntry>) -> Result<Writing, OpenError> {
+    fn begin_writing(&mut self, entries: Vec<DirectoryEntry>) -> Result<PageWriter, OpenError> {
         let (path, summary) = (&*self.path, &self.directory.summary);
-        let capacity = match self.variant.form {
-            Format::Html => html::capacity(path, summary),
-            Format::Json => json::capacity(summary),
+        let capacity = match self.variant.format {
+            ListingFormat::Html => html::capacity(path, summary),
+            ListingFormat::Json => json::capacity(summary),
         };
-        let share = self.share.as_mut().ok_or(OpenError::Exhausted)?;
+        let reservation = self.reservation.as_mut().ok_or(OpenError::Exhausted)?;
         let bytes = capacity.saturating_sub(html::FRAME_BYTES);
-        grow(share, bytes as u64, &self.kept)?;
+        grow(reservation, bytes as u64, &self.kept)?;
         let mut content = String::with_capacity(capacity);
-        match self.variant.form {
-            Format::Html => html::begin(&mut content, path, summary, self.variant.order),
-            Format::Json => json::begin(&mut content),
+        match self.variant.format {
+            ListingFormat::Html => html::begin(&mut content, path, summary, self.variant.order),
+            ListingFormat::Json => json::begin(&mut content),
         }
-        Ok(Writing {
+        Ok(PageWriter {
             entries: entries.into_iter(),
             content,
             hasher: ContentHasher::default(),
@@ -144,41 +144,48 @@ impl Making {
         content: String,
         etag: bytes::Bytes,
         slice: &dyn Slice,
-    ) -> Result<Arc<Page>, OpenError> {
-        let mut share = self.share.take().ok_or(OpenError::Exhausted)?;
+    ) -> Result<Arc<ListingPage>, OpenError> {
+        let mut reservation = self.reservation.take().ok_or(OpenError::Exhausted)?;
         // The entries are gone; names that had to be escaped have made it longer than was thought.
         let bytes = content.capacity() as u64;
-        share.shrink_to(bytes);
-        let missing = bytes.saturating_sub(share.bytes());
-        grow(&mut share, missing, &self.kept)?;
+        reservation.shrink_to(bytes);
+        let missing = bytes.saturating_sub(reservation.bytes());
+        grow(&mut reservation, missing, &self.kept)?;
         let now = slice.now();
-        let page = Arc::new(Page {
-            content: share.hold(content),
+        let page = Arc::new(ListingPage {
+            content: reservation.hold(content),
             etag,
-            form: self.variant.form,
+            format: self.variant.format,
             generation: self.directory.scan.generation(),
             made_at: now,
-            encoded: Encoded::default(),
+            encoded: EncodedContent::default(),
         });
         self.kept.keep(&self.path, self.variant, &page, now);
         Ok(page)
     }
 }
 
-/// Takes `bytes` more for `share`, if need be from what is `kept`.
-pub(super) fn grow(share: &mut Share, bytes: u64, kept: &KeptPages) -> Result<(), OpenError> {
-    if share.grow(bytes) {
+/// Takes `bytes` more for `reservation`, if need be from what is `kept`.
+pub(super) fn grow(
+    reservation: &mut Reservation,
+    bytes: u64,
+    kept: &ListingCache,
+) -> Result<(), OpenError> {
+    if reservation.grow(bytes) {
         return Ok(());
     }
     kept.clear();
-    share.grow(bytes).then_some(()).ok_or(OpenError::Exhausted)
+    reservation
+        .grow(bytes)
+        .then_some(())
+        .ok_or(OpenError::Exhausted)
 }
 
-impl Gathered {
+impl DirectoryReader {
     /// Reads until `slice` is over; whether that is all.
     fn read(
         &mut self,
-        sorting: &mut Sorting,
+        sorting: &mut EntrySorter,
         room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
         slice: &dyn Slice,
     ) -> Result<bool, OpenError> {
@@ -200,17 +207,17 @@ impl Gathered {
     }
 }
 
-impl Writing {
+impl PageWriter {
     /// Writes until `slice` is over; whether that is all.
-    fn go_on(&mut self, form: Format, slice: &dyn Slice) -> bool {
+    fn go_on(&mut self, format: ListingFormat, slice: &dyn Slice) -> bool {
         loop {
             for _ in 0..ROWS_AT_ONCE {
                 let Some(entry) = self.entries.next() else {
                     return true;
                 };
-                match form {
-                    Format::Html => html::row(&mut self.content, &entry),
-                    Format::Json => json::row(&mut self.content, &entry),
+                match format {
+                    ListingFormat::Html => html::row(&mut self.content, &entry),
+                    ListingFormat::Json => json::row(&mut self.content, &entry),
                 }
             }
             self.hash();
@@ -221,10 +228,10 @@ impl Writing {
     }
 
     /// The page and its tag.
-    fn end(&mut self, form: Format) -> (String, bytes::Bytes) {
-        match form {
-            Format::Html => html::end(&mut self.content),
-            Format::Json => json::end(&mut self.content),
+    fn end(&mut self, format: ListingFormat) -> (String, bytes::Bytes) {
+        match format {
+            ListingFormat::Html => html::end(&mut self.content),
+            ListingFormat::Json => json::end(&mut self.content),
         }
         self.hash();
         (std::mem::take(&mut self.content), self.hasher.tag())

@@ -4,7 +4,7 @@
 //! A redirect from here always leads to something. Where a redirect of the configuration would lead the
 //! client back, the answer is given at once instead.
 
-use super::sites::{Ask, Site};
+use super::sites::{PathRequest, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
 use crate::site::memory::{Found, NegativeEntry};
@@ -16,7 +16,7 @@ impl Site {
     pub(super) fn clean_redirect(
         &self,
         index: &[String],
-        ask: &Ask<'_, '_, '_>,
+        ask: &PathRequest<'_, '_, '_>,
     ) -> Result<Option<Response>, WouldBlock> {
         let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
             return Ok(None);
@@ -42,7 +42,7 @@ impl Site {
         &self,
         nothing: &NegativeEntry,
         path: &[u8],
-        ask: &Ask<'_, '_, '_>,
+        ask: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
         if self.has_slash_form(path, ask) {
             return Ok(to_slash(nothing, path, ask));
@@ -51,7 +51,7 @@ impl Site {
     }
 
     /// Whether the slash form of what was asked for is that of the directory at `path`.
-    fn has_slash_form(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> bool {
+    fn has_slash_form(&self, path: &[u8], ask: &PathRequest<'_, '_, '_>) -> bool {
         let Some(rules) = &self.rules else {
             return true;
         };
@@ -73,7 +73,7 @@ impl Site {
     pub(super) fn without_slash(
         &self,
         path: &[u8],
-        ask: &Ask<'_, '_, '_>,
+        ask: &PathRequest<'_, '_, '_>,
     ) -> Result<Option<Response>, WouldBlock> {
         let page = match path {
             [b'/', name @ .., b'/'] if self.clean_urls.is_some() => &path[..=name.len()],
@@ -100,7 +100,7 @@ impl Site {
 }
 
 /// From a directory to its slash form.
-fn to_slash(nothing: &NegativeEntry, path: &[u8], ask: &Ask<'_, '_, '_>) -> Response {
+fn to_slash(nothing: &NegativeEntry, path: &[u8], ask: &PathRequest<'_, '_, '_>) -> Response {
     match &nothing.redirect {
         Some(redirect) if ask.query.is_none() && path == ask.path => redirect.clone(),
         _ => pages::redirect_to_slash(ask.path, ask.query),

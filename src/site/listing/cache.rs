@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::page::Page;
-use super::variant::Variant;
+use super::page::ListingPage;
+use super::variant::ListingVariant;
 use crate::clock::Millis;
 
 /// Bytes of listings in memory, whether they are kept, being made or being sent. More are refused:
@@ -26,7 +26,7 @@ pub struct ListingBudget(Arc<AtomicU64>);
 
 /// A part of it, until it is dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct Reservation {
     memory: ListingBudget,
     bytes: u64,
 }
@@ -34,8 +34,8 @@ pub struct Share {
 impl ListingBudget {
     /// Nothing of it yet.
     #[must_use]
-    pub fn share(&self) -> Share {
-        Share {
+    pub fn reservation(&self) -> Reservation {
+        Reservation {
             memory: self.clone(),
             bytes: 0,
         }
@@ -48,7 +48,7 @@ impl ListingBudget {
     }
 }
 
-impl Share {
+impl Reservation {
     /// Takes `bytes` more. False, and nothing is taken, if that would be too much.
     #[must_use]
     pub fn grow(&mut self, bytes: u64) -> bool {
@@ -77,34 +77,34 @@ impl Share {
 
     /// All of it; nothing is left here.
     #[must_use]
-    pub fn take(&mut self) -> Share {
+    pub fn take(&mut self) -> Reservation {
         let bytes = std::mem::take(&mut self.bytes);
         let memory = self.memory.clone();
-        Share { memory, bytes }
+        Reservation { memory, bytes }
     }
 
-    /// `content`, which has this share until the last copy is gone.
+    /// `content`, which has this reservation until the last copy is gone.
     #[must_use]
     pub fn hold(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Held {
+        Bytes::from_owner(ReservedContent {
             content,
             _share: self,
         })
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
 }
 
-struct Held<T> {
+struct ReservedContent<T> {
     content: T,
-    _share: Share,
+    _share: Reservation,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for ReservedContent<T> {
     fn as_ref(&self) -> &[u8] {
         self.content.as_ref()
     }
@@ -112,36 +112,36 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
 
 /// Listings by path, for as long as they hold.
 #[derive(Debug)]
-pub struct KeptPages {
+pub struct ListingCache {
     /// How long one holds; with 0 none is kept.
     interval_millis: u64,
     max_bytes: u64,
-    pages: Mutex<PageTable>,
+    pages: Mutex<ListingTable>,
 }
 
 /// The listings of one directory.
-type Variants = Vec<KeptPage>;
+type DirectoryListings = Vec<CachedListing>;
 
 #[derive(Debug)]
-struct KeptPage {
-    variant: Variant,
-    page: Arc<Page>,
+struct CachedListing {
+    variant: ListingVariant,
+    page: Arc<ListingPage>,
     /// The weight that was counted. A page weighs more with each coding that it is there in.
     bytes: u64,
 }
 
 #[derive(Debug, Default)]
-struct PageTable {
-    by_path: HashMap<Box<[u8]>, Variants>,
+struct ListingTable {
+    by_path: HashMap<Box<[u8]>, DirectoryListings>,
     bytes: u64,
     next_sweep: Millis,
 }
 
-impl KeptPages {
+impl ListingCache {
     /// Keeps up to `max_bytes` of listings for `interval_millis` each.
     #[must_use]
-    pub fn new(interval_millis: u64, max_bytes: u64) -> KeptPages {
-        KeptPages {
+    pub fn new(interval_millis: u64, max_bytes: u64) -> ListingCache {
+        ListingCache {
             interval_millis,
             max_bytes: max_bytes.min(MAX_KEPT_BYTES),
             pages: Mutex::default(),
@@ -153,10 +153,10 @@ impl KeptPages {
     pub fn find(
         &self,
         path: &[u8],
-        variant: Variant,
+        variant: ListingVariant,
         generation: u64,
         now: Millis,
-    ) -> Option<Arc<Page>> {
+    ) -> Option<Arc<ListingPage>> {
         let pages = self.lock();
         let mut variants = pages.by_path.get(path)?.iter();
         let page = &variants.find(|kept| kept.variant == variant)?.page;
@@ -165,7 +165,13 @@ impl KeptPages {
     }
 
     /// Keeps `page` for `path`. Whether there is room for it.
-    pub fn keep(&self, path: &[u8], variant: Variant, page: &Arc<Page>, now: Millis) -> bool {
+    pub fn keep(
+        &self,
+        path: &[u8],
+        variant: ListingVariant,
+        page: &Arc<ListingPage>,
+        now: Millis,
+    ) -> bool {
         let bytes = weight(path, page);
         if self.interval_millis == 0 || bytes > self.max_bytes {
             return false;
@@ -182,7 +188,7 @@ impl KeptPages {
         let variants = pages.by_path.entry(path.into()).or_default();
         let replaced = variants.iter().position(|kept| kept.variant == variant);
         let replaced = replaced.map(|place| variants.swap_remove(place));
-        variants.push(KeptPage {
+        variants.push(CachedListing {
             variant,
             page: Arc::clone(page),
             bytes,
@@ -193,10 +199,10 @@ impl KeptPages {
     }
 
     /// Counts what `page` weighs now, if it is still kept. If that is too much, the others go first.
-    pub fn weigh_again(&self, path: &[u8], variant: Variant, page: &Arc<Page>) {
+    pub fn weigh_again(&self, path: &[u8], variant: ListingVariant, page: &Arc<ListingPage>) {
         let mut pages = self.lock();
         let pages = &mut *pages;
-        let is_it = |kept: &KeptPage| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
+        let is_it = |kept: &CachedListing| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
         let mut variants = pages.by_path.get_mut(path).into_iter().flatten();
         let Some(kept) = variants.find(|kept| is_it(kept)) else {
             return;
@@ -216,18 +222,18 @@ impl KeptPages {
         self.lock().retain(|_| false);
     }
 
-    fn holds(&self, page: &Page, now: Millis) -> bool {
+    fn holds(&self, page: &ListingPage, now: Millis) -> bool {
         now.since(page.made_at) < self.interval_millis
     }
 
-    fn lock(&self) -> MutexGuard<'_, PageTable> {
+    fn lock(&self) -> MutexGuard<'_, ListingTable> {
         // Nothing in here panics.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PageTable {
-    fn retain(&mut self, stays: impl Fn(&KeptPage) -> bool) {
+impl ListingTable {
+    fn retain(&mut self, stays: impl Fn(&CachedListing) -> bool) {
         let bytes = &mut self.bytes;
         self.by_path.retain(|_, variants| {
             variants.retain(|kept| {
@@ -240,55 +246,55 @@ impl PageTable {
     }
 }
 
-fn weight(path: &[u8], page: &Page) -> u64 {
+fn weight(path: &[u8], page: &ListingPage) -> u64 {
     path.len() as u64 + page.bytes() + PAGE_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::order::SortOrder;
-    use super::super::page::Encoded;
-    use super::super::variant::Format;
+    use super::super::page::EncodedContent;
+    use super::super::variant::ListingFormat;
     use super::*;
     use crate::http::accept_encoding::Coding;
 
-    const VARIANT: Variant = Variant {
+    const VARIANT: ListingVariant = ListingVariant {
         order: SortOrder::DEFAULT,
-        form: Format::Json,
+        format: ListingFormat::Json,
     };
 
-    fn page(bytes: usize, made_at: u64) -> Arc<Page> {
-        Arc::new(Page {
+    fn page(bytes: usize, made_at: u64) -> Arc<ListingPage> {
+        Arc::new(ListingPage {
             content: Bytes::from(vec![b'x'; bytes]),
             etag: Bytes::from_static(b"\"x\""),
-            form: Format::Json,
+            format: ListingFormat::Json,
             generation: 3,
             made_at: Millis(made_at),
-            encoded: Encoded::default(),
+            encoded: EncodedContent::default(),
         })
     }
 
     #[test]
     fn a_listing_holds_for_an_interval_in_its_root() {
-        let kept = KeptPages::new(1_000, 1 << 20);
+        let kept = ListingCache::new(1_000, 1 << 20);
         assert!(kept.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
         let is_found = |path: &[u8], generation, now| {
             kept.find(path, VARIANT, generation, Millis(now)).is_some()
         };
         assert!(is_found(b"/a/", 3, 1_004) && !is_found(b"/a/", 3, 1_005));
         assert!(!is_found(b"/a/", 4, 5) && !is_found(b"/b/", 3, 5));
-        let html = Variant {
-            form: Format::Html,
+        let html = ListingVariant {
+            format: ListingFormat::Html,
             ..VARIANT
         };
         assert!(kept.find(b"/a/", html, 3, Millis(5)).is_none());
-        let nothing_holds = KeptPages::new(0, 1 << 20);
+        let nothing_holds = ListingCache::new(0, 1 << 20);
         assert!(!nothing_holds.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_goes_when_it_is_old() {
-        let kept = KeptPages::new(1_000, 10_000);
+        let kept = ListingCache::new(1_000, 10_000);
         assert!(!kept.keep(b"/", VARIANT, &page(10_000, 0), Millis(0)));
         for number in 0..100_u32 {
             assert!(kept.keep(&number.to_be_bytes(), VARIANT, &page(1_000, 0), Millis(0)));
@@ -304,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_page_weighs_more_with_each_coding_that_it_is_there_in() {
-        let kept = KeptPages::new(1_000, 10_000);
+        let kept = ListingCache::new(1_000, 10_000);
         let (small, large) = (page(1_000, 0), page(6_000, 0));
         for (path, page) in [(b"/a/", &small), (b"/b/", &large)] {
             assert!(kept.keep(path, VARIANT, page, Millis(0)));
@@ -334,9 +340,9 @@ mod tests {
     #[test]
     fn shares_are_bounded_together_and_given_back() {
         let memory = ListingBudget::default();
-        let mut one = memory.share();
+        let mut one = memory.reservation();
         assert!(one.grow(MAX_HELD_BYTES - 10));
-        let mut other = memory.share();
+        let mut other = memory.reservation();
         assert!(!other.grow(11) && other.grow(10));
         one.shrink_to(5);
         let content = one.hold("12345".to_owned());
