@@ -1,8 +1,8 @@
-//! The one address of what has several: a directory has a slash at its end, a page has neither a slash
-//! nor its suffix if `clean_urls` is on.
+//! Redirects to the canonical path of a resource. The path of a directory ends in a slash. With
+//! `clean_urls`, the path of a page ends in neither a slash nor its suffix.
 //!
-//! A redirect from here always leads to something. Where a redirect of the configuration would lead the
-//! client back, the answer is given at once instead.
+//! Such a redirect never leads to a 404. If a configured redirect would send the client back, the server
+//! sends the file at once instead.
 
 use super::sites::{PathRequest, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
@@ -12,97 +12,99 @@ use crate::site::pages;
 use crate::site::waiting::WouldBlock;
 
 impl Site {
-    /// From the name of a page to its address, if it has that page.
+    /// Redirects from the file name of a page to its canonical path, if that page exists.
     pub(super) fn clean_redirect(
         &self,
         index: &[String],
-        ask: &PathRequest<'_, '_, '_>,
+        request: &PathRequest<'_, '_, '_>,
     ) -> Result<Option<Response>, WouldBlock> {
-        let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
+        let Some(clean) = clean_form(request.path, index).filter(|_| !self.is_hidden(request.path))
+        else {
             return Ok(None);
         };
-        let Found::File(entry) = self.files.find(clean, ask.may_block, ask.now)? else {
+        let Found::File(entry) = self.files.find(clean, request.may_block, request.now)? else {
             return Ok(None);
         };
-        let is_asked = match &ask.path[1..] {
+        let is_asked = match &request.path[1..] {
             name if name.ends_with(PAGE_SUFFIX) => *entry.path == *name,
-            // A file that is really called "index" comes before the page.
+            // A file that is really called "index" takes precedence over the page.
             name => {
                 entry.path.strip_suffix(PAGE_SUFFIX) == Some(name)
-                    && matches!(self.files.find(ask.path, ask.may_block, ask.now)?,
+                    && matches!(self.files.find(request.path, request.may_block, request.now)?,
                         Found::File(asked) if asked.path == entry.path)
             }
         };
-        Ok(is_asked.then(|| pages::redirect_to(clean, ask.query)))
+        Ok(is_asked.then(|| pages::redirect_to(clean, request.query)))
     }
 
-    /// Answers for a directory at `path`, which lacks the slash: the client is sent to the slash form,
-    /// or gets what is there if that form of what it asked for leads elsewhere.
-    pub(super) fn enter(
+    /// Answers a request for the directory at `path`, which lacks the slash at its end. Usually it
+    /// redirects the client to the path with the slash. If that path leads elsewhere, it serves the
+    /// directory at once.
+    pub(super) fn answer_directory(
         &self,
-        nothing: &NegativeEntry,
+        entry: &NegativeEntry,
         path: &[u8],
-        ask: &PathRequest<'_, '_, '_>,
+        request: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
-        if self.has_slash_form(path, ask) {
-            return Ok(to_slash(nothing, path, ask));
+        if self.has_slash_form(path, request) {
+            return Ok(to_slash(entry, path, request));
         }
-        self.serve(&[path, b"/"].concat(), ask)
+        self.serve(&[path, b"/"].concat(), request)
     }
 
-    /// Whether the slash form of what was asked for is that of the directory at `path`.
-    fn has_slash_form(&self, path: &[u8], ask: &PathRequest<'_, '_, '_>) -> bool {
+    /// Whether the requested path with a slash at its end leads to the directory at `path`.
+    fn has_slash_form(&self, path: &[u8], request: &PathRequest<'_, '_, '_>) -> bool {
         let Some(rules) = &self.rules else {
             return true;
         };
-        if path == ask.path && rules.trail().is_none() {
+        if path == request.path && rules.trail().is_none() {
             return true;
         }
-        if ask.path.ends_with(b"/") {
+        if request.path.ends_with(b"/") {
             return false;
         }
-        let asked = [ask.path, b"/"].concat();
+        let asked = [request.path, b"/"].concat();
         let is_rewritten_alike = || {
             let rewritten = rules.rewrite(&asked);
             rewritten.is_some_and(|rewritten| rewritten.strip_suffix(b"/") == Some(path))
         };
-        (path == ask.path || is_rewritten_alike()) && !self.leads(&asked, ask.path)
+        (path == request.path || is_rewritten_alike()) && !self.redirects_lead(&asked, request.path)
     }
 
-    /// Leads from `path`, if it has a slash at its end, to the page without it, if there is one.
-    pub(super) fn without_slash(
+    /// Redirects from `path`, if it ends in a slash, to the page without the slash, if that page exists.
+    pub(super) fn page_without_slash(
         &self,
         path: &[u8],
-        ask: &PathRequest<'_, '_, '_>,
+        request: &PathRequest<'_, '_, '_>,
     ) -> Result<Option<Response>, WouldBlock> {
         let page = match path {
             [b'/', name @ .., b'/'] if self.clean_urls.is_some() => &path[..=name.len()],
             _ => return Ok(None),
         };
-        let is_page = match self.files.find(page, ask.may_block, ask.now)? {
+        let is_page = match self.files.find(page, request.may_block, request.now)? {
             Found::File(entry) => entry.path.strip_suffix(PAGE_SUFFIX) == Some(&page[1..]),
             Found::NegativeEntry(_) => false,
         };
         if !is_page {
             return Ok(None);
         }
-        if path == ask.path && !self.leads(page, ask.path) {
-            return Ok(Some(pages::redirect_to(page, ask.query)));
+        if path == request.path && !self.redirects_lead(page, request.path) {
+            return Ok(Some(pages::redirect_to(page, request.query)));
         }
-        self.serve(page, ask).map(Some)
+        self.serve(page, request).map(Some)
     }
 
-    /// Whether redirects of the configuration lead a client from `start` on to `end`.
-    fn leads(&self, start: &[u8], end: &[u8]) -> bool {
+    /// Whether configured redirects lead a client from `start` to `end`.
+    fn redirects_lead(&self, start: &[u8], end: &[u8]) -> bool {
         let trail = self.rules.as_ref().and_then(|rules| rules.trail());
         trail.is_some_and(|trail| trail.leads(start, end))
     }
 }
 
-/// From a directory to its slash form.
-fn to_slash(nothing: &NegativeEntry, path: &[u8], ask: &PathRequest<'_, '_, '_>) -> Response {
-    match &nothing.redirect {
-        Some(redirect) if ask.query.is_none() && path == ask.path => redirect.clone(),
-        _ => pages::redirect_to_slash(ask.path, ask.query),
+/// Redirects from a directory to its path with a slash.
+fn to_slash(entry: &NegativeEntry, path: &[u8], request: &PathRequest<'_, '_, '_>) -> Response {
+    match &entry.redirect {
+        Some(redirect) if request.query.is_none() && path == request.path => redirect.clone(),
+        _ => pages::redirect_to_slash(request.path, request.query),
     }
 }
