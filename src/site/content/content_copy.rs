@@ -1,4 +1,4 @@
-//! Copying content to where it is kept, in slices if it is large.
+//! Copying content into its final memory, in slices if it is large.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use super::representation::Content;
 use crate::site::disk::MemfdBody;
 use crate::site::waiting::Slice;
 
-/// How much is copied between two looks at a slice, in bytes: a tenth of a millisecond, or a whole one where
-/// the kernel has to find the memory first.
+/// The number of bytes copied between two checks of the slice. They take a tenth of a millisecond, or a
+/// millisecond if the kernel has to allocate the memory first.
 const PART_BYTES: usize = 256 * 1024;
 
-/// Content on its way into memory that is sent without a copy. Of many megabytes the copy takes longer than a slice.
+/// A copy of content into a [`MemfdBody`], in slices: many megabytes take longer than one slice.
 #[derive(Debug)]
 pub struct ContentCopy {
     content: Vec<u8>,
-    /// `None` if it stays on the heap.
+    /// `None` if the content stays on the heap.
     memfd_body: Option<MemfdBody>,
-    /// How much has been copied, in bytes.
+    /// The number of bytes copied so far.
     at: usize,
 }
 
 impl ContentCopy {
-    /// Begins to keep `content`.
+    /// Starts to copy `content`.
     #[must_use]
     pub fn new(content: Vec<u8>) -> ContentCopy {
         ContentCopy {
@@ -33,7 +33,7 @@ impl ContentCopy {
         }
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first, then where the content is, once.
+    /// Copies until `slice` is over. `None` if the copy is unfinished then; at its end the content, once.
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Content> {
         while let Some(memfd_body) = &self.memfd_body {
             let end = self.content.len().min(self.at + PART_BYTES);

@@ -1,10 +1,10 @@
-//! Taking a content coding off a file, in slices and within bounds.
+//! Decoding a file from its content coding, in slices and within limits.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! The content may have as many bytes as the caller allows, so a few bytes that stand for gigabytes
-//! cost no more than that. A decoder's own memory is bounded by its window: 32 KiB for gzip, 8 MiB for
-//! zstd (the most that RFC 9659 lets a sender use) and 16 MiB for brotli (RFC 7932).
+//! The caller limits the size of the decoded content, so a few bytes that decode to gigabytes cost no more
+//! than that. The memory of a decoder is limited by its window: 32 KiB for gzip, 8 MiB for zstd (the most
+//! that RFC 9659 lets a sender use) and 16 MiB for brotli (RFC 7932).
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
@@ -17,29 +17,29 @@ use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 use crate::site::waiting::Slice;
 
-/// How much is decoded at a time, in bytes. Brotli, the slowest, takes about a tenth of a millisecond.
+/// The number of bytes decoded at a time. Brotli, the slowest, takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// How much of the file brotli is given at a time, in bytes.
+/// The number of bytes that brotli reads from the file at a time.
 const BROTLI_INPUT_BYTES: usize = 16 * 1024;
 
 /// The largest window of zstd, as a power of two.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// The low seven bits of a brotli stream with a larger window than RFC 7932 allows: it may be up to a
-/// gigabyte, and browsers do not read it.
+/// The low seven bits of a brotli stream with a larger window than RFC 7932 allows. Such a window has up to
+/// a gigabyte, and browsers do not read the stream.
 pub(super) const BROTLI_LARGE_WINDOW: u8 = 0x11;
 
-/// Content on its way out of its coding.
+/// Decodes content in slices.
 pub struct ContentDecoder {
     decoder: Box<dyn Read + Send>,
     content: Vec<u8>,
     most: usize,
-    /// Set when all is decoded: the content is being copied to where it stays.
+    /// Set when all is decoded: the content is being copied into its final memory.
     copy: Option<ContentCopy>,
 }
 
-/// Why there is no content.
+/// The reason why the content cannot be decoded.
 #[derive(Debug)]
 pub enum DecodeError {
     /// The content is larger than the caller allows.
@@ -49,16 +49,16 @@ pub enum DecodeError {
 }
 
 impl ContentDecoder {
-    /// Begins to decode `encoded`, which is in `coding`, to at most `most` bytes.
+    /// Starts to decode `encoded` from `coding`, to at most `most` bytes.
     ///
     /// # Errors
-    /// As [`DecodeError`] says, of what can be seen at the beginning.
+    /// A [`DecodeError`], if the size or the first byte already show it.
     pub fn new(
         coding: Coding,
         encoded: &Content,
         most: u64,
     ) -> Result<ContentDecoder, DecodeError> {
-        // The content is hardly ever smaller than its form.
+        // Encoded content is hardly ever larger than the content itself.
         if encoded.len() > most {
             return Err(DecodeError::TooLarge);
         }
@@ -71,7 +71,8 @@ impl ContentDecoder {
         })
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first, then the content, once.
+    /// Decodes until `slice` is over. `None` if the content is incomplete then; at its end the content,
+    /// once.
     ///
     /// # Errors
     /// As [`DecodeError`] says.
@@ -113,10 +114,10 @@ impl fmt::Debug for ContentDecoder {
     }
 }
 
-/// Reads the content of `source`, which is in `coding`.
+/// A reader of the content of `source`, which is in `coding`.
 ///
 /// # Errors
-/// If the window would be larger than a client need have it, or there is no memory.
+/// If the window is larger than a client must support, or if there is no memory.
 pub fn decoder<'s>(
     coding: Coding,
     mut source: Box<dyn Read + Send + 's>,
@@ -142,36 +143,36 @@ pub fn decoder<'s>(
     })
 }
 
-/// The bytes of `content`, from the first.
+/// A reader of all bytes of `content`.
 fn source(content: &Content) -> io::Result<Box<dyn Read + Send>> {
-    let pages: Arc<dyn FileSource> = match content {
+    let file: Arc<dyn FileSource> = match content {
         Content::Memory(bytes) => return Ok(Box::new(Cursor::new(bytes.clone()))),
         Content::MemfdBody(memfd_body) => memfd_body.clone(),
         Content::Descriptor(file, _) => file.clone(),
     };
     let end = content.len();
-    Ok(Box::new(PageReader { pages, at: 0, end }))
+    Ok(Box::new(FileSourceReader { file, at: 0, end }))
 }
 
-/// Reads pages from the first to the last, wherever another reader of the same file is.
-struct PageReader {
-    pages: Arc<dyn FileSource>,
+/// Reads a file from its beginning to its end, independently of other readers of the same descriptor.
+struct FileSourceReader {
+    file: Arc<dyn FileSource>,
     at: u64,
     end: u64,
 }
 
-impl Read for PageReader {
+impl Read for FileSourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
-        let (file, at) = self.pages.at(self.at);
+        let (file, at) = self.file.at(self.at);
         let count = file.read_at(&mut buffer[..wanted], at)?;
         self.at += count as u64;
         Ok(count)
     }
 }
 
-/// As read(2), again after an interruption.
+/// Like read(2), and repeated after an interruption.
 fn read(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(buffer) {
@@ -289,7 +290,7 @@ mod tests {
         let zstd = encoder.finish().expect("zstd");
         for (coding, encoded) in [
             (Coding::Zstd, Bytes::from(zstd)),
-            // Then the window, 30 bits.
+            // The size of the window follows: 30 bits.
             (Coding::Brotli, Bytes::from_static(&[0x11, 0x1E, 0x03])),
         ] {
             let decoded = decode(coding, encoded, u64::MAX);

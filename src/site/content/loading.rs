@@ -12,20 +12,20 @@ use crate::http::accept_encoding::Coding;
 use crate::site::disk::{DescriptorBudget, ReadFile, ReadLimits, Reader};
 use crate::site::waiting::Slice;
 
-/// How much of a file is read, and what counts the files that stay open.
+/// The limits of loading: how much of a file is read, and how many files stay open.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadLimits<'l> {
     /// The sizes up to which content is kept in memory, and hashed.
     pub read: ReadLimits,
-    /// The budget of descriptors, for what is too large for memory.
+    /// The budget of descriptors, for files that are too large for memory.
     pub descriptors: &'l Arc<DescriptorBudget>,
 }
 
-/// A file on its way into a [`Representation`].
+/// Reads a file in slices and makes its [`Representation`].
 #[derive(Debug)]
 pub struct RepresentationLoader {
     reader: Reader,
-    /// Set when all is read: the content is being copied to where it stays.
+    /// Set when all is read: the content is being copied into its final memory.
     copy: Option<(ReadFile, ContentCopy)>,
     content_type: String,
     coding: Coding,
@@ -36,7 +36,7 @@ pub struct RepresentationLoader {
 }
 
 impl RepresentationLoader {
-    /// Begins to load the regular file `file`, within `limits`.
+    /// Starts to load the regular file `file`, within `limits`.
     ///
     /// # Errors
     /// As [`Reader::new`].
@@ -58,13 +58,13 @@ impl RepresentationLoader {
         })
     }
 
-    /// Whether the tag of the content was asked for, but the file is too large for that.
+    /// Whether the file is too large for an entity-tag made from its content, as configured.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
         self.reader.is_too_large_to_hash()
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Loads until `slice` is over. `None` if the representation is incomplete then.
     ///
     /// # Errors
     /// As [`Reader::read`] and [`DescriptorBudget::admit`].
@@ -81,7 +81,7 @@ impl RepresentationLoader {
         Representation::read(reading, &metadata, &self.descriptors, self.now).map(Some)
     }
 
-    /// Reads the file to its end, and returns it with its content, if that is in memory.
+    /// Reads the file until `slice` is over. The content is `None` if it is too large for memory.
     fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(ReadFile, Option<Content>)>> {
         let (reading, mut copy) = match self.copy.take() {
             Some(under_way) => under_way,
@@ -104,7 +104,7 @@ impl RepresentationLoader {
 
 #[cfg(test)]
 impl Representation {
-    /// Loads the regular file `file` within `limits`, in one go.
+    /// Loads the regular file `file` within `limits`, without slices.
     ///
     /// # Errors
     /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
@@ -116,7 +116,7 @@ impl Representation {
     ) -> io::Result<Representation> {
         let loaded = RepresentationLoader::new(file, metadata, limits, now)?
             .go_on(&crate::site::waiting::WholeSlice(now.monotonic))?;
-        // A whole slice is never over.
+        // A `WholeSlice` is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }

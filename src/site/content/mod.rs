@@ -1,7 +1,7 @@
-//! The content of a file as it is sent: its media type, its content codings, and the field lines that
-//! describe it.
+//! The content of a file as it is sent: media type, content codings, and the field lines that describe it.
 //!
-//! Each form of a file is a [`Representation`]; [`Sidecars`] are the forms that lie beside it.
+//! Each encoded variant of a file is a [`Representation`]. [`Sidecars`] are variants that the owner of the
+//! site puts beside the file, such as `name.gz`.
 
 mod comparison;
 mod content_coding;

@@ -1,5 +1,5 @@
-//! The verdicts on forms that lie beside files, kept beyond the cache entries of the files: a file that is
-//! pushed out of the cache and read again need not have its forms judged again.
+//! The results of sidecar verifications. They outlive the cache entry of a file: a file that is evicted and
+//! read again need not have its sidecars verified again.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use quick_cache::sync::Cache as QuickCache;
 
 use crate::site::disk::Identity;
 
-/// VerdictCache that are kept at most. Each takes some 250 bytes.
+/// The largest number of results. Each takes some 250 bytes.
 const MAX_VERDICTS: usize = 4_096;
 
-/// Which forms decode to which files. Both are known by all that stat(2) tells of them, so a verdict is
-/// void when one of them changes.
+/// Which sidecars decode to which files. The keys contain all of stat(2) that identifies a version of a
+/// file, so a result becomes void when one of the two files changes.
 pub struct VerdictCache(QuickCache<(Identity, Identity), bool>);
 
 impl VerdictCache {
-    /// None so far.
+    /// An empty cache.
     #[must_use]
     pub fn new() -> VerdictCache {
         VerdictCache(QuickCache::new(MAX_VERDICTS))
     }
 
-    /// Whether `form` decodes to `original`; `None` if that has not been judged.
+    /// Whether `sidecar` decodes to `original`; `None` if that has not been verified.
     #[must_use]
     pub fn find(&self, original: &Identity, sidecar: &Identity) -> Option<bool> {
         self.0.get(&(*original, *sidecar))
     }
 
-    /// Remembers that `form` decodes to `original`, or does not.
+    /// Records whether `sidecar` decodes to `original`.
     pub fn remember(&self, original: &Identity, sidecar: &Identity, is_same: bool) {
         self.0.insert((*original, *sidecar), is_same);
     }

@@ -1,4 +1,4 @@
-//! The types of the extensions that sites are made of.
+//! Tests of the types of common extensions.
 
 use super::*;
 
@@ -6,8 +6,8 @@ fn content_type(name: &str) -> String {
     MediaTypes::new(&BTreeMap::new(), UNKNOWN).of(name)
 }
 
-/// What browsers and the other servers expect, by media type. nginx and Apache httpd agree on most;
-/// where they differ, or predate a registration, it is the registered name.
+/// The types that browsers and other servers expect. nginx and Apache httpd agree on most. Where they
+/// differ or are older than a registration, the table has the registered name.
 const EXPECTED: &[(&str, &str)] = &[
     ("text/html; charset=utf-8", "html htm shtml"),
     ("text/css; charset=utf-8", "css"),
@@ -172,7 +172,7 @@ fn a_name_without_a_known_extension_has_the_default_type() {
     }
     assert_eq!(types.of("a.css"), "text/css; charset=utf-8");
     assert_eq!(types.of("a.own"), "image/png");
-    // Octets are the type of these, and not for want of a better one.
+    // These files really have this type; it is not a default.
     for name in ["a.br", "a.bin", "a.exe", "a.dll", "a.img", "a.msi", "a.msu"] {
         assert!(types.of(name).starts_with("application/"), "{name}");
     }
@@ -257,7 +257,7 @@ fn the_tables_are_sorted_for_their_search() {
     assert_eq!(REGISTERED_TYPES.len(), REGISTERED.lines().count());
     for (extension, media_type) in REGISTERED_TYPES.iter() {
         assert_eq!(*extension, extension.to_ascii_lowercase());
-        // One that the crate or a correction knows would never be looked up here.
+        // A type that the crate or a correction knows would never be looked up here.
         assert_eq!(builtin(extension), Some(*media_type), "{extension}");
     }
 }

@@ -130,7 +130,7 @@ fn text(bytes: &Bytes) -> String {
 }
 
 #[test]
-fn a_form_differs_in_content_coding_and_tag() {
+fn a_variant_differs_in_content_coding_and_tag() {
     let (_, page) = loaded(b"content", 100, at(u64::MAX));
     let variant = page.variant(Coding::Gzip, b"coded".to_vec());
     let fields = text(&variant.fields(u64::MAX));
@@ -176,7 +176,7 @@ fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
     let etag = |content: &[u8], memory_bytes| tag(content, memory_bytes).etag.expect("a tag");
     assert_eq!(etag(b"123456", 6), etag(b"123456", 5));
     assert_ne!(etag(b"123456", 6), etag(b"123457", 6));
-    // Above the bound there is nothing to compare with.
+    // Above the limit there is no tag to compare with.
     let large = tag(b"1234567", 5);
     assert_eq!((&large.etag, large.last_modified), (&None, None));
     assert_eq!(text(&large.not_modified_fields()), "");
