@@ -1,4 +1,4 @@
-//! Making a listing, in slices: read, sort, write and hash.
+//! Building a listing in slices: read, sort, write and hash.
 
 use std::sync::Arc;
 use std::vec::IntoIter;
@@ -12,25 +12,25 @@ use super::{html, json};
 use crate::site::disk::{ContentHasher, OpenError};
 use crate::site::waiting::Slice;
 
-/// Names that are looked at between two looks at the slice: three system calls each.
+/// The number of names read between two checks of the slice. Each takes three system calls.
 const NAMES_AT_ONCE: usize = 32;
 
-/// Rows that are written between two looks at the slice.
+/// The number of rows written between two checks of the slice.
 const ROWS_AT_ONCE: usize = 128;
 
-/// Bytes that an entry takes in memory besides its name, roughly: it is there twice while two runs
-/// are merged.
+/// The approximate memory of an entry without its name, in bytes. While two runs are merged, it exists
+/// twice.
 const ENTRY_BYTES: u64 = 2 * size_of::<DirectoryEntry>() as u64 + 32;
 
-/// A listing that is being made.
+/// Builds the listing of a directory.
 pub struct ListingBuilder {
     variant: ListingVariant,
     path: Box<[u8]>,
     directory: DirectoryReader,
-    /// Its reservation of the memory for listings; `None` once the page has it.
+    /// The memory reserved for the listing; `None` once the page has it.
     reservation: Option<Reservation>,
     phase: BuildPhase,
-    kept: Arc<ListingCache>,
+    cache: Arc<ListingCache>,
 }
 
 enum BuildPhase {
@@ -39,13 +39,13 @@ enum BuildPhase {
     Writing(Box<PageWriter>),
 }
 
-/// The directory, as far as it is read.
+/// Reads the directory and counts its entries.
 struct DirectoryReader {
     scan: DirectoryScan,
     summary: Summary,
 }
 
-/// The page, as far as it is written.
+/// Writes and hashes the page.
 struct PageWriter {
     entries: IntoIter<DirectoryEntry>,
     content: String,
@@ -54,18 +54,18 @@ struct PageWriter {
 }
 
 impl ListingBuilder {
-    /// Begins the listing of the directory that `scan` reads.
+    /// Starts to build the listing of the directory that `scan` reads.
     ///
     /// # Errors
-    /// [`OpenError::Exhausted`] if there is no room in `reservation`'s memory, even without what is `kept`.
+    /// [`OpenError::Exhausted`] if the budget has no memory left, even without the cached listings.
     pub fn new(
         scan: DirectoryScan,
         wanted: WantedListing<'_>,
         mut reservation: Reservation,
-        kept: Arc<ListingCache>,
+        cache: Arc<ListingCache>,
     ) -> Result<ListingBuilder, OpenError> {
-        // The memory of even an empty page is asked for before the work begins.
-        grow(&mut reservation, html::FRAME_BYTES as u64, &kept)?;
+        // The memory of an empty page is reserved before the work starts.
+        grow(&mut reservation, html::FRAME_BYTES as u64, &cache)?;
         Ok(ListingBuilder {
             variant: wanted.variant,
             path: wanted.path.into(),
@@ -75,21 +75,21 @@ impl ListingBuilder {
             },
             reservation: Some(reservation),
             phase: BuildPhase::Reading(EntrySorter::new(wanted.variant.order)),
-            kept,
+            cache,
         })
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Continues until `slice` is over. `None` if the page is incomplete then.
     ///
     /// # Errors
-    /// As [`DirectoryScan::next`]; [`OpenError::Exhausted`] too if there is no room for what it becomes.
+    /// As [`DirectoryScan::next`], and [`OpenError::Exhausted`] if the budget has no memory left.
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<ListingPage>, OpenError>> {
         loop {
             let next = match &mut self.phase {
                 BuildPhase::Reading(sorting) => {
                     let reservation = self.reservation.as_mut()?;
-                    let mut room = |bytes| grow(reservation, bytes, &self.kept);
-                    match self.directory.read(sorting, &mut room, slice) {
+                    let mut reserve = |bytes| grow(reservation, bytes, &self.cache);
+                    match self.directory.read(sorting, &mut reserve, slice) {
                         Ok(true) => {
                             let empty = EntrySorter::new(self.variant.order);
                             BuildPhase::Sorting(std::mem::replace(sorting, empty))
@@ -125,7 +125,7 @@ impl ListingBuilder {
         };
         let reservation = self.reservation.as_mut().ok_or(OpenError::Exhausted)?;
         let bytes = capacity.saturating_sub(html::FRAME_BYTES);
-        grow(reservation, bytes as u64, &self.kept)?;
+        grow(reservation, bytes as u64, &self.cache)?;
         let mut content = String::with_capacity(capacity);
         match self.variant.format {
             ListingFormat::Html => html::begin(&mut content, path, summary, self.variant.order),
@@ -146,11 +146,11 @@ impl ListingBuilder {
         slice: &dyn Slice,
     ) -> Result<Arc<ListingPage>, OpenError> {
         let mut reservation = self.reservation.take().ok_or(OpenError::Exhausted)?;
-        // The entries are gone; names that had to be escaped have made it longer than was thought.
+        // The entries are freed, but escaped names may have made the page longer than estimated.
         let bytes = content.capacity() as u64;
         reservation.shrink_to(bytes);
         let missing = bytes.saturating_sub(reservation.bytes());
-        grow(&mut reservation, missing, &self.kept)?;
+        grow(&mut reservation, missing, &self.cache)?;
         let now = slice.now();
         let page = Arc::new(ListingPage {
             content: reservation.hold(content),
@@ -160,21 +160,21 @@ impl ListingBuilder {
             made_at: now,
             encoded: EncodedContent::default(),
         });
-        self.kept.keep(&self.path, self.variant, &page, now);
+        self.cache.keep(&self.path, self.variant, &page, now);
         Ok(page)
     }
 }
 
-/// Takes `bytes` more for `reservation`, if need be from what is `kept`.
+/// Reserves `bytes` more. If the budget has no memory left, the cached listings are dropped first.
 pub(super) fn grow(
     reservation: &mut Reservation,
     bytes: u64,
-    kept: &ListingCache,
+    cache: &ListingCache,
 ) -> Result<(), OpenError> {
     if reservation.grow(bytes) {
         return Ok(());
     }
-    kept.clear();
+    cache.clear();
     reservation
         .grow(bytes)
         .then_some(())
@@ -182,11 +182,11 @@ pub(super) fn grow(
 }
 
 impl DirectoryReader {
-    /// Reads until `slice` is over; whether that is all.
+    /// Reads until `slice` is over. Returns whether all is read.
     fn read(
         &mut self,
         sorting: &mut EntrySorter,
-        room: &mut dyn FnMut(u64) -> Result<(), OpenError>,
+        reserve: &mut dyn FnMut(u64) -> Result<(), OpenError>,
         slice: &dyn Slice,
     ) -> Result<bool, OpenError> {
         loop {
@@ -196,7 +196,7 @@ impl DirectoryReader {
                     return Ok(true);
                 };
                 let Some(entry) = found else { continue };
-                room(ENTRY_BYTES + entry.name.len() as u64)?;
+                reserve(ENTRY_BYTES + entry.name.len() as u64)?;
                 self.summary.add(&entry);
                 sorting.push(entry);
             }
@@ -208,7 +208,7 @@ impl DirectoryReader {
 }
 
 impl PageWriter {
-    /// Writes until `slice` is over; whether that is all.
+    /// Writes until `slice` is over. Returns whether all rows are written.
     fn go_on(&mut self, format: ListingFormat, slice: &dyn Slice) -> bool {
         loop {
             for _ in 0..ROWS_AT_ONCE {
@@ -227,7 +227,7 @@ impl PageWriter {
         }
     }
 
-    /// The page and its tag.
+    /// Ends the page and returns it with its entity-tag.
     fn end(&mut self, format: ListingFormat) -> (String, bytes::Bytes) {
         match format {
             ListingFormat::Html => html::end(&mut self.content),

@@ -1,4 +1,5 @@
-//! A listing for a client that likes a coding best: made if it is not kept, then compressed.
+//! The job that prepares a listing in a coding: it builds the listing, unless it is cached, and compresses
+//! it.
 
 use std::sync::Arc;
 
@@ -12,87 +13,89 @@ use crate::http::accept_encoding::Coding;
 use crate::site::disk::OpenError;
 use crate::site::waiting::{Job, Slice};
 
-/// A listing of which something is missing.
+/// Prepares a listing in a coding.
 pub struct ListingJob {
     path: Box<[u8]>,
     variant: ListingVariant,
     coding: Coding,
-    memory: ListingBudget,
-    kept: Arc<ListingCache>,
+    budget: ListingBudget,
+    cache: Arc<ListingCache>,
     stage: ListingStage,
 }
 
 enum ListingStage {
     Building(Box<ListingBuilder>),
     Encoding(Box<ListingEncoder>),
-    /// All is there that can be had.
+    /// The page is ready, compressed if that was possible.
     Ready(Arc<ListingPage>),
 }
 
 impl ListingJob {
-    /// Begins with the directory that `scan` reads for `path`.
+    /// Starts with the directory that `scan` reads for `path`.
     ///
     /// # Errors
     /// As [`ListingBuilder::new`].
     pub fn from_directory(
         scan: DirectoryScan,
         wanted: WantedListing<'_>,
-        memory: &ListingBudget,
-        kept: &Arc<ListingCache>,
+        budget: &ListingBudget,
+        cache: &Arc<ListingCache>,
     ) -> Result<ListingJob, OpenError> {
-        let making = ListingBuilder::new(scan, wanted, memory.reservation(), Arc::clone(kept))?;
+        let builder = ListingBuilder::new(scan, wanted, budget.reservation(), Arc::clone(cache))?;
         Ok(ListingJob {
             path: wanted.path.into(),
             variant: wanted.variant,
             coding: wanted.coding,
-            memory: memory.clone(),
-            kept: Arc::clone(kept),
-            stage: ListingStage::Building(Box::new(making)),
+            budget: budget.clone(),
+            cache: Arc::clone(cache),
+            stage: ListingStage::Building(Box::new(builder)),
         })
     }
 
-    /// Begins with the page that is kept for `path`.
+    /// Starts with the cached page for `path`.
     #[must_use]
     pub fn from_page(
         page: Arc<ListingPage>,
         wanted: WantedListing<'_>,
-        memory: &ListingBudget,
-        kept: &Arc<ListingCache>,
+        budget: &ListingBudget,
+        cache: &Arc<ListingCache>,
     ) -> ListingJob {
         ListingJob {
             path: wanted.path.into(),
             variant: wanted.variant,
             coding: wanted.coding,
-            memory: memory.clone(),
-            kept: Arc::clone(kept),
-            stage: ListingStage::encoding(page, wanted.coding, memory, kept),
+            budget: budget.clone(),
+            cache: Arc::clone(cache),
+            stage: ListingStage::encoding(page, wanted.coding, budget, cache),
         }
     }
 
-    /// The page as it is by now; `None` as long as it is made.
+    /// The page in its present state; `None` as long as it is being built.
     #[must_use]
     pub fn page(&self) -> Option<Arc<ListingPage>> {
         match &self.stage {
             ListingStage::Building(_) => None,
-            ListingStage::Encoding(encoding) => Some(encoding.page()),
+            ListingStage::Encoding(encoder) => Some(encoder.page()),
             ListingStage::Ready(page) => Some(Arc::clone(page)),
         }
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Continues until `slice` is over. `None` if the page is not ready then.
     ///
     /// # Errors
     /// As [`ListingBuilder::go_on`].
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<ListingPage>, OpenError>> {
         loop {
             self.stage = match &mut self.stage {
-                ListingStage::Building(making) => match making.go_on(slice)? {
-                    Ok(page) => ListingStage::encoding(page, self.coding, &self.memory, &self.kept),
+                ListingStage::Building(builder) => match builder.go_on(slice)? {
+                    Ok(page) => {
+                        ListingStage::encoding(page, self.coding, &self.budget, &self.cache)
+                    }
                     Err(error) => return Some(Err(error)),
                 },
-                ListingStage::Encoding(encoding) => {
-                    let page = encoding.go_on(slice)?;
-                    self.kept.weigh_again(&self.path, self.variant, &page);
+                ListingStage::Encoding(encoder) => {
+                    let page = encoder.go_on(slice)?;
+                    self.cache.reweigh(&self.path, self.variant, &page);
                     ListingStage::Ready(page)
                 }
                 ListingStage::Ready(page) => return Some(Ok(Arc::clone(page))),
@@ -105,11 +108,11 @@ impl ListingStage {
     fn encoding(
         page: Arc<ListingPage>,
         coding: Coding,
-        memory: &ListingBudget,
-        kept: &Arc<ListingCache>,
+        budget: &ListingBudget,
+        cache: &Arc<ListingCache>,
     ) -> ListingStage {
-        match ListingEncoder::begin(&page, coding, memory.reservation(), kept) {
-            Some(encoding) => ListingStage::Encoding(Box::new(encoding)),
+        match ListingEncoder::begin(&page, coding, budget.reservation(), cache) {
+            Some(encoder) => ListingStage::Encoding(Box::new(encoder)),
             None => ListingStage::Ready(page),
         }
     }

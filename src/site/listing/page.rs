@@ -1,4 +1,4 @@
-//! A listing that is made, in each coding that somebody has asked for, and the answer with it.
+//! A complete listing, in each coding that clients have requested, and the response with it.
 
 use std::sync::OnceLock;
 
@@ -14,38 +14,39 @@ use crate::http::status::Status;
 use crate::site::content::variant_etag;
 use crate::site::pages;
 
-/// A listing that is made.
+/// A complete listing.
 #[derive(Debug)]
 pub struct ListingPage {
     pub(super) content: Bytes,
     pub(super) etag: Bytes,
     pub(super) format: ListingFormat,
-    /// The number of the root directory that it was read in.
+    /// The generation of the root directory that the listing was read from.
     pub(super) generation: u64,
     pub(super) made_at: Millis,
     pub(super) encoded: EncodedContent,
 }
 
-/// The content in other codings, by coding in the order of [`Coding::COMPRESSED`]. Each is set once: the
-/// bytes, or that they would save too little.
+/// The content in other codings, in the order of [`Coding::COMPRESSED`]. Each is set once: to the bytes, or
+/// to `None` if compression would save too little.
 #[derive(Debug, Default)]
 pub struct EncodedContent([OnceLock<Option<Bytes>>; 3]);
 
 impl EncodedContent {
-    /// Sets the bytes in `coding`, unless that has been done.
+    /// Sets the bytes in `coding`, if they are not set yet.
     pub fn fill(&self, coding: Coding, bytes: Option<Bytes>) {
         if let Some(place) = self.0.get(coding as usize) {
-            // Another job may have made the same bytes.
+            // Another job may have set the same bytes.
             let _ = place.set(bytes);
         }
     }
 
-    /// The content in `coding`, or that there is none; `None` if that has not been tried.
+    /// The content in `coding`: `None` if compression has not been tried, `Some(None)` if it saves too
+    /// little.
     fn state(&self, coding: Coding) -> Option<Option<&Bytes>> {
         Some(self.0.get(coding as usize)?.get()?.as_ref())
     }
 
-    /// Bytes of all of them.
+    /// The number of bytes in all codings together.
     fn bytes(&self) -> u64 {
         let ready = self.0.iter().filter_map(|place| place.get()?.as_ref());
         ready.map(|bytes| bytes.len() as u64).sum()
@@ -53,23 +54,23 @@ impl EncodedContent {
 }
 
 impl ListingPage {
-    /// Bytes of the content, in all codings together.
+    /// The size of the content with all its encoded variants, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.content.len() as u64 + self.encoded.bytes()
     }
 
-    /// Whether the page can answer a client that likes `coding` best, as far as it ever will.
+    /// Whether the page is ready for a client that prefers `coding`: compressed, or known not to compress.
     #[must_use]
     pub fn is_ready_in(&self, coding: Coding) -> bool {
         coding == Coding::Identity || self.encoded.state(coding).is_some()
     }
 
-    /// The answer in `coding`, if the content is there in that coding, otherwise in none. `vary` is the
-    /// value of Vary.
+    /// The response with the content in `coding`, or uncompressed if there is none. `vary` is the value of
+    /// Vary.
     ///
-    /// The mtime of a directory does not tell when a file in it has grown, so there is no Last-Modified;
-    /// the tag is made from the page.
+    /// There is no Last-Modified, because the mtime of a directory does not change when a file in it grows.
+    /// The entity-tag is made from the content.
     pub(super) fn answer(
         &self,
         coding: Coding,
@@ -83,7 +84,7 @@ impl ListingPage {
         };
         let etag = variant_etag(&self.etag, coding);
         let tag = String::from_utf8_lossy(&etag);
-        // RFC 9110 section 15.4.5: a 304 owes these two.
+        // RFC 9110 section 15.4.5: a 304 requires these two fields.
         let owed = format!("ETag: {tag}\r\nVary: {vary}\r\n");
         let validators = Validators {
             etag: Some(&etag),

@@ -1,4 +1,4 @@
-//! Sorting in slices: short runs are sorted as they fill, and merged two by two.
+//! Merge sort in slices: short runs are sorted as soon as they are full, and then merged in pairs.
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -8,13 +8,13 @@ use super::entries::DirectoryEntry;
 use super::order::SortOrder;
 use crate::site::waiting::Slice;
 
-/// Entries that are sorted in one go.
+/// The number of entries in a run.
 const RUN_ENTRIES: usize = 512;
 
-/// Entries that are merged between two looks at the slice.
+/// The number of entries merged between two checks of the slice.
 const MERGED_AT_ONCE: usize = 512;
 
-/// Entries on their way into an order.
+/// Sorts entries.
 #[derive(Debug)]
 pub struct EntrySorter {
     order: SortOrder,
@@ -24,7 +24,7 @@ pub struct EntrySorter {
     merge: Option<Merge>,
 }
 
-/// Two runs on their way into one.
+/// The merge of two runs.
 #[derive(Debug)]
 struct Merge {
     left: Peekable<IntoIter<DirectoryEntry>>,
@@ -33,7 +33,7 @@ struct Merge {
 }
 
 impl EntrySorter {
-    /// Nothing to sort yet.
+    /// A sorter without entries.
     #[must_use]
     pub fn new(order: SortOrder) -> EntrySorter {
         EntrySorter {
@@ -52,7 +52,8 @@ impl EntrySorter {
         }
     }
 
-    /// All that was added, in order. Goes on until `slice` is over: `None` if that comes first.
+    /// Continues to sort until `slice` is over. `None` if it is unfinished then; at the end all entries, in
+    /// order.
     pub fn finish(&mut self, slice: &dyn Slice) -> Option<Vec<DirectoryEntry>> {
         if !self.open.is_empty() {
             self.close_run();
@@ -88,7 +89,7 @@ impl EntrySorter {
 }
 
 impl Merge {
-    /// Merges some entries; false if none are left.
+    /// Merges some entries. Returns false if none are left.
     fn go_on(&mut self, order: SortOrder) -> bool {
         for _ in 0..MERGED_AT_ONCE {
             let is_right = match (self.left.peek(), self.right.peek()) {

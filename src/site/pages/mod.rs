@@ -1,5 +1,4 @@
-//! The pages that the server writes itself: small ones that say what went wrong, and the frame of HTML that
-//! these have in common with listings.
+//! The pages that the server generates: status pages, and the HTML frame that they share with listings.
 
 pub(super) mod document;
 mod status_pages;

@@ -1,15 +1,14 @@
-//! The part of a site's header rules that says whether a file is sent in a content coding.
+//! The effect of header rules on the content coding of a file.
 //!
-//! - A Content-Type that a rule sets is the type of the content, and decides like one whether the
-//!   content is worth compressing.
-//! - `Cache-Control: no-transform` asks everybody on the way to leave the content as it is (RFC 9110
-//!   section 7.7, RFC 9111 section 5.2.2.6). So the server does not compress it on the fly either. A
-//!   form that lies beside the file was made by the owner of the site, and is still sent.
+//! - If a rule sets Content-Type, that type decides whether the content is worth compressing.
+//! - `Cache-Control: no-transform` forbids intermediaries to change the content (RFC 9110 section 7.7, RFC
+//!   9111 section 5.2.2.6), so the server does not compress it on the fly either. A sidecar is still sent,
+//!   because the owner of the site made it.
 //!
-//! Header rules are about the path as it was asked for, and files are kept by the path that was looked
-//! up. Without a rewrite both are the same, and the policy is worked out when the file is loaded. If a
-//! rewrite or `spa` leads to a file whose own path has another policy, the file is kept once for each
-//! policy: see [`Lookup::find_for`](crate::site::lookup::Lookup::find_for).
+//! Header rules match the requested path, but the cache keeps files by the path that was looked up. Without
+//! a rewrite both are the same, and the policy is determined when the file is loaded. If a rewrite or `spa`
+//! leads to a file with another policy, the cache keeps the file once for each policy: see
+//! [`Lookup::find_for`](crate::site::lookup::Lookup::find_for).
 
 use super::header_rules::{HeaderRules, ResponseProperties};
 use crate::config::HeaderRule;
@@ -21,24 +20,25 @@ const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";
 const NO_TRANSFORM: &str = "no-transform";
 
-/// The word of the header rules on the content coding of a file.
+/// What the header rules say about the content coding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodingPolicy {
-    /// By the Content-Type that a rule sets; `None` if the file's own decides.
+    /// The compressibility of the Content-Type that a rule sets; `None` if the type of the file decides.
     pub compressibility: Option<Compressibility>,
     /// Whether the content must not be compressed on the fly.
     pub no_transform: bool,
 }
 
-/// The header rules of a site that has some which change a [`CodingPolicy`].
+/// The header rules of a site where at least one rule affects a [`CodingPolicy`].
 #[derive(Debug)]
 pub struct CodingRules(HeaderRules);
 
 impl CodingPolicy {
-    /// How many [numbers](CodingPolicy::number) there are, 0 included.
+    /// The count of [numbers](CodingPolicy::number), including 0.
     pub const NUMBERS: u32 = 9;
 
-    /// Tells policies apart; never 0, which stands for the policy of the file's own path.
+    /// A number that identifies the policy. It is never 0, which stands for the policy of the file's own
+    /// path.
     #[must_use]
     pub fn number(self) -> u32 {
         let compressibility = self
@@ -47,7 +47,7 @@ impl CodingPolicy {
         1 + 2 * compressibility + u32::from(self.no_transform)
     }
 
-    /// The policy with this number; `None` for 0 and for a number that no policy has.
+    /// The policy with this number; `None` for 0 and for unused numbers.
     #[must_use]
     pub fn numbered(number: u32) -> Option<CodingPolicy> {
         let among = |compressibility| {
@@ -63,7 +63,7 @@ impl CodingPolicy {
 }
 
 impl CodingRules {
-    /// Of `rules`; `None` if the policy is the default whatever the path.
+    /// Prepares `rules`; `None` if every path has the default policy.
     #[must_use]
     pub fn new(rules: &[HeaderRule]) -> Option<CodingRules> {
         let mut set = rules.iter().flat_map(|rule| &rule.set);
@@ -76,9 +76,9 @@ impl CodingRules {
         is_any.then(|| CodingRules(HeaderRules::new(false, rules, None)))
     }
 
-    /// The policy for a request for the decoded `path`, for a file of the type `own_type`: the rules are
-    /// those of its 200. `is_fallback` says that the file is the page of `spa`, in the place of what the
-    /// path names.
+    /// The policy for a request for the decoded `path` that gets a file of the type `own_type`, under the
+    /// rules for a 200. `is_fallback` says that the file is the page of `spa`, and not the file at the
+    /// path.
     #[must_use]
     pub fn policy(&self, path: &[u8], own_type: &str, is_fallback: bool) -> CodingPolicy {
         let answer = ResponseProperties {
@@ -89,8 +89,8 @@ impl CodingRules {
         self.policy_of(path, &answer)
     }
 
-    /// The policy for the page of an error with this status, for a request for the decoded `path`. The type
-    /// of the page is its own, whatever a rule says of the type of files.
+    /// The policy for the error page with this status, for a request for the decoded `path`. Rules do not
+    /// change the type of an error page.
     #[must_use]
     pub fn policy_for_error(&self, path: &[u8], own_type: &str, status: Status) -> CodingPolicy {
         let answer = ResponseProperties {

@@ -1,7 +1,7 @@
-//! Rules for fields, applied to encoded field lines.
+//! Header rules, applied to encoded field lines.
 //!
-//! The result depends on the path and on what is [`ResponseProperties`] of the answer alone, so
-//! [`edited_fields`](super::edited_fields) remembers it for lines that are shared.
+//! The result depends only on the path and on the [`ResponseProperties`], so
+//! [`edited_fields`](super::edited_fields) caches it for lines that are shared.
 
 use bytes::Bytes;
 
@@ -9,10 +9,10 @@ use super::cors::Cors;
 use crate::config::{HeaderRule, Pattern, StatusRange, Statuses, TypeRange};
 use crate::http::status::Status;
 
-/// The fields that `security = true` adds to every answer. Each of these fields takes something away that a
-/// static site seldom needs; `config.example` says what, line by line. X-Content-Type-Options is sent
-/// anyway. Strict-Transport-Security is not among them: over plain HTTP it must not be sent (RFC 6797
-/// section 7.2), and who adds TLS in front knows best for how long it is to be promised.
+/// The fields that `security = true` adds to every response. Each forbids something that static sites
+/// seldom need; `config.example` explains them one by one. X-Content-Type-Options is always sent.
+/// Strict-Transport-Security is missing, because it must not be sent over plain HTTP (RFC 6797 section
+/// 7.2). The TLS proxy in front adds it, with a duration that its operator chooses.
 pub const SECURITY_FIELDS: [(&str, &str); 5] = [
     (
         "Content-Security-Policy",
@@ -27,25 +27,25 @@ pub const SECURITY_FIELDS: [(&str, &str); 5] = [
     ("X-Frame-Options", "SAMEORIGIN"),
 ];
 
-/// The rules of a site, ready to be applied.
+/// The header rules of a site, ready to be applied.
 #[derive(Debug, Default)]
 pub struct HeaderRules {
-    /// For every path, before the others.
+    /// For every path, before the other rules.
     preset: Vec<FieldEdit>,
     rules: Vec<Rule>,
-    /// Lines that are added to every answer behind all rules.
+    /// Lines that are added to every response, after all rules.
     added: Bytes,
     look_at_types: bool,
 }
 
-/// The properties of an answer that the rules look at, besides its path.
+/// The properties of a response that rules depend on, besides its path.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseProperties<'a> {
-    /// The status.
+    /// The status of the response.
     pub status: Status,
-    /// Whether it is about the page of `spa`, in the place of what the path names.
+    /// Whether the response is about the page of `spa`, and not about a file at the path.
     pub is_fallback: bool,
-    /// The value of Content-Type, without rules, of the representation that it is about.
+    /// The Content-Type of the representation before any rule.
     pub content_type: Option<&'a [u8]>,
 }
 
@@ -57,7 +57,7 @@ struct Rule {
     edits: Vec<FieldEdit>,
 }
 
-/// One change.
+/// One change of one field.
 #[derive(Debug)]
 struct FieldEdit {
     name: Box<str>,
@@ -67,19 +67,19 @@ struct FieldEdit {
 
 #[derive(Debug)]
 enum Change {
-    /// The line, CRLF included, takes the place of all of the name. Its value ends it.
+    /// Replaces all lines with the name by `line`, which includes CRLF. Its value begins at `value_at`.
     Set { line: Box<[u8]>, value_at: usize },
-    /// All lines of the name go.
+    /// Removes all lines with the name.
     Unset,
 }
 
-/// The subject of a field, as far as that decides which answers get it.
+/// The kind of a field, which decides the responses that get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FieldKind {
-    /// Cache-Control and Expires: how long an answer may be used again.
+    /// Cache-Control and Expires: how long a response may be reused.
     Caching,
-    /// The others that a 304 has from the 200 in its place (RFC 9110 section 15.4.5). ETag and Date are
-    /// not for rules.
+    /// The other fields that a 304 has in common with the 200 (RFC 9110 section 15.4.5). Rules cannot set
+    /// ETag and Date.
     NotModified,
     /// Content-Type.
     Type,
@@ -87,7 +87,7 @@ enum FieldKind {
 }
 
 impl HeaderRules {
-    /// The preset, if it is wanted, then `rules` in their order, then the lines of `cors`.
+    /// The preset, if `security` is on, then `rules` in their order, then the lines of `cors`.
     #[must_use]
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
@@ -107,14 +107,14 @@ impl HeaderRules {
         self.preset.is_empty() && self.rules.is_empty() && self.added.is_empty()
     }
 
-    /// Whether a rule looks at the media type.
+    /// Whether a rule depends on the media type.
     #[must_use]
     pub fn look_at_types(&self) -> bool {
         self.look_at_types
     }
 
-    /// The encoded field lines `fields` of an `answer` for the decoded `path`, as the rules want them:
-    /// the same bytes if no rule matches.
+    /// The field lines `fields` of an `answer` for the decoded `path`, edited by the rules; unchanged and
+    /// uncopied if no rule matches.
     #[must_use]
     pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &ResponseProperties<'_>) -> Bytes {
         let edits = self.edits(path, answer);
@@ -124,8 +124,8 @@ impl HeaderRules {
         let mut lines: Vec<&[u8]> = fields.split_inclusive(|byte| *byte == b'\n').collect();
         for edit in edits {
             match &edit.change {
-                // Values of Vary add up: the server's own must stay, or caches mix
-                // answers up (RFC 9110 section 12.5.5).
+                // Values of Vary are cumulative. Without the server's own, caches would mix up responses
+                // (RFC 9110 section 12.5.5).
                 Change::Set { line, .. } if edit.name.eq_ignore_ascii_case("vary") => {
                     if !lines.contains(&&**line) {
                         lines.push(line);
@@ -142,8 +142,8 @@ impl HeaderRules {
         Bytes::from(lines.concat())
     }
 
-    /// The fields that the rules set in an `answer` for the decoded `path`, or leave out, in their order: the
-    /// names with the new values.
+    /// The fields that the rules set or remove in an `answer` for the decoded `path`, in order: names and
+    /// new values.
     pub fn changes<'r>(
         &'r self,
         path: &[u8],
@@ -153,7 +153,7 @@ impl HeaderRules {
         edits.map(|edit| (&*edit.name, edit.value()))
     }
 
-    /// The changes to make, in their order. A rule sees the media type that those before it have made.
+    /// The changes to make, in order. Each rule sees the media type that the rules before it have set.
     fn edits<'r>(&'r self, path: &[u8], answer: &ResponseProperties<'_>) -> Vec<&'r FieldEdit> {
         let mut edits: Vec<&FieldEdit> = self.preset.iter().collect();
         let mut content_type = answer.content_type;
@@ -195,15 +195,15 @@ impl Rule {
             || content_type.is_some_and(|it| self.types.iter().any(|range| range.contains(it)))
     }
 
-    /// Whether what the rule says of fields of this `kind` is for `answer`.
+    /// Whether the rule sets or removes fields of this `kind` in `answer`.
     fn applies_to(&self, kind: FieldKind, answer: &ResponseProperties<'_>) -> bool {
         let code = answer.status.code();
         match &self.status {
-            // A mistake must not be kept as long as a file may be, nor a page in the place of one.
+            // An error, or a page sent in place of a file, must not be cached as long as a file.
             Statuses::Unsaid => kind != FieldKind::Caching || (code < 400 && !answer.is_fallback),
             Statuses::Any => true,
-            // RFC 9110 section 15.4.5: a cache renews what it has with these fields of the 304, so
-            // they are those of the 200, whatever a rule for the class 3xx says of redirects.
+            // RFC 9110 section 15.4.5: a cache updates its stored 200 with these fields of the 304. They
+            // therefore follow the rules for 200, and not a rule for redirects with the class 3xx.
             Statuses::Listed(ranges)
                 if answer.status == Status::NOT_MODIFIED
                     && matches!(kind, FieldKind::Caching | FieldKind::NotModified) =>
@@ -214,7 +214,7 @@ impl Rule {
         }
     }
 
-    /// Whether the rule can say of what type the representation is. A 304 has that of the 200.
+    /// Whether the rule can set the type of the representation. A 304 has the type of the 200.
     fn decides_type(&self, status: Status) -> bool {
         match status {
             Status::OK | Status::NOT_MODIFIED => self.status.include(Status::OK.code()),
@@ -245,7 +245,7 @@ impl FieldEdit {
         }
     }
 
-    /// The value that the field has after this, if any.
+    /// The value of the field after the change; `None` if the change removes the field.
     fn value(&self) -> Option<&[u8]> {
         match &self.change {
             Change::Set { line, value_at } => line.get(*value_at..).map(<[u8]>::trim_ascii),

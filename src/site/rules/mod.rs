@@ -1,6 +1,6 @@
-//! The rules of one site: redirects and rewrites, fields of answers, CORS, and applications of one page.
+//! The rules of one site: redirects, rewrites, response fields, CORS, and single-page applications.
 //!
-//! [`SiteRules`] are made ready once; [`FieldEditor`] applies those about fields and remembers the result.
+//! [`SiteRules`] are prepared once. [`FieldEditor`] applies the rules about fields and caches the results.
 
 mod applications;
 mod coding_policy;

@@ -1,4 +1,4 @@
-//! Paths that lead elsewhere: redirects, which the client is told of, and rewrites, which it is not.
+//! Redirects, which tell the client another location, and rewrites, which the client does not see.
 
 use crate::config::{Captures, FirstMatch, PathTemplate, Piece, Redirect, Rewrite, UriTemplate};
 use crate::http::response::Response;
@@ -6,10 +6,10 @@ use crate::http::status::Status;
 use crate::http::target::{encode_query, encode_query_part, encode_segments};
 use crate::site::pages;
 
-/// How a client is told that a document is not at its path.
+/// The result of a redirect rule: the document is not at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedirectAnswer {
-    /// The document is at another place.
+    /// The document is at another location.
     Moved {
         /// 301, 302, 303, 307 or 308.
         status: Status,
@@ -17,26 +17,26 @@ pub enum RedirectAnswer {
         /// begins with exactly one slash.
         location: String,
     },
-    /// The document is at no place, or not for the client: 403, 404, 410 or 451.
+    /// The document is gone or not available to the client: 403, 404, 410 or 451.
     Withdrawn(Status),
 }
 
-/// The redirects of a site. The first that matches counts.
+/// The redirects of a site. The first rule that matches applies.
 #[derive(Debug, Default)]
 pub struct Redirects {
     patterns: FirstMatch,
     targets: Vec<RedirectTarget>,
 }
 
-/// Where a redirect leads.
+/// The target of a redirect.
 #[derive(Debug)]
 enum RedirectTarget {
     Location(UriTemplate, Status),
     Withdrawn(Status),
 }
 
-/// The rewrites of a site. The first that matches counts; what it makes of a path is not looked at
-/// again, so there is nothing that could go round in circles.
+/// The rewrites of a site. The first rule that matches applies, and its result is not rewritten again, so
+/// loops are impossible.
 #[derive(Debug, Default)]
 pub struct Rewrites {
     patterns: FirstMatch,
@@ -57,14 +57,14 @@ impl Redirects {
         }
     }
 
-    /// Whether no path is ever redirected.
+    /// Whether there are no redirects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to, if anywhere. The
-    /// query is kept unless the target has its own. `None` if no rule matches.
+    /// The redirect for the decoded `path` and the `query` as sent; `None` if no rule matches. The query is
+    /// kept, unless the target has its own.
     #[must_use]
     pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         let (index, captures) = self.patterns.find(path)?;
@@ -79,7 +79,7 @@ impl Redirects {
 }
 
 impl RedirectAnswer {
-    /// The answer that says it, with a page of ours.
+    /// The response, with a built-in page.
     #[must_use]
     pub fn answer(&self) -> Response {
         let (status, sentence) = match self {
@@ -100,14 +100,14 @@ impl Rewrites {
         }
     }
 
-    /// Whether no path is ever rewritten.
+    /// Whether there are no rewrites.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// The path, decoded and normalised, that is served in the place of `path`; `None` if that is
-    /// `path` itself. It may name a hidden file: look at it as at one that was asked for.
+    /// The path to serve instead of `path`, decoded and normalised; `None` if no rule applies. The result
+    /// may name a hidden file, so the caller must check it like a requested path.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<Vec<u8>> {
         let (index, captures) = self.patterns.find(path)?;
@@ -115,7 +115,7 @@ impl Rewrites {
     }
 }
 
-/// The configuration has no other status with a target.
+/// The configuration allows no other status with a target.
 fn moved_status(code: u16) -> Status {
     match code {
         301 => Status::MOVED_PERMANENTLY,
@@ -126,7 +126,7 @@ fn moved_status(code: u16) -> Status {
     }
 }
 
-/// The configuration has no other status without a target.
+/// The configuration allows no other status without a target.
 fn withdrawn_status(code: u16) -> Status {
     match code {
         403 => Status::FORBIDDEN,
@@ -145,8 +145,8 @@ fn withdrawn_sentence(status: Status) -> &'static str {
     }
 }
 
-/// The URI reference for what the stars stood for. These come decoded from the client, so each is
-/// encoded for the part it goes to: none can begin another part, a field or a host.
+/// The URI reference with the captures of the stars filled in. The captures come decoded from the client,
+/// so each is encoded for its part of the URI: none can start another part, a field or a host.
 fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> String {
     let mut path = Vec::with_capacity(128);
     for piece in &to.path {
@@ -155,7 +155,7 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
             Piece::Star(index) => encode_segments(captures.part(*index), &mut path),
         }
     }
-    // Two slashes at the front would be read as a host. On another host they may mean something.
+    // Clients would read two slashes at the beginning as a host. On another host they may be meant.
     if to.site.is_none() {
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
     }
@@ -177,7 +177,7 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
         out.push(b'#');
         push_pieces(pieces, captures, &mut out);
     }
-    // All parts are encoded, so this loses nothing.
+    // All parts are ASCII, so this loses nothing.
     String::from_utf8_lossy(&out).into_owned()
 }
 

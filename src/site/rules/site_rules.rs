@@ -1,4 +1,4 @@
-//! All rules of one site, made ready once.
+//! All rules of one site, prepared once.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ pub struct SiteRules {
     rewrites: Rewrites,
     headers: HeaderRules,
     cors: Option<Cors>,
-    /// `None` without redirects.
+    /// `None` if there are no redirects.
     trail: Option<Trail>,
 }
 
@@ -32,8 +32,7 @@ impl SiteRules {
         }
     }
 
-    /// Whether there is nothing to do for any request: one look at this is all that a site without
-    /// rules pays.
+    /// Whether there are no rules. A site without rules pays only for this check.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.redirects.is_empty()
@@ -42,40 +41,39 @@ impl SiteRules {
             && self.cors.is_none()
     }
 
-    /// Whether the fields of any answer are changed.
+    /// Whether the fields of any response are edited.
     #[must_use]
     pub fn edits_fields(&self) -> bool {
         !self.headers.is_empty() || self.cors.is_some()
     }
 
-    /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
-    /// rewrites, and see the path as it was asked for.
+    /// The redirect for the decoded `path` with this `query`. Redirects come before rewrites, and apply to
+    /// the requested path.
     #[must_use]
     pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         self.redirects.find(path, query)
     }
 
-    /// The way that redirects lead a client along; `None` without redirects.
+    /// The paths through which redirects lead a client; `None` if there are no redirects.
     #[must_use]
     pub fn trail(&self) -> Option<&Trail> {
         self.trail.as_ref()
     }
 
-    /// The path that is served in place of the decoded `path`, decoded and normalised too.
+    /// The path to serve instead of the decoded `path`, decoded and normalised too.
     #[must_use]
     pub fn rewrite(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.rewrites.find(path)
     }
 
-    /// Whether some of these look at the media type of an answer.
+    /// Whether a rule depends on the media type of the response.
     #[must_use]
     pub fn look_at_types(&self) -> bool {
         self.headers.look_at_types()
     }
 
-    /// The encoded field lines `fields` of an `answer` for `path` as the rules want them; the same
-    /// bytes if they want nothing. The result depends on the path and the answer alone: make it once for
-    /// what is cached.
+    /// The field lines `fields` of an `answer` for `path`, edited by the rules; unchanged if no rule
+    /// applies. The result depends only on the path and the answer, so callers can cache it.
     #[must_use]
     pub fn edit_fields(
         &self,
@@ -86,7 +84,7 @@ impl SiteRules {
         self.headers.edit(path, fields, answer)
     }
 
-    /// What other origins are told, if any may read the answers.
+    /// The CORS rules, if other origins may read the responses.
     #[must_use]
     pub fn cors(&self) -> Option<&Cors> {
         self.cors.as_ref()
