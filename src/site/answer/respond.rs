@@ -441,7 +441,7 @@ pub(super) fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
         // RFC 9110 section 10.1.1.
         (_, Expectation::Other) => (
             Status::EXPECTATION_FAILED,
-            "The only expectation met here is 100-continue.",
+            "The server supports no expectation other than 100-continue.",
         ),
         _ => return None,
     };

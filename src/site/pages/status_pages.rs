@@ -64,7 +64,7 @@ fn write_error(status: Status, sentence: &str) -> Response {
 pub fn only_encoded() -> Response {
     varying_by_coding(error(
         Status::NOT_FOUND,
-        "This file is here in a compressed form only, which the request does not accept.",
+        "This file exists only in a compressed form that the request does not accept.",
     ))
 }
 
