@@ -100,8 +100,6 @@ impl Site {
         trail.is_some_and(|trail| trail.leads(start, end))
     }
 }
-
-/// Redirects from a directory to its path with a slash.
 fn to_slash(entry: &NegativeEntry, path: &[u8], request: &PathRequest<'_, '_, '_>) -> Response {
     match &entry.redirect {
         Some(redirect) if request.query.is_none() && path == request.path => redirect.clone(),

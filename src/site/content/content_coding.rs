@@ -54,7 +54,7 @@ pub fn is_sidecar_path(path: &[u8]) -> bool {
     suffixes.any(|suffix| path.ends_with(suffix))
 }
 
-/// Compresses `content`, if that is worth it. `None` for identity, for less than [`MIN_COMPRESSED_BYTES`],
+/// Compresses `content` if that is worthwhile. `None` for identity, for less than [`MIN_COMPRESSED_BYTES`],
 /// and if it saves less than an eighth. Takes about 10 ms for 256 KiB, the default limit of the cache for a
 /// file, and a few megabytes of memory meanwhile.
 ///
@@ -71,7 +71,7 @@ pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
         Coding::Identity => return None,
     };
     match encoded {
-        Ok(encoded) => is_worth_it(content.len(), encoded.len()).then_some(encoded),
+        Ok(encoded) => saves_enough(content.len(), encoded.len()).then_some(encoded),
         // The only cause is a lack of memory. The file itself can still be sent.
         Err(error) => {
             log::error!("{}: {error}", coding.token());
@@ -82,7 +82,7 @@ pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a variant of `encoded` bytes saves enough of `content` bytes.
 #[must_use]
-pub fn is_worth_it(content: usize, encoded: usize) -> bool {
+pub fn saves_enough(content: usize, encoded: usize) -> bool {
     encoded + FIELDS_BYTES <= content - content / MIN_SAVED_PART
 }
 

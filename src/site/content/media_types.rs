@@ -178,8 +178,6 @@ const NAMES: &[(&str, &str)] = &[("apple-app-site-association", "application/jso
 /// Types that are registered with IANA and unknown to `mime_guess`. Each line has an extension in lower
 /// case, a space and a type; the lines are sorted.
 const REGISTERED: &str = include_str!("media_types/registered.types");
-
-/// The lines of [`REGISTERED`].
 static REGISTERED_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
     let lines = REGISTERED.lines();
     lines.filter_map(|line| line.split_once(' ')).collect()
@@ -298,8 +296,6 @@ fn builtin(extension: &str) -> Option<&'static str> {
         known => known,
     }
 }
-
-/// The type of `extension` in a sorted table.
 fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
     let place = table.binary_search_by_key(&extension, |(extension, _)| extension);
     Some(table.get(place.ok()?)?.1)

@@ -16,7 +16,9 @@ mod sidecars;
 mod verdict_cache;
 
 pub use comparison::{ExpectedContent, VariantVerdict, compare};
-pub use content_coding::{MIN_COMPRESSED_BYTES, compress, is_worth_it, sidecar_path, variant_etag};
+pub use content_coding::{
+    MIN_COMPRESSED_BYTES, compress, saves_enough, sidecar_path, variant_etag,
+};
 pub use decoding::{ContentDecoder, DecodeError};
 pub use encoded_names::EncodedNames;
 pub use encoder::{ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder};

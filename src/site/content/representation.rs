@@ -240,8 +240,6 @@ impl Representation {
         }
         self.fields_dated(date_unix_secs)
     }
-
-    /// The field lines with another Last-Modified.
     #[cold]
     fn fields_dated(&self, unix_secs: u64) -> Bytes {
         let line = last_modified_line(unix_secs);
@@ -362,7 +360,6 @@ fn last_modified_line(unix_secs: u64) -> String {
 }
 
 impl Content {
-    /// Puts `content` into memory.
     fn kept(content: Vec<u8>) -> Content {
         match MemfdBody::keep(&content) {
             Some(memfd_body) => Content::MemfdBody(Arc::new(memfd_body)),

@@ -13,7 +13,7 @@ use super::cache::{ListingCache, Reservation};
 use super::page::ListingPage;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
-    ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder, MIN_COMPRESSED_BYTES, is_worth_it,
+    ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder, MIN_COMPRESSED_BYTES, saves_enough,
 };
 use crate::site::waiting::Slice;
 
@@ -98,7 +98,7 @@ impl ListingEncoder {
     }
 
     fn end(&mut self, mut encoded: Vec<u8>) {
-        if !is_worth_it(self.page.content.len(), encoded.len()) {
+        if !saves_enough(self.page.content.len(), encoded.len()) {
             return self.page.encoded.fill(self.coding, None);
         }
         encoded.shrink_to_fit();

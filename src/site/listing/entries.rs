@@ -87,7 +87,6 @@ pub enum EntryKind {
 }
 
 impl ListedDirectory<'_> {
-    /// The path below the root.
     fn relative(&self) -> &[u8] {
         self.path.strip_prefix(b"/").unwrap_or(self.path)
     }

@@ -96,8 +96,6 @@ fn breadcrumbs(out: &mut String, path: &[u8]) {
     }
     out.push_str("</h1>\n</nav>\n");
 }
-
-/// Appends the numbers and the size of the entries.
 fn summarise(out: &mut String, summary: &Summary) {
     out.push_str("<p>");
     let mut separator = "";

@@ -23,8 +23,6 @@ pub struct EntrySorter {
     runs: VecDeque<Vec<DirectoryEntry>>,
     merge: Option<Merge>,
 }
-
-/// The merge of two runs.
 #[derive(Debug)]
 struct Merge {
     left: Peekable<IntoIter<DirectoryEntry>>,

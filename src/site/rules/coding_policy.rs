@@ -20,7 +20,7 @@ const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";
 const NO_TRANSFORM: &str = "no-transform";
 
-/// What the header rules say about the content coding of a file.
+/// The policy of the header rules for the content coding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodingPolicy {
     /// The compressibility of the Content-Type that a rule sets; `None` if the type of the file decides.
