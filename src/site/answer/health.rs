@@ -1,4 +1,4 @@
-//! The path that a load balancer asks whether it may go on sending connections (`shutdown.health`).
+//! The health check of a load balancer (`shutdown.health`): may it go on sending connections?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,20 +10,20 @@ use crate::http::method::Method;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
-/// No cache may keep the answer: it is about this moment (RFC 9111 section 5.2.2.5).
+/// No cache may keep the response, because it is only true now (RFC 9111 section 5.2.2.5).
 const FIELDS: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
                       X-Content-Type-Options: nosniff\r\n";
 
-/// Whether the server is leaving, and where that is told.
+/// The path of the health check, and whether the server is shutting down.
 #[derive(Debug)]
 pub struct Health {
-    /// Decoded and normalised, as the paths that it is compared with.
+    /// Decoded and normalised, like the paths that it is compared with.
     path: Box<[u8]>,
     is_leaving: AtomicBool,
 }
 
 impl Health {
-    /// The health of a server that stays; `None` if nobody can ask for it.
+    /// Makes the health check of a running server; `None` if no path is configured for it.
     #[must_use]
     pub fn new(shutdown: &Shutdown) -> Option<Arc<Health>> {
         let path = shutdown.health.as_deref()?;
@@ -33,15 +33,16 @@ impl Health {
         }))
     }
 
-    /// From now on the server is leaving.
+    /// Makes the health check report that the server is shutting down.
     pub fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
     }
 
-    /// The answer to a request for `path`, decoded and normalised, if that is where health is told.
+    /// The response to a request for `path`, decoded and normalised, if that is the path of the health
+    /// check.
     ///
-    /// OPTIONS is answered as GET is: it is what HAProxy asks with unless it is told otherwise. Other
-    /// methods are left to the site, which refuses them.
+    /// OPTIONS gets the same response as GET, because HAProxy uses OPTIONS by default. Other methods are
+    /// left to the site, which refuses them.
     #[must_use]
     pub fn respond(&self, method: Method, path: &[u8]) -> Option<Response> {
         if path != &*self.path || !matches!(method, Method::Get | Method::Head | Method::Options) {

@@ -1,7 +1,6 @@
-//! The answer to a request: which site it is for ([`Sites`]), and the one way from a request to a response
-//! there ([`Site`]).
+//! From a request to its response: [`Sites`] selects the site, and [`Site`] makes the response.
 
-mod addresses;
+mod canonical;
 mod health;
 mod partial;
 mod respond;

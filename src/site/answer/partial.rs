@@ -1,4 +1,4 @@
-//! Parts of a file: 206 and 416 (RFC 9110 section 14).
+//! Responses with parts of a file: 206 and 416 (RFC 9110 section 14).
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -15,9 +15,9 @@ use crate::site::content::{Content, Representation};
 use crate::site::disk::{MemfdBody, OpenFile};
 use crate::site::pages;
 
-/// The answer to a Range field with this value, dated `date_unix_secs`; `None` if
-/// the whole file is the answer. `of_part` says what stands in each of several parts in the place of its
-/// [`content_lines`](Representation::content_lines).
+/// The response to a Range field with the value `range`, dated `date_unix_secs`; `None` if the whole file
+/// is to be sent. In a multipart response, `of_part` edits the
+/// [`content_lines`](Representation::content_lines) of each part.
 #[must_use]
 pub fn partial(
     representation: &Representation,
@@ -41,7 +41,7 @@ pub fn partial(
     }
 }
 
-/// The offsets `range` of the content.
+/// The body with the bytes of `content` at the offsets `range`.
 #[must_use]
 pub fn slice(content: &Content, range: Range<u64>) -> Body {
     match content {
@@ -60,7 +60,7 @@ pub fn slice(content: &Content, range: Range<u64>) -> Body {
     }
 }
 
-/// 416 says how long the file is (RFC 9110 section 15.5.17).
+/// 416, with the length of the file (RFC 9110 section 15.5.17).
 fn unsatisfiable(length: u64) -> Response {
     let mut response = pages::error(
         Status::RANGE_NOT_SATISFIABLE,
@@ -71,7 +71,7 @@ fn unsatisfiable(length: u64) -> Response {
     response
 }
 
-/// One range is sent as it is (RFC 9110 section 15.3.7.1).
+/// 206 with a single range, which is sent without a multipart envelope (RFC 9110 section 15.3.7.1).
 fn single(representation: &Representation, range: Range<u64>, date_unix_secs: u64) -> Response {
     let content_range = content_range(&range, representation.content.len());
     Response {
@@ -88,8 +88,8 @@ fn single(representation: &Representation, range: Range<u64>, date_unix_secs: u6
     }
 }
 
-/// Several are sent as multipart/byteranges (RFC 9110 section 14.6): each with a head of its own,
-/// and no Content-Range in the head of the answer.
+/// 206 with several ranges, as multipart/byteranges (RFC 9110 section 14.6). Each part has its own head;
+/// the head of the response has no Content-Range.
 fn multipart(
     representation: &Representation,
     ranges: &[Range<u64>],
@@ -126,7 +126,7 @@ fn content_range(range: &Range<u64>, length: u64) -> String {
     )
 }
 
-/// A boundary that no file can be made to hold: nobody outside knows the key of this process.
+/// A boundary that nobody can put into a file on purpose: it depends on a secret of this process.
 fn boundary() -> String {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);

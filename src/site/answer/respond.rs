@@ -1,29 +1,28 @@
-//! The one way from a request to a response, in one site.
+//! From a request to a response, within one site.
 //!
-//! The steps, each of them looking at what the one before has left:
+//! Each step works on the result of the step before:
 //!
-//! 1. The path is decoded; all else is about that. The path of `shutdown.health` is answered.
-//! 2. A preflight of the CORS protocol is answered.
-//! 3. The redirects of the configuration, some of which say that a document is gone, then those of
-//!    `clean_urls`, see the path as it was asked.
-//! 4. A rewrite puts another path in its place, which must not be a hidden one either.
+//! 1. The path is decoded and normalised. A request for the path of `shutdown.health` is answered.
+//! 2. A CORS preflight is answered.
+//! 3. The redirects of the configuration are applied to the requested path; some of them answer that a
+//!    document is gone. The redirects of `clean_urls` follow.
+//! 4. A rewrite replaces the path. The new path must not be hidden either.
 //! 5. [`Lookup`](crate::site::lookup::Lookup) finds the file, with `index` and `clean_urls`. A directory
-//!    without its slash is a redirect (`addresses`).
-//! 6. A file may have forms in several codings, as the rules for the path as it was asked allow; the
-//!    client gets the one that it likes best. If only the forms are there, one is decoded for those who
-//!    accept none.
-//! 7. Where nothing is: the listing, then the page without the slash (`clean_urls`), then the
-//!    application (`spa`), then 404.
-//! 8. An error gets the site's own page (`error_pages`), if there is one, in the form that the client
-//!    likes best.
-//! 9. The fields, each form's by themselves, are edited by the rules, for the path as it was asked.
+//!    without its slash is redirected (`canonical`).
+//! 6. A file may have encoded variants, as far as the rules for the requested path allow. The client gets
+//!    the variant that it prefers. If only encoded variants exist, one of them is decoded for a client that
+//!    accepts none.
+//! 7. If there is no file, the server tries the listing, the page without the slash (`clean_urls`) and the
+//!    application (`spa`), in this order. Otherwise it answers 404.
+//! 8. An error gets the site's own page (`error_pages`), if there is one, in the client's preferred coding.
+//! 9. The rules for the requested path edit the fields of the response.
 
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use super::partial::{partial, slice};
-use super::sites::{Ask, Site};
+use super::sites::{PathRequest, Site};
 use crate::clock::Now;
 use crate::http::accept;
 use crate::http::method::Method;
@@ -42,7 +41,7 @@ use crate::site::rules::{FieldEditor, ResponseFacts};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Site {
-    /// Answers `head`. `path` is a buffer of the caller's.
+    /// Answers `head`. `path` is a buffer that the caller reuses.
     ///
     /// # Errors
     /// As [`Sites::respond`](super::Sites::respond).
@@ -55,7 +54,7 @@ impl Site {
     ) -> Result<Response, WouldBlock> {
         let facts = &ResponseFacts::default();
         let mut response = match &head.target {
-            // A malformed path is malformed whatever the method.
+            // A malformed path gets 400, whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
                 Ok(()) => {
                     if let Some(health) = &self.health
@@ -66,7 +65,7 @@ impl Site {
                     if let Some(answer) = self.preflight(head) {
                         return Ok(answer);
                     }
-                    self.answer(&Ask {
+                    self.answer(&PathRequest {
                         head,
                         path,
                         query: *query,
@@ -76,7 +75,7 @@ impl Site {
                     })?
                 }
                 Err(reject) => {
-                    // No rule is about what is no path.
+                    // Rules match paths, and this request has no valid one.
                     path.clear();
                     pages::rejected(&reject)
                 }
@@ -97,7 +96,7 @@ impl Site {
         Ok(response)
     }
 
-    /// The answer to `head` if it asks for the health of the server. `path` is a buffer of the caller's.
+    /// The response to `head` if it is a health check. `path` is a buffer that the caller reuses.
     #[must_use]
     pub fn health(&self, head: &RequestHead<'_, '_>, path: &mut Vec<u8>) -> Option<Response> {
         let health = self.health.as_ref()?;
@@ -113,96 +112,106 @@ impl Site {
         self.rules.as_ref()?.cors()?.preflight(head)
     }
 
-    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
-        if let Some(refusal) = not_understood(ask.head) {
+    fn answer(&self, request: &PathRequest<'_, '_, '_>) -> Result<Response, WouldBlock> {
+        if let Some(refusal) = not_understood(request.head) {
             return Ok(refusal);
         }
-        // The new place may well take what cannot be done here.
+        // A redirect comes before 405: the target may support methods that this server does not.
         let rules = self.rules.as_deref();
-        if let Some(redirected) = rules.and_then(|rules| rules.redirect(ask.path, ask.query)) {
+        if let Some(redirected) =
+            rules.and_then(|rules| rules.redirect(request.path, request.query))
+        {
             return Ok(redirected.answer());
         }
-        if let Some(refusal) = not_allowed(ask.head) {
+        if let Some(refusal) = not_allowed(request.head) {
             return Ok(refusal);
         }
         if let Some(index) = &self.clean_urls
-            && let Some(redirect) = self.clean_redirect(index, ask)?
+            && let Some(redirect) = self.clean_redirect(index, request)?
         {
             return Ok(redirect);
         }
-        match rules.and_then(|rules| rules.rewrite(ask.path)) {
-            Some(rewritten) => self.serve(&rewritten, ask),
-            None => self.serve(ask.path, ask),
+        match rules.and_then(|rules| rules.rewrite(request.path)) {
+            Some(rewritten) => self.serve(&rewritten, request),
+            None => self.serve(request.path, request),
         }
     }
 
-    /// Serves `path`, which may not be the one that was asked for.
-    pub(super) fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
+    /// Serves `path`, which a rewrite may have put in place of the requested path.
+    pub(super) fn serve(
+        &self,
+        path: &[u8],
+        request: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
         if self.is_hidden(path) {
-            return Ok(nothing_here());
+            return Ok(not_found());
         }
-        let found = if std::ptr::eq(path, ask.path) {
-            self.files.find(path, ask.may_block, ask.now)?
+        let found = if std::ptr::eq(path, request.path) {
+            self.files.find(path, request.may_block, request.now)?
         } else {
             self.files.find_for(
                 RewrittenPath {
-                    asked: ask.path,
+                    asked: request.path,
                     path,
                     is_fallback: false,
                 },
-                ask.may_block,
-                ask.now,
+                request.may_block,
+                request.now,
             )?
         };
         match found {
-            LookupResult::File(_) if ask.head.method == Method::Options => Ok(options()),
-            LookupResult::File(entry) => self.send(&entry, ask),
-            LookupResult::NegativeEntry(nothing) => match nothing.absence {
-                Absence::IsDirectory => self.enter(&nothing, path, ask),
-                Absence::Open(OpenError::NotFound) => self.serve_in_place(path, ask),
-                absence => Ok(explain(absence)),
+            LookupResult::File(_) if request.head.method == Method::Options => Ok(options()),
+            LookupResult::File(entry) => self.send(&entry, request),
+            LookupResult::NegativeEntry(entry) => match entry.absence {
+                Absence::IsDirectory => self.answer_directory(&entry, path, request),
+                Absence::Open(OpenError::NotFound) => self.serve_fallback(path, request),
+                absence => Ok(absence_response(absence)),
             },
         }
     }
 
-    /// The form of a file that the request is about.
-    fn send(&self, entry: &Arc<FileEntry>, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
-        let Ask {
+    /// Sends the variant of a file that suits the request.
+    fn send(
+        &self,
+        entry: &Arc<FileEntry>,
+        request: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
+        let PathRequest {
             head,
             may_block,
             now,
             ..
-        } = *ask;
+        } = *request;
         if head.has_range
-            && let Some(form) = self.files.variant_for_range(entry, head, may_block, now)?
+            && let Some(variant) = self.files.variant_for_range(entry, head, may_block, now)?
         {
-            return self.represent(form, ask);
+            return self.represent(variant, request);
         }
         match self.files.preferred(entry, head, may_block, now)? {
-            Some(representation) => self.represent(representation, ask),
+            Some(representation) => self.represent(representation, request),
             None => Ok(pages::only_encoded()),
         }
     }
 
-    /// 200, or what the preconditions make of it (RFC 9110 section 13.2.2).
+    /// 200, or the result of the preconditions (RFC 9110 section 13.2.2).
     fn represent(
         &self,
         representation: &Representation,
-        ask: &Ask<'_, '_, '_>,
+        request: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
-        let Ask {
+        let PathRequest {
             head,
             may_block,
             now,
             ..
-        } = *ask;
+        } = *request;
         let own_type = || representation.content_type_value();
         if head.is_conditional {
             let validators = representation.validators();
             match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
                 PreconditionResult::Proceed => {}
                 PreconditionResult::NotModified => {
-                    self.note_type(ask, own_type);
+                    self.record_type(request, own_type);
                     return Ok(not_modified(representation));
                 }
                 PreconditionResult::Failed => {
@@ -216,11 +225,11 @@ impl Site {
                 representation.content.within(may_block)?;
                 let of_part = |lines| match &self.editor {
                     None => lines,
-                    Some(editor) => editor.edit_part(ask.path, &lines),
+                    Some(editor) => editor.edit_part(request.path, &lines),
                 };
                 if let Some(response) = partial(representation, ranges, now.unix_secs, of_part) {
                     if let Body::Parts(_) = response.body {
-                        self.note_type(ask, own_type);
+                        self.record_type(request, own_type);
                     }
                     return Ok(response);
                 }
@@ -234,77 +243,82 @@ impl Site {
         })
     }
 
-    /// Notes the type of the representation for rules that look at it: the response's own lines do not
-    /// have it.
-    fn note_type(&self, ask: &Ask<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
+    /// Records the media type of the representation for rules that depend on it, where the response has no
+    /// Content-Type of that representation.
+    fn record_type(&self, request: &PathRequest<'_, '_, '_>, content_type: impl FnOnce() -> Bytes) {
         if self
             .editor
             .as_ref()
             .is_some_and(FieldEditor::looks_at_types)
         {
-            // Noted once for each response.
-            let _ = ask.facts.content_type.set(content_type());
+            // Each response records it only once.
+            let _ = request.facts.content_type.set(content_type());
         }
     }
 
-    /// What is sent in the place of what does not exist.
-    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
-        let head = ask.head;
+    /// Serves a path without a file: a listing, a page without the slash, an application, or 404.
+    fn serve_fallback(
+        &self,
+        path: &[u8],
+        request: &PathRequest<'_, '_, '_>,
+    ) -> Result<Response, WouldBlock> {
+        let head = request.head;
         if let Some(listings) = &self.listings
             && path.ends_with(b"/")
         {
             let listed = match head.method {
                 Method::Options => {
-                    ask.may_block.any_disk()?;
+                    request.may_block.any_disk()?;
                     self.files.open_directory(path).map(|()| options())
                 }
                 _ => {
-                    let request = ListingRequest {
+                    let listing = ListingRequest {
                         head,
-                        query: ask.query,
-                        may_block: ask.may_block,
-                        now: ask.now,
+                        query: request.query,
+                        may_block: request.may_block,
+                        now: request.now,
                     };
-                    self.files.list(listings, (ask.path, path), &request)?
+                    self.files.list(listings, (request.path, path), &listing)?
                 }
             };
             match listed {
                 Ok(response) if response.status == Status::NOT_MODIFIED => {
                     let own_type = || Bytes::from_static(listing::media_type(head).as_bytes());
-                    self.note_type(ask, own_type);
+                    self.record_type(request, own_type);
                     return Ok(response);
                 }
                 Ok(response) => return Ok(response),
                 Err(OpenError::NotFound) => {}
-                Err(error) => return Ok(explain(Absence::Open(error))),
+                Err(error) => return Ok(absence_response(Absence::Open(error))),
             }
         }
-        if let Some(answer) = self.without_slash(path, ask)? {
+        if let Some(answer) = self.page_without_slash(path, request)? {
             return Ok(answer);
         }
         let applications = self.applications.as_ref();
-        let Some(page) = applications.and_then(|all| all.page(ask.path)) else {
-            return Ok(nothing_here());
+        let Some(page) = applications.and_then(|all| all.page(request.path)) else {
+            return Ok(not_found());
         };
-        ask.facts.varies_by_accept.set(true);
+        request.facts.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
         let led = RewrittenPath {
-            asked: ask.path,
+            asked: request.path,
             path: page,
             is_fallback: true,
         };
         if is_page_wanted
-            && let LookupResult::File(entry) = self.files.find_for(led, ask.may_block, ask.now)?
+            && let LookupResult::File(entry) =
+                self.files.find_for(led, request.may_block, request.now)?
         {
-            ask.facts.is_fallback.set(true);
-            return self.send(&entry, ask);
+            request.facts.is_fallback.set(true);
+            return self.send(&entry, request);
         }
-        Ok(nothing_here())
+        Ok(not_found())
     }
 
-    /// Puts the site's own page, if there is one, in place of the page of `error`. The request is for the
-    /// decoded path beside the head.
+    /// Replaces the built-in page of `error` by the site's own page, if there is one. The tuple is the head
+    /// of the request and its decoded path.
     fn with_own_page(
         &self,
         error: Response,
@@ -324,7 +338,7 @@ impl Site {
         let Some(page) = self.files.preferred(&entry, head, may_block, now)? else {
             return Ok(pages::varying_by_coding(error));
         };
-        let owed = pages::owed_fields(&error);
+        let owed = pages::required_fields(&error);
         Ok(Response {
             status: error.status,
             fields: if owed.is_empty() {
@@ -338,10 +352,10 @@ impl Site {
     }
 }
 
-/// Says why a path has no representation.
-fn explain(absence: Absence) -> Response {
+/// The error response for a path without a representation.
+fn absence_response(absence: Absence) -> Response {
     let (status, sentence) = match absence {
-        Absence::IsDirectory | Absence::Open(OpenError::NotFound) => return nothing_here(),
+        Absence::IsDirectory | Absence::Open(OpenError::NotFound) => return not_found(),
         Absence::Open(OpenError::Outside) => {
             (Status::FORBIDDEN, "This link leads out of the site.")
         }
@@ -364,8 +378,8 @@ fn explain(absence: Absence) -> Response {
     pages::error(status, sentence)
 }
 
-/// The one page that is asked for in masses is not looked up each time.
-fn nothing_here() -> Response {
+/// 404. The page is looked up only once, because requests for it are frequent.
+fn not_found() -> Response {
     static PAGE: LazyLock<Response> =
         LazyLock::new(|| pages::error(Status::NOT_FOUND, "Nothing is here."));
     PAGE.clone()
@@ -380,7 +394,7 @@ fn not_modified(representation: &Representation) -> Response {
     }
 }
 
-/// The whole content; HEAD goes without it (RFC 9110 section 9.3.2), and so never needs the disk.
+/// The whole content. A response to HEAD has none (RFC 9110 section 9.3.2), so it never needs the disk.
 fn body(
     representation: &Representation,
     method: Method,
@@ -403,8 +417,8 @@ fn body(
     }
 }
 
-/// The Range field, where it counts: on GET only, and only if If-Range holds (RFC 9110 sections
-/// 14.2 and 13.1.5). A repeated field is ignored, as its lines cannot be combined.
+/// The value of Range, if it applies: the method is GET and If-Range holds (RFC 9110 sections 14.2 and
+/// 13.1.5). A repeated Range field is ignored, because its lines cannot be combined.
 fn requested_ranges<'b>(
     head: &RequestHead<'b, '_>,
     validators: &Validators<'_>,
@@ -417,10 +431,10 @@ fn requested_ranges<'b>(
     preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
 }
 
-/// Refuses what no server of this kind understands, whatever the resource.
+/// Refuses unknown methods and expectations, whatever the resource.
 pub(super) fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
     let (status, sentence) = match (head.method, head.expect) {
-        // RFC 9110 section 9.1: unknown is 501, known but not allowed is 405.
+        // RFC 9110 section 9.1: an unknown method gets 501, a known one that is not allowed gets 405.
         (Method::Unknown, _) => (
             Status::NOT_IMPLEMENTED,
             "The server does not know this method.",
@@ -428,14 +442,14 @@ pub(super) fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
         // RFC 9110 section 10.1.1.
         (_, Expectation::Other) => (
             Status::EXPECTATION_FAILED,
-            "The only expectation met here is 100-continue.",
+            "The server supports no expectation other than 100-continue.",
         ),
         _ => return None,
     };
     Some(pages::error(status, sentence))
 }
 
-/// Refuses the methods that no resource here has (RFC 9110 section 15.5.6).
+/// Refuses methods that no resource of a static site supports (RFC 9110 section 15.5.6).
 pub(super) fn not_allowed(head: &RequestHead<'_, '_>) -> Option<Response> {
     let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
     (!is_readable).then(|| {
@@ -446,7 +460,7 @@ pub(super) fn not_allowed(head: &RequestHead<'_, '_>) -> Option<Response> {
     })
 }
 
-/// The answer to OPTIONS (RFC 9110 section 9.3.7).
+/// The response to OPTIONS (RFC 9110 section 9.3.7).
 pub(super) fn options() -> Response {
     Response {
         status: Status::OK,

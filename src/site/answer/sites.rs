@@ -1,4 +1,4 @@
-//! The sites of a server, and which of them a request is for, by the name it asks (RFC 9110 section 7.2).
+//! The sites of a server, and the selection of a site by the Host field (RFC 9110 section 7.2).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
@@ -17,60 +17,60 @@ use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
 use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
 use crate::site::pages;
-use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, Rules};
+use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
-/// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
+/// Edited fields may take one part in this many of `cache.bytes`, in addition to it, if there are rules.
 const EDITED_PART: u64 = 16;
 
-/// The default site and those of the virtual hosts.
+/// The default site and the sites of the virtual hosts.
 ///
-/// They share one cache: a site that is asked for more gets more of it, and `cache.bytes` and the
-/// bound on descriptors hold for all of them together.
+/// All sites share one cache, so a site with more requests gets more of it. `cache.bytes` and the limit on
+/// descriptors hold for all sites together.
 #[derive(Debug)]
 pub struct Sites {
-    hosts: Hosts,
+    hosts: VirtualHosts,
     default: Site,
     /// In the order of [`Config::hosts`].
     of_hosts: Vec<Site>,
     shared: SharedBySites,
 }
 
-/// A site that cannot be served.
+/// The error of a site that cannot be opened.
 #[derive(Debug)]
-pub struct CannotServe {
-    /// Its root.
+pub struct OpenSiteError {
+    /// The root directory of the site.
     pub root: PathBuf,
-    /// What is wrong with that.
+    /// The reason.
     pub error: io::Error,
 }
 
-impl fmt::Display for CannotServe {
+impl fmt::Display for OpenSiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot serve {}: {}", self.root.display(), self.error)
     }
 }
 
-impl std::error::Error for CannotServe {}
+impl std::error::Error for OpenSiteError {}
 
 impl Sites {
-    /// Opens all sites at their configured roots, as if there were any number of descriptors.
+    /// Opens all sites at their configured roots, without a limit on descriptors.
     ///
     /// # Errors
-    /// If a root is not a directory that can be read.
-    pub fn open(config: &Config) -> Result<Sites, CannotServe> {
+    /// If a root is not a readable directory.
+    pub fn open(config: &Config) -> Result<Sites, OpenSiteError> {
         Sites::open_within(config, DescriptorBudget::unlimited())
     }
 
-    /// Opens all sites at their configured roots. Large files take their descriptors out of
+    /// Opens all sites at their configured roots. Large files take their descriptors from the budget
     /// `descriptors`.
     ///
     /// # Errors
-    /// If a root is not a directory that can be read.
+    /// If a root is not a readable directory.
     pub fn open_within(
         config: &Config,
         descriptors: DescriptorBudget,
-    ) -> Result<Sites, CannotServe> {
+    ) -> Result<Sites, OpenSiteError> {
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
         let shared = SharedBySites {
@@ -80,14 +80,14 @@ impl Sites {
         };
         let open = |site: &SiteConfig, number| {
             let opened = Site::open(site, number, &shared);
-            opened.map_err(|error| CannotServe {
+            opened.map_err(|error| OpenSiteError {
                 root: site.root.clone(),
                 error,
             })
         };
         let of_hosts = config.hosts.iter().zip(1..);
         Ok(Sites {
-            hosts: Hosts::new(config),
+            hosts: VirtualHosts::new(config),
             default: open(&config.site, 0)?,
             of_hosts: of_hosts
                 .map(|(host, number)| open(&host.site, number))
@@ -96,28 +96,28 @@ impl Sites {
         })
     }
 
-    /// The budget of descriptors: a large file takes one for as long as it is open.
+    /// The budget of descriptors. A large file takes one as long as it is open.
     #[must_use]
     pub fn descriptors(&self) -> &Arc<DescriptorBudget> {
         &self.shared.store.descriptors
     }
 
-    /// From now on `shutdown.health` says that the server is leaving.
+    /// Makes the health check report that the server is shutting down.
     pub fn leave(&self) {
         if let Some(health) = &self.shared.health {
             health.leave();
         }
     }
 
-    /// Those who compare with the disk: each takes orders and has them
-    /// [carried out](Sites::carry_out). `None` if nothing is kept that could be compared.
+    /// The revalidators, which compare the cache with the disk. Each takes orders and calls
+    /// [`carry_out`](Sites::carry_out) with them. `None` if there is no cache.
     #[must_use]
     pub fn revalidators(&self) -> Option<&Revalidators> {
         let memory = self.shared.store.memory.as_ref();
         memory.map(|memory| memory.revalidators())
     }
 
-    /// Compares with the disk what `order` says, as [`Lookup::carry_out`](crate::site::lookup::Lookup).
+    /// Carries out a revalidation, as [`Lookup::carry_out`](crate::site::lookup::Lookup).
     pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let site = match order.site.checked_sub(1) {
             None => Some(&self.default),
@@ -128,14 +128,15 @@ impl Sites {
         }
     }
 
-    /// Answers `head`, from the site that it is for. `path` is a buffer of the caller's. An answer from
-    /// memory takes no allocation, save for ranges, for a path that is rewritten, for a redirect that is
-    /// configured or carries a query, for any on a site that has configured ones, and for an Origin that may
-    /// read the answer.
+    /// Answers `head` from the site that its Host field names. `path` is a buffer that the caller reuses.
+    ///
+    /// A response from memory allocates nothing. Exceptions are ranges, rewritten paths, redirects that are
+    /// configured or carry a query, all responses of a site with configured redirects, and requests with an
+    /// Origin that may read the response.
     ///
     /// # Errors
-    /// [`WouldBlock`] if the answer, or the content that goes with it, is not in `may_block`, or another
-    /// thread is getting it.
+    /// [`WouldBlock`] if `may_block` does not allow the file access that the response needs, or if another
+    /// thread is already loading the file.
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,
@@ -149,7 +150,7 @@ impl Sites {
         let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
             HostMatch::Unknown => {
-                // A balancer asks for its health by address.
+                // A load balancer may send its health check by address, without a host name.
                 let health = self.default.health(head, path);
                 return Ok(health.unwrap_or_else(misdirected));
             }
@@ -160,7 +161,7 @@ impl Sites {
     }
 }
 
-/// 421 (RFC 9110 section 15.5.20). No site's own page: it is none of theirs.
+/// 421 (RFC 9110 section 15.5.20). It has the built-in page, because no site is responsible for it.
 fn misdirected() -> Response {
     pages::error(
         Status::MISDIRECTED_REQUEST,
@@ -170,33 +171,33 @@ fn misdirected() -> Response {
 
 /// The virtual hosts by name.
 ///
-/// A name of its own wins over a wildcard, and of several wildcards the longest wins. Case, port and
-/// a dot at the end make no difference.
+/// An exact name takes precedence over a wildcard, and the longest of several wildcards over the others.
+/// Case, port and a final dot make no difference.
 #[derive(Debug)]
-pub struct Hosts {
+pub struct VirtualHosts {
     exact: HashMap<Box<[u8]>, usize>,
-    /// By what follows the `*.`.
+    /// Wildcards, by the part after the `*.`.
     below: HashMap<Box<[u8]>, usize>,
     ipv6: HashMap<Ipv6Addr, usize>,
     is_strict: bool,
 }
 
-/// What a name leads to.
+/// The site that a host name selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostMatch {
-    /// The host at this index of [`Config::hosts`].
+    /// The virtual host at this index of [`Config::hosts`].
     Known(usize),
-    /// The default site: no host has the name.
+    /// The default site, because no virtual host has the name.
     Default,
-    /// No site: the answer is 421 (RFC 9110 section 15.5.20). Only with `strict_hosts`.
+    /// No site: the response is 421 (RFC 9110 section 15.5.20). Only with `strict_hosts`.
     Unknown,
 }
 
-impl Hosts {
-    /// The names of all hosts of `config`, none of which is there twice.
+impl VirtualHosts {
+    /// The names of all virtual hosts of `config`. No name occurs twice.
     #[must_use]
-    pub fn new(config: &Config) -> Hosts {
-        let mut hosts = Hosts {
+    pub fn new(config: &Config) -> VirtualHosts {
+        let mut hosts = VirtualHosts {
             exact: HashMap::new(),
             below: HashMap::new(),
             ipv6: HashMap::new(),
@@ -214,14 +215,14 @@ impl Hosts {
         hosts
     }
 
-    /// Whether every name leads to the default site.
+    /// Whether every name selects the default site.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.is_strict && self.exact.is_empty() && self.below.is_empty() && self.ipv6.is_empty()
     }
 
-    /// Finds the site for `host`, a valid value of Host, or for a request without Host, which HTTP/1.0
-    /// allows: such a request names no host, so it has no site of its own. Nothing is allocated.
+    /// Finds the site for `host`, a valid value of Host. HTTP/1.0 allows requests without Host; these name
+    /// no virtual host. Nothing is allocated.
     #[must_use]
     pub fn find(&self, host: Option<&[u8]>) -> HostMatch {
         match host.and_then(|host| self.index_of(host)) {
@@ -242,7 +243,7 @@ impl Hosts {
             None => host,
         };
         let name = name.strip_suffix(b".").unwrap_or(name);
-        // A longer one is none of ours.
+        // A longer name is not configured.
         let mut buffer = [0; HOST_NAME_MAX];
         let lower = buffer.get_mut(..name.len())?;
         lower.copy_from_slice(name);
@@ -251,7 +252,7 @@ impl Hosts {
         self.exact
             .get(lower)
             .or_else(|| {
-                // Left to right: the longest comes first.
+                // From left to right, the longest suffix comes first.
                 let dots = memchr::memchr_iter(b'.', lower);
                 let mut suffixes = dots.filter(|dot| *dot > 0).map(|dot| &lower[dot + 1..]);
                 suffixes.find_map(|suffix| self.below.get(suffix))
@@ -264,35 +265,35 @@ impl Hosts {
 #[derive(Debug)]
 pub struct Site {
     pub(super) files: Lookup,
-    /// `None` if there are none.
-    pub(super) rules: Option<Arc<Rules>>,
-    /// `None` if no answer's fields are edited.
+    /// `None` if the site has no rules.
+    pub(super) rules: Option<Arc<SiteRules>>,
+    /// `None` if the fields of responses are never edited.
     pub(super) editor: Option<FieldEditor>,
-    /// Set if `clean_urls` is on: the names of index files.
+    /// The names of index files; `None` if `clean_urls` is off.
     pub(super) clean_urls: Option<Vec<String>>,
     pub(super) shows_hidden: bool,
     pub(super) listings: Option<Listings>,
-    /// `None` if there are none.
+    /// `None` if the site has no applications.
     pub(super) applications: Option<Applications>,
-    /// Paths by status.
+    /// The paths of the site's own error pages, by status.
     pub(super) error_pages: BTreeMap<u16, Box<[u8]>>,
-    /// `None` if no path tells it.
+    /// `None` if no path is configured for it.
     pub(super) health: Option<Arc<Health>>,
 }
 
-/// The parts that all sites of a server have in common.
+/// The state that all sites of a server share.
 #[derive(Debug)]
 pub(super) struct SharedBySites {
     pub(super) store: FileStore,
-    /// `None` if no fields are edited, or none are remembered.
+    /// `None` if no fields are edited, or if there is no cache.
     pub(super) edited: Option<Arc<EditedFields>>,
-    /// `None` if no path tells it.
+    /// `None` if no path is configured for it.
     pub(super) health: Option<Arc<Health>>,
 }
 
-/// A request for a path, and how far the answer may go.
+/// A request with a valid path, and the thread's permission to block.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a, 'b, 's> {
+pub(super) struct PathRequest<'a, 'b, 's> {
     pub(super) head: &'a RequestHead<'b, 's>,
     /// Decoded and normalised.
     pub(super) path: &'a [u8],
@@ -303,10 +304,10 @@ pub(super) struct Ask<'a, 'b, 's> {
 }
 
 impl Site {
-    /// Opens `site`, which has this `number` in what all sites share.
+    /// Opens `site`. Its `number` identifies it in the shared state.
     ///
     /// # Errors
-    /// If the root is not a directory that can be read.
+    /// If the root is not a readable directory.
     pub(super) fn open(
         site: &SiteConfig,
         number: u32,
@@ -317,7 +318,7 @@ impl Site {
             edited,
             health,
         } = shared;
-        let rules = Arc::new(Rules::new(site));
+        let rules = Arc::new(SiteRules::new(site));
         let path = |path: &String| Box::from(path.as_bytes());
         let pages = site.error_pages.iter();
         Ok(Site {
@@ -333,16 +334,16 @@ impl Site {
         })
     }
 
-    /// The files below its root.
+    /// The files below the root.
     #[must_use]
     pub fn files(&self) -> &Lookup {
         &self.files
     }
 
-    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
+    /// Whether a [`FieldEditor`] may edit responses of `site`.
     #[must_use]
     pub fn edits_fields(site: &SiteConfig) -> bool {
-        !site.spa.is_empty() || Rules::new(site).edits_fields()
+        !site.spa.is_empty() || SiteRules::new(site).edits_fields()
     }
 
     pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
@@ -369,7 +370,7 @@ mod tests {
     }
 
     fn find(hosts: &[&[&str]], host: &str) -> HostMatch {
-        Hosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
+        VirtualHosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
     }
 
     #[test]
@@ -427,7 +428,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_only_if_hosts_are_strict() {
-        let strict = Hosts::new(&config(&[&["a.example"]], true));
+        let strict = VirtualHosts::new(&config(&[&["a.example"]], true));
         assert_eq!(strict.find(Some(b"a.example")), HostMatch::Known(0));
         let long = [b'a'; 300];
         for host in [
@@ -442,11 +443,11 @@ mod tests {
         ] {
             assert_eq!(strict.find(host), HostMatch::Unknown);
             assert_eq!(
-                Hosts::new(&config(&[&["a.example"]], false)).find(host),
+                VirtualHosts::new(&config(&[&["a.example"]], false)).find(host),
                 HostMatch::Default
             );
         }
-        assert!(Hosts::new(&Config::default()).is_empty());
+        assert!(VirtualHosts::new(&Config::default()).is_empty());
         assert!(!strict.is_empty());
     }
 

@@ -1,7 +1,7 @@
-//! Whether encoded content decodes to given bytes. The two are compared as a stream: nothing is kept.
+//! Whether encoded content decodes to given bytes. The two are compared as streams, so nothing is kept.
 //!
-//! Encoded content can be made to grow without end. So the comparison ends at the first byte that differs
-//! or is one too many. The memory that a decoder takes is bounded too: see [`decoding`](super::decoding).
+//! A few encoded bytes may decode to gigabytes. The comparison therefore ends at the first byte that
+//! differs or is one too many. The memory of a decoder is limited too: see [`decoding`](super::decoding).
 
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -10,16 +10,16 @@ use super::decoding::decoder;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 
-/// How much is decoded at a time, in bytes.
+/// The number of bytes that are decoded at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The bytes that content should decode to.
+/// The bytes that the content should decode to.
 #[derive(Debug, Clone, Copy)]
-pub enum Expected<'a> {
-    /// In memory.
+pub enum ExpectedContent<'a> {
+    /// Bytes in memory.
     Memory(&'a [u8]),
-    /// In a file, of this length in bytes.
-    Pages(&'a dyn FileSource, u64),
+    /// A file and its length in bytes.
+    File(&'a dyn FileSource, u64),
 }
 
 /// The result of a comparison.
@@ -27,13 +27,13 @@ pub enum Expected<'a> {
 pub enum VariantVerdict {
     /// The content decodes to the original, and nothing follows it.
     Same,
-    /// The content decodes to other bytes, at least from some place on.
+    /// The content decodes to other bytes.
     Other,
-    /// The content is not in the coding, is cut short, or needs more memory than clients have to give it.
+    /// The content is malformed, cut short, or needs more memory than clients must have.
     Invalid,
 }
 
-/// A source that remembers a failure of its own, which a decoder reports as it reports bad content.
+/// A source that records its own read error, because a decoder reports it in the same way as bad content.
 struct EncodedSource<R> {
     encoded: R,
     failure: Option<io::Error>,
@@ -46,7 +46,7 @@ struct EncodedSource<R> {
 pub fn compare(
     coding: Coding,
     encoded: impl Read + Send,
-    original: Expected<'_>,
+    original: ExpectedContent<'_>,
 ) -> io::Result<VariantVerdict> {
     let mut source = EncodedSource {
         encoded,
@@ -59,7 +59,7 @@ pub fn compare(
     if let Some(failure) = source.failure.take() {
         return Err(failure);
     }
-    // A brotli stream tells its own end, so its decoder need not have read to that of the source.
+    // A brotli stream marks its own end, so the decoder may stop before the end of the source.
     let has_more = decoded == VariantVerdict::Same && read(&mut source, &mut [0])? > 0;
     Ok(if has_more {
         VariantVerdict::Invalid
@@ -68,8 +68,11 @@ pub fn compare(
     })
 }
 
-/// Compares what `decoder` gives with `original`. A failure of the decoder means bad content.
-fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<VariantVerdict> {
+/// Compares the output of `decoder` with `original`. An error of the decoder means bad content.
+fn compare_stream(
+    decoder: &mut dyn Read,
+    original: ExpectedContent<'_>,
+) -> io::Result<VariantVerdict> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut scratch = Vec::new();
     let mut at = 0;
@@ -88,14 +91,14 @@ fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<
     if at != original.len() {
         return Ok(VariantVerdict::Other);
     }
-    // The brotli decoder reports bytes after the end when it is asked once more.
+    // The brotli decoder reports bytes after the end only if it is called once more.
     Ok(match read(decoder, &mut piece) {
         Ok(0) => VariantVerdict::Same,
         _ => VariantVerdict::Invalid,
     })
 }
 
-/// As read(2), again after an interruption.
+/// Like read(2), and repeated after an interruption.
 fn read(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(buffer) {
@@ -105,15 +108,15 @@ fn read(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-impl Expected<'_> {
+impl ExpectedContent<'_> {
     fn len(&self) -> u64 {
         match self {
-            Expected::Memory(bytes) => bytes.len() as u64,
-            Expected::Pages(_, len) => *len,
+            ExpectedContent::Memory(bytes) => bytes.len() as u64,
+            ExpectedContent::File(_, len) => *len,
         }
     }
 
-    /// Whether `piece` stands there at the offset `at`.
+    /// Whether the expected content has the bytes of `piece` at the offset `at`.
     fn has(&self, at: u64, piece: &[u8], scratch: &mut Vec<u8>) -> io::Result<bool> {
         let end = at + piece.len() as u64;
         if end > self.len() {
@@ -121,8 +124,8 @@ impl Expected<'_> {
         }
         match self {
             // Both are within the length of a slice.
-            Expected::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
-            Expected::Pages(pages, _) => {
+            ExpectedContent::Memory(bytes) => Ok(&bytes[at as usize..end as usize] == piece),
+            ExpectedContent::File(pages, _) => {
                 scratch.resize(piece.len(), 0);
                 let (file, offset) = pages.at(at);
                 file.read_exact_at(scratch, offset)?;
@@ -161,9 +164,10 @@ mod tests {
     }
 
     fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> VariantVerdict {
-        let in_memory = compare(coding, encoded, Expected::Memory(original)).expect("memory");
+        let in_memory =
+            compare(coding, encoded, ExpectedContent::Memory(original)).expect("memory");
         if let Some(memfd_body) = MemfdBody::keep(original) {
-            let pages = Expected::Pages(&memfd_body, memfd_body.len());
+            let pages = ExpectedContent::File(&memfd_body, memfd_body.len());
             let in_pages = compare(coding, encoded, pages).expect("pages");
             assert_eq!(in_pages, in_memory, "{coding:?}");
         }
@@ -218,7 +222,7 @@ mod tests {
         }
     }
 
-    /// 256 MiB of zeros, in less than a thousandth of that: they are not decoded beyond the original.
+    /// 256 MiB of zeros, compressed to less than a thousandth: the decoder stops where the original ends.
     #[test]
     fn a_bomb_is_left_at_the_first_byte_that_differs() {
         struct Counted<'a>(&'a [u8], &'a mut usize);
@@ -229,7 +233,7 @@ mod tests {
                 Ok(count)
             }
         }
-        // Gzip alone grows with its content so that the bytes taken tell.
+        // Gzip only: its size grows with the content, so the number of bytes read is meaningful.
         let mut encoded = Vec::new();
         flate2::read::GzEncoder::new(io::repeat(0).take(1 << 28), flate2::Compression::fast())
             .read_to_end(&mut encoded)
@@ -237,7 +241,7 @@ mod tests {
         let mut taken = 0;
         let original = [0; 1_000];
         let source = Counted(&encoded, &mut taken);
-        let result = compare(Coding::Gzip, source, Expected::Memory(&original));
+        let result = compare(Coding::Gzip, source, ExpectedContent::Memory(&original));
         assert_eq!(result.expect("memory"), VariantVerdict::Other);
         assert!(taken < 100_000, "{taken} of {}", encoded.len());
     }
@@ -279,7 +283,7 @@ mod tests {
         for coding in Coding::COMPRESSED {
             let encoded = compress(coding, &text(4_000)).expect("text compresses");
             let source = (&encoded[..30]).chain(Fails);
-            let failed = compare(coding, source, Expected::Memory(&text(4_000)));
+            let failed = compare(coding, source, ExpectedContent::Memory(&text(4_000)));
             assert!(failed.is_err(), "{coding:?}");
         }
     }

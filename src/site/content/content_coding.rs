@@ -1,7 +1,8 @@
-//! Compressed forms of a file (RFC 9110 section 8.4): those that lie beside it, and those made here.
+//! Encoded variants of a file (RFC 9110 section 8.4): their names on the disk, and how the server makes
+//! them.
 //!
-//! A form made here is made once and kept with the file in the cache, so the levels may cost more
-//! than a server that compresses for every request could afford.
+//! The server makes a variant once and keeps it with the file in the cache. The levels may therefore cost
+//! more than for a server that compresses for every request.
 
 use std::io::{self, Write};
 
@@ -9,26 +10,26 @@ use bytes::Bytes;
 
 use crate::http::accept_encoding::Coding;
 
-/// The smallest content that is compressed, in bytes. Below it the answer fits one packet either way,
-/// and the two fields that a coding needs eat most of what it saves.
+/// The smallest content that is compressed, in bytes. Below this size the response fits into one packet
+/// anyway, and the two fields of a coding use up most of the savings.
 pub const MIN_COMPRESSED_BYTES: usize = 256;
 
-/// What those fields take, in bytes: `Content-Encoding: gzip` and the longer ETag.
+/// The size of the two fields in bytes: `Content-Encoding: gzip` and the longer ETag.
 const FIELDS_BYTES: usize = 32;
 
-/// A form must save this part of the content to be worth the client's decoding: an eighth.
+/// A variant must save at least one part in this many to be worth the decoding.
 const MIN_SAVED_PART: usize = 8;
 
-/// Of 11. From here on each level takes twice the time for a percent or two.
+/// Of 11. Each higher level takes twice the time for one or two percent.
 const BROTLI_QUALITY: i32 = 6;
 
-/// Of 19: about as fast as brotli at its level.
+/// Of 19. About as fast as brotli at its level.
 const ZSTD_LEVEL: i32 = 9;
 
-/// Of 9: gzip's own default.
+/// Of 9. The default of gzip.
 const GZIP_LEVEL: u32 = 6;
 
-/// What the name of a precompressed form ends with.
+/// The suffix of the sidecars in `coding`.
 fn suffix(coding: Coding) -> Option<&'static [u8]> {
     match coding {
         Coding::Brotli => Some(b".br"),
@@ -38,26 +39,26 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
     }
 }
 
-/// The path of the precompressed form of the file at `path`: `name.br`, `name.zst` or `name.gz`
-/// beside it. `None` for identity, and for a file that is such a form itself.
+/// The path of the sidecar of the file at `path`: `name.br`, `name.zst` or `name.gz`. `None` for identity,
+/// and for a file that is a sidecar itself.
 #[must_use]
-pub fn sidecar(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
-    let suffix = suffix(coding).filter(|_| !is_form(path))?;
+pub fn sidecar_path(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
+    let suffix = suffix(coding).filter(|_| !is_sidecar_path(path))?;
     Some([path, suffix].concat())
 }
 
-/// Whether `path` ends as the precompressed forms of files do.
+/// Whether `path` has the suffix of a sidecar.
 #[must_use]
-pub fn is_form(path: &[u8]) -> bool {
+pub fn is_sidecar_path(path: &[u8]) -> bool {
     let mut suffixes = Coding::COMPRESSED.into_iter().filter_map(suffix);
     suffixes.any(|suffix| path.ends_with(suffix))
 }
 
-/// `content` in `coding`, if that is worth it: `None` for identity, for less than [`MIN_COMPRESSED_BYTES`], and
-/// if it saves less than an eighth. Takes about 10 ms for the 256 KiB that the cache keeps of a
-/// file by default, and a few megabytes of memory while it runs.
+/// Compresses `content` if that is worthwhile. `None` for identity, for less than [`MIN_COMPRESSED_BYTES`],
+/// and if it saves less than an eighth. Takes about 10 ms for 256 KiB, the default limit of the cache for a
+/// file, and a few megabytes of memory meanwhile.
 ///
-/// To be asked only for media types that compress: see [`Redundancy`](super::media_types::Redundancy).
+/// Only useful for media types that compress: see [`Compressibility`](super::media_types::Compressibility).
 #[must_use]
 pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
     if content.len() < MIN_COMPRESSED_BYTES {
@@ -70,8 +71,8 @@ pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
         Coding::Identity => return None,
     };
     match encoded {
-        Ok(encoded) => is_worth_it(content.len(), encoded.len()).then_some(encoded),
-        // Only a lack of memory gets here; the file itself can still be sent.
+        Ok(encoded) => saves_enough(content.len(), encoded.len()).then_some(encoded),
+        // The only cause is a lack of memory. The file itself can still be sent.
         Err(error) => {
             log::error!("{}: {error}", coding.token());
             None
@@ -79,15 +80,15 @@ pub fn compress(coding: Coding, content: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether a form of `encoded` bytes saves enough of a content of `content` bytes.
+/// Whether a variant of `encoded` bytes saves enough of `content` bytes.
 #[must_use]
-pub fn is_worth_it(content: usize, encoded: usize) -> bool {
+pub fn saves_enough(content: usize, encoded: usize) -> bool {
     encoded + FIELDS_BYTES <= content - content / MIN_SAVED_PART
 }
 
 fn brotli(content: &[u8]) -> io::Result<Vec<u8>> {
-    // A window larger than the content brings nothing and costs memory on both sides. Below 17 the
-    // encoder takes another way to find matches, ten times slower: 10 ms for 32 KiB.
+    // A window larger than the content has no use and costs memory on both sides. Below 17 bits the encoder
+    // finds matches in another way, which is ten times slower: 10 ms for 32 KiB.
     let window_bits = content.len().ilog2().saturating_add(1).clamp(17, 22);
     let parameters = brotli::enc::BrotliEncoderParams {
         quality: BROTLI_QUALITY,
@@ -108,18 +109,19 @@ fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The entity tag of a form of the file whose strong tag is `etag`, quotes included: two codings of
-/// one file are two representations, and no strong tag may name both (RFC 9110 section 8.8.3.3).
-/// Identity keeps the file's own.
+/// The entity-tag of an encoded variant. `etag` is the strong tag of the file, with its quotes. Two codings
+/// of a file are two representations, which must not share a strong tag (RFC 9110 section 8.8.3.3).
+/// Identity has the tag of the file.
 #[must_use]
-pub fn etag_of_form(etag: &Bytes, coding: Coding) -> Bytes {
+pub fn variant_etag(etag: &Bytes, coding: Coding) -> Bytes {
     match (coding, etag.strip_suffix(b"\"")) {
         (Coding::Identity, _) | (_, None) => etag.clone(),
         (_, Some(opened)) => Bytes::from([opened, b"-", coding.token().as_bytes(), b"\""].concat()),
     }
 }
 
-/// The entity tag of the content of a form whose own is `etag`: what [`etag_of_form`] made it from.
+/// The entity-tag of the file whose variant in `coding` has the tag `etag`: the inverse of
+/// [`variant_etag`].
 #[must_use]
 pub fn etag_without_coding(etag: &Bytes, coding: Coding) -> Bytes {
     let end = ["-", coding.token(), "\""].concat();
@@ -152,7 +154,7 @@ mod tests {
         content
     }
 
-    /// Text with the redundancy of a page.
+    /// Text that compresses like an HTML page.
     fn text(bytes: usize) -> Vec<u8> {
         (0..)
             .flat_map(|line: u32| format!("<li>item {line} of the list</li>\n").into_bytes())
@@ -160,7 +162,7 @@ mod tests {
             .collect()
     }
 
-    /// Bytes that do not compress: a xorshift generator's.
+    /// Bytes that do not compress, from a xorshift generator.
     fn noise(bytes: usize) -> Vec<u8> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         std::iter::repeat_with(|| {
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_decodes_to_the_content_and_is_smaller() {
+    fn a_variant_decodes_to_the_content_and_is_smaller() {
         for coding in Coding::COMPRESSED {
             for bytes in [MIN_COMPRESSED_BYTES, 1_000, 65_536, 300_001] {
                 let content = text(bytes);
@@ -198,33 +200,33 @@ mod tests {
     #[test]
     fn every_coding_has_a_sibling_and_a_sibling_has_none() {
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Brotli),
+            sidecar_path(b"a/x.js", Coding::Brotli),
             Some(b"a/x.js.br".to_vec())
         );
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Zstd),
+            sidecar_path(b"a/x.js", Coding::Zstd),
             Some(b"a/x.js.zst".to_vec())
         );
         assert_eq!(
-            sidecar(b"a/x.js", Coding::Gzip),
+            sidecar_path(b"a/x.js", Coding::Gzip),
             Some(b"a/x.js.gz".to_vec())
         );
-        assert_eq!(sidecar(b"a/x.js", Coding::Identity), None);
+        assert_eq!(sidecar_path(b"a/x.js", Coding::Identity), None);
         for path in [&b"x.tar.gz"[..], b"x.br", b"x.zst"] {
-            assert_eq!(sidecar(path, Coding::Gzip), None);
+            assert_eq!(sidecar_path(path, Coding::Gzip), None);
         }
     }
 
     #[test]
-    fn every_form_has_a_strong_tag_of_its_own_rfc9110_8_8_3_3() {
+    fn every_variant_has_a_strong_tag_of_its_own_rfc9110_8_8_3_3() {
         let etag = Bytes::from_static(b"\"5-6\"");
-        assert_eq!(etag_of_form(&etag, Coding::Brotli), "\"5-6-br\"");
-        assert_eq!(etag_of_form(&etag, Coding::Zstd), "\"5-6-zstd\"");
-        assert_eq!(etag_of_form(&etag, Coding::Gzip), "\"5-6-gzip\"");
-        assert_eq!(etag_of_form(&etag, Coding::Identity), etag);
+        assert_eq!(variant_etag(&etag, Coding::Brotli), "\"5-6-br\"");
+        assert_eq!(variant_etag(&etag, Coding::Zstd), "\"5-6-zstd\"");
+        assert_eq!(variant_etag(&etag, Coding::Gzip), "\"5-6-gzip\"");
+        assert_eq!(variant_etag(&etag, Coding::Identity), etag);
         for coding in Coding::COMPRESSED {
-            let of_form = etag_of_form(&etag, coding);
-            assert_eq!(etag_without_coding(&of_form, coding), etag);
+            let of_variant = variant_etag(&etag, coding);
+            assert_eq!(etag_without_coding(&of_variant, coding), etag);
         }
     }
 

@@ -1,96 +1,101 @@
-//! Taking a content coding off a file, in slices and within bounds.
+//! Decoding a file from its content coding, in slices and within limits.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! The content may have as many bytes as the caller allows, so a few bytes that stand for gigabytes
-//! cost no more than that. A decoder's own memory is bounded by its window: 32 KiB for gzip, 8 MiB for
-//! zstd (the most that RFC 9659 lets a sender use) and 16 MiB for brotli (RFC 7932).
+//! The caller limits the size of the decoded content, so a few bytes that decode to gigabytes cost no more
+//! than that. The memory of a decoder is limited by its window: 32 KiB for gzip, 8 MiB for zstd (the most
+//! that RFC 9659 lets a sender use) and 16 MiB for brotli (RFC 7932).
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::keeping::Keeping;
+use super::content_copy::ContentCopy;
 use super::representation::Content;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 use crate::site::waiting::Slice;
 
-/// How much is decoded at a time, in bytes. Brotli, the slowest, takes about a tenth of a millisecond.
+/// The number of bytes decoded at a time. Brotli, the slowest, takes about a tenth of a millisecond.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// How much of the file brotli is given at a time, in bytes.
+/// The number of bytes that brotli reads from the file at a time.
 const BROTLI_INPUT_BYTES: usize = 16 * 1024;
 
 /// The largest window of zstd, as a power of two.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// The low seven bits of a brotli stream with a larger window than RFC 7932 allows: it may be up to a
-/// gigabyte, and browsers do not read it.
+/// The low seven bits of a brotli stream with a larger window than RFC 7932 allows. Such a window has up to
+/// a gigabyte, and browsers do not read the stream.
 pub(super) const BROTLI_LARGE_WINDOW: u8 = 0x11;
 
-/// Content on its way out of its coding.
-pub struct Decoding {
+/// Decodes content in slices.
+pub struct ContentDecoder {
     decoder: Box<dyn Read + Send>,
     content: Vec<u8>,
     most: usize,
-    /// Set when all is decoded: the content is being copied to where it stays.
-    keeping: Option<Keeping>,
+    /// Set when all is decoded: the content is being copied into its final memory.
+    copy: Option<ContentCopy>,
 }
 
-/// Why there is no content.
+/// The reason why the content cannot be decoded.
 #[derive(Debug)]
-pub enum Undecodable {
+pub enum DecodeError {
     /// The content is larger than the caller allows.
     TooLarge,
     /// The file cannot be read, or its bytes are not in the coding.
     Malformed(io::Error),
 }
 
-impl Decoding {
-    /// Begins to decode `encoded`, which is in `coding`, to at most `most` bytes.
+impl ContentDecoder {
+    /// Starts to decode `encoded` from `coding`, to at most `most` bytes.
     ///
     /// # Errors
-    /// As [`Undecodable`] says, of what can be seen at the beginning.
-    pub fn new(coding: Coding, encoded: &Content, most: u64) -> Result<Decoding, Undecodable> {
-        // The content is hardly ever smaller than its form.
+    /// A [`DecodeError`], if the size or the first byte already show it.
+    pub fn new(
+        coding: Coding,
+        encoded: &Content,
+        most: u64,
+    ) -> Result<ContentDecoder, DecodeError> {
+        // Encoded content is hardly ever larger than the content itself.
         if encoded.len() > most {
-            return Err(Undecodable::TooLarge);
+            return Err(DecodeError::TooLarge);
         }
-        let source = source(encoded).map_err(Undecodable::Malformed)?;
-        Ok(Decoding {
-            decoder: decoder(coding, source).map_err(Undecodable::Malformed)?,
+        let source = source(encoded).map_err(DecodeError::Malformed)?;
+        Ok(ContentDecoder {
+            decoder: decoder(coding, source).map_err(DecodeError::Malformed)?,
             content: Vec::new(),
             most: usize::try_from(most).unwrap_or(usize::MAX),
-            keeping: None,
+            copy: None,
         })
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first, then the content, once.
+    /// Decodes until `slice` is over. `None` if the content is incomplete then; at its end the content,
+    /// once.
     ///
     /// # Errors
-    /// As [`Undecodable`] says.
-    pub fn go_on(&mut self, slice: &dyn Slice) -> Result<Option<Content>, Undecodable> {
+    /// As [`DecodeError`] says.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Result<Option<Content>, DecodeError> {
         loop {
-            if let Some(keeping) = &mut self.keeping {
-                return Ok(keeping.go_on(slice));
+            if let Some(copy) = &mut self.copy {
+                return Ok(copy.go_on(slice));
             }
             let from = self.content.len();
             if self.content.try_reserve(CHUNK_BYTES).is_err() {
-                return Err(Undecodable::TooLarge);
+                return Err(DecodeError::TooLarge);
             }
             self.content.resize(from + CHUNK_BYTES, 0);
             let count = read(&mut self.decoder, &mut self.content[from..]);
-            let count = count.map_err(Undecodable::Malformed)?;
+            let count = count.map_err(DecodeError::Malformed)?;
             self.content.truncate(from + count);
             if count == 0 {
                 self.content.shrink_to_fit();
-                self.keeping = Some(Keeping::new(std::mem::take(&mut self.content)));
+                self.copy = Some(ContentCopy::new(std::mem::take(&mut self.content)));
                 continue;
             }
             if self.content.len() > self.most {
-                return Err(Undecodable::TooLarge);
+                return Err(DecodeError::TooLarge);
             }
             if slice.is_over() {
                 return Ok(None);
@@ -99,20 +104,20 @@ impl Decoding {
     }
 }
 
-impl fmt::Debug for Decoding {
+impl fmt::Debug for ContentDecoder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Decoding")
+            .debug_struct("ContentDecoder")
             .field("decoded", &self.content.len())
             .field("most", &self.most)
             .finish_non_exhaustive()
     }
 }
 
-/// Reads the content of `source`, which is in `coding`.
+/// A reader of the content of `source`, which is in `coding`.
 ///
 /// # Errors
-/// If the window would be larger than a client need have it, or there is no memory.
+/// If the window is larger than a client must support, or if there is no memory.
 pub fn decoder<'s>(
     coding: Coding,
     mut source: Box<dyn Read + Send + 's>,
@@ -138,36 +143,36 @@ pub fn decoder<'s>(
     })
 }
 
-/// The bytes of `content`, from the first.
+/// A reader of all bytes of `content`.
 fn source(content: &Content) -> io::Result<Box<dyn Read + Send>> {
-    let pages: Arc<dyn FileSource> = match content {
+    let file: Arc<dyn FileSource> = match content {
         Content::Memory(bytes) => return Ok(Box::new(Cursor::new(bytes.clone()))),
         Content::MemfdBody(memfd_body) => memfd_body.clone(),
         Content::Descriptor(file, _) => file.clone(),
     };
     let end = content.len();
-    Ok(Box::new(PageReader { pages, at: 0, end }))
+    Ok(Box::new(FileSourceReader { file, at: 0, end }))
 }
 
-/// Reads pages from the first to the last, wherever another reader of the same file is.
-struct PageReader {
-    pages: Arc<dyn FileSource>,
+/// Reads a file from its beginning to its end, independently of other readers of the same descriptor.
+struct FileSourceReader {
+    file: Arc<dyn FileSource>,
     at: u64,
     end: u64,
 }
 
-impl Read for PageReader {
+impl Read for FileSourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
-        let (file, at) = self.pages.at(self.at);
+        let (file, at) = self.file.at(self.at);
         let count = file.read_at(&mut buffer[..wanted], at)?;
         self.at += count as u64;
         Ok(count)
     }
 }
 
-/// As read(2), again after an interruption.
+/// Like read(2), and repeated after an interruption.
 fn read(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(buffer) {
@@ -204,8 +209,8 @@ mod tests {
         }
     }
 
-    fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, Undecodable> {
-        let mut decoding = Decoding::new(coding, &Content::Memory(encoded), most)?;
+    fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, DecodeError> {
+        let mut decoding = ContentDecoder::new(coding, &Content::Memory(encoded), most)?;
         let content = decoding.go_on(&UnboundedSlice(Millis(0)))?;
         Ok(bytes(content.expect("a whole slice is never over")))
     }
@@ -224,7 +229,7 @@ mod tests {
         let content = text(3 * FIRST_SLICE_ASKS as usize * CHUNK_BYTES);
         for coding in Coding::COMPRESSED {
             let encoded = Content::Memory(encoded(coding, &content));
-            let mut decoding = Decoding::new(coding, &encoded, u64::MAX).expect("sound");
+            let mut decoding = ContentDecoder::new(coding, &encoded, u64::MAX).expect("sound");
             let mut slices = 1;
             let decoded = loop {
                 match decoding.go_on(&FirstSlice::new(Millis(0))).expect("sound") {
@@ -243,7 +248,7 @@ mod tests {
         for coding in Coding::COMPRESSED {
             let encoded = encoded(coding, &content);
             let decoded = decode(coding, encoded.clone(), 1_000_000);
-            assert!(matches!(decoded, Err(Undecodable::TooLarge)), "{coding:?}");
+            assert!(matches!(decoded, Err(DecodeError::TooLarge)), "{coding:?}");
             assert!(decode(coding, encoded, 4_000_000).is_ok(), "{coding:?}");
         }
     }
@@ -260,7 +265,7 @@ mod tests {
             ] {
                 let decoded = decode(coding, broken, u64::MAX);
                 assert!(
-                    matches!(decoded, Err(Undecodable::Malformed(_))),
+                    matches!(decoded, Err(DecodeError::Malformed(_))),
                     "{coding:?}"
                 );
             }
@@ -285,12 +290,12 @@ mod tests {
         let zstd = encoder.finish().expect("zstd");
         for (coding, encoded) in [
             (Coding::Zstd, Bytes::from(zstd)),
-            // Then the window, 30 bits.
+            // The size of the window follows: 30 bits.
             (Coding::Brotli, Bytes::from_static(&[0x11, 0x1E, 0x03])),
         ] {
             let decoded = decode(coding, encoded, u64::MAX);
             assert!(
-                matches!(decoded, Err(Undecodable::Malformed(_))),
+                matches!(decoded, Err(DecodeError::Malformed(_))),
                 "{coding:?}"
             );
         }

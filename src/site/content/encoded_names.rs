@@ -1,31 +1,31 @@
 //! Files whose names say that their bytes are in a content coding: `[encodings]`.
 //!
-//! Such a file has one representation, which is sent with its coding whatever the client accepts: the
-//! client has asked for that very name. It has no forms, neither beside it nor made here.
+//! Such a file has one representation. It is sent with its coding whatever the client accepts, because the
+//! client asked for that name. There are no other variants of it.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::content_coding::is_form;
-use super::media_types::{MediaTypes, Redundancy};
+use super::content_coding::is_sidecar_path;
+use super::media_types::{Compressibility, MediaTypes};
 use crate::config::FileCoding;
 use crate::http::accept_encoding::Coding;
 
-/// An archive that was compressed as a whole stays one: it is saved, not shown.
+/// A compressed archive is sent as it is, without a coding: clients save it and do not show it.
 const ARCHIVE: &str = ".tar";
 
-/// A name that is registered with its coding: the type is its own, whatever part comes before.
+/// A name that is registered together with its coding. Its type does not depend on the rest of the name.
 const PICTURE: &str = ".svgz";
 
-/// The endings of names that stand for a coding.
+/// The extensions that stand for a content coding.
 #[derive(Debug)]
 pub struct EncodedNames {
-    /// By extension, in lower case and without the first dot. `None`: no coding, whatever a shorter
-    /// extension says.
+    /// By extension, in lower case and without the first dot. `None` means no coding, even if a shorter
+    /// extension has one.
     codings: HashMap<String, Option<Coding>>,
 }
 
 impl EncodedNames {
-    /// Those of the configuration.
+    /// The extensions of the configuration.
     #[must_use]
     pub fn new(encodings: &BTreeMap<String, Option<FileCoding>>) -> EncodedNames {
         let coding = |coding: FileCoding| match coding {
@@ -41,7 +41,7 @@ impl EncodedNames {
         }
     }
 
-    /// The coding that the file at the path `name` is in; identity if the name says nothing of one. The
+    /// The coding of the file at the path `name`; identity if the name has no extension with a coding. The
     /// longest extension counts.
     #[must_use]
     pub fn coding(&self, name: &str) -> Coding {
@@ -52,23 +52,23 @@ impl EncodedNames {
         let mut extensions = dots.filter(|at| *at > 0).map(|at| &name[at + 1..]);
         let given = extensions.find_map(|extension| self.codings.get(extension));
         match given {
-            Some(Some(coding)) if !without_last_part(&name).ends_with(ARCHIVE) => *coding,
+            Some(Some(coding)) if !without_last_extension(&name).ends_with(ARCHIVE) => *coding,
             _ => Coding::Identity,
         }
     }
 
-    /// The media type of the content of the file at the path `name`, which is in a coding: that of the
-    /// name without its end, as `application/wasm` for `x.wasm.gz` and `x.wasm.unityweb`. Where that tells
-    /// nothing, as in `x.svgz`, it is that of the whole name.
+    /// The media type of the encoded file at the path `name`: the type of the name without its last
+    /// extension, as `application/wasm` for `x.wasm.gz` and `x.wasm.unityweb`. If that is unknown, as in
+    /// `x.svgz`, it is the type of the whole name.
     #[must_use]
     pub fn content_type(name: &str, types: &MediaTypes) -> String {
         let lower_case = name.to_ascii_lowercase();
-        let inner = without_last_part(name);
+        let inner = without_last_extension(name);
         let own = || {
-            let ends_with_coding = is_form(lower_case.as_bytes());
+            let ends_with_coding = is_sidecar_path(lower_case.as_bytes());
             let own = types.known(name).filter(|_| !ends_with_coding);
-            // Nor is it a type of its own that says nothing of the content.
-            own.filter(|own| Redundancy::of(own) != Redundancy::Unknown)
+            // A type that says nothing about the content does not count either.
+            own.filter(|own| Compressibility::of(own) != Compressibility::Unknown)
         };
         let is_picture = lower_case.ends_with(PICTURE);
         let known = types.known(inner).filter(|_| !is_picture);
@@ -77,7 +77,7 @@ impl EncodedNames {
 }
 
 /// `name` up to its last dot.
-fn without_last_part(name: &str) -> &str {
+fn without_last_extension(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(before, _)| before)
 }
 

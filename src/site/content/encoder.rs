@@ -1,7 +1,7 @@
-//! Compression piece by piece, for content that a job makes in slices (RFC 9110 section 8.4).
+//! Streaming compression, for content that a job makes in slices (RFC 9110 section 8.4).
 //!
-//! Equal pieces make equal bytes, so that an entity-tag of the content names them. The window is
-//! small: what a listing repeats stands a row or two before.
+//! Equal pieces give equal bytes, so the entity-tag of the content identifies them too. The window is
+//! small, because a listing repeats what stands a row or two before.
 
 use std::io::{self, Write};
 
@@ -11,16 +11,16 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::http::accept_encoding::Coding;
 
-/// Bytes of content to write at once: about a tenth of a millisecond of work. The piece that fills a
-/// block of its coding takes up to two, as measured on the listing of 50,000 names in November 2026.
+/// The number of bytes to write at once, which take about a tenth of a millisecond. The piece that
+/// completes a block takes up to 2 ms, measured on a listing of 50,000 names in November 2026.
 pub const ENCODER_PIECE_BYTES: usize = 8 * 1024;
 
-/// Bytes of memory that an encoder takes besides its output, at most.
+/// The memory of an encoder without its output, in bytes, at most.
 pub const ENCODER_WORKING_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Of 11. Lower than the level for files, like zstd's: a listing is not kept for long. One of 50,000 names
-/// (9.4 MB) took 130 ms, 50 ms in zstd and 90 ms in gzip; these levels make it an eighth, whatever the
-/// coding, with sizes and times that differ in each row.
+/// Of 11. Like the level of zstd, it is lower than for files, because a listing is not kept for long. A
+/// listing of 50,000 names (9.4 MB, with different sizes and times in each row) took 130 ms, 50 ms in zstd
+/// and 90 ms in gzip. Each coding reduces it to an eighth.
 const BROTLI_QUALITY: u32 = 5;
 
 /// Of 19.
@@ -29,30 +29,30 @@ const ZSTD_LEVEL: i32 = 5;
 /// Of 9.
 const GZIP_LEVEL: u32 = 6;
 
-/// The base-two logarithm of the window of brotli and of zstd, in bytes; gzip's is always 15.
+/// The base-two logarithm of the window of brotli and of zstd, in bytes. The window of gzip is always 15.
 const WINDOW_BITS: u32 = 18;
 
-/// Bytes after which brotli has to write what it has, which takes the longer the more that is.
+/// The number of bytes after which brotli is flushed. The longer the block, the longer the flush takes.
 const BLOCK_BYTES: usize = 128 * 1024;
 
-/// The size of brotli's output buffer, in bytes.
+/// The size of the output buffer of brotli, in bytes.
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// Content on its way into a coding.
+/// Compresses content piece by piece.
 pub struct Encoder(Stream);
 
 enum Stream {
-    /// With the bytes that the block has by now.
+    /// The encoder and the number of bytes in the current block.
     Brotli(Box<CompressorWriter<Vec<u8>>>, usize),
     Zstd(Box<ZstdEncoder<'static, Vec<u8>>>),
     Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl Encoder {
-    /// An encoder for `coding`; `None` for identity.
+    /// Makes an encoder for `coding`; `None` for identity.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If there is no memory.
     pub fn new(coding: Coding) -> io::Result<Option<Encoder>> {
         let output = Vec::new();
         Ok(Some(Encoder(match coding {
@@ -74,10 +74,10 @@ impl Encoder {
         })))
     }
 
-    /// Goes on with the next `piece` of the content.
+    /// Compresses the next `piece` of the content.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If there is no memory.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Stream::Brotli(stream, block_bytes) => {
@@ -94,7 +94,7 @@ impl Encoder {
         }
     }
 
-    /// Bytes of memory that the output takes by now.
+    /// The memory of the output so far, in bytes.
     #[must_use]
     pub fn output_bytes(&self) -> u64 {
         let output = match &self.0 {
@@ -105,10 +105,10 @@ impl Encoder {
         output.capacity() as u64
     }
 
-    /// All of the content in its coding.
+    /// Ends the content and returns all encoded bytes.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If there is no memory.
     pub fn finish(self) -> io::Result<Vec<u8>> {
         match self.0 {
             Stream::Brotli(stream, _) => Ok(stream.into_inner()),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::keeping::Keeping;
+use super::content_copy::ContentCopy;
 use super::representation::{Content, Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
@@ -12,21 +12,21 @@ use crate::http::accept_encoding::Coding;
 use crate::site::disk::{ConsistentReader, DescriptorBudget, ReadFile, ReadLimits};
 use crate::site::waiting::Slice;
 
-/// How much of a file is read, and what counts the files that stay open.
+/// The limits of loading: how much of a file is read, and how many files stay open.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadLimits<'l> {
     /// The sizes up to which content is kept in memory, and hashed.
     pub read: ReadLimits,
-    /// The budget of descriptors, for what is too large for memory.
+    /// The budget of descriptors, for files that are too large for memory.
     pub descriptors: &'l Arc<DescriptorBudget>,
 }
 
-/// A file on its way into a [`Representation`].
+/// Reads a file in slices and makes its [`Representation`].
 #[derive(Debug)]
-pub struct Loading {
+pub struct RepresentationLoader {
     reader: ConsistentReader,
-    /// Set when all is read: the content is being copied to where it stays.
-    keeping: Option<(ReadFile, Keeping)>,
+    /// Set when all is read: the content is being copied into its final memory.
+    copy: Option<(ReadFile, ContentCopy)>,
     content_type: String,
     coding: Coding,
     varies: bool,
@@ -35,8 +35,8 @@ pub struct Loading {
     now: Now,
 }
 
-impl Loading {
-    /// Begins to load the regular file `file`, within `limits`.
+impl RepresentationLoader {
+    /// Starts to load the regular file `file`, within `limits`.
     ///
     /// # Errors
     /// As [`ConsistentReader::new`].
@@ -45,10 +45,10 @@ impl Loading {
         metadata: &Metadata<'_>,
         limits: LoadLimits<'_>,
         now: Now,
-    ) -> io::Result<Loading> {
-        Ok(Loading {
+    ) -> io::Result<RepresentationLoader> {
+        Ok(RepresentationLoader {
             reader: ConsistentReader::new(file, limits.read, metadata.etag)?,
-            keeping: None,
+            copy: None,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
             varies: metadata.varies,
@@ -58,13 +58,13 @@ impl Loading {
         })
     }
 
-    /// Whether the tag of the content was asked for, but the file is too large for that.
+    /// Whether the file is too large for an entity-tag made from its content, as configured.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
         self.reader.is_too_large_to_hash()
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first.
+    /// Loads until `slice` is over. `None` if the representation is incomplete then.
     ///
     /// # Errors
     /// As [`ConsistentReader::read`] and [`DescriptorBudget::admit`].
@@ -81,21 +81,21 @@ impl Loading {
         Representation::read(reading, &metadata, &self.descriptors, self.now).map(Some)
     }
 
-    /// Reads the file to its end, and returns it with its content, if that is in memory.
+    /// Reads the file until `slice` is over. The content is `None` if it is too large for memory.
     fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<(ReadFile, Option<Content>)>> {
-        let (reading, mut keeping) = match self.keeping.take() {
+        let (reading, mut copy) = match self.copy.take() {
             Some(under_way) => under_way,
             None => match self.reader.read(slice)? {
                 None => return Ok(None),
                 Some(mut reading) => match reading.content.take() {
                     None => return Ok(Some((reading, None))),
-                    Some(content) => (reading, Keeping::new(content)),
+                    Some(content) => (reading, ContentCopy::new(content)),
                 },
             },
         };
-        let content = keeping.go_on(slice);
+        let content = copy.go_on(slice);
         if content.is_none() {
-            self.keeping = Some((reading, keeping));
+            self.copy = Some((reading, copy));
             return Ok(None);
         }
         Ok(Some((reading, content)))
@@ -104,7 +104,7 @@ impl Loading {
 
 #[cfg(test)]
 impl Representation {
-    /// Loads the regular file `file` within `limits`, in one go.
+    /// Loads the regular file `file` within `limits`, without slices.
     ///
     /// # Errors
     /// As fstat(2), pread(2) and [`DescriptorBudget::admit`].
@@ -114,9 +114,9 @@ impl Representation {
         limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<Representation> {
-        let loaded = Loading::new(file, metadata, limits, now)?
+        let loaded = RepresentationLoader::new(file, metadata, limits, now)?
             .go_on(&crate::site::waiting::UnboundedSlice(now.monotonic))?;
-        // A whole slice is never over.
+        // A `UnboundedSlice` is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }

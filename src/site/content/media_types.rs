@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Types that win over those of `mime_guess`: names registered with IANA since, or what browsers and
-/// the other servers agree on. Extensions in lower case, sorted.
+/// Types that take precedence over those of `mime_guess`: newer registrations with IANA, and types on which
+/// browsers and other servers agree. Extensions in lower case, sorted.
 const CORRECTIONS: &[(&str, &str)] = &[
     ("adoc", "text/asciidoc"),
     ("afp", "application/vnd.afpc.modca"),
@@ -121,8 +121,8 @@ const CORRECTIONS: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// Types outside `text/` whose content has redundancy that a content coding can take out.
-/// Pictures, sound, films and archives have none left.
+/// Types outside `text/` whose content compresses well. Pictures, sound, films and archives are compressed
+/// already.
 const COMPRESSIBLE: &[&str] = &[
     "application/cwl",
     "application/dash+xml",
@@ -171,31 +171,29 @@ const COMPRESSIBLE: &[&str] = &[
     "model/x3d-vrml",
 ];
 
-/// Names of files whose type no extension tells, with that type. Apple's devices take the file of that
-/// name, in the root or in `/.well-known/`, as JSON only.
+/// File names whose type does not follow from an extension. Apple's devices accept the file of that name,
+/// in the root or in `/.well-known/`, only as JSON.
 const NAMES: &[(&str, &str)] = &[("apple-app-site-association", "application/json")];
 
-/// Types that are registered with IANA and unknown to `mime_guess`: a line for each extension, in lower
-/// case, sorted, with a space between extension and type.
+/// Types that are registered with IANA and unknown to `mime_guess`. Each line has an extension in lower
+/// case, a space and a type; the lines are sorted.
 const REGISTERED: &str = include_str!("media_types/registered.types");
-
-/// The lines of [`REGISTERED`].
 static REGISTERED_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
     let lines = REGISTERED.lines();
     lines.filter_map(|line| line.split_once(' ')).collect()
 });
 
-/// A type that says nothing of the content. No browser renders it.
+/// The type of unknown content. No browser renders it.
 const UNKNOWN: &str = "application/octet-stream";
 
 /// The media types of the files of one site.
 ///
-/// The values go into the head of an answer as they are, so they must have been checked.
+/// The values go into the head of a response unchanged, so the configuration must have checked them.
 #[derive(Debug)]
 pub struct MediaTypes {
-    /// The site's own, which win: by extension in lower case, without the dot.
+    /// The site's own types, which take precedence: by extension in lower case, without the dot.
     own: HashMap<String, String>,
-    /// For a name without a known extension.
+    /// The type of a name without a known extension.
     default: String,
 }
 
@@ -214,16 +212,16 @@ impl MediaTypes {
 
     /// The value of Content-Type for a file called `name` (RFC 9110 section 8.3).
     ///
-    /// Text is declared as UTF-8, which is what sites are written in, unless its type has parameters;
-    /// without one browsers guess. JSON is UTF-8 by definition (RFC 8259 section 8.1), and XML says for
-    /// itself what it is.
+    /// Text without parameters is declared as UTF-8, which sites are written in; otherwise browsers guess.
+    /// JSON is UTF-8 by definition (RFC 8259 section 8.1), and XML documents declare their encoding
+    /// themselves.
     #[must_use]
     pub fn of(&self, name: &str) -> String {
         self.known(name)
             .unwrap_or_else(|| with_charset(&self.default))
     }
 
-    /// As [`of`](MediaTypes::of); `None` if the name has no extension, or an unknown one.
+    /// Like [`of`](MediaTypes::of), but `None` if the name has no extension or an unknown one.
     #[must_use]
     pub fn known(&self, name: &str) -> Option<String> {
         let extension = extension(name);
@@ -236,24 +234,28 @@ impl MediaTypes {
     }
 }
 
-/// How much a content coding can take out of content, as its media type tells.
+/// Whether content compresses well, according to its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redundancy {
-    /// Compressing is worth it.
-    Much,
-    /// Nothing is left to take out.
-    Little,
-    /// The type says nothing of the content, as that of a name without a known extension.
+pub enum Compressibility {
+    /// The content compresses well.
+    High,
+    /// The content is compressed already.
+    Low,
+    /// The type says nothing about the content, like the type of an unknown extension.
     Unknown,
 }
 
-impl Redundancy {
-    /// All of them.
-    pub const ALL: [Redundancy; 3] = [Redundancy::Much, Redundancy::Little, Redundancy::Unknown];
+impl Compressibility {
+    /// All values.
+    pub const ALL: [Compressibility; 3] = [
+        Compressibility::High,
+        Compressibility::Low,
+        Compressibility::Unknown,
+    ];
 
-    /// The redundancy of content with this Content-Type, which may have parameters.
+    /// The compressibility of content with this Content-Type, which may have parameters.
     #[must_use]
-    pub fn of(content_type: &str) -> Redundancy {
+    pub fn of(content_type: &str) -> Compressibility {
         let essence = content_type.split(';').next().unwrap_or("").trim_end();
         let essence = essence.to_ascii_lowercase();
         let is_much = essence.starts_with("text/")
@@ -261,16 +263,16 @@ impl Redundancy {
             || essence.ends_with("+xml")
             || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok();
         if is_much {
-            Redundancy::Much
+            Compressibility::High
         } else if essence == UNKNOWN {
-            Redundancy::Unknown
+            Compressibility::Unknown
         } else {
-            Redundancy::Little
+            Compressibility::Low
         }
     }
 }
 
-/// The part of a name behind its last dot, in lower case. A name that begins with its only dot has none.
+/// The part of a name after its last dot, in lower case. A name that begins with its only dot has none.
 fn extension(name: &str) -> Option<String> {
     Some(Path::new(name).extension()?.to_str()?.to_ascii_lowercase())
 }
@@ -286,16 +288,14 @@ fn builtin(extension: &str) -> Option<&'static str> {
         return Some(media_type);
     }
     match mime_guess::from_ext(extension).first_raw() {
-        // RFC 9239 made text/javascript the one name of it.
+        // RFC 9239 made text/javascript the only name of this type.
         Some("application/javascript") => Some("text/javascript"),
-        // With a charset text/xml would overrule the document's own declaration.
+        // With a charset, text/xml would override the declaration of the document.
         Some("text/xml") => Some("application/xml"),
         None => find(&REGISTERED_TYPES, extension),
         known => known,
     }
 }
-
-/// The type of `extension` in a sorted table.
 fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
     let place = table.binary_search_by_key(&extension, |(extension, _)| extension);
     Some(table.get(place.ok()?)?.1)

@@ -1,27 +1,29 @@
-//! The content of a file as it is sent: its media type, its content codings, and the field lines that
-//! describe it.
+//! The content of a file as it is sent: media type, content codings, and the field lines that describe it.
 //!
-//! Each form of a file is a [`Representation`]; [`Sidecars`] are the forms that lie beside it.
+//! Each encoded variant of a file is a [`Representation`]. [`Sidecars`] are variants that the owner of the
+//! site puts beside the file, such as `name.gz`.
 
 mod comparison;
 mod content_coding;
+mod content_copy;
 mod decoding;
 mod encoded_names;
 mod encoder;
-mod keeping;
 mod loading;
 mod media_types;
 mod representation;
 mod sidecars;
-mod verdicts;
+mod verdict_cache;
 
-pub use comparison::{Expected, VariantVerdict, compare};
-pub use content_coding::{MIN_COMPRESSED_BYTES, compress, etag_of_form, is_worth_it, sidecar};
-pub use decoding::{Decoding, Undecodable};
+pub use comparison::{ExpectedContent, VariantVerdict, compare};
+pub use content_coding::{
+    MIN_COMPRESSED_BYTES, compress, saves_enough, sidecar_path, variant_etag,
+};
+pub use decoding::{ContentDecoder, DecodeError};
 pub use encoded_names::EncodedNames;
 pub use encoder::{ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder};
-pub use loading::{LoadLimits, Loading};
-pub use media_types::{MediaTypes, Redundancy};
+pub use loading::{LoadLimits, RepresentationLoader};
+pub use media_types::{Compressibility, MediaTypes};
 pub use representation::{Content, Metadata, Representation};
-pub use sidecars::{Beside, Evidence, MAX_JUDGED_BYTES, SidecarState, Sidecars};
-pub use verdicts::Verdicts;
+pub use sidecars::{MAX_VERIFIED_BYTES, OriginalFile, SidecarState, SidecarVerification, Sidecars};
+pub use verdict_cache::VerdictCache;

@@ -1,6 +1,6 @@
 //! A file as it is sent: its content and the field lines that describe it (RFC 9110 section 3.2).
 //!
-//! A file has a representation for each content coding that it is sent in: itself, and its forms.
+//! A file has one representation for itself and one for each encoded variant.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::content_coding::{etag_of_form, etag_without_coding};
+use super::content_coding::{etag_without_coding, variant_etag};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
@@ -21,75 +21,75 @@ use crate::site::disk::{
 };
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
-/// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
+/// Tells caches that Accept-Encoding selects the variant (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
 
-/// The last of a representation's lines (RFC 9110 section 14.3).
+/// The last field line of a representation (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 
-/// Where the content is.
+/// The content and its place.
 #[derive(Debug)]
 pub enum Content {
-    /// In memory, whole.
+    /// The whole content, on the heap.
     Memory(Bytes),
-    /// In memory, whole, in pages that are sent without a copy.
+    /// The whole content, in memory pages that are sent without a copy.
     MemfdBody(Arc<MemfdBody>),
-    /// In an open file of this many bytes.
+    /// An open file and its length in bytes.
     Descriptor(Arc<OpenFile>, u64),
 }
 
-/// What is known of a representation before its file is read (RFC 9110 section 8).
+/// The metadata of a representation that is known before its file is read (RFC 9110 section 8).
 #[derive(Debug, Clone, Copy)]
 pub struct Metadata<'a> {
-    /// The value of Content-Type; of the content without its coding.
+    /// The value of Content-Type, which describes the content without its coding.
     pub content_type: &'a str,
-    /// The coding that the bytes of the file are in.
+    /// The coding of the bytes of the file.
     pub coding: Coding,
-    /// Whether the same file may be sent in another coding: Accept-Encoding decides.
+    /// Whether Accept-Encoding decides in which coding the file is sent.
     pub varies: bool,
-    /// What the entity-tag is made from.
+    /// The source of the entity-tag.
     pub etag: EtagSource,
 }
 
-/// A state of a file: its validators, and how it was seen.
+/// A version of a file: its validators, and its identity when it was read.
 struct FileVersion {
     etag: Option<Bytes>,
     last_modified: Option<u64>,
     sighting: IdentitySnapshot,
 }
 
-/// A regular file or a form of one, ready to be sent.
+/// A regular file or an encoded variant of one, ready to be sent.
 #[derive(Debug)]
 pub struct Representation {
-    /// The encoded field lines: Last-Modified, ETag, Vary, Content-Type, Content-Encoding, then the
-    /// rest. In this order a 304 and an error page each have their lines in one piece of it.
+    /// The field lines: Last-Modified, ETag, Vary, Content-Type, Content-Encoding, then the rest. In this
+    /// order, the lines of a 304 and those of an error page are each contiguous.
     fields: Bytes,
     last_modified_end: usize,
     etag_end: usize,
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes (RFC 9110 section 8.8.3). It is strong, but for a file whose next
-    /// change might leave its time as it is. `None` of content that was to be hashed for it, and is too
-    /// large for that.
+    /// The entity-tag with its quotes (RFC 9110 section 8.8.3). It is strong, unless the next change of the
+    /// file could leave its time unchanged. `None` if the tag has to be made from the content, but the
+    /// content is too large for that.
     pub etag: Option<Bytes>,
-    /// Seconds since 1970; never later than the time of loading. An answer that is dated earlier,
-    /// because the clock has been set back since, says the time of its Date instead: see
-    /// [`fields`](Representation::fields). `None` where times say nothing: the tag is to be made from the
-    /// content, or the file has [no time](Identity::is_dated).
+    /// Seconds since 1970, never later than the time of loading. A response with an earlier Date, because
+    /// the clock has been set back, uses the time of its Date instead: see
+    /// [`fields`](Representation::fields). `None` if times are not used: the tag is made from the content,
+    /// or the file has [no time](Identity::is_dated).
     pub last_modified: Option<u64>,
-    /// What is sent.
+    /// The content to send.
     pub content: Content,
-    /// The file changed while it was read, each time. In memory it is a mixture of two states, and must
-    /// not go out under a strong tag (RFC 9110 section 8.8.1). Of a large file only the tag is from
-    /// before the change, and it is for one answer only.
+    /// Whether the file changed during every attempt to read it. Content in memory is then a mixture of two
+    /// versions, and must not be sent with a strong tag (RFC 9110 section 8.8.1). Of a large file only the
+    /// tag is from before the change, and it is used for one response only.
     pub is_torn: bool,
     sighting: IdentitySnapshot,
 }
 
 impl Representation {
-    /// Makes the representation of a file that was read, as it is at `now`. Its content has been kept, unless
-    /// it is too large for memory.
+    /// Makes the representation of a file that was read at `now`. The content is `None` if it is too large
+    /// for memory.
     ///
     /// # Errors
     /// As [`DescriptorBudget::admit`].
@@ -107,20 +107,20 @@ impl Representation {
                 Content::Descriptor(Arc::new(file), identity.size())
             }
         };
-        // Where the tag is to be made from the content, times say nothing.
+        // If the tag is made from the content, times are not used.
         let is_dated = metadata.etag == EtagSource::Modified && identity.is_dated();
         let etag = if is_dated {
             Some(etag_of_time(&identity, now))
         } else {
             reading.hash
         };
-        // A file that is sent in no other coding needs no other tag.
+        // A file that is never sent in another coding keeps its plain tag.
         let coding = if metadata.varies {
             metadata.coding
         } else {
             Coding::Identity
         };
-        let etag = etag.map(|etag| etag_of_form(&etag, coding));
+        let etag = etag.map(|etag| variant_etag(&etag, coding));
         let last_modified = is_dated.then(|| {
             let (secs, _) = identity.written(now);
             u64::try_from(secs).unwrap_or(0).min(now.unix_secs)
@@ -136,32 +136,32 @@ impl Representation {
         Ok(representation)
     }
 
-    /// The form of this in `coding`, which `encoded` is.
+    /// The encoded variant of this representation in `coding`, whose bytes are `encoded`.
     #[must_use]
-    pub fn form(&self, coding: Coding, encoded: Vec<u8>) -> Representation {
+    pub fn variant(&self, coding: Coding, encoded: Vec<u8>) -> Representation {
         let metadata = Metadata {
             content_type: &self.content_type(),
             coding,
             varies: true,
-            // The tag is made from ours.
+            // Not used: the tag is derived from the tag of this representation.
             etag: EtagSource::Modified,
         };
         Representation::describe(
             &metadata,
-            self.version(self.etag.as_ref().map(|etag| etag_of_form(etag, coding))),
+            self.version(self.etag.as_ref().map(|etag| variant_etag(etag, coding))),
             Content::kept(encoded),
         )
     }
 
-    /// The file that this is the form in `coding` of, where only the form is there: `content` is what it
-    /// was decoded to.
+    /// The original of this encoded variant in `coding`, if only the variant is on the disk. `content` is
+    /// the decoded content.
     #[must_use]
     pub fn decoded(&self, coding: Coding, content: Content) -> Representation {
         let metadata = Metadata {
             content_type: &self.content_type(),
             coding: Coding::Identity,
             varies: true,
-            // The tag is made from ours.
+            // Not used: the tag is derived from the tag of this representation.
             etag: EtagSource::Modified,
         };
         let etag = self.etag.as_ref();
@@ -172,7 +172,7 @@ impl Representation {
         )
     }
 
-    /// This, with a Last-Modified that is not before `unix_secs`.
+    /// This representation, with a Last-Modified of at least `unix_secs`.
     #[must_use]
     pub fn modified_no_earlier_than(mut self, unix_secs: Option<u64>) -> Representation {
         if let (Some(own), Some(unix_secs)) = (self.last_modified, unix_secs)
@@ -184,7 +184,7 @@ impl Representation {
         self
     }
 
-    /// The version of the file that this is of, under another tag.
+    /// The version of the file of this representation, with another tag.
     fn version(&self, etag: Option<Bytes>) -> FileVersion {
         FileVersion {
             etag,
@@ -232,8 +232,8 @@ impl Representation {
         }
     }
 
-    /// The field lines of a 200 that is dated `date_unix_secs`. Last-Modified is no later than that
-    /// (RFC 9110 section 8.8.2.1). Allocates only where the line has to be written for this answer.
+    /// The field lines of a 200 dated `date_unix_secs`. Last-Modified is not later than that date (RFC 9110
+    /// section 8.8.2.1). Allocates only if that requires another line.
     #[must_use]
     #[inline]
     pub fn fields(&self, date_unix_secs: u64) -> Bytes {
@@ -242,24 +242,22 @@ impl Representation {
         }
         self.fields_dated(date_unix_secs)
     }
-
-    /// The field lines with another Last-Modified.
     #[cold]
     fn fields_dated(&self, unix_secs: u64) -> Bytes {
         let line = last_modified_line(unix_secs);
         Bytes::from([line.as_bytes(), &self.fields[self.last_modified_end..]].concat())
     }
 
-    /// The field lines that a 304 owes: ETag and Vary; Last-Modified adds nothing to a client that has
-    /// it (RFC 9110 section 15.4.5).
+    /// The field lines of a 304: ETag and Vary. The client has Last-Modified already (RFC 9110 section
+    /// 15.4.5).
     #[must_use]
     pub fn not_modified_fields(&self) -> Bytes {
         self.fields
             .slice(self.last_modified_end..self.validators_len)
     }
 
-    /// Vary, the content's own lines and nosniff, for content that is sent under another status: neither
-    /// validators nor ranges apply to it.
+    /// The field lines for content that is sent with an error status: Vary, the lines of the content and
+    /// nosniff. Validators and ranges do not apply to such a response.
     #[must_use]
     pub fn page_fields(&self) -> Bytes {
         self.fields
@@ -272,7 +270,7 @@ impl Representation {
         String::from_utf8_lossy(&self.fields[self.content_type_range()])
     }
 
-    /// The bytes of the [`content_type`](Representation::content_type), which are shared.
+    /// The bytes of the [`content_type`](Representation::content_type), without a copy.
     #[must_use]
     pub fn content_type_value(&self) -> Bytes {
         self.fields.slice(self.content_type_range())
@@ -283,19 +281,19 @@ impl Representation {
         self.validators_len + name_len..self.content_type_end - "\r\n".len()
     }
 
-    /// The Content-Type line and, of a form, the Content-Encoding line, each with its CRLF: what each
-    /// part of a multipart answer says of itself (RFC 9110 section 14.6).
+    /// The Content-Type line and, of an encoded variant, the Content-Encoding line, each with its CRLF.
+    /// Each part of a multipart response carries them (RFC 9110 section 14.6).
     #[must_use]
     pub fn content_lines(&self) -> Bytes {
         self.fields
             .slice(self.validators_len..self.content_lines_end)
     }
 
-    /// The [`fields`](Representation::fields) with another line, which ends in CRLF, in the place of the
-    /// content's own.
+    /// The [`fields`](Representation::fields) with `line`, which ends in CRLF, instead of the content's own
+    /// lines.
     #[must_use]
     pub fn fields_with_content_line(&self, line: &str, date_unix_secs: u64) -> Bytes {
-        // A date always has 29 bytes, so the marks hold whatever it is.
+        // A date always has 29 bytes, so the offsets stay valid.
         let fields = self.fields(date_unix_secs);
         let (before, after) = (
             &fields[..self.validators_len],
@@ -304,7 +302,7 @@ impl Representation {
         Bytes::from([before, line.as_bytes(), after].concat())
     }
 
-    /// The validators that a condition of a request is compared with (RFC 9110 section 13).
+    /// The validators for the preconditions of a request (RFC 9110 section 13).
     #[must_use]
     #[inline]
     pub fn validators(&self) -> Validators<'_> {
@@ -314,26 +312,26 @@ impl Representation {
         }
     }
 
-    /// Whether the content in memory is of no state that the file ever had.
+    /// Whether the content in memory may mix two versions of the file.
     #[must_use]
     pub fn is_mixture(&self) -> bool {
         self.is_torn && !matches!(self.content, Content::Descriptor(..))
     }
 
-    /// Whether a file that now has `identity` may still be sent as this: see
+    /// Whether this representation may still be sent for a file that now has `identity`: see
     /// [`IdentitySnapshot::is_current`].
     #[must_use]
     pub fn is_current(&self, identity: &Identity) -> bool {
         self.sighting.is_current(identity)
     }
 
-    /// What it was made from.
+    /// The identity of the file that the representation was made from.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.sighting.identity
     }
 
-    /// Bytes of memory that keeping this takes, roughly.
+    /// The approximate memory of this representation, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let content = match &self.content {
@@ -345,9 +343,9 @@ impl Representation {
     }
 }
 
-/// The tag of a file that has `identity` at `now`. While a second write could leave size and time as they
-/// are, it is weak (RFC 9110 section 8.8.1), and of the time of the last change of the inode as well: a
-/// client that keeps it does not take the state that comes after that second for this one.
+/// The tag of a file that has `identity` at `now`. It is weak as long as a second write could leave size
+/// and modification time unchanged (RFC 9110 section 8.8.1). A weak tag also contains ctime, so that a
+/// client does not take the version after that second for this one.
 fn etag_of_time(identity: &Identity, now: Now) -> Bytes {
     let (size, (seconds, nanoseconds)) = (identity.size(), identity.modified());
     let times = format!("{size:x}-{seconds:x}.{nanoseconds:x}");
@@ -364,7 +362,6 @@ fn last_modified_line(unix_secs: u64) -> String {
 }
 
 impl Content {
-    /// `content` in memory.
     fn kept(content: Vec<u8>) -> Content {
         match MemfdBody::keep(&content) {
             Some(memfd_body) => Content::MemfdBody(Arc::new(memfd_body)),
@@ -372,10 +369,10 @@ impl Content {
         }
     }
 
-    /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
+    /// Checks that `may_block` allows sending the content, which may wait for the disk if it is in a file.
     ///
     /// # Errors
-    /// [`WouldBlockOnDisk`] if it is not in memory, and its file system not in `may_block`.
+    /// [`WouldBlockOnDisk`] if the content is in a file on a file system that `may_block` excludes.
     pub fn within(&self, may_block: MayBlock) -> Result<(), WouldBlockOnDisk> {
         match self {
             Content::Memory(_) | Content::MemfdBody(_) => Ok(()),

@@ -1,122 +1,121 @@
-//! The precompressed forms that lie beside a file: `name.br`, `name.zst` and `name.gz`.
+//! Sidecars: precompressed variants beside a file, called `name.br`, `name.zst` and `name.gz`.
 //!
-//! A form that is younger than its file was made from it. One that is not may have been made from it all
-//! the same: tools copy times in part, and copies of a directory are made in any order. So its
-//! [standing](SidecarState) depends on its content, if that can be compared in the background; else on the
-//! whole seconds of the two times, which most tools get right.
+//! A sidecar that is newer than its file was made from it. An older one may be right as well, because some
+//! tools copy times only partly, and copies of a directory are made in any order. The server then compares
+//! the content of the two files in the background, if it can. Otherwise the whole seconds of the two times
+//! decide the [state](SidecarState), which most tools preserve.
 
-use super::content_coding::sidecar;
-use super::verdicts::Verdicts;
+use super::content_coding::sidecar_path;
+use super::verdict_cache::VerdictCache;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::{Identity, IdentitySnapshot, PathProbe, ProbeScope, SearchRoot};
 
-/// The largest file whose forms are decoded and compared with it, and the largest such form, in bytes.
-/// The comparison takes about half a second then; nothing of it is kept in memory.
-pub const MAX_JUDGED_BYTES: u64 = 64 * 1024 * 1024;
+/// The largest file and the largest sidecar, in bytes, whose contents are compared. The comparison then
+/// takes about half a second, and keeps nothing in memory.
+pub const MAX_VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The evidence for a form that is not younger than its file.
+/// The verification of a sidecar that is not newer than its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    /// None is needed.
-    Nothing,
-    /// The form decodes to the file's content. Above [`MAX_JUDGED_BYTES`] as `WholeSeconds`.
-    Content,
-    /// As `Content`, for the younger forms too: times say nothing.
-    ContentOfAll,
-    /// The form is not older by the whole seconds of the two times.
-    WholeSeconds,
+pub enum SidecarVerification {
+    /// No verification: every sidecar may be sent.
+    NotNeeded,
+    /// The sidecar must decode to the content of the file. Above [`MAX_VERIFIED_BYTES`] as `BySeconds`.
+    ByContent,
+    /// As `ByContent`, but for newer sidecars as well: times are not used.
+    AlwaysByContent,
+    /// The sidecar must not be older in whole seconds.
+    BySeconds,
 }
 
-/// Whether a form may be sent.
+/// Whether a sidecar may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SidecarState {
-    /// The form may be sent.
+    /// The sidecar may be sent.
     Trusted,
-    /// The form may be sent if it decodes to the file's content.
-    Unjudged,
-    /// The form is older than its file, and is not sent.
+    /// The sidecar may be sent if it decodes to the content of the file.
+    Unverified,
+    /// The sidecar is older than its file, and is not sent.
     TooOld,
-    /// There is no form, or an empty one, or one that is no regular file or outside the root.
+    /// There is no sidecar; or it is empty, no regular file, outside the root, or has another content.
     Unusable,
 }
 
-/// The names beside a file as they were seen.
+/// The possible sidecars of a file, as they were at one look.
 #[derive(Debug)]
 pub struct Sidecars {
     /// By coding, in the order of [`Coding::COMPRESSED`].
     sidecars: [Sidecar; 3],
 }
 
-/// A name beside a file.
+/// A possible sidecar.
 #[derive(Debug)]
 struct Sidecar {
-    /// Below the root. Kept, so that a look at it allocates nothing.
+    /// Below the root. It is kept so that another look allocates nothing.
     path: Vec<u8>,
-    /// `None` if nothing is called so.
+    /// `None` if there is no such name.
     sighting: Option<IdentitySnapshot>,
-    standing: SidecarState,
+    state: SidecarState,
 }
 
-/// The file that forms are looked for beside.
+/// The file whose sidecars are looked up.
 #[derive(Debug, Clone, Copy)]
-pub struct Beside<'a> {
+pub struct OriginalFile<'a> {
     /// Below the root.
     pub path: &'a [u8],
-    /// The file's.
+    /// The identity of the file.
     pub identity: &'a Identity,
-    /// The verdicts on forms so far.
-    pub verdicts: Option<&'a Verdicts>,
+    /// The results of earlier verifications.
+    pub verdicts: Option<&'a VerdictCache>,
 }
 
 impl Sidecars {
-    /// Looks beside a file below the directory of `place`. `None` if that file is itself a form, which has
-    /// none.
+    /// Looks up the sidecars of a file below the directory of `place`. `None` if the file is a sidecar
+    /// itself.
     #[must_use]
     pub fn look(
         place: SearchRoot<'_>,
-        file: Beside<'_>,
-        evidence: Evidence,
+        file: OriginalFile<'_>,
+        verification: SidecarVerification,
         now: Now,
     ) -> Option<Sidecars> {
-        let standing = |form: &Identity| standing(&file, form, evidence, now);
-        Sidecars::look_by(place, file.path, standing, now)
+        let state = |sidecar: &Identity| state(&file, sidecar, verification, now);
+        Sidecars::look_by(place, file.path, state, now)
     }
 
-    /// Looks for the forms of the file `path`, which is not there itself: all but empty ones may be sent.
+    /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
     pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
-        let standing = |form: &Identity| match form.size() {
+        let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
         };
-        Sidecars::look_by(place, path, standing, now)
+        Sidecars::look_by(place, path, state, now)
     }
 
-    /// Looks beside the file `path`. `standing` tells the standing of a form
-    /// that is a regular file.
+    /// Looks up the sidecars of the file `path`. `state` gives the state of a sidecar that is a regular
+    /// file.
     fn look_by(
         place: SearchRoot<'_>,
         path: &[u8],
-        standing: impl Fn(&Identity) -> SidecarState,
+        state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
         let look = PathProbe::new(place.root, ProbeScope::Anywhere);
         let beside = |coding| {
-            let path = sidecar(path, coding)?;
+            let path = sidecar_path(path, coding)?;
             let identity = look.identity(&path);
-            let standing = identity.map_or(SidecarState::Unusable, |identity| {
-                let standing = standing(&identity);
-                // Opened last: that takes longest.
-                let may_be_sent =
-                    matches!(standing, SidecarState::Trusted | SidecarState::Unjudged);
+            let state = identity.map_or(SidecarState::Unusable, |identity| {
+                let state = state(&identity);
+                // Opening the file comes last, because it takes longest.
+                let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
                 if may_be_sent && !is_file(place, &path, &identity) {
                     return SidecarState::Unusable;
                 }
-                standing
+                state
             });
             Some(Sidecar {
-                standing,
+                state,
                 sighting: identity.map(|identity| IdentitySnapshot::new(identity, now)),
                 path,
             })
@@ -127,15 +126,15 @@ impl Sidecars {
         })
     }
 
-    /// Whether the form in `coding` may be sent.
+    /// The state of the sidecar in `coding`.
     #[must_use]
-    pub fn standing(&self, coding: Coding) -> SidecarState {
+    pub fn state(&self, coding: Coding) -> SidecarState {
         let sidecar = self.sidecars.get(coding as usize);
-        sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.standing)
+        sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.state)
     }
 
-    /// The path below the root and the identity of the form in `coding`, if there is one that may be
-    /// sent, at least once it has been judged.
+    /// The path below the root and the identity of the sidecar in `coding`, if it may be sent, at least
+    /// after verification.
     #[must_use]
     pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
         let sidecar = self.sidecars.get(coding as usize)?;
@@ -145,8 +144,8 @@ impl Sidecars {
             .then_some((&sidecar.path, &sighting.identity))
     }
 
-    /// Whether the form in `coding` was changed long enough ago for its identity to tell it from any later
-    /// state.
+    /// Whether the last change of the sidecar in `coding` is old enough for its identity to change with any
+    /// later change.
     #[must_use]
     pub fn has_settled(&self, coding: Coding) -> bool {
         let sidecar = self.sidecars.get(coding as usize);
@@ -154,22 +153,21 @@ impl Sidecars {
         sighting.is_some_and(|sighting| sighting.is_current(&sighting.identity))
     }
 
-    /// Whether any form may be sent, at least once it has been judged.
+    /// Whether any sidecar may be sent, at least after verification.
     #[must_use]
     pub fn has_usable(&self) -> bool {
         self.sidecars.iter().any(Sidecar::is_usable)
     }
 
-    /// The paths of the forms that are too old.
+    /// The paths of the sidecars that are too old.
     pub fn too_old(&self) -> impl Iterator<Item = &[u8]> {
         let sidecars = self.sidecars.iter();
         sidecars
-            .filter(|sidecar| sidecar.standing == SidecarState::TooOld)
+            .filter(|sidecar| sidecar.state == SidecarState::TooOld)
             .map(|sidecar| &sidecar.path[..])
     }
 
-    /// Whether the names are as they were seen: those that were there are the same files, and no other
-    /// has come.
+    /// Whether all sidecars are unchanged, and none has been added.
     #[must_use]
     pub fn are_current(&self, look: &PathProbe<'_>) -> bool {
         self.sidecars.iter().all(|sidecar| {
@@ -181,7 +179,7 @@ impl Sidecars {
         })
     }
 
-    /// Bytes of memory that keeping this takes, roughly.
+    /// The approximate memory of this value, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let paths: usize = self.sidecars.iter().map(|sidecar| sidecar.path.len()).sum();
@@ -191,43 +189,51 @@ impl Sidecars {
 
 impl Sidecar {
     fn is_usable(&self) -> bool {
-        matches!(
-            self.standing,
-            SidecarState::Trusted | SidecarState::Unjudged
-        )
+        matches!(self.state, SidecarState::Trusted | SidecarState::Unverified)
     }
 }
 
-/// The standing of the form with the identity `form` beside `file` at `now`, if both are regular files.
-fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) -> SidecarState {
+/// The state of the sidecar with the identity `sidecar` of `file` at `now`, if both are regular files.
+fn state(
+    file: &OriginalFile<'_>,
+    sidecar: &Identity,
+    verification: SidecarVerification,
+    now: Now,
+) -> SidecarState {
     let original = file.identity;
-    let are_credible = form.has_credible_time(now) && original.has_credible_time(now);
+    let are_credible = sidecar.has_credible_time(now) && original.has_credible_time(now);
     let (made, changed) = if are_credible {
-        (form.modified(), original.modified())
+        (sidecar.modified(), original.modified())
     } else {
-        (form.changed(), original.changed())
+        (sidecar.changed(), original.changed())
     };
-    let can_be_judged = original.size().max(form.size()) <= MAX_JUDGED_BYTES;
-    match evidence {
-        // No content is encoded as nothing, but for zstd, where an empty file is as good.
-        _ if form.size() == 0 => SidecarState::Unusable,
-        Evidence::Nothing => SidecarState::Trusted,
-        Evidence::Content | Evidence::WholeSeconds if made > changed => SidecarState::Trusted,
-        Evidence::Content | Evidence::ContentOfAll if can_be_judged => {
-            let verdict = file.verdicts.and_then(|known| known.find(original, form));
+    let can_be_verified = original.size().max(sidecar.size()) <= MAX_VERIFIED_BYTES;
+    match verification {
+        // No content has an empty encoding. The exception is zstd, where an empty file is just as good.
+        _ if sidecar.size() == 0 => SidecarState::Unusable,
+        SidecarVerification::NotNeeded => SidecarState::Trusted,
+        SidecarVerification::ByContent | SidecarVerification::BySeconds if made > changed => {
+            SidecarState::Trusted
+        }
+        SidecarVerification::ByContent | SidecarVerification::AlwaysByContent
+            if can_be_verified =>
+        {
+            let verdict = file
+                .verdicts
+                .and_then(|known| known.find(original, sidecar));
             match verdict {
                 Some(true) => SidecarState::Trusted,
                 Some(false) => SidecarState::Unusable,
-                None => SidecarState::Unjudged,
+                None => SidecarState::Unverified,
             }
         }
-        // No tool rounds ctime.
+        // Tools that round times do not round ctime.
         _ if made >= changed || are_credible && made.0 == changed.0 => SidecarState::Trusted,
         _ => SidecarState::TooOld,
     }
 }
 
-/// Whether the resolver lets `path` be reached, and it is the regular file that was seen.
+/// Whether `path`, as the resolver opens it, is the regular file with this identity.
 fn is_file(place: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
     let Ok(file) = place.resolver.open(place.root, path) else {
         return false;
@@ -252,7 +258,8 @@ mod tests {
         unix_secs: u64::MAX,
     };
 
-    /// Writes a file that was changed so many milliseconds ago, if it is now the half of a second.
+    /// Writes a file that was modified `millis_ago` before a time that lies half a second after a full
+    /// second.
     fn write(directory: &Path, name: &str, millis_ago: u64) {
         let path = directory.join(name);
         fs::write(&path, name).expect("write");
@@ -261,10 +268,14 @@ mod tests {
         file.set_modified(modified).expect("utimes");
     }
 
-    fn look_for(directory: &Path, name: &str, evidence: Evidence) -> Option<Sidecars> {
+    fn look_for(
+        directory: &Path,
+        name: &str,
+        verification: SidecarVerification,
+    ) -> Option<Sidecars> {
         let root = File::open(directory).expect("the root");
         let original = Identity::of(&File::open(directory.join(name)).expect("open"));
-        let file = Beside {
+        let file = OriginalFile {
             path: name.as_bytes(),
             identity: &original.expect("stat"),
             verdicts: None,
@@ -273,15 +284,15 @@ mod tests {
             root: root.as_fd(),
             resolver: &Resolver::new(),
         };
-        Sidecars::look(place, file, evidence, LATER)
+        Sidecars::look(place, file, verification, LATER)
     }
 
     fn look(directory: &Path, name: &str) -> Option<Sidecars> {
-        look_for(directory, name, Evidence::WholeSeconds)
+        look_for(directory, name, SidecarVerification::BySeconds)
     }
 
     fn usable(directory: &Path, name: &str) -> Vec<Coding> {
-        let seen = look(directory, name).expect("not a form itself");
+        let seen = look(directory, name).expect("not a sidecar itself");
         let is_usable = |coding: &Coding| seen.usable(*coding).is_some();
         let usable: Vec<_> = Coding::COMPRESSED.into_iter().filter(is_usable).collect();
         assert_eq!(seen.has_usable(), !usable.is_empty());
@@ -307,44 +318,51 @@ mod tests {
         symlink("a.zst", root.join("a.gz")).expect("link");
         assert_eq!(usable(root, "a"), [Coding::Zstd, Coding::Gzip]);
         fs::write(root.join("a.zst"), "").expect("an empty file");
-        for evidence in [Evidence::Nothing, Evidence::Content, Evidence::WholeSeconds] {
-            let seen = look_for(root, "a", evidence).expect("not a form itself");
-            assert_eq!(seen.standing(Coding::Zstd), SidecarState::Unusable);
+        for verification in [
+            SidecarVerification::NotNeeded,
+            SidecarVerification::ByContent,
+            SidecarVerification::BySeconds,
+        ] {
+            let seen = look_for(root, "a", verification).expect("not a sidecar itself");
+            assert_eq!(seen.state(Coding::Zstd), SidecarState::Unusable);
         }
     }
 
     #[test]
-    fn the_younger_is_trusted_and_the_rest_is_judged_if_it_can_be() {
-        use SidecarState::{TooOld, Trusted, Unjudged};
+    fn the_younger_is_trusted_and_the_rest_is_verified_if_it_can_be() {
+        use SidecarState::{TooOld, Trusted, Unverified};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let check = |millis_ago, by_content, by_seconds| {
             write(root, "a.br", millis_ago);
-            for (evidence, expected) in [
-                (Evidence::Nothing, Trusted),
-                (Evidence::Content, by_content),
-                (Evidence::WholeSeconds, by_seconds),
+            for (verification, expected) in [
+                (SidecarVerification::NotNeeded, Trusted),
+                (SidecarVerification::ByContent, by_content),
+                (SidecarVerification::BySeconds, by_seconds),
             ] {
-                let seen = look_for(root, "a", evidence).expect("not a form itself");
-                let standing = seen.standing(Coding::Brotli);
-                assert_eq!(standing, expected, "{millis_ago} {evidence:?}");
+                let seen = look_for(root, "a", verification).expect("not a sidecar itself");
+                let state = seen.state(Coding::Brotli);
+                assert_eq!(state, expected, "{millis_ago} {verification:?}");
                 let too_old: Vec<_> = seen.too_old().collect();
                 assert_eq!(!too_old.is_empty(), expected == TooOld);
             }
         };
-        // Half a second after the full one.
+        // The file is modified half a second after a full second.
         write(root, "a", 60_000);
         check(59_999, Trusted, Trusted);
-        check(60_000, Unjudged, Trusted);
-        check(60_001, Unjudged, Trusted);
-        check(60_500, Unjudged, Trusted);
-        check(60_501, Unjudged, TooOld);
-        check(3_660_000, Unjudged, TooOld);
+        check(60_000, Unverified, Trusted);
+        check(60_001, Unverified, Trusted);
+        check(60_500, Unverified, Trusted);
+        check(60_501, Unverified, TooOld);
+        check(3_660_000, Unverified, TooOld);
         write(root, "a.br", 59_999);
-        let seen = look_for(root, "a", Evidence::ContentOfAll).expect("not a form itself");
-        assert_eq!(seen.standing(Coding::Brotli), Unjudged);
+        let seen = look_for(root, "a", SidecarVerification::AlwaysByContent)
+            .expect("not a sidecar itself");
+        assert_eq!(seen.state(Coding::Brotli), Unverified);
         let large = File::create(root.join("a")).expect("create");
-        large.set_len(MAX_JUDGED_BYTES + 1).expect("a sparse file");
+        large
+            .set_len(MAX_VERIFIED_BYTES + 1)
+            .expect("a sparse file");
         let modified = UNIX_EPOCH + Duration::from_millis(1_000_000_500 - 60_000);
         large.set_modified(modified).expect("utimes");
         check(60_500, Trusted, Trusted);
@@ -361,10 +379,10 @@ mod tests {
             file.and_then(|file| file.set_modified(time))
                 .expect("utimes");
         };
-        let standing = |evidence| {
+        let state = |verification| {
             let original = Identity::of(&File::open(root.join("a")).expect("open"));
             let identity = &original.expect("stat");
-            let file = Beside {
+            let file = OriginalFile {
                 path: b"a",
                 identity,
                 verdicts: None,
@@ -383,23 +401,26 @@ mod tests {
                     resolver: &resolver,
                 },
                 file,
-                evidence,
+                verification,
                 now,
             );
-            seen.expect("not a form itself").standing(Coding::Gzip)
+            seen.expect("not a sidecar itself").state(Coding::Gzip)
         };
-        // The form is in the future, or the file has a placeholder. ctime tells which came last.
-        for (original, form) in [(999_999_000, 2_000_000_000), (1, 999_999_000)] {
+        // The sidecar is from the future, or the file has a placeholder as its time. Then ctime decides.
+        for (original, sidecar) in [(999_999_000, 2_000_000_000), (1, 999_999_000)] {
             write(root, "a.gz", 0);
-            set_time("a.gz", form);
+            set_time("a.gz", sidecar);
             std::thread::sleep(Duration::from_millis(20));
             write(root, "a", 0);
             set_time("a", original);
-            assert_eq!(standing(Evidence::Content), SidecarState::Unjudged);
-            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::TooOld);
+            assert_eq!(
+                state(SidecarVerification::ByContent),
+                SidecarState::Unverified
+            );
+            assert_eq!(state(SidecarVerification::BySeconds), SidecarState::TooOld);
             std::thread::sleep(Duration::from_millis(20));
-            set_time("a.gz", form);
-            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::Trusted);
+            set_time("a.gz", sidecar);
+            assert_eq!(state(SidecarVerification::BySeconds), SidecarState::Trusted);
         }
     }
 
@@ -410,10 +431,10 @@ mod tests {
         let directory = File::open(root).expect("the root");
         write(root, "a", 60_000);
         write(root, "a.gz", 70_000);
-        let verdicts = Verdicts::new();
+        let verdicts = VerdictCache::new();
         let identity = |name| Identity::of(&File::open(root.join(name)).expect("open"));
-        let standing = || {
-            let file = Beside {
+        let state = || {
+            let file = OriginalFile {
                 path: b"a",
                 identity: &identity("a").expect("stat"),
                 verdicts: Some(&verdicts),
@@ -425,24 +446,24 @@ mod tests {
                     resolver: &resolver,
                 },
                 file,
-                Evidence::Content,
+                SidecarVerification::ByContent,
                 LATER,
             );
-            seen.expect("not a form itself").standing(Coding::Gzip)
+            seen.expect("not a sidecar itself").state(Coding::Gzip)
         };
         let remember = |is_same| {
-            let [original, form] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
-            verdicts.remember(&original, &form, is_same);
+            let [original, sidecar] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
+            verdicts.remember(&original, &sidecar, is_same);
         };
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
         remember(true);
-        assert_eq!(standing(), SidecarState::Trusted);
+        assert_eq!(state(), SidecarState::Trusted);
         write(root, "a", 61_000);
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
         remember(false);
-        assert_eq!(standing(), SidecarState::Unusable);
+        assert_eq!(state(), SidecarState::Unusable);
         write(root, "a.gz", 71_000);
-        assert_eq!(standing(), SidecarState::Unjudged);
+        assert_eq!(state(), SidecarState::Unverified);
     }
 
     #[test]
@@ -460,7 +481,7 @@ mod tests {
             &|| fs::remove_file(root.join("a.br")).expect("rm"),
         ];
         for step in steps {
-            let seen = look(root, "a").expect("not a form itself");
+            let seen = look(root, "a").expect("not a sidecar itself");
             assert!(are_current(&seen));
             step();
             assert!(!are_current(&seen));
@@ -468,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_no_forms() {
+    fn a_sidecar_has_no_sidecars() {
         let place = tempfile::tempdir().expect("temporary directory");
         write(place.path(), "a.gz", 0);
         assert!(look(place.path(), "a.gz").is_none());

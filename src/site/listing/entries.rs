@@ -10,37 +10,37 @@ use rustix::io::Errno;
 
 use crate::site::disk::{OpenError, Resolver, RootDirectory};
 
-/// Entries that are listed at most, in a directory that has more the first ones that the file system
-/// names: nobody reads a longer page, and a browser needs seconds to show this one.
+/// The largest number of listed entries. Of a larger directory, the listing has the first entries that the
+/// file system returns. Nobody reads a longer page, and a browser already needs seconds to show this one.
 pub const MAX_ENTRIES: usize = 100_000;
 
-/// Bytes of names that are kept at most. Escaped twice over, a byte of a hostile name makes nine of
-/// the page; ordinary names of [`MAX_ENTRIES`] files need a quarter of this.
+/// The largest total size of names, in bytes. A hostile name takes up to nine bytes of the page for each of
+/// its bytes, because it is escaped twice. [`MAX_ENTRIES`] ordinary names need a quarter of this.
 pub const MAX_NAME_BYTES: usize = 8 * 1024 * 1024;
 
-/// Names that are looked at, whether they are listed or not.
+/// The largest number of names that are read, whether they are listed or not.
 pub const MAX_NAMES: usize = 1_000_000;
 
-/// The directory that is read.
+/// The directory to list.
 #[derive(Debug, Clone, Copy)]
 pub struct ListedDirectory<'a> {
-    /// The directory of the site: a place to resolve names from.
+    /// The root directory of the site.
     pub root: &'a Arc<RootDirectory>,
-    /// What opens the directory, and the targets of links in it.
+    /// Opens the directory, and the targets of links in it.
     pub resolver: &'a Arc<Resolver>,
-    /// The path of the directory, decoded and normalised, beginning and ending in a slash.
+    /// The path of the directory, decoded and normalised. It begins and ends with a slash.
     pub path: &'a [u8],
 }
 
-/// A directory that is being read.
+/// Reads the entries of a directory.
 #[derive(Debug)]
-pub struct Scan {
+pub struct DirectoryScan {
     root: Arc<RootDirectory>,
     resolver: Arc<Resolver>,
     directory: File,
     names: Dir,
     shows_hidden: bool,
-    /// The path of the directory below the root, and whatever name was looked at behind it.
+    /// The path of the directory below the root, followed by the name of the last link.
     link_path: Vec<u8>,
     path_len: usize,
     looked_at: usize,
@@ -49,45 +49,44 @@ pub struct Scan {
     is_complete: bool,
 }
 
-/// How much there is of what.
+/// The numbers and sizes of the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Directories.
+    /// The number of directories.
     pub directories: usize,
-    /// Files.
+    /// The number of files.
     pub files: usize,
-    /// Bytes of all files together.
+    /// The total size of all files, in bytes.
     pub bytes: u64,
-    /// Bytes of all names together.
+    /// The total size of all names, in bytes.
     pub name_bytes: usize,
-    /// Whether that is all: false if a bound ended the reading.
+    /// Whether the listing is complete: false if a limit ended the reading.
     pub is_complete: bool,
 }
 
-/// A name in a directory that a client can ask for.
+/// An entry of a directory that a client can request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// The name, as the bytes that it is made of.
+    /// The name as bytes.
     pub name: Box<[u8]>,
-    /// What it is, or what it leads to if it is a link.
+    /// The type of the entry, or of the target of a link.
     pub kind: EntryKind,
-    /// Bytes of content; of no meaning for a directory.
+    /// The size of the content in bytes; without meaning for a directory.
     pub size: u64,
-    /// When the content changed last, in seconds since 1970.
+    /// The modification time, in seconds since 1970.
     pub modified_unix_secs: i64,
 }
 
-/// What can be served.
+/// The types of entries that can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
-    /// Comes first in every order.
+    /// A directory. It comes first in every order.
     Directory,
     /// A regular file.
     File,
 }
 
 impl ListedDirectory<'_> {
-    /// The path below the root.
     fn relative(&self) -> &[u8] {
         self.path.strip_prefix(b"/").unwrap_or(self.path)
     }
@@ -103,16 +102,19 @@ impl ListedDirectory<'_> {
     }
 }
 
-impl Scan {
-    /// Begins to read the directory at `place`.
+impl DirectoryScan {
+    /// Starts to read the directory at `place`.
     ///
     /// # Errors
-    /// As [`Resolver::open`]. What is no directory is [`OpenError::NotFound`].
-    pub fn begin(place: &ListedDirectory<'_>, shows_hidden: bool) -> Result<Scan, OpenError> {
+    /// As [`Resolver::open`]. [`OpenError::NotFound`] if it is not a directory.
+    pub fn begin(
+        place: &ListedDirectory<'_>,
+        shows_hidden: bool,
+    ) -> Result<DirectoryScan, OpenError> {
         let directory = place.open()?;
         let names = Dir::read_from(&directory)?;
         let relative = place.relative();
-        Ok(Scan {
+        Ok(DirectoryScan {
             root: Arc::clone(place.root),
             resolver: Arc::clone(place.resolver),
             directory,
@@ -127,23 +129,23 @@ impl Scan {
         })
     }
 
-    /// The number of the root directory that it began in.
+    /// The generation of the root directory in which the reading started.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.root.generation
     }
 
-    /// Whether no bound has ended it.
+    /// Whether no limit has ended the reading.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Looks at one more name, which takes three system calls: the entry, or that it is not listed.
-    /// `None` at the end. What disappears meanwhile, and what cannot be read, is left out.
+    /// Reads the next name, which takes three system calls. `Some(None)` if the name is not listed: it is
+    /// hidden, has disappeared, or cannot be read. `None` at the end.
     ///
     /// # Errors
-    /// As getdents64(2); [`OpenError::Exhausted`] if descriptors run out on the way.
+    /// As getdents64(2), and [`OpenError::Exhausted`] if there are no descriptors left.
     #[allow(clippy::should_implement_trait, clippy::option_option)]
     pub fn next(&mut self) -> Result<Option<Option<DirectoryEntry>>, OpenError> {
         let Some(found) = self.names.next() else {
@@ -180,7 +182,7 @@ impl Scan {
         Ok(Some(Some(entry)))
     }
 
-    /// The target of the link at `link_path`, if the site follows it there.
+    /// The target of the link at `link_path`, if the site follows the link.
     fn follow(&self) -> Result<Option<Stat>, OpenError> {
         match self.resolver.open(self.root.fd.as_fd(), &self.link_path) {
             Ok(target) => unless_absent(rustix::fs::fstat(&target)),
@@ -203,7 +205,7 @@ impl Summary {
         }
     }
 
-    /// All that there is.
+    /// The number of entries.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.directories + self.files
@@ -222,13 +224,13 @@ impl Default for Summary {
     }
 }
 
-/// Whether a name may be shown. One with a backslash cannot be asked for: such a path is refused.
+/// Whether a name may be listed. A name with a backslash is not, because its path would be refused.
 fn is_listed(name: &[u8], shows_hidden: bool) -> bool {
     let is_hidden = name.starts_with(b".") && !shows_hidden;
     !matches!(name, b"." | b"..") && !is_hidden && !name.contains(&b'\\')
 }
 
-/// What is at `name`, links not followed; `None` if it is gone or may not be read.
+/// The file at `name`, without following a link; `None` if it is gone or not readable.
 fn look_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, OpenError> {
     let Some(stat) = unless_absent(rustix::fs::statat(
         directory,
@@ -239,7 +241,7 @@ fn look_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, OpenE
         return Ok(None);
     };
     let wanted = match FileType::from_raw_mode(stat.st_mode) {
-        // What is in it is shown to those who open it.
+        // With search permission a client can request a file in the directory.
         FileType::Directory => Access::EXEC_OK,
         FileType::RegularFile => Access::READ_OK,
         FileType::Symlink => return Ok(Some(stat)),
@@ -249,8 +251,8 @@ fn look_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, OpenE
     Ok(unless_absent(access)?.map(|()| stat))
 }
 
-/// A name that cannot be looked at is no error, but a machine that has nothing left is: a listing
-/// must not lose entries because the server is busy.
+/// Turns an inaccessible name into `None`. A lack of descriptors or memory stays an error, because a
+/// listing must not lose entries while the server is busy.
 fn unless_absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
     match result.map_err(OpenError::from) {
         Ok(found) => Ok(Some(found)),
@@ -296,7 +298,7 @@ mod tests {
             resolver: &Arc::new(Resolver::with_policy(policy)),
             path: path.as_bytes(),
         };
-        let mut scan = Scan::begin(&place, shows_hidden)?;
+        let mut scan = DirectoryScan::begin(&place, shows_hidden)?;
         let mut list = Vec::new();
         while let Some(found) = scan.next()? {
             list.extend(found);

@@ -1,5 +1,5 @@
-//! A listing for people: a table without script that can be sorted by its headings, reads well on a
-//! telephone and in the dark, and makes sense to a screen reader.
+//! A listing as HTML: a table without scripts, which is sorted by links in its headings. It suits small
+//! screens, dark mode and screen readers.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
@@ -10,31 +10,31 @@ use crate::site::pages::document;
 
 const STYLE: &str = include_str!("listing.css");
 
-/// What a row takes beside its name, twice, in bytes.
+/// The approximate size of a row without its name, in bytes. The name occurs twice.
 const ROW_BYTES: usize = 192;
 
-/// What the rest of a page takes, in bytes.
+/// The approximate size of the rest of a page, in bytes.
 pub const FRAME_BYTES: usize = 8192;
 
-/// What is escaped in a segment of a relative reference: all but unreserved (RFC 3986 section 2.3).
-/// A colon would make a scheme of what stands before it (section 4.2), and an ampersand or a quote
-/// would mean something to HTML.
+/// The characters escaped in a segment of a relative reference: all but unreserved (RFC 3986 section 2.3).
+/// A colon would make a scheme of the text before it (section 4.2). An ampersand or a quote would have a
+/// meaning in HTML.
 const IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The bytes that the page of `path` with `summary`'s entries takes, roughly.
+/// The approximate size of the page of `path` with the entries of `summary`, in bytes.
 #[must_use]
 pub fn capacity(path: &[u8], summary: &Summary) -> usize {
     let rows = 2 * summary.name_bytes + ROW_BYTES * summary.entries();
     FRAME_BYTES + 4 * path.len() + rows
 }
 
-/// Begins the page for the directory at `path`, which begins and ends in a slash; its rows follow as
-/// they are ordered: by `order`. Every link is relative, so the page is right behind a proxy that puts
-/// the site below a path of its own.
+/// Begins the page for the directory at `path`, which begins and ends with a slash. The rows follow, sorted
+/// by `order`. All links are relative, so the page also works behind a proxy that adds a prefix to its
+/// path.
 pub fn begin(out: &mut String, path: &[u8], summary: &Summary, order: SortOrder) {
     let title = format!("Index of {}", String::from_utf8_lossy(path));
     document::begin(out, &title, STYLE, "listing");
@@ -57,8 +57,8 @@ pub fn end(out: &mut String) {
     out.push_str(document::END);
 }
 
-/// Appends the relative reference from a directory to `entry` in it. The bytes of the name are
-/// escaped, whatever they mean as text.
+/// Appends the relative reference from a directory to `entry` in it. The name is escaped byte by byte,
+/// whatever its encoding.
 pub(super) fn reference(out: &mut String, entry: &DirectoryEntry) {
     out.extend(percent_encode(&entry.name, IN_A_SEGMENT));
     if entry.kind == EntryKind::Directory {
@@ -66,12 +66,12 @@ pub(super) fn reference(out: &mut String, entry: &DirectoryEntry) {
     }
 }
 
-/// The path as a heading in which each directory above is a link.
+/// Appends the path as a heading in which each parent directory is a link.
 fn breadcrumbs(out: &mut String, path: &[u8]) {
     out.push_str("<nav aria-label=\"Path\">\n<h1><span>Index of</span> ");
     let inner = path.strip_prefix(b"/").unwrap_or(path);
     let inner = inner.strip_suffix(b"/").unwrap_or(inner);
-    // The root has no name of its own: the slash is its link.
+    // The root has no name, so the slash is its link.
     let mut names = vec![&b"/"[..]];
     names.extend(
         inner
@@ -96,8 +96,6 @@ fn breadcrumbs(out: &mut String, path: &[u8]) {
     }
     out.push_str("</h1>\n</nav>\n");
 }
-
-/// How much there is of what.
 fn summarise(out: &mut String, summary: &Summary) {
     out.push_str("<p>");
     let mut separator = "";
@@ -144,8 +142,8 @@ fn table_head(out: &mut String, order: SortOrder) {
         if is_current {
             out.extend([" aria-sort=\"", direction, "\""]);
         }
-        // The other direction of the column in force; what people look for first of another one: A,
-        // the largest, the newest.
+        // The link of the current column reverses its direction. Other columns start with the usual
+        // direction: names from A, the largest size, the newest time.
         let turns = if is_current {
             !order.is_descending
         } else {

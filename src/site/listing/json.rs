@@ -1,4 +1,4 @@
-//! A listing for programs.
+//! A listing as JSON.
 
 use serde_json::Value;
 
@@ -6,25 +6,25 @@ use super::entries::{DirectoryEntry, EntryKind, Summary};
 use super::html::reference;
 use super::quantity::timestamp;
 
-/// What a row takes beside its name, in bytes.
+/// The approximate size of a row without its name, in bytes.
 const ROW_BYTES: usize = 80;
 
 /// The first bytes of an array.
 const OPENING: &str = "[";
 
-/// The bytes that an array of `summary`'s entries takes, roughly.
+/// The approximate size of an array with the entries of `summary`, in bytes.
 #[must_use]
 pub fn capacity(summary: &Summary) -> usize {
     summary.name_bytes + ROW_BYTES * summary.entries() + 4
 }
 
-/// Begins an array of objects, one a line, in the order of the rows:
+/// Begins an array of objects, one on each line, in the order of the rows:
 ///
-/// - `name`: text. A name that is not UTF-8 has U+FFFD where it is not, and such an object has one
-///   more member, `href`: the relative reference that asks for it, escape by escape.
+/// - `name`: text. Bytes that are not UTF-8 become U+FFFD. Such an object has one more member, `href`: the
+///   escaped relative reference of the entry.
 /// - `type`: `"directory"` or `"file"`.
 /// - `size`: bytes; `null` for a directory.
-/// - `mtime`: RFC 3339 in UTC, to the second; `null` for one that has no such form.
+/// - `mtime`: RFC 3339 in UTC, to the second; `null` if RFC 3339 cannot express the time.
 pub fn begin(out: &mut String) {
     out.push_str(OPENING);
 }

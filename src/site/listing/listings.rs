@@ -1,13 +1,13 @@
-//! Answering requests for directories.
+//! Responses for directories.
 
 use std::sync::Arc;
 
-use super::entries::{ListedDirectory, Scan};
-use super::kept::{KeptPages, ListingBudget};
+use super::cache::{ListingBudget, ListingCache};
+use super::entries::{DirectoryScan, ListedDirectory};
+use super::job::ListingJob;
 use super::order::SortOrder;
-use super::page::Page;
-use super::preparing::Preparing;
-use super::variant::{Format, Variant, WantedListing};
+use super::page::ListingPage;
+use super::variant::{ListingFormat, ListingVariant, WantedListing};
 use crate::clock::Now;
 use crate::config;
 use crate::config::SiteConfig;
@@ -18,25 +18,25 @@ use crate::http::response::Response;
 use crate::site::disk::OpenError;
 use crate::site::waiting::{FirstSlice, JobPermits, MayBlock, SingleFlight, WouldBlock};
 
-/// Kept listings may take one part in this many of `cache.bytes`, besides the files.
-const KEPT_PART: u64 = 4;
+/// Cached listings may take one part in this many of `cache.bytes`, in addition to the files.
+const CACHED_PART: u64 = 4;
 
-/// The media types of the forms, the server's favourite first.
-const TYPES: [&str; 2] = ["text/html", "application/json"];
+/// The media types of the formats, the preferred one first.
+const MEDIA_TYPES: [&str; 2] = ["text/html", "application/json"];
 
-/// A listing that was made, or why it could not be.
-type Made = Result<Arc<Page>, OpenError>;
+/// A listing, or the reason why there is none.
+type ListingResult = Result<Arc<ListingPage>, OpenError>;
 
 /// A request for the listing of a directory.
 #[derive(Debug, Clone, Copy)]
 pub struct ListingRequest<'r, 'b, 's> {
-    /// Its head.
+    /// The head of the request.
     pub head: &'r RequestHead<'b, 's>,
-    /// The query of its target.
+    /// The query of the request target.
     pub query: Option<&'b [u8]>,
-    /// How far the answer may go.
+    /// The thread's permission to block.
     pub may_block: MayBlock,
-    /// The time.
+    /// The current time.
     pub now: Now,
 }
 
@@ -45,38 +45,41 @@ pub struct ListingRequest<'r, 'b, 's> {
 pub struct Listings {
     shows_hidden: bool,
     compresses: bool,
-    pub(super) memory: ListingBudget,
-    kept: Arc<KeptPages>,
-    flights: SingleFlight<(Box<[u8]>, Variant, Coding), Made>,
+    pub(super) budget: ListingBudget,
+    cache: Arc<ListingCache>,
+    flights: SingleFlight<(Box<[u8]>, ListingVariant, Coding), ListingResult>,
     pub(super) permits: JobPermits,
 }
 
 impl Listings {
-    /// Those of `site`. Without a cache no listing is kept.
+    /// The listings of `site`. Without a cache, no listing is cached either.
     #[must_use]
     pub fn new(site: &SiteConfig, cache: &config::Cache) -> Listings {
         let interval_millis = u64::from(cache.revalidate_secs) * 1_000;
         Listings {
             shows_hidden: site.hidden,
             compresses: site.compress,
-            memory: ListingBudget::default(),
-            kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
+            budget: ListingBudget::default(),
+            cache: Arc::new(ListingCache::new(
+                interval_millis,
+                cache.bytes / CACHED_PART,
+            )),
             flights: SingleFlight::default(),
             permits: JobPermits::default(),
         }
     }
 
-    /// The answer to a GET or HEAD for the directory at `place`: 200, or what If-None-Match and If-Match
-    /// make of it. The form is chosen by Accept, the coding by Accept-Encoding if
-    /// the rules of the site let it be compressed, the order by `?sort=` in the query.
+    /// The response to a GET or HEAD for the directory at `place`: 200, or the result of If-None-Match and
+    /// If-Match. Accept selects the format, `?sort=` in the query the order. Accept-Encoding selects the
+    /// coding, if the rules of the site allow compression.
     ///
-    /// The inner error is as [`Resolver::open`](crate::site::disk::Resolver::open) has it, or
-    /// [`OpenError::Exhausted`] if too much is being made or sent already. What is not a directory is
-    /// [`OpenError::NotFound`].
+    /// The inner error is as in [`Resolver::open`](crate::site::disk::Resolver::open). It is
+    /// [`OpenError::Exhausted`] also if too many listings are being built or sent, and
+    /// [`OpenError::NotFound`] if `place` is no directory.
     ///
     /// # Errors
-    /// [`WouldBlock`] if the listing is not in memory and that is all that is in `may_block`, or if it is being
-    /// made.
+    /// [`WouldBlock`] if the listing is not in memory and `may_block` excludes reading it, or if it is
+    /// being built.
     pub fn respond(
         &self,
         place: &ListedDirectory<'_>,
@@ -89,9 +92,9 @@ impl Listings {
             may_block,
             now,
         } = *request;
-        let form = match accept::preferred(&head.fields, &TYPES) {
-            0 => Format::Html,
-            _ => Format::Json,
+        let format = match accept::preferred(&head.fields, &MEDIA_TYPES) {
+            0 => ListingFormat::Html,
+            _ => ListingFormat::Json,
         };
         let order = SortOrder::of_query(query);
         let (coding, vary) = match self.compresses && may_compress {
@@ -100,35 +103,35 @@ impl Listings {
         };
         let wanted = WantedListing {
             path: place.path,
-            variant: Variant { order, form },
+            variant: ListingVariant { order, format },
             coding,
         };
         let page = self.page(place, wanted, may_block, now)?;
         Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
-    /// The page in memory, with its content in `coding` unless too much is going on for that.
+    /// The page, in `coding` unless too many jobs are running.
     fn page(
         &self,
         place: &ListedDirectory<'_>,
         wanted: WantedListing<'_>,
         may_block: MayBlock,
         now: Now,
-    ) -> Result<Result<Arc<Page>, OpenError>, WouldBlock> {
+    ) -> Result<Result<Arc<ListingPage>, OpenError>, WouldBlock> {
         let WantedListing {
             path,
             variant,
             coding,
         } = wanted;
         let generation = place.root.generation;
-        let find = || self.kept.find(path, variant, generation, now.monotonic);
-        let is_ready = |page: &Arc<Page>| page.is_ready_in(coding);
+        let find = || self.cache.find(path, variant, generation, now.monotonic);
+        let is_ready = |page: &Arc<ListingPage>| page.is_ready_in(coding);
         if let Some(page) = find().filter(is_ready) {
             return Ok(Ok(page));
         }
         // Any entry of the directory may be a mount point.
         may_block.any_disk()?;
-        let is_usable = |made: &Made| match made {
+        let is_usable = |made: &ListingResult| match made {
             Ok(page) => page.generation == generation,
             Err(_) => true,
         };
@@ -138,44 +141,50 @@ impl Listings {
         {
             Ok(leader) => leader,
             Err(flight) => {
-                return match flight.result::<Made>() {
+                return match flight.result::<ListingResult>() {
                     Some(made) => Ok(made.clone()),
                     None => Err(WouldBlock::InFlight(flight)),
                 };
             }
         };
-        // Another may have made it after we had looked and before we set out.
-        let preparing = match find() {
-            Some(page) => Ok(Preparing::from_page(page, wanted, &self.memory, &self.kept)),
-            None => Scan::begin(place, self.shows_hidden)
-                .and_then(|scan| Preparing::from_directory(scan, wanted, &self.memory, &self.kept)),
+        // Another thread may have built the page between the first search and the start of this flight.
+        let job = match find() {
+            Some(page) => Ok(ListingJob::from_page(
+                page,
+                wanted,
+                &self.budget,
+                &self.cache,
+            )),
+            None => DirectoryScan::begin(place, self.shows_hidden).and_then(|scan| {
+                ListingJob::from_directory(scan, wanted, &self.budget, &self.cache)
+            }),
         };
-        let mut preparing = match preparing {
-            Ok(preparing) => preparing,
+        let mut job = match job {
+            Ok(job) => job,
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(made) = preparing.go_on(&FirstSlice::new(now.monotonic)) {
+        if let Some(made) = job.go_on(&FirstSlice::new(now.monotonic)) {
             return Ok(made);
         }
         let Some(permit) = self.permits.take() else {
-            return Ok(preparing.page().ok_or(OpenError::Exhausted));
+            return Ok(job.page().ok_or(OpenError::Exhausted));
         };
-        let flight = leader.leave(preparing, permit);
+        let flight = leader.leave(job, permit);
         Err(WouldBlock::InFlight(flight))
     }
 }
 
-/// The media type of the listings that the client of `head` gets.
+/// The media type of the listing that the client of `head` gets.
 #[must_use]
 pub fn media_type(head: &RequestHead<'_, '_>) -> &'static str {
-    match accept::preferred(&head.fields, &TYPES) {
-        0 => TYPES[0],
-        _ => TYPES[1],
+    match accept::preferred(&head.fields, &MEDIA_TYPES) {
+        0 => MEDIA_TYPES[0],
+        _ => MEDIA_TYPES[1],
     }
 }
 
-/// The coding that a client likes best. A listing has it at once, as the server has made every listing
-/// itself, so there is no second choice.
+/// The coding that the client prefers. The server can make a listing in any coding, so a second choice is
+/// never needed.
 fn preferred_coding(head: &RequestHead<'_, '_>) -> Coding {
     if !head.has_accept_encoding {
         return Coding::Identity;

@@ -1,17 +1,17 @@
-//! The order of a listing: `?sort=name`, `size` or `time`, with a minus for the other way round.
+//! The order of a listing: `?sort=name`, `size` or `time`. A minus before the value reverses the order.
 
 use std::cmp::Ordering;
 
 use super::entries::DirectoryEntry;
 
-/// What entries are ordered by.
+/// The column that entries are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Column {
-    /// As people count: letters without case, digits by the number that they make.
+    /// Natural order: letters without case, digits by their numeric value.
     Name,
-    /// Bytes.
+    /// The size in bytes.
     Size,
-    /// The time of the last change.
+    /// The modification time.
     Time,
 }
 
@@ -27,13 +27,13 @@ impl Column {
     }
 }
 
-/// A column and a direction. Directories come before files in every order, and entries that are
-/// equal go by name, so the order is the same each time.
+/// A column and a direction. Directories come before files in every order. Equal entries are sorted by
+/// name, so the order is always the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SortOrder {
     /// The column.
     pub column: Column,
-    /// Whether the largest, the newest, the last letter comes first.
+    /// Whether the largest size, the newest time or the last letter comes first.
     pub is_descending: bool,
 }
 
@@ -44,7 +44,7 @@ impl SortOrder {
         is_descending: false,
     };
 
-    /// What the first `sort=` of a query asks for; the default if that is unknown or not there.
+    /// The order in the first `sort=` of a query; the default if its value is unknown or missing.
     #[must_use]
     pub fn of_query(query: Option<&[u8]>) -> SortOrder {
         let Some(value) = query
@@ -67,7 +67,7 @@ impl SortOrder {
             })
     }
 
-    /// Puts `entries` in this order.
+    /// Sorts `entries`.
     pub fn sort(self, entries: &mut [DirectoryEntry]) {
         entries.sort_unstable_by(|one, other| self.compare(one, other));
     }
@@ -92,8 +92,8 @@ impl SortOrder {
     }
 }
 
-/// `file2` before `file10`, `README` beside `readme`; names that differ in nothing else by their
-/// bytes.
+/// Compares names in natural order: `file2` before `file10`, `README` beside `readme`. If they are equal,
+/// their bytes decide.
 fn by_name(one: &[u8], other: &[u8]) -> Ordering {
     let (mut left, mut right) = (one, other);
     loop {
@@ -122,7 +122,7 @@ fn take_digits<'n>(rest: &mut &'n [u8]) -> &'n [u8] {
     digits
 }
 
-/// Compares numbers of any length: without leading zeros the longer one is the larger one.
+/// Compares numbers of any length: without leading zeros, the longer one is larger.
 fn by_number(one: &[u8], other: &[u8]) -> Ordering {
     let significant = |digits: &[u8]| digits.iter().take_while(|digit| **digit == b'0').count();
     let (one, other) = (&one[significant(one)..], &other[significant(other)..]);

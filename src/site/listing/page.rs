@@ -1,75 +1,76 @@
-//! A listing that is made, in each coding that somebody has asked for, and the answer with it.
+//! A complete listing, in each coding that clients have requested, and the response with it.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::variant::Format;
+use super::variant::ListingFormat;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
-use crate::site::content::etag_of_form;
+use crate::site::content::variant_etag;
 use crate::site::pages;
 
-/// A listing that is made.
+/// A complete listing.
 #[derive(Debug)]
-pub struct Page {
+pub struct ListingPage {
     pub(super) content: Bytes,
     pub(super) etag: Bytes,
-    pub(super) form: Format,
-    /// The number of the root directory that it was read in.
+    pub(super) format: ListingFormat,
+    /// The generation of the root directory that the listing was read from.
     pub(super) generation: u64,
     pub(super) made_at: Millis,
-    pub(super) encoded: Encoded,
+    pub(super) encoded: EncodedContent,
 }
 
-/// The content in other codings, by coding in the order of [`Coding::COMPRESSED`]. Each is set once: the
-/// bytes, or that they would save too little.
+/// The content in other codings, in the order of [`Coding::COMPRESSED`]. Each is set once: to the bytes, or
+/// to `None` if compression would save too little.
 #[derive(Debug, Default)]
-pub struct Encoded([OnceLock<Option<Bytes>>; 3]);
+pub struct EncodedContent([OnceLock<Option<Bytes>>; 3]);
 
-impl Encoded {
-    /// Sets the bytes in `coding`, unless that has been done.
+impl EncodedContent {
+    /// Sets the bytes in `coding`, if they are not set yet.
     pub fn fill(&self, coding: Coding, bytes: Option<Bytes>) {
         if let Some(place) = self.0.get(coding as usize) {
-            // Another job may have made the same bytes.
+            // Another job may have set the same bytes.
             let _ = place.set(bytes);
         }
     }
 
-    /// The content in `coding`, or that there is none; `None` if that has not been tried.
+    /// The content in `coding`: `None` if compression has not been tried, `Some(None)` if it saves too
+    /// little.
     fn state(&self, coding: Coding) -> Option<Option<&Bytes>> {
         Some(self.0.get(coding as usize)?.get()?.as_ref())
     }
 
-    /// Bytes of all of them.
+    /// The number of bytes in all codings together.
     fn bytes(&self) -> u64 {
         let ready = self.0.iter().filter_map(|place| place.get()?.as_ref());
         ready.map(|bytes| bytes.len() as u64).sum()
     }
 }
 
-impl Page {
-    /// Bytes of the content, in all codings together.
+impl ListingPage {
+    /// The size of the content with all its encoded variants, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.content.len() as u64 + self.encoded.bytes()
     }
 
-    /// Whether the page can answer a client that likes `coding` best, as far as it ever will.
+    /// Whether the page is ready for a client that prefers `coding`: compressed, or known not to compress.
     #[must_use]
     pub fn is_ready_in(&self, coding: Coding) -> bool {
         coding == Coding::Identity || self.encoded.state(coding).is_some()
     }
 
-    /// The answer in `coding`, if the content is there in that coding, otherwise in none. `vary` is the
-    /// value of Vary.
+    /// The response with the content in `coding`, or uncompressed if there is none. `vary` is the value of
+    /// Vary.
     ///
-    /// The mtime of a directory does not tell when a file in it has grown, so there is no Last-Modified;
-    /// the tag is made from the page.
+    /// There is no Last-Modified, because the mtime of a directory does not change when a file in it grows.
+    /// The entity-tag is made from the content.
     pub(super) fn answer(
         &self,
         coding: Coding,
@@ -81,9 +82,9 @@ impl Page {
             Some(encoded) => (coding, encoded),
             None => (Coding::Identity, &self.content),
         };
-        let etag = etag_of_form(&self.etag, coding);
+        let etag = variant_etag(&self.etag, coding);
         let tag = String::from_utf8_lossy(&etag);
-        // RFC 9110 section 15.4.5: a 304 owes these two.
+        // RFC 9110 section 15.4.5: a 304 requires these two fields.
         let owed = format!("ETag: {tag}\r\nVary: {vary}\r\n");
         let validators = Validators {
             etag: Some(&etag),
@@ -110,9 +111,9 @@ impl Page {
     }
 
     fn content_lines(&self, coding: Coding) -> String {
-        let media_type = match self.form {
-            Format::Html => "text/html; charset=utf-8",
-            Format::Json => "application/json",
+        let media_type = match self.format {
+            ListingFormat::Html => "text/html; charset=utf-8",
+            ListingFormat::Json => "application/json",
         };
         let encoding = match coding {
             Coding::Identity => String::new(),

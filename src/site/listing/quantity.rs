@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// `bytes` for people: `999 B`, `1.5 kB`, `27 MB`. Decimal prefixes, two digits at least, rounded.
+/// `bytes` rounded for people: `999 B`, `1.5 kB`, `27 MB`. Decimal prefixes, at least two digits.
 #[must_use]
 pub fn rounded_size(bytes: u64) -> String {
     const PREFIXES: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
@@ -21,11 +21,11 @@ pub fn rounded_size(bytes: u64) -> String {
             return format!("{whole} {prefix}B");
         }
     }
-    // 2^64 bytes are 18 EB.
+    // Unreachable: 2^64 bytes are 18 EB.
     format!("{bytes} B")
 }
 
-/// `bytes` exactly, in groups of three digits: `1,234,567`.
+/// The exact number `bytes`, in groups of three digits: `1,234,567`.
 #[must_use]
 pub fn grouped(bytes: u64) -> String {
     let mut digits = bytes.to_string();
@@ -37,8 +37,8 @@ pub fn grouped(bytes: u64) -> String {
     digits
 }
 
-/// `2026-11-25T13:13:42Z` (RFC 3339). `None` beyond the years 0 to 9999, which four digits cannot
-/// write; no clock that is right says so.
+/// The time in the format `2026-11-25T13:13:42Z` (RFC 3339). `None` outside the years 0 to 9999, which four
+/// digits cannot express.
 #[must_use]
 pub fn timestamp(unix_secs: i64) -> Option<String> {
     let text = Timestamp::from_second(unix_secs).ok()?.to_string();

@@ -1,12 +1,12 @@
-//! Requests for directories.
+//! Tests of requests for directories.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use super::cache::MAX_HELD_BYTES;
 use super::entries::ListedDirectory;
-use super::kept::MAX_HELD_BYTES;
 use super::*;
 use crate::clock::{Millis, Now};
 use crate::config;
@@ -34,7 +34,7 @@ struct Directory {
 }
 
 impl Directory {
-    /// Nothing is kept: whoever asks, asks the disk.
+    /// A directory without a cache: every request reads the disk.
     fn with(names: &[&str]) -> Directory {
         Directory::keeping(0, names)
     }
@@ -54,7 +54,7 @@ impl Directory {
         }
     }
 
-    /// One answer, or why there is none yet.
+    /// One attempt: the response, or why there is none yet.
     fn try_ask(
         &self,
         query: &str,
@@ -80,9 +80,9 @@ impl Directory {
         })
     }
 
-    /// The answer, however long it takes.
+    /// The response, after as many slices as it takes.
     fn ask(&self, query: &str, lines: &[(&str, &str)]) -> Result<Response, OpenError> {
-        // Held until it has been asked for.
+        // The flight must live until the next request has taken its result.
         let mut held = Vec::new();
         loop {
             match self.try_ask(query, lines, MayBlock::Anywhere, NOW) {
@@ -97,7 +97,7 @@ impl Directory {
         }
     }
 
-    /// Many files. Hard links make them cheap; the names have a byte that is not UTF-8.
+    /// Creates many files. Hard links make that cheap. The names contain a byte that is not UTF-8.
     fn fill(&self, count: usize) {
         let inner = self.files.path();
         let file = |number: usize| {
@@ -105,7 +105,7 @@ impl Directory {
             inner.join(OsStr::from_bytes(&name))
         };
         for number in 0..count {
-            // A file has at most 65,000 links on some file systems.
+            // Some file systems allow only 65,000 links to a file.
             if number % 50_000 == 0 {
                 fs::write(file(number), "x").expect("write");
             } else {
@@ -115,7 +115,7 @@ impl Directory {
     }
 }
 
-/// Does the job in slices, for somebody who waits; returns how many it took.
+/// Runs the job in slices while a client waits, and returns the number of slices.
 fn finish(flight: &Arc<Flight>) -> usize {
     flight.wait(Box::new(|_: &Arc<Flight>| {}));
     assert!(flight.claim_job());
@@ -180,7 +180,7 @@ fn a_listing_that_has_not_changed_is_not_sent_again_rfc9110_13_1_2() {
 #[test]
 fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     let directory = Directory::with(&["one"]);
-    let held = || directory.listings.memory.held_bytes();
+    let held = || directory.listings.budget.held_bytes();
     let page = directory.ask("", &[]).expect("200");
     assert!(held() >= content(&page).len() as u64);
     let copy = page.clone();
@@ -188,7 +188,7 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
     assert!(held() > 0, "a copy is still being sent");
     drop(copy);
     assert_eq!(held(), 0);
-    let mut others = directory.listings.memory.share();
+    let mut others = directory.listings.budget.reservation();
     assert!(others.grow(MAX_HELD_BYTES));
     assert_eq!(
         directory.ask("", &[]).expect_err("503"),
@@ -201,13 +201,13 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
 fn what_is_kept_gives_way_to_what_is_made() {
     let directory = Directory::keeping(1, &["one"]);
     directory.ask("", &[]).expect("200");
-    let kept = directory.listings.memory.held_bytes();
-    let mut others = directory.listings.memory.share();
+    let kept = directory.listings.budget.held_bytes();
+    let mut others = directory.listings.budget.reservation();
     assert!(kept > 0 && others.grow(MAX_HELD_BYTES - kept - 1_000));
     directory.ask("sort=-name", &[]).expect("200");
 }
 
-/// HEAD and 304 included, by whoever has no way to the disk.
+/// This includes HEAD and 304, on a thread that may not block.
 #[test]
 fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
     let directory = Directory::keeping(1, &["one"]);
@@ -229,14 +229,14 @@ fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
     assert_eq!(from_memory(LATER).expect_err("old"), WouldBlock::OnDisk);
 }
 
-/// RFC 9110 section 8.8.3.3: each coding has a tag of its own.
+/// RFC 9110 section 8.8.3.3: each coding has its own tag.
 #[test]
 fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
     let directory = Directory::keeping(1, &[]);
     directory.fill(3_000);
     let coded = |coding| [("Accept-Encoding", coding)];
     let plain = directory.ask("", &[]).expect("200");
-    let mut held = directory.listings.memory.held_bytes();
+    let mut held = directory.listings.budget.held_bytes();
     let mut tags = vec![tag(&plain)];
     for coding in ["br", "zstd", "gzip"] {
         let may_block = MayBlock::Never;
@@ -246,8 +246,8 @@ fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
         assert!(fields(&page).contains(&format!("\r\nContent-Encoding: {coding}\r\n")));
         let bytes = page.length.expect("a length");
         assert!(bytes * 10 < plain.length.expect("a length"), "{bytes}");
-        // The page is kept once, with the bytes in each coding.
-        let now_held = directory.listings.memory.held_bytes();
+        // The page is cached once, with the bytes in each coding.
+        let now_held = directory.listings.budget.held_bytes();
         assert!((held + bytes..held + 2 * bytes).contains(&now_held));
         held = now_held;
         let kept = directory.try_ask("", &coded(coding), may_block, NOW);
@@ -292,7 +292,7 @@ fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
     let plain = directory.ask("", &[]).expect("200");
     let bytes = plain.length.expect("a length");
     drop(plain);
-    let mut others = directory.listings.memory.share();
+    let mut others = directory.listings.budget.reservation();
     assert!(others.grow(MAX_HELD_BYTES - 3 * bytes));
     let page = directory
         .ask("", &[("Accept-Encoding", "gzip")])
@@ -359,16 +359,16 @@ fn a_large_directory_is_listed_once_for_all_who_ask_and_in_slices() {
         assert_eq!(content(&page).matches("<time ").count(), 5_000);
     }
     drop((one, other));
-    assert_eq!(directory.listings.memory.held_bytes(), 0);
+    assert_eq!(directory.listings.budget.held_bytes(), 0);
     drop(awaited());
     assert_eq!(
-        directory.listings.memory.held_bytes(),
+        directory.listings.budget.held_bytes(),
         0,
         "nobody waits for it"
     );
 }
 
-/// The largest listing there is: one file more is not shown.
+/// The largest possible listing: one more file is not shown.
 #[test]
 fn a_hundred_thousand_entries_are_listed_and_one_more_is_not() {
     let directory = Directory::with(&[]);

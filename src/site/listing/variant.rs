@@ -1,33 +1,33 @@
-//! Which of a directory's listings a client gets.
+//! The variants of a listing, and the selection of one by a request.
 
 use super::order::SortOrder;
 use crate::http::accept_encoding::Coding;
 
-/// A form of a listing.
+/// The format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum ListingFormat {
     /// For people.
     Html,
     /// For programs.
     Json,
 }
 
-/// Which of a directory's listings.
+/// A variant of the listing of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
+pub struct ListingVariant {
     /// The order of the entries.
     pub order: SortOrder,
-    /// The form of the page.
-    pub form: Format,
+    /// The format of the page.
+    pub format: ListingFormat,
 }
 
-/// The listing that a client is to get.
+/// The listing that a request selects.
 #[derive(Debug, Clone, Copy)]
 pub struct WantedListing<'p> {
     /// The path of the directory.
     pub path: &'p [u8],
-    /// Which of its listings.
-    pub variant: Variant,
-    /// The coding that the client likes best.
+    /// The order and the format.
+    pub variant: ListingVariant,
+    /// The coding that the client prefers.
     pub coding: Coding,
 }

@@ -13,8 +13,8 @@ use super::sidecar_only::{DecodedSidecar, SidecarDecoder};
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
-    Beside, EncodedNames, LoadLimits, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy,
-    Representation, Sidecars,
+    Compressibility, EncodedNames, LoadLimits, MIN_COMPRESSED_BYTES, Metadata, OriginalFile,
+    Representation, RepresentationLoader, Sidecars,
 };
 use crate::site::disk::{Identity, OpenError, RootDirectory};
 use crate::site::memory::{
@@ -26,7 +26,7 @@ use crate::site::waiting::{Job, Slice};
 /// The load of a file into a [`FileEntry`].
 #[derive(Debug)]
 pub(super) struct FileLoad {
-    loading: Loading,
+    loading: RepresentationLoader,
     key: KeptSitePath,
     name: Vec<u8>,
     pub(super) sidecars: Option<Sidecars>,
@@ -86,9 +86,9 @@ impl Lookup {
             EncodedNames::content_type(&text, &self.types)
         };
         let policy = self.coding_policy(key, &content_type);
-        let redundancy = policy.redundancy;
-        let redundancy = redundancy.unwrap_or_else(|| Redundancy::of(&content_type));
-        let is_compressible = is_plain && redundancy == Redundancy::Much;
+        let compressibility = policy.compressibility;
+        let compressibility = compressibility.unwrap_or_else(|| Compressibility::of(&content_type));
+        let is_compressible = is_plain && compressibility == Compressibility::High;
         // The largest file that is compressed.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
@@ -136,7 +136,9 @@ impl Lookup {
         let file = self.resolver.open(directory.fd.as_fd(), path);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
-        let is_compressible = policy.redundancy.is_none_or(|it| it == Redundancy::Much);
+        let is_compressible = policy
+            .compressibility
+            .is_none_or(|it| it == Compressibility::High);
         // The largest content that is compressed with other codings.
         let most = if is_compressible && !policy.no_transform {
             self.compressible_bytes
@@ -177,7 +179,7 @@ impl Lookup {
         let Some(evidence) = self.evidence else {
             return Ok(None);
         };
-        let beside = Beside {
+        let beside = OriginalFile {
             path: target.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
@@ -200,12 +202,12 @@ impl Lookup {
         metadata: &Metadata<'_>,
         name: &[u8],
         now: Now,
-    ) -> io::Result<Loading> {
+    ) -> io::Result<RepresentationLoader> {
         let limits = LoadLimits {
             read: self.limits,
             descriptors: &self.descriptors,
         };
-        let loading = Loading::new(file, metadata, limits, now)?;
+        let loading = RepresentationLoader::new(file, metadata, limits, now)?;
         if loading.is_too_large_to_hash()
             && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
         {
@@ -245,7 +247,7 @@ impl Lookup {
 
 impl LoadTarget<'_> {
     /// The load of this file. Variants are made of content of at most `most` bytes.
-    fn load(&self, loading: Loading, most: u64) -> FileLoad {
+    fn load(&self, loading: RepresentationLoader, most: u64) -> FileLoad {
         FileLoad {
             loading,
             key: self.key.keep(),
@@ -348,7 +350,7 @@ impl Job for FileLoadJob {
 
 /// The load of a sidecar into the entry of its file.
 pub(super) struct VariantLoad {
-    loading: Loading,
+    loading: RepresentationLoader,
     entry: Arc<FileEntry>,
     coding: Coding,
 }

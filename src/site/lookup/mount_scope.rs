@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::names::slash_form;
 use super::opening::Lookup;
 use crate::http::accept_encoding::Coding;
-use crate::site::content::sidecar;
+use crate::site::content::sidecar_path;
 use crate::site::disk::{PathProbe, ProbeScope};
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
@@ -48,7 +48,7 @@ impl Lookup {
     ) -> Result<(), WouldBlockOnDisk> {
         if self.evidence.is_some() {
             let codings = Coding::COMPRESSED.into_iter();
-            for name in codings.filter_map(|coding| sidecar(name, coding)) {
+            for name in codings.filter_map(|coding| sidecar_path(name, coding)) {
                 self.check_scope(&name, may_block)?;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
-use crate::site::content::{EncodedNames, Evidence, MediaTypes};
+use crate::site::content::{EncodedNames, MediaTypes, SidecarVerification};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
@@ -56,7 +56,7 @@ pub struct Lookup {
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
     /// The evidence that a sidecar needs; `None` if the site uses no sidecars.
-    pub(super) evidence: Option<Evidence>,
+    pub(super) evidence: Option<SidecarVerification>,
     /// The sidecars for which the log says that they are not sent.
     pub(super) unused_sidecars: Arc<LoggedNames>,
     /// The largest file that is compressed, in bytes; 0 if none are.
@@ -159,13 +159,13 @@ fn most_decoded(cache_bytes: u64) -> u64 {
 }
 
 /// The evidence that a sidecar of `site` needs; `None` if the site uses no sidecars.
-fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<Evidence> {
+fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<SidecarVerification> {
     match (site.precompressed, site.etag) {
         (Precompressed::Never, _) => None,
-        (Precompressed::Always, _) => Some(Evidence::Nothing),
+        (Precompressed::Always, _) => Some(SidecarVerification::NotNeeded),
         // No verdict would be remembered.
-        (Precompressed::Current, _) if cache.bytes == 0 => Some(Evidence::WholeSeconds),
-        (Precompressed::Current, EtagSource::Modified) => Some(Evidence::Content),
-        (Precompressed::Current, EtagSource::Content) => Some(Evidence::ContentOfAll),
+        (Precompressed::Current, _) if cache.bytes == 0 => Some(SidecarVerification::BySeconds),
+        (Precompressed::Current, EtagSource::Modified) => Some(SidecarVerification::ByContent),
+        (Precompressed::Current, EtagSource::Content) => Some(SidecarVerification::AlwaysByContent),
     }
 }

@@ -13,7 +13,7 @@ use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
 use crate::http::method::Method;
 use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::RequestHead;
-use crate::site::content::{Representation, etag_of_form};
+use crate::site::content::{Representation, variant_etag};
 use crate::site::memory::{FileEntry, OriginalState};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
@@ -102,7 +102,7 @@ fn is_named(
     let Some(etag) = &original.etag else {
         return false;
     };
-    let etag = etag_of_form(etag, coding);
+    let etag = variant_etag(etag, coding);
     let validators = Validators {
         etag: Some(&etag),
         ..original.validators()

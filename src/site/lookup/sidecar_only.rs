@@ -18,7 +18,7 @@ use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 use crate::site::content::{
-    Content, Decoding, Redundancy, Representation, Sidecars, Undecodable, sidecar,
+    Compressibility, Content, ContentDecoder, DecodeError, Representation, Sidecars, sidecar_path,
 };
 use crate::site::disk::{Identity, OpenError, PathProbe, RootDirectory};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, OriginalState};
@@ -33,7 +33,7 @@ pub(super) struct SidecarDecoder {
     /// The sidecars of the site that a warning has been logged for.
     logged: Arc<LoggedNames>,
     /// Set when the sidecar has been read.
-    read: Option<(Representation, Result<Decoding, Undecodable>)>,
+    read: Option<(Representation, Result<ContentDecoder, DecodeError>)>,
 }
 
 /// The result of decoding a sidecar.
@@ -65,7 +65,7 @@ impl SidecarDecoder {
 
     /// Begins to decode `variant`, the sidecar that was read.
     pub(super) fn begin(&mut self, variant: Representation) {
-        let decoding = Decoding::new(self.coding, &variant.content, self.most);
+        let decoding = ContentDecoder::new(self.coding, &variant.content, self.most);
         self.read = Some((variant, decoding));
     }
 
@@ -82,7 +82,7 @@ impl SidecarDecoder {
         let (_, decoding) = self.read.as_mut()?;
         let decoded = match decoding {
             Ok(decoding) => decoding.go_on(slice).transpose()?,
-            Err(error) => Err(std::mem::replace(error, Undecodable::TooLarge)),
+            Err(error) => Err(std::mem::replace(error, DecodeError::TooLarge)),
         };
         let (variant, _) = self.read.take()?;
         if has_changed(&variant) {
@@ -97,13 +97,13 @@ impl SidecarDecoder {
                 coding,
                 variant: Some(variant),
             },
-            Err(Undecodable::TooLarge) => DecodedSidecar {
+            Err(DecodeError::TooLarge) => DecodedSidecar {
                 representation: stand_in(),
                 original: OriginalState::Missing,
                 coding,
                 variant: Some(variant),
             },
-            Err(Undecodable::Malformed(error)) => {
+            Err(DecodeError::Malformed(error)) => {
                 let reason = format!(
                     "its form in {} cannot be decoded, and is not sent: {error}",
                     coding.token()
@@ -205,7 +205,8 @@ impl Lookup {
 
     fn sidecar_names(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
         let is_tried = self.evidence.is_some() && self.may_have_variants(path, name);
-        let variants = Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| is_tried));
+        let variants =
+            Coding::COMPRESSED.map(|coding| sidecar_path(name, coding).filter(|_| is_tried));
         variants.into_iter().flatten()
     }
 
@@ -215,8 +216,8 @@ impl Lookup {
         let name = &String::from_utf8_lossy(name);
         let own_type = self.types.of(name);
         let rules = self.coding_rules.as_ref();
-        let by_rule = rules.and_then(|rules| rules.policy(path, &own_type, false).redundancy);
-        by_rule.unwrap_or_else(|| Redundancy::of(&own_type)) == Redundancy::Much
+        let by_rule = rules.and_then(|rules| rules.policy(path, &own_type, false).compressibility);
+        by_rule.unwrap_or_else(|| Compressibility::of(&own_type)) == Compressibility::High
             && self.encoded_names.coding(name) == Coding::Identity
     }
 }

@@ -11,7 +11,7 @@ use super::revalidators::Revalidators;
 use super::sidecar_verifier::SidecarVerifier;
 use crate::config;
 use crate::http::accept_encoding::Coding;
-use crate::site::content::{Representation, Verdicts};
+use crate::site::content::{Representation, VerdictCache};
 use crate::site::disk::DescriptorBudget;
 use crate::site::waiting::{JobPermits, SingleFlight};
 
@@ -42,7 +42,7 @@ pub struct Memory {
     pub(in crate::site) negative_cache: NegativeCache,
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) sidecar_verifier: SidecarVerifier,
-    pub(in crate::site) verdicts: Arc<Verdicts>,
+    pub(in crate::site) verdicts: Arc<VerdictCache>,
     /// The loads in flight, of files and of sidecars. The result for a sidecar is the entry of its file,
     /// which by then has the variant if there is one.
     pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), LookupResult>,

@@ -57,7 +57,7 @@ impl FileEntry {
             Content::MemfdBody(content) => compress(coding, &content.read().ok()?)?,
             Content::Descriptor(..) => return None,
         };
-        Some(self.representation.form(coding, encoded))
+        Some(self.representation.variant(coding, encoded))
     }
 
     /// The weight of the entry in the cache, if an open file weighs `descriptor`.
@@ -380,7 +380,7 @@ mod tests {
             let path = name.to_be_bytes();
             let kept = kept(&cache, entry_for(at(&path), &[b'x'; 300], 20_000));
             for coding in Coding::COMPRESSED {
-                let make = || Some(kept.representation.form(coding, vec![b'y'; 4_000]));
+                let make = || Some(kept.representation.variant(coding, vec![b'y'; 4_000]));
                 assert!(cache.fill(&kept, coding, make).is_some());
             }
         }

@@ -95,9 +95,9 @@ impl EncodedVariants {
     #[must_use]
     pub fn new(sidecars: Option<&Sidecars>, may_compress: bool) -> Option<EncodedVariants> {
         let variants = Coding::COMPRESSED.map(|coding| {
-            let stage = match sidecars.map(|sidecars| sidecars.standing(coding)) {
+            let stage = match sidecars.map(|sidecars| sidecars.state(coding)) {
                 Some(SidecarState::Trusted) => VariantStage::Sidecar,
-                Some(SidecarState::Unjudged) => VariantStage::Unverified,
+                Some(SidecarState::Unverified) => VariantStage::Unverified,
                 Some(SidecarState::TooOld | SidecarState::Unusable) | None => {
                     VariantStage::Possible
                 }

@@ -3,12 +3,12 @@
 //!
 //! Such a sidecar is not younger than its file; with `etag = "content"` younger ones are verified too. A
 //! request that meets one places an order here, and is answered without it. The verdict is kept with the
-//! [variants](super::encoded_variants) of the cached file, and in [`Verdicts`] after the file is
+//! [variants](super::encoded_variants) of the cached file, and in [`VerdictCache`] after the file is
 //! evicted. It is valid until one of the two files changes.
 //!
 //! Each device has a thread of low priority, which the first order starts. So a disk that hangs delays
 //! neither sidecars on other devices nor compression. While the disk answers, an order takes half a
-//! second at most ([`MAX_JUDGED_BYTES`](crate::site::content::MAX_JUDGED_BYTES)).
+//! second at most ([`MAX_VERIFIED_BYTES`](crate::site::content::MAX_VERIFIED_BYTES)).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,7 +26,7 @@ use super::encoded_variants::EncodedVariants;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
-use crate::site::content::{Content, Expected, VariantVerdict, Verdicts, compare};
+use crate::site::content::{Content, ExpectedContent, VariantVerdict, VerdictCache, compare};
 use crate::site::disk::{Identity, Resolver, RootDirectory};
 
 /// The largest number of orders that wait for one thread. If there is no room, the next request for the
@@ -56,7 +56,7 @@ pub struct VerificationOrder {
     /// The sidecars of the site that a warning has been logged for.
     pub logged: Arc<LoggedNames>,
     /// Keeps the verdict.
-    pub verdicts: Arc<Verdicts>,
+    pub verdicts: Arc<VerdictCache>,
 }
 
 /// Settles a variant when it is dropped, even by a panic, so that the variant does not stay unverified.
@@ -140,9 +140,11 @@ impl VerificationOrder {
         }
         let content = &entry.representation.content;
         let original = match content {
-            Content::Memory(bytes) => Expected::Memory(bytes),
-            Content::MemfdBody(memfd_body) => Expected::Pages(&**memfd_body, memfd_body.len()),
-            Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
+            Content::Memory(bytes) => ExpectedContent::Memory(bytes),
+            Content::MemfdBody(memfd_body) => {
+                ExpectedContent::File(&**memfd_body, memfd_body.len())
+            }
+            Content::Descriptor(file, len) => ExpectedContent::File(&**file, *len),
         };
         // The sidecar may grow while it is read.
         let encoded = (&sidecar).take(seen.size());

@@ -1,16 +1,16 @@
-//! The HTML around the pages that the server writes itself, so that they all look alike.
+//! The common HTML frame of all pages that the server generates.
 //!
-//! No script, and nothing from elsewhere: the style sheet is in the page, because a page that says
-//! what went wrong should not need a second request.
+//! The style sheet is part of the page, so that an error page needs no second request. There are no
+//! scripts.
 
-/// Colours that people can read by day and by night, and the frame of a page.
+/// Colours for light and dark mode, and the layout of a page.
 const STYLE: &str = include_str!("document.css");
 
-/// What follows the content.
+/// The end of a page, after the content.
 pub(in crate::site) const END: &str = "</main>\n</html>\n";
 
-/// Appends everything before the content, up to the opened `main`. `title` is plain text, `style` a
-/// sheet beside the common one, `class` that of `main`.
+/// Appends the beginning of a page, up to the opened `main`. `title` is plain text, `style` an additional
+/// style sheet, `class` the class of `main`.
 pub(in crate::site) fn begin(out: &mut String, title: &str, style: &str, class: &str) {
     out.push_str(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -27,8 +27,8 @@ pub(in crate::site) fn begin(out: &mut String, title: &str, style: &str, class: 
     ]);
 }
 
-/// Appends `text` with the characters that mean something in HTML replaced, and control characters,
-/// which it must not hold, shown as what cannot be shown.
+/// Appends `text` as HTML. Special characters are escaped. Control characters, which HTML forbids, become
+/// U+FFFD.
 pub(in crate::site) fn escape(out: &mut String, text: &str) {
     for character in text.chars() {
         match character {

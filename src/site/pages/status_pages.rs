@@ -1,4 +1,4 @@
-//! The small pages that say what went wrong, and the redirect's.
+//! The built-in pages for errors and redirects.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -11,21 +11,21 @@ use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::{encode_path, encode_query};
 
-/// The fields that every page of ours carries. nosniff keeps a browser from guessing another type.
+/// The fields of every built-in page. nosniff keeps a browser from guessing another type.
 const PAGE_FIELDS: &str =
     "Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";
 
-/// The methods that every resource here answers, as a field line (RFC 9110 section 10.2.1).
+/// The methods that every resource supports, as a field line (RFC 9110 section 10.2.1).
 pub const ALLOW_LINE: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
-/// Seconds after which a client that got 503 may try again (RFC 9110 section 10.2.3).
+/// The seconds after which a client may repeat a request that got 503 (RFC 9110 section 10.2.3).
 const RETRY_AFTER_SECS: u32 = 2;
 
-/// A page for `status` with one sentence for a human, and the fields that the status owes:
+/// The built-in page for `status`, with one sentence for people and the fields that the status requires:
 /// Allow with 405 (RFC 9110 section 15.5.6), Retry-After with 503 (section 15.6.4).
 ///
-/// Each page is written once and then kept, as there are no more of them than sentences in this
-/// program: the second one of a kind allocates nothing.
+/// Each page is generated once and kept, because the program has only few sentences. The next use allocates
+/// nothing.
 #[must_use]
 pub fn error(status: Status, sentence: &'static str) -> Response {
     static WRITTEN: RwLock<BTreeMap<(u16, &str), Response>> = RwLock::new(BTreeMap::new());
@@ -49,7 +49,7 @@ fn write_error(status: Status, sentence: &str) -> Response {
         _ => String::new(),
     };
     let mut response = page(status, format!("{PAGE_FIELDS}{owed}"), sentence);
-    // For the life of the program, so that the threads need not count who uses it.
+    // Leaked on purpose: static bytes need no reference count, which threads would contend for.
     let forever = |bytes: &Bytes| Bytes::from_static(bytes.to_vec().leak());
     response.fields = forever(&response.fields);
     if let Body::Memory(content) = &mut response.body {
@@ -58,17 +58,17 @@ fn write_error(status: Status, sentence: &str) -> Response {
     response
 }
 
-/// 404 for a file that is there in content codings only, none of which the client accepts. Another client
-/// may get it, so caches must know (RFC 9110 section 12.5.5).
+/// 404 for a file that exists only in content codings that the client does not accept. Caches must know
+/// that another client may get the file (RFC 9110 section 12.5.5).
 #[must_use]
 pub fn only_encoded() -> Response {
     varying_by_coding(error(
         Status::NOT_FOUND,
-        "This file is here in a compressed form only, which the request does not accept.",
+        "This file exists only in a compressed form that the request does not accept.",
     ))
 }
 
-/// `response`, which another client may get in another coding.
+/// Adds `Vary: Accept-Encoding` to `response`: another client may get it in another coding.
 #[must_use]
 pub fn varying_by_coding(mut response: Response) -> Response {
     response.fields = Bytes::from([&response.fields, &b"Vary: Accept-Encoding\r\n"[..]].concat());
@@ -81,23 +81,23 @@ pub fn rejected(reject: &Reject) -> Response {
     error(reject.status, reject.reason)
 }
 
-/// The fields of a page of ours that its status owes, without those that describe the page: what
-/// remains if the site has a page of its own for that status.
+/// The fields that the status of a built-in page requires, without those that describe the page. They stay
+/// if the site has its own page for the status.
 #[must_use]
-pub fn owed_fields(response: &Response) -> Bytes {
+pub fn required_fields(response: &Response) -> Bytes {
     let described = response.fields.starts_with(PAGE_FIELDS.as_bytes());
     let start = if described { PAGE_FIELDS.len() } else { 0 };
     response.fields.slice(start..)
 }
 
-/// 301 from a directory to its slash form, the query kept (RFC 9110 section 15.4.2). `path` is
+/// 301 from a directory to its path with a slash, with the query (RFC 9110 section 15.4.2). `path` is
 /// decoded; the Location is path-absolute.
 #[must_use]
 pub fn redirect_to_slash(path: &[u8], query: Option<&[u8]>) -> Response {
     redirect(path, "/", query)
 }
 
-/// 301 to `path`, decoded, of the same site, the query kept.
+/// 301 to the decoded `path` of the same site, with the query.
 #[must_use]
 pub fn redirect_to(path: &[u8], query: Option<&[u8]>) -> Response {
     redirect(path, "", query)
@@ -122,7 +122,7 @@ fn redirect(path: &[u8], end: &str, query: Option<&[u8]>) -> Response {
 #[must_use]
 pub fn moved(status: Status, location: &str) -> Response {
     let fields = format!("{PAGE_FIELDS}Location: {location}\r\n");
-    // The location is percent-encoded but for a query, which may hold any visible ASCII.
+    // The path is percent-encoded, but a query may contain any visible ASCII character.
     let mut escaped = String::with_capacity(location.len());
     document::escape(&mut escaped, location);
     let sentence = format!("The document is at <a href=\"{escaped}\">{escaped}</a>.");
@@ -166,7 +166,7 @@ mod tests {
     fn a_page_says_the_status_and_the_sentence() {
         let (fields, body) = text(&error(Status::NOT_FOUND, "Nothing is here."));
         assert!(fields.contains("nosniff"));
-        assert!(body.contains("<h1>404 Not Found</h1>"), "{body}");
+        assert!(body.contains("<h1>404 Not LookupResult</h1>"), "{body}");
         assert!(body.contains("Nothing is here."), "{body}");
     }
 
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_the_status_owes_is_known_apart_from_the_page() {
-        let owed = |status| owed_fields(&error(status, "")).to_vec();
+        let owed = |status| required_fields(&error(status, "")).to_vec();
         assert_eq!(owed(Status::METHOD_NOT_ALLOWED), ALLOW_LINE.as_bytes());
         assert_eq!(owed(Status::SERVICE_UNAVAILABLE), b"Retry-After: 2\r\n");
         assert!(owed(Status::NOT_FOUND).is_empty());

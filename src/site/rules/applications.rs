@@ -1,4 +1,4 @@
-//! Applications of one page: which of them a path without a file belongs to.
+//! Single-page applications: which of them serves a path that has no file.
 
 use crate::config::SinglePageApp;
 
@@ -17,7 +17,7 @@ impl Applications {
         })
     }
 
-    /// The path of the page of the first application that is for `path`, decoded and normalised.
+    /// The page of the first application that covers `path`. Both are decoded and normalised.
     #[must_use]
     pub fn page(&self, path: &[u8]) -> Option<&[u8]> {
         let first = self.all.iter().find(|one| one.is_for(path))?;

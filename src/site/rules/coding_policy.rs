@@ -1,69 +1,69 @@
-//! The part of a site's header rules that says whether a file is sent in a content coding.
+//! The effect of header rules on the content coding of a file.
 //!
-//! - A Content-Type that a rule sets is the type of the content, and decides like one whether the
-//!   content is worth compressing.
-//! - `Cache-Control: no-transform` asks everybody on the way to leave the content as it is (RFC 9110
-//!   section 7.7, RFC 9111 section 5.2.2.6). So the server does not compress it on the fly either. A
-//!   form that lies beside the file was made by the owner of the site, and is still sent.
+//! - If a rule sets Content-Type, that type decides whether the content is worth compressing.
+//! - `Cache-Control: no-transform` forbids intermediaries to change the content (RFC 9110 section 7.7, RFC
+//!   9111 section 5.2.2.6), so the server does not compress it on the fly either. A sidecar is still sent,
+//!   because the owner of the site made it.
 //!
-//! Header rules are about the path as it was asked for, and files are kept by the path that was looked
-//! up. Without a rewrite both are the same, and the policy is worked out when the file is loaded. If a
-//! rewrite or `spa` leads to a file whose own path has another policy, the file is kept once for each
-//! policy: see [`Lookup::find_for`](crate::site::lookup::Lookup::find_for).
+//! Header rules match the requested path, but the cache keeps files by the path that was looked up. Without
+//! a rewrite both are the same, and the policy is determined when the file is loaded. If a rewrite or `spa`
+//! leads to a file with another policy, the cache keeps the file once for each policy: see
+//! [`Lookup::find_for`](crate::site::lookup::Lookup::find_for).
 
-use super::header_rules::{Described, HeaderRules};
+use super::header_rules::{HeaderRules, ResponseProperties};
 use crate::config::HeaderRule;
 use crate::http::cache_control::has_directive;
 use crate::http::status::Status;
-use crate::site::content::Redundancy;
+use crate::site::content::Compressibility;
 
 const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";
 const NO_TRANSFORM: &str = "no-transform";
 
-/// The word of the header rules on the content coding of a file.
+/// The policy of the header rules for the content coding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodingPolicy {
-    /// By the Content-Type that a rule sets; `None` if the file's own decides.
-    pub redundancy: Option<Redundancy>,
+    /// The compressibility of the Content-Type that a rule sets; `None` if the type of the file decides.
+    pub compressibility: Option<Compressibility>,
     /// Whether the content must not be compressed on the fly.
     pub no_transform: bool,
 }
 
-/// The header rules of a site that has some which change a [`CodingPolicy`].
+/// The header rules of a site where at least one rule affects a [`CodingPolicy`].
 #[derive(Debug)]
 pub struct CodingRules(HeaderRules);
 
 impl CodingPolicy {
-    /// How many [numbers](CodingPolicy::number) there are, 0 included.
+    /// The count of [numbers](CodingPolicy::number), including 0.
     pub const NUMBERS: u32 = 9;
 
-    /// Tells policies apart; never 0, which stands for the policy of the file's own path.
+    /// A number that identifies the policy. It is never 0, which stands for the policy of the file's own
+    /// path.
     #[must_use]
     pub fn number(self) -> u32 {
-        let redundancy = self
-            .redundancy
-            .map_or(0, |redundancy| redundancy as u32 + 1);
-        1 + 2 * redundancy + u32::from(self.no_transform)
+        let compressibility = self
+            .compressibility
+            .map_or(0, |compressibility| compressibility as u32 + 1);
+        1 + 2 * compressibility + u32::from(self.no_transform)
     }
 
-    /// The policy with this number; `None` for 0 and for a number that no policy has.
+    /// The policy with this number; `None` for 0 and for unused numbers.
     #[must_use]
     pub fn numbered(number: u32) -> Option<CodingPolicy> {
-        let among = |redundancy| {
+        let among = |compressibility| {
             let policies = [false, true].map(|no_transform| CodingPolicy {
-                redundancy,
+                compressibility,
                 no_transform,
             });
             policies.into_iter().find(|it| it.number() == number)
         };
-        let mut redundancies = Redundancy::ALL.into_iter().map(Some);
-        among(None).or_else(|| redundancies.find_map(among))
+        let mut compressibilities = Compressibility::ALL.into_iter().map(Some);
+        among(None).or_else(|| compressibilities.find_map(among))
     }
 }
 
 impl CodingRules {
-    /// Of `rules`; `None` if the policy is the default whatever the path.
+    /// Prepares `rules`; `None` if every path has the default policy.
     #[must_use]
     pub fn new(rules: &[HeaderRule]) -> Option<CodingRules> {
         let mut set = rules.iter().flat_map(|rule| &rule.set);
@@ -76,12 +76,12 @@ impl CodingRules {
         is_any.then(|| CodingRules(HeaderRules::new(false, rules, None)))
     }
 
-    /// The policy for a request for the decoded `path`, for a file of the type `own_type`: the rules are
-    /// those of its 200. `is_fallback` says that the file is the page of `spa`, in the place of what the
-    /// path names.
+    /// The policy for a request for the decoded `path` that gets a file of the type `own_type`, under the
+    /// rules for a 200. `is_fallback` says that the file is the page of `spa`, and not the file at the
+    /// path.
     #[must_use]
     pub fn policy(&self, path: &[u8], own_type: &str, is_fallback: bool) -> CodingPolicy {
-        let answer = Described {
+        let answer = ResponseProperties {
             status: Status::OK,
             is_fallback,
             content_type: Some(own_type.as_bytes()),
@@ -89,27 +89,27 @@ impl CodingRules {
         self.policy_of(path, &answer)
     }
 
-    /// The policy for the page of an error with this status, for a request for the decoded `path`. The type
-    /// of the page is its own, whatever a rule says of the type of files.
+    /// The policy for the error page with this status, for a request for the decoded `path`. Rules do not
+    /// change the type of an error page.
     #[must_use]
     pub fn policy_for_error(&self, path: &[u8], own_type: &str, status: Status) -> CodingPolicy {
-        let answer = Described {
+        let answer = ResponseProperties {
             status,
             is_fallback: false,
             content_type: Some(own_type.as_bytes()),
         };
         CodingPolicy {
-            redundancy: None,
+            compressibility: None,
             ..self.policy_of(path, &answer)
         }
     }
 
-    fn policy_of(&self, path: &[u8], answer: &Described<'_>) -> CodingPolicy {
+    fn policy_of(&self, path: &[u8], answer: &ResponseProperties<'_>) -> CodingPolicy {
         let mut policy = CodingPolicy::default();
         for (name, value) in self.0.changes(path, answer) {
             if name.eq_ignore_ascii_case(CONTENT_TYPE) {
                 let media_type = value.map(String::from_utf8_lossy);
-                policy.redundancy = media_type.map(|it| Redundancy::of(&it));
+                policy.compressibility = media_type.map(|it| Compressibility::of(&it));
             } else if name.eq_ignore_ascii_case(CACHE_CONTROL) {
                 policy.no_transform = value.is_some_and(|it| has_directive(it, NO_TRANSFORM));
             }
@@ -158,16 +158,16 @@ mod tests {
             rule("/c.*", &[], &["Content-Type", "Cache-Control"]),
         ];
         let rules = CodingRules::new(&rules).expect("some rules");
-        for (path, redundancy, no_transform) in [
+        for (path, compressibility, no_transform) in [
             ("/a.txt", None, true),
-            ("/a.dat", Some(Redundancy::Much), true),
-            ("/b.dat", Some(Redundancy::Little), true),
-            ("/b.txt", Some(Redundancy::Little), true),
+            ("/a.dat", Some(Compressibility::High), true),
+            ("/b.dat", Some(Compressibility::Low), true),
+            ("/b.txt", Some(Compressibility::Low), true),
             ("/free/a.txt", None, false),
             ("/c.dat", None, false),
         ] {
             let expected = CodingPolicy {
-                redundancy,
+                compressibility,
                 no_transform,
             };
             assert_eq!(

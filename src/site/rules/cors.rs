@@ -1,6 +1,6 @@
-//! Who else may read the answers: the CORS protocol (WHATWG Fetch, section "HTTP CORS protocol").
+//! The CORS protocol: which other origins may read responses (WHATWG Fetch, section "HTTP CORS protocol").
 //!
-//! Credentials are never allowed: a static site has the same answer for everyone.
+//! Credentials are never allowed, because a static site has the same response for everyone.
 
 use bytes::Bytes;
 
@@ -10,24 +10,24 @@ use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 
-/// Fields that a script may read besides those that it always may: what requests for ranges need.
+/// The fields that scripts may read in addition to the safelisted ones. Range requests need them.
 const EXPOSED: &str = "Accept-Ranges, Content-Encoding, Content-Range, ETag";
 
-/// Behind the origin in the answer to a preflight. Seconds: browsers keep it for two hours at most.
+/// The rest of a preflight response, after the origin. Browsers cap the age at two hours (7200 s).
 const PREFLIGHT_FIELDS: &str = "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
     Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 7200\r\n";
 
-/// The origins whose pages may read the answers of a site.
+/// The origins whose pages may read the responses of a site.
 #[derive(Debug, Clone)]
 pub struct Cors {
-    /// The lines of every answer, whatever was asked.
+    /// The field lines of every response.
     always: Bytes,
-    /// Each origin with the lines of an answer to it. Empty if all origins are allowed.
+    /// Each origin with the field lines of its responses. Empty if all origins are allowed.
     origins: Vec<(Box<[u8]>, Bytes)>,
 }
 
 impl Cors {
-    /// `None` if no other origin may read anything: nothing is said then.
+    /// The CORS rules for `origins`; `None` if the list is empty.
     #[must_use]
     pub fn new(origins: &[CorsOrigin]) -> Option<Cors> {
         if origins.is_empty() {
@@ -50,15 +50,16 @@ impl Cors {
         })
     }
 
-    /// The lines of every answer of the site: `Vary: Origin` where the answer depends on it
-    /// (RFC 9110 section 12.5.5), without which a cache would give one origin's answer to another.
+    /// The field lines of every response of the site. They have `Vary: Origin` if the response depends on
+    /// the origin (RFC 9110 section 12.5.5), because otherwise a cache would give one origin the response
+    /// of another.
     #[must_use]
     pub fn always(&self) -> &Bytes {
         &self.always
     }
 
-    /// Further lines of an answer to a request with this Origin; empty if it is not allowed, or if
-    /// [`Cors::always`] says it all.
+    /// The additional field lines of a response to a request with this Origin. Empty if the origin is not
+    /// allowed, or if [`Cors::always`] allows all origins.
     #[must_use]
     pub fn allowing(&self, origin: Option<&[u8]>) -> &[u8] {
         let Some(origin) = origin else { return b"" };
@@ -68,9 +69,9 @@ impl Cors {
             .map_or(b"", |(_, lines)| lines)
     }
 
-    /// The answer to a preflight: an OPTIONS request with Origin and Access-Control-Request-Method.
-    /// `None` for any other request. An origin that is not allowed gets no permission in it, and its
-    /// browser will not ask further.
+    /// The response to a preflight: an OPTIONS request with Origin and Access-Control-Request-Method.
+    /// `None` for any other request. The response to an unknown origin has no permission, so the browser
+    /// stops there.
     #[must_use]
     pub fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {
         if head.method != Method::Options {
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(cors.allowing(Some(b"https://a.example")), b"");
     }
 
-    /// The status and fields of the answer to a preflight; `None` if the request is none.
+    /// The status and the fields of a preflight response; `None` if the request is not a preflight.
     fn preflight(cors: &Cors, method: &str, lines: &str) -> Option<String> {
         let text = format!("{method} /a HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let limits = HeadLimits {

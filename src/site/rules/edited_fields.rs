@@ -1,9 +1,10 @@
-//! The fields of answers as the rules of their sites want them, remembered.
+//! A cache of field lines that the rules have edited.
 //!
-//! The result of the rules depends on the path that was asked for, on the status and on the lines
-//! alone, so it is worked out once for each path and each kind of answer. The lines that are used again are
-//! shared ones: of a file in the cache, of a page of ours. They are known by the address they have in memory, where they stay for as long as this remembers them. Lines that were
-//! written for one answer have no other owner, and are edited without being remembered.
+//! The result of the rules depends only on the requested path, the status and the original lines. The
+//! server therefore computes it once for each of these. Lines that are used again are shared: they belong
+//! to a file in the cache or to a built-in page. Their memory address identifies them, and the cache holds
+//! a reference that keeps the address valid. Lines that were made for one response have no other owner, and
+//! are not cached.
 
 use std::hash::{Hash, Hasher};
 use std::ptr;
@@ -14,45 +15,45 @@ use quick_cache::Equivalent;
 use crate::http::status::Status;
 use crate::site::memory::{CacheSize, HasWeight, KeptSitePath, SitePath, WeightedCache};
 
-/// What one takes besides its bytes, roughly.
+/// The approximate size of an entry without its lines, in bytes.
 const ENTRY_BYTES: u64 = 256;
 
-/// Bytes of a typical one with all that it takes, for the estimate of their number.
+/// The total size of a typical entry in bytes, for an estimate of the number of entries.
 const TYPICAL_BYTES: u64 = 1_024;
 
-/// Bytes of which a part with a lock of its own has room for several of the largest.
+/// The size of a shard in bytes: each has its own lock, and room for several of the largest entries.
 const SHARD_BYTES: u64 = 64 * 1_024;
 
-/// Field lines and what became of them, of all sites.
+/// Original and edited field lines of all sites.
 #[derive(Debug)]
 pub struct EditedFields {
     known: WeightedCache<KeptEditKey, Bytes>,
 }
 
-/// Which lines were edited, and how.
+/// The key of edited lines.
 #[derive(Debug, Clone, Copy)]
 pub struct EditKey<'a> {
-    /// The path that was asked for, and its site.
+    /// The requested path, and its site.
     pub path: SitePath<'a>,
-    /// The lines.
+    /// The original lines.
     pub fields: &'a Bytes,
-    /// Of the answer: several can have the page of an error in common.
+    /// The status of the response, because several statuses may share an error page.
     pub status: Status,
-    /// Tells ways of editing the same lines apart.
-    pub manner: u8,
+    /// The properties of the response that affect the editing, as bits.
+    pub flags: u8,
 }
 
 #[derive(Debug)]
 struct KeptEditKey {
     path: KeptSitePath,
-    /// Holds the address.
+    /// Keeps the address valid.
     fields: Bytes,
     status: Status,
-    manner: u8,
+    flags: u8,
 }
 
 impl EditedFields {
-    /// Remembers at most `bytes` bytes.
+    /// Makes a cache of at most `bytes` bytes.
     #[must_use]
     pub fn new(bytes: u64) -> EditedFields {
         let size = CacheSize {
@@ -65,9 +66,9 @@ impl EditedFields {
         }
     }
 
-    /// What `edit` makes of `original`, which it is asked at most once for as long as this is kept.
+    /// The cached result for `original`. If there is none, `edit` makes it.
     pub fn find_or_edit(&self, original: &EditKey<'_>, edit: impl FnOnce() -> Bytes) -> Bytes {
-        // No lines at all have no address of their own.
+        // An empty slice has no address of its own.
         if original.fields.is_unique() || original.fields.is_empty() {
             return edit();
         }
@@ -86,7 +87,7 @@ impl EditKey<'_> {
             path: self.path.keep(),
             fields: self.fields.clone(),
             status: self.status,
-            manner: self.manner,
+            flags: self.flags,
         }
     }
 }
@@ -98,24 +99,24 @@ fn is_same(one: &Bytes, other: &Bytes) -> bool {
 impl Hash for EditKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
-        hash_rest(self.fields, self.status, self.manner, state);
+        hash_rest(self.fields, self.status, self.flags, state);
     }
 }
 
 impl Hash for KeptEditKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
-        hash_rest(&self.fields, self.status, self.manner, state);
+        hash_rest(&self.fields, self.status, self.flags, state);
     }
 }
 
-fn hash_rest<H: Hasher>(fields: &Bytes, status: Status, manner: u8, state: &mut H) {
-    (fields.as_ptr(), fields.len(), status, manner).hash(state);
+fn hash_rest<H: Hasher>(fields: &Bytes, status: Status, flags: u8, state: &mut H) {
+    (fields.as_ptr(), fields.len(), status, flags).hash(state);
 }
 
 impl PartialEq for KeptEditKey {
     fn eq(&self, other: &KeptEditKey) -> bool {
-        (self.status, self.manner) == (other.status, other.manner)
+        (self.status, self.flags) == (other.status, other.flags)
             && is_same(&self.fields, &other.fields)
             && self.path == other.path
     }
@@ -125,7 +126,7 @@ impl Eq for KeptEditKey {}
 
 impl Equivalent<KeptEditKey> for EditKey<'_> {
     fn equivalent(&self, kept: &KeptEditKey) -> bool {
-        (self.status, self.manner) == (kept.status, kept.manner)
+        (self.status, self.flags) == (kept.status, kept.flags)
             && is_same(self.fields, &kept.fields)
             && self.path.equivalent(&kept.path)
     }
@@ -144,7 +145,7 @@ mod tests {
     fn edited(
         memory: &EditedFields,
         (site, path): (u32, &str),
-        (fields, manner): (&Bytes, u8),
+        (fields, flags): (&Bytes, u8),
         to: &'static str,
     ) -> Bytes {
         let path = SitePath {
@@ -155,7 +156,7 @@ mod tests {
             path,
             fields,
             status: Status::OK,
-            manner,
+            flags,
         };
         memory.find_or_edit(&original, || Bytes::from_static(to.as_bytes()))
     }
@@ -193,7 +194,7 @@ mod tests {
                 path,
                 fields: &fields,
                 status,
-                manner: 0,
+                flags: 0,
             };
             memory.find_or_edit(&original, || Bytes::from(status.code().to_string()))
         };
@@ -232,7 +233,7 @@ mod tests {
                 path,
                 fields: &shared,
                 status: Status::OK,
-                manner: 0,
+                flags: 0,
             };
             let edited = memory.find_or_edit(&original, || Bytes::copy_from_slice(&fields));
             assert_eq!(edited, fields);

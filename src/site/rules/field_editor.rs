@@ -1,7 +1,6 @@
-//! The fields of an answer as the rules of its site want them.
+//! Editing the fields of responses by the rules of a site.
 //!
-//! Each form of a file, its 304 and its parts have field lines of their own, and each of these is
-//! edited by itself.
+//! A file, each encoded variant, a 304 and each part have their own field lines, and are edited separately.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
@@ -9,54 +8,55 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::edited_fields::{EditKey, EditedFields};
-use super::header_rules::Described;
-use super::site_rules::Rules;
+use super::header_rules::ResponseProperties;
+use super::site_rules::SiteRules;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::site::memory::SitePath;
 
-/// What an answer varies by that may be the page of an application (RFC 9110 section 12.5.5).
+/// For responses that may be the page of an application, depending on Accept (RFC 9110 section 12.5.5).
 const VARY_ACCEPT: &[u8] = b"Vary: Accept\r\n";
 
-/// Edits the fields of the answers of one site.
+/// Edits the fields of the responses of one site.
 #[derive(Debug)]
 pub struct FieldEditor {
-    rules: Arc<Rules>,
-    /// The site's in `memory`.
+    rules: Arc<SiteRules>,
+    /// The number of the site in `edited_fields`.
     number: u32,
-    memory: Option<Arc<EditedFields>>,
+    edited_fields: Option<Arc<EditedFields>>,
 }
 
-/// The properties of a response that the rules of its site look at, and that the response does not show.
-/// Noted while a response is made. Most responses need none, so that they are made in place and nothing
-/// is moved along with them.
+/// The properties of a response that its rules depend on, but that the response itself does not have.
+///
+/// They are recorded while a response is made. Most responses set none of them, so a reference to this
+/// value is passed and nothing is moved with the response.
 #[derive(Debug, Default)]
 pub struct ResponseFacts {
-    /// Whether another Accept would have got another.
+    /// Whether another value of Accept could give another response.
     pub varies_by_accept: Cell<bool>,
-    /// Whether it is about the page of `spa`, in the place of what the path names.
+    /// Whether the response is about the page of `spa`, and not about a file at the path.
     pub is_fallback: Cell<bool>,
-    /// The Content-Type of the representation that it is about, where its own lines do not have that:
-    /// of a 304 and of several parts. Not set also if no rule looks at types.
+    /// The Content-Type of the representation, if the field lines of the response do not have it: for a 304
+    /// and for a multipart response. Not set if no rule depends on types.
     pub content_type: OnceCell<Bytes>,
 }
 
-/// What an answer wants of the editing besides the rules.
+/// The properties of a response that affect the editing.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct EditContext {
     status: Status,
-    /// The content is not the file at the path: a rule that says of what type files are there is not
-    /// about an error page, or about several parts of a file.
+    /// Whether the response keeps its Content-Type: the body is an error page or multipart, not the file at
+    /// the path, so a rule for the type of files does not apply.
     keeps_type: bool,
     varies_by_accept: bool,
     is_fallback: bool,
 }
 
-impl Manner {
-    /// All but the status.
+impl EditContext {
+    /// All properties except the status.
     fn bits(self) -> u8 {
-        let Manner {
+        let EditContext {
             keeps_type,
             varies_by_accept,
             is_fallback,
@@ -67,29 +67,29 @@ impl Manner {
 }
 
 impl FieldEditor {
-    /// `None` if no answer is ever changed: all that a site without rules pays is to see that.
-    /// `has_spa`: some answers vary by what the client accepts.
+    /// The editor of a site; `None` if no response is ever edited. `has_spa` says that some responses vary
+    /// by Accept.
     #[must_use]
     pub fn new(
-        rules: &Arc<Rules>,
+        rules: &Arc<SiteRules>,
         has_spa: bool,
         number: u32,
-        memory: Option<Arc<EditedFields>>,
+        edited_fields: Option<Arc<EditedFields>>,
     ) -> Option<FieldEditor> {
         (rules.edits_fields() || has_spa).then(|| FieldEditor {
             rules: Arc::clone(rules),
             number,
-            memory,
+            edited_fields,
         })
     }
 
-    /// Whether a rule looks at the media type of an answer, so that [`ResponseFacts::content_type`] counts.
+    /// Whether a rule depends on the media type, so that [`ResponseFacts::content_type`] is needed.
     #[must_use]
     pub fn looks_at_types(&self) -> bool {
         self.rules.look_at_types()
     }
 
-    /// Makes the fields of `response`, which is for `head` and the decoded `path`, as the rules want them.
+    /// Applies the rules to the fields of `response`, the response to `head` for the decoded `path`.
     pub fn edit(
         &self,
         head: &RequestHead<'_, '_>,
@@ -102,7 +102,7 @@ impl FieldEditor {
             (Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED, _) => true,
             _ => false,
         };
-        let manner = Manner {
+        let context = EditContext {
             status: response.status,
             keeps_type: !is_of_the_file,
             varies_by_accept: facts.varies_by_accept.get(),
@@ -110,7 +110,7 @@ impl FieldEditor {
         };
         let content_type = facts.content_type.get();
         let content_type = content_type.map(|value| &value[..]);
-        response.fields = self.edited(path, &response.fields, content_type, manner);
+        response.fields = self.edited(path, &response.fields, content_type, context);
         if let Some(cors) = self.rules.cors() {
             let further = cors.allowing(head.fields.only("origin"));
             if !further.is_empty() {
@@ -119,13 +119,13 @@ impl FieldEditor {
         }
     }
 
-    /// What each of several parts of the file at `path` says of its content, where the file's own
-    /// lines are `content_lines`: a rule that says of what type the file is says so of its parts.
+    /// The content lines of each part of the file at `path`. The file's own lines are `content_lines`. A
+    /// rule that sets the type of the file also sets the type of its parts.
     #[must_use]
     pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
-        let whole = Described {
+        let whole = ResponseProperties {
             status: Status::PARTIAL_CONTENT,
-            // Only the type is taken from it.
+            // Only the type is taken from the result.
             is_fallback: false,
             content_type: type_value(content_lines),
         };
@@ -139,21 +139,21 @@ impl FieldEditor {
         path: &[u8],
         fields: &Bytes,
         content_type: Option<&[u8]>,
-        manner: Manner,
+        context: EditContext,
     ) -> Bytes {
-        let Some(memory) = &self.memory else {
-            return self.edit_now(path, fields, content_type, manner);
+        let Some(edited_fields) = &self.edited_fields else {
+            return self.edit_now(path, fields, content_type, context);
         };
         let site = self.number;
-        // The lines belong to one representation, and so does its type.
+        // The lines belong to one representation, which also determines the type.
         let original = EditKey {
             path: SitePath { site, path },
             fields,
-            status: manner.status,
-            manner: manner.bits(),
+            status: context.status,
+            flags: context.bits(),
         };
-        memory.find_or_edit(&original, || {
-            self.edit_now(path, fields, content_type, manner)
+        edited_fields.find_or_edit(&original, || {
+            self.edit_now(path, fields, content_type, context)
         })
     }
 
@@ -162,20 +162,20 @@ impl FieldEditor {
         path: &[u8],
         fields: &Bytes,
         content_type: Option<&[u8]>,
-        manner: Manner,
+        context: EditContext,
     ) -> Bytes {
-        let answer = Described {
-            status: manner.status,
-            is_fallback: manner.is_fallback,
+        let answer = ResponseProperties {
+            status: context.status,
+            is_fallback: context.is_fallback,
             content_type: content_type.or_else(|| type_value(fields)),
         };
-        let edited = if manner.varies_by_accept {
+        let edited = if context.varies_by_accept {
             let fields = Bytes::from([fields, VARY_ACCEPT].concat());
             self.rules.edit_fields(path, &fields, &answer)
         } else {
             self.rules.edit_fields(path, fields, &answer)
         };
-        if manner.keeps_type {
+        if context.keeps_type {
             with_types_of(fields, edited)
         } else {
             edited
@@ -183,7 +183,7 @@ impl FieldEditor {
     }
 }
 
-/// `edited` with the Content-Type that `fields` have.
+/// `edited` with the Content-Type of `fields`.
 fn with_types_of(fields: &[u8], edited: Bytes) -> Bytes {
     if types(fields).eq(types(&edited)) {
         return edited;
@@ -192,7 +192,7 @@ fn with_types_of(fields: &[u8], edited: Bytes) -> Bytes {
     Bytes::from(others.chain(types(fields)).collect::<Vec<_>>().concat())
 }
 
-/// The value of the first Content-Type among `fields`.
+/// The value of the first Content-Type in `fields`.
 fn type_value(fields: &[u8]) -> Option<&[u8]> {
     let line = types(fields).next()?;
     let colon = line.iter().position(|byte| *byte == b':')?;

@@ -1,7 +1,7 @@
-//! Rules for fields, applied to encoded field lines.
+//! Header rules, applied to encoded field lines.
 //!
-//! The result depends on the path and on what is [`Described`] of the answer alone, so
-//! [`edited_fields`](super::edited_fields) remembers it for lines that are shared.
+//! The result depends only on the path and on the [`ResponseProperties`], so
+//! [`edited_fields`](super::edited_fields) caches it for lines that are shared.
 
 use bytes::Bytes;
 
@@ -9,10 +9,10 @@ use super::cors::Cors;
 use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
 use crate::http::status::Status;
 
-/// The fields that `security = true` adds to every answer. Each of these fields takes something away that a
-/// static site seldom needs; `config.example` says what, line by line. X-Content-Type-Options is sent
-/// anyway. Strict-Transport-Security is not among them: over plain HTTP it must not be sent (RFC 6797
-/// section 7.2), and who adds TLS in front knows best for how long it is to be promised.
+/// The fields that `security = true` adds to every response. Each forbids something that static sites
+/// seldom need; `config.example` explains them one by one. X-Content-Type-Options is always sent.
+/// Strict-Transport-Security is missing, because it must not be sent over plain HTTP (RFC 6797 section
+/// 7.2). The TLS proxy in front adds it, with a duration that its operator chooses.
 pub const SECURITY_FIELDS: [(&str, &str); 5] = [
     (
         "Content-Security-Policy",
@@ -27,25 +27,25 @@ pub const SECURITY_FIELDS: [(&str, &str); 5] = [
     ("X-Frame-Options", "SAMEORIGIN"),
 ];
 
-/// The rules of a site, ready to be applied.
+/// The header rules of a site, ready to be applied.
 #[derive(Debug, Default)]
 pub struct HeaderRules {
-    /// For every path, before the others.
-    preset: Vec<Edit>,
+    /// For every path, before the other rules.
+    preset: Vec<FieldEdit>,
     rules: Vec<Rule>,
-    /// Lines that are added to every answer behind all rules.
+    /// Lines that are added to every response, after all rules.
     added: Bytes,
     look_at_types: bool,
 }
 
-/// The properties of an answer that the rules look at, besides its path.
+/// The properties of a response that rules depend on, besides its path.
 #[derive(Debug, Clone, Copy)]
-pub struct Described<'a> {
-    /// The status.
+pub struct ResponseProperties<'a> {
+    /// The status of the response.
     pub status: Status,
-    /// Whether it is about the page of `spa`, in the place of what the path names.
+    /// Whether the response is about the page of `spa`, and not about a file at the path.
     pub is_fallback: bool,
-    /// The value of Content-Type, without rules, of the representation that it is about.
+    /// The Content-Type of the representation before any rule.
     pub content_type: Option<&'a [u8]>,
 }
 
@@ -54,12 +54,12 @@ struct Rule {
     path: Pattern,
     status: Statuses,
     types: Vec<MediaRange>,
-    edits: Vec<Edit>,
+    edits: Vec<FieldEdit>,
 }
 
-/// One change.
+/// One change of one field.
 #[derive(Debug)]
-struct Edit {
+struct FieldEdit {
     name: Box<str>,
     kind: FieldKind,
     change: Change,
@@ -67,32 +67,34 @@ struct Edit {
 
 #[derive(Debug)]
 enum Change {
-    /// The line, CRLF included, takes the place of all of the name. Its value ends it.
+    /// Replaces all lines with the name by `line`, which includes CRLF. Its value begins at `value_at`.
     Set { line: Box<[u8]>, value_at: usize },
-    /// All lines of the name go.
+    /// Removes all lines with the name.
     Unset,
 }
 
-/// The subject of a field, as far as that decides which answers get it.
+/// The kind of a field, which decides the responses that get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FieldKind {
-    /// Cache-Control and Expires: how long an answer may be used again.
+    /// Cache-Control and Expires: how long a response may be reused.
     Caching,
-    /// The others that a 304 has from the 200 in its place (RFC 9110 section 15.4.5). ETag and Date are
-    /// not for rules.
-    Owed,
+    /// The other fields that a 304 has in common with the 200 (RFC 9110 section 15.4.5). Rules cannot set
+    /// ETag and Date.
+    NotModified,
     /// Content-Type.
     Type,
     Other,
 }
 
 impl HeaderRules {
-    /// The preset, if it is wanted, then `rules` in their order, then the lines of `cors`.
+    /// The preset, if `security` is on, then `rules` in their order, then the lines of `cors`.
     #[must_use]
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
         HeaderRules {
-            preset: preset.map(|(name, value)| Edit::set(name, value)).collect(),
+            preset: preset
+                .map(|(name, value)| FieldEdit::set(name, value))
+                .collect(),
             rules: rules.iter().map(Rule::new).collect(),
             added: cors.map_or_else(Bytes::new, |cors| cors.always().clone()),
             look_at_types: rules.iter().any(|rule| !rule.types.is_empty()),
@@ -105,16 +107,16 @@ impl HeaderRules {
         self.preset.is_empty() && self.rules.is_empty() && self.added.is_empty()
     }
 
-    /// Whether a rule looks at the media type.
+    /// Whether a rule depends on the media type.
     #[must_use]
     pub fn look_at_types(&self) -> bool {
         self.look_at_types
     }
 
-    /// The encoded field lines `fields` of an `answer` for the decoded `path`, as the rules want them:
-    /// the same bytes if no rule matches.
+    /// The field lines `fields` of an `answer` for the decoded `path`, edited by the rules; unchanged and
+    /// uncopied if no rule matches.
     #[must_use]
-    pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+    pub fn edit(&self, path: &[u8], fields: &Bytes, answer: &ResponseProperties<'_>) -> Bytes {
         let edits = self.edits(path, answer);
         if edits.is_empty() && self.added.is_empty() {
             return fields.clone();
@@ -122,8 +124,8 @@ impl HeaderRules {
         let mut lines: Vec<&[u8]> = fields.split_inclusive(|byte| *byte == b'\n').collect();
         for edit in edits {
             match &edit.change {
-                // Values of Vary add up: the server's own must stay, or caches mix
-                // answers up (RFC 9110 section 12.5.5).
+                // Values of Vary are cumulative. Without the server's own, caches would mix up responses
+                // (RFC 9110 section 12.5.5).
                 Change::Set { line, .. } if edit.name.eq_ignore_ascii_case("vary") => {
                     if !lines.contains(&&**line) {
                         lines.push(line);
@@ -140,27 +142,27 @@ impl HeaderRules {
         Bytes::from(lines.concat())
     }
 
-    /// The fields that the rules set in an `answer` for the decoded `path`, or leave out, in their order: the
-    /// names with the new values.
+    /// The fields that the rules set or remove in an `answer` for the decoded `path`, in order: names and
+    /// new values.
     pub fn changes<'r>(
         &'r self,
         path: &[u8],
-        answer: &Described<'_>,
+        answer: &ResponseProperties<'_>,
     ) -> impl Iterator<Item = (&'r str, Option<&'r [u8]>)> + use<'r> {
         let edits = self.edits(path, answer).into_iter();
         edits.map(|edit| (&*edit.name, edit.value()))
     }
 
-    /// The changes to make, in their order. A rule sees the media type that those before it have made.
-    fn edits<'r>(&'r self, path: &[u8], answer: &Described<'_>) -> Vec<&'r Edit> {
-        let mut edits: Vec<&Edit> = self.preset.iter().collect();
+    /// The changes to make, in order. Each rule sees the media type that the rules before it have set.
+    fn edits<'r>(&'r self, path: &[u8], answer: &ResponseProperties<'_>) -> Vec<&'r FieldEdit> {
+        let mut edits: Vec<&FieldEdit> = self.preset.iter().collect();
         let mut content_type = answer.content_type;
         for rule in &self.rules {
             if !rule.path.is_match(path) || !rule.is_for_type(content_type) {
                 continue;
             }
             for edit in &rule.edits {
-                if rule.reaches(edit.kind, answer) {
+                if rule.applies_to(edit.kind, answer) {
                     edits.push(edit);
                 }
                 if edit.kind == FieldKind::Type && rule.decides_type(answer.status) {
@@ -174,9 +176,12 @@ impl HeaderRules {
 
 impl Rule {
     fn new(rule: &HeaderRule) -> Rule {
-        let unset = rule.unset.iter().map(|name| Edit::unset(name.as_str()));
+        let unset = rule
+            .unset
+            .iter()
+            .map(|name| FieldEdit::unset(name.as_str()));
         let fields = rule.set.iter();
-        let set = fields.map(|(name, value)| Edit::set(name.as_str(), value.as_str()));
+        let set = fields.map(|(name, value)| FieldEdit::set(name.as_str(), value.as_str()));
         Rule {
             path: rule.path.clone(),
             status: rule.status.clone(),
@@ -190,20 +195,20 @@ impl Rule {
             || content_type.is_some_and(|it| self.types.iter().any(|range| range.contains(it)))
     }
 
-    /// Whether what the rule says of fields of this `kind` is for `answer`.
-    fn reaches(&self, kind: FieldKind, answer: &Described<'_>) -> bool {
+    /// Whether the rule sets or removes fields of this `kind` in `answer`.
+    fn applies_to(&self, kind: FieldKind, answer: &ResponseProperties<'_>) -> bool {
         let code = answer.status.code();
         match &self.status {
-            // A mistake must not be kept as long as a file may be, nor a page in the place of one.
+            // An error, or a page sent in place of a file, must not be cached as long as a file.
             Statuses::Unspecified => {
                 kind != FieldKind::Caching || (code < 400 && !answer.is_fallback)
             }
             Statuses::Any => true,
-            // RFC 9110 section 15.4.5: a cache renews what it has with these fields of the 304, so
-            // they are those of the 200, whatever a rule for the class 3xx says of redirects.
+            // RFC 9110 section 15.4.5: a cache updates its stored 200 with these fields of the 304. They
+            // therefore follow the rules for 200, and not a rule for redirects with the class 3xx.
             Statuses::Listed(ranges)
                 if answer.status == Status::NOT_MODIFIED
-                    && matches!(kind, FieldKind::Caching | FieldKind::Owed) =>
+                    && matches!(kind, FieldKind::Caching | FieldKind::NotModified) =>
             {
                 self.status.include(Status::OK.code()) || ranges.contains(&StatusRange::Code(code))
             }
@@ -211,7 +216,7 @@ impl Rule {
         }
     }
 
-    /// Whether the rule can say of what type the representation is. A 304 has that of the 200.
+    /// Whether the rule can set the type of the representation. A 304 has the type of the 200.
     fn decides_type(&self, status: Status) -> bool {
         match status {
             Status::OK | Status::NOT_MODIFIED => self.status.include(Status::OK.code()),
@@ -221,10 +226,10 @@ impl Rule {
     }
 }
 
-impl Edit {
-    fn set(name: &str, value: &str) -> Edit {
+impl FieldEdit {
+    fn set(name: &str, value: &str) -> FieldEdit {
         let line = format!("{name}: {value}\r\n").into_bytes();
-        Edit {
+        FieldEdit {
             name: name.into(),
             kind: FieldKind::of(name),
             change: Change::Set {
@@ -234,15 +239,15 @@ impl Edit {
         }
     }
 
-    fn unset(name: &str) -> Edit {
-        Edit {
+    fn unset(name: &str) -> FieldEdit {
+        FieldEdit {
             name: name.into(),
             kind: FieldKind::of(name),
             change: Change::Unset,
         }
     }
 
-    /// The value that the field has after this, if any.
+    /// The value of the field after the change; `None` if the change removes the field.
     fn value(&self) -> Option<&[u8]> {
         match &self.change {
             Change::Set { line, value_at } => line.get(*value_at..).map(<[u8]>::trim_ascii),
@@ -255,7 +260,7 @@ impl FieldKind {
     fn of(name: &str) -> FieldKind {
         match name.to_ascii_lowercase().as_str() {
             "cache-control" | "expires" => FieldKind::Caching,
-            "content-location" | "vary" => FieldKind::Owed,
+            "content-location" | "vary" => FieldKind::NotModified,
             "content-type" => FieldKind::Type,
             _ => FieldKind::Other,
         }

@@ -1,6 +1,6 @@
-//! The rules of one site: redirects and rewrites, fields of answers, CORS, and applications of one page.
+//! The rules of one site: redirects, rewrites, response fields, CORS, and single-page applications.
 //!
-//! [`Rules`] are made ready once; [`FieldEditor`] applies those about fields and remembers the result.
+//! [`SiteRules`] are prepared once. [`FieldEditor`] applies the rules about fields and caches the results.
 
 mod applications;
 mod coding_policy;
@@ -16,4 +16,4 @@ pub use coding_policy::{CodingPolicy, CodingRules};
 pub use edited_fields::EditedFields;
 pub use field_editor::{FieldEditor, ResponseFacts};
 pub use header_rules::SECURITY_FIELDS;
-pub use site_rules::Rules;
+pub use site_rules::SiteRules;

@@ -1,4 +1,4 @@
-//! Paths that lead elsewhere: redirects, which the client is told of, and rewrites, which it is not.
+//! Redirects, which tell the client another location, and rewrites, which the client does not see.
 
 use crate::config::{
     Captures, PathTemplate, PatternList, Redirect, Rewrite, TemplatePart, UriTemplate,
@@ -8,10 +8,10 @@ use crate::http::status::Status;
 use crate::http::target::{encode_query, encode_query_part, encode_segments};
 use crate::site::pages;
 
-/// How a client is told that a document is not at its path.
+/// The result of a redirect rule: the document is not at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Redirected {
-    /// The document is at another place.
+pub enum RedirectAnswer {
+    /// The document is at another location.
     Moved {
         /// 301, 302, 303, 307 or 308.
         status: Status,
@@ -19,26 +19,26 @@ pub enum Redirected {
         /// begins with exactly one slash.
         location: String,
     },
-    /// The document is at no place, or not for the client: 403, 404, 410 or 451.
+    /// The document is gone or not available to the client: 403, 404, 410 or 451.
     Withdrawn(Status),
 }
 
-/// The redirects of a site. The first that matches counts.
+/// The redirects of a site. The first rule that matches applies.
 #[derive(Debug, Default)]
 pub struct Redirects {
     patterns: PatternList,
     targets: Vec<RedirectTarget>,
 }
 
-/// Where a redirect leads.
+/// The target of a redirect.
 #[derive(Debug)]
 enum RedirectTarget {
-    Place(UriTemplate, Status),
-    Nowhere(Status),
+    Location(UriTemplate, Status),
+    Withdrawn(Status),
 }
 
-/// The rewrites of a site. The first that matches counts; what it makes of a path is not looked at
-/// again, so there is nothing that could go round in circles.
+/// The rewrites of a site. The first rule that matches applies, and its result is not rewritten again, so
+/// loops are impossible.
 #[derive(Debug, Default)]
 pub struct Rewrites {
     patterns: PatternList,
@@ -50,8 +50,8 @@ impl Redirects {
     #[must_use]
     pub fn new(redirects: &[Redirect]) -> Redirects {
         let targets = redirects.iter().map(|rule| match &rule.to {
-            Some(to) => RedirectTarget::Place(to.clone(), moved_status(rule.status)),
-            None => RedirectTarget::Nowhere(withdrawn_status(rule.status)),
+            Some(to) => RedirectTarget::Location(to.clone(), moved_status(rule.status)),
+            None => RedirectTarget::Withdrawn(withdrawn_status(rule.status)),
         });
         Redirects {
             patterns: PatternList::new(redirects.iter().map(|rule| &rule.from)),
@@ -59,34 +59,34 @@ impl Redirects {
         }
     }
 
-    /// Whether no path is ever redirected.
+    /// Whether there are no redirects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Where a request for `path`, decoded, and `query`, as it was sent, is sent on to, if anywhere. The
-    /// query is kept unless the target has its own. `None` if no rule matches.
+    /// The redirect for the decoded `path` and the `query` as sent; `None` if no rule matches. The query is
+    /// kept, unless the target has its own.
     #[must_use]
-    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
+    pub fn find(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         let (index, captures) = self.patterns.find(path)?;
         Some(match self.targets.get(index)? {
-            RedirectTarget::Place(to, status) => Redirected::Moved {
+            RedirectTarget::Location(to, status) => RedirectAnswer::Moved {
                 status: *status,
                 location: location(to, &captures, query),
             },
-            RedirectTarget::Nowhere(status) => Redirected::Withdrawn(*status),
+            RedirectTarget::Withdrawn(status) => RedirectAnswer::Withdrawn(*status),
         })
     }
 }
 
-impl Redirected {
-    /// The answer that says it, with a page of ours.
+impl RedirectAnswer {
+    /// The response, with a built-in page.
     #[must_use]
     pub fn answer(&self) -> Response {
         let (status, sentence) = match self {
-            Redirected::Moved { status, location } => return pages::moved(*status, location),
-            Redirected::Withdrawn(status) => (*status, withdrawn_sentence(*status)),
+            RedirectAnswer::Moved { status, location } => return pages::moved(*status, location),
+            RedirectAnswer::Withdrawn(status) => (*status, withdrawn_sentence(*status)),
         };
         pages::error(status, sentence)
     }
@@ -102,14 +102,14 @@ impl Rewrites {
         }
     }
 
-    /// Whether no path is ever rewritten.
+    /// Whether there are no rewrites.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// The path, decoded and normalised, that is served in the place of `path`; `None` if that is
-    /// `path` itself. It may name a hidden file: look at it as at one that was asked for.
+    /// The path to serve instead of `path`, decoded and normalised; `None` if no rule applies. The result
+    /// may name a hidden file, so the caller must check it like a requested path.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<Vec<u8>> {
         let (index, captures) = self.patterns.find(path)?;
@@ -117,7 +117,7 @@ impl Rewrites {
     }
 }
 
-/// The configuration has no other status with a target.
+/// The configuration allows no other status with a target.
 fn moved_status(code: u16) -> Status {
     match code {
         301 => Status::MOVED_PERMANENTLY,
@@ -128,7 +128,7 @@ fn moved_status(code: u16) -> Status {
     }
 }
 
-/// The configuration has no other status without a target.
+/// The configuration allows no other status without a target.
 fn withdrawn_status(code: u16) -> Status {
     match code {
         403 => Status::FORBIDDEN,
@@ -147,8 +147,8 @@ fn withdrawn_sentence(status: Status) -> &'static str {
     }
 }
 
-/// The URI reference for what the stars stood for. These come decoded from the client, so each is
-/// encoded for the part it goes to: none can begin another part, a field or a host.
+/// The URI reference with the captures of the stars filled in. The captures come decoded from the client,
+/// so each is encoded for its part of the URI: none can start another part, a field or a host.
 fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> String {
     let mut path = Vec::with_capacity(128);
     for piece in &to.path {
@@ -157,7 +157,7 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
             TemplatePart::Star(index) => encode_segments(captures.part(*index), &mut path),
         }
     }
-    // Two slashes at the front would be read as a host. On another host they may mean something.
+    // Clients would read two slashes at the beginning as a host. On another host they may be meant.
     if to.site.is_none() {
         path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
     }
@@ -179,7 +179,7 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
         out.push(b'#');
         push_pieces(pieces, captures, &mut out);
     }
-    // All parts are encoded, so this loses nothing.
+    // All parts are ASCII, so this loses nothing.
     String::from_utf8_lossy(&out).into_owned()
 }
 
@@ -219,11 +219,11 @@ mod tests {
 
     fn location_found(redirects: &Redirects, path: &[u8], query: Option<&[u8]>) -> Option<String> {
         match redirects.find(path, query)? {
-            Redirected::Moved { status, location } => {
+            RedirectAnswer::Moved { status, location } => {
                 assert_eq!(status, Status::PERMANENT_REDIRECT);
                 Some(location)
             }
-            withdrawn @ Redirected::Withdrawn(_) => panic!("{withdrawn:?}"),
+            withdrawn @ RedirectAnswer::Withdrawn(_) => panic!("{withdrawn:?}"),
         }
     }
 
@@ -304,7 +304,7 @@ mod tests {
             ("/451/a", Status::UNAVAILABLE_FOR_LEGAL_REASONS),
         ] {
             let found = redirects.find(path.as_bytes(), Some(b"x=1")).unwrap();
-            assert_eq!(found, Redirected::Withdrawn(status));
+            assert_eq!(found, RedirectAnswer::Withdrawn(status));
             let answer = found.answer();
             assert_eq!(answer.status, status);
             assert!(!String::from_utf8_lossy(&answer.fields).contains("Location"));

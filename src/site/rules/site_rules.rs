@@ -1,29 +1,29 @@
-//! All rules of one site, made ready once.
+//! All rules of one site, prepared once.
 
 use bytes::Bytes;
 
 use super::cors::Cors;
-use super::header_rules::{Described, HeaderRules};
-use super::redirects::{Redirected, Redirects, Rewrites};
+use super::header_rules::{HeaderRules, ResponseProperties};
+use super::redirects::{RedirectAnswer, Redirects, Rewrites};
 use crate::config::{RedirectGraph, SiteConfig};
 
 /// The rules of one site.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub struct SiteRules {
     redirects: Redirects,
     rewrites: Rewrites,
     headers: HeaderRules,
     cors: Option<Cors>,
-    /// `None` without redirects.
+    /// `None` if there are no redirects.
     redirect_graph: Option<RedirectGraph>,
 }
 
-impl Rules {
+impl SiteRules {
     /// The rules of `site`, which the configuration has already checked.
     #[must_use]
-    pub fn new(site: &SiteConfig) -> Rules {
+    pub fn new(site: &SiteConfig) -> SiteRules {
         let cors = Cors::new(&site.cors);
-        Rules {
+        SiteRules {
             redirects: Redirects::new(&site.redirects),
             rewrites: Rewrites::new(&site.rewrites),
             headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
@@ -32,8 +32,7 @@ impl Rules {
         }
     }
 
-    /// Whether there is nothing to do for any request: one look at this is all that a site without
-    /// rules pays.
+    /// Whether there are no rules. A site without rules pays only for this check.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.redirects.is_empty()
@@ -42,46 +41,50 @@ impl Rules {
             && self.cors.is_none()
     }
 
-    /// Whether the fields of any answer are changed.
+    /// Whether the fields of any response are edited.
     #[must_use]
     pub fn edits_fields(&self) -> bool {
         !self.headers.is_empty() || self.cors.is_some()
     }
 
-    /// Where a request for the decoded `path` with this `query` is sent on to. Redirects come before
-    /// rewrites, and see the path as it was asked for.
+    /// The redirect for the decoded `path` with this `query`. Redirects come before rewrites, and apply to
+    /// the requested path.
     #[must_use]
-    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<Redirected> {
+    pub fn redirect(&self, path: &[u8], query: Option<&[u8]>) -> Option<RedirectAnswer> {
         self.redirects.find(path, query)
     }
 
-    /// The way that redirects lead a client along; `None` without redirects.
+    /// The paths through which redirects lead a client; `None` if there are no redirects.
     #[must_use]
     pub fn redirect_graph(&self) -> Option<&RedirectGraph> {
         self.redirect_graph.as_ref()
     }
 
-    /// The path that is served in place of the decoded `path`, decoded and normalised too.
+    /// The path to serve instead of the decoded `path`, decoded and normalised too.
     #[must_use]
     pub fn rewrite(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.rewrites.find(path)
     }
 
-    /// Whether some of these look at the media type of an answer.
+    /// Whether a rule depends on the media type of the response.
     #[must_use]
     pub fn look_at_types(&self) -> bool {
         self.headers.look_at_types()
     }
 
-    /// The encoded field lines `fields` of an `answer` for `path` as the rules want them; the same
-    /// bytes if they want nothing. The result depends on the path and the answer alone: make it once for
-    /// what is cached.
+    /// The field lines `fields` of an `answer` for `path`, edited by the rules; unchanged if no rule
+    /// applies. The result depends only on the path and the answer, so callers can cache it.
     #[must_use]
-    pub fn edit_fields(&self, path: &[u8], fields: &Bytes, answer: &Described<'_>) -> Bytes {
+    pub fn edit_fields(
+        &self,
+        path: &[u8],
+        fields: &Bytes,
+        answer: &ResponseProperties<'_>,
+    ) -> Bytes {
         self.headers.edit(path, fields, answer)
     }
 
-    /// What other origins are told, if any may read the answers.
+    /// The CORS rules, if other origins may read the responses.
     #[must_use]
     pub fn cors(&self) -> Option<&Cors> {
         self.cors.as_ref()
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_defaults_have_no_rules() {
-        assert!(Rules::new(&SiteConfig::default()).is_empty());
+        assert!(SiteRules::new(&SiteConfig::default()).is_empty());
     }
 
     #[test]
@@ -104,14 +107,14 @@ mod tests {
             security: true,
             ..SiteConfig::default()
         };
-        assert!(!Rules::new(&secure).is_empty());
+        assert!(!SiteRules::new(&secure).is_empty());
         let open = SiteConfig {
             cors: vec!["*".parse().unwrap()],
             ..SiteConfig::default()
         };
-        let rules = Rules::new(&open);
+        let rules = SiteRules::new(&open);
         assert!(!rules.is_empty() && rules.cors().is_some());
-        let answer = Described {
+        let answer = ResponseProperties {
             status: Status::OK,
             is_fallback: false,
             content_type: None,

@@ -1,4 +1,4 @@
-//! What memory answers while a comparison with the disk is outstanding. The test plays the revalidator.
+//! Tests of responses from memory while a revalidation is outstanding. The test plays the revalidator.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,26 +6,26 @@ use super::*;
 use crate::site::memory::{RevalidatorRole, STALE_IF_ERROR_MILLIS, STALE_WHILE_REVALIDATE_MILLIS};
 use crate::site::waiting::Flight;
 
-/// When what was learnt at 0 is due.
-const DUE: u64 = 1_000;
+/// The time in milliseconds at which an entry from time 0 becomes stale.
+const STALE_AT: u64 = 1_000;
 
-/// A world that knows the answer for `path`, learnt at 0.
-fn world(path: &str) -> (World, RevalidatorRole) {
-    let world = World::new(|_| {});
-    assert!(world.get(MayBlock::Anywhere, 0, path).is_ok());
-    let post = world.site.revalidators().expect("memory").all()[0].take_role();
-    (world, post)
+/// A site whose cache has an entry for `path` from time 0.
+fn fixture(path: &str) -> (Fixture, RevalidatorRole) {
+    let fixture = Fixture::new(|_| {});
+    assert!(fixture.get(MayBlock::Anywhere, 0, path).is_ok());
+    let role = fixture.site.revalidators().expect("memory").all()[0].take_role();
+    (fixture, role)
 }
 
-impl World {
-    /// The status that memory answers with.
+impl Fixture {
+    /// The status of a response from memory.
     fn recall(&self, millis: u64, path: &str) -> Result<u16, WouldBlock> {
         let request = format!("GET {path} HTTP/1.1");
         let answer = self.ask_among_others(MayBlock::Never, millis, &request);
         answer.map(|response| response.status.code())
     }
 
-    /// The flight that has to be waited for.
+    /// The flight that the request has to wait for.
     fn awaited(&self, millis: u64, path: &str) -> Arc<Flight> {
         match self.recall(millis, path) {
             Err(WouldBlock::InFlight(flight)) => flight,
@@ -33,14 +33,14 @@ impl World {
         }
     }
 
-    /// The revalidator carries out one order, which is there, by `millis`.
-    fn check(&self, post: &RevalidatorRole, millis: u64) {
-        let order = post.take().expect("an order");
+    /// The revalidator carries out one order, which must be there, and ends at `millis`.
+    fn check(&self, role: &RevalidatorRole, millis: u64) {
+        let order = role.take().expect("an order");
         self.site.carry_out(&order, || Millis(millis));
     }
 }
 
-/// Whether who waits for `flight` has been called.
+/// Whether the waiter on `flight` has been called.
 fn is_called(flight: &Arc<Flight>) -> impl Fn() -> bool + use<> {
     let called = Arc::new(AtomicBool::new(false));
     let own = Arc::clone(&called);
@@ -53,115 +53,122 @@ fn is_called(flight: &Arc<Flight>) -> impl Fn() -> bool + use<> {
 #[test]
 fn who_finds_it_due_waits_and_the_others_do_not() {
     for (path, status) in [("/file.txt", 200), ("/guide", 301)] {
-        let (world, post) = world(path);
-        // The root first, then what is below it.
-        let root = is_called(&world.awaited(DUE, path));
-        let own = is_called(&world.awaited(DUE, path));
-        assert_eq!(world.recall(DUE, path), Ok(status));
-        world.check(&post, DUE + 1);
+        let (fixture, role) = fixture(path);
+        // The root is revalidated first, then the entry below it.
+        let root = is_called(&fixture.awaited(STALE_AT, path));
+        let own = is_called(&fixture.awaited(STALE_AT, path));
+        assert_eq!(fixture.recall(STALE_AT, path), Ok(status));
+        fixture.check(&role, STALE_AT + 1);
         assert!(root() && !own());
-        world.check(&post, DUE + 1);
+        fixture.check(&role, STALE_AT + 1);
         assert!(own());
-        for millis in [DUE + 1, 2 * DUE] {
-            assert_eq!(world.recall(millis, path), Ok(status));
+        for millis in [STALE_AT + 1, 2 * STALE_AT] {
+            assert_eq!(fixture.recall(millis, path), Ok(status));
         }
-        world.awaited(2 * DUE + 1, path);
+        fixture.awaited(2 * STALE_AT + 1, path);
     }
 }
 
 #[test]
 fn what_has_changed_is_not_served_once_it_was_compared() {
     for path in ["/file.txt", "/none"] {
-        let (world, post) = world(path);
-        let file = world.root().join(&path[1..]);
+        let (fixture, role) = fixture(path);
+        let file = fixture.root().join(&path[1..]);
         fs::write(file, "another content").expect("write");
-        world.awaited(DUE, path);
-        world.awaited(DUE, path);
-        world.check(&post, DUE);
-        world.check(&post, DUE);
-        let answer = world.recall(DUE, path);
+        fixture.awaited(STALE_AT, path);
+        fixture.awaited(STALE_AT, path);
+        fixture.check(&role, STALE_AT);
+        fixture.check(&role, STALE_AT);
+        let answer = fixture.recall(STALE_AT, path);
         assert_eq!(answer, Err(WouldBlock::OnDisk), "{path}");
-        let answer = world.ask(MayBlock::Anywhere, DUE, &format!("GET {path} HTTP/1.1"));
+        let answer = fixture.ask(
+            MayBlock::Anywhere,
+            STALE_AT,
+            &format!("GET {path} HTTP/1.1"),
+        );
         assert_eq!(answer.expect("with the disk").length, Some(15), "{path}");
     }
 }
 
 #[test]
 fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
-    let (world, post) = world("/file.txt");
-    let first = is_called(&world.awaited(DUE, "/file.txt"));
-    let order = post.take();
-    post.begin(Millis(DUE));
-    let late = DUE + STALE_WHILE_REVALIDATE_MILLIS;
-    world.awaited(late - 1, "/file.txt");
+    let (fixture, role) = fixture("/file.txt");
+    let first = is_called(&fixture.awaited(STALE_AT, "/file.txt"));
+    let order = role.take();
+    role.begin(Millis(STALE_AT));
+    let late = STALE_AT + STALE_WHILE_REVALIDATE_MILLIS;
+    fixture.awaited(late - 1, "/file.txt");
     assert!(!first());
-    assert_eq!(world.recall(late, "/file.txt"), Ok(200));
+    assert_eq!(fixture.recall(late, "/file.txt"), Ok(200));
     assert!(first(), "the next one has released it");
-    let too_old = DUE + STALE_IF_ERROR_MILLIS;
-    assert_eq!(world.recall(too_old - 1, "/file.txt"), Ok(200));
-    let waiting = is_called(&world.awaited(too_old, "/file.txt"));
-    // It answers after all.
+    let too_old = STALE_AT + STALE_IF_ERROR_MILLIS;
+    assert_eq!(fixture.recall(too_old - 1, "/file.txt"), Ok(200));
+    let waiting = is_called(&fixture.awaited(too_old, "/file.txt"));
+    // The disk answers after all.
     let order = order.expect("an order");
-    world.site.carry_out(&order, || Millis(too_old));
-    post.end();
+    fixture.site.carry_out(&order, || Millis(too_old));
+    role.end();
     assert!(waiting());
-    let own = is_called(&world.awaited(too_old, "/file.txt"));
-    world.check(&post, too_old);
+    let own = is_called(&fixture.awaited(too_old, "/file.txt"));
+    fixture.check(&role, too_old);
     assert!(own());
-    assert_eq!(world.recall(too_old, "/file.txt"), Ok(200));
+    assert_eq!(fixture.recall(too_old, "/file.txt"), Ok(200));
 }
 
 #[test]
 fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
-    let (world, post) = world("/file.txt");
+    let (fixture, role) = fixture("/file.txt");
     let hour = 3_600_000;
     for _ in 0..2 {
-        world.awaited(hour, "/file.txt");
+        fixture.awaited(hour, "/file.txt");
     }
-    world.check(&post, hour);
+    fixture.check(&role, hour);
     for _ in 0..2 {
-        world.awaited(hour, "/file.txt");
+        fixture.awaited(hour, "/file.txt");
     }
-    world.check(&post, hour);
-    assert_eq!(world.recall(hour, "/file.txt"), Ok(200));
+    fixture.check(&role, hour);
+    assert_eq!(fixture.recall(hour, "/file.txt"), Ok(200));
 }
 
 #[test]
 fn others_wait_too_if_it_has_been_due_for_long() {
-    let (world, _post) = world("/file.txt");
-    let first = world.awaited(DUE + STALE_WHILE_REVALIDATE_MILLIS, "/file.txt");
+    let (fixture, _role) = fixture("/file.txt");
+    let first = fixture.awaited(STALE_AT + STALE_WHILE_REVALIDATE_MILLIS, "/file.txt");
     assert_eq!(
-        world.awaited(DUE + STALE_WHILE_REVALIDATE_MILLIS, "/file.txt"),
+        fixture.awaited(STALE_AT + STALE_WHILE_REVALIDATE_MILLIS, "/file.txt"),
         first
     );
 }
 
 #[test]
 fn who_may_go_to_the_disk_compares_by_itself() {
-    let (world, _post) = world("/file.txt");
-    fs::write(world.root().join("file.txt"), "another content").expect("write");
-    let answer = world.ask(MayBlock::Anywhere, DUE, "GET /file.txt HTTP/1.1");
+    let (fixture, _role) = fixture("/file.txt");
+    fs::write(fixture.root().join("file.txt"), "another content").expect("write");
+    let answer = fixture.ask(MayBlock::Anywhere, STALE_AT, "GET /file.txt HTTP/1.1");
     assert_eq!(answer.expect("with the disk").length, Some(15));
-    assert_eq!(world.recall(2 * DUE - 1, "/file.txt"), Ok(200));
+    assert_eq!(fixture.recall(2 * STALE_AT - 1, "/file.txt"), Ok(200));
 }
 
 #[test]
-fn without_an_interval_nothing_is_left_to_the_checker() {
-    let world = World::new(|config| config.cache.revalidate_secs = 0);
-    let _post = world.site.revalidators().expect("memory").all()[0].take_role();
-    assert_eq!(world.get(MayBlock::Anywhere, 0, "/file.txt"), Ok(200));
+fn without_an_interval_nothing_is_left_to_the_revalidator() {
+    let fixture = Fixture::new(|config| config.cache.revalidate_secs = 0);
+    let _role = fixture.site.revalidators().expect("memory").all()[0].take_role();
+    assert_eq!(fixture.get(MayBlock::Anywhere, 0, "/file.txt"), Ok(200));
     assert_eq!(
-        world.get(MayBlock::Never, 0, "/file.txt"),
+        fixture.get(MayBlock::Never, 0, "/file.txt"),
         Err(WouldBlockOnDisk)
     );
-    assert_eq!(world.get(MayBlock::Anywhere, 0, "/file.txt"), Ok(200));
+    assert_eq!(fixture.get(MayBlock::Anywhere, 0, "/file.txt"), Ok(200));
 }
 
 #[test]
-fn without_the_checker_who_may_compares() {
-    let (world, post) = world("/file.txt");
-    drop(post);
-    let answer = world.get(MayBlock::Never, DUE, "/file.txt");
+fn without_the_revalidator_who_may_compares() {
+    let (fixture, role) = fixture("/file.txt");
+    drop(role);
+    let answer = fixture.get(MayBlock::Never, STALE_AT, "/file.txt");
     assert_eq!(answer, Err(WouldBlockOnDisk));
-    assert_eq!(world.get(MayBlock::Anywhere, DUE, "/file.txt"), Ok(200));
+    assert_eq!(
+        fixture.get(MayBlock::Anywhere, STALE_AT, "/file.txt"),
+        Ok(200)
+    );
 }

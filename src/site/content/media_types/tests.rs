@@ -1,4 +1,4 @@
-//! The types of the extensions that sites are made of.
+//! Tests of the types of common extensions.
 
 use super::*;
 
@@ -6,8 +6,8 @@ fn content_type(name: &str) -> String {
     MediaTypes::new(&BTreeMap::new(), UNKNOWN).of(name)
 }
 
-/// What browsers and the other servers expect, by media type. nginx and Apache httpd agree on most;
-/// where they differ, or predate a registration, it is the registered name.
+/// The types that browsers and other servers expect. nginx and Apache httpd agree on most. Where they
+/// differ or are older than a registration, the table has the registered name.
 const EXPECTED: &[(&str, &str)] = &[
     ("text/html; charset=utf-8", "html htm shtml"),
     ("text/css; charset=utf-8", "css"),
@@ -172,7 +172,7 @@ fn a_name_without_a_known_extension_has_the_default_type() {
     }
     assert_eq!(types.of("a.css"), "text/css; charset=utf-8");
     assert_eq!(types.of("a.own"), "image/png");
-    // Octets are the type of these, and not for want of a better one.
+    // These files really have this type; it is not a default.
     for name in ["a.br", "a.bin", "a.exe", "a.dll", "a.img", "a.msi", "a.msu"] {
         assert!(types.of(name).starts_with("application/"), "{name}");
     }
@@ -224,25 +224,28 @@ fn what_has_redundancy_is_compressible() {
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
         assert_eq!(
-            Redundancy::of(&media_type),
-            Redundancy::Much,
+            Compressibility::of(&media_type),
+            Compressibility::High,
             "{media_type}"
         );
     }
-    assert_eq!(Redundancy::of("Application/JSON ; a=b"), Redundancy::Much);
+    assert_eq!(
+        Compressibility::of("Application/JSON ; a=b"),
+        Compressibility::High
+    );
     let extensions =
         "png jpg webp avif gif woff woff2 mp4 webm mp3 m4b ogg zip gz zst pdf docx epub 7z 3mf";
     for extension in extensions.split_whitespace() {
         let media_type = content_type(&format!("a.{extension}"));
         assert_eq!(
-            Redundancy::of(&media_type),
-            Redundancy::Little,
+            Compressibility::of(&media_type),
+            Compressibility::Low,
             "{media_type}"
         );
     }
-    assert_eq!(Redundancy::of(""), Redundancy::Little);
+    assert_eq!(Compressibility::of(""), Compressibility::Low);
     for media_type in [UNKNOWN, "Application/Octet-Stream; a=b"] {
-        assert_eq!(Redundancy::of(media_type), Redundancy::Unknown);
+        assert_eq!(Compressibility::of(media_type), Compressibility::Unknown);
     }
 }
 
@@ -254,7 +257,7 @@ fn the_tables_are_sorted_for_their_search() {
     assert_eq!(REGISTERED_TYPES.len(), REGISTERED.lines().count());
     for (extension, media_type) in REGISTERED_TYPES.iter() {
         assert_eq!(*extension, extension.to_ascii_lowercase());
-        // One that the crate or a correction knows would never be looked up here.
+        // A type that the crate or a correction knows would never be looked up here.
         assert_eq!(builtin(extension), Some(*media_type), "{extension}");
     }
 }

@@ -97,9 +97,9 @@ fn last_modified_is_never_in_the_future() {
 #[test]
 fn last_modified_is_never_later_than_the_date_rfc9110_8_8_2_1() {
     let (_, page) = loaded(b"x", 5, at(1_000));
-    let form = page.form(Coding::Gzip, b"coded".to_vec());
+    let variant = page.variant(Coding::Gzip, b"coded".to_vec());
     let other = "Content-Type: a/b\r\n";
-    for page in [&page, &form] {
+    for page in [&page, &variant] {
         for (date, said) in [(999, 999), (1_000, 1_000), (1_001, 1_000), (0, 0)] {
             let as_loaded = text(&page.fields(u64::MAX));
             let line = |secs| format!("Last-Modified: {}\r\n", http_date(secs));
@@ -130,29 +130,29 @@ fn text(bytes: &Bytes) -> String {
 }
 
 #[test]
-fn a_form_differs_in_content_coding_and_tag() {
+fn a_variant_differs_in_content_coding_and_tag() {
     let (_, page) = loaded(b"content", 100, at(u64::MAX));
-    let form = page.form(Coding::Gzip, b"coded".to_vec());
-    let fields = text(&form.fields(u64::MAX));
-    assert_ne!(form.etag, page.etag);
-    assert_eq!(form.content.len(), 5);
+    let variant = page.variant(Coding::Gzip, b"coded".to_vec());
+    let fields = text(&variant.fields(u64::MAX));
+    assert_ne!(variant.etag, page.etag);
+    assert_eq!(variant.content.len(), 5);
     assert_eq!(
-        form.content_lines(),
+        variant.content_lines(),
         "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n"
     );
     assert!(fields.contains(VARY), "{fields}");
-    let etag = text(form.etag.as_ref().expect("a tag"));
+    let etag = text(variant.etag.as_ref().expect("a tag"));
     let not_modified = format!("ETag: {etag}\r\n{VARY}");
-    assert_eq!(text(&form.not_modified_fields()), not_modified);
+    assert_eq!(text(&variant.not_modified_fields()), not_modified);
     assert_eq!(
-        text(&form.page_fields()),
+        text(&variant.page_fields()),
         format!(
             "{VARY}{}X-Content-Type-Options: nosniff\r\n",
-            text(&form.content_lines())
+            text(&variant.content_lines())
         ),
         "an error page is encoded too"
     );
-    let parted = text(&form.fields_with_content_line("Content-Type: a/b\r\n", u64::MAX));
+    let parted = text(&variant.fields_with_content_line("Content-Type: a/b\r\n", u64::MAX));
     assert!(!parted.contains("Content-Encoding"), "{parted}");
 }
 
@@ -176,7 +176,7 @@ fn a_tag_of_the_content_is_the_same_in_memory_and_through_a_descriptor() {
     let etag = |content: &[u8], memory_bytes| tag(content, memory_bytes).etag.expect("a tag");
     assert_eq!(etag(b"123456", 6), etag(b"123456", 5));
     assert_ne!(etag(b"123456", 6), etag(b"123457", 6));
-    // Above the bound there is nothing to compare with.
+    // Above the limit there is no tag to compare with.
     let large = tag(b"1234567", 5);
     assert_eq!((&large.etag, large.last_modified), (&None, None));
     assert_eq!(text(&large.not_modified_fields()), "");
@@ -224,8 +224,8 @@ fn a_tag_of_the_content_goes_without_a_date() {
 fn a_whole_second_makes_a_weak_tag_until_it_is_over_rfc9110_8_8_1() {
     let etag = |nanoseconds, now_secs| {
         let page = load_at(with_time(1_000, nanoseconds, b"x"), &HTML, now_secs);
-        let form = page.form(Coding::Gzip, b"y".to_vec());
-        let tags = [page.etag, form.etag].map(|etag| text(&etag.expect("a tag")));
+        let variant = page.variant(Coding::Gzip, b"y".to_vec());
+        let tags = [page.etag, variant.etag].map(|etag| text(&etag.expect("a tag")));
         assert_eq!(tags[0].starts_with("W/\""), tags[1].starts_with("W/\""));
         let [tag, _] = tags;
         tag

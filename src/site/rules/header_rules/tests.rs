@@ -1,4 +1,4 @@
-//! Which lines which answers get.
+//! Tests of the field lines that responses get.
 
 use super::*;
 use crate::config::{FieldName, FieldValue};
@@ -21,7 +21,7 @@ fn rule(path: &str, set: &[(&str, &str)], unset: &[&str]) -> HeaderRule {
     }
 }
 
-/// `rule` for `status`, each a status or a class, or for any if there is none.
+/// `rule` for these statuses or classes, or for any status if there are none.
 fn only(rule: HeaderRule, status: &[&str]) -> HeaderRule {
     let ranges = status.iter().map(|text| text.parse().unwrap());
     let status = match status {
@@ -40,21 +40,21 @@ fn of_types(rule: HeaderRule, types: &[&str]) -> HeaderRule {
     }
 }
 
-const HTML: Described<'static> = Described {
+const HTML: ResponseProperties<'static> = ResponseProperties {
     status: Status::OK,
     is_fallback: false,
     content_type: Some(b"text/html"),
 };
 
-fn with_status(status: Status) -> Described<'static> {
-    Described { status, ..HTML }
+fn with_status(status: Status) -> ResponseProperties<'static> {
+    ResponseProperties { status, ..HTML }
 }
 
 fn edited(rules: &HeaderRules, path: &str) -> Vec<String> {
     edited_of(rules, path, &HTML)
 }
 
-fn edited_of(rules: &HeaderRules, path: &str, answer: &Described<'_>) -> Vec<String> {
+fn edited_of(rules: &HeaderRules, path: &str, answer: &ResponseProperties<'_>) -> Vec<String> {
     let edited = rules.edit(path.as_bytes(), &Bytes::from_static(OWN), answer);
     let text = String::from_utf8(edited.to_vec()).unwrap();
     assert!(text.is_empty() || text.ends_with("\r\n"));
@@ -141,8 +141,8 @@ fn the_preset_could_be_written_as_a_rule() {
     }
 }
 
-/// The lines that `rules` add, behind the own ones.
-fn added(rules: &[HeaderRule], answer: &Described<'_>) -> Vec<String> {
+/// The lines that `rules` add after the original lines.
+fn added(rules: &[HeaderRule], answer: &ResponseProperties<'_>) -> Vec<String> {
     let lines = edited_of(&HeaderRules::new(false, rules, None), "/a", answer);
     lines[4..].to_vec()
 }
@@ -153,7 +153,7 @@ const NEVER_CHANGES: [(&str, &str); 3] = [
     ("X", "1"),
 ];
 
-/// An error or a page in the place of a file must not be kept as long as the file may be.
+/// An error, or a page sent in place of a file, must not be cached as long as the file.
 #[test]
 fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_application() {
     let rules = [rule("/**", &NEVER_CHANGES, &[])];
@@ -165,7 +165,7 @@ fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_applicati
         Status::PERMANENT_REDIRECT,
     ] {
         assert_eq!(added(&rules, &with_status(status)).len(), 3, "{status:?}");
-        let fallback = Described {
+        let fallback = ResponseProperties {
             is_fallback: true,
             ..with_status(status)
         };
@@ -186,7 +186,7 @@ fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_applicati
 #[test]
 fn a_rule_for_any_status_is_for_all_fields_of_all_answers() {
     let rules = [only(rule("/**", &NEVER_CHANGES, &[]), &[])];
-    let fallback = Described {
+    let fallback = ResponseProperties {
         is_fallback: true,
         ..HTML
     };
@@ -208,7 +208,7 @@ fn a_rule_that_names_statuses_is_for_these_alone() {
         assert_eq!(added(&rules, &with_status(status)).len(), count);
     }
     let rules = [only(rule("/**", &NEVER_CHANGES, &[]), &["200"])];
-    let fallback = Described {
+    let fallback = ResponseProperties {
         is_fallback: true,
         ..HTML
     };
@@ -217,7 +217,7 @@ fn a_rule_that_names_statuses_is_for_these_alone() {
     assert!(added(&rules, &with_status(Status::PARTIAL_CONTENT)).is_empty());
 }
 
-/// A field that one rule takes away from files stays with the errors that another gives it to.
+/// One rule removes a field from files, another sets it in errors, and errors keep it.
 #[test]
 fn what_is_taken_away_goes_by_the_status_too() {
     let rules = [
@@ -245,7 +245,7 @@ fn a_304_has_the_caching_fields_of_the_200_in_its_place() {
         (&["2xx"], 4),
         (&["304"], 5),
         (&["200", "304"], 5),
-        // A rule for redirects, say.
+        // For example a rule for redirects.
         (&["3xx"], 1),
         (&["206", "404"], 0),
     ] {
@@ -268,7 +268,7 @@ fn a_rule_for_a_type_is_for_answers_of_that_type() {
         (Some("text/css"), false),
         (None, false),
     ] {
-        let answer = Described {
+        let answer = ResponseProperties {
             content_type: content_type.map(str::as_bytes),
             ..HTML
         };
@@ -276,7 +276,7 @@ fn a_rule_for_a_type_is_for_answers_of_that_type() {
     }
 }
 
-/// The type is the one that is sent.
+/// Rules depend on the type that is sent.
 #[test]
 fn a_rule_sees_the_type_that_the_rules_before_it_have_made() {
     let make = |status: Option<&[&str]>| {
@@ -300,7 +300,7 @@ fn a_rule_sees_the_type_that_the_rules_before_it_have_made() {
     for status in [Status::OK, Status::NOT_MODIFIED, Status::PARTIAL_CONTENT] {
         assert_eq!(names(&make(None), status), ["A: 1", "C: 1"], "{status:?}");
     }
-    // The page of an error has its own.
+    // An error page has its own type.
     assert_eq!(names(&make(None), Status::NOT_FOUND), ["A: 1", "B: 1"]);
     let whole = make(Some(&["200"]));
     assert_eq!(names(&whole, Status::NOT_MODIFIED), ["A: 1", "C: 1"]);

@@ -1,44 +1,44 @@
-//! Compressing a listing, in slices like all that is done for it.
+//! Compressing a listing, in slices.
 //!
-//! A page of several megabytes is kept for a second or so and then made anew. If it were compressed in
-//! the background for those who ask next, like a file, mostly nobody would.
+//! A listing is compressed before its first response, and not in the background like a file. It is cached
+//! for a second or so only, and usually nobody would request it again in that time.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::kept::{KeptPages, Share};
-use super::making::grow;
-use super::page::Page;
+use super::builder::grow;
+use super::cache::{ListingCache, Reservation};
+use super::page::ListingPage;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
-    ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder, MIN_COMPRESSED_BYTES, is_worth_it,
+    ENCODER_PIECE_BYTES, ENCODER_WORKING_BYTES, Encoder, MIN_COMPRESSED_BYTES, saves_enough,
 };
 use crate::site::waiting::Slice;
 
-/// A listing on its way into a coding.
-pub struct Encoding {
-    page: Arc<Page>,
+/// Compresses a listing.
+pub struct ListingEncoder {
+    page: Arc<ListingPage>,
     coding: Coding,
-    /// `None` once it has come to its end.
+    /// `None` at the end.
     encoder: Option<Encoder>,
-    /// Bytes of the content that the encoder has.
+    /// The number of content bytes given to the encoder so far.
     written: usize,
-    share: Share,
-    kept: Arc<KeptPages>,
+    reservation: Reservation,
+    cache: Arc<ListingCache>,
 }
 
-impl Encoding {
-    /// Begins to compress `page`, with memory of `share` and if need be of what is `kept`. `None` if there
-    /// is nothing to do, or no memory to do it.
+impl ListingEncoder {
+    /// Starts to compress `page` with memory of `reservation`. If the budget has no memory left, the cached
+    /// listings are dropped. `None` if there is nothing to do, or no memory for it.
     #[must_use]
     pub fn begin(
-        page: &Arc<Page>,
+        page: &Arc<ListingPage>,
         coding: Coding,
-        mut share: Share,
-        kept: &Arc<KeptPages>,
-    ) -> Option<Encoding> {
+        mut reservation: Reservation,
+        cache: &Arc<ListingCache>,
+    ) -> Option<ListingEncoder> {
         if page.is_ready_in(coding) {
             return None;
         }
@@ -46,27 +46,27 @@ impl Encoding {
             page.encoded.fill(coding, None);
             return None;
         }
-        grow(&mut share, ENCODER_WORKING_BYTES, kept).ok()?;
+        grow(&mut reservation, ENCODER_WORKING_BYTES, cache).ok()?;
         let encoder = Encoder::new(coding).unwrap_or_else(|error| failed(coding, &error));
-        Some(Encoding {
+        Some(ListingEncoder {
             page: Arc::clone(page),
             coding,
             encoder: Some(encoder?),
             written: 0,
-            share,
-            kept: Arc::clone(kept),
+            reservation,
+            cache: Arc::clone(cache),
         })
     }
 
-    /// The page that is compressed.
+    /// The page that is being compressed.
     #[must_use]
-    pub fn page(&self) -> Arc<Page> {
+    pub fn page(&self) -> Arc<ListingPage> {
         Arc::clone(&self.page)
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first, then the page. The page stays without
-    /// the coding if there is not enough memory.
-    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Arc<Page>> {
+    /// Continues until `slice` is over: `None` if it is unfinished then, and the page at the end. If there
+    /// is not enough memory, the page stays uncompressed.
+    pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Arc<ListingPage>> {
         while let Some(encoder) = &mut self.encoder {
             let rest = &self.page.content[self.written..];
             let piece = &rest[..rest.len().min(ENCODER_PIECE_BYTES)];
@@ -74,8 +74,8 @@ impl Encoding {
                 break;
             }
             let needed = ENCODER_WORKING_BYTES + encoder.output_bytes();
-            let missing = needed.saturating_sub(self.share.bytes());
-            if grow(&mut self.share, missing, &self.kept).is_err() {
+            let missing = needed.saturating_sub(self.reservation.bytes());
+            if grow(&mut self.reservation, missing, &self.cache).is_err() {
                 self.encoder = None;
                 break;
             }
@@ -98,22 +98,22 @@ impl Encoding {
     }
 
     fn end(&mut self, mut encoded: Vec<u8>) {
-        if !is_worth_it(self.page.content.len(), encoded.len()) {
+        if !saves_enough(self.page.content.len(), encoded.len()) {
             return self.page.encoded.fill(self.coding, None);
         }
         encoded.shrink_to_fit();
-        let mut share = self.share.take();
+        let mut reservation = self.reservation.take();
         let bytes = encoded.capacity() as u64;
-        share.shrink_to(bytes);
-        let missing = bytes.saturating_sub(share.bytes());
-        if grow(&mut share, missing, &self.kept).is_ok() {
-            let bytes: Bytes = share.hold(encoded);
+        reservation.shrink_to(bytes);
+        let missing = bytes.saturating_sub(reservation.bytes());
+        if grow(&mut reservation, missing, &self.cache).is_ok() {
+            let bytes: Bytes = reservation.hold(encoded);
             self.page.encoded.fill(self.coding, Some(bytes));
         }
     }
 }
 
-/// Only a lack of memory gets here; the page itself can still be sent.
+/// The only cause is a lack of memory. The page can still be sent uncompressed.
 fn failed<T>(coding: Coding, error: &io::Error) -> Option<T> {
     log::error!("a listing in {}: {error}", coding.token());
     None

@@ -1,4 +1,4 @@
-//! Copying content to where it is kept, in slices if it is large.
+//! Copying content into its final memory, in slices if it is large.
 
 use std::sync::Arc;
 
@@ -8,32 +8,32 @@ use super::representation::Content;
 use crate::site::disk::MemfdBody;
 use crate::site::waiting::Slice;
 
-/// How much is copied between two looks at a slice, in bytes: a tenth of a millisecond, or a whole one where
-/// the kernel has to find the memory first.
+/// The number of bytes copied between two checks of the slice. They take a tenth of a millisecond, or a
+/// millisecond if the kernel has to allocate the memory first.
 const PART_BYTES: usize = 256 * 1024;
 
-/// Content on its way into memory that is sent without a copy. Of many megabytes the copy takes longer than a slice.
+/// A copy of content into a [`MemfdBody`], in slices: many megabytes take longer than one slice.
 #[derive(Debug)]
-pub struct Keeping {
+pub struct ContentCopy {
     content: Vec<u8>,
-    /// `None` if it stays on the heap.
+    /// `None` if the content stays on the heap.
     memfd_body: Option<MemfdBody>,
-    /// How much has been copied, in bytes.
+    /// The number of bytes copied so far.
     at: usize,
 }
 
-impl Keeping {
-    /// Begins to keep `content`.
+impl ContentCopy {
+    /// Starts to copy `content`.
     #[must_use]
-    pub fn new(content: Vec<u8>) -> Keeping {
-        Keeping {
+    pub fn new(content: Vec<u8>) -> ContentCopy {
+        ContentCopy {
             memfd_body: MemfdBody::reserve(content.len()),
             content,
             at: 0,
         }
     }
 
-    /// Goes on until `slice` is over: `None` if that comes first, then where the content is, once.
+    /// Copies until `slice` is over. `None` if the copy is unfinished then; at its end the content, once.
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Content> {
         while let Some(memfd_body) = &self.memfd_body {
             let end = self.content.len().min(self.at + PART_BYTES);
@@ -71,10 +71,10 @@ mod tests {
         let content: Vec<u8> = (0..5 * FIRST_SLICE_ASKS as usize * PART_BYTES + 1)
             .map(|at| (at % 251) as u8)
             .collect();
-        let mut keeping = Keeping::new(content.clone());
+        let mut copy = ContentCopy::new(content.clone());
         let mut slices = 1;
         let kept = loop {
-            match keeping.go_on(&FirstSlice::new(Millis(0))) {
+            match copy.go_on(&FirstSlice::new(Millis(0))) {
                 Some(kept) => break kept,
                 None => slices += 1,
             }
@@ -84,7 +84,7 @@ mod tests {
             panic!("{kept:?}")
         };
         assert!(memfd_body.read().expect("pread") == content);
-        let small = Keeping::new(vec![7]).go_on(&UnboundedSlice(Millis(0)));
+        let small = ContentCopy::new(vec![7]).go_on(&UnboundedSlice(Millis(0)));
         assert!(matches!(small, Some(Content::Memory(bytes)) if *bytes == [7]));
     }
 }

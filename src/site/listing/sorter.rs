@@ -1,4 +1,4 @@
-//! Sorting in slices: short runs are sorted as they fill, and merged two by two.
+//! Merge sort in slices: short runs are sorted as soon as they are full, and then merged in pairs.
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -8,23 +8,21 @@ use super::entries::DirectoryEntry;
 use super::order::SortOrder;
 use crate::site::waiting::Slice;
 
-/// Entries that are sorted in one go.
+/// The number of entries in a run.
 const RUN_ENTRIES: usize = 512;
 
-/// Entries that are merged between two looks at the slice.
+/// The number of entries merged between two checks of the slice.
 const MERGED_AT_ONCE: usize = 512;
 
-/// Entries on their way into an order.
+/// Sorts entries.
 #[derive(Debug)]
-pub struct Sorting {
+pub struct EntrySorter {
     order: SortOrder,
     /// The run that is being filled.
     open: Vec<DirectoryEntry>,
     runs: VecDeque<Vec<DirectoryEntry>>,
     merge: Option<Merge>,
 }
-
-/// Two runs on their way into one.
 #[derive(Debug)]
 struct Merge {
     left: Peekable<IntoIter<DirectoryEntry>>,
@@ -32,11 +30,11 @@ struct Merge {
     merged: Vec<DirectoryEntry>,
 }
 
-impl Sorting {
-    /// Nothing to sort yet.
+impl EntrySorter {
+    /// A sorter without entries.
     #[must_use]
-    pub fn new(order: SortOrder) -> Sorting {
-        Sorting {
+    pub fn new(order: SortOrder) -> EntrySorter {
+        EntrySorter {
             order,
             open: Vec::new(),
             runs: VecDeque::new(),
@@ -52,7 +50,8 @@ impl Sorting {
         }
     }
 
-    /// All that was added, in order. Goes on until `slice` is over: `None` if that comes first.
+    /// Continues to sort until `slice` is over. `None` if it is unfinished then; at the end all entries, in
+    /// order.
     pub fn finish(&mut self, slice: &dyn Slice) -> Option<Vec<DirectoryEntry>> {
         if !self.open.is_empty() {
             self.close_run();
@@ -88,7 +87,7 @@ impl Sorting {
 }
 
 impl Merge {
-    /// Merges some entries; false if none are left.
+    /// Merges some entries. Returns false if none are left.
     fn go_on(&mut self, order: SortOrder) -> bool {
         for _ in 0..MERGED_AT_ONCE {
             let is_right = match (self.left.peek(), self.right.peek()) {
@@ -120,7 +119,7 @@ mod tests {
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {
         for count in [0, 1, RUN_ENTRIES, RUN_ENTRIES + 1, 20_000] {
-            let mut sorting = Sorting::new(SortOrder::DEFAULT);
+            let mut sorting = EntrySorter::new(SortOrder::DEFAULT);
             let number = |index: usize| (index * 7919) % 20_011;
             for index in 0..count {
                 let name = number(index).to_string().into_bytes().into();

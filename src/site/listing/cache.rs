@@ -1,4 +1,4 @@
-//! Listings in memory: those that are kept to be sent again, and the bound on all of them.
+//! The listings in memory: a cache for repeated requests, and a budget for all listings.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,166 +6,172 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::page::Page;
-use super::variant::Variant;
+use super::page::ListingPage;
+use super::variant::ListingVariant;
 use crate::clock::Millis;
 
-/// Bytes of listings in memory, whether they are kept, being made or being sent. More are refused:
-/// clients that read slowly must not fill the memory.
+/// The largest total size of listings in memory, in bytes, whether they are cached, being built or being
+/// sent. Further requests are refused, so that clients that read slowly cannot fill the memory.
 pub const MAX_HELD_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Bytes of listings that are kept for those who ask next.
+/// The largest total size of cached listings, in bytes.
 pub const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Bytes that a listing takes besides its content, roughly.
+/// The approximate size of a cached listing without its content, in bytes.
 const PAGE_BYTES: u64 = 512;
 
-/// The bytes that all listings hold together.
+/// The memory budget of all listings: the number of bytes in use.
 #[derive(Debug, Default, Clone)]
 pub struct ListingBudget(Arc<AtomicU64>);
 
-/// A part of it, until it is dropped.
+/// A reserved part of the budget, which is returned on drop.
 #[derive(Debug)]
-pub struct Share {
-    memory: ListingBudget,
+pub struct Reservation {
+    budget: ListingBudget,
     bytes: u64,
 }
 
 impl ListingBudget {
-    /// Nothing of it yet.
+    /// An empty reservation.
     #[must_use]
-    pub fn share(&self) -> Share {
-        Share {
-            memory: self.clone(),
+    pub fn reservation(&self) -> Reservation {
+        Reservation {
+            budget: self.clone(),
             bytes: 0,
         }
     }
 
-    /// Bytes that are taken.
+    /// The number of reserved bytes.
     #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Share {
-    /// Takes `bytes` more. False, and nothing is taken, if that would be too much.
+impl Reservation {
+    /// Reserves `bytes` more. Returns false and reserves nothing if that exceeds the budget.
     #[must_use]
     pub fn grow(&mut self, bytes: u64) -> bool {
-        let before = self.memory.0.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.budget.0.fetch_add(bytes, Ordering::Relaxed);
         let is_granted = before.saturating_add(bytes) <= MAX_HELD_BYTES;
         if is_granted {
             self.bytes += bytes;
         } else {
-            self.memory.0.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.0.fetch_sub(bytes, Ordering::Relaxed);
         }
         is_granted
     }
 
-    /// Bytes that it has.
+    /// The number of bytes in this reservation.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Gives back all but `bytes`.
+    /// Returns all but `bytes` to the budget.
     pub fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
-        self.memory.0.fetch_sub(surplus, Ordering::Relaxed);
+        self.budget.0.fetch_sub(surplus, Ordering::Relaxed);
         self.bytes -= surplus;
     }
 
-    /// All of it; nothing is left here.
+    /// Moves all bytes into a new reservation.
     #[must_use]
-    pub fn take(&mut self) -> Share {
+    pub fn take(&mut self) -> Reservation {
         let bytes = std::mem::take(&mut self.bytes);
-        let memory = self.memory.clone();
-        Share { memory, bytes }
+        let budget = self.budget.clone();
+        Reservation { budget, bytes }
     }
 
-    /// `content`, which has this share until the last copy is gone.
+    /// Ties this reservation to `content` until its last copy is dropped.
     #[must_use]
     pub fn hold(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Held {
+        Bytes::from_owner(ReservedContent {
             content,
             _share: self,
         })
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
 }
 
-struct Held<T> {
+struct ReservedContent<T> {
     content: T,
-    _share: Share,
+    _share: Reservation,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for ReservedContent<T> {
     fn as_ref(&self) -> &[u8] {
         self.content.as_ref()
     }
 }
 
-/// Listings by path, for as long as they hold.
+/// The cached listings by path.
 #[derive(Debug)]
-pub struct KeptPages {
-    /// How long one holds; with 0 none is kept.
+pub struct ListingCache {
+    /// The time that a listing stays fresh; with 0 nothing is cached.
     interval_millis: u64,
     max_bytes: u64,
-    pages: Mutex<PageTable>,
+    pages: Mutex<ListingTable>,
 }
 
-/// The listings of one directory.
-type Variants = Vec<KeptPage>;
+/// The cached listings of one directory.
+type DirectoryListings = Vec<CachedListing>;
 
 #[derive(Debug)]
-struct KeptPage {
-    variant: Variant,
-    page: Arc<Page>,
-    /// The weight that was counted. A page weighs more with each coding that it is there in.
+struct CachedListing {
+    variant: ListingVariant,
+    page: Arc<ListingPage>,
+    /// The size that was counted. A page grows with each coding that it is compressed in.
     bytes: u64,
 }
 
 #[derive(Debug, Default)]
-struct PageTable {
-    by_path: HashMap<Box<[u8]>, Variants>,
+struct ListingTable {
+    by_path: HashMap<Box<[u8]>, DirectoryListings>,
     bytes: u64,
     next_sweep: Millis,
 }
 
-impl KeptPages {
-    /// Keeps up to `max_bytes` of listings for `interval_millis` each.
+impl ListingCache {
+    /// Caches up to `max_bytes` of listings for `interval_millis` each.
     #[must_use]
-    pub fn new(interval_millis: u64, max_bytes: u64) -> KeptPages {
-        KeptPages {
+    pub fn new(interval_millis: u64, max_bytes: u64) -> ListingCache {
+        ListingCache {
             interval_millis,
             max_bytes: max_bytes.min(MAX_KEPT_BYTES),
             pages: Mutex::default(),
         }
     }
 
-    /// The listing of `path`, if it holds at `now` in the root directory of `generation`.
+    /// The listing of `path`, if it is fresh at `now` and from the root directory of `generation`.
     #[must_use]
     pub fn find(
         &self,
         path: &[u8],
-        variant: Variant,
+        variant: ListingVariant,
         generation: u64,
         now: Millis,
-    ) -> Option<Arc<Page>> {
+    ) -> Option<Arc<ListingPage>> {
         let pages = self.lock();
         let mut variants = pages.by_path.get(path)?.iter();
         let page = &variants.find(|kept| kept.variant == variant)?.page;
-        let holds = page.generation == generation && self.holds(page, now);
-        holds.then(|| Arc::clone(page))
+        let is_fresh = page.generation == generation && self.is_fresh(page, now);
+        is_fresh.then(|| Arc::clone(page))
     }
 
-    /// Keeps `page` for `path`. Whether there is room for it.
-    pub fn keep(&self, path: &[u8], variant: Variant, page: &Arc<Page>, now: Millis) -> bool {
+    /// Caches `page` for `path`. Returns whether there is room for it.
+    pub fn keep(
+        &self,
+        path: &[u8],
+        variant: ListingVariant,
+        page: &Arc<ListingPage>,
+        now: Millis,
+    ) -> bool {
         let bytes = weight(path, page);
         if self.interval_millis == 0 || bytes > self.max_bytes {
             return false;
@@ -173,16 +179,16 @@ impl KeptPages {
         let mut pages = self.lock();
         if now >= pages.next_sweep || pages.bytes + bytes > self.max_bytes {
             pages.next_sweep = Millis(now.0.saturating_add(self.interval_millis));
-            pages.retain(|kept| self.holds(&kept.page, now));
+            pages.retain(|kept| self.is_fresh(&kept.page, now));
         }
         if pages.bytes + bytes > self.max_bytes {
-            // So many within one interval: nobody knows which of them is asked for again.
+            // All are from the same interval, and nothing shows which of them will be requested again.
             pages.retain(|_| false);
         }
         let variants = pages.by_path.entry(path.into()).or_default();
         let replaced = variants.iter().position(|kept| kept.variant == variant);
         let replaced = replaced.map(|place| variants.swap_remove(place));
-        variants.push(KeptPage {
+        variants.push(CachedListing {
             variant,
             page: Arc::clone(page),
             bytes,
@@ -192,42 +198,44 @@ impl KeptPages {
         true
     }
 
-    /// Counts what `page` weighs now, if it is still kept. If that is too much, the others go first.
-    pub fn weigh_again(&self, path: &[u8], variant: Variant, page: &Arc<Page>) {
+    /// Counts the size of `page` anew, if it is still cached. If it is too large now, the others are
+    /// dropped first.
+    pub fn reweigh(&self, path: &[u8], variant: ListingVariant, page: &Arc<ListingPage>) {
         let mut pages = self.lock();
         let pages = &mut *pages;
-        let is_it = |kept: &KeptPage| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
+        let is_same =
+            |kept: &CachedListing| kept.variant == variant && Arc::ptr_eq(&kept.page, page);
         let mut variants = pages.by_path.get_mut(path).into_iter().flatten();
-        let Some(kept) = variants.find(|kept| is_it(kept)) else {
+        let Some(kept) = variants.find(|kept| is_same(kept)) else {
             return;
         };
         let before = std::mem::replace(&mut kept.bytes, weight(path, page));
         pages.bytes = pages.bytes - before + kept.bytes;
         if pages.bytes > self.max_bytes {
-            pages.retain(is_it);
+            pages.retain(is_same);
         }
         if pages.bytes > self.max_bytes {
             pages.retain(|_| false);
         }
     }
 
-    /// Forgets all: others need the memory.
+    /// Drops all listings, to free their memory.
     pub fn clear(&self) {
         self.lock().retain(|_| false);
     }
 
-    fn holds(&self, page: &Page, now: Millis) -> bool {
+    fn is_fresh(&self, page: &ListingPage, now: Millis) -> bool {
         now.since(page.made_at) < self.interval_millis
     }
 
-    fn lock(&self) -> MutexGuard<'_, PageTable> {
-        // Nothing in here panics.
+    fn lock(&self) -> MutexGuard<'_, ListingTable> {
+        // No code panics while it holds the lock.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PageTable {
-    fn retain(&mut self, stays: impl Fn(&KeptPage) -> bool) {
+impl ListingTable {
+    fn retain(&mut self, stays: impl Fn(&CachedListing) -> bool) {
         let bytes = &mut self.bytes;
         self.by_path.retain(|_, variants| {
             variants.retain(|kept| {
@@ -240,55 +248,55 @@ impl PageTable {
     }
 }
 
-fn weight(path: &[u8], page: &Page) -> u64 {
+fn weight(path: &[u8], page: &ListingPage) -> u64 {
     path.len() as u64 + page.bytes() + PAGE_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::order::SortOrder;
-    use super::super::page::Encoded;
-    use super::super::variant::Format;
+    use super::super::page::EncodedContent;
+    use super::super::variant::ListingFormat;
     use super::*;
     use crate::http::accept_encoding::Coding;
 
-    const VARIANT: Variant = Variant {
+    const VARIANT: ListingVariant = ListingVariant {
         order: SortOrder::DEFAULT,
-        form: Format::Json,
+        format: ListingFormat::Json,
     };
 
-    fn page(bytes: usize, made_at: u64) -> Arc<Page> {
-        Arc::new(Page {
+    fn page(bytes: usize, made_at: u64) -> Arc<ListingPage> {
+        Arc::new(ListingPage {
             content: Bytes::from(vec![b'x'; bytes]),
             etag: Bytes::from_static(b"\"x\""),
-            form: Format::Json,
+            format: ListingFormat::Json,
             generation: 3,
             made_at: Millis(made_at),
-            encoded: Encoded::default(),
+            encoded: EncodedContent::default(),
         })
     }
 
     #[test]
     fn a_listing_holds_for_an_interval_in_its_root() {
-        let kept = KeptPages::new(1_000, 1 << 20);
+        let kept = ListingCache::new(1_000, 1 << 20);
         assert!(kept.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
         let is_found = |path: &[u8], generation, now| {
             kept.find(path, VARIANT, generation, Millis(now)).is_some()
         };
         assert!(is_found(b"/a/", 3, 1_004) && !is_found(b"/a/", 3, 1_005));
         assert!(!is_found(b"/a/", 4, 5) && !is_found(b"/b/", 3, 5));
-        let html = Variant {
-            form: Format::Html,
+        let html = ListingVariant {
+            format: ListingFormat::Html,
             ..VARIANT
         };
         assert!(kept.find(b"/a/", html, 3, Millis(5)).is_none());
-        let nothing_holds = KeptPages::new(0, 1 << 20);
+        let nothing_holds = ListingCache::new(0, 1 << 20);
         assert!(!nothing_holds.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_goes_when_it_is_old() {
-        let kept = KeptPages::new(1_000, 10_000);
+        let kept = ListingCache::new(1_000, 10_000);
         assert!(!kept.keep(b"/", VARIANT, &page(10_000, 0), Millis(0)));
         for number in 0..100_u32 {
             assert!(kept.keep(&number.to_be_bytes(), VARIANT, &page(1_000, 0), Millis(0)));
@@ -304,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_page_weighs_more_with_each_coding_that_it_is_there_in() {
-        let kept = KeptPages::new(1_000, 10_000);
+        let kept = ListingCache::new(1_000, 10_000);
         let (small, large) = (page(1_000, 0), page(6_000, 0));
         for (path, page) in [(b"/a/", &small), (b"/b/", &large)] {
             assert!(kept.keep(path, VARIANT, page, Millis(0)));
@@ -314,7 +322,7 @@ mod tests {
             large
                 .encoded
                 .fill(coding, Some(Bytes::from(vec![b'x'; bytes])));
-            kept.weigh_again(b"/b/", VARIANT, &large);
+            kept.reweigh(b"/b/", VARIANT, &large);
         };
         fill(Coding::Gzip, 500);
         assert!(is_kept(b"/a/") && is_kept(b"/b/"));
@@ -326,23 +334,23 @@ mod tests {
         assert!(!is_kept(b"/a/") && is_kept(b"/b/"), "the others go first");
         fill(Coding::Brotli, 2_000);
         assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
-        // A page that is not kept does not come back.
-        kept.weigh_again(b"/b/", VARIANT, &large);
+        // A dropped page does not come back.
+        kept.reweigh(b"/b/", VARIANT, &large);
         assert!(!is_kept(b"/b/") && kept.lock().bytes == 0);
     }
 
     #[test]
     fn shares_are_bounded_together_and_given_back() {
-        let memory = ListingBudget::default();
-        let mut one = memory.share();
+        let budget = ListingBudget::default();
+        let mut one = budget.reservation();
         assert!(one.grow(MAX_HELD_BYTES - 10));
-        let mut other = memory.share();
+        let mut other = budget.reservation();
         assert!(!other.grow(11) && other.grow(10));
         one.shrink_to(5);
         let content = one.hold("12345".to_owned());
         drop(other);
-        assert_eq!(memory.held_bytes(), 5);
+        assert_eq!(budget.held_bytes(), 5);
         drop(content);
-        assert_eq!(memory.held_bytes(), 0);
+        assert_eq!(budget.held_bytes(), 0);
     }
 }
