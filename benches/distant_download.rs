@@ -7,10 +7,6 @@
 //! network devices, see `tests/support/machine.rs`; some are lost there when they come too fast, as on
 //! any network, so the rounds differ. The servers take turns.
 
-#[path = "../tests/support/machine.rs"]
-#[allow(dead_code)]
-mod machine;
-
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,8 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use machine::Machine;
 use rustix::process::{Pid, Signal, kill_process};
+use support::machine::Machine;
 use tempfile::TempDir;
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);

@@ -10,10 +10,6 @@
 mod beside;
 #[path = "idle/load.rs"]
 mod load;
-#[path = "../tests/support/slow_disk.rs"]
-mod slow_disk;
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -21,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use beside::{Compared, cell};
 use load::{Load, Measured};
-use slow_disk::{Pace, SlowDisk, SlowFile};
 use support::client::request;
+use support::slow_disk::{Pace, SlowDisk, SlowFile};
 use support::{Client, Launch};
 
 const ORDINARY: usize = 32;

@@ -1,7 +1,7 @@
 //! The only place that reads a clock.
 //!
 //! Below the server layer time is an argument: functions take a [`Now`] and never ask for one, so a
-//! test can live through a hundred idle seconds in a millisecond. `tests/tidy.rs` holds that line.
+//! test can live through a hundred idle seconds in a millisecond. `tests/tidy` holds that line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

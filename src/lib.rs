@@ -4,7 +4,7 @@
 //!
 //! # Layers
 //!
-//! A module may use its own layer and those below it; `tests/tidy.rs` holds that.
+//! A module may use its own layer and those below it; `tests/tidy` holds that.
 //!
 //! ```text
 //!   main.rs cli.rs        the program: command line -> Config -> Server
@@ -79,7 +79,7 @@
 //!
 //! **Ownership** ([`connection::ownership`]). One atomic word per connection. Only the event loop
 //! turns idle into owned; only the owner reads, writes or closes. Readiness that arrives meanwhile
-//! sets a bit that the owner must see before it can let go. `tests/ownership_model.rs` checks all
+//! sets a bit that the owner must see before it can let go. `tests/model/ownership.rs` checks all
 //! interleavings.
 //!
 //! **Lazy deadlines** ([`server::timer_wheel`]). A request moves nothing but a number in its own slot.

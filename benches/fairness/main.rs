@@ -8,8 +8,6 @@
 mod beside;
 #[path = "../idle/load.rs"]
 mod load;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -5,9 +5,6 @@
 //! the real slots, sessions and wheel ([`simulated`]). It takes about a minute where the limit is
 //! 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 mod fleet;
 mod load;
 mod process;

@@ -27,8 +27,8 @@ use abide::server::worker::Worker;
 use crossbeam_channel::Receiver;
 use mio::Token;
 
-use crate::support::Site;
 use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
+use support::Site;
 
 const SESSIONS: u32 = 1_000_000;
 

@@ -7,9 +7,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fleet::{Fleet, PER_ADDRESS, Reaped};
 use crate::load::Load;
-use crate::support::client::request;
-use crate::support::{Launch, Server, Site, pattern, until};
 use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
+use support::client::request;
+use support::{Launch, Server, Site, pattern, until};
 
 /// Connections that ask all the time.
 const ACTIVE: usize = 64;

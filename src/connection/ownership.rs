@@ -61,7 +61,7 @@
 //! why each verb needs only the half it says in its comment. Loads that precede a swap are Relaxed:
 //! the swap checks them.
 //!
-//! `tests/ownership_model.rs` runs the interleavings under loom, and plants faults to show that they
+//! `tests/model/ownership.rs` runs the interleavings under loom, and plants faults to show that they
 //! would be found.
 
 use std::mem;

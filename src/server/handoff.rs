@@ -47,7 +47,7 @@
 //!
 //! Where files come from a disk that takes 50 ms, the others' p99 was 75 times as long once all
 //! workers waited for it (*wait*); now it is 1.3 to 1.5 times as long with four times as many readers as
-//! workers (`benches/slow_disk.rs`, `tests/slow_disk.rs`).
+//! workers (`benches/slow_disk.rs`, `tests/site/slow_disk.rs`).
 //!
 //! # Waiting for another thread
 //!

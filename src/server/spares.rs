@@ -25,7 +25,7 @@
 //! the supervisor, so that a process that was stopped for an hour is not taken for a stalled one.
 //!
 //! As many spare workers start at once as work waits: nothing tells which of it is for the file system
-//! that hangs, and one after the other would cost 250 ms each. In `tests/hung_mount.rs`, with two workers
+//! that hangs, and one after the other would cost 250 ms each. In `tests/site/hung_mount.rs`, with two workers
 //! and 120 clients of a file system that hangs, one request for another file waits for 0.3 s, and those
 //! after it for less than a millisecond, all but a few (2026-11-30, 2 CPUs).
 //!

@@ -5,7 +5,7 @@
 //!
 //! # Parts
 //!
-//! A part uses only those below it, and of these only what their `mod.rs` names; `tests/tidy.rs` and
+//! A part uses only those below it, and of these only what their `mod.rs` names; `tests/tidy` and
 //! the compiler hold that.
 //!
 //! ```text

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::support::{Launch, Server, Site, pattern};
+use support::{Launch, Server, Site, pattern};
 
 /// When `/index.html` was changed: Mon, 01 Jan 2024 00:00:00 GMT.
 pub const MODIFIED_UNIX_SECS: u64 = 1_704_067_200;

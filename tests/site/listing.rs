@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{PAGE, expect, expect_status, serve};
-use crate::support::{Client, InProcess, Response, Site, accepting, decoded, encoding};
+use support::{Client, InProcess, Response, Site, accepting, decoded, encoding};
 
 const JSON: &str = "Accept: application/json\r\n";
 

@@ -1,4 +1,4 @@
-//! Each transition on one thread; the interleavings are in `tests/ownership_model.rs`.
+//! Each transition on one thread; the interleavings are in `tests/model/ownership.rs`.
 
 use super::*;
 
