@@ -3,32 +3,24 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use abide::clock::{Clock, Millis, Now};
+use abide::clock::Millis;
 use abide::config::{Config, SiteConfig};
-use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer;
 use abide::connection::service::Service;
 use abide::connection::transport::Transport;
-use abide::server::accepting::Doors;
-use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
-use abide::server::bench::Crew;
-use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::{First, Handoff};
-use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::{Connection, Slot, Slots};
+use abide::server::dispatcher::Readiness;
+use abide::server::slots::{Connection, Slot};
 use abide::server::system::System;
 use abide::server::tokens;
-use abide::server::worker::Worker;
-use crossbeam_channel::Receiver;
 use mio::Token;
+use support::Site;
+use support::machinery::Machinery;
 
 use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
-use support::Site;
 
 const SESSIONS: u32 = 1_000_000;
 
@@ -36,12 +28,11 @@ const SESSIONS: u32 = 1_000_000;
 /// to the second can be put to.
 const ARRIVAL_MILLIS: u32 = 1_000;
 
-const START_UNIX_SECS: u64 = 4_102_444_800;
-
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// A peer that asks once, takes everything at once, and closes when we do. It has the size of a
-/// descriptor: its number, and in the highest bits what it has done.
+/// descriptor: its number, and in the highest bits what it has done. That is why it is not the scripted
+/// peer of the tests: this bench measures memory.
 struct Quiet(u32);
 
 const HAS_ASKED: u32 = 1 << 31;
@@ -135,41 +126,9 @@ impl System for Machine {
     }
 }
 
-#[derive(Default)]
-struct HandClock(AtomicU64);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let millis = self.0.load(Ordering::Relaxed);
-        Now {
-            monotonic: Millis(millis),
-            unix_secs: START_UNIX_SECS + millis / 1_000,
-        }
-    }
-
-    fn micros(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) * 1_000
-    }
-}
-
-/// There is one thread, which is awake.
-struct Awake;
-
-impl Waker for Awake {
-    fn wake(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 struct World {
-    shared: Arc<Shared<Quiet>>,
-    dispatcher: Dispatcher<Machine>,
-    worker: Worker<Quiet>,
-    messages: Receiver<LoopMessage>,
-    clock: Arc<HandClock>,
+    machinery: Machinery<Machine>,
     come: Arc<AtomicU32>,
-    /// When the dispatcher wants its next round.
-    next_round: Option<Millis>,
     rounds: u64,
 }
 
@@ -193,7 +152,7 @@ pub fn run() {
     let site = Site::new();
     let mut world = World::new(&site);
     let own = std::process::id();
-    let keep_alive = &world.shared.service.config.keep_alive;
+    let keep_alive = &world.machinery.shared.service.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
@@ -203,7 +162,7 @@ pub fn run() {
     let opened_at = world.now();
     let (idling, longest) = timed(|| world.pass_until(Millis(first_due.0 - 1)));
     assert_eq!(
-        world.shared.open(),
+        world.machinery.shared.open(),
         SESSIONS as usize,
         "nobody is reaped early"
     );
@@ -299,45 +258,16 @@ impl World {
         };
         let sites = abide::site::Sites::open(&config).expect("the site");
         let service = Arc::new(Service::new(config, sites));
-        let clock = Arc::new(HandClock::default());
-        let (reports, messages) = crossbeam_channel::unbounded();
-        let shared = Arc::new(Shared {
-            number: 0,
-            slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
-            handoff: Handoff::default(),
-            service: Arc::clone(&service),
-            shares: None,
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            reports,
-            waker: Box::new(Awake),
-            wants_closes: AtomicBool::new(false),
-            workers: 1,
-            counters: vec![Arc::new(Counters::default())],
-            admissions: Arc::default(),
-            access_log: None,
-        });
-        let occupancy = Arc::clone(&service.occupancy);
-        let admissions = Arc::clone(&shared.admissions);
-        let acceptor = Acceptor::new(&shared.slots, occupancy, None, admissions);
         let arrivals = Arrivals::default();
-        let come = Arc::clone(&arrivals.come);
-        let doors = Doors::open(vec![arrivals], &Machine).expect("no system call");
-        let all = [Arc::clone(&shared)].into();
-        let desk = Desk::new(&service.config, Arc::default());
         World {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors),
-            worker: Worker::new(&shared, desk, Crew::Permanent),
-            shared,
-            messages,
-            clock,
-            come,
-            next_round: None,
+            come: Arc::clone(&arrivals.come),
+            machinery: Machinery::new(&service, None, SESSIONS as usize, arrivals, Machine),
             rounds: 0,
         }
     }
 
     fn now(&self) -> Millis {
-        self.clock.now().monotonic
+        self.machinery.now()
     }
 
     /// Each comes with its request.
@@ -346,7 +276,7 @@ impl World {
             let millis = u64::from(index) * u64::from(ARRIVAL_MILLIS) / u64::from(SESSIONS);
             self.pass_until(Millis(millis));
             self.come.store(index + 1, Ordering::Relaxed);
-            self.dispatcher.note_ready(0);
+            self.machinery.dispatcher.note_ready(0);
             self.round(Millis(millis));
         }
     }
@@ -354,18 +284,18 @@ impl World {
     /// Lets time pass from round to round; returns the longest that one took.
     fn pass_until(&mut self, end: Millis) -> Duration {
         let mut longest = Duration::ZERO;
-        while let Some(next) = self.next_round.filter(|next| *next <= end) {
+        while let Some(next) = self.machinery.next_round.filter(|next| *next <= end) {
             let start = Instant::now();
             self.round(next);
             longest = longest.max(start.elapsed());
         }
-        self.clock.0.fetch_max(end.0, Ordering::Relaxed);
+        self.machinery.clock.set(end);
         longest
     }
 
     fn reap_all(&mut self, end: Millis) {
-        while self.shared.open() > 0 {
-            let next = self.next_round.expect("an open session is filed");
+        while self.machinery.shared.open() > 0 {
+            let next = self.machinery.next_round.expect("an open session is filed");
             assert!(next <= end, "a session that lives on");
             self.round(next);
         }
@@ -374,23 +304,10 @@ impl World {
     /// A round of the event loop at `at`, and what it leaves to a worker.
     fn round(&mut self, at: Millis) {
         self.rounds += 1;
-        self.clock.0.fetch_max(at.0, Ordering::Relaxed);
-        while let Ok(LoopMessage::Closed(slot)) = self.messages.try_recv() {
-            self.dispatcher.note_closed(slot);
-        }
-        let now = self.clock.now();
-        match self.dispatcher.round(now, &Machine) {
-            NextPoll::Never => unreachable!("the server is not told to end"),
-            NextPoll::Within(timeout) => {
-                let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);
-                self.next_round = timeout.map(at);
-            }
-        }
-        let handoff = &self.shared.handoff;
-        while handoff.waiting() > 0 {
-            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
-            self.worker.perform(work.expect("work that waits"));
-        }
+        self.machinery.clock.set(at);
+        self.machinery.round();
+        assert!(!self.machinery.has_ended, "the server is not told to end");
+        self.machinery.work(|_, _| {});
         let fins = std::mem::take(&mut *FINS.lock().expect("one thread"));
         for number in &fins {
             let readiness = Readiness {
@@ -398,10 +315,10 @@ impl World {
                 is_read_closed: true,
             };
             let token = tokens::of_connection(*number, 0);
-            self.dispatcher.notify(token, readiness);
+            self.machinery.dispatcher.notify(token, readiness);
         }
-        if !fins.is_empty() || !self.messages.is_empty() {
-            self.next_round = Some(now.monotonic);
+        if !fins.is_empty() || !self.machinery.messages.is_empty() {
+            self.machinery.next_round = Some(self.now());
         }
     }
 }

@@ -5,21 +5,17 @@
 //! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
 //! system's for this program.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
-use abide::clock::{Millis, Now};
+use abide::clock::Millis;
 use abide::config::{AccessLogFormat, AccessLogTarget, Application, Config, SiteConfig};
-use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
-use abide::connection::peer::Peer;
+use abide::connection::peer::Peer as Address;
 use abide::connection::service::Service;
-use abide::connection::session::{Outcome, Session, Turn};
-use abide::connection::transport::Transport;
-use abide::site::Reach;
-use abide::site::Sites;
+use abide::connection::session::Outcome;
+use abide::site::{Reach, Sites};
+use support::scripted::Peer;
+use support::turns::SingleSession;
 use tempfile::TempDir;
 
 const REQUESTS: u64 = 10_000;
@@ -31,68 +27,15 @@ const WARM_UP: u64 = 100;
 /// date changes and the file is compared with the disk.
 const STEP_MILLIS: u64 = 1;
 
-/// The first second of 2100: the file is older, whenever the test runs.
-const START_UNIX_SECS: u64 = 4_102_444_800;
-
 /// What browsers and load generators send, roughly.
 const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
     Accept-Encoding: gzip, br\r\nCookie: a=1; b=2\r\n";
 
-/// A peer that sends the same bytes at each turn and takes every answer at once.
-struct Repeating<'a> {
-    request: &'a [u8],
-    is_due: bool,
-    /// The first bytes of what was sent in this turn; the room is there from the start.
-    answer: Vec<u8>,
-    sent_bytes: usize,
-}
-
-impl Repeating<'_> {
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = self.answer.capacity() - self.answer.len();
-        self.answer
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.sent_bytes += bytes.len();
-    }
-}
-
-impl Transport for Repeating<'_> {
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !std::mem::replace(&mut self.is_due, false) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        buffer[..self.request.len()].copy_from_slice(self.request);
-        Ok(self.request.len())
-    }
-
-    fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
-        self.keep(first);
-        self.keep(second);
-        Ok(first.len() + second.len())
-    }
-
-    fn send_file(&mut self, _: &File, _: u64, count: usize) -> io::Result<usize> {
-        self.sent_bytes += count;
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn unacknowledged(&mut self) -> io::Result<u64> {
-        Ok(0)
-    }
-
-    fn abort(&mut self) {}
-}
-
 /// A server of one worker, for one connection.
 struct World {
     service: Service,
-    desk: Desk,
-    session: Session,
+    single: SingleSession,
     now: Millis,
     directory: TempDir,
 }
@@ -123,46 +66,29 @@ impl World {
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
         configure(&mut config);
         let site = Sites::open(&config).expect("the site");
-        let desk = Desk::new(&config, Arc::new(Counters::default()));
+        let service = Service::new(config, site);
+        // An address is part of each line of the log.
+        let address = Address::Ip("192.0.2.77".parse().expect("an address"));
         World {
-            service: Service::new(config, site),
-            desk,
-            // An address is part of each line of the log.
-            session: Session::accepted(
-                Peer::Ip("192.0.2.77".parse().expect("an address")),
-                Millis(0),
-            ),
+            single: SingleSession::accepted(&service, address),
+            service,
             now: Millis(0),
             directory,
         }
     }
 
-    /// Gives the session a turn, in which `peer` sends its request and takes the answer.
-    fn turn(&mut self, peer: &mut Repeating<'_>) {
-        peer.is_due = true;
-        peer.answer.clear();
-        peer.sent_bytes = 0;
+    /// Gives the session a turn, in which `peer` sends `request` and takes the answer.
+    fn turn(&mut self, peer: &mut Peer, request: &[u8]) {
+        peer.sent.clear();
+        peer.arrive(request);
         self.now.0 += STEP_MILLIS;
-        let mut turn = Turn {
-            io: peer,
-            desk: &mut self.desk,
-            service: &self.service,
-            now: Now {
-                monotonic: self.now,
-                unix_secs: START_UNIX_SECS + self.now.0 / 1_000,
-            },
-            reach: Reach::Disk,
-            read_closed: false,
-            gives_up: false,
-            is_over: &|| false,
-        };
-        let outcome = self.session.turn(&mut turn);
+        let (service, now) = (&self.service, self.now);
+        let outcome = self.single.turn(service, peer, now, Reach::Disk, false);
         assert_eq!(outcome, Outcome::Wait);
-        let deadline = self.session.rest(&self.service, self.now);
+        let deadline = self.single.session.rest(service, now);
         assert!(deadline.is_between_requests());
         // As the worker does when it has written the lines.
-        if let Some(log) = &mut self.desk.log {
-            log.end_turn(self.now.0 * 1_000);
+        if let Some(log) = &mut self.single.desk.log {
             let ends_in_a_line = log.lines().ends_with(b"\n");
             assert!(ends_in_a_line);
             log.lines().clear();
@@ -171,37 +97,27 @@ impl World {
 
     /// Allocations in `REQUESTS` turns, after the warm-up. Each answer begins with `expected`.
     fn allocations(&mut self, request: &[u8], expected: &str) -> u64 {
-        let mut peer = Repeating {
-            request,
-            is_due: false,
-            answer: Vec::with_capacity(64 * 1024),
-            sent_bytes: 0,
-        };
+        let mut peer = Peer::new();
         for _ in 0..WARM_UP {
-            self.turn(&mut peer);
+            self.turn(&mut peer, request);
         }
-        let size = peer.sent_bytes;
+        let size = peer.sent.len();
         let counted = allocation_counter::measure(|| {
             for _ in 0..REQUESTS {
-                self.turn(&mut peer);
-                assert!(peer.answer.starts_with(expected.as_bytes()));
+                self.turn(&mut peer, request);
+                assert!(peer.sent.starts_with(expected.as_bytes()));
             }
         });
         // `max` in the Keep-Alive field counts down, and may lose a digit.
-        assert!(peer.sent_bytes.abs_diff(size) <= 64, "an answer differs");
+        assert!(peer.sent.len().abs_diff(size) <= 64, "an answer differs");
         counted.count_total
     }
 
     /// The beginning of the answer to `request`, its head at least.
     fn head(&mut self, request: &str) -> String {
-        let mut peer = Repeating {
-            request: request.as_bytes(),
-            is_due: false,
-            answer: Vec::with_capacity(1024),
-            sent_bytes: 0,
-        };
-        self.turn(&mut peer);
-        String::from_utf8_lossy(&peer.answer).into_owned()
+        let mut peer = Peer::new();
+        self.turn(&mut peer, request.as_bytes());
+        String::from_utf8_lossy(&peer.sent).into_owned()
     }
 
     /// The entity-tag of the file.

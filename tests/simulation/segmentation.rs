@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::Config as Cases;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, Received, finals};
 use super::world::{Act, LARGE, MEDIUM, SMALL, TestSite, World, content};
+use support::scripted::Peer;
 
 /// Requests that one connection may make here.
 const MAX_REQUESTS: u32 = 6;

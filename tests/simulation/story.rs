@@ -13,9 +13,9 @@
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, finals};
 use super::world::{Act, TestSite, at_secs};
+use support::scripted::Peer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -8,12 +8,15 @@ pub mod counters;
 pub mod crowd;
 pub mod in_process;
 pub mod machine;
+pub mod machinery;
 pub mod peer;
 pub mod response;
+pub mod scripted;
 pub mod server;
 pub mod site;
 pub mod slow_disk;
 pub mod stall;
+pub mod turns;
 
 pub use client::Client;
 pub use codings::{accepting, decoded, encoding, gzip, text};

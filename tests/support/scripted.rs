@@ -1,30 +1,35 @@
-//! The other end of a connection, as a script wants it.
+//! The other end of a connection, as a script wants it: the transport of all tests and benches that need
+//! no socket.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use abide::clock::Millis;
 use abide::connection::transport::Transport;
 
 /// A peer and the socket that leads to it. Like the kernel's sockets it says once that something has
-/// changed; [`World`](super::world::World) passes that on.
+/// changed; a test passes that on when it gives the session its next turn.
 #[derive(Debug)]
 pub struct Peer {
     /// What has arrived at the server and is not read yet.
-    pub(super) arrived: VecDeque<u8>,
+    pub arrived: VecDeque<u8>,
     /// Further bytes that have arrived, of no interest to anybody; too many to be stored.
     pub flood: u64,
-    pub(super) has_closed: bool,
-    pub(super) fin_was_read: bool,
-    /// Everything the server has sent.
+    pub has_closed: bool,
+    pub fin_was_read: bool,
+    /// What the server has sent, as far as it is kept.
     pub sent: Vec<u8>,
+    /// Whether more is kept of what is sent. A bench that has seen one answer needs no other.
+    pub keeps: bool,
     /// Room in the socket: how many bytes may be unacknowledged.
     pub room: u64,
+    /// How many bytes the sends up to the next turn may still take; `None`: any number.
+    pub room_in_turn: Option<usize>,
     /// How many bytes each send takes, over and over; 0 is a full socket. Empty: all there is room for.
     pub shares: Vec<usize>,
-    pub(super) next_share: usize,
+    pub next_share: usize,
     /// Whether everything that is sent is acknowledged at once.
     pub acknowledges: bool,
     pub unacknowledged: u64,
@@ -56,7 +61,9 @@ impl Peer {
             has_closed: false,
             fin_was_read: false,
             sent: Vec::new(),
+            keeps: true,
             room: u64::MAX,
+            room_in_turn: None,
             shares: Vec::new(),
             next_share: 0,
             acknowledges: true,
@@ -89,6 +96,11 @@ impl Peer {
         self.has_closed
     }
 
+    /// Whether bytes have arrived that the server has not read.
+    pub fn has_arrivals(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
     /// The peer acknowledges up to `count` bytes more.
     pub fn acknowledge(&mut self, count: u64) {
         self.unacknowledged = self.unacknowledged.saturating_sub(count);
@@ -111,7 +123,11 @@ impl Peer {
         let room = self.room - self.unacknowledged;
         let count = wanted
             .min(share)
+            .min(self.room_in_turn.unwrap_or(usize::MAX))
             .min(usize::try_from(room).unwrap_or(usize::MAX));
+        if let Some(room) = &mut self.room_in_turn {
+            *room -= count;
+        }
         if count == 0 {
             self.is_full = true;
             return Err(io::ErrorKind::WouldBlock.into());
@@ -125,6 +141,12 @@ impl Peer {
     }
 }
 
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer::new()
+    }
+}
+
 impl Transport for Peer {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         assert!(
@@ -132,11 +154,7 @@ impl Transport for Peer {
             "a receive without room looks like a FIN"
         );
         if !self.arrived.is_empty() {
-            let count = buffer.len().min(self.arrived.len());
-            for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..count)) {
-                *place = byte;
-            }
-            return Ok(count);
+            return read_all_that_fits(&mut self.arrived, buffer);
         }
         if self.flood > 0 {
             let count = self.flood.min(buffer.len() as u64);
@@ -152,7 +170,11 @@ impl Transport for Peer {
 
     fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
         let count = self.take(first.len() + second.len())?;
-        self.sent.extend(first.iter().chain(second).take(count));
+        if self.keeps {
+            let of_first = count.min(first.len());
+            self.sent.extend_from_slice(&first[..of_first]);
+            self.sent.extend_from_slice(&second[..count - of_first]);
+        }
         Ok(count)
     }
 
@@ -163,6 +185,9 @@ impl Transport for Peer {
             return Ok(0);
         }
         let count = self.take(wanted)?;
+        if !self.keeps {
+            return Ok(count);
+        }
         let start = self.sent.len();
         self.sent.resize(start + count, 0);
         file.read_exact_at(&mut self.sent[start..], offset)?;
@@ -183,4 +208,10 @@ impl Transport for Peer {
     fn abort(&mut self) {
         self.is_aborted = true;
     }
+}
+
+/// A queue is in two pieces where its bytes reach over the end of its memory.
+fn read_all_that_fits(arrived: &mut VecDeque<u8>, buffer: &mut [u8]) -> io::Result<usize> {
+    let first = arrived.read(buffer)?;
+    Ok(first + arrived.read(&mut buffer[first..])?)
 }

@@ -1,0 +1,183 @@
+//! One event loop and one worker of the server in the thread of the test, under a clock that is set by
+//! hand. Sockets are what the test makes of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use abide::clock::{Clock, Millis, Now};
+use abide::connection::counters::Counters;
+use abide::connection::desk::Desk;
+use abide::connection::limits::per_ip::Shares;
+use abide::connection::service::Service;
+use abide::server::accepting::Doors;
+use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
+use abide::server::access_log::AccessLog;
+use abide::server::bench::Crew;
+use abide::server::dispatcher::{Dispatcher, NextPoll};
+use abide::server::handoff::{First, Handoff};
+use abide::server::shared::{LoopMessage, Shared, Waker};
+use abide::server::slots::Slots;
+use abide::server::system::System;
+use abide::server::work::Work;
+use abide::server::worker::Worker;
+use crossbeam_channel::Receiver;
+
+use crate::turns::at;
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub struct HandClock {
+    millis: AtomicU64,
+    /// How far a look at the clock moves it on.
+    millis_per_look: AtomicU64,
+}
+
+impl HandClock {
+    pub fn set(&self, now: Millis) {
+        self.millis.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// From now on time passes while turns are given.
+    pub fn run(&self, millis_per_look: u64) {
+        self.millis_per_look
+            .store(millis_per_look, Ordering::Relaxed);
+    }
+
+    pub fn reading(&self) -> Millis {
+        Millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let passing = self.millis_per_look.load(Ordering::Relaxed);
+        at(Millis(self.millis.fetch_add(passing, Ordering::Relaxed)))
+    }
+
+    fn micros(&self) -> u64 {
+        self.reading().0 * 1_000
+    }
+}
+
+/// The dispatcher runs after each event, so nobody has to end its poll.
+struct Awake;
+
+impl Waker for Awake {
+    fn wake(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The dispatcher, the worker and all that they use are the server's own.
+pub struct Machinery<S: System> {
+    pub dispatcher: Dispatcher<S>,
+    pub worker: Worker<S::AcceptedSocket>,
+    pub shared: Arc<Shared<S::AcceptedSocket>>,
+    pub messages: Receiver<LoopMessage>,
+    pub clock: Arc<HandClock>,
+    /// Of the event loop and of the worker.
+    pub counters: Vec<Arc<Counters>>,
+    /// When the dispatcher wants its next round.
+    pub next_round: Option<Millis>,
+    /// Whether the server has ended.
+    pub has_ended: bool,
+    system: S,
+}
+
+impl<S: System> Machinery<S> {
+    /// A server with room for `most_connections` that accepts from `queue`.
+    pub fn new(
+        service: &Arc<Service>,
+        access_log: Option<Arc<AccessLog>>,
+        most_connections: usize,
+        queue: S::AcceptQueue,
+        system: S,
+    ) -> Machinery<S> {
+        let clock = Arc::new(HandClock::default());
+        let counters: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
+        let (reports, messages) = crossbeam_channel::unbounded();
+        let limits = &service.config.limits;
+        let shares = (limits.connections_per_ip > 0)
+            .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
+        let shared = Arc::new(Shared {
+            number: 0,
+            slots: Slots::new(most_connections + REFUSAL_RESERVE),
+            handoff: Handoff::default(),
+            service: Arc::clone(service),
+            shares: shares.clone(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            reports,
+            waker: Box::new(Awake),
+            wants_closes: AtomicBool::new(false),
+            workers: 1,
+            counters: counters.clone(),
+            admissions: Arc::default(),
+            access_log,
+        });
+        let acceptor = Acceptor::new(
+            &shared.slots,
+            Arc::clone(&service.occupancy),
+            shares,
+            Arc::clone(&shared.admissions),
+        );
+        let doors = Doors::open(vec![queue], &system).expect("no system call");
+        let all = [Arc::clone(&shared)].into();
+        let desk = Desk::new(&service.config, Arc::clone(&counters[1]));
+        Machinery {
+            dispatcher: Dispatcher::new(0, all, acceptor, doors),
+            worker: Worker::new(&shared, desk, Crew::Permanent),
+            shared,
+            messages,
+            clock,
+            counters,
+            next_round: None,
+            has_ended: false,
+            system,
+        }
+    }
+
+    pub fn now(&self) -> Millis {
+        self.clock.reading()
+    }
+
+    /// The server is told to drain or to stop.
+    pub fn enter(&mut self, mode: abide::connection::service::Mode) {
+        self.dispatcher.enter(mode, &self.system);
+    }
+
+    /// Takes the messages of the worker, and gives the event loop a round if the server has not ended.
+    pub fn round(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            match message {
+                LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
+                LoopMessage::Enter(mode) => self.dispatcher.enter(mode, &self.system),
+            }
+        }
+        if self.has_ended {
+            return;
+        }
+        let now = self.clock.now();
+        match self.dispatcher.round(now, &self.system) {
+            NextPoll::Never => self.has_ended = true,
+            NextPoll::Within(timeout) => {
+                let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);
+                self.next_round = timeout.map(at);
+            }
+        }
+    }
+
+    /// Has the worker do all there is for it, each after `note` has seen it. Returns whether there was any.
+    pub fn work(&mut self, mut note: impl FnMut(&Work, &Handoff)) -> bool {
+        let mut has_worked = false;
+        let handoff = &self.shared.handoff;
+        while handoff.waiting() > 0 {
+            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            let work = work.expect("work that waits");
+            note(&work, handoff);
+            self.worker.perform(work);
+            has_worked = true;
+        }
+        has_worked
+    }
+}
