@@ -10,6 +10,8 @@ pub mod in_process;
 pub mod machine;
 pub mod machinery;
 pub mod peer;
+pub mod process;
+pub mod recipes;
 pub mod response;
 pub mod scripted;
 pub mod server;

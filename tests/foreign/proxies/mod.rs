@@ -10,14 +10,13 @@
 //! proxies these tests fail: they are asked for by name.
 
 mod bursts;
-pub mod process;
-mod recipes;
+mod chains;
 
 use std::process::Command;
 
 use super::lane::{Outcome, Wanted};
-use process::{Process, Recipe};
 use support::counters::counter;
+use support::process::{Process, Recipe};
 use support::{Launch, Server, Site, pattern, retried_after_a_stall};
 
 /// Around the proxies' limit of 2 s, T = 3 s, and T + grace = 5 s.
@@ -108,7 +107,7 @@ impl Measured {
 #[ignore = "needs nginx"]
 fn nginx_with_persistent_connections_loses_nothing() {
     retried_after_a_stall(|| {
-        let chain = Chain::of(|ip, port| recipes::nginx(ip, port, 2));
+        let chain = Chain::of(|ip, port| chains::nginx(ip, port, 2));
         let outcome = chain.load(&GAPS_MILLIS);
         let measured = chain.report("nginx, persistent", &outcome);
         measured.assert_kept(&outcome);
@@ -122,7 +121,7 @@ fn nginx_with_persistent_connections_loses_nothing() {
 #[ignore = "needs nginx"]
 fn nginx_with_http_1_0_gets_a_close_after_each_answer() {
     retried_after_a_stall(|| {
-        let chain = Chain::of(recipes::nginx_http10);
+        let chain = Chain::of(chains::nginx_http10);
         let outcome = chain.load(&[100; 14]);
         let measured = chain.report("nginx, HTTP/1.0", &outcome);
         measured.assert_kept(&outcome);
@@ -134,7 +133,7 @@ fn nginx_with_http_1_0_gets_a_close_after_each_answer() {
 #[ignore = "needs haproxy"]
 fn haproxy_loses_nothing() {
     retried_after_a_stall(|| {
-        let chain = Chain::of(recipes::haproxy);
+        let chain = Chain::of(chains::haproxy);
         let outcome = chain.load(&GAPS_MILLIS);
         let measured = chain.report("HAProxy", &outcome);
         measured.assert_kept(&outcome);
@@ -146,7 +145,7 @@ fn haproxy_loses_nothing() {
 #[ignore = "needs varnish"]
 fn varnish_loses_nothing() {
     retried_after_a_stall(|| {
-        let chain = Chain::of(recipes::varnish);
+        let chain = Chain::of(support::recipes::varnish);
         let outcome = chain.load(&GAPS_MILLIS);
         let measured = chain.report("Varnish", &outcome);
         measured.assert_kept(&outcome);
@@ -162,7 +161,7 @@ fn varnish_loses_nothing() {
 #[test]
 #[ignore = "needs nginx"]
 fn a_proxy_with_a_longer_limit_than_ours_may_lose_requests() {
-    let chain = Chain::of(|ip, port| recipes::nginx(ip, port, 60));
+    let chain = Chain::of(|ip, port| chains::nginx(ip, port, 60));
     // abide looks ten times a second, so this is when it closes what has been idle for 5 s.
     let gaps_millis: Vec<u64> = (0..10).map(|step| 5_030 + 20 * (step % 8)).collect();
     let outcome = chain.load(&gaps_millis);

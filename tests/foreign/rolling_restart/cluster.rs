@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::process::Signal;
 
 use super::load::TARGET;
-use crate::proxies::process::{Process, Recipe};
 use support::counters::counter;
+use support::process::Process;
+use support::recipes;
 use support::{Launch, PATIENCE, Server, Site, until};
 
 pub const SERVERS: usize = 3;
@@ -22,26 +23,8 @@ pub const HEALTH_FILE: &str = "/alive";
 pub const SHUTDOWN_HEALTH: &str = "/health";
 
 /// T is 2 s, and HAProxy closes half of the idle connections it does not need every 250 ms.
-const HAPROXY: &str = "
-global
-    nbthread 2
-    maxconn 1000
-    stats socket {place}/admin mode 600 level admin
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 75s
-    timeout http-request 75s
-    timeout http-keep-alive 75s
-    timeout server 20s
-    timeout check 5s
-    {retries}
-frontend front
-    bind {address}
-    default_backend abide
-backend abide
+const BACKEND: &str = "
     balance roundrobin
-    http-reuse always
     option httpchk
     http-check send meth GET uri {health} ver HTTP/1.1 hdr Host test
     http-check expect status 200
@@ -80,16 +63,15 @@ impl Cluster {
             .iter()
             .enumerate()
             .map(|(index, member)| format!("    server {} {}\n", name(index), member.address));
-        let recipe = Recipe {
-            program: "haproxy",
-            package: "haproxy",
-            arguments: &["-db", "-f", "{config}"],
-            config: HAPROXY
-                .replace("{retries}", retries)
-                .replace("{health}", health)
-                .replace("{servers}", &lines.collect::<String>()),
-        };
-        let proxy = recipe.start();
+        let backend = BACKEND
+            .replace("{health}", health)
+            .replace("{servers}", &lines.collect::<String>());
+        let socket = "stats socket {place}/admin mode 600 level admin";
+        let defaults = format!(
+            "timeout check 5s
+    {retries}"
+        );
+        let proxy = recipes::haproxy(socket, &defaults, &backend).start();
         // It accepts clients before it takes commands.
         until("HAProxy takes commands", || {
             UnixStream::connect(proxy.path("admin")).is_ok()

@@ -1,6 +1,8 @@
-//! A proxy as a child of the test, in a directory of its own, with all its processes gone on drop.
+//! A server or proxy that is not ours, as a child of the test, in a directory of its own. All its processes
+//! are gone on drop.
 
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -12,52 +14,84 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tempfile::TempDir;
 
-use support::PATIENCE;
+use super::PATIENCE;
 
-/// How long a proxy may take to end when it is asked to.
+/// How long it may take to end when it is asked to.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A port that was free a moment ago may be somebody else's when the proxy binds it.
+/// A port that was free a moment ago may be somebody else's when the program binds it.
 const ATTEMPTS: usize = 3;
 
 /// Administrators' programs are not on every user's path.
-const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+pub const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
-/// How to start a proxy: the program, its arguments and its configuration. `{place}` stands for its
-/// directory, `{address}` and `{port}` for where it listens, `{config}` for its configuration file.
+/// How to start it: the program, its arguments and its configuration. `{place}` stands for its directory,
+/// `{address}` and `{port}` for where it listens, `{config}` for its configuration file, `{root}` for the
+/// files that it serves.
 pub struct Recipe {
-    pub program: &'static str,
+    pub program: PathBuf,
     /// The Debian package that has it.
     pub package: &'static str,
     pub arguments: &'static [&'static str],
     pub config: String,
+    /// What makes it end at once.
+    pub end_with: Signal,
 }
 
-/// A proxy that runs.
+/// A program that runs.
 pub struct Process {
     pub address: SocketAddr,
     first: Child,
     place: TempDir,
+    end_with: Signal,
+}
+
+/// Why there is no process.
+#[derive(Debug)]
+pub enum NotStarted {
+    NotInstalled,
+    /// What it said.
+    Failed(String),
 }
 
 impl Recipe {
-    pub fn start(&self) -> Process {
-        let mut said = String::new();
-        for _ in 0..ATTEMPTS {
-            match self.try_start() {
-                Ok(process) => return process,
-                Err(why) => said = why,
-            }
-        }
-        panic!("{} does not start: {said}", self.program);
+    /// It serves the files at `root`, which its workers can read.
+    pub fn serving(mut self, root: &Path) -> Recipe {
+        self.config = self.config.replace("{root}", &root.to_string_lossy());
+        self
     }
 
-    fn try_start(&self) -> Result<Process, String> {
+    /// Starts it on a port of the loopback interface, and waits until it accepts.
+    pub fn start(&self) -> Process {
+        let (program, package) = (self.program.display(), self.package);
+        match self.try_start(Ipv4Addr::LOCALHOST) {
+            Ok(process) => process,
+            Err(NotStarted::NotInstalled) => {
+                panic!("{program} must be installed for this test (package {package})")
+            }
+            Err(NotStarted::Failed(said)) => panic!("{program} does not start: {said}"),
+        }
+    }
+
+    /// Starts it on a port of `host`, and waits until it accepts.
+    ///
+    /// # Errors
+    /// If it is not installed, or ends or says nothing at several attempts.
+    pub fn try_start(&self, host: Ipv4Addr) -> Result<Process, NotStarted> {
+        let mut said = String::new();
+        for _ in 0..ATTEMPTS {
+            match self.spawn(free_address(host)) {
+                Err(NotStarted::Failed(why)) => said = why,
+                result => return result,
+            }
+        }
+        Err(NotStarted::Failed(said))
+    }
+
+    fn spawn(&self, address: SocketAddr) -> Result<Process, NotStarted> {
         let place = TempDir::new().expect("a temporary directory");
-        // Some give up being root, and must still get there.
-        fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("it is ours");
-        let address = free_address();
-        let file = place.path().join("proxy.conf");
+        open_to_all(place.path());
+        let file = place.path().join("server.conf");
         let fill = |text: &str| {
             text.replace("{place}", &place.path().to_string_lossy())
                 .replace("{config}", &file.to_string_lossy())
@@ -66,7 +100,7 @@ impl Recipe {
         };
         fs::write(&file, fill(&self.config)).expect("the configuration file");
         let said = File::create(place.path().join("stderr")).expect("a file for what it says");
-        let child = Command::new(self.program)
+        let child = Command::new(&self.program)
             .args(self.arguments.iter().map(|argument| fill(argument)))
             .env("PATH", PATHS)
             .stdin(Stdio::null())
@@ -74,16 +108,19 @@ impl Recipe {
             .stderr(said)
             .process_group(0)
             .spawn();
-        let first = child.unwrap_or_else(|why| {
-            let (program, package) = (self.program, self.package);
-            panic!("{program} must be installed for this test (package {package}): {why}")
-        });
+        let first = child.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => NotStarted::NotInstalled,
+            _ => NotStarted::Failed(error.to_string()),
+        })?;
         let mut process = Process {
             address,
             first,
             place,
+            end_with: self.end_with,
         };
-        process.wait_until_it_accepts()?;
+        process
+            .wait_until_it_accepts()
+            .map_err(NotStarted::Failed)?;
         Ok(process)
     }
 }
@@ -122,7 +159,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.first);
         // To the first alone: it stops its workers, and removes what it shares with them.
-        let _ = kill_process(group, Signal::TERM);
+        let _ = kill_process(group, self.end_with);
         let start = Instant::now();
         let mut first_has_ended = false;
         while start.elapsed() < END_PATIENCE {
@@ -137,13 +174,19 @@ impl Drop for Process {
             let _ = self.first.wait();
         }
         if thread::panicking() {
-            eprintln!("the proxy said: {}", self.said());
+            eprintln!("it said: {}", self.said());
         }
     }
 }
 
-/// A port of the loopback interface that nobody has at the moment.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+/// A port of `host` that nobody has at the moment.
+pub fn free_address(host: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("an address")
+}
+
+/// Some programs give up being root, and must still get to their files.
+pub fn open_to_all(directory: &Path) {
+    let permissions = Permissions::from_mode(0o755);
+    fs::set_permissions(directory, permissions).expect("the directory is ours");
 }
