@@ -6,18 +6,13 @@
 //! before; each of them costs 50 ms of the disk, and next to nothing of the CPU. No spare worker is to
 //! start for that: the last line tells how many there are.
 
-#[path = "fairness/beside.rs"]
-mod beside;
-#[path = "idle/load.rs"]
-mod load;
-
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use beside::{Compared, cell};
-use load::{Load, Measured};
+use support::beside::{Compared, cell};
 use support::client::request;
+use support::load::{Load, Measured};
 use support::slow_disk::{Pace, SlowDisk, SlowFile};
 use support::{Client, Launch};
 

@@ -5,20 +5,16 @@
 //! of bad neighbour is measured in short spells that take turns with spells without it. The ratio is
 //! the median of the pairs, with the quartiles that say how far to trust it.
 
-mod beside;
-#[path = "../idle/load.rs"]
-mod load;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use beside::{Compared, cell};
-use load::{Load, Measured};
 use socket2::{Domain, Socket, Type};
+use support::beside::{Compared, cell};
 use support::client::request;
+use support::load::{Load, Measured};
 use support::{Launch, Site, pattern};
 
 const ORDINARY: usize = 32;

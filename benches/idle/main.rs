@@ -6,7 +6,6 @@
 //! 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
 
 mod fleet;
-mod load;
 mod process;
 mod report;
 mod simulated;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fleet::{Fleet, PER_ADDRESS, Reaped};
-use crate::load::Load;
 use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
 use support::client::request;
+use support::load::Load;
 use support::{Launch, Server, Site, pattern, until};
 
 /// Connections that ask all the time.

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use support::client::request;
+use support::server::program;
 use support::{Client, Launch, Server, Site, until};
 
 /// What it says when it refuses to start: exit code 2 and one sentence.
@@ -97,7 +98,7 @@ fn a_default_root_that_is_missing_is_no_news_beside_a_mistake() {
     let check = |toml: &str| {
         let file = site.beside("own.toml");
         fs::write(&file, toml).expect("the configuration file");
-        let mut abide = Command::new(env!("CARGO_BIN_EXE_abide"));
+        let mut abide = Command::new(program());
         abide.current_dir(site.root()).arg("--check");
         let output = abide.arg("-c").arg(file).output().expect("the binary runs");
         assert_eq!(output.status.code(), Some(2));

@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeReader, Read, pipe};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use support::client::request;
 use support::server::Ended;
-use support::{Client, Launch, Server, Site, until};
+use support::server::program;
+use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
 const WORKERS: &str = "2";
 
@@ -76,115 +78,123 @@ fn ended_in_time(server: Server) -> Ended {
 
 #[test]
 fn an_access_log_that_nobody_reads_stalls_only_itself() {
-    let site = Site::new();
-    let log = site.beside("fifo");
-    make_fifo(&log);
-    let _reader = open_reader(&log);
-    let server = logging(&site, &log);
-    fill_log(&|| server.connect());
-    expect_serving(&site, &|| server.connect());
-    // A reopening waits behind what hangs, and nobody waits for it.
-    server.signal(Signal::USR1);
-    expect_serving(&site, &|| server.connect());
-    server.signal(Signal::USR2);
-    server.wait_for("access_log_lines_dropped_total 0\n");
-    let said = ended_in_time(server).stderr;
-    let (_, lost) = said.split_once("lines lost at the end: ").expect(&said);
-    let lost: usize = lost.lines().next().expect("a line").parse().expect(&said);
-    assert!((MANY / 2..=MANY + 32).contains(&lost), "{said}");
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let log = site.beside("fifo");
+        make_fifo(&log);
+        let _reader = open_reader(&log);
+        let server = logging(&site, &log);
+        fill_log(&|| server.connect());
+        expect_serving(&site, &|| server.connect());
+        // A reopening waits behind what hangs, and nobody waits for it.
+        server.signal(Signal::USR1);
+        expect_serving(&site, &|| server.connect());
+        server.signal(Signal::USR2);
+        server.wait_for("access_log_lines_dropped_total 0\n");
+        let said = ended_in_time(server).stderr;
+        let (_, lost) = said.split_once("lines lost at the end: ").expect(&said);
+        let lost: usize = lost.lines().next().expect("a line").parse().expect(&said);
+        assert!((MANY / 2..=MANY + 32).contains(&lost), "{said}");
+    });
 }
 
 #[test]
 fn an_access_log_that_is_read_late_gets_every_line() {
-    let site = Site::new();
-    let log = site.beside("fifo");
-    make_fifo(&log);
-    let mut reader = open_reader(&log);
-    let server = logging(&site, &log);
-    fill_log(&|| server.connect());
-    let flags = rustix::fs::fcntl_getfl(&reader).expect("flags");
-    rustix::fs::fcntl_setfl(&reader, flags - OFlags::NONBLOCK).expect("blocking");
-    let reading = std::thread::spawn(move || {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).map(|_| text)
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let log = site.beside("fifo");
+        make_fifo(&log);
+        let mut reader = open_reader(&log);
+        let server = logging(&site, &log);
+        fill_log(&|| server.connect());
+        let flags = rustix::fs::fcntl_getfl(&reader).expect("flags");
+        rustix::fs::fcntl_setfl(&reader, flags - OFlags::NONBLOCK).expect("blocking");
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        ended_in_time(server);
+        let text = reading.join().expect("the reader").expect("text");
+        assert_eq!(text.lines().count(), MANY);
+        assert!(text.lines().all(|line| {
+            line.ends_with(" 200 -")
+                || line
+                    .split(' ')
+                    .next_back()
+                    .is_some_and(|bytes| bytes.parse::<u32>().is_ok())
+        }));
     });
-    ended_in_time(server);
-    let text = reading.join().expect("the reader").expect("text");
-    assert_eq!(text.lines().count(), MANY);
-    assert!(text.lines().all(|line| {
-        line.ends_with(" 200 -")
-            || line
-                .split(' ')
-                .next_back()
-                .is_some_and(|bytes| bytes.parse::<u32>().is_ok())
-    }));
 }
 
 #[test]
 fn a_fifo_without_a_reader_is_refused_at_the_start_and_kept_out_at_a_reopening() {
-    let site = Site::new();
-    let (log, moved) = (site.beside("log"), site.beside("log.1"));
-    make_fifo(&log);
-    let refused = Launch::of(site.root())
-        .args(&["--access-log", log.to_str().expect("text")])
-        .run();
-    assert_eq!(refused.code, Some(2));
-    let expected = format!(
-        "abide: cannot open the access log {}: no process reads this FIFO\n",
-        log.display()
-    );
-    assert_eq!(refused.stderr, expected);
-    fs::remove_file(&log).expect("the FIFO");
-    let server = logging(&site, &log);
-    fs::rename(&log, &moved).expect("rename");
-    make_fifo(&log);
-    server.signal(Signal::USR1);
-    server.wait_for("no process reads this FIFO; the old file stays in use");
-    server.connect().get("/");
-    ended_in_time(server);
-    let text = fs::read_to_string(&moved).expect("the old file");
-    assert_eq!(text.lines().count(), 1);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let (log, moved) = (site.beside("log"), site.beside("log.1"));
+        make_fifo(&log);
+        let refused = Launch::of(site.root())
+            .args(&["--access-log", log.to_str().expect("text")])
+            .run();
+        assert_eq!(refused.code, Some(2));
+        let expected = format!(
+            "abide: cannot open the access log {}: no process reads this FIFO\n",
+            log.display()
+        );
+        assert_eq!(refused.stderr, expected);
+        fs::remove_file(&log).expect("the FIFO");
+        let server = logging(&site, &log);
+        fs::rename(&log, &moved).expect("rename");
+        make_fifo(&log);
+        server.signal(Signal::USR1);
+        server.wait_for("no process reads this FIFO; the old file stays in use");
+        server.connect().get("/");
+        ended_in_time(server);
+        let text = fs::read_to_string(&moved).expect("the old file");
+        assert_eq!(text.lines().count(), 1);
+    });
 }
 
 /// SIGXFSZ would end the process (setrlimit(2), RLIMIT_FSIZE).
 #[test]
 fn a_file_size_limit_costs_lines_and_tears_none() {
-    let site = Site::new();
-    let log = site.beside("log");
-    let server = logging(&site, &log);
-    let limit = |bytes: u64| {
-        let limit = Rlimit {
-            current: Some(bytes),
-            maximum: None,
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let log = site.beside("log");
+        let server = logging(&site, &log);
+        let limit = |bytes: u64| {
+            let limit = Rlimit {
+                current: Some(bytes),
+                maximum: None,
+            };
+            let pid = Pid::from_raw(server.pid().cast_signed());
+            prlimit(pid, Resource::Fsize, limit).expect("prlimit");
         };
-        let pid = Pid::from_raw(server.pid().cast_signed());
-        prlimit(pid, Resource::Fsize, limit).expect("prlimit");
-    };
-    // In the middle of a line.
-    limit(1_003);
-    let mut client = server.connect();
-    client.send(request("GET", "/", "").repeat(50));
-    for _ in 0..50 {
-        client.answer();
-    }
-    server.wait_for("the access log cannot be written");
-    expect_serving(&site, &|| server.connect());
-    assert_eq!(fs::metadata(&log).expect("the log").len(), 1_003);
-    limit(1 << 30);
-    client.get("/last");
-    server.wait_for("the access log can be written again; lines lost: ");
-    drop(client);
-    let said = ended_in_time(server).stderr;
-    assert_eq!(said.matches("cannot be written").count(), 1, "{said}");
-    let text = fs::read_to_string(&log).expect("the log");
-    for line in text.lines() {
-        assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
-        assert_eq!(line.matches('"').count(), 2, "{line}");
-    }
-    assert!(text.contains("GET /last "), "{text}");
-    let (_, lost) = said.split_once("lines lost: ").expect(&said);
-    let lost: usize = lost.lines().next().expect("a line").parse().expect(&said);
-    assert_eq!(text.lines().count() + lost, 50 + 16 + 1, "{said}");
+        // In the middle of a line.
+        limit(1_003);
+        let mut client = server.connect();
+        client.send(request("GET", "/", "").repeat(50));
+        for _ in 0..50 {
+            client.answer();
+        }
+        server.wait_for("the access log cannot be written");
+        expect_serving(&site, &|| server.connect());
+        assert_eq!(fs::metadata(&log).expect("the log").len(), 1_003);
+        limit(1 << 30);
+        client.get("/last");
+        server.wait_for("the access log can be written again; lines lost: ");
+        drop(client);
+        let said = ended_in_time(server).stderr;
+        assert_eq!(said.matches("cannot be written").count(), 1, "{said}");
+        let text = fs::read_to_string(&log).expect("the log");
+        for line in text.lines() {
+            assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+            assert_eq!(line.matches('"').count(), 2, "{line}");
+        }
+        assert!(text.contains("GET /last "), "{text}");
+        let (_, lost) = said.split_once("lines lost: ").expect(&said);
+        let lost: usize = lost.lines().next().expect("a line").parse().expect(&said);
+        assert_eq!(text.lines().count() + lost, 50 + 16 + 1, "{said}");
+    });
 }
 
 /// A server of which one of the standard streams is a pipe that is not read. It listens on a socket of
@@ -197,7 +207,7 @@ struct Unread {
 impl Unread {
     fn start(site: &Site, arguments: &[&str], to_pipe: fn(&mut Command, Stdio)) -> Unread {
         let (pipe, writer) = pipe().expect("a pipe");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+        let mut command = Command::new(program());
         command
             .env("RUST_LOG", "debug")
             .args(["-w", WORKERS, "-l"])
@@ -209,7 +219,9 @@ impl Unread {
             .stderr(Stdio::null());
         to_pipe(&mut command, writer.into());
         let child = command.spawn().expect("the binary runs");
-        until("it listens", || site.beside("socket").exists());
+        // The socket's file is there a moment before the socket listens.
+        let socket = site.beside("socket");
+        until("it listens", || UnixStream::connect(&socket).is_ok());
         Unread { child, pipe }
     }
 
@@ -239,16 +251,18 @@ impl Drop for Unread {
 
 #[test]
 fn an_access_log_on_a_standard_output_that_nobody_reads_stalls_only_itself() {
-    let site = Site::new();
-    let mut server = Unread::start(&site, &["--access-log", "-"], |command, pipe| {
-        command.stdout(pipe);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut server = Unread::start(&site, &["--access-log", "-"], |command, pipe| {
+            command.stdout(pipe);
+        });
+        let connect = || Client::connect_unix(site.beside("socket").as_path());
+        fill_log(&connect);
+        expect_serving(&site, &connect);
+        server.signal(Signal::USR1);
+        expect_serving(&site, &connect);
+        server.expect_ended_in_time();
     });
-    let connect = || Client::connect_unix(site.beside("socket").as_path());
-    fill_log(&connect);
-    expect_serving(&site, &connect);
-    server.signal(Signal::USR1);
-    expect_serving(&site, &connect);
-    server.expect_ended_in_time();
 }
 
 /// Connections that say more with `RUST_LOG=debug` than the pipe and the queue for it take.
@@ -256,17 +270,19 @@ const TALKATIVE: usize = 12_000;
 
 #[test]
 fn a_standard_error_that_nobody_reads_holds_up_nobody() {
-    let site = Site::new();
-    let mut server = Unread::start(&site, &[], |command, pipe| {
-        command.stderr(pipe);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut server = Unread::start(&site, &[], |command, pipe| {
+            command.stderr(pipe);
+        });
+        let connect = || Client::connect_unix(site.beside("socket").as_path());
+        for _ in 0..TALKATIVE {
+            assert_eq!(connect().get("/").status, 200);
+        }
+        server.signal(Signal::USR2);
+        expect_serving(&site, &connect);
+        server.expect_ended_in_time();
     });
-    let connect = || Client::connect_unix(site.beside("socket").as_path());
-    for _ in 0..TALKATIVE {
-        assert_eq!(connect().get("/").status, 200);
-    }
-    server.signal(Signal::USR2);
-    expect_serving(&site, &connect);
-    server.expect_ended_in_time();
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::client::request;
-use support::{Client, Launch, Server, Site, until};
+use support::server::program;
+use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
 /// T = 2 s, grace = 1 s, and a drain that follows them: 3 s.
 fn two_seconds(site: &Site) -> Server {
@@ -21,80 +22,86 @@ fn two_seconds(site: &Site) -> Server {
 
 #[test]
 fn without_connections_it_ends_at_once_or_after_the_handshakes() {
-    let site = Site::new();
-    for signal in [Signal::TERM, Signal::INT] {
-        let server = Server::of(site.root());
-        // One that has come and gone does not count.
-        server.connect().expect_usable();
-        until("it is gone", || {
-            server.signal(Signal::USR2);
-            server
-                .stderr()
-                .contains("closes_total{reason=\"client_closed\"} 1\n")
-        });
-        let start = Instant::now();
-        server.signal(signal);
-        let ended = server.ended();
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let took = start.elapsed();
-        assert!(took < Duration::from_millis(2_500), "{took:?}");
-        let handshakes = Duration::from_secs(1);
-        assert_eq!(took >= handshakes, signal == Signal::TERM, "{took:?}");
-        let nobody = [
-            "waiting for 0 connections",
-            "stopping, closing 0 connections",
-        ];
-        assert!(
-            nobody.iter().any(|said| ended.stderr.contains(said)),
-            "{}",
-            ended.stderr
-        );
-    }
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        for signal in [Signal::TERM, Signal::INT] {
+            let server = Server::of(site.root());
+            // One that has come and gone does not count.
+            server.connect().expect_usable();
+            until("it is gone", || {
+                server.signal(Signal::USR2);
+                server
+                    .stderr()
+                    .contains("closes_total{reason=\"client_closed\"} 1\n")
+            });
+            let start = Instant::now();
+            server.signal(signal);
+            let ended = server.ended();
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            let took = start.elapsed();
+            assert!(took < Duration::from_millis(2_500), "{took:?}");
+            let handshakes = Duration::from_secs(1);
+            assert_eq!(took >= handshakes, signal == Signal::TERM, "{took:?}");
+            let nobody = [
+                "waiting for 0 connections",
+                "stopping, closing 0 connections",
+            ];
+            assert!(
+                nobody.iter().any(|said| ended.stderr.contains(said)),
+                "{}",
+                ended.stderr
+            );
+        }
+    });
 }
 
 /// RFC 9112 section 9.6: the next answer says `close`.
 #[test]
 fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
-    let site = Site::new();
-    let mut server = two_seconds(&site);
-    let address = server.address();
-    let mut clients = [server.connect(), server.connect()];
-    clients.iter_mut().for_each(Client::expect_usable);
-    server.signal(Signal::TERM);
-    server.wait_for("waiting for 2 connections");
-    until("new connections are refused", || {
-        TcpStream::connect(address).is_err()
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut server = two_seconds(&site);
+        let address = server.address();
+        let mut clients = [server.connect(), server.connect()];
+        clients.iter_mut().for_each(Client::expect_usable);
+        server.signal(Signal::TERM);
+        server.wait_for("waiting for 2 connections");
+        until("new connections are refused", || {
+            TcpStream::connect(address).is_err()
+        });
+        thread::sleep(Duration::from_secs(1));
+        assert!(server.is_running(), "it left before T was over");
+        for client in &mut clients {
+            let response = client.get("/");
+            assert_eq!((response.status, response.persists()), (200, false));
+            client.expect_end();
+        }
+        let start = Instant::now();
+        drop(clients);
+        assert_eq!(server.ended().code, Some(0));
+        assert!(start.elapsed() < Duration::from_secs(3), "nobody is left");
     });
-    thread::sleep(Duration::from_secs(1));
-    assert!(server.is_running(), "it left before T was over");
-    for client in &mut clients {
-        let response = client.get("/");
-        assert_eq!((response.status, response.persists()), (200, false));
-        client.expect_end();
-    }
-    let start = Instant::now();
-    drop(clients);
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(3), "nobody is left");
 }
 
 #[test]
 fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
-    let site = Site::new();
-    let server = two_seconds(&site);
-    let mut client = server.connect();
-    client.expect_usable();
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    client.expect_end();
-    let held = start.elapsed();
-    assert!(held > Duration::from_millis(1_900), "closed at {held:?}");
-    drop(client);
-    let ended = server.ended();
-    assert_eq!(ended.code, Some(0));
-    let report = "drained, promises honoured: 1, broken by the deadline: 0";
-    assert!(ended.stderr.contains(report), "{}", ended.stderr);
-    assert!(start.elapsed() < Duration::from_secs(6));
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = two_seconds(&site);
+        let mut client = server.connect();
+        client.expect_usable();
+        let start = Instant::now();
+        server.signal(Signal::TERM);
+        client.expect_end();
+        let held = start.elapsed();
+        assert!(held > Duration::from_millis(1_900), "closed at {held:?}");
+        drop(client);
+        let ended = server.ended();
+        assert_eq!(ended.code, Some(0));
+        let report = "drained, promises honoured: 1, broken by the deadline: 0";
+        assert!(ended.stderr.contains(report), "{}", ended.stderr);
+        assert!(start.elapsed() < Duration::from_secs(6));
+    });
 }
 
 /// Three lose something: one in its T, one within a request, one that has not read its last answer to
@@ -169,32 +176,34 @@ fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
 /// A load balancer that needs a moment to notice: its connections are taken, and told to go.
 #[test]
 fn a_drain_accepts_for_as_long_as_it_is_told_to() {
-    let site = Site::new();
-    let mut server = Launch::of(site.root())
-        .config("[keep_alive]\ntimeout = 2\ngrace = 1\n[shutdown]\naccept_for = 2\n")
-        .start();
-    let address = server.address();
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    server.wait_for("draining");
-    while start.elapsed() < Duration::from_millis(1_500) {
-        let mut late = server.connect();
-        let response = late.get("/");
-        assert_eq!((response.status, response.persists()), (200, false));
-        late.expect_end();
-        drop(late);
-        assert!(
-            server.is_running(),
-            "nobody is connected, but somebody may come"
-        );
-        thread::sleep(Duration::from_millis(100));
-    }
-    until("new connections are refused", || {
-        TcpStream::connect(address).is_err()
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut server = Launch::of(site.root())
+            .config("[keep_alive]\ntimeout = 2\ngrace = 1\n[shutdown]\naccept_for = 2\n")
+            .start();
+        let address = server.address();
+        let start = Instant::now();
+        server.signal(Signal::TERM);
+        server.wait_for("draining");
+        while start.elapsed() < Duration::from_millis(1_500) {
+            let mut late = server.connect();
+            let response = late.get("/");
+            assert_eq!((response.status, response.persists()), (200, false));
+            late.expect_end();
+            drop(late);
+            assert!(
+                server.is_running(),
+                "nobody is connected, but somebody may come"
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+        until("new connections are refused", || {
+            TcpStream::connect(address).is_err()
+        });
+        assert!(start.elapsed() > Duration::from_millis(1_900));
+        assert_eq!(server.ended().code, Some(0));
+        assert!(start.elapsed() < Duration::from_secs(6));
     });
-    assert!(start.elapsed() > Duration::from_millis(1_900));
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(6));
 }
 
 /// A request that is under way when the signal comes is no new request.
@@ -247,40 +256,44 @@ fn a_drain_answers_a_pipeline_to_its_end_and_at_most_64_of_it() {
 
 #[test]
 fn the_drain_deadline_cuts_and_was_warned_about() {
-    let site = Site::new();
-    let server = Launch::of(site.root())
-        .config("[shutdown]\ndrain = 1\n")
-        .start();
-    assert!(server.stderr().contains("warning: shutdown.drain"));
-    let mut client = server.connect();
-    client.expect_usable();
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    client.expect_end();
-    assert!(start.elapsed() > Duration::from_millis(900));
-    drop(client);
-    let ended = server.ended();
-    assert_eq!(ended.code, Some(0));
-    assert!(ended.stderr.contains("drain deadline"), "{}", ended.stderr);
-    let report = "drained, promises honoured: 0, broken by the deadline: 1";
-    assert!(ended.stderr.contains(report), "{}", ended.stderr);
-    assert!(start.elapsed() < Duration::from_secs(4));
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = Launch::of(site.root())
+            .config("[shutdown]\ndrain = 1\n")
+            .start();
+        assert!(server.stderr().contains("warning: shutdown.drain"));
+        let mut client = server.connect();
+        client.expect_usable();
+        let start = Instant::now();
+        server.signal(Signal::TERM);
+        client.expect_end();
+        assert!(start.elapsed() > Duration::from_millis(900));
+        drop(client);
+        let ended = server.ended();
+        assert_eq!(ended.code, Some(0));
+        assert!(ended.stderr.contains("drain deadline"), "{}", ended.stderr);
+        let report = "drained, promises honoured: 0, broken by the deadline: 1";
+        assert!(ended.stderr.contains(report), "{}", ended.stderr);
+        assert!(start.elapsed() < Duration::from_secs(4));
+    });
 }
 
 #[test]
 fn a_drain_of_0_seconds_cuts_at_once() {
-    let site = Site::new();
-    let server = Launch::of(site.root())
-        .config("[shutdown]\ndrain = 0\n")
-        .start();
-    let mut client = server.connect();
-    client.expect_usable();
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    client.expect_end();
-    drop(client);
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = Launch::of(site.root())
+            .config("[shutdown]\ndrain = 0\n")
+            .start();
+        let mut client = server.connect();
+        client.expect_usable();
+        let start = Instant::now();
+        server.signal(Signal::TERM);
+        client.expect_end();
+        drop(client);
+        assert_eq!(server.ended().code, Some(0));
+        assert!(start.elapsed() < Duration::from_secs(2));
+    });
 }
 
 /// Process managers repeat it: at once, in the drain, near its end.
@@ -332,7 +345,7 @@ fn a_drain_serves_those_who_are_still_in_the_accept_queue() {
 #[test]
 fn a_closed_standard_error_does_not_end_the_server() {
     let site = Site::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_abide"))
+    let mut child = Command::new(program())
         .args(["-l", "127.0.0.1:0"])
         .arg(site.root())
         .stderr(Stdio::piped())

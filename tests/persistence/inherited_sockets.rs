@@ -9,6 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use support::server::program;
 use support::{Client, Launch, Site};
 
 /// Starts what follows as the process that `$1` names (`self` for itself, `missing` for none) with its
@@ -23,7 +24,8 @@ const PASS_ON: &str = r#"
 
 fn refusal(passed: OwnedFd) -> Output {
     let mut shell = Command::new("sh");
-    shell.args(["-c", PASS_ON, "sh", "self", env!("CARGO_BIN_EXE_abide")]);
+    shell.args(["-c", PASS_ON, "sh", "self"]);
+    shell.arg(program());
     let site = Site::new();
     let arguments = ["-l", "127.0.0.1:0"];
     shell

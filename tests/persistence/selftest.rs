@@ -5,9 +5,10 @@ use std::process::{Command, Output, Stdio};
 use abide::config::{Config, KeepAlive, SiteConfig};
 use abide::selftest;
 use abide::selftest::table::CLIENTS;
+use support::server::program;
 
 fn abide(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+    let mut command = Command::new(program());
     command.env_remove("RUST_LOG").stdin(Stdio::null());
     command.args(arguments).output().expect("the binary runs")
 }

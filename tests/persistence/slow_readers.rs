@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use abide::connection::transport::UNSENT_BYTES;
 use support::client::request;
-use support::{Client, Launch, Server, Site, pattern, until};
+use support::{Client, Launch, Server, Site, pattern, retried_after_a_stall, until};
 
 const LARGE: usize = 50 * 1024 * 1024;
 
@@ -17,101 +17,109 @@ fn one_worker(site: &Site) -> Server {
 
 #[test]
 fn a_reader_that_takes_nothing_holds_no_thread() {
-    let site = Site::new();
-    site.sparse("large.bin", LARGE as u64);
-    let server = one_worker(&site);
-    let mut stuck: Vec<Client> = (0..20)
-        .map(|_| Client::connect_narrow(server.address()))
-        .collect();
-    for client in &mut stuck {
-        client.send(request("GET", "/large.bin", ""));
-    }
-    let start = Instant::now();
-    for _ in 0..100 {
-        server.connect().expect_usable();
-    }
-    assert!(start.elapsed() < Duration::from_secs(5), "the others wait");
-    // Each goes on where it was left.
-    let mut client = stuck.pop().expect("a client");
-    assert_eq!(client.answer().body.len(), LARGE);
-    client.expect_usable();
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        site.sparse("large.bin", LARGE as u64);
+        let server = one_worker(&site);
+        let mut stuck: Vec<Client> = (0..20)
+            .map(|_| Client::connect_narrow(server.address()))
+            .collect();
+        for client in &mut stuck {
+            client.send(request("GET", "/large.bin", ""));
+        }
+        let start = Instant::now();
+        for _ in 0..100 {
+            server.connect().expect_usable();
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "the others wait");
+        // Each goes on where it was left.
+        let mut client = stuck.pop().expect("a client");
+        assert_eq!(client.answer().body.len(), LARGE);
+        client.expect_usable();
+    });
 }
 
 /// More connections that always have work than there are workers: the event loop still polls for
 /// the others, and they are served in between.
 #[test]
 fn pipelining_floods_do_not_starve_a_polite_client() {
-    let site = Site::new();
-    let server = Launch::of(site.root())
-        .args(&["-w", "1", "--max-requests", "2000000000"])
-        .start();
-    let is_over = AtomicBool::new(false);
-    let burst = request("GET", "/index.html", "").repeat(1_000);
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            let mut sender = server.connect();
-            let (burst, is_over) = (&burst, &is_over);
-            scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    sender.send_some(burst.as_bytes());
-                    sender.receive_once();
-                }
-            });
-        }
-        let mut polite = server.connect();
-        let start = Instant::now();
-        for _ in 0..40 {
-            polite.expect_usable();
-        }
-        let took = start.elapsed();
-        is_over.store(true, Ordering::Relaxed);
-        assert!(took < Duration::from_secs(2), "40 requests took {took:?}");
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = Launch::of(site.root())
+            .args(&["-w", "1", "--max-requests", "2000000000"])
+            .start();
+        let is_over = AtomicBool::new(false);
+        let burst = request("GET", "/index.html", "").repeat(1_000);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let mut sender = server.connect();
+                let (burst, is_over) = (&burst, &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        sender.send_some(burst.as_bytes());
+                        sender.receive_once();
+                    }
+                });
+            }
+            let mut polite = server.connect();
+            let start = Instant::now();
+            for _ in 0..40 {
+                polite.expect_usable();
+            }
+            let took = start.elapsed();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(took < Duration::from_secs(2), "40 requests took {took:?}");
+        });
     });
 }
 
 /// A worker gives one connection a bounded turn: a fast reader of much does not hold it either.
 #[test]
 fn a_fast_download_does_not_hold_the_others() {
-    let site = Site::new();
-    site.sparse("huge.bin", 2 * 1024 * 1024 * 1024);
-    let server = one_worker(&site);
-    std::thread::scope(|scope| {
-        let mut client = server.connect();
-        client.send(request("GET", "/huge.bin", ""));
-        scope.spawn(move || {
-            for _ in 0..512 {
-                client.read_body(1024 * 1024);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        site.sparse("huge.bin", 2 * 1024 * 1024 * 1024);
+        let server = one_worker(&site);
+        std::thread::scope(|scope| {
+            let mut client = server.connect();
+            client.send(request("GET", "/huge.bin", ""));
+            scope.spawn(move || {
+                for _ in 0..512 {
+                    client.read_body(1024 * 1024);
+                }
+            });
+            let start = Instant::now();
+            for _ in 0..20 {
+                server.connect().expect_usable();
             }
+            assert!(start.elapsed() < Duration::from_secs(5), "the others wait");
         });
-        let start = Instant::now();
-        for _ in 0..20 {
-            server.connect().expect_usable();
-        }
-        assert!(start.elapsed() < Duration::from_secs(5), "the others wait");
     });
 }
 
 /// One client that pipelines without end is one among others.
 #[test]
 fn a_pipelining_flood_does_not_hold_the_others() {
-    let site = Site::new();
-    let server = Launch::of(site.root())
-        .args(&["-w", "1", "--max-requests", "1000000"])
-        .start();
-    let mut flood = server.connect();
-    let requests = request("GET", "/", "").repeat(2_000);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..5 {
-                flood.send(&requests);
-                (0..2_000).for_each(|_| assert_eq!(flood.answer().status, 200));
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = Launch::of(site.root())
+            .args(&["-w", "1", "--max-requests", "1000000"])
+            .start();
+        let mut flood = server.connect();
+        let requests = request("GET", "/", "").repeat(2_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    flood.send(&requests);
+                    (0..2_000).for_each(|_| assert_eq!(flood.answer().status, 200));
+                }
+            });
+            for _ in 0..20 {
+                let start = Instant::now();
+                server.connect().expect_usable();
+                assert!(start.elapsed() < Duration::from_secs(2), "the others wait");
             }
         });
-        for _ in 0..20 {
-            let start = Instant::now();
-            server.connect().expect_usable();
-            assert!(start.elapsed() < Duration::from_secs(2), "the others wait");
-        }
     });
 }
 

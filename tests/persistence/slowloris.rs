@@ -13,7 +13,7 @@ use support::counters::closes;
 use support::crowd::{
     Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
-use support::{Client, InProcess, Launch, Server, Site, until};
+use support::{Client, InProcess, Launch, Server, Site, retried_after_a_stall, until};
 
 const SECOND: u64 = 1_000;
 
@@ -88,73 +88,81 @@ fn expect_silence(peers: &[Peer], when: &str) {
 /// RFC 9110 section 15.5.9.
 #[test]
 fn a_head_byte_by_byte_has_the_time_of_one_head() {
-    let site = Site::new();
-    let mut scene = Scene::new(&site);
-    let peers = scene.crowd("G");
-    for byte in "ET / HTTP/1.1\r\nHos".chars() {
-        scene.pass(SECOND);
-        peers.iter().for_each(|peer| peer.send(byte.to_string()));
-    }
-    // 18 s have passed.
-    scene.pass(2 * SECOND - 200);
-    expect_silence(&peers, "before timeouts.head");
-    scene.pass(200 + LATE);
-    scene.expect_timed_out(peers, CloseReason::HeadTimeout);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut scene = Scene::new(&site);
+        let peers = scene.crowd("G");
+        for byte in "ET / HTTP/1.1\r\nHos".chars() {
+            scene.pass(SECOND);
+            peers.iter().for_each(|peer| peer.send(byte.to_string()));
+        }
+        // 18 s have passed.
+        scene.pass(2 * SECOND - 200);
+        expect_silence(&peers, "before timeouts.head");
+        scene.pass(200 + LATE);
+        scene.expect_timed_out(peers, CloseReason::HeadTimeout);
+    });
 }
 
 #[test]
 fn a_body_that_stops_has_the_time_of_one_pause() {
-    let site = Site::new();
-    let mut scene = Scene::new(&site);
-    let lengths = scene.crowd(&request("POST", "/", "Content-Length: 10\r\n"));
-    let chunks = scene.crowd(&request("POST", "/", "Transfer-Encoding: chunked\r\n"));
-    for byte in "5\r\nhe".chars() {
-        scene.pass(7 * SECOND);
-        let both = lengths.iter().chain(&chunks);
-        both.for_each(|peer| peer.send(byte.to_string()));
-    }
-    scene.pass(20 * SECOND - 200);
-    expect_silence(&lengths, "before timeouts.body");
-    expect_silence(&chunks, "before timeouts.body");
-    scene.pass(200 + LATE);
-    scene.expect_timed_out(lengths, CloseReason::BodyTimeout);
-    scene.expect_timed_out(chunks, CloseReason::BodyTimeout);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut scene = Scene::new(&site);
+        let lengths = scene.crowd(&request("POST", "/", "Content-Length: 10\r\n"));
+        let chunks = scene.crowd(&request("POST", "/", "Transfer-Encoding: chunked\r\n"));
+        for byte in "5\r\nhe".chars() {
+            scene.pass(7 * SECOND);
+            let both = lengths.iter().chain(&chunks);
+            both.for_each(|peer| peer.send(byte.to_string()));
+        }
+        scene.pass(20 * SECOND - 200);
+        expect_silence(&lengths, "before timeouts.body");
+        expect_silence(&chunks, "before timeouts.body");
+        scene.pass(200 + LATE);
+        scene.expect_timed_out(lengths, CloseReason::BodyTimeout);
+        scene.expect_timed_out(chunks, CloseReason::BodyTimeout);
+    });
 }
 
 /// `limits.min_rate`: each byte renews `timeouts.body`, but not for ever.
 #[test]
 fn a_body_byte_by_byte_has_a_minute() {
-    let site = Site::new();
-    let mut scene = Scene::new(&site);
-    let lengths = scene.crowd(&request("POST", "/", "Content-Length: 1000\r\n"));
-    let chunks = scene.crowd(&request("POST", "/", "Transfer-Encoding: chunked\r\n"));
-    for byte in "f0\r\nabcdefg".chars() {
-        scene.pass(5 * SECOND);
-        let both = lengths.iter().chain(&chunks);
-        both.for_each(|peer| peer.send(byte.to_string()));
-    }
-    // 55 s have passed.
-    scene.pass(5 * SECOND - 200);
-    expect_silence(&lengths, "before the minute is over");
-    expect_silence(&chunks, "before the minute is over");
-    scene.pass(200 + LATE);
-    scene.expect_timed_out(lengths, CloseReason::BodyTimeout);
-    scene.expect_timed_out(chunks, CloseReason::BodyTimeout);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut scene = Scene::new(&site);
+        let lengths = scene.crowd(&request("POST", "/", "Content-Length: 1000\r\n"));
+        let chunks = scene.crowd(&request("POST", "/", "Transfer-Encoding: chunked\r\n"));
+        for byte in "f0\r\nabcdefg".chars() {
+            scene.pass(5 * SECOND);
+            let both = lengths.iter().chain(&chunks);
+            both.for_each(|peer| peer.send(byte.to_string()));
+        }
+        // 55 s have passed.
+        scene.pass(5 * SECOND - 200);
+        expect_silence(&lengths, "before the minute is over");
+        expect_silence(&chunks, "before the minute is over");
+        scene.pass(200 + LATE);
+        scene.expect_timed_out(lengths, CloseReason::BodyTimeout);
+        scene.expect_timed_out(chunks, CloseReason::BodyTimeout);
+    });
 }
 
 /// `timeouts.write` counts from the last progress: from the first look, within a sixth of it, that found
 /// what the peer's kernel took at the start.
 #[test]
 fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
-    let site = Site::new();
-    let mut scene = Scene::new(&site);
-    let peers = scene.crowd(&request("GET", "/large.bin", ""));
-    scene.pass(30 * SECOND - 200);
-    assert_eq!(scene.closes(CloseReason::WriteTimeout), 0, "too early");
-    scene.pass(10 * SECOND + 200 + LATE);
-    scene.expect_counted(peers.len(), CloseReason::WriteTimeout);
-    let is_reset = peers.iter().all(Peer::is_reset);
-    assert!(is_reset, "what they did not take is thrown away");
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut scene = Scene::new(&site);
+        let peers = scene.crowd(&request("GET", "/large.bin", ""));
+        scene.pass(30 * SECOND - 200);
+        assert_eq!(scene.closes(CloseReason::WriteTimeout), 0, "too early");
+        scene.pass(10 * SECOND + 200 + LATE);
+        scene.expect_counted(peers.len(), CloseReason::WriteTimeout);
+        let is_reset = peers.iter().all(Peer::is_reset);
+        assert!(is_reset, "what they did not take is thrown away");
+    });
 }
 
 /// A byte a second is no progress as long as the peer's kernel has no room for a segment; all that it
@@ -162,25 +170,27 @@ fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
 /// for its own timers, and they know nothing of the test's clock.)
 #[test]
 fn a_reader_byte_by_byte_has_a_minute() {
-    let site = Site::new();
-    let mut scene = Scene::new(&site);
-    let sippers = scene.crowd(&request("GET", "/large.bin", ""));
-    let gulpers = scene.crowd(&request("GET", "/large.bin", ""));
-    for second in 1..60 {
-        scene.pass(SECOND);
-        sippers.iter().for_each(|peer| peer.sip(1));
-        if second % 10 == 0 {
-            gulpers.iter().for_each(|peer| peer.sip(64 * 1024));
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let mut scene = Scene::new(&site);
+        let sippers = scene.crowd(&request("GET", "/large.bin", ""));
+        let gulpers = scene.crowd(&request("GET", "/large.bin", ""));
+        for second in 1..60 {
+            scene.pass(SECOND);
+            sippers.iter().for_each(|peer| peer.sip(1));
+            if second % 10 == 0 {
+                gulpers.iter().for_each(|peer| peer.sip(64 * 1024));
+            }
+            if second < 30 {
+                assert_eq!(scene.closes(CloseReason::WriteTimeout), 0, "at {second} s");
+            }
         }
-        if second < 30 {
-            assert_eq!(scene.closes(CloseReason::WriteTimeout), 0, "at {second} s");
-        }
-    }
-    let reset = gulpers.iter().filter(|peer| peer.is_reset()).count();
-    assert_eq!(reset, 0, "cut off before the minute is over");
-    scene.pass(SECOND + LATE);
-    let all = sippers.len() + gulpers.len();
-    scene.expect_counted(all, CloseReason::WriteTimeout);
+        let reset = gulpers.iter().filter(|peer| peer.is_reset()).count();
+        assert_eq!(reset, 0, "cut off before the minute is over");
+        scene.pass(SECOND + LATE);
+        let all = sippers.len() + gulpers.len();
+        scene.expect_counted(all, CloseReason::WriteTimeout);
+    });
 }
 
 /// Each timeout of the real server.
@@ -210,24 +220,26 @@ fn kinds() -> [Kind; 5] {
 
 #[test]
 fn nothing_is_left_of_them() {
-    let site = Site::new();
-    site.sparse("large.bin", LARGE);
-    let server = Launch::of(site.root())
-        .config("[timeouts]\nhead = 1\nbody = 1\nwrite = 1\nlinger = 1\n")
-        .start();
-    let count = crowd_size(500);
-    // The large file stays open in the cache.
-    assert_eq!(server.connect().ask("HEAD", "/large.bin").status, 200);
-    let per_round = count as u64;
-    expect_all_given_back(&server, 3, |round| {
-        misbehave(&server, count);
-        let ended = |reason, each| closes(&server, reason) == u64::from(round) * each;
-        until("every head is counted", || ended("head_timeout", per_round));
-        until("every body is counted", || {
-            ended("body_timeout", 2 * per_round)
-        });
-        until("every reader is counted", || {
-            ended("write_timeout", 2 * per_round)
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        site.sparse("large.bin", LARGE);
+        let server = Launch::of(site.root())
+            .config("[timeouts]\nhead = 1\nbody = 1\nwrite = 1\nlinger = 1\n")
+            .start();
+        let count = crowd_size(500);
+        // The large file stays open in the cache.
+        assert_eq!(server.connect().ask("HEAD", "/large.bin").status, 200);
+        let per_round = count as u64;
+        expect_all_given_back(&server, 3, |round| {
+            misbehave(&server, count);
+            let ended = |reason, each| closes(&server, reason) == u64::from(round) * each;
+            until("every head is counted", || ended("head_timeout", per_round));
+            until("every body is counted", || {
+                ended("body_timeout", 2 * per_round)
+            });
+            until("every reader is counted", || {
+                ended("write_timeout", 2 * per_round)
+            });
         });
     });
 }

@@ -1,12 +1,14 @@
 //! What the black-box tests share: a site to serve, a server to serve it, a client that sends raw
 //! bytes. Every wait in here has a bound, and a test that runs into it fails with a sentence.
 
+pub mod beside;
 pub mod browser;
 pub mod client;
 pub mod codings;
 pub mod counters;
 pub mod crowd;
 pub mod in_process;
+pub mod load;
 pub mod machine;
 pub mod machinery;
 pub mod peer;
@@ -15,6 +17,7 @@ pub mod recipes;
 pub mod response;
 pub mod scripted;
 pub mod server;
+pub mod share;
 pub mod site;
 pub mod slow_disk;
 pub mod stall;
@@ -25,6 +28,7 @@ pub use codings::{accepting, decoded, encoding, gzip, text};
 pub use in_process::InProcess;
 pub use response::Response;
 pub use server::{Launch, Server};
+pub use share::Share;
 pub use site::{Site, pattern};
 pub use stall::retried_after_a_stall;
 

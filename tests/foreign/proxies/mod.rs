@@ -17,7 +17,7 @@ use std::process::Command;
 use super::lane::{Outcome, Wanted};
 use support::counters::counter;
 use support::process::{Process, Recipe};
-use support::{Launch, Server, Site, pattern, retried_after_a_stall};
+use support::{Launch, Server, Share, Site, pattern, retried_after_a_stall};
 
 /// Around the proxies' limit of 2 s, T = 3 s, and T + grace = 5 s.
 const GAPS_MILLIS: [u64; 14] = [
@@ -32,10 +32,12 @@ struct Chain {
     abide: Server,
     body: Vec<u8>,
     _site: Site,
+    _share: Share,
 }
 
 impl Chain {
     fn of(recipe: impl Fn(&str, u16) -> Recipe) -> Chain {
+        let share = Share::of(3);
         let site = Site::empty();
         let body = pattern(3000);
         site.write("page.bin", &body);
@@ -49,6 +51,7 @@ impl Chain {
             abide,
             body,
             _site: site,
+            _share: share,
         }
     }
 

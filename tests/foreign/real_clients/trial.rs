@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use support::{Launch, Server, Site, until};
+use support::{Launch, Server, Share, Site, until};
 
 /// What the server of a trial advertises: `keep_alive.timeout`.
 pub const T_SECS: u64 = 3;
@@ -169,6 +169,7 @@ impl Trial {
 
     /// Tries whatever `client` does.
     pub fn run_with(self, client: impl FnOnce(&Load) -> Outcome) -> Report {
+        let _share = Share::of(1);
         let site = Site::empty();
         site.write("page.txt", BODY);
         let server = self.start(&site);

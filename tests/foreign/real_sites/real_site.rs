@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use support::{Launch, Server};
+use support::{Launch, Server, Share};
 
 /// A site that a real tool makes.
 pub struct RealSite {
@@ -71,6 +71,7 @@ pub const ALL: [&RealSite; 4] = [&VITE, &MKDOCS, &DEBIAN, &VITEPRESS];
 impl RealSite {
     /// Makes the site at `root`, an empty directory.
     pub fn build(&self, root: &Path) {
+        let _share = Share::of(3);
         (self.build)(root);
     }
 

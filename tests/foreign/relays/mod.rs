@@ -32,7 +32,7 @@ use blind::BlindRelay;
 use careful::CarefulRelay;
 use model_origin::ModelOrigin;
 use support::counters::counter;
-use support::{Client, Launch, Server, Site, until};
+use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
 /// What a client of that time sent to a server, as it thought.
 const ASKING: &str = "GET /page.html HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
@@ -91,24 +91,26 @@ fn without_the_field_the_blind_relay_works() {
 
 #[test]
 fn the_answer_of_abide_ends_the_hang() {
-    let site = Site::new();
-    let server = Server::of(site.root());
-    for (request, mark) in TRACES {
-        let relay = BlindRelay::to(server.address(), mark);
-        for round in 1..=3 {
-            let mut client = Client::connect(relay.address());
-            let start = Instant::now();
-            client.send(request);
-            let answer = client.answer();
-            assert_eq!(answer.status, 200);
-            assert_eq!(answer.field("connection"), Some("close"), "{mark:?}");
-            assert!(answer.text().contains("page"));
-            client.expect_end();
-            until("the relay is done", || relay.relayed() == round);
-            // T is two minutes, and so would be the wait.
-            assert!(start.elapsed() < Duration::from_secs(5), "{mark:?}");
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let server = Server::of(site.root());
+        for (request, mark) in TRACES {
+            let relay = BlindRelay::to(server.address(), mark);
+            for round in 1..=3 {
+                let mut client = Client::connect(relay.address());
+                let start = Instant::now();
+                client.send(request);
+                let answer = client.answer();
+                assert_eq!(answer.status, 200);
+                assert_eq!(answer.field("connection"), Some("close"), "{mark:?}");
+                assert!(answer.text().contains("page"));
+                client.expect_end();
+                until("the relay is done", || relay.relayed() == round);
+                // T is two minutes, and so would be the wait.
+                assert!(start.elapsed() < Duration::from_secs(5), "{mark:?}");
+            }
         }
-    }
+    });
 }
 
 /// The traces of the first relay reach the origin through all of them.
@@ -131,28 +133,30 @@ fn two_blind_relays_in_a_row_end_as_well() {
 /// be idle, and `keep_alive.http10 = false` is for those who have such a relay in front.
 #[test]
 fn a_relay_without_a_trace_needs_http10_to_be_off() {
-    let site = Site::new();
-    let willing = Launch::of(site.root())
-        .config("[keep_alive]\ntimeout = 4\ngrace = 1\n")
-        .start();
-    let unwilling = Launch::of(site.root())
-        .config("[keep_alive]\nhttp10 = false\n")
-        .start();
-    let relay = BlindRelay::to(willing.address(), "");
-    let mut client = Client::connect(relay.address());
-    client.send(ASKING);
-    assert!(client.answer().persists());
-    hangs(&mut client, &relay);
-    until("the idle connection is closed", || relay.relayed() == 1);
+    retried_after_a_stall(|| {
+        let site = Site::new();
+        let willing = Launch::of(site.root())
+            .config("[keep_alive]\ntimeout = 4\ngrace = 1\n")
+            .start();
+        let unwilling = Launch::of(site.root())
+            .config("[keep_alive]\nhttp10 = false\n")
+            .start();
+        let relay = BlindRelay::to(willing.address(), "");
+        let mut client = Client::connect(relay.address());
+        client.send(ASKING);
+        assert!(client.answer().persists());
+        hangs(&mut client, &relay);
+        until("the idle connection is closed", || relay.relayed() == 1);
 
-    let relay = BlindRelay::to(unwilling.address(), "");
-    let mut client = Client::connect(relay.address());
-    let start = Instant::now();
-    client.send(ASKING);
-    assert!(!client.answer().persists());
-    client.expect_end();
-    until("the relay is done", || relay.relayed() == 1);
-    assert!(start.elapsed() < Duration::from_secs(5));
+        let relay = BlindRelay::to(unwilling.address(), "");
+        let mut client = Client::connect(relay.address());
+        let start = Instant::now();
+        client.send(ASKING);
+        assert!(!client.answer().persists());
+        client.expect_end();
+        until("the relay is done", || relay.relayed() == 1);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    });
 }
 
 // The careful relay.

@@ -11,7 +11,7 @@ use super::load::TARGET;
 use support::counters::counter;
 use support::process::Process;
 use support::recipes;
-use support::{Launch, PATIENCE, Server, Site, until};
+use support::{Launch, PATIENCE, Server, Share, Site, until};
 
 pub const SERVERS: usize = 3;
 
@@ -38,6 +38,7 @@ pub struct Cluster {
     servers: Vec<Member>,
     pub body: Vec<u8>,
     config: String,
+    _share: Share,
 }
 
 /// A server with what it is started from. It is there but for the moment between two of its lives.
@@ -51,6 +52,7 @@ impl Cluster {
     /// `retries` are HAProxy's lines about trying again, `health` is the path that it asks for,
     /// `accept_for_secs` is abide's setting.
     pub fn start(retries: &str, health: &str, accept_for_secs: u32) -> Cluster {
+        let share = Share::of(3);
         let config = format!(
             "keep_alive = {{ timeout = 2, grace = 2 }}\ncache.revalidate = 0\n\
              shutdown = {{ accept_for = {accept_for_secs}, health = \"{SHUTDOWN_HEALTH}\" }}\n"
@@ -81,6 +83,7 @@ impl Cluster {
             servers,
             body,
             config,
+            _share: share,
         }
     }
 

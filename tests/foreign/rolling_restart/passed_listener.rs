@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use support::server::program;
 use support::until;
 
 /// LISTEN_PID is the server's own number, which is known only when it has been started: the shell
@@ -51,7 +52,9 @@ impl PassedListener {
         let said = File::create(place.path().join("stderr")).expect("a file for what it says");
         let socket = self.socket.try_clone().expect("another descriptor of it");
         let child = Command::new("sh")
-            .args(["-c", PASS, "sh", env!("CARGO_BIN_EXE_abide"), "-c"])
+            .args(["-c", PASS, "sh"])
+            .arg(program())
+            .arg("-c")
             .arg(file)
             .arg(root)
             .env_remove("RUST_LOG")

@@ -1,7 +1,7 @@
 //! Two situations compared under load, in short spells that take turns: what the machine does besides
 //! counts on both sides then.
 
-use crate::load::Measured;
+use super::load::Measured;
 
 /// Spells of the two, the one and the other in pairs.
 pub struct Compared {
