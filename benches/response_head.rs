@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use abide::http::keep_alive::Fate;
+use abide::http::response::SharedLines;
 use abide::http::response::{Body, Response, encode_head};
-use abide::http::shared_lines::SharedLines;
 use abide::http::status::Status;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

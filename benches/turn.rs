@@ -1,5 +1,5 @@
 //! What a turn costs beyond the kernel: all that a server does between receiving a request and sending
-//! its answer, with both calls replaced by nothing. The session, the desk and the site are the real
+//! its answer, with both calls replaced by nothing. The session, the buffers and the site are the real
 //! ones; time stands still.
 
 use std::fs;
@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 use abide::clock::Millis;
 use abide::config::{Config, SiteConfig};
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
-use abide::site::{Reach, Sites};
+use abide::site::{MayBlock, Sites};
 use criterion::{Criterion, criterion_group, criterion_main};
 use support::scripted::Peer;
 use support::turns::SingleSession;
@@ -29,24 +29,24 @@ const FULL: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux
 /// Measures turns that are asked `request`, after checking that it is answered with `status`.
 fn measure(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    service: &Service,
+    context: &ServerContext,
     name: &str,
     request: &str,
     status: &str,
 ) -> String {
-    let mut single = SingleSession::accepted(service, Address::Unix);
+    let mut single = SingleSession::accepted(context, Address::Unix);
     let mut peer = Peer::new();
-    let mut turn = |peer: &mut Peer, reach| {
+    let mut turn = |peer: &mut Peer, may_block| {
         peer.arrive(request.as_bytes());
-        let outcome = single.turn(service, peer, NOW, reach, false);
+        let outcome = single.turn(context, peer, NOW, may_block, false);
         assert_eq!(outcome, Outcome::Wait, "{name} is answered in one turn");
-        single.session.rest(service, NOW)
+        single.session.rest(context, NOW)
     };
-    let _ = turn(&mut peer, Reach::Disk);
+    let _ = turn(&mut peer, MayBlock::Anywhere);
     // Keeping the other answers would cost more than making them.
     peer.keeps = false;
     group.bench_function(name, |bencher| {
-        bencher.iter(|| turn(&mut peer, Reach::Memory))
+        bencher.iter(|| turn(&mut peer, MayBlock::Never))
     });
     let answer = String::from_utf8_lossy(&peer.sent).into_owned();
     assert!(
@@ -66,14 +66,14 @@ fn turns(criterion: &mut Criterion) {
     };
     config.keep_alive.max_requests = NonZeroU32::MAX;
     let sites = Sites::open(&config).expect("the site");
-    let service = Service::new(config, sites);
+    let context = ServerContext::new(config, sites);
     let mut group = criterion.benchmark_group("turn");
     let get = format!("GET /1k.html HTTP/1.1\r\n{SPARSE}\r\n");
-    let answer = measure(&mut group, &service, "200, wrk", &get, "200");
+    let answer = measure(&mut group, &context, "200, wrk", &get, "200");
     let full = format!("GET /1k.html HTTP/1.1\r\n{FULL}\r\n");
-    measure(&mut group, &service, "200, browser", &full, "200");
+    measure(&mut group, &context, "200, browser", &full, "200");
     let head = format!("HEAD /1k.html HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "HEAD", &head, "200");
+    measure(&mut group, &context, "HEAD", &head, "200");
     let value = |name: &str| {
         let mut fields = answer.lines().filter_map(|line| line.split_once(": "));
         fields
@@ -87,12 +87,12 @@ fn turns(criterion: &mut Criterion) {
         value("ETag"),
         value("Last-Modified")
     );
-    measure(&mut group, &service, "304", &conditional, "304");
+    measure(&mut group, &context, "304", &conditional, "304");
     let missing = format!("GET /missing.html HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "404", &missing, "404");
+    measure(&mut group, &context, "404", &missing, "404");
     let slashless = format!("GET /guide HTTP/1.1\r\n{SPARSE}\r\n");
-    measure(&mut group, &service, "redirect", &slashless, "301");
-    measure(&mut group, &service, "16 pipelined", &get.repeat(16), "200");
+    measure(&mut group, &context, "redirect", &slashless, "301");
+    measure(&mut group, &context, "16 pipelined", &get.repeat(16), "200");
     group.finish();
 }
 

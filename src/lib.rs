@@ -21,17 +21,17 @@
 //! One thread, the *event loop*, polls all sockets and answers what memory can answer; a pool of
 //! *workers* does what may wait for a disk, and helps when much is ready. The hop between them is the
 //! hardest thing to follow, because no call connects the two sides: a connection changes hands through
-//! a word in its slot and a number in a lane. The verbs come in pairs.
+//! a word in its slot and a number in a queue. The verbs come in pairs.
 //!
 //! ```text
 //!   kernel: socket readable
 //!     |
 //!   event loop   EventLoop::run -> Dispatcher::notify
 //!     |            SlotRef::notify              idle -> queued
-//!     |            Handoff::dispatch            the queued slot into the quick lane
+//!     |            Handoff::dispatch            the queued slot into the ready queue
 //!     v
 //!   whoever is   Dispatcher::round -> Handoff::take, or Worker::run -> Handoff::pick_up
-//!   first          Attendant::attend
+//!   first          TurnRunner::run
 //!     |            Slots::begin                 queued -> running
 //!     |            Session::turn                recv, parse, answer, send: until it would block
 //!     |              http::request::parse_head
@@ -43,11 +43,11 @@
 //!     |
 //!     |  if the event loop would have to wait for a disk, or the turn was long:
 //!     |            OwnedSlot::requeue           running -> queued
-//!     |            Handoff::defer               the queued slot into the slow lane, for workers only
+//!     |            Handoff::defer               the queued slot into the blocking queue, for workers only
 //!     |  if another thread is getting the same from the disk, or it takes long:
 //!     |            OwnedSlot::requeue           running -> queued
-//!     |            Errand::wait                 in no lane; that thread puts it into one
-//!     |            Errand::work                 a job, which any worker goes on with, slice by slice
+//!     |            Flight::wait                 in no queue; that thread puts it into one
+//!     |            Flight::work                 a job, which any worker goes on with, slice by slice
 //!     v
 //!   event loop   Deadlines::turn                finds the deadline when it needs it
 //! ```
@@ -58,17 +58,17 @@
 //! [`Handoff::dispatch`](server::handoff::Handoff::dispatch),
 //! [`Handoff::take`](server::handoff::Handoff::take),
 //! [`Handoff::pick_up`](server::handoff::Handoff::pick_up),
-//! [`Attendant::attend`](server::attendant::Attendant::attend),
+//! [`TurnRunner::run`](server::turn_runner::TurnRunner::run),
 //! [`Session::turn`](connection::session::Session::turn),
 //! [`parse_head`](http::request::parse_head), [`Sites::respond`](site::Sites::respond),
 //! [`encode_head`](http::response::encode_head), [`send`](connection::output::send),
 //! [`Session::rest`](connection::session::Session::rest),
 //! [`OwnedSlot::wait_until`](server::slots::OwnedSlot::wait_until),
 //! [`Handoff::defer`](server::handoff::Handoff::defer),
-//! [`Errand::wait`](site::waiting::Errand::wait),
-//! [`Errand::work`](site::waiting::Errand::work).
+//! [`Flight::wait`](site::waiting::Flight::wait),
+//! [`Flight::work`](site::waiting::Flight::work).
 //!
-//! A third kind of thread, the *checker* ([`site::memory::Checks`]), compares what is in memory with the disk, so
+//! A third kind of thread, the *revalidator* ([`site::memory::Revalidator`]), compares what is in memory with the disk, so
 //! that this waits for no reader. A fourth, the *writer* ([`server::line_writer`]), writes the access log,
 //! and another one standard error, so that no thread waits for those who read them. One more
 //! ([`server::interrupt`]) waits for SIGINT, so that no stuck thread holds up the end. The *supervisor*
@@ -97,11 +97,11 @@
 //! - *session*: the protocol state of a connection, without its socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
-//! - *reach*: whether that thread may wait for a disk, and for which.
-//! - *errand*: what one thread gets from the disk, for all who want it.
-//! - *job*: an errand that takes long: hashing a large file, listing a large directory.
+//! - *may_block*: whether that thread may wait for a disk, and for which.
+//! - *flight*: what one thread gets from the disk, for all who want it.
+//! - *job*: an flight that takes long: hashing a large file, listing a large directory.
 //! - *slice*: some milliseconds of a job, which no thread stays with for longer ([`site::waiting`]).
-//! - *desk*: the buffers a thread lends to a session for a turn.
+//! - *buffers*: the buffers a thread lends to a session for a turn.
 //! - *T*, *grace*: what `Keep-Alive: timeout` promises, and how much longer we wait.
 //!
 //! # Deliberately absent
@@ -120,7 +120,7 @@
 //!
 //! 1. [`connection::session`]: the state table; the heart. Its `idle` and `linger` hold the promise.
 //! 2. [`connection::ownership`]: who may touch it.
-//! 3. [`server::attendant`] and [`server::handoff`]: how it gets its turns.
+//! 3. [`server::turn_runner`] and [`server::handoff`]: how it gets its turns.
 //! 4. [`server::event_loop`], [`server::dispatcher`] and [`server::deadlines`]: what wakes it.
 //! 5. [`http::request`] and [`http::keep_alive`]: what it understands and promises.
 //! 6. [`site`] and [`Site::respond`](site::Site::respond): what it says.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use abide::clock::Millis;
 use abide::config::{Config, SiteConfig};
 use abide::connection::peer::Peer;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::transport::Transport;
 use abide::server::dispatcher::Readiness;
 use abide::server::slots::{Connection, Slot};
@@ -152,7 +152,7 @@ pub fn run() {
     let site = Site::new();
     let mut world = World::new(&site);
     let own = std::process::id();
-    let keep_alive = &world.machinery.shared.service.config.keep_alive;
+    let keep_alive = &world.machinery.shared.context.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
@@ -257,11 +257,11 @@ impl World {
             ..Config::default()
         };
         let sites = abide::site::Sites::open(&config).expect("the site");
-        let service = Arc::new(Service::new(config, sites));
+        let context = Arc::new(ServerContext::new(config, sites));
         let arrivals = Arrivals::default();
         World {
             come: Arc::clone(&arrivals.come),
-            machinery: Machinery::new(&service, None, SESSIONS as usize, arrivals, Machine),
+            machinery: Machinery::new(&context, None, SESSIONS as usize, arrivals, Machine),
             rounds: 0,
         }
     }

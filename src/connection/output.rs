@@ -3,22 +3,22 @@
 use std::fs::File;
 use std::io;
 
-use super::access_log::journal::Postponed;
-use super::limits::guests::Guest;
-use super::pace::Pace;
+use super::access_log::log_buffer::Postponed;
+use super::limits::requests_per_client::CountedRequest;
+use super::stall_detector::StallDetector;
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;
-use crate::site::Reach;
+use crate::site::MayBlock;
 
 /// The most that one sendfile is asked for. A larger one on a fast peer would hold the thread.
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Bytes after which a connection has had its turn, if there is more to send. A thread that others
 /// wait for gives less: they wait for a tenth of a millisecond, not for one or two.
-pub(super) fn bytes_per_turn(reach: Reach) -> u64 {
-    match reach {
-        Reach::Memory => 256 * 1024,
-        Reach::Roots | Reach::Disk => 4 * 1024 * 1024,
+pub(super) fn bytes_per_turn(may_block: MayBlock) -> u64 {
+    match may_block {
+        MayBlock::Never => 256 * 1024,
+        MayBlock::OnRoots | MayBlock::Anywhere => 4 * 1024 * 1024,
     }
 }
 
@@ -34,21 +34,21 @@ pub struct Unsent {
     /// The line of the access log for `body`.
     pub log: Option<Postponed>,
     /// Whose requests are being answered, if that is limited. They go when this goes.
-    pub guests: Vec<Guest>,
+    pub counted_requests: Vec<CountedRequest>,
     /// Whether the peer takes it fast enough.
-    pub pace: Pace,
+    pub stall_detector: StallDetector,
     /// How many bytes of it the kernel may keep unsent.
     pub allowance: Allowance,
 }
 
 impl Unsent {
-    /// Whether a thread that goes as far as `reach` may send it.
+    /// Whether a thread that goes as far as `may_block` may send it.
     #[must_use]
-    pub fn is_within(&self, reach: Reach) -> bool {
-        match reach {
-            Reach::Memory => !self.body.is_on_disk(),
-            Reach::Roots => !self.body.is_beyond_mount(),
-            Reach::Disk => true,
+    pub fn is_within(&self, may_block: MayBlock) -> bool {
+        match may_block {
+            MayBlock::Never => !self.body.is_on_disk(),
+            MayBlock::OnRoots => !self.body.is_beyond_mount(),
+            MayBlock::Anywhere => true,
         }
     }
 }
@@ -171,10 +171,10 @@ fn send_once<T: Transport>(io: &mut T, bytes: &[u8], body: &Body, share: u64) ->
             }
         }
         // The head waits for the first bytes of the body, so that both share a segment.
-        Body::Resident { .. } | Body::File { .. } if !bytes.is_empty() => {
+        Body::MemfdBody { .. } | Body::File { .. } if !bytes.is_empty() => {
             io.send(bytes, b"", !body.is_empty())
         }
-        Body::Resident { content, range } => {
+        Body::MemfdBody { content, range } => {
             let (file, offset) = content.at(range.start);
             send_range(io, file, offset, (range.end - range.start).min(share))
         }

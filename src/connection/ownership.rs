@@ -68,7 +68,7 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// What [`Ownership`] asks of an atomic 64-bit word; the model checker brings its own.
+/// What [`Ownership`] asks of an atomic 64-bit word; the model revalidator brings its own.
 pub trait AtomicWord {
     /// A word with this value.
     fn new(word: u64) -> Self;
@@ -316,7 +316,7 @@ impl<A: AtomicWord> Ownership<A> {
     }
 
     /// Whether the peer is known to have ended its side of the connection, or all of it. Anybody may
-    /// ask while the connection is owned: for one that waits in no lane.
+    /// ask while the connection is owned: for one that waits in no queue.
     pub fn is_read_closed(&self) -> bool {
         // Relaxed: nothing is done with the socket because of it.
         self.word.load(Ordering::Relaxed) & READ_CLOSED != 0

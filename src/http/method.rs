@@ -10,7 +10,7 @@ pub enum Method {
     /// OPTIONS: answered.
     Options,
     /// POST.
-    Post,
+    RevalidatorRole,
     /// PUT.
     Put,
     /// DELETE.
@@ -75,7 +75,7 @@ impl Method {
             b"GET" => Method::Get,
             b"HEAD" => Method::Head,
             b"OPTIONS" => Method::Options,
-            b"POST" => Method::Post,
+            b"POST" => Method::RevalidatorRole,
             b"PUT" => Method::Put,
             b"DELETE" => Method::Delete,
             b"CONNECT" => Method::Connect,

@@ -10,7 +10,6 @@
 
 pub mod accept;
 pub mod accept_encoding;
-pub mod authority;
 pub mod body;
 pub mod cache_control;
 pub mod date;
@@ -26,7 +25,6 @@ pub mod range;
 pub mod reject;
 pub mod request;
 pub mod response;
-pub mod shared_lines;
 pub mod status;
 pub mod target;
 pub mod version;

@@ -9,11 +9,11 @@
 //! from its start when it is complete: so each byte is looked at a bounded number of times, however
 //! small the pieces are. Between the calls there is nothing but a [`HeadProgress`], which the caller keeps.
 
-use super::authority;
 use super::fields::{FieldSpan, Fields, list_members};
 use super::framing::{Framing, FramingFields};
 use super::method::Method;
 use super::status::Status;
+use super::target::is_host_and_port;
 use super::version::Version;
 
 mod place;
@@ -343,7 +343,7 @@ impl HeadFacts {
         if self.host.is_some() {
             return Err(Reject::bad_request("There are several Host fields."));
         }
-        if !authority::is_host_and_port(value) {
+        if !is_host_and_port(value) {
             return Err(Reject::bad_request("The Host field is not valid."));
         }
         self.host = Some(*span);

@@ -7,14 +7,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use super::date::{DATE_LEN, date_of};
 use super::keep_alive::Fate;
 use super::method::Method;
-use super::shared_lines::{CLOSE_LINE, SharedLines};
 use super::status::Status;
 
 /// What a request is answered with. Cloning one is cheap: the bytes are shared.
@@ -64,7 +65,7 @@ pub enum Body {
     /// Content held in memory and shared with the cache.
     Memory(Bytes),
     /// A range of byte offsets of content in memory, shared with the cache and sent with sendfile.
-    Resident {
+    MemfdBody {
         /// All of it.
         content: Arc<dyn FileSource>,
         /// Offsets from its start, in bytes.
@@ -95,7 +96,7 @@ impl Body {
         match self {
             Body::Empty => 0,
             Body::Memory(bytes) => bytes.len() as u64,
-            Body::Resident { range, .. } | Body::File { range, .. } => range.end - range.start,
+            Body::MemfdBody { range, .. } | Body::File { range, .. } => range.end - range.start,
             Body::Parts(parts) => parts.iter().map(Body::len).sum(),
         }
     }
@@ -111,7 +112,7 @@ impl Body {
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
         match self {
-            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
+            Body::Empty | Body::Memory(_) | Body::MemfdBody { .. } => false,
             Body::File { .. } => true,
             Body::Parts(parts) => parts.iter().any(Body::is_on_disk),
         }
@@ -121,7 +122,7 @@ impl Body {
     #[must_use]
     pub fn is_beyond_mount(&self) -> bool {
         match self {
-            Body::Empty | Body::Memory(_) | Body::Resident { .. } => false,
+            Body::Empty | Body::Memory(_) | Body::MemfdBody { .. } => false,
             Body::File { file, .. } => file.is_beyond_mount(),
             Body::Parts(parts) => parts.iter().any(Body::is_beyond_mount),
         }
@@ -133,7 +134,7 @@ impl Body {
             Body::Empty => debug_assert_eq!(count, 0, "nothing can be sent of nothing"),
             // Less than the length, which is a usize.
             Body::Memory(content) => content.advance(count as usize),
-            Body::Resident { range, .. } | Body::File { range, .. } => range.start += count,
+            Body::MemfdBody { range, .. } | Body::File { range, .. } => range.start += count,
             Body::Parts(parts) => {
                 let mut left = count;
                 while let Some(part) = parts.front_mut() {
@@ -185,6 +186,91 @@ pub fn decimal(n: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
+const BEFORE_DATE: &str = "Server: abide\r\nDate: ";
+
+const DATE_END: usize = BEFORE_DATE.len() + DATE_LEN;
+
+/// Where the lines end that every answer has.
+const ALWAYS_END: usize = DATE_END + "\r\n".len();
+
+/// The line for a connection that does not persist (RFC 9112 section 9.6).
+const CLOSE_LINE: &str = "Connection: close\r\n";
+
+/// The lines for a connection that persists, up to the number of requests that may follow.
+/// `timeout_secs` is T, the seconds of idling that we promise. The `Keep-Alive` field is
+/// RFC 2068 section 19.7.1.1.
+///
+/// `timeout` comes before `max`: Node's agent reads only the first parameter.
+fn persisting_until_max(timeout_secs: u32) -> String {
+    format!("Connection: keep-alive\r\nKeep-Alive: timeout={timeout_secs}, max=")
+}
+
+/// The field lines Server and Date, and what a connection that persists is told of that.
+#[derive(Debug, Clone)]
+pub struct SharedLines {
+    unix_secs: u64,
+    lines: Vec<u8>,
+}
+
+impl SharedLines {
+    /// Lines that promise `timeout_secs` seconds of idling, and are dated 1970 for now.
+    #[must_use]
+    pub fn new(timeout_secs: u32) -> SharedLines {
+        let mut lines = BEFORE_DATE.as_bytes().to_vec();
+        lines.resize(DATE_END, b' ');
+        lines.extend_from_slice(b"\r\n");
+        lines.extend_from_slice(persisting_until_max(timeout_secs).as_bytes());
+        let mut shared = SharedLines {
+            unix_secs: 0,
+            lines,
+        };
+        shared.write_date(0);
+        shared
+    }
+
+    /// The same lines, dated `unix_secs` seconds after 1970 began (RFC 9110 section 6.6.1).
+    pub fn at(&mut self, unix_secs: u64) -> &SharedLines {
+        if self.unix_secs != unix_secs {
+            self.write_date(unix_secs);
+        }
+        self
+    }
+
+    /// The lines of every answer.
+    #[must_use]
+    pub fn always(&self) -> &[u8] {
+        &self.lines[..ALWAYS_END]
+    }
+
+    /// Those of an answer after which the connection persists, up to the number of requests that may
+    /// follow: that number differs from answer to answer, the rest does not.
+    #[must_use]
+    pub fn persisting(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// The second that they are dated, since 1970 began.
+    #[must_use]
+    pub fn unix_secs(&self) -> u64 {
+        self.unix_secs
+    }
+
+    /// The date alone, as an IMF-fixdate.
+    #[must_use]
+    pub fn date(&self) -> &[u8] {
+        &self.lines[BEFORE_DATE.len()..DATE_END]
+    }
+
+    fn write_date(&mut self, unix_secs: u64) {
+        self.unix_secs = unix_secs;
+        // Straight into the line, without a string between: not even the first request of a second
+        // allocates. A date always has 29 bytes, so it fits.
+        let mut place = &mut self.lines[BEFORE_DATE.len()..DATE_END];
+        let written = write!(place, "{}", date_of(unix_secs));
+        debug_assert!(written.is_ok(), "a date has 29 bytes");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +316,23 @@ mod tests {
             "HTTP/1.1 304 Not Modified\r\nServer: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              Connection: keep-alive\r\nKeep-Alive: timeout=120, max=7\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn the_date_follows_the_second_it_is_asked_for() {
+        let mut shared = SharedLines::new(120);
+        assert_eq!(shared.at(0).date(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(shared.at(1).date(), b"Thu, 01 Jan 1970 00:00:01 GMT");
+        assert_eq!(shared.at(u64::MAX).date(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn the_lines_are_whole() {
+        let mut shared = SharedLines::new(60);
+        let shared = shared.at(784_111_777);
+        let always = "Server: abide\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+        assert_eq!(shared.always(), always.as_bytes());
+        let persisting = format!("{always}Connection: keep-alive\r\nKeep-Alive: timeout=60, max=");
+        assert_eq!(shared.persisting(), persisting.as_bytes());
     }
 }

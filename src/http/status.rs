@@ -88,7 +88,7 @@ statuses! {
     /// An unknown method or transfer coding.
     NOT_IMPLEMENTED = 501, "Not Implemented";
     /// Too many connections.
-    SERVICE_UNAVAILABLE = 503, "Service Unavailable";
+    SERVICE_UNAVAILABLE = 503, "ServerContext Unavailable";
     /// A major version other than 1.
     VERSION_NOT_SUPPORTED = 505, "HTTP Version Not Supported";
 }

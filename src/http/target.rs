@@ -1,10 +1,11 @@
-//! The request target: its four forms (RFC 9112 section 3.2), and from a raw path to a file name
-//! and back.
+//! The request target: its four forms (RFC 9112 section 3.2), the host in it or in the Host field, and from
+//! a raw path to a file name and back.
+
+use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, percent_encode_byte};
 
-use super::authority;
-use super::grammar::{first_equal, has_pair, hex_value};
+use super::grammar::{first_equal, has_pair, hex_value, reg_name_len};
 use super::method::Method;
 use super::reject::Reject;
 
@@ -53,7 +54,7 @@ impl<'b> Classified<'b> {
 #[inline(always)]
 pub(super) fn classify(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
     if method == Method::Connect {
-        if authority::is_connect_authority(raw) {
+        if is_connect_authority(raw) {
             return Ok(Classified::new(Target::Authority(raw), Some(raw)));
         }
         return Err(Reject::bad_request(
@@ -84,7 +85,7 @@ fn absolute_form(method: Method, raw: &[u8]) -> Result<Classified<'_>, Reject> {
         .position(|byte| matches!(byte, b'/' | b'?'))
         .unwrap_or(after_scheme.len());
     let (authority, rest) = after_scheme.split_at(authority_len);
-    if !authority::is_host_and_port(authority) {
+    if !is_host_and_port(authority) {
         return Err(Reject::bad_request(
             "The host in the request target is not valid.",
         ));
@@ -283,3 +284,81 @@ const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// Whether `value` is a host with an optional port: what Host and an absolute-form target may name.
+///
+/// The host is a registered name (which takes in IPv4 and underscores), a bracketed IPv6 address, or a
+/// bracketed address of a later version (RFC 3986 section 3.2.2); it is not empty. The port may be
+/// empty (`host:`), else it is 0 to 65535. Userinfo, paths, commas and whitespace have no place in it.
+#[must_use]
+pub fn is_host_and_port(value: &[u8]) -> bool {
+    split_host(value).is_some_and(|(_, port)| port.is_none_or(is_port))
+}
+
+/// Whether `value` is a host with a port that is not empty: the authority-form of CONNECT
+/// (RFC 9112 section 3.2.3, RFC 9110 section 9.3.6).
+#[must_use]
+pub fn is_connect_authority(value: &[u8]) -> bool {
+    split_host(value)
+        .and_then(|(_, port)| port)
+        .is_some_and(|port| !port.is_empty() && is_port(port))
+}
+
+/// A valid host and what follows its colon, if there is one.
+fn split_host(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let host_len = if let [b'[', rest @ ..] = value {
+        let close = rest.iter().position(|&byte| byte == b']')?;
+        let address = &rest[..close];
+        if !is_ip_future(address) {
+            let address = std::str::from_utf8(address).ok()?;
+            address.parse::<Ipv6Addr>().ok()?;
+        }
+        close + 2
+    } else {
+        registered_name_len(value)?
+    };
+    match &value[host_len..] {
+        [] => Some((value, None)),
+        [b':', port @ ..] => Some((&value[..host_len], Some(port))),
+        _ => None,
+    }
+}
+
+/// `"v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )` (RFC 3986 section 3.2.2), without the comma,
+/// which has no place in a host here.
+fn is_ip_future(address: &[u8]) -> bool {
+    let [b'v' | b'V', rest @ ..] = address else {
+        return false;
+    };
+    let Some(dot) = rest.iter().position(|&byte| byte == b'.') else {
+        return false;
+    };
+    let (version, text) = (&rest[..dot], &rest[dot + 1..]);
+    let mut pieces = text.split(|&byte| byte == b':');
+    !version.is_empty()
+        && version.iter().all(u8::is_ascii_hexdigit)
+        && !text.is_empty()
+        && pieces.all(|piece| reg_name_len(piece) == piece.len())
+}
+
+/// The length of the registered name at the front; `None` if it is empty or holds a broken escape.
+fn registered_name_len(value: &[u8]) -> Option<usize> {
+    let mut at = reg_name_len(value);
+    while value.get(at) == Some(&b'%') {
+        hex_value(*value.get(at + 1)?)?;
+        hex_value(*value.get(at + 2)?)?;
+        at += 3;
+        at += reg_name_len(&value[at..]);
+    }
+    (at > 0).then_some(at)
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    digits
+        .iter()
+        .try_fold(0u16, |port, digit| {
+            let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+            port.checked_mul(10)?.checked_add(digit)
+        })
+        .is_some()
+}

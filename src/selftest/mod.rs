@@ -30,7 +30,7 @@ use std::thread;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, ListenAddress, SiteConfig};
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 use crate::server::{Handle, Server, StartError};
 use player::{LATENESS_MILLIS, Player, Tally, Terms};
 use report::{Report, Row};
@@ -183,27 +183,27 @@ fn play_all(address: SocketAddr, terms: Terms, reaped_secs: u32) -> io::Result<V
 #[derive(Debug, Clone, Copy)]
 struct Script {
     client: &'static Client,
-    lane: u32,
+    queue: u32,
     /// Set in a slow reader: the milliseconds it takes over an answer.
     slow_millis: Option<u32>,
 }
 
 impl Script {
     fn all_of(client: &'static Client) -> impl Iterator<Item = Script> {
-        let script = move |lane, slow_millis| Script {
+        let script = move |queue, slow_millis| Script {
             client,
-            lane,
+            queue,
             slow_millis,
         };
-        let usual = (0..LANES).map(move |lane| script(lane, None));
+        let usual = (0..LANES).map(move |queue| script(queue, None));
         let slow = SLOW_READERS_MILLIS.into_iter().zip(0..);
         let slow = slow.filter(move |_| client.keeps.honours_hint());
-        usual.chain(slow.map(move |(millis, lane)| script(lane, Some(millis))))
+        usual.chain(slow.map(move |(millis, queue)| script(queue, Some(millis))))
     }
 
     fn play(self, mut player: Player<'_>, reaped_secs: u32) -> Tally {
         // Not all in the same millisecond.
-        player.wait(u64::from(self.lane) * 10);
+        player.wait(u64::from(self.queue) * 10);
         let reaped_millis = u64::from(reaped_secs) * 1000;
         let idle = |player: &mut Player<'_>, early_millis: u64| {
             let edge_millis = player.edge_millis(reaped_millis);
@@ -218,7 +218,7 @@ impl Script {
             None => {
                 player.ask(SMALL_PATH, Reading::Quick);
                 for _ in 0..ROUNDS {
-                    idle(&mut player, EARLY_MILLIS * u64::from(1 + self.lane % 4));
+                    idle(&mut player, EARLY_MILLIS * u64::from(1 + self.queue % 4));
                 }
             }
         }

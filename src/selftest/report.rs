@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::player::Tally;
-use super::table::{Client, Judgement, Keeps};
+use super::table::{Client, Keeps, Verification};
 use crate::config::{IdleClose, KeepAlive};
 
 /// What came of one client.
@@ -11,7 +11,7 @@ use crate::config::{IdleClose, KeepAlive};
 pub struct Row {
     client: &'static Client,
     tally: Tally,
-    judgement: Judgement,
+    judgement: Verification,
     is_promised: bool,
 }
 
@@ -50,7 +50,10 @@ impl Row {
     /// Whether it can lose nothing: neither by arithmetic nor by what was seen.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        let never = matches!(self.judgement, Judgement::Safe | Judgement::NeverReuses);
+        let never = matches!(
+            self.judgement,
+            Verification::Safe | Verification::NeverReuses
+        );
         never && self.tally.lost == 0 && self.tally.retried == 0
     }
 
@@ -58,17 +61,17 @@ impl Row {
         let Tally { lost, retried, .. } = self.tally;
         let reaped_after = keep_alive.reaped_after_secs();
         match self.judgement {
-            Judgement::Safe | Judgement::NeverReuses if lost + retried > 0 => {
+            Verification::Safe | Verification::NeverReuses if lost + retried > 0 => {
                 format!("no: it should lose nothing and lost {}", lost + retried)
             }
-            Judgement::Retries if lost > 0 => format!("no: it retried and lost {lost}"),
-            Judgement::Safe => "yes".to_owned(),
-            Judgement::NeverReuses => "yes, it never reuses a connection".to_owned(),
-            Judgement::Retries => "yes, it retries".to_owned(),
-            Judgement::NoLimit => "no: it has no idle limit and does not retry; \
+            Verification::Retries if lost > 0 => format!("no: it retried and lost {lost}"),
+            Verification::Safe => "yes".to_owned(),
+            Verification::NeverReuses => "yes, it never reuses a connection".to_owned(),
+            Verification::Retries => "yes, it retries".to_owned(),
+            Verification::NoLimit => "no: it has no idle limit and does not retry; \
                  keep_alive.close = \"pressure\" loses nothing"
                 .to_owned(),
-            Judgement::KeepsTooLong { secs } => format!(
+            Verification::KeepsTooLong { secs } => format!(
                 "no: {secs} s is {} our close at T + grace = {reaped_after} s",
                 if secs > reaped_after {
                     "beyond"

@@ -142,7 +142,7 @@ const LINE_SECS: u64 = 1;
 
 /// What can happen to a client's requests, from the numbers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub enum Verification {
     /// Its connections are never closed under its hands.
     Safe,
     /// Safe, because it uses no connection twice.
@@ -170,19 +170,19 @@ impl Client {
 
     /// What `keep_alive`, as configured, means for it.
     #[must_use]
-    pub fn judge(&self, keep_alive: &KeepAlive) -> Judgement {
+    pub fn judge(&self, keep_alive: &KeepAlive) -> Verification {
         let kept = self.keeps.idle_secs(keep_alive.timeout_secs);
         if kept == Some(0) || keep_alive.max_requests.get() == 1 {
-            return Judgement::NeverReuses;
+            return Verification::NeverReuses;
         }
         let reaped_after = u64::from(keep_alive.reaped_after_secs());
         let in_time = |secs: u32| u64::from(secs) + LINE_SECS <= reaped_after;
         match kept {
-            _ if keep_alive.close == IdleClose::Pressure => Judgement::Safe,
-            Some(secs) if in_time(secs) => Judgement::Safe,
-            _ if self.retries => Judgement::Retries,
-            Some(secs) => Judgement::KeepsTooLong { secs },
-            None => Judgement::NoLimit,
+            _ if keep_alive.close == IdleClose::Pressure => Verification::Safe,
+            Some(secs) if in_time(secs) => Verification::Safe,
+            _ if self.retries => Verification::Retries,
+            Some(secs) => Verification::KeepsTooLong { secs },
+            None => Verification::NoLimit,
         }
     }
 }
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    fn judge(name: &str, timeout_secs: u32, grace_secs: u32) -> Judgement {
+    fn judge(name: &str, timeout_secs: u32, grace_secs: u32) -> Verification {
         named(name).judge(&keep_alive(timeout_secs, grace_secs))
     }
 
@@ -214,7 +214,7 @@ mod tests {
         for client in CLIENTS.iter().filter(|client| client.keeps.honours_hint()) {
             for timeout_secs in [1, 2, 3, 120, 86_400] {
                 let judgement = judge(client.name, timeout_secs, 1);
-                let is_safe = matches!(judgement, Judgement::Safe | Judgement::NeverReuses);
+                let is_safe = matches!(judgement, Verification::Safe | Verification::NeverReuses);
                 assert!(is_safe, "{} at {timeout_secs}: {judgement:?}", client.name);
                 assert!(client.is_promised(&keep_alive(timeout_secs, 1)));
             }
@@ -223,33 +223,39 @@ mod tests {
 
     #[test]
     fn no_grace_leaves_a_last_request_no_time() {
-        let firefox = Judgement::KeepsTooLong { secs: 120 };
+        let firefox = Verification::KeepsTooLong { secs: 120 };
         assert_eq!(judge("Firefox", 120, 0), firefox);
-        assert_eq!(judge("Java HttpURLConnection", 120, 0), Judgement::Retries);
-        assert_eq!(judge("Node http.Agent", 120, 0), Judgement::Safe);
+        assert_eq!(
+            judge("Java HttpURLConnection", 120, 0),
+            Verification::Retries
+        );
+        assert_eq!(judge("Node http.Agent", 120, 0), Verification::Safe);
     }
 
     #[test]
     fn a_limit_of_its_own_must_end_before_ours() {
-        assert_eq!(judge("AWS ALB", 120, 10), Judgement::Safe);
-        let too_long = Judgement::KeepsTooLong { secs: 60 };
+        assert_eq!(judge("AWS ALB", 120, 10), Verification::Safe);
+        let too_long = Verification::KeepsTooLong { secs: 60 };
         assert_eq!(judge("AWS ALB", 50, 10), too_long);
-        assert_eq!(judge("AWS ALB", 50, 11), Judgement::Safe);
+        assert_eq!(judge("AWS ALB", 50, 11), Verification::Safe);
         assert!(!named("AWS ALB").is_promised(&keep_alive(50, 10)));
-        assert_eq!(judge("Chromium", 120, 10), Judgement::Retries);
-        assert_eq!(judge("Python requests", 120, 10), Judgement::NoLimit);
+        assert_eq!(judge("Chromium", 120, 10), Verification::Retries);
+        assert_eq!(judge("Python requests", 120, 10), Verification::NoLimit);
     }
 
     #[test]
     fn what_is_never_reused_is_never_lost() {
-        assert_eq!(judge("undici, Node's fetch", 2, 1), Judgement::NeverReuses);
-        assert_eq!(judge("Node http.Agent", 1, 1), Judgement::NeverReuses);
+        assert_eq!(
+            judge("undici, Node's fetch", 2, 1),
+            Verification::NeverReuses
+        );
+        assert_eq!(judge("Node http.Agent", 1, 1), Verification::NeverReuses);
         let keep_alive = KeepAlive {
             max_requests: std::num::NonZeroU32::MIN,
             ..Config::default().keep_alive
         };
         let requests = named("Python requests");
-        assert_eq!(requests.judge(&keep_alive), Judgement::NeverReuses);
+        assert_eq!(requests.judge(&keep_alive), Verification::NeverReuses);
     }
 
     #[test]
@@ -260,7 +266,7 @@ mod tests {
         };
         for client in CLIENTS {
             let name = client.name;
-            assert_eq!(client.judge(&keep_alive), Judgement::Safe, "{name}");
+            assert_eq!(client.judge(&keep_alive), Verification::Safe, "{name}");
             assert!(client.is_promised(&keep_alive), "{name}");
         }
     }

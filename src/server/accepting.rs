@@ -30,7 +30,7 @@ pub const MAX_TURNS: usize = BACKLOG.div_ceil(ACCEPTS_PER_TURN);
 
 /// A listener and what it still owes.
 #[derive(Debug)]
-struct Door<L> {
+struct ListenerState<L> {
     number: usize,
     listener: L,
     /// Stopped before the accept queue was empty: no new edge will come for what is left in it.
@@ -46,23 +46,23 @@ struct Door<L> {
 
 /// The listeners of an event loop. Those that are open stand in a row, by which they are named here.
 #[derive(Debug)]
-pub struct Doors<L> {
-    row: Vec<Door<L>>,
+pub struct Listeners<L> {
+    row: Vec<ListenerState<L>>,
 }
 
-impl<L> Doors<L> {
+impl<L> Listeners<L> {
     /// Listeners that may have connections already; the poll tells of those to come.
     ///
     /// # Errors
     /// If one cannot be watched.
-    pub fn open<S>(listeners: Vec<L>, system: &S) -> std::io::Result<Doors<L>>
+    pub fn open<S>(listeners: Vec<L>, system: &S) -> std::io::Result<Listeners<L>>
     where
         S: System<AcceptQueue = L>,
     {
         let mut row = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
             system.watch_listener(&listener, tokens::of_listener(number))?;
-            row.push(Door {
+            row.push(ListenerState {
                 number,
                 listener,
                 owes_turn: true,
@@ -71,7 +71,7 @@ impl<L> Doors<L> {
                 drops_syn: false,
             });
         }
-        Ok(Doors { row })
+        Ok(Listeners { row })
     }
 
     /// How many are open.
@@ -94,23 +94,23 @@ impl<L> Doors<L> {
 
     /// The poll has told of the listener that was given this `number`.
     pub fn note_ready(&mut self, number: usize) {
-        if let Some(door) = self.row.iter_mut().find(|door| door.number == number) {
-            door.owes_turn = true;
+        if let Some(state) = self.row.iter_mut().find(|state| state.number == number) {
+            state.owes_turn = true;
         }
     }
 
     /// A connection has closed, and left its descriptor and its slot.
     pub fn note_room(&mut self) {
-        for door in &mut self.row {
-            door.blocked_until = None;
+        for state in &mut self.row {
+            state.blocked_until = None;
         }
     }
 
     /// Whether the listener at `place` is asked for connections at `now`.
     #[must_use]
     pub fn may_accept(&self, place: usize, now: Millis) -> bool {
-        let door = &self.row[place];
-        door.owes_turn && door.blocked_until.is_none_or(|until| now >= until)
+        let state = &self.row[place];
+        state.owes_turn && state.blocked_until.is_none_or(|until| now >= until)
     }
 
     /// Whether some listener can be asked at once.
@@ -122,7 +122,7 @@ impl<L> Doors<L> {
     /// Whether there may be connections that could not be accepted.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.row.iter().any(|door| door.blocked_until.is_some())
+        self.row.iter().any(|state| state.blocked_until.is_some())
     }
 
     /// The listener at `place` is to be asked, whatever the poll says.
@@ -133,8 +133,8 @@ impl<L> Doors<L> {
     /// Whether the listener at `place` can be asked for connections at any time.
     #[must_use]
     pub fn may_accept_at_once(&self, place: usize) -> bool {
-        let door = &self.row[place];
-        door.owes_turn && door.blocked_until.is_none()
+        let state = &self.row[place];
+        state.owes_turn && state.blocked_until.is_none()
     }
 
     /// A connection came from the listener at `place`.
@@ -153,50 +153,50 @@ impl<L> Doors<L> {
     where
         S: System<AcceptQueue = L>,
     {
-        let door = &mut self.row[place];
-        door.owes_turn = false;
-        door.blocked_until = None;
-        if accepted == 0 && door.is_watched || !system.is_shared(&door.listener) {
+        let state = &mut self.row[place];
+        state.owes_turn = false;
+        state.blocked_until = None;
+        if accepted == 0 && state.is_watched || !system.is_shared(&state.listener) {
             return;
         }
         // It fails if the last step did only half. What comes between the two calls the second one tells.
-        let _ = system.unwatch_listener(&door.listener);
-        let watched = system.watch_listener(&door.listener, tokens::of_listener(door.number));
-        door.is_watched = watched.is_ok();
+        let _ = system.unwatch_listener(&state.listener);
+        let watched = system.watch_listener(&state.listener, tokens::of_listener(state.number));
+        state.is_watched = watched.is_ok();
         if let Err(error) = watched {
             log::warn!("a listener cannot be watched and is asked at each tick: {error}");
-            door.owes_turn = true;
-            door.blocked_until = Some(Millis(now.0 + TICK_MILLIS));
+            state.owes_turn = true;
+            state.blocked_until = Some(Millis(now.0 + TICK_MILLIS));
         }
     }
 
     /// Keeps new handshakes from beginning, on the listeners that can do that.
     pub fn refuse_new_handshakes<S: System<AcceptQueue = L>>(&mut self, system: &S) {
-        for door in &mut self.row {
-            door.drops_syn = system.refuse_new_handshakes(&door.listener);
+        for state in &mut self.row {
+            state.drops_syn = system.refuse_new_handshakes(&state.listener);
         }
     }
 
     /// Whether every listener waits for handshakes to complete.
     #[must_use]
     pub fn all_drop_syn(&self) -> bool {
-        self.row.iter().all(|door| door.drops_syn)
+        self.row.iter().all(|state| state.drops_syn)
     }
 
     /// Closes those of the listeners that are in `closing`.
     pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: Closing, system: &S) {
-        let is_done = |door: &Door<L>| match closing {
+        let is_done = |state: &ListenerState<L>| match closing {
             Closing::All => true,
-            Closing::Drained => door.blocked_until.is_none(),
-            Closing::DrainedUnfiltered => door.blocked_until.is_none() && !door.drops_syn,
+            Closing::Drained => state.blocked_until.is_none(),
+            Closing::DrainedUnfiltered => state.blocked_until.is_none() && !state.drops_syn,
         };
-        self.row.retain(|door| {
-            if is_done(door)
-                && let Err(error) = system.unwatch_listener(&door.listener)
+        self.row.retain(|state| {
+            if is_done(state)
+                && let Err(error) = system.unwatch_listener(&state.listener)
             {
                 log::debug!("a listener was not registered: {error}");
             }
-            !is_done(door)
+            !is_done(state)
         });
     }
 }

@@ -7,27 +7,24 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::shared::Admissions;
+use super::shared::{Admissions, Shared};
 use super::silent::Crowd;
-use super::slots::{Connection, Slots};
+use super::slots::{Connection, REFUSAL_RESERVE, Slots};
 use super::system::System;
 use crate::clock::Millis;
 use crate::config::Network;
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
-use crate::connection::limits::occupancy::Occupancy;
+use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::{Excess, PerIp, Shares};
 use crate::connection::peer::Peer;
-use crate::connection::service::Service;
+use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
 use crate::http::forwarded::is_trusted;
 
 /// Connections accepted from one listener before others have their turn. Edge-triggered readiness
 /// is not announced twice, so a listener that is cut off here owes itself another turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
-
-/// Connections beyond the limit that are kept just long enough to be told so.
-pub const REFUSAL_RESERVE: usize = 64;
 
 /// Closed connections whose memory is worth giving back.
 const EBB: usize = 1024;
@@ -44,20 +41,24 @@ pub struct Accepted<T> {
     /// Whether a limit is exceeded: the connection is answered 503 and closed.
     pub is_refused: bool,
     /// The connections from the same address, if their number is limited.
-    pub neighbours: Option<Arc<Occupancy>>,
+    pub address_gauge: Option<Arc<ConnectionGauge>>,
 }
 
 impl<T> Accepted<T> {
     /// The connection that begins now, and its first deadline.
     #[must_use]
-    pub fn into_connection(self, service: &Service, now: Millis) -> (Box<Connection<T>>, Deadline) {
+    pub fn into_connection(
+        self,
+        context: &ServerContext,
+        now: Millis,
+    ) -> (Box<Connection<T>>, Deadline) {
         let make = if self.is_refused {
             Session::refused
         } else {
             Session::accepted
         };
-        let mut session = make(self.peer, now).among(self.neighbours);
-        let deadline = session.rest(service, now);
+        let mut session = make(self.peer, now).among(self.address_gauge);
+        let deadline = session.rest(context, now);
         let connection = Connection {
             socket: self.socket,
             session,
@@ -101,7 +102,7 @@ pub struct Acceptor {
     never_used: u32,
     capacity: u32,
     /// Connections open now in the whole server, without those that are refused.
-    occupancy: Arc<Occupancy>,
+    gauge: Arc<ConnectionGauge>,
     per_ip: Option<PerIp>,
     /// Whose connections carry the requests of many clients, and are not counted by address.
     proxies: Vec<Network>,
@@ -114,12 +115,27 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor for the connections in `slots`, counted in `occupancy` and `admissions`, and by
-    /// address in `shares` if their number is limited.
+    /// An acceptor for the connections of the event loop that `shared` is of. The addresses of
+    /// `trusted_proxies` may have any number of connections.
     #[must_use]
-    pub fn new<T>(
+    pub fn new<T>(shared: &Shared<T>) -> Acceptor {
+        let context = &shared.context;
+        Acceptor {
+            proxies: context.config.trusted_proxies.clone(),
+            ..Acceptor::counting(
+                &shared.slots,
+                Arc::clone(&context.gauge),
+                shared.shares.clone(),
+                Arc::clone(&shared.admissions),
+            )
+        }
+    }
+
+    /// An acceptor for the connections in `slots`, counted in `gauge` and `admissions`, and by
+    /// address in `shares` if their number is limited.
+    fn counting<T>(
         slots: &Slots<T>,
-        occupancy: Arc<Occupancy>,
+        gauge: Arc<ConnectionGauge>,
         shares: Option<Arc<Shares>>,
         admissions: Arc<Admissions>,
     ) -> Acceptor {
@@ -127,7 +143,7 @@ impl Acceptor {
             free: Vec::new(),
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
-            occupancy,
+            gauge,
             per_ip: shares.map(PerIp::new),
             proxies: Vec::new(),
             refused: HashSet::new(),
@@ -137,17 +153,10 @@ impl Acceptor {
         }
     }
 
-    /// The same, but the addresses of `proxies` may have any number of connections.
-    #[must_use]
-    pub fn exempting(mut self, proxies: &[Network]) -> Acceptor {
-        self.proxies = proxies.to_vec();
-        self
-    }
-
     /// Whether another connection could neither be served nor be told so.
     #[must_use]
     pub fn is_overrun(&self) -> bool {
-        self.occupancy.is_full() && self.cannot_refuse()
+        self.gauge.is_full() && self.cannot_refuse()
     }
 
     /// Accepts one connection from `listener`. If the server [is overrun](Acceptor::is_overrun) it stays
@@ -223,14 +232,14 @@ impl Acceptor {
     /// Whether connections should go, in all or of some address.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.occupancy.is_pressing() || self.per_ip.as_ref().is_some_and(PerIp::is_pressed)
+        self.gauge.is_pressing() || self.per_ip.as_ref().is_some_and(PerIp::is_pressed)
     }
 
     /// How many connections should go; those that the other acceptors of the server send for do not
     /// count, of `acceptors` in all.
     #[must_use]
     pub fn excess(&self, acceptors: usize) -> Excess<'_> {
-        Excess::of(&self.occupancy, self.per_ip.as_ref(), acceptors)
+        Excess::of(&self.gauge, self.per_ip.as_ref(), acceptors)
     }
 
     /// One more than the highest slot that was ever in use.
@@ -258,31 +267,31 @@ impl Acceptor {
             peer,
             crowd,
         };
-        if !self.occupancy.enter() {
+        if !self.gauge.enter() {
             return Err(crowded(socket, Crowd::Server));
         }
-        let mut neighbours = None;
+        let mut address_gauge = None;
         if let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
             && !is_trusted(address, &self.proxies)
         {
             let client = per_ip.client(address);
-            neighbours = per_ip.enter(client);
-            if neighbours.is_none() {
-                self.occupancy.leave();
+            address_gauge = per_ip.enter(client);
+            if address_gauge.is_none() {
+                self.gauge.leave();
                 return Err(crowded(socket, Crowd::Client(client)));
             }
         }
         let slot = self.take_slot();
-        let neighbours = neighbours.map(|holder| match &mut self.per_ip {
+        let address_gauge = address_gauge.map(|holder| match &mut self.per_ip {
             Some(per_ip) => per_ip.seat(slot, holder),
-            None => holder.neighbours,
+            None => holder.address_gauge,
         });
         Ok(Accepted {
             slot,
             socket,
             peer,
             is_refused: false,
-            neighbours,
+            address_gauge,
         })
     }
 
@@ -302,7 +311,7 @@ impl Acceptor {
             socket,
             peer,
             is_refused: true,
-            neighbours: None,
+            address_gauge: None,
         })
     }
 
@@ -313,7 +322,7 @@ impl Acceptor {
         match accepted {
             Accepted {
                 peer: Peer::Ip(address),
-                neighbours: Some(_),
+                address_gauge: Some(_),
                 ..
             } => Some(per_ip.client(*address)),
             _ => None,

@@ -19,7 +19,7 @@ use crate::clock::Millis;
 use crate::config::Config;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{NotIdle, OwnershipState};
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 
 /// Milliseconds after which a connection that is given a turn is looked at again. Its next deadline may
 /// be close: one that began long ago, and was hidden by the one that is due now.

@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::accepting::{Closing, Doors, MAX_TURNS};
+use super::accepting::{Closing, Listeners, MAX_TURNS};
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Attempt, Newcomer};
-use super::attendant::{Attendant, Attended};
 use super::deadlines::Deadlines;
 use super::lifecycle::{LifeStage, Lifecycle, LifecycleStep};
 use super::pressure::{Pressure, TRIES_PER_NEWCOMER};
@@ -25,12 +24,13 @@ use super::summaries;
 use super::system::System;
 use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
-use super::work::{FinishedErrands, Work};
+use super::turn_runner::{TurnResult, TurnRunner};
+use super::work::{FinishedFlights, Work};
 use crate::clock::{Millis, Now};
-use crate::connection::desk::Desk;
 use crate::connection::ownership::OwnershipState;
-use crate::connection::service::Mode;
-use crate::site::Reach;
+use crate::connection::server_context::Mode;
+use crate::connection::thread_buffers::ThreadBuffers;
+use crate::site::MayBlock;
 
 /// Turns that the loop gives before it polls again, if there is no end of them.
 const TURNS_PER_POLL: usize = 1024;
@@ -70,7 +70,7 @@ pub struct Dispatcher<S: System> {
     /// The shared state of all event loops of the server, this one's included.
     all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
     acceptor: Acceptor,
-    doors: Doors<S::AcceptQueue>,
+    listeners: Listeners<S::AcceptQueue>,
     deadlines: Deadlines,
     pressure: Pressure,
     lifecycle: Lifecycle,
@@ -79,36 +79,35 @@ pub struct Dispatcher<S: System> {
     /// The last sample of the clock.
     now: Now,
     /// Gives the turns that memory is enough for.
-    attendant: Attendant<S::AcceptedSocket>,
+    turn_runner: TurnRunner<S::AcceptedSocket>,
     /// When the lines of the access log that were collected here are handed over.
     log_due_at: Option<Millis>,
 }
 
 impl<S: System> Dispatcher<S> {
-    /// For the event loop `number` of `all`, which accepts at `doors`.
+    /// For the event loop `number` of `all`, which accepts at `listeners`.
     #[must_use]
     pub fn new(
         number: usize,
         all: Arc<[Arc<Shared<S::AcceptedSocket>>]>,
-        acceptor: Acceptor,
-        doors: Doors<S::AcceptQueue>,
+        listeners: Listeners<S::AcceptQueue>,
     ) -> Dispatcher<S> {
         let shared = Arc::clone(&all[number]);
-        let opened = &shared.admissions.doors;
-        opened.store(doors.len(), Ordering::Relaxed);
+        let opened = &shared.admissions.open_listeners;
+        opened.store(listeners.len(), Ordering::Relaxed);
         let now = shared.clock.now();
-        let config = &shared.service.config;
-        let desk = Desk::new(config, Arc::clone(&shared.counters[0]));
+        let config = &shared.context.config;
+        let buffers = ThreadBuffers::new(config, Arc::clone(&shared.counters[0]));
         Dispatcher {
             all,
-            acceptor,
-            doors,
+            acceptor: Acceptor::new(&shared),
+            listeners,
             deadlines: Deadlines::new(config, now.monotonic),
             pressure: Pressure::default(),
             lifecycle: Lifecycle::new(config.shutdown.clone()),
             is_speaker: false,
             now,
-            attendant: Attendant::new(Arc::clone(&shared), desk, Reach::Memory),
+            turn_runner: TurnRunner::new(Arc::clone(&shared), buffers, MayBlock::Never),
             log_due_at: None,
             shared,
         }
@@ -125,6 +124,11 @@ impl<S: System> Dispatcher<S> {
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared<S::AcceptedSocket>> {
         &self.shared
+    }
+
+    /// The shared state of all event loops of the server.
+    pub(super) fn all(&self) -> &Arc<[Arc<Shared<S::AcceptedSocket>>]> {
+        &self.all
     }
 
     /// How the server ends.
@@ -161,7 +165,7 @@ impl<S: System> Dispatcher<S> {
 
     /// The poll has told of the listener with this number.
     pub fn note_ready(&mut self, listener: usize) {
-        self.doors.note_ready(listener);
+        self.listeners.note_ready(listener);
     }
 
     /// An event has come for a connection.
@@ -186,7 +190,7 @@ impl<S: System> Dispatcher<S> {
     /// The connection in `slot` is closed.
     pub fn note_closed(&mut self, slot: u32) {
         self.acceptor.release(slot);
-        self.doors.note_room();
+        self.listeners.note_room();
     }
 
     /// Moves towards the end of the server.
@@ -199,9 +203,9 @@ impl<S: System> Dispatcher<S> {
     fn carry_out(&mut self, steps: Vec<LifecycleStep>, system: &S) {
         for step in steps {
             match step {
-                LifecycleStep::Enter(mode) => self.shared.service.enter(mode),
+                LifecycleStep::Enter(mode) => self.shared.context.enter(mode),
                 LifecycleStep::RefuseNewHandshakes => {
-                    self.doors.refuse_new_handshakes(system);
+                    self.listeners.refuse_new_handshakes(system);
                     let drops_syn = &self.shared.admissions.drops_syn;
                     drops_syn.store(true, Ordering::Release);
                 }
@@ -209,7 +213,7 @@ impl<S: System> Dispatcher<S> {
                 LifecycleStep::AcceptTheLast { keep_filtered } => {
                     self.accept_the_last(keep_filtered, system);
                 }
-                LifecycleStep::StopAccepting => self.close_doors(Closing::All, system),
+                LifecycleStep::StopAccepting => self.close_listeners(Closing::All, system),
                 LifecycleStep::StopIdle => self.stop_idle(),
                 LifecycleStep::Announce(announcement) => {
                     if self.is_speaker {
@@ -223,10 +227,10 @@ impl<S: System> Dispatcher<S> {
 
     fn accept_all(&mut self, system: &S) {
         let now = self.shared.clock.now();
-        for place in 0..self.doors.len() {
-            self.doors.owe(place);
+        for place in 0..self.listeners.len() {
+            self.listeners.owe(place);
             for _ in 0..MAX_TURNS {
-                if self.doors.may_accept_at_once(place) {
+                if self.listeners.may_accept_at_once(place) {
                     self.accept_from(place, now, system);
                 }
             }
@@ -234,32 +238,32 @@ impl<S: System> Dispatcher<S> {
     }
 
     fn accept_the_last(&mut self, keep_filtered: bool, system: &S) {
-        if self.doors.is_empty() || keep_filtered && self.doors.all_drop_syn() {
+        if self.listeners.is_empty() || keep_filtered && self.listeners.all_drop_syn() {
             return;
         }
         self.accept_all(system);
-        let closing = if keep_filtered {
-            Closing::DrainedUnfiltered
-        } else {
-            Closing::Drained
+        let closing = match keep_filtered {
+            true => Closing::DrainedUnfiltered,
+            false => Closing::Drained,
         };
-        self.close_doors(closing, system);
+        self.close_listeners(closing, system);
     }
 
-    fn close_doors(&mut self, closing: Closing, system: &S) {
-        self.doors.close(closing, system);
-        let doors = &self.shared.admissions.doors;
-        doors.store(self.doors.len(), Ordering::Relaxed);
+    fn close_listeners(&mut self, closing: Closing, system: &S) {
+        self.listeners.close(closing, system);
+        let listeners = &self.shared.admissions.open_listeners;
+        listeners.store(self.listeners.len(), Ordering::Relaxed);
     }
 
     /// Gives each listener that has, or may have, something to accept a bounded turn.
     fn accept_owed(&mut self, now: Now, system: &S) {
-        for place in 0..self.doors.len() {
-            if self.doors.may_accept(place, now.monotonic) {
+        for place in 0..self.listeners.len() {
+            if self.listeners.may_accept(place, now.monotonic) {
                 self.accept_from(place, now, system);
             }
         }
-        let wants_closes = self.doors.is_blocked() || self.lifecycle.stage() != LifeStage::Serving;
+        let wants_closes =
+            self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving;
         self.shared
             .wants_closes
             .store(wants_closes, Ordering::SeqCst);
@@ -269,26 +273,26 @@ impl<S: System> Dispatcher<S> {
         for attempt in 0..ACCEPTS_PER_TURN {
             let can_make_room = self.acceptor.is_overrun()
                 && self.pressure.can_make_room(now.monotonic, &self.shared);
-            let listener = self.doors.listener(place);
+            let listener = self.listeners.listener(place);
             match self.acceptor.accept(listener, can_make_room, system) {
                 Attempt::Accepted(accepted) => {
-                    self.doors.note_accepted(place);
+                    self.listeners.note_accepted(place);
                     self.receive(accepted, attempt < FIRST_TURNS, now, system);
                 }
                 Attempt::Crowded(newcomer) => {
-                    self.doors.note_accepted(place);
+                    self.listeners.note_accepted(place);
                     if let Some(accepted) = self.make_room(newcomer, now, system) {
                         self.receive(accepted, attempt < FIRST_TURNS, now, system);
                     }
                 }
                 Attempt::Lost => {}
                 Attempt::Drained => {
-                    self.doors
+                    self.listeners
                         .note_drained(place, attempt, now.monotonic, system);
                     return;
                 }
                 Attempt::Exhausted => {
-                    self.doors.note_exhausted(place, now.monotonic);
+                    self.listeners.note_exhausted(place, now.monotonic);
                     return;
                 }
             }
@@ -299,11 +303,10 @@ impl<S: System> Dispatcher<S> {
     /// refused in. `None` if it had to be closed without a word.
     fn make_room(
         &mut self,
-        newcomer: Newcomer<S::AcceptedSocket>,
+        mut newcomer: Newcomer<S::AcceptedSocket>,
         now: Now,
         system: &S,
     ) -> Option<Accepted<S::AcceptedSocket>> {
-        let mut newcomer = newcomer;
         for _ in 0..TRIES_PER_NEWCOMER {
             let has_asked = || system.has_input(&newcomer.socket);
             let going =
@@ -311,7 +314,7 @@ impl<S: System> Dispatcher<S> {
                     .next_to_go(newcomer.crowd, has_asked, now.monotonic, &self.shared);
             match going {
                 None => break,
-                Some(Ok(queued)) => self.attend(queued, now),
+                Some(Ok(queued)) => self.run(queued, now),
                 Some(Err(_)) => {}
             }
             match self.acceptor.admit(newcomer.socket, newcomer.peer) {
@@ -337,12 +340,12 @@ impl<S: System> Dispatcher<S> {
         if at_once {
             // Its first request is mostly there already, so the turn comes first: the poll need not tell of
             // it. What comes between the two the registration tells, as it looks at the socket.
-            let (attended, _) = self.attendant.attend(queued, now);
-            if let Some(attended) = self.watch(index, attended, system) {
-                self.settle(attended);
+            let (turn_result, _) = self.turn_runner.run(queued, now);
+            if let Some(turn_result) = self.watch(index, turn_result, system) {
+                self.settle(turn_result);
             }
-        } else if let Some(Attended::WantsMore(queued)) =
-            self.watch(index, Attended::WantsMore(queued), system)
+        } else if let Some(TurnResult::WantsMore(queued)) =
+            self.watch(index, TurnResult::WantsMore(queued), system)
         {
             self.shared.handoff.dispatch(queued);
         }
@@ -353,7 +356,7 @@ impl<S: System> Dispatcher<S> {
     /// Makes an accepted socket a connection: stored, filed, and queued for its first turn.
     fn admit(&mut self, accepted: Accepted<S::AcceptedSocket>, now: Now) -> QueuedSlot {
         let (index, peer) = (accepted.slot, accepted.peer);
-        let (connection, deadline) = accepted.into_connection(&self.shared.service, now.monotonic);
+        let (connection, deadline) = accepted.into_connection(&self.shared.context, now.monotonic);
         let queued = self.shared.slots.at(index).open(connection, deadline);
         let id = self.shared.connection_id(index);
         log::debug!("connection {id} accepted from {peer:?}");
@@ -362,22 +365,22 @@ impl<S: System> Dispatcher<S> {
     }
 
     /// Has the poll watch the connection in slot `index`, which no other thread can have touched yet, once
-    /// for everything. If that is impossible it is closed. `attended` is what became of it in its first
+    /// for everything. If that is impossible it is closed. `turn_result` is what became of it in its first
     /// turn, and is returned if there is more to do.
-    fn watch(&mut self, index: u32, attended: Attended, system: &S) -> Option<Attended> {
-        if let Attended::Closed(_) = attended {
-            return Some(attended);
+    fn watch(&mut self, index: u32, turn_result: TurnResult, system: &S) -> Option<TurnResult> {
+        if let TurnResult::Closed(_) = turn_result {
+            return Some(turn_result);
         }
         let slot = self.shared.slots.at(index);
         let token = tokens::of_connection(index, slot.generation());
         let watched = slot.look(|open| system.watch(&open.socket, token));
         let Some(Err(error)) = watched else {
-            return Some(attended);
+            return Some(turn_result);
         };
         log::warn!("a connection cannot be watched and is closed: {error}");
-        let queued = match attended {
-            Attended::WantsMore(queued) | Attended::Awaits(queued, _) => Some(queued),
-            Attended::Waits | Attended::Closed(_) => slot.claim_idle().ok(),
+        let queued = match turn_result {
+            TurnResult::WantsMore(queued) | TurnResult::Awaits(queued, _) => Some(queued),
+            TurnResult::Waits | TurnResult::Closed(_) => slot.claim_idle().ok(),
         };
         if let Some(queued) = queued {
             let owned = self.shared.slots.begin(queued);
@@ -390,19 +393,19 @@ impl<S: System> Dispatcher<S> {
 
     /// Claims the connections whose deadline has come.
     fn turn_wheel(&mut self, now: Millis) {
-        let (shared, mode) = (&*self.shared, self.shared.service.mode());
+        let (shared, mode) = (&*self.shared, self.shared.context.mode());
         let dispatch = |queued| shared.handoff.dispatch(queued);
         self.deadlines.turn(now, &shared.slots, mode, dispatch);
     }
 
     /// Sends for connections whose place is needed.
     fn relieve(&mut self, now: Millis) {
-        let acceptors = self.all.len();
-        let going = self
+        let (acceptors, shared) = (self.all.len(), &self.shared);
+        for queued in self
             .pressure
-            .relieve(now, &self.acceptor, acceptors, &self.shared);
-        for queued in going {
-            self.shared.handoff.dispatch(queued);
+            .relieve(now, &self.acceptor, acceptors, shared)
+        {
+            shared.handoff.dispatch(queued);
         }
     }
 
@@ -429,37 +432,37 @@ impl<S: System> Dispatcher<S> {
                     break;
                 }
             }
-            self.attend(queued, self.now);
+            self.run(queued, self.now);
         }
         let now = self.now.monotonic;
-        self.log_due_at = self.attendant.log_due_at(now);
+        self.log_due_at = self.turn_runner.log_due_at(now);
         if self.log_due_at.is_some_and(|due| now >= due) {
             self.leave_log();
         }
     }
 
     /// Gives a connection a turn on this thread.
-    fn attend(&mut self, queued: QueuedSlot, now: Now) {
-        let (attended, _) = self.attendant.attend(queued, now);
-        self.settle(attended);
+    fn run(&mut self, queued: QueuedSlot, now: Now) {
+        let (turn_result, _) = self.turn_runner.run(queued, now);
+        self.settle(turn_result);
     }
 
     /// Sees to a connection that has had a turn on this thread.
     #[inline]
-    fn settle(&mut self, attended: Attended) {
+    fn settle(&mut self, turn_result: TurnResult) {
         // The usual case costs no call.
-        if attended == Attended::Waits {
+        if turn_result == TurnResult::Waits {
             return;
         }
-        let none_finished = FinishedErrands::default();
-        if let Some(slot) = self.attendant.settle(attended, none_finished) {
+        let none_finished = FinishedFlights::default();
+        if let Some(slot) = self.turn_runner.settle(turn_result, none_finished) {
             self.note_closed(slot);
         }
     }
 
     fn leave_log(&mut self) {
         self.log_due_at = None;
-        self.attendant.leave_log();
+        self.turn_runner.leave_log();
     }
 
     /// Leaves the lines of the answers that the end of the server cuts off. The workers have ended; one
@@ -472,19 +475,18 @@ impl<S: System> Dispatcher<S> {
             let slot = self.shared.slots.at(index);
             if let Some(mut connection) = slot.take_if_free() {
                 let id = self.shared.connection_id(index);
-                self.attendant.cut_off(id, &mut connection.session);
+                self.turn_runner.cut_off(id, &mut connection.session);
             }
         }
-        self.attendant.leave_log();
+        self.turn_runner.leave_log();
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.doors.has_more() || self.shared.handoff.is_ready() {
+        if self.listeners.has_more() || self.shared.handoff.is_ready() {
             return Some(Duration::ZERO);
         }
-        let tick = Duration::from_millis(TICK_MILLIS);
-        if self.doors.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
-            return Some(tick);
+        if self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
+            return Some(Duration::from_millis(TICK_MILLIS));
         }
         let relief = self.acceptor.is_pressed();
         let relief = relief.then(|| self.pressure.next_relief());

@@ -21,14 +21,13 @@ use mio::{Events, Interest, Poll, Registry};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
-use super::accepting::Doors;
-use super::acceptor::Acceptor;
+use super::accepting::Listeners;
 use super::dispatcher::{Dispatcher, NextPoll, Readiness};
 use super::listener::Listener;
 use super::shared::{LoopMessage, Shared};
 use super::summaries;
 use super::tokens::{self, SIGNALS, WAKER};
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 
 /// Events taken from the kernel at a time.
 const EVENTS_PER_POLL: usize = 1024;
@@ -50,8 +49,6 @@ pub struct EventLoop {
     poll: Poll,
     messages: Receiver<LoopMessage>,
     signals: Option<Signals>,
-    /// The shared state of all event loops of the server, this one's included.
-    all: Arc<[Arc<Shared>]>,
     dispatcher: Dispatcher<Registry>,
 }
 
@@ -60,12 +57,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// If a source cannot be registered.
-    pub fn new(
-        number: usize,
-        all: Arc<[Arc<Shared>]>,
-        acceptor: Acceptor,
-        sources: Sources,
-    ) -> io::Result<EventLoop> {
+    pub fn new(number: usize, all: Arc<[Arc<Shared>]>, sources: Sources) -> io::Result<EventLoop> {
         let Sources {
             poll,
             messages,
@@ -76,8 +68,8 @@ impl EventLoop {
             poll.registry()
                 .register(signals, SIGNALS, Interest::READABLE)?;
         }
-        let doors = Doors::open(listeners, poll.registry())?;
-        let mut dispatcher = Dispatcher::new(number, Arc::clone(&all), acceptor, doors);
+        let listeners = Listeners::open(listeners, poll.registry())?;
+        let mut dispatcher = Dispatcher::new(number, all, listeners);
         // The server is the process, and this loop the one that speaks for it.
         if signals.is_some() {
             dispatcher = dispatcher.speaking();
@@ -86,7 +78,6 @@ impl EventLoop {
             poll,
             messages,
             signals,
-            all,
             dispatcher,
         })
     }
@@ -122,7 +113,7 @@ impl EventLoop {
 
     /// The shared state of all event loops of the server.
     pub(super) fn all(&self) -> &Arc<[Arc<Shared>]> {
-        &self.all
+        self.dispatcher.all()
     }
 
     /// Whether the end began with a drain.
@@ -183,7 +174,7 @@ impl EventLoop {
                         access_log.reopen();
                     }
                 }
-                SIGUSR2 => summaries::print_counters(&self.all),
+                SIGUSR2 => summaries::print_counters(self.all()),
                 SIGHUP => {
                     log::warn!(
                         "SIGHUP is reserved for reloading, which does not exist yet: ignored"
@@ -197,7 +188,7 @@ impl EventLoop {
     /// Has every event loop move to `mode`, this one at once.
     fn enter_all(&mut self, mode: Mode) {
         let own = self.number();
-        for other in self.all.iter().filter(|other| other.number != own) {
+        for other in self.all().iter().filter(|other| other.number != own) {
             other.report_and_wake(LoopMessage::Enter(mode));
         }
         self.dispatcher.enter(mode, self.poll.registry());

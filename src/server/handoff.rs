@@ -1,21 +1,21 @@
 //! How ready connections get from the event loop to the workers.
 //!
-//! There are four lanes. All but the long one have one message per connection:
+//! There are four queues. All but the long one have one message per connection:
 //!
 //! - **quick**: connections that the event loop has found ready. Nearly all of it can be answered from memory, in a
-//!   few microseconds. The loop's own thread serves from this lane too: it does not sleep until the
+//!   few microseconds. The loop's own thread serves from this queue too: it does not sleep until the
 //!   workers have emptied it, and it polls when it is empty.
 //! - **slow**: what has shown that it is not quick: it waits for a disk, or has had a whole turn and
 //!   wants another. Only workers serve from here, so nothing that others wait for is behind it.
 //! - **far**: connections that a spare worker has found to lead beyond a mount point; see
 //!   [`spares`](super::spares).
 //! - **long**: jobs that take many slices of some milliseconds ([`waiting`](crate::site::waiting)): they have a
-//!   lane of their own, so that a turn in the slow lane is behind one slice at most, however many jobs
-//!   there are. Each goes to the end of that lane after a slice.
+//!   queue of their own, so that a turn in the blocking queue is behind one slice at most, however many jobs
+//!   there are. Each goes to the end of that queue after a slice.
 //!
-//! A worker without work parks on the bench. Waking one costs two threads about as much as a
+//! A worker without work parks on the parked_workers. Waking one costs two threads about as much as a
 //! request from memory costs altogether, so as few as the load needs are woken, the one that parked
-//! last first. One for each connection in the slow lane, and one for each
+//! last first. One for each connection in the blocking queue, and one for each
 //! [`SHARE`] connections that wait in the quick one.
 //!
 //! # Why it is so
@@ -51,22 +51,22 @@
 //!
 //! # Waiting for another thread
 //!
-//! What another thread is getting from the disk is not waited for in a lane: the connection would go
-//! round and round in it. The connection is in no lane, but parked with that thread's
-//! [`Errand`], which puts it into a lane when it is over: into the quick one if memory has the answer
+//! What another thread is getting from the disk is not waited for in a queue: the connection would go
+//! round and round in it. The connection is in no queue, but parked with that thread's
+//! [`Flight`], which puts it into a queue when it is over: into the quick one if memory has the answer
 //! now, and the loop is woken to give it, so that no worker need be free.
 //!
 //! # When the disk holds up all workers
 //!
-//! Work that waits in the slow or the long lane while no worker is parked rings a [`Bell`]. If nothing is
+//! Work that waits in the slow or the job queue while no worker is parked rings a [`SupervisorWaker`]. If nothing is
 //! picked up for a while after that, spare workers come ([`spares`](super::spares)) and serve the same
-//! lanes. Some of them do not go beyond mount points; what leads there they put into a lane of its own:
+//! queues. Some of them do not go beyond mount points; what leads there they put into a queue of its own:
 //!
 //! - **far**: for workers that go to any file system.
 //!
 //! # Bounds
 //!
-//! A connection is in one lane at a time, once, as its [`QueuedSlot`] cannot be copied. So the lanes are bounded by
+//! A connection is in one queue at a time, once, as its [`QueuedSlot`] cannot be copied. So the queues are bounded by
 //! the number of connections though the channels have no bound, and nobody ever waits to put one in.
 
 use std::sync::Arc;
@@ -75,44 +75,46 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::bell::Bell;
-use super::bench::{Bench, Crew};
+use super::parked_workers::{ParkedWorkers, WorkerKind};
 use super::slots::QueuedSlot;
+use super::supervisor_waker::SupervisorWaker;
 use super::work::Work;
-use crate::site::waiting::Errand;
+use crate::site::waiting::Flight;
 
-/// Connections in the quick lane that are worth another worker. The event loop alone is through with
+/// Connections in the ready queue that are worth another worker. The event loop alone is through with
 /// them in less than a tenth of a millisecond. Measured with 32 connections, saturated: with 16 the slowest
 /// hundredth of the answers takes a quarter longer at the same cost, with 4 each answer costs 4 % more.
 /// (The table above was made with 16.)
 pub const SHARE: usize = 8;
 
-/// The lane that is looked into first.
+/// The queue that is looked into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum First {
+pub enum FirstQueue {
     /// Connections that are ready.
-    Quick,
+    Ready,
     /// Connections that need a disk, or have had a long turn.
-    Slow,
+    Blocking,
+    /// Connections that lead beyond a mount point.
+    BeyondMounts,
     /// Jobs.
-    Long,
+    Jobs,
 }
 
 /// The way from the event loop to its workers.
 #[derive(Debug)]
 pub struct Handoff {
-    quick: Lane<QueuedSlot>,
-    slow: Lane<Work>,
-    long: Lane<Arc<Errand>>,
-    far: Lane<Work>,
-    bench: Bench,
+    ready: WorkQueue<QueuedSlot>,
+    blocking: WorkQueue<Work>,
+    jobs: WorkQueue<Arc<Flight>>,
+    beyond_mounts: WorkQueue<Work>,
+    parked_workers: ParkedWorkers,
     /// Rung when work waits and no worker is parked.
-    bell: Arc<Bell>,
+    supervisor_waker: Arc<SupervisorWaker>,
     pick_ups: PickUps,
     is_closed: AtomicBool,
 }
 
-/// How often the workers of each crew have picked up work. They write here with each turn, and the event loop
+/// How often the workers of each kind have picked up work. They write here with each turn, and the event loop
 /// reads what is beside it: so it has cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -123,45 +125,45 @@ struct PickUps {
 }
 
 #[derive(Debug)]
-struct Lane<T> {
+struct WorkQueue<T> {
     sender: Sender<T>,
     receiver: Receiver<T>,
 }
 
 impl Handoff {
-    /// Empty lanes. The `bell` is rung when work waits for a worker and none is parked.
+    /// Empty queues. The `supervisor_waker` is rung when work waits for a worker and none is parked.
     #[must_use]
-    pub fn new(bell: Arc<Bell>) -> Handoff {
+    pub fn new(supervisor_waker: Arc<SupervisorWaker>) -> Handoff {
         Handoff {
-            quick: Lane::new(),
-            slow: Lane::new(),
-            long: Lane::new(),
-            far: Lane::new(),
-            bench: Bench::default(),
-            bell,
+            ready: WorkQueue::new(),
+            blocking: WorkQueue::new(),
+            jobs: WorkQueue::new(),
+            beyond_mounts: WorkQueue::new(),
+            parked_workers: ParkedWorkers::default(),
+            supervisor_waker,
             pick_ups: PickUps::default(),
             is_closed: AtomicBool::new(false),
         }
     }
 
-    /// Event loop: puts a ready connection into the quick lane. Wakes nobody: the loop serves it
+    /// Event loop: puts a ready connection into the ready queue. Wakes nobody: the loop serves it
     /// ([`take`](Handoff::take)) unless a worker comes first. Another thread has to wake the loop
     /// (`Shared::hand_back`).
     pub fn dispatch(&self, queued: QueuedSlot) {
-        self.quick.put(queued);
+        self.ready.put(queued);
     }
 
-    /// Event loop: the next connection in the quick lane, after seeing to it that enough workers help
+    /// Event loop: the next connection in the ready queue, after seeing to it that enough workers help
     /// with the rest.
     pub fn take(&self) -> Option<QueuedSlot> {
-        let queued = self.quick.receiver.try_recv().ok()?;
-        if self.quick.receiver.len() >= SHARE * (self.bench.coming() + 1) {
-            self.bench.wake_one();
+        let queued = self.ready.receiver.try_recv().ok()?;
+        if self.ready.receiver.len() >= SHARE * (self.parked_workers.waking() + 1) {
+            self.parked_workers.wake_one();
         }
         Some(queued)
     }
 
-    /// Puts work into the slow lane, or a job into the long one, and wakes a worker for it.
+    /// Puts work into the blocking queue, or a job into the long one, and wakes a worker for it.
     pub fn defer(&self, work: Work) {
         let is_job = matches!(work, Work::Slice(_));
         self.put_back(work);
@@ -172,9 +174,9 @@ impl Handoff {
         }
     }
 
-    /// Worker that does not go beyond mount points: puts work into the far lane that leads there.
+    /// Worker that does not go beyond mount points: puts work into the mount queue that leads there.
     pub fn pass_on(&self, work: Work) {
-        self.far.put(work);
+        self.beyond_mounts.put(work);
         self.call_for_anywhere();
     }
 
@@ -182,29 +184,34 @@ impl Handoff {
     /// worker looks for work itself.
     pub fn put_back(&self, work: Work) {
         match work {
-            Work::Slice(errand) => self.long.put(errand),
-            work => self.slow.put(work),
+            Work::Slice(flight) => self.jobs.put(flight),
+            work => self.blocking.put(work),
         }
     }
 
     /// Worker: takes the next work, waiting for it as long as `patience` allows; `None` when it runs
-    /// out or the hand-off is closed and empty. `first` says which lane is looked into first: a worker that
+    /// out or the hand-off is closed and empty. `first` says which queue is looked into first: a worker that
     /// alternates lets none starve.
-    pub fn pick_up(&self, crew: Crew, first: First, patience: Option<Duration>) -> Option<Work> {
+    pub fn pick_up(
+        &self,
+        kind: WorkerKind,
+        first: FirstQueue,
+        patience: Option<Duration>,
+    ) -> Option<Work> {
         loop {
-            if let Some(work) = self.look(crew, first) {
-                let pick_ups = match crew {
-                    Crew::Permanent => &self.pick_ups.permanent,
-                    Crew::Spare => &self.pick_ups.spare,
-                    Crew::NearSpare => &self.pick_ups.near,
+            if let Some(work) = self.look(kind, first) {
+                let pick_ups = match kind {
+                    WorkerKind::Permanent => &self.pick_ups.permanent,
+                    WorkerKind::Spare => &self.pick_ups.spare,
+                    WorkerKind::NearSpare => &self.pick_ups.near,
                 };
                 pick_ups.fetch_add(1, Ordering::Relaxed);
-                // A worker that was woken for another lane may have looked into the quick one first, and may
+                // A worker that was woken for another queue may have looked into the quick one first, and may
                 // now be gone for long.
-                if !self.slow.is_empty() {
+                if !self.blocking.is_empty() {
                     self.call_worker();
                 }
-                if !self.long.is_empty() || !self.far.is_empty() {
+                if !self.jobs.is_empty() || !self.beyond_mounts.is_empty() {
                     self.call_for_anywhere();
                 }
                 return Some(work);
@@ -212,43 +219,43 @@ impl Handoff {
             if self.is_closed() {
                 return None;
             }
-            let is_over = self.bench.park(crew, patience, || {
-                self.has_work_for(crew) || self.is_closed()
+            let is_over = self.parked_workers.park(kind, patience, || {
+                self.has_work_for(kind) || self.is_closed()
             });
-            if is_over && !self.has_work_for(crew) {
+            if is_over && !self.has_work_for(kind) {
                 return None;
             }
         }
     }
 
-    /// Whether any lane has something.
+    /// Whether any queue has something.
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.is_ready() || self.waiting() > 0
     }
 
-    fn has_work_for(&self, crew: Crew) -> bool {
-        let has_near_work = !self.quick.is_empty() || !self.slow.is_empty();
-        let goes_anywhere = crew.goes_anywhere();
-        has_near_work || goes_anywhere && (!self.long.is_empty() || !self.far.is_empty())
+    fn has_work_for(&self, kind: WorkerKind) -> bool {
+        let has_near_work = !self.ready.is_empty() || !self.blocking.is_empty();
+        let goes_anywhere = kind.goes_anywhere();
+        has_near_work || goes_anywhere && (!self.jobs.is_empty() || !self.beyond_mounts.is_empty())
     }
 
-    /// Whether the quick lane has something.
+    /// Whether the ready queue has something.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.quick.is_empty()
+        !self.ready.is_empty()
     }
 
-    /// How much work waits for a worker: all but the quick lane.
+    /// How much work waits for a worker: all but the ready queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting_near() + self.long.receiver.len() + self.far.receiver.len()
+        self.waiting_near() + self.jobs.receiver.len() + self.beyond_mounts.receiver.len()
     }
 
     /// How much of it may be picked up by a worker that does not go beyond mount points.
     #[must_use]
     pub fn waiting_near(&self) -> usize {
-        self.slow.receiver.len()
+        self.blocking.receiver.len()
     }
 
     /// How often work was picked up so far.
@@ -269,23 +276,23 @@ impl Handoff {
         self.pick_ups.permanent.load(Ordering::Relaxed)
     }
 
-    /// The bell that is rung when work waits and no worker is parked.
+    /// The supervisor_waker that is rung when work waits and no worker is parked.
     #[must_use]
-    pub fn bell(&self) -> &Arc<Bell> {
-        &self.bell
+    pub fn supervisor_waker(&self) -> &Arc<SupervisorWaker> {
+        &self.supervisor_waker
     }
 
     /// Whether a permanent worker has nothing to do.
     #[must_use]
     pub fn has_idle_worker(&self) -> bool {
-        self.bench.has_permanent()
+        self.parked_workers.has_permanent()
     }
 
     /// Tells the workers to finish what there is and end.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
-        while self.bench.wake_one() {}
-        self.bell.wake();
+        while self.parked_workers.wake_one() {}
+        self.supervisor_waker.wake();
     }
 
     /// Whether [`close`](Handoff::close) was called.
@@ -296,30 +303,31 @@ impl Handoff {
 
     /// Wakes a worker. If none is parked, the supervisor has to see to it that one comes.
     fn call_worker(&self) {
-        if !self.bench.wake_one() {
-            self.bell.ring();
+        if !self.parked_workers.wake_one() {
+            self.supervisor_waker.notify();
         }
     }
 
     /// Wakes a worker that goes to any file system. If none is parked, the supervisor has to see to it that
     /// one comes.
     fn call_for_anywhere(&self) {
-        if !self.bench.wake_one_for_anywhere() {
-            self.bell.ring();
+        if !self.parked_workers.wake_one_for_anywhere() {
+            self.supervisor_waker.notify();
         }
     }
 
-    fn look(&self, crew: Crew, first: First) -> Option<Work> {
-        let slow = || self.slow.receiver.try_recv().ok();
-        let quick = || self.quick.receiver.try_recv().ok().map(Work::Turn);
-        let long = || self.long.receiver.try_recv().ok().map(Work::Slice);
-        let far = || self.far.receiver.try_recv().ok();
+    fn look(&self, kind: WorkerKind, first: FirstQueue) -> Option<Work> {
+        let slow = || self.blocking.receiver.try_recv().ok();
+        let quick = || self.ready.receiver.try_recv().ok().map(Work::Turn);
+        let long = || self.jobs.receiver.try_recv().ok().map(Work::Slice);
+        let far = || self.beyond_mounts.receiver.try_recv().ok();
         match first {
-            First::Quick if !crew.goes_anywhere() => quick().or_else(slow),
-            First::Slow | First::Long if !crew.goes_anywhere() => slow().or_else(quick),
-            First::Quick => quick().or_else(slow).or_else(long).or_else(far),
-            First::Slow => slow().or_else(quick).or_else(far).or_else(long),
-            First::Long => long().or_else(far).or_else(slow).or_else(quick),
+            FirstQueue::Ready if !kind.goes_anywhere() => quick().or_else(slow),
+            _ if !kind.goes_anywhere() => slow().or_else(quick),
+            FirstQueue::Ready => quick().or_else(slow).or_else(long).or_else(far),
+            FirstQueue::Blocking => slow().or_else(quick).or_else(far).or_else(long),
+            FirstQueue::BeyondMounts => far().or_else(slow).or_else(quick).or_else(long),
+            FirstQueue::Jobs => long().or_else(far).or_else(slow).or_else(quick),
         }
     }
 }
@@ -330,10 +338,10 @@ impl Default for Handoff {
     }
 }
 
-impl<T> Lane<T> {
-    fn new() -> Lane<T> {
+impl<T> WorkQueue<T> {
+    fn new() -> WorkQueue<T> {
         let (sender, receiver) = unbounded();
-        Lane { sender, receiver }
+        WorkQueue { sender, receiver }
     }
 
     fn put(&self, item: T) {

@@ -45,8 +45,8 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bench::Crew;
-    use super::super::handoff::First;
+    use super::super::handoff::FirstQueue;
+    use super::super::parked_workers::WorkerKind;
     use super::super::work::Work;
     use super::*;
     use std::thread;
@@ -54,16 +54,16 @@ mod tests {
     #[test]
     fn a_lease_is_renewed_while_the_permanent_workers_do_nothing() {
         let handoff = Handoff::default();
-        let pick_up = |crew| {
+        let pick_up = |kind| {
             handoff.defer(Work::GiveBackMemory);
-            assert!(handoff.pick_up(crew, First::Slow, None).is_some());
+            assert!(handoff.pick_up(kind, FirstQueue::Blocking, None).is_some());
         };
         let mut lease = Lease::new(Millis(500), &handoff);
         assert_eq!(lease.until(), Millis(10_500));
-        pick_up(Crew::Spare);
+        pick_up(WorkerKind::Spare);
         assert!(!lease.has_ended(Millis(10_500), &handoff));
         assert_eq!(lease.until(), Millis(20_500));
-        pick_up(Crew::Permanent);
+        pick_up(WorkerKind::Permanent);
         assert!(!lease.has_ended(Millis(20_499), &handoff));
         assert!(lease.has_ended(Millis(20_500), &handoff));
     }
@@ -73,7 +73,7 @@ mod tests {
         let handoff = Handoff::default();
         let mut lease = Lease::new(Millis(0), &handoff);
         thread::scope(|scope| {
-            scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
+            scope.spawn(|| handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, None));
             while !handoff.has_idle_worker() {
                 thread::yield_now();
             }

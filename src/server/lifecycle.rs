@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::timer_wheel::TICK_MILLIS;
 use crate::clock::Millis;
 use crate::config::Shutdown;
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 
 /// How long the answers under way may take after SIGINT or the end of the drain.
 const STOP_MILLIS: u64 = 1_200;
@@ -62,7 +62,7 @@ pub enum Admission {
 /// A step of an event loop towards its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifecycleStep {
-    /// Moves the service to this mode.
+    /// Moves the context to this mode.
     Enter(Mode),
     /// Keeps new handshakes from beginning, on the listeners that can do that, and tells the other loops.
     RefuseNewHandshakes,

@@ -6,10 +6,6 @@
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
-pub mod attendant;
-pub mod bell;
-pub mod bench;
-pub mod checker;
 pub mod deadlines;
 pub mod diagnostics;
 pub mod dispatcher;
@@ -21,16 +17,20 @@ pub mod lease;
 pub mod lifecycle;
 pub mod line_writer;
 pub mod listener;
+pub mod parked_workers;
 pub mod pool;
 pub mod pressure;
+pub mod revalidators;
 pub mod shared;
 pub mod silent;
 pub mod slots;
 pub mod spares;
 pub mod summaries;
+pub mod supervisor_waker;
 pub mod system;
 pub mod timer_wheel;
 pub mod tokens;
+pub mod turn_runner;
 pub mod work;
 pub mod worker;
 
@@ -38,11 +38,11 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::Receiver;
 use mio::{Poll, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
@@ -52,19 +52,18 @@ use crate::clock::Clock;
 use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::limits::per_ip::Shares;
-use crate::connection::service::{Mode, Service};
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
-use acceptor::{Acceptor, REFUSAL_RESERVE};
 use access_log::AccessLog;
-use bell::Bell;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use pool::Pool;
-use shared::{LoopMessage, Shared};
-use slots::Slots;
+use shared::{LoopMessage, Shared, share_of};
+use slots::REFUSAL_RESERVE;
 use spares::most_spares;
+use supervisor_waker::SupervisorWaker;
 use tokens::MAX_LISTENERS;
 
 /// Descriptors kept for the standard streams, logs, signals and what libraries open.
@@ -107,7 +106,7 @@ pub struct Server {
     is_process: bool,
 }
 
-/// A way to reach a running server from another thread.
+/// A way to may_block a running server from another thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     all: Arc<[Arc<Shared>]>,
@@ -133,7 +132,7 @@ impl Handle {
     /// Connections open now, those that linger included, those that are being refused not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.all[0].service.occupancy.open()
+        self.all[0].context.gauge.open()
     }
 
     /// Connections accepted since the start, by each event loop.
@@ -146,8 +145,7 @@ impl Handle {
     /// The sum of all counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let counters = self.all.iter().flat_map(|shared| &shared.counters);
-        Totals::sum(counters.map(AsRef::as_ref))
+        shared::totals(&self.all)
     }
 }
 
@@ -185,11 +183,11 @@ impl Server {
         };
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let common = Common {
-            service: Arc::new(Service::new(config, sites)),
+            context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
             shares: (per_ip > 0).then(|| Arc::new(Shares::new(per_ip, ipv6_prefix))),
-            bell: Arc::default(),
+            supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(event_loops[0].all());
@@ -209,7 +207,7 @@ impl Server {
         &self.addresses
     }
 
-    /// A way to reach the server while it runs.
+    /// A way to may_block the server while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -278,11 +276,11 @@ fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()
 
 /// What all event loops have in common.
 struct Common {
-    service: Arc<Service>,
+    context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
     shares: Option<Arc<Shares>>,
-    bell: Arc<Bell>,
+    supervisor_waker: Arc<SupervisorWaker>,
 }
 
 impl Common {
@@ -292,62 +290,45 @@ impl Common {
         mut listeners: Vec<Vec<Listener>>,
         signals: Option<Signals>,
     ) -> Result<Vec<EventLoop>, StartError> {
-        let count = self.service.config.event_loops;
+        let count = self.context.config.event_loops;
         let mut all = Vec::with_capacity(count);
         let mut ends = Vec::with_capacity(count);
         for number in 0..count {
             let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
             let waker = Waker::new(poll.registry(), tokens::WAKER);
             let waker = waker.map_err(StartError::because("cannot make a waker"))?;
-            let (reports, receiver) = unbounded();
-            all.push(Arc::new(self.shared(number, waker, reports)));
-            ends.push((poll, receiver));
+            let (shared, messages) = self.shared(number, waker);
+            all.push(Arc::new(shared));
+            ends.push((poll, messages));
         }
         let all: Arc<[Arc<Shared>]> = all.into();
         let mut signals = signals;
         let mut event_loops = Vec::with_capacity(count);
-        for (number, (poll, receiver)) in ends.into_iter().enumerate() {
-            let shared = &all[number];
-            let acceptor = Acceptor::new(
-                &shared.slots,
-                Arc::clone(&self.service.occupancy),
-                self.shares.clone(),
-                Arc::clone(&shared.admissions),
-            );
-            let acceptor = acceptor.exempting(&self.service.config.trusted_proxies);
+        for (number, (poll, messages)) in ends.into_iter().enumerate() {
             let sources = Sources {
                 poll,
-                messages: receiver,
+                messages,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 // The first one is the thread that a signal concerns.
                 signals: signals.take(),
             };
-            let event_loop = EventLoop::new(number, Arc::clone(&all), acceptor, sources);
+            let event_loop = EventLoop::new(number, Arc::clone(&all), sources);
             event_loops
                 .push(event_loop.map_err(StartError::because("cannot watch the listeners"))?);
         }
         Ok(event_loops)
     }
 
-    fn shared(&self, number: usize, waker: Waker, reports: Sender<LoopMessage>) -> Shared {
-        let config = &self.service.config;
-        let workers = share_of(config.workers, number, config.event_loops);
-        Shared {
-            number,
-            // Any loop may be dealt all connections.
-            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
-            handoff: Handoff::new(Arc::clone(&self.bell)),
-            service: Arc::clone(&self.service),
+    fn shared(&self, number: usize, waker: Waker) -> (Shared, Receiver<LoopMessage>) {
+        let (context, clock) = (Arc::clone(&self.context), Arc::clone(&self.clock));
+        let (shared, messages) = Shared::new(number, context, clock, Box::new(waker));
+        let shared = Shared {
+            handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
             shares: self.shares.clone(),
-            clock: Arc::clone(&self.clock),
-            reports,
-            waker: Box::new(waker),
-            wants_closes: AtomicBool::new(false),
-            workers,
-            counters: (0..workers + 2).map(|_| Arc::default()).collect(),
-            admissions: Arc::default(),
             access_log: self.access_log.clone(),
-        }
+            ..shared
+        };
+        (shared, messages)
     }
 }
 
@@ -357,12 +338,6 @@ fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
         AccessLogTarget::File(path) => format!("cannot open the access log {}", path.display()),
     };
     AccessLog::open(target).map_err(StartError::because(what))
-}
-
-/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
-fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
-    let extra = usize::from(number < workers % event_loops);
-    (workers / event_loops + extra).max(1)
 }
 
 /// How many workers there are at most in all, spare ones included.
@@ -452,7 +427,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
     config.listen.iter().map(bind).collect()
 }
 
-/// All signals reach the event loop, and SIGINT the thread that watches it besides.
+/// All signals may_block the event loop, and SIGINT the thread that watches it besides.
 fn catch_signals(clock: &Arc<dyn Clock>) -> Result<Signals, StartError> {
     let failed = || StartError::because("cannot catch signals");
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(failed())?;

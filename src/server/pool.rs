@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::bench::Crew;
-use super::checker;
+use super::parked_workers::WorkerKind;
+use super::revalidators;
 use super::shared::Shared;
 use super::spares;
 use super::worker::Worker;
-use crate::connection::desk::Desk;
+use crate::connection::thread_buffers::ThreadBuffers;
 
 /// The running workers of all event loops. Dropping it tells them to end.
 pub struct Pool {
@@ -22,7 +22,7 @@ pub struct Pool {
 
 impl Pool {
     /// Starts the workers of each event loop, a thread that starts more of them while the disk holds these
-    /// up, and the checkers.
+    /// up, and the revalidators.
     ///
     /// # Errors
     /// As pthread_create(3). Those that were started are stopped.
@@ -35,8 +35,8 @@ impl Pool {
             let numbered = shared.counters.iter().enumerate();
             let numbered = numbered.skip(1).take(shared.workers);
             for (number, counters) in numbered {
-                let desk = Desk::new(&shared.service.config, Arc::clone(counters));
-                let worker = Worker::new(shared, desk, Crew::Permanent);
+                let buffers = ThreadBuffers::new(&shared.context.config, Arc::clone(counters));
+                let worker = Worker::new(shared, buffers, WorkerKind::Permanent);
                 let alive = alive.clone();
                 let name = format!("worker-{}.{number}", shared.number);
                 thread::Builder::new().name(name).spawn(move || {
@@ -46,7 +46,7 @@ impl Pool {
             }
         }
         spares::supervise(&pool.all, alive);
-        checker::start(&pool.all[0].service, &pool.all[0].clock);
+        revalidators::start(&pool.all[0].context, &pool.all[0].clock);
         Ok(pool)
     }
 
@@ -62,7 +62,7 @@ impl Pool {
         for shared in &*self.all {
             shared.handoff.close();
         }
-        checker::stop(&self.all[0].service);
+        revalidators::stop(&self.all[0].context);
     }
 }
 

@@ -104,7 +104,7 @@ impl Pressure {
                 }
                 deadline => {
                     let has_asked = !matches!(deadline, Deadline::First(_));
-                    if evictable_at(&shared.service, deadline).is_some_and(|at| now >= at) {
+                    if evictable_at(&shared.context, deadline).is_some_and(|at| now >= at) {
                         candidates.push((has_asked, deadline.at(), index));
                     } else if !has_asked {
                         // It asks or has to go within a second: nobody else goes in its stead.
@@ -163,7 +163,7 @@ impl Pressure {
         shared: &Shared<T>,
     ) -> Option<(u32, u64)> {
         let (index, late_at) = self.silent.longest(crowd, &shared.slots)?;
-        let since = silent_since(&shared.service, late_at);
+        let since = silent_since(&shared.context, late_at);
         Some((index, now.since(since)))
     }
 }

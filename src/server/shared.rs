@@ -4,18 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
-use super::slots::{Connection, QueuedSlot, Slots};
+use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::per_ip::Shares;
 use crate::connection::ownership::OwnershipState;
-use crate::connection::service::{Mode, Service};
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::transport::Socket;
 
 /// What the event loop is told. Apart from `Enter` there is at most one for each slot, so the
@@ -43,7 +43,7 @@ impl Waker for mio::Waker {
     }
 }
 
-/// What an event loop and its workers share. The service, the clock, the shares and the access log are
+/// What an event loop and its workers share. The context, the clock, the shares and the access log are
 /// those of the whole server, the rest is of one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
@@ -53,7 +53,7 @@ pub struct Shared<T = Socket> {
     /// The ready connections.
     pub handoff: Handoff,
     /// The configuration, the site and the mode.
-    pub service: Arc<Service>,
+    pub context: Arc<ServerContext>,
     /// The connections of each address, if their number is limited.
     pub shares: Option<Arc<Shares>>,
     /// The only source of time.
@@ -87,7 +87,7 @@ pub struct Admissions {
     /// One more than the highest slot that was ever in use.
     pub used: AtomicUsize,
     /// Listeners that are open.
-    pub doors: AtomicUsize,
+    pub open_listeners: AtomicUsize,
     /// Whether no new handshake begins on the loop's listeners any more, but on those that cannot
     /// prevent it.
     pub drops_syn: AtomicBool,
@@ -96,7 +96,7 @@ pub struct Admissions {
 /// Open connections by what they do. Counted one after the other, while connections come and go: they
 /// need not add up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Census {
+pub struct ConnectionCounts {
     /// In the middle of a request or an answer.
     pub active: usize,
     /// Between two requests.
@@ -105,16 +105,53 @@ pub struct Census {
     pub lingering: usize,
 }
 
+/// How many of the `workers` the event loop `number` of `event_loops` has: at least one.
+pub(super) fn share_of(workers: usize, number: usize, event_loops: usize) -> usize {
+    let extra = usize::from(number < workers % event_loops);
+    (workers / event_loops + extra).max(1)
+}
+
 impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("number", &self.number)
-            .field("service", &self.service)
+            .field("context", &self.context)
             .finish_non_exhaustive()
     }
 }
 
 impl<T> Shared<T> {
+    /// The shared state of the event loop `number`, without open connections, and the messages that are
+    /// sent to the loop. It counts no connections by address and has no access log.
+    #[must_use]
+    pub fn new(
+        number: usize,
+        context: Arc<ServerContext>,
+        clock: Arc<dyn Clock>,
+        waker: Box<dyn Waker>,
+    ) -> (Shared<T>, Receiver<LoopMessage>) {
+        let config = &context.config;
+        let workers = share_of(config.workers, number, config.event_loops);
+        let (reports, messages) = unbounded();
+        let shared = Shared {
+            number,
+            // Any loop may be dealt all connections.
+            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
+            handoff: Handoff::default(),
+            context,
+            shares: None,
+            clock,
+            reports,
+            waker,
+            wants_closes: AtomicBool::new(false),
+            workers,
+            counters: (0..workers + 2).map(|_| Arc::default()).collect(),
+            admissions: Arc::default(),
+            access_log: None,
+        };
+        (shared, messages)
+    }
+
     /// Sends `report` and wakes the loop. A loop that has ended needs neither.
     pub fn report_and_wake(&self, report: LoopMessage) {
         let _ = self.reports.send(report);
@@ -135,13 +172,15 @@ impl<T> Shared<T> {
             session,
             is_counted,
         } = *connection;
-        // First, so that there is a descriptor for whoever comes next.
+        // FirstQueue, so that there is a descriptor for whoever comes next.
         drop(socket);
         if is_counted {
-            self.service.occupancy.leave();
+            self.context.gauge.leave();
         }
-        if let (Some(shares), Some((address, neighbours))) = (&self.shares, session.neighbours()) {
-            shares.leave(address, neighbours);
+        if let (Some(shares), Some((address, address_gauge))) =
+            (&self.shares, session.address_gauge())
+        {
+            shares.leave(address, address_gauge);
         }
     }
 
@@ -184,19 +223,13 @@ impl<T> Shared<T> {
     /// Whether connections are accepted.
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        self.admissions.doors.load(Ordering::Relaxed) > 0
-    }
-
-    /// The sum of the counters.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::sum(self.counters.iter().map(AsRef::as_ref))
+        self.admissions.open_listeners.load(Ordering::Relaxed) > 0
     }
 
     /// Looks at every connection. For diagnostics.
     #[must_use]
-    pub fn census(&self) -> Census {
-        let mut census = Census::default();
+    pub fn connection_counts(&self) -> ConnectionCounts {
+        let mut connection_counts = ConnectionCounts::default();
         for index in 0..self.admissions.used.load(Ordering::Relaxed) {
             // Slots are numbered with 32 bits.
             let slot = self.slots.at(index as u32);
@@ -205,21 +238,27 @@ impl<T> Shared<T> {
             // same kind.
             match slot.deadline() {
                 _ if state == OwnershipState::Free => {}
-                Deadline::Exchange(_) => census.active += 1,
-                Deadline::Linger(_) => census.lingering += 1,
+                Deadline::Exchange(_) => connection_counts.active += 1,
+                Deadline::Linger(_) => connection_counts.lingering += 1,
                 deadline if state == OwnershipState::Idle && deadline.is_between_requests() => {
-                    census.idle += 1;
+                    connection_counts.idle += 1;
                 }
                 _ => {}
             }
         }
-        census
+        connection_counts
     }
 }
 
-impl std::iter::Sum for Census {
-    fn sum<I: Iterator<Item = Census>>(all: I) -> Census {
-        all.fold(Census::default(), |sum, one| Census {
+/// The sum of the counters of these event loops and their workers.
+pub(super) fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
+    let counters = all.iter().flat_map(|shared| &shared.counters);
+    Totals::sum(counters.map(AsRef::as_ref))
+}
+
+impl std::iter::Sum for ConnectionCounts {
+    fn sum<I: Iterator<Item = ConnectionCounts>>(all: I) -> ConnectionCounts {
+        all.fold(ConnectionCounts::default(), |sum, one| ConnectionCounts {
             active: sum.active + one.active,
             idle: sum.idle + one.idle,
             lingering: sum.lingering + one.lingering,

@@ -4,7 +4,7 @@
 //! connection; the deadline beside it is all that the timers need. Both are behind types:
 //!
 //! ```text
-//!   event loop   SlotRef::open, notify, claim_idle     ->  QueuedSlot   lies in a lane
+//!   event loop   SlotRef::open, notify, claim_idle     ->  QueuedSlot   lies in a queue
 //!   any thread   Slots::begin(QueuedSlot)              ->  OwnedSlot    the connection, for a turn
 //!                OwnedSlot::wait_until(deadline)       ->  idle, or the OwnedSlot again
 //!                OwnedSlot::requeue                    ->  QueuedSlot
@@ -31,6 +31,9 @@ use crate::connection::ownership::{
 };
 use crate::connection::session::Session;
 use crate::connection::transport::Socket;
+
+/// Connections beyond the limit that are kept just long enough to be told so.
+pub const REFUSAL_RESERVE: usize = 64;
 
 /// Slots that are allocated together: enough to make allocation rare, little enough to waste.
 const CHUNK_SLOTS: usize = 1024;
@@ -59,7 +62,7 @@ pub struct Slot<T = Socket> {
 }
 
 /// A connection that is owned and waits for its turn: the right to give it the turn, and the duty. It
-/// lies in a lane, or with the errand that the connection waits for.
+/// lies in a queue, or with the flight that the connection waits for.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a connection that is not queued is left to nobody"]
 pub struct QueuedSlot(u32);
@@ -71,7 +74,7 @@ impl QueuedSlot {
         self.0
     }
 
-    /// For tests of the lanes.
+    /// For tests of the queues.
     #[cfg(test)]
     pub(super) fn numbered(index: u32) -> QueuedSlot {
         QueuedSlot(index)

@@ -6,11 +6,11 @@
 //! on healthy disks included. Spare workers take over then.
 //!
 //! ```text
-//!   Handoff::defer, pick_up   work waits, and no worker is parked:    Bell::ring
-//!   supervisor                Bell::wait; each 50 ms StallDetector::look at the lanes
+//!   Handoff::defer, pick_up   work waits, and no worker is parked:    SupervisorWaker::ring
+//!   supervisor                SupervisorWaker::wait; each 50 ms PoolStallDetector::look at the queues
 //!                               nothing waits any more:               it sleeps until the next ring
 //!                               nothing was picked up for 250 ms:     a spare worker for all that waits
-//!   spare worker              Worker::run, from the same lanes, until its Lease ends
+//!   spare worker              Worker::run, from the same queues, until its Lease ends
 //! ```
 //!
 //! The supervisor is one thread of the server. It sleeps unless work waits, so a server whose workers
@@ -20,7 +20,7 @@
 //!
 //! A disk that is merely slow must not start threads. With one worker and a disk that takes 50 ms per
 //! read, work is picked up every 50 ms; with more workers more often. Slices of jobs and turns last 5 ms.
-//! So 250 ms without any worker at the lanes are far beyond what an ordinary disk does, and short for
+//! So 250 ms without any worker at the queues are far beyond what an ordinary disk does, and short for
 //! who waits. A disk that does take longer gets more readers, which does no harm. Time counts in looks of
 //! the supervisor, so that a process that was stopped for an hour is not taken for a stalled one.
 //!
@@ -37,9 +37,9 @@
 //!
 //! A file system that hangs is asked for again and again, and would hold all of these too. So a quarter of
 //! them, the *near* ones, do not go beyond mount points below a root
-//! ([`Reach::Roots`](crate::site::Reach::Roots)): the kernel tells where a path leads before the file system
+//! ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)): the kernel tells where a path leads before the file system
 //! there is asked anything. They pass on what leads there, and listings and jobs, to the other workers
-//! (the far lane of the [`handoff`](super::handoff)). So files on the file system of a root are served
+//! (the mount queue of the [`handoff`](super::handoff)). So files on the file system of a root are served
 //! however long those beyond a mount point hang, and however many are asked for. Files beyond other mount
 //! points may have to wait with them.
 //!
@@ -61,14 +61,14 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::bell::Bell;
-use super::bench::Crew;
 use super::lease::Lease;
+use super::parked_workers::WorkerKind;
 use super::shared::Shared;
+use super::supervisor_waker::SupervisorWaker;
 use super::worker::Worker;
 use crate::clock::Millis;
 
-/// Time between two looks at lanes in which work waits.
+/// Time between two looks at queues in which work waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looks in a row that have found work waiting and nothing picked up, after which spare workers start.
@@ -88,13 +88,13 @@ pub fn most_spares(workers: usize) -> usize {
 
 /// Finds out whether work waits that no worker picks up.
 #[derive(Debug, Default)]
-struct StallDetector {
+struct PoolStallDetector {
     pick_ups: u64,
     /// Looks since anything was picked up.
     still_looks: u32,
 }
 
-impl StallDetector {
+impl PoolStallDetector {
     /// A look, one of a series at equal intervals: so many `pick_ups` there were up to now, and so much
     /// work is `waiting`. Returns how many more workers it takes.
     fn look(&mut self, pick_ups: u64, waiting: usize) -> usize {
@@ -132,7 +132,7 @@ impl NoticeLimit {
 /// The spare workers of one event loop that go equally far.
 #[derive(Debug)]
 struct SpareCrew {
-    detector: StallDetector,
+    detector: PoolStallDetector,
     /// Those that run.
     running: Arc<AtomicUsize>,
     most: usize,
@@ -174,7 +174,7 @@ impl Drop for SparePlace {
 impl SpareCrew {
     fn new(most: usize) -> SpareCrew {
         SpareCrew {
-            detector: StallDetector::default(),
+            detector: PoolStallDetector::default(),
             running: Arc::default(),
             most,
         }
@@ -199,7 +199,7 @@ impl Spares {
         }
     }
 
-    /// A look at the lanes, after which there are enough spare workers.
+    /// A look at the queues, after which there are enough spare workers.
     fn look(&mut self, alive: &Sender<()>) {
         let handoff = &self.shared.handoff;
         let (near, anywhere) = (&mut self.near.detector, &mut self.anywhere.detector);
@@ -211,8 +211,8 @@ impl Spares {
         let now = self.shared.clock.now().monotonic;
         let before = self.near.running() + self.anywhere.running();
         let started = self
-            .start(Crew::NearSpare, wanted_near, alive, now)
-            .and_then(|()| self.start(Crew::Spare, wanted, alive, now));
+            .start(WorkerKind::NearSpare, wanted_near, alive, now)
+            .and_then(|()| self.start(WorkerKind::Spare, wanted, alive, now));
         if let Err(error) = started {
             if self.failures.allows(now) {
                 log::error!("no thread for a spare worker: {error}; this is tried again");
@@ -239,23 +239,23 @@ impl Spares {
         let Shared {
             workers, number, ..
         } = *self.shared;
-        if self.shared.service.config.event_loops == 1 {
+        if self.shared.context.config.event_loops == 1 {
             format!("all {workers} workers")
         } else {
             format!("all {workers} workers of event loop {number}")
         }
     }
 
-    /// Starts so many of a `crew`, or as many as there may be.
+    /// Starts so many of a `kind`, or as many as there may be.
     fn start(
         &mut self,
-        crew: Crew,
+        kind: WorkerKind,
         count: usize,
         alive: &Sender<()>,
         now: Millis,
     ) -> io::Result<()> {
         for _ in 0..count {
-            let of = match crew.goes_anywhere() {
+            let of = match kind.goes_anywhere() {
                 true => &self.anywhere,
                 false => &self.near,
             };
@@ -263,7 +263,7 @@ impl Spares {
                 break;
             };
             let lease = Lease::new(now, &self.shared.handoff);
-            let worker = Worker::spare(&self.shared, crew, lease);
+            let worker = Worker::spare(&self.shared, kind, lease);
             self.started += 1;
             let name = format!("spare-{}.{}", self.shared.number, self.started);
             let alive = alive.clone();
@@ -280,12 +280,12 @@ impl Spares {
 /// Starts the supervisor of all event loops. It ends when they close their hand-offs, and so do the spare
 /// workers, which hold `alive` until then.
 pub(super) fn supervise(all: &Arc<[Arc<Shared>]>, alive: Sender<()>) {
-    let bell = all[0].handoff.bell();
-    let (ours, all) = (Arc::clone(bell), Arc::clone(all));
+    let supervisor_waker = all[0].handoff.supervisor_waker();
+    let (ours, all) = (Arc::clone(supervisor_waker), Arc::clone(all));
     let thread = thread::Builder::new().name("supervisor".to_owned());
     match thread.spawn(move || run(&ours, &all, &alive)) {
         Ok(supervisor) => {
-            bell.set_supervisor(supervisor.thread().clone());
+            supervisor_waker.set_supervisor(supervisor.thread().clone());
         }
         Err(error) => {
             log::error!(
@@ -295,19 +295,19 @@ pub(super) fn supervise(all: &Arc<[Arc<Shared>]>, alive: Sender<()>) {
     }
 }
 
-fn run(bell: &Bell, all: &[Arc<Shared>], alive: &Sender<()>) {
+fn run(supervisor_waker: &SupervisorWaker, all: &[Arc<Shared>], alive: &Sender<()>) {
     let mut spares: Vec<Spares> = all.iter().map(Spares::of).collect();
     let is_over = || all.iter().any(|shared| shared.handoff.is_closed());
     let has_work = || all.iter().any(|shared| shared.handoff.waiting() > 0);
     loop {
-        bell.wait(is_over);
+        supervisor_waker.wait(is_over);
         thread::park_timeout(LOOK_EVERY);
         if is_over() {
             return;
         }
         spares.iter_mut().for_each(|spares| spares.look(alive));
         if !has_work() {
-            bell.rest(has_work);
+            supervisor_waker.rest(has_work);
         }
     }
 }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_five_looks_at_waiting_work_without_a_pick_up() {
-        let mut detector = StallDetector::default();
+        let mut detector = PoolStallDetector::default();
         let mut look = |pick_ups, waiting| detector.look(pick_ups, waiting);
         assert_eq!(look(7, 3), 0, "seven were picked up before");
         assert_eq!([(); 4].map(|()| look(7, 3)), [0; 4]);
@@ -327,10 +327,10 @@ mod tests {
         assert_eq!(look(7, 2), 2);
     }
 
-    /// A disk that takes 50 ms, one worker: it is at the lanes between any two looks, or every other one.
+    /// A disk that takes 50 ms, one worker: it is at the queues between any two looks, or every other one.
     #[test]
     fn a_slow_disk_is_no_stall() {
-        let mut detector = StallDetector::default();
+        let mut detector = PoolStallDetector::default();
         for pause in 1..=u64::from(LOOKS_OF_A_STALL) {
             for look in 0..100 {
                 assert_eq!(detector.look(look / pause, 30), 0, "{pause}");
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_stall_begins_anew_when_nothing_has_waited() {
-        let mut detector = StallDetector::default();
+        let mut detector = PoolStallDetector::default();
         for _ in 0..10 {
             assert_eq!([(); 4].map(|()| detector.look(0, 1)), [0; 4]);
             assert_eq!(detector.look(0, 0), 0);

@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use super::access_log::AccessLog;
 use super::diagnostics::say;
 use super::lifecycle::Announcement;
-use super::shared::{Census, Shared};
-use crate::connection::counters::Totals;
+use super::shared::{ConnectionCounts, Shared, totals};
 
 /// Prints the counters of all event loops.
 pub(super) fn print_counters(all: &[Arc<Shared>]) {
@@ -15,13 +14,12 @@ pub(super) fn print_counters(all: &[Arc<Shared>]) {
     let accepted = count(|shared| shared.admissions.accepted.load(Ordering::Relaxed));
     let dropped = count(|shared| shared.admissions.dropped.load(Ordering::Relaxed));
     let open = all.iter().map(|shared| shared.open()).sum::<usize>();
-    let Census {
+    let ConnectionCounts {
         active,
         idle,
         lingering,
-    } = all.iter().map(|shared| shared.census()).sum();
-    let counters = all.iter().flat_map(|shared| &shared.counters);
-    let totals = Totals::sum(counters.map(AsRef::as_ref));
+    } = all.iter().map(|shared| shared.connection_counts()).sum();
+    let totals = totals(all);
     let access_log = all[0].access_log.as_deref();
     let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
     say(format_args!(
@@ -48,14 +46,13 @@ pub(super) fn announce(announcement: Announcement, open: usize) {
 /// Says how many connections of a drain had what they were promised, and from how many its deadline
 /// took it. Those that were promised nothing are in neither number.
 pub(super) fn report_drain(all: &[Arc<Shared>]) {
-    let totals = Totals::sum(
-        all.iter()
-            .flat_map(|shared| &shared.counters)
-            .map(AsRef::as_ref),
-    );
+    let totals = totals(all);
     let honoured = totals.promises_honoured;
     // Exchanges that are under way even now are cut off.
-    let exchanging: usize = all.iter().map(|shared| shared.census().active).sum();
+    let exchanging: usize = all
+        .iter()
+        .map(|shared| shared.connection_counts().active)
+        .sum();
     let broken = totals.promises_broken + exchanging as u64;
     say(format_args!(
         "abide: drained, promises honoured: {honoured}, broken by the deadline: {broken}"

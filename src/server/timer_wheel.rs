@@ -2,7 +2,7 @@
 //!
 //! Every connection has a deadline and nearly all of them are never reached: the next request moves
 //! it on. A wheel that followed each move would be busy for nothing, and workers would need a lock to
-//! reach it. This one is lazy. A thread that finishes a request only stores the new deadline, beside
+//! may_block it. This one is lazy. A thread that finishes a request only stores the new deadline, beside
 //! the connection. The wheel keeps an older, earlier tick, and finds out when that tick comes.
 //!
 //! The event loop owns the wheel and turns it. No clock is read here: time is an argument.

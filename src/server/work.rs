@@ -1,11 +1,11 @@
-//! Work for the threads that serve, as it lies in the lanes of the [`handoff`](super::handoff).
+//! Work for the threads that serve, as it lies in the queues of the [`handoff`](super::handoff).
 
 use std::sync::Arc;
 
 use super::slots::QueuedSlot;
-use crate::site::waiting::Errand;
+use crate::site::waiting::Flight;
 
-/// Errands whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
+/// SingleFlight whose fruit a connection holds at most. A request needs a file, a form of it, and perhaps a
 /// page in its place.
 const MAX_FINISHED: usize = 4;
 
@@ -14,24 +14,24 @@ const MAX_FINISHED: usize = 4;
 pub enum Work {
     /// Give this connection a turn.
     Turn(QueuedSlot),
-    /// Give a connection a turn that has waited for errands. Their results are kept until it has asked
+    /// Give a connection a turn that has waited for flights. Their results are kept until it has asked
     /// for it.
-    Resume(QueuedSlot, FinishedErrands),
-    /// Go on with this errand's job for a slice.
-    Slice(Arc<Errand>),
+    Resume(QueuedSlot, FinishedFlights),
+    /// Go on with this flight's job for a slice.
+    Slice(Arc<Flight>),
     /// Give memory back to the system: many connections have gone.
     GiveBackMemory,
 }
 
-/// The errands that a connection has waited for since its last answer, the last one first. One request
+/// The flights that a connection has waited for since its last answer, the last one first. One request
 /// may need several; what one has brought must not be gone when the next is back.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct FinishedErrands(Vec<Arc<Errand>>);
+pub struct FinishedFlights(Vec<Arc<Flight>>);
 
-impl FinishedErrands {
-    /// With `errand`, which is over.
-    pub(super) fn with(mut self, errand: &Arc<Errand>) -> FinishedErrands {
-        self.0.insert(0, Arc::clone(errand));
+impl FinishedFlights {
+    /// With `flight`, which is over.
+    pub(super) fn with(mut self, flight: &Arc<Flight>) -> FinishedFlights {
+        self.0.insert(0, Arc::clone(flight));
         self.0.truncate(MAX_FINISHED);
         self
     }
@@ -39,6 +39,6 @@ impl FinishedErrands {
     /// Whether the last one was given up.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
-        self.0.first().is_some_and(|errand| errand.is_given_up())
+        self.0.first().is_some_and(|flight| flight.is_given_up())
     }
 }

@@ -4,19 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attendant::{Attendant, SLICE_MILLIS};
-use super::bench::Crew;
-use super::handoff::First;
+use super::handoff::FirstQueue;
 use super::lease::Lease;
+use super::parked_workers::WorkerKind;
 use super::shared::Shared;
 use super::slots::QueuedSlot;
-use super::work::{FinishedErrands, Work};
+use super::turn_runner::{SLICE_MILLIS, TurnRunner};
+use super::work::{FinishedFlights, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
-use crate::connection::desk::Desk;
+use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Socket, Transport};
-use crate::site::Reach;
-use crate::site::waiting::Errand;
+use crate::site::MayBlock;
+use crate::site::waiting::Flight;
 use crate::site::waiting::Slice;
 
 /// A slice of a job, by the clock.
@@ -35,72 +35,97 @@ impl Slice for TimeSlice<'_> {
     }
 }
 
+/// The order in which a worker looks into the queues: each of the three for turns is the first by
+/// rotation, and jobs are before them once in [`SLICE_MILLIS`].
+#[derive(Debug, Default)]
+struct Rotation {
+    turns: u8,
+    /// When a job last had its chance. As much time as a slice takes is then for all else.
+    sliced_at: Millis,
+}
+
+impl Rotation {
+    /// The queue to look into first at `now`.
+    fn first(&self, now: Millis) -> FirstQueue {
+        if now.since(self.sliced_at) >= SLICE_MILLIS {
+            return FirstQueue::Jobs;
+        }
+        match self.turns {
+            0 => FirstQueue::Blocking,
+            1 => FirstQueue::Ready,
+            _ => FirstQueue::BeyondMounts,
+        }
+    }
+
+    /// Goes on at `now`, after `first` was the queue to look into first, and what was found there or
+    /// elsewhere has been done.
+    fn advance(&mut self, first: FirstQueue, is_slice: bool, now: Millis) {
+        if is_slice || first == FirstQueue::Jobs {
+            self.sliced_at = now;
+        }
+        if first != FirstQueue::Jobs {
+            self.turns = (self.turns + 1) % 3;
+        }
+    }
+}
+
 /// One thread of the pool.
 #[derive(Debug)]
 pub struct Worker<T = Socket> {
     shared: Arc<Shared<T>>,
-    attendant: Attendant<T>,
-    crew: Crew,
+    turn_runner: TurnRunner<T>,
+    kind: WorkerKind,
     /// How long it stays, if it is a spare one.
     lease: Option<Lease>,
 }
 
 impl<T: Transport + Send + 'static> Worker<T> {
-    /// A worker of this `crew`, with buffers of its own.
+    /// A worker of this `kind`, with buffers of its own.
     #[must_use]
-    pub fn new(shared: &Arc<Shared<T>>, desk: Desk, crew: Crew) -> Worker<T> {
-        let reach = match crew.goes_anywhere() {
-            true => Reach::Disk,
-            false => Reach::Roots,
+    pub fn new(shared: &Arc<Shared<T>>, buffers: ThreadBuffers, kind: WorkerKind) -> Worker<T> {
+        let may_block = match kind.goes_anywhere() {
+            true => MayBlock::Anywhere,
+            false => MayBlock::OnRoots,
         };
         Worker {
             shared: Arc::clone(shared),
-            attendant: Attendant::new(Arc::clone(shared), desk, reach),
-            crew,
+            turn_runner: TurnRunner::new(Arc::clone(shared), buffers, may_block),
+            kind,
             lease: None,
         }
     }
 
     /// A spare worker, for as long as its lease.
-    pub(super) fn spare(shared: &Arc<Shared<T>>, crew: Crew, lease: Lease) -> Worker<T> {
+    pub(super) fn spare(shared: &Arc<Shared<T>>, kind: WorkerKind, lease: Lease) -> Worker<T> {
         let counters = &shared.counters[shared.workers + 1];
-        let desk = Desk::new(&shared.service.config, Arc::clone(counters));
+        let buffers = ThreadBuffers::new(&shared.context.config, Arc::clone(counters));
         Worker {
             lease: Some(lease),
-            ..Worker::new(shared, desk, crew)
+            ..Worker::new(shared, buffers, kind)
         }
     }
 
     /// Serves until the hand-off is closed, or the lease ends.
     pub(super) fn run(mut self) {
-        let mut slow_first = true;
-        // When the last slice of a job was over. After as much time for all else the next one is due.
-        let mut sliced_at = Millis(0);
+        let mut rotation = Rotation::default();
         let mut now = self.shared.clock.now().monotonic;
         let mut log_due_at: Option<Millis> = None;
         loop {
             let lease_until = self.lease.as_ref().map(Lease::until);
             let due_at = log_due_at.into_iter().chain(lease_until).min();
             let patience = due_at.map(|due| Duration::from_millis(due.since(now)));
-            let first = match slow_first {
-                _ if now.since(sliced_at) >= SLICE_MILLIS => First::Long,
-                true => First::Slow,
-                false => First::Quick,
-            };
-            let picked_up = self.shared.handoff.pick_up(self.crew, first, patience);
+            let first = rotation.first(now);
+            let picked_up = self.shared.handoff.pick_up(self.kind, first, patience);
             let is_slice = matches!(picked_up, Some(Work::Slice(_)));
             now = match picked_up {
                 Some(work) => self.perform(work),
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
-            if is_slice {
-                sliced_at = now;
-            }
-            slow_first = !slow_first;
-            log_due_at = self.attendant.log_due_at(now);
+            rotation.advance(first, is_slice, now);
+            log_due_at = self.turn_runner.log_due_at(now);
             if log_due_at.is_some_and(|due| now >= due) {
-                self.attendant.leave_log();
+                self.turn_runner.leave_log();
                 log_due_at = None;
             }
             let handoff = &self.shared.handoff;
@@ -110,15 +135,15 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 break;
             }
         }
-        self.attendant.leave_log();
+        self.turn_runner.leave_log();
     }
 
     /// Does what was picked up. Returns the time at its end.
     pub fn perform(&mut self, work: Work) -> Millis {
         match work {
-            Work::Turn(queued) => self.serve(queued, FinishedErrands::default()),
+            Work::Turn(queued) => self.serve(queued, FinishedFlights::default()),
             Work::Resume(queued, finished) => self.serve(queued, finished),
-            Work::Slice(errand) => self.go_on_with(&errand),
+            Work::Slice(flight) => self.go_on_with(&flight),
             Work::GiveBackMemory => {
                 c_calls::give_back_memory();
                 self.shared.clock.now().monotonic
@@ -127,7 +152,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
     }
 
     /// Gives a job a slice. Returns the time at its end.
-    fn go_on_with(&self, errand: &Arc<Errand>) -> Millis {
+    fn go_on_with(&self, flight: &Arc<Flight>) -> Millis {
         let shared = &self.shared;
         let slice = TimeSlice {
             clock: &*shared.clock,
@@ -135,14 +160,14 @@ impl<T: Transport + Send + 'static> Worker<T> {
         };
         // At the end of the server nobody can wait for it.
         if !shared.handoff.is_closed() {
-            match catch_unwind(AssertUnwindSafe(|| errand.work(&slice))) {
-                Ok(true) => shared.handoff.put_back(Work::Slice(Arc::clone(errand))),
+            match catch_unwind(AssertUnwindSafe(|| flight.work(&slice))) {
+                Ok(true) => shared.handoff.put_back(Work::Slice(Arc::clone(flight))),
                 Ok(false) => {}
                 Err(_) => {
                     log::error!(
                         "a job panicked; the requests for it are refused, the others go on"
                     );
-                    errand.give_up();
+                    flight.give_up();
                 }
             }
         }
@@ -151,13 +176,69 @@ impl<T: Transport + Send + 'static> Worker<T> {
 
     /// Gives one turn, after which what has `finished` for it is dropped. Returns the time at its end,
     /// which will not do for the next turn: that may have been queued for a deadline that has passed since.
-    fn serve(&mut self, queued: QueuedSlot, finished: FinishedErrands) -> Millis {
+    fn serve(&mut self, queued: QueuedSlot, finished: FinishedFlights) -> Millis {
         let gives_up = finished.is_given_up();
         let now = self.shared.clock.now();
-        let (attended, now) = self.attendant.attend_to(queued, now, gives_up);
-        if let Some(slot) = self.attendant.settle(attended, finished) {
+        let (turn_result, now) = self.turn_runner.run_from(queued, now, gives_up);
+        if let Some(slot) = self.turn_runner.settle(turn_result, finished) {
             self.shared.report_closed(slot);
         }
         now.monotonic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queues that are first in turns of one millisecond each.
+    fn firsts(
+        rotation: &mut Rotation,
+        turns: u64,
+        is_slice: impl Fn(FirstQueue) -> bool,
+    ) -> Vec<FirstQueue> {
+        (0..turns)
+            .map(|millis| {
+                let first = rotation.first(Millis(1000 + millis));
+                rotation.advance(first, is_slice(first), Millis(1001 + millis));
+                first
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_lane_for_turns_is_first_as_often_as_the_others() {
+        use FirstQueue::{BeyondMounts, Blocking, Jobs, Ready};
+        let firsts = firsts(&mut Rotation::default(), 10, |_| false);
+        let expected = [
+            Jobs,
+            Blocking,
+            Ready,
+            BeyondMounts,
+            Blocking,
+            Ready,
+            Jobs,
+            BeyondMounts,
+            Blocking,
+            Ready,
+        ];
+        assert_eq!(firsts, expected, "jobs are asked for though there are none");
+    }
+
+    #[test]
+    fn a_job_has_a_slice_once_in_the_time_of_a_slice() {
+        let is_slice = |first| first == FirstQueue::Jobs;
+        let firsts = firsts(&mut Rotation::default(), 61, is_slice);
+        let of = |queue| firsts.iter().filter(|first| **first == queue).count();
+        assert_eq!(of(FirstQueue::Jobs), 11);
+        assert_eq!(
+            [
+                FirstQueue::Blocking,
+                FirstQueue::Ready,
+                FirstQueue::BeyondMounts
+            ]
+            .map(of),
+            [17, 17, 16]
+        );
     }
 }

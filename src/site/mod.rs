@@ -31,4 +31,4 @@ pub mod rules;
 pub mod waiting;
 
 pub use answer::{Site, Sites};
-pub use waiting::{NeedsDisk, OutOfReach, Reach};
+pub use waiting::{MayBlock, WouldBlock, WouldBlockOnDisk};

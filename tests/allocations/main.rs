@@ -1,7 +1,7 @@
 //! A request for what is known, a small file or that there is none, allocates nothing: the path from
-//! the received bytes to the sent ones works on the worker's desk and on what the caches share.
+//! the received bytes to the sent ones works on the worker's buffers and on what the caches share.
 //!
-//! The session, the desk and the site are the real ones; the socket is scripted, and time is made by
+//! The session, the buffers and the site are the real ones; the socket is scripted, and time is made by
 //! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
 //! system's for this program.
 
@@ -11,9 +11,9 @@ use std::num::NonZeroU32;
 use abide::clock::Millis;
 use abide::config::{AccessLogFormat, AccessLogTarget, Application, Config, SiteConfig};
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
-use abide::site::{Reach, Sites};
+use abide::site::{MayBlock, Sites};
 use support::scripted::Peer;
 use support::turns::SingleSession;
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Lin
 
 /// A server of one worker, for one connection.
 struct World {
-    service: Service,
+    context: ServerContext,
     single: SingleSession,
     now: Millis,
     directory: TempDir,
@@ -66,12 +66,12 @@ impl World {
         config.keep_alive.max_requests = NonZeroU32::new(1_000_000_000).expect("not zero");
         configure(&mut config);
         let site = Sites::open(&config).expect("the site");
-        let service = Service::new(config, site);
+        let context = ServerContext::new(config, site);
         // An address is part of each line of the log.
         let address = Address::Ip("192.0.2.77".parse().expect("an address"));
         World {
-            single: SingleSession::accepted(&service, address),
-            service,
+            single: SingleSession::accepted(&context, address),
+            context,
             now: Millis(0),
             directory,
         }
@@ -82,13 +82,15 @@ impl World {
         peer.sent.clear();
         peer.arrive(request);
         self.now.0 += STEP_MILLIS;
-        let (service, now) = (&self.service, self.now);
-        let outcome = self.single.turn(service, peer, now, Reach::Disk, false);
+        let (context, now) = (&self.context, self.now);
+        let outcome = self
+            .single
+            .turn(context, peer, now, MayBlock::Anywhere, false);
         assert_eq!(outcome, Outcome::Wait);
-        let deadline = self.single.session.rest(service, now);
+        let deadline = self.single.session.rest(context, now);
         assert!(deadline.is_between_requests());
         // As the worker does when it has written the lines.
-        if let Some(log) = &mut self.single.desk.log {
+        if let Some(log) = &mut self.single.buffers.log {
             let ends_in_a_line = log.lines().ends_with(b"\n");
             assert!(ends_in_a_line);
             log.lines().clear();

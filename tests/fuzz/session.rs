@@ -14,11 +14,11 @@ use std::sync::LazyLock;
 use abide::clock::Millis;
 use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
 use abide::http::body::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
-use abide::site::Reach;
+use abide::site::MayBlock;
 use abide::site::Sites;
 use support::turns::SingleSession;
 
@@ -58,7 +58,7 @@ pub fn check(input: &[u8]) {
 }
 
 /// One site and one configuration, with limits that a fuzzer reaches.
-static SERVICE: LazyLock<Service> = LazyLock::new(|| {
+static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
     let mut config = Config {
         // Both `cargo test` and `longer.sh` start in the top directory.
         site: SiteConfig::at("tests/fuzz/session/site"),
@@ -74,31 +74,31 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     config.access_log.target = Some(AccessLogTarget::Stdout);
     config.access_log.format = AccessLogFormat::Json;
     let site = Sites::open(&config).expect("the site of the fuzz target");
-    Service::new(config, site)
+    ServerContext::new(config, site)
 });
 
 /// Gives the session its turns until it closes; returns what it sent.
 fn converse(mut course: Course<'_>) -> Vec<u8> {
-    let service = &*SERVICE;
-    let mut single = SingleSession::accepted(service, Address::Unix);
+    let context = &*SERVICE;
+    let mut single = SingleSession::accepted(context, Address::Unix);
     let mut now = Millis(0);
     let mut deadlines = 0;
-    let mut reach = Reach::Memory;
+    let mut may_block = MayBlock::Never;
     // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
     for turns in 0.. {
         assert!(turns < course.max_turns(), "the session does not end");
         course.begin_turn();
         let read_closed = course.peer.has_closed();
-        match single.turn(service, &mut course.peer, now, reach, read_closed) {
+        match single.turn(context, &mut course.peer, now, may_block, read_closed) {
             Outcome::Close(_) => break,
             Outcome::Again => {
                 // A worker gives the next turn.
-                reach = Reach::Disk;
+                may_block = MayBlock::Anywhere;
                 continue;
             }
-            Outcome::Wait => reach = Reach::Memory,
+            Outcome::Wait => may_block = MayBlock::Never,
         }
-        let deadline = single.session.rest(service, now).at();
+        let deadline = single.session.rest(context, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");
         assert!(
             course.owes_an_event(),
@@ -114,7 +114,7 @@ fn converse(mut course: Course<'_>) -> Vec<u8> {
     assert!(!peer.is_aborted, "this peer takes everything in time");
     let (answered, sent, _) = single.session.summary(now);
     assert_eq!(sent, peer.sent.len() as u64);
-    let log = single.desk.log.as_mut().expect("a journal");
+    let log = single.buffers.log.as_mut().expect("a journal");
     let lines = log.lines().split(|&byte| byte == b'\n');
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), answered as usize, "one line for each answer");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use abide::clock::SystemClock;
 use abide::config::{Config, Limits, ListenAddress, SiteConfig};
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 use abide::server::{Handle, Server};
 use support::until;
 use tempfile::TempDir;
@@ -158,7 +158,7 @@ fn the_limits_are_those_of_the_server() {
         }
         for _ in 0..LOOPS {
             let refusal = status(&mut running.connect());
-            assert_eq!(refusal, "HTTP/1.1 503 Service Unavailable");
+            assert_eq!(refusal, "HTTP/1.1 503 ServerContext Unavailable");
         }
         drop(clients);
         let handle = running.handle.clone();

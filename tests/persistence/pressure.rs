@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use abide::config::{Config, IdleClose};
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 use support::{Client, InProcess, Launch, Site, until};
 
 fn config(site: &Site) -> Config {

@@ -3,7 +3,7 @@
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 
 use super::crowd::Dice;
 use super::responses::{HeadRequests, Received, finals, only};
@@ -145,7 +145,7 @@ fn of_ten_thousand_connections_at_a_limit_and_in_a_drain_nobody_loses_what_was_p
         };
         let it = connect(&mut world, kind, &mut dice);
         connections.push((kind, it, world.now()));
-        most_open = most_open.max(world.stage.service.occupancy.open());
+        most_open = most_open.max(world.stage.context.gauge.open());
     }
     world.run_until(DRAIN_AT);
     world.enter(Mode::Draining);

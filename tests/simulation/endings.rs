@@ -1,7 +1,7 @@
 //! How connections end: lingering, refusal, draining and stopping.
 
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 
 use super::responses::{HeadRequests, finals, only};
 use super::world::{Act, LARGE, TestSite, World, at_secs, content};

@@ -2,7 +2,7 @@
 //! has received already: the client was told that it may send them.
 
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 
 use super::responses::{HeadRequests, finals};
 use super::world::{TestSite, World, at_secs};
@@ -45,8 +45,8 @@ fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
     match reason {
         CloseReason::Drain => world.enter(Mode::Draining),
         CloseReason::Pressure => {
-            let occupancy = &world.stage.service.occupancy;
-            assert!(occupancy.enter() && occupancy.enter());
+            let gauge = &world.stage.context.gauge;
+            assert!(gauge.enter() && gauge.enter());
         }
         _ => {}
     }

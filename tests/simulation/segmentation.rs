@@ -156,7 +156,7 @@ fn cut<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 /// What became of a connection.
 type Fate = (Vec<u8>, Option<(CloseReason, Millis)>);
 
-/// Sends `input` over all `lines` at the same time, their segments taking turns on one desk.
+/// Sends `input` over all `lines` at the same time, their segments taking turns on one set of buffers.
 fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) -> Vec<Fate> {
     let segments: Vec<Vec<&[u8]>> = lines.iter().map(|line| cut(input, &line.cuts)).collect();
     let first = lines.iter().map(|line| {

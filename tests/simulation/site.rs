@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use abide::config::{AccessLogTarget, Config, SiteConfig};
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::server::access_log::AccessLog;
 use abide::site::Sites;
 use tempfile::TempDir;
@@ -56,15 +56,15 @@ impl TestSite {
         let nowhere = AccessLogTarget::File("/dev/null".into());
         Arc::new(Stage {
             access_log: Arc::new(AccessLog::open(&nowhere).unwrap()),
-            service: Arc::new(Service::new(self.config, site)),
+            context: Arc::new(ServerContext::new(self.config, site)),
             directory: self.directory,
         })
     }
 }
 
-/// The service and the log that all connections share, and the directory of the site.
+/// The context and the log that all connections share, and the directory of the site.
 pub struct Stage {
-    pub service: Arc<Service>,
+    pub context: Arc<ServerContext>,
     pub access_log: Arc<AccessLog>,
     pub directory: TempDir,
 }

@@ -10,7 +10,7 @@ use abide::clock::Millis;
 use abide::connection::counters::{CloseReason, Totals};
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 use abide::server::dispatcher::Readiness;
 use abide::server::work::Work;
 use support::machinery::Machinery;
@@ -76,7 +76,7 @@ impl World {
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
         let log = Some(Arc::clone(&stage.access_log));
-        let machinery = Machinery::new(&stage.service, log, MOST_CONNECTIONS, queue, Machine);
+        let machinery = Machinery::new(&stage.context, log, MOST_CONNECTIONS, queue, Machine);
         let (clock, counters) = (Arc::clone(&machinery.clock), machinery.counters.clone());
         World {
             machinery,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use abide::clock::TestClock;
 use abide::config::{Config, ListenAddress, SiteConfig};
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 use abide::server::{Handle, Server};
 
 use super::{Client, PATIENCE, Site};

@@ -2,22 +2,21 @@
 //! hand. Sockets are what the test makes of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use abide::clock::{Clock, Millis, Now};
 use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::limits::per_ip::Shares;
-use abide::connection::service::Service;
-use abide::server::accepting::Doors;
-use abide::server::acceptor::{Acceptor, REFUSAL_RESERVE};
+use abide::connection::server_context::ServerContext;
+use abide::connection::thread_buffers::ThreadBuffers;
+use abide::server::accepting::Listeners;
 use abide::server::access_log::AccessLog;
-use abide::server::bench::Crew;
 use abide::server::dispatcher::{Dispatcher, NextPoll};
-use abide::server::handoff::{First, Handoff};
+use abide::server::handoff::{FirstQueue, Handoff};
+use abide::server::parked_workers::WorkerKind;
 use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::Slots;
+use abide::server::slots::{REFUSAL_RESERVE, Slots};
 use abide::server::system::System;
 use abide::server::work::Work;
 use abide::server::worker::Worker;
@@ -76,7 +75,7 @@ pub struct Machinery<S: System> {
     pub shared: Arc<Shared<S::AcceptedSocket>>,
     pub messages: Receiver<LoopMessage>,
     pub clock: Arc<HandClock>,
-    /// Of the event loop and of the worker.
+    /// Of each thread; the second are the worker's.
     pub counters: Vec<Arc<Counters>>,
     /// When the dispatcher wants its next round.
     pub next_round: Option<Millis>,
@@ -88,45 +87,31 @@ pub struct Machinery<S: System> {
 impl<S: System> Machinery<S> {
     /// A server with room for `most_connections` that accepts from `queue`.
     pub fn new(
-        service: &Arc<Service>,
+        context: &Arc<ServerContext>,
         access_log: Option<Arc<AccessLog>>,
         most_connections: usize,
         queue: S::AcceptQueue,
         system: S,
     ) -> Machinery<S> {
         let clock = Arc::new(HandClock::default());
-        let counters: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
-        let (reports, messages) = crossbeam_channel::unbounded();
-        let limits = &service.config.limits;
+        let waker = Box::new(Awake);
+        let (shared, messages) = Shared::new(0, Arc::clone(context), clock.clone(), waker);
+        let limits = &context.config.limits;
         let shares = (limits.connections_per_ip > 0)
             .then(|| Arc::new(Shares::new(limits.connections_per_ip, limits.ipv6_prefix)));
         let shared = Arc::new(Shared {
-            number: 0,
             slots: Slots::new(most_connections + REFUSAL_RESERVE),
-            handoff: Handoff::default(),
-            service: Arc::clone(service),
-            shares: shares.clone(),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            reports,
-            waker: Box::new(Awake),
-            wants_closes: AtomicBool::new(false),
-            workers: 1,
-            counters: counters.clone(),
-            admissions: Arc::default(),
-            access_log,
-        });
-        let acceptor = Acceptor::new(
-            &shared.slots,
-            Arc::clone(&service.occupancy),
             shares,
-            Arc::clone(&shared.admissions),
-        );
-        let doors = Doors::open(vec![queue], &system).expect("no system call");
+            access_log,
+            ..shared
+        });
+        let counters = shared.counters.clone();
+        let listeners = Listeners::open(vec![queue], &system).expect("no system call");
         let all = [Arc::clone(&shared)].into();
-        let desk = Desk::new(&service.config, Arc::clone(&counters[1]));
+        let buffers = ThreadBuffers::new(&context.config, Arc::clone(&counters[1]));
         Machinery {
-            dispatcher: Dispatcher::new(0, all, acceptor, doors),
-            worker: Worker::new(&shared, desk, Crew::Permanent),
+            dispatcher: Dispatcher::new(0, all, listeners),
+            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
             shared,
             messages,
             clock,
@@ -142,7 +127,7 @@ impl<S: System> Machinery<S> {
     }
 
     /// The server is told to drain or to stop.
-    pub fn enter(&mut self, mode: abide::connection::service::Mode) {
+    pub fn enter(&mut self, mode: abide::connection::server_context::Mode) {
         self.dispatcher.enter(mode, &self.system);
     }
 
@@ -172,7 +157,11 @@ impl<S: System> Machinery<S> {
         let mut has_worked = false;
         let handoff = &self.shared.handoff;
         while handoff.waiting() > 0 {
-            let work = handoff.pick_up(Crew::Permanent, First::Slow, Some(Duration::ZERO));
+            let work = handoff.pick_up(
+                WorkerKind::Permanent,
+                FirstQueue::Blocking,
+                Some(Duration::ZERO),
+            );
             let work = work.expect("work that waits");
             note(&work, handoff);
             self.worker.perform(work);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use abide::clock::{Millis, Now};
 use abide::connection::counters::Counters;
-use abide::connection::desk::Desk;
 use abide::connection::peer::Peer as Address;
-use abide::connection::service::Service;
+use abide::connection::server_context::ServerContext;
 use abide::connection::session::{Outcome, Session, Turn};
+use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
-use abide::site::Reach;
+use abide::site::MayBlock;
 
 /// The first second of 2100: all files are older, whenever a test runs and they were checked out.
 pub const START_UNIX_SECS: u64 = 4_102_444_800;
@@ -25,15 +25,15 @@ pub fn at(monotonic: Millis) -> Now {
 /// One connection of a server with one thread. Time is made by hand.
 pub struct SingleSession {
     pub session: Session,
-    pub desk: Desk,
+    pub buffers: ThreadBuffers,
 }
 
 impl SingleSession {
     /// A connection from `address` that is accepted at time 0.
-    pub fn accepted(service: &Service, address: Address) -> SingleSession {
+    pub fn accepted(context: &ServerContext, address: Address) -> SingleSession {
         SingleSession {
             session: Session::accepted(address, Millis(0)),
-            desk: Desk::new(&service.config, Arc::new(Counters::default())),
+            buffers: ThreadBuffers::new(&context.config, Arc::new(Counters::default())),
         }
     }
 
@@ -41,24 +41,24 @@ impl SingleSession {
     /// has announced the peer's FIN.
     pub fn turn<T: Transport>(
         &mut self,
-        service: &Service,
+        context: &ServerContext,
         io: &mut T,
         now: Millis,
-        reach: Reach,
+        may_block: MayBlock,
         read_closed: bool,
     ) -> Outcome {
         let outcome = self.session.turn(&mut Turn {
             io,
-            desk: &mut self.desk,
-            service,
+            buffers: &mut self.buffers,
+            context,
             now: at(now),
-            reach,
+            may_block,
             read_closed,
             gives_up: false,
             is_over: &|| false,
         });
-        // As the attendant does.
-        if let Some(log) = &mut self.desk.log {
+        // As the turn runner does.
+        if let Some(log) = &mut self.buffers.log {
             log.end_turn(now.0 * 1_000);
         }
         outcome

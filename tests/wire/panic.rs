@@ -10,7 +10,7 @@ use std::time::Duration;
 use abide::clock::{Clock, Now, SystemClock};
 use abide::config::{Cache, Config, ListenAddress, SiteConfig};
 use abide::connection::counters::CloseReason;
-use abide::connection::service::Mode;
+use abide::connection::server_context::Mode;
 use abide::server::Server;
 
 /// A clock that can be made to panic in a worker's turn: the first sample after a pause is taken

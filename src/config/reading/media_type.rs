@@ -1,6 +1,6 @@
 //! Media types as they are written in a configuration.
 
-/// Checks that `text` is a media type.
+/// Revalidator that `text` is a media type.
 ///
 /// # Errors
 /// A sentence that says how to write one.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::client_network::ClientNetwork;
-use super::occupancy::Occupancy;
+use super::connection_gauge::ConnectionGauge;
 
 /// Clients for which there is room in any case.
 const KEPT_CLIENTS: usize = 4096;
@@ -17,7 +17,7 @@ const KEPT_CLIENTS: usize = 4096;
 pub struct Shares {
     limit: usize,
     ipv6_prefix: u8,
-    counts: Mutex<HashMap<ClientNetwork, Arc<Occupancy>>>,
+    counts: Mutex<HashMap<ClientNetwork, Arc<ConnectionGauge>>>,
     /// How many clients are under pressure.
     pressed: AtomicUsize,
 }
@@ -27,7 +27,7 @@ pub struct Shares {
 pub struct Holder {
     client: ClientNetwork,
     /// The connections of the client, this one included.
-    pub neighbours: Arc<Occupancy>,
+    pub address_gauge: Arc<ConnectionGauge>,
 }
 
 /// The connections of one event loop, by who holds them.
@@ -58,31 +58,32 @@ impl Shares {
 
     fn enter(&self, client: ClientNetwork) -> Option<Holder> {
         let mut counts = self.lock();
-        let neighbours = counts.entry(client);
-        let neighbours = neighbours.or_insert_with(|| Arc::new(Occupancy::new(self.limit)));
-        let was_pressing = neighbours.is_pressing();
-        if !neighbours.enter() {
+        let address_gauge = counts.entry(client);
+        let address_gauge =
+            address_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit)));
+        let was_pressing = address_gauge.is_pressing();
+        if !address_gauge.enter() {
             return None;
         }
-        let is_new = neighbours.is_pressing() && !was_pressing;
+        let is_new = address_gauge.is_pressing() && !was_pressing;
         self.pressed
             .fetch_add(usize::from(is_new), Ordering::Relaxed);
         Some(Holder {
             client,
-            neighbours: Arc::clone(neighbours),
+            address_gauge: Arc::clone(address_gauge),
         })
     }
 
-    /// Takes a connection of `address`, which counts in `neighbours`, out of the count. Whoever closed
+    /// Takes a connection of `address`, which counts in `address_gauge`, out of the count. Whoever closed
     /// it calls this.
-    pub fn leave(&self, address: IpAddr, neighbours: &Occupancy) {
+    pub fn leave(&self, address: IpAddr, address_gauge: &ConnectionGauge) {
         let mut counts = self.lock();
-        let was_pressing = neighbours.is_pressing();
-        neighbours.leave();
-        let is_over = was_pressing && !neighbours.is_pressing();
+        let was_pressing = address_gauge.is_pressing();
+        address_gauge.leave();
+        let is_over = was_pressing && !address_gauge.is_pressing();
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
-        if neighbours.open() == 0 {
+        if address_gauge.open() == 0 {
             counts.remove(&self.client(address));
             // After a burst. Half of the room is kept: many have to come or go before it moves again.
             let wanted = counts.len().max(KEPT_CLIENTS);
@@ -93,7 +94,7 @@ impl Shares {
     }
 
     /// Also guards `pressed` and the occupancies: only looking at them is free.
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Arc<Occupancy>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, Arc<ConnectionGauge>>> {
         // Nothing in here panics.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,15 +122,15 @@ impl PerIp {
         self.shares.enter(client)
     }
 
-    /// Takes note that a counted connection is in `slot`; says who its neighbours are.
-    pub fn seat(&mut self, slot: u32, holder: Holder) -> Arc<Occupancy> {
+    /// Takes note that a counted connection is in `slot`; says who its address_gauge are.
+    pub fn seat(&mut self, slot: u32, holder: Holder) -> Arc<ConnectionGauge> {
         let slot = slot as usize;
         if self.holders.len() <= slot {
             self.holders.resize_with(slot + 1, || None);
         }
-        let neighbours = Arc::clone(&holder.neighbours);
+        let address_gauge = Arc::clone(&holder.address_gauge);
         self.holders[slot] = Some(holder);
-        neighbours
+        address_gauge
     }
 
     /// Takes note that the connection in `slot` is closed. It is out of the count already.
@@ -148,7 +149,7 @@ impl PerIp {
     /// The client of the connection in `slot` and how many of its connections are too many, if any.
     fn crowded(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
         let holder = self.holders.get(slot as usize)?.as_ref()?;
-        let excess = holder.neighbours.excess();
+        let excess = holder.address_gauge.excess();
         (excess > 0).then_some((holder.client, excess))
     }
 }
@@ -164,16 +165,16 @@ pub struct Excess<'a> {
 }
 
 impl Excess<'_> {
-    /// Those of `occupancy`, and of the clients in `per_ip` if there is such a limit: the part of
+    /// Those of `gauge`, and of the clients in `per_ip` if there is such a limit: the part of
     /// one of `acceptors`, rounded up.
     #[must_use]
     pub fn of<'a>(
-        occupancy: &Occupancy,
+        gauge: &ConnectionGauge,
         per_ip: Option<&'a PerIp>,
         acceptors: usize,
     ) -> Excess<'a> {
         Excess {
-            in_all: occupancy.excess().div_ceil(acceptors),
+            in_all: gauge.excess().div_ceil(acceptors),
             per_ip,
             acceptors,
             gone: HashMap::new(),
@@ -227,7 +228,7 @@ mod tests {
     /// What whoever closes the connection does, and then the event loop.
     fn close(shares: &Shares, per_ip: &mut PerIp, slot: u32, address: IpAddr) {
         let holder = per_ip.holders[slot as usize].as_ref().expect("a holder");
-        shares.leave(address, &holder.neighbours);
+        shares.leave(address, &holder.address_gauge);
         per_ip.release(slot);
     }
 
@@ -269,7 +270,7 @@ mod tests {
             .collect();
         assert!(shares.lock().capacity() >= burst as usize);
         for (number, holder) in (0..).zip(&holders) {
-            shares.leave(address(number), &holder.neighbours);
+            shares.leave(address(number), &holder.address_gauge);
         }
         assert!(shares.lock().capacity() <= 4 * KEPT_CLIENTS);
     }
@@ -281,7 +282,7 @@ mod tests {
             seated(&mut per_ip, slot, ONE);
         }
         seated(&mut per_ip, 10, TWO);
-        let all = Occupancy::new(100);
+        let all = ConnectionGauge::new(100);
         let mut excess = Excess::of(&all, Some(&per_ip), 1);
         excess.note_going(0);
         assert!(!excess.wants(10), "its address has room");
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn all_have_to_make_room_if_the_server_is_full() {
-        let all = Occupancy::new(10);
+        let all = ConnectionGauge::new(10);
         for _ in 0..10 {
             assert!(all.enter());
         }

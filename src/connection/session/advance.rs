@@ -4,11 +4,10 @@ use std::io;
 
 use super::answer::Stop;
 use super::sending::delivered;
-use super::state::{Phase, Session};
-use super::turn::{Outcome, Turn};
+use super::state::{Outcome, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::{Pause, Sending};
-use crate::connection::service::Mode;
+use crate::connection::server_context::Mode;
 use crate::connection::transport::Transport;
 use crate::http::request::Reject;
 use crate::http::status::Status;
@@ -20,12 +19,12 @@ impl Session {
     /// Does everything that can be done without waiting.
     pub fn turn<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Outcome {
         if let Some(kept) = self.kept.take() {
-            turn.desk.input.load(kept);
+            turn.buffers.input.load(kept);
         }
         let outcome = Outcome::from(self.advance(turn));
-        self.kept = turn.desk.input.take();
-        turn.desk.output.clear();
-        turn.desk.guests.clear();
+        self.kept = turn.buffers.input.take();
+        turn.buffers.output.clear();
+        turn.buffers.counted_requests.clear();
         if let Outcome::Close(reason) = outcome {
             self.finish(reason, turn);
         }
@@ -74,12 +73,12 @@ impl Session {
             if reads == READS_PER_TURN {
                 return Ok(Pause::Again);
             }
-            let space = turn.desk.input.space();
+            let space = turn.buffers.input.space();
             let room = space.len();
             match turn.io.recv(space) {
                 Ok(0) => return self.end_of_stream(turn),
                 Ok(count) => {
-                    turn.desk.input.received(count);
+                    turn.buffers.input.received(count);
                     reads += 1;
                     // The kernel had no more, and will raise a new edge when it has.
                     is_drained = count < room && !turn.read_closed;
@@ -118,29 +117,29 @@ impl Session {
     ) -> Result<Pause, CloseReason> {
         let now = turn.now.monotonic;
         if let Some(unsent) = &mut self.unsent {
-            let limits = turn.service.write_pace();
+            let limits = turn.context.write_stall_limits();
             let delivered = delivered(self.sent_bytes, turn.io)?;
-            if unsent.pace.has_stalled(delivered, now, &limits) {
+            if unsent.stall_detector.has_stalled(delivered, now, &limits) {
                 turn.io.abort();
                 return Err(CloseReason::WriteTimeout);
             }
             return Ok(Pause::Wait);
         }
-        if turn.service.mode() == Mode::Stopping {
+        if turn.context.mode() == Mode::Stopping {
             return self.stop(turn);
         }
         match &mut self.phase {
             Phase::Idle { .. } => self.check_idle(turn).map(|()| Pause::Wait),
             Phase::Head { since, .. } => {
-                if now < since.plus_secs(turn.service.config.timeouts.head_secs) {
+                if now < since.plus_secs(turn.context.config.timeouts.head_secs) {
                     return Ok(Pause::Wait);
                 }
                 self.time_out(CloseReason::HeadTimeout, turn)
             }
             Phase::Body(body) => {
-                let limits = turn.service.body_pace();
-                let is_due = now >= body.pace.deadline(&limits);
-                if !is_due || !body.pace.has_stalled(body.received, now, &limits) {
+                let limits = turn.context.body_stall_limits();
+                let is_due = now >= body.stall_detector.deadline(&limits);
+                if !is_due || !body.stall_detector.has_stalled(body.received, now, &limits) {
                     return Ok(Pause::Wait);
                 }
                 self.time_out(CloseReason::BodyTimeout, turn)
@@ -179,7 +178,7 @@ impl Session {
     fn finish<T: Transport>(&mut self, reason: CloseReason, turn: &mut Turn<'_, T>) {
         // One that lingered has settled it with its FIN.
         self.settle_promise(reason, turn);
-        self.end_unsent(reason, turn.desk);
-        turn.desk.counters.closed(reason, self.answered);
+        self.end_unsent(reason, turn.buffers);
+        turn.buffers.counters.closed(reason, self.answered);
     }
 }

@@ -6,14 +6,13 @@
 //!
 //! Request bodies are read within bounds, and thrown away: nobody needs them on a static site.
 
-use super::state::{BodyInProgress, Phase, Session};
-use super::turn::Turn;
+use super::state::{BodyInProgress, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
 use crate::connection::output::{Pause, Sending, bytes_per_turn};
-use crate::connection::pace::Pace;
-use crate::connection::service::Service;
+use crate::connection::server_context::ServerContext;
+use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
 use crate::http::framing::Framing;
@@ -23,7 +22,7 @@ use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
 use crate::http::response::Body;
 use crate::http::status::Status;
 use crate::http::version::Version;
-use crate::site::{NeedsDisk, Reach, pages};
+use crate::site::{MayBlock, WouldBlock, pages};
 
 /// Requests that one connection has answered per turn before others come.
 const REQUESTS_PER_TURN: u32 = 64;
@@ -70,12 +69,15 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Stop, CloseReason> {
         let sent_before = self.sent_bytes;
-        let share = bytes_per_turn(turn.reach);
+        let share = bytes_per_turn(turn.may_block);
         for request in 0..REQUESTS_PER_TURN {
-            // Whoever has asked for no more needs no other turn, however much this was.
-            let is_used_up = self.sent_bytes - sent_before >= share || is_over(request, turn);
-            if is_used_up && !turn.desk.input.unread().is_empty() {
-                break;
+            // The first request is always answered. Without another one there is no reason to yield.
+            if request > 0 && !turn.buffers.input.unread().is_empty() {
+                let is_used_up = self.sent_bytes - sent_before >= share;
+                // Only a worker is to look at the clock: the event loop's turns are short.
+                if is_used_up || turn.may_block != MayBlock::Never && (turn.is_over)() {
+                    break;
+                }
             }
             let sending = match self.look(turn) {
                 Looked::Starved => {
@@ -88,7 +90,7 @@ impl Session {
                 // After 100 (Continue) the peer may be waiting; it is sent when the body starves.
                 Looked::BodyFollows => continue,
                 Looked::Answered(None)
-                    if self.closing.is_none() && turn.desk.output.len() < FLUSH_BYTES =>
+                    if self.closing.is_none() && turn.buffers.output.len() < FLUSH_BYTES =>
                 {
                     continue;
                 }
@@ -105,7 +107,7 @@ impl Session {
             Sending::Done => Pause::Again,
             Sending::Paused(pause) => {
                 // The request is answered again when the socket has taken the answers before it.
-                turn.desk.awaited = None;
+                turn.buffers.awaited = None;
                 pause
             }
         }))
@@ -114,7 +116,7 @@ impl Session {
     /// Takes the next step with the request at the start of the buffer.
     fn look<T: Transport>(&mut self, turn: &mut Turn<'_, T>) -> Looked {
         let head_len = match &self.phase {
-            Phase::Body(_) if turn.reach == Reach::Memory => return Looked::Deferred,
+            Phase::Body(_) if turn.may_block == MayBlock::Never => return Looked::Deferred,
             Phase::Body(body) => Some(body.head_len),
             _ => None,
         };
@@ -128,7 +130,7 @@ impl Session {
                 }
             }
         }
-        if turn.desk.input.unread().is_empty() {
+        if turn.buffers.input.unread().is_empty() {
             return Looked::Starved;
         }
         self.answer_head(head_len, turn)
@@ -138,17 +140,17 @@ impl Session {
     /// come. `len` is its length in bytes if its body has been removed already.
     fn answer_head<T: Transport>(&mut self, len: Option<usize>, turn: &mut Turn<'_, T>) -> Looked {
         let retirement = self.retirement(len, turn);
-        let (service, reach, now) = (turn.service, turn.reach, turn.now);
-        let desk = &mut *turn.desk;
-        let limits = service.head_limits();
-        let (head, consumed) = match desk.input.parse_head(&limits, &mut desk.spans) {
+        let (context, may_block, now) = (turn.context, turn.may_block, turn.now);
+        let buffers = &mut *turn.buffers;
+        let limits = context.head_limits();
+        let (head, consumed) = match buffers.input.parse_head(&limits, &mut buffers.spans) {
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return Looked::Starved,
             Ok(Parsed::Partial {
                 method, progress, ..
             }) => {
-                desk.input.note_progress(progress);
+                buffers.input.note_progress(progress);
                 self.note_begun(method, now.monotonic);
                 return Looked::Starved;
             }
@@ -159,44 +161,45 @@ impl Session {
         };
         let is_whole = len.is_some() || matches!(head.framing, Framing::None | Framing::Length(0));
         // Rare on a static site; so a request with a body is all a worker's.
-        if !is_whole && reach == Reach::Memory {
+        if !is_whole && may_block == MayBlock::Never {
             self.note_begun(Some(head.method), now.monotonic);
             return Looked::Deferred;
         }
         let (method, wants_continue) = (head.method, wants_continue(&head));
         if is_whole || wants_continue || head.expect == Expectation::Other {
-            let client = service.client(self.peer, &head.fields);
-            let responded = if self.is_admitted(client, service, &mut desk.guests) {
-                service.sites.respond(&head, &mut desk.path, reach, now)
+            let client = context.client(self.peer, &head.fields);
+            let responded = if self.is_admitted(client, context, &mut buffers.counted_requests) {
+                let sites = &context.sites;
+                sites.respond(&head, &mut buffers.path, may_block, now)
             } else {
                 Ok(pages::rejected(&OVER_ITS_SHARE))
             };
             let response = match responded {
                 Ok(response) => response.to(Some(method)),
-                Err(NeedsDisk::UnderWay(_)) if turn.gives_up => {
+                Err(WouldBlock::InFlight(_)) if turn.gives_up => {
                     self.give_up(method, turn);
                     return Looked::Answered(None);
                 }
                 Err(needs) => {
                     self.note_begun(Some(method), now.monotonic);
-                    turn.desk.await_disk(needs);
+                    turn.buffers.await_flight(needs);
                     return Looked::Deferred;
                 }
             };
             if is_whole || !may_continue(method, response.status) {
                 let retirement = is_whole.then_some(retirement);
-                let fate = self.fate(&head, response.status, service, retirement);
-                if let Some(log) = &mut desk.log {
+                let fate = self.fate(&head, response.status, context, retirement);
+                if let Some(log) = &mut buffers.log {
                     let quoted = log.quote(client, &head);
                     let line = self.line(log.connection(), quoted, response.status, now.monotonic);
-                    let dated = desk.shared_lines.at(now.unix_secs);
+                    let dated = buffers.shared_lines.at(now.unix_secs);
                     log.begin(&line, response.body.len(), self.closing, dated);
                 }
                 return Looked::Answered(self.collect(response, fate, consumed, turn));
             }
         }
-        match self.begin_body(&head, consumed, service, now.monotonic) {
-            Ok(()) if wants_continue => turn.desk.output.extend_from_slice(CONTINUE),
+        match self.begin_body(&head, consumed, context, now.monotonic) {
+            Ok(()) if wants_continue => turn.buffers.output.extend_from_slice(CONTINUE),
             Ok(()) => {}
             Err(reject) => {
                 self.reject(&reject, CloseReason::BadRequest, turn);
@@ -222,18 +225,18 @@ impl Session {
         &mut self,
         head: &RequestHead<'_, '_>,
         head_len: usize,
-        service: &Service,
+        context: &ServerContext,
         now: Millis,
     ) -> Result<(), Reject> {
         let method = head.method;
-        let decoder = BodyDecoder::new(head.framing, service.config.limits.body_bytes);
+        let decoder = BodyDecoder::new(head.framing, context.config.limits.body_bytes);
         let arrival = self.arrival(now);
         self.phase = Phase::Body(Box::new(BodyInProgress {
             method,
             head_len,
             decoder: decoder.map_err(|reject| of_method(method, reject))?,
             received: 0,
-            pace: Pace::start(0, now),
+            stall_detector: StallDetector::start(0, now),
             // The body may come in another turn.
             arrival: Arrival {
                 since: arrival.since.or(Some(now)),
@@ -248,12 +251,12 @@ impl Session {
         let Phase::Body(body) = &mut self.phase else {
             return Ok(true);
         };
-        let input = &mut turn.desk.input;
+        let input = &mut turn.buffers.input;
         let decoded = body.decoder.decode(&input.unread()[body.head_len..]);
         let decoded = decoded.map_err(|reject| of_method(body.method, reject))?;
         input.remove(body.head_len, decoded.consumed);
         body.received += decoded.consumed as u64;
-        body.pace.note(body.received, turn.now.monotonic);
+        body.stall_detector.note(body.received, turn.now.monotonic);
         Ok(decoded.done)
     }
 }
@@ -277,13 +280,4 @@ fn of_method(method: Method, reject: Reject) -> Reject {
         method: Some(method),
         ..reject
     }
-}
-
-/// Whether a turn has to end after this many requests for having taken long. The first is always
-/// answered, and what the event loop does needs no such question.
-fn is_over<T: Transport>(requests: u32, turn: &Turn<'_, T>) -> bool {
-    requests > 0
-        && turn.reach != Reach::Memory
-        && !turn.desk.input.unread().is_empty()
-        && (turn.is_over)()
 }

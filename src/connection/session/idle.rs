@@ -2,15 +2,14 @@
 //! byte of the answer, not from the moment our kernel took it.
 
 use super::sending::delivered;
-use super::state::{Delivery, Phase, Session, first_look, reap_at};
-use super::turn::Turn;
+use super::state::{Delivery, Phase, Session, Turn, first_look, reap_at};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
 use crate::connection::deadline::Deadline;
 use crate::connection::output::Pause;
-use crate::connection::pace::Pace;
-use crate::connection::service::{Mode, Service};
+use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 
 /// How long a request that a client sends in the last moment of its T may be on its way, even under
@@ -33,14 +32,14 @@ impl Session {
         let Some(since) = self.confirm_delivery(turn)? else {
             return Ok(());
         };
-        let (service, now) = (turn.service, turn.now.monotonic);
+        let (context, now) = (turn.context, turn.now.monotonic);
         if self.answered == 0 {
             return self.check_first(since, turn);
         }
-        let reaped_at = reap_at(service, since);
-        if now >= reaped_at && Self::is_reaped_by_age(service) {
+        let reaped_at = reap_at(context, since);
+        if now >= reaped_at && Self::is_reaped_by_age(context) {
             self.close_idle(CloseReason::Idle, turn)
-        } else if now >= idle_evictable_at(service, reaped_at) && self.is_pressed(service) {
+        } else if now >= idle_evictable_at(context, reaped_at) && self.is_pressed(context) {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
             Ok(())
@@ -54,11 +53,11 @@ impl Session {
         since: Millis,
         turn: &Turn<'_, T>,
     ) -> Result<(), CloseReason> {
-        let (service, now) = (turn.service, turn.now.monotonic);
+        let (context, now) = (turn.context, turn.now.monotonic);
         let silent_millis = now.since(since);
-        let is_late = now >= since.plus_secs(service.config.timeouts.head_secs);
-        let is_in_the_way = silent_millis >= SILENT_MILLIS && self.is_pressed(service)
-            || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(service);
+        let is_late = now >= since.plus_secs(context.config.timeouts.head_secs);
+        let is_in_the_way = silent_millis >= SILENT_MILLIS && self.is_pressed(context)
+            || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(context);
         if is_late {
             Err(CloseReason::Idle)
         } else if is_in_the_way {
@@ -70,8 +69,8 @@ impl Session {
 
     /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does only if
     /// the server drains.
-    fn is_reaped_by_age(service: &Service) -> bool {
-        service.config.keep_alive.close == IdleClose::Timeout || service.mode() != Mode::Serving
+    fn is_reaped_by_age(context: &ServerContext) -> bool {
+        context.config.keep_alive.close == IdleClose::Timeout || context.mode() != Mode::Serving
     }
 
     /// Ends the connection because the server stops. The socket was read just now and is empty.
@@ -93,13 +92,13 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
-        let look_millis = turn.service.config.keep_alive.first_look_millis();
+        let look_millis = turn.context.config.keep_alive.first_look_millis();
         let Phase::Idle { since, delivery } = &mut self.phase else {
             return Ok(None);
         };
         match delivery {
             Delivery::Fresh => return Ok(None),
-            Delivery::Unknown if now < first_look(turn.service, *since) => return Ok(None),
+            Delivery::Unknown if now < first_look(turn.context, *since) => return Ok(None),
             Delivery::Confirmed => return Ok(Some(*since)),
             Delivery::Unknown | Delivery::Outstanding(_) => {}
         }
@@ -108,10 +107,10 @@ impl Session {
             let start = *since;
             if let Delivery::Unknown = delivery {
                 // Nothing is known of the time since the answer but that some may have moved.
-                *delivery = Delivery::Outstanding(Box::new(Pace::start(0, start)));
+                *delivery = Delivery::Outstanding(Box::new(StallDetector::start(0, start)));
             }
-            if let Delivery::Outstanding(pace) = delivery
-                && pace.has_stalled(delivered, now, &turn.service.write_pace())
+            if let Delivery::Outstanding(stall_detector) = delivery
+                && stall_detector.has_stalled(delivered, now, &turn.context.write_stall_limits())
             {
                 turn.io.abort();
                 return Err(CloseReason::WriteTimeout);
@@ -133,15 +132,15 @@ impl Session {
 /// From when on a connection whose last turn left `deadline` may be closed because the server or its
 /// address is under pressure; `None` if its place is not to be had.
 #[must_use]
-pub fn evictable_at(service: &Service, deadline: Deadline) -> Option<Millis> {
+pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     match deadline {
         Deadline::First(late_at) => Some(Millis(
-            silent_since(service, late_at)
+            silent_since(context, late_at)
                 .0
                 .saturating_add(SILENT_MILLIS),
         )),
         Deadline::Idle(reaped_at) | Deadline::Parked(reaped_at) => {
-            Some(idle_evictable_at(service, reaped_at))
+            Some(idle_evictable_at(context, reaped_at))
         }
         Deadline::Exchange(_) | Deadline::Settling(_) | Deadline::Linger(_) => None,
     }
@@ -149,16 +148,16 @@ pub fn evictable_at(service: &Service, deadline: Deadline) -> Option<Millis> {
 
 /// When a connection with [`Deadline::First`] at `late_at` was accepted.
 #[must_use]
-pub fn silent_since(service: &Service, late_at: Millis) -> Millis {
-    let head_millis = u64::from(service.config.timeouts.head_secs) * 1000;
+pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
+    let head_millis = u64::from(context.config.timeouts.head_secs) * 1000;
     Millis(late_at.0.saturating_sub(head_millis))
 }
 
 /// When an idle connection whose T + grace ends at `reaped_at` may be closed because others need
 /// its place.
-fn idle_evictable_at(service: &Service, reaped_at: Millis) -> Millis {
+fn idle_evictable_at(context: &ServerContext, reaped_at: Millis) -> Millis {
     // The acknowledgement may be younger than the answer, by what passed before the first look.
-    let look_millis = service.config.keep_alive.first_look_millis();
+    let look_millis = context.config.keep_alive.first_look_millis();
     let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
     Millis(reaped_at.0.saturating_sub(early_millis))
 }

@@ -7,11 +7,10 @@
 use std::io;
 
 use super::retirement::{hold_a_request, is_unforeseen};
-use super::state::{Lingering, Phase, Session};
-use super::turn::Turn;
+use super::state::{Lingering, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::Pause;
-use crate::connection::pace::Pace;
+use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 
 /// Bytes read after our FIN before the connection is closed all the same.
@@ -62,7 +61,7 @@ impl Session {
         let reason = self.closing.unwrap_or(CloseReason::ClientClosed);
         // Only an idle client, and one that had to expect no `close`, was free to send more.
         let mut may_cross = was_idle || is_unforeseen(reason);
-        if may_cross && hold_a_request(turn.desk.input.unread()) {
+        if may_cross && hold_a_request(turn.buffers.input.unread()) {
             count_race(reason, turn);
             may_cross = false;
         }
@@ -71,15 +70,15 @@ impl Session {
             return Err(reason);
         }
         turn.io.shutdown_write().map_err(|_| reason)?;
-        let unread = turn.desk.input.unread().len();
-        turn.desk.input.consume(unread);
+        let unread = turn.buffers.input.unread().len();
+        turn.buffers.input.consume(unread);
         self.settle_promise(reason, turn);
         let since = turn.now.monotonic;
         self.phase = Phase::Linger(Box::new(Lingering {
             since,
             drained_bytes: 0,
             may_cross,
-            pace: None,
+            stall_detector: None,
         }));
         Ok(())
     }
@@ -94,7 +93,7 @@ impl Session {
             return Err(reason);
         };
         for _ in 0..READS_PER_TURN {
-            let space = turn.desk.input.space();
+            let space = turn.buffers.input.space();
             match turn.io.recv(space) {
                 Ok(0) => return Err(reason),
                 Ok(count) => {
@@ -128,7 +127,7 @@ impl Session {
         if now
             < linger
                 .since
-                .plus_secs(turn.service.config.timeouts.linger_secs)
+                .plus_secs(turn.context.config.timeouts.linger_secs)
         {
             return Ok(());
         }
@@ -139,10 +138,10 @@ impl Session {
         }
         let delivered = self.sent_bytes.saturating_sub(unacknowledged - FIN);
         let since = linger.since;
-        let pace = linger
-            .pace
-            .get_or_insert_with(|| Box::new(Pace::start(0, since)));
-        if pace.has_stalled(delivered, now, &turn.service.write_pace()) {
+        let stall_detector = linger
+            .stall_detector
+            .get_or_insert_with(|| Box::new(StallDetector::start(0, since)));
+        if stall_detector.has_stalled(delivered, now, &turn.context.write_stall_limits()) {
             turn.io.abort();
             return Err(reason);
         }
@@ -152,6 +151,6 @@ impl Session {
 
 /// Counts a request that crosses with our close, and is lost.
 fn count_race<T>(reason: CloseReason, turn: &Turn<'_, T>) {
-    turn.desk.counters.keep_alive_race();
+    turn.buffers.counters.keep_alive_race();
     log::debug!("a request crosses with the close ({})", reason.name());
 }

@@ -22,22 +22,19 @@
 //! It looks at the socket first and at the clock second: a byte that has arrived beats a deadline.
 //!
 //! `state` is what all the others work on. From the top down: `advance` gives a connection its turn,
-//! `answer` finds the requests, `collect` puts the answers in order, `sending` hands them to the
+//! `answer` finds the requests, `sending` puts the answers in order and hands them to the
 //! socket; `idle`, `linger` and `retirement` end it. A test plays each row of the table.
 
 mod advance;
 mod answer;
-mod collect;
 mod idle;
 mod linger;
 mod retirement;
 mod sending;
 mod state;
-mod turn;
 
 #[cfg(test)]
 mod tests;
 
 pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
-pub use state::Session;
-pub use turn::{Outcome, Turn};
+pub use state::{Outcome, Session, Turn};

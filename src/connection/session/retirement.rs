@@ -8,12 +8,11 @@
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::state::{Delivery, Phase, Session};
-use super::turn::Turn;
+use super::state::{Delivery, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::counters::CloseReason;
-use crate::connection::desk::Desk;
-use crate::connection::service::{Mode, Service};
+use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
 use crate::http::request::{HeadProgress, Parsed, resume_head};
@@ -74,13 +73,13 @@ impl Session {
 
     /// Why the connection is to end, for reasons that are not the client's.
     fn reason_to_retire<T>(&self, turn: &Turn<'_, T>) -> Option<CloseReason> {
-        let (service, now) = (turn.service, turn.now.monotonic);
-        let max_age_millis = u64::from(service.config.keep_alive.max_age_secs) * 1000;
-        if service.mode() != Mode::Serving {
+        let (context, now) = (turn.context, turn.now.monotonic);
+        let max_age_millis = u64::from(context.config.keep_alive.max_age_secs) * 1000;
+        if context.mode() != Mode::Serving {
             Some(CloseReason::Drain)
         } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
             Some(CloseReason::MaxAge)
-        } else if self.is_pressed(service) {
+        } else if self.is_pressed(context) {
             Some(CloseReason::Pressure)
         } else {
             None
@@ -93,7 +92,7 @@ impl Session {
         if self.put_off + 1 >= MAX_ANSWERS {
             return false;
         }
-        let progress = turn.desk.input.progress().copied();
+        let progress = turn.buffers.input.progress().copied();
         let Some(len) = len.or_else(|| request_len(0, progress, turn)) else {
             // This request is not complete itself, and so is not answered yet.
             return false;
@@ -104,11 +103,11 @@ impl Session {
 
     /// Notes, while the server drains or stops, what becomes of the promise that was made.
     pub(super) fn settle_promise<T: Transport>(&self, reason: CloseReason, turn: &Turn<'_, T>) {
-        if turn.service.mode() == Mode::Serving {
+        if turn.context.mode() == Mode::Serving {
             return;
         }
-        let counters = &turn.desk.counters;
-        match self.promise(reason, turn.service, turn.now.monotonic) {
+        let counters = &turn.buffers.counters;
+        match self.promise(reason, turn.context, turn.now.monotonic) {
             Promise::None => {}
             Promise::Honoured => counters.promise_honoured(),
             Promise::Broken => counters.promise_broken(),
@@ -117,10 +116,10 @@ impl Session {
 
     /// The promise as it stands if the connection ends now for `reason`: whether one was made, and whether it
     /// is kept. A promise is broken by a stop before T has passed since the acknowledgement, or within a request.
-    fn promise(&self, reason: CloseReason, service: &Service, now: Millis) -> Promise {
+    fn promise(&self, reason: CloseReason, context: &ServerContext, now: Millis) -> Promise {
         let is_cut = match &self.phase {
             Phase::Idle { since, delivery } => {
-                let keep_alive = &service.config.keep_alive;
+                let keep_alive = &context.config.keep_alive;
                 let promised = since.plus_secs(keep_alive.timeout_secs);
                 // The acknowledgement may be younger than the answer, by what passed before the look.
                 let kept_at = Millis(promised.0.saturating_add(keep_alive.first_look_millis()));
@@ -143,13 +142,13 @@ impl Session {
 
 /// Receives what else has come, as far as the buffer has room. Returns whether something has.
 fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
-    let space = turn.desk.input.space();
+    let space = turn.buffers.input.space();
     if space.is_empty() {
         return false;
     }
     // The end of the stream, or an error, is found again by the next receive.
     let count = turn.io.recv(space).unwrap_or(0);
-    turn.desk.input.received(count);
+    turn.buffers.input.received(count);
     count > 0
 }
 
@@ -160,15 +159,15 @@ fn request_len<T>(
     progress: Option<HeadProgress>,
     turn: &mut Turn<'_, T>,
 ) -> Option<usize> {
-    let service = turn.service;
-    let Desk { input, spans, .. } = &mut *turn.desk;
+    let context = turn.context;
+    let ThreadBuffers { input, spans, .. } = &mut *turn.buffers;
     let bytes = &input.unread()[from..];
     let progress = progress.unwrap_or_default();
-    let parsed = resume_head(bytes, &service.head_limits(), spans, &progress);
+    let parsed = resume_head(bytes, &context.head_limits(), spans, &progress);
     let Ok(Parsed::Complete { head, consumed }) = parsed else {
         return None;
     };
-    let mut body = BodyDecoder::new(head.framing, service.config.limits.body_bytes).ok()?;
+    let mut body = BodyDecoder::new(head.framing, context.config.limits.body_bytes).ok()?;
     let decoded = body.decode(&bytes[consumed..]).ok()?;
     decoded.done.then_some(consumed + decoded.consumed)
 }

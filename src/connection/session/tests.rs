@@ -12,11 +12,11 @@ use super::{Outcome, Turn};
 use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::connection::counters::Counters;
-use crate::connection::desk::Desk;
 use crate::connection::peer::Peer;
-use crate::connection::service::Service;
+use crate::connection::server_context::ServerContext;
+use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::Transport;
-use crate::site::{Reach, Sites};
+use crate::site::{MayBlock, Sites};
 
 // All different, so that a deadline tells which of them it was made from.
 const TIMEOUT_SECS: u32 = 100;
@@ -107,8 +107,8 @@ impl Transport for ScriptedPeer {
 
 /// A session that is in a phase, and when it came there.
 struct Scene {
-    service: Service,
-    desk: Desk,
+    context: ServerContext,
+    buffers: ThreadBuffers,
     session: Session,
     peer: ScriptedPeer,
     now: Millis,
@@ -131,8 +131,8 @@ impl Scene {
         config.timeouts.linger_secs = LINGER_SECS;
         let sites = Sites::open(&config).expect("the site");
         Scene {
-            desk: Desk::new(&config, Arc::new(Counters::default())),
-            service: Service::new(config, sites),
+            buffers: ThreadBuffers::new(&config, Arc::new(Counters::default())),
+            context: ServerContext::new(config, sites),
             session,
             peer: ScriptedPeer::default(),
             now: Millis(0),
@@ -183,13 +183,13 @@ impl Scene {
         self.now = now;
         let outcome = self.session.turn(&mut Turn {
             io: &mut self.peer,
-            desk: &mut self.desk,
-            service: &self.service,
+            buffers: &mut self.buffers,
+            context: &self.context,
             now: Now {
                 monotonic: now,
                 unix_secs: 784_111_777,
             },
-            reach: Reach::Disk,
+            may_block: MayBlock::Anywhere,
             read_closed: false,
             gives_up: false,
             is_over: &|| false,
@@ -201,7 +201,7 @@ impl Scene {
     }
 
     fn rest(&mut self) -> Millis {
-        self.session.rest(&self.service, self.now).at()
+        self.session.rest(&self.context, self.now).at()
     }
 
     /// The time that a cell of the table means.

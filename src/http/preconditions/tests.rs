@@ -169,7 +169,10 @@ fn if_modified_since_saves_a_transfer_rfc9110_13_1_3() {
     assert_eq!(get(&[("If-Modified-Since", OCT_20)]), Verdict::Proceed);
     let lines = [("If-Modified-Since", OCT_21)];
     assert_eq!(verdict(Method::Head, &FILE, &lines), Verdict::NotModified);
-    assert_eq!(verdict(Method::Post, &FILE, &lines), Verdict::Proceed);
+    assert_eq!(
+        verdict(Method::RevalidatorRole, &FILE, &lines),
+        Verdict::Proceed
+    );
     assert_eq!(
         verdict(Method::Get, &NOTHING_KNOWN, &lines),
         Verdict::Proceed

@@ -249,3 +249,77 @@ fn a_query_is_encoded_to_what_a_uri_may_hold_rfc3986_3_4() {
         assert_eq!(String::from_utf8_lossy(&out), encoded);
     }
 }
+
+#[test]
+fn hosts_that_are_accepted_rfc9110_7_2() {
+    for host in [
+        "example.com",
+        "example.com:80",
+        "example.com:",
+        "example.com:0",
+        "example.com:65535",
+        "my_service",
+        "xn--bcher-kva.example",
+        "b%C3%BCcher.example",
+        "a!$&'()*+;=b",
+        "127.0.0.1:8080",
+        "[::1]",
+        "[::1]:8080",
+        "[::ffff:192.0.2.1]:",
+        "[v1.x]",
+        "[V7F.a-b:c~!$&'()*+;=]:8080",
+    ] {
+        assert!(is_host_and_port(host.as_bytes()), "{host}");
+    }
+}
+
+#[test]
+fn hosts_that_are_refused() {
+    for host in [
+        "",
+        ":80",
+        "a,b",
+        "a b",
+        "user@example.com",
+        "user:pw@example.com",
+        "example.com/path",
+        "example.com?q",
+        "example.com:65536",
+        "example.com:99999999999999999999",
+        "example.com:8o",
+        "example.com:-1",
+        "a:1:2",
+        "%",
+        "a%2",
+        "a%zz",
+        "[::1",
+        "[]",
+        "[::g]",
+        "[127.0.0.1]",
+        "[::1]8080",
+        "[fe80::1%25eth0]",
+        "[v1.]",
+        "[v.x]",
+        "[vg.x]",
+        "[v1x]",
+        "[v1.%41]",
+        "[v1.a,b]",
+        "[v1.a[b]",
+        "[v1.x",
+        "[v1.x]8080",
+        "v1.x]",
+        "::1",
+        "b\u{fc}cher",
+    ] {
+        assert!(!is_host_and_port(host.as_bytes()), "{host}");
+    }
+}
+
+#[test]
+fn connect_needs_a_port_rfc9112_3_2_3() {
+    assert!(is_connect_authority(b"example.com:443"));
+    assert!(is_connect_authority(b"[::1]:443"));
+    assert!(!is_connect_authority(b"example.com"));
+    assert!(!is_connect_authority(b"example.com:"));
+    assert!(!is_connect_authority(b"/path"));
+}

@@ -16,15 +16,15 @@ fn listener() -> (Listener, std::net::SocketAddr) {
     (listener, address)
 }
 
-fn limited(connections: usize) -> Arc<Occupancy> {
-    Arc::new(Occupancy::new(connections))
+fn limited(connections: usize) -> Arc<ConnectionGauge> {
+    Arc::new(ConnectionGauge::new(connections))
 }
 
 /// Gives the place back, as `Shared::close` does.
-fn leave(occupancy: &Occupancy, shares: &Shares, accepted: &Accepted<Socket>) {
-    occupancy.leave();
-    if let (Peer::Ip(address), Some(neighbours)) = (accepted.peer, &accepted.neighbours) {
-        shares.leave(address, neighbours);
+fn leave(gauge: &ConnectionGauge, shares: &Shares, accepted: &Accepted<Socket>) {
+    gauge.leave();
+    if let (Peer::Ip(address), Some(address_gauge)) = (accepted.peer, &accepted.address_gauge) {
+        shares.leave(address, address_gauge);
     }
 }
 
@@ -42,9 +42,9 @@ fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted<Socket> {
 #[test]
 fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let (listener, address) = listener();
-    let occupancy = limited(2);
-    let all = Arc::clone(&occupancy);
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, None, Arc::default());
+    let gauge = limited(2);
+    let all = Arc::clone(&gauge);
+    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, None, Arc::default());
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -52,7 +52,7 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let second = accept(&mut acceptor, &listener);
     assert!(!first.is_refused && !second.is_refused);
     assert!(accept(&mut acceptor, &listener).is_refused);
-    occupancy.leave();
+    gauge.leave();
     acceptor.release(second.slot);
     acceptor.release(2);
     let fourth = accept(&mut acceptor, &listener);
@@ -67,7 +67,8 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
 
 #[test]
 fn an_ebb_is_told_once_for_each_half() {
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
+    let mut acceptor =
+        Acceptor::counting(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
     let mut tells = |open: usize| {
         acceptor.admissions.open.store(open, Ordering::Relaxed);
         acceptor.has_ebbed()
@@ -83,16 +84,16 @@ fn an_ebb_is_told_once_for_each_half() {
 #[test]
 fn one_address_cannot_have_more_than_its_share() {
     let (listener, address) = listener();
-    let (occupancy, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
-    let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-    let mut acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default());
+    let (gauge, shares) = (limited(10), Arc::new(Shares::new(1, 64)));
+    let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
+    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
     let first = accept(&mut acceptor, &listener);
     let second = accept(&mut acceptor, &listener);
     assert!(!first.is_refused && second.is_refused);
-    leave(&occupancy, &shares, &first);
+    leave(&gauge, &shares, &first);
     acceptor.release(first.slot);
     acceptor.release(second.slot);
     assert!(!accept(&mut acceptor, &listener).is_refused);
@@ -101,10 +102,10 @@ fn one_address_cannot_have_more_than_its_share() {
 #[test]
 fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (listener, address) = listener();
-    let (occupancy, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
+    let (gauge, shares) = (limited(1), Arc::new(Shares::new(1, 64)));
     let acceptor = || {
-        let (all, each) = (Arc::clone(&occupancy), Some(Arc::clone(&shares)));
-        Acceptor::new(&Slots::<Socket>::new(16), all, each, Arc::default())
+        let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
+        Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
     };
     let (mut one, mut two) = (acceptor(), acceptor());
     let _clients: Vec<_> = (0..3)
@@ -112,10 +113,10 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
         .collect();
     let first = accept(&mut one, &listener);
     assert!(!first.is_refused);
-    leave(&occupancy, &shares, &first);
+    leave(&gauge, &shares, &first);
     let second = accept(&mut two, &listener);
     assert!(!second.is_refused);
-    leave(&occupancy, &shares, &second);
+    leave(&gauge, &shares, &second);
     let third = accept(&mut one, &listener);
     assert!(!third.is_refused);
     assert_ne!(third.slot, first.slot, "which one loop has not heard of");
@@ -126,15 +127,17 @@ fn a_trusted_proxy_can_have_more() {
     let (listener, address) = listener();
     let shares = Some(Arc::new(Shares::new(1, 64)));
     let proxies = ["127.0.0.0/8".parse().expect("a network")];
-    let occupancy = limited(2);
-    let all = Arc::clone(&occupancy);
-    let acceptor = Acceptor::new(&Slots::<Socket>::new(16), all, shares, Arc::default());
-    let mut acceptor = acceptor.exempting(&proxies);
+    let gauge = limited(2);
+    let all = Arc::clone(&gauge);
+    let mut acceptor = Acceptor {
+        proxies: proxies.to_vec(),
+        ..Acceptor::counting(&Slots::<Socket>::new(16), all, shares, Arc::default())
+    };
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
     let first = accept(&mut acceptor, &listener);
-    assert!(!first.is_refused && first.neighbours.is_none());
+    assert!(!first.is_refused && first.address_gauge.is_none());
     let second = accept(&mut acceptor, &listener);
     assert!(!second.is_refused);
     assert!(
@@ -142,7 +145,7 @@ fn a_trusted_proxy_can_have_more() {
         "over the limit of all"
     );
     for closed in [first, second] {
-        occupancy.leave();
+        gauge.leave();
         acceptor.release(closed.slot);
     }
     assert!(!accept(&mut acceptor, &listener).is_refused);

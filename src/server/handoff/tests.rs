@@ -1,4 +1,4 @@
-//! The lanes, and who is woken.
+//! The queues, and who is woken.
 
 use super::*;
 use std::sync::Barrier;
@@ -32,14 +32,14 @@ fn a_worker_that_alternates_lets_neither_lane_starve() {
     let picked: Vec<_> = (0..8)
         .map(|turn| {
             if turn % 2 == 0 {
-                First::Slow
+                FirstQueue::Blocking
             } else {
-                First::Quick
+                FirstQueue::Ready
             }
         })
         .map(|first| {
             handoff
-                .pick_up(Crew::Permanent, first, None)
+                .pick_up(WorkerKind::Permanent, first, None)
                 .expect("there is work")
         })
         .collect();
@@ -50,16 +50,22 @@ fn a_worker_that_alternates_lets_neither_lane_starve() {
 #[test]
 fn jobs_take_turns_and_no_turn_is_behind_more_than_one() {
     let handoff = Handoff::default();
-    let jobs = [(); 2].map(|()| Work::Slice(Errand::new()));
+    let jobs = [(); 2].map(|()| Work::Slice(Flight::new()));
     let again = |work: &Work| match work {
-        Work::Slice(errand) => Work::Slice(Arc::clone(errand)),
+        Work::Slice(flight) => Work::Slice(Arc::clone(flight)),
         _ => panic!("a job"),
     };
     jobs.iter().for_each(|job| handoff.defer(again(job)));
     handoff.defer(turn(1));
     handoff.dispatch(QueuedSlot::numbered(2));
-    let mut firsts = [First::Long, First::Slow, First::Quick, First::Slow].into_iter();
-    let mut pick = || handoff.pick_up(Crew::Permanent, firsts.next()?, None);
+    let mut firsts = [
+        FirstQueue::Jobs,
+        FirstQueue::Blocking,
+        FirstQueue::Ready,
+        FirstQueue::Blocking,
+    ]
+    .into_iter();
+    let mut pick = || handoff.pick_up(WorkerKind::Permanent, firsts.next()?, None);
     assert_eq!(pick().as_ref(), Some(&jobs[0]));
     handoff.put_back(again(&jobs[0]));
     assert_eq!(pick(), Some(turn(1)));
@@ -72,10 +78,14 @@ fn patience_ends_a_wait() {
     let handoff = Handoff::default();
     let patience = Some(Duration::from_millis(1));
     assert_eq!(
-        handoff.pick_up(Crew::Permanent, First::Slow, patience),
+        handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, patience),
         None
     );
-    assert_eq!(handoff.bench.len(), 0, "it has left the bench");
+    assert_eq!(
+        handoff.parked_workers.len(),
+        0,
+        "it has left the parked_workers"
+    );
 }
 
 #[test]
@@ -87,7 +97,7 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while handoff
-                    .pick_up(Crew::Permanent, First::Slow, None)
+                    .pick_up(WorkerKind::Permanent, FirstQueue::Blocking, None)
                     .is_some()
                 {
                     done.fetch_add(1, Ordering::SeqCst);
@@ -111,15 +121,16 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
 fn a_worker_that_was_woken_for_the_slow_lane_and_takes_from_the_quick_one_sends_another() {
     let handoff = Handoff::default();
     let slow = thread::scope(|scope| {
-        let other = scope.spawn(|| handoff.pick_up(Crew::Permanent, First::Slow, None));
-        while handoff.bench.len() == 0 {
+        let other =
+            scope.spawn(|| handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, None));
+        while handoff.parked_workers.len() == 0 {
             thread::yield_now();
         }
         // As if it had been put there by `defer`, and we were the one it woke.
-        handoff.slow.put(turn(7));
+        handoff.blocking.put(turn(7));
         handoff.dispatch(QueuedSlot::numbered(8));
         assert_eq!(
-            handoff.pick_up(Crew::Permanent, First::Quick, None),
+            handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None),
             Some(turn(8))
         );
         // Were it not woken, this would never end.
@@ -135,10 +146,10 @@ fn help_comes_for_a_long_queue() {
     let helped = thread::scope(|scope| {
         let worker = scope.spawn(|| {
             start.wait();
-            handoff.pick_up(Crew::Permanent, First::Quick, None)
+            handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None)
         });
         start.wait();
-        while handoff.bench.len() == 0 && !worker.is_finished() {
+        while handoff.parked_workers.len() == 0 && !worker.is_finished() {
             thread::yield_now();
         }
         for slot in 0..=SHARE as u32 {
@@ -156,30 +167,38 @@ fn what_is_left_is_done_before_the_end() {
     handoff.defer(Work::GiveBackMemory);
     handoff.close();
     assert_eq!(
-        handoff.pick_up(Crew::Permanent, First::Quick, None),
+        handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None),
         Some(Work::GiveBackMemory)
     );
-    assert_eq!(handoff.pick_up(Crew::Permanent, First::Quick, None), None);
+    assert_eq!(
+        handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None),
+        None
+    );
     assert!(handoff.is_closed());
 }
 
 #[test]
 fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
     let handoff = Handoff::default();
-    let near = |first| handoff.pick_up(Crew::NearSpare, first, Some(Duration::ZERO));
-    let any = |first| handoff.pick_up(Crew::Spare, first, Some(Duration::ZERO));
+    let near = |first| handoff.pick_up(WorkerKind::NearSpare, first, Some(Duration::ZERO));
+    let any = |first| handoff.pick_up(WorkerKind::Spare, first, Some(Duration::ZERO));
     handoff.pass_on(turn(1));
-    handoff.defer(Work::Slice(Errand::new()));
+    handoff.defer(Work::Slice(Flight::new()));
     assert_eq!((handoff.waiting(), handoff.waiting_near()), (2, 0));
-    for first in [First::Quick, First::Slow, First::Long] {
+    for first in [
+        FirstQueue::Ready,
+        FirstQueue::Blocking,
+        FirstQueue::BeyondMounts,
+        FirstQueue::Jobs,
+    ] {
         assert_eq!(near(first), None);
     }
     handoff.defer(turn(2));
     handoff.dispatch(QueuedSlot::numbered(3));
-    assert_eq!(near(First::Long), Some(turn(2)));
-    assert_eq!(near(First::Slow), Some(turn(3)));
-    assert_eq!(any(First::Slow), Some(turn(1)));
-    assert!(matches!(any(First::Quick), Some(Work::Slice(_))));
+    assert_eq!(near(FirstQueue::Jobs), Some(turn(2)));
+    assert_eq!(near(FirstQueue::Blocking), Some(turn(3)));
+    assert_eq!(any(FirstQueue::Blocking), Some(turn(1)));
+    assert!(matches!(any(FirstQueue::Ready), Some(Work::Slice(_))));
     assert_eq!(
         (handoff.pick_ups(), handoff.pick_ups_for_anywhere()),
         (4, 2)
@@ -190,14 +209,15 @@ fn a_near_worker_leaves_jobs_and_what_was_passed_on_to_others() {
 fn what_is_passed_on_wakes_a_worker_that_goes_there() {
     let handoff = Handoff::default();
     let parked = |count| {
-        while handoff.bench.len() < count {
+        while handoff.parked_workers.len() < count {
             thread::yield_now();
         }
     };
     thread::scope(|scope| {
-        let far = scope.spawn(|| handoff.pick_up(Crew::Spare, First::Slow, None));
+        let far = scope.spawn(|| handoff.pick_up(WorkerKind::Spare, FirstQueue::Blocking, None));
         parked(1);
-        let near = scope.spawn(|| handoff.pick_up(Crew::NearSpare, First::Slow, None));
+        let near =
+            scope.spawn(|| handoff.pick_up(WorkerKind::NearSpare, FirstQueue::Blocking, None));
         parked(2);
         handoff.pass_on(turn(1));
         // Were the other one woken, this would never end.

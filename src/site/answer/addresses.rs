@@ -4,12 +4,12 @@
 //! A redirect from here always leads to something. Where a redirect of the configuration would lead the
 //! client back, the answer is given at once instead.
 
-use super::site::{Ask, Site};
+use super::sites::{Ask, Site};
 use crate::config::{PAGE_SUFFIX, clean_form};
 use crate::http::response::Response;
-use crate::site::memory::{Found, Nothing};
+use crate::site::memory::{Found, NegativeEntry};
 use crate::site::pages;
-use crate::site::waiting::NeedsDisk;
+use crate::site::waiting::WouldBlock;
 
 impl Site {
     /// From the name of a page to its address, if it has that page.
@@ -17,11 +17,11 @@ impl Site {
         &self,
         index: &[String],
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Option<Response>, NeedsDisk> {
+    ) -> Result<Option<Response>, WouldBlock> {
         let Some(clean) = clean_form(ask.path, index).filter(|_| !self.is_hidden(ask.path)) else {
             return Ok(None);
         };
-        let Found::File(entry) = self.files.find(clean, ask.reach, ask.now)? else {
+        let Found::File(entry) = self.files.find(clean, ask.may_block, ask.now)? else {
             return Ok(None);
         };
         let is_asked = match &ask.path[1..] {
@@ -29,7 +29,7 @@ impl Site {
             // A file that is really called "index" comes before the page.
             name => {
                 entry.path.strip_suffix(PAGE_SUFFIX) == Some(name)
-                    && matches!(self.files.find(ask.path, ask.reach, ask.now)?,
+                    && matches!(self.files.find(ask.path, ask.may_block, ask.now)?,
                         Found::File(asked) if asked.path == entry.path)
             }
         };
@@ -40,10 +40,10 @@ impl Site {
     /// or gets what is there if that form of what it asked for leads elsewhere.
     pub(super) fn enter(
         &self,
-        nothing: &Nothing,
+        nothing: &NegativeEntry,
         path: &[u8],
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         if self.has_slash_form(path, ask) {
             return Ok(to_slash(nothing, path, ask));
         }
@@ -74,14 +74,14 @@ impl Site {
         &self,
         path: &[u8],
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Option<Response>, NeedsDisk> {
+    ) -> Result<Option<Response>, WouldBlock> {
         let page = match path {
             [b'/', name @ .., b'/'] if self.clean_urls.is_some() => &path[..=name.len()],
             _ => return Ok(None),
         };
-        let is_page = match self.files.find(page, ask.reach, ask.now)? {
+        let is_page = match self.files.find(page, ask.may_block, ask.now)? {
             Found::File(entry) => entry.path.strip_suffix(PAGE_SUFFIX) == Some(&page[1..]),
-            Found::Nothing(_) => false,
+            Found::NegativeEntry(_) => false,
         };
         if !is_page {
             return Ok(None);
@@ -100,7 +100,7 @@ impl Site {
 }
 
 /// From a directory to its slash form.
-fn to_slash(nothing: &Nothing, path: &[u8], ask: &Ask<'_, '_, '_>) -> Response {
+fn to_slash(nothing: &NegativeEntry, path: &[u8], ask: &Ask<'_, '_, '_>) -> Response {
     match &nothing.redirect {
         Some(redirect) if ask.query.is_none() && path == ask.path => redirect.clone(),
         _ => pages::redirect_to_slash(ask.path, ask.query),

@@ -83,7 +83,7 @@ mod tests {
         for path in ["/", "/healt", "/health/", "/healthy", "/Health"] {
             assert_eq!(status(Method::Get, path), None, "{path}");
         }
-        assert_eq!(status(Method::Post, "/health"), None);
+        assert_eq!(status(Method::RevalidatorRole, "/health"), None);
         health.leave();
         assert_eq!(
             readers.map(|method| status(method, "/health")),

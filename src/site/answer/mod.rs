@@ -3,14 +3,10 @@
 
 mod addresses;
 mod health;
-mod hosts;
-mod methods;
 mod partial;
 mod respond;
-mod site;
 mod sites;
 #[cfg(test)]
 mod tests;
 
-pub use site::Site;
-pub use sites::Sites;
+pub use sites::{Site, Sites};

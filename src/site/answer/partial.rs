@@ -12,7 +12,7 @@ use crate::http::range::{Selection, select};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::site::content::{Content, Representation};
-use crate::site::disk::{OpenFile, Resident};
+use crate::site::disk::{MemfdBody, OpenFile};
 use crate::site::pages;
 
 /// The answer to a Range field with this value, dated `date_unix_secs`; `None` if
@@ -49,8 +49,8 @@ pub fn slice(content: &Content, range: Range<u64>) -> Body {
         Content::Memory(bytes) => {
             Body::Memory(bytes.slice(range.start as usize..range.end as usize))
         }
-        Content::Resident(content) => Body::Resident {
-            content: Arc::<Resident>::clone(content),
+        Content::MemfdBody(content) => Body::MemfdBody {
+            content: Arc::<MemfdBody>::clone(content),
             range,
         },
         Content::Descriptor(file, _) => Body::File {

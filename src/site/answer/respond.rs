@@ -22,14 +22,13 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::methods::{not_allowed, not_understood, options};
 use super::partial::{partial, slice};
-use super::site::{Ask, Site};
+use super::sites::{Ask, Site};
 use crate::clock::Now;
 use crate::http::accept;
 use crate::http::method::Method;
 use crate::http::preconditions::{self, Validators, Verdict};
-use crate::http::request::{RequestHead, Target};
+use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::target::decode_path;
@@ -39,8 +38,8 @@ use crate::site::listing::{self, ListingRequest};
 use crate::site::lookup::LedTo;
 use crate::site::memory::{Absence, FileEntry, Found};
 use crate::site::pages;
-use crate::site::rules::{FieldEditor, Remarks};
-use crate::site::waiting::{NeedsDisk, Reach};
+use crate::site::rules::{FieldEditor, ResponseFacts};
+use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Site {
     /// Answers `head`. `path` is a buffer of the caller's.
@@ -51,10 +50,10 @@ impl Site {
         &self,
         head: &RequestHead<'_, '_>,
         path: &mut Vec<u8>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Response, NeedsDisk> {
-        let remarks = &Remarks::default();
+    ) -> Result<Response, WouldBlock> {
+        let facts = &ResponseFacts::default();
         let mut response = match &head.target {
             // A malformed path is malformed whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
@@ -71,9 +70,9 @@ impl Site {
                         head,
                         path,
                         query: *query,
-                        reach,
+                        may_block,
                         now,
-                        remarks,
+                        facts,
                     })?
                 }
                 Err(reject) => {
@@ -90,10 +89,10 @@ impl Site {
             }
         };
         if response.status.code() >= 400 {
-            response = self.with_own_page(response, (head, path), reach, now)?;
+            response = self.with_own_page(response, (head, path), may_block, now)?;
         }
         if let Some(editor) = &self.editor {
-            editor.edit(head, path, &mut response, remarks);
+            editor.edit(head, path, &mut response, facts);
         }
         Ok(response)
     }
@@ -114,7 +113,7 @@ impl Site {
         self.rules.as_ref()?.cors()?.preflight(head)
     }
 
-    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    fn answer(&self, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
         if let Some(refusal) = not_understood(ask.head) {
             return Ok(refusal);
         }
@@ -138,12 +137,12 @@ impl Site {
     }
 
     /// Serves `path`, which may not be the one that was asked for.
-    pub(super) fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    pub(super) fn serve(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
         if self.is_hidden(path) {
             return Ok(nothing_here());
         }
         let found = if std::ptr::eq(path, ask.path) {
-            self.files.find(path, ask.reach, ask.now)?
+            self.files.find(path, ask.may_block, ask.now)?
         } else {
             self.files.find_for(
                 LedTo {
@@ -151,14 +150,14 @@ impl Site {
                     path,
                     is_fallback: false,
                 },
-                ask.reach,
+                ask.may_block,
                 ask.now,
             )?
         };
         match found {
             Found::File(_) if ask.head.method == Method::Options => Ok(options()),
             Found::File(entry) => self.send(&entry, ask),
-            Found::Nothing(nothing) => match nothing.absence {
+            Found::NegativeEntry(nothing) => match nothing.absence {
                 Absence::IsDirectory => self.enter(&nothing, path, ask),
                 Absence::Open(OpenError::NotFound) => self.serve_in_place(path, ask),
                 absence => Ok(explain(absence)),
@@ -167,16 +166,19 @@ impl Site {
     }
 
     /// The form of a file that the request is about.
-    fn send(&self, entry: &Arc<FileEntry>, ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    fn send(&self, entry: &Arc<FileEntry>, ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
         let Ask {
-            head, reach, now, ..
+            head,
+            may_block,
+            now,
+            ..
         } = *ask;
         if head.has_range
-            && let Some(form) = self.files.form_for_range(entry, head, reach, now)?
+            && let Some(form) = self.files.form_for_range(entry, head, may_block, now)?
         {
             return self.represent(form, ask);
         }
-        match self.files.preferred(entry, head, reach, now)? {
+        match self.files.preferred(entry, head, may_block, now)? {
             Some(representation) => self.represent(representation, ask),
             None => Ok(pages::only_encoded()),
         }
@@ -187,9 +189,12 @@ impl Site {
         &self,
         representation: &Representation,
         ask: &Ask<'_, '_, '_>,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         let Ask {
-            head, reach, now, ..
+            head,
+            may_block,
+            now,
+            ..
         } = *ask;
         let own_type = || representation.content_type_value();
         if head.is_conditional {
@@ -208,7 +213,7 @@ impl Site {
                 }
             }
             if let Some(ranges) = requested_ranges(head, &validators, now) {
-                representation.content.within(reach)?;
+                representation.content.within(may_block)?;
                 let of_part = |lines| match &self.editor {
                     None => lines,
                     Some(editor) => editor.edit_part(ask.path, &lines),
@@ -225,7 +230,7 @@ impl Site {
             status: Status::OK,
             fields: representation.fields(now.unix_secs),
             length: Some(representation.content.len()),
-            body: body(representation, head.method, reach)?,
+            body: body(representation, head.method, may_block)?,
         })
     }
 
@@ -238,26 +243,26 @@ impl Site {
             .is_some_and(FieldEditor::looks_at_types)
         {
             // Noted once for each response.
-            let _ = ask.remarks.content_type.set(content_type());
+            let _ = ask.facts.content_type.set(content_type());
         }
     }
 
     /// What is sent in the place of what does not exist.
-    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, NeedsDisk> {
+    fn serve_in_place(&self, path: &[u8], ask: &Ask<'_, '_, '_>) -> Result<Response, WouldBlock> {
         let head = ask.head;
         if let Some(listings) = &self.listings
             && path.ends_with(b"/")
         {
             let listed = match head.method {
                 Method::Options => {
-                    ask.reach.any_disk()?;
+                    ask.may_block.any_disk()?;
                     self.files.open_directory(path).map(|()| options())
                 }
                 _ => {
                     let request = ListingRequest {
                         head,
                         query: ask.query,
-                        reach: ask.reach,
+                        may_block: ask.may_block,
                         now: ask.now,
                     };
                     self.files.list(listings, (ask.path, path), &request)?
@@ -281,7 +286,7 @@ impl Site {
         let Some(page) = applications.and_then(|all| all.page(ask.path)) else {
             return Ok(nothing_here());
         };
-        ask.remarks.varies_by_accept.set(true);
+        ask.facts.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
         let led = LedTo {
@@ -290,9 +295,9 @@ impl Site {
             is_fallback: true,
         };
         if is_page_wanted
-            && let Found::File(entry) = self.files.find_for(led, ask.reach, ask.now)?
+            && let Found::File(entry) = self.files.find_for(led, ask.may_block, ask.now)?
         {
-            ask.remarks.is_fallback.set(true);
+            ask.facts.is_fallback.set(true);
             return self.send(&entry, ask);
         }
         Ok(nothing_here())
@@ -304,19 +309,19 @@ impl Site {
         &self,
         error: Response,
         (head, asked): (&RequestHead<'_, '_>, &[u8]),
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         let Some(path) = self.error_pages.get(&error.status.code()) else {
             return Ok(error);
         };
         let found = self
             .files
-            .find_for_error((asked, error.status), path, reach, now)?;
+            .find_for_error((asked, error.status), path, may_block, now)?;
         let Found::File(entry) = found else {
             return Ok(error);
         };
-        let Some(page) = self.files.preferred(&entry, head, reach, now)? else {
+        let Some(page) = self.files.preferred(&entry, head, may_block, now)? else {
             return Ok(pages::varying_by_coding(error));
         };
         let owed = pages::owed_fields(&error);
@@ -328,7 +333,7 @@ impl Site {
                 Bytes::from([page.page_fields(), owed].concat())
             },
             length: Some(page.content.len()),
-            body: body(page, head.method, reach)?,
+            body: body(page, head.method, may_block)?,
         })
     }
 }
@@ -376,16 +381,20 @@ fn not_modified(representation: &Representation) -> Response {
 }
 
 /// The whole content; HEAD goes without it (RFC 9110 section 9.3.2), and so never needs the disk.
-fn body(representation: &Representation, method: Method, reach: Reach) -> Result<Body, NeedsDisk> {
+fn body(
+    representation: &Representation,
+    method: Method,
+    may_block: MayBlock,
+) -> Result<Body, WouldBlock> {
     match &representation.content {
         _ if method == Method::Head => Ok(Body::Empty),
         Content::Memory(bytes) => Ok(Body::Memory(bytes.clone())),
-        Content::Resident(_) => Ok(slice(
+        Content::MemfdBody(_) => Ok(slice(
             &representation.content,
             0..representation.content.len(),
         )),
         Content::Descriptor(file, size) => {
-            representation.content.within(reach)?;
+            representation.content.within(may_block)?;
             Ok(Body::File {
                 file: Arc::<OpenFile>::clone(file),
                 range: 0..*size,
@@ -406,4 +415,43 @@ fn requested_ranges<'b>(
         .only("range")
         .filter(|_| head.method == Method::Get)?;
     preconditions::if_range_holds(&head.fields, validators, now.unix_secs).then_some(ranges)
+}
+
+/// Refuses what no server of this kind understands, whatever the resource.
+pub(super) fn not_understood(head: &RequestHead<'_, '_>) -> Option<Response> {
+    let (status, sentence) = match (head.method, head.expect) {
+        // RFC 9110 section 9.1: unknown is 501, known but not allowed is 405.
+        (Method::Unknown, _) => (
+            Status::NOT_IMPLEMENTED,
+            "The server does not know this method.",
+        ),
+        // RFC 9110 section 10.1.1.
+        (_, Expectation::Other) => (
+            Status::EXPECTATION_FAILED,
+            "The only expectation met here is 100-continue.",
+        ),
+        _ => return None,
+    };
+    Some(pages::error(status, sentence))
+}
+
+/// Refuses the methods that no resource here has (RFC 9110 section 15.5.6).
+pub(super) fn not_allowed(head: &RequestHead<'_, '_>) -> Option<Response> {
+    let is_readable = matches!(head.method, Method::Get | Method::Head | Method::Options);
+    (!is_readable).then(|| {
+        pages::error(
+            Status::METHOD_NOT_ALLOWED,
+            "This is a static site: it can be read, not written.",
+        )
+    })
+}
+
+/// The answer to OPTIONS (RFC 9110 section 9.3.7).
+pub(super) fn options() -> Response {
+    Response {
+        status: Status::OK,
+        fields: Bytes::from_static(pages::ALLOW_LINE.as_bytes()),
+        length: Some(0),
+        body: Body::Empty,
+    }
 }

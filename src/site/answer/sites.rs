@@ -1,23 +1,24 @@
-//! All sites of a server, and which of them a request is for.
+//! The sites of a server, and which of them a request is for, by the name it asks (RFC 9110 section 7.2).
 
-use std::fmt;
-use std::io;
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use super::health::Health;
-use super::hosts::{HostMatch, Hosts};
-use super::site::{SharedBySites, Site};
 use crate::clock::{Millis, Now};
-use crate::config::{Config, SiteConfig};
+use crate::config::{Config, HOST_NAME_MAX, HostName, SiteConfig};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{CheckOrder, Checkers, FileStore};
+use crate::site::listing::Listings;
+use crate::site::lookup::Lookup;
+use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
 use crate::site::pages;
-use crate::site::rules::EditedFields;
-use crate::site::waiting::{NeedsDisk, Reach};
+use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, Rules};
+use crate::site::waiting::{MayBlock, WouldBlock};
 
 /// What part of `cache.bytes` may be taken besides for edited fields, if there are rules.
 const EDITED_PART: u64 = 16;
@@ -111,13 +112,13 @@ impl Sites {
     /// Those who compare with the disk: each takes orders and has them
     /// [carried out](Sites::carry_out). `None` if nothing is kept that could be compared.
     #[must_use]
-    pub fn checkers(&self) -> Option<&Checkers> {
+    pub fn revalidators(&self) -> Option<&Revalidators> {
         let memory = self.shared.store.memory.as_ref();
-        memory.map(|memory| memory.checkers())
+        memory.map(|memory| memory.revalidators())
     }
 
     /// Compares with the disk what `order` says, as [`Lookup::carry_out`](crate::site::lookup::Lookup).
-    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
+    pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let site = match order.site.checked_sub(1) {
             None => Some(&self.default),
             Some(host) => self.of_hosts.get(host as usize),
@@ -133,17 +134,17 @@ impl Sites {
     /// read the answer.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the answer, or the content that goes with it, is not in `reach`, or another
+    /// [`WouldBlock`] if the answer, or the content that goes with it, is not in `may_block`, or another
     /// thread is getting it.
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,
         path: &mut Vec<u8>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         if self.hosts.is_empty() {
-            return self.default.respond(head, path, reach, now);
+            return self.default.respond(head, path, may_block, now);
         }
         let site = match self.hosts.find(head.host) {
             // RFC 9110 section 7.4.
@@ -155,7 +156,7 @@ impl Sites {
             HostMatch::Default => &self.default,
             HostMatch::Known(index) => self.of_hosts.get(index).unwrap_or(&self.default),
         };
-        site.respond(head, path, reach, now)
+        site.respond(head, path, may_block, now)
     }
 }
 
@@ -165,4 +166,304 @@ fn misdirected() -> Response {
         Status::MISDIRECTED_REQUEST,
         "No site of this name is served here.",
     )
+}
+
+/// The virtual hosts by name.
+///
+/// A name of its own wins over a wildcard, and of several wildcards the longest wins. Case, port and
+/// a dot at the end make no difference.
+#[derive(Debug)]
+pub struct Hosts {
+    exact: HashMap<Box<[u8]>, usize>,
+    /// By what follows the `*.`.
+    below: HashMap<Box<[u8]>, usize>,
+    ipv6: HashMap<Ipv6Addr, usize>,
+    is_strict: bool,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostMatch {
+    /// The host at this index of [`Config::hosts`].
+    Known(usize),
+    /// The default site: no host has the name.
+    Default,
+    /// No site: the answer is 421 (RFC 9110 section 15.5.20). Only with `strict_hosts`.
+    Unknown,
+}
+
+impl Hosts {
+    /// The names of all hosts of `config`, none of which is there twice.
+    #[must_use]
+    pub fn new(config: &Config) -> Hosts {
+        let mut hosts = Hosts {
+            exact: HashMap::new(),
+            below: HashMap::new(),
+            ipv6: HashMap::new(),
+            is_strict: config.strict_hosts,
+        };
+        for (index, host) in config.hosts.iter().enumerate() {
+            for name in &host.names {
+                match name {
+                    HostName::Exact(name) => hosts.exact.insert(name.as_bytes().into(), index),
+                    HostName::Below(name) => hosts.below.insert(name.as_bytes().into(), index),
+                    HostName::Ipv6(address) => hosts.ipv6.insert(*address, index),
+                };
+            }
+        }
+        hosts
+    }
+
+    /// Whether every name leads to the default site.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.is_strict && self.exact.is_empty() && self.below.is_empty() && self.ipv6.is_empty()
+    }
+
+    /// Finds the site for `host`, a valid value of Host, or for a request without Host, which HTTP/1.0
+    /// allows: such a request names no host, so it has no site of its own. Nothing is allocated.
+    #[must_use]
+    pub fn find(&self, host: Option<&[u8]>) -> HostMatch {
+        match host.and_then(|host| self.index_of(host)) {
+            Some(index) => HostMatch::Known(index),
+            None if self.is_strict => HostMatch::Unknown,
+            None => HostMatch::Default,
+        }
+    }
+
+    fn index_of(&self, host: &[u8]) -> Option<usize> {
+        if let [b'[', rest @ ..] = host {
+            let close = memchr::memchr(b']', rest)?;
+            let address = std::str::from_utf8(&rest[..close]).ok()?;
+            return self.ipv6.get(&address.parse().ok()?).copied();
+        }
+        let name = match memchr::memchr(b':', host) {
+            Some(colon) => &host[..colon],
+            None => host,
+        };
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        // A longer one is none of ours.
+        let mut buffer = [0; HOST_NAME_MAX];
+        let lower = buffer.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let lower: &[u8] = lower;
+        self.exact
+            .get(lower)
+            .or_else(|| {
+                // Left to right: the longest comes first.
+                let dots = memchr::memchr_iter(b'.', lower);
+                let mut suffixes = dots.filter(|dot| *dot > 0).map(|dot| &lower[dot + 1..]);
+                suffixes.find_map(|suffix| self.below.get(suffix))
+            })
+            .copied()
+    }
+}
+
+/// One static site.
+#[derive(Debug)]
+pub struct Site {
+    pub(super) files: Lookup,
+    /// `None` if there are none.
+    pub(super) rules: Option<Arc<Rules>>,
+    /// `None` if no answer's fields are edited.
+    pub(super) editor: Option<FieldEditor>,
+    /// Set if `clean_urls` is on: the names of index files.
+    pub(super) clean_urls: Option<Vec<String>>,
+    pub(super) shows_hidden: bool,
+    pub(super) listings: Option<Listings>,
+    /// `None` if there are none.
+    pub(super) applications: Option<Applications>,
+    /// Paths by status.
+    pub(super) error_pages: BTreeMap<u16, Box<[u8]>>,
+    /// `None` if no path tells it.
+    pub(super) health: Option<Arc<Health>>,
+}
+
+/// The parts that all sites of a server have in common.
+#[derive(Debug)]
+pub(super) struct SharedBySites {
+    pub(super) store: FileStore,
+    /// `None` if no fields are edited, or none are remembered.
+    pub(super) edited: Option<Arc<EditedFields>>,
+    /// `None` if no path tells it.
+    pub(super) health: Option<Arc<Health>>,
+}
+
+/// A request for a path, and how far the answer may go.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a, 'b, 's> {
+    pub(super) head: &'a RequestHead<'b, 's>,
+    /// Decoded and normalised.
+    pub(super) path: &'a [u8],
+    pub(super) query: Option<&'b [u8]>,
+    pub(super) may_block: MayBlock,
+    pub(super) now: Now,
+    pub(super) facts: &'a ResponseFacts,
+}
+
+impl Site {
+    /// Opens `site`, which has this `number` in what all sites share.
+    ///
+    /// # Errors
+    /// If the root is not a directory that can be read.
+    pub(super) fn open(
+        site: &SiteConfig,
+        number: u32,
+        shared: &SharedBySites,
+    ) -> std::io::Result<Site> {
+        let SharedBySites {
+            store,
+            edited,
+            health,
+        } = shared;
+        let rules = Arc::new(Rules::new(site));
+        let path = |path: &String| Box::from(path.as_bytes());
+        let pages = site.error_pages.iter();
+        Ok(Site {
+            files: Lookup::open(site, number, store)?,
+            editor: FieldEditor::new(&rules, !site.spa.is_empty(), number, edited.clone()),
+            rules: (!rules.is_empty()).then_some(rules),
+            clean_urls: site.clean_urls.then(|| site.index.clone()),
+            shows_hidden: site.hidden,
+            listings: site.listing.then(|| Listings::new(site, &store.cache)),
+            applications: Applications::new(&site.spa),
+            error_pages: pages.map(|(status, page)| (*status, path(page))).collect(),
+            health: health.clone(),
+        })
+    }
+
+    /// The files below its root.
+    #[must_use]
+    pub fn files(&self) -> &Lookup {
+        &self.files
+    }
+
+    /// Whether answers of `site` may be edited, as [`FieldEditor`] does it.
+    #[must_use]
+    pub fn edits_fields(site: &SiteConfig) -> bool {
+        !site.spa.is_empty() || Rules::new(site).edits_fields()
+    }
+
+    pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
+        !self.shows_hidden && has_dot_name(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HostConfig, SiteConfig};
+    use proptest::prelude::*;
+
+    fn config(hosts: &[&[&str]], strict_hosts: bool) -> Config {
+        let hosts = hosts.iter().map(|names| HostConfig {
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            site: SiteConfig::default(),
+        });
+        Config {
+            hosts: hosts.collect(),
+            strict_hosts,
+            ..Config::default()
+        }
+    }
+
+    fn find(hosts: &[&[&str]], host: &str) -> HostMatch {
+        Hosts::new(&config(hosts, false)).find(Some(host.as_bytes()))
+    }
+
+    #[test]
+    fn an_exact_name_wins_over_a_wildcard_and_the_longest_wildcard_over_others() {
+        let hosts: [&[&str]; 4] = [
+            &["*.example.org"],
+            &["www.example.org", "example.org"],
+            &["*.deep.example.org"],
+            &["*.localhost", "localhost", "192.0.2.1", "[2001:db8::1]"],
+        ];
+        for (host, index) in [
+            ("www.example.org", Some(1)),
+            ("example.org", Some(1)),
+            ("a.example.org", Some(0)),
+            ("a.b.example.org", Some(0)),
+            ("deep.example.org", Some(0)),
+            ("a.deep.example.org", Some(2)),
+            ("a.b.deep.example.org", Some(2)),
+            ("aexample.org", None),
+            (".example.org", None),
+            ("example.org.evil", None),
+            ("org", None),
+            ("localhost", Some(3)),
+            ("x.localhost", Some(3)),
+            ("192.0.2.1", Some(3)),
+            ("[2001:db8::1]", Some(3)),
+            ("[2001:DB8:0:0::1]:8080", Some(3)),
+            ("[2001:db8::2]", None),
+        ] {
+            let expected = index.map_or(HostMatch::Default, HostMatch::Known);
+            assert_eq!(find(&hosts, host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn case_port_and_final_dot_make_no_difference() {
+        for host in [
+            "EXAMPLE.org",
+            "example.org.",
+            "example.org:80",
+            "Example.Org.:8080",
+            "example.org:",
+        ] {
+            assert_eq!(
+                find(&[&["example.org"]], host),
+                HostMatch::Known(0),
+                "{host}"
+            );
+        }
+        assert_eq!(
+            find(&[&["*.example.org"]], "A.example.ORG.:1"),
+            HostMatch::Known(0)
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_only_if_hosts_are_strict() {
+        let strict = Hosts::new(&config(&[&["a.example"]], true));
+        assert_eq!(strict.find(Some(b"a.example")), HostMatch::Known(0));
+        let long = [b'a'; 300];
+        for host in [
+            None,
+            Some(&b"b.example"[..]),
+            Some(b""),
+            Some(b"[::1]"),
+            Some(b"[v1.x]"),
+            Some(b"["),
+            Some(b"%61.example"),
+            Some(&long),
+        ] {
+            assert_eq!(strict.find(host), HostMatch::Unknown);
+            assert_eq!(
+                Hosts::new(&config(&[&["a.example"]], false)).find(host),
+                HostMatch::Default
+            );
+        }
+        assert!(Hosts::new(&Config::default()).is_empty());
+        assert!(!strict.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_of_all_names_is_found(
+            names in prop::collection::btree_set("(\\*\\.)?[ab](\\.[ab]){0,3}", 1..8),
+            host in "[ab](\\.[ab]){0,4}",
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let hosts: Vec<&[&str]> = names.iter().map(std::slice::from_ref).collect();
+            let exact = names.iter().position(|name| *name == host);
+            let wildcard = (0..names.len())
+                .filter(|index| names[*index].strip_prefix('*').is_some_and(|end| host.ends_with(end)))
+                .max_by_key(|index| names[*index].len());
+            let expected = exact.or(wildcard).map_or(HostMatch::Default, HostMatch::Known);
+            prop_assert_eq!(find(&hosts, &host), expected);
+        }
+    }
 }

@@ -11,8 +11,8 @@ use crate::clock::{Millis, Now};
 use crate::config::{Config, Precompressed, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 use crate::http::response::Response;
-use crate::site::waiting::{NeedsDisk, Reach};
-use crate::site::{OutOfReach, Sites};
+use crate::site::waiting::{MayBlock, WouldBlock};
+use crate::site::{Sites, WouldBlockOnDisk};
 
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 2_000,
@@ -51,20 +51,25 @@ impl World {
         self.place.path().join("root")
     }
 
-    fn ask(&self, reach: Reach, millis: u64, request: &str) -> Result<Response, OutOfReach> {
-        let answer = self.ask_among_others(reach, millis, request);
+    fn ask(
+        &self,
+        may_block: MayBlock,
+        millis: u64,
+        request: &str,
+    ) -> Result<Response, WouldBlockOnDisk> {
+        let answer = self.ask_among_others(may_block, millis, request);
         answer.map_err(|needs| match needs {
-            NeedsDisk::OutOfReach => OutOfReach,
-            NeedsDisk::UnderWay(errand) => panic!("nobody else is there: {errand:?}"),
+            WouldBlock::OnDisk => WouldBlockOnDisk,
+            WouldBlock::InFlight(flight) => panic!("nobody else is there: {flight:?}"),
         })
     }
 
     fn ask_among_others(
         &self,
-        reach: Reach,
+        may_block: MayBlock,
         millis: u64,
         request: &str,
-    ) -> Result<Response, NeedsDisk> {
+    ) -> Result<Response, WouldBlock> {
         let request = format!("{request}\r\n\r\n").replace("HTTP/1.1", "HTTP/1.1\r\nHost: a");
         let mut spans = Vec::new();
         let Ok(Parsed::Complete { head, .. }) = parse_head(request.as_bytes(), &LIMITS, &mut spans)
@@ -75,16 +80,21 @@ impl World {
             monotonic: Millis(millis),
             unix_secs: START_UNIX_SECS + millis / 1_000,
         };
-        self.site.respond(&head, &mut Vec::new(), reach, now)
+        self.site.respond(&head, &mut Vec::new(), may_block, now)
     }
 
-    fn status(&self, reach: Reach, millis: u64, request: &str) -> Result<u16, OutOfReach> {
-        let answer = self.ask(reach, millis, request);
+    fn status(
+        &self,
+        may_block: MayBlock,
+        millis: u64,
+        request: &str,
+    ) -> Result<u16, WouldBlockOnDisk> {
+        let answer = self.ask(may_block, millis, request);
         answer.map(|response| response.status.code())
     }
 
-    fn get(&self, reach: Reach, millis: u64, path: &str) -> Result<u16, OutOfReach> {
-        self.status(reach, millis, &format!("GET {path} HTTP/1.1"))
+    fn get(&self, may_block: MayBlock, millis: u64, path: &str) -> Result<u16, WouldBlockOnDisk> {
+        self.status(may_block, millis, &format!("GET {path} HTTP/1.1"))
     }
 }
 
@@ -103,14 +113,18 @@ const KNOWN: [(&str, u16); 7] = [
 fn memory_answers_what_it_knows_without_the_disk() {
     let world = World::new(|_| {});
     for (path, _) in KNOWN {
-        assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
+        assert_eq!(
+            world.get(MayBlock::Never, 0, path),
+            Err(WouldBlockOnDisk),
+            "{path}"
+        );
     }
     for (path, status) in KNOWN {
-        assert_eq!(world.get(Reach::Disk, 0, path), Ok(status), "{path}");
+        assert_eq!(world.get(MayBlock::Anywhere, 0, path), Ok(status), "{path}");
     }
     fs::remove_dir_all(world.root()).expect("rm -r");
     for (path, status) in KNOWN {
-        assert_eq!(world.get(Reach::Memory, 999, path), Ok(status), "{path}");
+        assert_eq!(world.get(MayBlock::Never, 999, path), Ok(status), "{path}");
     }
 }
 
@@ -123,7 +137,7 @@ fn what_names_no_file_needs_no_disk() {
         ("BREW /file.txt HTTP/1.1", 501),
         ("GET /%zz HTTP/1.1", 400),
     ] {
-        assert_eq!(world.status(Reach::Memory, 5_000, request), Ok(status));
+        assert_eq!(world.status(MayBlock::Never, 5_000, request), Ok(status));
     }
 }
 
@@ -131,7 +145,7 @@ fn what_names_no_file_needs_no_disk() {
 fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
     let world = World::new(|_| {});
     for (path, status) in KNOWN {
-        assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
+        assert_eq!(world.get(MayBlock::Anywhere, 0, path), Ok(status));
     }
     for second in 1..=3 {
         let millis = second * 1_000;
@@ -139,13 +153,16 @@ fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
             // Twice: the first refusal must leave the work to whoever may do it. The root is due
             // for all of them until the first has come to the disk.
             for _ in 0..2 {
-                let answer = world.get(Reach::Memory, millis, path);
+                let answer = world.get(MayBlock::Never, millis, path);
                 // They share what tells them apart: the page, or the directory.
                 let is_shared = ["/.hidden", "/guide?x"].contains(&path);
-                assert!(answer == Err(OutOfReach) || is_shared, "{path} at {millis}");
+                assert!(
+                    answer == Err(WouldBlockOnDisk) || is_shared,
+                    "{path} at {millis}"
+                );
             }
-            assert_eq!(world.get(Reach::Disk, millis, path), Ok(status));
-            assert_eq!(world.get(Reach::Memory, millis + 999, path), Ok(status));
+            assert_eq!(world.get(MayBlock::Anywhere, millis, path), Ok(status));
+            assert_eq!(world.get(MayBlock::Never, millis + 999, path), Ok(status));
         }
     }
 }
@@ -154,49 +171,57 @@ fn what_is_due_needs_the_disk_and_memory_takes_no_turn_from_it() {
 fn a_new_file_is_there_within_a_second_and_a_removed_one_gone() {
     let world = World::new(|_| {});
     let path = "/none";
-    assert_eq!(world.get(Reach::Disk, 0, path), Ok(404));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, path), Ok(404));
     fs::write(world.root().join("none"), "there").expect("write");
-    assert_eq!(world.get(Reach::Memory, 999, path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, path), Err(OutOfReach));
-    assert_eq!(world.get(Reach::Disk, 1_000, path), Ok(200));
+    assert_eq!(world.get(MayBlock::Never, 999, path), Ok(404));
+    assert_eq!(
+        world.get(MayBlock::Never, 1_000, path),
+        Err(WouldBlockOnDisk)
+    );
+    assert_eq!(world.get(MayBlock::Anywhere, 1_000, path), Ok(200));
     fs::remove_file(world.root().join("none")).expect("rm");
     fs::create_dir(world.root().join("none")).expect("mkdir");
-    assert_eq!(world.get(Reach::Memory, 1_999, path), Ok(200));
-    assert_eq!(world.get(Reach::Disk, 2_000, path), Ok(301));
+    assert_eq!(world.get(MayBlock::Never, 1_999, path), Ok(200));
+    assert_eq!(world.get(MayBlock::Anywhere, 2_000, path), Ok(301));
     fs::remove_dir(world.root().join("none")).expect("rmdir");
-    assert_eq!(world.get(Reach::Disk, 3_000, path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 3_999, path), Ok(404));
+    assert_eq!(world.get(MayBlock::Anywhere, 3_000, path), Ok(404));
+    assert_eq!(world.get(MayBlock::Never, 3_999, path), Ok(404));
 }
 
 #[test]
 fn a_404_page_that_comes_later_is_used() {
     let world = World::new(|_| {});
-    let length = |reach, millis| {
-        let answer = world.ask(reach, millis, "GET /none HTTP/1.1");
+    let length = |may_block, millis| {
+        let answer = world.ask(may_block, millis, "GET /none HTTP/1.1");
         answer.map(|response| response.length)
     };
-    assert_ne!(length(Reach::Disk, 0), Ok(Some(5)));
+    assert_ne!(length(MayBlock::Anywhere, 0), Ok(Some(5)));
     fs::write(world.root().join("404.html"), "None.").expect("write");
-    assert_eq!(length(Reach::Disk, 1_000), Ok(Some(5)));
-    assert_eq!(length(Reach::Memory, 1_999), Ok(Some(5)));
+    assert_eq!(length(MayBlock::Anywhere, 1_000), Ok(Some(5)));
+    assert_eq!(length(MayBlock::Never, 1_999), Ok(Some(5)));
 }
 
 #[test]
 fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
     let world = World::new(|_| {});
     let get = "GET /large.bin HTTP/1.1";
-    let response = world.ask(Reach::Disk, 0, get).expect("with the disk");
+    let response = world
+        .ask(MayBlock::Anywhere, 0, get)
+        .expect("with the disk");
     let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
     let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
     let etag = etag.expect("an entity-tag");
-    assert_eq!(world.status(Reach::Memory, 0, get), Err(OutOfReach));
+    assert_eq!(world.status(MayBlock::Never, 0, get), Err(WouldBlockOnDisk));
     let range = format!("{get}\r\nRange: bytes=0-1");
-    assert_eq!(world.status(Reach::Memory, 0, &range), Err(OutOfReach));
+    assert_eq!(
+        world.status(MayBlock::Never, 0, &range),
+        Err(WouldBlockOnDisk)
+    );
     let condition = format!("{get}\r\nIf-None-Match: {etag}");
-    assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(304));
+    assert_eq!(world.status(MayBlock::Never, 0, &condition), Ok(304));
     let condition = format!("{get}\r\nIf-Match: \"another\"");
-    assert_eq!(world.status(Reach::Memory, 0, &condition), Ok(412));
-    let head = world.ask(Reach::Memory, 0, "HEAD /large.bin HTTP/1.1");
+    assert_eq!(world.status(MayBlock::Never, 0, &condition), Ok(412));
+    let head = world.ask(MayBlock::Never, 0, "HEAD /large.bin HTTP/1.1");
     let head = head.expect("nothing is sent of the file");
     assert_eq!((head.length, head.body.len()), (Some(2_000), 0));
 }
@@ -208,22 +233,25 @@ fn another_root_makes_everything_known_void() {
         config.site.root.set_file_name("current");
         config.cache.revalidate_secs = 3_600;
     });
-    assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(404));
-    assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, "/none"), Ok(404));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, "/file.txt"), Ok(200));
     let place = world.place.path();
     fs::create_dir(place.join("next")).expect("mkdir");
     fs::write(place.join("next/none"), "there").expect("write");
     symlink("next", place.join("swap")).expect("link");
     fs::rename(place.join("swap"), place.join("current")).expect("swap");
-    assert_eq!(world.get(Reach::Memory, 999, "/none"), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 1_000, "/none"), Err(OutOfReach));
-    assert_eq!(world.get(Reach::Disk, 1_000, "/none"), Ok(200));
+    assert_eq!(world.get(MayBlock::Never, 999, "/none"), Ok(404));
+    assert_eq!(
+        world.get(MayBlock::Never, 1_000, "/none"),
+        Err(WouldBlockOnDisk)
+    );
+    assert_eq!(world.get(MayBlock::Anywhere, 1_000, "/none"), Ok(200));
     // The root is known again; what was learnt below the old one is not trusted for that.
     assert_eq!(
-        world.get(Reach::Memory, 1_000, "/file.txt"),
-        Err(OutOfReach)
+        world.get(MayBlock::Never, 1_000, "/file.txt"),
+        Err(WouldBlockOnDisk)
     );
-    assert_eq!(world.get(Reach::Disk, 1_000, "/file.txt"), Ok(404));
+    assert_eq!(world.get(MayBlock::Anywhere, 1_000, "/file.txt"), Ok(404));
 }
 
 #[test]
@@ -232,11 +260,15 @@ fn nothing_is_trusted_without_a_cache_or_an_interval() {
     let without_interval = World::new(|config| config.cache.revalidate_secs = 0);
     for world in [without_cache, without_interval] {
         for (path, status) in KNOWN {
-            assert_eq!(world.get(Reach::Disk, 0, path), Ok(status));
-            assert_eq!(world.get(Reach::Memory, 0, path), Err(OutOfReach), "{path}");
+            assert_eq!(world.get(MayBlock::Anywhere, 0, path), Ok(status));
+            assert_eq!(
+                world.get(MayBlock::Never, 0, path),
+                Err(WouldBlockOnDisk),
+                "{path}"
+            );
         }
         fs::write(world.root().join("none"), "there").expect("write");
-        assert_eq!(world.get(Reach::Disk, 0, "/none"), Ok(200));
+        assert_eq!(world.get(MayBlock::Anywhere, 0, "/none"), Ok(200));
     }
 }
 
@@ -244,8 +276,8 @@ fn nothing_is_trusted_without_a_cache_or_an_interval() {
 fn a_name_too_long_to_remember_is_answered_all_the_same() {
     let world = World::new(|_| {});
     let path = format!("/{}", "n/".repeat(400));
-    assert_eq!(world.get(Reach::Disk, 0, &path), Ok(404));
-    assert_eq!(world.get(Reach::Memory, 0, &path), Err(OutOfReach));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, &path), Ok(404));
+    assert_eq!(world.get(MayBlock::Never, 0, &path), Err(WouldBlockOnDisk));
 }
 
 #[test]
@@ -260,12 +292,12 @@ fn a_special_file_is_opened_once() {
         0,
     )
     .expect("mkfifo");
-    assert_eq!(world.get(Reach::Disk, 0, "/fifo"), Ok(403));
-    assert_eq!(world.get(Reach::Memory, 0, "/fifo"), Ok(403));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, "/fifo"), Ok(403));
+    assert_eq!(world.get(MayBlock::Never, 0, "/fifo"), Ok(403));
 }
 
 /// The coding that an answer is in.
-fn coding(answer: Result<Response, OutOfReach>) -> Result<Option<String>, OutOfReach> {
+fn coding(answer: Result<Response, WouldBlockOnDisk>) -> Result<Option<String>, WouldBlockOnDisk> {
     answer.map(|response| {
         let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
         let mut lines = fields.lines();
@@ -281,15 +313,18 @@ fn memory_answers_with_the_forms_that_are_ready_and_makes_none() {
     let get = "GET /page.html HTTP/1.1";
     let gzip = format!("{get}\r\nAccept-Encoding: gzip");
     let both = format!("{get}\r\nAccept-Encoding: gzip;q=0.5, br");
-    assert_eq!(coding(world.ask(Reach::Disk, 0, get)), Ok(None));
-    assert_eq!(coding(world.ask(Reach::Memory, 0, get)), Ok(None));
+    assert_eq!(coding(world.ask(MayBlock::Anywhere, 0, get)), Ok(None));
+    assert_eq!(coding(world.ask(MayBlock::Never, 0, get)), Ok(None));
     for request in [&gzip, &both] {
         for _ in 0..2 {
-            assert_eq!(world.ask(Reach::Memory, 0, request).err(), Some(OutOfReach));
+            assert_eq!(
+                world.ask(MayBlock::Never, 0, request).err(),
+                Some(WouldBlockOnDisk)
+            );
         }
-        let made = coding(world.ask(Reach::Disk, 0, request));
+        let made = coding(world.ask(MayBlock::Anywhere, 0, request));
         assert!(made.as_ref().is_ok_and(Option::is_some), "{made:?}");
-        assert_eq!(coding(world.ask(Reach::Memory, 999, request)), made);
+        assert_eq!(coding(world.ask(MayBlock::Never, 999, request)), made);
     }
 }
 
@@ -305,20 +340,23 @@ fn a_form_beside_a_file_is_read_with_the_disk_and_kept() {
     fs::write(world.root().join("page.html"), "original").expect("write");
     fs::write(world.root().join("page.html.gz"), "form").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
-    let plain = world.ask(Reach::Disk, 0, "GET /page.html HTTP/1.1");
+    let plain = world.ask(MayBlock::Anywhere, 0, "GET /page.html HTTP/1.1");
     assert_eq!(plain.map(|response| response.length), Ok(Some(8)));
-    assert_eq!(world.ask(Reach::Memory, 0, gzip).err(), Some(OutOfReach));
-    for reach in [Reach::Disk, Reach::Memory] {
-        let response = world.ask(reach, 0, gzip);
+    assert_eq!(
+        world.ask(MayBlock::Never, 0, gzip).err(),
+        Some(WouldBlockOnDisk)
+    );
+    for may_block in [MayBlock::Anywhere, MayBlock::Never] {
+        let response = world.ask(may_block, 0, gzip);
         assert_eq!(response.map(|response| response.length), Ok(Some(4)));
     }
     fs::remove_file(world.root().join("page.html.gz")).expect("rm");
     assert_eq!(
-        coding(world.ask(Reach::Memory, 1_000, gzip)),
-        Err(OutOfReach)
+        coding(world.ask(MayBlock::Never, 1_000, gzip)),
+        Err(WouldBlockOnDisk)
     );
-    assert_eq!(coding(world.ask(Reach::Disk, 1_000, gzip)), Ok(None));
-    assert_eq!(coding(world.ask(Reach::Memory, 1_000, gzip)), Ok(None));
+    assert_eq!(coding(world.ask(MayBlock::Anywhere, 1_000, gzip)), Ok(None));
+    assert_eq!(coding(world.ask(MayBlock::Never, 1_000, gzip)), Ok(None));
 }
 
 #[test]
@@ -327,174 +365,13 @@ fn a_form_that_is_gone_when_it_is_wanted_is_looked_for_again() {
     fs::write(world.root().join("page.html"), "original").expect("write");
     fs::write(world.root().join("page.html.gz"), "form").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: gzip";
-    assert_eq!(world.get(Reach::Disk, 0, "/page.html"), Ok(200));
+    assert_eq!(world.get(MayBlock::Anywhere, 0, "/page.html"), Ok(200));
     fs::write(world.root().join("page.html.gz"), "another").expect("write");
-    assert_eq!(coding(world.ask(Reach::Disk, 0, gzip)), Ok(None));
+    assert_eq!(coding(world.ask(MayBlock::Anywhere, 0, gzip)), Ok(None));
     assert_eq!(
-        coding(world.ask(Reach::Disk, 0, gzip)),
+        coding(world.ask(MayBlock::Anywhere, 0, gzip)),
         Ok(Some("gzip".to_owned()))
     );
 }
 
-/// What memory answers while a comparison with the disk is outstanding. The test plays the checker.
-mod with_a_checker {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-    use crate::site::memory::{LATE_MILLIS, Post, STALE_MILLIS};
-    use crate::site::waiting::Errand;
-
-    /// When what was learnt at 0 is due.
-    const DUE: u64 = 1_000;
-
-    /// A world that knows the answer for `path`, learnt at 0.
-    fn world(path: &str) -> (World, Post) {
-        let world = World::new(|_| {});
-        assert!(world.get(Reach::Disk, 0, path).is_ok());
-        let post = world.site.checkers().expect("memory").all()[0].man();
-        (world, post)
-    }
-
-    impl World {
-        /// The status that memory answers with.
-        fn recall(&self, millis: u64, path: &str) -> Result<u16, NeedsDisk> {
-            let request = format!("GET {path} HTTP/1.1");
-            let answer = self.ask_among_others(Reach::Memory, millis, &request);
-            answer.map(|response| response.status.code())
-        }
-
-        /// The errand that has to be waited for.
-        fn awaited(&self, millis: u64, path: &str) -> Arc<Errand> {
-            match self.recall(millis, path) {
-                Err(NeedsDisk::UnderWay(errand)) => errand,
-                other => panic!("{path} at {millis}: {other:?}"),
-            }
-        }
-
-        /// The checker carries out one order, which is there, by `millis`.
-        fn check(&self, post: &Post, millis: u64) {
-            let order = post.take().expect("an order");
-            self.site.carry_out(&order, || Millis(millis));
-        }
-    }
-
-    /// Whether who waits for `errand` has been called.
-    fn is_called(errand: &Arc<Errand>) -> impl Fn() -> bool + use<> {
-        let called = Arc::new(AtomicBool::new(false));
-        let own = Arc::clone(&called);
-        errand.wait(Box::new(move |_: &Arc<Errand>| {
-            own.store(true, Ordering::Relaxed)
-        }));
-        move || called.load(Ordering::Relaxed)
-    }
-
-    #[test]
-    fn who_finds_it_due_waits_and_the_others_do_not() {
-        for (path, status) in [("/file.txt", 200), ("/guide", 301)] {
-            let (world, post) = world(path);
-            // The root first, then what is below it.
-            let root = is_called(&world.awaited(DUE, path));
-            let own = is_called(&world.awaited(DUE, path));
-            assert_eq!(world.recall(DUE, path), Ok(status));
-            world.check(&post, DUE + 1);
-            assert!(root() && !own());
-            world.check(&post, DUE + 1);
-            assert!(own());
-            for millis in [DUE + 1, 2 * DUE] {
-                assert_eq!(world.recall(millis, path), Ok(status));
-            }
-            world.awaited(2 * DUE + 1, path);
-        }
-    }
-
-    #[test]
-    fn what_has_changed_is_not_served_once_it_was_compared() {
-        for path in ["/file.txt", "/none"] {
-            let (world, post) = world(path);
-            let file = world.root().join(&path[1..]);
-            fs::write(file, "another content").expect("write");
-            world.awaited(DUE, path);
-            world.awaited(DUE, path);
-            world.check(&post, DUE);
-            world.check(&post, DUE);
-            let answer = world.recall(DUE, path);
-            assert_eq!(answer, Err(NeedsDisk::OutOfReach), "{path}");
-            let answer = world.ask(Reach::Disk, DUE, &format!("GET {path} HTTP/1.1"));
-            assert_eq!(answer.expect("with the disk").length, Some(15), "{path}");
-        }
-    }
-
-    #[test]
-    fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
-        let (world, post) = world("/file.txt");
-        let first = is_called(&world.awaited(DUE, "/file.txt"));
-        let order = post.take();
-        post.begin(Millis(DUE));
-        let late = DUE + LATE_MILLIS;
-        world.awaited(late - 1, "/file.txt");
-        assert!(!first());
-        assert_eq!(world.recall(late, "/file.txt"), Ok(200));
-        assert!(first(), "the next one has released it");
-        let too_old = DUE + STALE_MILLIS;
-        assert_eq!(world.recall(too_old - 1, "/file.txt"), Ok(200));
-        let waiting = is_called(&world.awaited(too_old, "/file.txt"));
-        // It answers after all.
-        let order = order.expect("an order");
-        world.site.carry_out(&order, || Millis(too_old));
-        post.end();
-        assert!(waiting());
-        let own = is_called(&world.awaited(too_old, "/file.txt"));
-        world.check(&post, too_old);
-        assert!(own());
-        assert_eq!(world.recall(too_old, "/file.txt"), Ok(200));
-    }
-
-    #[test]
-    fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
-        let (world, post) = world("/file.txt");
-        let hour = 3_600_000;
-        for _ in 0..2 {
-            world.awaited(hour, "/file.txt");
-        }
-        world.check(&post, hour);
-        for _ in 0..2 {
-            world.awaited(hour, "/file.txt");
-        }
-        world.check(&post, hour);
-        assert_eq!(world.recall(hour, "/file.txt"), Ok(200));
-    }
-
-    #[test]
-    fn others_wait_too_if_it_has_been_due_for_long() {
-        let (world, _post) = world("/file.txt");
-        let first = world.awaited(DUE + LATE_MILLIS, "/file.txt");
-        assert_eq!(world.awaited(DUE + LATE_MILLIS, "/file.txt"), first);
-    }
-
-    #[test]
-    fn who_may_go_to_the_disk_compares_by_itself() {
-        let (world, _post) = world("/file.txt");
-        fs::write(world.root().join("file.txt"), "another content").expect("write");
-        let answer = world.ask(Reach::Disk, DUE, "GET /file.txt HTTP/1.1");
-        assert_eq!(answer.expect("with the disk").length, Some(15));
-        assert_eq!(world.recall(2 * DUE - 1, "/file.txt"), Ok(200));
-    }
-
-    #[test]
-    fn without_an_interval_nothing_is_left_to_the_checker() {
-        let world = World::new(|config| config.cache.revalidate_secs = 0);
-        let _post = world.site.checkers().expect("memory").all()[0].man();
-        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
-        assert_eq!(world.get(Reach::Memory, 0, "/file.txt"), Err(OutOfReach));
-        assert_eq!(world.get(Reach::Disk, 0, "/file.txt"), Ok(200));
-    }
-
-    #[test]
-    fn without_the_checker_who_may_compares() {
-        let (world, post) = world("/file.txt");
-        drop(post);
-        let answer = world.get(Reach::Memory, DUE, "/file.txt");
-        assert_eq!(answer, Err(OutOfReach));
-        assert_eq!(world.get(Reach::Disk, DUE, "/file.txt"), Ok(200));
-    }
-}
+mod with_a_revalidator;

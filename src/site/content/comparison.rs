@@ -24,7 +24,7 @@ pub enum Expected<'a> {
 
 /// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormVerdict {
+pub enum VariantVerdict {
     /// The content decodes to the original, and nothing follows it.
     Same,
     /// The content decodes to other bytes, at least from some place on.
@@ -47,51 +47,51 @@ pub fn compare(
     coding: Coding,
     encoded: impl Read + Send,
     original: Expected<'_>,
-) -> io::Result<FormVerdict> {
+) -> io::Result<VariantVerdict> {
     let mut source = EncodedSource {
         encoded,
         failure: None,
     };
     let decoded = match decoder(coding, Box::new(&mut source)) {
         Ok(mut decoder) => compare_stream(&mut *decoder, original)?,
-        Err(_) => FormVerdict::Invalid,
+        Err(_) => VariantVerdict::Invalid,
     };
     if let Some(failure) = source.failure.take() {
         return Err(failure);
     }
     // A brotli stream tells its own end, so its decoder need not have read to that of the source.
-    let has_more = decoded == FormVerdict::Same && read(&mut source, &mut [0])? > 0;
+    let has_more = decoded == VariantVerdict::Same && read(&mut source, &mut [0])? > 0;
     Ok(if has_more {
-        FormVerdict::Invalid
+        VariantVerdict::Invalid
     } else {
         decoded
     })
 }
 
 /// Compares what `decoder` gives with `original`. A failure of the decoder means bad content.
-fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<FormVerdict> {
+fn compare_stream(decoder: &mut dyn Read, original: Expected<'_>) -> io::Result<VariantVerdict> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut scratch = Vec::new();
     let mut at = 0;
     loop {
         let Ok(count) = read(decoder, &mut piece) else {
-            return Ok(FormVerdict::Invalid);
+            return Ok(VariantVerdict::Invalid);
         };
         if count == 0 {
             break;
         }
         if !original.has(at, &piece[..count], &mut scratch)? {
-            return Ok(FormVerdict::Other);
+            return Ok(VariantVerdict::Other);
         }
         at += count as u64;
     }
     if at != original.len() {
-        return Ok(FormVerdict::Other);
+        return Ok(VariantVerdict::Other);
     }
     // The brotli decoder reports bytes after the end when it is asked once more.
     Ok(match read(decoder, &mut piece) {
-        Ok(0) => FormVerdict::Same,
-        _ => FormVerdict::Invalid,
+        Ok(0) => VariantVerdict::Same,
+        _ => VariantVerdict::Invalid,
     })
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::site::content::content_coding::compress;
     use crate::site::content::decoding::{BROTLI_LARGE_WINDOW, ZSTD_WINDOW_LOG};
-    use crate::site::disk::Resident;
+    use crate::site::disk::MemfdBody;
 
     fn text(bytes: usize) -> Vec<u8> {
         (0..)
@@ -160,10 +160,10 @@ mod tests {
             .collect()
     }
 
-    fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> FormVerdict {
+    fn decoded(coding: Coding, encoded: &[u8], original: &[u8]) -> VariantVerdict {
         let in_memory = compare(coding, encoded, Expected::Memory(original)).expect("memory");
-        if let Some(resident) = Resident::keep(original) {
-            let pages = Expected::Pages(&resident, resident.len());
+        if let Some(memfd_body) = MemfdBody::keep(original) {
+            let pages = Expected::Pages(&memfd_body, memfd_body.len());
             let in_pages = compare(coding, encoded, pages).expect("pages");
             assert_eq!(in_pages, in_memory, "{coding:?}");
         }
@@ -177,19 +177,30 @@ mod tests {
                 let content = text(bytes);
                 let encoded = compress(coding, &content).expect("text compresses");
                 let decoded = |encoded: &[u8], original: &[u8]| decoded(coding, encoded, original);
-                assert_eq!(decoded(&encoded, &content), FormVerdict::Same, "{coding:?}");
-                assert_eq!(decoded(&encoded, &content[1..]), FormVerdict::Other);
-                assert_eq!(decoded(&encoded, &content[..bytes - 1]), FormVerdict::Other);
-                assert_eq!(decoded(&encoded, &text(bytes + 1)), FormVerdict::Other);
-                assert_eq!(decoded(&encoded, b""), FormVerdict::Other);
+                assert_eq!(
+                    decoded(&encoded, &content),
+                    VariantVerdict::Same,
+                    "{coding:?}"
+                );
+                assert_eq!(decoded(&encoded, &content[1..]), VariantVerdict::Other);
+                assert_eq!(
+                    decoded(&encoded, &content[..bytes - 1]),
+                    VariantVerdict::Other
+                );
+                assert_eq!(decoded(&encoded, &text(bytes + 1)), VariantVerdict::Other);
+                assert_eq!(decoded(&encoded, b""), VariantVerdict::Other);
                 let mut last = content.clone();
                 last[bytes - 1] ^= 1;
-                assert_eq!(decoded(&encoded, &last), FormVerdict::Other);
+                assert_eq!(decoded(&encoded, &last), VariantVerdict::Other);
                 let cut = &encoded[..encoded.len() - 1];
-                assert_ne!(decoded(cut, &content), FormVerdict::Same, "{coding:?}");
+                assert_ne!(decoded(cut, &content), VariantVerdict::Same, "{coding:?}");
                 let longer = [&encoded[..], b"x"].concat();
-                assert_ne!(decoded(&longer, &content), FormVerdict::Same, "{coding:?}");
-                assert_ne!(decoded(&content, &content), FormVerdict::Same);
+                assert_ne!(
+                    decoded(&longer, &content),
+                    VariantVerdict::Same,
+                    "{coding:?}"
+                );
+                assert_ne!(decoded(&content, &content), VariantVerdict::Same);
             }
         }
     }
@@ -203,7 +214,7 @@ mod tests {
                 .filter_map(|part| compress(coding, part))
                 .collect::<Vec<_>>()
                 .concat();
-            assert_eq!(decoded(coding, &encoded, &content), FormVerdict::Same);
+            assert_eq!(decoded(coding, &encoded, &content), VariantVerdict::Same);
         }
     }
 
@@ -227,7 +238,7 @@ mod tests {
         let original = [0; 1_000];
         let source = Counted(&encoded, &mut taken);
         let result = compare(Coding::Gzip, source, Expected::Memory(&original));
-        assert_eq!(result.expect("memory"), FormVerdict::Other);
+        assert_eq!(result.expect("memory"), VariantVerdict::Other);
         assert!(taken < 100_000, "{taken} of {}", encoded.len());
     }
 
@@ -240,7 +251,7 @@ mod tests {
         let encoded = encoder.finish().expect("zstd");
         assert_eq!(
             decoded(Coding::Zstd, &encoded, &content),
-            FormVerdict::Invalid
+            VariantVerdict::Invalid
         );
         let parameters = brotli::enc::BrotliEncoderParams {
             quality: 5,
@@ -253,7 +264,7 @@ mod tests {
         assert_eq!(encoded[0] & 0x7f, BROTLI_LARGE_WINDOW);
         assert_eq!(
             decoded(Coding::Brotli, &encoded, &content),
-            FormVerdict::Invalid
+            VariantVerdict::Invalid
         );
     }
 

@@ -41,7 +41,7 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
 /// The path of the precompressed form of the file at `path`: `name.br`, `name.zst` or `name.gz`
 /// beside it. `None` for identity, and for a file that is such a form itself.
 #[must_use]
-pub fn sibling(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
+pub fn sidecar(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
     let suffix = suffix(coding).filter(|_| !is_form(path))?;
     Some([path, suffix].concat())
 }
@@ -198,20 +198,20 @@ mod tests {
     #[test]
     fn every_coding_has_a_sibling_and_a_sibling_has_none() {
         assert_eq!(
-            sibling(b"a/x.js", Coding::Brotli),
+            sidecar(b"a/x.js", Coding::Brotli),
             Some(b"a/x.js.br".to_vec())
         );
         assert_eq!(
-            sibling(b"a/x.js", Coding::Zstd),
+            sidecar(b"a/x.js", Coding::Zstd),
             Some(b"a/x.js.zst".to_vec())
         );
         assert_eq!(
-            sibling(b"a/x.js", Coding::Gzip),
+            sidecar(b"a/x.js", Coding::Gzip),
             Some(b"a/x.js.gz".to_vec())
         );
-        assert_eq!(sibling(b"a/x.js", Coding::Identity), None);
+        assert_eq!(sidecar(b"a/x.js", Coding::Identity), None);
         for path in [&b"x.tar.gz"[..], b"x.br", b"x.zst"] {
-            assert_eq!(sibling(path, Coding::Gzip), None);
+            assert_eq!(sidecar(path, Coding::Gzip), None);
         }
     }
 

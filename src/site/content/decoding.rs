@@ -142,7 +142,7 @@ pub fn decoder<'s>(
 fn source(content: &Content) -> io::Result<Box<dyn Read + Send>> {
     let pages: Arc<dyn FileSource> = match content {
         Content::Memory(bytes) => return Ok(Box::new(Cursor::new(bytes.clone()))),
-        Content::Resident(resident) => resident.clone(),
+        Content::MemfdBody(memfd_body) => memfd_body.clone(),
         Content::Descriptor(file, _) => file.clone(),
     };
     let end = content.len();
@@ -199,7 +199,7 @@ mod tests {
     fn bytes(content: Content) -> Vec<u8> {
         match content {
             Content::Memory(bytes) => bytes.to_vec(),
-            Content::Resident(resident) => resident.read().expect("pread"),
+            Content::MemfdBody(memfd_body) => memfd_body.read().expect("pread"),
             Content::Descriptor(..) => panic!("it is in memory"),
         }
     }

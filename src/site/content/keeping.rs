@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::representation::Content;
-use crate::site::disk::Resident;
+use crate::site::disk::MemfdBody;
 use crate::site::waiting::Slice;
 
 /// How much is copied between two looks at a slice, in bytes: a tenth of a millisecond, or a whole one where
@@ -17,7 +17,7 @@ const PART_BYTES: usize = 256 * 1024;
 pub struct Keeping {
     content: Vec<u8>,
     /// `None` if it stays on the heap.
-    resident: Option<Resident>,
+    memfd_body: Option<MemfdBody>,
     /// How much has been copied, in bytes.
     at: usize,
 }
@@ -27,7 +27,7 @@ impl Keeping {
     #[must_use]
     pub fn new(content: Vec<u8>) -> Keeping {
         Keeping {
-            resident: Resident::reserve(content.len()),
+            memfd_body: MemfdBody::reserve(content.len()),
             content,
             at: 0,
         }
@@ -35,13 +35,13 @@ impl Keeping {
 
     /// Goes on until `slice` is over: `None` if that comes first, then where the content is, once.
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Content> {
-        while let Some(resident) = &self.resident {
+        while let Some(memfd_body) = &self.memfd_body {
             let end = self.content.len().min(self.at + PART_BYTES);
-            if resident
+            if memfd_body
                 .write(&self.content[self.at..end], self.at)
                 .is_err()
             {
-                self.resident = None;
+                self.memfd_body = None;
                 break;
             }
             self.at = end;
@@ -53,8 +53,8 @@ impl Keeping {
             }
         }
         let content = std::mem::take(&mut self.content);
-        Some(match self.resident.take() {
-            Some(resident) => Content::Resident(Arc::new(resident)),
+        Some(match self.memfd_body.take() {
+            Some(memfd_body) => Content::MemfdBody(Arc::new(memfd_body)),
             None => Content::Memory(Bytes::from(content)),
         })
     }
@@ -80,10 +80,10 @@ mod tests {
             }
         };
         assert_eq!(slices, 6);
-        let Content::Resident(resident) = kept else {
+        let Content::MemfdBody(memfd_body) = kept else {
             panic!("{kept:?}")
         };
-        assert!(resident.read().expect("pread") == content);
+        assert!(memfd_body.read().expect("pread") == content);
         let small = Keeping::new(vec![7]).go_on(&WholeSlice(Millis(0)));
         assert!(matches!(small, Some(Content::Memory(bytes)) if *bytes == [7]));
     }

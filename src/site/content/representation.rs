@@ -16,8 +16,8 @@ use crate::http::accept_encoding::Coding;
 use crate::http::date::http_date;
 use crate::http::preconditions::Validators;
 use crate::http::response::FileSource;
-use crate::site::disk::{DescriptorBudget, Identity, OpenFile, ReadFile, Resident, Sighting};
-use crate::site::waiting::{OutOfReach, Reach};
+use crate::site::disk::{DescriptorBudget, Identity, MemfdBody, OpenFile, ReadFile, Sighting};
+use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 
 /// Tells caches which field of a request chose between the forms (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
@@ -31,7 +31,7 @@ pub enum Content {
     /// In memory, whole.
     Memory(Bytes),
     /// In memory, whole, in pages that are sent without a copy.
-    Resident(Arc<Resident>),
+    MemfdBody(Arc<MemfdBody>),
     /// In an open file of this many bytes.
     Descriptor(Arc<OpenFile>, u64),
 }
@@ -336,7 +336,7 @@ impl Representation {
     pub fn memory(&self) -> u64 {
         let content = match &self.content {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::Resident(content) => content.len(),
+            Content::MemfdBody(content) => content.len(),
             Content::Descriptor(..) => 0,
         };
         content + (self.fields.len() + size_of::<Representation>() + 128) as u64
@@ -364,8 +364,8 @@ fn last_modified_line(unix_secs: u64) -> String {
 impl Content {
     /// `content` in memory.
     fn kept(content: Vec<u8>) -> Content {
-        match Resident::keep(&content) {
-            Some(resident) => Content::Resident(Arc::new(resident)),
+        match MemfdBody::keep(&content) {
+            Some(memfd_body) => Content::MemfdBody(Arc::new(memfd_body)),
             None => Content::Memory(Bytes::from(content)),
         }
     }
@@ -373,12 +373,12 @@ impl Content {
     /// To be asked before the content is sent: sending from a descriptor may wait for the disk.
     ///
     /// # Errors
-    /// [`OutOfReach`] if it is not in memory, and its file system not in `reach`.
-    pub fn within(&self, reach: Reach) -> Result<(), OutOfReach> {
+    /// [`WouldBlockOnDisk`] if it is not in memory, and its file system not in `may_block`.
+    pub fn within(&self, may_block: MayBlock) -> Result<(), WouldBlockOnDisk> {
         match self {
-            Content::Memory(_) | Content::Resident(_) => Ok(()),
-            Content::Descriptor(file, _) if file.is_beyond_mount() => reach.any_disk(),
-            Content::Descriptor(..) => reach.disk(),
+            Content::Memory(_) | Content::MemfdBody(_) => Ok(()),
+            Content::Descriptor(file, _) if file.is_beyond_mount() => may_block.any_disk(),
+            Content::Descriptor(..) => may_block.disk(),
         }
     }
 
@@ -388,7 +388,7 @@ impl Content {
     pub fn len(&self) -> u64 {
         match self {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::Resident(content) => content.len(),
+            Content::MemfdBody(content) => content.len(),
             Content::Descriptor(_, size) => *size,
         }
     }

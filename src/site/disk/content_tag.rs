@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-/// Bytes of the hash in a tag. 128 bits keep even a sought collision out of reach.
+/// Bytes of the hash in a tag. 128 bits keep even a sought collision out of may_block.
 const HASH_BYTES: usize = 16;
 
 /// The strong entity tag of `content`, quotes included.

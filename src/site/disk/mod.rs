@@ -5,8 +5,8 @@ mod content_tag;
 mod descriptors;
 mod identity;
 mod look;
+mod memfd_body;
 mod reading;
-mod resident;
 mod resolve;
 mod root;
 
@@ -16,9 +16,9 @@ pub(super) use content_tag::of_bytes;
 pub use descriptors::{DescriptorBudget, MAX_CACHED_FILES, OpenFile};
 pub use identity::{Identity, Sighting};
 pub use look::{Look, Range};
-pub use reading::{ReadFile, ReadLimits, Reader};
 #[cfg(test)]
-pub(super) use resident::MIN_RESIDENT_BYTES;
-pub use resident::Resident;
+pub(super) use memfd_body::MIN_RESIDENT_BYTES;
+pub use memfd_body::MemfdBody;
+pub use reading::{ReadFile, ReadLimits, Reader};
 pub use resolve::{LinkPolicy, OpenError, Resolver, SearchRoot};
 pub use root::{RESOLVE_EVERY_MILLIS, Root, RootDirectory};

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::Millis;
-use crate::site::waiting::{OutOfReach, Outstanding, Reach};
+use crate::site::waiting::{MayBlock, Outstanding, WouldBlockOnDisk};
 
 /// How often the root path is resolved again, in milliseconds.
 pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
@@ -105,11 +105,11 @@ impl Root {
     /// The number of the directory in force. Resolves the path again when that is due.
     ///
     /// # Errors
-    /// [`OutOfReach`] if that is due and only memory is in `reach`.
-    pub fn generation(&self, reach: Reach, now: Millis) -> Result<u64, OutOfReach> {
+    /// [`WouldBlockOnDisk`] if that is due and only memory is in `may_block`.
+    pub fn generation(&self, may_block: MayBlock, now: Millis) -> Result<u64, WouldBlockOnDisk> {
         let resolved_at = self.resolved_at.load(Ordering::Relaxed);
         if now.0.saturating_sub(resolved_at) >= RESOLVE_EVERY_MILLIS {
-            reach.disk()?;
+            may_block.disk()?;
             // One thread wins the exchange and does the work; the rest go on with what is known.
             let won = self.resolved_at.compare_exchange(
                 resolved_at,
@@ -208,20 +208,20 @@ mod tests {
         std::fs::create_dir(site.path().join("2")).expect("mkdir");
         symlink("1", &current).expect("link");
         let root = Root::open(&current).expect("open");
-        assert_eq!(root.generation(Reach::Disk, Millis(500)), Ok(0));
+        assert_eq!(root.generation(MayBlock::Anywhere, Millis(500)), Ok(0));
         symlink("2", site.path().join("next")).expect("link");
         std::fs::rename(site.path().join("next"), &current).expect("swap");
         assert_eq!(
-            root.generation(Reach::Disk, Millis(999)),
+            root.generation(MayBlock::Anywhere, Millis(999)),
             Ok(0),
             "not before a second has gone by"
         );
-        assert_eq!(root.generation(Reach::Memory, Millis(999)), Ok(0));
+        assert_eq!(root.generation(MayBlock::Never, Millis(999)), Ok(0));
         assert_eq!(
-            root.generation(Reach::Memory, Millis(1_000)),
-            Err(OutOfReach)
+            root.generation(MayBlock::Never, Millis(1_000)),
+            Err(WouldBlockOnDisk)
         );
-        assert_eq!(root.generation(Reach::Disk, Millis(1_000)), Ok(1));
+        assert_eq!(root.generation(MayBlock::Anywhere, Millis(1_000)), Ok(1));
         assert_eq!(root.directory().generation, 1);
     }
 
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(root.directory().generation, 2);
         root.apply(found(&two), second);
         assert_eq!(root.directory().generation, 2, "the third knows better");
-        assert_eq!(root.generation(Reach::Disk, Millis(0)), Ok(2));
+        assert_eq!(root.generation(MayBlock::Anywhere, Millis(0)), Ok(2));
     }
 
     #[test]
@@ -252,9 +252,9 @@ mod tests {
         std::fs::create_dir(&path).expect("mkdir");
         let root = Root::open(&path).expect("open");
         std::fs::remove_dir(&path).expect("rmdir");
-        assert_eq!(root.generation(Reach::Disk, Millis(5_000)), Ok(0));
+        assert_eq!(root.generation(MayBlock::Anywhere, Millis(5_000)), Ok(0));
         std::fs::create_dir(&path).expect("mkdir");
-        assert_eq!(root.generation(Reach::Disk, Millis(6_000)), Ok(1));
+        assert_eq!(root.generation(MayBlock::Anywhere, Millis(6_000)), Ok(1));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::http::accept_encoding::{Coding, accepted_codings};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::site::disk::OpenError;
-use crate::site::waiting::{Errands, FirstSlice, JobPermits, NeedsDisk, Reach};
+use crate::site::waiting::{FirstSlice, JobPermits, MayBlock, SingleFlight, WouldBlock};
 
 /// Kept listings may take one part in this many of `cache.bytes`, besides the files.
 const KEPT_PART: u64 = 4;
@@ -35,7 +35,7 @@ pub struct ListingRequest<'r, 'b, 's> {
     /// The query of its target.
     pub query: Option<&'b [u8]>,
     /// How far the answer may go.
-    pub reach: Reach,
+    pub may_block: MayBlock,
     /// The time.
     pub now: Now,
 }
@@ -47,7 +47,7 @@ pub struct Listings {
     compresses: bool,
     pub(super) memory: ListingBudget,
     kept: Arc<KeptPages>,
-    errands: Errands<(Box<[u8]>, Variant, Coding), Made>,
+    flights: SingleFlight<(Box<[u8]>, Variant, Coding), Made>,
     pub(super) permits: JobPermits,
 }
 
@@ -61,7 +61,7 @@ impl Listings {
             compresses: site.compress,
             memory: ListingBudget::default(),
             kept: Arc::new(KeptPages::new(interval_millis, cache.bytes / KEPT_PART)),
-            errands: Errands::default(),
+            flights: SingleFlight::default(),
             permits: JobPermits::default(),
         }
     }
@@ -75,18 +75,18 @@ impl Listings {
     /// [`OpenError::NotFound`].
     ///
     /// # Errors
-    /// [`NeedsDisk`] if the listing is not in memory and that is all that is in `reach`, or if it is being
+    /// [`WouldBlock`] if the listing is not in memory and that is all that is in `may_block`, or if it is being
     /// made.
     pub fn respond(
         &self,
         place: &ListedDirectory<'_>,
         request: &ListingRequest<'_, '_, '_>,
         may_compress: bool,
-    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+    ) -> Result<Result<Response, OpenError>, WouldBlock> {
         let ListingRequest {
             head,
             query,
-            reach,
+            may_block,
             now,
         } = *request;
         let form = match accept::preferred(&head.fields, &TYPES) {
@@ -103,7 +103,7 @@ impl Listings {
             variant: Variant { order, form },
             coding,
         };
-        let page = self.page(place, wanted, reach, now)?;
+        let page = self.page(place, wanted, may_block, now)?;
         Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
@@ -112,9 +112,9 @@ impl Listings {
         &self,
         place: &ListedDirectory<'_>,
         wanted: WantedListing<'_>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Result<Arc<Page>, OpenError>, NeedsDisk> {
+    ) -> Result<Result<Arc<Page>, OpenError>, WouldBlock> {
         let WantedListing {
             path,
             variant,
@@ -127,20 +127,20 @@ impl Listings {
             return Ok(Ok(page));
         }
         // Any entry of the directory may be a mount point.
-        reach.any_disk()?;
+        may_block.any_disk()?;
         let is_usable = |made: &Made| match made {
             Ok(page) => page.generation == generation,
             Err(_) => true,
         };
-        let outing = match self
-            .errands
-            .set_out((path.into(), variant, coding), is_usable)
+        let leader = match self
+            .flights
+            .begin((path.into(), variant, coding), is_usable)
         {
-            Ok(outing) => outing,
-            Err(errand) => {
-                return match errand.brought::<Made>() {
+            Ok(leader) => leader,
+            Err(flight) => {
+                return match flight.brought::<Made>() {
                     Some(made) => Ok(made.clone()),
-                    None => Err(NeedsDisk::UnderWay(errand)),
+                    None => Err(WouldBlock::InFlight(flight)),
                 };
             }
         };
@@ -160,8 +160,8 @@ impl Listings {
         let Some(permit) = self.permits.take() else {
             return Ok(preparing.page().ok_or(OpenError::Exhausted));
         };
-        let errand = outing.leave(preparing, permit);
-        Err(NeedsDisk::UnderWay(errand))
+        let flight = leader.leave(preparing, permit);
+        Err(WouldBlock::InFlight(flight))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::site::content::ENCODER_PIECE_BYTES;
 use crate::site::disk::{OpenError, Resolver, Root};
-use crate::site::waiting::{Errand, FIRST_SLICE_ASKS, FirstSlice, MAX_JOBS, NeedsDisk, Reach};
+use crate::site::waiting::{FIRST_SLICE_ASKS, FirstSlice, Flight, MAX_JOBS, MayBlock, WouldBlock};
 
 const NOW: Now = Now {
     monotonic: Millis(0),
@@ -59,9 +59,9 @@ impl Directory {
         &self,
         query: &str,
         lines: &[(&str, &str)],
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+    ) -> Result<Result<Response, OpenError>, WouldBlock> {
         let root = Root::open(self.files.path()).expect("open the root");
         let place = ListedDirectory {
             root: &root.directory(),
@@ -73,7 +73,7 @@ impl Directory {
             let request = ListingRequest {
                 head,
                 query,
-                reach,
+                may_block,
                 now,
             };
             self.listings.respond(&place, &request, true)
@@ -85,12 +85,12 @@ impl Directory {
         // Held until it has been asked for.
         let mut held = Vec::new();
         loop {
-            match self.try_ask(query, lines, Reach::Disk, NOW) {
+            match self.try_ask(query, lines, MayBlock::Anywhere, NOW) {
                 Ok(answer) => return answer,
-                Err(NeedsDisk::OutOfReach) => panic!("the disk is in reach"),
-                Err(NeedsDisk::UnderWay(errand)) => {
-                    finish(&errand);
-                    held.push(errand);
+                Err(WouldBlock::OnDisk) => panic!("the disk is in may_block"),
+                Err(WouldBlock::InFlight(flight)) => {
+                    finish(&flight);
+                    held.push(flight);
                 }
             }
             assert_eq!(held.len(), 1, "it was for nothing");
@@ -116,11 +116,11 @@ impl Directory {
 }
 
 /// Does the job in slices, for somebody who waits; returns how many it took.
-fn finish(errand: &Arc<Errand>) -> usize {
-    errand.wait(Box::new(|_: &Arc<Errand>| {}));
-    assert!(errand.claim_job());
+fn finish(flight: &Arc<Flight>) -> usize {
+    flight.wait(Box::new(|_: &Arc<Flight>| {}));
+    assert!(flight.claim_job());
     let mut slices = 1;
-    while errand.work(&FirstSlice::new(NOW.monotonic)) {
+    while flight.work(&FirstSlice::new(NOW.monotonic)) {
         slices += 1;
     }
     slices
@@ -211,22 +211,22 @@ fn what_is_kept_gives_way_to_what_is_made() {
 #[test]
 fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
     let directory = Directory::keeping(1, &["one"]);
-    let from_memory = |now| directory.try_ask("", &[], Reach::Memory, now);
-    assert_eq!(from_memory(NOW).expect_err("new"), NeedsDisk::OutOfReach);
+    let from_memory = |now| directory.try_ask("", &[], MayBlock::Never, now);
+    assert_eq!(from_memory(NOW).expect_err("new"), WouldBlock::OnDisk);
     let page = directory.ask("", &[]).expect("200");
     let kept = from_memory(NOW).expect("kept").expect("200");
     assert_eq!(content(&kept), content(&page));
     let head = fields(&kept);
     let etag = head.lines().find_map(|line| line.strip_prefix("ETag: "));
     let condition = [("If-None-Match", etag.expect("a tag"))];
-    let same = directory.try_ask("", &condition, Reach::Memory, NOW);
+    let same = directory.try_ask("", &condition, MayBlock::Never, NOW);
     assert_eq!(
         same.expect("kept").expect("304").status,
         Status::NOT_MODIFIED
     );
-    let other = directory.try_ask("sort=size", &[], Reach::Memory, NOW);
-    assert_eq!(other.expect_err("another order"), NeedsDisk::OutOfReach);
-    assert_eq!(from_memory(LATER).expect_err("old"), NeedsDisk::OutOfReach);
+    let other = directory.try_ask("sort=size", &[], MayBlock::Never, NOW);
+    assert_eq!(other.expect_err("another order"), WouldBlock::OnDisk);
+    assert_eq!(from_memory(LATER).expect_err("old"), WouldBlock::OnDisk);
 }
 
 /// RFC 9110 section 8.8.3.3: each coding has a tag of its own.
@@ -239,9 +239,9 @@ fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
     let mut held = directory.listings.memory.held_bytes();
     let mut tags = vec![tag(&plain)];
     for coding in ["br", "zstd", "gzip"] {
-        let reach = Reach::Memory;
-        let new = directory.try_ask("", &coded(coding), reach, NOW);
-        assert_eq!(new.expect_err("not in memory"), NeedsDisk::OutOfReach);
+        let may_block = MayBlock::Never;
+        let new = directory.try_ask("", &coded(coding), may_block, NOW);
+        assert_eq!(new.expect_err("not in memory"), WouldBlock::OnDisk);
         let page = directory.ask("", &coded(coding)).expect("200");
         assert!(fields(&page).contains(&format!("\r\nContent-Encoding: {coding}\r\n")));
         let bytes = page.length.expect("a length");
@@ -250,11 +250,11 @@ fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
         let now_held = directory.listings.memory.held_bytes();
         assert!((held + bytes..held + 2 * bytes).contains(&now_held));
         held = now_held;
-        let kept = directory.try_ask("", &coded(coding), reach, NOW);
+        let kept = directory.try_ask("", &coded(coding), may_block, NOW);
         let kept = kept.expect("kept").expect("200");
         assert_eq!(kept.fields, page.fields);
         let condition = [coded(coding)[0], ("If-None-Match", &tag(&page)[..])];
-        let same = directory.try_ask("", &condition, reach, NOW);
+        let same = directory.try_ask("", &condition, may_block, NOW);
         let same = same.expect("kept").expect("304");
         assert_eq!(same.status, Status::NOT_MODIFIED);
         assert_eq!(tag(&same), tag(&page));
@@ -270,8 +270,8 @@ fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
     let directory = Directory::keeping(1, &[]);
     directory.fill(10_000);
     let bytes = directory.ask("", &[]).expect("200").length;
-    let ask = || directory.try_ask("", &[("Accept-Encoding", "gzip")], Reach::Disk, NOW);
-    let (Err(NeedsDisk::UnderWay(one)), Err(NeedsDisk::UnderWay(other))) = (ask(), ask()) else {
+    let ask = || directory.try_ask("", &[("Accept-Encoding", "gzip")], MayBlock::Anywhere, NOW);
+    let (Err(WouldBlock::InFlight(one)), Err(WouldBlock::InFlight(other))) = (ask(), ask()) else {
         panic!("it takes more than one slice")
     };
     assert!(Arc::ptr_eq(&one, &other), "one job");
@@ -345,9 +345,9 @@ fn tag(response: &Response) -> String {
 fn a_large_directory_is_listed_once_for_all_who_ask_and_in_slices() {
     let directory = Directory::with(&[]);
     directory.fill(5_000);
-    let ask = || directory.try_ask("", &[], Reach::Disk, NOW);
+    let ask = || directory.try_ask("", &[], MayBlock::Anywhere, NOW);
     let awaited = || match ask() {
-        Err(NeedsDisk::UnderWay(errand)) => errand,
+        Err(WouldBlock::InFlight(flight)) => flight,
         answer => panic!("it takes more than one slice: {answer:?}"),
     };
     let (one, other) = (awaited(), awaited());

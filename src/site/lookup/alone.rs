@@ -19,7 +19,7 @@ use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
 use crate::site::content::{
-    Content, Decoding, Redundancy, Representation, Siblings, Undecodable, sibling,
+    Content, Decoding, Redundancy, Representation, Sidecars, Undecodable, sidecar,
 };
 use crate::site::disk::{Identity, Look, OpenError, RootDirectory};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, Original};
@@ -134,7 +134,7 @@ fn has_changed(form: &Representation) -> bool {
         Content::Descriptor(file, _) => {
             Identity::of(file.at(0).0).is_ok_and(|identity| identity == *form.identity())
         }
-        Content::Memory(_) | Content::Resident(_) => true,
+        Content::Memory(_) | Content::MemfdBody(_) => true,
     };
     form.is_torn || !is_current
 }
@@ -147,7 +147,7 @@ impl Lookup {
         path: &'p [u8],
         absence: Absence,
         now: Now,
-    ) -> Option<(Name<'p>, Siblings)> {
+    ) -> Option<(Name<'p>, Sidecars)> {
         if self.evidence.is_none() || !may_be_alone(absence) {
             return None;
         }
@@ -157,10 +157,10 @@ impl Lookup {
             if !self.has_forms(path, &name) {
                 return None;
             }
-            let siblings = Siblings::look_alone(self.search_root(directory), &name, now)?;
+            let sidecars = Sidecars::look_alone(self.search_root(directory), &name, now)?;
             // A directory of that name comes first.
-            let is_alone = siblings.has_usable() && Look::anywhere(root).identity(&name).is_none();
-            is_alone.then_some((name, siblings))
+            let is_alone = sidecars.has_usable() && Look::anywhere(root).identity(&name).is_none();
+            is_alone.then_some((name, sidecars))
         })
     }
 
@@ -193,8 +193,8 @@ impl Lookup {
     pub(super) fn is_same_alone(&self, entry: &FileEntry, look: &Look<'_>) -> bool {
         let path = entry.key.site_path().path;
         let mut better = self.names(path).take_while(|name| **name != *entry.path);
-        let siblings = entry.siblings.as_ref();
-        siblings.is_some_and(|seen| seen.are_current(look))
+        let sidecars = entry.sidecars.as_ref();
+        sidecars.is_some_and(|seen| seen.are_current(look))
             && look.identity(&entry.path).is_none()
             && !self.names(path).any(|name| look.is_file(&name))
             && !better.any(|name| self.forms_of(path, &name).any(|form| look.is_file(&form)))
@@ -202,7 +202,7 @@ impl Lookup {
 
     fn forms_of(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
         let has_forms = self.evidence.is_some() && self.has_forms(path, name);
-        let forms = Coding::COMPRESSED.map(|coding| sibling(name, coding).filter(|_| has_forms));
+        let forms = Coding::COMPRESSED.map(|coding| sidecar(name, coding).filter(|_| has_forms));
         forms.into_iter().flatten()
     }
 

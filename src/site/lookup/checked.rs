@@ -1,4 +1,4 @@
-//! Comparing what was found before with the disk, here or by the checker.
+//! Comparing what was found before with the disk, here or by the revalidator.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::opening::Lookup;
 use crate::clock::Millis;
 use crate::site::disk::{Look, RESOLVE_EVERY_MILLIS, Range};
 use crate::site::memory::{
-    Area, Asked, CheckOrder, Checks, DueCheck, FileEntry, Freshness, Nothing, Original, SitePath,
-    Subject,
+    Area, DueRevalidation, FileEntry, Freshness, NegativeEntry, Original, Revalidation,
+    Revalidator, SitePath, StaleAction, Subject,
 };
-use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
+use crate::site::waiting::{MayBlock, Outstanding, WouldBlock};
 
 /// Ends an order when it has been carried out, even by a panic: those who wait for it must not wait for
 /// ever.
@@ -27,7 +27,7 @@ impl Drop for Ends<'_> {
 #[derive(Debug, Clone, Copy)]
 enum Due<'d> {
     File(&'d Arc<FileEntry>),
-    Nothing(SitePath<'d>, &'d Arc<Nothing>),
+    NegativeEntry(SitePath<'d>, &'d Arc<NegativeEntry>),
 }
 
 /// The result of a comparison.
@@ -43,7 +43,7 @@ impl<'d> Due<'d> {
     fn freshness(self) -> &'d Freshness {
         match self {
             Due::File(entry) => &entry.freshness,
-            Due::Nothing(_, nothing) => &nothing.freshness,
+            Due::NegativeEntry(_, nothing) => &nothing.freshness,
         }
     }
 
@@ -51,32 +51,34 @@ impl<'d> Due<'d> {
     fn device(self) -> Option<u64> {
         match self {
             Due::File(entry) => Some(entry.representation.identity().device()),
-            Due::Nothing(..) => None,
+            Due::NegativeEntry(..) => None,
         }
     }
 
     fn subject(self) -> Subject {
         match self {
             Due::File(entry) => Subject::File(Arc::clone(entry)),
-            Due::Nothing(key, nothing) => Subject::Nothing(key.keep(), Arc::clone(nothing)),
+            Due::NegativeEntry(key, nothing) => {
+                Subject::NegativeEntry(key.keep(), Arc::clone(nothing))
+            }
         }
     }
 }
 
 impl Lookup {
     /// The number of the root directory, when it is time to resolve its path again.
-    pub(super) fn resolve_root(&self, reach: Reach, now: Millis) -> Result<u64, NeedsDisk> {
-        let Some(checks) = self.checker() else {
-            return Ok(self.root.generation(reach, now)?);
+    pub(super) fn resolve_root(&self, may_block: MayBlock, now: Millis) -> Result<u64, WouldBlock> {
+        let Some(revalidator) = self.revalidator() else {
+            return Ok(self.root.generation(may_block, now)?);
         };
         let outstanding = &self.root.outstanding;
-        let due = DueCheck {
+        let due = DueRevalidation {
             outstanding,
             age_millis: self.root.age_millis(now),
             interval_millis: RESOLVE_EVERY_MILLIS,
         };
         let order = || self.order_for(Subject::Root, now);
-        if checks.ask(due, reach, now, order)? == Asked::ToCompare {
+        if revalidator.ask(due, may_block, now, order)? == StaleAction::Revalidate {
             let _ends = Ends(outstanding);
             self.root.resolve_again();
             self.root.confirm(now);
@@ -88,26 +90,28 @@ impl Lookup {
     pub(super) fn is_file_current(
         &self,
         entry: &Arc<FileEntry>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Millis,
-    ) -> Result<bool, NeedsDisk> {
-        self.is_current(Due::File(entry), reach, now)
+    ) -> Result<bool, WouldBlock> {
+        self.is_current(Due::File(entry), may_block, now)
     }
 
     /// The same for an absence at `key`.
     pub(super) fn is_still_nothing(
         &self,
         key: SitePath<'_>,
-        nothing: &Arc<Nothing>,
-        reach: Reach,
+        nothing: &Arc<NegativeEntry>,
+        may_block: MayBlock,
         now: Millis,
-    ) -> Result<bool, NeedsDisk> {
-        self.is_current(Due::Nothing(key, nothing), reach, now)
+    ) -> Result<bool, WouldBlock> {
+        self.is_current(Due::NegativeEntry(key, nothing), may_block, now)
     }
 
-    /// The checker of the file system that the root is on, if there is one.
-    fn checker(&self) -> Option<&Checks> {
-        self.checks.as_deref().filter(|checks| checks.is_manned())
+    /// The revalidator of the file system that the root is on, if there is one.
+    fn revalidator(&self) -> Option<&Revalidator> {
+        self.revalidator
+            .as_deref()
+            .filter(|revalidator| revalidator.is_running())
     }
 
     /// The part of the disk that has to answer, if it is not known to be the root's own file system.
@@ -121,27 +125,32 @@ impl Lookup {
             .map(Area::Device)
     }
 
-    fn checks_in(&self, area: Option<Area>) -> Option<Arc<Checks>> {
-        let checks = match (area, &self.memory) {
-            (None, _) => self.checks.clone(),
-            (Some(area), Some(memory)) => Some(memory.checkers.of(area, self.root.device())),
+    fn checks_in(&self, area: Option<Area>) -> Option<Arc<Revalidator>> {
+        let revalidator = match (area, &self.memory) {
+            (None, _) => self.revalidator.clone(),
+            (Some(area), Some(memory)) => Some(memory.revalidators.of(area, self.root.device())),
             (Some(_), None) => None,
         };
-        checks.filter(|checks| checks.is_manned())
+        revalidator.filter(|revalidator| revalidator.is_running())
     }
 
     /// Whether what is due may be used: because it has been compared, here or just now by another thread,
-    /// or while the checker is at it.
-    fn is_current(&self, due: Due<'_>, reach: Reach, now: Millis) -> Result<bool, NeedsDisk> {
+    /// or while the revalidator is at it.
+    fn is_current(
+        &self,
+        due: Due<'_>,
+        may_block: MayBlock,
+        now: Millis,
+    ) -> Result<bool, WouldBlock> {
         let freshness = due.freshness();
         let area = self.other_area(due);
-        let checks = self.checks_in(area);
-        let Some(checks) = checks.filter(|_| self.revalidate_millis > 0) else {
-            reach.disk()?;
-            let range = match reach {
-                Reach::Roots if area.is_some() => return Err(NeedsDisk::OutOfReach),
-                Reach::Roots => Range::WithinMount,
-                Reach::Memory | Reach::Disk => Range::Anywhere,
+        let revalidator = self.checks_in(area);
+        let Some(revalidator) = revalidator.filter(|_| self.revalidate_millis > 0) else {
+            may_block.disk()?;
+            let range = match may_block {
+                MayBlock::OnRoots if area.is_some() => return Err(WouldBlock::OnDisk),
+                MayBlock::OnRoots => Range::WithinMount,
+                MayBlock::Never | MayBlock::Anywhere => Range::Anywhere,
             };
             // Unless another thread is at it or was just now.
             if !freshness.claim_check(now, self.revalidate_millis) {
@@ -153,20 +162,20 @@ impl Lookup {
                 // The claim is given back: nothing has been compared.
                 let due_at = now.0.saturating_sub(self.revalidate_millis);
                 freshness.confirm(Millis(due_at));
-                return Err(NeedsDisk::OutOfReach);
+                return Err(WouldBlock::OnDisk);
             }
             return Ok(compared == Compared::Same);
         };
-        // Another file system than the root's is for its checker: it may hang, and take one worker after
+        // Another file system than the root's is for its revalidator: it may hang, and take one worker after
         // the other, as many as it has files.
-        let reach_here = area.map_or(reach, |_| Reach::Memory);
-        let due_check = DueCheck {
+        let reach_here = area.map_or(may_block, |_| MayBlock::Never);
+        let due_check = DueRevalidation {
             outstanding: &freshness.outstanding,
             age_millis: freshness.age_millis(now),
             interval_millis: self.revalidate_millis,
         };
         let order = || self.order_for(due.subject(), now);
-        if checks.ask(due_check, reach_here, now, order)? == Asked::ToUse {
+        if revalidator.ask(due_check, reach_here, now, order)? == StaleAction::Use {
             return Ok(true);
         }
         let ends = Ends(&freshness.outstanding);
@@ -176,22 +185,22 @@ impl Lookup {
             Compared::MetMount => {
                 freshness.mark_beyond_mount();
                 drop(ends);
-                return self.is_current(due, reach, now);
+                return self.is_current(due, may_block, now);
             }
         }
         Ok(true)
     }
 
-    fn order_for(&self, subject: Subject, at: Millis) -> CheckOrder {
+    fn order_for(&self, subject: Subject, at: Millis) -> Revalidation {
         let site = self.number;
-        CheckOrder { at, site, subject }
+        Revalidation { at, site, subject }
     }
 
-    /// Compares with the disk what `order` says, as the checker, and tells those who wait for it. `end`
+    /// Compares with the disk what `order` says, as the revalidator, and tells those who wait for it. `end`
     /// tells the time when the disk has answered. What the disk says then is true of a moment before that;
     /// if it answers at once, of the same moment. What turns out to lie beyond a mount point is left to
-    /// another checker.
-    pub fn carry_out(&self, order: &CheckOrder, end: impl FnOnce() -> Millis) {
+    /// another revalidator.
+    pub fn carry_out(&self, order: &Revalidation, end: impl FnOnce() -> Millis) {
         let Some(memory) = &self.memory else { return };
         let due = match &order.subject {
             Subject::Root => {
@@ -200,7 +209,7 @@ impl Lookup {
                 return self.root.confirm(end());
             }
             Subject::File(entry) => Due::File(entry),
-            Subject::Nothing(key, nothing) => Due::Nothing(key.site_path(), nothing),
+            Subject::NegativeEntry(key, nothing) => Due::NegativeEntry(key.site_path(), nothing),
         };
         let freshness = due.freshness();
         let ends = Ends(&freshness.outstanding);
@@ -212,14 +221,14 @@ impl Lookup {
             Compared::Same => freshness.confirm(end()),
             Compared::Changed => match due {
                 Due::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
-                Due::Nothing(key, nothing) => memory.absences.forget(key, nothing),
+                Due::NegativeEntry(key, nothing) => memory.negative_cache.forget(key, nothing),
             },
             Compared::MetMount => {
                 freshness.mark_beyond_mount();
-                // Without another checker those who wait ask again, and a worker looks.
-                if let Some(checks) = self.checks_in(self.other_area(due)) {
+                // Without another revalidator those who wait ask again, and a worker looks.
+                if let Some(revalidator) = self.checks_in(self.other_area(due)) {
                     std::mem::forget(ends);
-                    checks.place(order.clone());
+                    revalidator.place(order.clone());
                 }
             }
         }
@@ -230,7 +239,7 @@ impl Lookup {
         let look = Look::new(directory.fd.as_fd(), range);
         let is_same = match due {
             Due::File(entry) => self.is_same_file(entry, &look),
-            Due::Nothing(key, nothing) => self.is_same_nothing(key.path, nothing, &look),
+            Due::NegativeEntry(key, nothing) => self.is_same_nothing(key.path, nothing, &look),
         };
         match is_same {
             _ if look.met_mount() => Compared::MetMount,
@@ -250,15 +259,15 @@ impl Lookup {
         // A file that comes before it may be there by now.
         let names = self.names(entry.key.site_path().path);
         let mut better = names.take_while(|name| **name != *entry.path);
-        let siblings = entry.siblings.as_ref();
+        let sidecars = entry.sidecars.as_ref();
         look.identity(&entry.path)
             .is_some_and(|identity| entry.representation.is_current(&identity))
-            && siblings.is_none_or(|seen| seen.are_current(look))
+            && sidecars.is_none_or(|seen| seen.are_current(look))
             && !better.any(|name| look.is_file(&name))
     }
 
     /// Looks again for what was not there.
-    fn is_same_nothing(&self, path: &[u8], nothing: &Nothing, look: &Look<'_>) -> bool {
+    fn is_same_nothing(&self, path: &[u8], nothing: &NegativeEntry, look: &Look<'_>) -> bool {
         // Opening stops at no mount point, so the names are looked at first.
         let mut is_directory = false;
         for name in self.names(path) {

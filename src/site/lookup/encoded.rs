@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::loading::LoadFormJob;
+use super::loading::LoadVariantJob;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{
@@ -11,9 +11,9 @@ use crate::http::accept_encoding::{
 use crate::http::request::RequestHead;
 use crate::site::content::Representation;
 use crate::site::memory::{
-    CompressionOrder, FileEntry, FormState, Forms, Found, JudgementOrder, Original,
+    CompressionOrder, EncodedVariants, FileEntry, Found, Original, VariantState, VerificationOrder,
 };
-use crate::site::waiting::{FirstSlice, NeedsDisk, Reach, WholeSlice};
+use crate::site::waiting::{FirstSlice, MayBlock, WholeSlice, WouldBlock};
 
 /// The largest file that is compressed while its client waits, in bytes. Brotli, the slowest, was
 /// measured to take 0.7 ms for it, and 6 ms for the 256 KiB that the cache keeps of a file by default.
@@ -21,9 +21,9 @@ const QUICK_BYTES: u64 = 32 * 1024;
 
 /// A file that may have forms.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WithForms<'e> {
+pub(super) struct WithVariants<'e> {
     pub(super) entry: &'e Arc<FileEntry>,
-    pub(super) forms: &'e Forms,
+    pub(super) forms: &'e EncodedVariants,
 }
 
 impl Lookup {
@@ -31,41 +31,41 @@ impl Lookup {
     /// if the file is there in codings only, and the client accepts none of them.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if a form has to be read, made or judged first and that is not in `reach`, or another
+    /// [`WouldBlock`] if a form has to be read, made or judged first and that is not in `may_block`, or another
     /// thread is reading it.
     #[inline]
     pub fn preferred<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
         let Some(forms) = &entry.forms else {
             return Ok(Some(&entry.representation));
         };
         if entry.original == Original::Missing {
-            return self.only_form(WithForms { entry, forms }, head, reach, now);
+            return self.only_form(WithVariants { entry, forms }, head, may_block, now);
         }
         // Without the field any coding would do, but who does not name one may know none.
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
         let accepted = accepted_codings(&head.fields);
-        let form = self.negotiate(WithForms { entry, forms }, accepted, reach, now)?;
+        let form = self.negotiate(WithVariants { entry, forms }, accepted, may_block, now)?;
         Ok(Some(form.unwrap_or(&entry.representation)))
     }
 
     #[cold]
     fn only_form<'e>(
         &self,
-        file: WithForms<'e>,
+        file: WithVariants<'e>,
         head: &RequestHead<'_, '_>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
         let accepted = codings_without_identity(&head.fields);
-        self.negotiate(file, accepted, reach, now)
+        self.negotiate(file, accepted, may_block, now)
     }
 
     /// The form of a file that a client with these codings is to get: the first that there is, or that can
@@ -77,54 +77,54 @@ impl Lookup {
     /// As [`preferred`](Lookup::preferred).
     pub(super) fn negotiate<'e>(
         &self,
-        file: WithForms<'e>,
+        file: WithVariants<'e>,
         accepted: AcceptedCodings,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
-        let WithForms { entry, forms } = file;
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
+        let WithVariants { entry, forms } = file;
         let is_large = entry.representation.content.len() > QUICK_BYTES;
         let mut is_awaited = false;
         for &coding in accepted.compressed() {
             let form = match forms.state(coding) {
-                FormState::Ready(form) => Some(form),
-                FormState::None => None,
-                FormState::Beside => {
-                    reach.disk()?;
-                    let mut siblings = entry.siblings.iter();
-                    if let Some((name, _)) = siblings.find_map(|all| all.usable(coding)) {
-                        self.expect_in_reach(name, reach)?;
+                VariantState::Ready(form) => Some(form),
+                VariantState::None => None,
+                VariantState::Beside => {
+                    may_block.disk()?;
+                    let mut sidecars = entry.sidecars.iter();
+                    if let Some((name, _)) = sidecars.find_map(|all| all.usable(coding)) {
+                        self.expect_in_reach(name, may_block)?;
                     }
                     self.fetch_beside(entry, forms, coding, now)?
                 }
                 // One that is liked less is not worth making or judging.
                 _ if is_awaited => None,
-                FormState::Unjudged => {
-                    reach.disk()?;
+                VariantState::Unjudged => {
+                    may_block.disk()?;
                     self.order_judgement(entry, forms, coding);
                     is_awaited = is_large;
                     self.make_meanwhile(entry, coding)
                 }
-                FormState::Judging { .. } if is_large => {
+                VariantState::Judging { .. } if is_large => {
                     is_awaited = true;
                     None
                 }
-                FormState::Judging { can_be_made: false } => None,
-                FormState::Judging { can_be_made: true } => {
-                    reach.disk()?;
+                VariantState::Judging { can_be_made: false } => None,
+                VariantState::Judging { can_be_made: true } => {
+                    may_block.disk()?;
                     self.make_meanwhile(entry, coding)
                 }
-                FormState::Possible if is_large => {
-                    reach.disk()?;
+                VariantState::Possible if is_large => {
+                    may_block.disk()?;
                     self.order(entry, forms, coding);
                     is_awaited = true;
                     None
                 }
-                FormState::Possible => {
-                    reach.disk()?;
+                VariantState::Possible => {
+                    may_block.disk()?;
                     self.fill(entry, forms, coding, || entry.compress(coding))
                 }
-                FormState::Ordered => {
+                VariantState::Ordered => {
                     is_awaited = true;
                     None
                 }
@@ -139,7 +139,7 @@ impl Lookup {
     fn fill<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        forms: &'e Forms,
+        forms: &'e EncodedVariants,
         coding: Coding,
         make: impl FnOnce() -> Option<Representation>,
     ) -> Option<&'e Representation> {
@@ -163,7 +163,7 @@ impl Lookup {
     }
 
     /// Has a form made, unless that has been ordered already.
-    fn order(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
+    fn order(&self, entry: &Arc<FileEntry>, forms: &EncodedVariants, coding: Coding) {
         let Some(memory) = &self.memory else {
             return;
         };
@@ -176,18 +176,23 @@ impl Lookup {
     }
 
     /// Has the form beside a file judged, unless that has been ordered already.
-    pub(super) fn order_judgement(&self, entry: &Arc<FileEntry>, forms: &Forms, coding: Coding) {
+    pub(super) fn order_judgement(
+        &self,
+        entry: &Arc<FileEntry>,
+        forms: &EncodedVariants,
+        coding: Coding,
+    ) {
         let Some(memory) = &self.memory else {
             return;
         };
-        let siblings = entry.siblings.as_ref();
-        let Some((_, form)) = siblings.and_then(|siblings| siblings.usable(coding)) else {
+        let sidecars = entry.sidecars.as_ref();
+        let Some((_, form)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
             return;
         };
         if !forms.claim_judgement(coding) {
             return;
         }
-        let order = JudgementOrder {
+        let order = VerificationOrder {
             cache: Arc::downgrade(&memory.files),
             entry: Arc::downgrade(entry),
             coding,
@@ -196,7 +201,7 @@ impl Lookup {
             logged: Arc::clone(&self.unused_forms),
             verdicts: Arc::clone(&memory.verdicts),
         };
-        if !memory.judge.place(form.device(), order) {
+        if !memory.sidecar_verifier.place(form.device(), order) {
             forms.return_judgement(coding);
         }
     }
@@ -205,10 +210,10 @@ impl Lookup {
     fn fetch_beside<'e>(
         &self,
         entry: &'e Arc<FileEntry>,
-        forms: &'e Forms,
+        forms: &'e EncodedVariants,
         coding: Coding,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
         let Some(memory) = &self.memory else {
             let read = || {
                 let mut load = self.begin_beside(entry, coding, now)?;
@@ -216,14 +221,11 @@ impl Lookup {
             };
             return Ok(forms.fill(coding, read).0);
         };
-        let outing = match memory
-            .errands
-            .set_out((entry.key.clone(), coding), |_| true)
-        {
-            Ok(outing) => outing,
+        let leader = match memory.flights.begin((entry.key.clone(), coding), |_| true) {
+            Ok(leader) => leader,
             // It was for another entry if it is not in this one. The file itself will do.
-            Err(errand) if errand.brought::<Found>().is_some() => return Ok(forms.ready_in(coding)),
-            Err(errand) => return Err(NeedsDisk::UnderWay(errand)),
+            Err(flight) if flight.brought::<Found>().is_some() => return Ok(forms.ready_in(coding)),
+            Err(flight) => return Err(WouldBlock::InFlight(flight)),
         };
         let Some(mut load) = self.begin_beside(entry, coding, now) else {
             return Ok(memory.keep_form(entry, coding, None));
@@ -235,7 +237,7 @@ impl Lookup {
             return Ok(None);
         };
         let memory = Arc::clone(memory);
-        let job = LoadFormJob { load, memory };
-        Err(NeedsDisk::UnderWay(outing.leave(job, permit)))
+        let job = LoadVariantJob { load, memory };
+        Err(WouldBlock::InFlight(leader.leave(job, permit)))
     }
 }

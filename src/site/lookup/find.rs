@@ -5,7 +5,7 @@
 //! caller that may wait.
 //!
 //! Of those who ask at the same time for what is not there yet, one looks at the disk. The others are
-//! told so ([`NeedsDisk::UnderWay`]), wait without a thread, and ask again
+//! told so ([`WouldBlock::InFlight`]), wait without a thread, and ask again
 //! ([`waiting`](crate::site::waiting)). Without a cache each looks for itself.
 
 use std::sync::Arc;
@@ -17,9 +17,11 @@ use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
 use crate::http::status::Status;
 use crate::site::disk::OpenError;
-use crate::site::memory::{Absence, FileEntry, Found, Freshness, Memory, Nothing, SitePath, Trust};
+use crate::site::memory::{
+    Absence, FileEntry, Found, Freshness, FreshnessState, Memory, NegativeEntry, SitePath,
+};
 use crate::site::rules::{CodingPolicy, CodingRules};
-use crate::site::waiting::{FirstSlice, NeedsDisk, Reach, WholeSlice};
+use crate::site::waiting::{FirstSlice, MayBlock, WholeSlice, WouldBlock};
 
 /// More is being loaded than there are places for.
 const TOO_MUCH: Absence = Absence::Open(OpenError::Exhausted);
@@ -39,21 +41,26 @@ impl Lookup {
     /// Finds the file that `path`, decoded and normalised, names, or why there is none.
     ///
     /// # Errors
-    /// [`NeedsDisk`] if memory does not tell and is all that is in `reach`, or if another thread is
+    /// [`WouldBlock`] if memory does not tell and is all that is in `may_block`, or if another thread is
     /// loading it.
-    pub fn find(&self, path: &[u8], reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
-        self.find_at(self.key(path), reach, now)
+    pub fn find(&self, path: &[u8], may_block: MayBlock, now: Now) -> Result<Found, WouldBlock> {
+        self.find_at(self.key(path), may_block, now)
     }
 
     /// As [`find`](Lookup::find), for a request that was led to another path.
     ///
     /// # Errors
     /// As [`find`](Lookup::find).
-    pub fn find_for(&self, led: LedTo<'_>, reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
+    pub fn find_for(
+        &self,
+        led: LedTo<'_>,
+        may_block: MayBlock,
+        now: Now,
+    ) -> Result<Found, WouldBlock> {
         let policy = |rules: &CodingRules, own_type: &str| {
             rules.policy(led.asked, own_type, led.is_fallback)
         };
-        self.find_with(policy, led.path, reach, now)
+        self.find_with(policy, led.path, may_block, now)
     }
 
     /// As [`find`](Lookup::find), for the page `path` of an error with this status, which a request for
@@ -65,12 +72,12 @@ impl Lookup {
         &self,
         (asked, status): (&[u8], Status),
         path: &[u8],
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, NeedsDisk> {
+    ) -> Result<Found, WouldBlock> {
         let policy =
             |rules: &CodingRules, own_type: &str| rules.policy_for_error(asked, own_type, status);
-        self.find_with(policy, path, reach, now)
+        self.find_with(policy, path, may_block, now)
     }
 
     /// As [`find`](Lookup::find), if `policy` tells the policy for a file of a type.
@@ -78,11 +85,11 @@ impl Lookup {
         &self,
         policy: impl FnOnce(&CodingRules, &str) -> CodingPolicy,
         path: &[u8],
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Found, NeedsDisk> {
+    ) -> Result<Found, WouldBlock> {
         let mut key = self.key(path);
-        let found = self.find_at(key, reach, now)?;
+        let found = self.find_at(key, may_block, now)?;
         let (Some(rules), Found::File(entry)) = (&self.coding_rules, &found) else {
             return Ok(found);
         };
@@ -92,51 +99,56 @@ impl Lookup {
             return Ok(found);
         }
         key.site = self.first_key.saturating_add(policy.number());
-        self.find_at(key, reach, now)
+        self.find_at(key, may_block, now)
     }
 
     #[inline]
-    fn find_at(&self, key: SitePath<'_>, reach: Reach, now: Now) -> Result<Found, NeedsDisk> {
+    fn find_at(
+        &self,
+        key: SitePath<'_>,
+        may_block: MayBlock,
+        now: Now,
+    ) -> Result<Found, WouldBlock> {
         let Some(memory) = &self.memory else {
-            reach.disk()?;
-            self.root.generation(reach, now.monotonic)?;
-            self.expect_path_in_reach(key.path, reach)?;
+            may_block.disk()?;
+            self.root.generation(may_block, now.monotonic)?;
+            self.expect_path_in_reach(key.path, may_block)?;
             return Ok(match self.load(key, now) {
                 Ok(entry) => Found::File(Arc::new(entry)),
-                Err(nothing) => Found::Nothing(nothing),
+                Err(nothing) => Found::NegativeEntry(nothing),
             });
         };
         let generation = match self.root.known_generation(now.monotonic) {
             Some(generation) => generation,
-            None => self.resolve_root(reach, now.monotonic)?,
+            None => self.resolve_root(may_block, now.monotonic)?,
         };
         let trust =
-            |learnt: &Freshness| learnt.trust(generation, now.monotonic, self.revalidate_millis);
+            |learnt: &Freshness| learnt.state(generation, now.monotonic, self.revalidate_millis);
         if let Some(entry) = memory.files.find(key) {
             match trust(&entry.freshness) {
-                Trust::Holds => return Ok(Found::File(entry)),
-                Trust::Due => {
-                    if self.is_file_current(&entry, reach, now.monotonic)? {
+                FreshnessState::Fresh => return Ok(Found::File(entry)),
+                FreshnessState::Stale => {
+                    if self.is_file_current(&entry, may_block, now.monotonic)? {
                         return Ok(Found::File(entry));
                     }
                 }
-                Trust::Void => reach.disk()?,
+                FreshnessState::Invalid => may_block.disk()?,
             }
             memory.files.drop_stale(key, &entry);
-        } else if let Some(nothing) = memory.absences.find(key) {
+        } else if let Some(nothing) = memory.negative_cache.find(key) {
             match trust(&nothing.freshness) {
-                Trust::Holds => return Ok(Found::Nothing(nothing)),
-                Trust::Due => {
-                    if self.is_still_nothing(key, &nothing, reach, now.monotonic)? {
-                        return Ok(Found::Nothing(nothing));
+                FreshnessState::Fresh => return Ok(Found::NegativeEntry(nothing)),
+                FreshnessState::Stale => {
+                    if self.is_still_nothing(key, &nothing, may_block, now.monotonic)? {
+                        return Ok(Found::NegativeEntry(nothing));
                     }
                 }
-                Trust::Void => reach.disk()?,
+                FreshnessState::Invalid => may_block.disk()?,
             }
-            memory.absences.forget(key, &nothing);
+            memory.negative_cache.forget(key, &nothing);
         }
-        reach.disk()?;
-        self.expect_path_in_reach(key.path, reach)?;
+        may_block.disk()?;
+        self.expect_path_in_reach(key.path, may_block)?;
         self.load_and_keep(memory, key, generation, now)
     }
 
@@ -147,17 +159,18 @@ impl Lookup {
         key: SitePath<'_>,
         generation: u64,
         now: Now,
-    ) -> Result<Found, NeedsDisk> {
-        let is_void =
-            |found: &Found| found.freshness().trust(generation, now.monotonic, 0) == Trust::Void;
-        let errand_key = (key.keep(), Coding::Identity);
+    ) -> Result<Found, WouldBlock> {
+        let is_void = |found: &Found| {
+            found.freshness().state(generation, now.monotonic, 0) == FreshnessState::Invalid
+        };
+        let flight_key = (key.keep(), Coding::Identity);
         let is_usable = |found: &Found| !is_void(found);
-        let outing = match memory.errands.set_out(errand_key, is_usable) {
-            Ok(outing) => outing,
-            Err(errand) => {
-                return match errand.brought().filter(|found| is_usable(found)) {
+        let leader = match memory.flights.begin(flight_key, is_usable) {
+            Ok(leader) => leader,
+            Err(flight) => {
+                return match flight.brought().filter(|found| is_usable(found)) {
                     Some(found) => Ok(found.clone()),
-                    None => Err(NeedsDisk::UnderWay(errand)),
+                    None => Err(WouldBlock::InFlight(flight)),
                 };
             }
         };
@@ -175,7 +188,7 @@ impl Lookup {
                     Some(permit) => {
                         let memory = Arc::clone(memory);
                         let job = LoadJob { load, memory };
-                        return Err(NeedsDisk::UnderWay(outing.leave(job, permit)));
+                        return Err(WouldBlock::InFlight(leader.leave(job, permit)));
                     }
                 },
             },
@@ -185,12 +198,12 @@ impl Lookup {
         let found = memory.keep(key, loaded);
         // Without an interval nobody takes another's word: who waited looks for itself.
         if self.revalidate_millis > 0 {
-            outing.bring(found.clone(), memory.recall(key).is_some());
+            leader.bring(found.clone(), memory.recall(key).is_some());
         }
         Ok(found)
     }
 
-    fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<Nothing>> {
+    fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<NegativeEntry>> {
         let directory = self.root.directory();
         let begun = self.begin(&directory, key, now);
         // Nothing takes long without a cache: see `open`.
@@ -199,10 +212,16 @@ impl Lookup {
         loaded.map_err(|absence| self.nothing(key.path, absence, directory.generation, now))
     }
 
-    fn nothing(&self, path: &[u8], absence: Absence, generation: u64, now: Now) -> Arc<Nothing> {
+    fn nothing(
+        &self,
+        path: &[u8],
+        absence: Absence,
+        generation: u64,
+        now: Now,
+    ) -> Arc<NegativeEntry> {
         self.log(absence, path);
         let freshness = Freshness::new(generation, now.monotonic);
-        let nothing = Nothing::new(path, absence, freshness);
+        let nothing = NegativeEntry::new(path, absence, freshness);
         Arc::new(nothing.with_forms(self.forms_alone(path, absence)))
     }
 

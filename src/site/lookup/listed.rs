@@ -4,7 +4,7 @@ use super::opening::Lookup;
 use crate::http::response::Response;
 use crate::site::disk::OpenError;
 use crate::site::listing::{self, ListedDirectory, ListingRequest, Listings};
-use crate::site::waiting::NeedsDisk;
+use crate::site::waiting::WouldBlock;
 
 impl Lookup {
     /// Lists the directory at `path` for a request for `asked`, which the header rules are about, as
@@ -18,7 +18,7 @@ impl Lookup {
         listings: &Listings,
         (asked, path): (&[u8], &[u8]),
         request: &ListingRequest<'_, '_, '_>,
-    ) -> Result<Result<Response, OpenError>, NeedsDisk> {
+    ) -> Result<Result<Response, OpenError>, WouldBlock> {
         let rules = self.coding_rules.as_ref();
         let may_compress = rules.is_none_or(|rules| {
             let policy = rules.policy(asked, listing::media_type(request.head), false);

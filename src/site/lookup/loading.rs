@@ -15,11 +15,12 @@ use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
     Beside, EncodedNames, LoadLimits, Loading, MIN_COMPRESSED_BYTES, Metadata, Redundancy,
-    Representation, Siblings,
+    Representation, Sidecars,
 };
 use crate::site::disk::{Identity, OpenError, RootDirectory};
 use crate::site::memory::{
-    Absence, FileEntry, Forms, Found, Freshness, KeptSitePath, Memory, Nothing, Original, SitePath,
+    Absence, EncodedVariants, FileEntry, Found, Freshness, KeptSitePath, Memory, NegativeEntry,
+    Original, SitePath,
 };
 use crate::site::waiting::{Job, Slice};
 
@@ -29,7 +30,7 @@ pub(super) struct Load {
     loading: Loading,
     key: KeptSitePath,
     name: Vec<u8>,
-    pub(super) siblings: Option<Siblings>,
+    pub(super) sidecars: Option<Sidecars>,
     /// Set if the file itself is not there, and one of its forms is loaded.
     pub(super) alone: Option<Box<Alone>>,
     /// The sizes that forms are made of; none if the range is empty.
@@ -95,7 +96,7 @@ impl Lookup {
         } else {
             0
         };
-        let siblings = if is_plain {
+        let sidecars = if is_plain {
             self.look_beside(wanted, &file)?
         } else {
             None
@@ -105,13 +106,13 @@ impl Lookup {
             coding,
             varies: is_compressible && self.evidence.is_some()
                 || most > 0
-                || siblings.as_ref().is_some_and(Siblings::has_usable),
+                || sidecars.as_ref().is_some_and(Sidecars::has_usable),
             etag: self.etag,
         };
         let loading = self.begin_reading(file, &metadata, name, now);
         let loading = loading.map_err(absence_of)?;
         let mut load = wanted.load(loading, most);
-        load.siblings = siblings;
+        load.sidecars = sidecars;
         Ok(load)
     }
 
@@ -126,13 +127,13 @@ impl Lookup {
         absence: Absence,
         now: Now,
     ) -> Result<Load, Absence> {
-        let (name, siblings) = self
+        let (name, sidecars) = self
             .find_alone(directory, key.path, absence, now)
             .ok_or(absence)?;
-        let usable = |coding: &Coding| siblings.usable(*coding).is_some();
+        let usable = |coding: &Coding| sidecars.usable(*coding).is_some();
         let coding = Coding::COMPRESSED.into_iter().find(usable);
         let coding = coding.ok_or(absence)?;
-        let (form, _) = siblings.usable(coding).ok_or(absence)?;
+        let (form, _) = sidecars.usable(coding).ok_or(absence)?;
         let file = self.resolver.open(directory.fd.as_fd(), form);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
@@ -159,7 +160,7 @@ impl Lookup {
             now,
         };
         let mut load = wanted.load(loading, most);
-        load.siblings = Some(siblings);
+        load.sidecars = Some(sidecars);
         load.alone = Some(Box::new(Alone::new(
             coding,
             self.decoded_bytes,
@@ -169,7 +170,7 @@ impl Lookup {
     }
 
     /// Looks for forms of the open `file`, if the site sends such forms.
-    fn look_beside(&self, wanted: Wanted<'_>, file: &File) -> Result<Option<Siblings>, Absence> {
+    fn look_beside(&self, wanted: Wanted<'_>, file: &File) -> Result<Option<Sidecars>, Absence> {
         let Some(evidence) = self.evidence else {
             return Ok(None);
         };
@@ -179,15 +180,15 @@ impl Lookup {
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let place = self.search_root(wanted.directory);
-        let siblings = Siblings::look(place, beside, evidence, wanted.now);
-        for path in siblings.iter().flat_map(Siblings::too_old) {
+        let sidecars = Sidecars::look(place, beside, evidence, wanted.now);
+        for path in sidecars.iter().flat_map(Sidecars::too_old) {
             self.unused_forms.warn(
                 path,
                 "it is older than the file that it lies beside, and their contents are not compared \
                  (without a cache, or above 64 MiB): not sent",
             );
         }
-        Ok(siblings)
+        Ok(sidecars)
     }
 
     pub(super) fn begin_reading(
@@ -221,8 +222,8 @@ impl Lookup {
         entry: &Arc<FileEntry>,
         coding: Coding,
         now: Now,
-    ) -> Option<LoadForm> {
-        let (path, _) = entry.siblings.as_ref()?.usable(coding)?;
+    ) -> Option<LoadVariant> {
+        let (path, _) = entry.sidecars.as_ref()?.usable(coding)?;
         let directory = self.root.directory();
         let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
         let metadata = Metadata {
@@ -231,7 +232,7 @@ impl Lookup {
             varies: true,
             etag: self.etag,
         };
-        Some(LoadForm {
+        Some(LoadVariant {
             loading: self.begin_reading(file, &metadata, path, now).ok()?,
             entry: Arc::clone(entry),
             coding,
@@ -240,13 +241,13 @@ impl Lookup {
 }
 
 impl Wanted<'_> {
-    /// The file on its way into an entry. Forms are made of at most `most` bytes.
+    /// The file on its way into an entry. EncodedVariants are made of at most `most` bytes.
     fn load(&self, loading: Loading, most: u64) -> Load {
         Load {
             loading,
             key: self.key.keep(),
             name: self.name.to_vec(),
-            siblings: None,
+            sidecars: None,
             alone: None,
             compressible: MIN_COMPRESSED_BYTES as u64..=most,
             generation: self.directory.generation,
@@ -298,16 +299,16 @@ impl Load {
 
     /// Makes the entry, once.
     fn entry(&mut self, representation: Representation, original: Original) -> FileEntry {
-        let siblings = self.siblings.take();
+        let sidecars = self.sidecars.take();
         let may_compress =
             !representation.is_torn && self.compressible.contains(&representation.content.len());
-        let forms = Forms::new(siblings.as_ref(), may_compress);
+        let forms = EncodedVariants::new(sidecars.as_ref(), may_compress);
         FileEntry {
             representation,
             key: self.key.clone(),
             path: std::mem::take(&mut self.name),
             freshness: self.freshness(),
-            siblings,
+            sidecars,
             forms: forms.map(Box::new),
             original,
         }
@@ -334,7 +335,7 @@ impl Job for LoadJob {
             log::error!("{}: the file cannot be read", key.path.escape_ascii());
         }
         let loaded = loaded.map_err(|absence| {
-            let nothing = Nothing::new(key.path, absence, self.load.freshness());
+            let nothing = NegativeEntry::new(key.path, absence, self.load.freshness());
             Arc::new(nothing)
         });
         Some(self.memory.keep(key, loaded))
@@ -342,13 +343,13 @@ impl Job for LoadJob {
 }
 
 /// A form on its way into its file's entry.
-pub(super) struct LoadForm {
+pub(super) struct LoadVariant {
     loading: Loading,
     entry: Arc<FileEntry>,
     coding: Coding,
 }
 
-impl LoadForm {
+impl LoadVariant {
     /// Goes on until `slice` is over: `None` if that comes first, then the form, if it is the one that
     /// was seen.
     pub(super) fn go_on(&mut self, slice: &dyn Slice) -> Option<Option<Representation>> {
@@ -356,8 +357,8 @@ impl LoadForm {
             Ok(loaded) => loaded?,
             Err(_) => return Some(None),
         };
-        let siblings = self.entry.siblings.as_ref();
-        let seen = siblings.and_then(|siblings| siblings.usable(self.coding));
+        let sidecars = self.entry.sidecars.as_ref();
+        let seen = sidecars.and_then(|sidecars| sidecars.usable(self.coding));
         // In a root that was swapped meanwhile there may be another file of that name.
         let is_seen = !form.is_torn && seen.is_some_and(|(_, seen)| form.identity() == seen);
         // The form may be older than its file. A client that has the file from before its last change, and
@@ -367,18 +368,18 @@ impl LoadForm {
     }
 }
 
-/// A [`LoadForm`] that takes longer than a slice.
-pub(super) struct LoadFormJob {
-    pub(super) load: LoadForm,
+/// A [`LoadVariant`] that takes longer than a slice.
+pub(super) struct LoadVariantJob {
+    pub(super) load: LoadVariant,
     pub(super) memory: Arc<Memory>,
 }
 
-impl Job for LoadFormJob {
+impl Job for LoadVariantJob {
     type Output = Found;
 
     fn step(&mut self, slice: &dyn Slice) -> Option<Found> {
         let form = self.load.go_on(slice)?;
-        let LoadForm { entry, coding, .. } = &self.load;
+        let LoadVariant { entry, coding, .. } = &self.load;
         self.memory.keep_form(entry, *coding, form);
         Some(Found::File(Arc::clone(entry)))
     }

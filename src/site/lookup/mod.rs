@@ -1,6 +1,6 @@
 //! From a path to the file that it names, and to the form of it that a client gets, or to why there is none.
 //!
-//! [`Lookup::find`] asks memory first, and the disk if that is in reach.
+//! [`Lookup::find`] asks memory first, and the disk if that is in may_block.
 
 mod alone;
 mod bounded;

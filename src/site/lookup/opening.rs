@@ -8,7 +8,7 @@ use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::site::content::{EncodedNames, Evidence, MediaTypes};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
-use crate::site::memory::{Checks, FileStore, LoggedNames, Memory, SitePath};
+use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
 use crate::site::rules::{CodingPolicy, CodingRules};
 
 /// A file is compressed only if the cache could keep this many of its size: with all its forms, each
@@ -38,7 +38,7 @@ pub struct Lookup {
     /// The budget of descriptors: a large file takes one for as long as it is open.
     pub(super) descriptors: Arc<DescriptorBudget>,
     /// Where comparisons on the root's own file system are ordered; `None` without a memory.
-    pub(super) checks: Option<Arc<Checks>>,
+    pub(super) revalidator: Option<Arc<Revalidator>>,
     pub(super) index: Vec<String>,
     pub(super) has_clean_urls: bool,
     /// Whether a directory without an index is listed.
@@ -56,7 +56,7 @@ pub struct Lookup {
     pub(super) etag: EtagSource,
     /// The evidence that a form beside a file needs; `None` if forms are not looked for there.
     pub(super) evidence: Option<Evidence>,
-    /// Forms beside files that are not sent.
+    /// EncodedVariants beside files that are not sent.
     pub(super) unused_forms: Arc<LoggedNames>,
     /// The largest file that forms are made of, in bytes; 0 if none are.
     pub(super) compressible_bytes: u64,
@@ -95,9 +95,9 @@ impl Lookup {
         let root = Root::open(&site.root)?;
         descriptors.note_root(root.device());
         Ok(Lookup {
-            checks: memory
+            revalidator: memory
                 .as_ref()
-                .map(|memory| memory.checkers.of_root(root.device())),
+                .map(|memory| memory.revalidators.of_root(root.device())),
             root,
             resolver: Arc::new(
                 Resolver::with_policy(match site.symlinks {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::encoded::WithForms;
+use super::encoded::WithVariants;
 use super::opening::Lookup;
 use crate::clock::Now;
 use crate::http::accept_encoding::{AcceptedCodings, Coding, accepted_codings};
@@ -15,7 +15,7 @@ use crate::http::preconditions::{self, Validators, Verdict};
 use crate::http::request::RequestHead;
 use crate::site::content::{Representation, etag_of_form};
 use crate::site::memory::{FileEntry, Original};
-use crate::site::waiting::{NeedsDisk, Reach};
+use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Lookup {
     /// The representation that a GET with a Range field is about. `None` if the request has no such
@@ -31,16 +31,16 @@ impl Lookup {
         &self,
         entry: &'e Arc<FileEntry>,
         head: &RequestHead<'_, '_>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
         match &entry.forms {
             Some(forms)
                 if head.has_accept_encoding
                     && head.method == Method::Get
                     && head.fields.only("range").is_some() =>
             {
-                self.form_that_suits(WithForms { entry, forms }, head, reach, now)
+                self.form_that_suits(WithVariants { entry, forms }, head, may_block, now)
             }
             _ => Ok(None),
         }
@@ -48,17 +48,17 @@ impl Lookup {
 
     fn form_that_suits<'e>(
         &self,
-        file: WithForms<'e>,
+        file: WithVariants<'e>,
         head: &RequestHead<'_, '_>,
-        reach: Reach,
+        may_block: MayBlock,
         now: Now,
-    ) -> Result<Option<&'e Representation>, NeedsDisk> {
-        let WithForms { entry, forms } = file;
+    ) -> Result<Option<&'e Representation>, WouldBlock> {
+        let WithVariants { entry, forms } = file;
         let accepted = accepted_codings(&head.fields);
         let codings = || accepted.compressed().iter().copied();
         let in_coding = |coding| {
             let only = AcceptedCodings::only(coding);
-            self.negotiate(file, only, reach, now)
+            self.negotiate(file, only, may_block, now)
         };
         // A range is of a form that has been judged, so that should come soon.
         for coding in codings().filter(|coding| forms.is_unjudged(*coding)) {

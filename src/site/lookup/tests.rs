@@ -1,4 +1,4 @@
-//! Comparisons that lead beyond a mount point. The test plays the checkers.
+//! Comparisons that lead beyond a mount point. The test plays the revalidators.
 
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use crate::config;
 use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
-use crate::site::memory::{FileStore, Found, Post};
-use crate::site::waiting::{Errand, FirstSlice, NeedsDisk, Reach};
+use crate::site::memory::{FileStore, Found, RevalidatorRole};
+use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
 /// When what was learnt at 0 is due.
 const DUE: u64 = 1_000;
@@ -48,8 +48,8 @@ fn only_a_missing_file_of_a_type_that_compresses_may_have_forms() {
             ("/x.png", ""),
             ("/x", ""),
         ] {
-            let found = lookup.find(path.as_bytes(), Reach::Disk, at(0));
-            let Ok(Found::Nothing(nothing)) = found else {
+            let found = lookup.find(path.as_bytes(), MayBlock::Anywhere, at(0));
+            let Ok(Found::NegativeEntry(nothing)) = found else {
                 panic!("{path}")
             };
             let forms: Vec<_> = nothing.forms().map(String::from_utf8_lossy).collect();
@@ -86,23 +86,29 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
             ..config::Config::default().cache
         };
         let lookup = lookup_of(&site_in(&place), &cache);
-        // Twice: new, and due. No checker is there.
+        // Twice: new, and due. No revalidator is there.
         for millis in [0, DUE] {
-            let find = |path: &[u8], reach| lookup.find(path, reach, at(millis));
+            let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
-                let found = find(path, Reach::Roots);
+                let found = find(path, MayBlock::OnRoots);
                 let Ok(Found::File(entry)) = found else {
                     panic!("{found:?}")
                 };
-                assert_eq!(entry.representation.content.within(Reach::Roots), Ok(()));
+                assert_eq!(
+                    entry.representation.content.within(MayBlock::OnRoots),
+                    Ok(())
+                );
             }
             assert!(matches!(
-                find(b"/none", Reach::Roots),
-                Ok(Found::Nothing(_))
+                find(b"/none", MayBlock::OnRoots),
+                Ok(Found::NegativeEntry(_))
             ));
-            let beyond = find(b"/beyond", Reach::Roots);
-            assert_eq!(beyond.expect_err("beyond"), NeedsDisk::OutOfReach);
-            assert!(matches!(find(b"/beyond", Reach::Disk), Ok(Found::File(_))));
+            let beyond = find(b"/beyond", MayBlock::OnRoots);
+            assert_eq!(beyond.expect_err("beyond"), WouldBlock::OnDisk);
+            assert!(matches!(
+                find(b"/beyond", MayBlock::Anywhere),
+                Ok(Found::File(_))
+            ));
         }
     }
 }
@@ -116,15 +122,15 @@ fn a_form_that_is_alone_is_decoded_in_slices() {
     std::fs::write(place.path().join("app.js.gz"), encoded).expect("write");
     let site = SiteConfig::at(place.path().to_owned());
     let lookup = lookup_of(&site, &config::Config::default().cache);
-    let find = || lookup.find(b"/app.js", Reach::Disk, at(0));
-    let Err(NeedsDisk::UnderWay(errand)) = find() else {
+    let find = || lookup.find(b"/app.js", MayBlock::Anywhere, at(0));
+    let Err(WouldBlock::InFlight(flight)) = find() else {
         panic!("it takes longer than a slice")
     };
     // Without a waiter the job would end.
-    errand.wait(Box::new(|_: &Arc<Errand>| {}));
-    assert!(errand.claim_job());
+    flight.wait(Box::new(|_: &Arc<Flight>| {}));
+    assert!(flight.claim_job());
     let mut slices = 1;
-    while errand.work(&FirstSlice::new(Millis(0))) {
+    while flight.work(&FirstSlice::new(Millis(0))) {
         slices += 1;
     }
     assert!(slices >= 5, "{slices}");
@@ -159,17 +165,23 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     let store = FileStore::new(&cache, DescriptorBudget::unlimited());
     let lookup = Lookup::open(&site, 0, &store).expect("the root");
     let memory = store.memory.expect("a memory");
-    let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
+    let posts: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
     let manned = Arc::clone(&posts);
-    memory.checkers().start(Box::new(move |checks| {
-        manned.lock().expect("nobody panics").push(checks.man());
+    memory.revalidators().start(Box::new(move |revalidator| {
+        manned
+            .lock()
+            .expect("nobody panics")
+            .push(revalidator.take_role());
     }));
-    let find = |reach, millis| lookup.find(path.as_bytes(), reach, at(millis));
-    assert!(matches!(find(Reach::Disk, 0), Ok(Found::Nothing(_))));
+    let find = |may_block, millis| lookup.find(path.as_bytes(), may_block, at(millis));
+    assert!(matches!(
+        find(MayBlock::Anywhere, 0),
+        Ok(Found::NegativeEntry(_))
+    ));
     assert_eq!(posts.lock().expect("nobody panics").len(), 1, "the root's");
-    // A worker finds the mount point, and leaves the rest to another checker. Later nobody tries.
+    // A worker finds the mount point, and leaves the rest to another revalidator. Later nobody tries.
     for millis in [DUE, 2 * DUE] {
-        let Err(NeedsDisk::UnderWay(errand)) = find(Reach::Disk, millis) else {
+        let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
         };
         let posts = posts.lock().expect("nobody panics");
@@ -178,10 +190,13 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         lookup.carry_out(&order, || Millis(millis));
         let own = Arc::new(AtomicBool::new(false));
         let is_called = Arc::clone(&own);
-        errand.wait(Box::new(move |_: &Arc<Errand>| {
+        flight.wait(Box::new(move |_: &Arc<Flight>| {
             own.store(true, Ordering::Relaxed)
         }));
         assert!(is_called.load(Ordering::Relaxed), "it is over");
-        assert!(matches!(find(Reach::Memory, millis), Ok(Found::Nothing(_))));
+        assert!(matches!(
+            find(MayBlock::Never, millis),
+            Ok(Found::NegativeEntry(_))
+        ));
     }
 }

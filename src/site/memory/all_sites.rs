@@ -1,19 +1,19 @@
-//! The files and absences that were found before, in all sites.
+//! The files and negative_cache that were found before, in all sites.
 
 use std::sync::Arc;
 
-use super::absences::{Absences, Nothing};
 use super::cache::{FileCache, FileEntry};
-use super::checkers::Checkers;
+use super::cache::{KeptSitePath, SitePath};
 use super::compressor::Compressor;
 use super::freshness::Freshness;
-use super::judge::Judge;
-use super::site_path::{KeptSitePath, SitePath};
+use super::negative_cache::{NegativeCache, NegativeEntry};
+use super::revalidators::Revalidators;
+use super::sidecar_verifier::SidecarVerifier;
 use crate::config;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{Representation, Verdicts};
 use crate::site::disk::DescriptorBudget;
-use crate::site::waiting::{Errands, JobPermits};
+use crate::site::waiting::{JobPermits, SingleFlight};
 
 /// All that the sites of a server keep files in.
 #[derive(Debug, Clone)]
@@ -32,23 +32,23 @@ pub enum Found {
     /// A regular file.
     File(Arc<FileEntry>),
     /// No file that is served.
-    Nothing(Arc<Nothing>),
+    NegativeEntry(Arc<NegativeEntry>),
 }
 
-/// The files and absences that were found before, in all sites. A path is in one of them, or in neither.
+/// The files and negative_cache that were found before, in all sites. A path is in one of them, or in neither.
 #[derive(Debug)]
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,
-    pub(in crate::site) absences: Absences,
+    pub(in crate::site) negative_cache: NegativeCache,
     pub(in crate::site) compressor: Compressor,
-    pub(in crate::site) judge: Judge,
+    pub(in crate::site) sidecar_verifier: SidecarVerifier,
     pub(in crate::site) verdicts: Arc<Verdicts>,
     /// The loads under way: files, and forms of files. With a form comes the file, which has the form now if
     /// there is one.
-    pub(in crate::site) errands: Errands<(KeptSitePath, Coding), Found>,
+    pub(in crate::site) flights: SingleFlight<(KeptSitePath, Coding), Found>,
     /// For what takes long to load.
     pub(in crate::site) permits: JobPermits,
-    pub(in crate::site) checkers: Checkers,
+    pub(in crate::site) revalidators: Revalidators,
 }
 
 impl Found {
@@ -57,7 +57,7 @@ impl Found {
     pub fn freshness(&self) -> &Freshness {
         match self {
             Found::File(entry) => &entry.freshness,
-            Found::Nothing(nothing) => &nothing.freshness,
+            Found::NegativeEntry(nothing) => &nothing.freshness,
         }
     }
 }
@@ -83,33 +83,33 @@ impl Memory {
                 cache.file_bytes,
                 descriptors.cached_files(),
             )),
-            absences: Absences::new(),
+            negative_cache: NegativeCache::new(),
             compressor: Compressor::new(),
-            judge: Judge::default(),
+            sidecar_verifier: SidecarVerifier::default(),
             verdicts: Arc::default(),
-            errands: Errands::default(),
+            flights: SingleFlight::default(),
             permits: JobPermits::default(),
-            checkers: Checkers::default(),
+            revalidators: Revalidators::default(),
         })
     }
 
     /// Those who carry out the comparisons.
     #[must_use]
-    pub fn checkers(&self) -> &Checkers {
-        &self.checkers
+    pub fn revalidators(&self) -> &Revalidators {
+        &self.revalidators
     }
 
     /// Returns the knowledge of a path, whatever its age.
     pub(in crate::site) fn recall(&self, key: SitePath<'_>) -> Option<Found> {
         let file = self.files.find(key).map(Found::File);
-        file.or_else(|| self.absences.find(key).map(Found::Nothing))
+        file.or_else(|| self.negative_cache.find(key).map(Found::NegativeEntry))
     }
 
     /// Keeps what was loaded for `key`.
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
-        loaded: Result<FileEntry, Arc<Nothing>>,
+        loaded: Result<FileEntry, Arc<NegativeEntry>>,
     ) -> Found {
         match loaded {
             Ok(entry) => {
@@ -120,8 +120,8 @@ impl Memory {
                 Found::File(entry)
             }
             Err(nothing) => {
-                self.absences.remember(key, &nothing);
-                Found::Nothing(nothing)
+                self.negative_cache.remember(key, &nothing);
+                Found::NegativeEntry(nothing)
             }
         }
     }

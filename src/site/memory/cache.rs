@@ -5,12 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::forms::Forms;
+use quick_cache::Equivalent;
+
+use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
-use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::site::content::{Content, Representation, Siblings, compress};
+use crate::http::target::has_dot_segment;
+use crate::site::content::{Content, Representation, Sidecars, compress};
 
 /// Memory that an entry is assumed to need when the number of entries is estimated, in bytes.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
@@ -27,9 +29,9 @@ pub struct FileEntry {
     /// When it was learnt.
     pub freshness: Freshness,
     /// What lies beside it, if that has been looked at.
-    pub siblings: Option<Siblings>,
+    pub sidecars: Option<Sidecars>,
     /// Its encoded forms; `None` if it cannot have any.
-    pub forms: Option<Box<Forms>>,
+    pub forms: Option<Box<EncodedVariants>>,
     /// Whether the file itself is there.
     pub original: Original,
 }
@@ -52,7 +54,7 @@ impl FileEntry {
     pub fn compress(&self, coding: Coding) -> Option<Representation> {
         let encoded = match &self.representation.content {
             Content::Memory(content) => compress(coding, content)?,
-            Content::Resident(content) => compress(coding, &content.read().ok()?)?,
+            Content::MemfdBody(content) => compress(coding, &content.read().ok()?)?,
             Content::Descriptor(..) => return None,
         };
         Some(self.representation.form(coding, encoded))
@@ -63,11 +65,11 @@ impl FileEntry {
         let forms = self.forms.iter().flat_map(|forms| forms.ready());
         let representations = std::iter::once(&self.representation).chain(forms);
         let weights = representations.map(|representation| match representation.content {
-            Content::Memory(_) | Content::Resident(_) => representation.memory(),
+            Content::Memory(_) | Content::MemfdBody(_) => representation.memory(),
             Content::Descriptor(..) => representation.memory().max(descriptor),
         });
-        let siblings = self.siblings.as_ref().map_or(0, Siblings::memory);
-        weights.sum::<u64>() + siblings
+        let sidecars = self.sidecars.as_ref().map_or(0, Sidecars::memory);
+        weights.sum::<u64>() + sidecars
     }
 }
 
@@ -180,6 +182,70 @@ impl Weighs<KeptSitePath> for Weighed {
     }
 }
 
+/// A request path, decoded and normalised, of the site with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SitePath<'p> {
+    /// Which site, and which policy for codings there: the site's number times
+    /// [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS), and the policy's. The default site
+    /// has the number 0, then the hosts follow in order.
+    pub site: u32,
+    /// The path.
+    pub path: &'p [u8],
+}
+
+/// Whether a file or directory on the way begins with a dot, `/.well-known/` (RFC 8615) excepted. Such
+/// paths are served only if the site shows hidden files.
+#[must_use]
+pub fn has_dot_name(path: &[u8]) -> bool {
+    let below = match path.strip_prefix(b"/.well-known") {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    has_dot_segment(below)
+}
+
+/// A [`SitePath`], kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeptSitePath {
+    // The fields of `SitePath` in their order, so that both have the same hash.
+    site: u32,
+    path: Box<[u8]>,
+}
+
+impl SitePath<'_> {
+    /// A copy that lasts.
+    #[must_use]
+    pub fn keep(&self) -> KeptSitePath {
+        KeptSitePath {
+            site: self.site,
+            path: self.path.into(),
+        }
+    }
+}
+
+impl KeptSitePath {
+    /// The path to find things by.
+    #[must_use]
+    pub fn site_path(&self) -> SitePath<'_> {
+        SitePath {
+            site: self.site,
+            path: &self.path,
+        }
+    }
+
+    /// The number of bytes of the path.
+    #[must_use]
+    pub fn path_bytes(&self) -> u64 {
+        self.path.len() as u64
+    }
+}
+
+impl Equivalent<KeptSitePath> for SitePath<'_> {
+    fn equivalent(&self, kept: &KeptSitePath) -> bool {
+        self.site == kept.site && self.path == &*kept.path
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +253,7 @@ mod tests {
     use crate::config::EtagSource;
     use crate::site::content::{LoadLimits, Metadata};
     use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES, ReadLimits};
+    use std::hash::BuildHasher;
     use std::io::Write;
 
     fn at(path: &[u8]) -> SitePath<'_> {
@@ -223,8 +290,8 @@ mod tests {
             key: key.keep(),
             path: b"a".to_vec(),
             freshness: Freshness::new(0, Millis(0)),
-            siblings: None,
-            forms: Forms::new(None, true).map(Box::new),
+            sidecars: None,
+            forms: EncodedVariants::new(None, true).map(Box::new),
             original: Original::There,
         }
     }
@@ -334,5 +401,21 @@ mod tests {
         let new = kept(&cache, load());
         cache.fill(&old, Coding::Zstd, || old.compress(Coding::Zstd));
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
+    }
+
+    #[test]
+    fn a_kept_path_is_found_by_one_that_is_not_and_only_in_its_site() {
+        let path = SitePath {
+            site: 1,
+            path: b"/a",
+        };
+        let kept = path.keep();
+        let hasher = std::hash::RandomState::new();
+        assert_eq!(hasher.hash_one(path), hasher.hash_one(&kept));
+        assert!(path.equivalent(&kept));
+        assert_eq!(kept.site_path(), path);
+        for (site, path) in [(0, &b"/a"[..]), (1, b"/b")] {
+            assert!(!SitePath { site, path }.equivalent(&kept));
+        }
     }
 }

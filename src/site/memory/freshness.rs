@@ -17,13 +17,13 @@ pub struct Freshness {
 
 /// How far something learnt may be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
+pub enum FreshnessState {
     /// It may be used as it is.
-    Holds,
+    Fresh,
     /// It may be used once it has been compared with the disk.
-    Due,
+    Stale,
     /// It was learnt in another root directory, and says nothing about this one.
-    Void,
+    Invalid,
 }
 
 impl Freshness {
@@ -64,16 +64,16 @@ impl Freshness {
     /// Whether to trust it at `now`, with the root directory of `generation` in force, if a
     /// comparison holds for `interval_millis` milliseconds. With 0 nothing holds.
     #[must_use]
-    pub fn trust(&self, generation: u64, now: Millis, interval_millis: u64) -> Trust {
+    pub fn state(&self, generation: u64, now: Millis, interval_millis: u64) -> FreshnessState {
         if self.generation != generation {
-            return Trust::Void;
+            return FreshnessState::Invalid;
         }
         let checked_at = Millis(self.checked_at.load(Ordering::Relaxed));
         // Another thread's `now` may be later than ours.
         if now.since(checked_at) < interval_millis {
-            Trust::Holds
+            FreshnessState::Fresh
         } else {
-            Trust::Due
+            FreshnessState::Stale
         }
     }
 
@@ -99,17 +99,17 @@ mod tests {
     #[test]
     fn it_holds_for_an_interval_and_one_caller_renews_it() {
         let learnt = Freshness::new(7, Millis(0));
-        assert_eq!(learnt.trust(7, Millis(999), 1_000), Trust::Holds);
+        assert_eq!(learnt.state(7, Millis(999), 1_000), FreshnessState::Fresh);
         assert!(!learnt.claim_check(Millis(999), 1_000));
-        assert_eq!(learnt.trust(7, Millis(1_000), 1_000), Trust::Due);
+        assert_eq!(learnt.state(7, Millis(1_000), 1_000), FreshnessState::Stale);
         assert_eq!(
-            learnt.trust(7, Millis(1_000), 1_000),
-            Trust::Due,
+            learnt.state(7, Millis(1_000), 1_000),
+            FreshnessState::Stale,
             "asking takes nothing away"
         );
         assert!(learnt.claim_check(Millis(1_000), 1_000));
         assert!(!learnt.claim_check(Millis(1_000), 1_000));
-        assert_eq!(learnt.trust(7, Millis(1_999), 1_000), Trust::Holds);
+        assert_eq!(learnt.state(7, Millis(1_999), 1_000), FreshnessState::Fresh);
         assert!(learnt.claim_check(Millis(2_000), 1_000));
     }
 
@@ -117,7 +117,7 @@ mod tests {
     fn without_an_interval_everybody_looks() {
         let learnt = Freshness::new(7, Millis(0));
         for _ in 0..2 {
-            assert_eq!(learnt.trust(7, Millis(0), 0), Trust::Due);
+            assert_eq!(learnt.state(7, Millis(0), 0), FreshnessState::Stale);
             assert!(learnt.claim_check(Millis(0), 0));
         }
     }
@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn under_another_root_it_is_void() {
         assert_eq!(
-            Freshness::new(7, Millis(0)).trust(8, Millis(0), 1_000),
-            Trust::Void
+            Freshness::new(7, Millis(0)).state(8, Millis(0), 1_000),
+            FreshnessState::Invalid
         );
     }
 }

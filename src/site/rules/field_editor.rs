@@ -32,7 +32,7 @@ pub struct FieldEditor {
 /// Noted while a response is made. Most responses need none, so that they are made in place and nothing
 /// is moved along with them.
 #[derive(Debug, Default)]
-pub struct Remarks {
+pub struct ResponseFacts {
     /// Whether another Accept would have got another.
     pub varies_by_accept: Cell<bool>,
     /// Whether it is about the page of `spa`, in the place of what the path names.
@@ -83,7 +83,7 @@ impl FieldEditor {
         })
     }
 
-    /// Whether a rule looks at the media type of an answer, so that [`Remarks::content_type`] counts.
+    /// Whether a rule looks at the media type of an answer, so that [`ResponseFacts::content_type`] counts.
     #[must_use]
     pub fn looks_at_types(&self) -> bool {
         self.rules.look_at_types()
@@ -95,7 +95,7 @@ impl FieldEditor {
         head: &RequestHead<'_, '_>,
         path: &[u8],
         response: &mut Response,
-        remarks: &Remarks,
+        facts: &ResponseFacts,
     ) {
         let is_of_the_file = match (response.status, &response.body) {
             (_, Body::Parts(_)) => false,
@@ -105,10 +105,10 @@ impl FieldEditor {
         let manner = Manner {
             status: response.status,
             keeps_type: !is_of_the_file,
-            varies_by_accept: remarks.varies_by_accept.get(),
-            is_fallback: remarks.is_fallback.get(),
+            varies_by_accept: facts.varies_by_accept.get(),
+            is_fallback: facts.is_fallback.get(),
         };
-        let content_type = remarks.content_type.get();
+        let content_type = facts.content_type.get();
         let content_type = content_type.map(|value| &value[..]);
         response.fields = self.edited(path, &response.fields, content_type, manner);
         if let Some(cors) = self.rules.cors() {

@@ -14,6 +14,6 @@ mod site_rules;
 pub use applications::Applications;
 pub use coding_policy::{CodingPolicy, CodingRules};
 pub use edited_fields::EditedFields;
-pub use field_editor::{FieldEditor, Remarks};
+pub use field_editor::{FieldEditor, ResponseFacts};
 pub use header_rules::SECURITY_FIELDS;
 pub use site_rules::Rules;

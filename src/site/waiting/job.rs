@@ -5,11 +5,11 @@
 //!
 //! ```text
 //!   worker A   Lookup::find       begins the job, gives it its first slice: mostly that is all
-//!              Outing::leave      the rest is left to whoever waits
-//!              Errand::claim_job  the first who waits puts it into the lane for long work
-//!   worker B   Errand::work       one slice; back to the end of that lane
+//!              FlightLeader::leave      the rest is left to whoever waits
+//!              Flight::claim_job  the first who waits puts it into the queue for long work
+//!   worker B   Flight::work       one slice; back to the end of that queue
 //!              ...
-//!   worker A   Errand::work       the last one: those who wait are called
+//!   worker A   Flight::work       the last one: those who wait are called
 //! ```
 //!
 //! A job whose last waiter has gone ends between two slices.

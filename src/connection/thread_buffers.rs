@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use super::access_log::journal::Journal;
+use super::access_log::log_buffer::LogBuffer;
 use super::counters::Counters;
-use super::limits::guests::Guest;
+use super::limits::requests_per_client::CountedRequest;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
-use crate::http::shared_lines::SharedLines;
-use crate::site::NeedsDisk;
-use crate::site::waiting::Errand;
+use crate::http::response::SharedLines;
+use crate::site::WouldBlock;
+use crate::site::waiting::Flight;
 
 /// Room for received bytes beyond the largest head.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -21,7 +21,7 @@ const EMPTY_LINES_BYTES: usize = 16;
 
 /// One thread's buffers and tools.
 #[derive(Debug)]
-pub struct Desk {
+pub struct ThreadBuffers {
     pub(super) input: Input,
     /// Encoded heads and small bodies, collected until the next flush.
     pub(super) output: Vec<u8>,
@@ -29,47 +29,47 @@ pub struct Desk {
     pub(super) path: Vec<u8>,
     pub(super) shared_lines: SharedLines,
     /// Whose requests are being answered in this turn, if that is limited.
-    pub(super) guests: Vec<Guest>,
+    pub(super) counted_requests: Vec<CountedRequest>,
     /// What the request at hand waits for, after a turn that ended for that.
-    pub awaited: Option<Arc<Errand>>,
-    /// A turn has ended because the thread does not reach far enough. The thread that asks clears it.
-    pub is_out_of_reach: bool,
+    pub awaited: Option<Arc<Flight>>,
+    /// A turn has ended because the thread does not may_block far enough. The thread that asks clears it.
+    pub would_block_on_disk: bool,
     /// Lines of the access log; `None` if there is no log. The thread writes them out.
-    pub log: Option<Journal>,
+    pub log: Option<LogBuffer>,
     /// The thread's counters.
     pub counters: Arc<Counters>,
 }
 
-impl Desk {
-    /// A desk for connections under the limits of `config`, with a journal if it has an access log.
+impl ThreadBuffers {
+    /// A buffers for connections under the limits of `config`, with a log_buffer if it has an access log.
     #[must_use]
-    pub fn new(config: &Config, counters: Arc<Counters>) -> Desk {
+    pub fn new(config: &Config, counters: Arc<Counters>) -> ThreadBuffers {
         let (limits, access_log) = (&config.limits, &config.access_log);
-        Desk {
+        ThreadBuffers {
             input: Input::new(limits.head_bytes + EMPTY_LINES_BYTES + RECEIVE_BYTES),
             output: Vec::new(),
             spans: Vec::with_capacity(limits.headers),
             path: Vec::new(),
             shared_lines: SharedLines::new(config.keep_alive.timeout_secs),
-            guests: Vec::new(),
+            counted_requests: Vec::new(),
             awaited: None,
-            is_out_of_reach: false,
+            would_block_on_disk: false,
             log: access_log
                 .target
                 .is_some()
-                .then(|| Journal::new(access_log)),
+                .then(|| LogBuffer::new(access_log)),
             counters,
         }
     }
 
     /// Takes note what the request at hand waits for.
-    pub(super) fn await_disk(&mut self, needs: NeedsDisk) {
+    pub(super) fn await_flight(&mut self, needs: WouldBlock) {
         self.awaited = match needs {
-            NeedsDisk::OutOfReach => {
-                self.is_out_of_reach = true;
+            WouldBlock::OnDisk => {
+                self.would_block_on_disk = true;
                 None
             }
-            NeedsDisk::UnderWay(errand) => Some(errand),
+            WouldBlock::InFlight(flight) => Some(flight),
         };
     }
 
@@ -77,7 +77,7 @@ impl Desk {
     pub fn clear(&mut self) {
         self.input.clear();
         self.output.clear();
-        self.guests.clear();
+        self.counted_requests.clear();
         self.awaited = None;
         if let Some(log) = &mut self.log {
             log.clear_half_written();

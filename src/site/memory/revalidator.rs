@@ -1,44 +1,44 @@
-//! Comparing what is in memory with the disk, by a thread that does nothing else: the *checker*.
+//! Comparing what is in memory with the disk, by a thread that does nothing else: the *revalidator*.
 //!
 //! What is asked for often is compared once a second. Were that left to whoever may read files, it would
 //! wait behind them, and so would those who want what is in memory. So the comparison is ordered here,
-//! and readers, however many are stuck, do not delay it. There is one checker for each file system that
-//! has a root on it or files of a site ([`checkers`](super::checkers)): one that hangs keeps no other from
+//! and readers, however many are stuck, do not delay it. There is one revalidator for each file system that
+//! has a root on it or files of a site ([`revalidators`](super::revalidators)): one that hangs keeps no other from
 //! being looked at.
 //!
 //! # What is served meanwhile
 //!
 //! - Who finds something due orders the comparison and waits for it, without a thread
-//!   ([`Errand`](crate::site::waiting::Errand)). So nothing is served that has not been compared within
+//!   ([`Flight`](crate::site::waiting::Flight)). So nothing is served that has not been compared within
 //!   `cache.revalidate`, as long as the disk answers: a file that nobody has asked for in an hour is
 //!   compared first.
 //! - Others who ask while the comparison is outstanding get what is known, if it was due only
-//!   [`LATE_MILLIS`] ago; else they wait too.
-//! - Once a comparison has not been made [`LATE_MILLIS`] after its order, by a look that does not end or
+//!   [`STALE_WHILE_REVALIDATE_MILLIS`] ago; else they wait too.
+//! - Once a comparison has not been made [`STALE_WHILE_REVALIDATE_MILLIS`] after its order, by a look that does not end or
 //!   for the orders before it, the disk counts as hanging, and nobody waits any more for what is not too
 //!   old; who waited before is released by the next one who asks for the same. A visitor is better served
 //!   by what was true half a minute ago than by nothing.
-//! - What has not been compared for `cache.revalidate` and [`STALE_MILLIS`] is too old: who asks for it
+//! - What has not been compared for `cache.revalidate` and [`STALE_IF_ERROR_MILLIS`] is too old: who asks for it
 //!   waits until the disk answers, as for a file that is not in memory. So a change is visible within
 //!   that time in any case.
 //!
 //! The root path is resolved again in the same way. Whoever may go to the disk anyway compares by itself,
-//! and others wait for it as for the checker: were it sent away, it might find the same thing due again
+//! and others wait for it as for the revalidator: were it sent away, it might find the same thing due again
 //! each time that its turn comes. So it is with `cache.revalidate` = 0, without a cache, and where there
-//! is no checker (the tests of this layer).
+//! is no revalidator (the tests of this layer).
 //!
 //! # Mounts below a root
 //!
 //! A file system that is mounted below a root, or linked to, may hang while that of the root answers. The
-//! checker of a root, and workers, look at nothing beyond a mount point
-//! ([`Look`](crate::site::disk::Look)). A file that was on another device when it was loaded is left to the checker of that device. What else turns
+//! revalidator of a root, and workers, look at nothing beyond a mount point
+//! ([`Look`](crate::site::disk::Look)). A file that was on another device when it was loaded is left to the revalidator of that device. What else turns
 //! out to lie beyond a mount point (an absence, a file that a mount hides by now) is left to one more
-//! checker of that root. Both are started when they are wanted first.
+//! revalidator of that root. Both are started when they are wanted first.
 //!
 //! # Bounds
 //!
 //! Each entry, each absence and each root has one order at a time, so the orders are bounded by what is
-//! in memory, and has been pushed out of it since the checker was last through.
+//! in memory, and has been pushed out of it since the revalidator was last through.
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,17 +46,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::absences::Nothing;
 use super::cache::FileEntry;
-use super::site_path::KeptSitePath;
+use super::cache::KeptSitePath;
+use super::negative_cache::NegativeEntry;
 use crate::clock::Millis;
-use crate::site::waiting::{NeedsDisk, Outstanding, Reach};
+use crate::site::waiting::{MayBlock, Outstanding, WouldBlock};
 
 /// How much longer than its interval something is served if the disk does not answer, in milliseconds.
-pub const STALE_MILLIS: u64 = 30_000;
+pub const STALE_IF_ERROR_MILLIS: u64 = 30_000;
 
 /// After how many milliseconds a look that is not over counts as one that hangs.
-pub const LATE_MILLIS: u64 = 1_000;
+pub const STALE_WHILE_REVALIDATE_MILLIS: u64 = 1_000;
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ pub enum Subject {
     /// A file with its entry.
     File(Arc<FileEntry>),
     /// A path with the knowledge that it has no file.
-    Nothing(KeptSitePath, Arc<Nothing>),
+    NegativeEntry(KeptSitePath, Arc<NegativeEntry>),
 }
 
 impl fmt::Display for Subject {
@@ -74,7 +74,7 @@ impl fmt::Display for Subject {
         let path = match self {
             Subject::Root => return f.write_str("the root"),
             Subject::File(entry) => entry.key.site_path().path,
-            Subject::Nothing(key, _) => key.site_path().path,
+            Subject::NegativeEntry(key, _) => key.site_path().path,
         };
         write!(f, "{}", path.escape_ascii())
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Subject {
 
 /// A comparison to be made.
 #[derive(Debug, Clone)]
-pub struct CheckOrder {
+pub struct Revalidation {
     /// When it was ordered.
     pub at: Millis,
     /// The number of the site.
@@ -93,7 +93,7 @@ pub struct CheckOrder {
 
 /// Knowledge that is due to be compared.
 #[derive(Debug, Clone, Copy)]
-pub struct DueCheck<'d> {
+pub struct DueRevalidation<'d> {
     /// The order for that, if there is one.
     pub outstanding: &'d Outstanding,
     /// How long ago it was compared, in milliseconds: longer than its interval.
@@ -104,57 +104,57 @@ pub struct DueCheck<'d> {
 
 /// What becomes of whoever asks for something that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum StaleAction {
     /// It may be used all the same.
-    ToUse,
+    Use,
     /// It is for the caller to compare it, and to end the order.
-    ToCompare,
+    Revalidate,
 }
 
-/// The way to one checker.
+/// The way to one revalidator.
 #[derive(Debug)]
-pub struct Checks {
-    /// `None` ends the checker.
-    sender: Sender<Option<CheckOrder>>,
-    receiver: Receiver<Option<CheckOrder>>,
-    is_manned: AtomicBool,
-    /// When the look was ordered that the checker is at; `Millis::NEVER` if it is at none.
+pub struct Revalidator {
+    /// `None` ends the revalidator.
+    sender: Sender<Option<Revalidation>>,
+    receiver: Receiver<Option<Revalidation>>,
+    is_running: AtomicBool,
+    /// When the look was ordered that the revalidator is at; `Millis::NEVER` if it is at none.
     looks_since: AtomicU64,
 }
 
-/// The place of the checker. While somebody has it, there is one.
+/// The place of the revalidator. While somebody has it, there is one.
 #[derive(Debug)]
-pub struct Post(Arc<Checks>);
+pub struct RevalidatorRole(Arc<Revalidator>);
 
-impl Checks {
-    /// Without a checker.
+impl Revalidator {
+    /// Without a revalidator.
     #[must_use]
-    pub fn new() -> Checks {
+    pub fn new() -> Revalidator {
         let (sender, receiver) = unbounded();
-        Checks {
+        Revalidator {
             sender,
             receiver,
-            is_manned: AtomicBool::new(false),
+            is_running: AtomicBool::new(false),
             looks_since: AtomicU64::new(Millis::NEVER.0),
         }
     }
 
-    /// Makes the caller the checker. There must be one at most.
+    /// Makes the caller the revalidator. There must be one at most.
     #[must_use]
-    pub fn man(self: &Arc<Checks>) -> Post {
-        self.is_manned.store(true, Ordering::Relaxed);
-        Post(Arc::clone(self))
+    pub fn take_role(self: &Arc<Revalidator>) -> RevalidatorRole {
+        self.is_running.store(true, Ordering::Relaxed);
+        RevalidatorRole(Arc::clone(self))
     }
 
-    /// Whether there is a checker to place orders with.
+    /// Whether there is a revalidator to place orders with.
     #[must_use]
-    pub fn is_manned(&self) -> bool {
-        self.is_manned.load(Ordering::Relaxed)
+    pub fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Relaxed)
     }
 
-    /// Has the checker end, after what has been ordered so far.
+    /// Has the revalidator end, after what has been ordered so far.
     pub fn close(&self) {
-        self.is_manned.store(false, Ordering::Relaxed);
+        self.is_running.store(false, Ordering::Relaxed);
         // Cannot fail: the receiver is in the same struct. The same below.
         let _ = self.sender.send(None);
     }
@@ -162,58 +162,58 @@ impl Checks {
     /// Somebody asks for what is `due`. `order` says what to compare.
     ///
     /// # Errors
-    /// [`NeedsDisk::UnderWay`]: it has to be waited for.
+    /// [`WouldBlock::InFlight`]: it has to be waited for.
     pub fn ask(
         &self,
-        due: DueCheck<'_>,
-        reach: Reach,
+        due: DueRevalidation<'_>,
+        may_block: MayBlock,
         now: Millis,
-        order: impl FnOnce() -> CheckOrder,
-    ) -> Result<Asked, NeedsDisk> {
+        order: impl FnOnce() -> Revalidation,
+    ) -> Result<StaleAction, WouldBlock> {
         let ordered = due.outstanding.order(now);
         if ordered.is_ours {
-            if reach == Reach::Disk {
-                return Ok(Asked::ToCompare);
+            if may_block == MayBlock::Anywhere {
+                return Ok(StaleAction::Revalidate);
             }
             self.place(order());
         }
-        let is_late = now.since(ordered.at) >= LATE_MILLIS;
+        let is_late = now.since(ordered.at) >= STALE_WHILE_REVALIDATE_MILLIS;
         let hangs = is_late || self.hangs(now);
-        let is_long_due = due.age_millis >= due.interval_millis + LATE_MILLIS;
-        let is_too_old = due.age_millis >= due.interval_millis + STALE_MILLIS;
+        let is_long_due = due.age_millis >= due.interval_millis + STALE_WHILE_REVALIDATE_MILLIS;
+        let is_too_old = due.age_millis >= due.interval_millis + STALE_IF_ERROR_MILLIS;
         if is_too_old || !hangs && (ordered.is_ours || is_long_due) {
-            return Err(NeedsDisk::UnderWay(ordered.errand));
+            return Err(WouldBlock::InFlight(ordered.flight));
         }
         if is_late {
-            ordered.errand.release();
+            ordered.flight.release();
         }
-        Ok(Asked::ToUse)
+        Ok(StaleAction::Use)
     }
 
     /// Places an order that is outstanding already.
-    pub fn place(&self, order: CheckOrder) {
+    pub fn place(&self, order: Revalidation) {
         let _ = self.sender.send(Some(order));
     }
 
     fn hangs(&self, now: Millis) -> bool {
-        now.since(Millis(self.looks_since.load(Ordering::Relaxed))) >= LATE_MILLIS
+        now.since(Millis(self.looks_since.load(Ordering::Relaxed))) >= STALE_WHILE_REVALIDATE_MILLIS
     }
 }
 
-impl Default for Checks {
-    fn default() -> Checks {
-        Checks::new()
+impl Default for Revalidator {
+    fn default() -> Revalidator {
+        Revalidator::new()
     }
 }
 
-impl Post {
+impl RevalidatorRole {
     /// The next order; waits for it. `None` at the end.
     #[must_use]
-    pub fn take(&self) -> Option<CheckOrder> {
+    pub fn take(&self) -> Option<Revalidation> {
         self.0.receiver.recv().ok().flatten()
     }
 
-    /// The checker begins a look that was ordered `at` this time.
+    /// The revalidator begins a look that was ordered `at` this time.
     pub fn begin(&self, at: Millis) {
         self.0.looks_since.store(at.0, Ordering::Relaxed);
     }
@@ -224,8 +224,8 @@ impl Post {
     }
 }
 
-impl Drop for Post {
+impl Drop for RevalidatorRole {
     fn drop(&mut self) {
-        self.0.is_manned.store(false, Ordering::Relaxed);
+        self.0.is_running.store(false, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,7 @@ const WINDOW_SECS: u32 = 60;
 
 /// What is asked of a transfer.
 #[derive(Debug, Clone, Copy)]
-pub struct PaceLimits {
+pub struct StallLimits {
     /// Seconds that may pass without progress.
     pub timeout_secs: u32,
     /// Bytes per second on average over a minute; 0 asks for none.
@@ -20,18 +20,18 @@ pub struct PaceLimits {
 
 /// The progress of one transfer, in bytes that have reached the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pace {
+pub struct StallDetector {
     bytes: u64,
     moved_at: Millis,
     window_bytes: u64,
     window_since: Millis,
 }
 
-impl Pace {
+impl StallDetector {
     /// A transfer that starts at `now`, when `bytes` are already counted.
     #[must_use]
-    pub fn start(bytes: u64, now: Millis) -> Pace {
-        Pace {
+    pub fn start(bytes: u64, now: Millis) -> StallDetector {
+        StallDetector {
             bytes,
             moved_at: now,
             window_bytes: bytes,
@@ -48,7 +48,7 @@ impl Pace {
     }
 
     /// Notes that `bytes` in all have moved by `now`, and says whether that is too little.
-    pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &PaceLimits) -> bool {
+    pub fn has_stalled(&mut self, bytes: u64, now: Millis, limits: &StallLimits) -> bool {
         self.note(bytes, now);
         if now >= self.moved_at.plus_secs(limits.timeout_secs) {
             return true;
@@ -66,7 +66,7 @@ impl Pace {
 
     /// When to look next.
     #[must_use]
-    pub fn deadline(&self, limits: &PaceLimits) -> Millis {
+    pub fn deadline(&self, limits: &StallLimits) -> Millis {
         let progress = self.moved_at.plus_secs(limits.timeout_secs);
         if limits.min_rate == 0 {
             progress
@@ -80,54 +80,57 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const LIMITS: PaceLimits = PaceLimits {
+    const LIMITS: StallLimits = StallLimits {
         timeout_secs: 30,
         min_rate: 1_024,
     };
 
     #[test]
     fn a_transfer_that_stands_still_stalls_at_the_timeout() {
-        let mut pace = Pace::start(0, Millis(0));
-        assert!(!pace.has_stalled(0, Millis(29_999), &LIMITS));
-        assert!(pace.has_stalled(0, Millis(30_000), &LIMITS));
+        let mut stall_detector = StallDetector::start(0, Millis(0));
+        assert!(!stall_detector.has_stalled(0, Millis(29_999), &LIMITS));
+        assert!(stall_detector.has_stalled(0, Millis(30_000), &LIMITS));
     }
 
     #[test]
     fn progress_renews_the_timeout() {
-        let mut pace = Pace::start(0, Millis(0));
-        assert!(!pace.has_stalled(200_000, Millis(29_000), &LIMITS));
-        assert_eq!(pace.deadline(&LIMITS), Millis(59_000));
-        assert!(!pace.has_stalled(200_000, Millis(58_999), &LIMITS));
-        assert!(pace.has_stalled(200_000, Millis(59_000), &LIMITS));
+        let mut stall_detector = StallDetector::start(0, Millis(0));
+        assert!(!stall_detector.has_stalled(200_000, Millis(29_000), &LIMITS));
+        assert_eq!(stall_detector.deadline(&LIMITS), Millis(59_000));
+        assert!(!stall_detector.has_stalled(200_000, Millis(58_999), &LIMITS));
+        assert!(stall_detector.has_stalled(200_000, Millis(59_000), &LIMITS));
     }
 
     #[test]
     fn one_byte_every_29_seconds_does_not_live_for_ever() {
-        let mut pace = Pace::start(0, Millis(0));
+        let mut stall_detector = StallDetector::start(0, Millis(0));
         let stalled_at = (1..)
             .map(|n| n * 29_000)
-            .find(|&at| pace.has_stalled(at / 29_000, Millis(at), &LIMITS));
+            .find(|&at| stall_detector.has_stalled(at / 29_000, Millis(at), &LIMITS));
         assert_eq!(stalled_at, Some(87_000), "at the first look after a minute");
     }
 
     #[test]
     fn a_slow_but_honest_transfer_lives() {
-        let mut pace = Pace::start(0, Millis(0));
+        let mut stall_detector = StallDetector::start(0, Millis(0));
         for second in 1..600 {
-            assert!(!pace.has_stalled(second * 2_048, Millis(second * 1_000), &LIMITS));
+            assert!(!stall_detector.has_stalled(second * 2_048, Millis(second * 1_000), &LIMITS));
         }
     }
 
     #[test]
     fn without_a_floor_only_standing_still_counts() {
-        let limits = PaceLimits {
+        let limits = StallLimits {
             min_rate: 0,
             ..LIMITS
         };
-        let mut pace = Pace::start(0, Millis(0));
+        let mut stall_detector = StallDetector::start(0, Millis(0));
         for step in 1..100 {
-            assert!(!pace.has_stalled(step, Millis(step * 29_000), &limits));
+            assert!(!stall_detector.has_stalled(step, Millis(step * 29_000), &limits));
         }
-        assert_eq!(pace.deadline(&limits), Millis(99 * 29_000 + 30_000));
+        assert_eq!(
+            stall_detector.deadline(&limits),
+            Millis(99 * 29_000 + 30_000)
+        );
     }
 }

@@ -11,11 +11,11 @@ use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
 use crate::connection::peer::Peer;
 use crate::http::request::RequestHead;
-use crate::http::shared_lines::SharedLines;
+use crate::http::response::SharedLines;
 
 /// One thread's lines.
 #[derive(Debug)]
-pub struct Journal {
+pub struct LogBuffer {
     config: AccessLogConfig,
     stamp: Stamp,
     /// Whose turn it is.
@@ -47,11 +47,11 @@ pub struct Postponed {
     open: Open,
 }
 
-impl Journal {
-    /// A journal in the format of `config`.
+impl LogBuffer {
+    /// A log_buffer in the format of `config`.
     #[must_use]
-    pub fn new(config: &AccessLogConfig) -> Journal {
-        Journal {
+    pub fn new(config: &AccessLogConfig) -> LogBuffer {
+        LogBuffer {
             config: config.clone(),
             stamp: Stamp::new(config.format),
             connection: ConnectionId::default(),
@@ -68,14 +68,14 @@ impl Journal {
         line::has_duration(self.config.format)
     }
 
-    /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the journal is
+    /// The turn of `connection` begins at `now_micros` (`Clock::micros`; any number if the log_buffer is
     /// not timed).
     pub fn begin_turn(&mut self, connection: ConnectionId, now_micros: u64) {
         self.connection = connection;
         self.turn_started_micros = now_micros;
     }
 
-    /// Whether there are lines to be completed by [`end_turn`](Journal::end_turn).
+    /// Whether there are lines to be completed by [`end_turn`](LogBuffer::end_turn).
     #[must_use]
     pub fn has_begun(&self) -> bool {
         !self.open.is_empty()
@@ -201,17 +201,17 @@ mod tests {
     use crate::connection::access_log::line::Arrival;
     use crate::http::status::Status;
 
-    fn journal() -> Journal {
-        Journal::new(&AccessLogConfig {
+    fn log_buffer() -> LogBuffer {
+        LogBuffer::new(&AccessLogConfig {
             format: AccessLogFormat::Extended,
             ..AccessLogConfig::default()
         })
     }
 
-    fn begin(journal: &mut Journal, number: u32, since: Option<u64>, body_bytes: u64) {
+    fn begin(log_buffer: &mut LogBuffer, number: u32, since: Option<u64>, body_bytes: u64) {
         let line = Line {
             quoted: Quoted::first_line(Peer::Unix, b"GET / HTTP/1.1"),
-            connection: journal.connection(),
+            connection: log_buffer.connection(),
             number,
             arrival: Arrival {
                 since: since.map(Millis),
@@ -220,24 +220,24 @@ mod tests {
             status: Status::OK,
         };
         let mut shared_lines = SharedLines::new(0);
-        journal.begin(&line, body_bytes, None, shared_lines.at(0));
+        log_buffer.begin(&line, body_bytes, None, shared_lines.at(0));
     }
 
-    fn lines(journal: &mut Journal) -> Vec<String> {
-        let text = String::from_utf8(std::mem::take(journal.lines())).expect("ASCII");
+    fn lines(log_buffer: &mut LogBuffer) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(log_buffer.lines())).expect("ASCII");
         text.lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn a_turn_completes_the_lines_of_its_answers() {
-        let mut journal = journal();
-        journal.begin_turn(ConnectionId::default(), 5_000);
-        begin(&mut journal, 1, None, 10);
-        begin(&mut journal, 2, Some(4), 0);
-        assert!(journal.has_begun());
-        journal.end_turn(5_250);
-        assert!(!journal.has_begun());
-        let lines = lines(&mut journal);
+        let mut log_buffer = log_buffer();
+        log_buffer.begin_turn(ConnectionId::default(), 5_000);
+        begin(&mut log_buffer, 1, None, 10);
+        begin(&mut log_buffer, 2, Some(4), 0);
+        assert!(log_buffer.has_begun());
+        log_buffer.end_turn(5_250);
+        assert!(!log_buffer.has_begun());
+        let lines = lines(&mut log_buffer);
         assert!(lines[0].contains(" 200 10 \"-\"") && lines[0].contains(" number=1 "));
         assert!(
             lines[0].ends_with(" duration_us=250 close=-"),
@@ -255,17 +255,17 @@ mod tests {
 
     #[test]
     fn a_line_waits_for_the_end_of_its_answer() {
-        let mut journal = journal();
-        begin(&mut journal, 1, None, 10);
-        begin(&mut journal, 2, Some(7), 1_000);
-        let postponed = journal.postpone().expect("a line");
-        journal.end_turn(7_000);
-        assert_eq!(lines(&mut journal).len(), 1);
+        let mut log_buffer = log_buffer();
+        begin(&mut log_buffer, 1, None, 10);
+        begin(&mut log_buffer, 2, Some(7), 1_000);
+        let postponed = log_buffer.postpone().expect("a line");
+        log_buffer.end_turn(7_000);
+        assert_eq!(lines(&mut log_buffer).len(), 1);
         // Another connection's turn comes in between and shares the buffer.
-        begin(&mut journal, 3, Some(1), 30);
-        journal.resume(postponed, 400, Some(CloseReason::Reset));
-        journal.end_turn(9_000);
-        let lines = lines(&mut journal);
+        begin(&mut log_buffer, 3, Some(1), 30);
+        log_buffer.resume(postponed, 400, Some(CloseReason::Reset));
+        log_buffer.end_turn(9_000);
+        let lines = lines(&mut log_buffer);
         assert!(lines[0].contains(" 200 30 ") && lines[0].ends_with("duration_us=8000 close=-"));
         assert!(lines[1].contains(" 200 600 ") && lines[1].contains(" number=2 "));
         assert!(
@@ -277,13 +277,13 @@ mod tests {
 
     #[test]
     fn what_a_panic_leaves_is_no_part_of_the_next_line() {
-        let mut journal = journal();
-        begin(&mut journal, 1, None, 10);
-        journal.begun.extend_from_slice(b"half a li");
-        journal.clear_half_written();
-        begin(&mut journal, 2, None, 20);
-        journal.end_turn(0);
-        let lines = lines(&mut journal);
+        let mut log_buffer = log_buffer();
+        begin(&mut log_buffer, 1, None, 10);
+        log_buffer.begun.extend_from_slice(b"half a li");
+        log_buffer.clear_half_written();
+        begin(&mut log_buffer, 2, None, 20);
+        log_buffer.end_turn(0);
+        let lines = lines(&mut log_buffer);
         assert_eq!(lines.len(), 2);
         assert!(lines[1].starts_with("unix: - - ["), "{}", lines[1]);
     }

@@ -2,10 +2,10 @@
 //!
 //! A form that is younger than its file was made from it. One that is not may have been made from it all
 //! the same: tools copy times in part, and copies of a directory are made in any order. So its
-//! [standing](SiblingStanding) depends on its content, if that can be compared in the background; else on the
+//! [standing](SidecarState) depends on its content, if that can be compared in the background; else on the
 //! whole seconds of the two times, which most tools get right.
 
-use super::content_coding::sibling;
+use super::content_coding::sidecar;
 use super::verdicts::Verdicts;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
@@ -30,7 +30,7 @@ pub enum Evidence {
 
 /// Whether a form may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SiblingStanding {
+pub enum SidecarState {
     /// The form may be sent.
     Trusted,
     /// The form may be sent if it decodes to the file's content.
@@ -43,19 +43,19 @@ pub enum SiblingStanding {
 
 /// The names beside a file as they were seen.
 #[derive(Debug)]
-pub struct Siblings {
+pub struct Sidecars {
     /// By coding, in the order of [`Coding::COMPRESSED`].
-    siblings: [Sibling; 3],
+    sidecars: [Sidecar; 3],
 }
 
 /// A name beside a file.
 #[derive(Debug)]
-struct Sibling {
+struct Sidecar {
     /// Below the root. Kept, so that a look at it allocates nothing.
     path: Vec<u8>,
     /// `None` if nothing is called so.
     sighting: Option<Sighting>,
-    standing: SiblingStanding,
+    standing: SidecarState,
 }
 
 /// The file that forms are looked for beside.
@@ -69,7 +69,7 @@ pub struct Beside<'a> {
     pub verdicts: Option<&'a Verdicts>,
 }
 
-impl Siblings {
+impl Sidecars {
     /// Looks beside a file below the directory of `place`. `None` if that file is itself a form, which has
     /// none.
     #[must_use]
@@ -78,19 +78,19 @@ impl Siblings {
         file: Beside<'_>,
         evidence: Evidence,
         now: Now,
-    ) -> Option<Siblings> {
+    ) -> Option<Sidecars> {
         let standing = |form: &Identity| standing(&file, form, evidence, now);
-        Siblings::look_by(place, file.path, standing, now)
+        Sidecars::look_by(place, file.path, standing, now)
     }
 
     /// Looks for the forms of the file `path`, which is not there itself: all but empty ones may be sent.
     #[must_use]
-    pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Siblings> {
+    pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
         let standing = |form: &Identity| match form.size() {
-            0 => SiblingStanding::Unusable,
-            _ => SiblingStanding::Trusted,
+            0 => SidecarState::Unusable,
+            _ => SidecarState::Trusted,
         };
-        Siblings::look_by(place, path, standing, now)
+        Sidecars::look_by(place, path, standing, now)
     }
 
     /// Looks beside the file `path`. `standing` tells the standing of a form
@@ -98,84 +98,82 @@ impl Siblings {
     fn look_by(
         place: SearchRoot<'_>,
         path: &[u8],
-        standing: impl Fn(&Identity) -> SiblingStanding,
+        standing: impl Fn(&Identity) -> SidecarState,
         now: Now,
-    ) -> Option<Siblings> {
+    ) -> Option<Sidecars> {
         let look = Look::new(place.root, Range::Anywhere);
         let beside = |coding| {
-            let path = sibling(path, coding)?;
+            let path = sidecar(path, coding)?;
             let identity = look.identity(&path);
-            let standing = identity.map_or(SiblingStanding::Unusable, |identity| {
+            let standing = identity.map_or(SidecarState::Unusable, |identity| {
                 let standing = standing(&identity);
                 // Opened last: that takes longest.
-                let may_be_sent = matches!(
-                    standing,
-                    SiblingStanding::Trusted | SiblingStanding::Unjudged
-                );
+                let may_be_sent =
+                    matches!(standing, SidecarState::Trusted | SidecarState::Unjudged);
                 if may_be_sent && !is_file(place, &path, &identity) {
-                    return SiblingStanding::Unusable;
+                    return SidecarState::Unusable;
                 }
                 standing
             });
-            Some(Sibling {
+            Some(Sidecar {
                 standing,
                 sighting: identity.map(|identity| Sighting::new(identity, now)),
                 path,
             })
         };
         let [brotli, zstd, gzip] = Coding::COMPRESSED.map(beside);
-        Some(Siblings {
-            siblings: [brotli?, zstd?, gzip?],
+        Some(Sidecars {
+            sidecars: [brotli?, zstd?, gzip?],
         })
     }
 
     /// Whether the form in `coding` may be sent.
     #[must_use]
-    pub fn standing(&self, coding: Coding) -> SiblingStanding {
-        let sibling = self.siblings.get(coding as usize);
-        sibling.map_or(SiblingStanding::Unusable, |sibling| sibling.standing)
+    pub fn standing(&self, coding: Coding) -> SidecarState {
+        let sidecar = self.sidecars.get(coding as usize);
+        sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.standing)
     }
 
     /// The path below the root and the identity of the form in `coding`, if there is one that may be
     /// sent, at least once it has been judged.
     #[must_use]
     pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
-        let sibling = self.siblings.get(coding as usize)?;
-        let sighting = sibling.sighting.as_ref()?;
-        sibling
+        let sidecar = self.sidecars.get(coding as usize)?;
+        let sighting = sidecar.sighting.as_ref()?;
+        sidecar
             .is_usable()
-            .then_some((&sibling.path, &sighting.identity))
+            .then_some((&sidecar.path, &sighting.identity))
     }
 
     /// Whether the form in `coding` was changed long enough ago for its identity to tell it from any later
     /// state.
     #[must_use]
     pub fn has_settled(&self, coding: Coding) -> bool {
-        let sibling = self.siblings.get(coding as usize);
-        let sighting = sibling.and_then(|sibling| sibling.sighting.as_ref());
+        let sidecar = self.sidecars.get(coding as usize);
+        let sighting = sidecar.and_then(|sidecar| sidecar.sighting.as_ref());
         sighting.is_some_and(|sighting| sighting.is_current(&sighting.identity))
     }
 
     /// Whether any form may be sent, at least once it has been judged.
     #[must_use]
     pub fn has_usable(&self) -> bool {
-        self.siblings.iter().any(Sibling::is_usable)
+        self.sidecars.iter().any(Sidecar::is_usable)
     }
 
     /// The paths of the forms that are too old.
     pub fn too_old(&self) -> impl Iterator<Item = &[u8]> {
-        let siblings = self.siblings.iter();
-        siblings
-            .filter(|sibling| sibling.standing == SiblingStanding::TooOld)
-            .map(|sibling| &sibling.path[..])
+        let sidecars = self.sidecars.iter();
+        sidecars
+            .filter(|sidecar| sidecar.standing == SidecarState::TooOld)
+            .map(|sidecar| &sidecar.path[..])
     }
 
     /// Whether the names are as they were seen: those that were there are the same files, and no other
     /// has come.
     #[must_use]
     pub fn are_current(&self, look: &Look<'_>) -> bool {
-        self.siblings.iter().all(|sibling| {
-            match (&sibling.sighting, look.identity(&sibling.path)) {
+        self.sidecars.iter().all(|sidecar| {
+            match (&sidecar.sighting, look.identity(&sidecar.path)) {
                 (None, None) => true,
                 (Some(sighting), Some(identity)) => sighting.is_current(&identity),
                 _ => false,
@@ -186,22 +184,22 @@ impl Siblings {
     /// Bytes of memory that keeping this takes, roughly.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let paths: usize = self.siblings.iter().map(|sibling| sibling.path.len()).sum();
-        (paths + size_of::<Siblings>()) as u64
+        let paths: usize = self.sidecars.iter().map(|sidecar| sidecar.path.len()).sum();
+        (paths + size_of::<Sidecars>()) as u64
     }
 }
 
-impl Sibling {
+impl Sidecar {
     fn is_usable(&self) -> bool {
         matches!(
             self.standing,
-            SiblingStanding::Trusted | SiblingStanding::Unjudged
+            SidecarState::Trusted | SidecarState::Unjudged
         )
     }
 }
 
 /// The standing of the form with the identity `form` beside `file` at `now`, if both are regular files.
-fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) -> SiblingStanding {
+fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) -> SidecarState {
     let original = file.identity;
     let are_credible = form.has_credible_time(now) && original.has_credible_time(now);
     let (made, changed) = if are_credible {
@@ -212,20 +210,20 @@ fn standing(file: &Beside<'_>, form: &Identity, evidence: Evidence, now: Now) ->
     let can_be_judged = original.size().max(form.size()) <= MAX_JUDGED_BYTES;
     match evidence {
         // No content is encoded as nothing, but for zstd, where an empty file is as good.
-        _ if form.size() == 0 => SiblingStanding::Unusable,
-        Evidence::Nothing => SiblingStanding::Trusted,
-        Evidence::Content | Evidence::WholeSeconds if made > changed => SiblingStanding::Trusted,
+        _ if form.size() == 0 => SidecarState::Unusable,
+        Evidence::Nothing => SidecarState::Trusted,
+        Evidence::Content | Evidence::WholeSeconds if made > changed => SidecarState::Trusted,
         Evidence::Content | Evidence::ContentOfAll if can_be_judged => {
             let verdict = file.verdicts.and_then(|known| known.find(original, form));
             match verdict {
-                Some(true) => SiblingStanding::Trusted,
-                Some(false) => SiblingStanding::Unusable,
-                None => SiblingStanding::Unjudged,
+                Some(true) => SidecarState::Trusted,
+                Some(false) => SidecarState::Unusable,
+                None => SidecarState::Unjudged,
             }
         }
         // No tool rounds ctime.
-        _ if made >= changed || are_credible && made.0 == changed.0 => SiblingStanding::Trusted,
-        _ => SiblingStanding::TooOld,
+        _ if made >= changed || are_credible && made.0 == changed.0 => SidecarState::Trusted,
+        _ => SidecarState::TooOld,
     }
 }
 
@@ -263,7 +261,7 @@ mod tests {
         file.set_modified(modified).expect("utimes");
     }
 
-    fn look_for(directory: &Path, name: &str, evidence: Evidence) -> Option<Siblings> {
+    fn look_for(directory: &Path, name: &str, evidence: Evidence) -> Option<Sidecars> {
         let root = File::open(directory).expect("the root");
         let original = Identity::of(&File::open(directory.join(name)).expect("open"));
         let file = Beside {
@@ -275,10 +273,10 @@ mod tests {
             root: root.as_fd(),
             resolver: &Resolver::new(),
         };
-        Siblings::look(place, file, evidence, LATER)
+        Sidecars::look(place, file, evidence, LATER)
     }
 
-    fn look(directory: &Path, name: &str) -> Option<Siblings> {
+    fn look(directory: &Path, name: &str) -> Option<Sidecars> {
         look_for(directory, name, Evidence::WholeSeconds)
     }
 
@@ -311,13 +309,13 @@ mod tests {
         fs::write(root.join("a.zst"), "").expect("an empty file");
         for evidence in [Evidence::Nothing, Evidence::Content, Evidence::WholeSeconds] {
             let seen = look_for(root, "a", evidence).expect("not a form itself");
-            assert_eq!(seen.standing(Coding::Zstd), SiblingStanding::Unusable);
+            assert_eq!(seen.standing(Coding::Zstd), SidecarState::Unusable);
         }
     }
 
     #[test]
     fn the_younger_is_trusted_and_the_rest_is_judged_if_it_can_be() {
-        use SiblingStanding::{TooOld, Trusted, Unjudged};
+        use SidecarState::{TooOld, Trusted, Unjudged};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let check = |millis_ago, by_content, by_seconds| {
@@ -379,7 +377,7 @@ mod tests {
                     ..LATER
                 },
             );
-            let seen = Siblings::look(
+            let seen = Sidecars::look(
                 SearchRoot {
                     root: directory.as_fd(),
                     resolver: &resolver,
@@ -397,11 +395,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             write(root, "a", 0);
             set_time("a", original);
-            assert_eq!(standing(Evidence::Content), SiblingStanding::Unjudged);
-            assert_eq!(standing(Evidence::WholeSeconds), SiblingStanding::TooOld);
+            assert_eq!(standing(Evidence::Content), SidecarState::Unjudged);
+            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::TooOld);
             std::thread::sleep(Duration::from_millis(20));
             set_time("a.gz", form);
-            assert_eq!(standing(Evidence::WholeSeconds), SiblingStanding::Trusted);
+            assert_eq!(standing(Evidence::WholeSeconds), SidecarState::Trusted);
         }
     }
 
@@ -421,7 +419,7 @@ mod tests {
                 verdicts: Some(&verdicts),
             };
             let (root, resolver) = (directory.as_fd(), Resolver::new());
-            let seen = Siblings::look(
+            let seen = Sidecars::look(
                 SearchRoot {
                     root,
                     resolver: &resolver,
@@ -436,15 +434,15 @@ mod tests {
             let [original, form] = ["a", "a.gz"].map(|name| identity(name).expect("stat"));
             verdicts.remember(&original, &form, is_same);
         };
-        assert_eq!(standing(), SiblingStanding::Unjudged);
+        assert_eq!(standing(), SidecarState::Unjudged);
         remember(true);
-        assert_eq!(standing(), SiblingStanding::Trusted);
+        assert_eq!(standing(), SidecarState::Trusted);
         write(root, "a", 61_000);
-        assert_eq!(standing(), SiblingStanding::Unjudged);
+        assert_eq!(standing(), SidecarState::Unjudged);
         remember(false);
-        assert_eq!(standing(), SiblingStanding::Unusable);
+        assert_eq!(standing(), SidecarState::Unusable);
         write(root, "a.gz", 71_000);
-        assert_eq!(standing(), SiblingStanding::Unjudged);
+        assert_eq!(standing(), SidecarState::Unjudged);
     }
 
     #[test]
@@ -454,7 +452,7 @@ mod tests {
         write(root, "a", 60_000);
         let directory = File::open(root).expect("the root");
         let are_current =
-            |seen: &Siblings| seen.are_current(&Look::new(directory.as_fd(), Range::WithinMount));
+            |seen: &Sidecars| seen.are_current(&Look::new(directory.as_fd(), Range::WithinMount));
         let steps: [&dyn Fn(); 3] = [
             &|| write(root, "a.br", 50_000),
             &|| write(root, "a.br", 40_000),

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
+use super::cache::{KeptSitePath, SitePath};
 use super::freshness::Freshness;
-use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, Weighs, WeightedCache};
 use crate::http::response::{Body, Response};
 use crate::site::disk::OpenError;
@@ -53,7 +53,7 @@ impl Absence {
 
 /// A path without a file.
 #[derive(Debug)]
-pub struct Nothing {
+pub struct NegativeEntry {
     /// Why there is none.
     pub absence: Absence,
     /// For a directory without its slash: the way to it, for a request without a query.
@@ -64,13 +64,13 @@ pub struct Nothing {
     pub freshness: Freshness,
 }
 
-impl Nothing {
+impl NegativeEntry {
     /// That `path` has no file because of `absence`.
     #[must_use]
-    pub fn new(path: &[u8], absence: Absence, freshness: Freshness) -> Nothing {
+    pub fn new(path: &[u8], absence: Absence, freshness: Freshness) -> NegativeEntry {
         let redirect =
             (absence == Absence::IsDirectory).then(|| pages::redirect_to_slash(path, None));
-        Nothing {
+        NegativeEntry {
             absence,
             redirect,
             forms: Box::default(),
@@ -78,9 +78,9 @@ impl Nothing {
         }
     }
 
-    /// With the names, below the root, of the [forms](Nothing::forms()) that may come.
+    /// With the names, below the root, of the [variants](NegativeEntry::forms()) that may come.
     #[must_use]
-    pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> Nothing {
+    pub fn with_forms(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
         self.forms = names.flat_map(|name| name.into_iter().chain([0])).collect();
         self
     }
@@ -109,51 +109,51 @@ impl Nothing {
 
 /// The paths of all sites that have no file.
 #[derive(Debug)]
-pub struct Absences {
-    known: WeightedCache<KeptSitePath, Arc<Nothing>>,
+pub struct NegativeCache {
+    known: WeightedCache<KeptSitePath, Arc<NegativeEntry>>,
 }
 
-impl Absences {
+impl NegativeCache {
     /// None known yet.
     #[must_use]
-    pub fn new() -> Absences {
+    pub fn new() -> NegativeCache {
         let size = CacheSize {
             bytes: MAX_BYTES,
             typical_bytes: ENTRY_BYTES,
             shard_bytes: SHARD_BYTES,
         };
-        Absences {
+        NegativeCache {
             known: size.build(),
         }
     }
 
     /// What is known of `path`.
     #[must_use]
-    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<Nothing>> {
+    pub fn find(&self, path: SitePath<'_>) -> Option<Arc<NegativeEntry>> {
         self.known.get(&path)
     }
 
     /// Remembers `nothing` of `path`, if it lasts and the path is not too long.
-    pub fn remember(&self, path: SitePath<'_>, nothing: &Arc<Nothing>) {
+    pub fn remember(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
         if nothing.absence.is_lasting() && path.path.len() <= MAX_PATH_BYTES {
             self.known.insert(path.keep(), Arc::clone(nothing));
         }
     }
 
     /// Forgets `nothing`, unless another has taken its place already.
-    pub fn forget(&self, path: SitePath<'_>, nothing: &Arc<Nothing>) {
+    pub fn forget(&self, path: SitePath<'_>, nothing: &Arc<NegativeEntry>) {
         self.known
             .remove_if(&path, |known| Arc::ptr_eq(known, nothing));
     }
 }
 
-impl Default for Absences {
-    fn default() -> Absences {
-        Absences::new()
+impl Default for NegativeCache {
+    fn default() -> NegativeCache {
+        NegativeCache::new()
     }
 }
 
-impl Weighs<KeptSitePath> for Arc<Nothing> {
+impl Weighs<KeptSitePath> for Arc<NegativeEntry> {
     fn weight(&self, path: &KeptSitePath) -> u64 {
         ENTRY_BYTES + path.path_bytes() + self.bytes()
     }
@@ -168,20 +168,24 @@ mod tests {
         SitePath { site: 0, path }
     }
 
-    fn nothing(path: &[u8], absence: Absence) -> Arc<Nothing> {
-        Arc::new(Nothing::new(path, absence, Freshness::new(0, Millis(0))))
+    fn nothing(path: &[u8], absence: Absence) -> Arc<NegativeEntry> {
+        Arc::new(NegativeEntry::new(
+            path,
+            absence,
+            Freshness::new(0, Millis(0)),
+        ))
     }
 
-    fn remember(absences: &Absences, path: &str, absence: Absence) {
+    fn remember(negative_cache: &NegativeCache, path: &str, absence: Absence) {
         let path = path.as_bytes();
-        absences.remember(at(path), &nothing(path, absence));
+        negative_cache.remember(at(path), &nothing(path, absence));
     }
 
     const NOT_FOUND: Absence = Absence::Open(OpenError::NotFound);
 
     #[test]
     fn a_fact_is_remembered_and_a_failure_of_the_machine_is_not() {
-        let absences = Absences::new();
+        let negative_cache = NegativeCache::new();
         for (absence, is_kept) in [
             (NOT_FOUND, true),
             (Absence::Open(OpenError::Forbidden), true),
@@ -193,8 +197,8 @@ mod tests {
             (Absence::Open(OpenError::Failed), false),
         ] {
             let path = format!("/{absence:?}");
-            remember(&absences, &path, absence);
-            let found = absences.find(at(path.as_bytes()));
+            remember(&negative_cache, &path, absence);
+            let found = negative_cache.find(at(path.as_bytes()));
             assert_eq!(found.is_some(), is_kept, "{path}");
             assert!(found.is_none_or(|nothing| nothing.absence == absence));
         }
@@ -202,12 +206,12 @@ mod tests {
 
     #[test]
     fn a_long_path_is_not_remembered() {
-        let absences = Absences::new();
+        let negative_cache = NegativeCache::new();
         for (bytes, is_kept) in [(MAX_PATH_BYTES, true), (MAX_PATH_BYTES + 1, false)] {
             let path = "x".repeat(bytes);
-            remember(&absences, &path, NOT_FOUND);
+            remember(&negative_cache, &path, NOT_FOUND);
             assert_eq!(
-                absences.find(at(path.as_bytes())).is_some(),
+                negative_cache.find(at(path.as_bytes())).is_some(),
                 is_kept,
                 "{bytes}"
             );
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_names_of_forms_are_kept_and_weighed() {
-        let plain = Nothing::new(b"/a.js", NOT_FOUND, Freshness::new(0, Millis(0)));
+        let plain = NegativeEntry::new(b"/a.js", NOT_FOUND, Freshness::new(0, Millis(0)));
         assert_eq!((plain.forms().count(), plain.bytes()), (0, 0));
         let names = ["a.js.br", "a.js.gz"];
         let nothing = plain.with_forms(names.iter().map(|name| name.as_bytes().to_vec()));
@@ -226,37 +230,40 @@ mod tests {
 
     #[test]
     fn only_what_is_out_of_date_is_forgotten() {
-        let absences = Absences::new();
+        let negative_cache = NegativeCache::new();
         let (old, new) = (nothing(b"/a", NOT_FOUND), nothing(b"/a", NOT_FOUND));
-        absences.remember(at(b"/a"), &old);
-        absences.remember(at(b"/a"), &new);
-        absences.forget(at(b"/a"), &old);
-        assert!(absences.find(at(b"/a")).is_some());
-        absences.forget(at(b"/a"), &new);
-        assert!(absences.find(at(b"/a")).is_none());
+        negative_cache.remember(at(b"/a"), &old);
+        negative_cache.remember(at(b"/a"), &new);
+        negative_cache.forget(at(b"/a"), &old);
+        assert!(negative_cache.find(at(b"/a")).is_some());
+        negative_cache.forget(at(b"/a"), &new);
+        assert!(negative_cache.find(at(b"/a")).is_none());
     }
 
     #[test]
     fn made_up_names_stay_in_bounds_and_leave_those_in_use_alone() {
-        let absences = Absences::new();
+        let negative_cache = NegativeCache::new();
         let in_use: Vec<_> = (0..100).map(|i| format!("/favicon-{i}.ico")).collect();
         let mut missed = 0;
         for scan in 0..200_000 {
-            remember(&absences, &format!("/wp-admin/{scan}.php"), NOT_FOUND);
+            remember(&negative_cache, &format!("/wp-admin/{scan}.php"), NOT_FOUND);
             // Each is asked for once in a thousand names.
             if scan % 10 == 0 {
                 let path = &in_use[scan / 10 % in_use.len()];
-                if absences.find(at(path.as_bytes())).is_none() {
+                if negative_cache.find(at(path.as_bytes())).is_none() {
                     missed += 1;
-                    remember(&absences, path, NOT_FOUND);
+                    remember(&negative_cache, path, NOT_FOUND);
                 }
             }
         }
-        let (bytes, number) = (absences.known.weight(), absences.known.len() as u64);
+        let (bytes, number) = (
+            negative_cache.known.weight(),
+            negative_cache.known.len() as u64,
+        );
         assert!(bytes <= MAX_BYTES && number <= MAX_BYTES / ENTRY_BYTES);
         assert!(number > 10_000, "the room is used: {number}");
         assert!(missed <= 2 * in_use.len(), "{missed} of 20,000 missed");
-        let memory = absences.known.memory_used().total() as u64;
+        let memory = negative_cache.known.memory_used().total() as u64;
         assert!(memory <= MAX_BYTES, "{memory} bytes of administration");
     }
 }

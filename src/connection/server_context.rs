@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::limits::guests::Guests;
-use super::limits::occupancy::Occupancy;
-use super::pace::PaceLimits;
+use super::limits::connection_gauge::ConnectionGauge;
+use super::limits::requests_per_client::RequestsPerClient;
 use super::peer::Peer;
+use super::stall_detector::StallLimits;
 use crate::config::Config;
 use crate::http::fields::Fields;
 use crate::http::forwarded;
@@ -27,35 +27,39 @@ pub enum Mode {
 
 /// The configuration, the sites and the mode.
 #[derive(Debug)]
-pub struct Service {
+pub struct ServerContext {
     /// The validated settings.
     pub config: Config,
     /// The sites that answer.
     pub sites: Sites,
     /// The open connections, and how many there may be.
-    pub occupancy: Arc<Occupancy>,
+    pub gauge: Arc<ConnectionGauge>,
     /// The clients behind trusted proxies, if there are such proxies and a limit per address.
-    pub(super) guests: Option<Arc<Guests>>,
+    pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
     mode: AtomicU8,
 }
 
-impl Service {
-    /// A service in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
+impl ServerContext {
+    /// A context in [`Mode::Serving`] without connections. `limits.connections` = 0 is no limit here:
     /// the server puts there what the machine allows.
     #[must_use]
-    pub fn new(config: Config, sites: Sites) -> Service {
+    pub fn new(config: Config, sites: Sites) -> ServerContext {
         let limit = match config.limits.connections {
             0 => usize::MAX,
             limit => limit,
         };
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
-        let has_guests = per_ip > 0 && !config.trusted_proxies.is_empty();
-        let occupancy = Arc::new(Occupancy::within(limit, Arc::clone(sites.descriptors())));
-        Service {
+        let counts_requests = per_ip > 0 && !config.trusted_proxies.is_empty();
+        let gauge = Arc::new(ConnectionGauge::within(
+            limit,
+            Arc::clone(sites.descriptors()),
+        ));
+        ServerContext {
             config,
             sites,
-            occupancy,
-            guests: has_guests.then(|| Arc::new(Guests::new(per_ip, ipv6_prefix))),
+            gauge,
+            requests_per_client: counts_requests
+                .then(|| Arc::new(RequestsPerClient::new(per_ip, ipv6_prefix))),
             mode: AtomicU8::new(Mode::Serving as u8),
         }
     }
@@ -104,19 +108,19 @@ impl Service {
         }
     }
 
-    pub(super) fn write_pace(&self) -> PaceLimits {
+    pub(super) fn write_stall_limits(&self) -> StallLimits {
         let (timeout_secs, min_rate) =
             (self.config.timeouts.write_secs, self.config.limits.min_rate);
-        PaceLimits {
+        StallLimits {
             timeout_secs,
             min_rate,
         }
     }
 
-    pub(super) fn body_pace(&self) -> PaceLimits {
+    pub(super) fn body_stall_limits(&self) -> StallLimits {
         let (timeout_secs, min_rate) =
             (self.config.timeouts.body_secs, self.config.limits.min_rate);
-        PaceLimits {
+        StallLimits {
             timeout_secs,
             min_rate,
         }

@@ -1,30 +1,30 @@
-//! Errands to the disk: what one thread has gone for, and who waits until it is back.
+//! SingleFlight to the disk: what one thread has gone for, and who waits until it is back.
 //!
 //! Of those who want the same thing of the disk one goes, however many ask. The others must not stand
 //! and wait for it: each is a thread that others may need, and a disk takes as long as it likes. They
-//! leave word where they are to be found ([`Errand::wait`]) and do something else.
+//! leave word where they are to be found ([`Flight::wait`]) and do something else.
 //!
 //! ```text
-//!   first    Errands::set_out  ->  Outing        loads            Outing::bring, or drop
-//!   others   Errands::set_out  ->  the errand    Errand::wait       |
+//!   first    SingleFlight::begin  ->  FlightLeader        loads            FlightLeader::bring, or drop
+//!   others   SingleFlight::begin  ->  the flight    Flight::wait       |
 //!                                                  ...            each Waiter is called, once
 //! ```
 //!
 //! What was brought is mostly kept in memory, where who waited finds it. What is not (a file that is too
-//! large, a failure) goes from the errand to all who waited for it, or each of them would set out again,
-//! one after the other: they hold on to the errand until they have asked again. With the last of them it
+//! large, a failure) goes from the flight to all who waited for it, or each of them would set out again,
+//! one after the other: they hold on to the flight until they have asked again. With the last of them it
 //! is forgotten.
 //!
 //! # Long ones
 //!
-//! An errand that takes longer than a slice is left without a thread, as a [`Job`]: whoever waits puts it
-//! into a lane, where workers go on with it, a slice each time. Between two slices it is asked whether
+//! An flight that takes longer than a slice is left without a thread, as a [`Job`]: whoever waits puts it
+//! into a queue, where workers go on with it, a slice each time. Between two slices it is asked whether
 //! anybody waits still ([`Waiter::is_waiting`]); if not, the job is dropped, and those who have stopped
 //! waiting are called all the same.
 //!
 //! # Bounds
 //!
-//! Errands under way are bounded by the threads that can be at the disk and by
+//! SingleFlight under way are bounded by the threads that can be at the disk and by
 //! [`MAX_JOBS`](super::job::MAX_JOBS), and a connection waits for one at a time: so the waiters are
 //! bounded by the connections.
 
@@ -39,28 +39,28 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::job::{Job, JobPermit, Slice};
 use crate::clock::Millis;
 
-/// Told when an errand is over, or need not be waited for any longer.
+/// Told when an flight is over, or need not be waited for any longer.
 pub trait Waiter: Send {
     /// Whether what is brought is still wanted at `now`.
     fn is_waiting(&mut self, now: Millis) -> bool;
 
-    /// The errand is over. This must not block.
-    fn call(self: Box<Self>, errand: &Arc<Errand>);
+    /// The flight is over. This must not block.
+    fn call(self: Box<Self>, flight: &Arc<Flight>);
 }
 
 /// A function waits until it is called.
-impl<F: FnOnce(&Arc<Errand>) + Send> Waiter for F {
+impl<F: FnOnce(&Arc<Flight>) + Send> Waiter for F {
     fn is_waiting(&mut self, _now: Millis) -> bool {
         true
     }
 
-    fn call(self: Box<Self>, errand: &Arc<Errand>) {
-        (*self)(errand);
+    fn call(self: Box<Self>, flight: &Arc<Flight>) {
+        (*self)(flight);
     }
 }
 
 /// One way to the disk.
-pub struct Errand {
+pub struct Flight {
     /// `None` when it is over.
     waiters: Mutex<Option<Vec<Box<dyn Waiter>>>>,
     /// The result, and whether memory has it too.
@@ -71,35 +71,35 @@ pub struct Errand {
     is_given_up: AtomicBool,
 }
 
-/// The result of an errand: a `T` of an errand from [`Errands<_, T>`](Errands).
+/// The result of an flight: a `T` of an flight from [`SingleFlight<_, T>`](SingleFlight).
 type AnyResult = Box<dyn Any + Send + Sync>;
 
-/// A [`Job`] for an errand.
+/// A [`Job`] for an flight.
 type JobStep = Box<dyn FnMut(&dyn Slice) -> Option<AnyResult> + Send>;
 
-impl Errand {
+impl Flight {
     /// One that is under way.
     #[must_use]
-    pub fn new() -> Arc<Errand> {
+    pub fn new() -> Arc<Flight> {
         Arc::default()
     }
 
-    /// Has `waiter` called when the errand is over; at once if it is.
-    pub fn wait(self: &Arc<Errand>, waiter: Box<dyn Waiter>) {
+    /// Has `waiter` called when the flight is over; at once if it is.
+    pub fn wait(self: &Arc<Flight>, waiter: Box<dyn Waiter>) {
         if let Some(waiters) = &mut *self.lock() {
             return waiters.push(waiter);
         }
         waiter.call(self);
     }
 
-    /// The errand is over.
-    pub fn end(self: &Arc<Errand>) {
+    /// The flight is over.
+    pub fn end(self: &Arc<Flight>) {
         let waiters = self.lock().take();
         self.call(waiters);
     }
 
     /// Calls those who wait, though it is not over.
-    pub fn release(self: &Arc<Errand>) {
+    pub fn release(self: &Arc<Flight>) {
         let waiters = self.lock().as_mut().map(std::mem::take);
         self.call(waiters);
     }
@@ -111,13 +111,13 @@ impl Errand {
         self.is_given_up() || self.brought.get().is_some_and(|(_, is_kept)| !is_kept)
     }
 
-    /// The result, if it is not for memory alone to tell. `T` is that of the [`Errands`].
+    /// The result, if it is not for memory alone to tell. `T` is that of the [`SingleFlight`].
     #[must_use]
     pub fn brought<T: 'static>(&self) -> Option<&T> {
         self.brought.get()?.0.downcast_ref()
     }
 
-    /// Whether the caller, who waits for it, has to see to it that it is [worked](Errand::work) on: true
+    /// Whether the caller, who waits for it, has to see to it that it is [worked](Flight::work) on: true
     /// once for one that was left without a thread.
     #[must_use]
     pub fn claim_job(&self) -> bool {
@@ -126,7 +126,7 @@ impl Errand {
 
     /// Goes on with the job for a slice, if anybody waits for it. Whether it wants another one. One
     /// thread at a time may do this.
-    pub fn work(self: &Arc<Errand>, slice: &dyn Slice) -> bool {
+    pub fn work(self: &Arc<Flight>, slice: &dyn Slice) -> bool {
         if self.give_up_unless(|waiter| waiter.is_waiting(slice.now())) {
             return false;
         }
@@ -138,26 +138,26 @@ impl Errand {
             return true;
         };
         *self.lock_job() = None;
-        // Only this and an `Outing`, which is gone, set the result. Waiters take it from here, whatever its age
+        // Only this and an `FlightLeader`, which is gone, set the result. Waiters take it from here, whatever its age
         // by now.
         let _ = self.brought.set((brought, false));
         self.end();
         false
     }
 
-    /// Ends the errand without anything. Who waited is told so, and is not to wait for it again.
-    pub fn give_up(self: &Arc<Errand>) {
+    /// Ends the flight without anything. Who waited is told so, and is not to wait for it again.
+    pub fn give_up(self: &Arc<Flight>) {
         self.give_up_unless(|_| false);
     }
 
-    /// Whether it was [given up](Errand::give_up).
+    /// Whether it was [given up](Flight::give_up).
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::Relaxed)
     }
 
     fn give_up_unless(
-        self: &Arc<Errand>,
+        self: &Arc<Flight>,
         mut is_waiting: impl FnMut(&mut Box<dyn Waiter>) -> bool,
     ) -> bool {
         let waiters = {
@@ -179,7 +179,7 @@ impl Errand {
         self.lock().is_none()
     }
 
-    fn call(self: &Arc<Errand>, waiters: Option<Vec<Box<dyn Waiter>>>) {
+    fn call(self: &Arc<Flight>, waiters: Option<Vec<Box<dyn Waiter>>>) {
         for waiter in waiters.into_iter().flatten() {
             waiter.call(self);
         }
@@ -197,9 +197,9 @@ impl Errand {
 }
 
 /// One that is under way.
-impl Default for Errand {
-    fn default() -> Errand {
-        Errand {
+impl Default for Flight {
+    fn default() -> Flight {
+        Flight {
             waiters: Mutex::new(Some(Vec::new())),
             brought: OnceLock::new(),
             job: Mutex::default(),
@@ -209,106 +209,106 @@ impl Default for Errand {
     }
 }
 
-/// An errand is the same as itself only.
-impl PartialEq for Errand {
-    fn eq(&self, other: &Errand) -> bool {
+/// An flight is the same as itself only.
+impl PartialEq for Flight {
+    fn eq(&self, other: &Flight) -> bool {
         std::ptr::eq(self, other)
     }
 }
 
-impl Eq for Errand {}
+impl Eq for Flight {}
 
-impl fmt::Debug for Errand {
+impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Errand")
+        f.debug_struct("Flight")
             .field("is_given_up", &self.is_given_up)
             .finish_non_exhaustive()
     }
 }
 
-/// The errands for each `T` that is named by a `K`.
+/// The flights for each `T` that is named by a `K`.
 #[derive(Debug)]
-pub struct Errands<K, T> {
-    /// Nobody is kept here: an errand lives as long as somebody is at it, or wants what it has brought.
-    known: Mutex<HashMap<K, Weak<Errand>>>,
+pub struct SingleFlight<K, T> {
+    /// Nobody is kept here: an flight lives as long as somebody is at it, or wants what it has brought.
+    known: Mutex<HashMap<K, Weak<Flight>>>,
     brings: PhantomData<fn() -> T>,
 }
 
-impl<K, T> Default for Errands<K, T> {
-    fn default() -> Errands<K, T> {
-        Errands {
+impl<K, T> Default for SingleFlight<K, T> {
+    fn default() -> SingleFlight<K, T> {
+        SingleFlight {
             known: Mutex::default(),
             brings: PhantomData,
         }
     }
 }
 
-impl<K: Hash + Eq, T: Send + Sync + 'static> Errands<K, T> {
+impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
     /// Sets out for `key`. `is_usable` tells whether the caller can use what another has brought.
     ///
     /// # Errors
-    /// Another's errand, if that is under way, or has brought what those who waited are about to ask for.
-    pub fn set_out(
+    /// Another's flight, if that is under way, or has brought what those who waited are about to ask for.
+    pub fn begin(
         &self,
         key: K,
         is_usable: impl Fn(&T) -> bool,
-    ) -> Result<Outing<T>, Arc<Errand>> {
+    ) -> Result<FlightLeader<T>, Arc<Flight>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, errand| errand.strong_count() > 0);
+        known.retain(|_, flight| flight.strong_count() > 0);
         let others = known.get(&key).and_then(Weak::upgrade);
         // One that is over without anything was in vain: its thread has panicked, or has left what it
         // found in memory, and that is gone; or it was given up.
-        if let Some(errand) =
+        if let Some(flight) =
             others.filter(|other| !other.is_over() || other.brought::<T>().is_some_and(&is_usable))
         {
-            return Err(errand);
+            return Err(flight);
         }
-        let errand = Errand::new();
-        known.insert(key, Arc::downgrade(&errand));
-        Ok(Outing {
-            errand: Some(errand),
+        let flight = Flight::new();
+        known.insert(key, Arc::downgrade(&flight));
+        Ok(FlightLeader {
+            flight: Some(flight),
             brings: PhantomData,
         })
     }
 }
 
-/// The errand of the thread that has this. It is over when this is dropped.
+/// The flight of the thread that has this. It is over when this is dropped.
 #[derive(Debug)]
-pub struct Outing<T> {
+pub struct FlightLeader<T> {
     /// `None` if it was left.
-    errand: Option<Arc<Errand>>,
+    flight: Option<Arc<Flight>>,
     brings: PhantomData<fn() -> T>,
 }
 
-impl<T: Send + Sync + 'static> Outing<T> {
+impl<T: Send + Sync + 'static> FlightLeader<T> {
     /// Comes back with `brought`, for all who wait. `is_kept` says that memory has it too.
     pub fn bring(self, brought: T, is_kept: bool) {
-        if let Some(errand) = &self.errand {
+        if let Some(flight) = &self.flight {
             // Nothing else sets the result, and `self` is gone then.
-            let _ = errand.brought.set((Box::new(brought), is_kept));
+            let _ = flight.brought.set((Box::new(brought), is_kept));
         }
     }
 
-    /// Comes back without anything: the rest is for `job`, which whoever waits for the errand has others
-    /// do ([`Errand::claim_job`]). If nobody waits, nobody does it.
+    /// Comes back without anything: the rest is for `job`, which whoever waits for the flight has others
+    /// do ([`Flight::claim_job`]). If nobody waits, nobody does it.
     #[must_use]
     pub fn leave(
         mut self,
         mut job: impl Job<Output = T> + 'static,
         permit: JobPermit,
-    ) -> Arc<Errand> {
-        let errand = self.errand.take().unwrap_or_default();
+    ) -> Arc<Flight> {
+        let flight = self.flight.take().unwrap_or_default();
         let step: JobStep = Box::new(move |slice| Some(Box::new(job.step(slice)?)));
-        *errand.lock_job() = Some((step, permit));
-        errand.is_unclaimed.store(true, Ordering::Relaxed);
-        errand
+        *flight.lock_job() = Some((step, permit));
+        flight.is_unclaimed.store(true, Ordering::Relaxed);
+        flight
     }
 }
 
-impl<T> Drop for Outing<T> {
+impl<T> Drop for FlightLeader<T> {
     fn drop(&mut self) {
-        if let Some(errand) = &self.errand {
-            errand.end();
+        if let Some(flight) = &self.flight {
+            flight.end();
         }
     }
 }
@@ -321,21 +321,21 @@ mod tests {
 
     const SLICE: WholeSlice = WholeSlice(Millis(0));
 
-    type Texts = Errands<char, &'static str>;
+    type Texts = SingleFlight<char, &'static str>;
 
-    fn set_out(errands: &Texts, key: char) -> Result<Outing<&'static str>, Arc<Errand>> {
-        errands.set_out(key, |_| true)
+    fn begin(flights: &Texts, key: char) -> Result<FlightLeader<&'static str>, Arc<Flight>> {
+        flights.begin(key, |_| true)
     }
 
-    fn others(errands: &Texts) -> Arc<Errand> {
-        set_out(errands, 'a').expect_err("another is away")
+    fn others(flights: &Texts) -> Arc<Flight> {
+        begin(flights, 'a').expect_err("another is away")
     }
 
-    /// Leaves word with `errand`; counts the calls.
-    fn wait(errand: &Arc<Errand>) -> Arc<AtomicUsize> {
+    /// Leaves word with `flight`; counts the calls.
+    fn wait(flight: &Arc<Flight>) -> Arc<AtomicUsize> {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        errand.wait(Box::new(move |_: &Arc<Errand>| {
+        flight.wait(Box::new(move |_: &Arc<Flight>| {
             counted.fetch_add(1, Ordering::Relaxed);
         }));
         calls
@@ -347,57 +347,57 @@ mod tests {
 
     #[test]
     fn one_goes_and_the_others_are_called_once_when_it_is_back() {
-        let errands = Texts::default();
-        let outing = set_out(&errands, 'a').expect("the first");
-        let waiting: Vec<_> = (0..3).map(|_| wait(&others(&errands))).collect();
-        assert!(set_out(&errands, 'b').is_ok(), "another key");
+        let flights = Texts::default();
+        let leader = begin(&flights, 'a').expect("the first");
+        let waiting: Vec<_> = (0..3).map(|_| wait(&others(&flights))).collect();
+        assert!(begin(&flights, 'b').is_ok(), "another key");
         assert!(waiting.iter().all(|calls| number(calls) == 0));
-        outing.bring("text", true);
+        leader.bring("text", true);
         assert!(waiting.iter().all(|calls| number(calls) == 1));
-        assert!(set_out(&errands, 'a').is_ok());
+        assert!(begin(&flights, 'a').is_ok());
     }
 
     #[test]
     fn who_comes_too_late_to_wait_is_called_at_once() {
-        let errands = Texts::default();
-        let outing = set_out(&errands, 'a').expect("the first");
-        let errand = others(&errands);
-        drop(outing);
-        assert_eq!(number(&wait(&errand)), 1);
+        let flights = Texts::default();
+        let leader = begin(&flights, 'a').expect("the first");
+        let flight = others(&flights);
+        drop(leader);
+        assert_eq!(number(&wait(&flight)), 1);
     }
 
     #[test]
     fn what_was_brought_stays_for_those_who_waited_and_no_longer() {
-        let errands = Texts::default();
-        let outing = set_out(&errands, 'a').expect("the first");
-        let errand = others(&errands);
-        outing.bring("text", false);
-        assert!(errand.needs_disk());
-        assert!(others(&errands).brought() == Some(&"text"));
-        drop(errand);
-        assert!(set_out(&errands, 'a').is_ok());
+        let flights = Texts::default();
+        let leader = begin(&flights, 'a').expect("the first");
+        let flight = others(&flights);
+        leader.bring("text", false);
+        assert!(flight.needs_disk());
+        assert!(others(&flights).brought() == Some(&"text"));
+        drop(flight);
+        assert!(begin(&flights, 'a').is_ok());
     }
 
     #[test]
     fn an_errand_in_vain_keeps_nobody_from_the_next() {
-        let errands = Texts::default();
-        let outing = set_out(&errands, 'a').expect("the first");
-        let errand = others(&errands);
-        let calls = wait(&errand);
-        drop(outing);
+        let flights = Texts::default();
+        let leader = begin(&flights, 'a').expect("the first");
+        let flight = others(&flights);
+        let calls = wait(&flight);
+        drop(leader);
         assert_eq!(number(&calls), 1);
-        assert!(set_out(&errands, 'a').is_ok());
-        assert!(!errand.needs_disk());
+        assert!(begin(&flights, 'a').is_ok());
+        assert!(!flight.needs_disk());
     }
 
     #[test]
     fn who_is_released_is_not_called_again() {
-        let errand = Errand::new();
-        let early = wait(&errand);
-        errand.release();
-        let late = wait(&errand);
+        let flight = Flight::new();
+        let early = wait(&flight);
+        flight.release();
+        let late = wait(&flight);
         assert_eq!((number(&early), number(&late)), (1, 0));
-        errand.end();
+        flight.end();
         assert_eq!((number(&early), number(&late)), (1, 1));
     }
 
@@ -413,24 +413,24 @@ mod tests {
         }
     }
 
-    fn left(errands: &Texts, slices: u32) -> Arc<Errand> {
-        let outing = set_out(errands, 'a').expect("the first");
+    fn left(flights: &Texts, slices: u32) -> Arc<Flight> {
+        let leader = begin(flights, 'a').expect("the first");
         let permit = JobPermits::default().take().expect("a permit");
-        outing.leave(Countdown(slices), permit)
+        leader.leave(Countdown(slices), permit)
     }
 
     #[test]
     fn a_job_that_was_left_is_done_in_slices_for_all_who_wait() {
-        let errands = Texts::default();
-        let errand = left(&errands, 3);
-        let calls = [wait(&errand), wait(&others(&errands))];
-        assert!(errand.claim_job() && !others(&errands).claim_job());
-        assert!(errand.work(&SLICE) && errand.work(&SLICE));
+        let flights = Texts::default();
+        let flight = left(&flights, 3);
+        let calls = [wait(&flight), wait(&others(&flights))];
+        assert!(flight.claim_job() && !others(&flights).claim_job());
+        assert!(flight.work(&SLICE) && flight.work(&SLICE));
         assert!(calls.iter().all(|calls| number(calls) == 0));
-        assert!(!errand.work(&SLICE), "that was the last");
+        assert!(!flight.work(&SLICE), "that was the last");
         assert!(calls.iter().all(|calls| number(calls) == 1));
-        assert!(errand.needs_disk() && others(&errands).brought() == Some(&"text"));
-        assert!(errands.set_out('a', |_| false).is_ok(), "of no use");
+        assert!(flight.needs_disk() && others(&flights).brought() == Some(&"text"));
+        assert!(flights.begin('a', |_| false).is_ok(), "of no use");
     }
 
     /// Waits until it is told that it does not.
@@ -441,30 +441,27 @@ mod tests {
             !self.0.load(Ordering::Relaxed)
         }
 
-        fn call(self: Box<Self>, errand: &Arc<Errand>) {
-            assert!(errand.is_given_up() && errand.needs_disk());
+        fn call(self: Box<Self>, flight: &Arc<Flight>) {
+            assert!(flight.is_given_up() && flight.needs_disk());
             self.1.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     #[test]
     fn a_job_ends_when_the_last_who_waited_has_left() {
-        let errands = Texts::default();
-        let errand = left(&errands, 9);
+        let flights = Texts::default();
+        let flight = left(&flights, 9);
         let has_left = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let calls = Arc::new(AtomicUsize::new(0));
         for has_left in &has_left {
-            errand.wait(Box::new(Leaving(Arc::clone(has_left), Arc::clone(&calls))));
+            flight.wait(Box::new(Leaving(Arc::clone(has_left), Arc::clone(&calls))));
         }
-        assert!(errand.work(&SLICE));
+        assert!(flight.work(&SLICE));
         has_left[0].store(true, Ordering::Relaxed);
-        assert!(errand.work(&SLICE), "one is left");
+        assert!(flight.work(&SLICE), "one is left");
         has_left[1].store(true, Ordering::Relaxed);
-        assert!(!errand.work(&SLICE));
+        assert!(!flight.work(&SLICE));
         assert_eq!(number(&calls), 2);
-        assert!(
-            set_out(&errands, 'a').is_ok(),
-            "who comes later begins anew"
-        );
+        assert!(begin(&flights, 'a').is_ok(), "who comes later begins anew");
     }
 }

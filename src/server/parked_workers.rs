@@ -1,4 +1,4 @@
-//! The bench: where worker threads without work park until one is needed.
+//! The parked_workers: where worker threads without work park until one is needed.
 //!
 //! The permanent worker that parked last is woken first: its caches are the warmest. Spare workers
 //! ([`spares`](super::spares)) come after all permanent ones, so that those without need find none and end.
@@ -10,42 +10,42 @@ use std::time::Duration;
 
 /// The kinds of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crew {
+pub enum WorkerKind {
     /// Started with the server, and there until its end.
     Permanent,
     /// Started while the disk holds up the permanent ones.
     Spare,
-    /// A spare worker that does not go beyond mount points ([`Reach::Roots`](crate::site::Reach::Roots)).
+    /// A spare worker that does not go beyond mount points ([`MayBlock::OnRoots`](crate::site::MayBlock::OnRoots)).
     NearSpare,
 }
 
-impl Crew {
+impl WorkerKind {
     /// Whether it goes to any file system.
     #[must_use]
     pub fn goes_anywhere(self) -> bool {
-        self != Crew::NearSpare
+        self != WorkerKind::NearSpare
     }
 }
 
-/// A thread on the bench.
+/// A thread on the parked_workers.
 #[derive(Debug)]
 struct ParkedThread {
     thread: Thread,
-    crew: Crew,
+    kind: WorkerKind,
 }
 
 /// The threads that have parked.
 #[derive(Debug, Default)]
-pub(super) struct Bench {
+pub(super) struct ParkedWorkers {
     /// Spare workers first, so that they are woken last.
     parked: Mutex<Vec<ParkedThread>>,
     /// The length of `parked`, for a look without the lock.
     count: AtomicUsize,
     /// Workers that were woken and are not up yet. Being scheduled can take as long as ten requests.
-    coming: AtomicUsize,
+    waking: AtomicUsize,
 }
 
-impl Bench {
+impl ParkedWorkers {
     /// Wakes the worker that parked last. Whether there was one.
     pub(super) fn wake_one(&self) -> bool {
         self.wake(|_| true)
@@ -53,23 +53,23 @@ impl Bench {
 
     /// Wakes the worker that parked last of those that go to any file system. Whether there was one.
     pub(super) fn wake_one_for_anywhere(&self) -> bool {
-        self.wake(Crew::goes_anywhere)
+        self.wake(WorkerKind::goes_anywhere)
     }
 
-    fn wake(&self, is_wanted: impl Fn(Crew) -> bool) -> bool {
+    fn wake(&self, is_wanted: impl Fn(WorkerKind) -> bool) -> bool {
         // Pairs with the fence in `park`: either we see the worker there, or it sees what we have put
-        // into a lane before.
+        // into a queue before.
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let woken = {
             let mut parked = self.lock();
-            let place = parked.iter().rposition(|parked| is_wanted(parked.crew));
+            let place = parked.iter().rposition(|parked| is_wanted(parked.kind));
             let woken = place.map(|place| parked.remove(place));
             self.count.store(parked.len(), Ordering::Relaxed);
             // Under the lock: the woken one takes it off again under the lock.
-            self.coming
+            self.waking
                 .fetch_add(usize::from(woken.is_some()), Ordering::Relaxed);
             woken
         };
@@ -83,7 +83,7 @@ impl Bench {
     /// `patience` has run out.
     pub(super) fn park(
         &self,
-        crew: Crew,
+        kind: WorkerKind,
         patience: Option<Duration>,
         has_work: impl Fn() -> bool,
     ) -> bool {
@@ -91,9 +91,11 @@ impl Bench {
         let own = thread.id();
         {
             let mut parked = self.lock();
-            match crew {
-                Crew::Permanent => parked.push(ParkedThread { thread, crew }),
-                Crew::Spare | Crew::NearSpare => parked.insert(0, ParkedThread { thread, crew }),
+            match kind {
+                WorkerKind::Permanent => parked.push(ParkedThread { thread, kind }),
+                WorkerKind::Spare | WorkerKind::NearSpare => {
+                    parked.insert(0, ParkedThread { thread, kind })
+                }
             }
             self.count.store(parked.len(), Ordering::Relaxed);
         }
@@ -104,10 +106,10 @@ impl Bench {
                 Some(patience) => thread::park_timeout(patience),
             }
         }
-        // A thread that wakes another takes it off the bench; one that gets up by itself does so too.
+        // A thread that wakes another takes it off the parked_workers; one that gets up by itself does so too.
         let mut parked = self.lock();
         let Some(place) = parked.iter().position(|parked| parked.thread.id() == own) else {
-            self.coming.fetch_sub(1, Ordering::Relaxed);
+            self.waking.fetch_sub(1, Ordering::Relaxed);
             return false;
         };
         parked.remove(place);
@@ -116,14 +118,16 @@ impl Bench {
     }
 
     /// Threads that were woken and are not up yet.
-    pub(super) fn coming(&self) -> usize {
-        self.coming.load(Ordering::Relaxed)
+    pub(super) fn waking(&self) -> usize {
+        self.waking.load(Ordering::Relaxed)
     }
 
     /// Whether a permanent worker is parked.
     pub(super) fn has_permanent(&self) -> bool {
         let parked = self.lock();
-        parked.iter().any(|parked| parked.crew == Crew::Permanent)
+        parked
+            .iter()
+            .any(|parked| parked.kind == WorkerKind::Permanent)
     }
 
     /// Threads that are parked.
@@ -144,26 +148,30 @@ mod tests {
 
     #[test]
     fn a_permanent_worker_is_woken_before_a_spare_one_that_parked_later() {
-        let bench = Bench::default();
+        let parked_workers = ParkedWorkers::default();
         let (woken, order) = std::sync::mpsc::channel();
         thread::scope(|scope| {
-            let (bench, woken) = (&bench, &woken);
-            for (crew, count) in [(Crew::Permanent, 1), (Crew::Spare, 2), (Crew::Spare, 3)] {
+            let (parked_workers, woken) = (&parked_workers, &woken);
+            for (kind, count) in [
+                (WorkerKind::Permanent, 1),
+                (WorkerKind::Spare, 2),
+                (WorkerKind::Spare, 3),
+            ] {
                 scope.spawn(move || {
-                    bench.park(crew, None, || false);
-                    woken.send(crew).expect("the test listens");
+                    parked_workers.park(kind, None, || false);
+                    woken.send(kind).expect("the test listens");
                 });
-                while bench.len() < count {
+                while parked_workers.len() < count {
                     thread::yield_now();
                 }
             }
-            assert!(bench.has_permanent());
-            for expected in [Crew::Permanent, Crew::Spare, Crew::Spare] {
-                assert!(bench.wake_one());
+            assert!(parked_workers.has_permanent());
+            for expected in [WorkerKind::Permanent, WorkerKind::Spare, WorkerKind::Spare] {
+                assert!(parked_workers.wake_one());
                 assert_eq!(order.recv(), Ok(expected));
-                assert!(!bench.has_permanent());
+                assert!(!parked_workers.has_permanent());
             }
-            assert!(!bench.wake_one());
+            assert!(!parked_workers.wake_one());
         });
     }
 }

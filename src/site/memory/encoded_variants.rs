@@ -21,17 +21,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::http::accept_encoding::Coding;
-use crate::site::content::{Representation, SiblingStanding, Siblings};
+use crate::site::content::{Representation, SidecarState, Sidecars};
 
 /// The encoded forms of one file.
 #[derive(Debug)]
-pub struct Forms {
+pub struct EncodedVariants {
     /// By coding, in the order of [`Coding::COMPRESSED`].
-    forms: [EncodedForm; 3],
+    forms: [EncodedVariant; 3],
 }
 
 #[derive(Debug)]
-struct EncodedForm {
+struct EncodedVariant {
     /// A [`Stage`].
     stage: AtomicU8,
     /// Set once: the form, or that there is none.
@@ -53,7 +53,7 @@ enum Stage {
 
 /// The knowledge of one form.
 #[derive(Debug)]
-pub enum FormState<'a> {
+pub enum VariantState<'a> {
     /// The form is ready to be sent.
     Ready(&'a Representation),
     /// There is none, and none will be made: nothing lies beside the file and compressing it is not
@@ -87,16 +87,16 @@ impl Stage {
     }
 }
 
-impl Forms {
-    /// The forms of a file with these `siblings`. What is missing there may be made if
+impl EncodedVariants {
+    /// The forms of a file with these `sidecars`. What is missing there may be made if
     /// `may_compress`. `None` if there cannot be any.
     #[must_use]
-    pub fn new(siblings: Option<&Siblings>, may_compress: bool) -> Option<Forms> {
+    pub fn new(sidecars: Option<&Sidecars>, may_compress: bool) -> Option<EncodedVariants> {
         let forms = Coding::COMPRESSED.map(|coding| {
-            let stage = match siblings.map(|siblings| siblings.standing(coding)) {
-                Some(SiblingStanding::Trusted) => Stage::Beside,
-                Some(SiblingStanding::Unjudged) => Stage::Unjudged,
-                Some(SiblingStanding::TooOld | SiblingStanding::Unusable) | None => Stage::Possible,
+            let stage = match sidecars.map(|sidecars| sidecars.standing(coding)) {
+                Some(SidecarState::Trusted) => Stage::Beside,
+                Some(SidecarState::Unjudged) => Stage::Unjudged,
+                Some(SidecarState::TooOld | SidecarState::Unusable) | None => Stage::Possible,
             };
             let (filled, meanwhile) = (OnceLock::new(), OnceLock::new());
             // They are new, so nothing can be in them.
@@ -105,25 +105,25 @@ impl Forms {
                 Stage::Possible => filled.set(None).map_err(drop),
                 _ => meanwhile.set(None).map_err(drop),
             };
-            EncodedForm {
+            EncodedVariant {
                 stage: AtomicU8::new(stage as u8),
                 filled,
                 meanwhile,
             }
         });
         let is_any = forms.iter().any(|form| form.filled.get().is_none());
-        is_any.then_some(Forms { forms })
+        is_any.then_some(EncodedVariants { forms })
     }
 
     /// Returns the state of the form in `coding`. Never waits.
     #[must_use]
-    pub fn state(&self, coding: Coding) -> FormState<'_> {
+    pub fn state(&self, coding: Coding) -> VariantState<'_> {
         let Some(form) = self.forms.get(coding as usize) else {
-            return FormState::None;
+            return VariantState::None;
         };
         match form.filled.get() {
-            Some(Some(representation)) => FormState::Ready(representation),
-            Some(None) => FormState::None,
+            Some(Some(representation)) => VariantState::Ready(representation),
+            Some(None) => VariantState::None,
             None => form.state(),
         }
     }
@@ -164,7 +164,7 @@ impl Forms {
     }
 
     /// Fills in a form that is sent while the one beside the file is being judged, as
-    /// [`fill`](Forms::fill).
+    /// [`fill`](EncodedVariants::fill).
     pub fn fill_meanwhile(
         &self,
         coding: Coding,
@@ -228,19 +228,19 @@ impl Forms {
     }
 }
 
-impl EncodedForm {
+impl EncodedVariant {
     /// The state of a form that is not filled in.
-    fn state(&self) -> FormState<'_> {
+    fn state(&self) -> VariantState<'_> {
         match (self.stage(), self.made_meanwhile()) {
-            (Stage::Beside, _) => FormState::Beside,
-            (Stage::Unjudged, _) => FormState::Unjudged,
-            (Stage::Possible, None) => FormState::Possible,
-            (Stage::Ordered, None) => FormState::Ordered,
-            (_, Some(Some(made))) => FormState::Ready(made),
-            (Stage::Judging, made) => FormState::Judging {
+            (Stage::Beside, _) => VariantState::Beside,
+            (Stage::Unjudged, _) => VariantState::Unjudged,
+            (Stage::Possible, None) => VariantState::Possible,
+            (Stage::Ordered, None) => VariantState::Ordered,
+            (_, Some(Some(made))) => VariantState::Ready(made),
+            (Stage::Judging, made) => VariantState::Judging {
                 can_be_made: made.is_none(),
             },
-            (Stage::Possible | Stage::Ordered, Some(None)) => FormState::None,
+            (Stage::Possible | Stage::Ordered, Some(None)) => VariantState::None,
         }
     }
 
@@ -268,37 +268,37 @@ fn fill_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
 mod tests {
     use super::*;
 
-    fn unjudged(may_compress: bool) -> Forms {
+    fn unjudged(may_compress: bool) -> EncodedVariants {
         let forms = Coding::COMPRESSED.map(|_| {
             let meanwhile = OnceLock::new();
             if !may_compress {
                 meanwhile.set(None).expect("a new one");
             }
-            EncodedForm {
+            EncodedVariant {
                 stage: AtomicU8::new(Stage::Unjudged as u8),
                 filled: OnceLock::new(),
                 meanwhile,
             }
         });
-        Forms { forms }
+        EncodedVariants { forms }
     }
 
     #[test]
     fn one_caller_judges_a_form_and_nobody_makes_one_meanwhile() {
         for coding in Coding::COMPRESSED {
             let forms = unjudged(true);
-            assert!(matches!(forms.state(coding), FormState::Unjudged));
+            assert!(matches!(forms.state(coding), VariantState::Unjudged));
             assert!(!forms.claim_order(coding));
             assert!(forms.claim_judgement(coding) && !forms.claim_judgement(coding));
             assert!(matches!(
                 forms.state(coding),
-                FormState::Judging { can_be_made: true }
+                VariantState::Judging { can_be_made: true }
             ));
             assert!(!forms.claim_order(coding));
             forms.return_judgement(coding);
             assert!(forms.claim_judgement(coding));
             forms.settle(coding, true);
-            assert!(matches!(forms.state(coding), FormState::Beside));
+            assert!(matches!(forms.state(coding), VariantState::Beside));
             assert!(!forms.claim_judgement(coding) && !forms.claim_order(coding));
         }
     }
@@ -310,13 +310,16 @@ mod tests {
             let forms = unjudged(may_compress);
             // Nobody has claimed it.
             forms.settle(Coding::Brotli, true);
-            assert!(matches!(forms.state(Coding::Brotli), FormState::Unjudged));
+            assert!(matches!(
+                forms.state(Coding::Brotli),
+                VariantState::Unjudged
+            ));
             assert!(forms.claim_judgement(coding));
             forms.settle(coding, false);
-            let is_possible = matches!(forms.state(coding), FormState::Possible);
+            let is_possible = matches!(forms.state(coding), VariantState::Possible);
             assert_eq!(is_possible, may_compress);
             assert_eq!(
-                matches!(forms.state(coding), FormState::None),
+                matches!(forms.state(coding), VariantState::None),
                 !may_compress
             );
         }

@@ -12,7 +12,7 @@ use super::client_network::ClientNetwork;
 
 /// The clients whose requests are being answered, and on how many connections.
 #[derive(Debug)]
-pub struct Guests {
+pub struct RequestsPerClient {
     limit: usize,
     ipv6_prefix: u8,
     /// No client has 0.
@@ -21,17 +21,17 @@ pub struct Guests {
 
 /// A client that has a request answered on one connection, until it is dropped.
 #[derive(Debug)]
-pub struct Guest {
-    guests: Arc<Guests>,
+pub struct CountedRequest {
+    requests_per_client: Arc<RequestsPerClient>,
     client: ClientNetwork,
 }
 
-impl Guests {
+impl RequestsPerClient {
     /// Nobody yet; each may have `limit` requests answered at once. IPv6 addresses count by
     /// `ipv6_prefix` bits.
     #[must_use]
-    pub fn new(limit: usize, ipv6_prefix: u8) -> Guests {
-        Guests {
+    pub fn new(limit: usize, ipv6_prefix: u8) -> RequestsPerClient {
+        RequestsPerClient {
             limit,
             ipv6_prefix,
             counts: Mutex::new(HashMap::new()),
@@ -40,9 +40,13 @@ impl Guests {
 
     /// Whether the client at `address` may have a request answered on a connection that serves
     /// `present`; counts it there if so. It counts once on each connection.
-    pub fn admit(self: &Arc<Guests>, address: IpAddr, present: &mut Vec<Guest>) -> bool {
+    pub fn admit(
+        self: &Arc<RequestsPerClient>,
+        address: IpAddr,
+        present: &mut Vec<CountedRequest>,
+    ) -> bool {
         let client = ClientNetwork::of(address, self.ipv6_prefix);
-        if present.iter().any(|guest| guest.client == client) {
+        if present.iter().any(|counted| counted.client == client) {
             return true;
         }
         {
@@ -53,8 +57,8 @@ impl Guests {
             }
             counts.insert(client, count + 1);
         }
-        present.push(Guest {
-            guests: Arc::clone(self),
+        present.push(CountedRequest {
+            requests_per_client: Arc::clone(self),
             client,
         });
         true
@@ -66,9 +70,9 @@ impl Guests {
     }
 }
 
-impl Drop for Guest {
+impl Drop for CountedRequest {
     fn drop(&mut self) {
-        let mut counts = self.guests.lock();
+        let mut counts = self.requests_per_client.lock();
         if let Some(count) = counts.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -87,25 +91,31 @@ mod tests {
 
     #[test]
     fn a_client_counts_once_on_each_connection_until_it_has_gone() {
-        let guests = Arc::new(Guests::new(2, 64));
+        let requests_per_client = Arc::new(RequestsPerClient::new(2, 64));
         let [mut first, mut second, mut third] = [const { Vec::new() }; 3];
-        assert!(guests.admit(ONE, &mut first) && guests.admit(ONE, &mut first));
-        assert!(guests.admit(ONE, &mut second));
-        assert!(!guests.admit(ONE, &mut third));
-        assert!(guests.admit(TWO, &mut third), "another has its own share");
+        assert!(
+            requests_per_client.admit(ONE, &mut first)
+                && requests_per_client.admit(ONE, &mut first)
+        );
+        assert!(requests_per_client.admit(ONE, &mut second));
+        assert!(!requests_per_client.admit(ONE, &mut third));
+        assert!(
+            requests_per_client.admit(TWO, &mut third),
+            "another has its own share"
+        );
         first.clear();
-        assert!(guests.admit(ONE, &mut third));
+        assert!(requests_per_client.admit(ONE, &mut third));
         drop((second, third));
-        assert!(guests.lock().is_empty());
+        assert!(requests_per_client.lock().is_empty());
     }
 
     #[test]
     fn the_addresses_of_an_ipv6_network_are_one_client() {
-        let guests = Arc::new(Guests::new(1, 64));
+        let requests_per_client = Arc::new(RequestsPerClient::new(1, 64));
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         let [mut first, mut second] = [const { Vec::new() }; 2];
-        assert!(guests.admit(address("2001:db8::1"), &mut first));
-        assert!(!guests.admit(address("2001:db8::2"), &mut second));
-        assert!(guests.admit(address("2001:db8:0:1::1"), &mut second));
+        assert!(requests_per_client.admit(address("2001:db8::1"), &mut first));
+        assert!(!requests_per_client.admit(address("2001:db8::2"), &mut second));
+        assert!(requests_per_client.admit(address("2001:db8:0:1::1"), &mut second));
     }
 }

@@ -2,7 +2,7 @@
 //! gives the file's content.
 //!
 //! A request that meets such a form places an order here, and is answered without it. The verdict is kept
-//! with the [forms](super::forms) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
+//! with the [forms](super::encoded_variants) of the cached file and beyond them ([`verdicts`](super::verdicts)), so it
 //! lasts until one of the two files changes.
 //!
 //! One thread of low priority takes the orders for each device, and is started with the first one. A
@@ -21,11 +21,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::cache::{FileCache, FileEntry};
 use super::compressor::lower_priority;
-use super::forms::Forms;
+use super::encoded_variants::EncodedVariants;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
-use crate::site::content::{Content, Expected, FormVerdict, Verdicts, compare};
+use crate::site::content::{Content, Expected, VariantVerdict, Verdicts, compare};
 use crate::site::disk::{Identity, Resolver, RootDirectory};
 
 /// Orders that may wait for one thread. One that finds no room is placed again by the next request for
@@ -41,7 +41,7 @@ const OTHERS: u64 = u64::MAX;
 /// A form to be judged. An order keeps no file alive: if its file has been dropped from the cache when
 /// its turn comes, nobody needs the verdict.
 #[derive(Debug)]
-pub struct JudgementOrder {
+pub struct VerificationOrder {
     /// Holds the entry.
     pub cache: Weak<FileCache>,
     /// The file.
@@ -60,7 +60,7 @@ pub struct JudgementOrder {
 
 /// Settles a form when it is dropped, even by a panic, so that it does not stay unjudged for ever.
 struct Settles<'f> {
-    forms: &'f Forms,
+    forms: &'f EncodedVariants,
     coding: Coding,
     is_used: bool,
 }
@@ -71,14 +71,14 @@ impl Drop for Settles<'_> {
     }
 }
 
-impl JudgementOrder {
+impl VerificationOrder {
     fn carry_out(&self) {
         let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) else {
             return;
         };
         let Some(forms) = &entry.forms else { return };
-        let siblings = entry.siblings.as_ref();
-        let Some((path, seen)) = siblings.and_then(|siblings| siblings.usable(self.coding)) else {
+        let sidecars = entry.sidecars.as_ref();
+        let Some((path, seen)) = sidecars.and_then(|sidecars| sidecars.usable(self.coding)) else {
             return;
         };
         let mut verdict = Settles {
@@ -91,15 +91,15 @@ impl JudgementOrder {
             self.remember(&entry, seen, decoded);
         }
         match decoded {
-            Ok(Some(FormVerdict::Same)) => {
+            Ok(Some(VariantVerdict::Same)) => {
                 verdict.is_used = true;
                 self.logged.forget(path);
             }
-            Ok(Some(FormVerdict::Other)) => self.logged.warn(
+            Ok(Some(VariantVerdict::Other)) => self.logged.warn(
                 path,
                 "it has other content than the file that it lies beside: not sent",
             ),
-            Ok(Some(FormVerdict::Invalid)) => {
+            Ok(Some(VariantVerdict::Invalid)) => {
                 self.logged.warn(path, "it cannot be decoded: not sent")
             }
             // The next request looks at both again.
@@ -110,13 +110,13 @@ impl JudgementOrder {
 
     /// Keeps the verdict on the form that was seen as `seen`, unless one of the two files was changed so
     /// shortly before that a further change might not show.
-    fn remember(&self, entry: &FileEntry, seen: &Identity, decoded: FormVerdict) {
+    fn remember(&self, entry: &FileEntry, seen: &Identity, decoded: VariantVerdict) {
         let original = entry.representation.identity();
-        let siblings = entry.siblings.as_ref();
-        let has_settled = siblings.is_some_and(|siblings| siblings.has_settled(self.coding));
+        let sidecars = entry.sidecars.as_ref();
+        let has_settled = sidecars.is_some_and(|sidecars| sidecars.has_settled(self.coding));
         if has_settled && entry.representation.is_current(original) {
             self.verdicts
-                .remember(original, seen, decoded == FormVerdict::Same);
+                .remember(original, seen, decoded == VariantVerdict::Same);
         }
     }
 
@@ -127,7 +127,7 @@ impl JudgementOrder {
         entry: &FileEntry,
         path: &[u8],
         seen: &Identity,
-    ) -> io::Result<Option<FormVerdict>> {
+    ) -> io::Result<Option<VariantVerdict>> {
         let Ok(form) = self.resolver.open(self.root.fd.as_fd(), path) else {
             return Ok(None);
         };
@@ -138,14 +138,14 @@ impl JudgementOrder {
         let content = &entry.representation.content;
         let original = match content {
             Content::Memory(bytes) => Expected::Memory(bytes),
-            Content::Resident(resident) => Expected::Pages(&**resident, resident.len()),
+            Content::MemfdBody(memfd_body) => Expected::Pages(&**memfd_body, memfd_body.len()),
             Content::Descriptor(file, len) => Expected::Pages(&**file, *len),
         };
         // The form may grow while it is read.
         let encoded = (&form).take(seen.size());
         let decoded = compare(self.coding, encoded, original);
         let is_same_file = match content {
-            Content::Memory(_) | Content::Resident(_) => true,
+            Content::Memory(_) | Content::MemfdBody(_) => true,
             Content::Descriptor(file, _) => {
                 Identity::of(file.at(0).0)? == *entry.representation.identity()
             }
@@ -159,16 +159,16 @@ impl JudgementOrder {
 
 /// The way to the judging threads. Dropping it ends each, after what it is at.
 #[derive(Debug, Default)]
-pub struct Judge {
+pub struct SidecarVerifier {
     /// By device.
-    threads: Mutex<HashMap<u64, Sender<JudgementOrder>>>,
+    threads: Mutex<HashMap<u64, Sender<VerificationOrder>>>,
 }
 
-impl Judge {
+impl SidecarVerifier {
     /// Places an order for a form on `device`. Never waits for a disk; false if too many orders wait
     /// already.
     #[must_use]
-    pub fn place(&self, device: u64, order: JudgementOrder) -> bool {
+    pub fn place(&self, device: u64, order: VerificationOrder) -> bool {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let has_own = threads.contains_key(&device) || threads.len() < MAX_DEVICES;
         let device = if has_own { device } else { OTHERS };
@@ -185,8 +185,8 @@ impl Judge {
 
 fn start(
     device: u64,
-    threads: &mut HashMap<u64, Sender<JudgementOrder>>,
-) -> Option<Sender<JudgementOrder>> {
+    threads: &mut HashMap<u64, Sender<VerificationOrder>>,
+) -> Option<Sender<VerificationOrder>> {
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
     let thread = thread::Builder::new().name("judge".to_owned());
     match thread.spawn(move || take_orders(&orders)) {
@@ -202,7 +202,7 @@ fn start(
 }
 
 /// Until the judge is dropped. The orders that are left then have lost their site, and are void.
-fn take_orders(orders: &Receiver<JudgementOrder>) {
+fn take_orders(orders: &Receiver<VerificationOrder>) {
     lower_priority();
     for order in orders {
         // The form is settled all the same.

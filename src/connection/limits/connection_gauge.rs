@@ -8,18 +8,18 @@ use crate::site::disk::DescriptorBudget;
 /// Open connections under a limit. The event loops count those that come, whoever closes one those that
 /// go, and everybody looks.
 #[derive(Debug)]
-pub struct Occupancy {
+pub struct ConnectionGauge {
     open: AtomicUsize,
     limit: usize,
     /// The descriptors that connections share with open files; each connection takes one.
     descriptors: Option<Arc<DescriptorBudget>>,
 }
 
-impl Occupancy {
+impl ConnectionGauge {
     /// Nothing open yet, of `limit` connections.
     #[must_use]
-    pub fn new(limit: usize) -> Occupancy {
-        Occupancy {
+    pub fn new(limit: usize) -> ConnectionGauge {
+        ConnectionGauge {
             open: AtomicUsize::new(0),
             limit,
             descriptors: None,
@@ -28,10 +28,10 @@ impl Occupancy {
 
     /// Nothing open yet, of `limit` connections that share `descriptors` with open files.
     #[must_use]
-    pub fn within(limit: usize, descriptors: Arc<DescriptorBudget>) -> Occupancy {
-        Occupancy {
+    pub fn within(limit: usize, descriptors: Arc<DescriptorBudget>) -> ConnectionGauge {
+        ConnectionGauge {
             descriptors: Some(descriptors),
-            ..Occupancy::new(limit)
+            ..ConnectionGauge::new(limit)
         }
     }
 
@@ -95,26 +95,26 @@ mod tests {
     #[test]
     fn pressure_begins_at_nine_tenths() {
         for (limit, first_under_pressure) in [(1, 1), (2, 2), (9, 9), (10, 9), (11, 10), (20, 18)] {
-            let occupancy = Occupancy::new(limit);
+            let gauge = ConnectionGauge::new(limit);
             for open in 1..=limit {
-                assert!(!occupancy.is_full());
-                assert!(occupancy.enter());
-                assert_eq!(occupancy.is_pressing(), open >= first_under_pressure);
+                assert!(!gauge.is_full());
+                assert!(gauge.enter());
+                assert_eq!(gauge.is_pressing(), open >= first_under_pressure);
             }
-            assert!(occupancy.is_full() && !occupancy.enter());
-            assert_eq!(occupancy.excess(), limit + 1 - first_under_pressure);
-            for _ in 0..occupancy.excess() {
-                occupancy.leave();
+            assert!(gauge.is_full() && !gauge.enter());
+            assert_eq!(gauge.excess(), limit + 1 - first_under_pressure);
+            for _ in 0..gauge.excess() {
+                gauge.leave();
             }
-            assert!(!occupancy.is_pressing());
-            assert_eq!(occupancy.open(), first_under_pressure - 1);
+            assert!(!gauge.is_pressing());
+            assert_eq!(gauge.open(), first_under_pressure - 1);
         }
     }
 
     #[test]
     fn without_a_limit_there_is_no_pressure() {
-        let occupancy = Occupancy::new(usize::MAX);
-        assert!(occupancy.enter());
-        assert!(!occupancy.is_pressing() && !occupancy.is_full());
+        let gauge = ConnectionGauge::new(usize::MAX);
+        assert!(gauge.enter());
+        assert!(!gauge.is_pressing() && !gauge.is_full());
     }
 }

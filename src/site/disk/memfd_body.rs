@@ -4,7 +4,7 @@
 //! depends on what else is going on in the machine. The pages here are those of a file without a name
 //! (memfd_create(2)), which never has to be read from a disk: the socket refers to them. There is one
 //! such file for the process, as there is one heap: a descriptor for each body would be taken from the
-//! connections. They count as shared memory of the process's control group, not as resident set.
+//! connections. They count as shared memory of the process's control group, not as memfd_body set.
 //!
 //! Measured with 32 connections and 100 KB: 32 microseconds of CPU per request instead of 47. With
 //! 10 KB, where the head could have gone in the same call, it is 8 % more.
@@ -67,24 +67,24 @@ fn takes_huge_pages() -> bool {
 
 /// Content that stays where it is until it is dropped.
 #[derive(Debug)]
-pub struct Resident {
+pub struct MemfdBody {
     file: &'static File,
     range: Range<u64>,
 }
 
-impl Resident {
+impl MemfdBody {
     /// Keeps a copy of `content`; `None` if it is too small to be worth it or too large for its place, or
     /// if the system gives no such memory.
     #[must_use]
-    pub fn keep(content: &[u8]) -> Option<Resident> {
-        let resident = Resident::reserve(content.len())?;
-        // Pages that a failure has left go when `resident` is dropped.
-        resident.write(content, 0).ok()?;
-        Some(resident)
+    pub fn keep(content: &[u8]) -> Option<MemfdBody> {
+        let memfd_body = MemfdBody::reserve(content.len())?;
+        // Pages that a failure has left go when `memfd_body` is dropped.
+        memfd_body.write(content, 0).ok()?;
+        Some(memfd_body)
     }
 
-    /// A place for content of `len` bytes, as [`keep`](Resident::keep) has it.
-    pub fn reserve(len: usize) -> Option<Resident> {
+    /// A place for content of `len` bytes, as [`keep`](MemfdBody::keep) has it.
+    pub fn reserve(len: usize) -> Option<MemfdBody> {
         if len < MIN_RESIDENT_BYTES || len as u64 > PLACE_BYTES {
             return None;
         }
@@ -94,7 +94,7 @@ impl Resident {
             return None;
         }
         let start = place * PLACE_BYTES;
-        Some(Resident {
+        Some(MemfdBody {
             file,
             range: start..start + len as u64,
         })
@@ -127,13 +127,13 @@ impl Resident {
     }
 }
 
-impl FileSource for Resident {
+impl FileSource for MemfdBody {
     fn at(&self, offset: u64) -> (&File, u64) {
         (self.file, self.range.start + offset)
     }
 }
 
-impl Drop for Resident {
+impl Drop for MemfdBody {
     fn drop(&mut self) {
         // A failure leaves pages that nobody uses; there is nothing better to do.
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn content_is_kept_apart_and_its_pages_go_with_it() {
-        assert!(Resident::keep(&[1; MIN_RESIDENT_BYTES - 1]).is_none());
+        assert!(MemfdBody::keep(&[1; MIN_RESIDENT_BYTES - 1]).is_none());
         // Much more than other tests keep at the same time.
         let many = 64 * 1024 * 1024;
-        let first = Resident::keep(&vec![1; many]).expect("memory");
-        let second = Resident::keep(&[2; MIN_RESIDENT_BYTES]).expect("memory");
+        let first = MemfdBody::keep(&vec![1; many]).expect("memory");
+        let second = MemfdBody::keep(&[2; MIN_RESIDENT_BYTES]).expect("memory");
         assert_eq!(first.read().expect("pread"), vec![1; many]);
         let (file, offset) = second.at(10);
         let mut byte = [0];

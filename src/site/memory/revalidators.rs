@@ -1,11 +1,11 @@
-//! Which checker looks at what: one for each part of the disk that can hang by itself.
+//! Which revalidator looks at what: one for each part of the disk that can hang by itself.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::checks::Checks;
+use super::revalidator::Revalidator;
 
-/// Areas beyond those of the roots that get a checker each. Further devices share one for each root.
+/// Areas beyond those of the roots that get a revalidator each. Further devices share one for each root.
 const MAX_ON_DEMAND: usize = 16;
 
 /// A part of the disk.
@@ -17,44 +17,44 @@ pub enum Area {
     BeyondMounts(u64),
 }
 
-/// Starts a checker; it mans the place if it can.
-pub type Start = Box<dyn Fn(&Arc<Checks>) + Send + Sync>;
+/// Starts a revalidator; it mans the place if it can.
+pub type Start = Box<dyn Fn(&Arc<Revalidator>) + Send + Sync>;
 
-/// The checkers of all sites.
+/// The revalidators of all sites.
 #[derive(Default)]
-pub struct Checkers {
+pub struct Revalidators {
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    areas: Vec<(Area, Arc<Checks>)>,
+    areas: Vec<(Area, Arc<Revalidator>)>,
     /// How many of them are those of roots.
     roots: usize,
     /// `None` before the start, and after the end.
     start: Option<Start>,
 }
 
-impl Checkers {
+impl Revalidators {
     /// Where comparisons are ordered for a root on `device`.
     #[must_use]
-    pub fn of_root(&self, device: u64) -> Arc<Checks> {
+    pub fn of_root(&self, device: u64) -> Arc<Revalidator> {
         let mut known = self.lock();
         let area = Area::Device(device);
-        if let Some(checks) = known.find(area) {
-            return checks;
+        if let Some(revalidator) = known.find(area) {
+            return revalidator;
         }
         known.roots += 1;
         known.add(area)
     }
 
-    /// Where comparisons are ordered in `area`, below a root on `device`. The checker is started if there
+    /// Where comparisons are ordered in `area`, below a root on `device`. The revalidator is started if there
     /// is none yet.
     #[must_use]
-    pub fn of(&self, area: Area, device: u64) -> Arc<Checks> {
+    pub fn of(&self, area: Area, device: u64) -> Arc<Revalidator> {
         let mut known = self.lock();
-        if let Some(checks) = known.find(area) {
-            return checks;
+        if let Some(revalidator) = known.find(area) {
+            return revalidator;
         }
         if known.areas.len() < known.roots + MAX_ON_DEMAND {
             return known.add(area);
@@ -63,25 +63,34 @@ impl Checkers {
         known.find(shared).unwrap_or_else(|| known.add(shared))
     }
 
-    /// Starts the checkers that are wanted so far, and later those that will be.
+    /// Starts the revalidators that are wanted so far, and later those that will be.
     pub fn start(&self, start: Start) {
         let mut known = self.lock();
-        known.areas.iter().for_each(|(_, checks)| start(checks));
+        known
+            .areas
+            .iter()
+            .for_each(|(_, revalidator)| start(revalidator));
         known.start = Some(start);
     }
 
-    /// Has the checkers end. One that the disk holds up is not waited for: it has nothing to lose.
+    /// Has the revalidators end. One that the disk holds up is not waited for: it has nothing to lose.
     pub fn stop(&self) {
         let mut known = self.lock();
         known.start = None;
-        known.areas.iter().for_each(|(_, checks)| checks.close());
+        known
+            .areas
+            .iter()
+            .for_each(|(_, revalidator)| revalidator.close());
     }
 
     /// All places for orders; those of the roots come first.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Checks>> {
+    pub fn all(&self) -> Vec<Arc<Revalidator>> {
         let areas = &self.lock().areas;
-        areas.iter().map(|(_, checks)| Arc::clone(checks)).collect()
+        areas
+            .iter()
+            .map(|(_, revalidator)| Arc::clone(revalidator))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -91,25 +100,25 @@ impl Checkers {
 }
 
 impl Known {
-    fn find(&self, area: Area) -> Option<Arc<Checks>> {
+    fn find(&self, area: Area) -> Option<Arc<Revalidator>> {
         let mut areas = self.areas.iter();
         let found = areas.find(|(known, _)| *known == area);
-        found.map(|(_, checks)| Arc::clone(checks))
+        found.map(|(_, revalidator)| Arc::clone(revalidator))
     }
 
-    fn add(&mut self, area: Area) -> Arc<Checks> {
-        let checks = Arc::new(Checks::new());
+    fn add(&mut self, area: Area) -> Arc<Revalidator> {
+        let revalidator = Arc::new(Revalidator::new());
         if let Some(start) = &self.start {
-            start(&checks);
+            start(&revalidator);
         }
-        self.areas.push((area, Arc::clone(&checks)));
-        checks
+        self.areas.push((area, Arc::clone(&revalidator)));
+        revalidator
     }
 }
 
-impl fmt::Debug for Checkers {
+impl fmt::Debug for Revalidators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checkers")
+        f.debug_struct("Revalidators")
             .field("areas", &self.lock().areas)
             .finish_non_exhaustive()
     }
@@ -122,16 +131,16 @@ mod tests {
 
     #[test]
     fn each_area_has_a_checker_up_to_a_bound() {
-        let checkers = Checkers::default();
-        let root = checkers.of_root(1);
-        assert!(Arc::ptr_eq(&root, &checkers.of_root(1)));
+        let revalidators = Revalidators::default();
+        let root = revalidators.of_root(1);
+        assert!(Arc::ptr_eq(&root, &revalidators.of_root(1)));
         let started = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&started);
-        checkers.start(Box::new(move |_| {
+        revalidators.start(Box::new(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         }));
         assert_eq!(started.load(Ordering::Relaxed), 1);
-        let of = |device| checkers.of(Area::Device(device), 1);
+        let of = |device| revalidators.of(Area::Device(device), 1);
         assert!(Arc::ptr_eq(&root, &of(1)), "another site's root, linked to");
         assert!(Arc::ptr_eq(&of(2), &of(2)) && !Arc::ptr_eq(&of(2), &of(3)));
         let devices = 2..2 + MAX_ON_DEMAND as u64;
@@ -140,7 +149,7 @@ mod tests {
         assert!(Arc::ptr_eq(&of(1_000), &of(1_001)));
         assert!(Arc::ptr_eq(
             &of(1_000),
-            &checkers.of(Area::BeyondMounts(1), 1)
+            &revalidators.of(Area::BeyondMounts(1), 1)
         ));
         assert_eq!(started.load(Ordering::Relaxed), 2 + MAX_ON_DEMAND);
     }
