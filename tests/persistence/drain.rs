@@ -69,7 +69,7 @@ fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
         until("new connections are refused", || {
             TcpStream::connect(address).is_err()
         });
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(500));
         assert!(server.is_running(), "it left before T was over");
         for client in &mut clients {
             let response = client.get("/");
