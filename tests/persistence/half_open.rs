@@ -12,7 +12,7 @@ use support::counters::closes;
 use support::crowd::{
     Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
-use support::{InProcess, Launch, Site, retried_after_a_stall, until};
+use support::{InProcess, Launch, Share, Site, retried_after_a_stall, until};
 
 const SECOND: u64 = 1_000;
 const T: u64 = 120 * SECOND;
@@ -39,6 +39,7 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
 /// their own side or not.
 #[test]
 fn thousands_that_say_nothing_end_in_their_time() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let server = InProcess::start(InProcess::config(&site));
@@ -86,6 +87,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
 /// `timeouts.linger` is the end for those who were told that it is over and do not close.
 #[test]
 fn thousands_that_do_not_close_end_after_the_linger_time() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let server = InProcess::start(InProcess::config(&site));
@@ -121,6 +123,7 @@ fn thousands_that_do_not_close_end_after_the_linger_time() {
 /// RFC 9112 section 9.6: a half-close ends the requests, not the answers.
 #[test]
 fn thousands_that_half_close_are_answered_and_end_at_once() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let server = InProcess::start(InProcess::config(&site));
@@ -147,6 +150,7 @@ fn thousands_that_half_close_are_answered_and_end_at_once() {
 
 #[test]
 fn nothing_is_left_of_them() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let server = Launch::of(site.root())

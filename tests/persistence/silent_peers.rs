@@ -14,7 +14,7 @@ use abide::config::Config;
 use abide::connection::counters::CloseReason;
 use support::client::request;
 use support::crowd::{Peer, crowd_size};
-use support::{Client, InProcess, Launch, Server, Site, retried_after_a_stall, until};
+use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_stall, until};
 
 /// Peers of an attack that are open at the same time.
 const PEERS: usize = 2_000;
@@ -183,6 +183,7 @@ fn expect_served_under_attack(server: &Server) {
 
 #[test]
 fn full_of_silent_peers_that_keep_coming_it_serves_others_within_two_seconds() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         for event_loops in [1, 2] {
@@ -198,6 +199,7 @@ fn full_of_silent_peers_that_keep_coming_it_serves_others_within_two_seconds() {
 
 #[test]
 fn full_of_silent_peers_of_the_same_address_it_serves_within_two_seconds() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let server = Launch::of(site.root())

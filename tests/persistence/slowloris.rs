@@ -13,7 +13,7 @@ use support::counters::closes;
 use support::crowd::{
     Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
-use support::{Client, InProcess, Launch, Server, Site, retried_after_a_stall, until};
+use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_stall, until};
 
 const SECOND: u64 = 1_000;
 
@@ -88,6 +88,7 @@ fn expect_silence(peers: &[Peer], when: &str) {
 /// RFC 9110 section 15.5.9.
 #[test]
 fn a_head_byte_by_byte_has_the_time_of_one_head() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let mut scene = Scene::new(&site);
@@ -106,6 +107,7 @@ fn a_head_byte_by_byte_has_the_time_of_one_head() {
 
 #[test]
 fn a_body_that_stops_has_the_time_of_one_pause() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let mut scene = Scene::new(&site);
@@ -128,6 +130,7 @@ fn a_body_that_stops_has_the_time_of_one_pause() {
 /// `limits.min_rate`: each byte renews `timeouts.body`, but not for ever.
 #[test]
 fn a_body_byte_by_byte_has_a_minute() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let mut scene = Scene::new(&site);
@@ -152,6 +155,7 @@ fn a_body_byte_by_byte_has_a_minute() {
 /// what the peer's kernel took at the start.
 #[test]
 fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let mut scene = Scene::new(&site);
@@ -170,6 +174,7 @@ fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
 /// for its own timers, and they know nothing of the test's clock.)
 #[test]
 fn a_reader_byte_by_byte_has_a_minute() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         let mut scene = Scene::new(&site);
@@ -220,6 +225,7 @@ fn kinds() -> [Kind; 5] {
 
 #[test]
 fn nothing_is_left_of_them() {
+    let _share = Share::of(3);
     retried_after_a_stall(|| {
         let site = Site::new();
         site.sparse("large.bin", LARGE);

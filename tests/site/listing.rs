@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use super::{PAGE, expect, expect_status, serve};
-use support::{Client, InProcess, Launch, Response, Site, accepting, decoded, encoding};
+use support::{Client, InProcess, Launch, Response, Share, Site, accepting, decoded, encoding};
 
 const JSON: &str = "Accept: application/json\r\n";
 
@@ -102,6 +102,7 @@ fn a_directory_that_may_not_be_read_is_403() {
 
 #[test]
 fn a_hundred_thousand_entries_are_listed() {
+    let _share = Share::of(3);
     let site = Site::new();
     site.directory("many");
     for number in 0..100_000 {
@@ -141,6 +142,7 @@ fn list(client: &mut Client, method: &str, codings: &str, fields: &str) -> Respo
 /// RFC 9110 sections 8.8.3.3 and 12.5.3. Each first answer is the one in the coding already.
 #[test]
 fn a_listing_of_fifty_thousand_names_is_compressed() {
+    let _share = Share::of(3);
     let site = many(50_000);
     let server = kept_listings(&site);
     let mut client = server.connect();
