@@ -13,6 +13,7 @@ use abide::site::{MayBlock, Sites, WouldBlock};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
+use support::turns::START_UNIX_SECS;
 
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 8192,
@@ -20,10 +21,10 @@ const LIMITS: HeadLimits = HeadLimits {
     headers: 100,
 };
 
-/// The first second of 2100: the files are older, whenever this runs.
+/// Time stands still.
 const NOW: Now = Now {
     monotonic: Millis(0),
-    unix_secs: 4_102_444_800,
+    unix_secs: START_UNIX_SECS,
 };
 
 /// The header fields of a browser, roughly.

@@ -6,23 +6,14 @@
 //! file needs 50 ms of the disk, and almost no CPU time. No spare worker should start for that: the last
 //! line of the output is the number of spare workers.
 
-#[path = "fairness/beside.rs"]
-mod beside;
-#[path = "idle/load.rs"]
-mod load;
-#[path = "../tests/support/slow_disk.rs"]
-mod slow_disk;
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use beside::{Compared, cell};
-use load::{Load, Measured};
-use slow_disk::{Pace, SlowDisk, SlowFile};
+use support::beside::{Compared, cell};
 use support::client::request;
+use support::load::{Load, Measured};
+use support::slow_disk::{Pace, SlowDisk, SlowFile};
 use support::{Client, Launch};
 
 const ORDINARY: usize = 32;

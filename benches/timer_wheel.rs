@@ -11,8 +11,8 @@ const ENTRIES: u32 = 1_000_000;
 const IDLE_SECS: u32 = 130;
 const IDLE_TICKS: u64 = 1_300;
 
-/// Deadlines of a million connections, scattered over the idle time: adjacent slots are far apart in the
-/// wheel.
+/// Deadlines of a million connections, scattered over the idle time: neighbours in the slot table
+/// are not neighbours in the wheel.
 fn deadline(slot: u32) -> Millis {
     let scattered = u64::from(slot.wrapping_mul(2_654_435_761));
     Millis(1 + scattered * 1000 * u64::from(IDLE_SECS) / (1 << 32))

@@ -1,7 +1,7 @@
 //! The only module that reads a clock.
 //!
 //! Below the server layer time is an argument: functions take a [`Now`] and never read a clock. So a test
-//! can simulate a hundred idle seconds in a millisecond. `tests/tidy.rs` enforces the rule.
+//! can simulate a hundred idle seconds in a millisecond. `tests/tidy` enforces the rule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

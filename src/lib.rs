@@ -4,7 +4,7 @@
 //!
 //! # Layers
 //!
-//! A module may use its own layer and those below it; `tests/tidy.rs` enforces that.
+//! A module may use its own layer and those below it; `tests/tidy` enforces that.
 //!
 //! ```text
 //!   main.rs cli.rs        the program: command line -> Config -> Server
@@ -77,7 +77,7 @@
 //!
 //! **Ownership** ([`connection::ownership`]). Each connection has one atomic word. Only the event loop turns
 //! idle into owned; only the owner reads, writes or closes. An event that arrives meanwhile changes the
-//! word, so the owner sees the event before it can release the connection. `tests/ownership_model.rs` checks
+//! word, so the owner sees the event before it can release the connection. `tests/model/ownership.rs` checks
 //! all interleavings.
 //!
 //! **Lazy deadlines** ([`server::timer_wheel`]). A request only moves a number in its own slot. The wheel

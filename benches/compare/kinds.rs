@@ -1,9 +1,11 @@
 //! The configurations of the servers: each the fastest for a few static files by its documentation, without
 //! a limit on requests per connection.
 //!
-//! In the texts, `{place}` is a folder of the server, `{root}` the directory of the files, `{port}` the port,
-//! `{cpus}` the number of CPUs, `{config}` the path of the configuration; `{log}` and `{variant}` come from
-//! [`Kind`].
+//! In the texts, `{place}` is a folder of the server, `{root}` the directory of the files, `{address}` and
+//! `{port}` the listening address, `{cpus}` the number of CPUs, `{config}` the path of the configuration;
+//! `{log}` and `{variant}` come from [`Kind`].
+
+use support::recipes;
 
 /// A server that the bench knows how to start.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +14,7 @@ pub struct Kind {
     pub program: &'static str,
     /// The argument that prints the version.
     pub version: &'static str,
-    pub config: &'static str,
+    pub config: fn() -> String,
     pub arguments: &'static [&'static str],
     /// The texts for `{log}`: without an access log, and with one in the common or combined format, buffered
     /// if possible. `None` if no cell with a log is measured.
@@ -23,40 +25,26 @@ pub struct Kind {
     pub is_rival: bool,
 }
 
-const ABIDE: &str = r#"
-root = "{root}"
-listen = ["127.0.0.1:{port}"]
+const ABIDE: &str = "
 [keep_alive]
 max_requests = 2147483647
-"#;
+";
 
-const NGINX: &str = "
-user nobody nogroup;
-daemon off;
-worker_processes auto;
-worker_rlimit_nofile 20000;
-pid {place}/nginx.pid;
-error_log {place}/error.log crit;
-events { worker_connections 16384; multi_accept on; }
-http {
-    client_body_temp_path {place}/client_body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
+const NGINX_MAIN: &str = "user nobody nogroup; worker_processes auto; worker_rlimit_nofile 20000;";
+
+const NGINX_EVENTS: &str = "worker_connections 16384; multi_accept on;";
+
+const NGINX_HTTP: &str = "
     types { text/html html; }
     keepalive_timeout 120s 120s;
     keepalive_requests 2147483647;
     {log}
     {variant}
     server {
-        listen 127.0.0.1:{port} backlog=16384 reuseport;
+        listen {address} backlog=16384 reuseport;
         root {root};
     }
-}
 ";
-
-const NGINX_ARGUMENTS: &[&str] = &["-p", "{place}", "-c", "{config}", "-e", "{place}/error.log"];
 
 const NGINX_LOGGING: [&str; 2] = [
     "access_log off;",
@@ -80,11 +68,6 @@ const SENDFILE_AND_CACHE: &str = "
 ";
 
 const LIGHTTPD: &str = r#"
-server.document-root = "{root}"
-server.bind = "127.0.0.1"
-server.port = {port}
-server.errorlog = "{place}/error.log"
-server.pid-file = "{place}/lighttpd.pid"
 server.max-fds = 20000
 server.max-connections = 16384
 server.listen-backlog = 16384
@@ -116,20 +99,8 @@ hosts:
 "#;
 
 const APACHE: &str = "
-Listen 127.0.0.1:{port}
-ServerName localhost
-User nobody
-Group nogroup
-PidFile {place}/apache.pid
-DefaultRuntimeDir {place}
-Mutex file:{place} default
-ErrorLog {place}/error.log
 LogLevel crit
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
 LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
-TypesConfig /dev/null
 AddType text/html .html
 ListenBacklog 16384
 ServerLimit 4
@@ -141,17 +112,12 @@ MinSpareThreads 256
 MaxSpareThreads 512
 AsyncRequestWorkerFactor 64
 EnableSendfile On
-KeepAlive On
 KeepAliveTimeout 120
 MaxKeepAliveRequests 0
-DocumentRoot {root}
-<Directory {root}>
-    AllowOverride None
-    Options FollowSymLinks
-    Require all granted
-</Directory>
 {log}
 ";
+
+const APACHE_DIRECTORY: &str = "AllowOverride None\n    Options FollowSymLinks";
 
 const APACHE_LOGGING: [&str; 2] = [
     "",
@@ -201,8 +167,8 @@ const fn nginx(name: &'static str, variant: &'static str) -> Kind {
         name,
         program: "nginx",
         version: "-v",
-        config: NGINX,
-        arguments: NGINX_ARGUMENTS,
+        config: || recipes::nginx_config(NGINX_MAIN, NGINX_EVENTS, NGINX_HTTP),
+        arguments: recipes::NGINX_ARGUMENTS,
         logging: Some(NGINX_LOGGING),
         variant,
         is_rival: true,
@@ -215,7 +181,7 @@ pub const KINDS: [Kind; 9] = [
         name: ABIDE_NAME,
         program: env!("CARGO_BIN_EXE_abide"),
         version: "--version",
-        config: ABIDE,
+        config: || recipes::abide_config(ABIDE),
         arguments: &["-c", "{config}", "{log}"],
         logging: Some(["", "--access-log={place}/access.log"]),
         variant: "",
@@ -228,8 +194,8 @@ pub const KINDS: [Kind; 9] = [
         name: "lighttpd",
         program: "lighttpd",
         version: "-v",
-        config: LIGHTTPD,
-        arguments: &["-D", "-f", "{config}"],
+        config: || recipes::lighttpd_config(LIGHTTPD),
+        arguments: recipes::LIGHTTPD_ARGUMENTS,
         logging: Some(LIGHTTPD_LOGGING),
         variant: "",
         is_rival: true,
@@ -238,7 +204,7 @@ pub const KINDS: [Kind; 9] = [
         name: "h2o",
         program: "h2o",
         version: "-v",
-        config: H2O,
+        config: || H2O.to_owned(),
         arguments: &["-m", "worker", "-c", "{config}"],
         logging: Some(["", "access-log: {place}/access.log"]),
         variant: "",
@@ -248,8 +214,8 @@ pub const KINDS: [Kind; 9] = [
         name: "Apache",
         program: "apache2",
         version: "-v",
-        config: APACHE,
-        arguments: &["-d", "{place}", "-f", "{config}", "-DFOREGROUND"],
+        config: || recipes::apache_config(APACHE, APACHE_DIRECTORY),
+        arguments: recipes::APACHE_ARGUMENTS,
         logging: Some(APACHE_LOGGING),
         variant: "",
         is_rival: false,
@@ -258,7 +224,7 @@ pub const KINDS: [Kind; 9] = [
         name: "Caddy",
         program: "caddy",
         version: "version",
-        config: CADDY,
+        config: || CADDY.to_owned(),
         arguments: &["run", "--adapter", "caddyfile", "--config", "{config}"],
         logging: None,
         variant: "",
@@ -268,7 +234,7 @@ pub const KINDS: [Kind; 9] = [
         name: "static-web-server",
         program: "static-web-server",
         version: "--version",
-        config: "",
+        config: String::new,
         arguments: SWS_ARGUMENTS,
         logging: None,
         variant: "",

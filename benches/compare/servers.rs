@@ -1,9 +1,8 @@
 //! The servers, which are children that end with the bench, and the files that they serve.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use support::process::{PATHS, free_address, open_to_all};
 use tempfile::TempDir;
 
 use super::cells::{DIRECTORY, FILES};
@@ -24,7 +24,7 @@ const END_PATIENCE: Duration = Duration::from_secs(3);
 /// The path, with the directories of administrators' programs, which not every user's path has.
 pub fn search_path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
-    format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+    format!("{own}:{PATHS}")
 }
 
 /// A running server. All its processes end on drop.
@@ -63,8 +63,8 @@ impl Kind {
     /// Starts the server with the files of `place`, and waits until it accepts.
     pub fn start(&self, place: &SiteDirectory, is_logged: bool) -> io::Result<Server> {
         let own = TempDir::new()?;
-        open_to_all(own.path())?;
-        let address = free_address()?;
+        open_to_all(own.path());
+        let address = free_address(Ipv4Addr::LOCALHOST);
         let config = own.path().join("server.conf");
         let log = self.logging.unwrap_or_default()[usize::from(is_logged)];
         let fill = |text: &str| {
@@ -73,10 +73,11 @@ impl Kind {
                 .replace("{place}", &own.path().to_string_lossy())
                 .replace("{config}", &config.to_string_lossy())
                 .replace("{root}", &place.root().to_string_lossy())
+                .replace("{address}", &address.to_string())
                 .replace("{port}", &address.port().to_string())
                 .replace("{cpus}", &num_cpus::get().to_string())
         };
-        fs::write(&config, fill(self.config))?;
+        fs::write(&config, fill(&(self.config)()))?;
         let arguments = self.arguments.iter().map(|argument| fill(argument));
         let mut command = Command::new(self.program);
         command.args(arguments.filter(|argument| !argument.is_empty()));
@@ -101,7 +102,7 @@ impl ExtraServer {
 impl Server {
     /// Starts the [`floor`](super::floor), which answers as `upstream` does.
     pub fn floor(upstream: &Server) -> io::Result<Server> {
-        let address = free_address()?;
+        let address = free_address(Ipv4Addr::LOCALHOST);
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("--floor")
@@ -178,7 +179,7 @@ pub struct SiteDirectory(TempDir);
 impl SiteDirectory {
     pub fn new() -> io::Result<SiteDirectory> {
         let place = SiteDirectory(TempDir::new()?);
-        open_to_all(place.0.path())?;
+        open_to_all(place.0.path());
         let below_root = |path: &str| place.root().join(path.trim_start_matches('/'));
         fs::create_dir_all(below_root(DIRECTORY))?;
         fs::write(below_root(DIRECTORY).join("index.html"), "directory\n")?;
@@ -191,13 +192,4 @@ impl SiteDirectory {
     fn root(&self) -> PathBuf {
         self.0.path().join("www")
     }
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// Lets other users read the directory, because some servers run their workers as another user.
-fn open_to_all(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, Permissions::from_mode(0o755))
 }

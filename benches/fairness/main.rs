@@ -5,22 +5,16 @@
 //! a noisy neighbour alternate with intervals without it. The ratio is the median of the pairs; the
 //! quartiles show how reliable it is.
 
-mod beside;
-#[path = "../idle/load.rs"]
-mod load;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use beside::{Compared, cell};
-use load::{Load, Measured};
 use socket2::{Domain, Socket, Type};
+use support::beside::{Compared, cell};
 use support::client::request;
+use support::load::{Load, Measured};
 use support::{Launch, Site, pattern};
 
 const ORDINARY: usize = 32;

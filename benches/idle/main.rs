@@ -5,11 +5,7 @@
 //! process, with the real slots, sessions and wheel ([`simulated`]). The bench takes about a minute if the
 //! limit is 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 mod idle_connections;
-mod load;
 mod process;
 mod report;
 mod simulated;

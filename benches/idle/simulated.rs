@@ -3,29 +3,23 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use abide::clock::{Clock, Millis, Now};
+use abide::clock::Millis;
 use abide::config::{Config, SiteConfig};
 use abide::connection::peer::Peer;
 use abide::connection::server_context::ServerContext;
-use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
-use abide::server::accepting::Listeners;
-use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::FirstQueue;
-use abide::server::parked_workers::WorkerKind;
-use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::{Connection, REFUSAL_RESERVE, Slot, Slots};
+use abide::server::dispatcher::Readiness;
+use abide::server::slots::{Connection, Slot};
 use abide::server::system::System;
 use abide::server::tokens;
-use abide::server::worker::Worker;
-use crossbeam_channel::Receiver;
 use mio::Token;
+use support::Site;
+use support::machinery::Machinery;
 
-use crate::support::Site;
 use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
 
 const SESSIONS: u32 = 1_000_000;
@@ -34,12 +28,11 @@ const SESSIONS: u32 = 1_000_000;
 /// hardest case for deadlines that are precise to the second.
 const ARRIVAL_MILLIS: u32 = 1_000;
 
-const START_UNIX_SECS: u64 = 4_102_444_800;
-
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A peer that sends one request, receives every answer at once, and closes when the server does. It has
-/// the size of a descriptor: the low bits are its number, the two highest are its state.
+/// A peer that asks once, takes everything at once, and closes when we do. It has the size of a
+/// descriptor: its number, and in the highest bits what it has done. That is why it is not the scripted
+/// peer of the tests: this bench measures memory.
 struct QuietPeer(u32);
 
 const HAS_ASKED: u32 = 1 << 31;
@@ -133,41 +126,9 @@ impl System for SimulatedSystem {
     }
 }
 
-#[derive(Default)]
-struct ManualClock(AtomicU64);
-
-impl Clock for ManualClock {
-    fn now(&self) -> Now {
-        let millis = self.0.load(Ordering::Relaxed);
-        Now {
-            monotonic: Millis(millis),
-            unix_secs: START_UNIX_SECS + millis / 1_000,
-        }
-    }
-
-    fn micros(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) * 1_000
-    }
-}
-
-/// A waker without effect: the only thread is always awake.
-struct NoopWaker;
-
-impl Waker for NoopWaker {
-    fn wake(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 struct Simulation {
-    shared: Arc<Shared<QuietPeer>>,
-    dispatcher: Dispatcher<SimulatedSystem>,
-    worker: Worker<QuietPeer>,
-    messages: Receiver<LoopMessage>,
-    clock: Arc<ManualClock>,
+    machinery: Machinery<SimulatedSystem>,
     come: Arc<AtomicU32>,
-    /// The time of the next round.
-    next_round: Option<Millis>,
     rounds: u64,
 }
 
@@ -191,7 +152,7 @@ pub fn run() {
     let site = Site::new();
     let mut simulation = Simulation::new(&site);
     let own = std::process::id();
-    let keep_alive = &simulation.shared.context.config.keep_alive;
+    let keep_alive = &simulation.machinery.shared.context.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));
@@ -201,7 +162,7 @@ pub fn run() {
     let opened_at = simulation.now();
     let (idling, longest) = timed(|| simulation.pass_until(Millis(first_due.0 - 1)));
     assert_eq!(
-        simulation.shared.open(),
+        simulation.machinery.shared.open(),
         SESSIONS as usize,
         "nobody is reaped early"
     );
@@ -297,32 +258,16 @@ impl Simulation {
         };
         let sites = abide::site::Sites::open(&config).expect("the site");
         let context = Arc::new(ServerContext::new(config, sites));
-        let clock = Arc::new(ManualClock::default());
-        let waker = Box::new(NoopWaker);
-        let (shared, messages) = Shared::new(0, Arc::clone(&context), clock.clone(), waker);
-        let shared = Arc::new(Shared {
-            slots: Slots::new(SESSIONS as usize + REFUSAL_RESERVE),
-            ..shared
-        });
         let queue = SimulatedAcceptQueue::default();
-        let come = Arc::clone(&queue.come);
-        let listeners = Listeners::open(vec![queue], &SimulatedSystem).expect("no system call");
-        let all = [Arc::clone(&shared)].into();
-        let buffers = ThreadBuffers::new(&context.config, Arc::default());
         Simulation {
-            dispatcher: Dispatcher::new(0, all, listeners),
-            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
-            shared,
-            messages,
-            clock,
-            come,
-            next_round: None,
+            come: Arc::clone(&queue.come),
+            machinery: Machinery::new(&context, None, SESSIONS as usize, queue, SimulatedSystem),
             rounds: 0,
         }
     }
 
     fn now(&self) -> Millis {
-        self.clock.now().monotonic
+        self.machinery.now()
     }
 
     /// Opens all sessions, each with its request.
@@ -331,7 +276,7 @@ impl Simulation {
             let millis = u64::from(index) * u64::from(ARRIVAL_MILLIS) / u64::from(SESSIONS);
             self.pass_until(Millis(millis));
             self.come.store(index + 1, Ordering::Relaxed);
-            self.dispatcher.note_ready(0);
+            self.machinery.dispatcher.note_ready(0);
             self.round(Millis(millis));
         }
     }
@@ -339,18 +284,18 @@ impl Simulation {
     /// Advances the clock from round to round; returns the longest time of a round.
     fn pass_until(&mut self, end: Millis) -> Duration {
         let mut longest = Duration::ZERO;
-        while let Some(next) = self.next_round.filter(|next| *next <= end) {
+        while let Some(next) = self.machinery.next_round.filter(|next| *next <= end) {
             let start = Instant::now();
             self.round(next);
             longest = longest.max(start.elapsed());
         }
-        self.clock.0.fetch_max(end.0, Ordering::Relaxed);
+        self.machinery.clock.set(end);
         longest
     }
 
     fn reap_all(&mut self, end: Millis) {
-        while self.shared.open() > 0 {
-            let next = self.next_round.expect("an open session is filed");
+        while self.machinery.shared.open() > 0 {
+            let next = self.machinery.next_round.expect("an open session is filed");
             assert!(next <= end, "a session that lives on");
             self.round(next);
         }
@@ -359,27 +304,10 @@ impl Simulation {
     /// Runs a round of the event loop at the time `at`, and then the work that it leaves to workers.
     fn round(&mut self, at: Millis) {
         self.rounds += 1;
-        self.clock.0.fetch_max(at.0, Ordering::Relaxed);
-        while let Ok(LoopMessage::Closed(slot)) = self.messages.try_recv() {
-            self.dispatcher.note_closed(slot);
-        }
-        let now = self.clock.now();
-        match self.dispatcher.round(now, &SimulatedSystem) {
-            NextPoll::Never => unreachable!("the server is not told to end"),
-            NextPoll::Within(timeout) => {
-                let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);
-                self.next_round = timeout.map(at);
-            }
-        }
-        let handoff = &self.shared.handoff;
-        while handoff.waiting() > 0 {
-            let work = handoff.pick_up(
-                WorkerKind::Permanent,
-                FirstQueue::Blocking,
-                Some(Duration::ZERO),
-            );
-            self.worker.perform(work.expect("work that waits"));
-        }
+        self.machinery.clock.set(at);
+        self.machinery.round();
+        assert!(!self.machinery.has_ended, "the server is not told to end");
+        self.machinery.work(|_, _| {});
         let fins = std::mem::take(&mut *FINS.lock().expect("one thread"));
         for number in &fins {
             let readiness = Readiness {
@@ -387,10 +315,10 @@ impl Simulation {
                 is_read_closed: true,
             };
             let token = tokens::of_connection(*number, 0);
-            self.dispatcher.notify(token, readiness);
+            self.machinery.dispatcher.notify(token, readiness);
         }
-        if !fins.is_empty() || !self.messages.is_empty() {
-            self.next_round = Some(now.monotonic);
+        if !fins.is_empty() || !self.machinery.messages.is_empty() {
+            self.machinery.next_round = Some(self.now());
         }
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::idle_connections::{IdleConnections, PER_ADDRESS, Reaped};
-use crate::load::Load;
-use crate::support::client::request;
-use crate::support::{Launch, Server, Site, pattern, until};
 use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
+use support::client::request;
+use support::load::Load;
+use support::{Launch, Server, Site, pattern, until};
 
 /// Connections that send requests all the time.
 const ACTIVE: usize = 64;

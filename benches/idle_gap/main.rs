@@ -10,7 +10,8 @@ mod servers;
 use std::process::ExitCode;
 
 use loads::{LOADS, Outcome};
-use servers::{KINDS, SiteDirectory, Start};
+use servers::{KINDS, SiteDirectory};
+use support::process::NotStarted;
 
 /// T in seconds, the same for all servers.
 const TIMEOUT_SECS: u32 = 3;
@@ -45,9 +46,11 @@ fn main() -> ExitCode {
     println!("|---|{}", "---|".repeat(titles.len()));
     for kind in KINDS {
         let row = match kind.start(&place) {
-            Start::Running(server) => cells(&loads::run_all(server.address)),
-            Start::NotInstalled => "not installed |".to_owned(),
-            Start::Failed(why) => format!("does not start: {} |", why.trim().replace('\n', " ")),
+            Ok(server) => cells(&loads::run_all(server.address)),
+            Err(NotStarted::NotInstalled) => "not installed |".to_owned(),
+            Err(NotStarted::Failed(why)) => {
+                format!("does not start: {} |", why.trim().replace('\n', " "))
+            }
         };
         println!("| {} | {row}", kind.title());
     }

@@ -59,7 +59,7 @@
 //! an Acquire sees what every Release before it published, whatever transitions lie between. So each
 //! function needs only the ordering in its comment. Loads before a swap are Relaxed: the swap checks them.
 //!
-//! `tests/ownership_model.rs` runs the interleavings under loom, and shows with planted faults that it
+//! `tests/model/ownership.rs` runs the interleavings under loom, and shows with planted faults that it
 //! would find them.
 
 use std::mem;

@@ -47,7 +47,7 @@
 //!
 //! With a disk that takes 50 ms, the p99 of requests from memory grew to 75 times once all workers waited
 //! for the disk (*wait*). Now it grows to 1.3 to 1.5 times with four times as many readers as workers
-//! (`benches/slow_disk.rs`, `tests/slow_disk.rs`).
+//! (`benches/slow_disk.rs`, `tests/site/slow_disk.rs`).
 //!
 //! # Waiting for another thread
 //!

@@ -26,7 +26,7 @@
 //!
 //! As many spare workers start at once as work waits, because the supervisor cannot tell which of the work
 //! is for the hanging file system; starting one after the other would cost 250 ms each. In
-//! `tests/hung_mount.rs`, with two workers and 120 clients of a hanging file system, one request for
+//! `tests/site/hung_mount.rs`, with two workers and 120 clients of a hanging file system, one request for
 //! another file waits for 0.3 s, and nearly all later ones for less than a millisecond (2026-11-30, 2 CPUs).
 //!
 //! # Bounds

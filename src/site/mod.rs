@@ -6,7 +6,7 @@
 //! # Parts
 //!
 //! A part uses only the parts below it, and of these only the items that their `mod.rs` exports.
-//! `tests/tidy.rs` and the compiler check this.
+//! `tests/tidy` and the compiler check this.
 //!
 //! ```text
 //!   answer    from a request to a response: the choice of the site, and the steps there

@@ -3,8 +3,11 @@
 //! Which of file and flags wins is tested in `src/config/reading/load.rs`, the command line in
 //! `src/cli.rs`.
 
+mod access_log;
+mod command_line;
 mod mistakes;
 mod sites;
+mod stalled_logs;
 mod syntax;
 mod wrong_rules;
 mod wrong_sites;

@@ -1,4 +1,4 @@
-//! The rows of the requirement table, as `tests/conformance_table.rs` describes them.
+//! The rows of the requirement table, as `tests/conformance/requirement_table.rs` describes them.
 
 use std::fmt;
 use std::fs;

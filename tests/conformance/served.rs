@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::support::{Launch, Server, Site, pattern};
+use support::{Launch, Server, Site, pattern};
 
 /// When `/index.html` was changed: Mon, 01 Jan 2024 00:00:00 GMT.
 pub const MODIFIED_UNIX_SECS: u64 = 1_704_067_200;
@@ -15,7 +15,7 @@ pub const TIMEOUT_SECS: u32 = 60;
 /// Requests on one connection.
 pub const MAX_REQUESTS: u32 = 1000;
 
-/// Limits that a case can may_block with few bytes: sent one by one, a long head is slow to read.
+/// Limits that a case can reach with few bytes: sent one by one, a long head is slow to read.
 /// What no case is about is as by default.
 const CONFIG: &str = "
 [keep_alive]

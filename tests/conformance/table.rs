@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::exchange::{Way, Wire};
 use super::served::{Served, site};
-use super::support::{Client, Launch};
+use support::{Client, Launch};
 
 /// A request for each status that one can cause.
 const CAUSES: [(u16, &str); 26] = [

@@ -9,26 +9,22 @@
 //! - The access log has one line per answer.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use abide::clock::{Millis, Now};
+use abide::clock::Millis;
 use abide::config::{AccessLogFormat, AccessLogTarget, Config, SiteConfig};
-use abide::connection::counters::Counters;
-use abide::connection::peer::Peer;
+use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::ServerContext;
-use abide::connection::session::{Outcome, Session, Turn};
-use abide::connection::thread_buffers::ThreadBuffers;
+use abide::connection::session::Outcome;
 use abide::http::body::BodyDecoder;
 use abide::http::request::{Expectation, HeadLimits, Parsed, parse_head};
 use abide::site::MayBlock;
 use abide::site::Sites;
+use support::turns::SingleSession;
 
-use super::peer::Peer as ScriptedPeer;
+use super::peer::Course;
 use super::responses::{self, Expected};
 use super::script::{first_line, pieces, size};
-
-/// The first second of 2100: no file of the site is younger, whenever it was checked out.
-const START_UNIX_SECS: u64 = 4_102_444_800;
 
 /// Times that a silent peer is waited for. The way from a request to the close is: a look at the
 /// acknowledgement, the idle deadline or a timeout, the end of lingering.
@@ -43,9 +39,9 @@ pub fn check(input: &[u8]) {
         [b'!', rest @ ..] => (true, rest),
         script => (false, script),
     };
-    let whole = converse(ScriptedPeer::new(vec![bytes], Vec::new(), is_silent));
+    let whole = converse(Course::new(vec![bytes], Vec::new(), is_silent));
     let room = room.iter().map(|&step| size(step)).collect();
-    let cut = converse(ScriptedPeer::new(pieces(arrivals, bytes), room, is_silent));
+    let cut = converse(Course::new(pieces(arrivals, bytes), room, is_silent));
     let (whole, cut) = (comparable(whole), comparable(cut));
     assert!(
         whole == cut,
@@ -82,37 +78,18 @@ static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
 });
 
 /// Gives the session its turns until it closes; returns what it sent.
-fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
+fn converse(mut course: Course<'_>) -> Vec<u8> {
     let context = &*SERVICE;
-    let mut buffers = ThreadBuffers::new(&context.config, Arc::new(Counters::default()));
-    let mut session = Session::accepted(Peer::Unix, Millis(0));
+    let mut single = SingleSession::accepted(context, Address::Unix);
     let mut now = Millis(0);
     let mut deadlines = 0;
     let mut may_block = MayBlock::Never;
     // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
     for turns in 0.. {
-        assert!(turns < peer.max_turns(), "the session does not end");
-        peer.begin_turn();
-        let read_closed = peer.has_closed();
-        let mut turn = Turn {
-            io: &mut peer,
-            buffers: &mut buffers,
-            context,
-            now: Now {
-                monotonic: now,
-                unix_secs: START_UNIX_SECS + now.0 / 1_000,
-            },
-            may_block,
-            read_closed,
-            gives_up: false,
-            is_over: &|| false,
-        };
-        let outcome = session.turn(&mut turn);
-        // As the turn_runner does.
-        if let Some(log) = &mut buffers.log {
-            log.end_turn(now.0 * 1_000);
-        }
-        match outcome {
+        assert!(turns < course.max_turns(), "the session does not end");
+        course.begin_turn();
+        let read_closed = course.peer.has_closed();
+        match single.turn(context, &mut course.peer, now, may_block, read_closed) {
             Outcome::Close(_) => break,
             Outcome::Again => {
                 // A worker gives the next turn.
@@ -121,21 +98,23 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
             }
             Outcome::Wait => may_block = MayBlock::Never,
         }
-        let deadline = session.next_deadline(context, now).at();
+        let deadline = single.session.next_deadline(context, now).at();
         assert!(deadline > now, "a deadline in the past wakes for ever");
         assert!(
-            peer.owes_an_event(),
+            course.owes_an_event(),
             "bytes are left that nothing will announce"
         );
-        if !peer.next_event() {
+        if !course.next_event() {
             assert!(deadlines < MAX_DEADLINES, "time does not end the session");
             deadlines += 1;
             now = deadline;
         }
     }
-    let (answered, sent, _) = session.summary(now);
-    assert_eq!(sent, peer.taken().len() as u64);
-    let log = buffers.log.as_mut().expect("a journal");
+    let peer = course.peer;
+    assert!(!peer.is_aborted, "this peer takes everything in time");
+    let (answered, sent, _) = single.session.summary(now);
+    assert_eq!(sent, peer.sent.len() as u64);
+    let log = single.buffers.log.as_mut().expect("a journal");
     let lines = log.lines().split(|&byte| byte == b'\n');
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), answered as usize, "one line for each answer");
@@ -143,7 +122,7 @@ fn converse(mut peer: ScriptedPeer<'_>) -> Vec<u8> {
         let line: serde_json::Value = serde_json::from_slice(line).expect("JSON");
         assert_eq!(line["number"], number);
     }
-    peer.into_taken()
+    peer.sent
 }
 
 /// The answers that `bytes` are owed, as far as the requests alone can tell.

@@ -3,8 +3,8 @@
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
-use super::peer::Peer;
 use super::world::{TestSite, at_secs};
+use support::scripted::Peer;
 
 const CONNECTIONS: usize = 10_000;
 const HOUR_MILLIS: u64 = 3_600_000;

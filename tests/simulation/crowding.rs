@@ -6,9 +6,9 @@ use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
 
 use super::crowd::Dice;
-use super::peer::Peer;
 use super::responses::{HeadRequests, Received, finals, only};
 use super::world::{Act, LARGE, SMALL, TestSite, World, at_secs, content};
+use support::scripted::Peer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -83,7 +83,7 @@ fn answers(world: &World, it: usize) -> Vec<Received> {
     finals(&world.peer(it).sent, HeadRequests::Known(&[]))
 }
 
-/// Revalidator that connection `it` had what it was promised. Returns why it ended; `None` if it was closed
+/// Checks that connection `it` had what it was promised. Returns why it ended; `None` if it was closed
 /// without a word.
 fn check(world: &World, kind: Kind, it: usize, came_at: Millis) -> Option<CloseReason> {
     let Some((reason, closed_at)) = world.closed(it) else {
@@ -152,7 +152,7 @@ fn of_ten_thousand_connections_at_a_limit_and_in_a_drain_nobody_loses_what_was_p
     world.run_to_end();
 
     assert_eq!(most_open, LIMIT, "the limit is reached, and not exceeded");
-    assert!(world.has_ended, "nothing is left at the drain's deadline");
+    assert!(world.has_ended(), "nothing is left at the drain's deadline");
     let mut reasons = Vec::new();
     for (kind, it, came_at) in connections {
         reasons.push((kind, check(&world, kind, it, came_at)));
@@ -251,7 +251,7 @@ fn the_deadline_of_a_drain_breaks_the_promises_that_are_left_and_counts_them() {
     world.run_until(at_secs(120));
     world.enter(Mode::Draining);
     world.run_to_end();
-    assert!(world.has_ended);
+    assert!(world.has_ended());
     // The deadline is at 180 s. The first two have gone by then, and the third has had its T.
     let ends = idle.iter().map(|it| world.closed(*it).expect("closed").0);
     assert_eq!(

@@ -3,9 +3,9 @@
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
-use super::peer::Peer;
 use super::responses::only;
 use super::world::{Act, HUGE, LARGE, TestSite, World, at_secs, content};
+use support::scripted::Peer;
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()

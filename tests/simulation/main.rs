@@ -1,6 +1,6 @@
 //! The server without sockets and threads: scripted peers, and a clock that moves by hand.
 //!
-//! [`peer`] is the other end of a connection, [`wire`] the socket that leads there, [`world`] runs the
+//! [`Peer`](support::scripted::Peer) is the other end of a connection, [`wire`] the socket that leads there, [`world`] runs the
 //! server's own machinery over it in one thread and plays the kernel, [`responses`] reads what was sent and trusts nothing. An hour
 //! takes milliseconds, and every run is the same.
 //!
@@ -10,7 +10,6 @@ mod crowd;
 mod crowding;
 mod deadlines;
 mod endings;
-mod peer;
 mod responses;
 mod retirement;
 mod segmentation;

@@ -4,9 +4,9 @@
 use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, finals};
 use super::world::{TestSite, World, at_secs};
+use support::scripted::Peer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";

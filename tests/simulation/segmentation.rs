@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::Config as Cases;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, Received, finals};
 use super::world::{Act, LARGE, MEDIUM, SMALL, TestSite, World, content};
+use support::scripted::Peer;
 
 /// Requests that one connection may make here.
 const MAX_REQUESTS: u32 = 6;
@@ -156,7 +156,7 @@ fn cut<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 /// What became of a connection.
 type Fate = (Vec<u8>, Option<(CloseReason, Millis)>);
 
-/// Sends `input` over all `lines` at the same time, their segments taking turns on one buffers.
+/// Sends `input` over all `lines` at the same time, their segments taking turns on one set of buffers.
 fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) -> Vec<Fate> {
     let segments: Vec<Vec<&[u8]>> = lines.iter().map(|line| cut(input, &line.cuts)).collect();
     let first = lines.iter().map(|line| {

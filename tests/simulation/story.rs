@@ -13,9 +13,9 @@
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, finals};
 use super::world::{Act, TestSite, at_secs};
+use support::scripted::Peer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -107,7 +107,7 @@ fn a_request_in_the_very_turn_in_which_the_deadline_passes_is_answered() {
     assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(280))));
 }
 
-/// A client counts T from when it has the whole answer; its last request needs time to may_block us.
+/// A client counts T from when it has the whole answer; its last request needs time to reach us.
 #[test]
 fn a_last_request_has_half_of_grace_whenever_the_answer_was_acknowledged() {
     for late_millis in [100, 4_900, 5_100, 9_900, 12_000, 20_000] {

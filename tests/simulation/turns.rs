@@ -4,9 +4,9 @@ use std::fs;
 
 use abide::clock::Millis;
 
-use super::peer::Peer;
 use super::responses::{HeadRequests, finals, only};
 use super::world::{TestSite, content};
+use support::scripted::Peer;
 
 const SHARE: usize = 256 * 1024;
 

@@ -1,23 +1,19 @@
-//! The system under simulation: an accept queue, sockets that lead to scripted peers, and a clock that is
-//! set by hand.
+//! The system under simulation: an accept queue, and sockets that lead to scripted peers.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use abide::clock::{Clock, Millis, Now};
+use abide::clock::Millis;
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::peer::Peer as Address;
 use abide::connection::transport::Transport;
 use abide::server::system::System;
 use mio::Token;
 
-use super::peer::Peer;
-
-/// The clock's reading at [`Millis`] 0: later than any file, so that nothing counts as just changed.
-const EPOCH_UNIX_SECS: u64 = 4_000_000_000;
+use support::machinery::HandClock;
+use support::scripted::Peer;
 
 const REASONS: [CloseReason; 17] = [
     CloseReason::ClientClosed,
@@ -38,45 +34,6 @@ const REASONS: [CloseReason; 17] = [
     CloseReason::Truncated,
     CloseReason::Panic,
 ];
-
-/// A clock that stands still until it is set.
-#[derive(Debug, Default)]
-pub struct HandClock {
-    millis: AtomicU64,
-    /// How far a look at the clock moves it on.
-    millis_per_look: AtomicU64,
-}
-
-impl HandClock {
-    pub fn set(&self, now: Millis) {
-        self.millis.fetch_max(now.0, Ordering::Relaxed);
-    }
-
-    /// From now on time passes while turns are given.
-    pub fn run(&self, millis_per_look: u64) {
-        self.millis_per_look
-            .store(millis_per_look, Ordering::Relaxed);
-    }
-
-    pub fn reading(&self) -> Millis {
-        Millis(self.millis.load(Ordering::Relaxed))
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let passing = self.millis_per_look.load(Ordering::Relaxed);
-        let millis = self.millis.fetch_add(passing, Ordering::Relaxed);
-        Now {
-            monotonic: Millis(millis),
-            unix_secs: EPOCH_UNIX_SECS + millis / 1_000,
-        }
-    }
-
-    fn micros(&self) -> u64 {
-        self.reading().0 * 1_000
-    }
-}
 
 /// The things that all wires have in common.
 pub struct Hub {
@@ -196,7 +153,7 @@ impl System for Machine {
     }
 
     fn has_input(&self, wire: &Wire) -> bool {
-        !wire.line.peer.lock().unwrap().arrived.is_empty()
+        wire.line.peer.lock().unwrap().has_arrivals()
     }
 
     fn watch(&self, wire: &Wire, token: Token) -> io::Result<()> {

@@ -1,32 +1,23 @@
 //! The server and its peers in one thread, under a clock that jumps from one event to the next.
 //!
-//! The [`Dispatcher`], the [`Worker`] and all that they use are the server's own. This plays the kernel:
-//! it tells the dispatcher what has happened to a socket, and when its time is up.
+//! The [`Machinery`] is the server's own. This plays the kernel: it tells the dispatcher what has
+//! happened to a socket, and when its time is up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
 
-use abide::clock::{Clock, Millis};
+use abide::clock::Millis;
 use abide::connection::counters::{CloseReason, Totals};
-use abide::connection::limits::per_ip::ConnectionsPerClient;
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::Mode;
-use abide::connection::thread_buffers::ThreadBuffers;
-use abide::server::accepting::Listeners;
-use abide::server::dispatcher::{Dispatcher, NextPoll, Readiness};
-use abide::server::handoff::FirstQueue;
-use abide::server::parked_workers::WorkerKind;
-use abide::server::shared::{LoopMessage, Shared, Waker};
-use abide::server::slots::{REFUSAL_RESERVE, Slots};
+use abide::server::dispatcher::Readiness;
 use abide::server::work::Work;
-use abide::server::worker::Worker;
-use crossbeam_channel::Receiver;
+use support::machinery::Machinery;
+use support::scripted::Peer;
 
-use super::peer::Peer;
 pub use super::site::{HUGE, LARGE, MEDIUM, SMALL, Stage, TestSite, content};
-use super::wire::{HandClock, Hub, Line, Machine, Queue, Wire};
+use super::wire::{Hub, Line, Machine, Queue, Wire};
 
 /// Rounds in a row after which a server that never comes to rest is stuck.
 const MAX_ROUNDS: u32 = 1_000_000;
@@ -58,32 +49,16 @@ pub enum Act {
     Drain,
 }
 
-/// The dispatcher runs after each event, so nobody has to end its poll.
-struct Awake;
-
-impl Waker for Awake {
-    fn wake(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The server and all its peers.
 pub struct World {
     pub stage: Arc<Stage>,
-    dispatcher: Dispatcher<Machine>,
-    worker: Worker<Wire>,
-    shared: Arc<Shared<Wire>>,
-    messages: Receiver<LoopMessage>,
+    machinery: Machinery<Machine>,
     hub: Arc<Hub>,
     queue: Arc<Mutex<VecDeque<Wire>>>,
     lines: Vec<Arc<Line>>,
     /// What peers will do, in order of time, and of scheduling within a moment.
     acts: BTreeMap<(Millis, u64), (usize, Act)>,
     scheduled: u64,
-    /// When the dispatcher wants its next round.
-    next_round: Option<Millis>,
-    /// Whether the server has ended.
-    pub has_ended: bool,
     /// How many turns the worker has given.
     worker_turns: u32,
     /// Whether others wait whenever the worker asks.
@@ -98,40 +73,18 @@ impl TestSite {
 
 impl World {
     pub fn new(stage: Arc<Stage>) -> World {
-        let clock = Arc::new(HandClock::default());
-        let limits = &stage.context.config.limits;
-        let shares = (limits.connections_per_ip > 0).then(|| {
-            Arc::new(ConnectionsPerClient::new(
-                limits.connections_per_ip,
-                limits.ipv6_prefix,
-            ))
-        });
-        let context = Arc::clone(&stage.context);
-        let (shared, messages) = Shared::new(0, context, clock.clone(), Box::new(Awake));
-        let shared = Arc::new(Shared {
-            slots: Slots::new(MOST_CONNECTIONS + REFUSAL_RESERVE),
-            shares,
-            access_log: Some(Arc::clone(&stage.access_log)),
-            ..shared
-        });
-        let counters = shared.counters.clone();
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
-        let listeners = Listeners::open(vec![queue], &Machine).unwrap();
-        let all = [Arc::clone(&shared)].into();
-        let buffers = ThreadBuffers::new(&stage.context.config, Arc::clone(&counters[1]));
+        let log = Some(Arc::clone(&stage.access_log));
+        let machinery = Machinery::new(&stage.context, log, MOST_CONNECTIONS, queue, Machine);
+        let (clock, counters) = (Arc::clone(&machinery.clock), machinery.counters.clone());
         World {
-            dispatcher: Dispatcher::new(0, all, listeners),
-            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
-            shared,
-            messages,
+            machinery,
             hub: Arc::new(Hub::new(clock, counters)),
             queue: waiting,
             lines: Vec::new(),
             acts: BTreeMap::new(),
             scheduled: 0,
-            next_round: None,
-            has_ended: false,
             worker_turns: 0,
             is_hurried: false,
             stage,
@@ -162,14 +115,14 @@ impl World {
             address,
             hub: Arc::clone(&self.hub),
         });
-        self.dispatcher.note_ready(0);
+        self.machinery.dispatcher.note_ready(0);
         self.come_to_rest();
         number
     }
 
     /// The server is told to drain or to stop.
     pub fn enter(&mut self, mode: Mode) {
-        self.dispatcher.enter(mode, &Machine);
+        self.machinery.enter(mode);
         self.come_to_rest();
     }
 
@@ -200,12 +153,22 @@ impl World {
 
     /// The deadline that the last turn of connection `index` has left.
     pub fn deadline(&self, index: usize) -> Millis {
-        self.shared.slots.at(self.slot(index)).deadline().at()
+        self.machinery
+            .shared
+            .slots
+            .at(self.slot(index))
+            .deadline()
+            .at()
+    }
+
+    /// Whether the server has ended.
+    pub fn has_ended(&self) -> bool {
+        self.machinery.has_ended
     }
 
     /// When the wheel has something to look at.
     pub fn next_check(&self) -> Option<Millis> {
-        self.dispatcher.next_check()
+        self.machinery.dispatcher.next_check()
     }
 
     /// How many turns the worker has given.
@@ -215,7 +178,7 @@ impl World {
 
     /// Connections that are open, those that wait in the queue not included.
     pub fn open(&self) -> usize {
-        self.shared.open()
+        self.machinery.shared.open()
     }
 
     pub fn totals(&self) -> Totals {
@@ -233,7 +196,7 @@ impl World {
     /// Lets time pass until every connection has ended.
     pub fn run_to_end(&mut self) {
         let limit = Millis(self.now().0 + DAY_MILLIS);
-        while self.open() > 0 && !self.has_ended {
+        while self.open() > 0 && !self.machinery.has_ended {
             match self.next_event() {
                 Some(next) if next > limit => panic!("a connection that lives for ever"),
                 Some(next) => self.step(next),
@@ -249,7 +212,10 @@ impl World {
 
     fn next_event(&self) -> Option<Millis> {
         let act = self.acts.keys().next().map(|(at, _)| *at);
-        let round = self.next_round.filter(|_| !self.has_ended);
+        let round = self
+            .machinery
+            .next_round
+            .filter(|_| !self.machinery.has_ended);
         [act, round].into_iter().flatten().min()
     }
 
@@ -303,7 +269,7 @@ impl World {
         }
         // The kernel tells of a socket that is accepted; what has come before is found then.
         if let Some(token) = self.lines[index].token.get() {
-            self.dispatcher.notify(*token, readiness);
+            self.machinery.dispatcher.notify(*token, readiness);
             self.come_to_rest();
         }
     }
@@ -311,27 +277,15 @@ impl World {
     /// Runs the server until it has nothing to do but to wait.
     fn come_to_rest(&mut self) {
         for _ in 0..MAX_ROUNDS {
-            while let Ok(message) = self.messages.try_recv() {
-                match message {
-                    LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
-                    LoopMessage::Enter(mode) => self.dispatcher.enter(mode, &Machine),
-                }
-            }
-            if self.has_ended {
+            let had_ended = self.machinery.has_ended;
+            self.machinery.round();
+            if had_ended {
                 return;
-            }
-            let now = self.hub.clock.now();
-            match self.dispatcher.round(now, &Machine) {
-                NextPoll::Never => self.has_ended = true,
-                NextPoll::Within(timeout) => {
-                    let millis = timeout.map(|timeout| timeout.as_millis() as u64);
-                    self.next_round = millis.map(|millis| Millis(now.monotonic.0 + millis));
-                }
             }
             let has_worked = self.work();
             self.look_at_peers();
-            let is_due = self.next_round.is_some_and(|at| at <= self.now());
-            if !has_worked && !is_due && self.messages.is_empty() {
+            let is_due = self.machinery.next_round.is_some_and(|at| at <= self.now());
+            if !has_worked && !is_due && self.machinery.messages.is_empty() {
                 return;
             }
         }
@@ -340,25 +294,15 @@ impl World {
 
     /// Has the worker do all there is for it.
     fn work(&mut self) -> bool {
-        let mut has_worked = false;
-        let handoff = &self.shared.handoff;
-        while handoff.waiting() > 0 {
-            let work = handoff.pick_up(
-                WorkerKind::Permanent,
-                FirstQueue::Blocking,
-                Some(Duration::ZERO),
-            );
-            let work = work.expect("work that waits");
+        let (turns, is_hurried) = (&mut self.worker_turns, self.is_hurried);
+        self.machinery.work(|work, handoff| {
             if let Work::Turn(_) | Work::Resume(..) = work {
-                self.worker_turns += 1;
-                if self.is_hurried {
+                *turns += 1;
+                if is_hurried {
                     handoff.put_back(Work::GiveBackMemory);
                 }
             }
-            self.worker.perform(work);
-            has_worked = true;
-        }
-        has_worked
+        })
     }
 
     fn slot(&self, index: usize) -> u32 {
@@ -367,7 +311,7 @@ impl World {
         token.0 as u32
     }
 
-    /// Revalidator what turns have left, and has peers react to it.
+    /// Checks what turns have left, and has peers react to it.
     fn look_at_peers(&mut self) {
         let touched = std::mem::take(&mut *self.hub.touched.lock().unwrap());
         let now = self.now();
@@ -383,7 +327,7 @@ impl World {
             if !is_open {
                 continue;
             }
-            let slot = self.shared.slots.at(self.slot(index));
+            let slot = self.machinery.shared.slots.at(self.slot(index));
             if slot.state() == OwnershipState::Idle {
                 assert!(may_wait, "a lost wake-up of connection {index}");
                 assert!(

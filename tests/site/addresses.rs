@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{PAGE, expect, expect_status, outcome, serve};
-use crate::support::{Client, Response, Site, until};
+use support::{Client, Response, Site, until};
 
 /// Redirects that one address may take: from `/a/index/` to `/a/index`, and from there to `/a/`.
 const HOPS_MAX: usize = 2;

@@ -1,7 +1,7 @@
 //! Applications of one page.
 
 use super::{PAGE, all, serve};
-use crate::support::{Launch, Server, Site, until};
+use support::{Launch, Server, Site, until};
 
 /// Two applications, one of them with exceptions, and a directory that is on the way of a route.
 fn applications() -> Site {

@@ -1,7 +1,7 @@
 //! Header rules that decide whether an answer is compressed, and types that do.
 
 use super::{PAGE, all, serve};
-use crate::support::{Client, Response, Server, Site, accepting, decoded, encoding, text};
+use support::{Client, Response, Server, Site, accepting, decoded, encoding, text};
 
 const RULES: &str = r#"
 spa = "/app.html"

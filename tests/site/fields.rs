@@ -1,7 +1,7 @@
 //! What answers say besides what the server says.
 
 use super::{all, serve};
-use crate::support::{Response, Server, Site};
+use support::{Response, Server, Site};
 
 const RULES: &str = r#"
 listing = true

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{PAGE, all, serve};
-use crate::support::{
+use support::{
     Client, Launch, Response, Server, Site, accepting, decoded, encoding, gzip, text, until,
 };
 

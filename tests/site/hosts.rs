@@ -1,6 +1,6 @@
 //! Which site a name leads to.
 
-use crate::support::{Client, Launch, Response, Server, Site};
+use support::{Client, Launch, Response, Server, Site};
 
 /// Three hosts beside the default site; each has its name in its index.
 fn hosts(general: &str) -> (Site, Server) {

@@ -1,17 +1,21 @@
 //! A site as it is configured: which paths lead where, what the answers say, and which host has it.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod addresses;
 mod applications;
+mod changing_files;
 mod coding_rules;
+mod encoded_names;
 mod fields;
+mod file_times;
 mod forms;
 mod hosts;
+mod hung_mount;
 mod listing;
+mod media_types;
 mod paths;
 mod replacements;
+mod sidecars;
+mod slow_disk;
 mod statuses;
 mod withdrawn;
 

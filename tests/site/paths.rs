@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::{expect, expect_status, outcome, serve};
-use crate::support::{Site, until};
+use support::{Site, until};
 
 #[test]
 fn the_first_index_that_exists_stands_for_the_directory() {

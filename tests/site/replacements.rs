@@ -1,7 +1,7 @@
 //! What is sent in the place of what does not exist or cannot be sent.
 
 use super::{PAGE, all, expect_status, serve};
-use crate::support::{Site, accepting, decoded, encoding, gzip, text, until};
+use support::{Site, accepting, decoded, encoding, gzip, text, until};
 
 #[test]
 fn an_application_answers_for_pages_that_do_not_exist() {

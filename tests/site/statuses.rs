@@ -1,7 +1,7 @@
 //! Which answers a header rule is for: its statuses and media types, and what is said of caching.
 
 use super::{PAGE, all, serve};
-use crate::support::{Client, Response, Server, Site};
+use support::{Client, Response, Server, Site};
 
 const LONG: &str = "public, max-age=31536000, immutable";
 

@@ -1,7 +1,7 @@
 //! Paths of which a rule says that nothing is there any more (RFC 9110 section 15.5.11, RFC 7725).
 
 use super::{PAGE, serve};
-use crate::support::{Launch, Site};
+use support::{Launch, Site};
 
 const RULES: &str = r#"
 spa = "/index.html"

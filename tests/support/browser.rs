@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::support::until;
+use super::until;
 
 /// Switches that keep it to what it is told, and out of the network.
 const SWITCHES: [&str; 13] = [
@@ -40,7 +40,6 @@ pub struct Browser {
 
 impl Browser {
     /// A browser that shows `url`, with more switches.
-    #[allow(dead_code)]
     pub fn open(url: &str, switches: &[&str]) -> Browser {
         let mut command = Command::new("chromium");
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -49,7 +48,6 @@ impl Browser {
 
     /// A browser that does what it is told over the first pipe, in the protocol of its developer
     /// tools, and tells what happens over the second. Both end at once if it is not installed.
-    #[allow(dead_code)]
     pub fn piloted() -> (Browser, ChildStdin, ChildStdout) {
         let mut command = Command::new("sh");
         command.args(["-c", PILOTED, "sh"]);
@@ -78,7 +76,6 @@ impl Browser {
         }
     }
 
-    #[allow(dead_code)]
     pub fn assert_runs(&mut self) {
         let ended = self.main.try_wait().expect("wait");
         assert!(ended.is_none(), "chromium ended too early: {ended:?}");

@@ -1,16 +1,15 @@
 //! Many peers at once that do not behave, and what the server gives back when they are gone.
 
-#![allow(dead_code)]
-
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, InProcess, PATIENCE, Server, until};
+use super::counters::closes;
+use super::{Client, InProcess, PATIENCE, Server, until};
 
 /// Bytes in a segment of a peer across a network, rather than the 64 KiB of the loopback: the
 /// kernel sizes the server's send buffer by it, and a thousand stuck downloads stay small.
@@ -131,28 +130,6 @@ pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
         left -= step;
     }
     expect_served_at_once(polite);
-}
-
-/// The value of a counter as SIGUSR2 prints it.
-pub fn counter(server: &Server, name: &str) -> u64 {
-    let name = format!("{name} ");
-    let printed = || {
-        let said = server.stderr();
-        let values = said.lines().filter_map(|line| line.strip_prefix(&name));
-        let values: Vec<u64> = values
-            .map(|value| value.parse().expect("a number"))
-            .collect();
-        values
-    };
-    let before = printed().len();
-    server.signal(Signal::USR2);
-    until("the counters are printed", || printed().len() > before);
-    printed()[before]
-}
-
-/// How many connections ended for `reason`.
-pub fn closes(server: &Server, reason: &str) -> u64 {
-    counter(server, &format!("closes_total{{reason=\"{reason}\"}}"))
 }
 
 /// Resident memory of the server, in KiB. The sum over its mappings, because VmRSS may be some

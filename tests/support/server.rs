@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +13,16 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::{Client, PATIENCE, until};
+
+/// Where the binary is. Cargo puts it one directory above the program of the tests or of the bench, and
+/// tells its path only to them (`CARGO_BIN_EXE_abide`), not to this library.
+pub fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("this program has a path");
+    let deps = own.parent().expect("a program is in a directory");
+    let path = deps.with_file_name("abide");
+    assert!(path.is_file(), "{} has not been built", path.display());
+    path
+}
 
 /// A server to be started: arguments, configuration, environment.
 pub struct Launch {
@@ -41,7 +51,7 @@ pub struct Ended {
 impl Launch {
     /// A server for the site at `root`. It listens on a free port unless told otherwise.
     pub fn of(root: impl AsRef<Path>) -> Launch {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+        let mut command = Command::new(program());
         command
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

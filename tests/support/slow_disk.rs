@@ -6,8 +6,6 @@
 //!
 //! It can be mounted by root, and by others who have fusermount3(1).
 
-#![allow(dead_code)]
-
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
@@ -25,7 +23,7 @@ use fuser::{
 };
 use tempfile::TempDir;
 
-use crate::support::pattern;
+use super::pattern;
 
 /// The files never change, so the kernel may remember them for as long as any test takes.
 const FOREVER: Duration = Duration::from_secs(3_600);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::super::Source;
+use super::Source;
 
 /// A path of module names, from the root of the crate.
 type Module = Vec<String>;

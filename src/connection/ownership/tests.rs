@@ -1,4 +1,4 @@
-//! Each transition on one thread. `tests/ownership_model.rs` tests the interleavings.
+//! Each transition on one thread. `tests/model/ownership.rs` tests the interleavings.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The targets of `tests/fuzz.rs` under libFuzzer; `tests/fuzz/longer.sh` builds and starts it.
+//! The targets of `tests/fuzz` under libFuzzer; `tests/fuzz/longer.sh` builds and starts it.
 
 #![no_main]
 

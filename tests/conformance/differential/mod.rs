@@ -1,0 +1,202 @@
+//! The same requests to abide, nginx and Apache, and what each of them makes of them.
+//!
+//! The requests are the cases of the conformance checklist, and the site is the one that they know.
+//! Two things are compared: the class of each status, and whether the connection is open or closed
+//! when all is said. Every difference stands in `differential/differences.toml` with a section of
+//! an RFC and a reason, or it fails the test; and so does an entry that is no longer seen.
+//!
+//! With `ABIDE_DIFFERENTIAL_REPORT=1` the differences that are not listed are printed in the form
+//! of that file, to be given a reason.
+
+mod difference;
+mod outcome;
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::case::{self, Case};
+use super::notation;
+use super::served::{self, Served};
+use difference::Difference;
+use outcome::Outcome;
+use support::peer::Peer;
+
+/// Connections at a time. Nearly all of a case is waiting for nothing more to come.
+const CONNECTIONS: usize = 32;
+
+/// How long a server says nothing before it is taken to have said all, in milliseconds. A
+/// difference that is not listed is looked at again with more patience before it is believed.
+const SILENCE_MILLIS: [u64; 3] = [300, 800, 2000];
+
+/// A server to ask: its name, where it is, and its entity tag for `/index.html`.
+struct Asked<'s> {
+    name: &'static str,
+    address: SocketAddr,
+    etag: &'s str,
+}
+
+impl Asked<'_> {
+    fn outcome(&self, case: &Case, silence: Duration) -> Outcome {
+        let request = notation::bytes(&case.send, self.etag)
+            .unwrap_or_else(|why| panic!("{}: {why}", case.place()));
+        outcome::observe(self.address, &request, case.eof, silence)
+            .unwrap_or_else(|why| panic!("{}: {} {why}", case.place(), self.name))
+    }
+}
+
+/// A difference that was seen.
+struct Seen {
+    peer: &'static str,
+    case: String,
+    rfc: String,
+    abide: Outcome,
+    theirs: Outcome,
+}
+
+#[test]
+#[ignore = "needs nginx and apache2"]
+fn every_difference_from_nginx_and_apache_has_a_reason() {
+    let site = served::site();
+    let (served, nginx, apache) = (Served::start(), Peer::nginx(&site), Peer::apache(&site));
+    let abide = Asked {
+        name: "abide",
+        address: served.address,
+        etag: &served.etag,
+    };
+    let peers = [&nginx, &apache].map(|peer| Asked {
+        name: peer.name,
+        address: peer.address,
+        etag: &peer.etag,
+    });
+    let (cases, listed) = (case::load_all(), difference::load());
+    let seen = compare(&cases, &abide, &peers, &listed);
+
+    let is_listed = |seen: &&Seen| listed.iter().any(|listed| listed.covers(seen));
+    let (known, unlisted): (Vec<_>, Vec<_>) = seen.iter().partition(is_listed);
+    let stale = stale(&listed, &known);
+    for peer in &peers {
+        let count = seen.iter().filter(|seen| seen.peer == peer.name).count();
+        println!("{}: {count} of {} cases differ", peer.name, cases.len());
+    }
+    if std::env::var_os("ABIDE_DIFFERENTIAL_REPORT").is_some() {
+        print!("{}", report(&unlisted));
+    }
+    let lines = unlisted.iter().map(|seen| {
+        format!(
+            "not listed: {} [{}]: abide {}, {} {}",
+            seen.case, seen.rfc, seen.abide, seen.peer, seen.theirs
+        )
+    });
+    let lines: Vec<_> = lines.chain(stale).collect();
+    assert!(
+        lines.is_empty(),
+        "{} in all:\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+}
+
+/// Asks everybody everything; the differences, in the order of the cases.
+fn compare(cases: &[Case], abide: &Asked, peers: &[Asked], listed: &[Difference]) -> Vec<Seen> {
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(index) else {
+                        return;
+                    };
+                    let seen: Vec<_> = peers
+                        .iter()
+                        .filter_map(|peer| differs(case, abide, peer, listed))
+                        .collect();
+                    all.lock().expect("no thread panics").insert(index, seen);
+                }
+            });
+        }
+    });
+    let all = all.into_inner().expect("no thread panics");
+    all.into_values().flatten().collect()
+}
+
+/// Asks both, again if need be, until it is as listed: a difference, or none; `None` if they agree.
+fn differs(case: &Case, abide: &Asked, peer: &Asked, listed: &[Difference]) -> Option<Seen> {
+    let place = (peer.name, case.name.as_str());
+    let is_listed = listed
+        .iter()
+        .any(|listed| listed.places().any(|it| it == place));
+    let mut last = None;
+    for silence in SILENCE_MILLIS.map(Duration::from_millis) {
+        let seen = Seen {
+            peer: peer.name,
+            case: case.name.clone(),
+            rfc: case.rfc.clone(),
+            abide: abide.outcome(case, silence),
+            theirs: peer.outcome(case, silence),
+        };
+        let agree = seen.abide.is_like(&seen.theirs);
+        let as_listed = listed.iter().any(|listed| listed.covers(&seen));
+        last = (!agree).then_some(seen);
+        if as_listed || agree && !is_listed {
+            break;
+        }
+    }
+    last
+}
+
+/// What is listed and was not seen, a sentence each.
+fn stale(listed: &[Difference], known: &[&Seen]) -> Vec<String> {
+    let known: HashSet<_> = known
+        .iter()
+        .map(|seen| (seen.peer, seen.case.as_str()))
+        .collect();
+    listed
+        .iter()
+        .flat_map(Difference::places)
+        .filter(|place| !known.contains(place))
+        .map(|(peer, case)| format!("listed and not seen: {case}: {peer}"))
+        .collect()
+}
+
+/// The differences in the form of `differences.toml`, alike ones together.
+fn report(unlisted: &[&Seen]) -> String {
+    let mut alike: BTreeMap<_, Vec<&Seen>> = BTreeMap::new();
+    for seen in unlisted {
+        let key = (seen.peer, seen.abide.to_string(), seen.theirs.to_string());
+        alike.entry(key).or_default().push(seen);
+    }
+    let mut out = String::new();
+    for ((peer, abide, theirs), all) in alike {
+        let names: String = all
+            .iter()
+            .map(|seen| format!("    {:?}, # {}\n", seen.case, seen.rfc))
+            .collect();
+        out += &format!(
+            "\n[[difference]]\nrfc = \"\"\nlevel = \"\"\nreason = \"\"\n\n\
+             [[difference.seen]]\npeer = \"{peer}\"\nabide = \"{abide}\"\n\
+             theirs = \"{theirs}\"\ncases = [\n{names}]\n"
+        );
+    }
+    out
+}
+
+#[test]
+fn every_listed_difference_is_of_a_case_and_listed_once() {
+    let cases = case::load_all();
+    let names: HashSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    let mut places = HashSet::new();
+    let listed = difference::load();
+    for (peer, case) in listed.iter().flat_map(Difference::places) {
+        assert!(names.contains(case), "no case is called {case:?}");
+        assert!(
+            places.insert((peer, case)),
+            "{case:?}: {peer} is there twice"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Java's two clients. HttpURLConnection keeps a connection for as long as the hint says. HttpClient
+//! has a limit of its own, 1,200 s at first and 30 s since Java 20, but sees an idle close at once,
+//! and repeats a GET whose connection ended before a byte of the answer.
+
+use std::process::Command;
+
+use super::edges::{assert_kept, assert_nothing_lost_within_t};
+use super::trial::{Report, Trial, script};
+use support::retried_after_a_stall;
+
+/// Tries `client` with an origin for each lane, because the lanes share a pool of connections.
+fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+    let mut program = Command::new("java");
+    // The trial is short: there is no time for the better compiler to pay for itself.
+    program.arg("-XX:TieredStopAtLevel=1");
+    let mut name = format!("Java {client}");
+    if let Some(limit) = idle_limit_secs {
+        program.arg(format!("-Djdk.httpclient.keepalive.timeout={limit}"));
+        name = format!("{name}, idle limit {limit} s");
+    }
+    program.arg(script("JavaClient.java")).arg(client);
+    Trial::of(&name).gaps(gaps).an_origin_each().run(program)
+}
+
+#[test]
+#[ignore = "needs java"]
+fn java_url_connection_honours_the_hint_and_loses_nothing() {
+    retried_after_a_stall(|| {
+        let gaps = [
+            1000, 2800, 2950, 2990, 3000, 3010, 3050, 3200, 4900, 5000, 5100,
+        ];
+        assert_kept(&java("HttpURLConnection", None, &gaps));
+    });
+}
+
+#[test]
+#[ignore = "needs java"]
+fn java_http_client_loses_nothing_within_t() {
+    retried_after_a_stall(|| {
+        assert_nothing_lost_within_t(|limit_secs, gaps| java("HttpClient", limit_secs, gaps));
+    });
+}

@@ -1,0 +1,79 @@
+//! Python: no client obeys the hint. aiohttp and urllib3 repeat a GET that was lost to an idle close,
+//! requests and httpx do not.
+//!
+//! All of them look whether a connection has been closed before they use it again. What is left is
+//! the moment in which the request and the close pass each other on the wire.
+
+use std::process::Command;
+
+use super::trial::{LANES, Trial, assert_within_t, installed, script};
+use support::retried_after_a_stall;
+
+/// Pauses around T, around T + grace, and close together where the server closes.
+const GAPS_MILLIS: [u64; 12] = [
+    1000, 5020, 2900, 5050, 3000, 5080, 3100, 5110, 4800, 5140, 5000, 5170,
+];
+
+fn python(library: &str) -> Command {
+    installed(&format!("python/{library}"));
+    let mut command = Command::new("python3");
+    command.arg(script("python.py")).arg(library);
+    command.env("PYTHONPATH", installed("python"));
+    command
+}
+
+/// Whatever the client meets, its application sees answers only.
+fn repeats(library: &str) {
+    let report = Trial::of(library).gaps(&GAPS_MILLIS).run(python(library));
+    report.assert_nothing_lost();
+}
+
+#[test]
+#[ignore = "needs python3 and aiohttp"]
+fn aiohttp_repeats_and_loses_nothing() {
+    retried_after_a_stall(|| {
+        repeats("aiohttp");
+    });
+}
+
+#[test]
+#[ignore = "needs python3 and urllib3"]
+fn urllib3_repeats_and_loses_nothing() {
+    retried_after_a_stall(|| {
+        repeats("urllib3");
+    });
+}
+
+#[test]
+#[ignore = "needs python3 and requests"]
+fn requests_loses_nothing_within_t() {
+    retried_after_a_stall(|| {
+        assert_within_t("requests", || python("requests"));
+    });
+}
+
+/// Its own limit is 5 s, which happens to be T + grace here.
+#[test]
+#[ignore = "needs python3 and httpx"]
+fn httpx_loses_nothing_within_t() {
+    retried_after_a_stall(|| {
+        assert_within_t("httpx", || python("httpx"));
+    });
+}
+
+/// The way out for a client that has no limit and repeats nothing: a server that closes no
+/// connection for its age.
+#[test]
+#[ignore = "needs python3 and requests"]
+fn requests_loses_nothing_at_any_pause_under_pressure_mode() {
+    retried_after_a_stall(|| {
+        let report = Trial::of("requests, keep_alive.close = \"pressure\"")
+            .keep_alive("close = \"pressure\"")
+            .gaps(&GAPS_MILLIS)
+            .run(python("requests"));
+        report.assert_nothing_lost();
+        report.assert_no_race();
+        assert_eq!(report.idle_closes, 0, "{report}");
+        assert_eq!(report.connections, LANES as u64, "each kept its one");
+    });
+}

@@ -1,0 +1,148 @@
+//! Rust's reqwest (hyper) and ureq, in threads of the test. Both have a limit of their own, 90 s and
+//! 15 s. hyper reads an idle connection and so sees its close; ureq looks before it sends. Neither
+//! repeats a GET that was lost on the way.
+
+use std::error::Error;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use super::edges::assert_nothing_lost_within_t;
+use super::trial::{Load, Outcome, Report, STAGGER_MILLIS, Trial};
+use support::retried_after_a_stall;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Status and body.
+type Answer = Result<(u16, String), Box<dyn Error>>;
+
+/// A thread for each lane, with a client of its own.
+fn lanes<C>(
+    load: &Load,
+    client: impl Fn() -> C + Sync,
+    fetch: impl Fn(&C, &str) -> Answer + Sync,
+) -> Outcome {
+    let outcome = Mutex::new(Outcome::default());
+    thread::scope(|scope| {
+        for lane in 0..load.lanes {
+            let (client, fetch, outcome) = (&client, &fetch, &outcome);
+            scope.spawn(move || {
+                let client = client();
+                for request in 0..load.requests {
+                    if request > 0 {
+                        let gaps = &load.gaps_millis;
+                        let gap_millis = gaps[(lane + request) % gaps.len()];
+                        thread::sleep(Duration::from_millis(gap_millis));
+                    }
+                    let answer = fetch(&client, &load.urls[lane % load.urls.len()]);
+                    let answer = judge(answer, load.body);
+                    outcome.lock().expect("no lane panics").add(answer);
+                }
+            });
+            thread::sleep(Duration::from_millis(STAGGER_MILLIS));
+        }
+    });
+    outcome.into_inner().expect("no lane panics")
+}
+
+fn judge(answer: Answer, expected: &str) -> Result<(), String> {
+    match answer {
+        Ok((200, body)) if body == expected => Ok(()),
+        Ok((200, _)) => Err("another body".to_owned()),
+        Ok((status, _)) => Err(format!("status {status}")),
+        Err(error) => Err(chain(error.as_ref())),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// reqwest, with this idle limit, if any, in place of its own.
+fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+    let client = || {
+        let mut builder = reqwest::blocking::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE);
+        if let Some(limit) = idle_limit_secs {
+            builder = builder.pool_idle_timeout(Duration::from_secs(limit));
+        }
+        builder.build().expect("a client")
+    };
+    let fetch = |client: &reqwest::blocking::Client, url: &str| -> Answer {
+        let response = client.get(url).send()?;
+        Ok((response.status().as_u16(), response.text()?))
+    };
+    trial("reqwest", idle_limit_secs, gaps, |load| {
+        lanes(load, client, fetch)
+    })
+}
+
+/// ureq, with this idle limit, if any, in place of its own.
+fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+    let client = || {
+        let mut builder = ureq::Agent::config_builder()
+            .proxy(None)
+            .timeout_global(Some(PATIENCE));
+        if let Some(limit) = idle_limit_secs {
+            builder = builder.max_idle_age(Duration::from_secs(limit));
+        }
+        builder.build().new_agent()
+    };
+    let fetch = |agent: &ureq::Agent, url: &str| -> Answer {
+        let mut response = agent.get(url).call()?;
+        let body = response.body_mut().read_to_string()?;
+        Ok((response.status().as_u16(), body))
+    };
+    trial("ureq", idle_limit_secs, gaps, |load| {
+        lanes(load, client, fetch)
+    })
+}
+
+fn trial(
+    name: &str,
+    idle_limit_secs: Option<u64>,
+    gaps: &[u64],
+    client: impl FnOnce(&Load) -> Outcome,
+) -> Report {
+    let client = |load: &Load| Outcome {
+        version: locked_version(name),
+        ..client(load)
+    };
+    let name = match idle_limit_secs {
+        None => name.to_owned(),
+        Some(limit) => format!("{name}, idle limit {limit} s"),
+    };
+    Trial::of(&name).gaps(gaps).run_with(client)
+}
+
+/// The version of a crate that this test was built with.
+fn locked_version(name: &str) -> String {
+    let locked = include_str!("../../../Cargo.lock");
+    let start = format!("name = \"{name}\"\nversion = \"");
+    let (_, rest) = locked.split_once(&start).expect("a locked crate");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn reqwest_loses_nothing_within_t() {
+    retried_after_a_stall(|| {
+        assert_nothing_lost_within_t(reqwest);
+    });
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn ureq_loses_nothing_within_t() {
+    retried_after_a_stall(|| {
+        assert_nothing_lost_within_t(ureq);
+    });
+}

@@ -1,0 +1,434 @@
+//! One client against one server, with pauses, and the count of what was lost on either side.
+//!
+//! A trial has lanes. A lane is a connection of its own in the client: it asks for a small page,
+//! reads all of it, pauses, asks again. Lane `l` pauses before its request `k` (the first is 0) for
+//! `gaps[(l + k) % n]` milliseconds, so that all lengths are there at any time. Lane `l` begins
+//! `STAGGER_MILLIS * l` after the first.
+//!
+//! A client program gets these arguments, and does what the lanes ask of it:
+//!
+//! ```text
+//! URLS LANES REQUESTS GAPS BODY
+//! URLS      a comma list; lane l uses URLS[l % n]
+//! LANES     how many
+//! REQUESTS  of each lane
+//! GAPS      milliseconds, a comma list
+//! BODY      what each answer holds; its status is 200
+//! ```
+//!
+//! A request is lost if the application sees an error in place of the answer. A program sends
+//! nothing again by itself: what is retried is retried by the client library, with its defaults. It
+//! prints lines of three kinds, the last one at its end:
+//!
+//! ```text
+//! version=TEXT
+//! error=COUNT TEXT
+//! answered=COUNT lost=COUNT
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use support::{Launch, Server, Share, Site, until};
+
+/// What the server of a trial advertises: `keep_alive.timeout`.
+pub const T_SECS: u64 = 3;
+
+/// `keep_alive.grace`: wide, because the machine may be busy.
+pub const GRACE_SECS: u64 = 2;
+
+/// Connections at a time, unless said otherwise.
+pub const LANES: usize = 250;
+
+/// How far apart lanes begin.
+pub const STAGGER_MILLIS: u64 = 4;
+
+/// The fewest requests of a trial that proves something.
+pub const FEWEST_REQUESTS: u64 = 1000;
+
+/// How long a client may take beyond its pauses, on a machine that is busy.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// The page that is asked for.
+const BODY: &str = "the whole body";
+
+/// A client to be tried: [`LANES`] lanes of 5 requests each, unless said otherwise.
+pub struct Trial {
+    client: String,
+    timeout_secs: u64,
+    keep_alive: String,
+    gaps_millis: Vec<u64>,
+    lanes: usize,
+    requests: usize,
+    listeners: usize,
+}
+
+/// What a client is asked to do.
+pub struct Load {
+    /// One, or one for each lane ([`Trial::an_origin_each`]).
+    pub urls: Vec<String>,
+    pub lanes: usize,
+    /// Requests of each lane.
+    pub requests: usize,
+    pub gaps_millis: Vec<u64>,
+    /// What each answer must hold.
+    pub body: &'static str,
+}
+
+/// What a client says about itself at its end.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub version: String,
+    pub answered: u64,
+    pub lost: u64,
+    /// Texts of errors, with how often each was seen.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// A trial that is over. It displays as one line.
+pub struct Report {
+    pub client: String,
+    pub outcome: Outcome,
+    /// Requests that the server answered.
+    pub requests: u64,
+    /// Connections that the server accepted.
+    pub connections: u64,
+    /// Requests that came after the server had closed: the client has lost or repeated them.
+    pub races: u64,
+    /// Connections that the server closed for their age.
+    pub idle_closes: u64,
+}
+
+impl Trial {
+    /// A trial of `client`, a name for the report.
+    pub fn of(client: &str) -> Trial {
+        Trial {
+            client: client.to_owned(),
+            timeout_secs: T_SECS,
+            keep_alive: String::new(),
+            gaps_millis: vec![T_SECS * 1000],
+            lanes: LANES,
+            requests: 5,
+            listeners: 1,
+        }
+    }
+
+    /// The pauses, in milliseconds.
+    pub fn gaps(mut self, gaps_millis: &[u64]) -> Trial {
+        self.gaps_millis = gaps_millis.to_vec();
+        self
+    }
+
+    /// How many connections at a time, and how many requests on each.
+    pub fn lanes(mut self, lanes: usize, requests: usize) -> Trial {
+        (self.lanes, self.requests) = (lanes, requests);
+        self
+    }
+
+    /// Gives each lane a URL with a port of its own: for clients that keep one pool of connections
+    /// for the whole process, where lanes would take each other's.
+    pub fn an_origin_each(mut self) -> Trial {
+        self.listeners = self.lanes;
+        self
+    }
+
+    /// Makes the server advertise this in place of T.
+    pub fn timeout_secs(mut self, timeout_secs: u64) -> Trial {
+        self.timeout_secs = timeout_secs;
+        self
+    }
+
+    /// Adds a line to the section `[keep_alive]` of the configuration.
+    pub fn keep_alive(mut self, line: &str) -> Trial {
+        self.keep_alive.push_str(line);
+        self.keep_alive.push('\n');
+        self
+    }
+
+    /// Tries a program that takes its arguments as the module says; they are added to `program`.
+    pub fn run(self, mut program: Command) -> Report {
+        self.run_with(|load| {
+            let gaps: Vec<String> = load.gaps_millis.iter().map(u64::to_string).collect();
+            // What the environment says about proxies is not meant for these.
+            program.env("NO_PROXY", "*").env("no_proxy", "*");
+            program.arg(load.urls.join(","));
+            program.arg(load.lanes.to_string());
+            program.arg(load.requests.to_string());
+            program.args([&gaps.join(","), load.body]);
+            Outcome::parse(&Program::start(&mut program).output(load.limit()))
+        })
+    }
+
+    /// Tries whatever `client` does.
+    pub fn run_with(self, client: impl FnOnce(&Load) -> Outcome) -> Report {
+        let _share = Share::of(1);
+        let site = Site::empty();
+        site.write("page.txt", BODY);
+        let server = self.start(&site);
+        let url = |listening: String| format!("{}/page.txt", listening.trim_end_matches('/'));
+        let load = Load {
+            urls: server.listening().into_iter().map(url).collect(),
+            lanes: self.lanes,
+            requests: self.requests,
+            gaps_millis: self.gaps_millis,
+            body: BODY,
+        };
+        let outcome = client(&load);
+        let counters = counters(&server);
+        let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+        let report = Report {
+            client: self.client,
+            outcome,
+            requests: count("requests_total"),
+            connections: count("connections_accepted_total"),
+            races: count("keep_alive_race_total"),
+            idle_closes: count("closes_total{reason=\"idle\"}"),
+        };
+        println!("{report}");
+        let done = report.outcome.answered + report.outcome.lost;
+        assert_eq!(done, load.total(), "{report}: some were not even sent");
+        report
+    }
+
+    fn start(&self, site: &Site) -> Server {
+        let launch = Launch::of(site.root()).config(&format!(
+            "[keep_alive]\ntimeout = {}\ngrace = {GRACE_SECS}\n{}",
+            self.timeout_secs, self.keep_alive
+        ));
+        (0..self.listeners)
+            .fold(launch, |launch, _| launch.listen("127.0.0.1:0"))
+            .start()
+    }
+}
+
+impl Load {
+    /// Requests of all lanes.
+    pub fn total(&self) -> u64 {
+        (self.lanes * self.requests) as u64
+    }
+
+    /// When a client that is not at its end has failed.
+    pub fn limit(&self) -> Duration {
+        let longest = self.gaps_millis.iter().max().copied().unwrap_or(0);
+        Duration::from_millis(longest * self.requests as u64) + SLACK
+    }
+}
+
+impl Outcome {
+    /// Reads what a program printed.
+    pub fn parse(printed: &str) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut ended = false;
+        for line in printed.lines() {
+            if let Some(version) = line.strip_prefix("version=") {
+                outcome.version = version.to_owned();
+            } else if let Some(error) = line.strip_prefix("error=") {
+                let (count, text) = error.split_once(' ').unwrap_or((error, ""));
+                let count = count.parse().expect("error=COUNT TEXT");
+                outcome.errors.insert(text.to_owned(), count);
+            } else if let Some((answered, lost)) = line
+                .strip_prefix("answered=")
+                .and_then(|rest| rest.split_once(" lost="))
+            {
+                outcome.answered = answered.parse().expect("answered=COUNT");
+                outcome.lost = lost.parse().expect("lost=COUNT");
+                ended = true;
+            }
+        }
+        assert!(ended, "the client did not say what it did: {printed}");
+        outcome
+    }
+
+    /// Counts one answer, or one error in its place.
+    pub fn add(&mut self, answer: Result<(), String>) {
+        match answer {
+            Ok(()) => self.answered += 1,
+            Err(text) => {
+                self.lost += 1;
+                *self.errors.entry(text).or_default() += 1;
+            }
+        }
+    }
+}
+
+impl Report {
+    /// Requests that were answered on a connection that had answered before.
+    pub fn reused(&self) -> u64 {
+        self.requests.saturating_sub(self.connections)
+    }
+
+    /// At least 1,000 requests, each of them answered, and not all on new connections.
+    pub fn assert_nothing_lost(&self) {
+        assert_eq!(self.outcome.lost, 0, "{self}");
+        assert!(self.outcome.answered >= FEWEST_REQUESTS, "{self}");
+        self.assert_reused();
+    }
+
+    /// Some connections were used again.
+    pub fn assert_reused(&self) {
+        assert!(self.reused() > 0, "no connection was used again: {self}");
+    }
+
+    /// The client never sent a request on a connection that the server had closed: it honours the
+    /// hint.
+    pub fn assert_no_race(&self) {
+        assert_eq!(self.races, 0, "{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome {
+            version,
+            answered,
+            lost,
+            errors,
+        } = &self.outcome;
+        write!(
+            f,
+            "{} ({version}): {} requests, {lost} lost, {} reused, {} races, {} idle closes",
+            self.client,
+            answered + lost,
+            self.reused(),
+            self.races,
+            self.idle_closes,
+        )?;
+        for (text, count) in errors {
+            write!(f, "\n    {count} times: {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// For a client that does not obey the hint and repeats nothing. Within T it loses nothing; what it
+/// loses around T + grace is only printed: it depends on what is on the wire when the server closes.
+pub fn assert_within_t(client: &str, program: impl Fn() -> Command + Sync) {
+    let beyond = Trial::of(client).gaps(&[
+        3000, 5010, 4800, 5040, 5070, 5000, 5100, 5130, 4950, 5160, 5190, 5220,
+    ]);
+    let within = Trial::of(&format!("{client}, within T")).gaps(&[1000, 2000, 2500, 2800, 2900]);
+    thread::scope(|scope| {
+        scope.spawn(|| beyond.run(program()).assert_reused());
+        let report = within.run(program());
+        report.assert_nothing_lost();
+        report.assert_no_race();
+    });
+}
+
+/// The counters of the server, by name.
+fn counters(server: &Server) -> BTreeMap<String, u64> {
+    let before = server.stderr().len();
+    let said = || server.stderr()[before..].to_owned();
+    server.signal(Signal::USR2);
+    until("the server prints its counters", || {
+        ["requests_total ", "keep_alive_race_total ", "closes_total"]
+            .iter()
+            .all(|name| said().contains(name))
+    });
+    // They are printed at once, but may be read in pieces.
+    thread::sleep(Duration::from_millis(100));
+    said()
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+/// A process that is killed on drop, with what it printed.
+pub struct Program {
+    name: String,
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Program {
+    /// Starts `command`; fails with a clear sentence if it is not installed.
+    pub fn start(command: &mut Command) -> Program {
+        let name = command.get_program().to_string_lossy().into_owned();
+        // Files, because nobody has to read them at the same time.
+        let stdout = tempfile::tempfile().expect("a temporary file");
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().expect("a second descriptor"))
+            .stderr(stderr.try_clone().expect("a second descriptor"))
+            .spawn();
+        match child {
+            Ok(child) => Program {
+                name,
+                child,
+                stdout,
+                stderr,
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                panic!("{name} is not installed: see .ci/run")
+            }
+            Err(error) => panic!("{name} does not start: {error}"),
+        }
+    }
+
+    /// Waits for its end, which must be a success within `limit`, and returns what it printed.
+    pub fn output(self, limit: Duration) -> String {
+        let (success, stdout, stderr) = self.ended(limit);
+        assert!(success, "the client failed:\n{stdout}\n{stderr}");
+        stdout
+    }
+
+    /// Waits for its end: whether it was a success, standard output, standard error.
+    pub fn ended(mut self, limit: Duration) -> (bool, String, String) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                break status;
+            }
+            let name = &self.name;
+            assert!(start.elapsed() < limit, "{name} does not end: {limit:?}");
+            thread::sleep(Duration::from_millis(20));
+        };
+        let stdout = read_from_start(&mut self.stdout);
+        (status.success(), stdout, read_from_start(&mut self.stderr))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_from_start(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().expect("a file");
+    file.read_to_end(&mut bytes).expect("a file");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The first line that `program` prints when it is asked for its version.
+pub fn version(program: &str, argument: &str) -> String {
+    let printed = Program::start(Command::new(program).arg(argument)).output(SLACK);
+    printed.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Where `.ci/run` installs libraries of other languages; fails if `name` is not there.
+pub fn installed(name: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
+    let path = place.join(name);
+    assert!(path.exists(), "{name} is not installed: see .ci/run");
+    path
+}
+
+/// A program beside this file.
+pub fn script(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("tests/foreign/real_clients").join(name)
+}

@@ -1,0 +1,149 @@
+//! A page in headless Chromium as its developer tools see it: every complaint on the console, every
+//! answer, every request that failed.
+//!
+//! The browser is spoken to over two pipes, in messages of JSON that end in NUL.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use support::browser::Browser;
+
+/// How long a browser may take to start and a page to load, on a machine that is busy.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a page did.
+#[derive(Default)]
+pub struct Visit {
+    /// A sentence for each error and warning, uncaught exceptions and failed requests included.
+    pub complaints: Vec<String>,
+    /// The URLs and statuses of what it was answered.
+    pub answers: Vec<(String, u64)>,
+    /// What it was asked for at its end.
+    pub value: Value,
+}
+
+/// Loads the page at `url`, and waits for what `expression`, a promise, resolves to.
+pub fn visit(url: &str, expression: &str) -> Visit {
+    let mut pilot = Pilot::start();
+    let target = pilot.call("Target.createTarget", json!({ "url": "about:blank" }));
+    let target = json!({ "targetId": target["targetId"], "flatten": true });
+    pilot.session = Some(pilot.call("Target.attachToTarget", target)["sessionId"].clone());
+    for domain in ["Runtime", "Log", "Network", "Page"] {
+        pilot.call(&format!("{domain}.enable"), json!({}));
+    }
+    pilot.call("Page.navigate", json!({ "url": url }));
+    while !pilot.has_loaded {
+        pilot.listen();
+    }
+    let question = json!({
+        "expression": expression, "awaitPromise": true, "returnByValue": true
+    });
+    let answer = pilot.call("Runtime.evaluate", question);
+    let mut visit = pilot.visit;
+    if let Some(exception) = answer.get("exceptionDetails") {
+        visit.complaints.push(exception.to_string());
+    }
+    visit.value = answer["result"]["value"].clone();
+    visit
+}
+
+/// One side of a conversation with a browser.
+struct Pilot {
+    to: ChildStdin,
+    from: Receiver<Value>,
+    last_id: u64,
+    /// The page that is spoken to, once there is one.
+    session: Option<Value>,
+    has_loaded: bool,
+    visit: Visit,
+    start: Instant,
+    _browser: Browser,
+}
+
+impl Pilot {
+    fn start() -> Pilot {
+        let (browser, to, from) = Browser::piloted();
+        let (sender, receiver) = channel();
+        // Ends with the browser.
+        thread::spawn(move || {
+            for message in messages(from) {
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Pilot {
+            to,
+            from: receiver,
+            last_id: 0,
+            session: None,
+            has_loaded: false,
+            visit: Visit::default(),
+            start: Instant::now(),
+            _browser: browser,
+        }
+    }
+
+    /// Calls a method of the protocol and returns its result. Events that come before it count.
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.last_id += 1;
+        let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.clone();
+        }
+        let sent = write!(self.to, "{message}\0");
+        sent.expect("chromium is installed and listens: see .ci/run");
+        loop {
+            let message = self.listen();
+            if message["id"] == self.last_id {
+                assert!(message.get("error").is_none(), "{method}: {message}");
+                return message["result"].clone();
+            }
+        }
+    }
+
+    /// Takes the next message, and notes what it says about the page.
+    fn listen(&mut self) -> Value {
+        let left = LIMIT.saturating_sub(self.start.elapsed());
+        let message = self.from.recv_timeout(left);
+        let message = message.expect("chromium is installed and answers in time: see .ci/run");
+        let said = &message["params"];
+        let complaint = match message["method"].as_str().unwrap_or_default() {
+            "Page.loadEventFired" => {
+                self.has_loaded = true;
+                return message;
+            }
+            "Network.responseReceived" => {
+                let response = &said["response"];
+                let url = response["url"].as_str().unwrap_or_default().to_owned();
+                let status = response["status"].as_u64().unwrap_or_default();
+                self.visit.answers.push((url, status));
+                return message;
+            }
+            "Runtime.consoleAPICalled" => is_grave(&said["type"]),
+            "Log.entryAdded" => is_grave(&said["entry"]["level"]),
+            "Runtime.exceptionThrown" | "Network.loadingFailed" => true,
+            _ => false,
+        };
+        if complaint {
+            self.visit.complaints.push(said.to_string());
+        }
+        message
+    }
+}
+
+fn is_grave(level: &Value) -> bool {
+    ["error", "warning", "assert"].iter().any(|it| level == it)
+}
+
+fn messages(from: ChildStdout) -> impl Iterator<Item = Value> {
+    let pieces = BufReader::new(from).split(0);
+    pieces
+        .map_while(Result::ok)
+        .map_while(|piece| serde_json::from_slice(&piece).ok())
+}

@@ -1,0 +1,90 @@
+//! A constant load from clients that ask once, for as long as a test restarts servers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::lane::{Lane, Outcome, Wanted};
+
+pub const TARGET: &str = "/page.bin";
+
+/// What a client does with its connection between two requests.
+#[derive(Clone, Copy)]
+enum Habit {
+    /// Keeps it, and asks again soon.
+    Busy,
+    /// Takes a new one each time.
+    Fresh,
+    /// Keeps it, and asks again when T is nearly over.
+    Idle,
+}
+
+/// Together about two hundred requests a second.
+const CLIENTS: [(Habit, usize); 3] = [(Habit::Busy, 6), (Habit::Fresh, 2), (Habit::Idle, 8)];
+
+impl Habit {
+    /// How long it waits before it asks again. T is 2 s in these tests.
+    fn pause(self) -> Duration {
+        match self {
+            Habit::Busy | Habit::Fresh => Duration::from_millis(40),
+            Habit::Idle => Duration::from_millis(1500),
+        }
+    }
+}
+
+/// The clients, a thread each. They stop on drop.
+pub struct Load {
+    stopping: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Outcome>>,
+}
+
+impl Load {
+    /// Everybody asks `address` for [`TARGET`] and wants `body`.
+    pub fn start(address: SocketAddr, body: &[u8]) -> Load {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let habits = CLIENTS
+            .into_iter()
+            .flat_map(|(habit, count)| std::iter::repeat_n(habit, count));
+        let start = |habit| {
+            let (body, told) = (body.to_vec(), Arc::clone(&stopping));
+            thread::spawn(move || ask_until(&told, address, habit, &body))
+        };
+        let clients = habits.map(start).collect();
+        Load { stopping, clients }
+    }
+
+    /// Stops it and says how it went.
+    pub fn end(mut self) -> Outcome {
+        self.stopping.store(true, Ordering::Relaxed);
+        let mut outcome = Outcome::default();
+        for client in self.clients.drain(..) {
+            outcome.add(client.join().expect("no client panics"));
+        }
+        outcome
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask_until(stopping: &AtomicBool, address: SocketAddr, habit: Habit, body: &[u8]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut lane = Lane::to(address);
+    while !stopping.load(Ordering::Relaxed) {
+        if matches!(habit, Habit::Fresh) {
+            lane = Lane::to(address);
+        }
+        let wanted = Wanted {
+            target: TARGET,
+            body,
+        };
+        outcome.note(lane.ask(wanted, ""));
+        thread::sleep(habit.pause());
+    }
+    outcome
+}

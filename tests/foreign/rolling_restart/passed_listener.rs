@@ -1,0 +1,104 @@
+//! What a service manager does for a server: it holds the listening socket, and each server that it
+//! starts gets it as descriptor 3 (sd_listen_fds(3)).
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+use support::server::program;
+use support::until;
+
+/// LISTEN_PID is the server's own number, which is known only when it has been started: the shell
+/// that writes it down becomes the server. The socket comes in as standard input.
+const PASS: &str = "export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 </dev/null || exit 9; exec \"$@\"";
+
+/// A socket that listens whether there is a server or not.
+pub struct PassedListener {
+    socket: TcpListener,
+}
+
+/// A server that was passed its socket. It is killed on drop, if it has not ended by itself.
+pub struct Heir {
+    child: Child,
+    place: TempDir,
+}
+
+impl PassedListener {
+    pub fn bind() -> PassedListener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any_port.into()).expect("a free port");
+        socket.listen(1024).expect("listen");
+        PassedListener {
+            socket: socket.into(),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("an address")
+    }
+
+    /// Starts a server with this configuration and waits until it says that it listens.
+    pub fn start(&self, root: &Path, config: &str) -> Heir {
+        let place = TempDir::new().expect("a temporary directory");
+        let file = place.path().join("abide.toml");
+        fs::write(&file, config).expect("the configuration file");
+        let said = File::create(place.path().join("stderr")).expect("a file for what it says");
+        let socket = self.socket.try_clone().expect("another descriptor of it");
+        let child = Command::new("sh")
+            .args(["-c", PASS, "sh"])
+            .arg(program())
+            .arg("-c")
+            .arg(file)
+            .arg(root)
+            .env_remove("RUST_LOG")
+            .stdin(OwnedFd::from(socket))
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .expect("sh runs");
+        let mut heir = Heir { child, place };
+        let listening = format!("listening on http://{}\n", self.address());
+        until("the server says where it listens", || {
+            let ended = heir.child.try_wait().expect("wait");
+            assert!(ended.is_none(), "it did not start: {}", heir.said());
+            heir.said().contains(&listening)
+        });
+        heir
+    }
+}
+
+impl Heir {
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the server can be signalled");
+    }
+
+    /// What it has said on standard error.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.place.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Waits for its end; its status, and all that it has said.
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let mut status = None;
+        until("the server ends", || {
+            status = self.child.try_wait().expect("wait");
+            status.is_some()
+        });
+        (status.and_then(|status| status.code()), self.said())
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

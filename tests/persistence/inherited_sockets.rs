@@ -1,0 +1,104 @@
+//! LISTEN_FDS: listening sockets that the server is started with, as systemd's socket units do it
+//! (sd_listen_fds(3)). How a successor takes over from a server that drains is in
+//! `rolling_restart.rs`.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use support::server::program;
+use support::{Client, Launch, Site};
+
+/// Starts what follows as the process that `$1` names (`self` for itself, `missing` for none) with its
+/// standard input as descriptor 3.
+const PASS_ON: &str = r#"
+    unset LISTEN_PID
+    case $1 in self) export LISTEN_PID=$$ ;; missing) ;; *) export LISTEN_PID="$1" ;; esac
+    export LISTEN_FDS=1
+    shift
+    exec 3<&0 0</dev/null "$@"
+"#;
+
+fn refusal(passed: OwnedFd) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", PASS_ON, "sh", "self"]);
+    shell.arg(program());
+    let site = Site::new();
+    let arguments = ["-l", "127.0.0.1:0"];
+    shell
+        .args(arguments)
+        .arg(site.root())
+        .stdin(Stdio::from(passed));
+    shell.output().expect("sh runs")
+}
+
+/// A server that was passed `socket`, for the process that `pid` names.
+fn launch(root: &Path, socket: OwnedFd, pid: &str) -> Launch {
+    Launch::of(root).through(&["sh", "-c", PASS_ON, "sh", pid], socket)
+}
+
+#[test]
+fn an_inherited_socket_is_served_and_the_configured_address_is_not() {
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    // A client that is early waits in the queue that outlives us.
+    let mut early = Client::connect(address);
+    early.send(support::client::request("GET", "/", ""));
+    let server = launch(&site.root(), listener.into(), "self").start();
+    assert_eq!(server.listening(), [format!("http://{address}")]);
+    assert!(early.answer().persists());
+    let mut client = server.connect();
+    assert!(client.get("/").persists());
+}
+
+#[test]
+fn a_unix_socket_is_inherited_and_its_file_stays() {
+    let site = Site::new();
+    let path = site.beside("abide.sock");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let server = launch(&site.root(), listener.into(), "self").start();
+    assert_eq!(server.listening(), [format!("unix:{}", path.display())]);
+    assert!(Client::connect_unix(&path).get("/").persists());
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(path.exists(), "it belongs to whoever made it");
+}
+
+/// sd_listen_fds(3): without the right LISTEN_PID the variables are somebody else's.
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let site = Site::new();
+    for (pid, named) in [
+        ("1", "LISTEN_PID is 1, not "),
+        ("missing", "LISTEN_PID is missing, not "),
+        ("", "LISTEN_PID is , not "),
+        ("one", "LISTEN_PID is one, not "),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let server = launch(&site.root(), listener.into(), pid).start();
+        assert_ne!(server.address(), address);
+        assert!(server.connect().get("/").persists());
+        let said = server.stderr();
+        assert!(said.contains(named) && said.contains("WARN"), "{said}");
+    }
+}
+
+#[test]
+fn what_does_not_listen_is_refused_with_a_sentence() {
+    let file = File::open("/dev/null").expect("/dev/null");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let connected = TcpStream::connect(address).expect("connect");
+    for passed in [OwnedFd::from(file), OwnedFd::from(connected)] {
+        let output = refusal(passed);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("abide: LISTEN_FDS: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

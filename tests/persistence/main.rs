@@ -1,0 +1,21 @@
+//! How long a connection lives and how it ends: the promises that are made to a client, the timeouts,
+//! the limits, and what becomes of the connections when the server ends or is replaced.
+
+mod descriptors;
+mod drain;
+mod event_loops;
+mod half_open;
+mod handshakes;
+mod health;
+mod inherited_sockets;
+mod interrupt;
+mod keep_alive;
+mod overload;
+mod pressure;
+mod proxy_limits;
+mod selftest;
+mod silent_peers;
+mod slow_readers;
+mod slowloris;
+mod timeouts;
+mod vanished_peers;

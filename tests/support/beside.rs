@@ -1,0 +1,87 @@
+//! Compares two situations under load in short alternating intervals, so that other load on the machine
+//! affects both.
+
+use super::load::Measured;
+
+/// The results of the two situations, in pairs.
+pub struct Compared {
+    pub alone: Vec<Measured>,
+    pub beside: Vec<Measured>,
+}
+
+/// The ratio of the p99 latencies over all pairs.
+pub struct Ratio {
+    pub lower_quartile: f64,
+    pub median: f64,
+    pub upper_quartile: f64,
+}
+
+impl Compared {
+    /// Runs `pairs` intervals of each. Each comes first in half of the pairs, so that neither has an advantage
+    /// if the machine slows down or the server warms up.
+    pub fn alternating(
+        pairs: usize,
+        mut alone: impl FnMut() -> Measured,
+        mut beside: impl FnMut() -> Measured,
+    ) -> Compared {
+        // The first load makes the server allocate and the CPU speed up, so it is not measured.
+        alone();
+        beside();
+        let mut compared = Compared {
+            alone: Vec::new(),
+            beside: Vec::new(),
+        };
+        for pair in 0..pairs {
+            if pair % 2 == 0 {
+                compared.alone.push(alone());
+                compared.beside.push(beside());
+            } else {
+                compared.beside.push(beside());
+                compared.alone.push(alone());
+            }
+        }
+        compared
+    }
+
+    pub fn ratio(&self) -> Ratio {
+        let pairs = self.beside.iter().zip(&self.alone);
+        let ratios = pairs.map(|(beside, alone)| f64::from(beside.p99()) / f64::from(alone.p99()));
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        Ratio {
+            lower_quartile: ratios[ratios.len() / 4],
+            median: ratios[ratios.len() / 2],
+            upper_quartile: ratios[ratios.len() * 3 / 4],
+        }
+    }
+}
+
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Ratio {
+            lower_quartile,
+            median,
+            upper_quartile,
+        } = self;
+        write!(
+            f,
+            "{median:.2} ({lower_quartile:.2} to {upper_quartile:.2})"
+        )
+    }
+}
+
+/// The medians over the intervals.
+pub fn cell(intervals: &[Measured]) -> String {
+    let of = |value: fn(&Measured) -> f64| median(intervals.iter().map(value).collect());
+    format!(
+        "p50 {:.0} us, p99 {:.0} us, {:.0} requests/s",
+        of(|interval| interval.percentile(50).into()),
+        of(|interval| interval.p99().into()),
+        of(|interval| interval.requests_per_second),
+    )
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

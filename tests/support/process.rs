@@ -1,0 +1,192 @@
+//! A server or proxy that is not ours, as a child of the test, in a directory of its own. All its processes
+//! are gone on drop.
+
+use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+/// How long it may take to end when it is asked to.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A port that was free a moment ago may be somebody else's when the program binds it.
+const ATTEMPTS: usize = 3;
+
+/// Administrators' programs are not on every user's path.
+pub const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+
+/// How to start it: the program, its arguments and its configuration. `{place}` stands for its directory,
+/// `{address}` and `{port}` for where it listens, `{config}` for its configuration file, `{root}` for the
+/// files that it serves.
+pub struct Recipe {
+    pub program: PathBuf,
+    /// The Debian package that has it.
+    pub package: &'static str,
+    pub arguments: &'static [&'static str],
+    pub config: String,
+    /// What makes it end at once.
+    pub end_with: Signal,
+}
+
+/// A program that runs.
+pub struct Process {
+    pub address: SocketAddr,
+    first: Child,
+    place: TempDir,
+    end_with: Signal,
+}
+
+/// Why there is no process.
+#[derive(Debug)]
+pub enum NotStarted {
+    NotInstalled,
+    /// What it said.
+    Failed(String),
+}
+
+impl Recipe {
+    /// It serves the files at `root`, which its workers can read.
+    pub fn serving(mut self, root: &Path) -> Recipe {
+        self.config = self.config.replace("{root}", &root.to_string_lossy());
+        self
+    }
+
+    /// Starts it on a port of the loopback interface, and waits until it accepts.
+    pub fn start(&self) -> Process {
+        let (program, package) = (self.program.display(), self.package);
+        match self.try_start(Ipv4Addr::LOCALHOST) {
+            Ok(process) => process,
+            Err(NotStarted::NotInstalled) => {
+                panic!("{program} must be installed for this test (package {package})")
+            }
+            Err(NotStarted::Failed(said)) => panic!("{program} does not start: {said}"),
+        }
+    }
+
+    /// Starts it on a port of `host`, and waits until it accepts.
+    ///
+    /// # Errors
+    /// If it is not installed, or ends or says nothing at several attempts.
+    pub fn try_start(&self, host: Ipv4Addr) -> Result<Process, NotStarted> {
+        let mut said = String::new();
+        for _ in 0..ATTEMPTS {
+            match self.spawn(free_address(host)) {
+                Err(NotStarted::Failed(why)) => said = why,
+                result => return result,
+            }
+        }
+        Err(NotStarted::Failed(said))
+    }
+
+    fn spawn(&self, address: SocketAddr) -> Result<Process, NotStarted> {
+        let place = TempDir::new().expect("a temporary directory");
+        open_to_all(place.path());
+        let file = place.path().join("server.conf");
+        let fill = |text: &str| {
+            text.replace("{place}", &place.path().to_string_lossy())
+                .replace("{config}", &file.to_string_lossy())
+                .replace("{address}", &address.to_string())
+                .replace("{port}", &address.port().to_string())
+        };
+        fs::write(&file, fill(&self.config)).expect("the configuration file");
+        let said = File::create(place.path().join("stderr")).expect("a file for what it says");
+        let child = Command::new(&self.program)
+            .args(self.arguments.iter().map(|argument| fill(argument)))
+            .env("PATH", PATHS)
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().expect("another descriptor of it"))
+            .stderr(said)
+            .process_group(0)
+            .spawn();
+        let first = child.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => NotStarted::NotInstalled,
+            _ => NotStarted::Failed(error.to_string()),
+        })?;
+        let mut process = Process {
+            address,
+            first,
+            place,
+            end_with: self.end_with,
+        };
+        process
+            .wait_until_it_accepts()
+            .map_err(NotStarted::Failed)?;
+        Ok(process)
+    }
+}
+
+impl Process {
+    /// Where its files are.
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place().join(name)
+    }
+
+    fn wait_until_it_accepts(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.first.try_wait().expect("wait").is_some();
+            if ended || start.elapsed() > PATIENCE {
+                return Err(self.said());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// What it has written to its terminal and its log of errors.
+    pub fn said(&self) -> String {
+        ["stderr", "error.log"]
+            .map(|name| fs::read_to_string(self.path(name)).unwrap_or_default())
+            .concat()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.first);
+        // To the first alone: it stops its workers, and removes what it shares with them.
+        let _ = kill_process(group, self.end_with);
+        let start = Instant::now();
+        let mut first_has_ended = false;
+        while start.elapsed() < END_PATIENCE {
+            first_has_ended |= matches!(self.first.try_wait(), Ok(Some(_)));
+            if first_has_ended && test_kill_process_group(group).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        if !first_has_ended || test_kill_process_group(group).is_ok() {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.first.wait();
+        }
+        if thread::panicking() {
+            eprintln!("it said: {}", self.said());
+        }
+    }
+}
+
+/// A port of `host` that nobody has at the moment.
+pub fn free_address(host: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+/// Some programs give up being root, and must still get to their files.
+pub fn open_to_all(directory: &Path) {
+    let permissions = Permissions::from_mode(0o755);
+    fs::set_permissions(directory, permissions).expect("the directory is ours");
+}

@@ -1,0 +1,207 @@
+//! How programs that are not ours are configured. What a program needs to run as a child, with all its files
+//! in a directory of its own, is here once; each user adds what it is about.
+
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::process::Recipe;
+
+fn recipe(
+    program: &str,
+    package: &'static str,
+    arguments: &'static [&'static str],
+    config: String,
+) -> Recipe {
+    Recipe {
+        program: PathBuf::from(program),
+        package,
+        arguments,
+        config,
+        end_with: Signal::TERM,
+    }
+}
+
+const NGINX: &str = "
+{main}
+daemon off;
+pid {place}/nginx.pid;
+error_log {place}/error.log;
+events { {events} }
+http {
+    client_body_temp_path {place}/client_body;
+    proxy_temp_path {place}/proxy;
+    fastcgi_temp_path {place}/fastcgi;
+    uwsgi_temp_path {place}/uwsgi;
+    scgi_temp_path {place}/scgi;
+    {http}
+}
+";
+
+/// nginx would log to its default place until it has read where to log.
+pub const NGINX_ARGUMENTS: &[&str] =
+    &["-p", "{place}", "-c", "{config}", "-e", "{place}/error.log"];
+
+/// nginx's configuration from what stands at its top and in its blocks `events` and `http`.
+pub fn nginx_config(main: &str, events: &str, http: &str) -> String {
+    NGINX
+        .replace("{main}", main)
+        .replace("{events}", events)
+        .replace("{http}", http)
+}
+
+/// nginx with this at the top of its configuration and in its blocks `events` and `http`.
+pub fn nginx(main: &str, events: &str, http: &str) -> Recipe {
+    let config = nginx_config(main, events, http);
+    recipe("nginx", "nginx-light", NGINX_ARGUMENTS, config)
+}
+
+const APACHE: &str = "
+Listen {address}
+ServerName localhost
+User www-data
+Group www-data
+PidFile {place}/apache.pid
+DefaultRuntimeDir {place}
+Mutex file:{place} default
+ErrorLog {place}/error.log
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
+TypesConfig /dev/null
+KeepAlive On
+DocumentRoot {root}
+{settings}
+<Directory {root}>
+    {directory}
+    Require all granted
+</Directory>
+";
+
+pub const APACHE_ARGUMENTS: &[&str] = &["-d", "{place}", "-f", "{config}", "-DFOREGROUND"];
+
+/// Apache's configuration with these settings of the server, and of the directory that it serves.
+pub fn apache_config(settings: &str, directory: &str) -> String {
+    APACHE
+        .replace("{settings}", settings)
+        .replace("{directory}", directory)
+}
+
+/// Apache with these settings of the server, and of the directory that it serves.
+pub fn apache(settings: &str, directory: &str) -> Recipe {
+    let config = apache_config(settings, directory);
+    recipe("apache2", "apache2", APACHE_ARGUMENTS, config)
+}
+
+const LIGHTTPD: &str = r#"
+server.document-root = "{root}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "{place}/error.log"
+server.pid-file = "{place}/lighttpd.pid"
+{settings}
+"#;
+
+pub const LIGHTTPD_ARGUMENTS: &[&str] = &["-D", "-f", "{config}"];
+
+/// lighttpd's configuration with these settings.
+pub fn lighttpd_config(settings: &str) -> String {
+    LIGHTTPD.replace("{settings}", settings)
+}
+
+/// lighttpd with these settings.
+pub fn lighttpd(settings: &str) -> Recipe {
+    let config = lighttpd_config(settings);
+    recipe("lighttpd", "lighttpd", LIGHTTPD_ARGUMENTS, config)
+}
+
+const HAPROXY: &str = "
+global
+    nbthread 2
+    maxconn 1000
+    {global}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 75s
+    timeout http-request 75s
+    timeout http-keep-alive 75s
+    timeout server 20s
+    {defaults}
+frontend front
+    bind {address}
+    default_backend abide
+backend abide
+    http-reuse always
+    {backend}
+";
+
+/// HAProxy in front of abide, with persistent connections on both sides, and this in addition in its
+/// sections `global`, `defaults` and `backend`.
+pub fn haproxy(global: &str, defaults: &str, backend: &str) -> Recipe {
+    let config = HAPROXY
+        .replace("{global}", global)
+        .replace("{defaults}", defaults)
+        .replace("{backend}", backend);
+    recipe("haproxy", "haproxy", &["-db", "-f", "{config}"], config)
+}
+
+const VARNISH: &str = "
+vcl 4.1;
+backend abide {
+    .host = \"{ip}\";
+    .port = \"{next_port}\";
+}
+sub vcl_recv {
+    return (pass);
+}
+";
+
+const VARNISH_ARGUMENTS: &[&str] = &[
+    "-F",
+    "-n",
+    "{place}/varnish",
+    "-a",
+    "{address}",
+    "-f",
+    "{config}",
+    "-s",
+    "default,16m",
+    "-p",
+    "backend_idle_timeout=2",
+    "-p",
+    "timeout_idle=75",
+    "-p",
+    "thread_pools=1",
+    "-p",
+    "thread_pool_min=150",
+];
+
+/// Varnish in front of abide: it caches nothing, and keeps an idle connection to abide for 2 s.
+pub fn varnish(ip: &str, port: u16) -> Recipe {
+    let config = VARNISH
+        .replace("{ip}", ip)
+        .replace("{next_port}", &port.to_string());
+    recipe("varnishd", "varnish", VARNISH_ARGUMENTS, config)
+}
+
+const ABIDE: &str = r#"
+root = "{root}"
+listen = ["{address}"]
+{settings}
+"#;
+
+/// abide itself, where it is one of several.
+pub fn abide_config(settings: &str) -> String {
+    ABIDE.replace("{settings}", settings)
+}
+
+/// abide itself, where it is one of several.
+pub fn abide(settings: &str) -> Recipe {
+    let config = abide_config(settings);
+    Recipe {
+        program: super::server::program(),
+        end_with: Signal::INT,
+        ..recipe("", "none: it is built", &["-c", "{config}"], config)
+    }
+}

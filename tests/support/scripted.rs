@@ -1,0 +1,217 @@
+//! The other end of a connection, as a script wants it: the transport of all tests and benches that need
+//! no socket.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use abide::clock::Millis;
+use abide::connection::transport::Transport;
+
+/// A peer and the socket that leads to it. Like the kernel's sockets it says once that something has
+/// changed; a test passes that on when it gives the session its next turn.
+#[derive(Debug)]
+pub struct Peer {
+    /// What has arrived at the server and is not read yet.
+    pub arrived: VecDeque<u8>,
+    /// Further bytes that have arrived, of no interest to anybody; too many to be stored.
+    pub flood: u64,
+    pub has_closed: bool,
+    pub fin_was_read: bool,
+    /// What the server has sent, as far as it is kept.
+    pub sent: Vec<u8>,
+    /// Whether more is kept of what is sent. A bench that has seen one answer needs no other.
+    pub keeps: bool,
+    /// Room in the socket: how many bytes may be unacknowledged.
+    pub room: u64,
+    /// How many bytes the sends up to the next turn may still take; `None`: any number.
+    pub room_in_turn: Option<usize>,
+    /// How many bytes each send takes, over and over; 0 is a full socket. Empty: all there is room for.
+    pub shares: Vec<usize>,
+    pub next_share: usize,
+    /// Whether everything that is sent is acknowledged at once.
+    pub acknowledges: bool,
+    pub unacknowledged: u64,
+    /// How often the server has asked for `unacknowledged`.
+    pub looks: u32,
+    /// Whether the socket was full when the server last sent.
+    pub is_full: bool,
+    /// Whether the peer closes its side when the server has closed its own.
+    pub closes_back: bool,
+    /// When the server has sent its FIN.
+    pub fin_at: Option<Millis>,
+    pub is_aborted: bool,
+    /// When the server last sent something.
+    pub sent_at: Millis,
+    /// How often bytes have arrived.
+    pub arrivals: usize,
+    /// The present; set whenever its socket is used.
+    pub now: Millis,
+    /// Whether its socket was used since the world last looked.
+    pub is_touched: bool,
+}
+
+impl Peer {
+    /// A peer that takes everything, acknowledges it at once and closes when the server does.
+    pub fn new() -> Peer {
+        Peer {
+            arrived: VecDeque::new(),
+            flood: 0,
+            has_closed: false,
+            fin_was_read: false,
+            sent: Vec::new(),
+            keeps: true,
+            room: u64::MAX,
+            room_in_turn: None,
+            shares: Vec::new(),
+            next_share: 0,
+            acknowledges: true,
+            unacknowledged: 0,
+            looks: 0,
+            is_full: false,
+            closes_back: true,
+            fin_at: None,
+            is_aborted: false,
+            sent_at: Millis(0),
+            arrivals: 0,
+            now: Millis(0),
+            is_touched: false,
+        }
+    }
+
+    /// Bytes of the peer's arrive.
+    pub fn arrive(&mut self, bytes: &[u8]) {
+        assert!(!self.has_closed, "nothing comes after a FIN");
+        self.arrivals += 1;
+        self.arrived.extend(bytes);
+    }
+
+    /// The peer's FIN arrives.
+    pub fn close(&mut self) {
+        self.has_closed = true;
+    }
+
+    pub fn has_closed(&self) -> bool {
+        self.has_closed
+    }
+
+    /// Whether bytes have arrived that the server has not read.
+    pub fn has_arrivals(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
+    /// The peer acknowledges up to `count` bytes more.
+    pub fn acknowledge(&mut self, count: u64) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(count);
+    }
+
+    /// Whether the server has read everything, the FIN included.
+    pub fn is_drained(&self) -> bool {
+        self.arrived.is_empty() && self.flood == 0 && self.fin_was_read == self.has_closed
+    }
+
+    /// How many of `wanted` bytes the socket takes now.
+    fn take(&mut self, wanted: usize) -> io::Result<usize> {
+        assert!(self.fin_at.is_none(), "nothing is sent after our FIN");
+        assert!(wanted > 0, "an empty send is a wasted call");
+        let share = match self.shares.as_slice() {
+            [] => usize::MAX,
+            shares => shares[self.next_share % shares.len()],
+        };
+        self.next_share += 1;
+        let room = self.room - self.unacknowledged;
+        let count = wanted
+            .min(share)
+            .min(self.room_in_turn.unwrap_or(usize::MAX))
+            .min(usize::try_from(room).unwrap_or(usize::MAX));
+        if let Some(room) = &mut self.room_in_turn {
+            *room -= count;
+        }
+        if count == 0 {
+            self.is_full = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.is_full = false;
+        self.sent_at = self.now;
+        if !self.acknowledges {
+            self.unacknowledged += count as u64;
+        }
+        Ok(count)
+    }
+}
+
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer::new()
+    }
+}
+
+impl Transport for Peer {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        assert!(
+            !buffer.is_empty(),
+            "a receive without room looks like a FIN"
+        );
+        if !self.arrived.is_empty() {
+            return read_all_that_fits(&mut self.arrived, buffer);
+        }
+        if self.flood > 0 {
+            let count = self.flood.min(buffer.len() as u64);
+            self.flood -= count;
+            return Ok(count as usize);
+        }
+        if self.has_closed {
+            self.fin_was_read = true;
+            return Ok(0);
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
+        let count = self.take(first.len() + second.len())?;
+        if self.keeps {
+            let of_first = count.min(first.len());
+            self.sent.extend_from_slice(&first[..of_first]);
+            self.sent.extend_from_slice(&second[..count - of_first]);
+        }
+        Ok(count)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        let size = file.metadata()?.len();
+        let wanted = count.min(usize::try_from(size.saturating_sub(offset)).unwrap_or(count));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = self.take(wanted)?;
+        if !self.keeps {
+            return Ok(count);
+        }
+        let start = self.sent.len();
+        self.sent.resize(start + count, 0);
+        file.read_exact_at(&mut self.sent[start..], offset)?;
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        assert!(self.fin_at.is_none(), "there is one FIN");
+        self.fin_at = Some(self.now);
+        Ok(())
+    }
+
+    fn unacknowledged(&mut self) -> io::Result<u64> {
+        self.looks += 1;
+        Ok(self.unacknowledged)
+    }
+
+    fn abort(&mut self) {
+        self.is_aborted = true;
+    }
+}
+
+/// A queue is in two pieces where its bytes reach over the end of its memory.
+fn read_all_that_fits(arrived: &mut VecDeque<u8>, buffer: &mut [u8]) -> io::Result<usize> {
+    let first = arrived.read(buffer)?;
+    Ok(first + arrived.read(&mut buffer[first..])?)
+}
