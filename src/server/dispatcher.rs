@@ -343,7 +343,7 @@ impl<S: System> Dispatcher<S> {
         if at_once {
             // The first request has mostly arrived already, so the turn comes before the registration. Bytes
             // that arrive between the two are reported all the same: registering checks the socket.
-            let (turn_result, _) = self.turn_runner.run(queued, now);
+            let (turn_result, _) = self.turn_runner.run(queued, now, false);
             if let Some(turn_result) = self.watch(index, turn_result, system) {
                 self.after_turn(turn_result);
             }
@@ -443,7 +443,7 @@ impl<S: System> Dispatcher<S> {
 
     /// Runs a turn on this thread.
     fn run(&mut self, queued: QueuedSlot, now: Now) {
-        let (turn_result, _) = self.turn_runner.run(queued, now);
+        let (turn_result, _) = self.turn_runner.run(queued, now, false);
         self.after_turn(turn_result);
     }
 

@@ -73,14 +73,9 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         }
     }
 
-    /// Runs a turn. Returns the time at its end; this is `now` if the turn must not block.
-    pub fn run(&mut self, queued: QueuedSlot, now: Now) -> (TurnResult, Now) {
-        self.run_from(queued, now, false)
-    }
-
-    /// Runs a turn as [`run`](TurnRunner::run) does. `gives_up` says that the peer has closed its side and
-    /// its response takes so long that the client has most likely left.
-    pub fn run_from(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (TurnResult, Now) {
+    /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that
+    /// the client has most likely left. Returns the time at the end; this is `now` if the turn must not block.
+    pub fn run(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (TurnResult, Now) {
         let TurnRunner {
             shared,
             buffers,

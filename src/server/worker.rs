@@ -180,7 +180,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
     fn serve(&mut self, queued: QueuedSlot, finished: FinishedFlights) -> Millis {
         let gives_up = finished.is_given_up();
         let now = self.shared.clock.now();
-        let (turn_result, now) = self.turn_runner.run_from(queued, now, gives_up);
+        let (turn_result, now) = self.turn_runner.run(queued, now, gives_up);
         if let Some(slot) = self.turn_runner.requeue_or_park(turn_result, finished) {
             self.shared.report_closed(slot);
         }

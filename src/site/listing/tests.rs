@@ -87,7 +87,7 @@ impl Directory {
         loop {
             match self.try_ask(query, lines, MayBlock::Anywhere, NOW) {
                 Ok(answer) => return answer,
-                Err(WouldBlock::OnDisk) => panic!("the disk is in may_block"),
+                Err(WouldBlock::OnDisk) => panic!("the thread may block on the disk"),
                 Err(WouldBlock::InFlight(flight)) => {
                     finish(&flight);
                     held.push(flight);

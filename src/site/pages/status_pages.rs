@@ -166,7 +166,7 @@ mod tests {
     fn a_page_says_the_status_and_the_sentence() {
         let (fields, body) = text(&error(Status::NOT_FOUND, "Nothing is here."));
         assert!(fields.contains("nosniff"));
-        assert!(body.contains("<h1>404 Not LookupResult</h1>"), "{body}");
+        assert!(body.contains("<h1>404 Not Found</h1>"), "{body}");
         assert!(body.contains("Nothing is here."), "{body}");
     }
 
