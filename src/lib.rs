@@ -61,14 +61,15 @@
 //! [`TurnRunner::run`](server::turn_runner::TurnRunner::run),
 //! [`Session::turn`](connection::session::Session::turn), [`parse_head`](http::request::parse_head),
 //! [`Sites::respond`](site::Sites::respond), [`encode_head`](http::response::encode_head),
-//! [`send`](connection::output::send), [`Session::next_deadline`](connection::session::Session::next_deadline),
+//! [`send`](connection::output::send),
+//! [`Session::next_deadline`](connection::session::Session::next_deadline),
 //! [`OwnedSlot::wait_until`](server::slots::OwnedSlot::wait_until),
 //! [`Handoff::defer`](server::handoff::Handoff::defer), [`Flight::wait`](site::waiting::Flight::wait),
 //! [`Flight::work`](site::waiting::Flight::work).
 //!
 //! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
-//! disk, so that no reader waits for that. One thread writes the access log and one standard error
-//! ([`server::line_writer`]), so that no thread waits for those who read them. One waits for SIGINT
+//! disk, so that no request waits for that. One thread writes the access log and one standard error
+//! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
 //! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. The *supervisor*
 //! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low
 //! priority compress large files and compare sidecars with their originals ([`site::memory`]).
@@ -103,7 +104,9 @@
 //! - *thread buffers*: the buffers that a thread lends to a session for a turn.
 //! - *spare worker*: a worker that runs for a *lease* of some seconds while the disk holds up the others.
 //! - *encoded variant*: a file in a content coding. *Sidecar*: a file beside it that holds one, as `a.js.gz`.
-//! - *gauge*: the number of open connections under a limit. *Silent*: without a request so far.
+//! - *gauge*: the number of open connections under a limit. *Pressure*: 90 % of the limit are open.
+//! - *silent*: without a request so far. *Parked*: in no queue, as a worker without work, or a connection
+//!   that waits for a flight.
 //! - *T*: the seconds that `Keep-Alive: timeout` promises. *Grace*: how much longer the server waits.
 //! - *linger*: to read and discard after the last response, so that the client can receive it.
 //!

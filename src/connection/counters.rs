@@ -15,10 +15,10 @@ pub enum CloseReason {
     MaxRequests,
     /// `keep_alive.max_age` was reached.
     MaxAge,
-    /// The connection was idle for T + grace.
+    /// The connection was idle for T + grace, or sent no request within `timeouts.head`.
     Idle,
-    /// The connection was idle for more than T, or answered, while 90 % of a limit on connections were
-    /// open.
+    /// The connection was silent, idle for more than T, or answered, while 90 % of a limit on connections
+    /// were open.
     Pressure,
     /// The head was not complete within `timeouts.head`.
     HeadTimeout,
@@ -28,9 +28,9 @@ pub enum CloseReason {
     WriteTimeout,
     /// A request was malformed or over a limit; framing is in doubt.
     BadRequest,
-    /// The status of an answer ends the connection.
+    /// The status of a response ends the connection.
     ErrorAnswer,
-    /// The server has `limits.connections` already.
+    /// A limit on connections is reached, in all or for the address.
     Refused,
     /// The server drains.
     Drain,
@@ -119,8 +119,8 @@ impl Counters {
     /// Counts the end of a connection on which `answered` requests were answered.
     pub fn closed(&self, reason: CloseReason, answered: u32) {
         self.closes[reason as usize].fetch_add(1, Ordering::Relaxed);
-        let place = REQUEST_BOUNDS.partition_point(|bound| *bound < answered);
-        self.lengths[place].fetch_add(1, Ordering::Relaxed);
+        let bucket = REQUEST_BOUNDS.partition_point(|bound| *bound < answered);
+        self.lengths[bucket].fetch_add(1, Ordering::Relaxed);
     }
 }
 

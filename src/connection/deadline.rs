@@ -1,4 +1,4 @@
-//! The time of a connection's next turn if its socket stays silent, and its state until then.
+//! The time of a connection's next turn if no event comes, and its state until then.
 //!
 //! A deadline fits one word. So the word can lie beside the connection, where the event loop reads it at
 //! any time without asking the owner.
@@ -16,11 +16,11 @@ const FIRST: u64 = 0b101 << 61;
 /// A point in time, and the state of the connection until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
-    /// A request is being received, or an answer is being sent.
+    /// A request is being received, or a response is being sent.
     Exchange(Millis),
     /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept.
     First(Millis),
-    /// The connection is between two requests, and the last answer is not known to have arrived.
+    /// The connection is between two requests, and the last response is not known to have arrived.
     AwaitingAck(Millis),
     /// The connection is between two requests, and all is acknowledged; the deadline is T + grace.
     Idle(Millis),
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_survives_as_a_word() {
+    fn a_deadline_can_be_read_from_its_word() {
         for at in [Millis(0), Millis(130_000), Millis(1 << 60), Millis::NEVER] {
             for deadline in [
                 Deadline::Exchange(at),

@@ -13,8 +13,8 @@ use crate::site::MayBlock;
 /// The most bytes for one sendfile. A larger call on a fast peer would hold the thread too long.
 const SEND_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Bytes after which a turn ends if there is more to send. The event loop, which other connections wait
-/// for, sends less: they wait for a tenth of a millisecond, not for one or two.
+/// Bytes after which a turn ends if there is more to send. The event loop sends less, so that
+/// other connections wait for a tenth of a millisecond, not for one or two.
 pub(super) fn bytes_per_turn(may_block: MayBlock) -> u64 {
     match may_block {
         MayBlock::Never => 256 * 1024,
@@ -22,7 +22,7 @@ pub(super) fn bytes_per_turn(may_block: MayBlock) -> u64 {
     }
 }
 
-/// The part of the collected answers that the socket has not taken, and one body after it.
+/// The part of the collected responses that the socket has not taken, and one body after it.
 #[derive(Debug)]
 pub struct Unsent {
     /// Encoded heads and small bodies.
@@ -34,11 +34,11 @@ pub struct Unsent {
     /// The line of the access log for `body`.
     pub log: Option<UnfinishedLine>,
     /// The clients whose requests are being answered; empty without a limit per client. Dropped with the
-    /// answer.
+    /// response.
     pub counted_requests: Vec<CountedRequest>,
     /// Detects that the peer takes the bytes too slowly.
     pub stall_detector: StallDetector,
-    /// How many bytes of the answer the kernel may keep unsent.
+    /// How many bytes of the response the kernel may keep unsent.
     pub unsent_limit: UnsentLimit,
 }
 
@@ -54,8 +54,8 @@ impl Unsent {
     }
 }
 
-/// How much of one answer the kernel may keep unsent. The limit begins low and grows with what the peer
-/// takes: a peer that reads nothing holds little memory, and one that reads gets its answer in few turns.
+/// How much of one response the kernel may keep unsent. The limit begins low and grows with what the peer
+/// takes: a peer that reads nothing holds little memory, and one that reads gets its response in few turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsentLimit {
     bytes: u32,
@@ -67,10 +67,10 @@ impl UnsentLimit {
     const FACTOR: u32 = 4;
 
     /// The highest limit, in bytes. A peer that stops reading holds this much. A higher one would hardly
-    /// save large answers any turns.
+    /// save large responses any turns.
     const MOST: u32 = 2 * 1024 * 1024;
 
-    /// The limit for an answer that has just filled the socket for the first time.
+    /// The limit for a response that has just filled the socket for the first time.
     #[must_use]
     pub fn first() -> UnsentLimit {
         UnsentLimit {
@@ -80,7 +80,7 @@ impl UnsentLimit {
     }
 
     /// Whether the limit has grown; if so, the caller resets the socket to [`UNSENT_BYTES`] after the
-    /// answer.
+    /// response.
     #[must_use]
     pub fn has_grown(&self) -> bool {
         self.bytes > UNSENT_BYTES
@@ -116,7 +116,7 @@ pub enum SendProgress {
     Paused(Pause),
 }
 
-/// Bytes and a body to send. The part that the socket takes is cut off.
+/// Bytes and a body to send. The part that the socket takes is removed.
 #[derive(Debug)]
 pub struct OutgoingData<'a> {
     /// The bytes that go first.
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_the_share_goes_whole_and_a_longer_one_in_several_turns() {
+    fn a_body_of_the_quota_goes_whole_and_a_longer_one_in_several_turns() {
         for (len, turns) in [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)] {
             let mut io = LimitedTransport {
                 room: 100,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_allowance_grows_with_what_is_taken_and_has_an_end() {
+    fn the_unsent_limit_grows_with_what_is_taken_up_to_a_maximum() {
         let mut unsent_limit = UnsentLimit::first();
         let mut grown = Vec::new();
         for _ in 0..100 {

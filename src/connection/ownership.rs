@@ -18,7 +18,7 @@
 //!  +---- free, from Running and from RunningNotified; the generation goes up by one
 //! ```
 //!
-//! `requeue` is open to `RunningNotified` too. The verbs come in pairs, one on each side:
+//! `requeue` also leads from `RunningNotified` to `Queued`. The verbs come in pairs, one on each side:
 //!
 //! | event loop | the thread that serves | purpose |
 //! |---|---|---|
@@ -39,7 +39,7 @@
 //! is opened again for a new socket, and then the second event comes. Its token holds the old generation,
 //! so `notify` finds it stale. To fail, 32 bits would have to wrap within one batch.
 //!
-//! **The loop in both parts.** For a connection that could not be registered, the event loop itself calls
+//! **The loop on both sides.** For a connection that could not be registered, the event loop itself calls
 //! `claim_idle`, `begin` and `free`.
 //!
 //! # The word
@@ -50,7 +50,7 @@
 //! ```
 //!
 //! `READ_CLOSED` stays set for the life of the connection. Data and FIN can share one edge; then a short
-//! `recv` does not prove that the socket is drained, and no event will announce the end of stream again.
+//! `recv` does not prove that the socket is empty, and no event will announce the end of stream again.
 //! An owner that finds the bit set reads until `WouldBlock` or the end.
 //!
 //! # Memory ordering
@@ -163,7 +163,7 @@ pub enum Notified {
 /// The reason why [`Ownership::claim_idle`] could not claim a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotIdle {
-    /// The connection has an owner, or had one a moment ago. The caller asks again at the next tick.
+    /// The connection has an owner, or had one a moment ago. The caller tries again later.
     Busy,
     /// The slot has no connection.
     Free,
@@ -179,7 +179,7 @@ pub struct TurnGuard<'a, A: AtomicWord = AtomicU64> {
     read_closed: bool,
 }
 
-/// The answer of [`TurnGuard::release`] to the owner.
+/// The result of [`TurnGuard::release`].
 #[derive(Debug)]
 #[must_use = "after `Again` the caller still owns the connection"]
 pub enum Released<'a, A: AtomicWord = AtomicU64> {
@@ -283,7 +283,7 @@ impl<A: AtomicWord> Ownership<A> {
     /// The state of the connection at this moment.
     ///
     /// For the event loop, `Idle` stays true until the loop itself changes it (rule 1). Every other
-    /// answer may be outdated when it arrives: they are for tests and diagnostics.
+    /// result may be outdated when the caller gets it, and is for tests and diagnostics.
     #[must_use]
     pub fn state(&self) -> OwnershipState {
         // Acquire pairs with `release` and `free`: a deadline read after an `Idle` is the one that the
@@ -317,7 +317,7 @@ impl<A: AtomicWord> Ownership<A> {
     /// Whether the peer is known to have closed its side or the whole connection. Any thread may ask
     /// while the connection is owned; this serves connections that wait in no queue.
     pub fn is_read_closed(&self) -> bool {
-        // Relaxed: no operation on the socket depends on the answer.
+        // Relaxed: no operation on the socket depends on the result.
         self.word.load(Ordering::Relaxed) & READ_CLOSED != 0
     }
 
@@ -357,7 +357,7 @@ impl<'a, A: AtomicWord> TurnGuard<'a, A> {
     /// Running to idle: the socket would block, and the new deadline is stored.
     ///
     /// If the loop has called [`notify`](Ownership::notify) since the caller began or last released, the
-    /// caller keeps the connection and the answer is [`Released::Again`].
+    /// caller keeps the connection and the result is [`Released::Again`].
     pub fn release(self) -> Released<'a, A> {
         let ownership = self.end();
         // Release pairs with the Acquire of `notify`, `claim_idle` and `state`: the next owner sees what

@@ -18,10 +18,10 @@ use crate::site::Sites;
 pub enum Mode {
     /// The server accepts connections and keeps them open.
     Serving,
-    /// SIGTERM has come. Each connection ends with an answer that says `close`: the next one, or the one
+    /// SIGTERM has come. Each connection ends with a response that says `close`: the next one, or the one
     /// to the last request that has already arrived. Idle connections stay open for the time promised.
     Draining,
-    /// SIGINT has come, or the drain has ended. Answers in progress are finished; all other connections
+    /// SIGINT has come, or the drain has ended. Responses in progress are finished; all other connections
     /// close.
     Stopping,
 }
@@ -69,7 +69,7 @@ impl ServerContext {
     /// The mode in force.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        // Relaxed: a thread may see the change one answer late. When the server stops, the event loop
+        // Relaxed: a thread may see the change one response late. When the server stops, the event loop
         // gives every connection a turn afterwards.
         match self.mode.load(Ordering::Relaxed) {
             0 => Mode::Serving,

@@ -1,6 +1,6 @@
 //! Finds transfers that have stalled: by a progress timeout and by a minimum for the average rate.
 //!
-//! A timeout on the whole transfer would punish slow but honest peers. A timeout that any byte renews
+//! A timeout on the whole transfer would cut off peers on slow lines. A timeout that any byte renews
 //! would let a peer hold a connection for ever. So the detector limits the time since the last progress,
 //! and the average rate over a minute.
 
@@ -57,11 +57,11 @@ impl StallDetector {
         if elapsed_millis < u64::from(WINDOW_SECS) * 1000 {
             return false;
         }
-        let owed = u64::from(limits.min_rate).saturating_mul(elapsed_millis) / 1000;
+        let required = u64::from(limits.min_rate).saturating_mul(elapsed_millis) / 1000;
         let moved = self.bytes - self.window_bytes;
         self.window_bytes = self.bytes;
         self.window_since = now;
-        moved < owed
+        moved < required
     }
 
     /// The next time to call [`StallDetector::has_stalled`].
@@ -107,11 +107,15 @@ mod tests {
         let stalled_at = (1..)
             .map(|n| n * 29_000)
             .find(|&at| stall_detector.has_stalled(at / 29_000, Millis(at), &LIMITS));
-        assert_eq!(stalled_at, Some(87_000), "at the first look after a minute");
+        assert_eq!(
+            stalled_at,
+            Some(87_000),
+            "at the first check after a minute"
+        );
     }
 
     #[test]
-    fn a_slow_but_honest_transfer_lives() {
+    fn a_slow_transfer_above_the_minimum_rate_goes_on() {
         let mut stall_detector = StallDetector::start(0, Millis(0));
         for second in 1..600 {
             assert!(!stall_detector.has_stalled(second * 2_048, Millis(second * 1_000), &LIMITS));
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_floor_only_standing_still_counts() {
+    fn without_a_minimum_rate_only_the_timeout_counts() {
         let limits = StallLimits {
             min_rate: 0,
             ..LIMITS

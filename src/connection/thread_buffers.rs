@@ -337,10 +337,10 @@ mod tests {
 
     /// Kept bytes are copied only when their buffer grows.
     #[test]
-    fn one_byte_pieces_do_not_copy_what_is_kept() {
+    fn one_byte_pieces_do_not_copy_kept_bytes() {
         let mut input = Input::new(1 << 16);
         receive(&mut input, b"x");
-        let (mut places, mut last) = (0, std::ptr::null());
+        let (mut moves, mut last) = (0, std::ptr::null());
         for len in 2..=60_000 {
             next_turn(&mut input);
             receive(&mut input, b"x");
@@ -348,14 +348,14 @@ mod tests {
             let capacity = input.kept.as_ref().map_or(0, |kept| kept.bytes.capacity());
             assert!(capacity <= len + len / 4 + 1, "{capacity} for {len}");
             if last != input.unread().as_ptr() {
-                (places, last) = (places + 1, input.unread().as_ptr());
+                (moves, last) = (moves + 1, input.unread().as_ptr());
             }
         }
-        assert!(places < 60, "{places} places for 60,000 bytes");
+        assert!(moves < 60, "{moves} moves for 60,000 bytes");
     }
 
     #[test]
-    fn what_a_body_took_is_given_back() {
+    fn memory_that_a_body_took_is_freed() {
         let mut input = Input::new(1 << 16);
         receive(&mut input, b"head");
         next_turn(&mut input);

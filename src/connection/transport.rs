@@ -56,10 +56,10 @@ pub trait Transport {
     fn abort(&mut self);
 }
 
-/// The unsent bytes of an answer that the kernel keeps for a peer that has not yet shown that it reads:
+/// The unsent bytes of a response that the kernel keeps for a peer that has not yet shown that it reads:
 /// TCP_NOTSENT_LOWAT (tcp(7)), set on listeners and inherited by accepted sockets. Without a bound, a
 /// peer that asks for 20 MB and reads nothing holds 2.7 MB, with overhead 3.8 MB of kernel memory; with
-/// this bound, 0.7 MB. A quarter of the bound costs answers of 1 MB a seventh more CPU time. This bound
+/// this bound, 0.7 MB. A quarter of the bound costs responses of 1 MB a seventh more CPU time. This bound
 /// costs nothing, or up to a fifth more in other runs, which is noise (2026-11-30, Linux 6.18, loopback).
 pub const UNSENT_BYTES: u32 = 512 * 1024;
 

@@ -8,7 +8,7 @@ use super::quality::Weight;
 ///
 /// The most specific range that matches an offer gives its weight. At equal weight the more specific range
 /// wins, so `application/json, */*` selects JSON if it is offered; then the order of the offers decides. The
-/// first offer is the answer without the field, with a malformed one, and if nothing is acceptable: section
+/// first offer is the result without the field, with a malformed one, and if nothing is acceptable: section
 /// 12.5.1 lets a server disregard the field instead of sending 406.
 #[must_use]
 pub fn preferred(fields: &Fields<'_, '_>, offers: &[&str]) -> usize {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(
             choice(&["application/json, text/plain, */*"]),
             "application/json",
-            "named beats tolerated"
+            "a named type beats an asterisk"
         );
     }
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_offer_is_for_those_who_do_not_say_and_those_who_take_nothing() {
+    fn the_first_offer_is_chosen_without_the_field_and_if_nothing_is_acceptable() {
         assert_eq!(choice(&[]), "text/html");
         for value in ["", ",", "image/png", "*/*;q=0", "text/html;q=0"] {
             assert_eq!(choice(&[value]), "text/html", "{value}");

@@ -44,8 +44,8 @@ impl Coding {
     }
 }
 
-/// The codings to try for an answer, best first. The last one is always identity, and a coding that the
-/// client likes less than identity is left out. So the first coding that exists is sent.
+/// The codings to try for a response, best first. The last one is always identity, and a coding with a
+/// lower weight than identity is left out. So the first coding that exists is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptedCodings {
     codings: [Coding; 4],
@@ -90,8 +90,8 @@ impl AcceptedCodings {
 /// - At equal weight the server's order decides: br, zstd, gzip, identity. Identity that is not mentioned
 ///   comes after all codings that are.
 /// - There is no 406. If nothing is acceptable, for instance with `identity;q=0`, identity is sent all the
-///   same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server disregard
-///   the field. For a client that cannot read the answer, an error would be no better.
+///   same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server
+///   disregard the field. For a client that cannot read the response, an error would be no better.
 #[must_use]
 pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
     match weights(fields) {
@@ -100,8 +100,8 @@ pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
     }
 }
 
-/// As [`accepted_codings`], for a file that cannot be sent without a coding. A coding that the client likes
-/// less than identity is included, unless its weight is zero.
+/// As [`accepted_codings`], for a file that cannot be sent without a coding. A coding with a lower
+/// weight than identity is included, unless its weight is zero.
 #[must_use]
 pub fn codings_without_identity(fields: &Fields<'_, '_>) -> AcceptedCodings {
     weights(fields).map_or(AcceptedCodings::IDENTITY, |weights| {
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn without_identity_all_that_is_not_refused_will_do() {
+    fn without_identity_every_coding_that_is_not_refused_is_accepted() {
         let cases: &[(&str, &[Coding])] = &[
             ("identity, br;q=0.5, gzip;q=0.1", &[Brotli, Gzip, Identity]),
             ("identity, br;q=0", &[Identity]),

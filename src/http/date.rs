@@ -44,9 +44,9 @@ fn parse_full_year(text: &str) -> Option<u64> {
     [12..16, 20..24].into_iter().find_map(|place| {
         let year: u32 = text.get(place.clone())?.parse().ok()?;
         let years_short = 1970_u32.checked_sub(year)?;
-        let alike = year + 400 * years_short.div_ceil(400);
+        let same_calendar = year + 400 * years_short.div_ceil(400);
         let mut modern = text.to_owned();
-        modern.replace_range(place, &alike.to_string());
+        modern.replace_range(place, &same_calendar.to_string());
         httpdate::parse_http_date(&modern).ok().map(|_| 0)
     })
 }

@@ -8,8 +8,8 @@ use crate::config::Network;
 /// The address of the client: the last address that the proxies have recorded and that is not their own.
 ///
 /// `peer` is the other end of the connection; `x_forwarded_for` gives the values of all such lines in order.
-/// Each proxy appends the address of its peer. So the list counts from its end, as long as a trusted proxy
-/// has written it. A member that is no address, such as `unknown`, ends the search: the proxy that wrote it
+/// Each proxy appends the address of its peer. So the list is read from its end, as far as trusted proxies
+/// have written it. A member that is no address, such as `unknown`, ends the search: the proxy that wrote it
 /// is the client. If all addresses are trusted, the first one is the client.
 ///
 /// IPv4-mapped IPv6 addresses are returned as IPv4. Nothing is allocated.
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_the_reading_at_the_last_good_one() {
+    fn a_member_that_is_no_address_ends_the_search() {
         for (lines, expected) in [
             (&["198.51.100.1, unknown"][..], "10.0.0.1"),
             (&["198.51.100.1, unknown, 10.0.0.2"], "10.0.0.2"),

@@ -1,4 +1,4 @@
-//! Decides whether a connection persists after an answer (RFC 9112 section 9.3).
+//! Decides whether a connection persists after a response (RFC 9112 section 9.3).
 
 use std::num::NonZeroU32;
 
@@ -17,11 +17,11 @@ pub struct KeepAlivePolicy {
     pub http10: bool,
     /// The most requests that one connection may have answered.
     pub max_requests: NonZeroU32,
-    /// Whether the connection ends with this answer: draining, pressure or age.
+    /// Whether the connection ends with this response: draining, pressure or age.
     pub closing: bool,
 }
 
-/// Whether the connection persists after this answer.
+/// Whether the connection persists after this response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
     /// The connection stays open.
@@ -33,10 +33,10 @@ pub enum Persistence {
     Close,
 }
 
-/// Decides whether the connection persists after the answer to a request with this head.
+/// Decides whether the connection persists after the response to a request with this head.
 ///
-/// `answered_before` counts the earlier answers on this connection. With `max_requests` = 20 the first answer
-/// (0 before it) leaves 19, the nineteenth leaves 1, the twentieth closes.
+/// `answered_before` counts the earlier responses on this connection. With `max_requests` = 20 the first
+/// response (0 before it) leaves 19, the nineteenth leaves 1, the twentieth closes.
 ///
 /// The connection of an HTTP/1.0 request through a proxy (`via`, `proxy_connection`) closes. An old proxy
 /// forwards `Connection: keep-alive` without understanding it, and would wait for a close that never comes
@@ -64,7 +64,7 @@ pub fn decide(
     Persistence::Persist { remaining }
 }
 
-/// Whether an answer with this status, to a request with this method, ends the connection. Behind a proxy
+/// Whether a response with this status, to a request with this method, ends the connection. Behind a proxy
 /// other clients may share the connection, so one client's failure alone is no reason to close.
 ///
 /// | status                                      | connection | because                                             |
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn http10_through_a_proxy_closes_and_http11_does_not_mind() {
+    fn http10_through_a_proxy_closes_and_http11_persists() {
         let via = "Via: 1.0 old\r\n";
         let blind = "Proxy-Connection: keep-alive\r\n";
         for proxy in [via.to_owned(), blind.to_owned(), format!("{via}{blind}")] {
@@ -203,7 +203,7 @@ mod tests {
         );
     }
 
-    /// The statuses with a row in the table over [`ends_connection`], and the result in that row.
+    /// The statuses with a row in the table above [`ends_connection`], and the result in that row.
     fn documented() -> Vec<(u16, bool)> {
         let rows = include_str!("keep_alive.rs").lines();
         let rows = rows.filter_map(|line| line.strip_prefix("/// |"));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_every_status_and_says_of_it_what_the_code_does() {
+    fn the_table_names_every_status_and_agrees_with_the_code() {
         let mut documented = documented();
         documented.sort_unstable();
         let done = |status: &Status| (status.code(), ends_connection(Method::Get, *status));

@@ -20,7 +20,7 @@ pub struct Validators<'a> {
 /// The result of a request's preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreconditionResult {
-    /// The answer is the one without preconditions.
+    /// The response is the one without preconditions.
     Proceed,
     /// 304: the client's copy is current.
     NotModified,
@@ -29,11 +29,11 @@ pub enum PreconditionResult {
 }
 
 /// Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since, in the order of RFC 9110
-/// section 13.2.2. Only for a request whose answer would otherwise be 200.
+/// section 13.2.2. Only for a request whose response would otherwise be 200.
 ///
 /// The server never sends a Last-Modified later than `now_unix_secs`, so a later time counts as
 /// `now_unix_secs` here too. A date that is invalid or given twice is ignored. A malformed list of entity
-/// tags matches nothing, so it never turns a full answer into a 304.
+/// tags matches nothing, so it never turns a full response into a 304.
 #[must_use]
 pub fn evaluate(
     method: Method,
@@ -190,7 +190,7 @@ impl PreconditionField<'_> {
     ) -> bool {
         match self {
             PreconditionField::Absent => false,
-            // The file exists, because the answer would be 200.
+            // The file exists, because the response would be 200.
             PreconditionField::Once(b"*") => true,
             PreconditionField::Once(list) => has_member(list, current, comparison) == Some(true),
             PreconditionField::Repeated => {

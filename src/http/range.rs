@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_or_foreign_is_ignored_rfc9110_14_2() {
+    fn malformed_values_and_other_units_are_ignored_rfc9110_14_2() {
         let values = [
             "",
             "bytes",

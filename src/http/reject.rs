@@ -1,4 +1,4 @@
-//! The answer to a request that is refused.
+//! The response to a request that is refused.
 
 use super::method::Method;
 use super::status::Status;
@@ -7,11 +7,11 @@ use super::status::Status;
 /// next request may be in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reject {
-    /// The status of the answer; 4xx or 5xx.
+    /// The status of the response; 4xx or 5xx.
     pub status: Status,
     /// One sentence for the reader of the error page.
     pub reason: &'static str,
-    /// The method, if it has been read: an answer to HEAD has no body.
+    /// The method, if it has been read: a response to HEAD has no body.
     pub method: Option<Method>,
 }
 

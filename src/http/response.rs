@@ -150,7 +150,7 @@ impl Body {
 }
 
 /// Appends the whole head, its empty line included (RFC 9112 section 2.1). `shared` must have the date of the
-/// answer; `persistence` becomes the Connection and Keep-Alive fields.
+/// response; `persistence` becomes the Connection and Keep-Alive fields.
 pub fn encode_head(
     response: &Response,
     shared: &SharedLines,
@@ -193,7 +193,7 @@ const BEFORE_DATE: &str = "Server: abide\r\nDate: ";
 
 const DATE_END: usize = BEFORE_DATE.len() + DATE_LEN;
 
-/// The end of the lines that every answer has.
+/// The end of the lines that every response has.
 const ALWAYS_END: usize = DATE_END + "\r\n".len();
 
 /// The line for a connection that does not persist (RFC 9112 section 9.6).
@@ -207,7 +207,7 @@ fn persisting_until_max(timeout_secs: u32) -> String {
     format!("Connection: keep-alive\r\nKeep-Alive: timeout={timeout_secs}, max=")
 }
 
-/// The field lines that answers of one second share: Server, Date, and those of a connection that persists.
+/// The field lines that responses of one second share: Server, Date, and those of a connection that persists.
 #[derive(Debug, Clone)]
 pub struct SharedLines {
     unix_secs: u64,
@@ -238,14 +238,14 @@ impl SharedLines {
         self
     }
 
-    /// The lines of every answer.
+    /// The lines of every response.
     #[must_use]
     pub fn always(&self) -> &[u8] {
         &self.lines[..ALWAYS_END]
     }
 
-    /// The lines of an answer after which the connection persists, up to the number of further requests,
-    /// which differs from answer to answer.
+    /// The lines of a response after which the connection persists, up to the number of further requests,
+    /// which differs from response to response.
     #[must_use]
     pub fn persisting(&self) -> &[u8] {
         &self.lines

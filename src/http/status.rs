@@ -36,13 +36,13 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// A whole file, a listing, the health check, or the answer to OPTIONS.
+    /// A whole file, a listing, the health check, or the response to OPTIONS.
     OK = 200, "OK";
     /// A CORS preflight.
     NO_CONTENT = 204, "No Content";
     /// One or more ranges of a file.
     PARTIAL_CONTENT = 206, "Partial Content";
-    /// A directory without its slash; or a configured redirect for good.
+    /// A directory without its slash; or configured: a permanent redirect.
     MOVED_PERMANENTLY = 301, "Moved Permanently";
     /// Configured: a temporary redirect.
     FOUND = 302, "Found";
@@ -52,7 +52,7 @@ statuses! {
     NOT_MODIFIED = 304, "Not Modified";
     /// Configured: a temporary redirect that keeps the method.
     TEMPORARY_REDIRECT = 307, "Temporary Redirect";
-    /// Configured: a redirect for good that keeps the method.
+    /// Configured: a permanent redirect that keeps the method.
     PERMANENT_REDIRECT = 308, "Permanent Redirect";
     /// The request breaks the grammar or a limit without a status of its own.
     BAD_REQUEST = 400, "Bad Request";
@@ -64,7 +64,7 @@ statuses! {
     METHOD_NOT_ALLOWED = 405, "Method Not Allowed";
     /// A request began, but did not arrive completely in time.
     REQUEST_TIMEOUT = 408, "Request Timeout";
-    /// Configured: the document was removed for good.
+    /// Configured: the document was removed permanently.
     GONE = 410, "Gone";
     /// If-Match or If-Unmodified-Since does not hold.
     PRECONDITION_FAILED = 412, "Precondition Failed";
@@ -86,7 +86,7 @@ statuses! {
     INTERNAL_SERVER_ERROR = 500, "Internal Server Error";
     /// An unknown method or transfer coding.
     NOT_IMPLEMENTED = 501, "Not Implemented";
-    /// A limit is reached, a file is being written, an answer takes too long, or the server is leaving.
+    /// A limit is reached, a file is being written, a response takes too long, or the server drains.
     SERVICE_UNAVAILABLE = 503, "Service Unavailable";
     /// A major version other than 1.
     VERSION_NOT_SUPPORTED = 505, "HTTP Version Not Supported";
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_knows_its_code_and_its_phrase() {
+    fn a_status_has_a_code_and_a_phrase() {
         assert_eq!(Status::CONTENT_TOO_LARGE.code(), 413);
         assert_eq!(Status::CONTENT_TOO_LARGE.reason(), "Content Too Large");
         assert_eq!(Status::NOT_MODIFIED.reason(), "Not Modified");

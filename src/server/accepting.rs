@@ -107,7 +107,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Whether the loop should accept from the listener at `index` at `now`.
+    /// Whether the loop may accept from the listener at `index` at `now`.
     #[must_use]
     pub fn may_accept(&self, index: usize, now: Millis) -> bool {
         let state = &self.open[index];
@@ -186,18 +186,18 @@ impl<L> Listeners<L> {
 
     /// Closes the listeners that `closing` names.
     pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: ListenersToClose, system: &S) {
-        let is_done = |state: &ListenerState<L>| match closing {
+        let should_close = |state: &ListenerState<L>| match closing {
             ListenersToClose::All => true,
             ListenersToClose::Empty => state.blocked_until.is_none(),
             ListenersToClose::EmptyUnfiltered => state.blocked_until.is_none() && !state.drops_syn,
         };
         self.open.retain(|state| {
-            if is_done(state)
+            if should_close(state)
                 && let Err(error) = system.unwatch_listener(&state.listener)
             {
                 log::debug!("a listener was not registered: {error}");
             }
-            !is_done(state)
+            !should_close(state)
         });
     }
 }

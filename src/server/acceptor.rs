@@ -281,9 +281,9 @@ impl Acceptor {
             }
         }
         let slot = self.take_slot();
-        let address_gauge = address_gauge.map(|holder| match &mut self.per_ip {
-            Some(per_ip) => per_ip.assign(slot, holder),
-            None => holder.address_gauge,
+        let address_gauge = address_gauge.map(|counted| match &mut self.per_ip {
+            Some(per_ip) => per_ip.assign(slot, counted),
+            None => counted.address_gauge,
         });
         Ok(Accepted {
             slot,

@@ -73,7 +73,7 @@ impl AccessLog {
         }
     }
 
-    /// Waits for the lines to be written, until `timeout`, and reports how many are lost.
+    /// Waits for the lines to be written, for at most `timeout`, and reports how many are lost.
     pub fn finish(&self, timeout: Duration) {
         if !self.queue.flush(timeout) || self.queue.unwritten() > 0 {
             let lost = self.queue.unwritten();

@@ -1,10 +1,11 @@
-//! Finding the connections whose deadlines have come. A session computes its deadline (`Session::next_deadline`),
-//! the thread that served it stores the deadline in the slot (`OwnedSlot::wait_until`), and the event loop
-//! finds it here. The connection then gets a turn, which acts on the deadline.
+//! Finding the connections whose deadlines have come. A session computes its deadline
+//! (`Session::next_deadline`), the thread that served it stores the deadline in the slot
+//! (`OwnedSlot::wait_until`), and the event loop finds it here. The connection then gets a turn, which acts
+//! on the deadline.
 //!
 //! No thread tells the wheel that a deadline has moved, not even to an earlier time. So each entry is
 //! checked after the shortest timeout in force at the latest (`max_sleep_millis`): a timeout that begins now
-//! ends no earlier than that, and is found in time. (A slow reader has earlier deadlines, six in
+//! ends no earlier than that, and is found in time. (A slow reader has earlier deadlines, six within
 //! `timeouts.write`; these may be found late without harm.) So each idle connection is checked every few
 //! seconds, for some tens of nanoseconds. The alternative would be a message that wakes the loop for each
 //! deadline that moves earlier. That costs microseconds, and such deadlines are common: every request after
@@ -75,7 +76,7 @@ impl Deadlines {
         }
     }
 
-    /// Checks the entries that fire up to `now`, and claims the connections that are due for `dispatch`.
+    /// Checks the entries that fire up to `now`. Claims the connections that are due; `dispatch` queues them.
     pub fn claim_due<T>(
         &mut self,
         now: Millis,

@@ -1,11 +1,11 @@
 //! The work of an event loop between two polls. The loop accepts connections, claims those that are due,
 //! serves from memory, and hands the rest to the workers.
 //!
-//! Other modules decide: [`accepting`](super::accepting) which listeners are asked,
+//! Other modules decide: [`accepting`](super::accepting) which listeners accept,
 //! [`deadlines`](super::deadlines) which connections are due, [`pressure`](super::pressure) which are
-//! evicted, and [`lifecycle`](super::lifecycle) how the server ends. Each takes the time and returns
-//! actions, which the [`Dispatcher`] carries out. This module neither polls nor reads a clock, and its
-//! [system](super::system) is an argument. So simulations run it unchanged.
+//! evicted, and [`lifecycle`](super::lifecycle) how the server ends. Each gets the time as an argument and
+//! returns actions, which the [`Dispatcher`] carries out. This module neither polls nor reads a clock, and
+//! its [system](super::system) is an argument. So simulations run it unchanged.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ use crate::site::MayBlock;
 /// Turns that the loop runs between two polls at most.
 const TURNS_PER_POLL: usize = 1024;
 
-/// Turns between two reads of the clock, which mostly take some hundred microseconds.
+/// Turns between two reads of the clock. So many turns mostly take some hundred microseconds.
 const TURNS_PER_SAMPLE: usize = 16;
 
 /// Milliseconds that the loop serves between two polls at most.
@@ -308,14 +308,14 @@ impl<S: System> Dispatcher<S> {
         system: &S,
     ) -> Option<Accepted<S::AcceptedSocket>> {
         for _ in 0..MAX_EVICTION_ATTEMPTS {
-            let has_asked = || system.has_input(&over_limit.socket);
-            let going = self.pressure.evict_for_new(
+            let has_request = || system.has_input(&over_limit.socket);
+            let evicted = self.pressure.evict_for_new(
                 over_limit.limit,
-                has_asked,
+                has_request,
                 now.monotonic,
                 &self.shared,
             );
-            match going {
+            match evicted {
                 None => break,
                 Some(Ok(queued)) => self.run(queued, now),
                 Some(Err(_)) => {}
@@ -488,9 +488,9 @@ impl<S: System> Dispatcher<S> {
         if self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
             return Some(Duration::from_millis(TICK_MILLIS));
         }
-        let relief = self.acceptor.is_under_pressure();
-        let relief = relief.then(|| self.pressure.next_eviction());
-        let next = [self.deadlines.next_check(), relief, self.log_flush_due_at]
+        let is_pressed = self.acceptor.is_under_pressure();
+        let evict = is_pressed.then(|| self.pressure.next_eviction());
+        let next = [self.deadlines.next_check(), evict, self.log_flush_due_at]
             .into_iter()
             .flatten()
             .min()?;

@@ -1,6 +1,7 @@
 //! The queues through which connections and jobs get to the workers.
 //!
-//! There are four queues. The jobs queue has one message for each job, the others one for each connection:
+//! There are four queues. The jobs queue has one message for each job, the others one for each connection.
+//! (The blocking queue also has the rare [`Work::GiveBackMemory`].)
 //!
 //! - **ready**: connections that the event loop has found ready. Nearly all are answered from memory in a
 //!   few microseconds. The event loop serves from this queue too: it does not sleep while the workers
@@ -53,7 +54,7 @@
 //!
 //! If another thread is already loading a file, the connection is parked with the [`Flight`] of that
 //! load and is in no queue. In a queue it would be picked up again and again in vain. When the flight is
-//! over, it puts the connection into a queue. If memory has the answer then, that is the ready queue, and
+//! over, it puts the connection into a queue. If memory can answer then, that is the ready queue, and
 //! the event loop is woken, so that no worker need be free.
 //!
 //! # When the disk holds up all workers
@@ -188,9 +189,9 @@ impl Handoff {
         }
     }
 
-    /// Worker: takes the next work, and waits for it until `timeout`. `None` if the time is over, or if the
-    /// hand-off is closed and empty. `first` is the queue to look into first. A worker that alternates them
-    /// lets no queue starve.
+    /// Worker: takes the next work, and waits for it for at most `timeout`. `None` if the time is over, or if
+    /// the hand-off is closed and empty. `first` is the queue to look into first. A worker that alternates
+    /// them lets no queue starve.
     pub fn pick_up(
         &self,
         kind: WorkerKind,

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filtered_listener_keeps_those_who_have_connected_and_takes_no_others() {
+    fn a_filtered_listener_keeps_established_connections_and_takes_no_others() {
         let (listeners, address) = listener(3);
         let connected: Vec<_> = (0..30)
             .map(|_| TcpStream::connect(address).expect("connect"))

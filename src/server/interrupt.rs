@@ -119,15 +119,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repetition_within_half_a_second_of_the_first_is_the_same() {
+    fn a_repetition_within_half_a_second_of_the_first_is_ignored() {
         let mut interrupts = SigintHistory::default();
-        for (at, meaning) in [
+        for (at, action) in [
             (7_000, SigintAction::ShutDown),
             (7_000, SigintAction::Ignore),
             (7_499, SigintAction::Ignore),
             (7_500, SigintAction::ExitNow),
         ] {
-            assert_eq!(interrupts.note(Millis(at)), meaning, "{at}");
+            assert_eq!(interrupts.note(Millis(at)), action, "{at}");
         }
     }
 

@@ -34,8 +34,8 @@ impl Lease {
         if now < self.until {
             return false;
         }
-        let are_held = handoff.permanent_pick_ups() == self.permanent_pick_ups;
-        if !are_held || handoff.has_idle_worker() {
+        let are_held_up = handoff.permanent_pick_ups() == self.permanent_pick_ups;
+        if !are_held_up || handoff.has_idle_worker() {
             return true;
         }
         *self = Lease::new(now, handoff);

@@ -1,7 +1,7 @@
 //! Serving, draining, stopping: how far an event loop has come towards its end, and its next steps.
 //!
-//! A [`Lifecycle`] takes the time and returns [steps](LifecycleStep), which the event loop carries out in
-//! order.
+//! A [`Lifecycle`] gets the time as an argument and returns [steps](LifecycleStep), which the event loop
+//! carries out in order.
 //!
 //! A server that stops visits all slots at each tick, for a second or so ([`LifecycleStep::StopIdle`]).
 

@@ -53,7 +53,7 @@ pub struct LineQueue {
     has_work: Condvar,
     is_idle: Condvar,
     max_bytes: usize,
-    notices: LossCallbacks,
+    callbacks: LossCallbacks,
     dropped_total: AtomicU64,
 }
 
@@ -86,7 +86,7 @@ impl LineQueue {
     pub fn start(
         name: &str,
         max_bytes: usize,
-        notices: LossCallbacks,
+        callbacks: LossCallbacks,
         sink: impl Sink,
     ) -> io::Result<Arc<LineQueue>> {
         let queue = Arc::new(LineQueue {
@@ -94,7 +94,7 @@ impl LineQueue {
             has_work: Condvar::new(),
             is_idle: Condvar::new(),
             max_bytes,
-            notices,
+            callbacks,
             dropped_total: AtomicU64::new(0),
         });
         let writer = Writer {
@@ -139,7 +139,7 @@ impl LineQueue {
         self.wake_writer(&mut state);
     }
 
-    /// Waits for all lines to be written, until `timeout`. Returns whether they are.
+    /// Waits for all lines to be written, for at most `timeout`. Returns whether they are.
     pub fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
         state.is_awaited = true;
@@ -183,7 +183,7 @@ impl LineQueue {
         let is_first = !std::mem::replace(&mut state.has_failed, true);
         drop(state);
         if is_first {
-            (self.notices.failed)(why);
+            (self.callbacks.failed)(why);
         }
     }
 
@@ -243,7 +243,7 @@ impl LineQueue {
         let is_awaited = state.is_idle() && std::mem::take(&mut state.is_awaited);
         drop(state);
         if let Some(lines) = recovered {
-            (self.notices.recovered)(lines);
+            (self.callbacks.recovered)(lines);
         }
         if is_awaited {
             self.is_idle.notify_all();

@@ -262,8 +262,8 @@ impl Server {
     }
 }
 
-/// Runs one event loop. If it fails the others stop: that some clients are not served is harder to notice
-/// than that none is.
+/// Runs one event loop. If it fails the others stop: an operator notices a server that serves no
+/// client sooner than one that serves only some.
 fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()> {
     match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
         Ok(result) => result.inspect_err(|_| handle.enter(Mode::Stopping)),
@@ -292,19 +292,19 @@ impl EventLoopBuilder {
     ) -> Result<Vec<EventLoop>, StartError> {
         let count = self.context.config.event_loops;
         let mut all = Vec::with_capacity(count);
-        let mut ends = Vec::with_capacity(count);
+        let mut loop_parts = Vec::with_capacity(count);
         for number in 0..count {
             let poll = Poll::new().map_err(StartError::because("cannot poll"))?;
             let waker = Waker::new(poll.registry(), tokens::WAKER);
             let waker = waker.map_err(StartError::because("cannot make a waker"))?;
             let (shared, messages) = self.shared(number, waker);
             all.push(Arc::new(shared));
-            ends.push((poll, messages));
+            loop_parts.push((poll, messages));
         }
         let all: Arc<[Arc<Shared>]> = all.into();
         let mut signals = signals;
         let mut event_loops = Vec::with_capacity(count);
-        for (number, (poll, messages)) in ends.into_iter().enumerate() {
+        for (number, (poll, messages)) in loop_parts.into_iter().enumerate() {
             let sources = Sources {
                 poll,
                 messages,
@@ -394,7 +394,7 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     Ok((usize::try_from(limit).unwrap_or(usize::MAX), budget))
 }
 
-/// The listening sockets: for each address one for each event loop. If the process was started with
+/// The listening sockets: one for each address and event loop. If the process was started with
 /// sockets, these are used and no others are bound, because the parent process decides.
 fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, StartError> {
     let probes = &config.tcp_keep_alive;

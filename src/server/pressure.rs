@@ -3,10 +3,10 @@
 //! Under pressure (90 % of a limit on the connections) as many connections as necessary are closed before
 //! their deadline ([`Pressure::evict`]). First come silent ones, which have not sent a request for a second
 //! or longer: they were promised nothing. Then come those that have been idle for longer than T, so each
-//! promise is kept. In both groups the longest silence ends first. Once a second all slots are checked for
-//! that, which takes some 13 ms for a million. Selecting the longest idle among a million takes another
-//! 10 ms, and ten times that with `limits.connections_per_ip`, where all must be sorted. Without pressure
-//! this costs nothing.
+//! promise is kept. In both groups those that have waited longest come first. Once a second all slots are
+//! checked for that, which takes some 13 ms for a million. Selecting the longest idle among a million takes
+//! another 10 ms, and ten times that with `limits.connections_per_ip`, where all must be sorted. Without
+//! pressure this costs nothing.
 //!
 //! At a limit a new connection does not wait for that check ([`Pressure::evict_for_new`]). It takes the
 //! place of the longest silent connection: after a second of silence, or after a quarter of a second if the
@@ -102,10 +102,10 @@ impl Pressure {
                     excess.note_closing(index);
                 }
                 deadline => {
-                    let has_asked = !matches!(deadline, Deadline::First(_));
+                    let has_sent = !matches!(deadline, Deadline::First(_));
                     if evictable_at(&shared.context, deadline).is_some_and(|at| now >= at) {
-                        candidates.push((has_asked, deadline.at(), index));
-                    } else if !has_asked {
+                        candidates.push((has_sent, deadline.at(), index));
+                    } else if !has_sent {
                         // It sends a request or is closed within a second, so no other goes instead.
                         excess.note_closing(index);
                     }
@@ -130,8 +130,8 @@ impl Pressure {
             .is_some_and(|(_, millis)| millis >= SILENT_AT_LIMIT_MILLIS)
     }
 
-    /// Claims the longest silent connection under `limit`, whose place a new connection takes. `has_asked`
-    /// tells whether the request of the new connection is there already. `None` if all connections stay.
+    /// Claims the longest silent connection under `limit`, whose place a new connection takes. `has_request`
+    /// tells whether the request of the new connection has arrived. `None` if all connections stay.
     ///
     /// The turn of the claimed connection receives once more, and closes it if nothing has come.
     ///
@@ -140,13 +140,14 @@ impl Pressure {
     pub fn evict_for_new<T>(
         &mut self,
         limit: ReachedLimit,
-        has_asked: impl FnOnce() -> bool,
+        has_request: impl FnOnce() -> bool,
         now: Millis,
         shared: &Shared<T>,
     ) -> Option<Result<QueuedSlot, NotIdle>> {
         let (index, millis) = self.longest_silent(limit, now, shared)?;
-        let is_to_go = millis >= SILENT_MILLIS || millis >= SILENT_AT_LIMIT_MILLIS && has_asked();
-        if !is_to_go {
+        let is_evicted =
+            millis >= SILENT_MILLIS || millis >= SILENT_AT_LIMIT_MILLIS && has_request();
+        if !is_evicted {
             return None;
         }
         self.silent.pop_longest(limit);

@@ -43,8 +43,8 @@ impl Waker for mio::Waker {
     }
 }
 
-/// The state that an event loop shares with its workers. The context, the clock, the shares and the access
-/// log belong to the whole server, the rest belongs to one event loop.
+/// The state that an event loop shares with its workers. The context, the clock, the counts per address and
+/// the access log belong to the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -96,7 +96,7 @@ pub struct AcceptState {
 /// during the count.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// In the middle of a request or an answer.
+    /// In the middle of a request or a response.
     pub active: usize,
     /// Between two requests.
     pub idle: usize,

@@ -3,7 +3,7 @@
 //!
 //! The queue is lazy, like the timer wheel. A connection is queued if its first turn finds no request, so
 //! a connection whose request is there by then costs nothing. An entry stays when its connection sends a
-//! request or closes. A later look at the generation and the deadline of the slot shows that the entry is
+//! request or closes. A later check of the generation and the deadline of the slot shows that the entry is
 //! outdated. The queue drops outdated entries whenever as many entries were added as it had. So it holds at
 //! most twice as many as there were silent connections, plus a thousand: 8 bytes each, or 16 with
 //! `limits.connections_per_ip`.
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_client_has_its_own() {
+    fn each_client_has_its_own_queue() {
         let slots = Slots::new(8);
         let mut queue = SilentQueue::default();
         for slot in 0..4 {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_gone_are_forgotten() {
+    fn outdated_entries_are_dropped() {
         let slots = Slots::new(1);
         let mut queue = SilentQueue::default();
         for number in 0..10 * MIN_ENTRIES as u32 {

@@ -17,8 +17,8 @@
 //!
 //! Memory of a connection is freed when it closes; memory of a slot is kept for the next burst. After a
 //! million connections the slots here take 32 MB, the free numbers in the [`acceptor`](super::acceptor)
-//! 4 MB, and the event loop's flags for filed slots 1 MB. With `limits.connections_per_ip` the holder of
-//! each slot takes 32 MB more. The timer wheel keeps half a megabyte. The table of addresses keeps only
+//! 4 MB, and the event loop's flags for filed slots 1 MB. With `limits.connections_per_ip` the table of
+//! clients by slot takes 32 MB more. The timer wheel keeps half a megabyte. The table of addresses keeps only
 //! addresses that have open connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +54,7 @@ pub struct Connection<T = Socket> {
 pub struct Slot<T = Socket> {
     /// Which thread may touch `connection`.
     ownership: Ownership,
-    /// When the connection wants its next turn if its socket stays silent.
+    /// When the connection wants its next turn if no event comes.
     deadline: AtomicU64,
     /// Only the owner locks it, so the lock is never contended. The lock makes sharing safe without
     /// `unsafe`.

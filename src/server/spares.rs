@@ -9,7 +9,7 @@
 //!   Handoff::defer, pick_up   work waits, and no worker is parked:    SupervisorWaker::notify
 //!   supervisor                SupervisorWaker::wait; each 50 ms PoolStallDetector::check
 //!                               no work waits any more:               it sleeps until the next notification
-//!                               nothing was picked up for 250 ms:     a spare worker for all that waits
+//!                               nothing was picked up for 250 ms:     a spare worker for each waiting item
 //!   spare worker              Worker::run, from the same queues, until its Lease ends
 //! ```
 //!
@@ -77,10 +77,10 @@ const CHECKS_OF_A_STALL: u32 = 5;
 /// Milliseconds between two log messages of an event loop.
 const NOTICE_EVERY_MILLIS: u64 = 60_000;
 
-/// One of so many spare workers must not block beyond mount points.
+/// One in so many spare workers must not block beyond mount points.
 const ROOTS_ONLY_DIVISOR: usize = 4;
 
-/// The most spare workers of an event loop with so many `workers`.
+/// The most spare workers of an event loop with this number of `workers`.
 #[must_use]
 pub fn most_spares(workers: usize) -> usize {
     workers.saturating_mul(4).clamp(16, 64)
@@ -255,11 +255,11 @@ impl Spares {
         now: Millis,
     ) -> io::Result<()> {
         for _ in 0..count {
-            let of = match kind.may_block_anywhere() {
+            let group = match kind.may_block_anywhere() {
                 true => &self.anywhere,
                 false => &self.on_roots,
             };
-            let Some(permit) = SparePermit::take(&of.running, of.most) else {
+            let Some(permit) = SparePermit::take(&group.running, group.most) else {
                 break;
             };
             let lease = Lease::new(now, &self.shared.handoff);
@@ -357,9 +357,9 @@ mod tests {
     #[test]
     fn permits_are_limited_and_come_back() {
         let taken = Arc::default();
-        let places: Vec<_> = (0..3).map(|_| SparePermit::take(&taken, 2)).collect();
-        assert_eq!(places.iter().flatten().count(), 2);
-        drop(places);
+        let permits: Vec<_> = (0..3).map(|_| SparePermit::take(&taken, 2)).collect();
+        assert_eq!(permits.iter().flatten().count(), 2);
+        drop(permits);
         assert!(SparePermit::take(&taken, 2).is_some());
         let counts = [1, 4, 8, 16, 1_024].map(most_spares);
         assert_eq!(counts, [16, 16, 32, 64, 64]);

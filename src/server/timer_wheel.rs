@@ -20,7 +20,7 @@
 //! deadline   5   8           133           55          180
 //! wheel      file   5        8  9 ...   49    54       55 56 ...  176   180
 //!                   not due: due:             not due: due:             due: the
-//!                   refiled  a look           refiled  a look           idle close
+//!                   refiled  ACK check        refiled  ACK check        idle close
 //! ```
 //!
 //! Three requests cost the wheel nothing, and three thousand would cost nothing either. Only idle time costs:

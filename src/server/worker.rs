@@ -16,8 +16,7 @@ use crate::connection::c_calls;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Socket, Transport};
 use crate::site::MayBlock;
-use crate::site::waiting::Flight;
-use crate::site::waiting::Slice;
+use crate::site::waiting::{Flight, Slice};
 
 /// A time slice of a job, measured by the clock.
 struct TimeSlice<'a> {
@@ -175,7 +174,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
         slice.now()
     }
 
-    /// Runs one turn, and then drops what has `finished` for it. Returns the time at the end. That time is
+    /// Runs one turn, and then drops the `finished` flights. Returns the time at the end. That time is
     /// too early for the next turn, which may have been queued for a deadline that has passed since.
     fn serve(&mut self, queued: QueuedSlot, finished: FinishedFlights) -> Millis {
         let gives_up = finished.is_given_up();
@@ -192,7 +191,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
 mod tests {
     use super::*;
 
-    /// The first queue of each of so many iterations that take one millisecond each.
+    /// The first queue in each of `turns` iterations that take one millisecond each.
     fn firsts(
         rotation: &mut Rotation,
         turns: u64,
@@ -223,7 +222,10 @@ mod tests {
             Blocking,
             Ready,
         ];
-        assert_eq!(firsts, expected, "jobs are asked for though there are none");
+        assert_eq!(
+            firsts, expected,
+            "the jobs queue is first even if it is empty"
+        );
     }
 
     #[test]

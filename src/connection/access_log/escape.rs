@@ -135,7 +135,7 @@ mod tests {
         }
 
         #[test]
-        fn a_json_string_reads_as_what_it_was(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn a_json_string_decodes_to_the_logged_text(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let json = json(&bytes);
             prop_assert!(json.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", json);
             let read: String = serde_json::from_str(&format!("\"{json}\"")).expect("JSON");

@@ -7,9 +7,9 @@
 //! json      {"time":"2026-11-22T19:14:44Z","client":"192.0.2.7", ... }
 //! ```
 //!
-//! A line is made in two steps. [`begin`] writes nearly all of it when the answer is collected, as long
-//! as the request is there to be read; [`complete`] adds what only the end of the answer tells: the
-//! bytes that went, the time that it took, and whether the connection ends with it.
+//! A line is made in two steps. [`begin`] writes nearly all of it when the response is collected, while
+//! the request is in the buffer. [`complete`] adds what is known only at the end of the response: the
+//! bytes sent, the duration, and whether the connection ends.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -23,18 +23,18 @@ use crate::connection::peer::Peer;
 use crate::http::response::decimal;
 use crate::http::status::Status;
 
-/// The data of a line that are known when its answer is collected.
+/// The data of a line that are known when its response is collected.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLine<'a> {
     /// The client and its request.
     pub request: LoggedRequest<'a>,
     /// The connection.
     pub connection: ConnectionId,
-    /// The number of the request on the connection, from 1; 0 for an answer without a request.
+    /// The number of the request on the connection, from 1; 0 for a response without a request.
     pub number: u32,
     /// When the request began to arrive, and how long the connection was idle before.
     pub arrival: Arrival,
-    /// The answer's status.
+    /// The response's status.
     pub status: Status,
 }
 
@@ -85,18 +85,18 @@ pub struct LineStart<'a> {
     pub bytes_at: usize,
 }
 
-/// The data that are known only at the end of an answer.
+/// The data that are known only at the end of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct LineEnd {
     /// Bytes of the body that were sent.
     pub body_bytes: u64,
-    /// Microseconds that the answer took.
+    /// Microseconds that the response took.
     pub duration_micros: u64,
-    /// Why the connection ends with this answer; `None` if it persists.
+    /// Why the connection ends with this response; `None` if it persists.
     pub close: Option<CloseReason>,
 }
 
-/// Whether lines of this format say how long an answer took.
+/// Whether lines of this format say how long a response took.
 #[must_use]
 pub fn has_duration(format: AccessLogFormat) -> bool {
     matches!(format, AccessLogFormat::Extended | AccessLogFormat::Json)

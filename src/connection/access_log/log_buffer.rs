@@ -1,6 +1,6 @@
 //! The access log lines that one thread collects.
 //!
-//! A line is begun when its answer is collected, and completed at the end of the turn. If the body is not
+//! A line is begun when its response is collected, and completed at the end of the turn. If the body is not
 //! sent whole by then, its line waits with the connection ([`UnfinishedLine`]) and comes back for the turn
 //! that ends the body.
 
@@ -40,7 +40,7 @@ struct OpenLine {
     close: Option<CloseReason>,
 }
 
-/// A line whose answer does not end in this turn.
+/// A line whose response does not end in this turn.
 #[derive(Debug)]
 pub struct UnfinishedLine {
     begun: Vec<u8>,
@@ -62,7 +62,7 @@ impl LogBuffer {
         }
     }
 
-    /// Whether the lines contain the duration of an answer; if so, the caller must time turns.
+    /// Whether the lines contain the duration of a response; if so, the caller must time turns.
     #[must_use]
     pub fn is_timed(&self) -> bool {
         line::has_duration(self.config.format)
@@ -127,8 +127,8 @@ impl LogBuffer {
         }
     }
 
-    /// Begins the line of an answer with `body_bytes` to send, in the second of `dated`. `close` is the
-    /// reason if the connection ends with this answer.
+    /// Begins the line of a response with `body_bytes` to send, in the second of `dated`. `close` is the
+    /// reason if the connection ends with this response.
     pub(in crate::connection) fn begin(
         &mut self,
         line: &LogLine<'_>,
@@ -152,7 +152,7 @@ impl LogBuffer {
         });
     }
 
-    /// Removes the line that was begun last from this turn, because its answer has not ended.
+    /// Removes the line that was begun last from this turn, because its response has not ended.
     pub(in crate::connection) fn take_unfinished(&mut self) -> Option<UnfinishedLine> {
         let mut open = self.open.pop()?;
         let start = self.open.last().map_or(0, |before| before.end);
@@ -162,7 +162,7 @@ impl LogBuffer {
         Some(UnfinishedLine { begun, open })
     }
 
-    /// Puts a line back into this turn, in which its answer ends with `unsent_bytes` of the body not sent.
+    /// Puts a line back into this turn, in which its response ends with `unsent_bytes` of the body not sent.
     /// `close` is the reason if the connection ends too.
     pub(in crate::connection) fn resume(
         &mut self,
@@ -180,7 +180,7 @@ impl LogBuffer {
         self.open.push(open);
     }
 
-    /// Notes that the connection breaks with the answer whose line was begun last.
+    /// Notes that the connection ends with the response whose line was begun last.
     pub(in crate::connection) fn note_close(&mut self, close: CloseReason) {
         if let Some(last) = self.open.last_mut() {
             last.close = Some(close);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_panic_leaves_is_no_part_of_the_next_line() {
+    fn text_that_a_panic_leaves_is_no_part_of_the_next_line() {
         let mut log_buffer = log_buffer();
         begin(&mut log_buffer, 1, None, 10);
         log_buffer.begun.extend_from_slice(b"half a li");

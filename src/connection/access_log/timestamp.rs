@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_in_both_forms() {
+    fn a_second_in_both_formats() {
         let common = timestamp(AccessLogFormat::Extended, 784_111_777);
         assert_eq!(common, "06/Nov/1994:08:49:37 +0000");
         let json = timestamp(AccessLogFormat::Json, 784_111_777);

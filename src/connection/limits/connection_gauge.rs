@@ -80,7 +80,7 @@ impl ConnectionGauge {
     /// The number of connections that must close to end the pressure.
     #[must_use]
     pub fn excess(&self) -> usize {
-        // 90 %, rounded up: of 4 all 4, of 10 the ninth.
+        // 90 %, rounded up: the fourth of 4, the ninth of 10.
         let first_too_many = self.limit - self.limit / 10;
         let excess = (self.open() + 1).saturating_sub(first_too_many.max(1));
         let descriptors = self.descriptors.as_ref();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::client_network::ClientNetwork;
 use super::connection_gauge::ConnectionGauge;
 
-/// The count keeps room for this many clients in any case.
+/// The map keeps room for this many clients in any case.
 const KEPT_CLIENTS: usize = 4096;
 
 /// The number of connections of each client in the whole server, under one limit. A client is an IPv4 address
@@ -148,8 +148,8 @@ impl ClientsBySlot {
         self.per_client.pressed.load(Ordering::Relaxed) > 0
     }
 
-    /// The client of the connection in `slot`, and how many connections that client has too many; `None` for
-    /// none.
+    /// The client of the connection in `slot`, and how many connections that client has too many; `None`
+    /// if it has none too many.
     fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
         let counted = self.connections.get(slot as usize)?.as_ref()?;
         let excess = counted.address_gauge.excess();
@@ -164,7 +164,7 @@ pub struct EvictionQuota<'a> {
     per_ip: Option<&'a ClientsBySlot>,
     /// The number of event loops that divide the work.
     acceptors: usize,
-    gone: HashMap<ClientNetwork, usize>,
+    closing: HashMap<ClientNetwork, usize>,
 }
 
 impl EvictionQuota<'_> {
@@ -180,7 +180,7 @@ impl EvictionQuota<'_> {
             in_all: gauge.excess().div_ceil(acceptors),
             per_ip,
             acceptors,
-            gone: HashMap::new(),
+            closing: HashMap::new(),
         }
     }
 
@@ -194,20 +194,20 @@ impl EvictionQuota<'_> {
     pub fn note_closing(&mut self, slot: u32) {
         self.in_all = self.in_all.saturating_sub(1);
         if let Some((client, _)) = self.excess_of(slot) {
-            *self.gone.entry(client).or_default() += 1;
+            *self.closing.entry(client).or_default() += 1;
         }
     }
 
     /// Whether the connection in `slot` must close; counts it if so.
     pub fn must_close(&mut self, slot: u32) -> bool {
-        let is_over_own = self.excess_of(slot).is_some_and(|(client, excess)| {
-            self.gone.get(&client).copied().unwrap_or_default() < excess
+        let client_has_excess = self.excess_of(slot).is_some_and(|(client, excess)| {
+            self.closing.get(&client).copied().unwrap_or_default() < excess
         });
-        let is_wanted = self.in_all > 0 || is_over_own;
-        if is_wanted {
+        let must_close = self.in_all > 0 || client_has_excess;
+        if must_close {
             self.note_closing(slot);
         }
-        is_wanted
+        must_close
     }
 
     fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_own_share() {
+    fn each_address_has_its_own_limit() {
         let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
         let mut per_ip = ClientsBySlot::new(Arc::clone(&per_client));
         assigned(&mut per_ip, 0, ONE);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_one_share_of_all_event_loops() {
+    fn an_address_has_one_limit_in_all_event_loops() {
         let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
         let mut one = ClientsBySlot::new(Arc::clone(&per_client));
         let mut two = ClientsBySlot::new(Arc::clone(&per_client));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_a_crowded_address_are_wanted_and_no_more_than_needed() {
+    fn an_address_near_its_limit_closes_no_more_than_needed() {
         let mut per_ip = ClientsBySlot::new(Arc::new(ConnectionsPerClient::new(10, 64)));
         for slot in 0..10 {
             assigned(&mut per_ip, slot, ONE);
@@ -305,7 +305,7 @@ mod tests {
         let mut half = EvictionQuota::of(&all, Some(&per_ip), 2);
         assert!(
             half.must_close(1) && !half.must_close(2),
-            "the other loop sends for the second"
+            "the other loop closes the second"
         );
     }
 

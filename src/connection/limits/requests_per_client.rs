@@ -101,7 +101,7 @@ mod tests {
         assert!(!requests_per_client.admit(ONE, &mut third));
         assert!(
             requests_per_client.admit(TWO, &mut third),
-            "another has its own share"
+            "another client has its own limit"
         );
         first.clear();
         assert!(requests_per_client.admit(ONE, &mut third));

@@ -56,7 +56,7 @@ fn a_request_goes_round_the_states() {
 }
 
 #[test]
-fn an_event_for_a_queued_connection_is_left_to_the_owner_to_come() {
+fn an_event_for_a_queued_connection_is_left_to_the_next_owner() {
     let (ownership, generation) = opened();
     assert_eq!(ownership.notify(generation, false), Notified::Dispatch);
     assert_eq!(ownership.notify(generation, false), Notified::AlreadyOwned);
@@ -77,7 +77,7 @@ fn events_for_a_running_connection_cost_one_more_turn() {
 }
 
 #[test]
-fn read_closed_reaches_the_owner_from_every_state_and_sticks() {
+fn read_closed_reaches_the_owner_from_every_state_and_stays() {
     let (idle, generation) = opened();
     assert_eq!(idle.notify(generation, true), Notified::Dispatch);
     assert!(begins(&idle));

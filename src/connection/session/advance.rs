@@ -62,15 +62,15 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        let mut is_drained = false;
+        let mut is_socket_empty = false;
         let mut reads = 0;
         loop {
             match self.answer_buffered(turn)? {
                 AnswerStop::NeedMore => {}
                 AnswerStop::Paused(pause) => return Ok(pause),
-                AnswerStop::Closing => return self.begin_linger(is_drained, turn),
+                AnswerStop::Closing => return self.begin_linger(is_socket_empty, turn),
             }
-            if is_drained {
+            if is_socket_empty {
                 return self.check_deadline(turn);
             }
             if reads == READS_PER_TURN {
@@ -84,7 +84,7 @@ impl Session {
                     turn.buffers.input.received(count);
                     reads += 1;
                     // The kernel had no more bytes, and will raise a new edge when some arrive.
-                    is_drained = count < room && !turn.read_closed;
+                    is_socket_empty = count < room && !turn.read_closed;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.check_deadline(turn);

@@ -1,8 +1,8 @@
 //! Finds requests in the received bytes and answers them.
 //!
-//! All requests that one receive brings are answered in order before the next receive, and their answers are
-//! sent with one call (RFC 9112 section 9.3.2). A body too large to copy ends the collecting: it is sent
-//! after the answers collected so far.
+//! All requests that one receive brings are answered in order before the next receive, and their responses
+//! are sent with one call (RFC 9112 section 9.3.2). A body too large to copy ends the collecting: it is sent
+//! after the responses collected so far.
 //!
 //! Request bodies are read within bounds and discarded: a static site does not use them.
 
@@ -33,7 +33,7 @@ const FLUSH_BYTES: usize = 64 * 1024;
 /// The interim response of RFC 9110 section 10.1.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The answer to a client behind a proxy that has reached its limit of requests.
+/// The response to a client behind a proxy that has reached its limit of requests.
 const CLIENT_OVER_LIMIT: Reject = Reject::new(
     Status::SERVICE_UNAVAILABLE,
     "Too many requests of this client are being answered.",
@@ -46,24 +46,24 @@ pub(super) enum AnswerStop {
     NeedMore,
     /// The socket is full, or the turn's quota is used up.
     Paused(Pause),
-    /// The last answer is sent.
+    /// The last response is sent.
     Closing,
 }
 
 /// The result of one step with the request at the start of the buffer.
 enum RequestStep {
     NeedMore,
-    /// An answer is collected; its body, if any, is to be sent after it.
+    /// A response is collected; its body, if any, is to be sent after it.
     Answered(Option<Body>),
     /// A head is read; its body comes next.
     BodyFollows,
-    /// No bytes are consumed. The answer needs a thread that may wait for the disk, or a load that another
+    /// No bytes are consumed. The response needs a thread that may wait for the disk, or a load that another
     /// thread is doing.
     Deferred,
 }
 
 impl Session {
-    /// Answers the complete requests in the buffer and sends the answers.
+    /// Answers the complete requests in the buffer and sends the responses.
     pub(super) fn answer_buffered<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
@@ -106,7 +106,7 @@ impl Session {
         Ok(AnswerStop::Paused(match self.flush(None, turn)? {
             SendProgress::Done => Pause::Again,
             SendProgress::Paused(pause) => {
-                // The request is tried again when the socket has taken the answers before it.
+                // The request is tried again when the socket has taken the responses before it.
                 turn.buffers.awaited = None;
                 pause
             }
@@ -208,7 +208,7 @@ impl Session {
         RequestStep::Answered(None)
     }
 
-    /// Refuses a request whose answer takes long, because the client has probably left.
+    /// Refuses a request whose response takes long, because the client has probably left.
     #[cold]
     fn give_up<T: Transport>(&mut self, method: Method, turn: &mut Turn<'_, T>) -> RequestStep {
         let reject = Reject {
@@ -267,7 +267,7 @@ fn wants_continue(head: &RequestHead<'_, '_>) -> bool {
 }
 
 /// Whether a client that waits for 100 (Continue), and would be answered with `status`, should send its body.
-/// A client should not send one in vain (RFC 9110 section 10.1.1). If the answer is no, the client may still
+/// A client should not send one in vain (RFC 9110 section 10.1.1). If it should not, it may still
 /// send the body, so the connection ends.
 fn may_continue(method: Method, status: Status) -> bool {
     let is_readable = matches!(method, Method::Get | Method::Head | Method::Options);

@@ -1,8 +1,8 @@
 //! The idle timeout. The client measures it too: T counts from the moment when the peer has acknowledged the
-//! last byte of the answer, not from the moment when our kernel took that byte.
+//! last byte of the response, not from the moment when our kernel took that byte.
 
 use super::sending::acknowledged;
-use super::state::{AckState, Phase, Session, Turn, first_look, reap_at};
+use super::state::{AckState, Phase, Session, Turn, first_ack_check, idle_close_at};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
@@ -20,8 +20,8 @@ const LEAST_GRACE_SECS: u32 = 1;
 /// time for a first request over a slow line.
 pub const SILENT_MILLIS: u64 = 1000;
 
-/// Milliseconds instead of [`SILENT_MILLIS`] at the limit itself: a newcomer may have sent its request
-/// already.
+/// Milliseconds instead of [`SILENT_MILLIS`] at the limit itself: the new connection may have sent its
+/// request already.
 pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
 
 impl Session {
@@ -37,10 +37,10 @@ impl Session {
         if self.answered == 0 {
             return self.check_first(since, turn);
         }
-        let reaped_at = reap_at(context, since);
-        if now >= reaped_at && Self::is_reaped_by_age(context) {
+        let close_at = idle_close_at(context, since);
+        if now >= close_at && Self::timeout_closes(context) {
             self.close_idle(CloseReason::Idle, turn)
-        } else if now >= idle_evictable_at(context, reaped_at) && self.is_pressed(context) {
+        } else if now >= idle_evictable_at(context, close_at) && self.is_pressed(context) {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
             Ok(())
@@ -57,11 +57,11 @@ impl Session {
         let (context, now) = (turn.context, turn.now.monotonic);
         let silent_millis = now.since(since);
         let is_late = now >= since.plus_secs(context.config.timeouts.head_secs);
-        let is_in_the_way = silent_millis >= SILENT_MILLIS && self.is_pressed(context)
+        let is_evicted = silent_millis >= SILENT_MILLIS && self.is_pressed(context)
             || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(context);
         if is_late {
             Err(CloseReason::Idle)
-        } else if is_in_the_way {
+        } else if is_evicted {
             Err(CloseReason::Pressure)
         } else {
             Ok(())
@@ -70,7 +70,7 @@ impl Session {
 
     /// Whether T + grace ends an idle connection. With `keep_alive.close` = "pressure" it does so only while
     /// the server drains.
-    fn is_reaped_by_age(context: &ServerContext) -> bool {
+    fn timeout_closes(context: &ServerContext) -> bool {
         context.config.keep_alive.close == IdleClose::Timeout || context.mode() != Mode::Serving
     }
 
@@ -87,19 +87,19 @@ impl Session {
         self.begin_linger(false, turn)
     }
 
-    /// The time since when the connection is idle; `None` if the last answer is not known to have arrived.
+    /// The time since when the connection is idle; `None` if the last response is not known to have arrived.
     fn acknowledged_since<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
-        let look_millis = turn.context.config.keep_alive.first_ack_check_millis();
+        let ack_check_millis = turn.context.config.keep_alive.first_ack_check_millis();
         let Phase::Idle { since, ack } = &mut self.phase else {
             return Ok(None);
         };
         match ack {
             AckState::ThisTurn => return Ok(None),
-            AckState::Unchecked if now < first_look(turn.context, *since) => return Ok(None),
+            AckState::Unchecked if now < first_ack_check(turn.context, *since) => return Ok(None),
             AckState::Acknowledged => return Ok(Some(*since)),
             AckState::Unchecked | AckState::Outstanding(_) => {}
         }
@@ -107,7 +107,7 @@ impl Session {
         if acknowledged < self.sent_bytes {
             let start = *since;
             if let AckState::Unchecked = ack {
-                // How many bytes arrived since the answer is unknown, so the detector starts at 0.
+                // How many bytes arrived since the response is unknown, so the detector starts at 0.
                 *ack = AckState::Outstanding(Box::new(StallDetector::start(0, start)));
             }
             if let AckState::Outstanding(stall_detector) = ack
@@ -121,9 +121,9 @@ impl Session {
         *since = match ack {
             AckState::Outstanding(_) => now,
             // If busy workers delay the check, it proves less: the acknowledgement may be as old as the
-            // answer or quite new. Counting from `look_millis` ago still leaves T, and the rest of grace,
-            // from now.
-            _ => Millis(now.0.saturating_sub(look_millis)).max(*since),
+            // response or quite recent. Counting from `ack_check_millis` ago still leaves T, and the rest of
+            // grace, from now.
+            _ => Millis(now.0.saturating_sub(ack_check_millis)).max(*since),
         };
         *ack = AckState::Acknowledged;
         Ok(Some(*since))
@@ -140,8 +140,8 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
                 .0
                 .saturating_add(SILENT_MILLIS),
         )),
-        Deadline::Idle(reaped_at) | Deadline::IdleUntilDrain(reaped_at) => {
-            Some(idle_evictable_at(context, reaped_at))
+        Deadline::Idle(close_at) | Deadline::IdleUntilDrain(close_at) => {
+            Some(idle_evictable_at(context, close_at))
         }
         Deadline::Exchange(_) | Deadline::AwaitingAck(_) | Deadline::Linger(_) => None,
     }
@@ -154,10 +154,10 @@ pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
     Millis(late_at.0.saturating_sub(head_millis))
 }
 
-/// The time from which an idle connection whose T + grace ends at `reaped_at` may be closed under pressure.
-fn idle_evictable_at(context: &ServerContext, reaped_at: Millis) -> Millis {
-    // The acknowledgement may be as young as the first check for it.
-    let look_millis = context.config.keep_alive.first_ack_check_millis();
-    let early_millis = look_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
-    Millis(reaped_at.0.saturating_sub(early_millis))
+/// The time from which an idle connection whose T + grace ends at `close_at` may be closed under pressure.
+fn idle_evictable_at(context: &ServerContext, close_at: Millis) -> Millis {
+    // The acknowledgement may be as recent as the first check for it.
+    let ack_check_millis = context.config.keep_alive.first_ack_check_millis();
+    let early_millis = ack_check_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
+    Millis(close_at.0.saturating_sub(early_millis))
 }

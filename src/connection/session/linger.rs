@@ -1,8 +1,8 @@
 //! The lingering close (RFC 9112 section 9.6): sends FIN, reads until the peer has seen it, then closes.
 //!
 //! If a socket closes while it has unread bytes, or receives bytes later, the kernel sends a reset. Then the
-//! peer's kernel discards what its application has not read: our last answer. So a connection closes only
-//! after the peer's FIN, a timeout, or [`MAX_DRAINED_BYTES`].
+//! peer's kernel discards what its application has not read: our last response. So a connection closes only
+//! after the peer's FIN, a timeout, or [`MAX_DISCARDED_BYTES`].
 
 use std::io;
 
@@ -14,9 +14,9 @@ use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 
 /// Bytes read after our FIN before the connection closes in any case.
-const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The count of our FIN in the unacknowledged bytes (`c_calls::unacknowledged`).
+/// Our FIN counts as this many unacknowledged bytes (`c_calls::unacknowledged`).
 const FIN: u64 = 1;
 
 /// Receives per turn.
@@ -24,7 +24,7 @@ const READS_PER_TURN: u32 = 16;
 
 impl Session {
     /// Closes an idle connection whose socket has no bytes (RFC 9112 section 9.5), so no request is known to
-    /// be lost. If no answer was ever sent, a reset can destroy none, and the connection does not linger.
+    /// be lost. If no response was ever sent, a reset can destroy none, and the connection does not linger.
     pub(super) fn close_idle<T: Transport>(
         &mut self,
         reason: CloseReason,
@@ -37,16 +37,16 @@ impl Session {
         self.send_fin(true, turn)
     }
 
-    /// Closes after the last answer, which the kernel has taken whole; `closing` holds the reason. If
-    /// `is_drained`, the last receive emptied the socket: an event will announce further bytes and the peer's
-    /// FIN, so there is no need to receive now.
+    /// Closes after the last response, which the kernel has taken whole; `closing` holds the reason. If
+    /// `is_socket_empty`, the last receive emptied the socket: an event will announce further bytes and the
+    /// peer's FIN, so there is no need to receive now.
     pub(super) fn begin_linger<T: Transport>(
         &mut self,
-        is_drained: bool,
+        is_socket_empty: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
         self.send_fin(false, turn)?;
-        if is_drained {
+        if is_socket_empty {
             return Ok(Pause::Wait);
         }
         self.linger(turn)
@@ -75,7 +75,7 @@ impl Session {
         let since = turn.now.monotonic;
         self.phase = Phase::Linger(Box::new(Lingering {
             since,
-            drained_bytes: 0,
+            discarded_bytes: 0,
             may_cross,
             stall_detector: None,
         }));
@@ -100,8 +100,8 @@ impl Session {
                         count_race(reason, turn);
                         linger.may_cross = false;
                     }
-                    linger.drained_bytes += count as u64;
-                    if linger.drained_bytes > MAX_DRAINED_BYTES {
+                    linger.discarded_bytes += count as u64;
+                    if linger.discarded_bytes > MAX_DISCARDED_BYTES {
                         return Err(reason);
                     }
                 }
@@ -130,7 +130,7 @@ impl Session {
         {
             return Ok(());
         }
-        // A slow reader may still be taking the answer, within the limits for every answer.
+        // A slow reader may still be taking the response, within the limits for every response.
         let unacknowledged = turn.io.unacknowledged().map_err(|_| CloseReason::Reset)?;
         if unacknowledged <= FIN {
             return Err(reason);

@@ -3,7 +3,7 @@
 //! | phase      | waits for                        | deadline                        | when it passes                     |
 //! |------------|----------------------------------|---------------------------------|------------------------------------|
 //! | `Idle`     | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger`                 |
-//! | the first  | the first byte of all            | `timeouts.head` from the accept | close                              |
+//! | the first  | the first byte of the connection | `timeouts.head` from the accept | close                              |
 //! | `Head`     | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger`                 |
 //! | `Body`     | the rest of a body, to discard   | `timeouts.body` of no progress  | 408, then `Linger`                 |
 //! | `Linger`   | the peer's FIN                   | `timeouts.linger`               | close                              |
@@ -12,7 +12,7 @@
 //! Under pressure an idle connection closes before its deadline, but never before the promised T. With
 //! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.
 //!
-//! A drain, pressure and age end a connection with an answer that says `close` (`server_close`).
+//! A drain, pressure and age end a connection with a response that says `close` (`server_close`).
 //!
 //! In any phase but `Linger`, bytes that the socket did not take (`sending`) come first: reading
 //! stops until they are sent, and `timeouts.write` without progress resets the connection.
@@ -22,7 +22,7 @@
 //! the socket before the clock, so a byte that has arrived in time is not lost to a deadline.
 //!
 //! All modules work on `state`. From the top down: `advance` gives a connection its turn, `answer` finds
-//! the requests, `sending` orders the answers and sends them; `idle`, `linger` and `server_close` end
+//! the requests, `sending` collects the responses and sends them; `idle`, `linger` and `server_close` end
 //! the connection. A test plays each row of the table.
 
 mod advance;

@@ -140,12 +140,12 @@ impl Session {
         result.map_err(|error| reason_of(&error))
     }
 
-    /// Logs the part of an answer that was sent, when the server ends while the connection is open.
+    /// Logs the part of a response that was sent, when the server ends while the connection is open.
     pub fn cut_off(&mut self, buffers: &mut ThreadBuffers) {
         self.end_unsent(CloseReason::Stop, buffers);
     }
 
-    /// Completes the log line of an answer that is cut off because the connection ends for `reason`.
+    /// Completes the log line of a response that is cut off because the connection ends for `reason`.
     pub(super) fn end_unsent(&mut self, reason: CloseReason, buffers: &mut ThreadBuffers) {
         if let Some(unsent) = self.unsent.take() {
             end_body(*unsent, Some(reason), buffers);
@@ -207,8 +207,8 @@ impl Session {
         client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
     }
 
-    /// Decides whether the connection persists after this answer; if not, notes the reason. `server_close` is
-    /// `None` if the answer replaces 100 (Continue): a body may follow or not.
+    /// Decides whether the connection persists after this response; if not, notes the reason. `server_close`
+    /// is `None` if the response replaces 100 (Continue): a body may follow or not.
     pub(super) fn decide_persistence(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -253,7 +253,7 @@ impl Session {
         persistence
     }
 
-    /// The log line of an answer that is about to be collected, after its persistence is decided.
+    /// The log line of a response that is about to be collected, after its persistence is decided.
     pub(super) fn line<'q>(
         &self,
         connection: ConnectionId,
@@ -275,7 +275,7 @@ impl Session {
         }
     }
 
-    /// Appends an answer to the collected output and consumes its request. Returns the body if it must be
+    /// Appends a response to the collected output and consumes its request. Returns the body if it must be
     /// sent after the collected output.
     pub(super) fn collect<T: Transport>(
         &mut self,
@@ -318,7 +318,7 @@ impl Session {
         }
     }
 
-    /// Collects an error answer that ends the connection. Further received bytes are dropped.
+    /// Collects an error response that ends the connection. Further received bytes are dropped.
     pub(super) fn reject<T: Transport>(
         &mut self,
         reject: &Reject,

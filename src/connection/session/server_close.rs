@@ -2,7 +2,7 @@
 //! promise to the client was kept.
 //!
 //! The client does not know of such a close before it reads `close`, and may have sent further requests, as
-//! the promise allows. So `close` goes on the answer to the last complete request in the buffer, after one
+//! the promise allows. So `close` goes on the response to the last complete request in the buffer, after one
 //! more receive. A request that arrives later crosses with our `close`, and is counted
 //! ([`Counters::keep_alive_race`]).
 //!
@@ -17,17 +17,17 @@ use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
 use crate::http::request::{HeadProgress, Parsed, resume_head};
 
-/// The most answers from the first that should say `close` to the one that does, both included.
-const MAX_ANSWERS: u8 = 64;
+/// The most responses from the first that should say `close` to the one that does, both included.
+const MAX_RESPONSES: u8 = 64;
 
-/// Whether the server closes the connection after the next answer.
+/// Whether the server closes the connection after the next response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServerClose {
     /// The server has no reason to close.
     None,
     /// The server has a reason, but a further complete request has already been received.
     Postponed,
-    /// The next answer is the last one.
+    /// The next response is the last one.
     Now(CloseReason),
 }
 
@@ -42,7 +42,7 @@ enum Promise {
     Broken,
 }
 
-/// Whether the client learns of a close for this reason only from the `close` in the answer. Until then the
+/// Whether the client learns of a close for this reason only from the `close` in the response. Until then the
 /// client was free to send.
 pub(super) fn is_unforeseen(reason: CloseReason) -> bool {
     matches!(
@@ -57,7 +57,7 @@ pub(super) fn contain_request(bytes: &[u8]) -> bool {
 }
 
 impl Session {
-    /// Whether the answer to the request at the start of the buffer should be the last one. `len` is that
+    /// Whether the response to the request at the start of the buffer should be the last one. `len` is that
     /// request's length in bytes if its body has been removed already.
     pub(super) fn server_close<T: Transport>(
         &self,
@@ -89,12 +89,12 @@ impl Session {
     /// Whether a further request has been received. If the buffer holds none, receives once more.
     #[cold]
     fn may_postpone<T: Transport>(&self, len: Option<usize>, turn: &mut Turn<'_, T>) -> bool {
-        if self.postponed + 1 >= MAX_ANSWERS {
+        if self.postponed + 1 >= MAX_RESPONSES {
             return false;
         }
         let progress = turn.buffers.input.progress().copied();
         let Some(len) = len.or_else(|| request_len(0, progress, turn)) else {
-            // This request itself is incomplete, so its answer comes later.
+            // This request itself is incomplete, so its response comes later.
             return false;
         };
         request_len(len, None, turn).is_some()
@@ -117,11 +117,11 @@ impl Session {
     /// The state of the promise if the connection ends now for `reason`. A stop breaks the promise if it
     /// comes before T has passed since the acknowledgement, or within a request.
     fn promise(&self, reason: CloseReason, context: &ServerContext, now: Millis) -> Promise {
-        let is_cut = match &self.phase {
+        let is_cut_short = match &self.phase {
             Phase::Idle { since, ack } => {
                 let keep_alive = &context.config.keep_alive;
                 let promised = since.plus_secs(keep_alive.timeout_secs);
-                // The acknowledgement may be as young as the first check for it.
+                // The acknowledgement may be as recent as the first check for it.
                 let kept_at = Millis(
                     promised
                         .0
@@ -134,7 +134,7 @@ impl Session {
             Phase::Linger(_) | Phase::Refused => return Promise::None,
         };
         match reason {
-            CloseReason::Stop if is_cut => Promise::Broken,
+            CloseReason::Stop if is_cut_short => Promise::Broken,
             CloseReason::Truncated => Promise::Broken,
             // The peer has left before its request was answered.
             CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,

@@ -19,8 +19,8 @@ use crate::http::body::BodyDecoder;
 use crate::http::method::Method;
 use crate::site::MayBlock;
 
-/// Checks per `timeouts.write` of how far a peer has come with the unsent bytes. No event tells, and bytes
-/// taken before the first check count as taken at that check.
+/// Checks per `timeouts.write` of how far a peer has come with the unsent bytes. No event reports that, and
+/// bytes taken before the first check count as taken at that check.
 const WRITE_CHECKS: u32 = 6;
 
 /// One connection's state.
@@ -33,12 +33,12 @@ pub struct Session {
     pub(super) opened_at: Millis,
     pub(super) sent_bytes: u64,
     pub(super) answered: u32,
-    /// Answers in a row for which a close by the server was postponed (`server_close`).
+    /// Responses in a row for which a close by the server was postponed (`server_close`).
     pub(super) postponed: u8,
     pub(super) peer: Peer,
     /// The gauge of the connection's address, if the connections per address are limited.
     address_gauge: Option<Arc<ConnectionGauge>>,
-    /// Set with the last answer; after it, the connection lingers.
+    /// Set with the last response; after it, the connection lingers.
     pub(super) closing: Option<CloseReason>,
     pub(super) peer_has_closed: bool,
 }
@@ -61,10 +61,11 @@ pub(super) enum Phase {
     Refused,
 }
 
-/// Whether the peer has acknowledged the last answer. No event tells, and asking costs a call. So the session
-/// asks once, half of grace after the answer. If all is acknowledged by then, the deadline counted from the
-/// answer keeps the promise, and leaves the other half of grace for the travel of a last request. If not, the
-/// session asks again, and T + grace counts from the first time that all is acknowledged.
+/// Whether the peer has acknowledged the last response. No event reports that, and asking costs a system
+/// call. So the session asks once, half of grace after the response. If all is acknowledged by then, the
+/// deadline counted from the response keeps the promise, and leaves the other half of grace for the travel of
+/// a last request. If not, the session asks again, and T + grace counts from the first time that all is
+/// acknowledged.
 #[derive(Debug)]
 pub(super) enum AckState {
     /// Answered in this turn; [`Session::next_deadline`] notes the time.
@@ -93,11 +94,11 @@ pub(super) struct BodyInProgress {
 #[derive(Debug)]
 pub(super) struct Lingering {
     pub(super) since: Millis,
-    pub(super) drained_bytes: u64,
-    /// Whether the client was free to send a request when we sent our last answer or FIN, and has sent none
+    pub(super) discarded_bytes: u64,
+    /// Whether the client was free to send a request when we sent our last response or FIN, and has sent none
     /// yet: the two may cross.
     pub(super) may_cross: bool,
-    /// Set if the last answer is still unacknowledged when `timeouts.linger` is over.
+    /// Set if the last response is still unacknowledged when `timeouts.linger` is over.
     pub(super) stall_detector: Option<Box<StallDetector>>,
 }
 
@@ -161,7 +162,7 @@ impl Session {
     }
 
     /// Ends a turn that returned [`Outcome::Wait`], at `now`: notes the start of what the turn began, and
-    /// returns the time of the next turn if the socket stays silent.
+    /// returns the time of the next turn if no event comes.
     ///
     /// [`Outcome::Wait`]: super::Outcome::Wait
     pub fn next_deadline(&mut self, context: &ServerContext, now: Millis) -> Deadline {
@@ -257,9 +258,9 @@ impl AckState {
             AckState::ThisTurn => {
                 *since = now;
                 *self = AckState::Unchecked;
-                Deadline::AwaitingAck(first_look(context, now))
+                Deadline::AwaitingAck(first_ack_check(context, now))
             }
-            AckState::Unchecked => Deadline::AwaitingAck(first_look(context, *since)),
+            AckState::Unchecked => Deadline::AwaitingAck(first_ack_check(context, *since)),
             AckState::Outstanding(stall_detector) => {
                 let again = now.plus_secs(context.config.keep_alive.grace_secs);
                 Deadline::AwaitingAck(
@@ -268,9 +269,9 @@ impl AckState {
             }
             // T + grace ends the connection only while the server drains.
             AckState::Acknowledged if context.config.keep_alive.close == IdleClose::Pressure => {
-                Deadline::IdleUntilDrain(reap_at(context, *since))
+                Deadline::IdleUntilDrain(idle_close_at(context, *since))
             }
-            AckState::Acknowledged => Deadline::Idle(reap_at(context, *since)),
+            AckState::Acknowledged => Deadline::Idle(idle_close_at(context, *since)),
         }
     }
 }
@@ -287,16 +288,16 @@ impl Lingering {
     }
 }
 
-/// The time of the first check whether an answer sent at `since` is acknowledged.
-pub(super) fn first_look(context: &ServerContext, since: Millis) -> Millis {
+/// The time of the first check whether a response sent at `since` is acknowledged.
+pub(super) fn first_ack_check(context: &ServerContext, since: Millis) -> Millis {
     let config = &context.config;
     let write_millis = u64::from(config.timeouts.write_secs) * 1000;
-    let look_millis = config.keep_alive.first_ack_check_millis().min(write_millis);
-    Millis(since.0.saturating_add(look_millis))
+    let ack_check_millis = config.keep_alive.first_ack_check_millis().min(write_millis);
+    Millis(since.0.saturating_add(ack_check_millis))
 }
 
 /// T + grace: the time when a connection that is idle since `since` closes.
-pub(super) fn reap_at(context: &ServerContext, since: Millis) -> Millis {
+pub(super) fn idle_close_at(context: &ServerContext, since: Millis) -> Millis {
     let keep_alive = &context.config.keep_alive;
     since
         .plus_secs(keep_alive.timeout_secs)
@@ -316,7 +317,7 @@ pub struct Turn<'a, T> {
     /// Which disks the thread may wait for: none, the file systems of the roots, or any.
     pub may_block: MayBlock,
     /// Whether the kernel has announced the peer's FIN. If so, a short read does not prove that the socket is
-    /// drained, because data and FIN share one edge.
+    /// empty, because data and FIN share one edge.
     pub read_closed: bool,
     /// Whether to stop waiting for the load that the first request needs: the load takes too long for a peer
     /// that has closed its side and has probably left.

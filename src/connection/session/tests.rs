@@ -149,9 +149,9 @@ impl Fixture {
             "the first" => fixture.receive(3, ""),
             "`Idle`" => {
                 fixture.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-                // The check whether the answer has arrived.
-                let (began, look) = (fixture.began, fixture.next_deadline());
-                fixture.turn_at(look);
+                // The check whether the response has arrived.
+                let (began, ack_check) = (fixture.began, fixture.next_deadline());
+                fixture.turn_at(ack_check);
                 fixture.began = began;
             }
             "`Head`" => fixture.receive(7, "GET / HTTP/1.1\r\nHost: a\r\n"),
@@ -220,7 +220,7 @@ impl Fixture {
     /// Makes the event in a cell of the table happen. Returns the next phase, if there is one.
     fn bring(&mut self, waits_for: &str) -> Option<&'static str> {
         let (bytes, next) = match waits_for {
-            "the first byte of a request" | "the first byte of all" => ("G", "`Head`"),
+            "the first byte of a request" | "the first byte of the connection" => ("G", "`Head`"),
             "the rest of a head" => ("\r\n", "`Idle`"),
             "the rest of a body, to discard" => ("c", "`Idle`"),
             "its first turn" => ("", "`Linger`"),
@@ -235,11 +235,11 @@ impl Fixture {
     }
 
     /// Gives a turn, and describes it in the words of the table.
-    fn told(&mut self, now: Millis) -> String {
+    fn described_turn(&mut self, now: Millis) -> String {
         let had_fin = self.peer.has_fin;
         let outcome = self.turn_at(now);
-        let answer = String::from_utf8_lossy(&self.peer.taken).into_owned();
-        let status = answer.strip_prefix("HTTP/1.1 ").map(|rest| &rest[..3]);
+        let response = String::from_utf8_lossy(&self.peer.taken).into_owned();
+        let status = response.strip_prefix("HTTP/1.1 ").map(|rest| &rest[..3]);
         let has_fin = self.peer.has_fin && !had_fin;
         match (outcome, status) {
             (Outcome::Close(_), None) => "close".to_owned(),
@@ -270,13 +270,18 @@ fn each_phase_ends_at_its_deadline_as_the_table_says() {
         assert_eq!(deadline, fixture.documented(row.deadline), "{}", row.phase);
         if row.deadline != "none" {
             assert_eq!(
-                fixture.told(Millis(deadline.0 - 1)),
+                fixture.described_turn(Millis(deadline.0 - 1)),
                 "nothing",
                 "{}",
                 row.phase
             );
         }
-        assert_eq!(fixture.told(deadline), row.when_it_passes, "{}", row.phase);
+        assert_eq!(
+            fixture.described_turn(deadline),
+            row.when_it_passes,
+            "{}",
+            row.phase
+        );
     }
 }
 

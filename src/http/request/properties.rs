@@ -20,23 +20,23 @@ enum ParsedHead {
     },
     Complete {
         consumed: usize,
-        said: String,
+        text: String,
     },
     Refused(Reject),
 }
 
 fn outcome(bytes: &[u8]) -> ParsedHead {
-    say(parse_head(bytes, &LIMITS, &mut Vec::new()))
+    describe(parse_head(bytes, &LIMITS, &mut Vec::new()))
 }
 
-fn say(parsed: Result<Parsed<'_, '_>, Reject>) -> ParsedHead {
+fn describe(parsed: Result<Parsed<'_, '_>, Reject>) -> ParsedHead {
     match parsed {
         Ok(Parsed::Partial {
             started, method, ..
         }) => ParsedHead::Partial { started, method },
         Ok(Parsed::Complete { head, consumed }) => ParsedHead::Complete {
             consumed,
-            said: format!(
+            text: format!(
                 "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
                 head.request_line.escape_ascii(),
                 head.target,
@@ -67,7 +67,7 @@ fn outcome_in_pieces(bytes: &[u8], cuts: &[usize]) -> ParsedHead {
         if let Ok(Parsed::Partial { progress: next, .. }) = &parsed {
             progress = *next;
         }
-        last = say(parsed);
+        last = describe(parsed);
         assert_eq!(last, outcome(prefix), "{}", prefix.escape_ascii());
         if !matches!(last, ParsedHead::Partial { .. }) {
             break;

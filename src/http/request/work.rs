@@ -1,12 +1,12 @@
-//! The cost of parsing a head that arrives in small pieces, counted in bytes that the scanner looks at. So
+//! The cost of parsing a head that arrives in small pieces, counted in bytes that the scanner reads. So
 //! the tests need no clock.
 
 use super::scan_state::BYTES_SCANNED;
 use super::*;
 
-/// Looks at each byte of a head, over all pieces and the final parse. A piece of one byte costs a look at
-/// that byte, one at the missing next byte, and sometimes one at the byte before.
-const MAX_LOOKS_PER_BYTE: usize = 6;
+/// Scans of each byte of a head, over all pieces and the final parse. A piece of one byte costs a scan of
+/// that byte, one of the missing next byte, and sometimes one of the byte before.
+const MAX_SCANS_PER_BYTE: usize = 6;
 
 /// Bytes scanned again with each piece: those before the target, and the version.
 const SHORT_PARTS: usize = 4_000;
@@ -20,7 +20,7 @@ fn limits(head_bytes: usize) -> HeadLimits {
 }
 
 /// The number of bytes scanned while `head` arrives in pieces of `piece` bytes, and whether it is complete.
-fn looked_at(head: &[u8], piece: usize) -> (usize, bool) {
+fn scanned(head: &[u8], piece: usize) -> (usize, bool) {
     let limits = limits(head.len());
     let mut spans = Vec::new();
     let mut progress = HeadProgress::default();
@@ -82,12 +82,12 @@ fn the_cost_per_byte_does_not_grow_with_the_head() {
     for len in [1_000, 8_000, 32_000, 128_000] {
         for (what, head) in heads(len) {
             for piece in [1, 2, 7, 100] {
-                let (looked_at, is_complete) = looked_at(head.as_bytes(), piece);
+                let (scanned, is_complete) = scanned(head.as_bytes(), piece);
                 assert!(is_complete, "{what}");
-                let allowed = MAX_LOOKS_PER_BYTE * head.len() + SHORT_PARTS;
+                let allowed = MAX_SCANS_PER_BYTE * head.len() + SHORT_PARTS;
                 assert!(
-                    looked_at <= allowed,
-                    "{what}, {len} bytes by {piece}: {looked_at} looks"
+                    scanned <= allowed,
+                    "{what}, {len} bytes by {piece}: {scanned} scans"
                 );
             }
         }
@@ -97,12 +97,12 @@ fn the_cost_per_byte_does_not_grow_with_the_head() {
 /// Checks the counter itself: in one piece, each byte of a value is scanned once, and once more by the code
 /// that reads the field.
 #[test]
-fn in_one_piece_each_byte_is_looked_at_once_or_twice() {
+fn in_one_piece_each_byte_is_scanned_once_or_twice() {
     for (what, head) in heads(32_000) {
-        let (looked_at, is_complete) = looked_at(head.as_bytes(), head.len());
+        let (scanned, is_complete) = scanned(head.as_bytes(), head.len());
         assert!(is_complete, "{what}");
         // Whitespace after the name, line ends and bytes compared as a whole are not counted.
         let range = head.len() / 3..=3 * head.len();
-        assert!(range.contains(&looked_at), "{what}: {looked_at} looks");
+        assert!(range.contains(&scanned), "{what}: {scanned} scans");
     }
 }

@@ -84,7 +84,7 @@ fn memory_is_trimmed_once_for_each_half() {
 }
 
 #[test]
-fn one_address_cannot_have_more_than_its_share() {
+fn one_address_cannot_have_more_than_its_limit() {
     let (listener, address) = listener();
     let (gauge, shares) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
     let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
@@ -121,7 +121,10 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     leave(&gauge, &shares, &second);
     let third = accept(&mut one, &listener);
     assert!(!third.is_refused);
-    assert_ne!(third.slot, first.slot, "which one loop has not heard of");
+    assert_ne!(
+        third.slot, first.slot,
+        "the loop does not know yet that the slot is free"
+    );
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn a_trusted_proxy_can_have_more() {
     assert!(!second.is_refused);
     assert!(
         accept(&mut acceptor, &listener).is_refused,
-        "over the limit of all"
+        "over the limit of the server"
     );
     for closed in [first, second] {
         gauge.leave();

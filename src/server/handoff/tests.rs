@@ -74,14 +74,14 @@ fn jobs_alternate_and_no_turn_is_behind_more_than_one() {
 }
 
 #[test]
-fn patience_ends_a_wait() {
+fn a_timeout_ends_a_wait() {
     let handoff = Handoff::default();
     let timeout = Some(Duration::from_millis(1));
     assert_eq!(
         handoff.pick_up(WorkerKind::Permanent, FirstQueue::Blocking, timeout),
         None
     );
-    assert_eq!(handoff.parked_workers.len(), 0, "it is parked no more");
+    assert_eq!(handoff.parked_workers.len(), 0, "it is no longer parked");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn no_deferred_work_is_left_lying_while_workers_park() {
 }
 
 #[test]
-fn a_worker_that_was_woken_for_the_blocking_queue_and_takes_from_the_ready_one_sends_another() {
+fn a_worker_that_was_woken_for_the_blocking_queue_and_takes_from_the_ready_one_wakes_another() {
     let handoff = Handoff::default();
     let blocking = thread::scope(|scope| {
         let other =
@@ -136,10 +136,10 @@ fn a_worker_that_was_woken_for_the_blocking_queue_and_takes_from_the_ready_one_s
 }
 
 #[test]
-fn help_comes_for_a_long_queue() {
+fn a_long_queue_wakes_a_worker() {
     let handoff = Handoff::default();
     let start = Barrier::new(2);
-    let helped = thread::scope(|scope| {
+    let picked_up = thread::scope(|scope| {
         let worker = scope.spawn(|| {
             start.wait();
             handoff.pick_up(WorkerKind::Permanent, FirstQueue::Ready, None)
@@ -154,11 +154,11 @@ fn help_comes_for_a_long_queue() {
         assert_eq!(handoff.take().map(|queued| queued.index()), Some(0));
         worker.join().expect("the worker")
     });
-    assert_eq!(helped, Some(turn(1)));
+    assert_eq!(picked_up, Some(turn(1)));
 }
 
 #[test]
-fn what_is_left_is_done_before_the_end() {
+fn queued_work_is_done_before_the_end() {
     let handoff = Handoff::default();
     handoff.defer(Work::GiveBackMemory);
     handoff.close();

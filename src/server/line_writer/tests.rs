@@ -32,13 +32,13 @@ impl Sink for To {
     }
 }
 
-fn queue_to_pipe(notices: LossCallbacks) -> (Arc<LineQueue>, PipeReader) {
+fn queue_to_pipe(callbacks: LossCallbacks) -> (Arc<LineQueue>, PipeReader) {
     let (reader, writer) = pipe().expect("a pipe");
-    let queue = LineQueue::start("writer", MAX_BYTES, notices, To(writer));
+    let queue = LineQueue::start("writer", MAX_BYTES, callbacks, To(writer));
     (queue.expect("a thread"), reader)
 }
 
-/// Leaves numbered lines until one is dropped. Returns how many were taken.
+/// Pushes numbered lines until one is dropped. Returns how many were taken.
 fn fill(queue: &LineQueue) -> u64 {
     for number in 0.. {
         queue.push(format!("{number:0>99}\n").as_bytes());
@@ -53,7 +53,7 @@ fn fill(queue: &LineQueue) -> u64 {
 fn a_target_that_takes_nothing_holds_up_nobody_and_gets_whole_lines_in_order_later() {
     static FAILED: AtomicUsize = AtomicUsize::new(0);
     static RECOVERED: AtomicU64 = AtomicU64::new(0);
-    let notices = LossCallbacks {
+    let callbacks = LossCallbacks {
         failed: |_| {
             FAILED.fetch_add(1, Ordering::SeqCst);
         },
@@ -61,7 +61,7 @@ fn a_target_that_takes_nothing_holds_up_nobody_and_gets_whole_lines_in_order_lat
             RECOVERED.fetch_add(lines, Ordering::SeqCst);
         },
     };
-    let (queue, reader) = queue_to_pipe(notices);
+    let (queue, reader) = queue_to_pipe(callbacks);
     let taken = fill(&queue);
     assert!(taken * 100 > MAX_BYTES as u64 - CHUNK_BYTES as u64);
     // The writer makes room for as much as the pipe takes. Until then some of these lines may fit.
@@ -113,7 +113,7 @@ fn a_reader_that_has_gone_costs_lines_only() {
 }
 
 #[test]
-fn pieces_end_with_a_line() {
+fn chunks_end_with_a_line() {
     assert_eq!(chunk_len(b"one\ntwo\n"), 8);
     let lines = [
         vec![b'x'; CHUNK_BYTES - 10],

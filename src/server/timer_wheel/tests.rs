@@ -6,7 +6,7 @@ const HORIZON_MILLIS: u64 = HORIZON * TICK_MILLIS;
 
 const NOTHING: [u32; 0] = [];
 
-fn turned(wheel: &mut TimerWheel, now: u64) -> Vec<u32> {
+fn advanced(wheel: &mut TimerWheel, now: u64) -> Vec<u32> {
     let mut fired = Vec::new();
     wheel.advance(Millis(now), &mut fired);
     fired
@@ -19,7 +19,7 @@ fn capacity(wheel: &TimerWheel) -> usize {
 
 /// The example of the module documentation. Entries are checked after 5 s at the latest.
 #[test]
-fn the_life_drawn_in_the_documentation() {
+fn the_example_of_the_documentation() {
     // Requests come at 0, 3 and 50 s. The first check after a response moves the deadline to T + grace.
     let deadline_at = |secs: u64| match secs {
         0..3 => 5,
@@ -33,7 +33,7 @@ fn the_life_drawn_in_the_documentation() {
     let mut due = Vec::new();
     for tick in 0..=1800 {
         let now = Tick(tick).reached_at();
-        for slot in turned(&mut wheel, now.0) {
+        for slot in advanced(&mut wheel, now.0) {
             let deadline = Millis(deadline_at(now.0 / 1000) * 1000);
             let latest = now.plus_secs(5);
             if now >= deadline {
@@ -56,8 +56,8 @@ fn a_deadline_rounds_up_and_the_present_rounds_down() {
 
     let mut wheel = TimerWheel::new(Millis(0));
     assert_eq!(wheel.file(7, Millis(101)), Tick(2));
-    assert_eq!(turned(&mut wheel, 199), NOTHING);
-    assert_eq!(turned(&mut wheel, 200), [7]);
+    assert_eq!(advanced(&mut wheel, 199), NOTHING);
+    assert_eq!(advanced(&mut wheel, 200), [7]);
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn a_deadline_that_has_passed_fires_at_the_next_tick() {
     let mut wheel = TimerWheel::new(Millis(5_050));
     assert_eq!(wheel.file(1, Millis(0)), Tick(51));
     assert_eq!(wheel.file(2, Millis(5_000)), Tick(51));
-    assert_eq!(turned(&mut wheel, 5_099), NOTHING);
-    assert_eq!(turned(&mut wheel, 5_100), [1, 2]);
+    assert_eq!(advanced(&mut wheel, 5_099), NOTHING);
+    assert_eq!(advanced(&mut wheel, 5_100), [1, 2]);
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn beyond_the_horizon_an_entry_fires_at_the_horizon() {
     assert_eq!(wheel.file(2, Millis(HORIZON_MILLIS + 1)), Tick(2047));
     assert_eq!(wheel.file(3, Millis::NEVER), Tick(2047));
     assert_eq!(wheel.next_tick(), Some(Millis(HORIZON_MILLIS)));
-    assert_eq!(turned(&mut wheel, HORIZON_MILLIS - 1), NOTHING);
-    assert_eq!(turned(&mut wheel, HORIZON_MILLIS).len(), 3);
+    assert_eq!(advanced(&mut wheel, HORIZON_MILLIS - 1), NOTHING);
+    assert_eq!(advanced(&mut wheel, HORIZON_MILLIS).len(), 3);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_jump_of_hours_hands_out_each_entry_once_in_order() {
     for slot in 0..3_000 {
         wheel.file(slot, Millis(1_000_000 + u64::from(slot) * 61));
     }
-    let fired = turned(&mut wheel, 1_000_000 + 9 * 3_600_000);
+    let fired = advanced(&mut wheel, 1_000_000 + 9 * 3_600_000);
     assert_eq!(fired, (0..3_000).collect::<Vec<u32>>());
     assert!(wheel.is_empty());
     assert_eq!(wheel.file(0, Millis(0)), Tick(10_000 + 9 * 36_000 + 1));
@@ -96,7 +96,7 @@ fn a_jump_of_hours_hands_out_each_entry_once_in_order() {
 fn a_clock_that_goes_back_changes_nothing() {
     let mut wheel = TimerWheel::new(Millis(10_000));
     wheel.file(1, Millis(10_500));
-    assert_eq!(turned(&mut wheel, 3), NOTHING);
+    assert_eq!(advanced(&mut wheel, 3), NOTHING);
     assert_eq!(wheel.file(2, Millis(3)), Tick(101));
     assert_eq!(wheel.len(), 2);
 }
@@ -106,7 +106,7 @@ fn the_end_of_time_does_not_overflow() {
     let mut wheel = TimerWheel::new(Millis::NEVER);
     wheel.file(1, Millis::NEVER);
     assert_eq!(wheel.next_tick(), Some(Millis::NEVER));
-    assert_eq!(turned(&mut wheel, u64::MAX), NOTHING);
+    assert_eq!(advanced(&mut wheel, u64::MAX), NOTHING);
     assert_eq!(tick_of(Millis::NEVER).reached_at(), Millis::NEVER);
 }
 
@@ -129,34 +129,34 @@ fn a_huge_bucket_gives_its_memory_back_and_a_small_one_keeps_it() {
         wheel.file(slot, Millis(100));
     }
     assert!(capacity(&wheel) >= 1_000_000);
-    assert_eq!(turned(&mut wheel, 100).len(), 1_000_000);
+    assert_eq!(advanced(&mut wheel, 100).len(), 1_000_000);
     assert_eq!(capacity(&wheel), 0);
 
     for slot in 0..10 {
         wheel.file(slot, Millis(200));
     }
-    turned(&mut wheel, 200);
+    advanced(&mut wheel, 200);
     assert!((10..=KEPT_ENTRIES).contains(&capacity(&wheel)));
 }
 
 #[test]
-fn a_million_connections_idle_through_three_lives() {
+fn a_million_connections_idle_through_three_timeouts() {
     let mut wheel = TimerWheel::new(Millis(0));
     for slot in 0..1_000_000_u32 {
         wheel.file(slot, Millis(1 + u64::from(slot) * 130_000 / 1_000_000));
     }
     assert!(capacity(&wheel) <= 2_000_000);
     let mut fired = Vec::new();
-    let mut looks = 0;
+    let mut checks = 0;
     for tick in 1..=3 * 1300 {
         let now = Tick(tick).reached_at();
         wheel.advance(now, &mut fired);
-        looks += fired.len();
+        checks += fired.len();
         for slot in fired.drain(..) {
             wheel.file(slot, now.plus_secs(130));
         }
     }
-    assert_eq!(looks, 3_000_000);
+    assert_eq!(checks, 3_000_000);
     assert_eq!(wheel.len(), 1_000_000);
 }
 
@@ -201,7 +201,7 @@ proptest! {
                     list.sort();
                     let due = list.partition_point(|(tick, _)| tick.reached_at().0 <= now);
                     let expected: Vec<_> = list.drain(..due).map(|(_, slot)| slot).collect();
-                    prop_assert_eq!(turned(&mut wheel, now), expected);
+                    prop_assert_eq!(advanced(&mut wheel, now), expected);
                 }
             }
             prop_assert_eq!(wheel.len(), list.len());

@@ -58,7 +58,7 @@ const COMBINED: &str = " \"https://example.org/\" \"Mozilla/5.0 (X11)\"";
 const EXTENDED: &str = " connection=0.12.3 number=2 idle_ms=840 duration_us=95 close=-";
 
 #[test]
-fn the_formats_that_are_text_add_up() {
+fn each_text_format_extends_the_one_before() {
     let of = |format, host| line(&example(), &WHOLE, format, host);
     assert_eq!(of(AccessLogFormat::Common, false), format!("{COMMON}\n"));
     assert_eq!(
