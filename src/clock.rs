@@ -30,7 +30,7 @@ impl Millis {
     }
 }
 
-/// One sample of both clocks, taken once for each turn and passed down.
+/// One sample of both clocks, taken by the thread that runs a turn and passed down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// The monotonic clock, for deadlines and durations.

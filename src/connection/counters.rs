@@ -22,7 +22,7 @@ pub enum CloseReason {
     Pressure,
     /// The head was not complete within `timeouts.head`.
     HeadTimeout,
-    /// The body made no progress within `timeouts.body`.
+    /// The body made no progress within `timeouts.body`, or came below `limits.min_rate`.
     BodyTimeout,
     /// The peer took no bytes for `timeouts.write`, or fewer than `limits.min_rate`.
     WriteTimeout,

@@ -1,11 +1,11 @@
 //! The time of a connection's next turn if no event comes, and its state until then.
 //!
-//! A deadline fits one word. So the word can lie beside the connection, where the event loop reads it at
-//! any time without asking the owner.
+//! A deadline fits one word. So the word can be stored beside the connection, where the event loop reads it
+//! at any time without asking the owner.
 
 use crate::clock::Millis;
 
-/// The bits of the word that hold the kind. The other bits last for fifty million years.
+/// The bits of the word that hold the kind. The other bits last for seventy million years.
 const KIND: u64 = 0b111 << 61;
 const AWAITING_ACK: u64 = 0b001 << 61;
 const IDLE: u64 = 0b010 << 61;

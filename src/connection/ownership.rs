@@ -242,7 +242,7 @@ impl<A: AtomicWord> Ownership<A> {
         // Acquire pairs with `release`: a loop that dispatches owns what the last owner left. Release
         // pairs with `begin` and `release`: a thread that sees this event also sees the bytes behind it.
         //
-        // An event that changes nothing (queued, or notified already) is swapped in all the same. A mere
+        // An event that changes nothing (queued, or notified already) is swapped in as well. A mere
         // load could be older than the owner's `begin`, and the owner's `recv` older than the bytes: then
         // neither side would handle the event.
         let before = self.try_change(Ordering::AcqRel, |word| {

@@ -74,7 +74,7 @@ impl ThreadBuffers {
         };
     }
 
-    /// Discards what a turn that panicked left.
+    /// Discards the data that a turn that panicked left.
     pub fn clear(&mut self) {
         self.input.clear();
         self.output.clear();

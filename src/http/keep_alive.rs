@@ -109,7 +109,7 @@ mod tests {
     const CLOSE: &str = "Connection: close\r\n";
     const BOTH: &str = "Connection: close, keep-alive\r\n";
 
-    fn first_answer(request_line: &str, fields: &str, policy: &KeepAlivePolicy) -> Persistence {
+    fn after_first(request_line: &str, fields: &str, policy: &KeepAlivePolicy) -> Persistence {
         let text = format!("{request_line}{fields}\r\n");
         parsed(text.as_bytes(), |head| decide(head, 0, policy))
     }
@@ -127,35 +127,35 @@ mod tests {
 
     #[test]
     fn http11_persists_by_default_rfc9112_9_3() {
-        let persistence = first_answer(HTTP11, NOTHING_SAID, &WILLING);
+        let persistence = after_first(HTTP11, NOTHING_SAID, &WILLING);
         assert_eq!(persistence, Persistence::Persist { remaining: 19 });
     }
 
     #[test]
     fn http10_persists_only_when_asked_to_and_allowed() {
         assert_eq!(
-            first_answer(HTTP10, NOTHING_SAID, &WILLING),
+            after_first(HTTP10, NOTHING_SAID, &WILLING),
             Persistence::Close
         );
-        let asked = first_answer(HTTP10, KEEP_ALIVE, &WILLING);
+        let asked = after_first(HTTP10, KEEP_ALIVE, &WILLING);
         assert_eq!(asked, Persistence::Persist { remaining: 19 });
         let unwilling = KeepAlivePolicy {
             http10: false,
             ..WILLING
         };
         assert_eq!(
-            first_answer(HTTP10, KEEP_ALIVE, &unwilling),
+            after_first(HTTP10, KEEP_ALIVE, &unwilling),
             Persistence::Close
         );
-        let persistence = first_answer(HTTP11, NOTHING_SAID, &unwilling);
+        let persistence = after_first(HTTP11, NOTHING_SAID, &unwilling);
         assert_eq!(persistence, Persistence::Persist { remaining: 19 });
     }
 
     #[test]
     fn close_from_the_client_wins_over_keep_alive() {
         for version in [HTTP10, HTTP11] {
-            assert_eq!(first_answer(version, CLOSE, &WILLING), Persistence::Close);
-            assert_eq!(first_answer(version, BOTH, &WILLING), Persistence::Close);
+            assert_eq!(after_first(version, CLOSE, &WILLING), Persistence::Close);
+            assert_eq!(after_first(version, BOTH, &WILLING), Persistence::Close);
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
             ..WILLING
         };
         assert_eq!(
-            first_answer(HTTP11, KEEP_ALIVE, &closing),
+            after_first(HTTP11, KEEP_ALIVE, &closing),
             Persistence::Close
         );
     }
@@ -177,8 +177,8 @@ mod tests {
         let blind = "Proxy-Connection: keep-alive\r\n";
         for proxy in [via.to_owned(), blind.to_owned(), format!("{via}{blind}")] {
             let fields = format!("{KEEP_ALIVE}{proxy}");
-            assert_eq!(first_answer(HTTP10, &fields, &WILLING), Persistence::Close);
-            let persistence = first_answer(HTTP11, &fields, &WILLING);
+            assert_eq!(after_first(HTTP10, &fields, &WILLING), Persistence::Close);
+            let persistence = after_first(HTTP11, &fields, &WILLING);
             assert_eq!(persistence, Persistence::Persist { remaining: 19 });
         }
     }

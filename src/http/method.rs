@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_method_is_told_from_an_invented_one() {
+    fn a_registered_method_is_distinguished_from_an_unknown_one() {
         assert_eq!(Method::parse(b"PROPFIND"), Method::OtherRegistered);
         assert_eq!(Method::parse(b"VERSION-CONTROL"), Method::OtherRegistered);
         assert_eq!(Method::parse(b"BREW"), Method::Unknown);

@@ -342,7 +342,7 @@ impl<S: System> Dispatcher<S> {
         let generation = self.shared.slots.at(index).generation();
         if at_once {
             // The first request has mostly arrived already, so the turn comes before the registration. Bytes
-            // that arrive between the two are reported all the same: registering checks the socket.
+            // that arrive between the two are reported too: registering checks the socket.
             let (turn_result, _) = self.turn_runner.run(queued, now, false);
             if let Some(turn_result) = self.watch(index, turn_result, system) {
                 self.after_turn(turn_result);

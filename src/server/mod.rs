@@ -1,7 +1,7 @@
 //! The running server: threads, socket readiness and timers.
 //!
 //! [`Server::bind`] first does everything that can fail. [`Server::run`] then makes the calling thread
-//! the event loop.
+//! the first event loop.
 
 pub mod accepting;
 pub mod acceptor;
@@ -230,7 +230,7 @@ impl Server {
                 let started = thread::Builder::new()
                     .name(name)
                     .spawn_scoped(scope, || run_or_stop_all(event_loop, &handle));
-                // The kernel may assign clients to this loop's listeners, and nobody would serve them.
+                // The kernel may assign clients to this loop's listeners, and no thread would serve them.
                 let started = started.inspect_err(|_| handle.enter(Mode::Stopping));
                 others.push(started?);
             }

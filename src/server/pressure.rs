@@ -102,11 +102,11 @@ impl Pressure {
                     excess.note_closing(index);
                 }
                 deadline => {
-                    let has_sent = !matches!(deadline, Deadline::First(_));
+                    let has_sent_request = !matches!(deadline, Deadline::First(_));
                     if evictable_at(&shared.context, deadline).is_some_and(|at| now >= at) {
-                        candidates.push((has_sent, deadline.at(), index));
-                    } else if !has_sent {
-                        // It sends a request or is closed within a second, so no other goes instead.
+                        candidates.push((has_sent_request, deadline.at(), index));
+                    } else if !has_sent_request {
+                        // It sends a request or closes within a second, so no other one is evicted instead.
                         excess.note_closing(index);
                     }
                 }

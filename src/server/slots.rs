@@ -4,7 +4,7 @@
 //! touch the connection, and the deadline beside it is all that the timers read. Types guard both:
 //!
 //! ```text
-//!   event loop   SlotRef::open, notify, claim_idle     ->  QueuedSlot   lies in a queue
+//!   event loop   SlotRef::open, notify, claim_idle     ->  QueuedSlot   is in a queue
 //!   any thread   Slots::begin(QueuedSlot)              ->  OwnedSlot    the connection, for a turn
 //!                OwnedSlot::wait_until(deadline)       ->  idle, or the OwnedSlot again
 //!                OwnedSlot::requeue                    ->  QueuedSlot
@@ -61,7 +61,7 @@ pub struct Slot<T = Socket> {
     connection: Mutex<Option<Box<Connection<T>>>>,
 }
 
-/// An owned connection that waits for its turn. The holder must give it the turn. It lies in a queue, or
+/// An owned connection that waits for its turn. The holder must give it the turn. It is in a queue, or
 /// with the flight that the connection waits for.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a connection that is not queued is lost"]
@@ -205,7 +205,7 @@ pub struct OwnedSlot<'a, T = Socket> {
 
 /// The state of a connection whose turn ended with [`OwnedSlot::wait_until`].
 #[derive(Debug)]
-#[must_use = "an owner told to look again still owns the connection"]
+#[must_use = "after `Notified` the caller still owns the connection"]
 pub enum WaitOutcome<'a, T = Socket> {
     /// The connection is idle.
     Idle,

@@ -24,8 +24,8 @@
 //! that does take longer gets more readers, which does no harm. The supervisor counts its checks instead of
 //! reading a clock, so a process that was stopped for an hour does not look stalled.
 //!
-//! As many spare workers start at once as work waits, because the supervisor cannot tell which of the work
-//! is for the hanging file system; starting one after the other would cost 250 ms each. In
+//! Of each kind as many spare workers start at once as work waits for it, because the supervisor cannot tell
+//! which of the work is for the hanging file system; starting one after the other would cost 250 ms each. In
 //! `tests/site/hung_mount.rs`, with two workers and 120 clients of a hanging file system, one request for
 //! another file waits for 0.3 s, and nearly all later ones for less than a millisecond (2026-11-30, 2 CPUs).
 //!
@@ -49,7 +49,7 @@
 //!
 //! # Their end
 //!
-//! A spare worker has a lease of ten seconds. The lease is renewed if no permanent worker was idle or
+//! A spare worker has a lease of ten seconds. The lease is renewed if no permanent worker is idle then or has
 //! picked up work meanwhile; otherwise the spare worker ends after its current work. The end of the server
 //! does not wait for a worker, spare or not, that the disk holds up.
 

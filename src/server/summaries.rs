@@ -43,7 +43,7 @@ pub(super) fn announce(announcement: Announcement, open: usize) {
     }
 }
 
-/// Prints how many connections of a drain kept what they were promised, and how many the deadline cut
+/// Prints for how many connections of a drain the promise was kept, and how many the deadline cut
 /// short. Connections that were promised nothing are in neither number.
 pub(super) fn report_drain(all: &[Arc<Shared>]) {
     let totals = totals(all);

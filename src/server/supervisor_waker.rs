@@ -14,7 +14,7 @@ pub struct SupervisorWaker {
 
 impl SupervisorWaker {
     /// Notifies the supervisor that work waits and no worker is parked. To be called after the work was
-    /// queued and after a look for parked workers, whose fence orders the two.
+    /// queued and after a search for parked workers, whose fence orders the two.
     pub fn notify(&self) {
         if !self.is_notified.load(Ordering::Relaxed)
             && !self.is_notified.swap(true, Ordering::SeqCst)

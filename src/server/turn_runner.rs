@@ -25,8 +25,8 @@ use crate::connection::transport::{Socket, Transport};
 use crate::site::MayBlock;
 use crate::site::waiting::{Flight, Waiter};
 
-/// How long a turn or a slice of a job may take while other work waits, in milliseconds. One step may
-/// take longer if it waits for the disk.
+/// How long a turn may take while other work waits, and a slice of a job in any case, in milliseconds. One
+/// step may take longer if it waits for the disk.
 pub const SLICE_MILLIS: u64 = 5;
 
 /// How long a job continues after all connections that wait for it have got a FIN, in milliseconds. A
@@ -73,8 +73,8 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         }
     }
 
-    /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that
-    /// the client has most likely left. Returns the time at the end; this is `now` if the turn must not block.
+    /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that the
+    /// client has most likely left. Returns the time at the end; this is `now` if the turn must not block.
     pub fn run(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (TurnResult, Now) {
         let TurnRunner {
             shared,

@@ -1,9 +1,9 @@
-//! A line of the access log: what it says, in four formats.
+//! The content of an access log line, in four formats.
 //!
 //! ```text
 //! common    192.0.2.7 - - [22/Nov/2026:19:14:44 +0000] "GET / HTTP/1.1" 200 5120
-//! combined  (the same) "https://example.org/" "Mozilla/5.0"
-//! extended  (the same) connection=0.12.3 number=2 idle_ms=840 duration_us=95 close=-
+//! combined  (common) "https://example.org/" "Mozilla/5.0"
+//! extended  (combined) connection=0.12.3 number=2 idle_ms=840 duration_us=95 close=-
 //! json      {"time":"2026-11-22T19:14:44Z","client":"192.0.2.7", ... }
 //! ```
 //!

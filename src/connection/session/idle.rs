@@ -25,7 +25,8 @@ pub const SILENT_MILLIS: u64 = 1000;
 pub const SILENT_AT_LIMIT_MILLIS: u64 = 250;
 
 impl Session {
-    /// Ends an idle connection if it is time. The socket was read just now and is empty.
+    /// Ends an idle connection if its timeout has passed or its place is needed. The socket was read just now
+    /// and is empty.
     pub(super) fn check_idle<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
@@ -47,8 +48,8 @@ impl Session {
         }
     }
 
-    /// Ends a connection that was accepted at `since` and has sent no request, if it is time. The server has
-    /// promised and sent nothing to it, so it is closed at once.
+    /// Ends a connection that was accepted at `since` and has sent no request, if its timeout has passed or
+    /// its place is needed. The server has promised and sent nothing to it, so it is closed at once.
     fn check_first<T: Transport>(
         &self,
         since: Millis,

@@ -36,7 +36,7 @@ fn with_fields<T>(lines: &[(&str, &str)], ask: impl FnOnce(&Fields<'_, '_>) -> T
     }
 }
 
-fn verdict(
+fn result_of(
     method: Method,
     validators: &Validators<'_>,
     lines: &[(&str, &str)],
@@ -47,7 +47,7 @@ fn verdict(
 }
 
 fn get(lines: &[(&str, &str)]) -> PreconditionResult {
-    verdict(Method::Get, &FILE, lines)
+    result_of(Method::Get, &FILE, lines)
 }
 
 fn ranges(validators: &Validators<'_>, lines: &[(&str, &str)]) -> bool {
@@ -55,7 +55,7 @@ fn ranges(validators: &Validators<'_>, lines: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn without_conditions_the_answer_is_as_usual() {
+fn without_preconditions_the_request_proceeds() {
     assert_eq!(get(&[("Accept", "*/*")]), PreconditionResult::Proceed);
 }
 
@@ -72,12 +72,12 @@ fn if_match_compares_strongly_rfc9110_13_1_1() {
     assert_eq!(get(&[("If-Match", "")]), PreconditionResult::Failed);
     let any = [("If-Match", "*")];
     assert_eq!(
-        verdict(Method::Get, &NO_ETAG, &any),
+        result_of(Method::Get, &NO_ETAG, &any),
         PreconditionResult::Proceed
     );
     let listed = [("If-Match", "\"v1\"")];
     assert_eq!(
-        verdict(Method::Get, &NO_ETAG, &listed),
+        result_of(Method::Get, &NO_ETAG, &listed),
         PreconditionResult::Failed
     );
 }
@@ -97,7 +97,7 @@ fn if_none_match_compares_weakly_rfc9110_13_1_2() {
     );
     let lines = [("If-None-Match", "*")];
     assert_eq!(
-        verdict(Method::Get, &NO_ETAG, &lines),
+        result_of(Method::Get, &NO_ETAG, &lines),
         PreconditionResult::NotModified
     );
 }
@@ -109,14 +109,14 @@ fn a_weak_tag_of_ours_matches_weakly_only_rfc9110_8_8_3_2() {
         ..FILE
     };
     for value in ["\"v1\"", "W/\"v1\""] {
-        let verdict = |name| verdict(Method::Get, &weak, &[(name, value)]);
-        assert_eq!(verdict("If-None-Match"), PreconditionResult::NotModified);
-        assert_eq!(verdict("If-Match"), PreconditionResult::Failed);
+        let result_of = |name| result_of(Method::Get, &weak, &[(name, value)]);
+        assert_eq!(result_of("If-None-Match"), PreconditionResult::NotModified);
+        assert_eq!(result_of("If-Match"), PreconditionResult::Failed);
         assert!(!ranges(&weak, &[("If-Range", value)]));
     }
     let other = [("If-None-Match", "W/\"v2\"")];
     assert_eq!(
-        verdict(Method::Get, &weak, &other),
+        result_of(Method::Get, &weak, &other),
         PreconditionResult::Proceed
     );
 }
@@ -171,7 +171,7 @@ fn a_tag_may_hold_commas_and_backslashes_rfc9110_8_8_3() {
     };
     let lines = [("If-None-Match", "\"x\", \"a,b\\\"")];
     assert_eq!(
-        verdict(Method::Get, &validators, &lines),
+        result_of(Method::Get, &validators, &lines),
         PreconditionResult::NotModified
     );
 }
@@ -192,7 +192,7 @@ fn if_unmodified_since_fails_when_the_file_is_newer_rfc9110_13_1_4() {
     );
     let lines = [("If-Unmodified-Since", OCT_20)];
     assert_eq!(
-        verdict(Method::Get, &NOTHING_KNOWN, &lines),
+        result_of(Method::Get, &NOTHING_KNOWN, &lines),
         PreconditionResult::Proceed
     );
 }
@@ -213,15 +213,15 @@ fn if_modified_since_saves_a_transfer_rfc9110_13_1_3() {
     );
     let lines = [("If-Modified-Since", OCT_21)];
     assert_eq!(
-        verdict(Method::Head, &FILE, &lines),
+        result_of(Method::Head, &FILE, &lines),
         PreconditionResult::NotModified
     );
     assert_eq!(
-        verdict(Method::Post, &FILE, &lines),
+        result_of(Method::Post, &FILE, &lines),
         PreconditionResult::Proceed
     );
     assert_eq!(
-        verdict(Method::Get, &NOTHING_KNOWN, &lines),
+        result_of(Method::Get, &NOTHING_KNOWN, &lines),
         PreconditionResult::Proceed
     );
 }
@@ -272,7 +272,7 @@ fn a_file_from_the_future_counts_as_changed_now_rfc9110_8_8_2_1() {
     };
     let ask = |date: u64| {
         let date = crate::http::date::http_date(date);
-        verdict(Method::Get, &future, &[("If-Modified-Since", &date)])
+        result_of(Method::Get, &future, &[("If-Modified-Since", &date)])
     };
     assert_eq!(ask(NOW_SECS), PreconditionResult::NotModified);
     assert_eq!(ask(NOW_SECS - 1), PreconditionResult::Proceed);
@@ -318,11 +318,11 @@ fn the_state_is_checked_before_the_cache_rfc9110_13_2_2() {
 fn an_unsafe_method_fails_where_get_is_not_modified_rfc9110_13_1_2() {
     let lines = [("If-None-Match", "*")];
     assert_eq!(
-        verdict(Method::Put, &FILE, &lines),
+        result_of(Method::Put, &FILE, &lines),
         PreconditionResult::Failed
     );
     assert_eq!(
-        verdict(Method::Head, &FILE, &lines),
+        result_of(Method::Head, &FILE, &lines),
         PreconditionResult::NotModified
     );
 }
@@ -331,7 +331,10 @@ fn an_unsafe_method_fails_where_get_is_not_modified_rfc9110_13_1_2() {
 fn methods_without_a_representation_ignore_conditions_rfc9110_13_2_1() {
     let lines = [("If-Match", "\"v2\""), ("If-None-Match", "*")];
     for method in [Method::Options, Method::Connect, Method::Trace] {
-        assert_eq!(verdict(method, &FILE, &lines), PreconditionResult::Proceed);
+        assert_eq!(
+            result_of(method, &FILE, &lines),
+            PreconditionResult::Proceed
+        );
     }
 }
 

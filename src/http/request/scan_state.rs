@@ -52,7 +52,7 @@ impl ScanState {
 
 #[cfg(test)]
 thread_local! {
-    /// The number of bytes that the scanners of this thread have looked at.
+    /// The number of bytes that the scanners of this thread have scanned.
     pub(super) static BYTES_SCANNED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

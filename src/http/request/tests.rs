@@ -62,7 +62,7 @@ fn started(text: &[u8]) -> bool {
 }
 
 #[test]
-fn a_request_is_taken_apart_rfc9112_3() {
+fn a_request_is_parsed_into_its_parts_rfc9112_3() {
     let text =
         "HEAD /a?b=c HTTP/1.1\r\nHost: example.com:8080\r\nX: \t one two \t\r\nempty:\r\n\r\n";
     accept(text, |head| {
@@ -82,7 +82,7 @@ fn a_request_is_taken_apart_rfc9112_3() {
 }
 
 #[test]
-fn what_follows_the_head_is_left_alone_rfc9112_9_3_2() {
+fn bytes_after_the_head_are_not_consumed_rfc9112_9_3_2() {
     let one = get("1.1", &["Host: a"]);
     let two = one.repeat(2);
     match parse_head(two.as_bytes(), &LIMITS, &mut Vec::new()) {
@@ -376,7 +376,7 @@ fn connection_options_are_collected_over_lines_and_without_case_rfc9110_7_6_1() 
 }
 
 #[test]
-fn expectations_are_told_apart_rfc9110_10_1_1() {
+fn expectations_are_distinguished_rfc9110_10_1_1() {
     let expect = |version, value: &str| {
         let mut found = Expectation::None;
         let line = format!("Expect: {value}");

@@ -4,8 +4,8 @@
 use super::scan_state::BYTES_SCANNED;
 use super::*;
 
-/// Scans of each byte of a head, over all pieces and the final parse. A piece of one byte costs a scan of
-/// that byte, one of the missing next byte, and sometimes one of the byte before.
+/// The most scans of each byte of a head, over all pieces and the final parse. A piece of one byte costs a
+/// scan of that byte, one of the missing next byte, and sometimes one of the byte before.
 const MAX_SCANS_PER_BYTE: usize = 6;
 
 /// Bytes scanned again with each piece: those before the target, and the version.

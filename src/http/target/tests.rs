@@ -61,7 +61,7 @@ fn an_absolute_form_is_http_with_a_valid_host_rfc9112_3_2_2() {
 }
 
 #[test]
-fn the_authority_of_the_target_is_handed_up() {
+fn the_authority_of_the_target_is_returned() {
     let authority = |method, raw: &'static str| classify(method, raw.as_bytes()).unwrap().authority;
     assert_eq!(
         authority(Method::Get, "http://a:1/b"),
