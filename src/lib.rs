@@ -131,6 +131,10 @@
 //! 5. [`http::request`] and [`http::keep_alive`]: what the server accepts and promises.
 //! 6. [`site`] and [`Site::respond`](site::Site::respond): how a response is chosen.
 
+// A module of the test library is compiled in the unit tests too, where it names this crate.
+#[cfg(test)]
+extern crate self as abide;
+
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -14,3 +14,8 @@ pub mod session;
 pub mod stall_detector;
 pub mod thread_buffers;
 pub mod transport;
+
+/// The transport without a socket, from the library of the tests.
+#[cfg(test)]
+#[path = "../../tests/support/scripted.rs"]
+pub mod scripted;

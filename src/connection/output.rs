@@ -204,50 +204,21 @@ fn send_range<T: Transport>(io: &mut T, file: &File, offset: u64, count: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::scripted::Peer;
     use bytes::Bytes;
-    use std::fs::File;
 
     /// A transport that takes `room` bytes, then blocks.
-    struct LimitedTransport {
-        room: usize,
-        taken: Vec<u8>,
-    }
-
-    impl Transport for LimitedTransport {
-        fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
+    fn limited(room: usize) -> Peer {
+        Peer {
+            room_in_turn: Some(room),
+            ..Peer::new()
         }
-        fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
-            let before = self.taken.len();
-            self.taken
-                .extend(first.iter().chain(second).take(self.room));
-            let count = self.taken.len() - before;
-            self.room -= count;
-            if count == 0 {
-                Err(io::ErrorKind::WouldBlock.into())
-            } else {
-                Ok(count)
-            }
-        }
-        fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
-            Ok(0)
-        }
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-        fn unacknowledged(&mut self) -> io::Result<u64> {
-            Ok(0)
-        }
-        fn abort(&mut self) {}
     }
 
     #[test]
     fn a_short_write_goes_on_where_it_stopped() {
         for room in 0..=8 {
-            let mut io = LimitedTransport {
-                room,
-                taken: Vec::new(),
-            };
+            let mut io = limited(room);
             let mut data = OutgoingData {
                 bytes: b"head",
                 body: &mut Body::Memory(Bytes::from_static(b"body")),
@@ -259,20 +230,17 @@ mod tests {
                 SendProgress::Paused(Pause::Wait)
             };
             assert_eq!((first.expect("no error"), count), (expected, room as u64));
-            io.room = 100;
+            io.room_in_turn = Some(100);
             let (second, _) = send(&mut io, &mut data, u64::MAX);
             second.expect("no error");
-            assert_eq!(io.taken, b"headbody", "room {room}");
+            assert_eq!(io.sent, b"headbody", "room {room}");
         }
     }
 
     #[test]
     fn a_body_of_the_quota_goes_whole_and_a_longer_one_in_several_turns() {
         for (len, turns) in [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)] {
-            let mut io = LimitedTransport {
-                room: 100,
-                taken: Vec::new(),
-            };
+            let mut io = limited(100);
             let mut data = OutgoingData {
                 bytes: b"head",
                 body: &mut Body::Memory(Bytes::from(vec![b'b'; len])),
@@ -285,7 +253,7 @@ mod tests {
                     SendProgress::Paused(Pause::Again)
                 };
                 assert_eq!(result.expect("no error"), expected, "{len} bytes");
-                assert_eq!(io.taken.len(), 4 + len.min(10 * turn), "{len} bytes");
+                assert_eq!(io.sent.len(), 4 + len.min(10 * turn), "{len} bytes");
             }
         }
     }
@@ -294,10 +262,7 @@ mod tests {
     fn a_file_that_ends_early_is_an_error() {
         let file = std::sync::Arc::new(tempfile::tempfile().expect("temporary file"));
         let mut body = Body::File { file, range: 0..10 };
-        let mut io = LimitedTransport {
-            room: 100,
-            taken: Vec::new(),
-        };
+        let mut io = limited(100);
         let mut data = OutgoingData {
             bytes: b"head",
             body: &mut body,

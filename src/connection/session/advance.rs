@@ -45,7 +45,7 @@ impl Session {
         if let Phase::Refused = self.phase {
             let reject = Reject {
                 status: Status::SERVICE_UNAVAILABLE,
-                reason: "The server has reached its limit of connections.",
+                reason: "The limit on connections is reached.",
                 method: None,
             };
             self.reject(&reject, CloseReason::Refused, turn);

@@ -1,8 +1,5 @@
 //! Plays each row of the state table in the module documentation.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -13,9 +10,9 @@ use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::connection::counters::Counters;
 use crate::connection::peer::Peer;
+use crate::connection::scripted;
 use crate::connection::server_context::ServerContext;
 use crate::connection::thread_buffers::ThreadBuffers;
-use crate::connection::transport::Transport;
 use crate::site::{MayBlock, Sites};
 
 // All values differ, so that each deadline shows which of them it comes from.
@@ -72,45 +69,12 @@ fn table() -> Vec<TableRow> {
         .collect()
 }
 
-/// A peer that acknowledges at once.
-#[derive(Default)]
-struct ScriptedPeer {
-    to_come: VecDeque<u8>,
-    has_ended: bool,
-    taken: Vec<u8>,
-    has_fin: bool,
-}
-
-impl Transport for ScriptedPeer {
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.to_come.is_empty() && !self.has_ended {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        io::Read::read(&mut self.to_come, buffer)
-    }
-    fn send(&mut self, first: &[u8], second: &[u8], _: bool) -> io::Result<usize> {
-        self.taken.extend(first.iter().chain(second));
-        Ok(first.len() + second.len())
-    }
-    fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.has_fin = true;
-        Ok(())
-    }
-    fn unacknowledged(&mut self) -> io::Result<u64> {
-        Ok(0)
-    }
-    fn abort(&mut self) {}
-}
-
 /// A session in a phase, and the time when the phase began.
 struct Fixture {
     context: ServerContext,
     buffers: ThreadBuffers,
     session: Session,
-    peer: ScriptedPeer,
+    peer: scripted::Peer,
     now: Millis,
     /// When the phase began.
     began: Millis,
@@ -134,7 +98,7 @@ impl Fixture {
             buffers: ThreadBuffers::new(&config, Arc::new(Counters::default())),
             context: ServerContext::new(config, sites),
             session,
-            peer: ScriptedPeer::default(),
+            peer: scripted::Peer::new(),
             now: Millis(0),
             began: Millis(0),
             _site: site,
@@ -168,12 +132,12 @@ impl Fixture {
             unknown => panic!("no fixture for {unknown}"),
         }
         assert_eq!(name_of(&fixture.session), phase);
-        fixture.peer.taken.clear();
+        fixture.peer.sent.clear();
         fixture
     }
 
     fn receive(&mut self, secs: u64, bytes: &str) {
-        self.peer.to_come.extend(bytes.as_bytes());
+        self.peer.arrived.extend(bytes.as_bytes());
         let outcome = self.turn_at(Millis(secs * 1000));
         assert_eq!(outcome, Outcome::Wait);
         self.began = self.now;
@@ -225,22 +189,22 @@ impl Fixture {
             "the rest of a body, to discard" => ("c", "`Idle`"),
             "its first turn" => ("", "`Linger`"),
             "the peer's FIN" => {
-                self.peer.has_ended = true;
+                self.peer.close();
                 return None;
             }
             unknown => panic!("nothing is called {unknown}"),
         };
-        self.peer.to_come.extend(bytes.as_bytes());
+        self.peer.arrived.extend(bytes.as_bytes());
         Some(next)
     }
 
     /// Gives a turn, and describes it in the words of the table.
     fn described_turn(&mut self, now: Millis) -> String {
-        let had_fin = self.peer.has_fin;
+        let had_fin = self.peer.fin_at.is_some();
         let outcome = self.turn_at(now);
-        let response = String::from_utf8_lossy(&self.peer.taken).into_owned();
+        let response = String::from_utf8_lossy(&self.peer.sent).into_owned();
         let status = response.strip_prefix("HTTP/1.1 ").map(|rest| &rest[..3]);
-        let has_fin = self.peer.has_fin && !had_fin;
+        let has_fin = self.peer.fin_at.is_some() && !had_fin;
         match (outcome, status) {
             (Outcome::Close(_), None) => "close".to_owned(),
             (Outcome::Wait, None) if !has_fin => "nothing".to_owned(),
@@ -294,7 +258,7 @@ fn each_phase_waits_for_what_the_table_says() {
         match next {
             Some(next) => assert_eq!(name_of(&fixture.session), next, "{}", row.phase),
             None => {
-                let is_quiet = fixture.peer.taken.is_empty();
+                let is_quiet = fixture.peer.sent.is_empty();
                 let is_end = matches!(outcome, Outcome::Close(_)) && is_quiet;
                 assert!(is_end, "{}: {outcome:?}", row.phase);
             }
