@@ -1,4 +1,4 @@
-//! How the network cuts the bytes, in either direction, makes no difference.
+//! The answers do not depend on how the network cuts the bytes, in either direction.
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
@@ -14,7 +14,7 @@ use support::scripted::Peer;
 /// Requests that one connection may make here.
 const MAX_REQUESTS: u32 = 6;
 
-/// A request and what it must be answered with.
+/// A request and its expected answer.
 #[derive(Debug, Clone)]
 struct Exchange {
     bytes: Vec<u8>,
@@ -31,7 +31,7 @@ fn cases(count: u32) -> Cases {
     }
 }
 
-/// A site on which few requests end a connection.
+/// A site whose settings let few requests end a connection.
 fn site() -> TestSite {
     let mut site = TestSite::new();
     site.config.keep_alive.max_requests = MAX_REQUESTS.try_into().unwrap();
@@ -135,7 +135,7 @@ fn line() -> impl Strategy<Value = Line> {
         1 => 2_000..60_000usize,
     ];
     (vec(any::<Index>(), 0..8), vec(share, 0..8)).prop_map(|(cuts, mut shares)| {
-        // A socket that never takes anything is another test's matter.
+        // Another test has a socket that never takes anything.
         if !shares.is_empty() {
             shares.push(4_096);
         }
@@ -153,10 +153,10 @@ fn cut<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// What became of a connection.
+/// The bytes sent to a peer, and how its connection ended.
 type Fate = (Vec<u8>, Option<(CloseReason, Millis)>);
 
-/// Sends `input` over all `lines` at the same time, their segments taking turns on one set of buffers.
+/// Sends `input` over all `lines` at the same time. Their segments alternate on one set of buffers.
 fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) -> Vec<Fate> {
     let segments: Vec<Vec<&[u8]>> = lines.iter().map(|line| cut(input, &line.cuts)).collect();
     let first = lines.iter().map(|line| {
@@ -181,7 +181,7 @@ fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) ->
     indices.iter().map(fate).collect()
 }
 
-/// All bytes at once, into a socket that takes everything.
+/// All bytes at once, to a socket that takes everything.
 fn straight() -> Line {
     Line {
         cuts: Vec::new(),
@@ -200,7 +200,7 @@ fn assert_equal(fates: &[Fate]) {
     }
 }
 
-/// `max` goes down by exactly one, and what says `close` is the last.
+/// Checks that `max` goes down by one each time, and that the answer with `close` is the last.
 fn assert_counts_down(answers: &[Received]) {
     for (before, answer) in (0..).zip(answers) {
         let is_last = before as usize + 1 == answers.len();
@@ -262,8 +262,8 @@ fn mutated_bytes_give_the_same_well_framed_answers_however_they_are_cut() {
         let fates = converse(&mut world, &input, is_closed, &[straight(), line]);
         assert_equal(&fates);
         let answers = finals(&fates[0].0, HeadRequests::Unknown);
-        // One more than there were requests: what a mutation has cut in two, or a 400 or 408 for
-        // what is left at the end.
+        // One more than there were requests, because a mutation can cut one in two, and a 400 or 408 can
+        // answer the rest at the end.
         prop_assert!(answers.len() <= exchanges.len() + 1 + mutations.len());
         assert_counts_down(&answers);
     });
@@ -332,7 +332,7 @@ fn byte_by_byte_is_a_segmentation_like_any_other() {
     });
 }
 
-/// The fate of a connection that got `input` whole, and of one that got it in single bytes.
+/// The fate of a connection that received `input` whole, and of one that received it in single bytes.
 fn byte_by_byte(world: &mut World, input: &[u8], is_closed: bool) -> Vec<Fate> {
     let whole = world.connect(Peer::new());
     let single = world.connect(Peer::new());
