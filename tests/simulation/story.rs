@@ -3,13 +3,12 @@
 //! A deadline passes through several files, and no function shows the whole way:
 //!
 //! 1. The *session* sets it. After a turn, the worker calls `Session::next_deadline` and stores the result
-//! in the slot. It notifies no other thread.
-//! 2. The *wheel* finds it. Each connection is filed under one tick, at most the shortest timeout ahead (5
-//! s by default, to linger). At that tick the event loop compares the deadline with the clock, and files
-//! the connection again if it is not due.
-//! 3. The *loop* sleeps until then: it waits for sockets until `TimerWheel::next_tick` at most. A
-//! connection that is due gets a turn, in which the session looks first at its socket and then at the
-//! clock.
+//!    in the slot. It notifies no other thread.
+//! 2. The *wheel* finds it. Each connection is filed under one tick, at most the shortest timeout ahead
+//!    (5 s by default, to linger). At that tick the event loop compares the deadline with the clock, and
+//!    files the connection again if it is not due.
+//! 3. The *loop* sleeps until then: it waits for sockets until `TimerWheel::next_tick` at most. A connection
+//!    that is due gets a turn, in which the session looks first at its socket and then at the clock.
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
