@@ -44,21 +44,18 @@ pub fn check(input: &[u8]) {
     for (_, value) in lines.iter().filter(|(name, _)| *name == "Range") {
         check_selection(value, circumstances.length);
     }
-    let Some(verdict) = circumstances.ask(&lines) else {
+    let Some(result) = circumstances.ask(&lines) else {
         return; // One of the values is not a field value.
     };
-    circumstances.check_cause(&verdict, &lines);
+    circumstances.check_cause(&result, &lines);
     let joined = joined_lists(&lines);
     let joined: Vec<_> = joined
         .iter()
         .map(|(name, value)| (*name, &value[..]))
         .collect();
-    assert_eq!(circumstances.ask(&joined), Some(verdict));
+    assert_eq!(circumstances.ask(&joined), Some(result));
     let effective = without_what_is_ignored(&lines);
-    assert_eq!(
-        circumstances.ask(&effective).map(|it| it.0),
-        Some(verdict.0)
-    );
+    assert_eq!(circumstances.ask(&effective).map(|it| it.0), Some(result.0));
 }
 
 fn named(line: &[u8]) -> Option<Line<'_>> {
@@ -129,10 +126,10 @@ impl Circumstances {
         };
         // A value with a CR LF would have made a line of its own.
         (consumed == bytes.len() && head.fields.iter().count() == lines.len() + 1)
-            .then(|| self.verdict(head.method, &head.fields))
+            .then(|| self.result(head.method, &head.fields))
     }
 
-    fn verdict(&self, method: Method, fields: &Fields<'_, '_>) -> (PreconditionResult, bool) {
+    fn result(&self, method: Method, fields: &Fields<'_, '_>) -> (PreconditionResult, bool) {
         let validators = Validators {
             etag: self.etag,
             last_modified_unix_secs: Some(MODIFIED),
@@ -151,14 +148,14 @@ impl Circumstances {
     }
 
     /// Each outcome needs a field that can cause it.
-    fn check_cause(&self, (verdict, range_holds): &(PreconditionResult, bool), lines: &[Line<'_>]) {
+    fn check_cause(&self, (result, range_holds): &(PreconditionResult, bool), lines: &[Line<'_>]) {
         let values = |wanted| {
             let lines = lines.iter().filter(move |(name, _)| *name == wanted);
             lines.map(|(_, value)| trimmed(value))
         };
         let has = |wanted| values(wanted).next().is_some();
         let is_safe = matches!(self.method, "GET" | "HEAD");
-        match verdict {
+        match result {
             PreconditionResult::Proceed => {
                 let is_any = self.method != "OPTIONS" && values("If-None-Match").eq([b"*"]);
                 assert!(!is_any, "If-None-Match: * never proceeds");

@@ -9,11 +9,11 @@
 //! | `chunked` | `http::body::BodyDecoder`                                            |
 //! | `fields`  | `http::range::select`, `http::preconditions`                         |
 //! | `path`    | `http::target::decode_path`, `encode_path`                           |
-//! | `session` | `connection::session::Session` with a scripted peer; cut and uncut input |
+//! | `session` | `connection::session::Session` with a scripted peer, cut and uncut |
 //!
 //! `cargo test --test fuzz` runs every file in `tests/fuzz/<target>/corpus` and `.../crashes`, then
 //! a bounded number of mutations of them; `PROPTEST_CASES` changes the number. An input that fails
-//! is made small and stored in `.../crashes`, where it stays as a regression test.
+//! is minimized and stored in `.../crashes`, where it stays as a regression test.
 //!
 //! A longer run is guided by coverage, with libFuzzer on the stable toolchain (a C++ compiler is
 //! needed). Its crashes are stored in the same place:
@@ -118,7 +118,7 @@ fn store(directory: &Path, input: &[u8]) -> PathBuf {
     });
     let path = directory.join(format!("found-{hash:016x}"));
     fs::create_dir_all(directory).expect("a directory for crashes");
-    fs::write(&path, input).expect("a place for what failed");
+    fs::write(&path, input).expect("a place for the input");
     path
 }
 

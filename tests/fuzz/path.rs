@@ -55,7 +55,7 @@ fn check_encoded(decoded: &[u8]) {
     encode_path(decoded, &mut encoded);
     let encoded = encoded
         .strip_prefix(b"Location: ")
-        .expect("what was there stays");
+        .expect("the earlier bytes stay");
     check_reference(encoded);
     let mut again = Vec::new();
     assert!(decode_path(encoded, &mut again).is_ok() && again == decoded);

@@ -158,7 +158,7 @@ fn check_alone(bytes: &[u8], expected: &RequestHead<'_, '_>) {
             assert_eq!(consumed, bytes.len());
             assert_same(&head, expected);
         }
-        other => panic!("a request is not complete without what follows it: {other:?}"),
+        other => panic!("a request is incomplete without the bytes after it: {other:?}"),
     }
     match parse_head(&bytes[..bytes.len() - 1], &LIMITS, &mut Vec::new()) {
         Ok(Parsed::Partial { .. }) => {}

@@ -42,7 +42,10 @@ pub fn check(output: &[u8], expected: &Expected, keep_alive: &KeepAlive) {
         if response.status == 100 {
             assert!(response.fields.is_empty());
             continues += 1;
-            assert!(continues <= expected.continues, "nobody asked to continue");
+            assert!(
+                continues <= expected.continues,
+                "a 100 that was not requested"
+            );
             continue;
         }
         let method = expected.answers.get(answered);

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 /// only the last access to each atomic. If a thread loads and then swaps, its own load hides that another
 /// thread has read before. So each transition first changes `conflict`, and loom tries every pair of
 /// transitions both ways. That access is relaxed and orders nothing. Without it loom does not find the
-/// first two faults below.
+/// two faults of ordering below.
 struct Word {
     word: AtomicU64,
     conflict: AtomicU64,
@@ -156,7 +156,7 @@ fn bytes_arrive<A: AtomicWord + Send + Sync + 'static>(story: Story) {
     assert_eq!(
         slot.ownership.state(),
         OwnershipState::Idle,
-        "nobody let go"
+        "the connection was not released"
     );
     assert_eq!(slot.end_told.load(Relaxed), story.ends, "end of stream");
 }

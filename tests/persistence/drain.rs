@@ -79,7 +79,10 @@ fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
         let start = Instant::now();
         drop(clients);
         assert_eq!(server.ended().code, Some(0));
-        assert!(start.elapsed() < Duration::from_secs(3), "nobody is left");
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "no connection is left"
+        );
     });
 }
 
@@ -245,7 +248,7 @@ fn a_drain_answers_a_pipeline_to_its_end_and_at_most_64_of_it() {
         }
         client.expect_end();
         let races = format!("keep_alive_race_total {lost}\n");
-        until("what is dropped is counted", || {
+        until("the dropped requests are counted", || {
             server.signal(Signal::USR2);
             server.stderr().contains(&races)
         });

@@ -34,8 +34,8 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
     (0..count).map(connect).collect()
 }
 
-/// Connections without a request end with `timeouts.head`. Those with an answer get a FIN at T + grace (RFC
-/// 9112 section 9.5), and are gone `timeouts.linger` later, whether they have closed their own side or not.
+/// Connections without a request end with `timeouts.head`. Those with an answer get a FIN at T + grace
+/// (RFC 9112 section 9.5), and end when the peer closes too, or `timeouts.linger` later.
 #[test]
 fn thousands_that_say_nothing_end_in_their_time() {
     let _share = Share::of(3);
@@ -70,7 +70,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
         assert_eq!(told(&answered), 0, "closed before T + grace");
         pass_politely(&server, &mut polite, 200 + LATE);
         until("T + grace is over for all", || told(&answered) == count);
-        assert_eq!(ended(), 2 * count, "no one of them is gone yet");
+        assert_eq!(ended(), 2 * count, "all of them linger");
         drop(answered.split_off(count / 2));
         until("those who close are gone", || {
             ended() == 2 * count + count / 2

@@ -22,7 +22,7 @@ const ROUNDS: usize = 4;
 
 /// The results of the clients of some servers.
 #[derive(Debug, Default)]
-struct Fate {
+struct ClientResults {
     answered: usize,
     /// Connected, but not answered.
     lost: usize,
@@ -30,8 +30,8 @@ struct Fate {
     refused: usize,
 }
 
-impl Fate {
-    fn add(&mut self, other: &Fate) {
+impl ClientResults {
+    fn add(&mut self, other: &ClientResults) {
         self.answered += other.answered;
         self.lost += other.lost;
         self.refused += other.refused;
@@ -48,33 +48,33 @@ fn start(machine: &Machine, site: &Site, number: usize, config: &str) -> Server 
 }
 
 /// Opens a new connection for each request, until one is refused.
-fn ask_until_refused(address: SocketAddr, first_pause: Duration) -> Fate {
-    let mut fate = Fate::default();
+fn ask_until_refused(address: SocketAddr, first_pause: Duration) -> ClientResults {
+    let mut results = ClientResults::default();
     thread::sleep(first_pause);
     loop {
         let mut stream = match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => stream,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
-                fate.refused += 1;
-                return fate;
+                results.refused += 1;
+                return results;
             }
         };
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut answer = [0; 12];
         let asked = stream.write_all(request("GET", "/", "").as_bytes());
         match asked.and_then(|()| stream.read_exact(&mut answer)) {
-            Ok(()) if answer == *b"HTTP/1.1 200" => fate.answered += 1,
-            _ => fate.lost += 1,
+            Ok(()) if answer == *b"HTTP/1.1 200" => results.answered += 1,
+            _ => results.lost += 1,
         }
     }
 }
 
 /// Several servers get SIGTERM under load, in each round at another moment of the clients' round trips.
-fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> Fate {
+fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> ClientResults {
     let machine = Machine::distant(round_trip);
     let site = Site::new();
-    let mut fate = Fate::default();
+    let mut results = ClientResults::default();
     for round in 0..rounds {
         let servers: Vec<Server> = (0..SERVERS)
             .map(|number| start(&machine, &site, number, config))
@@ -95,25 +95,25 @@ fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> Fate {
             server.signal(Signal::TERM);
         }
         for client in clients {
-            fate.add(&client.join().expect("no client panics"));
+            results.add(&client.join().expect("no client panics"));
         }
         for server in servers {
             let ended = server.ended();
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         }
     }
-    println!("at {round_trip:?}: {fate:?}");
-    assert_eq!(fate.refused, rounds * SERVERS * CLIENTS);
-    fate
+    println!("at {round_trip:?}: {results:?}");
+    assert_eq!(results.refused, rounds * SERVERS * CLIENTS);
+    results
 }
 
 const LEAVE: &str = "keep_alive = { timeout = 2, grace = 1 }\n";
 
 fn expect_none_lost(round_trip_millis: u64, config: &str) {
     let round_trip = Duration::from_millis(round_trip_millis);
-    let fate = leave_under_load(round_trip, &format!("{LEAVE}{config}"), ROUNDS);
-    assert_eq!(fate.lost, 0, "{fate:?}");
-    assert!(fate.answered > 1_000, "{fate:?}");
+    let results = leave_under_load(round_trip, &format!("{LEAVE}{config}"), ROUNDS);
+    assert_eq!(results.lost, 0, "{results:?}");
+    assert!(results.answered > 1_000, "{results:?}");
 }
 
 /// No handshake can begin with a server that is leaving, but it keeps its port until it has left.
@@ -179,6 +179,6 @@ fn none_is_lost_after_accept_for() {
 #[ignore = "needs root, ip (iproute2) and macvtap, for a network namespace"]
 fn those_under_way_are_lost_if_the_port_closes_at_once() {
     let config = format!("{LEAVE}shutdown.handshakes = 0\n");
-    let fate = leave_under_load(Duration::from_millis(100), &config, 1);
-    assert!(fate.lost > 0, "{fate:?}");
+    let results = leave_under_load(Duration::from_millis(100), &config, 1);
+    assert!(results.lost > 0, "{results:?}");
 }

@@ -25,7 +25,7 @@ fn first_answer(server: &Server, version: &str, fields: &str) -> Response {
     response
 }
 
-// What is advertised.
+// The advertised hint.
 
 /// RFC 9112 section 9.3: the connection persists. By design, M counts down to 1, then comes `close`.
 #[test]
@@ -121,7 +121,7 @@ fn close_is_honoured_in_every_spelling() {
     }
 }
 
-/// RFC 9112 section 9.6: what follows a request with `close` is not answered.
+/// RFC 9112 section 9.6: requests after one with `close` are not answered.
 #[test]
 fn nothing_after_a_close_is_answered() {
     let site = Site::new();

@@ -170,7 +170,7 @@ fn pressure_only_never_closes_for_age() {
     assert_eq!(
         clients.iter_mut().map(is_closed).filter(|it| *it).count(),
         1,
-        "a lingering connection counts as closed"
+        "under pressure a lingering connection counts as closed"
     );
     assert!(!is_closed(&mut clients[7]), "it was used last");
     clients.retain_mut(|client| !is_closed(client));
@@ -298,7 +298,7 @@ fn those_who_are_refused_press_nobody() {
     config.limits.connections_per_ip = 4;
     let server = InProcess::start(config);
     let mut crowd: Vec<Client> = (0..60).map(|_| server.connect()).collect();
-    until("the crowd is told", || is_closed(&mut crowd[59]));
+    until("the crowd is refused", || is_closed(&mut crowd[59]));
     assert_eq!(server.handle.open_connections(), 4);
     assert_eq!(crowd[59].answer().status, 503);
     let mut other = Client::connect_from("127.0.0.2", server.address());
@@ -332,7 +332,7 @@ fn refused_ones_that_linger_do_not_count_as_room() {
     let _two = [begun(&server), begun(&server)];
     expect_open(&server, 10);
     let mut stay: Vec<Client> = (0..4).map(|_| server.connect()).collect();
-    until("they are told", || stay.iter_mut().all(is_closed));
+    until("the four are refused", || stay.iter_mut().all(is_closed));
     server.pass_until("two make room", 4_000, || {
         clients.iter_mut().map(is_closed).filter(|it| *it).count() == 2
     });

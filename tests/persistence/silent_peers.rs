@@ -106,7 +106,7 @@ fn at_the_limit_a_newcomer_has_the_place_of_the_longest_silent() {
         visit(server.address()) == Some(200)
     });
     let gone = closed(&mut silent).iter().filter(|gone| **gone).count();
-    assert!(gone >= 1, "somebody has made room");
+    assert!(gone >= 1, "one has made room");
     assert!(closed(&mut silent)[0], "the longest silent");
 }
 

@@ -1,5 +1,5 @@
-//! What the server waits for, and how long. It runs under a clock that the tests move, so that two minutes
-//! of idling take a moment.
+//! The timeouts. The server runs under a clock that the tests move, so that two minutes of idling take a
+//! moment.
 //!
 //! With the defaults: T = 120 s, grace = 10 s, head 20 s, body 20 s, write 30 s, linger 5 s.
 

@@ -193,8 +193,8 @@ fn a_newcomer_takes_the_place_of_the_longest_silent_one() {
     world.run_until(Millis(300));
     let early = world.connect(asking(GET));
     assert_eq!(only(&world.peer(early).sent).status, 503);
-    // Now the first has been silent for 250 ms. A newcomer without a request waits until one is silent for
-    // a second.
+    // Now the first has been. A newcomer without a request is refused until one has been silent for a
+    // second.
     world.run_until(Millis(400));
     let mute = world.connect(Peer::new());
     assert_eq!(only(&world.peer(mute).sent).status, 503);
@@ -213,7 +213,7 @@ fn the_longest_idle_go_first_and_only_after_their_t() {
     let mut site = TestSite::new();
     site.config.limits.connections = 20;
     let mut world = site.world();
-    // With two more than nine tenths of the limit, two must go.
+    // 17 connections are just below nine tenths of the limit. With two more, two must end.
     let mut idle = Vec::new();
     for second in 0..17 {
         world.run_until(at_secs(second));

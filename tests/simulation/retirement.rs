@@ -1,5 +1,5 @@
 //! A connection that is to end, because of a drain, its age or pressure, answers the complete requests that
-//! it has received already: the server had promised the client to answer them.
+//! it has received already: the server had allowed the client to send them.
 
 use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
@@ -164,7 +164,7 @@ fn what_is_still_in_the_socket_has_been_received() {
     assert_eq!(end(world, it), (counted_down(40), CloseReason::Drain, 0));
 }
 
-/// Wherever two requests are cut, the second is either answered or counted.
+/// Wherever two requests are cut, both are answered, or the second is counted.
 #[test]
 fn no_cut_loses_a_request_uncounted() {
     let bytes = [GET, POST_CHUNKED].concat();

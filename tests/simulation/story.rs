@@ -2,7 +2,7 @@
 //!
 //! A deadline passes through several files, and no function shows the whole way:
 //!
-//! 1. The *session* sets it. After a turn, the worker calls `Session::next_deadline` and stores the result
+//! 1. The *session* sets it. After a turn, the thread calls `Session::next_deadline` and stores the result
 //!    in the slot. It notifies no other thread.
 //! 2. The *wheel* finds it. Each connection is filed under one tick, at most the shortest timeout ahead
 //!    (5 s by default, to linger). At that tick the event loop compares the deadline with the clock, and
@@ -75,8 +75,8 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
     world.run_until(at_secs(74));
     assert_eq!(world.deadline(it), at_secs(75));
 
-    // 75 s. The look finds nothing unacknowledged. The peer may rely on the connection until 74 + T = 194
-    // s. T + grace counts from this look, so it ends well after that.
+    // 75 s. The look finds nothing unacknowledged. The peer may rely on the connection until
+    // 74 + T = 194 s. T + grace counts from this look, so the connection ends well after that.
     world.run_until(at_secs(75));
     assert_eq!(world.deadline(it), at_secs(75 + 130));
 

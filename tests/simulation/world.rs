@@ -33,7 +33,7 @@ pub fn at_secs(secs: u64) -> Millis {
     Millis(secs * 1_000)
 }
 
-/// What a peer does at a given time.
+/// An act of a peer at a given time.
 #[derive(Debug, Clone)]
 pub enum Act {
     Send(Vec<u8>),

@@ -15,9 +15,11 @@ pub struct Share(usize);
 impl Share {
     /// Waits until `parts` parts are free. A thread that holds a share must not ask for another.
     pub fn of(parts: usize) -> Share {
-        let free = FREE.lock().expect("nobody panics");
+        let free = FREE.lock().expect("no thread panics");
         let too_few = |free: &mut usize| *free < parts;
-        let mut free = GIVEN_BACK.wait_while(free, too_few).expect("nobody panics");
+        let mut free = GIVEN_BACK
+            .wait_while(free, too_few)
+            .expect("no thread panics");
         *free -= parts;
         Share(parts)
     }
@@ -25,7 +27,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        *FREE.lock().expect("nobody panics") += self.0;
+        *FREE.lock().expect("no thread panics") += self.0;
         GIVEN_BACK.notify_all();
     }
 }

@@ -224,7 +224,7 @@ impl SlowDisk {
 
     /// Gated files with a reading that waits at the gate.
     pub fn waiting_files(&self) -> usize {
-        let held = self.gate.held.lock().expect("nobody panics");
+        let held = self.gate.held.lock().expect("no thread panics");
         let files = held.iter().flatten().map(|reading| reading.file);
         files.collect::<HashSet<SlowFile>>().len()
     }
@@ -236,7 +236,7 @@ impl SlowDisk {
 
     /// Answers the readings that wait, and from now on all others at once.
     pub fn open_gate(&self) {
-        let held = self.gate.held.lock().expect("nobody panics").take();
+        let held = self.gate.held.lock().expect("no thread panics").take();
         held.into_iter().flatten().for_each(Reading::answer);
     }
 
@@ -247,18 +247,18 @@ impl SlowDisk {
 
     /// Holds up the lookups of [`Pace::Watched`] files, and of [`ABSENT`] names, from now on.
     pub fn hold_looks(&self) {
-        *self.looks.held.lock().expect("nobody panics") = Some(Vec::new());
+        *self.looks.held.lock().expect("no thread panics") = Some(Vec::new());
     }
 
     /// Lookups of [`Pace::Watched`] files that are held up.
     pub fn held_looks(&self) -> usize {
-        let held = self.looks.held.lock().expect("nobody panics");
+        let held = self.looks.held.lock().expect("no thread panics");
         held.as_ref().map_or(0, Vec::len)
     }
 
     /// Answers the lookups that are held up, and from now on all others at once.
     pub fn release_looks(&self) {
-        let held = self.looks.held.lock().expect("nobody panics").take();
+        let held = self.looks.held.lock().expect("no thread panics").take();
         for (file, reply) in held.into_iter().flatten() {
             answer_look(file, reply);
         }
@@ -274,7 +274,7 @@ impl Drop for SlowDisk {
         };
         let unmounted = session.umount_and_join();
         if !thread::panicking() {
-            unmounted.expect("nobody uses the disk any more");
+            unmounted.expect("the disk is not in use");
         }
     }
 }
@@ -362,7 +362,7 @@ impl Filesystem for Files {
         };
         match file.filter(|_| is_in_root) {
             file if is_watched => {
-                let mut held = self.looks.held.lock().expect("nobody panics");
+                let mut held = self.looks.held.lock().expect("no thread panics");
                 match &mut *held {
                     Some(held) => held.push((file, reply)),
                     None => answer_look(file, reply),
@@ -408,7 +408,7 @@ impl Filesystem for Files {
             }
             Pace::Gated => {
                 self.gate.readings.fetch_add(1, Ordering::Relaxed);
-                match &mut *self.gate.held.lock().expect("nobody panics") {
+                match &mut *self.gate.held.lock().expect("no thread panics") {
                     Some(held) => held.push(reading),
                     None => reading.answer(),
                 }
