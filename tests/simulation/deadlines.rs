@@ -206,8 +206,8 @@ fn t_is_kept_even_if_a_busy_pool_looks_late() {
     let it = world.connect(reluctant(u64::MAX));
     world.send(Millis(0), it, get("/small"));
     world.run_until(at_secs(9));
-    // The look is due at 10 s, but every worker waits for the disk until 14 s. The peer acknowledges at 13
-    // s.
+    // The look is due at 10 s, but every worker waits for the disk until 14 s. Meanwhile, at 13 s, the
+    // peer acknowledges.
     world.stall_until(at_secs(13));
     world.perform(it, Act::Acknowledge(u64::MAX));
     world.stall_until(at_secs(14));

@@ -59,7 +59,7 @@ impl Hub {
         Totals::sum(self.counters.iter().map(AsRef::as_ref))
     }
 
-    /// Why the connection that closes now ended: its session has just counted the reason.
+    /// The reason of the connection that closes now, which its session has just counted.
     fn reason(&self) -> Option<CloseReason> {
         let totals = self.totals();
         let mut last = self.totals.lock().unwrap();
