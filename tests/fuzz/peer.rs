@@ -7,8 +7,8 @@ use support::scripted::Peer;
 /// The most bytes that one call takes, so that large answers are sent in several calls.
 const MAX_TAKEN: usize = 4_096;
 
-/// The future events of a connection. Everything happens between turns, and only what epoll reports is an event:
-/// an arrival, the peer's FIN, and room after a send that found none.
+/// The future events of a connection. Everything happens between turns, and only what epoll reports is an
+/// event: an arrival, the peer's FIN, and room after a send that found none.
 pub struct Course<'b> {
     pub peer: Peer,
     to_arrive: VecDeque<&'b [u8]>,
