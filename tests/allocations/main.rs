@@ -1,9 +1,9 @@
-//! A request for what is known, a small file or that there is none, allocates nothing: the path from
-//! the received bytes to the sent ones works on the worker's buffers and on what the caches share.
+//! A request that memory can answer, with a small file or a 404, allocates nothing: from the received bytes
+//! to the sent ones it uses the worker's buffers and the contents of the caches.
 //!
-//! The session, the buffers and the site are the real ones; the socket is scripted, and time is made by
-//! hand. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the
-//! system's for this program.
+//! The session, the buffers and the site are the real ones; the socket is scripted, and the test sets the
+//! time. Linking `allocation_counter` puts its allocator, which counts per thread, in front of the system's
+//! for this program.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -20,14 +20,14 @@ use tempfile::TempDir;
 
 const REQUESTS: u64 = 10_000;
 
-/// Requests after which every buffer has its size and the file is in the cache.
+/// The number of requests after which every buffer has its size and the file is in the cache.
 const WARM_UP: u64 = 100;
 
-/// Milliseconds from one turn to the next. Ten thousand of them cross ten seconds, and in each the
-/// date changes and the file is compared with the disk.
+/// Milliseconds from one turn to the next. Ten thousand of them cross ten seconds. In each second the date
+/// changes and the file is compared with the disk.
 const STEP_MILLIS: u64 = 1;
 
-/// What browsers and load generators send, roughly.
+/// Roughly the fields that browsers and load generators send.
 const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en\r\n\
     Accept-Encoding: gzip, br\r\nCookie: a=1; b=2\r\n";
@@ -89,7 +89,7 @@ impl World {
         assert_eq!(outcome, Outcome::Wait);
         let deadline = self.single.session.next_deadline(context, now);
         assert!(deadline.is_between_requests());
-        // As the worker does when it has written the lines.
+        // Clears the lines, as the worker does after writing them.
         if let Some(log) = &mut self.single.buffers.log {
             let ends_in_a_line = log.lines().ends_with(b"\n");
             assert!(ends_in_a_line);
@@ -115,7 +115,7 @@ impl World {
         counted.count_total
     }
 
-    /// The beginning of the answer to `request`, its head at least.
+    /// The beginning of the answer to `request`, with its whole head.
     fn head(&mut self, request: &str) -> String {
         let mut peer = Peer::new();
         self.turn(&mut peer, request.as_bytes());
@@ -163,7 +163,7 @@ fn a_304_allocates_nothing() {
     assert_eq!(allocations, 0, "in {REQUESTS} requests");
 }
 
-/// A request for what is no file.
+/// A request for a path without a file.
 fn request_for(method: &str, path: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\n{FIELDS}\r\n")
 }

@@ -1,9 +1,9 @@
 //! `http::body::BodyDecoder` on any bytes.
 //!
 //! - The outcome does not depend on how the bytes are cut.
-//! - No more bytes are consumed than there are; all of them unless the body is complete.
-//! - What follows a body changes nothing in it, and no shorter prefix is complete.
-//! - A reader as simple as can be finds the same end, and no more data than the limit.
+//! - No more bytes are consumed than there are, and all of them unless the body is complete.
+//! - The bytes after a body change nothing in it, and no shorter prefix is complete.
+//! - A very simple reader finds the same end, and no more data than the limit.
 //! - The same data in plain chunks, without extensions and trailers, is accepted.
 
 use abide::http::body::{BodyDecoder, DecodedBody};
@@ -12,11 +12,11 @@ use abide::http::request::Reject;
 
 use super::script::{first_line, pieces};
 
-/// Small, so that a fuzzer reaches it.
+/// Small, so that a fuzzer reaches the limit.
 const MAX_BYTES: u64 = 300;
 
-/// `input` is a script of cuts, then a chunked body and what follows it. The same bytes are read as
-/// the body of a Content-Length as well; the script's length sets it.
+/// `input` is a script of cuts, then a chunked body and the bytes after it. The same bytes are also read as
+/// a body with Content-Length, which the length of the script sets.
 pub fn check(input: &[u8]) {
     let (script, bytes) = first_line(input);
     check_framing(Framing::Chunked, script, bytes);
@@ -53,7 +53,7 @@ fn check_framing(
     Some(whole)
 }
 
-/// What one call on all pieces together would return.
+/// The result that one call on all pieces together would give.
 fn decode_in_pieces(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Result<DecodedBody, Reject> {
     let mut total = 0;
     for piece in pieces {
@@ -70,7 +70,7 @@ fn decode_in_pieces(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Result<Decod
     })
 }
 
-/// `body` is a complete body and nothing else.
+/// Checks a complete body with nothing after it.
 fn check_complete(framing: Framing, body: &[u8]) {
     let complete = DecodedBody {
         consumed: body.len(),
@@ -130,7 +130,7 @@ fn chunk_sizes(body: &[u8]) -> Option<Vec<u64>> {
     }
 }
 
-/// The first line without its CRLF, and what follows.
+/// The first line without its CRLF, and the rest.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some((&bytes[..end], &bytes[end + 2..]))

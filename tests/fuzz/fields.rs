@@ -1,11 +1,11 @@
 //! `http::range::select`, `http::preconditions::evaluate` and `if_range_holds` on any field values.
 //!
-//! - Selected ranges lie inside the file, are not empty and do not touch; there are at most 16; they
-//!   cover what a naive reader finds asked for; written out again they select themselves.
+//! - Selected ranges lie inside the file, are not empty and do not touch. There are at most 16. They cover
+//!   the bytes that a naive reader finds requested. Written out again they select themselves.
 //! - Without a condition there is no 304 and no 412, and each needs one of its own fields.
-//! - An entity-tag list in several lines is the same list in one (RFC 9110 section 5.3).
-//! - What RFC 9110 section 13.2.2 says to ignore, because a stronger field is there, is ignored.
-//! - A weak tag, a tag or date that is not the file's, and a repeated If-Range never hold.
+//! - An entity-tag list in several lines equals the same list in one line (RFC 9110 section 5.3).
+//! - A field that RFC 9110 section 13.2.2 says to ignore, because a stronger field is present, is ignored.
+//! - A weak tag, a tag or date other than the file's, and a repeated If-Range never hold.
 
 use std::ops::Range;
 
@@ -44,21 +44,18 @@ pub fn check(input: &[u8]) {
     for (_, value) in lines.iter().filter(|(name, _)| *name == "Range") {
         check_selection(value, circumstances.length);
     }
-    let Some(verdict) = circumstances.ask(&lines) else {
-        return; // A value that is no field value.
+    let Some(result) = circumstances.ask(&lines) else {
+        return; // One of the values is not a field value.
     };
-    circumstances.check_cause(&verdict, &lines);
+    circumstances.check_cause(&result, &lines);
     let joined = joined_lists(&lines);
     let joined: Vec<_> = joined
         .iter()
         .map(|(name, value)| (*name, &value[..]))
         .collect();
-    assert_eq!(circumstances.ask(&joined), Some(verdict));
+    assert_eq!(circumstances.ask(&joined), Some(result));
     let effective = without_what_is_ignored(&lines);
-    assert_eq!(
-        circumstances.ask(&effective).map(|it| it.0),
-        Some(verdict.0)
-    );
+    assert_eq!(circumstances.ask(&effective).map(|it| it.0), Some(result.0));
 }
 
 fn named(line: &[u8]) -> Option<Line<'_>> {
@@ -75,9 +72,9 @@ fn named(line: &[u8]) -> Option<Line<'_>> {
     Some((name, value))
 }
 
-/// What is known apart from the fields. Written as a letter and a number: the method (`g`, `h`, `p`
-/// or `o`; a capital has no entity tag), and the file's length. A `<` before it sets the clock to a
-/// time before the file was last modified.
+/// The input apart from the fields, written as a letter and a number: the method (`g`, `h`, `p` or `o`; a
+/// capital letter means no entity tag), and the file's length. A `<` before it sets the clock to a time
+/// before the file was last modified.
 struct Circumstances {
     method: &'static str,
     etag: Option<&'static [u8]>,
@@ -114,8 +111,8 @@ impl Circumstances {
         }
     }
 
-    /// The verdict, and whether If-Range holds, on a request with these fields; `None` if one of
-    /// them is no field value.
+    /// The result of the preconditions, and whether If-Range holds, for a request with these fields. `None`
+    /// if one of the values is not a field value.
     fn ask(&self, lines: &[Line<'_>]) -> Option<(PreconditionResult, bool)> {
         let mut bytes = format!("{} /f HTTP/1.1\r\nHost: h\r\n", self.method).into_bytes();
         for (name, value) in lines {
@@ -127,12 +124,12 @@ impl Circumstances {
         let Ok(Parsed::Complete { head, consumed }) = parsed else {
             return None;
         };
-        // A value with a CR LF of its own would have made a line of its own.
+        // A value with a CR LF would have made a line of its own.
         (consumed == bytes.len() && head.fields.iter().count() == lines.len() + 1)
-            .then(|| self.verdict(head.method, &head.fields))
+            .then(|| self.result(head.method, &head.fields))
     }
 
-    fn verdict(&self, method: Method, fields: &Fields<'_, '_>) -> (PreconditionResult, bool) {
+    fn result(&self, method: Method, fields: &Fields<'_, '_>) -> (PreconditionResult, bool) {
         let validators = Validators {
             etag: self.etag,
             last_modified_unix_secs: Some(MODIFIED),
@@ -151,14 +148,14 @@ impl Circumstances {
     }
 
     /// Each outcome needs a field that can cause it.
-    fn check_cause(&self, (verdict, range_holds): &(PreconditionResult, bool), lines: &[Line<'_>]) {
+    fn check_cause(&self, (result, range_holds): &(PreconditionResult, bool), lines: &[Line<'_>]) {
         let values = |wanted| {
             let lines = lines.iter().filter(move |(name, _)| *name == wanted);
             lines.map(|(_, value)| trimmed(value))
         };
         let has = |wanted| values(wanted).next().is_some();
         let is_safe = matches!(self.method, "GET" | "HEAD");
-        match verdict {
+        match result {
             PreconditionResult::Proceed => {
                 let is_any = self.method != "OPTIONS" && values("If-None-Match").eq([b"*"]);
                 assert!(!is_any, "If-None-Match: * never proceeds");
@@ -202,7 +199,7 @@ fn trimmed(value: &[u8]) -> &[u8] {
     &value[start..=end]
 }
 
-/// The lines of each entity-tag list made one line, in the place of the first.
+/// Joins the lines of each entity-tag list into one line, in the place of the first.
 fn joined_lists<'i>(lines: &[Line<'i>]) -> Vec<(&'static str, Vec<u8>)> {
     let mut joined: Vec<(&'static str, Vec<u8>)> = Vec::new();
     for (name, value) in lines {
@@ -218,8 +215,8 @@ fn joined_lists<'i>(lines: &[Line<'i>]) -> Vec<(&'static str, Vec<u8>)> {
     joined
 }
 
-/// RFC 9110 sections 13.1.3 and 13.1.4: a date is ignored where a tag is given. Range and If-Range
-/// have no part in the verdict.
+/// RFC 9110 sections 13.1.3 and 13.1.4: a date is ignored if a tag is given. Range and If-Range do not
+/// affect the result of the preconditions.
 fn without_what_is_ignored<'i>(lines: &[Line<'i>]) -> Vec<Line<'i>> {
     let has = |wanted| lines.iter().any(|(name, _)| *name == wanted);
     let is_ignored = |name: &str| match name {
@@ -271,7 +268,8 @@ fn check_ranges(ranges: &[Range<u64>], length: u64) {
     assert_eq!(again, RangeSelection::Ranges(ranges.to_vec()));
 }
 
-/// The two numbers of a range-spec as they stand; `None` is a field that is not to be honoured.
+/// The two numbers of a range-spec as they are written. `None` in [`naive_specs`] means that the field is
+/// ignored.
 type Spec = (Option<u128>, Option<u128>);
 
 fn naive_specs(value: &[u8]) -> Option<Vec<Spec>> {
@@ -289,7 +287,7 @@ fn naive_spec(member: &str) -> Option<Spec> {
     let (first, last) = member.split_once('-')?;
     let number = |digits: &str| {
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        // What does not fit is beyond the end of any file.
+        // A number that does not fit is beyond the end of any file.
         is_number.then(|| (!digits.is_empty()).then(|| digits.parse().unwrap_or(u128::MAX)))
     };
     match (number(first)?, number(last)?) {

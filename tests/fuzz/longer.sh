@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes one target, guided by coverage: tests/fuzz/longer.sh TARGET [SECONDS]
-# Needs a stable Rust toolchain and a C++ compiler. What it learns is kept below target/fuzz, so the
-# next run goes on from there; what crashes is stored with the target, as a regression test.
+# Needs a stable Rust toolchain and a C++ compiler. The corpus that it finds is kept below
+# target/fuzz, and the next run continues from it. Crashes are stored with the target, as regression tests.
 set -eu
 
 target=$1
@@ -9,7 +9,7 @@ seconds=${2:-600}
 cd "$(dirname "$0")/../.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# A counter on every edge and a look at every comparison, for libFuzzer.
+# Counts every edge and traces every comparison, for libFuzzer.
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"

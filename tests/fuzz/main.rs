@@ -3,17 +3,17 @@
 //! Each target is one function, `<target>::check`, which panics if one of the invariants in
 //! its module's documentation is broken.
 //!
-//! | target    | what is fed                                                          |
+//! | target    | code under test                                                      |
 //! |-----------|----------------------------------------------------------------------|
 //! | `request` | `http::request::parse_head`                                          |
 //! | `chunked` | `http::body::BodyDecoder`                                            |
 //! | `fields`  | `http::range::select`, `http::preconditions`                         |
 //! | `path`    | `http::target::decode_path`, `encode_path`                           |
-//! | `session` | `connection::session::Session` with a scripted peer, whole against cut |
+//! | `session` | `connection::session::Session` with a scripted peer, cut and uncut |
 //!
 //! `cargo test --test fuzz` runs every file in `tests/fuzz/<target>/corpus` and `.../crashes`, then
 //! a bounded number of mutations of them; `PROPTEST_CASES` changes the number. An input that fails
-//! is made small and stored in `.../crashes`, where it stays as a regression test.
+//! is minimized and stored in `.../crashes`, where it stays as a regression test.
 //!
 //! A longer run is guided by coverage, with libFuzzer on the stable toolchain (a C++ compiler is
 //! needed). Its crashes are stored in the same place:
@@ -66,7 +66,7 @@ fn whole_sessions() {
     run("session", session::check);
 }
 
-/// Runs what is known of `target`, then mutations of it.
+/// Runs the stored inputs of `target`, then mutations of them.
 fn run(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz")
@@ -76,7 +76,7 @@ fn run(target: &str, check: fn(&[u8])) {
         .iter()
         .flat_map(|name| files(&directory.join(name)))
     {
-        // Shown only if the test fails, and then the last line names the file.
+        // Shown only if the test fails: then the last line names the file.
         println!("{}", path.display());
         let input = fs::read(&path).expect("a stored input");
         check(&input);
@@ -102,7 +102,7 @@ fn run(target: &str, check: fn(&[u8])) {
     }
 }
 
-/// The files in a directory that may not be there.
+/// The files in a directory that may be missing.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<_> = entries
@@ -118,7 +118,7 @@ fn store(directory: &Path, input: &[u8]) -> PathBuf {
     });
     let path = directory.join(format!("found-{hash:016x}"));
     fs::create_dir_all(directory).expect("a directory for crashes");
-    fs::write(&path, input).expect("a place for what failed");
+    fs::write(&path, input).expect("a place for the input");
     path
 }
 
@@ -128,14 +128,14 @@ enum Edit {
     Replace(Index, u8),
     Insert(Index, u8),
     Remove(Index, u8),
-    /// Says again what is already there: more requests, more fields, more chunks.
+    /// Repeats a part of the input: more requests, more fields, more chunks.
     Repeat(Index, Index),
-    /// Goes on from some place as another input does.
+    /// Continues from some place as another input does.
     Splice(Index, Index, Index),
 }
 
 fn mutations(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    // Bytes that mean something to a grammar come up often.
+    // Bytes that have a meaning in a grammar occur often.
     let byte = || {
         prop_oneof![
             3 => prop::sample::select(b"\r\n \t:;,\"\\/.%*-=019aAfFW\0\x7f\x80".to_vec()),

@@ -1,16 +1,16 @@
 //! `http::target::decode_path` and `encode_path` on any bytes.
 //!
 //! - A decoded path begins with `/`; it has no empty, `.` or `..` segment, no NUL, no backslash.
-//! - It is what a naive implementation of RFC 3986 section 5.2.4 makes of it.
-//! - It ends in `/` exactly when the raw path named a directory, and is never longer than that.
+//! - It equals the result of a naive implementation of RFC 3986 section 5.2.4.
+//! - It ends in `/` exactly when the raw path named a directory, and is never longer than the raw path.
 //! - Encoded, it is a path-absolute reference, never one to another host, and decodes to itself.
-//! - What is refused is a 400.
+//! - A refused path is a 400.
 
 use abide::http::target::{decode_path, encode_path};
 
 /// `input` is a raw path.
 pub fn check(input: &[u8]) {
-    // What a buffer held before is of no consequence.
+    // Earlier contents of the buffer have no effect.
     let mut decoded = b"/left/over".to_vec();
     match decode_path(input, &mut decoded) {
         Ok(()) => {
@@ -24,7 +24,7 @@ pub fn check(input: &[u8]) {
             assert_eq!(decoded_naively(input), None, "{reject:?}");
         }
     }
-    // Whatever it is given, it never names a host.
+    // Even for arbitrary bytes, the result never names a host.
     let mut location = Vec::new();
     encode_path(input, &mut location);
     check_reference(&location);
@@ -36,7 +36,7 @@ fn check_decoded(decoded: &[u8]) {
     };
     assert!(!decoded.iter().any(|byte| matches!(byte, 0 | b'\\')));
     let mut segments: Vec<_> = relative.split(|&byte| byte == b'/').collect();
-    // Behind the last slash there may be nothing: that is a directory.
+    // The segment after the last slash may be empty: then the path is a directory.
     if segments.last().is_some_and(|last| last.is_empty()) {
         segments.pop();
     }
@@ -55,7 +55,7 @@ fn check_encoded(decoded: &[u8]) {
     encode_path(decoded, &mut encoded);
     let encoded = encoded
         .strip_prefix(b"Location: ")
-        .expect("what was there stays");
+        .expect("the earlier bytes stay");
     check_reference(encoded);
     let mut again = Vec::new();
     assert!(decode_path(encoded, &mut again).is_ok() && again == decoded);
@@ -81,7 +81,7 @@ fn check_reference(encoded: &[u8]) {
     }
 }
 
-/// The same by other means: decode every segment, keep a stack of them, merge at the end.
+/// A simpler implementation of decoding: decode every segment, keep a stack of them, merge at the end.
 fn decoded_naively(raw: &[u8]) -> Option<Vec<u8>> {
     let mut stack: Vec<Vec<u8>> = Vec::new();
     let mut is_directory = false;

@@ -1,10 +1,10 @@
 //! `http::request::parse_head` on any bytes.
 //!
-//! - What a prefix came to, if it came to anything, is what the whole comes to.
-//! - A head that is read on piece by piece comes to what each prefix comes to in one go.
+//! - If a prefix has an outcome, the whole input has the same.
+//! - A head that is read piece by piece has the outcomes of its prefixes read at once.
 //! - No more bytes are consumed than there are, nor more than the limit on a head.
-//! - What follows a request changes nothing in it: parsing `a + b` is parsing `a`, then `b`.
-//! - An accepted request keeps to the grammar and the limits, and written out again it parses equal.
+//! - The bytes after a request change nothing in it: parsing `a + b` is parsing `a`, then `b`.
+//! - An accepted request keeps to the grammar and the limits. Written out again it parses to an equal one.
 
 use abide::http::fields::FieldSpan;
 use abide::http::request::{
@@ -14,7 +14,7 @@ use abide::http::version::Version;
 
 use super::script::{first_line, pieces};
 
-/// Small, so that a fuzzer reaches them.
+/// Small, so that a fuzzer reaches the limits.
 const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 64,
     head_bytes: 512,
@@ -41,7 +41,7 @@ pub fn check(input: &[u8]) {
         assert!(0 < consumed && consumed <= rest.len() && consumed <= LIMITS.head_bytes);
         let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         let empty = rest.iter().take_while(is_line_end).count();
-        assert!(empty <= 16, "at most 8 empty lines are forgiven");
+        assert!(empty <= 16, "at most 8 empty lines are skipped");
         check_head(&head);
         check_alone(&rest[..consumed], &head);
         check_rewritten(&head);
@@ -71,7 +71,10 @@ fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
                 Ok(Parsed::Complete { head, .. }) => (true, Some(head.method)),
                 Err(reject) => (true, reject.method),
             };
-            assert!(starts || !started, "a request that began has begun");
+            assert!(
+                starts || !started,
+                "the prefix began a request, the whole did not"
+            );
             assert!(method.is_none() || method == of_whole);
         }
         (
@@ -89,7 +92,7 @@ fn check_prefix(prefix: &[u8], whole: &Result<Parsed<'_, '_>, Reject>) {
     }
 }
 
-/// Reads on in `prefix` from `progress`; returns how far that came if more is needed.
+/// Continues in `prefix` from `progress`. Returns the new progress if more bytes are needed.
 fn check_resumed(prefix: &[u8], progress: &HeadProgress) -> Option<HeadProgress> {
     let (mut spans, mut in_one_go) = (Vec::new(), Vec::new());
     match (
@@ -127,7 +130,7 @@ fn check_resumed(prefix: &[u8], progress: &HeadProgress) -> Option<HeadProgress>
     None
 }
 
-/// The grammar of RFC 9112 sections 3 and 5, seen from the accepted request.
+/// Checks the accepted request against the grammar of RFC 9112 sections 3 and 5.
 fn check_head(head: &RequestHead<'_, '_>) {
     assert!((1..=64).contains(&head.method_token().len()));
     assert!((1..=LIMITS.target_bytes).contains(&head.raw_target().len()));
@@ -148,14 +151,14 @@ fn check_head(head: &RequestHead<'_, '_>) {
     }
 }
 
-/// The bytes of a request without those that follow are that request.
+/// Checks that the bytes of a request, without those after it, give the same request.
 fn check_alone(bytes: &[u8], expected: &RequestHead<'_, '_>) {
     match parse_head(bytes, &LIMITS, &mut Vec::new()) {
         Ok(Parsed::Complete { head, consumed }) => {
             assert_eq!(consumed, bytes.len());
             assert_same(&head, expected);
         }
-        other => panic!("a request is not complete without what follows it: {other:?}"),
+        other => panic!("a request is incomplete without the bytes after it: {other:?}"),
     }
     match parse_head(&bytes[..bytes.len() - 1], &LIMITS, &mut Vec::new()) {
         Ok(Parsed::Partial { .. }) => {}
@@ -163,7 +166,7 @@ fn check_alone(bytes: &[u8], expected: &RequestHead<'_, '_>) {
     }
 }
 
-/// Without the space that the grammar leaves open, a request is never longer than it was.
+/// Checks that a request without optional white space is never longer than it was.
 fn check_rewritten(head: &RequestHead<'_, '_>) {
     let version = match head.version {
         Version::Http10 => b"HTTP/1.0",
@@ -177,7 +180,7 @@ fn check_rewritten(head: &RequestHead<'_, '_>) {
     check_alone(&bytes, head);
 }
 
-/// Equal but for the places in the buffer, and a minor version that is read as 1.1.
+/// Checks for equality, except of the places in the buffer and of a minor version that is read as 1.1.
 fn assert_same(one: &RequestHead<'_, '_>, other: &RequestHead<'_, '_>) {
     assert_eq!(one.method, other.method);
     assert_eq!(one.method_token(), other.method_token());

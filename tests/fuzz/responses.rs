@@ -1,9 +1,9 @@
-//! A strict reader of what a server sent: RFC 9112 section 6.3 without any leniency.
+//! A strict reader of a server's output: RFC 9112 section 6.3 without any leniency.
 
 use abide::config::KeepAlive;
 use abide::http::method::Method;
 
-/// What a sequence of requests is owed.
+/// The expected answers to a sequence of requests.
 #[derive(Debug, Default)]
 pub struct Expected {
     /// The method of each request that is answered, in order; `None` if it is not known.
@@ -15,7 +15,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// With one more answer, after which there are no more.
+    /// Adds one more answer, which is the last.
     pub fn and_last(mut self, method: Option<Method>) -> Expected {
         self.answers.push(method);
         self.closes = true;
@@ -42,7 +42,10 @@ pub fn check(output: &[u8], expected: &Expected, keep_alive: &KeepAlive) {
         if response.status == 100 {
             assert!(response.fields.is_empty());
             continues += 1;
-            assert!(continues <= expected.continues, "nobody asked to continue");
+            assert!(
+                continues <= expected.continues,
+                "a 100 that was not requested"
+            );
             continue;
         }
         let method = expected.answers.get(answered);
@@ -62,7 +65,7 @@ pub fn check(output: &[u8], expected: &Expected, keep_alive: &KeepAlive) {
     );
 }
 
-/// The head of a response and what follows it (RFC 9112 sections 4 and 5).
+/// The head of a response, and the rest (RFC 9112 sections 4 and 5).
 fn head(bytes: &[u8]) -> (Response<'_>, &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.expect("a head ends in an empty line");
@@ -91,19 +94,19 @@ fn head(bytes: &[u8]) -> (Response<'_>, &[u8]) {
 }
 
 impl<'o> Response<'o> {
-    /// The value of a field that may come at most once.
+    /// The value of a field that may occur at most once.
     fn only(&self, name: &str) -> Option<&'o str> {
         let mut values = self.fields.iter();
         let mut values = values
             .by_ref()
             .filter(|(other, _)| other.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| *value);
-        assert!(values.next().is_none(), "{name} is there twice");
+        assert!(values.next().is_none(), "{name} occurs twice");
         value
     }
 }
 
-/// How many bytes of body follow (RFC 9112 section 6.3, items 1 and 6).
+/// The number of bytes in the body (RFC 9112 section 6.3, items 1 and 6).
 fn body_length(response: &Response<'_>, method: Option<Method>) -> usize {
     assert_eq!(response.only("Transfer-Encoding"), None);
     let declared = response.only("Content-Length");
@@ -122,8 +125,8 @@ fn body_length(response: &Response<'_>, method: Option<Method>) -> usize {
     }
 }
 
-/// Whether the connection ends with this answer. If not, the promise is there, with the number of
-/// requests that may still follow (RFC 9112 section 9.3).
+/// Whether the connection ends with this answer. If not, checks the hint and the number of requests that
+/// may still follow (RFC 9112 section 9.3).
 fn check_persistence(response: &Response<'_>, answered: usize, promised: &KeepAlive) -> bool {
     let keep_alive = response.only("Keep-Alive");
     match response.only("Connection") {

@@ -1,10 +1,10 @@
-//! The first line of an input says how its bytes are cut; what follows are the bytes.
+//! The first line of an input is a script that says how the bytes after it are cut.
 //!
 //! Each byte of a script is one size: `1` is one byte, `9` nine, `a` forty-nine, and `0` none. The
 //! last size repeats, so `1` alone is a delivery byte by byte; a `0` at the end means all the rest
 //! at once. So a seed can be written with an editor, and a fuzzer can still choose every cut.
 
-/// The first line without its LF, and what follows; an input without an LF has no script.
+/// The first line without its LF, and the rest. An input without an LF has no script.
 pub fn first_line(input: &[u8]) -> (&[u8], &[u8]) {
     match input.iter().position(|&byte| byte == b'\n') {
         Some(end) => (&input[..end], &input[end + 1..]),
@@ -17,7 +17,7 @@ pub fn size(step: u8) -> usize {
     usize::from(step.wrapping_sub(b'0'))
 }
 
-/// The pieces of `bytes`, some of them perhaps empty, that together are all of it.
+/// The pieces of `bytes`, some of them perhaps empty. Together they are all of it.
 pub fn pieces<'b>(script: &[u8], bytes: &'b [u8]) -> Vec<&'b [u8]> {
     let mut pieces = Vec::new();
     let mut rest = bytes;

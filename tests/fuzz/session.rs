@@ -1,11 +1,11 @@
-//! A whole `connection::session::Session` with a scripted peer, a small site and hand-made time.
+//! A whole `connection::session::Session` with a scripted peer, a small site and simulated time.
 //!
 //! - The output is a sequence of well-framed responses (see [`super::responses`]).
-//! - There are never more answers than requests, and without a reason to close never fewer.
-//! - How the input is cut, and how the socket takes the output, changes no byte of the output.
-//! - A session that waits has read everything that will not be announced again, or is blocked on
-//!   sending, and its deadline is not in the past.
-//! - It ends: at the peer's FIN, or when time passes, in a bounded number of turns.
+//! - There are never more answers than requests, and never fewer without a reason to close.
+//! - The cuts of the input, and the way in which the socket takes the output, change no byte of the output.
+//! - A waiting session has read everything that will not be announced again, or is blocked on sending. Its
+//!   deadline is not in the past.
+//! - The session ends in a bounded number of turns: at the peer's FIN, or when time passes.
 //! - The access log has one line per answer.
 
 use std::num::NonZeroU32;
@@ -26,12 +26,12 @@ use super::peer::Course;
 use super::responses::{self, Expected};
 use super::script::{first_line, pieces, size};
 
-/// Times that a silent peer is waited for. The way from a request to the close is: a look at the
-/// acknowledgement, the idle deadline or a timeout, the end of lingering.
+/// The number of deadlines until a silent peer's session must have ended. From a request to the close there
+/// are a look at the acknowledgement, the idle deadline or a timeout, and the end of lingering.
 const MAX_DEADLINES: u32 = 8;
 
-/// `input` is a script of arrivals, a script of what the socket takes, and the bytes that the peer
-/// sends. A `!` before the first script makes a peer that never closes.
+/// `input` is a script of arrivals, a script of the room in the socket, and the bytes that the peer sends.
+/// A `!` before the first script makes a peer that never closes.
 pub fn check(input: &[u8]) {
     let (arrivals, rest) = first_line(input);
     let (room, bytes) = first_line(rest);
@@ -50,15 +50,15 @@ pub fn check(input: &[u8]) {
         cut.escape_ascii()
     );
     let expected = expected_answers(bytes);
-    responses::check(&whole, &expected, &SERVICE.config.keep_alive);
-    // The same bound without our own parser: every request ends in an empty line, and what does
-    // not is answered once.
+    responses::check(&whole, &expected, &CONTEXT.config.keep_alive);
+    // The same bound without our own parser: every request ends in an empty line, and the rest is answered
+    // once.
     let empty_lines = bytes.windows(4).filter(|four| four == b"\r\n\r\n").count();
     assert!(expected.answers.len() <= empty_lines + 1);
 }
 
 /// One site and one configuration, with limits that a fuzzer reaches.
-static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
+static CONTEXT: LazyLock<ServerContext> = LazyLock::new(|| {
     let mut config = Config {
         // Both `cargo test` and `longer.sh` start in the top directory.
         site: SiteConfig::at("tests/fuzz/session/site"),
@@ -69,7 +69,7 @@ static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
     config.limits.head_bytes = 1_024;
     config.limits.headers = 12;
     config.limits.body_bytes = 300;
-    // long.txt is above it and is sent with sendfile.
+    // long.txt is larger and is sent with sendfile.
     config.cache.file_bytes = 16_384;
     config.access_log.target = Some(AccessLogTarget::Stdout);
     config.access_log.format = AccessLogFormat::Json;
@@ -77,14 +77,14 @@ static SERVICE: LazyLock<ServerContext> = LazyLock::new(|| {
     ServerContext::new(config, site)
 });
 
-/// Gives the session its turns until it closes; returns what it sent.
+/// Gives the session its turns until it closes. Returns its output.
 fn converse(mut course: Course<'_>) -> Vec<u8> {
-    let context = &*SERVICE;
+    let context = &*CONTEXT;
     let mut single = SingleSession::accepted(context, Address::Unix);
     let mut now = Millis(0);
     let mut deadlines = 0;
     let mut may_block = MayBlock::Never;
-    // Every turn takes or sends a byte, or is owed to an arrival, to room or to a deadline.
+    // Every turn takes or sends a byte, or is caused by an arrival, by room or by a deadline.
     for turns in 0.. {
         assert!(turns < course.max_turns(), "the session does not end");
         course.begin_turn();
@@ -114,7 +114,7 @@ fn converse(mut course: Course<'_>) -> Vec<u8> {
     assert!(!peer.is_aborted, "this peer takes everything in time");
     let (answered, sent, _) = single.session.summary(now);
     assert_eq!(sent, peer.sent.len() as u64);
-    let log = single.buffers.log.as_mut().expect("a journal");
+    let log = single.buffers.log.as_mut().expect("an access log");
     let lines = log.lines().split(|&byte| byte == b'\n');
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), answered as usize, "one line for each answer");
@@ -125,9 +125,9 @@ fn converse(mut course: Course<'_>) -> Vec<u8> {
     peer.sent
 }
 
-/// The answers that `bytes` are owed, as far as the requests alone can tell.
+/// The expected answers to `bytes`, as far as the requests alone determine them.
 fn expected_answers(bytes: &[u8]) -> Expected {
-    let limits = &SERVICE.config.limits;
+    let limits = &CONTEXT.config.limits;
     let head_limits = HeadLimits {
         target_bytes: limits.target_bytes,
         head_bytes: limits.head_bytes,
@@ -150,7 +150,7 @@ fn expected_answers(bytes: &[u8]) -> Expected {
             .and_then(|mut decoder| decoder.decode(rest));
         match body {
             Ok(body) if body.done => rest = &rest[body.consumed..],
-            // Cut short by the end of the input, or broken: answered, and the last one.
+            // Cut short by the end of the input, or malformed: the request gets the last answer.
             Ok(_) | Err(_) => return expected.and_last(Some(method)),
         }
         expected.answers.push(Some(method));

@@ -1,7 +1,7 @@
 //! The interleavings of the ownership word, under loom.
 //!
-//! A model has one event loop, the thread of the closure, and a worker is a thread that the loop
-//! starts when it dispatches. The last part plants faults: a check that cannot fail proves nothing.
+//! A model has one event loop, the thread of the closure. A worker is a thread that the loop starts when it
+//! dispatches. The last part inserts faults on purpose, to prove that the models find them.
 #![allow(unsafe_code)]
 
 use abide::connection::ownership::{AtomicWord, Notified, Ownership, OwnershipState, Released};
@@ -11,28 +11,28 @@ use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use loom::thread::{self, JoinHandle};
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
-/// Loom's word, with a turnstile before it.
+/// Loom's word, with a second atomic that makes transitions conflict.
 ///
-/// Loom tries another order of two steps only if it sees that they depend on each other, and per
-/// atomic it remembers just the last access. A thread that loads and then swaps hides from it, by its
-/// own load, that another thread has read before. The turnstile is a second atomic that each
-/// transition changes first, so that loom tries every pair of transitions both ways. It is relaxed
-/// and orders nothing. Without it the two faults of ordering below are not found.
+/// Loom tries another order of two steps only if it sees that they depend on each other, and it remembers
+/// only the last access to each atomic. If a thread loads and then swaps, its own load hides that another
+/// thread has read before. So each transition first changes `conflict`, and loom tries every pair of
+/// transitions both ways. That access is relaxed and orders nothing. Without it loom does not find the
+/// two faults of ordering below.
 struct Word {
     word: AtomicU64,
-    turnstile: AtomicU64,
+    conflict: AtomicU64,
 }
 
 impl AtomicWord for Word {
     fn new(word: u64) -> Self {
         Word {
             word: AtomicU64::new(word),
-            turnstile: AtomicU64::new(0),
+            conflict: AtomicU64::new(0),
         }
     }
 
     fn load(&self, ordering: Ordering) -> u64 {
-        self.turnstile.fetch_add(1, Relaxed);
+        self.conflict.fetch_add(1, Relaxed);
         self.word.load(ordering)
     }
 
@@ -47,21 +47,21 @@ impl AtomicWord for Word {
     }
 }
 
-/// A slot: the word, the socket it guards, and what the worker made of the socket.
+/// A slot: the word, the socket that it guards, and the worker's results.
 struct Slot<A: AtomicWord> {
     ownership: Ownership<A>,
-    /// What only the owner may touch. Loom reports two accesses that nothing orders.
+    /// The part that only the owner may access. Loom reports two accesses that nothing orders.
     connection: UnsafeCell<()>,
-    /// Bytes the peer has sent. Relaxed throughout, so that only the word orders them.
+    /// Number of bytes that the peer has sent. Relaxed throughout, so that only the word orders them.
     sent: AtomicUsize,
-    /// Bytes the workers have read.
+    /// Number of bytes that the workers have read.
     read: AtomicUsize,
     /// Whether a worker was told that the peer has ended its side.
     end_told: AtomicBool,
 }
 
-// SAFETY: sharing the cell between threads is what the model is there to check, and loom tracks every
-// access to it. No pointer into it is ever followed.
+// SAFETY: the model checks that sharing the cell between threads is correct, and loom tracks every access
+// to it. No pointer into it is ever followed.
 unsafe impl<A: AtomicWord + Sync> Sync for Slot<A> {}
 
 impl<A: AtomicWord> Slot<A> {
@@ -75,7 +75,7 @@ impl<A: AtomicWord> Slot<A> {
         }
     }
 
-    /// What only the owner does.
+    /// An access that only the owner may make.
     fn touch(&self) {
         self.connection.with_mut(|_| ());
     }
@@ -85,13 +85,13 @@ impl<A: AtomicWord> Slot<A> {
         self.read.store(self.sent.load(Relaxed), Relaxed);
     }
 
-    /// Byte number `byte` arrives, and the kernel tells the loop.
+    /// Byte number `byte` arrives, and the kernel notifies the loop.
     fn arrive(&self, byte: usize, generation: u32, read_closed: bool) -> Notified {
         self.sent.store(byte, Relaxed);
         self.ownership.notify(generation, read_closed)
     }
 
-    /// A worker's turn: read until nothing is left, and let go. The first `requeues` turns end early.
+    /// A worker's turn: read until nothing is left, and release. The first `requeues` turns end early.
     fn work(&self, requeues: usize) {
         let mut running = self.ownership.begin();
         for _ in 0..requeues {
@@ -118,14 +118,14 @@ fn worker<A: AtomicWord + Send + Sync + 'static>(
     thread::spawn(move || slot.work(requeues))
 }
 
-/// What happens to a connection in [`bytes_arrive`].
+/// The events of a connection in [`bytes_arrive`].
 #[derive(Clone, Copy)]
 struct Story {
-    /// One event each.
+    /// The number of bytes, with one event each.
     bytes: usize,
-    /// Whether the last event tells of the end of the stream as well.
+    /// Whether the last event also reports the end of the stream.
     ends: bool,
-    /// Turns that each worker ends early.
+    /// The number of turns that each worker ends early.
     requeues: usize,
 }
 
@@ -156,12 +156,12 @@ fn bytes_arrive<A: AtomicWord + Send + Sync + 'static>(story: Story) {
     assert_eq!(
         slot.ownership.state(),
         OwnershipState::Idle,
-        "nobody let go"
+        "the connection was not released"
     );
     assert_eq!(slot.end_told.load(Relaxed), story.ends, "end of stream");
 }
 
-/// A deadline comes up while a worker lets go: the loop takes the connection from the worker.
+/// A deadline passes while a worker releases the connection, which the loop then claims.
 fn a_deadline_follows_a_worker<A: AtomicWord + Send + Sync + 'static>() {
     let slot = Arc::new(Slot::<A>::new());
     slot.touch();
@@ -180,8 +180,8 @@ fn no_wake_up_is_lost_and_no_two_own_a_connection() {
     loom::model(|| bytes_arrive::<Word>(SHORT));
 }
 
-/// With at most two switches away from a thread that could go on. Longer stories would take minutes
-/// without a bound, and two switches are enough for the planted faults below.
+/// Checks with at most two switches away from a thread that could continue. Without a bound longer stories
+/// would take minutes, and two switches are enough for the planted faults below.
 fn check_bounded<A: AtomicWord + Send + Sync + 'static>(story: Story) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
@@ -213,7 +213,7 @@ fn an_idle_connection_stays_idle_until_the_loop_takes_it() {
         assert_eq!(slot.arrive(1, generation, false), Notified::Dispatch);
         let worker = worker(&slot, 0);
         if slot.ownership.state() == OwnershipState::Idle {
-            // Where the loop reads the deadline that the worker stored.
+            // Here the loop reads the deadline that the worker stored.
             slot.connection.with(|_| ());
             assert_eq!(slot.ownership.claim_idle(), Ok(()));
         }
@@ -227,7 +227,7 @@ fn a_deadline_and_an_event_dispatch_a_connection_once() {
         let slot = Arc::new(Slot::<Word>::new());
         let generation = slot.ownership.open();
         let other = Arc::clone(&slot);
-        // Stronger than needed: in the server both come from the loop's one thread.
+        // The model allows more than the server, where both come from the loop's thread.
         let deadline = thread::spawn(move || other.ownership.claim_idle().is_ok());
         let event = slot.ownership.notify(generation, false) == Notified::Dispatch;
         assert!(
@@ -275,13 +275,13 @@ fn a_stale_event_does_not_reach_the_next_connection_in_the_slot() {
 /// A word with one fault: `FAULT` says which.
 struct Faulty<const FAULT: u8>(Word);
 
-/// `release` stores idle without another look at the word.
-const FORGETFUL_RELEASE: u8 = 0;
+/// `release` stores idle without reading the word again.
+const UNCONDITIONAL_RELEASE: u8 = 0;
 /// A swap that would change nothing is left out.
-const THRIFTY_SWAP: u8 = 1;
-/// Changes publish nothing.
+const OMITTED_SWAP: u8 = 1;
+/// Changes publish no earlier writes.
 const NO_RELEASE: u8 = 2;
-/// Changes see nothing that was published.
+/// Changes do not see what was published.
 const NO_ACQUIRE: u8 = 3;
 
 impl<const FAULT: u8> AtomicWord for Faulty<FAULT> {
@@ -303,10 +303,10 @@ impl<const FAULT: u8> AtomicWord for Faulty<FAULT> {
         let lets_go = OwnershipState::of(current) == OwnershipState::Running
             && OwnershipState::of(new) == OwnershipState::Idle;
         let ordering = match FAULT {
-            FORGETFUL_RELEASE if lets_go => {
+            UNCONDITIONAL_RELEASE if lets_go => {
                 return Ok(self.0.word.swap(new, success));
             }
-            THRIFTY_SWAP if current == new => return Ok(current),
+            OMITTED_SWAP if current == new => return Ok(current),
             NO_RELEASE if success == Release => Relaxed,
             NO_RELEASE => Acquire,
             NO_ACQUIRE if success == Acquire => Relaxed,
@@ -320,14 +320,14 @@ impl<const FAULT: u8> AtomicWord for Faulty<FAULT> {
 #[test]
 #[should_panic(expected = "lost wake-up: a byte is unread")]
 fn loom_finds_a_release_that_forgets_the_notified_bit() {
-    check_bounded::<Faulty<FORGETFUL_RELEASE>>(SHORT);
+    check_bounded::<Faulty<UNCONDITIONAL_RELEASE>>(SHORT);
 }
 
 #[test]
 #[should_panic(expected = "lost wake-up: a byte is unread")]
 fn loom_finds_an_event_that_looks_at_the_word_without_changing_it() {
     let ends = false;
-    check_bounded::<Faulty<THRIFTY_SWAP>>(Story { ends, ..SHORT });
+    check_bounded::<Faulty<OMITTED_SWAP>>(Story { ends, ..SHORT });
 }
 
 #[test]

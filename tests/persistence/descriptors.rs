@@ -1,5 +1,5 @@
-//! File descriptors: connections and the large files under way share what there is, and neither accept
-//! nor open ever fails for lack of one.
+//! File descriptors: connections and large files that are being sent share them, and neither accept nor
+//! open ever fails for lack of one.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use support::{Client, Launch, Site, until};
 /// The server's limit of descriptors.
 const LIMIT: usize = 400;
 
-/// Clients that ask for a large file each and read nothing of it. Each takes two descriptors.
+/// Clients that each request a large file and read nothing of it. Each takes two descriptors.
 const READERS: usize = 200;
 
 fn name(number: usize) -> String {

@@ -1,5 +1,5 @@
-//! How SIGTERM ends the server: it keeps the promises that were made, however often the signal comes. SIGINT
-//! is in `interrupt.rs`, what becomes of handshakes in `handshakes.rs`, a disk that does not answer in
+//! How SIGTERM ends the server: it keeps the promises that were made, however often the signal comes.
+//! SIGINT is in `interrupt.rs`, handshakes are in `handshakes.rs`, a disk that does not answer is in
 //! `slow_disk.rs`.
 
 use std::io::{BufRead, BufReader};
@@ -26,7 +26,7 @@ fn without_connections_it_ends_at_once_or_after_the_handshakes() {
         let site = Site::new();
         for signal in [Signal::TERM, Signal::INT] {
             let server = Server::of(site.root());
-            // One that has come and gone does not count.
+            // A connection that has ended does not count.
             server.connect().expect_usable();
             until("it is gone", || {
                 server.signal(Signal::USR2);
@@ -79,7 +79,10 @@ fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
         let start = Instant::now();
         drop(clients);
         assert_eq!(server.ended().code, Some(0));
-        assert!(start.elapsed() < Duration::from_secs(3), "nobody is left");
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "no connection is left"
+        );
     });
 }
 
@@ -104,8 +107,8 @@ fn a_drain_ends_when_the_idle_connections_have_had_their_time() {
     });
 }
 
-/// Three lose something: one in its T, one within a request, one that has not read its last answer to
-/// the end. One that has never asked and one that has been told `close` do not.
+/// Three clients lose something: one in its T, one within a request, one that has not read its last answer
+/// to the end. One that has sent no request and one that was told `close` lose nothing.
 #[test]
 fn the_report_counts_only_promises() {
     let site = Site::new();
@@ -138,7 +141,7 @@ fn the_report_counts_only_promises() {
     assert_eq!(ended.code, Some(0));
 }
 
-/// There is no room for them yet, but their requests are on the way.
+/// The server has no room for these clients yet, but their requests are on the way.
 #[test]
 fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
     let site = Site::new();
@@ -148,7 +151,7 @@ fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
     let address = server.address();
     let mut begun = server.connect();
     begun.send("GET / HTTP/1.1\r\nHo");
-    // One that is being received, those that are told 503 and linger, and some that nobody has accepted.
+    // One request is being received, other clients are told 503 and linger, and some are not accepted.
     let mut crowd: Vec<Client> = (0..70).map(|_| server.connect()).collect();
     until("there is no room", || {
         server.signal(Signal::USR2);
@@ -173,7 +176,7 @@ fn a_drain_serves_the_queue_though_there_is_no_room_for_the_moment() {
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// A load balancer that needs a moment to notice: its connections are taken, and told to go.
+/// A load balancer needs a moment to notice the drain: its connections are accepted, and told `close`.
 #[test]
 fn a_drain_accepts_for_as_long_as_it_is_told_to() {
     retried_after_a_stall(|| {
@@ -193,7 +196,7 @@ fn a_drain_accepts_for_as_long_as_it_is_told_to() {
             drop(late);
             assert!(
                 server.is_running(),
-                "nobody is connected, but somebody may come"
+                "no client is connected, but one may come"
             );
             thread::sleep(Duration::from_millis(100));
         }
@@ -227,7 +230,7 @@ fn a_drain_waits_for_the_rest_of_a_request() {
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// Those that are received together with the next request were sent when the client knew of no close.
+/// Pipelined requests behind the next one were sent before the client could know of the close.
 #[test]
 fn a_drain_answers_a_pipeline_to_its_end_and_at_most_64_of_it() {
     let site = Site::new();
@@ -245,7 +248,7 @@ fn a_drain_answers_a_pipeline_to_its_end_and_at_most_64_of_it() {
         }
         client.expect_end();
         let races = format!("keep_alive_race_total {lost}\n");
-        until("what is dropped is counted", || {
+        until("the dropped requests are counted", || {
             server.signal(Signal::USR2);
             server.stderr().contains(&races)
         });
@@ -296,7 +299,7 @@ fn a_drain_of_0_seconds_cuts_at_once() {
     });
 }
 
-/// Process managers repeat it: at once, in the drain, near its end.
+/// Process managers repeat the signal: at once, in the drain, near its end.
 #[test]
 fn a_repeated_sigterm_changes_nothing() {
     let site = Site::new();
@@ -320,12 +323,12 @@ fn a_repeated_sigterm_changes_nothing() {
     assert_eq!(ended.stderr.matches("draining").count(), 1);
 }
 
-/// Clients that have connected before the signal may have sent a request: they get their answer.
+/// Clients that connected before the signal may have sent a request, which is answered.
 #[test]
 fn a_drain_serves_those_who_are_still_in_the_accept_queue() {
     let site = Site::new();
     let server = two_seconds(&site);
-    // A stopped process accepts nothing, so all of these wait in the queue.
+    // A stopped process accepts nothing, so all these clients wait in the queue.
     server.signal(Signal::STOP);
     let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
     for client in &mut clients {
@@ -341,7 +344,7 @@ fn a_drain_serves_those_who_are_still_in_the_accept_queue() {
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// Who started the server may be gone, with the terminal or the pipe of its standard error.
+/// The process that started the server may be gone, and with it the terminal or pipe of standard error.
 #[test]
 fn a_closed_standard_error_does_not_end_the_server() {
     let site = Site::new();
@@ -369,7 +372,7 @@ fn a_closed_standard_error_does_not_end_the_server() {
     assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
 
-/// RFC 9112 section 9.6: they were sent before the client could see a `close`.
+/// RFC 9112 section 9.6: the requests were sent before the client could see a `close`.
 #[test]
 fn requests_that_have_been_received_are_answered_before_the_close() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Several event loops are one server: one port, one set of limits, one end.
+//! Several event loops are one server: they share the ports, the limits and the end.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const LOOPS: usize = 4;
 
-/// Enough that it would be a wonder if the kernel dealt some loop none.
+/// So many that the kernel almost certainly gives every loop some.
 const CLIENTS: usize = 64;
 
 struct Running {
@@ -74,7 +74,7 @@ fn any_port() -> Vec<ListenAddress> {
 
 /// The status line of the answer to a request for `/`.
 fn status(stream: &mut (impl Read + Write)) -> String {
-    // A connection that is refused is answered before it asks, and may be closed by then.
+    // A refused connection is answered before its request, and may be closed by then.
     let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut answer = Vec::new();
     let mut byte = [0];
@@ -151,8 +151,8 @@ fn the_limits_are_those_of_the_server() {
     ] {
         let running = run(any_port(), limits);
         let mut clients: Vec<_> = (0..16).map(|_| running.connect()).collect();
-        // All answered, though from 90 % on each answer is the last of its connection: nobody reads
-        // the end, so the connections stay.
+        // All are answered, though from 90 % on each answer is the last of its connection: the clients do
+        // not read the end, so the connections stay.
         for client in &mut clients {
             assert_eq!(status(client), "HTTP/1.1 200 OK");
         }
@@ -182,7 +182,7 @@ fn a_unix_socket_is_one_queue_for_all() {
     for client in &mut clients {
         assert_eq!(status(client), "HTTP/1.1 200 OK");
     }
-    // Even if there is never more than one to accept.
+    // This holds even if there is never more than one connection to accept.
     until("each loop has accepted", || {
         let mut client = UnixStream::connect(&path).expect("connect");
         assert_eq!(status(&mut client), "HTTP/1.1 200 OK");

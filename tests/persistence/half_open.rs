@@ -1,6 +1,6 @@
-//! Peers of which only half is there, several thousand at a time: they connect and say nothing, say
-//! no more, or do not close their side when the server has closed its own. A peer that never gets
-//! beyond its SYN does not reach the server: the kernel keeps those apart.
+//! Half-open peers, several thousand at a time: they connect and send nothing, stop sending, or do not
+//! close their side when the server has closed its own. A peer that never gets beyond its SYN does not
+//! reach the server: the kernel keeps it apart.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -23,7 +23,7 @@ const LINGER: u64 = 5 * SECOND;
 /// How much later than its deadline a connection may end.
 const LATE: u64 = SECOND;
 
-/// `count` peers that have sent `bytes`, from several addresses, so that no port is missing.
+/// `count` peers that have sent `bytes`, from several addresses, so that there are enough ports.
 fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
     let connect = |number: usize| {
         let host = u8::try_from(2 + number % 8).expect("below 10");
@@ -34,9 +34,8 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
     (0..count).map(connect).collect()
 }
 
-/// Connections that never asked end with `timeouts.head`. Those that were answered are told by a FIN
-/// at T + grace (RFC 9112 section 9.5), and are gone `timeouts.linger` later, whether they have closed
-/// their own side or not.
+/// Connections without a request end with `timeouts.head`. Those with an answer get a FIN at T + grace
+/// (RFC 9112 section 9.5), and end when the peer closes too, or `timeouts.linger` later.
 #[test]
 fn thousands_that_say_nothing_end_in_their_time() {
     let _share = Share::of(3);
@@ -46,7 +45,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
         let mut polite = server.connect();
         let count = crowd_size(1_000);
         let silent = crowd(server.address(), count, "");
-        // Empty lines are no request.
+        // Empty lines are not a request.
         let empty = crowd(server.address(), count, "\r\n\r\n");
         let mut answered = crowd(server.address(), count, &request("GET", "/", ""));
         let ended = || {
@@ -55,9 +54,9 @@ fn thousands_that_say_nothing_end_in_their_time() {
         };
         let told = |peers: &[Peer]| peers.iter().filter(|peer| peer.is_told_something()).count();
         expect_served_at_once(&mut polite);
-        // The clock stands still, so that the answers to all count as given at the same time.
+        // The clock stands still, so that all answers count as given at the same time.
         until("all are answered", || told(&answered) == count);
-        // What came before is read, to see the FIN.
+        // The answers are read, so that the FIN can be seen.
         answered.iter().for_each(|peer| peer.sip(64 * 1024));
 
         pass_politely(&server, &mut polite, HEAD - 200);
@@ -71,7 +70,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
         assert_eq!(told(&answered), 0, "closed before T + grace");
         pass_politely(&server, &mut polite, 200 + LATE);
         until("T + grace is over for all", || told(&answered) == count);
-        assert_eq!(ended(), 2 * count, "no one of them is gone yet");
+        assert_eq!(ended(), 2 * count, "all of them linger");
         drop(answered.split_off(count / 2));
         until("those who close are gone", || {
             ended() == 2 * count + count / 2
@@ -84,7 +83,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
     });
 }
 
-/// `timeouts.linger` is the end for those who were told that it is over and do not close.
+/// `timeouts.linger` ends the connections of peers that were told `close` and do not close.
 #[test]
 fn thousands_that_do_not_close_end_after_the_linger_time() {
     let _share = Share::of(3);
@@ -109,7 +108,7 @@ fn thousands_that_do_not_close_end_after_the_linger_time() {
         assert_eq!(ended(), [0, 0], "before timeouts.linger");
         server.pass(200 + LATE);
         until("all are ended", || ended() == [count as u64; 2]);
-        // Their answers have not been destroyed.
+        // The answers are not destroyed.
         for (peers, status) in [(asked, "200"), (refused, "400")] {
             for peer in peers {
                 let got = peer.rest().expect("an answer and a FIN");

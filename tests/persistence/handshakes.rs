@@ -1,6 +1,6 @@
-//! Clients that are far away and connecting when the server is told to leave: their handshake has begun, so
-//! they are connected and send a request, and it must be answered. A relay of connections could not show
-//! this, for its kernel would make the handshakes; this one relays packets.
+//! Distant clients that are connecting when the server is told to leave: their handshake has begun, so they
+//! become connected and send a request, which must be answered. A relay of connections could not show this,
+//! because its kernel would make the handshakes; this one relays packets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use support::client::request;
 use support::machine::Machine;
 use support::{Launch, PATIENCE, Server, Site};
 
-/// Each of them has a connection under way at any time.
+/// The clients of a server. Each has a connection under way at any time.
 const CLIENTS: usize = 20;
 
 /// Servers that are told to leave at the same time, each with its clients.
@@ -20,26 +20,26 @@ const SERVERS: usize = 6;
 
 const ROUNDS: usize = 4;
 
-/// How the clients of some servers fared.
+/// The results of the clients of some servers.
 #[derive(Debug, Default)]
-struct Fate {
+struct ClientResults {
     answered: usize,
-    /// Connected and then not answered.
+    /// Connected, but not answered.
     lost: usize,
-    /// Not connected: told so by the port that had closed, after the signal.
+    /// Not connected, because the port had closed after the signal.
     refused: usize,
 }
 
-impl Fate {
-    fn add(&mut self, other: &Fate) {
+impl ClientResults {
+    fn add(&mut self, other: &ClientResults) {
         self.answered += other.answered;
         self.lost += other.lost;
         self.refused += other.refused;
     }
 }
 
-/// A server on the machine's side of this one, with this configuration. Every other one has several event
-/// loops, which share its port.
+/// A server that the machine reaches, with this configuration. Every second one has several event loops,
+/// which share its port.
 fn start(machine: &Machine, site: &Site, number: usize, config: &str) -> Server {
     Launch::of(site.root())
         .config(&format!("event_loops = {}\n{config}", number % 2 * 2 + 1))
@@ -47,34 +47,34 @@ fn start(machine: &Machine, site: &Site, number: usize, config: &str) -> Server 
         .start()
 }
 
-/// Takes a new connection for each request, until none is to be had.
-fn ask_until_refused(address: SocketAddr, first_pause: Duration) -> Fate {
-    let mut fate = Fate::default();
+/// Opens a new connection for each request, until one is refused.
+fn ask_until_refused(address: SocketAddr, first_pause: Duration) -> ClientResults {
+    let mut results = ClientResults::default();
     thread::sleep(first_pause);
     loop {
         let mut stream = match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => stream,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
-                fate.refused += 1;
-                return fate;
+                results.refused += 1;
+                return results;
             }
         };
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut answer = [0; 12];
         let asked = stream.write_all(request("GET", "/", "").as_bytes());
         match asked.and_then(|()| stream.read_exact(&mut answer)) {
-            Ok(()) if answer == *b"HTTP/1.1 200" => fate.answered += 1,
-            _ => fate.lost += 1,
+            Ok(()) if answer == *b"HTTP/1.1 200" => results.answered += 1,
+            _ => results.lost += 1,
         }
     }
 }
 
-/// Several servers get SIGTERM under load, each round at another moment of the clients' round trips.
-fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> Fate {
+/// Several servers get SIGTERM under load, in each round at another moment of the clients' round trips.
+fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> ClientResults {
     let machine = Machine::distant(round_trip);
     let site = Site::new();
-    let mut fate = Fate::default();
+    let mut results = ClientResults::default();
     for round in 0..rounds {
         let servers: Vec<Server> = (0..SERVERS)
             .map(|number| start(&machine, &site, number, config))
@@ -82,7 +82,7 @@ fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> Fate {
         let clients: Vec<_> = machine.run(|| {
             let of_server = |server: &Server| {
                 let address = server.address();
-                // Spread over a request's two round trips.
+                // Spread over the two round trips of a request.
                 let pause = move |number: usize| round_trip * 2 * number as u32 / CLIENTS as u32;
                 let start =
                     move |number| thread::spawn(move || ask_until_refused(address, pause(number)));
@@ -95,28 +95,28 @@ fn leave_under_load(round_trip: Duration, config: &str, rounds: usize) -> Fate {
             server.signal(Signal::TERM);
         }
         for client in clients {
-            fate.add(&client.join().expect("no client panics"));
+            results.add(&client.join().expect("no client panics"));
         }
         for server in servers {
             let ended = server.ended();
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         }
     }
-    println!("at {round_trip:?}: {fate:?}");
-    assert_eq!(fate.refused, rounds * SERVERS * CLIENTS);
-    fate
+    println!("at {round_trip:?}: {results:?}");
+    assert_eq!(results.refused, rounds * SERVERS * CLIENTS);
+    results
 }
 
 const LEAVE: &str = "keep_alive = { timeout = 2, grace = 1 }\n";
 
 fn expect_none_lost(round_trip_millis: u64, config: &str) {
     let round_trip = Duration::from_millis(round_trip_millis);
-    let fate = leave_under_load(round_trip, &format!("{LEAVE}{config}"), ROUNDS);
-    assert_eq!(fate.lost, 0, "{fate:?}");
-    assert!(fate.answered > 1_000, "{fate:?}");
+    let results = leave_under_load(round_trip, &format!("{LEAVE}{config}"), ROUNDS);
+    assert_eq!(results.lost, 0, "{results:?}");
+    assert!(results.answered > 1_000, "{results:?}");
 }
 
-/// Nobody begins a handshake with a server that is leaving, but its port is its own until it has left.
+/// No handshake can begin with a server that is leaving, but it keeps its port until it has left.
 #[test]
 fn a_successor_can_have_the_port_when_the_handshakes_are_over() {
     let site = Site::new();
@@ -127,7 +127,7 @@ fn a_successor_can_have_the_port_when_the_handshakes_are_over() {
     let patience = Duration::from_millis(100);
     let error = TcpStream::connect_timeout(&address, patience).expect_err("it is leaving");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-    assert!(server.is_running(), "somebody may be connecting");
+    assert!(server.is_running(), "a client may be connecting");
     let early = Launch::of(site.root()).listen(&address.to_string()).run();
     assert_eq!(early.code, Some(2), "{}", early.stderr);
     assert_eq!(server.ended().code, Some(0));
@@ -174,11 +174,11 @@ fn none_is_lost_after_accept_for() {
     expect_none_lost(100, "shutdown.accept_for = 1\n");
 }
 
-/// The counterpart: the tests above can fail.
+/// The opposite case, which shows that the tests above can fail.
 #[test]
 #[ignore = "needs root, ip (iproute2) and macvtap, for a network namespace"]
 fn those_under_way_are_lost_if_the_port_closes_at_once() {
     let config = format!("{LEAVE}shutdown.handshakes = 0\n");
-    let fate = leave_under_load(Duration::from_millis(100), &config, 1);
-    assert!(fate.lost > 0, "{fate:?}");
+    let results = leave_under_load(Duration::from_millis(100), &config, 1);
+    assert!(results.lost > 0, "{results:?}");
 }

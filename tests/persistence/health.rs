@@ -1,5 +1,5 @@
-//! `shutdown.health`: the path at which a load balancer sees that the server is leaving, from the first
-//! moment and before it has lost anything.
+//! `shutdown.health`: the path that tells a load balancer that the server is leaving, from the first moment
+//! and before any request is lost.
 
 use rustix::process::Signal;
 use support::{Launch, Response, Server, Site};
@@ -41,14 +41,14 @@ fn it_is_200_while_serving_and_503_from_the_first_moment_of_a_drain() {
         expect_uncached(&late.ask(method, "/health"), 503);
         late.expect_end();
     }
-    // It is served all the same.
+    // Other paths are still served.
     assert_eq!(server.connect().get("/").status, 200);
     assert_eq!(other.get("/").status, 200);
     drop((kept, other));
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// Whatever the sites have of that name, and however a client spells it.
+/// The health path takes precedence over a site's file of that name, in every spelling.
 #[test]
 fn nothing_of_a_site_comes_before_it() {
     let site = Site::new();
@@ -100,7 +100,7 @@ fn health_is_told_whatever_host_is_asked_for() {
         client.send(format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(client.answer().status, 200, "{host}");
     }
-    // HAProxy asks like this unless it is told otherwise.
+    // HAProxy's health check sends this by default.
     let mut client = server.connect();
     client.send("OPTIONS /health HTTP/1.0\r\n\r\n");
     assert_eq!(client.answer().status, 200);

@@ -1,6 +1,5 @@
-//! LISTEN_FDS: listening sockets that the server is started with, as systemd's socket units do it
-//! (sd_listen_fds(3)). How a successor takes over from a server that drains is in
-//! `rolling_restart.rs`.
+//! LISTEN_FDS: listening sockets that the server inherits, as from systemd's socket units
+//! (sd_listen_fds(3)). How a successor takes over from a server that drains is in `rolling_restart.rs`.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use support::server::program;
 use support::{Client, Launch, Site};
 
-/// Starts what follows as the process that `$1` names (`self` for itself, `missing` for none) with its
+/// Starts the given command as the process that `$1` names (`self` for itself, `missing` for none) with its
 /// standard input as descriptor 3.
 const PASS_ON: &str = r#"
     unset LISTEN_PID
@@ -45,7 +44,7 @@ fn an_inherited_socket_is_served_and_the_configured_address_is_not() {
     let site = Site::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
-    // A client that is early waits in the queue that outlives us.
+    // An early client waits in the queue of the socket, which exists before the server.
     let mut early = Client::connect(address);
     early.send(support::client::request("GET", "/", ""));
     let server = launch(&site.root(), listener.into(), "self").start();
@@ -65,10 +64,10 @@ fn a_unix_socket_is_inherited_and_its_file_stays() {
     assert!(Client::connect_unix(&path).get("/").persists());
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.ended().code, Some(0));
-    assert!(path.exists(), "it belongs to whoever made it");
+    assert!(path.exists(), "the process that made it owns it");
 }
 
-/// sd_listen_fds(3): without the right LISTEN_PID the variables are somebody else's.
+/// sd_listen_fds(3): without the right LISTEN_PID the variables are for another process.
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     let site = Site::new();

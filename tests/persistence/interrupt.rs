@@ -1,5 +1,5 @@
-//! How SIGINT ends the server: it finishes what is under way, within two seconds whatever happens, and a
-//! second SIGINT waits for nothing. A disk that does not answer is in `slow_disk.rs`.
+//! How SIGINT ends the server: it finishes the answers under way, within two seconds in any case, and a
+//! second SIGINT ends it at once. A disk that does not answer is in `slow_disk.rs`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use support::client::request;
 use support::server::program;
 use support::{Client, Server, Site, retried_after_a_stall, until};
 
-/// A server with a client whose download never ends, which is something to wait for.
+/// A server with a client whose download never ends, so that the server has something to wait for.
 fn with_a_stuck_download(site: &Site) -> (Server, Client) {
     site.sparse("large.bin", 1 << 30);
     let server = Server::of(site.root());
@@ -39,7 +39,7 @@ fn sigint_closes_idle_connections_and_ends_promptly() {
     });
 }
 
-/// A peer that does not close its side does not keep a person at a terminal waiting.
+/// A peer that does not close its side does not keep a user at a terminal waiting.
 #[test]
 fn sigint_ends_within_two_seconds_whatever_the_clients_do() {
     retried_after_a_stall(|| {
@@ -75,7 +75,7 @@ fn sigint_finishes_the_answer_under_way() {
     assert_eq!(server.ended().code, Some(0));
 }
 
-/// The first one after a SIGTERM is the first one.
+/// The first SIGINT after a SIGTERM counts as the first.
 #[test]
 fn a_second_sigint_half_a_second_later_ends_it_at_once_with_1() {
     retried_after_a_stall(|| {
@@ -136,7 +136,8 @@ fn a_sigterm_after_sigint_changes_nothing() {
     });
 }
 
-/// Nobody reads what the server says: that holds up none of its threads, and its end by 200 ms at most.
+/// Nothing reads standard error: that holds up no thread of the server, and delays its end by 200 ms at
+/// most.
 #[test]
 fn sigint_ends_it_though_standard_error_is_a_full_pipe() {
     retried_after_a_stall(|| {
@@ -148,7 +149,7 @@ fn sigint_ends_it_though_standard_error_is_a_full_pipe() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        // Two bytes at most are read ahead, so the pipe stays full.
+        // At most two bytes are read ahead, so the pipe stays full.
         let mut said = BufReader::with_capacity(2, child.stderr.take().expect("a pipe"));
         let url = std::iter::repeat_with(|| {
             let mut line = String::new();
@@ -167,7 +168,7 @@ fn sigint_ends_it_though_standard_error_is_a_full_pipe() {
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
             stream.write_all(request("GET", "/", "").repeat(100).as_bytes())
         };
-        // More than a pipe takes: a line for each request.
+        // More lines than a pipe holds: one for each request.
         for _ in 0..40 {
             if fill().is_err() {
                 break;

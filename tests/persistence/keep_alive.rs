@@ -1,4 +1,4 @@
-//! Who may go on after an answer, what is advertised, and in which order answers come.
+//! Which connections persist after an answer, what is advertised, and the order of answers.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ fn request(version: &str, fields: &str) -> String {
     format!("GET / HTTP/{version}\r\nHost: test\r\n{fields}\r\n")
 }
 
-/// The answer to one request on a connection of its own, after checking that the connection is as
-/// the answer says.
+/// The answer to one request on a connection of its own. Checks that the connection persists or ends as the
+/// answer declares.
 fn first_answer(server: &Server, version: &str, fields: &str) -> Response {
     let mut client = server.connect();
     client.send(request(version, fields));
@@ -25,9 +25,9 @@ fn first_answer(server: &Server, version: &str, fields: &str) -> Response {
     response
 }
 
-// What is advertised.
+// The advertised hint.
 
-/// RFC 9112 section 9.3: the connection persists; design: M counts down to 1, then `close`.
+/// RFC 9112 section 9.3: the connection persists. By design, M counts down to 1, then comes `close`.
 #[test]
 fn max_counts_down_to_one_and_the_last_answer_closes() {
     let site = Site::new();
@@ -71,7 +71,7 @@ fn the_largest_max_fits_a_signed_integer() {
     assert_eq!(server.connect().get("/").hint(), (120, 2_147_483_646));
 }
 
-/// The hint does not depend on what the client says about keep-alive; its own numbers are no order.
+/// The hint does not depend on what the client sends about keep-alive; numbers that it sends are not used.
 #[test]
 fn every_persistent_answer_carries_the_hint_whatever_the_client_sent() {
     let site = Site::new();
@@ -103,7 +103,7 @@ fn a_higher_minor_version_persists_like_1_1() {
     assert!(first_answer(&server, "1.2", "").persists());
 }
 
-// Who ends it.
+// The end of a connection.
 
 /// RFC 9112 section 9.6; RFC 9110 section 7.6.1: options are case-insensitive members of a list.
 #[test]
@@ -121,7 +121,7 @@ fn close_is_honoured_in_every_spelling() {
     }
 }
 
-/// RFC 9112 section 9.6: what follows a request with `close` is not answered.
+/// RFC 9112 section 9.6: requests after one with `close` are not answered.
 #[test]
 fn nothing_after_a_close_is_answered() {
     let site = Site::new();
@@ -146,7 +146,7 @@ fn http_1_0_persists_only_if_it_asks() {
     assert!(!first_answer(&server, "1.0", both).persists());
 }
 
-/// RFC 9112 appendix C.2.2: an old proxy may have forwarded the token blindly.
+/// RFC 9112 appendix C.2.2: an old proxy may have forwarded the token without understanding it.
 #[test]
 fn http_1_0_through_a_proxy_is_answered_and_closed() {
     let site = Site::new();
@@ -193,7 +193,7 @@ fn errors_that_were_understood_keep_the_connection() {
     client.expect_usable();
 }
 
-/// RFC 9112 section 9.6: a client that has said all still gets its answers.
+/// RFC 9112 section 9.6: a client that has closed its sending side still gets its answers.
 #[test]
 fn a_client_that_half_closes_is_answered() {
     let site = Site::new();
@@ -224,7 +224,7 @@ fn many_pipelined_requests_and_a_half_close_are_all_answered() {
 
 // Pipelining, RFC 9112 section 9.3.2.
 
-/// A few hundred requests in one write: small and large, found and not, in the order they were sent.
+/// A few hundred requests in one write: small and large, found and not, answered in the order of sending.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let site = Site::new();
@@ -263,7 +263,7 @@ fn pipelined_requests_are_answered_in_order() {
     client.expect_usable();
 }
 
-/// What one read brought is answered with one send, however many requests it was.
+/// The answers to all requests of one read are sent with one send.
 #[test]
 fn answers_to_one_read_leave_in_one_flush() {
     let site = Site::new();
@@ -293,7 +293,7 @@ fn requests_past_the_maximum_do_not_harm_the_last_answer() {
     }
 }
 
-/// A request cut anywhere is the same request.
+/// The way in which a request is cut makes no difference.
 #[test]
 fn a_request_that_comes_byte_by_byte_is_answered_once() {
     let site = Site::new();
@@ -309,7 +309,7 @@ fn a_request_that_comes_byte_by_byte_is_answered_once() {
     client.expect_usable();
 }
 
-/// RFC 9112 section 2.2: empty lines before a request line are forgiven.
+/// RFC 9112 section 2.2: empty lines before a request line are ignored.
 #[test]
 fn a_few_empty_lines_between_requests_do_no_harm() {
     let site = Site::new();
@@ -367,7 +367,7 @@ fn a_chunked_body_is_read_and_thrown_away() {
     client.expect_usable();
 }
 
-/// RFC 9110 section 10.1.1: 100 only to who is going to be asked for the body.
+/// RFC 9110 section 10.1.1: only a client whose body is wanted gets 100.
 #[test]
 fn an_expectation_of_100_is_met_or_answered_finally() {
     let site = Site::new();
@@ -410,7 +410,7 @@ fn another_expectation_is_417() {
     client.expect_end();
 }
 
-// Beyond TCP's own view.
+// Beyond HTTP: TCP's own probes.
 
 /// RFC 9293 section 3.8.4: the kernel's table of sockets shows a keep-alive timer, type 02.
 #[test]

@@ -1,5 +1,5 @@
-//! How long a connection lives and how it ends: the promises that are made to a client, the timeouts,
-//! the limits, and what becomes of the connections when the server ends or is replaced.
+//! How long a connection lives and how it ends: the promises to a client, the timeouts, the limits, and the
+//! connections of a server that ends or is replaced.
 
 mod descriptors;
 mod drain;

@@ -12,7 +12,7 @@ fn limited(site: &Site, limits: &str) -> Server {
         .start()
 }
 
-/// The beginning of a request: whoever has sent it keeps its place.
+/// The beginning of a request: a client that has sent it keeps its place.
 const BEGUN: &str = "GET / HTTP/1.1\r\nHo";
 
 /// Expects the short refusal, RFC 9110 section 15.6.4.
@@ -44,7 +44,7 @@ fn a_connection_over_the_limit_is_told_so_and_the_others_go_on() {
     for _ in 0..3 {
         expect_refusal(&server);
     }
-    // At the limit each is still answered, for the last time.
+    // At the limit every connection still gets an answer, which is its last.
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
     }
@@ -66,7 +66,7 @@ fn one_address_has_only_its_share() {
     first.expect_usable();
 }
 
-/// Many more at once than are even told: they wait in the kernel's queue and none is lost.
+/// More clients at once than the server can even refuse: they wait in the kernel's queue, and none is lost.
 #[test]
 fn a_crowd_beyond_the_limit_is_served_in_time() {
     let site = Site::new();
@@ -74,7 +74,7 @@ fn a_crowd_beyond_the_limit_is_served_in_time() {
     let arrive = |_| {
         let mut client = server.connect();
         let request = support::client::request("GET", "/", "");
-        // A reset after the refusal would lose it.
+        // A reset after the refusal may make the send fail.
         let _ = client.try_send(request);
         client
     };
@@ -88,8 +88,8 @@ fn a_crowd_beyond_the_limit_is_served_in_time() {
     until("the server has room again", || is_served(&server));
 }
 
-/// EMFILE: the connections that wait for a descriptor must not keep the event loop busy, and are
-/// accepted as soon as there is one.
+/// EMFILE: connections that wait for a descriptor must not keep the event loop busy, and are accepted as
+/// soon as there is one.
 #[test]
 fn without_descriptors_the_server_waits_and_does_not_spin() {
     let site = Site::new();
@@ -109,8 +109,8 @@ fn without_descriptors_the_server_waits_and_does_not_spin() {
     waiting.iter_mut().for_each(Client::expect_usable);
 }
 
-/// A proxy's connection carries the requests of many: that one client has too many is no reason to end
-/// it.
+/// A proxy's connection carries the requests of many clients, so it does not end if one of them has too
+/// many.
 #[test]
 fn a_client_behind_a_proxy_that_asks_too_much_does_not_end_the_connection_of_the_others() {
     let site = Site::new();
@@ -131,7 +131,7 @@ fn a_client_behind_a_proxy_that_asks_too_much_does_not_end_the_connection_of_the
         assert_eq!(response.status, status);
         assert!(response.persists(), "{}", response.head);
     }
-    // With a body too, which is read to its end.
+    // A refused request with a body is read to its end, too.
     let body = format!("{greedy}Content-Length: 4\r\n");
     pooled.send([&request("POST", "/", &body)[..], "body"].concat());
     let response = pooled.answer();

@@ -1,7 +1,7 @@
-//! Too many connections, too old ones: how they are asked to go, and that nobody is hurt by it.
+//! Too many connections, or too old ones: how the server ends some, and that no client loses anything.
 //!
-//! The servers live in the test's time. T = 20 s, grace = 10 s, ten connections at most: pressure
-//! begins with the ninth.
+//! The servers run under the test's clock. T = 20 s, grace = 10 s, ten connections at most: pressure begins
+//! with the ninth.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ fn config(site: &Site) -> Config {
     config
 }
 
-/// A client that has been answered and told that it may come again.
+/// A client with an answer that promises T.
 fn regular(server: &InProcess) -> Client {
     let mut client = server.connect();
     assert!(client.get("/").persists());
     client
 }
 
-/// A client in the middle of a request: its place is not to be had.
+/// A client in the middle of a request: its place cannot be taken.
 fn begun(server: &InProcess) -> Client {
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\nHo");
@@ -40,7 +40,7 @@ fn closes(server: &InProcess, reason: CloseReason) -> u64 {
     server.handle.totals().closes(reason)
 }
 
-/// Waits until the server has accepted `count` more connections than have gone.
+/// Waits until the server has `count` open connections.
 fn expect_open(server: &InProcess, count: usize) {
     until("the server has as many connections", || {
         server.handle.open_connections() == count
@@ -75,7 +75,7 @@ fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
         clients.push(regular(&server));
         server.pass(500);
     }
-    // 27 s: the first three are idle for T + 6 s or longer.
+    // 27 s: the first three have been idle for T + 6 s or longer.
     server.pass(23_000);
     assert!(!clients.iter_mut().any(is_closed), "no pressure, no haste");
     let _two = [begun(&server), begun(&server)];
@@ -91,8 +91,8 @@ fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
     assert_eq!(server.handle.totals().keep_alive_races, 0);
 }
 
-/// The promise holds to its last moment: T since the answer arrived, which is known to half of grace,
-/// and a second for the request to arrive.
+/// The promise holds to its last moment: T, half of grace because the server knows only roughly when the
+/// answer arrived, and a second for the request to arrive.
 #[test]
 fn nobody_goes_before_the_time_that_was_promised() {
     let site = Site::new();
@@ -100,7 +100,7 @@ fn nobody_goes_before_the_time_that_was_promised() {
     config.timeouts.head_secs = 1_000;
     let server = InProcess::start(config);
     let mut clients: Vec<Client> = (0..9).map(|_| server.connect()).collect();
-    // With nine open each answer would be the last one.
+    // With nine open connections each answer would be the last one.
     let more = clients.split_off(8);
     drop(more);
     expect_open(&server, 8);
@@ -112,7 +112,7 @@ fn nobody_goes_before_the_time_that_was_promised() {
     server.pass(25_900);
     assert!(!clients.iter_mut().any(is_closed), "closed before T + 6 s");
     assert_eq!(clients[3].get("/").status, 200, "in the last moment");
-    // Before T + grace.
+    // This is before T + grace.
     server.pass_until("the idle ones go", 3_800, || is_closed(&mut clients[0]));
 }
 
@@ -141,7 +141,7 @@ fn a_request_that_has_come_is_answered_and_not_closed() {
     let server = InProcess::start(config(&site));
     let mut clients: Vec<Client> = (0..8).map(|_| regular(&server)).collect();
     server.pass(25_000);
-    // Both in the same moment: the pressure, and a request of each.
+    // Pressure and a request on each connection come at the same moment.
     let _two = [begun(&server), begun(&server)];
     for client in &mut clients {
         client.send(support::client::request("GET", "/", ""));
@@ -170,7 +170,7 @@ fn pressure_only_never_closes_for_age() {
     assert_eq!(
         clients.iter_mut().map(is_closed).filter(|it| *it).count(),
         1,
-        "one that lingers is as good as gone"
+        "under pressure a lingering connection counts as closed"
     );
     assert!(!is_closed(&mut clients[7]), "it was used last");
     clients.retain_mut(|client| !is_closed(client));
@@ -289,7 +289,7 @@ fn a_drain_ends_at_t_and_grace_under_pressure_only_too() {
     assert_eq!(totals.promises_broken, 0);
 }
 
-/// A crowd from one address is told that it is one, and takes nobody's place.
+/// The clients of a crowd from one address are refused, and take no place of other clients.
 #[test]
 fn those_who_are_refused_press_nobody() {
     let site = Site::new();
@@ -298,7 +298,7 @@ fn those_who_are_refused_press_nobody() {
     config.limits.connections_per_ip = 4;
     let server = InProcess::start(config);
     let mut crowd: Vec<Client> = (0..60).map(|_| server.connect()).collect();
-    until("the crowd is told", || is_closed(&mut crowd[59]));
+    until("the crowd is refused", || is_closed(&mut crowd[59]));
     assert_eq!(server.handle.open_connections(), 4);
     assert_eq!(crowd[59].answer().status, 503);
     let mut other = Client::connect_from("127.0.0.2", server.address());
@@ -306,8 +306,8 @@ fn those_who_are_refused_press_nobody() {
     assert_eq!(server.handle.totals().requests, 1, "a refusal is no answer");
 }
 
-/// When so many are being refused that no more can be told, the rest of a crowd is cut off; others
-/// must not have to wait for it.
+/// While the server refuses as many connections as it can, it drops the rest of a crowd; other clients must
+/// not wait for that.
 #[test]
 fn a_crowd_that_cannot_even_be_refused_keeps_nobody_waiting() {
     let site = Site::new();
@@ -320,7 +320,7 @@ fn a_crowd_that_cannot_even_be_refused_keeps_nobody_waiting() {
     assert!(other.get("/").persists());
 }
 
-/// Those who are told 503 and stay have nobody's place: that they go makes no room.
+/// Refused clients that linger take no place, so their end makes no room.
 #[test]
 fn refused_ones_that_linger_do_not_count_as_room() {
     let site = Site::new();
@@ -332,7 +332,7 @@ fn refused_ones_that_linger_do_not_count_as_room() {
     let _two = [begun(&server), begun(&server)];
     expect_open(&server, 10);
     let mut stay: Vec<Client> = (0..4).map(|_| server.connect()).collect();
-    until("they are told", || stay.iter_mut().all(is_closed));
+    until("the four are refused", || stay.iter_mut().all(is_closed));
     server.pass_until("two make room", 4_000, || {
         clients.iter_mut().map(is_closed).filter(|it| *it).count() == 2
     });

@@ -1,4 +1,4 @@
-//! `abide --selftest`: what it says of a configuration that is safe, and of one that is not.
+//! `abide --selftest`: its report on a safe configuration, and on an unsafe one.
 
 use std::process::{Command, Output, Stdio};
 
@@ -31,7 +31,7 @@ fn the_defaults_are_safe_for_every_client_that_honours_the_hint() {
     );
 }
 
-/// No configuration file can say this; a reaper that is broken looks like it.
+/// No configuration file can set this; it stands for a defect in the idle timeout.
 #[test]
 fn a_reaper_without_grace_is_found_out() {
     let config = Config {
@@ -54,7 +54,7 @@ fn a_reaper_without_grace_is_found_out() {
         assert!(row(name).lost() > 0, "{report}");
         assert!(last.contains(name), "{report}");
     }
-    // They stop a second before T, and have that second.
+    // These clients stop a second before T, so the request has a second to arrive.
     for name in ["Node http.Agent", "undici, Node's fetch"] {
         assert!(row(name).is_safe(), "{report}");
         assert!(!last.contains(name), "{report}");

@@ -1,8 +1,8 @@
-//! Peers that connect and never send a byte. Nobody was promised anything, so under pressure they go
-//! first, and at a limit they hold nobody up.
+//! Peers that connect and never send a byte. They were promised nothing, so under pressure they are closed
+//! first, and at a limit they keep no other client waiting.
 //!
-//! Where the servers live in the test's time, ten connections are the limit: pressure begins with the
-//! ninth. T = 20 s, grace = 10 s.
+//! Where servers run under the test's clock, ten connections are the limit: pressure begins with the ninth.
+//! T = 20 s, grace = 10 s.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_st
 /// Peers of an attack that are open at the same time.
 const PEERS: usize = 2_000;
 
-/// The pause of a client that has been told 503 before it tries again.
+/// The pause of a client that was told 503 before it tries again.
 const RETRY: Duration = Duration::from_millis(50);
 
 fn config(site: &Site) -> Config {
@@ -44,7 +44,8 @@ fn expect_open(server: &InProcess, count: usize) {
     });
 }
 
-/// Connects and asks at once; the status of the answer, or `None` if the connection was closed.
+/// Connects and sends a request at once. Returns the status of the answer, or `None` if the connection was
+/// closed.
 fn visit(address: SocketAddr) -> Option<u16> {
     let mut client = Client::connect(address);
     let _ = client.try_send(request("GET", "/", ""));
@@ -66,7 +67,7 @@ fn those_who_never_asked_go_before_those_who_are_idle() {
     server.pass_until("two make room", 3_000, || {
         server.handle.open_connections() == 8
     });
-    // The clients have not closed: a place is given back at once.
+    // The clients have not closed, and yet their places are free at once.
     assert_eq!(
         closed(&mut silent),
         [true, true, false],
@@ -99,13 +100,13 @@ fn at_the_limit_a_newcomer_has_the_place_of_the_longest_silent() {
     for _ in 0..5 {
         assert_eq!(visit(server.address()), Some(503), "they have just come");
     }
-    // A quarter of a second is enough against somebody who asks.
+    // A newcomer with a request takes the place of a peer that was silent for a quarter of a second.
     server.pass(300);
     until("a request is served", || {
         visit(server.address()) == Some(200)
     });
     let gone = closed(&mut silent).iter().filter(|gone| **gone).count();
-    assert!(gone >= 1, "somebody has made room");
+    assert!(gone >= 1, "one has made room");
     assert!(closed(&mut silent)[0], "the longest silent");
 }
 
@@ -129,7 +130,7 @@ fn at_the_limit_of_an_address_too() {
     assert!(!is_closed(&mut others), "one of another address");
 }
 
-/// Silent peers that keep coming, some 2,000 in a second, until it is dropped.
+/// Silent peers that keep coming, some 2,000 in a second, until drop.
 struct Attack<'a> {
     goes_on: &'a AtomicBool,
 }
@@ -143,7 +144,7 @@ impl Drop for Attack<'_> {
 fn attack(address: SocketAddr, goes_on: &AtomicBool) {
     let mut peers = VecDeque::new();
     let most = crowd_size(PEERS);
-    // Bounded in any case.
+    // The number is bounded in any case.
     for _ in 0..2_000 {
         if !goes_on.load(Ordering::Relaxed) {
             return;

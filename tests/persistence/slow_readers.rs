@@ -1,5 +1,5 @@
-//! Clients that take their answers slowly, or send more than is wanted: they hold no thread, and
-//! they lose nothing that they were owed.
+//! Clients that take their answers slowly, or send more than the server accepts: they hold no thread, and
+//! lose no answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use support::{Client, Launch, Server, Site, pattern, retried_after_a_stall, unti
 
 const LARGE: usize = 50 * 1024 * 1024;
 
-/// A server with a single worker: whoever holds it, holds everybody.
+/// A server with a single worker: a client that holds it would hold up all others.
 fn one_worker(site: &Site) -> Server {
     Launch::of(site.root()).args(&["-w", "1"]).start()
 }
@@ -32,7 +32,7 @@ fn a_reader_that_takes_nothing_holds_no_thread() {
             server.connect().expect_usable();
         }
         assert!(start.elapsed() < Duration::from_secs(5), "the others wait");
-        // Each goes on where it was left.
+        // Each client continues where it stopped.
         let mut client = stuck.pop().expect("a client");
         assert_eq!(client.answer().body.len(), LARGE);
         client.expect_usable();
@@ -73,7 +73,7 @@ fn pipelining_floods_do_not_starve_a_polite_client() {
     });
 }
 
-/// A worker gives one connection a bounded turn: a fast reader of much does not hold it either.
+/// A worker gives one connection a bounded turn, so a fast reader of a large file does not hold it either.
 #[test]
 fn a_fast_download_does_not_hold_the_others() {
     retried_after_a_stall(|| {
@@ -97,7 +97,7 @@ fn a_fast_download_does_not_hold_the_others() {
     });
 }
 
-/// One client that pipelines without end is one among others.
+/// One client that pipelines without end is treated like the others.
 #[test]
 fn a_pipelining_flood_does_not_hold_the_others() {
     retried_after_a_stall(|| {
@@ -123,8 +123,8 @@ fn a_pipelining_flood_does_not_hold_the_others() {
     });
 }
 
-/// Reading stops while an answer is stuck, so that the client's own kernel holds it back: nothing
-/// piles up here. When it reads again, all its requests are answered.
+/// The server stops reading while an answer is stuck, so that the client's own kernel holds it back and the
+/// server stores nothing more. When the client reads again, all its requests are answered.
 #[test]
 fn a_client_that_asks_without_reading_is_held_back_and_then_answered() {
     let site = Site::new();
@@ -134,7 +134,7 @@ fn a_client_that_asks_without_reading_is_held_back_and_then_answered() {
         .start();
     let mut client = server.connect();
     client.send(request("GET", "/large.bin", ""));
-    // A request that is long for its answer, so that the kernels' buffers hold few.
+    // The request is long compared with its answer, so that the kernels' buffers hold few requests.
     let padding = format!("X-Padding: {}\r\n", "p".repeat(16 * 1024));
     let small = request("GET", "/page.html", &padding);
     let mut sent = 0;
@@ -183,7 +183,7 @@ fn a_slow_reader_that_has_half_closed_gets_everything() {
     client.expect_end();
 }
 
-/// RFC 9112 section 9.6: the last answer is not cut by the close that follows it.
+/// RFC 9112 section 9.6: the close does not cut off the last answer.
 #[test]
 fn a_slow_reader_gets_a_closing_answer_whole() {
     let site = Site::new();
@@ -210,7 +210,7 @@ fn a_413_is_readable_by_a_client_that_still_sends() {
     client.expect_end();
 }
 
-/// The size of a chunked body is known only as it comes.
+/// The size of a chunked body is known only when it has arrived.
 #[test]
 fn a_chunked_body_over_the_limit_is_413_and_readable() {
     let site = Site::new();
@@ -253,8 +253,8 @@ fn a_body_of_exactly_the_limit_is_read() {
     client.expect_end();
 }
 
-/// The kernel holds little for clients that read nothing: the memory of all sockets together is
-/// limited (tcp_mem, tcp(7)), and none would be left for the others.
+/// The kernel buffers little for clients that read nothing: the memory of all sockets together is limited
+/// (tcp_mem, tcp(7)), and other clients would have none left.
 #[test]
 fn readers_that_take_nothing_hold_little_of_the_kernels_memory() {
     const READERS: usize = 20;
@@ -269,9 +269,9 @@ fn readers_that_take_nothing_hold_little_of_the_kernels_memory() {
         client.head();
     }
     let most = settled_queue(&server, READERS);
-    // A part of one send may lie above the bound.
+    // A part of one send may exceed the bound.
     assert!(most <= 2 * u64::from(UNSENT_BYTES), "{most}");
-    // One that has read an answer to its end begins anew with the next.
+    // A connection whose client has read an answer to its end starts again with the next.
     for client in &mut stuck {
         client.read_body(20 << 20);
         client.send(request("GET", "/large.bin", ""));
@@ -281,8 +281,8 @@ fn readers_that_take_nothing_hold_little_of_the_kernels_memory() {
     assert!(most <= 2 * u64::from(UNSENT_BYTES), "{most}");
 }
 
-/// The most bytes that one of the `connections` connections of `server` has in its send queue, when nothing
-/// moves any more.
+/// The largest send queue in bytes among the `connections` connections of `server`, once none of them
+/// changes any more.
 fn settled_queue(server: &Server, connections: usize) -> u64 {
     let mut held = Vec::new();
     until("nothing moves any more", || {
@@ -293,8 +293,8 @@ fn settled_queue(server: &Server, connections: usize) -> u64 {
     held.into_iter().max().unwrap_or(0)
 }
 
-/// The bytes that each connection of the server on `port` has given to the kernel and its peer has not
-/// acknowledged (`tx_queue`, proc_net_tcp).
+/// For each connection of the server on `port`, the bytes that it has given to the kernel and its peer has
+/// not acknowledged (`tx_queue`, proc_net_tcp).
 fn send_queues(port: u16) -> Vec<u64> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
     let (local, established) = (format!(":{port:04X}"), "01");

@@ -1,9 +1,9 @@
-//! Peers that hold a connection by being slow, a thousand of each kind at a time: with a head, with
-//! a body, with taking the answer. Each ends at its own timeout and is counted, the polite client
-//! beside them does not notice, and nothing is left of them.
+//! Peers that hold a connection by being slow, a thousand of each kind at a time: they send a head or a
+//! body slowly, or read the answer slowly. Each connection ends at its own timeout and is counted, the
+//! polite client notices nothing, and all resources are released.
 //!
-//! When they end is shown under a clock that the tests move: with the defaults, head 20 s, body
-//! 20 s, write 30 s, 1 KiB/s over a minute. What is left is shown on the real binary.
+//! The times are checked under a clock that the tests move, with the defaults: head 20 s, body 20 s, write
+//! 30 s, 1 KiB/s over a minute. The release of resources is checked on the real binary.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_st
 const SECOND: u64 = 1_000;
 
 /// How much later than its deadline a connection may end: a tick of the wheel, a step of the clock, and
-/// a look again after a second for one that was busy.
+/// another look after a second if it was busy.
 const LATE: u64 = 2 * SECOND;
 
 const LARGE: u64 = 8 * 1024 * 1024;
 
-/// A server, its polite client, and a thousand connections of each kind that a test asks for.
+/// A server and its polite client.
 struct Scene {
     server: InProcess,
     polite: Client,
@@ -57,8 +57,8 @@ impl Scene {
         usize::try_from(count).expect("a count")
     }
 
-    /// Those whose time is over are ended in a moment. On a busy machine some began late, and have a few
-    /// seconds more.
+    /// Connections that are due end in a moment. On a busy machine some began late, and have a few seconds
+    /// more.
     fn expect_counted(&mut self, count: usize, reason: CloseReason) {
         for _ in 0..8 {
             if self.closes(reason) == count {
@@ -69,7 +69,7 @@ impl Scene {
         until("all are ended and counted", || self.closes(reason) == count);
     }
 
-    /// The peers were told 408 and close; each is counted under `reason`.
+    /// Expects that the peers were told 408, and that their closes are counted under `reason`.
     fn expect_timed_out(&self, peers: Vec<Peer>, reason: CloseReason) {
         let (before, count) = (self.closes(reason), peers.len());
         for peer in peers {
@@ -127,7 +127,7 @@ fn a_body_that_stops_has_the_time_of_one_pause() {
     });
 }
 
-/// `limits.min_rate`: each byte renews `timeouts.body`, but not for ever.
+/// `limits.min_rate`: each byte renews `timeouts.body`, but only for a minute.
 #[test]
 fn a_body_byte_by_byte_has_a_minute() {
     let _share = Share::of(3);
@@ -151,8 +151,8 @@ fn a_body_byte_by_byte_has_a_minute() {
     });
 }
 
-/// `timeouts.write` counts from the last progress: from the first look, within a sixth of it, that found
-/// what the peer's kernel took at the start.
+/// `timeouts.write` counts from the last progress. The first look, within a sixth of the timeout, finds the
+/// bytes that the peer's kernel took at the start.
 #[test]
 fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
     let _share = Share::of(3);
@@ -169,9 +169,9 @@ fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
     });
 }
 
-/// A byte a second is no progress as long as the peer's kernel has no room for a segment; all that it
-/// holds, every ten seconds, is, and ends with the minute. (Less than all may leave the kernel waiting
-/// for its own timers, and they know nothing of the test's clock.)
+/// Reading a byte a second is no progress while the peer's kernel has no room for a segment. Reading all
+/// that the kernel holds every ten seconds is progress, but only for a minute. (Reading less may leave the
+/// kernel waiting for its own timers, which do not follow the test's clock.)
 #[test]
 fn a_reader_byte_by_byte_has_a_minute() {
     let _share = Share::of(3);
@@ -203,10 +203,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 const STEP: Duration = Duration::from_millis(250);
 
-/// A kind of peer, and what it does at each step of a quarter of a second.
+/// A kind of peer, and its action at each step of a quarter of a second.
 struct Kind {
     start: String,
-    /// Sent a byte at a time.
+    /// The bytes that are sent one at a time.
     rest: &'static [u8],
     sips: bool,
 }
@@ -250,7 +250,7 @@ fn nothing_is_left_of_them() {
     });
 }
 
-/// One round: all kinds at once until every one of them is ended.
+/// One round: peers of all kinds at once, until every connection has ended.
 fn misbehave(server: &Server, count: usize) {
     let kinds = kinds();
     let mut crowds: Vec<(&Kind, Instant, Vec<Peer>)> = Vec::new();

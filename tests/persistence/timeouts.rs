@@ -1,5 +1,5 @@
-//! Who is waited for, and how long. The server lives by a clock that the tests move, so that two
-//! minutes of idling take a moment.
+//! The timeouts. The server runs under a clock that the tests move, so that two minutes of idling take a
+//! moment.
 //!
 //! With the defaults: T = 120 s, grace = 10 s, head 20 s, body 20 s, write 30 s, linger 5 s.
 
@@ -14,11 +14,11 @@ const SECOND: u64 = 1_000;
 const T: u64 = 120 * SECOND;
 const GRACE: u64 = 10 * SECOND;
 
-/// Deadlines are met late rather than early: a tick of the wheel, and a look again after a second
-/// for a connection that was busy when its time came.
+/// Deadlines are met late rather than early: by a tick of the wheel, and by another look after a second if
+/// a connection was busy at its deadline.
 const LATE: u64 = 2 * SECOND;
 
-/// In real time: long enough for the server to have said what it had to say.
+/// In real time: long enough for the server to have sent its output.
 const MOMENT: Duration = Duration::from_millis(50);
 
 fn defaults(site: &Site) -> InProcess {
@@ -29,7 +29,7 @@ fn is_silent(client: &mut Client) -> bool {
     !client.is_told_something(MOMENT)
 }
 
-/// Lets time pass until the client is told something, at most `LATE`.
+/// Lets time pass until the client receives something, at most `LATE`.
 fn pass_until_told(server: &InProcess, client: &mut Client, what: &str) {
     server.pass_until(what, LATE, || {
         client.is_told_something(Duration::from_millis(1))
@@ -38,7 +38,7 @@ fn pass_until_told(server: &InProcess, client: &mut Client, what: &str) {
 
 // Between two requests.
 
-/// RFC 9112 section 9.5; never before T + grace, and then by a FIN.
+/// RFC 9112 section 9.5: never before T + grace, and then with a FIN.
 #[test]
 fn an_idle_connection_is_closed_at_t_and_grace_and_not_before() {
     let site = Site::new();
@@ -99,8 +99,8 @@ fn two_hundred_idle_connections_are_all_reaped() {
     });
 }
 
-/// RFC 9112 section 9.5: the request and the close have crossed on the wire. It is not answered, but
-/// whoever runs the server can see that it happens.
+/// RFC 9112 section 9.5: the request and the close have crossed on the wire. The request is not answered,
+/// but a counter shows it.
 #[test]
 fn a_request_that_comes_after_the_idle_close_is_counted() {
     let site = Site::new();
@@ -116,11 +116,11 @@ fn a_request_that_comes_after_the_idle_close_is_counted() {
     assert_eq!(server.handle.totals().requests, 1);
 }
 
-/// T is promised from the moment the client has the whole answer, not from when it was sent.
+/// T is promised from the moment at which the client has the whole answer, not from the sending.
 #[test]
 fn the_idle_time_starts_when_the_client_has_taken_the_answer() {
     let site = Site::new();
-    // More than the client's kernel takes unread, less than the server's kernel keeps for it.
+    // More than the client's kernel buffers, less than the server's kernel buffers.
     site.sparse("page.bin", 100_000);
     let server = defaults(&site);
     let mut client = Client::connect_narrow(server.address());
@@ -129,12 +129,12 @@ fn the_idle_time_starts_when_the_client_has_taken_the_answer() {
     assert_eq!(client.answer().body.len(), 100_000);
     server.pass(T - 200);
     assert!(is_silent(&mut client), "closed within T of the answer");
-    // It was found out within grace, and T + grace counts from then.
+    // The server noticed the acknowledgement within grace, and T + grace counts from then.
     server.pass(GRACE + GRACE + LATE);
     client.expect_end();
 }
 
-/// RFC 9110 section 15.5.9: without a request there is nothing that a 408 could answer.
+/// RFC 9110 section 15.5.9: without a request there is nothing to answer with 408.
 #[test]
 fn a_connection_that_never_sends_a_byte_is_closed_silently() {
     let site = Site::new();
@@ -176,7 +176,7 @@ fn a_head_that_is_not_complete_in_time_is_408() {
     client.expect_usable();
     client.send("GET / HTTP/1.1\r\nHo");
     server.pass(10 * SECOND);
-    // A byte now and then does not renew it: the whole head has its time.
+    // A byte now and then does not renew it: the timeout is for the whole head.
     client.send("st: te");
     server.pass(10 * SECOND - 200);
     assert!(is_silent(&mut client), "before timeouts.head");
@@ -244,7 +244,7 @@ fn a_body_that_trickles_is_408_after_a_minute() {
     client.expect_end();
 }
 
-/// The end of the minute, at which the rate is fine, does not hide the timeout just after it, however
+/// At the end of a minute the rate is high enough. That does not hide the timeout just after it, however
 /// long the wheel would sleep.
 #[test]
 fn a_body_that_stops_ends_on_time_though_a_minute_ends_just_before() {
@@ -266,7 +266,7 @@ fn a_body_that_stops_ends_on_time_though_a_minute_ends_just_before() {
     assert_eq!(client.answer().status, 408);
 }
 
-/// Every request has the whole time, whatever those before it took.
+/// Every request has the whole time, however long the previous ones took.
 #[test]
 fn the_time_for_a_head_starts_with_its_first_byte() {
     let site = Site::new();
@@ -283,7 +283,7 @@ fn the_time_for_a_head_starts_with_its_first_byte() {
 
 // Within an answer.
 
-/// `timeouts.write`: the kernel says that the peer has taken nothing, so a FIN would not reach it.
+/// `timeouts.write`: the kernel shows that the peer has taken nothing, so a FIN would not arrive.
 #[test]
 fn a_peer_that_takes_nothing_is_reset() {
     let site = Site::new();
@@ -294,7 +294,7 @@ fn a_peer_that_takes_nothing_is_reset() {
     server.pass(30 * SECOND - 200);
     let cut = || server.handle.totals().closes(CloseReason::WriteTimeout);
     assert_eq!(cut(), 0, "before timeouts.write");
-    // What its kernel took at first is progress, and may be seen as late as the first look.
+    // The bytes that its kernel took at first are progress, which may be seen as late as the first look.
     server.pass(30 * SECOND + LATE);
     assert_eq!(cut(), 1);
     let (got, why) = client.try_rest().expect_err("a reset");
@@ -318,7 +318,7 @@ fn a_slow_reader_is_not_cut_off() {
     client.expect_usable();
 }
 
-/// An answer that fits the server's kernel, to a client that acknowledges no more of it.
+/// The answer fits the server's kernel, and the client acknowledges no more of it.
 #[test]
 fn a_peer_that_does_not_acknowledge_a_short_answer_is_reset_too() {
     let site = Site::new();
@@ -344,13 +344,13 @@ fn a_closed_connection_lingers_for_a_client_that_does_not_close() {
     let closed = || server.handle.totals().closes(CloseReason::ClientAsked);
     server.pass(5 * SECOND - 200);
     assert_eq!(closed(), 0, "before timeouts.linger");
-    client.send("more of what nobody reads");
+    client.send("more bytes that are discarded");
     server.pass(LATE);
     assert_eq!(closed(), 1);
     client.expect_end();
 }
 
-// A promise that was made holds for the requests that follow.
+// Settings.
 
 #[test]
 fn max_requests_and_timeouts_come_from_the_configuration() {
@@ -371,7 +371,7 @@ fn max_requests_and_timeouts_come_from_the_configuration() {
     idle.expect_end();
 }
 
-/// The largest T that can be advertised: nothing overflows, and nobody is reaped.
+/// The largest T that can be advertised: nothing overflows, and no connection is closed early.
 #[test]
 fn the_largest_timeout_is_kept() {
     let site = Site::new();

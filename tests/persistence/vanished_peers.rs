@@ -1,6 +1,6 @@
-//! Peers that vanish: no FIN, no reset, from one moment to the next nothing comes from them any more.
-//! They live in a network namespace behind a virtual cable, and vanish when their address is taken
-//! away. Nobody tells the server; its timeouts and TCP's own probes have to find out.
+//! Peers that vanish: without a FIN or a reset, they send nothing from one moment to the next. They live in
+//! a network namespace behind a virtual cable, and vanish when their address is removed. The server gets no
+//! event; its timeouts and TCP's own probes have to notice.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -21,7 +21,7 @@ const CONFIG: &str = "\
 struct Scene {
     server: Server,
     polite: Client,
-    /// Where the machine reaches the server.
+    /// The address at which the machine reaches the server.
     address: SocketAddr,
     machine: Machine,
     _site: Site,
@@ -41,7 +41,7 @@ impl Scene {
         let address = listening[1]
             .strip_prefix("http://")
             .expect("a TCP listener");
-        // It asks at once: one that never does is closed after `timeouts.head`.
+        // It sends a request at once: a connection without one is closed after `timeouts.head`.
         let mut polite = server.connect();
         polite.expect_usable();
         Scene {
@@ -63,8 +63,8 @@ impl Scene {
     }
 }
 
-/// Waits until `reason` is counted `count` times; returns how long that took. Meanwhile the polite
-/// client is served.
+/// Waits until `reason` is counted `count` times, and returns how long that took. The polite client is
+/// served meanwhile.
 fn wait_for_closes(server: &Server, polite: &mut Client, reason: &str, count: u64) -> Duration {
     let start = Instant::now();
     while closes(server, reason) != count {
@@ -76,7 +76,7 @@ fn wait_for_closes(server: &Server, polite: &mut Client, reason: &str, count: u6
     start.elapsed()
 }
 
-/// It has had an answer and says nothing.
+/// A peer that has had an answer and sends nothing more.
 fn idle(address: SocketAddr) -> Peer {
     let peer = Peer::connect(address);
     peer.send(request("GET", "/", ""));
@@ -86,7 +86,7 @@ fn idle(address: SocketAddr) -> Peer {
     peer
 }
 
-/// It takes its download as fast as that comes, and is far from its end.
+/// A peer that reads its download as fast as it comes, and is far from the end.
 fn downloading(address: SocketAddr) -> Peer {
     let peer = Peer::connect(address);
     peer.send(request("GET", "/large.bin", ""));
@@ -109,14 +109,14 @@ fn in_a_body(address: SocketAddr) -> Peer {
     peer
 }
 
-/// Nothing else would: no idle connection is closed for its age here. RFC 9293 section 3.8.4.
+/// RFC 9293 section 3.8.4: only the probes find it, as no idle connection is closed for its age here.
 #[test]
 #[ignore = "needs root and ip (iproute2), for a network namespace"]
 fn an_idle_peer_that_vanishes_is_found_by_the_probes() {
     retried_after_a_stall(|| {
         let mut scene = Scene::new();
         let _peer = scene.start(idle);
-        // While it is there it answers them, and nothing happens.
+        // While it is there it answers the probes, and nothing happens.
         thread::sleep(Duration::from_secs(4));
         assert_eq!(closes(&scene.server, "reset"), 0);
         scene.machine.vanish();
@@ -135,12 +135,12 @@ fn a_peer_that_vanishes_from_a_download_ends_at_the_write_timeout() {
         scene.machine.vanish();
         let took = scene.wait_for_close("write_timeout");
         println!("ended after {took:?}");
-        // What it took before may be seen as late as the first look.
+        // The bytes that it took before may be seen as late as the first look.
         assert!(took < Duration::from_secs(2 + 2 + 4), "after {took:?}");
     });
 }
 
-/// The 408 cannot be delivered; `timeouts.write` after it was sent that is given up.
+/// The 408 cannot be delivered; the server gives up `timeouts.write` after it was sent.
 #[test]
 #[ignore = "needs root and ip (iproute2), for a network namespace"]
 fn a_peer_that_vanishes_within_a_request_ends_though_its_408_is_not_delivered() {
@@ -177,7 +177,7 @@ fn nothing_is_left_of_two_hundred_that_vanish_at_once() {
         let each: u64 = 50;
         let mut held: Vec<Peer> = Vec::new();
         expect_all_given_back(server, 3, |round| {
-            // Those of the last round close, where nobody hears it.
+            // The peers of the previous round close, but their FINs cannot arrive.
             held.clear();
             if round > 1 {
                 machine.appear();

@@ -1,5 +1,5 @@
-//! More connections than there are places, and a drain: who goes, who stays, and that nobody loses what was
-//! promised.
+//! More connections than there are places, and a drain: which connections end, which stay, and that no
+//! client loses a promised answer.
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
@@ -28,24 +28,24 @@ const DRAIN_AT: Millis = Millis(300_000);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Asks at once, and again after pauses shorter than T.
+    /// Sends a request at once, and again after pauses shorter than T.
     Regular,
-    /// Never says anything.
+    /// Never sends anything.
     Silent,
     /// Sends its request in two parts.
     Halting,
-    /// Takes a large file slowly.
+    /// Reads a large file slowly.
     Slow,
 }
 
-/// A peer whose request arrives with it.
+/// A peer whose request arrives with the connection.
 fn asking(request: &[u8]) -> Peer {
     let mut peer = Peer::new();
     peer.arrive(request);
     peer
 }
 
-/// A connection of this kind comes now.
+/// Opens a connection of this kind now.
 fn connect(world: &mut World, kind: Kind, dice: &mut Dice) -> usize {
     let now = world.now().0;
     match kind {
@@ -83,14 +83,14 @@ fn answers(world: &World, it: usize) -> Vec<Received> {
     finals(&world.peer(it).sent, HeadRequests::Known(&[]))
 }
 
-/// Checks that connection `it` had what it was promised. Returns why it ended; `None` if it was closed
-/// without a word.
+/// Checks that the server kept its promises to connection `it`. Returns why it ended; `None` if it was
+/// closed without an answer.
 fn check(world: &World, kind: Kind, it: usize, came_at: Millis) -> Option<CloseReason> {
     let Some((reason, closed_at)) = world.closed(it) else {
         assert_eq!(
             kind,
             Kind::Silent,
-            "{it}: nobody who asks is left without a word"
+            "{it}: a request is left without an answer"
         );
         assert_eq!(world.peer(it).sent, b"");
         return None;
@@ -189,11 +189,12 @@ fn a_newcomer_takes_the_place_of_the_longest_silent_one() {
         world.run_until(Millis(at));
         silent.push(world.connect(Peer::new()));
     }
-    // Nobody has been silent for 250 ms, so this one is told to come back.
+    // No connection has been silent for 250 ms, so this request gets a 503.
     world.run_until(Millis(300));
     let early = world.connect(asking(GET));
     assert_eq!(only(&world.peer(early).sent).status, 503);
-    // The first silent one has; a newcomer that says nothing has to wait for a second of silence.
+    // Now the first has been. A newcomer without a request is refused until one has been silent for a
+    // second.
     world.run_until(Millis(400));
     let mute = world.connect(Peer::new());
     assert_eq!(only(&world.peer(mute).sent).status, 503);
@@ -212,13 +213,13 @@ fn the_longest_idle_go_first_and_only_after_their_t() {
     let mut site = TestSite::new();
     site.config.limits.connections = 20;
     let mut world = site.world();
-    // Two more than nine tenths of the limit leave.
+    // 17 connections are just below nine tenths of the limit. With two more, two must end.
     let mut idle = Vec::new();
     for second in 0..17 {
         world.run_until(at_secs(second));
         idle.push(world.connect(asking(GET)));
     }
-    // Their requests are never complete, so they are in nobody's way.
+    // These never complete a request, so they cannot be closed under pressure.
     world.run_until(at_secs(115));
     for _ in 0..2 {
         world.connect(asking(&GET[..12]));

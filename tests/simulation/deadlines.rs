@@ -1,4 +1,4 @@
-//! Peers that are slow, silent or stuck, and when the server loses patience.
+//! Peers that are slow, silent or stuck, and when the server closes their connections.
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
@@ -20,7 +20,7 @@ fn reluctant(room: u64) -> Peer {
     }
 }
 
-/// A peer that takes `bytes` every `every_millis` and asks for `path` at 0.
+/// A peer that requests `path` at 0 and acknowledges `bytes` every `every_millis`.
 fn slow_reader(world: &mut World, path: &str, room: u64, bytes: u64, every_millis: u64) -> usize {
     let it = world.connect(reluctant(room));
     world.send(Millis(0), it, get(path));
@@ -98,7 +98,7 @@ fn a_peer_that_takes_nothing_is_reset_after_the_write_timeout() {
     let mut world = TestSite::new().world();
     let it = world.connect(reluctant(10_000));
     world.send(at_secs(1), it, get("/large"));
-    // It may send as much as it likes: what counts is what it takes.
+    // Requests that it sends do not count: only what it takes is progress.
     world.send(at_secs(20), it, get("/small"));
     world.run_to_end();
     assert_eq!(
@@ -118,7 +118,7 @@ fn what_a_stuck_peer_took_at_the_start_is_not_progress_at_the_write_timeout() {
     world.run_to_end();
     let (reason, at) = world.closed(it).unwrap();
     assert_eq!(reason, CloseReason::WriteTimeout);
-    // The first look after it comes within a sixth of the timeout.
+    // The first look after the acknowledgement comes within a sixth of the timeout.
     assert!((at_secs(31)..=at_secs(37)).contains(&at), "{at:?}");
 }
 
@@ -206,8 +206,8 @@ fn t_is_kept_even_if_a_busy_pool_looks_late() {
     let it = world.connect(reluctant(u64::MAX));
     world.send(Millis(0), it, get("/small"));
     world.run_until(at_secs(9));
-    // The look is due at 10 s, but every worker waits for the disk until 14 s. Meanwhile, at 13 s,
-    // the peer acknowledges.
+    // The look is due at 10 s, but every worker waits for the disk until 14 s. Meanwhile, at 13 s, the
+    // peer acknowledges.
     world.stall_until(at_secs(13));
     world.perform(it, Act::Acknowledge(u64::MAX));
     world.stall_until(at_secs(14));

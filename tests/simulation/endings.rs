@@ -19,7 +19,7 @@ fn holding_on() -> Peer {
     }
 }
 
-/// A connection whose last answer was sent at 1 s, and whose FIN followed.
+/// A connection whose last answer and FIN were sent at 1 s.
 fn lingering(world: &mut World) -> usize {
     let it = world.connect(holding_on());
     world.send(at_secs(1), it, GET_CLOSE);
@@ -150,7 +150,7 @@ fn an_end_of_stream_inside_a_request_is_a_400_and_a_close_at_once() {
     }
 }
 
-/// A server that takes one connection, and has it.
+/// A server whose only place for a connection is taken.
 fn full_world() -> World {
     let mut site = TestSite::new();
     site.config.limits.connections = 1;
@@ -221,7 +221,7 @@ fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
         world.schedule(at_secs(3), reading, Act::Acknowledge(10_000));
     }
     world.run_to_end();
-    // The second request had come before the stop: it is the last one.
+    // The second request came before the stop, so it is answered as the last one.
     let answers = finals(&world.peer(reading).sent, HeadRequests::Known(&[]));
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[0].body, content(LARGE));
@@ -232,7 +232,7 @@ fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
     );
 }
 
-/// A byte that has arrived beats a deadline, that of the whole server too.
+/// A byte that has arrived takes precedence over a deadline, even over that of the stop.
 #[test]
 fn a_request_that_is_there_at_the_stop_is_answered() {
     let mut world = TestSite::new().world();

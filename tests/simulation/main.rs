@@ -1,8 +1,8 @@
-//! The server without sockets and threads: scripted peers, and a clock that moves by hand.
+//! The server without sockets and threads: scripted peers, and a clock that the test moves.
 //!
-//! [`Peer`](support::scripted::Peer) is the other end of a connection, [`wire`] the socket that leads there, [`world`] runs the
-//! server's own machinery over it in one thread and plays the kernel, [`responses`] reads what was sent and trusts nothing. An hour
-//! takes milliseconds, and every run is the same.
+//! [`Peer`](support::scripted::Peer) is the other end of a connection, and [`wire`] the server's end.
+//! [`world`] runs the server's own machinery in one thread and plays the kernel. [`responses`] reads the
+//! output without the server's code. An hour takes milliseconds, and every run is the same.
 //!
 //! Start with [`story`]: it tells how a deadline is set, found and met.
 

@@ -1,4 +1,4 @@
-//! Reads a stream of responses (RFC 9112 section 6.3) without any code of the server's.
+//! Reads a stream of responses (RFC 9112 section 6.3) without using any code of the server.
 
 /// One response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The value of a field that may come at most once.
+    /// The value of a field that may occur at most once.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(other, _)| other == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -18,7 +18,7 @@ impl Received {
         value
     }
 
-    /// What `Keep-Alive` says of the requests that may follow; `None` if the connection ends.
+    /// The number of further requests that `Keep-Alive` allows; `None` if the connection ends.
     pub fn max(&self) -> Option<u32> {
         let Some(keep_alive) = self.field("keep-alive") else {
             assert_eq!(self.field("connection"), Some("close"), "{self:?}");
@@ -39,19 +39,19 @@ impl Received {
     }
 }
 
-/// How a response without the bytes of its body is explained.
+/// How to interpret a response without the bytes of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadRequests<'a> {
-    /// The n-th final response answers HEAD if the n-th of these says so; beyond them, it does not.
+    /// The n-th final response answers HEAD if the n-th value is true; further ones do not.
     Known(&'a [bool]),
-    /// Nobody knows: a response whose bytes are followed by another one, or by nothing, may have none.
+    /// Not known: a response may have no body if its bytes are followed by another response, or by nothing.
     Unknown,
 }
 
 /// Reads `bytes` to their end.
 ///
 /// # Errors
-/// What is wrong with them, an incomplete response included.
+/// A description of the fault. An incomplete response is one.
 pub fn read_all(bytes: &[u8], head_requests: HeadRequests<'_>) -> Result<Vec<Received>, String> {
     let mut rest = bytes;
     let mut responses: Vec<Received> = Vec::new();
@@ -120,7 +120,7 @@ fn read_head(head: &[u8]) -> Result<Received, String> {
     })
 }
 
-/// Every answer here says its length, but for 304, which has none.
+/// Every answer here declares its length, but for 304, which has none.
 fn body_len(response: &Received) -> Result<usize, String> {
     match (response.status, response.field("content-length")) {
         (304, None) => Ok(0),

@@ -1,5 +1,5 @@
-//! A connection that is to end, for a drain, its age or pressure, answers the complete requests that it
-//! has received already: the client was told that it may send them.
+//! A connection that is to end, because of a drain, its age or pressure, answers the complete requests that
+//! it has received already: the server had allowed the client to send them.
 
 use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
@@ -16,14 +16,14 @@ const POST_CHUNKED: &[u8] =
     b"POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
     4\r\nbody\r\n0\r\nTrailer: x\r\n\r\n";
 
-/// The reasons that are not the client's.
+/// The reasons that the client does not cause.
 const REASONS: [CloseReason; 3] = [
     CloseReason::Drain,
     CloseReason::MaxAge,
     CloseReason::Pressure,
 ];
 
-/// A peer that keeps its side open when the server closes, so that it may send what crosses with that.
+/// A peer that keeps its side open when the server closes, so that its bytes can cross with the FIN.
 fn holding_on() -> Peer {
     Peer {
         closes_back: false,
@@ -53,8 +53,8 @@ fn retiring(mut site: TestSite, reason: CloseReason) -> (World, usize) {
     (world, it)
 }
 
-/// The values of `max` in the answers but the first, why the connection ended, and
-/// the requests that were counted as lost.
+/// The values of `max` in all answers but the first, why the connection ended, and the number of requests
+/// that were counted as lost.
 fn end(mut world: World, it: usize) -> (Vec<Option<u32>>, CloseReason, u64) {
     world.run_to_end();
     let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[]));
@@ -63,14 +63,14 @@ fn end(mut world: World, it: usize) -> (Vec<Option<u32>>, CloseReason, u64) {
     (max, reason, world.totals().keep_alive_races)
 }
 
-/// As [`end`], for `bytes` that come at once.
+/// As [`end`], for `bytes` that arrive at once.
 fn answered(reason: CloseReason, bytes: &[u8]) -> (Vec<Option<u32>>, CloseReason, u64) {
     let (mut world, it) = retiring(TestSite::new(), reason);
     world.send(at_secs(10), it, bytes);
     end(world, it)
 }
 
-/// `count` answers after the first, of which the last says `close`.
+/// The `max` of `count` answers after the first, of which the last says `close`.
 fn counted_down(count: u32) -> Vec<Option<u32>> {
     let persisting = (1..count).map(|answered| Some(999 - answered));
     persisting.chain([None]).collect()
@@ -104,13 +104,13 @@ fn a_request_that_is_not_complete_is_not_waited_for() {
             let bytes = [GET, GET, rest].concat();
             assert_eq!(answered(reason, &bytes), (counted_down(2), reason, 1));
         }
-        // Nor is one that is refused, or would be.
+        // A request that is refused, or would be, is not waited for either.
         let bytes = [GET, b"no request\r\n\r\n"].concat();
         assert_eq!(answered(reason, &bytes), (counted_down(1), reason, 1));
     }
 }
 
-/// RFC 9112 section 2.2: an empty line behind a request is none.
+/// RFC 9112 section 2.2: an empty line after a request is not a request.
 #[test]
 fn an_empty_line_is_no_request() {
     let bytes = [GET, b"\r\n"].concat();
@@ -129,7 +129,7 @@ fn requests_with_bodies_count_if_all_of_them_has_come() {
     }
 }
 
-/// Between two of the requests the connection goes to a worker, as the event loop cannot answer.
+/// Between two of the requests the connection moves to a worker, because the event loop cannot answer.
 #[test]
 fn a_request_that_has_to_wait_for_the_disk_is_not_lost() {
     for reason in REASONS {
@@ -190,7 +190,7 @@ fn a_request_that_comes_after_the_last_answer_is_counted_once() {
     assert_eq!(end(world, it), (counted_down(1), CloseReason::Drain, 1));
 }
 
-/// The client knows of these in advance, so nothing crosses.
+/// The client knows these ends in advance, so no request crosses with them.
 #[test]
 fn max_requests_and_the_clients_own_close_still_end_it() {
     let mut site = TestSite::new();
@@ -202,7 +202,7 @@ fn max_requests_and_the_clients_own_close_still_end_it() {
         (vec![Some(1), None], CloseReason::MaxRequests, 0)
     );
 
-    // So it is if the last of them is the one that the drain would end with.
+    // The maximum is also the reason if the drain would end with the same answer.
     let mut site = TestSite::new();
     site.config.keep_alive.max_requests = 2.try_into().expect("not zero");
     let (mut world, it) = retiring(site, CloseReason::Drain);

@@ -1,4 +1,4 @@
-//! How the network cuts the bytes, in either direction, makes no difference.
+//! The answers do not depend on how the network cuts the bytes, in either direction.
 
 use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
@@ -14,7 +14,7 @@ use support::scripted::Peer;
 /// Requests that one connection may make here.
 const MAX_REQUESTS: u32 = 6;
 
-/// A request and what it must be answered with.
+/// A request and its expected answer.
 #[derive(Debug, Clone)]
 struct Exchange {
     bytes: Vec<u8>,
@@ -31,7 +31,7 @@ fn cases(count: u32) -> Cases {
     }
 }
 
-/// A site on which few requests end a connection.
+/// A site whose settings let few requests end a connection.
 fn site() -> TestSite {
     let mut site = TestSite::new();
     site.config.keep_alive.max_requests = MAX_REQUESTS.try_into().unwrap();
@@ -135,7 +135,7 @@ fn line() -> impl Strategy<Value = Line> {
         1 => 2_000..60_000usize,
     ];
     (vec(any::<Index>(), 0..8), vec(share, 0..8)).prop_map(|(cuts, mut shares)| {
-        // A socket that never takes anything is another test's matter.
+        // Another test has a socket that never takes anything.
         if !shares.is_empty() {
             shares.push(4_096);
         }
@@ -153,11 +153,16 @@ fn cut<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// What became of a connection.
-type Fate = (Vec<u8>, Option<(CloseReason, Millis)>);
+/// The bytes sent to a peer, and how its connection ended.
+type ConnectionResult = (Vec<u8>, Option<(CloseReason, Millis)>);
 
-/// Sends `input` over all `lines` at the same time, their segments taking turns on one set of buffers.
-fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) -> Vec<Fate> {
+/// Sends `input` over all `lines` at the same time. Their segments alternate on one set of buffers.
+fn converse(
+    world: &mut World,
+    input: &[u8],
+    is_closed: bool,
+    lines: &[Line],
+) -> Vec<ConnectionResult> {
     let segments: Vec<Vec<&[u8]>> = lines.iter().map(|line| cut(input, &line.cuts)).collect();
     let first = lines.iter().map(|line| {
         world.connect(Peer {
@@ -177,11 +182,11 @@ fn converse(world: &mut World, input: &[u8], is_closed: bool, lines: &[Line]) ->
         world.schedule(Millis(0), *it, Act::Close);
     }
     world.run_to_end();
-    let fate = |it: &usize| (world.peer(*it).sent.clone(), world.closed(*it));
-    indices.iter().map(fate).collect()
+    let result = |it: &usize| (world.peer(*it).sent.clone(), world.closed(*it));
+    indices.iter().map(result).collect()
 }
 
-/// All bytes at once, into a socket that takes everything.
+/// All bytes at once, to a socket that takes everything.
 fn straight() -> Line {
     Line {
         cuts: Vec::new(),
@@ -189,18 +194,18 @@ fn straight() -> Line {
     }
 }
 
-fn assert_equal(fates: &[Fate]) {
-    for fate in &fates[1..] {
+fn assert_equal(results: &[ConnectionResult]) {
+    for result in &results[1..] {
         let (expected, found) = (
-            String::from_utf8_lossy(&fates[0].0),
-            String::from_utf8_lossy(&fate.0),
+            String::from_utf8_lossy(&results[0].0),
+            String::from_utf8_lossy(&result.0),
         );
         assert_eq!(found, expected);
-        assert_eq!(fate.1, fates[0].1);
+        assert_eq!(result.1, results[0].1);
     }
 }
 
-/// `max` goes down by exactly one, and what says `close` is the last.
+/// Checks that `max` goes down by one each time, and that the answer with `close` is the last.
 fn assert_counts_down(answers: &[Received]) {
     for (before, answer) in (0..).zip(answers) {
         let is_last = before as usize + 1 == answers.len();
@@ -259,11 +264,11 @@ fn mutated_bytes_give_the_same_well_framed_answers_however_they_are_cut() {
             input[place] = *byte;
         }
         let mut world = World::new(stage.clone());
-        let fates = converse(&mut world, &input, is_closed, &[straight(), line]);
-        assert_equal(&fates);
-        let answers = finals(&fates[0].0, HeadRequests::Unknown);
-        // One more than there were requests: what a mutation has cut in two, or a 400 or 408 for
-        // what is left at the end.
+        let results = converse(&mut world, &input, is_closed, &[straight(), line]);
+        assert_equal(&results);
+        let answers = finals(&results[0].0, HeadRequests::Unknown);
+        // One more than there were requests, because a mutation can cut one in two, and a 400 or 408 can
+        // answer the rest at the end.
         prop_assert!(answers.len() <= exchanges.len() + 1 + mutations.len());
         assert_counts_down(&answers);
     });
@@ -290,10 +295,10 @@ fn a_flood_of_pipelined_requests_is_answered_in_order_over_many_turns() {
         shares: vec![9_000, 0, 0, 70_000],
         ..straight()
     };
-    let fates = converse(&mut world, &input, true, &[straight(), narrow]);
-    assert_equal(&fates);
+    let results = converse(&mut world, &input, true, &[straight(), narrow]);
+    assert_equal(&results);
     let heads: Vec<bool> = requests.iter().map(|request| request.is_head).collect();
-    let answers = finals(&fates[0].0, HeadRequests::Known(&heads));
+    let answers = finals(&results[0].0, HeadRequests::Known(&heads));
     assert_eq!(answers.len(), 1_000);
     for (request, answer) in requests.iter().zip(&answers) {
         assert_eq!(request.body_len, Some(answer.body.len()));
@@ -301,7 +306,7 @@ fn a_flood_of_pipelined_requests_is_answered_in_order_over_many_turns() {
     let left: Vec<Option<u32>> = answers.iter().map(Received::max).collect();
     let promised: Vec<Option<u32>> = (1..1_000).rev().map(Some).chain([None]).collect();
     assert_eq!(left, promised);
-    assert_eq!(fates[0].1, Some((CloseReason::MaxRequests, Millis(0))));
+    assert_eq!(results[0].1, Some((CloseReason::MaxRequests, Millis(0))));
 }
 
 #[test]
@@ -311,8 +316,8 @@ fn a_file_larger_than_a_turns_share_arrives_whole() {
     std::fs::write(stage.directory.path().join("film"), content(size)).unwrap();
     let mut world = World::new(stage);
     let exchange = read("GET", "/film", "", 200, size);
-    let fates = converse(&mut world, &exchange.bytes, true, &[straight()]);
-    let answers = finals(&fates[0].0, HeadRequests::Known(&[]));
+    let results = converse(&mut world, &exchange.bytes, true, &[straight()]);
+    let answers = finals(&results[0].0, HeadRequests::Known(&[]));
     assert!(answers[0].body == content(size));
 }
 
@@ -332,8 +337,8 @@ fn byte_by_byte_is_a_segmentation_like_any_other() {
     });
 }
 
-/// The fate of a connection that got `input` whole, and of one that got it in single bytes.
-fn byte_by_byte(world: &mut World, input: &[u8], is_closed: bool) -> Vec<Fate> {
+/// The result of a connection that received `input` whole, and of one that received it in single bytes.
+fn byte_by_byte(world: &mut World, input: &[u8], is_closed: bool) -> Vec<ConnectionResult> {
     let whole = world.connect(Peer::new());
     let single = world.connect(Peer::new());
     world.send(Millis(0), whole, input);

@@ -9,8 +9,7 @@ use abide::server::access_log::AccessLog;
 use abide::site::Sites;
 use tempfile::TempDir;
 
-/// Four files in a temporary directory, and settings small enough that every way of
-/// sending is taken.
+/// Four files in a temporary directory, and settings so small that every way of sending is used.
 pub struct TestSite {
     pub directory: TempDir,
     pub config: Config,

@@ -1,5 +1,5 @@
-//! One batch of events can hold two for the same slot, with another connection in it by the time of
-//! the second.
+//! One batch of events can hold two events for the same slot, and the slot can hold another connection when
+//! the second is handled.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -14,14 +14,14 @@ use abide::server::slots::{Connection, QueuedSlot, Slots, WaitOutcome};
 
 const NOW: Millis = Millis(0);
 
-/// What mio would report: the slot and generation from the token, and whether the peer has closed.
+/// An event as mio reports it: slot and generation from the token, and whether the peer has closed.
 struct Event {
     slot: u32,
     generation: u32,
     read_closed: bool,
 }
 
-/// The event loop's half of a new connection, whose first turn finds nothing; returns the generation and
+/// The event loop's part in opening a connection whose first turn finds nothing. Returns the generation and
 /// the client's end.
 fn admit(slots: &Slots, deadline: Deadline) -> (u32, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -38,7 +38,7 @@ fn admit(slots: &Slots, deadline: Deadline) -> (u32, UnixStream) {
     (slot.generation(), theirs)
 }
 
-/// A worker's half of an end.
+/// The worker's part in closing a connection.
 fn close(slots: &Slots, queued: QueuedSlot) {
     assert_eq!(slots.begin(queued).close(drop), 0);
 }
@@ -61,8 +61,7 @@ fn a_stale_event_in_the_same_batch_cannot_hit_a_reused_slot() {
         slot.notify(event.generation, event.read_closed)
     };
 
-    // The first event: dispatched, and a worker is so quick that the slot is free before the loop
-    // comes to the second.
+    // The first event is dispatched, and a worker frees the slot before the loop handles the second.
     let queued = notify(&batch[0]).expect("a dispatch");
     close(&slots, queued);
 
@@ -70,11 +69,11 @@ fn a_stale_event_in_the_same_batch_cannot_hit_a_reused_slot() {
     let (new, mut new_client) = admit(&slots, first_byte_at);
     new_client.write_all(b"GET").unwrap();
 
-    // The second event is not for it: no dispatch, no READ_CLOSED, no turn.
+    // The second event must not affect it: no dispatch, no READ_CLOSED, no turn.
     assert_eq!(notify(&batch[1]), None);
     assert_eq!(slots.at(0).state(), OwnershipState::Idle);
 
-    // Its own event is, and what the client sent is there.
+    // Its own event is dispatched, and the client's bytes are there.
     let queued = slots.at(0).notify(new, false).expect("a dispatch");
     let mut owned = slots.begin(queued);
     assert!(!owned.read_closed());
@@ -105,8 +104,8 @@ fn an_old_deadline_does_not_close_the_next_connection_in_the_slot() {
     let (old, _client) = admit(&slots, Deadline::Idle(Millis(1_000)));
     let queued = slots.at(0).notify(old, false).expect("a dispatch");
     close(&slots, queued);
-    // The wheel's entry for 1 s is still there. When it fires, it finds the deadline of the new
-    // connection, and the deadline is what is believed.
+    // The wheel's entry for 1 s is still there. When it fires, the loop reads the deadline of the new
+    // connection, and goes by that.
     let (_, _client) = admit(&slots, Deadline::Idle(Millis(130_000)));
     assert_eq!(slots.at(0).deadline().at(), Millis(130_000));
 }

@@ -1,4 +1,5 @@
-//! How many turns it takes to send much: each of them is a way through a lane, and some are a wake-up.
+//! The number of turns that a large transfer takes: each turn passes through a queue, and some need a
+//! wake-up.
 
 use std::fs;
 
@@ -28,7 +29,7 @@ fn turns_from_memory(len: usize) -> u32 {
     world.send(Millis(1), it, ask("/body"));
     world.run_until(Millis(1));
     assert_eq!(only(&world.peer(it).sent).body, content(len));
-    // The first is the event loop's.
+    // The first turn runs on the event loop.
     1 + world.worker_turns() - before
 }
 
@@ -62,7 +63,7 @@ fn turns_from_disk(others_wait: bool) -> u32 {
     1 + world.worker_turns()
 }
 
-/// The first is the event loop's, which cannot answer.
+/// The first turn is the event loop's, which cannot answer.
 #[test]
 fn a_pipeline_that_takes_long_gives_way_to_others() {
     assert_eq!(turns_from_disk(false), 1 + 1);

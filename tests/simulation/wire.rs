@@ -35,11 +35,11 @@ const REASONS: [CloseReason; 17] = [
     CloseReason::Panic,
 ];
 
-/// The things that all wires have in common.
+/// The state that all wires share.
 pub struct Hub {
     pub clock: Arc<HandClock>,
     pub counters: Vec<Arc<Counters>>,
-    /// The peers whose sockets were used since the world last looked.
+    /// The peers whose sockets were used since the simulation last looked.
     pub touched: Mutex<Vec<usize>>,
     /// The totals when the last connection closed.
     totals: Mutex<Totals>,
@@ -59,7 +59,7 @@ impl Hub {
         Totals::sum(self.counters.iter().map(AsRef::as_ref))
     }
 
-    /// Why the connection ended that closes now: its session has counted that a moment ago.
+    /// The reason of the connection that closes now, which its session has just counted.
     fn reason(&self) -> Option<CloseReason> {
         let totals = self.totals();
         let mut last = self.totals.lock().unwrap();
@@ -70,10 +70,10 @@ impl Hub {
     }
 }
 
-/// A connection, seen from outside.
+/// A connection as the simulation sees it.
 pub struct Line {
     pub peer: Mutex<Peer>,
-    /// The name of its socket in the poll, once that is watched.
+    /// The token of its socket in the poll, once it is watched.
     pub token: OnceLock<Token>,
     /// Why and when the connection ended.
     pub closed: OnceLock<(CloseReason, Millis)>,
@@ -88,7 +88,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// The peer, which learns the time.
+    /// Returns the peer, after setting its time.
     fn touch(&self) -> MutexGuard<'_, Peer> {
         let mut peer = self.line.peer.lock().unwrap();
         peer.now = self.hub.clock.reading();
@@ -138,7 +138,7 @@ impl Transport for Wire {
 #[derive(Default)]
 pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
 
-/// The system: nothing in it ever fails.
+/// A system whose calls never fail.
 pub struct Machine;
 
 impl System for Machine {

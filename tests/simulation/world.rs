@@ -1,7 +1,7 @@
 //! The server and its peers in one thread, under a clock that jumps from one event to the next.
 //!
-//! The [`Machinery`] is the server's own. This plays the kernel: it tells the dispatcher what has
-//! happened to a socket, and when its time is up.
+//! The [`Machinery`] is the server's own. This module plays the kernel: it reports events of sockets to the
+//! dispatcher, and ends its polls on time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -19,13 +19,13 @@ use support::scripted::Peer;
 pub use super::site::{HUGE, LARGE, MEDIUM, SMALL, Stage, TestSite, content};
 use super::wire::{Hub, Line, Machine, Queue, Wire};
 
-/// Rounds in a row after which a server that never comes to rest is stuck.
+/// A server that has not come to rest after this many rounds in a row is stuck.
 const MAX_ROUNDS: u32 = 1_000_000;
 
-/// No connection here has a reason to live for longer than a day.
+/// No connection here may live longer than a day.
 const DAY_MILLIS: u64 = 86_400_000;
 
-/// Connections for which there is room in the table.
+/// The number of connections for which the table has room.
 const MOST_CONNECTIONS: usize = 16 * 1024;
 
 /// `secs` as a point in time.
@@ -33,19 +33,19 @@ pub fn at_secs(secs: u64) -> Millis {
     Millis(secs * 1_000)
 }
 
-/// What a peer does at a given time.
+/// An act of a peer at a given time.
 #[derive(Debug, Clone)]
 pub enum Act {
     Send(Vec<u8>),
     Flood(u64),
     Close,
-    /// The last bytes and the FIN, in one edge.
+    /// Sends the last bytes and the FIN, in one edge.
     SendAndClose(Vec<u8>),
     /// Acknowledges that many bytes.
     Acknowledge(u64),
-    /// From now on nothing is acknowledged by itself.
+    /// From now on acknowledges nothing by itself.
     HoldAcknowledgements,
-    /// The socket, which was full, has room again.
+    /// Makes room in the socket, which was full.
     Drain,
 }
 
@@ -56,12 +56,12 @@ pub struct World {
     hub: Arc<Hub>,
     queue: Arc<Mutex<VecDeque<Wire>>>,
     lines: Vec<Arc<Line>>,
-    /// What peers will do, in order of time, and of scheduling within a moment.
+    /// The scheduled acts of peers, by time, and by order of scheduling within a moment.
     acts: BTreeMap<(Millis, u64), (usize, Act)>,
     scheduled: u64,
     /// How many turns the worker has given.
     worker_turns: u32,
-    /// Whether others wait whenever the worker asks.
+    /// Whether other connections wait whenever the worker asks.
     is_hurried: bool,
 }
 
@@ -95,12 +95,12 @@ impl World {
         self.hub.clock.reading()
     }
 
-    /// A connection is accepted now.
+    /// Connects a peer, which is accepted now.
     pub fn connect(&mut self, peer: Peer) -> usize {
         self.connect_from(Address::Unix, peer)
     }
 
-    /// A connection from `address` is accepted now, or waits in the queue.
+    /// Connects a peer from `address`, which is accepted now or waits in the queue.
     pub fn connect_from(&mut self, address: Address, peer: Peer) -> usize {
         let number = self.lines.len();
         let line = Arc::new(Line {
@@ -120,13 +120,13 @@ impl World {
         number
     }
 
-    /// The server is told to drain or to stop.
+    /// Tells the server to drain or to stop.
     pub fn enter(&mut self, mode: Mode) {
         self.machinery.enter(mode);
         self.come_to_rest();
     }
 
-    /// The peer of connection `index` will do `act` at `at`.
+    /// Lets the peer of connection `index` do `act` at `at`.
     pub fn schedule(&mut self, at: Millis, index: usize, act: Act) {
         assert!(at >= self.now(), "the past cannot be changed");
         self.scheduled += 1;
@@ -137,7 +137,7 @@ impl World {
         self.schedule(at, index, Act::Send(bytes.as_ref().to_vec()));
     }
 
-    /// Others wait whenever a turn of the worker asks, and it always takes long.
+    /// From now on others wait whenever a turn of the worker asks, and every turn takes long.
     pub fn hurry(&mut self) {
         self.is_hurried = true;
         self.hub.clock.run(5);
@@ -151,7 +151,7 @@ impl World {
         self.lines[index].closed.get().copied()
     }
 
-    /// The deadline that the last turn of connection `index` has left.
+    /// The deadline that the last turn of connection `index` has set.
     pub fn deadline(&self, index: usize) -> Millis {
         self.machinery
             .shared
@@ -166,7 +166,7 @@ impl World {
         self.machinery.has_ended
     }
 
-    /// When the wheel has something to look at.
+    /// The next time at which the wheel looks at a connection.
     pub fn next_check(&self) -> Option<Millis> {
         self.machinery.dispatcher.next_check()
     }
@@ -176,7 +176,7 @@ impl World {
         self.worker_turns
     }
 
-    /// Connections that are open, those that wait in the queue not included.
+    /// The number of open connections, without those that wait in the queue.
     pub fn open(&self) -> usize {
         self.machinery.shared.open()
     }
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// Lets time pass without anybody getting a turn: every thread is held up.
+    /// Lets time pass without a turn, as if every thread were held up.
     pub fn stall_until(&mut self, end: Millis) {
         self.hub.clock.set(end);
     }
@@ -221,7 +221,7 @@ impl World {
 
     fn step(&mut self, next: Millis) {
         self.hub.clock.set(next);
-        // Each event is a poll of its own; the last ones share theirs with the timers.
+        // Each event is a poll of its own, whose round also handles the deadlines that are due.
         while let Some(entry) = self
             .acts
             .first_entry()
@@ -233,7 +233,7 @@ impl World {
         self.come_to_rest();
     }
 
-    /// The peer of connection `index` does `act` now.
+    /// Has the peer of connection `index` do `act` now.
     pub fn perform(&mut self, index: usize, act: Act) {
         let mut readiness = Readiness {
             is_readable: true,
@@ -267,14 +267,14 @@ impl World {
             }
             readiness.is_read_closed = peer.has_closed();
         }
-        // The kernel tells of a socket that is accepted; what has come before is found then.
+        // The kernel reports only accepted sockets; the first turn finds what has arrived before.
         if let Some(token) = self.lines[index].token.get() {
             self.machinery.dispatcher.notify(*token, readiness);
             self.come_to_rest();
         }
     }
 
-    /// Runs the server until it has nothing to do but to wait.
+    /// Runs the server until it only waits.
     fn come_to_rest(&mut self) {
         for _ in 0..MAX_ROUNDS {
             let had_ended = self.machinery.has_ended;
@@ -292,7 +292,7 @@ impl World {
         panic!("a server that never comes to rest");
     }
 
-    /// Has the worker do all there is for it.
+    /// Has the worker do all waiting work.
     fn work(&mut self) -> bool {
         let (turns, is_hurried) = (&mut self.worker_turns, self.is_hurried);
         self.machinery.work(|work, handoff| {
@@ -311,7 +311,7 @@ impl World {
         token.0 as u32
     }
 
-    /// Checks what turns have left, and has peers react to it.
+    /// Checks the state of peers after turns, and schedules their reactions.
     fn look_at_peers(&mut self) {
         let touched = std::mem::take(&mut *self.hub.touched.lock().unwrap());
         let now = self.now();
@@ -320,7 +320,7 @@ impl World {
             peer.is_touched = false;
             let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed();
             let drains_by_itself = peer.is_full && !peer.shares.is_empty();
-            // Readiness is told once, so whoever waits must have found the socket empty or full.
+            // Readiness is edge-triggered, so a waiting session must have found the socket empty or full.
             let may_wait = peer.is_drained() || peer.is_full;
             drop(peer);
             let is_open = self.closed(index).is_none() && self.lines[index].token.get().is_some();

@@ -17,8 +17,8 @@ pub struct Ratio {
 }
 
 impl Compared {
-    /// Runs `pairs` intervals of each. Each comes first in half of the pairs, so that neither has an advantage
-    /// if the machine slows down or the server warms up.
+    /// Runs `pairs` intervals of each situation. Each comes first in half of the pairs, so that neither has
+    /// an advantage if the machine slows down or the server warms up.
     pub fn alternating(
         pairs: usize,
         mut alone: impl FnMut() -> Measured,

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::until;
 
-/// Switches that keep it to what it is told, and out of the network.
+/// Switches that turn off background activity and background traffic.
 const SWITCHES: [&str; 13] = [
     "--headless",
     // The tests of a commit run as root.
@@ -29,10 +29,10 @@ const SWITCHES: [&str; 13] = [
     "--no-proxy-server",
 ];
 
-/// Starts the browser with the descriptors of its developer tools: it reads 3 and writes 4.
+/// Starts the browser with the descriptors of its developer tools: 3 to read, 4 to write.
 const PILOTED: &str = "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
 
-/// A browser with a profile of its own. Both are gone when it is dropped.
+/// A browser with a profile of its own. Drop ends the browser and removes the profile.
 pub struct Browser {
     main: Child,
     profile: TempDir,
@@ -46,8 +46,8 @@ impl Browser {
         Browser::start(command, |command| command.args(switches).arg(url))
     }
 
-    /// A browser that does what it is told over the first pipe, in the protocol of its developer
-    /// tools, and tells what happens over the second. Both end at once if it is not installed.
+    /// A browser that takes commands over the first pipe, in the protocol of its developer tools, and
+    /// reports events over the second. Both pipes end at once if it is not installed.
     pub fn piloted() -> (Browser, ChildStdin, ChildStdout) {
         let mut command = Command::new("sh");
         command.args(["-c", PILOTED, "sh"]);
@@ -84,7 +84,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // All of its processes at once, or one of them would write the profile again.
+        // Kills all processes at once, or one of them would write the profile again.
         let _ = kill_process_group(Pid::from_child(&self.main), Signal::KILL);
         let _ = self.main.wait();
         let profile = self.profile.path();

@@ -13,19 +13,19 @@ use super::{PATIENCE, Response};
 /// One connection.
 pub struct Client {
     socket: Socket,
-    /// Received and not read yet.
+    /// Bytes that were received and not yet returned to the test.
     received: Vec<u8>,
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
-        // So that bytes that are sent apart arrive apart.
+        // Bytes that are sent separately are to arrive separately.
         stream.set_nodelay(true).expect("TCP_NODELAY");
         Client::over(stream.into())
     }
 
-    /// Connects from another address of this machine, as a client that is somebody else.
+    /// Connects from another address of this machine, as a different client.
     pub fn connect_from(own: &str, server: SocketAddr) -> Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let own: IpAddr = own.parse().expect("an address");
@@ -44,7 +44,7 @@ impl Client {
         Client::over(stream.into())
     }
 
-    /// A client whose kernel takes little that the client itself has not read.
+    /// A client with a small receive buffer: its kernel takes little that the client has not read.
     pub fn connect_narrow(address: SocketAddr) -> Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
@@ -73,12 +73,12 @@ impl Client {
         self.try_send(bytes).expect("the server takes what is sent");
     }
 
-    /// Sends what may well be refused.
+    /// Sends bytes that the server may refuse.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// Sends as much as fits at once; `None` when nothing does.
+    /// Sends as much as the socket takes at once; `None` if it takes nothing.
     pub fn send_some(&mut self, bytes: &[u8]) -> Option<usize> {
         self.socket.set_nonblocking(true).expect("non-blocking");
         let result = self.socket.write(bytes);
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// No more will be sent.
+    /// Closes the sending side.
     pub fn half_close(&mut self) {
         self.socket.shutdown(Shutdown::Write).expect("shutdown");
     }
@@ -100,7 +100,7 @@ impl Client {
         self.ask_with(method, target, "")
     }
 
-    /// As `ask`, with further field lines, each of them ending in CRLF.
+    /// As `ask`, with further field lines, each of which ends in CRLF.
     pub fn ask_with(&mut self, method: &str, target: &str, fields: &str) -> Response {
         self.send(request(method, target, fields));
         if method == "HEAD" {
@@ -120,13 +120,13 @@ impl Client {
             .unwrap_or_else(|why| panic!("no answer: {why}"))
     }
 
-    /// Reads one response to HEAD: it says a length and has no body (RFC 9110 section 9.3.2).
+    /// Reads one response to HEAD: it declares a length and has no body (RFC 9110 section 9.3.2).
     pub fn answer_to_head(&mut self) -> Response {
         self.try_answer(false)
             .unwrap_or_else(|why| panic!("no answer to HEAD: {why}"))
     }
 
-    /// Reads one response, or says what came instead.
+    /// Reads one response, or returns what came instead.
     pub fn try_answer(&mut self, has_body: bool) -> Result<Response, String> {
         let mut response = self.try_head()?;
         let has_body = has_body && !matches!(response.status, 100..=199 | 204 | 304);
@@ -144,7 +144,7 @@ impl Client {
         Ok(response)
     }
 
-    /// Reads a head, and leaves its body to be read.
+    /// Reads a head, and leaves the body unread.
     pub fn head(&mut self) -> Response {
         self.try_head()
             .unwrap_or_else(|why| panic!("no head of an answer: {why}"))
@@ -172,7 +172,7 @@ impl Client {
         self.take(count)
     }
 
-    /// What one call of the kernel returns, when something has come.
+    /// Waits for one `read`, and returns the bytes received so far.
     pub fn receive_once(&mut self) -> Vec<u8> {
         let count = self.receive().unwrap_or_else(|why| panic!("{why}"));
         assert!(count > 0, "the connection ends");
@@ -184,7 +184,7 @@ impl Client {
         self.try_rest().unwrap_or_else(|(_, why)| panic!("{why}"))
     }
 
-    /// Reads until the server's FIN; on a reset, what had come before it and why it ended.
+    /// Reads until the server's FIN; on an error, returns the bytes before it and the reason.
     pub fn try_rest(&mut self) -> Result<Vec<u8>, (Vec<u8>, String)> {
         loop {
             match self.receive() {
@@ -195,17 +195,17 @@ impl Client {
         }
     }
 
-    /// The server's FIN comes next, and nothing before it.
+    /// Expects the server's FIN, and no byte before it.
     pub fn expect_end(&mut self) {
         let rest = self.rest();
         assert!(
             rest.is_empty(),
-            "more than the end: {:?}",
+            "bytes before the end: {:?}",
             String::from_utf8_lossy(&rest)
         );
     }
 
-    /// Whether something, bytes or an end, comes within `patience`. Nothing is taken.
+    /// Whether bytes or an end come within `patience`. Takes nothing.
     pub fn is_told_something(&mut self, patience: Duration) -> bool {
         if !self.received.is_empty() {
             return true;
@@ -224,13 +224,13 @@ impl Client {
         }
     }
 
-    /// The connection is open and works: it answers another request.
+    /// Expects that the connection is open and answers another request.
     pub fn expect_usable(&mut self) {
         let response = self.get("/");
         assert_eq!(response.status, 200, "{}", response.head);
     }
 
-    /// Makes the drop a reset rather than a FIN.
+    /// Makes the drop send a reset rather than a FIN.
     pub fn reset_on_drop(&self) {
         self.socket
             .set_linger(Some(Duration::ZERO))
@@ -251,7 +251,7 @@ impl Client {
                 Ok(count)
             }
             Err(error) if is_timeout(&error) => Err(format!(
-                "the server says nothing for {} s",
+                "the server sends nothing for {} s",
                 start.elapsed().as_secs()
             )),
             Err(error) => Err(format!("the connection breaks: {error}")),

@@ -1,10 +1,10 @@
-//! Content codings, as a client deals with them.
+//! Content codings on the client's side.
 
 use std::io::Read;
 
 use super::Response;
 
-/// Text with the redundancy of a page.
+/// Text that compresses like a page.
 pub fn text(bytes: usize) -> Vec<u8> {
     (0..)
         .flat_map(|line: u32| format!("<li>item {line} of the list</li>\n").into_bytes())
@@ -12,7 +12,7 @@ pub fn text(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-/// `content` in gzip, as a person runs it before a deployment.
+/// `content` in gzip at the best level, as for a deployment.
 pub fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
     flate2::read::GzEncoder::new(content, flate2::Compression::best())
@@ -40,7 +40,7 @@ pub fn decoded(response: &Response) -> Vec<u8> {
     content
 }
 
-/// The line that asks for these codings.
+/// The field line that accepts these codings.
 pub fn accepting(codings: &str) -> String {
     format!("Accept-Encoding: {codings}\r\n")
 }

@@ -22,7 +22,7 @@ pub fn closes(server: &Server, reason: &str) -> u64 {
 /// All the values that the server has printed so far, the oldest first.
 fn values(server: &Server, name: &str) -> Vec<u64> {
     let said = server.stderr();
-    // A line that is not ended yet may not be complete.
+    // A last line without its end may be incomplete.
     let complete = said.rfind('\n').map_or("", |end| &said[..end]);
     complete
         .lines()

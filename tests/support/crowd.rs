@@ -1,4 +1,4 @@
-//! Many peers at once that do not behave, and what the server gives back when they are gone.
+//! Many misbehaving peers at once, and the resources that the server must release when they are gone.
 
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -11,15 +11,15 @@ use socket2::{Domain, Socket, Type};
 use super::counters::closes;
 use super::{Client, InProcess, PATIENCE, Server, until};
 
-/// Bytes in a segment of a peer across a network, rather than the 64 KiB of the loopback: the
-/// kernel sizes the server's send buffer by it, and a thousand stuck downloads stay small.
+/// Bytes in a segment, as across a network, rather than the 64 KiB of the loopback. The kernel sizes the
+/// server's send buffer by it, so a thousand stuck downloads stay small.
 const SEGMENT_BYTES: u32 = 536;
 
-/// How long a polite client may wait while a crowd misbehaves, on a machine that is busy.
+/// How long a polite client may wait while a crowd misbehaves, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// `wanted` peers, or fewer where the hard limit of descriptors is low. The soft one is raised to
-/// it. A peer and its server in the same process take two, and several tests run at a time.
+/// Returns `wanted`, or less where the hard limit of descriptors is low. Raises the soft limit to the hard
+/// one. A peer and its server in the same process take two descriptors, and several tests run at a time.
 pub fn crowd_size(wanted: usize) -> usize {
     let hard = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit {
@@ -35,7 +35,7 @@ pub fn crowd_size(wanted: usize) -> usize {
     wanted.min(possible)
 }
 
-/// A connection that never waits: it does what it is told at once, or not at all.
+/// A connection that never waits: each call acts at once, or does nothing.
 pub struct Peer {
     socket: Socket,
 }
@@ -45,7 +45,7 @@ impl Peer {
         Peer::new(address, |_| {})
     }
 
-    /// From an address of the loopback network: each has ports of its own.
+    /// Connects from an address of the loopback network: each address has ports of its own.
     pub fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> Peer {
         Peer::new(address, |socket| {
             let any_port = SocketAddr::from((ip, 0));
@@ -53,7 +53,7 @@ impl Peer {
         })
     }
 
-    /// A peer whose kernel takes little that the peer itself has not read.
+    /// A peer with a small receive buffer: its kernel takes little that the peer has not read.
     pub fn connect_narrow(address: SocketAddr) -> Peer {
         Peer::new(address, |socket| {
             socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
@@ -67,28 +67,29 @@ impl Peer {
         socket
             .connect_timeout(&address.into(), PATIENCE)
             .expect("the server accepts");
-        // So that bytes that are sent apart arrive apart.
+        // Bytes that are sent separately are to arrive separately.
         socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
         socket.set_nonblocking(true).expect("non-blocking");
         Peer { socket }
     }
 
-    /// Sends a few bytes. The server may have closed already; what it said before is looked at.
+    /// Sends a few bytes. Errors are ignored: if the server has closed already, tests look at what it sent
+    /// before.
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
         let _ = (&self.socket).write(bytes.as_ref());
     }
 
-    /// No more will be sent.
+    /// Closes the sending side.
     pub fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Takes at most `count` bytes of what has come.
+    /// Reads at most `count` of the bytes that have arrived.
     pub fn sip(&self, count: usize) {
         let _ = (&self.socket).read(&mut vec![0; count]);
     }
 
-    /// Whether anything has come: bytes or an end. Nothing is taken.
+    /// Whether bytes or an end have arrived. Takes nothing.
     pub fn is_told_something(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match self.socket.peek(&mut byte) {
@@ -97,12 +98,12 @@ impl Peer {
         }
     }
 
-    /// Whether the server has reset the connection: it has no peer any more.
+    /// Whether the server has reset the connection: then the socket has no peer address.
     pub fn is_reset(&self) -> bool {
         self.socket.peer_addr().is_err()
     }
 
-    /// Takes all that has come; `None` if the server's FIN has not.
+    /// Reads all that has arrived; `None` if the server's FIN has not.
     pub fn rest(&self) -> Option<String> {
         let mut got = Vec::new();
         let end = (&self.socket).read_to_end(&mut got);
@@ -110,8 +111,8 @@ impl Peer {
     }
 }
 
-/// The polite client is served while the others misbehave. Connections get their turns in the order
-/// in which they became ready, so the server has also seen what was sent before.
+/// Expects that the polite client is served while the others misbehave. Connections get their turns in the
+/// order in which they became ready, so the server has then also seen what the others sent before.
 pub fn expect_served_at_once(polite: &mut Client) {
     let start = Instant::now();
     polite.expect_usable();
@@ -119,8 +120,8 @@ pub fn expect_served_at_once(polite: &mut Client) {
     assert!(took < AT_ONCE, "a polite client waits for {took:?}");
 }
 
-/// Lets `millis` pass for the server, slowly enough that it keeps up with a crowd: before each second
-/// it has served what came before.
+/// Lets `millis` pass for the server in steps of at most a second. Before each step the server has handled
+/// what the crowd sent before.
 pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
     let mut left = millis;
     while left > 0 {
@@ -132,8 +133,8 @@ pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
     expect_served_at_once(polite);
 }
 
-/// Resident memory of the server, in KiB. The sum over its mappings, because VmRSS may be some
-/// pages per CPU behind.
+/// Resident memory of the server, in KiB: the sum over its mappings, because VmRSS may be some pages per
+/// CPU behind.
 pub fn resident_kib(server: &Server) -> u64 {
     let path = format!("/proc/{}/smaps_rollup", server.pid());
     let said = std::fs::read_to_string(path).expect("/proc");
@@ -142,9 +143,9 @@ pub fn resident_kib(server: &Server) -> u64 {
     kib.expect("Rss").trim().parse().expect("a number")
 }
 
-/// Plays the same round of bad peers several times, and expects the server to be as it was after
-/// each. An allocator keeps some of what it was given for the next crowd, so memory is compared
-/// with what it was after the first round: what is lost with every connection shows in the others.
+/// Runs the same round of bad peers several times, and expects the server to have released everything after
+/// each. An allocator keeps some memory for the next crowd, so memory is compared with that after the first
+/// round: a leak per connection shows in the later rounds.
 pub fn expect_all_given_back(server: &Server, rounds: u32, mut round: impl FnMut(u32)) {
     server.connect().expect_usable();
     until("only the server's own are open", || {
@@ -169,5 +170,5 @@ pub fn expect_all_given_back(server: &Server, rounds: u32, mut round: impl FnMut
     }
 }
 
-/// What one round may find differently from the first, with its other order of events.
+/// How much more memory a round may leave than the first, because its events come in another order.
 const KEPT_KIB: u64 = 1024;

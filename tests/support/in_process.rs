@@ -1,4 +1,4 @@
-//! A server in a thread of the test, under a clock that the test moves: for what takes minutes.
+//! A server in a thread of the test, under a clock that the test moves, for behaviour that takes minutes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use abide::server::{Handle, Server};
 
 use super::{Client, PATIENCE, Site};
 
-/// The clock's start; any second will do: Sun, 06 Nov 1994 08:49:37 GMT.
+/// The clock's start, an arbitrary second: Sun, 06 Nov 1994 08:49:37 GMT.
 pub const START_UNIX_SECS: u64 = 784_111_777;
 
 /// How far the clock moves at a time. The server acts in between, as it would in real time.
 const STEP_MILLIS: u64 = 500;
 
-/// A server that lives in its own time.
+/// A server under a test clock.
 pub struct InProcess {
     clock: Arc<TestClock>,
     pub handle: Handle,
@@ -27,7 +27,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// The defaults for `site`, to be changed before the start.
+    /// The default settings for `site`, which a test may change before the start.
     pub fn config(site: &Site) -> Config {
         Config {
             site: SiteConfig::at(site.root()),
@@ -61,9 +61,9 @@ impl InProcess {
         Client::connect(self.address)
     }
 
-    /// Lets `millis` pass in small steps, each of them seen by the server.
+    /// Lets `millis` pass in small steps. The server acts after each.
     pub fn pass(&self, millis: u64) {
-        // What the test has just done or read is over for the server before time moves on.
+        // The server finishes what the test has just caused before time moves on.
         thread::sleep(Duration::from_millis(20));
         let mut left = millis;
         while left > 0 {
@@ -76,17 +76,17 @@ impl InProcess {
         thread::sleep(Duration::from_millis(20));
     }
 
-    /// Sets the time of day back by `secs` seconds; no time passes.
+    /// Sets the time of day back by `secs` seconds; no monotonic time passes.
     pub fn set_clock_back(&self, secs: u64) {
         self.clock.set_back(secs);
         self.handle.wake();
     }
 
-    /// Lets time pass until `is_so`, at most `millis`; returns how much it took, roughly.
+    /// Lets time pass until `is_so`, at most `millis`. Returns about how many milliseconds passed.
     pub fn pass_until(&self, what: &str, millis: u64, mut is_so: impl FnMut() -> bool) -> u64 {
         let mut passed = 0;
         while !is_so() {
-            assert!(passed < millis, "in vain for {millis} ms: {what}");
+            assert!(passed < millis, "not within {millis} ms: {what}");
             self.clock.advance(100);
             passed += 100;
             self.handle.wake();

@@ -1,5 +1,5 @@
-//! What the black-box tests share: a site to serve, a server to serve it, a client that sends raw
-//! bytes. Every wait in here has a bound, and a test that runs into it fails with a sentence.
+//! The shared parts of the black-box tests: a site, a server for it, a client that sends raw bytes. Every
+//! wait has a bound, and a test that exceeds it fails with a message.
 
 pub mod beside;
 pub mod browser;
@@ -35,14 +35,14 @@ pub use stall::retried_after_a_stall;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that should take no time, on a machine that is busy.
+/// The bound of a wait for something that should take no time, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until `is_so`, or fails saying that `what` did not come true.
+/// Waits until `is_so`, or fails with a message that contains `what`.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -147,7 +147,7 @@ impl ActiveConnection {
                 Ok(0) => panic!("the server closes an active connection"),
                 Ok(count) => {
                     self.received += count;
-                    // The socket is empty, and an event follows when it is not.
+                    // The socket is empty; an event follows when more arrives.
                     if count < buffer.len() {
                         break;
                     }

@@ -1,4 +1,4 @@
-//! Another machine, as far as the network goes: a network namespace at the other end of a cable.
+//! A stand-in for another machine: a network namespace at the other end of a virtual cable.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -16,14 +16,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Removed on drop.
+/// A network namespace with a cable to this one. Drop removes it.
 pub struct Machine {
     namespace: String,
     /// The names of the cable's ends, ours and the machine's.
     ends: [String; 2],
-    /// The addresses of the cable's ends: of RFC 2544, which nobody uses in earnest.
+    /// The addresses of the cable's ends, from the range that RFC 2544 reserves for benchmarks.
     addresses: [Ipv4Addr; 2],
-    /// They delay the packets, if the machine is far away.
+    /// Threads that delay the packets of a distant machine.
     _relays: Vec<Relay>,
 }
 
@@ -40,10 +40,10 @@ impl Machine {
         machine
     }
 
-    /// A machine from which an answer takes `round_trip`. Two cables end at a relay that takes the packets
-    /// as they are: the handshakes are those of the two kernels, and take their time.
+    /// A machine from which an answer takes `round_trip`. Two cables end at a relay that passes packets on
+    /// unchanged: the two kernels make the handshakes, whose packets are delayed like all others.
     ///
-    /// `tc qdisc add ... netem delay` would do the same, where the kernel has it.
+    /// `tc qdisc add ... netem delay` would do the same, if the kernel has it.
     pub fn distant(round_trip: Duration) -> Machine {
         let mut machine = Machine::without_cable();
         let [ours, theirs] = machine.ends.clone();
@@ -57,7 +57,7 @@ impl Machine {
             ip(&format!(
                 "link add name {far} type veth peer name {end}{place}"
             ));
-            // It is to pass frames on, and not to answer for the addresses of this machine.
+            // This end only passes frames on: it must not answer ARP for the addresses of this machine.
             ip(&format!("link set {far} up arp off"));
             ip(&format!(
                 "link add link {far} name {tap} type macvtap mode passthru"
@@ -98,7 +98,7 @@ impl Machine {
         self.appear();
     }
 
-    /// Where the machine reaches a server of ours.
+    /// The address at which the machine reaches a server on this one.
     pub fn server_address(&self) -> Ipv4Addr {
         self.addresses[0]
     }
@@ -112,8 +112,8 @@ impl Machine {
         ));
     }
 
-    /// Takes the address away: what comes for it is dropped, and nothing can be sent from it. Its
-    /// sockets do not know.
+    /// Takes the address away: packets to it are dropped, and nothing can be sent from it. The machine's
+    /// sockets are not told.
     pub fn vanish(&self) {
         ip(&format!(
             "-n {} address flush dev {}",
@@ -129,7 +129,7 @@ impl Machine {
             move_into_link_name_space(namespace.as_fd(), network).expect("setns, as root");
             start()
         };
-        // A thread of its own, so that nothing else moves there.
+        // A thread of its own, so that nothing else moves into the namespace.
         let result = thread::scope(|scope| scope.spawn(enter_and_start).join());
         result.expect("the machine's thread does not panic")
     }
@@ -137,7 +137,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // A cable goes with one of its ends, also when the namespace lives on in a socket.
+        // Deleting one end removes a cable, even if a socket keeps the namespace alive.
         let [ours, theirs] = &self.ends;
         for arguments in [
             format!("link delete {ours}"),
@@ -157,8 +157,8 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments} (as root): {said}");
 }
 
-/// The device of a macvtap link. A frame that is written to it leaves by the link below, and a frame that
-/// comes in there is read from it, behind the kernel's notes about it (virtio_net_hdr).
+/// The device of a macvtap link. A frame written to it leaves by the lower link. A frame that arrives there
+/// is read from it, after a header of the kernel's (virtio_net_hdr).
 fn open_tap(link: &str) -> Arc<File> {
     let index = std::fs::read_to_string(format!("/sys/class/net/{link}/ifindex"));
     let device = format!("/dev/tap{}", index.expect("a link").trim());
@@ -172,8 +172,8 @@ fn open_tap(link: &str) -> Arc<File> {
     )
 }
 
-/// Two threads that take the frames from one device and put them into another one a while later. They end
-/// on drop.
+/// Two threads that take the frames from one device and write them to another after a delay. Drop ends
+/// them.
 struct Relay {
     stopping: Arc<AtomicBool>,
 }
@@ -218,7 +218,7 @@ fn take_frames(
 fn put_frames(mut to: &File, due: &Receiver<(Instant, Vec<u8>)>) {
     for (at, frame) in due {
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        // A frame that the other side has no room for is lost, as on any network.
+        // A frame for which the other side has no room is lost, as on any network.
         let _ = to.write(&frame);
     }
 }

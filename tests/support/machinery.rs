@@ -1,5 +1,5 @@
-//! One event loop and one worker of the server in the thread of the test, under a clock that is set by
-//! hand. Sockets are what the test makes of them.
+//! One event loop and one worker of the server in the thread of the test, under a clock that the test sets.
+//! The test supplies the sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,11 +24,11 @@ use crossbeam_channel::Receiver;
 
 use crate::turns::at;
 
-/// A clock that stands still until it is set.
+/// A clock that stands still until a test sets it.
 #[derive(Debug, Default)]
 pub struct HandClock {
     millis: AtomicU64,
-    /// How far a look at the clock moves it on.
+    /// Milliseconds by which each reading moves the clock.
     millis_per_look: AtomicU64,
 }
 
@@ -37,7 +37,7 @@ impl HandClock {
         self.millis.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// From now on time passes while turns are given.
+    /// From now on each reading moves the clock, so that time passes during turns.
     pub fn run(&self, millis_per_look: u64) {
         self.millis_per_look
             .store(millis_per_look, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Clock for HandClock {
     }
 }
 
-/// The dispatcher runs after each event, so nobody has to end its poll.
+/// A waker that does nothing: the dispatcher runs after each event, so it never sleeps in a poll.
 struct Awake;
 
 impl Waker for Awake {
@@ -68,14 +68,14 @@ impl Waker for Awake {
     }
 }
 
-/// The dispatcher, the worker and all that they use are the server's own.
+/// The server's own dispatcher and worker, with all that they use.
 pub struct Machinery<S: System> {
     pub dispatcher: Dispatcher<S>,
     pub worker: Worker<S::AcceptedSocket>,
     pub shared: Arc<Shared<S::AcceptedSocket>>,
     pub messages: Receiver<LoopMessage>,
     pub clock: Arc<HandClock>,
-    /// Of each thread; the second are the worker's.
+    /// The counters of each thread; the second are the worker's.
     pub counters: Vec<Arc<Counters>>,
     /// When the dispatcher wants its next round.
     pub next_round: Option<Millis>,
@@ -130,7 +130,7 @@ impl<S: System> Machinery<S> {
         self.clock.reading()
     }
 
-    /// The server is told to drain or to stop.
+    /// Tells the server to drain or to stop.
     pub fn enter(&mut self, mode: abide::connection::server_context::Mode) {
         self.dispatcher.enter(mode, &self.system);
     }
@@ -156,7 +156,8 @@ impl<S: System> Machinery<S> {
         }
     }
 
-    /// Has the worker do all there is for it, each after `note` has seen it. Returns whether there was any.
+    /// Has the worker do all waiting work, each piece after a call of `note`. Returns whether there was
+    /// any.
     pub fn work(&mut self, mut note: impl FnMut(&Work, &Handoff)) -> bool {
         let mut has_worked = false;
         let handoff = &self.shared.handoff;

@@ -55,17 +55,17 @@ const APACHE_DIRECTORY: &str = "
     AllowMethods GET HEAD OPTIONS
 ";
 
-/// The media types of the site that the cases know.
+/// The media types that the site of the conformance cases needs.
 const TWO_TYPES: &str = "types { text/html html; text/plain txt; }";
 
-/// The media types of Debian's nginx, and the one of what is not among them.
+/// The media types of Debian's nginx, and the type of all other files.
 const DEBIAN_TYPES: &str = "include /etc/nginx/mime.types; default_type application/octet-stream;";
 
-/// A server that is not ours. It ends on drop, with all its processes.
+/// A server other than abide. Drop ends all its processes.
 pub struct Peer {
     pub name: &'static str,
     pub address: SocketAddr,
-    /// Of `/index.html`, quotes included.
+    /// The entity tag of `/index.html`, quotes included.
     pub etag: String,
     _process: Process,
 }
@@ -93,7 +93,7 @@ impl Peer {
     }
 
     fn start(name: &'static str, recipe: Recipe, site: &Site) -> Peer {
-        // Its workers run as another user, who must be able to get to the files.
+        // Its workers run as another user, who must be able to read the files.
         let root = site.root();
         open_to_all(root.parent().expect("a site is in a directory of its own"));
         let process = recipe.serving(&root).start();

@@ -1,5 +1,4 @@
-//! A server or proxy that is not ours, as a child of the test, in a directory of its own. All its processes
-//! are gone on drop.
+//! A server or proxy as a child of the test, in a directory of its own. Drop ends all its processes.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -16,29 +15,29 @@ use tempfile::TempDir;
 
 use super::PATIENCE;
 
-/// How long it may take to end when it is asked to.
+/// How long a program may take to end after the signal.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A port that was free a moment ago may be somebody else's when the program binds it.
+/// How often a start is tried: another program may bind the free port first.
 const ATTEMPTS: usize = 3;
 
-/// Administrators' programs are not on every user's path.
+/// The search path, with the directories of administrators' programs, which a user's path may lack.
 pub const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
-/// How to start it: the program, its arguments and its configuration. `{place}` stands for its directory,
-/// `{address}` and `{port}` for where it listens, `{config}` for its configuration file, `{root}` for the
-/// files that it serves.
+/// How to start a program: its path, arguments and configuration. `{place}` stands for its directory,
+/// `{address}` and `{port}` for its listener, `{config}` for its configuration file, `{root}` for the files
+/// that it serves.
 pub struct Recipe {
     pub program: PathBuf,
-    /// The Debian package that has it.
+    /// The Debian package that contains the program.
     pub package: &'static str,
     pub arguments: &'static [&'static str],
     pub config: String,
-    /// What makes it end at once.
+    /// The signal that makes it end at once.
     pub end_with: Signal,
 }
 
-/// A program that runs.
+/// A running program.
 pub struct Process {
     pub address: SocketAddr,
     first: Child,
@@ -50,18 +49,18 @@ pub struct Process {
 #[derive(Debug)]
 pub enum NotStarted {
     NotInstalled,
-    /// What it said.
+    /// Its output.
     Failed(String),
 }
 
 impl Recipe {
-    /// It serves the files at `root`, which its workers can read.
+    /// Serves the files at `root`, which the workers must be able to read.
     pub fn serving(mut self, root: &Path) -> Recipe {
         self.config = self.config.replace("{root}", &root.to_string_lossy());
         self
     }
 
-    /// Starts it on a port of the loopback interface, and waits until it accepts.
+    /// Starts the program on a port of the loopback interface, and waits until it accepts.
     pub fn start(&self) -> Process {
         let (program, package) = (self.program.display(), self.package);
         match self.try_start(Ipv4Addr::LOCALHOST) {
@@ -73,10 +72,10 @@ impl Recipe {
         }
     }
 
-    /// Starts it on a port of `host`, and waits until it accepts.
+    /// Starts the program on a port of `host`, and waits until it accepts.
     ///
     /// # Errors
-    /// If it is not installed, or ends or says nothing at several attempts.
+    /// If the program is not installed, or ends or does not accept, at several attempts.
     pub fn try_start(&self, host: Ipv4Addr) -> Result<Process, NotStarted> {
         let mut said = String::new();
         for _ in 0..ATTEMPTS {
@@ -126,7 +125,7 @@ impl Recipe {
 }
 
 impl Process {
-    /// Where its files are.
+    /// The directory of its files.
     pub fn place(&self) -> &Path {
         self.place.path()
     }
@@ -147,7 +146,7 @@ impl Process {
         Ok(())
     }
 
-    /// What it has written to its terminal and its log of errors.
+    /// Its output and its error log so far.
     pub fn said(&self) -> String {
         ["stderr", "error.log"]
             .map(|name| fs::read_to_string(self.path(name)).unwrap_or_default())
@@ -158,7 +157,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.first);
-        // To the first alone: it stops its workers, and removes what it shares with them.
+        // The signal goes to the first process alone: that one stops its workers, and removes what they
+        // share.
         let _ = kill_process(group, self.end_with);
         let start = Instant::now();
         let mut first_has_ended = false;
@@ -174,18 +174,18 @@ impl Drop for Process {
             let _ = self.first.wait();
         }
         if thread::panicking() {
-            eprintln!("it said: {}", self.said());
+            eprintln!("the program said: {}", self.said());
         }
     }
 }
 
-/// A port of `host` that nobody has at the moment.
+/// A port of `host` that is free at the moment.
 pub fn free_address(host: Ipv4Addr) -> SocketAddr {
     let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("an address")
 }
 
-/// Some programs give up being root, and must still get to their files.
+/// Makes `directory` readable by all: some programs give up root, and must still read their files.
 pub fn open_to_all(directory: &Path) {
     let permissions = Permissions::from_mode(0o755);
     fs::set_permissions(directory, permissions).expect("the directory is ours");

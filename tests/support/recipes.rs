@@ -1,5 +1,5 @@
-//! How programs that are not ours are configured. What a program needs to run as a child, with all its files
-//! in a directory of its own, is here once; each user adds what it is about.
+//! Configurations of the programs that tests and benches start. The settings with which a program runs as a
+//! child, with all its files in one directory, are here; each user adds its own.
 
 use std::path::PathBuf;
 
@@ -38,11 +38,11 @@ http {
 }
 ";
 
-/// nginx would log to its default place until it has read where to log.
+/// Without `-e` nginx logs to its default place until it has read the configuration.
 pub const NGINX_ARGUMENTS: &[&str] =
     &["-p", "{place}", "-c", "{config}", "-e", "{place}/error.log"];
 
-/// nginx's configuration from what stands at its top and in its blocks `events` and `http`.
+/// nginx's configuration with `main` at its top and these contents of its blocks `events` and `http`.
 pub fn nginx_config(main: &str, events: &str, http: &str) -> String {
     NGINX
         .replace("{main}", main)
@@ -50,7 +50,7 @@ pub fn nginx_config(main: &str, events: &str, http: &str) -> String {
         .replace("{http}", http)
 }
 
-/// nginx with this at the top of its configuration and in its blocks `events` and `http`.
+/// nginx with the configuration of [`nginx_config`].
 pub fn nginx(main: &str, events: &str, http: &str) -> Recipe {
     let config = nginx_config(main, events, http);
     recipe("nginx", "nginx-light", NGINX_ARGUMENTS, config)
@@ -80,14 +80,14 @@ DocumentRoot {root}
 
 pub const APACHE_ARGUMENTS: &[&str] = &["-d", "{place}", "-f", "{config}", "-DFOREGROUND"];
 
-/// Apache's configuration with these settings of the server, and of the directory that it serves.
+/// Apache's configuration with these settings of the server and of the directory that it serves.
 pub fn apache_config(settings: &str, directory: &str) -> String {
     APACHE
         .replace("{settings}", settings)
         .replace("{directory}", directory)
 }
 
-/// Apache with these settings of the server, and of the directory that it serves.
+/// Apache with the configuration of [`apache_config`].
 pub fn apache(settings: &str, directory: &str) -> Recipe {
     let config = apache_config(settings, directory);
     recipe("apache2", "apache2", APACHE_ARGUMENTS, config)
@@ -136,7 +136,7 @@ backend abide
     {backend}
 ";
 
-/// HAProxy in front of abide, with persistent connections on both sides, and this in addition in its
+/// HAProxy in front of abide, with persistent connections on both sides, and these additions to its
 /// sections `global`, `defaults` and `backend`.
 pub fn haproxy(global: &str, defaults: &str, backend: &str) -> Recipe {
     let config = HAPROXY
@@ -191,12 +191,12 @@ listen = ["{address}"]
 {settings}
 "#;
 
-/// abide itself, where it is one of several.
+/// abide's configuration, for tests that start several programs.
 pub fn abide_config(settings: &str) -> String {
     ABIDE.replace("{settings}", settings)
 }
 
-/// abide itself, where it is one of several.
+/// abide, for tests that start several programs.
 pub fn abide(settings: &str) -> Recipe {
     let config = abide_config(settings);
     Recipe {

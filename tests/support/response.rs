@@ -1,4 +1,4 @@
-//! A response as a strict client reads it, with what every answer of this server must keep to.
+//! A response as a strict client reads it, with the checks that every response of abide must pass.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads a head (all before the empty line) and checks what every answer owes.
+    /// Reads a head (all before the empty line) and checks the rules for every response.
     pub fn parse_head(head: &[u8]) -> Response {
         let head = String::from_utf8(head.to_vec()).expect("a head is ASCII");
         assert!(head.is_ascii(), "a head is ASCII: {head}");
@@ -43,11 +43,11 @@ impl Response {
 
     fn check(&self) {
         assert!(!self.reason.is_empty(), "no reason phrase:\n{}", self.head);
-        // RFC 9110 section 6.6.1: an origin with a clock sends Date.
-        let date = self.field("date").expect("Date is owed");
+        // RFC 9110 section 6.6.1: an origin server with a clock sends Date.
+        let date = self.field("date").expect("Date is required");
         let date = httpdate::parse_http_date(date).expect("Date is a date");
         assert!(date > SystemTime::UNIX_EPOCH);
-        // RFC 9112 section 6: one framing, and here always the exact length, but for 204 and 304.
+        // RFC 9112 section 6: one framing. Here it is always Content-Length, but for 204 and 304.
         assert_eq!(self.field("transfer-encoding"), None);
         assert_eq!(
             self.field("content-length").is_none(),
@@ -58,9 +58,9 @@ impl Response {
         self.check_persistence();
     }
 
-    /// Exactly one of two shapes: `keep-alive` with the whole hint, or `close` without any.
+    /// Checks for `keep-alive` with the complete hint, or `close` without one.
     fn check_persistence(&self) {
-        match self.field("connection").expect("Connection is always said") {
+        match self.field("connection").expect("Connection is always sent") {
             "close" => assert_eq!(self.field("keep-alive"), None, "{}", self.head),
             "keep-alive" => {
                 let (timeout, max) = self.hint();
@@ -70,10 +70,10 @@ impl Response {
         }
     }
 
-    /// The two numbers of `Keep-Alive: timeout=T, max=M`; the order is part of the promise, as one
-    /// client looks for `timeout` only at the start.
+    /// The two numbers of `Keep-Alive: timeout=T, max=M`. The order matters, because one client looks for
+    /// `timeout` only at the start.
     pub fn hint(&self) -> (u32, u32) {
-        let value = self.field("keep-alive").expect("Keep-Alive is owed");
+        let value = self.field("keep-alive").expect("Keep-Alive is required");
         value
             .strip_prefix("timeout=")
             .and_then(|rest| rest.split_once(", max="))
@@ -86,13 +86,13 @@ impl Response {
         self.field("connection") == Some("keep-alive")
     }
 
-    /// The value of a field that may be there once. `name` in lower case.
+    /// The value of a field that may occur once. `name` is in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name);
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(
             values.next().is_none(),
-            "{name} is there twice:\n{}",
+            "{name} occurs twice:\n{}",
             self.head
         );
         value

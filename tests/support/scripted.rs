@@ -1,5 +1,4 @@
-//! The other end of a connection, as a script wants it: the transport of all tests and benches that need
-//! no socket.
+//! A scripted peer: the transport of all tests and benches that need no socket.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,25 +8,25 @@ use std::os::unix::fs::FileExt;
 use abide::clock::Millis;
 use abide::connection::transport::Transport;
 
-/// A peer and the socket that leads to it. Like the kernel's sockets it says once that something has
-/// changed; a test passes that on when it gives the session its next turn.
+/// A peer and the socket that leads to it. Readiness is edge-triggered, as in the kernel: each change is
+/// reported once, and a test passes it on with the session's next turn.
 #[derive(Debug)]
 pub struct Peer {
-    /// What has arrived at the server and is not read yet.
+    /// Bytes that have arrived at the server and are not read yet.
     pub arrived: VecDeque<u8>,
-    /// Further bytes that have arrived, of no interest to anybody; too many to be stored.
+    /// How many further bytes have arrived. Their values do not matter, and they are too many to store.
     pub flood: u64,
     pub has_closed: bool,
     pub fin_was_read: bool,
-    /// What the server has sent, as far as it is kept.
+    /// The bytes that the server has sent, as far as they are kept.
     pub sent: Vec<u8>,
-    /// Whether more is kept of what is sent. A bench that has seen one answer needs no other.
+    /// Whether sent bytes are kept. A bench needs only the first answer.
     pub keeps: bool,
     /// Room in the socket: how many bytes may be unacknowledged.
     pub room: u64,
     /// How many bytes the sends up to the next turn may still take; `None`: any number.
     pub room_in_turn: Option<usize>,
-    /// How many bytes each send takes, over and over; 0 is a full socket. Empty: all there is room for.
+    /// How many bytes the sends take, in a cycle; 0 is a full socket. Empty: as many as there is room for.
     pub shares: Vec<usize>,
     pub next_share: usize,
     /// Whether everything that is sent is acknowledged at once.
@@ -46,9 +45,9 @@ pub struct Peer {
     pub sent_at: Millis,
     /// How often bytes have arrived.
     pub arrivals: usize,
-    /// The present; set whenever its socket is used.
+    /// The current time, set whenever the socket is used.
     pub now: Millis,
-    /// Whether its socket was used since the world last looked.
+    /// Whether the socket was used since the simulation last looked.
     pub is_touched: bool,
 }
 
@@ -80,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// Bytes of the peer's arrive.
+    /// Bytes of the peer arrive.
     pub fn arrive(&mut self, bytes: &[u8]) {
         assert!(!self.has_closed, "nothing comes after a FIN");
         self.arrivals += 1;
@@ -210,7 +209,7 @@ impl Transport for Peer {
     }
 }
 
-/// A queue is in two pieces where its bytes reach over the end of its memory.
+/// Reads twice, because a ring buffer that wraps around is in two pieces.
 fn read_all_that_fits(arrived: &mut VecDeque<u8>, buffer: &mut [u8]) -> io::Result<usize> {
     let first = arrived.read(buffer)?;
     Ok(first + arrived.read(&mut buffer[first..])?)

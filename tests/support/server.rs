@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Client, PATIENCE, until};
 
-/// Where the binary is. Cargo puts it one directory above the program of the tests or of the bench, and
+/// The path of the binary. Cargo puts it one directory above the program of the tests or of the bench, and
 /// tells its path only to them (`CARGO_BIN_EXE_abide`), not to this library.
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this program has a path");
@@ -27,13 +27,13 @@ pub fn program() -> PathBuf {
 /// A server to be started: arguments, configuration, environment.
 pub struct Launch {
     command: Command,
-    /// Holds the configuration file for as long as the server may want it.
+    /// Holds the configuration file for as long as the server may read it.
     place: TempDir,
     root: OsString,
     listeners: usize,
 }
 
-/// A server that runs. It is killed on drop, if it has not ended by itself.
+/// A running server. Drop kills it, if it has not ended by itself.
 pub struct Server {
     child: Child,
     stdout: Arc<Mutex<String>>,
@@ -41,7 +41,7 @@ pub struct Server {
     _place: TempDir,
 }
 
-/// How a server ended: its status and what it said.
+/// How a server ended: its status and its output.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
@@ -91,7 +91,7 @@ impl Launch {
         self
     }
 
-    /// Is started through another program, with `input` as its standard input. To be called first.
+    /// Starts the server through another program, with `input` as its standard input. Must be called first.
     pub fn through(mut self, program: &[&str], input: impl Into<Stdio>) -> Launch {
         let mut command = Command::new(program[0]);
         command
@@ -104,7 +104,7 @@ impl Launch {
         self
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub fn start(self) -> Server {
         let wanted = self.listeners.max(1);
         let mut server = self.spawn();
@@ -122,7 +122,7 @@ impl Launch {
         server
     }
 
-    /// Starts what ends by itself: a refusal, `--check`, `--version`.
+    /// Runs a server that ends by itself: with a wrong configuration, `--check` or `--version`.
     pub fn run(self) -> Ended {
         self.spawn().ended()
     }
@@ -150,10 +150,10 @@ impl Server {
         Launch::of(root).start()
     }
 
-    /// What it said it listens on, a line each.
+    /// The listeners that it has announced, one for each line.
     pub fn listening(&self) -> Vec<String> {
         let said = self.stderr();
-        // A line that is not ended yet may not be complete.
+        // A last line without its end may be incomplete.
         let complete = said.rfind('\n').map_or("", |end| &said[..end]);
         complete
             .lines()
@@ -183,17 +183,17 @@ impl Server {
         kill_process(pid, signal).expect("the server can be signalled");
     }
 
-    /// What it has said so far on standard error.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().expect("no reader panics").clone()
     }
 
-    /// What it has printed so far.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.lock().expect("no reader panics").clone()
     }
 
-    /// Waits until it says `text` on standard error.
+    /// Waits until its standard error contains `text`.
     pub fn wait_for(&self, text: &str) {
         until(&format!("the server says {text:?}"), || {
             self.stderr().contains(text)
@@ -214,7 +214,7 @@ impl Server {
     pub fn threads(&self) -> Vec<String> {
         let directory = format!("/proc/{}/task", self.pid());
         let threads = std::fs::read_dir(directory).expect("/proc");
-        // One that has ended meanwhile has no name.
+        // A thread that has ended meanwhile has no name.
         let name = |thread: std::fs::DirEntry| {
             std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default()
         };
@@ -232,7 +232,7 @@ impl Server {
             .count()
     }
 
-    /// Lets it have no more than `count` descriptors from now on.
+    /// Limits it to `count` descriptors from now on.
     pub fn limit_descriptors(&self, count: u64) {
         let limit = Rlimit {
             current: Some(count),
@@ -242,7 +242,7 @@ impl Server {
         prlimit(Some(pid), Resource::Nofile, limit).expect("prlimit");
     }
 
-    /// CPU time it has used so far, in clock ticks of the kernel: a hundredth of a second each.
+    /// CPU time that it has used so far, in clock ticks of the kernel: hundredths of a second.
     pub fn cpu_ticks(&self) -> u64 {
         let path = format!("/proc/{}/stat", self.pid());
         let stat = std::fs::read_to_string(path).expect("/proc");
@@ -256,7 +256,7 @@ impl Server {
     /// Waits for its end.
     pub fn ended(mut self) -> Ended {
         let status = self.wait_for_end();
-        // The pipes may be a moment behind the process.
+        // The threads that read the pipes may end after the process.
         until("the pipes are read to their end", || {
             Arc::strong_count(&self.stdout) == 1 && Arc::strong_count(&self.stderr) == 1
         });

@@ -1,9 +1,9 @@
-//! Tests that load the machine, or count on it to be quiet, run a few at a time, however many threads the
-//! tests have: a trial of a client fails if a compiler beside it holds the CPUs for a second.
+//! Limits how many tests that load the machine, or need it quiet, run at a time, whatever the number of
+//! test threads: a trial of a client fails if a compiler holds the CPUs for a second.
 
 use std::sync::{Condvar, Mutex};
 
-/// The parts of the machine. A trial of a client takes one, what computes a lot takes several.
+/// The parts of the machine. A trial of a client takes one, a test that computes a lot takes several.
 const PARTS: usize = 6;
 
 static FREE: Mutex<usize> = Mutex::new(PARTS);
@@ -13,11 +13,13 @@ static GIVEN_BACK: Condvar = Condvar::new();
 pub struct Share(usize);
 
 impl Share {
-    /// Waits until `parts` of the machine are free. A thread that holds a share asks for no other.
+    /// Waits until `parts` parts are free. A thread that holds a share must not ask for another.
     pub fn of(parts: usize) -> Share {
-        let free = FREE.lock().expect("nobody panics");
+        let free = FREE.lock().expect("no thread panics");
         let too_few = |free: &mut usize| *free < parts;
-        let mut free = GIVEN_BACK.wait_while(free, too_few).expect("nobody panics");
+        let mut free = GIVEN_BACK
+            .wait_while(free, too_few)
+            .expect("no thread panics");
         *free -= parts;
         Share(parts)
     }
@@ -25,7 +27,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        *FREE.lock().expect("nobody panics") += self.0;
+        *FREE.lock().expect("no thread panics") += self.0;
         GIVEN_BACK.notify_all();
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
-/// A directory with a `www` in it that is served, and room beside it. Gone on drop.
+/// A directory whose `www` is served, with room for other files beside it. Drop removes it.
 pub struct Site {
     place: TempDir,
 }
@@ -31,7 +31,7 @@ impl Site {
         self.place.path().join("www")
     }
 
-    /// A path beside the root, where nothing is served from.
+    /// A path beside the root, which is not served.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
@@ -40,28 +40,28 @@ impl Site {
         self.root().join(name)
     }
 
-    /// Writes a file below the root, with the directories it is in.
+    /// Writes a file below the root, and creates its directories.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
         fs::write(path, content).expect("a file of the site");
     }
 
-    /// Says that `name` was changed at that time.
+    /// Sets the modification time of `name`.
     pub fn date(&self, name: &str, modified: SystemTime) {
         let file = fs::File::options().write(true).open(self.path(name));
         file.and_then(|file| file.set_modified(modified))
             .expect("utimes");
     }
 
-    /// Puts another file in the place of `name` at once, as a careful deployment does.
+    /// Replaces `name` by another file atomically, as a careful deployment does.
     pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
         let next = self.beside("next");
         fs::write(&next, content).expect("the next version");
         fs::rename(next, self.path(name)).expect("rename");
     }
 
-    /// A file of `len` bytes that takes no room on the disk; it reads as zeros.
+    /// A file of `len` zero bytes that takes no room on the disk.
     pub fn sparse(&self, name: &str, len: u64) {
         let file = fs::File::create(self.path(name)).expect("a file of the site");
         file.set_len(len).expect("set_len");
@@ -82,7 +82,7 @@ impl Site {
     }
 }
 
-/// `len` bytes that do not repeat soon, so that nothing can go missing or change places unseen.
+/// `len` bytes that do not repeat soon, so that missing or exchanged bytes are noticed.
 pub fn pattern(len: usize) -> Vec<u8> {
     let word = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     (0..).flat_map(word).take(len).collect()

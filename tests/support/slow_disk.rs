@@ -1,10 +1,9 @@
-//! A disk that is as slow as a test wants, as a file system in user space (fuse(4)).
+//! A slow disk for tests: a file system in user space (fuse(4)) that answers when a test wants.
 //!
-//! Its files need not be written: whoever asks for a [`SlowFile`] by its name finds it. The name says
-//! how the file is read, so no two files share a page of the kernel's cache, and every first reading
-//! goes to the disk.
+//! Its files need not be created: every valid name of a [`SlowFile`] exists, and says how the file is read.
+//! No two files share a page of the kernel's cache, so every first reading goes to the disk.
 //!
-//! It can be mounted by root, and by others who have fusermount3(1).
+//! Root can mount it, and other users with fusermount3(1).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -31,7 +30,7 @@ const FOREVER: Duration = Duration::from_secs(3_600);
 /// The start of absent names whose lookups are watched like a [`Pace::Watched`] file.
 pub const ABSENT: &str = "absent";
 
-/// Readings that may be under way at once; the kernel keeps more of them to itself.
+/// Readings that may be under way at once; the kernel queues further ones.
 const MOST_READINGS: u16 = 1_000;
 
 /// How long a reading takes.
@@ -41,16 +40,16 @@ pub enum Pace {
     Quick,
     /// Until the gate of the disk is open.
     Gated,
-    /// As long as the disk was told at the beginning.
+    /// The time that was given at the mount.
     Late,
-    /// No time, but with each look at it the file has changed.
+    /// No time, but the file has changed each time its attributes are read.
     Restless,
-    /// No time, but the disk is asked each time whether it is there, and may be told to hold that up.
+    /// No time, but every lookup of the name goes to the disk, and a test can hold the lookups up.
     Watched,
 }
 
 impl Pace {
-    /// By their numbers.
+    /// In the order of their numbers.
     const ALL: [(Pace, &str); 5] = [
         (Pace::Quick, "quick"),
         (Pace::Gated, "gated"),
@@ -65,18 +64,18 @@ impl Pace {
     }
 }
 
-/// A file of the disk. All that it is can be told from its name, and from its inode number.
+/// A file of the disk, described completely by its name, and by its inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SlowFile {
     pub pace: Pace,
-    /// Tells it from others, from 1 on.
+    /// Distinguishes it from others, from 1 on.
     pub number: u32,
-    /// Its length: at least the 8 bytes that tell its content from others'.
+    /// Its length: at least 8, for the bytes that make its content unique.
     pub bytes: u32,
 }
 
 impl SlowFile {
-    /// Its path in a request, when the disk is the site's root.
+    /// Its path in a request, if the disk is the site's root.
     pub fn target(&self) -> String {
         let SlowFile { number, bytes, .. } = self;
         let (_, name) = Pace::ALL[self.pace.number()];
@@ -102,7 +101,7 @@ impl SlowFile {
         })
     }
 
-    /// The number in the high half keeps clear of the root's inode number, which is 1.
+    /// The number is in the high half, so that no file has the root's inode number, which is 1.
     fn inode(&self) -> INodeNo {
         let pace = self.pace.number() as u64;
         INodeNo(u64::from(self.number) << 35 | u64::from(self.bytes) << 3 | pace)
@@ -119,7 +118,7 @@ impl SlowFile {
         })
     }
 
-    /// How long the kernel may remember what it was told of it.
+    /// How long the kernel may cache its entry and attributes.
     fn lasts(&self) -> &'static Duration {
         match self.pace {
             Pace::Restless => &Duration::ZERO,
@@ -152,7 +151,7 @@ fn directory(inode: INodeNo) -> FileAttr {
         ino: inode,
         size: 0,
         blocks: 0,
-        // Long ago: a file that has just changed is not kept in any cache.
+        // Long ago: no cache keeps a file that has just changed.
         atime: UNIX_EPOCH,
         mtime: UNIX_EPOCH,
         ctime: UNIX_EPOCH,
@@ -168,11 +167,11 @@ fn directory(inode: INodeNo) -> FileAttr {
     }
 }
 
-/// A mounted disk, its gate shut. Unmounted on drop: whoever reads from it has to end before.
+/// A mounted disk whose gate is closed at first. Drop unmounts it, so its readers must have ended.
 pub struct SlowDisk {
     session: Option<BackgroundSession>,
     place: PathBuf,
-    /// Where it is mounted unless a test has said where.
+    /// The mount point, unless a test has chosen one.
     own_place: Option<TempDir>,
     gate: Arc<Gate>,
     looks: Arc<Looks>,
@@ -218,14 +217,14 @@ impl SlowDisk {
         }
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub fn root(&self) -> &Path {
         &self.place
     }
 
-    /// Gated files of which a reading waits at the gate.
+    /// Gated files with a reading that waits at the gate.
     pub fn waiting_files(&self) -> usize {
-        let held = self.gate.held.lock().expect("nobody panics");
+        let held = self.gate.held.lock().expect("no thread panics");
         let files = held.iter().flatten().map(|reading| reading.file);
         files.collect::<HashSet<SlowFile>>().len()
     }
@@ -237,7 +236,7 @@ impl SlowDisk {
 
     /// Answers the readings that wait, and from now on all others at once.
     pub fn open_gate(&self) {
-        let held = self.gate.held.lock().expect("nobody panics").take();
+        let held = self.gate.held.lock().expect("no thread panics").take();
         held.into_iter().flatten().for_each(Reading::answer);
     }
 
@@ -246,20 +245,20 @@ impl SlowDisk {
         self.gate.readings.load(Ordering::Relaxed)
     }
 
-    /// Holds up the looks at [`Pace::Watched`] files, and at [`ABSENT`] names, from now on.
+    /// Holds up the lookups of [`Pace::Watched`] files, and of [`ABSENT`] names, from now on.
     pub fn hold_looks(&self) {
-        *self.looks.held.lock().expect("nobody panics") = Some(Vec::new());
+        *self.looks.held.lock().expect("no thread panics") = Some(Vec::new());
     }
 
-    /// Looks at [`Pace::Watched`] files that are held up.
+    /// Lookups of [`Pace::Watched`] files that are held up.
     pub fn held_looks(&self) -> usize {
-        let held = self.looks.held.lock().expect("nobody panics");
+        let held = self.looks.held.lock().expect("no thread panics");
         held.as_ref().map_or(0, Vec::len)
     }
 
-    /// Answers the looks that are held up, and from now on all others at once.
+    /// Answers the lookups that are held up, and from now on all others at once.
     pub fn release_looks(&self) {
-        let held = self.looks.held.lock().expect("nobody panics").take();
+        let held = self.looks.held.lock().expect("no thread panics").take();
         for (file, reply) in held.into_iter().flatten() {
             answer_look(file, reply);
         }
@@ -275,24 +274,24 @@ impl Drop for SlowDisk {
         };
         let unmounted = session.umount_and_join();
         if !thread::panicking() {
-            unmounted.expect("nobody uses the disk any more");
+            unmounted.expect("the disk is not in use");
         }
     }
 }
 
 struct Gate {
-    /// What waits for it; `None` when it is open.
+    /// The readings that wait for it; `None` when it is open.
     held: Mutex<Option<Vec<Reading>>>,
     readings: AtomicUsize,
 }
 
-/// A look and the way to answer it: that the file is there, or that there is none.
+/// A lookup and the way to answer it. `None` means that there is no such file.
 type HeldLook = (Option<SlowFile>, ReplyEntry);
 
-/// The looks at files that are watched.
+/// The lookups of watched files.
 #[derive(Default)]
 struct Looks {
-    /// Those that are held up; `None` if none are to be.
+    /// The lookups that are held up; `None` if none are to be.
     held: Mutex<Option<Vec<HeldLook>>>,
 }
 
@@ -305,7 +304,7 @@ impl Default for Gate {
     }
 }
 
-/// A part of a file that the kernel wants, and the way to give it.
+/// A part of a file that the kernel reads, and the way to answer.
 struct Reading {
     file: SlowFile,
     offset: usize,
@@ -322,7 +321,7 @@ impl Reading {
     }
 }
 
-/// Answers each reading when it is due. All take equally long, so they become due in their order.
+/// Answers each reading when it is due. All take equally long, so they become due in order.
 fn answer_late(readings: &Receiver<(Instant, Reading)>) {
     for (due, reading) in readings {
         thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -330,7 +329,7 @@ fn answer_late(readings: &Receiver<(Instant, Reading)>) {
     }
 }
 
-/// Tells that `file` is there, or that nothing is; the kernel is to ask again each time.
+/// Answers that `file` exists, or that there is none; the kernel is to ask again each time.
 fn answer_look(file: Option<SlowFile>, reply: ReplyEntry) {
     match file {
         Some(file) => reply.entry(&Duration::ZERO, &file.attributes(), Generation(0)),
@@ -338,7 +337,7 @@ fn answer_look(file: Option<SlowFile>, reply: ReplyEntry) {
     }
 }
 
-/// What the kernel asks. No answer is waited for in here: only who reads a slow file finds it slow.
+/// The callbacks of the kernel. None of them waits, so only the reader of a slow file finds it slow.
 struct Files {
     gate: Arc<Gate>,
     looks: Arc<Looks>,
@@ -363,7 +362,7 @@ impl Filesystem for Files {
         };
         match file.filter(|_| is_in_root) {
             file if is_watched => {
-                let mut held = self.looks.held.lock().expect("nobody panics");
+                let mut held = self.looks.held.lock().expect("no thread panics");
                 match &mut *held {
                     Some(held) => held.push((file, reply)),
                     None => answer_look(file, reply),
@@ -409,7 +408,7 @@ impl Filesystem for Files {
             }
             Pace::Gated => {
                 self.gate.readings.fetch_add(1, Ordering::Relaxed);
-                match &mut *self.gate.held.lock().expect("nobody panics") {
+                match &mut *self.gate.held.lock().expect("no thread panics") {
                     Some(held) => held.push(reading),
                     None => reading.answer(),
                 }

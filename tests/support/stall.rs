@@ -1,15 +1,15 @@
-//! Tests about time on a machine that may stand still: a virtual machine that is paused for some seconds
-//! breaks the pauses of every client, and says nothing about the server.
+//! Retries tests about time if the machine stalls: a virtual machine that is paused for some seconds breaks
+//! the pauses of every client, and shows nothing about the server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a thread that is watching sleeps at a time.
+/// How long the watching thread sleeps at a time.
 const STEP: Duration = Duration::from_millis(20);
 
-/// A sleep that is longer than asked for by this much is a stall. It is below every grace of the tests.
+/// A sleep that takes this much longer than requested is a stall. It is below every grace of the tests.
 const STALL: Duration = Duration::from_millis(500);
 
 /// How often a test is run at most.
@@ -29,7 +29,7 @@ pub fn retried_after_a_stall(test: impl Fn()) {
     test();
 }
 
-/// Runs `action`. Returns its result, and by how much the longest sleep in the meantime was too long.
+/// Runs `action`. Returns its result, and the longest excess of a sleep in the meantime.
 fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A session with the buffers of its thread, and the one place that makes its turns.
+//! A session with the buffers of its thread, and the only function that gives it turns.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use abide::connection::thread_buffers::ThreadBuffers;
 use abide::connection::transport::Transport;
 use abide::site::MayBlock;
 
-/// The first second of 2100: all files are older, whenever a test runs and they were checked out.
+/// The first second of 2100: every file is older, whenever a test runs.
 pub const START_UNIX_SECS: u64 = 4_102_444_800;
 
-/// The time of day goes with the monotonic clock, from [`START_UNIX_SECS`] on.
+/// The time of day advances with the monotonic clock, from [`START_UNIX_SECS`] on.
 pub fn at(monotonic: Millis) -> Now {
     Now {
         monotonic,
@@ -22,7 +22,7 @@ pub fn at(monotonic: Millis) -> Now {
     }
 }
 
-/// One connection of a server with one thread. Time is made by hand.
+/// One connection of a server with one thread. The test supplies the time.
 pub struct SingleSession {
     pub session: Session,
     pub buffers: ThreadBuffers,

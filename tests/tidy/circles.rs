@@ -1,8 +1,8 @@
-//! No file imports, directly or by way of others, a file that imports it.
+//! No file imports, directly or through others, a file that imports it.
 //!
-//! Read from the text: paths that begin with `crate`, `super`, `self`, a module that the file declares or
-//! one that it imports. A name that a module re-exports belongs to the file that defines it, so a
-//! `mod.rs` that declares its children and re-exports them is no part of a circle.
+//! The check reads the text: paths that begin with `crate`, `super`, `self`, a module that the file
+//! declares or one that it imports. A re-exported name belongs to the file that defines it, so a `mod.rs`
+//! that declares its children and re-exports them is not part of a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::Source;
 /// A path of module names, from the root of the crate.
 type Module = Vec<String>;
 
-/// A file as far as imports go.
+/// The imports of a file.
 struct File {
     name: String,
     /// The names that `use` brings into it: the name here, and the path from the root.
     imports: BTreeMap<String, Module>,
-    /// Names among them that it hands on with `pub use`.
-    handed_on: BTreeSet<String>,
-    /// Modules that it takes all names from.
+    /// Names among them that it re-exports with `pub use`.
+    reexported: BTreeSet<String>,
+    /// Modules from which it imports all names.
     globs: Vec<Module>,
     /// Its code without `use` statements.
     code: String,
@@ -30,7 +30,7 @@ struct File {
 pub struct Files(BTreeMap<Module, File>);
 
 impl Files {
-    /// Those among `sources`, which are below `root`, that are not for tests only.
+    /// The files among `sources`, which are below `root`, except those for tests only.
     pub fn of(sources: &[Source], root: &Path) -> Files {
         let mut files = BTreeMap::new();
         let mut tests = Vec::new();
@@ -49,14 +49,14 @@ impl Files {
         Files(files)
     }
 
-    /// For each file those that it imports.
+    /// For each file, the files that it imports.
     fn imported(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut imported = BTreeMap::new();
         for (module, file) in &self.0 {
             let mut paths = file.inline_paths(module);
-            // A name that is handed on is an import only if the file uses it as well.
+            // A re-exported name is an import only if the file uses it as well.
             let is_used = |name: &String| {
-                !file.handed_on.contains(name) || words(&file.code).any(|word| word == name)
+                !file.reexported.contains(name) || words(&file.code).any(|word| word == name)
             };
             let names = file.imports.iter().filter(|(name, _)| is_used(name));
             paths.extend(names.map(|(_, path)| path.clone()));
@@ -68,7 +68,7 @@ impl Files {
         imported
     }
 
-    /// The file that defines what `path` names; `None` for a module itself, and for what is not ours.
+    /// The file that defines the name `path`; `None` for a module itself, and for other crates.
     fn home(&self, path: &[String]) -> Option<&str> {
         let of_module = (0..path.len())
             .rev()
@@ -78,13 +78,13 @@ impl Files {
         }
         let (file, rest) = (&self.0[&path[..of_module]], &path[of_module..]);
         match file.imports.get(&rest[0]) {
-            // Elsewhere if the name is handed on.
+            // A re-exported name is defined elsewhere.
             Some(path) => self.home(&joined(path.clone(), &rest[1..])),
             None => Some(&file.name),
         }
     }
 
-    /// Each circle with a file for which `is_held`, as the imports that make it.
+    /// Each circle with a file for which `is_held` is true, as the imports that form it.
     pub fn circles(&self, is_held: impl Fn(&str) -> bool) -> Vec<String> {
         let imported = self.imported();
         let below: BTreeMap<_, _> = imported
@@ -112,12 +112,12 @@ impl Files {
 }
 
 impl File {
-    /// Adds to `tests` the modules that it declares for tests only.
+    /// Reads a file. Adds to `tests` the modules that it declares for tests only.
     fn read(source: &Source, name: String, module: &Module, tests: &mut Vec<Module>) -> File {
         let mut file = File {
             name,
             imports: BTreeMap::new(),
-            handed_on: BTreeSet::new(),
+            reexported: BTreeSet::new(),
             globs: Vec::new(),
             code: String::new(),
             children: BTreeSet::new(),
@@ -157,7 +157,7 @@ impl File {
                     Some(path) => {
                         let name = if name.is_empty() { last } else { name };
                         if is_public {
-                            file.handed_on.insert(name.to_owned());
+                            file.reexported.insert(name.to_owned());
                         }
                         file.imports.insert(name.to_owned(), path);
                     }
@@ -181,7 +181,7 @@ impl File {
         Some(joined(base, rest))
     }
 
-    /// The paths that stand in its code.
+    /// The paths in its code.
     fn inline_paths(&self, module: &Module) -> Vec<Module> {
         let paths = words(&self.code).filter(|word| word.contains("::"));
         paths
@@ -190,7 +190,7 @@ impl File {
     }
 }
 
-/// Whether `code` begins with a visibility, and what follows it.
+/// Whether `code` begins with a visibility, and the code after it.
 fn without_visibility(code: &str) -> (bool, &str) {
     let item = match code.strip_prefix("pub(") {
         Some(rest) => rest.split_once(") ").map(|(_, item)| item),
@@ -206,7 +206,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// Hands over each path of a `use` tree.
+/// Calls `take` with each path of a `use` tree.
 fn expand(prefix: &str, tree: &str, take: &mut impl FnMut(&str)) {
     let Some((before, inside)) = tree.split_once('{') else {
         return take(&format!("{prefix}{}", tree.trim()));
@@ -235,7 +235,7 @@ fn joined<S: AsRef<str>>(mut base: Module, rest: &[S]) -> Module {
     base
 }
 
-/// The files that `start` imports, directly or by way of others.
+/// The files that `start` imports, directly or through others.
 fn reachable<'a>(
     start: &'a str,
     imported: &BTreeMap<&'a str, BTreeSet<&'a str>>,

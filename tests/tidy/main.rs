@@ -1,5 +1,5 @@
-//! The rules of this code base that a compiler does not know, checked on the source text. Crude on
-//! purpose: a check that needs explaining is not worth having.
+//! The rules of this code base that a compiler does not check, checked on the source text. The checks are
+//! crude on purpose: one that needs an explanation is not worth having.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ struct Source {
 }
 
 impl Source {
-    /// Lines of code with their numbers, comments cut off, tests at the end of the file left out.
+    /// Lines of code with their numbers, without comments and without tests at the end of the file.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let names = ["tests", "tests.rs", "properties.rs"];
         let below = self.path.strip_prefix(env!("CARGO_MANIFEST_DIR"));
@@ -189,7 +189,7 @@ fn no_setting_imports_its_reading() {
             offences.push(format!("{}:{line}", source.at(number)));
         }
     }
-    assert_none(&offences, "a setting uses what reads it");
+    assert_none(&offences, "a setting imports its reading");
 }
 
 #[test]
@@ -255,14 +255,14 @@ fn only_the_clock_reads_a_clock() {
             }
         }
     }
-    assert_none(&offences, "time is an argument");
+    assert_none(&offences, "time must be an argument, not read from a clock");
 }
 
 #[test]
 fn nothing_outside_can_cause_a_panic_by_unwrapping() {
     let mut offences = Vec::new();
     for source in sources("src") {
-        // What is computed at compile time fails at compile time.
+        // A value computed at compile time fails at compile time.
         let code = source.code().filter(|(_, line)| !line.contains("const {"));
         for (number, line) in code {
             // The calls that are forbidden in `src`; this line only names them.

@@ -23,7 +23,7 @@ mod script;
 #[path = "../session.rs"]
 mod session;
 
-/// libFuzzer reads the command line itself, so the target comes in the environment.
+/// libFuzzer reads the command line itself, so the environment names the target.
 static CHECK: LazyLock<fn(&[u8])> =
     LazyLock::new(|| match std::env::var("FUZZ_TARGET").as_deref() {
         Ok("chunked") => chunked::check,
