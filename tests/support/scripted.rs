@@ -16,7 +16,9 @@ pub struct Peer {
     pub arrived: VecDeque<u8>,
     /// How many further bytes have arrived. Their values do not matter, and they are too many to store.
     pub flood: u64,
+    /// Whether the peer's FIN has arrived.
     pub has_closed: bool,
+    /// Whether the server has read the peer's FIN.
     pub fin_was_read: bool,
     /// The bytes that the server has sent, as far as they are kept.
     pub sent: Vec<u8>,
@@ -28,9 +30,11 @@ pub struct Peer {
     pub room_in_turn: Option<usize>,
     /// How many bytes the sends take, in a cycle; 0 is a full socket. Empty: as many as there is room for.
     pub shares: Vec<usize>,
+    /// The place in `shares` of the next send.
     pub next_share: usize,
     /// Whether everything that is sent is acknowledged at once.
     pub acknowledges: bool,
+    /// How many sent bytes are not acknowledged.
     pub unacknowledged: u64,
     /// How often the server has asked for `unacknowledged`.
     pub looks: u32,
@@ -40,6 +44,7 @@ pub struct Peer {
     pub closes_back: bool,
     /// When the server has sent its FIN.
     pub fin_at: Option<Millis>,
+    /// Whether the server has reset the connection.
     pub is_aborted: bool,
     /// When the server last sent something.
     pub sent_at: Millis,
@@ -53,6 +58,7 @@ pub struct Peer {
 
 impl Peer {
     /// A peer that takes everything, acknowledges it at once and closes when the server does.
+    #[must_use]
     pub fn new() -> Peer {
         Peer {
             arrived: VecDeque::new(),
@@ -91,11 +97,14 @@ impl Peer {
         self.has_closed = true;
     }
 
+    /// Whether the peer's FIN has arrived.
+    #[must_use]
     pub fn has_closed(&self) -> bool {
         self.has_closed
     }
 
     /// Whether bytes have arrived that the server has not read.
+    #[must_use]
     pub fn has_arrivals(&self) -> bool {
         !self.arrived.is_empty()
     }
@@ -106,6 +115,7 @@ impl Peer {
     }
 
     /// Whether the server has read everything, the FIN included.
+    #[must_use]
     pub fn is_drained(&self) -> bool {
         self.arrived.is_empty() && self.flood == 0 && self.fin_was_read == self.has_closed
     }
