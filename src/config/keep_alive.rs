@@ -11,7 +11,7 @@ pub struct KeepAlive {
     /// T: seconds that an idle connection is promised to stay open; 1 to 2^31-1 less the default grace,
     /// and `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
     pub timeout_secs: u32,
-    /// Seconds beyond T before an idle connection is reaped; 1 to 2^31-2. Default 10.
+    /// Seconds beyond T before an idle connection is closed; 1 to 2^31-2. Default 10.
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
@@ -52,7 +52,7 @@ impl Default for KeepAlive {
 }
 
 impl KeepAlive {
-    /// T + grace: seconds after which an idle connection is reaped; at most 2^31-1.
+    /// T + grace: seconds after which an idle connection is closed; at most 2^31-1.
     #[must_use]
     pub fn reaped_after_secs(&self) -> u32 {
         self.timeout_secs.saturating_add(self.grace_secs)

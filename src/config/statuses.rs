@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_does_not_say_includes_all() {
+    fn a_rule_without_statuses_includes_all() {
         let listed = Statuses::Listed(vec![StatusRange::Code(404), StatusRange::Class(5)]);
         for code in [200, 304, 404, 500] {
             assert!(Statuses::default().include(code) && Statuses::Any.include(code));

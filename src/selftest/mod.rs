@@ -1,4 +1,4 @@
-//! `abide --selftest`: is this configuration safe for the clients that there are?
+//! `abide --selftest`: whether the configuration is safe for existing clients.
 //!
 //! The self-test starts the configured server on a loopback port, in this process. It simulates real
 //! clients against the server, over real sockets and in real time. Each client reads the Keep-Alive
@@ -9,8 +9,8 @@
 //! - [`simulated_client`]: one client over such connections.
 //! - [`report`]: the results, as text.
 //!
-//! T is scaled down ([`TimeScale`]), because the test would take too long, and with it the idle limits
-//! of clients that have their own. The seconds that a client subtracts from T and the delays of the
+//! T and the idle limits of clients that have their own are scaled down ([`TimeScale`]), because the test
+//! would take too long otherwise. The seconds that a client subtracts from T and the delays of the
 //! network are not scaled.
 
 pub mod report;
@@ -99,7 +99,7 @@ impl From<io::Error> for SelftestError {
 ///
 /// The server differs from the configuration in five points: it listens on a port of 127.0.0.1 that the
 /// kernel picks, serves files of the self-test, has no limit on connections, writes no access log, and
-/// has the timeouts that [`TimeScale`] scales down.
+/// has a shorter T and grace and a smaller `max_requests`.
 ///
 /// # Errors
 /// The server cannot start, or its files cannot be created.

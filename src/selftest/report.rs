@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_of_those_who_ignore_the_hint_are_told_and_do_not_make_it_unsafe() {
+    fn losses_of_clients_that_ignore_the_hint_are_reported_but_not_unsafe() {
         let report = report(Config::default().keep_alive, |client, counts| {
             counts.lost = u32::from(client.name == "Python requests");
         });

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_small_or_does_not_shrink_is_left_alone() {
+    fn content_that_is_too_small_or_does_not_shrink_stays_uncompressed() {
         for coding in Coding::COMPRESSED {
             assert_eq!(compress(coding, &text(MIN_COMPRESSED_BYTES - 1)), None);
             assert_eq!(compress(coding, b""), None);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_has_a_sibling_and_a_sibling_has_none() {
+    fn every_coding_has_a_sidecar_and_a_sidecar_has_none() {
         assert_eq!(
             sidecar_path(b"a/x.js", Coding::Brotli),
             Some(b"a/x.js.br".to_vec())

@@ -116,7 +116,7 @@ impl Representation {
     ) -> io::Result<Representation> {
         let loaded = RepresentationLoader::new(file, metadata, limits, now)?
             .go_on(&crate::site::waiting::UnboundedSlice(now.monotonic))?;
-        // A `UnboundedSlice` is never over.
+        // An `UnboundedSlice` is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }

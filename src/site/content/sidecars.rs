@@ -41,7 +41,7 @@ pub enum SidecarState {
     Unusable,
 }
 
-/// The possible sidecars of a file, as they were at one look.
+/// The possible sidecars of a file, as one lookup has found them.
 #[derive(Debug)]
 pub struct Sidecars {
     /// By coding, in the order of [`Coding::COMPRESSED`].
@@ -51,10 +51,10 @@ pub struct Sidecars {
 /// A possible sidecar.
 #[derive(Debug)]
 struct Sidecar {
-    /// Below the root. It is kept so that another look allocates nothing.
+    /// Below the root. It is kept so that another lookup allocates nothing.
     path: Vec<u8>,
     /// `None` if there is no such name.
-    sighting: Option<IdentitySnapshot>,
+    snapshot: Option<IdentitySnapshot>,
     state: SidecarState,
 }
 
@@ -101,10 +101,10 @@ impl Sidecars {
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let look = PathProbe::new(place.root, ProbeScope::Anywhere);
+        let probe = PathProbe::new(place.root, ProbeScope::Anywhere);
         let beside = |coding| {
             let path = sidecar_path(path, coding)?;
-            let identity = look.identity(&path);
+            let identity = probe.identity(&path);
             let state = identity.map_or(SidecarState::Unusable, |identity| {
                 let state = state(&identity);
                 // Opening the file comes last, because it takes longest.
@@ -116,7 +116,7 @@ impl Sidecars {
             });
             Some(Sidecar {
                 state,
-                sighting: identity.map(|identity| IdentitySnapshot::new(identity, now)),
+                snapshot: identity.map(|identity| IdentitySnapshot::new(identity, now)),
                 path,
             })
         };
@@ -138,10 +138,10 @@ impl Sidecars {
     #[must_use]
     pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
         let sidecar = self.sidecars.get(coding as usize)?;
-        let sighting = sidecar.sighting.as_ref()?;
+        let snapshot = sidecar.snapshot.as_ref()?;
         sidecar
             .is_usable()
-            .then_some((&sidecar.path, &sighting.identity))
+            .then_some((&sidecar.path, &snapshot.identity))
     }
 
     /// Whether the last change of the sidecar in `coding` is old enough for its identity to change with any
@@ -149,8 +149,8 @@ impl Sidecars {
     #[must_use]
     pub fn has_settled(&self, coding: Coding) -> bool {
         let sidecar = self.sidecars.get(coding as usize);
-        let sighting = sidecar.and_then(|sidecar| sidecar.sighting.as_ref());
-        sighting.is_some_and(|sighting| sighting.is_current(&sighting.identity))
+        let snapshot = sidecar.and_then(|sidecar| sidecar.snapshot.as_ref());
+        snapshot.is_some_and(|snapshot| snapshot.is_current(&snapshot.identity))
     }
 
     /// Whether any sidecar may be sent, at least after verification.
@@ -169,11 +169,11 @@ impl Sidecars {
 
     /// Whether all sidecars are unchanged, and none has been added.
     #[must_use]
-    pub fn are_current(&self, look: &PathProbe<'_>) -> bool {
+    pub fn are_current(&self, probe: &PathProbe<'_>) -> bool {
         self.sidecars.iter().all(|sidecar| {
-            match (&sidecar.sighting, look.identity(&sidecar.path)) {
+            match (&sidecar.snapshot, probe.identity(&sidecar.path)) {
                 (None, None) => true,
-                (Some(sighting), Some(identity)) => sighting.is_current(&identity),
+                (Some(snapshot), Some(identity)) => snapshot.is_current(&identity),
                 _ => false,
             }
         })
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_younger_is_trusted_and_the_rest_is_verified_if_it_can_be() {
+    fn a_newer_sidecar_is_trusted_and_others_are_verified_if_possible() {
         use SidecarState::{TooOld, Trusted, Unverified};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_says_nothing_is_not_compared() {
+    fn a_meaningless_time_is_not_compared() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let set_time = |name, secs| {
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_goes_or_changes_is_noticed() {
+    fn added_removed_and_changed_sidecars_are_noticed() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         write(root, "a", 60_000);

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_served_is_listed_and_a_link_as_what_it_leads_to() {
+    fn servable_files_are_listed_and_links_as_their_targets() {
         use EntryKind::{Directory, File};
         let place = tree();
         let root = place.path().join("root");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_directory_cannot_be_read() {
+    fn a_file_or_a_missing_name_cannot_be_read_as_a_directory() {
         let place = tree();
         let root = place.path().join("root");
         for path in ["/page/", "/none/", "/sub/to-page/"] {

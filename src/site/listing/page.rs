@@ -85,7 +85,7 @@ impl ListingPage {
         let etag = variant_etag(&self.etag, coding);
         let tag = String::from_utf8_lossy(&etag);
         // RFC 9110 section 15.4.5: a 304 requires these two fields.
-        let owed = format!("ETag: {tag}\r\nVary: {vary}\r\n");
+        let required = format!("ETag: {tag}\r\nVary: {vary}\r\n");
         let validators = Validators {
             etag: Some(&etag),
             last_modified_unix_secs: None,
@@ -93,13 +93,13 @@ impl ListingPage {
         match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
             PreconditionResult::Proceed => Response {
                 status: Status::OK,
-                fields: Bytes::from(owed + &self.content_lines(coding)),
+                fields: Bytes::from(required + &self.content_lines(coding)),
                 length: Some(content.len() as u64),
                 body: Body::Memory(content.clone()),
             },
             PreconditionResult::NotModified => Response {
                 status: Status::NOT_MODIFIED,
-                fields: Bytes::from(owed),
+                fields: Bytes::from(required),
                 length: None,
                 body: Body::Empty,
             },

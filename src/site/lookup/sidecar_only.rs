@@ -89,7 +89,7 @@ impl SidecarDecoder {
             return Some(Err(Absence::IsChanging));
         }
         let coding = self.coding;
-        let stand_in = || variant.decoded(coding, Content::Memory(Bytes::new()));
+        let empty = || variant.decoded(coding, Content::Memory(Bytes::new()));
         Some(Ok(match decoded {
             Ok(content) => DecodedSidecar {
                 representation: variant.decoded(coding, content),
@@ -98,7 +98,7 @@ impl SidecarDecoder {
                 variant: Some(variant),
             },
             Err(DecodeError::TooLarge) => DecodedSidecar {
-                representation: stand_in(),
+                representation: empty(),
                 original: OriginalState::Missing,
                 coding,
                 variant: Some(variant),
@@ -110,7 +110,7 @@ impl SidecarDecoder {
                 );
                 self.logged.warn(name, &reason);
                 DecodedSidecar {
-                    representation: stand_in(),
+                    representation: empty(),
                     original: OriginalState::Missing,
                     coding,
                     variant: None,

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A variant is filled in when it is Possible, Ordered or Sidecar. Until there is a verdict on the
-//! sidecar, another variant can be made meanwhile. It is kept if the sidecar turns out to be false.
+//! sidecar, another variant can be made meanwhile. It is kept if the sidecar is refused.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_sidecar_is_replaced_by_a_variant_made_here_if_allowed() {
+    fn a_wrong_sidecar_is_replaced_by_a_variant_made_here_if_allowed() {
         let coding = Coding::Gzip;
         for may_compress in [true, false] {
             let variants = unverified(may_compress);
