@@ -15,8 +15,8 @@ pub struct KeepAlive {
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
-    /// Seconds after which a connection ends with its next answer, or with the answer to the last complete
-    /// request that it has received by then; 0 to 2^31-1, where 0 means that there is no maximum age.
+    /// Seconds after which a connection ends with its next response, or with the response to the last
+    /// complete request that it has received by then; 0 to 2^31-1, where 0 means that there is no maximum age.
     /// Default 3600.
     pub max_age_secs: u32,
     /// When an idle connection is closed. Default [`IdleClose::Timeout`].
@@ -58,7 +58,7 @@ impl KeepAlive {
         self.timeout_secs.saturating_add(self.grace_secs)
     }
 
-    /// Milliseconds from an answer to the first check whether it is acknowledged: half of grace. With a
+    /// Milliseconds from a response to the first check whether it is acknowledged: half of grace. With a
     /// later check, a client whose acknowledgement comes just before it would have no grace left.
     #[must_use]
     pub fn first_ack_check_millis(&self) -> u64 {

@@ -8,8 +8,8 @@ use super::invalid_text::InvalidText;
 /// Which statuses a header rule is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Statuses {
-    /// The rule has no statuses. All answers get its fields, except that its Cache-Control and Expires go
-    /// only on 2xx and 3xx answers about the file at the path.
+    /// The rule has no statuses. All responses get its fields, except that its Cache-Control and Expires go
+    /// only on 2xx and 3xx responses about the file at the path.
     #[default]
     Unspecified,
     /// `"any"`: all statuses, for all fields.

@@ -52,7 +52,7 @@ const CONNECTIONS: u32 = 16;
 /// Idle periods of each connection.
 const ROUNDS: u32 = 2;
 
-/// Milliseconds that the slow readers of each client take over a large answer. When the server checks
+/// Milliseconds that the slow readers of each client take over a large response. When the server checks
 /// the acknowledgements, within grace, some have just acknowledged everything and others have not.
 const SLOW_READERS_MILLIS: [u32; 8] = [150, 300, 450, 600, 750, 900, 1_200, 2_000];
 
@@ -187,7 +187,7 @@ fn run_all(
 struct Scenario {
     client: &'static Client,
     number: u32,
-    /// Milliseconds that a slow reader takes over an answer; `None` for other clients.
+    /// Milliseconds that a slow reader takes over a response; `None` for other clients.
     slow_millis: Option<u32>,
 }
 
@@ -225,7 +225,7 @@ impl Scenario {
                 }
             }
         }
-        // Use the connection up to its last answer, which says that it is the last.
+        // Use the connection up to its last response, which says that it is the last.
         for _ in 0..MAX_REQUESTS.get() {
             if client.is_connected() {
                 client.ask(SMALL_PATH, ReadSpeed::Full);

@@ -218,7 +218,7 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
         .expect("with the disk");
     let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
     let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
-    let etag = etag.expect("an entity-tag");
+    let etag = etag.expect("an entity tag");
     assert_eq!(
         fixture.status(MayBlock::Never, 0, get),
         Err(WouldBlockOnDisk)

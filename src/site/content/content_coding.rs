@@ -109,7 +109,7 @@ fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The entity-tag of an encoded variant. `etag` is the strong tag of the file, with its quotes. Two codings
+/// The entity tag of an encoded variant. `etag` is the strong tag of the file, with its quotes. Two codings
 /// of a file are two representations, which must not share a strong tag (RFC 9110 section 8.8.3.3).
 /// Identity has the tag of the file.
 #[must_use]
@@ -120,7 +120,7 @@ pub fn variant_etag(etag: &Bytes, coding: Coding) -> Bytes {
     }
 }
 
-/// The entity-tag of the file whose variant in `coding` has the tag `etag`: the inverse of
+/// The entity tag of the file whose variant in `coding` has the tag `etag`: the inverse of
 /// [`variant_etag`].
 #[must_use]
 pub fn etag_without_coding(etag: &Bytes, coding: Coding) -> Bytes {

@@ -58,7 +58,7 @@ impl RepresentationLoader {
         })
     }
 
-    /// Whether the file is too large for an entity-tag made from its content, as configured.
+    /// Whether the file is too large for an entity tag made from its content, as configured.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
         self.reader.is_too_large_to_hash()

@@ -47,7 +47,7 @@ pub struct Metadata<'a> {
     pub coding: Coding,
     /// Whether Accept-Encoding decides in which coding the file is sent.
     pub varies: bool,
-    /// The source of the entity-tag.
+    /// The source of the entity tag.
     pub etag: EtagSource,
 }
 
@@ -69,7 +69,7 @@ pub struct Representation {
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes (RFC 9110 section 8.8.3). It is strong, unless the next change of the
+    /// The entity tag with its quotes (RFC 9110 section 8.8.3). It is strong, unless the next change of the
     /// file could leave its time unchanged. `None` if the tag has to be made from the content, but the
     /// content is too large for that.
     pub etag: Option<Bytes>,

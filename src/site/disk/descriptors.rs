@@ -1,9 +1,9 @@
 //! The budget of file descriptors, which connections and large files share.
 //!
-//! A large file is sent from its descriptor, which stays open until the answer is sent. So a server full of
+//! A large file is sent from its descriptor, which stays open until the response is sent. So a server full of
 //! slow readers needs two descriptors per connection. But reserving half of all descriptors for files would
 //! halve the number of idle connections. So there is one budget: each connection takes one descriptor of it,
-//! and so does each large file that is open, cached or being sent. A file that several answers share counts
+//! and so does each large file that is open, cached or being sent. A file that several responses share counts
 //! once. The last tenth is reserved for connections: large files are refused then, and memory still answers.
 
 use std::fs::File;

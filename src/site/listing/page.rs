@@ -70,7 +70,7 @@ impl ListingPage {
     /// Vary.
     ///
     /// There is no Last-Modified, because the mtime of a directory does not change when a file in it grows.
-    /// The entity-tag is made from the content.
+    /// The entity tag is made from the content.
     pub(super) fn answer(
         &self,
         coding: Coding,

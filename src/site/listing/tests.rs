@@ -207,7 +207,7 @@ fn cached_listings_make_room_for_a_new_one() {
     directory.ask("sort=-name", &[]).expect("200");
 }
 
-/// This includes HEAD and 304, on a thread that may not block.
+/// GET, HEAD and 304, on a thread that may not block.
 #[test]
 fn a_cached_listing_needs_no_disk() {
     let directory = Directory::keeping(1, &["one"]);

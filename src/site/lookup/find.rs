@@ -40,7 +40,7 @@ impl Lookup {
     /// Finds the file that `path`, decoded and normalised, names, or the reason why there is none.
     ///
     /// # Errors
-    /// [`WouldBlock`] if the answer needs a disk that `may_block` excludes, or if another thread is
+    /// [`WouldBlock`] if the result needs a disk that `may_block` excludes, or if another thread is
     /// loading it.
     pub fn find(
         &self,

@@ -5,7 +5,7 @@
 //! of media types that compress are tried as sidecars, so `x.tar` is never made of `x.tar.gz`.
 //!
 //! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too large
-//! for that, only clients that accept the coding get an answer.
+//! for that, only clients that accept the coding get the file.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
