@@ -126,11 +126,11 @@ impl Report {
             )?;
         }
         if self.is_safe() {
-            let whom = match configured.close {
+            let clients = match configured.close {
                 IdleClose::Timeout => "every client that honours the hint",
                 IdleClose::Pressure => "every client, as long as there is room for all",
             };
-            return writeln!(f, "safe for {whom}");
+            return writeln!(f, "safe for {clients}");
         }
         let unsafe_rows = self.rows.iter();
         let unsafe_rows = unsafe_rows.filter(|row| row.is_promised && !row.is_safe());

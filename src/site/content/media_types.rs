@@ -297,8 +297,8 @@ fn builtin(extension: &str) -> Option<&'static str> {
     }
 }
 fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
-    let place = table.binary_search_by_key(&extension, |(extension, _)| extension);
-    Some(table.get(place.ok()?)?.1)
+    let index = table.binary_search_by_key(&extension, |(extension, _)| extension);
+    Some(table.get(index.ok()?)?.1)
 }
 
 fn with_charset(media_type: &str) -> String {

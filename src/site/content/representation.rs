@@ -27,7 +27,7 @@ const VARY: &str = "Vary: Accept-Encoding\r\n";
 /// The last field line of a representation (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 
-/// The content and its place.
+/// The content, in memory or in a file.
 #[derive(Debug)]
 pub enum Content {
     /// The whole content, on the heap.

@@ -70,38 +70,38 @@ pub struct OriginalFile<'a> {
 }
 
 impl Sidecars {
-    /// Looks up the sidecars of a file below the directory of `place`. `None` if the file is a sidecar
+    /// Looks up the sidecars of a file below the directory of `search_root`. `None` if the file is a sidecar
     /// itself.
     #[must_use]
     pub fn look(
-        place: SearchRoot<'_>,
+        search_root: SearchRoot<'_>,
         file: OriginalFile<'_>,
         verification: SidecarVerification,
         now: Now,
     ) -> Option<Sidecars> {
         let state = |sidecar: &Identity| state(&file, sidecar, verification, now);
-        Sidecars::look_by(place, file.path, state, now)
+        Sidecars::look_by(search_root, file.path, state, now)
     }
 
     /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
-    pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
+    pub fn look_alone(search_root: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
         let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
         };
-        Sidecars::look_by(place, path, state, now)
+        Sidecars::look_by(search_root, path, state, now)
     }
 
     /// Looks up the sidecars of the file `path`. `state` gives the state of a sidecar that is a regular
     /// file.
     fn look_by(
-        place: SearchRoot<'_>,
+        search_root: SearchRoot<'_>,
         path: &[u8],
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let probe = PathProbe::new(place.root, ProbeScope::Anywhere);
+        let probe = PathProbe::new(search_root.root, ProbeScope::Anywhere);
         let beside = |coding| {
             let path = sidecar_path(path, coding)?;
             let identity = probe.identity(&path);
@@ -109,7 +109,7 @@ impl Sidecars {
                 let state = state(&identity);
                 // Opening the file comes last, because it takes longest.
                 let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
-                if may_be_sent && !is_file(place, &path, &identity) {
+                if may_be_sent && !is_file(search_root, &path, &identity) {
                     return SidecarState::Unusable;
                 }
                 state
@@ -234,8 +234,8 @@ fn state(
 }
 
 /// Whether `path`, as the resolver opens it, is the regular file with this identity.
-fn is_file(place: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
-    let Ok(file) = place.resolver.open(place.root, path) else {
+fn is_file(search_root: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
+    let Ok(file) = search_root.resolver.open(search_root.root, path) else {
         return false;
     };
     let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -280,11 +280,11 @@ mod tests {
             identity: &original.expect("stat"),
             verdicts: None,
         };
-        let place = SearchRoot {
+        let search_root = SearchRoot {
             root: root.as_fd(),
             resolver: &Resolver::new(),
         };
-        Sidecars::look(place, file, verification, LATER)
+        Sidecars::look(search_root, file, verification, LATER)
     }
 
     fn look(directory: &Path, name: &str) -> Option<Sidecars> {

@@ -187,7 +187,7 @@ impl ListingCache {
         }
         let variants = pages.by_path.entry(path.into()).or_default();
         let replaced = variants.iter().position(|kept| kept.variant == variant);
-        let replaced = replaced.map(|place| variants.swap_remove(place));
+        let replaced = replaced.map(|index| variants.swap_remove(index));
         variants.push(CachedListing {
             variant,
             page: Arc::clone(page),

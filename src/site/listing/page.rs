@@ -34,9 +34,9 @@ pub struct EncodedContent([OnceLock<Option<Bytes>>; 3]);
 impl EncodedContent {
     /// Sets the bytes in `coding`, if they are not set yet.
     pub fn fill(&self, coding: Coding, bytes: Option<Bytes>) {
-        if let Some(place) = self.0.get(coding as usize) {
+        if let Some(cell) = self.0.get(coding as usize) {
             // Another job may have set the same bytes.
-            let _ = place.set(bytes);
+            let _ = cell.set(bytes);
         }
     }
 
@@ -48,7 +48,7 @@ impl EncodedContent {
 
     /// The number of bytes in all codings together.
     fn bytes(&self) -> u64 {
-        let ready = self.0.iter().filter_map(|place| place.get()?.as_ref());
+        let ready = self.0.iter().filter_map(|cell| cell.get()?.as_ref());
         ready.map(|bytes| bytes.len() as u64).sum()
     }
 }

@@ -63,7 +63,7 @@ impl Directory {
         now: Now,
     ) -> Result<Result<Response, OpenError>, WouldBlock> {
         let root = Root::open(self.files.path()).expect("open the root");
-        let place = ListedDirectory {
+        let listed = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::new()),
             path: b"/",
@@ -76,7 +76,7 @@ impl Directory {
                 may_block,
                 now,
             };
-            self.listings.respond(&place, &request, true)
+            self.listings.respond(&listed, &request, true)
         })
     }
 

@@ -259,11 +259,11 @@ impl EncodedVariant {
     }
 }
 
-/// Returns the value in `place`, which `make` provides if there is none yet. Also returns whether this
+/// Returns the value in `cell`, which `make` provides if there is none yet. Also returns whether this
 /// call has set it.
-fn fill_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
+fn fill_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
     let mut is_ours = false;
-    let value = place.get_or_init(|| {
+    let value = cell.get_or_init(|| {
         is_ours = true;
         make()
     });
