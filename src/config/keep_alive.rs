@@ -16,7 +16,7 @@ pub struct KeepAlive {
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
     /// Seconds after which a connection ends with its next response, or with the response to the last
-    /// complete request that it has received by then; 0 to 2^31-1, where 0 means that there is no maximum age.
+    /// complete request that it has received by then; 0 to 2^31-1, where 0 means no maximum age.
     /// Default 3600.
     pub max_age_secs: u32,
     /// When an idle connection is closed. Default [`IdleClose::Timeout`].
