@@ -1,4 +1,4 @@
-//! `[access_log]`: a line for each answer.
+//! `[access_log]`: a line for each response.
 
 use std::path::PathBuf;
 

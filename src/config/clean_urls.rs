@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_suffix_goes_and_so_does_an_index() {
+    fn the_suffix_and_an_index_are_left_out() {
         let index = ["index.html".to_owned(), "home.htm".to_owned()];
         for (path, expected) in [
             ("/about.html", Some("/about")),

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn an_origin_that_no_browser_sends_is_refused() {
         for (text, reason) in [
             ("app.example", "its scheme"),
             ("ftp://app.example", "its scheme"),

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_gets_its_reason() {
+    fn an_invalid_name_is_refused_with_its_reason() {
         let long = ["a".repeat(63).as_str(); 4].join(".");
         for (text, reason) in [
             ("https://example.org", "a URL"),

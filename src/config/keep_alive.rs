@@ -11,12 +11,12 @@ pub struct KeepAlive {
     /// T: seconds that an idle connection is promised to stay open; 1 to 2^31-1 less the default grace,
     /// and `timeout_secs + grace_secs` is at most 2^31-1. Default 120.
     pub timeout_secs: u32,
-    /// Seconds beyond T before an idle connection is reaped; 1 to 2^31-2. Default 10.
+    /// Seconds beyond T before an idle connection is closed; 1 to 2^31-2. Default 10.
     pub grace_secs: u32,
     /// Requests per connection; 1 to 2^31-1. Default 1000.
     pub max_requests: NonZeroU32,
-    /// Seconds after which a connection ends with its next answer, or with the answer to the last complete
-    /// request that it has received by then; 0 to 2^31-1, where 0 means that there is no maximum age.
+    /// Seconds after which a connection ends with its next response, or with the response to the last
+    /// complete request that it has received by then; 0 to 2^31-1, where 0 means no maximum age.
     /// Default 3600.
     pub max_age_secs: u32,
     /// When an idle connection is closed. Default [`IdleClose::Timeout`].
@@ -52,13 +52,13 @@ impl Default for KeepAlive {
 }
 
 impl KeepAlive {
-    /// T + grace: seconds after which an idle connection is reaped; at most 2^31-1.
+    /// T + grace: seconds after which an idle connection is closed; at most 2^31-1.
     #[must_use]
     pub fn reaped_after_secs(&self) -> u32 {
         self.timeout_secs.saturating_add(self.grace_secs)
     }
 
-    /// Milliseconds from an answer to the first check whether it is acknowledged: half of grace. With a
+    /// Milliseconds from a response to the first check whether it is acknowledged: half of grace. With a
     /// later check, a client whose acknowledgement comes just before it would have no grace left.
     #[must_use]
     pub fn first_ack_check_millis(&self) -> u64 {

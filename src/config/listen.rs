@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_literal_address_gets_its_reason() {
+    fn an_invalid_address_is_refused_with_its_reason() {
         let long = format!("unix:/{}", "a".repeat(UNIX_PATH_MAX));
         for (text, reason) in [
             ("8080", "a port needs"),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_gets_its_reason() {
+    fn an_invalid_network_is_refused_with_its_reason() {
         for (text, reason) in [
             ("10.1.2.3/8", "write 10.0.0.0/8"),
             ("fd00::1/8", "write fd00::/8"),

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_what_it_is_written_as() {
+    fn everything_equals_the_pattern_that_it_is_displayed_as() {
         let everything = Pattern::everything();
         assert_eq!(everything, pattern(&everything.to_string()));
         for path in ["/", "/a", "/a/b/"] {

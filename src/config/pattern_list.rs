@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_first_of_all_that_match(
+        fn the_first_pattern_that_matches_is_found(
             texts in prop::collection::vec("/(\\*{0,2}[ab]){0,3}", 0..12),
             path in "/[ab/]{0,4}",
         ) {

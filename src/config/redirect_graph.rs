@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_is_seen_however_long_it_is() {
+    fn a_chain_is_followed_to_its_end() {
         let graph = graph(&[("/a/", "/a"), ("/b", "/c.html"), ("/c", "/d")], true);
         for (start, end, expected) in [
             ("/a/", "/a", true),

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::statuses::Statuses;
 use super::target_template::{PathTemplate, UriTemplate};
 
-/// `[[header]]`: fields of the answers for some paths.
+/// `[[header]]`: fields of the responses for some paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderRule {
     /// The paths that the rule applies to.

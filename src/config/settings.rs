@@ -24,7 +24,7 @@ pub struct Config {
     /// Whether a request for a name that none of `hosts` has, or without a name (HTTP/1.0), is refused with
     /// 421. True only if there are `hosts`. Default false.
     pub strict_hosts: bool,
-    /// The proxies whose X-Forwarded-For is believed. Default: none.
+    /// The proxies whose X-Forwarded-For is trusted. Default: none.
     pub trusted_proxies: Vec<Network>,
     /// Where to accept; never empty. Default: `127.0.0.1:8080`.
     pub listen: Vec<ListenAddress>,
@@ -44,7 +44,7 @@ pub struct Config {
     pub cache: Cache,
     /// `[shutdown]`: the orderly stop of the server.
     pub shutdown: Shutdown,
-    /// `[access_log]`: a line for each answer.
+    /// `[access_log]`: a line for each response.
     pub access_log: AccessLogConfig,
 }
 

@@ -39,13 +39,13 @@ pub struct SiteConfig {
     /// Which of the sidecars `name.br`, `name.zst` and `name.gz` are sent in place of `name`, which need
     /// not exist. Default [`Precompressed::Current`].
     pub precompressed: Precompressed,
-    /// Whether the server compresses answers. Default true.
+    /// Whether the server compresses responses. Default true.
     pub compress: bool,
-    /// The source of entity-tags. Default [`EtagSource::Modified`].
+    /// The source of entity tags. Default [`EtagSource::Modified`].
     pub etag: EtagSource,
     /// Whether the fields of the security preset are sent. Default false.
     pub security: bool,
-    /// The origins whose pages may read the answers. [`CorsOrigin::Any`] is the only member if it is one.
+    /// The origins whose pages may read the responses. [`CorsOrigin::Any`] is the only member if it is one.
     /// Default none.
     pub cors: Vec<CorsOrigin>,
     /// The path of the page for each status, 400 to 599. Default: `/404.html` for 404. If the page does not
@@ -102,7 +102,7 @@ pub enum FileCoding {
     Gzip,
 }
 
-/// `etag`: the source of entity-tags.
+/// `etag`: the source of entity tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EtagSource {
     /// The size and the time of the last change. Written `"mtime"`.

@@ -8,8 +8,8 @@ use super::invalid_text::InvalidText;
 /// Which statuses a header rule is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Statuses {
-    /// The rule has no statuses. All answers get its fields, except that its Cache-Control and Expires go
-    /// only on 2xx and 3xx answers about the file at the path.
+    /// The rule has no statuses. All responses get its fields, except that its Cache-Control and Expires go
+    /// only on 2xx and 3xx responses about the file at the path.
     #[default]
     Unspecified,
     /// `"any"`: all statuses, for all fields.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_does_not_say_includes_all() {
+    fn a_rule_without_statuses_includes_all() {
         let listed = Statuses::Listed(vec![StatusRange::Code(404), StatusRange::Class(5)]);
         for code in [200, 304, 404, 500] {
             assert!(Statuses::default().include(code) && Statuses::Any.include(code));

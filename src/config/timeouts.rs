@@ -7,9 +7,9 @@ pub struct Timeouts {
     pub head_secs: u32,
     /// Seconds without progress while a request body is read; 1 to 86400. Default 20.
     pub body_secs: u32,
-    /// Seconds without progress while an answer is sent; 1 to 86400. Default 30.
+    /// Seconds without progress while a response is sent; 1 to 86400. Default 30.
     pub write_secs: u32,
-    /// Seconds that a closed connection still receives, so that its last answer is not lost; 1 to 60.
+    /// Seconds that a closed connection still receives, so that its last response is not lost; 1 to 60.
     /// Default 5.
     pub linger_secs: u32,
 }

@@ -1,4 +1,4 @@
-//! `abide --selftest`: is this configuration safe for the clients that there are?
+//! `abide --selftest`: whether the configuration is safe for existing clients.
 //!
 //! The self-test starts the configured server on a loopback port, in this process. It simulates real
 //! clients against the server, over real sockets and in real time. Each client reads the Keep-Alive
@@ -9,8 +9,8 @@
 //! - [`simulated_client`]: one client over such connections.
 //! - [`report`]: the results, as text.
 //!
-//! T is scaled down ([`TimeScale`]), because the test would take too long, and with it the idle limits
-//! of clients that have their own. The seconds that a client subtracts from T and the delays of the
+//! T and the idle limits of clients that have their own are scaled down ([`TimeScale`]), because the test
+//! would take too long otherwise. The seconds that a client subtracts from T and the delays of the
 //! network are not scaled.
 
 pub mod report;
@@ -52,7 +52,7 @@ const CONNECTIONS: u32 = 16;
 /// Idle periods of each connection.
 const ROUNDS: u32 = 2;
 
-/// Milliseconds that the slow readers of each client take over a large answer. When the server checks
+/// Milliseconds that the slow readers of each client take over a large response. When the server checks
 /// the acknowledgements, within grace, some have just acknowledged everything and others have not.
 const SLOW_READERS_MILLIS: [u32; 8] = [150, 300, 450, 600, 750, 900, 1_200, 2_000];
 
@@ -99,7 +99,7 @@ impl From<io::Error> for SelftestError {
 ///
 /// The server differs from the configuration in five points: it listens on a port of 127.0.0.1 that the
 /// kernel picks, serves files of the self-test, has no limit on connections, writes no access log, and
-/// has the timeouts that [`TimeScale`] scales down.
+/// has a shorter T and grace and a smaller `max_requests`.
 ///
 /// # Errors
 /// The server cannot start, or its files cannot be created.
@@ -187,7 +187,7 @@ fn run_all(
 struct Scenario {
     client: &'static Client,
     number: u32,
-    /// Milliseconds that a slow reader takes over an answer; `None` for other clients.
+    /// Milliseconds that a slow reader takes over a response; `None` for other clients.
     slow_millis: Option<u32>,
 }
 
@@ -225,7 +225,7 @@ impl Scenario {
                 }
             }
         }
-        // Use the connection up to its last answer, which says that it is the last.
+        // Use the connection up to its last response, which says that it is the last.
         for _ in 0..MAX_REQUESTS.get() {
             if client.is_connected() {
                 client.ask(SMALL_PATH, ReadSpeed::Full);

@@ -126,11 +126,11 @@ impl Report {
             )?;
         }
         if self.is_safe() {
-            let whom = match configured.close {
+            let clients = match configured.close {
                 IdleClose::Timeout => "every client that honours the hint",
                 IdleClose::Pressure => "every client, as long as there is room for all",
             };
-            return writeln!(f, "safe for {whom}");
+            return writeln!(f, "safe for {clients}");
         }
         let unsafe_rows = self.rows.iter();
         let unsafe_rows = unsafe_rows.filter(|row| row.is_promised && !row.is_safe());
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_of_those_who_ignore_the_hint_are_told_and_do_not_make_it_unsafe() {
+    fn losses_of_clients_that_ignore_the_hint_are_reported_but_not_unsafe() {
         let report = report(Config::default().keep_alive, |client, counts| {
             counts.lost = u32::from(client.name == "Python requests");
         });

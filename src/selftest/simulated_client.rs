@@ -42,7 +42,7 @@ pub struct RequestCounts {
     pub reused: u32,
     /// Requests among those that were sent again, on a new connection.
     pub retried: u32,
-    /// Requests that never got an answer.
+    /// Requests that never got a response.
     pub lost: u32,
 }
 
@@ -156,7 +156,7 @@ impl<'a> SimulatedClient<'a> {
         (!is_late).then_some(idle)
     }
 
-    /// Sends one request and reads its answer, on `idle` or else on a new connection.
+    /// Sends one request and reads its response, on `idle` or else on a new connection.
     fn exchange(&mut self, idle: Option<IdleConnection>, path: &str, speed: ReadSpeed) {
         if let Some(idle) = idle {
             self.counts.reused += 1;

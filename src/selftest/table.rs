@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_honours_the_hint_is_safe_with_any_grace_that_can_be_configured() {
+    fn a_client_that_honours_the_hint_is_safe_with_any_grace() {
         for client in CLIENTS
             .iter()
             .filter(|client| client.idle_limit.honours_hint())
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_its_own_must_end_before_ours() {
+    fn a_clients_own_limit_must_end_before_ours() {
         assert_eq!(predict("AWS ALB", 120, 10), Prediction::Safe);
         let too_long = Prediction::KeepsTooLong { secs: 60 };
         assert_eq!(predict("AWS ALB", 50, 10), too_long);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_reused_is_never_lost() {
+    fn a_client_that_never_reuses_a_connection_loses_nothing() {
         assert_eq!(
             predict("undici, Node's fetch", 2, 1),
             Prediction::NeverReuses
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_under_pressure_alone_is_safe_for_everybody() {
+    fn closing_under_pressure_only_is_safe_for_every_client() {
         let keep_alive = KeepAlive {
             close: IdleClose::Pressure,
             ..Config::default().keep_alive

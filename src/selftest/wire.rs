@@ -1,4 +1,4 @@
-//! One connection of a simulated client. It relies on the Content-Length of an answer and on its
+//! One connection of a simulated client. It relies on the Content-Length of a response and on its
 //! Connection and Keep-Alive fields.
 
 use std::io::{self, Read, Write};
@@ -10,14 +10,14 @@ use socket2::{Domain, Socket, Type};
 use super::table::HintSupport;
 use crate::clock::SystemClock;
 
-/// Time limit for connecting, and for each read and write. A lost answer mostly shows earlier, because
+/// Time limit for connecting, and for each read and write. A lost response mostly shows earlier, because
 /// the connection ends.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The receive buffer of a slow reader, in bytes. It is small, so that most of an answer waits in the server.
+/// The receive buffer of a slow reader, in bytes. Small, so that most of a response waits in the server.
 const SLOW_RECV_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The last bytes of an answer, which a slow reader reads without pausing. Its kernel acknowledges bytes
+/// The last bytes of a response, which a slow reader reads without pausing. Its kernel acknowledges bytes
 /// before they are read, and the server's T begins with the acknowledgement of the last one.
 const FAST_TAIL_BYTES: usize = 128 * 1024;
 
@@ -26,26 +26,26 @@ const PAUSE_MILLIS: u64 = 50;
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// How fast a client reads an answer.
+/// How fast a client reads a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadSpeed {
     /// As fast as the bytes arrive.
     Full,
     /// Little by little.
     Slow {
-        /// Milliseconds for the whole answer.
+        /// Milliseconds for the whole response.
         millis: u32,
     },
 }
 
-/// The properties of an answer that a client uses.
+/// The properties of a response that a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceivedResponse {
     /// Whether another request may follow.
     pub persists: bool,
-    /// T, if the answer advertises it and the client honours it.
+    /// T, if the response advertises it and the client honours it.
     pub timeout_secs: Option<u32>,
-    /// Requests that may still follow, if the answer says it and the client honours it.
+    /// Requests that may still follow, if the response says it and the client honours it.
     pub max: Option<u32>,
     /// The length of the body, which was read to its end.
     pub body_bytes: usize,
@@ -88,7 +88,7 @@ impl ClientConnection {
         self.stream.write_all(bytes)
     }
 
-    /// A second handle, for sending while an answer is read.
+    /// A second handle, for sending while a response is read.
     ///
     /// # Errors
     /// The process has no descriptor left.
@@ -96,10 +96,10 @@ impl ClientConnection {
         self.stream.try_clone()
     }
 
-    /// Reads one answer to a GET.
+    /// Reads one response to a GET.
     ///
     /// # Errors
-    /// The connection ends, breaks or stays silent before the end of the answer, or the bytes are not HTTP.
+    /// The connection ends, breaks or stays silent before the end of the response, or the bytes are not HTTP.
     pub fn read(
         &mut self,
         hint_support: HintSupport,
@@ -192,7 +192,7 @@ pub fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
 }
 
-/// Parses a response head into the answer and the length of its body.
+/// Parses a response head into the response and the length of its body.
 fn parse(head: &[u8], hint_support: HintSupport) -> io::Result<(ReceivedResponse, Option<usize>)> {
     let head = std::str::from_utf8(head).map_err(|_| io::ErrorKind::InvalidData)?;
     let mut lines = head.split("\r\n");

@@ -16,7 +16,7 @@
 //!   memory    cached files, and cached paths without a file, revalidated against the disk
 //!   content   media types, content codings, a file as it is sent
 //!   disk      the root directory, and files below it
-//!   waiting   whether an answer may block, and waiting for a load by another thread
+//!   waiting   whether a thread may block, and waiting for a load by another thread
 //!   pages     pages that the server generates
 //! ```
 

@@ -59,8 +59,8 @@ impl SiteBuilder {
                 read(&mut self.builder.settings, &key, &pair.value)
             };
             let label = format!("{name}.{}", pair.key.escape_debug());
-            let blamed = result.map_err(|message| pair.value.source.error(label, message));
-            self.builder.errors.record(blamed);
+            let result = result.map_err(|message| pair.value.source.error(label, message));
+            self.builder.errors.record(result);
             seen.push(key);
         }
     }

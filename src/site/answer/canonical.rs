@@ -26,7 +26,7 @@ impl Site {
         else {
             return Ok(None);
         };
-        let is_asked = match &request.path[1..] {
+        let is_requested = match &request.path[1..] {
             name if name.ends_with(PAGE_SUFFIX) => *entry.path == *name,
             // A file that is really called "index" takes precedence over the page.
             name => {
@@ -35,7 +35,7 @@ impl Site {
                         LookupResult::File(asked) if asked.path == entry.path)
             }
         };
-        Ok(is_asked.then(|| pages::redirect_to(clean, request.query)))
+        Ok(is_requested.then(|| pages::redirect_to(clean, request.query)))
     }
 
     /// Answers a request for the directory at `path`, which lacks the slash at its end. Usually it

@@ -1,4 +1,4 @@
-//! The health check of a load balancer (`shutdown.health`): may it go on sending connections?
+//! The health check of a load balancer (`shutdown.health`): whether it may go on sending connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_at_its_path_and_to_those_who_read() {
+    fn the_check_is_answered_at_its_path_for_methods_that_read() {
         let mut shutdown = crate::config::Config::default().shutdown;
         assert!(Health::new(&shutdown).is_none());
         shutdown.health = Some("/health".to_owned());

@@ -338,13 +338,13 @@ impl Site {
         let Some(page) = self.files.preferred(&entry, head, may_block, now)? else {
             return Ok(pages::varying_by_coding(error));
         };
-        let owed = pages::required_fields(&error);
+        let required = pages::required_fields(&error);
         Ok(Response {
             status: error.status,
-            fields: if owed.is_empty() {
+            fields: if required.is_empty() {
                 page.page_fields()
             } else {
-                Bytes::from([page.page_fields(), owed].concat())
+                Bytes::from([page.page_fields(), required].concat())
             },
             length: Some(page.content.len()),
             body: body(page, head.method, may_block)?,

@@ -137,7 +137,7 @@ fn memory_answers_what_it_knows_without_the_disk() {
 }
 
 #[test]
-fn what_names_no_file_needs_no_disk() {
+fn a_request_that_names_no_file_needs_no_disk() {
     let fixture = Fixture::new(|_| {});
     for (request, status) in [
         ("OPTIONS * HTTP/1.1", 200),
@@ -218,7 +218,7 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
         .expect("with the disk");
     let fields = String::from_utf8(response.fields.to_vec()).expect("ASCII");
     let etag = fields.lines().find_map(|line| line.strip_prefix("ETag: "));
-    let etag = etag.expect("an entity-tag");
+    let etag = etag.expect("an entity tag");
     assert_eq!(
         fixture.status(MayBlock::Never, 0, get),
         Err(WouldBlockOnDisk)
@@ -238,7 +238,7 @@ fn content_in_a_descriptor_needs_the_disk_but_its_fields_do_not() {
 }
 
 #[test]
-fn another_root_makes_everything_known_void() {
+fn another_root_invalidates_all_entries() {
     let fixture = Fixture::new(|config| {
         symlink("root", config.site.root.with_file_name("current")).expect("link");
         config.site.root.set_file_name("current");
@@ -284,7 +284,7 @@ fn nothing_is_trusted_without_a_cache_or_an_interval() {
 }
 
 #[test]
-fn a_name_too_long_to_remember_is_answered_all_the_same() {
+fn a_name_too_long_to_cache_is_still_answered() {
     let fixture = Fixture::new(|_| {});
     let path = format!("/{}", "n/".repeat(400));
     assert_eq!(fixture.get(MayBlock::Anywhere, 0, &path), Ok(404));
@@ -352,7 +352,7 @@ fn only_sidecars(config: &mut Config) {
 fn a_sidecar_is_read_with_the_disk_and_kept() {
     let fixture = Fixture::new(only_sidecars);
     fs::write(fixture.root().join("page.html"), "original").expect("write");
-    fs::write(fixture.root().join("page.html.gz"), "form").expect("write");
+    fs::write(fixture.root().join("page.html.gz"), "gzip").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: br, gzip";
     let plain = fixture.ask(MayBlock::Anywhere, 0, "GET /page.html HTTP/1.1");
     assert_eq!(plain.map(|response| response.length), Ok(Some(8)));
@@ -377,10 +377,10 @@ fn a_sidecar_is_read_with_the_disk_and_kept() {
 }
 
 #[test]
-fn a_sidecar_that_is_gone_when_it_is_wanted_is_looked_for_again() {
+fn a_sidecar_that_was_replaced_before_its_first_use_is_looked_up_again() {
     let fixture = Fixture::new(only_sidecars);
     fs::write(fixture.root().join("page.html"), "original").expect("write");
-    fs::write(fixture.root().join("page.html.gz"), "form").expect("write");
+    fs::write(fixture.root().join("page.html.gz"), "gzip").expect("write");
     let gzip = "GET /page.html HTTP/1.1\r\nAccept-Encoding: gzip";
     assert_eq!(fixture.get(MayBlock::Anywhere, 0, "/page.html"), Ok(200));
     fs::write(fixture.root().join("page.html.gz"), "another").expect("write");

@@ -224,7 +224,7 @@ mod tests {
 
     /// 256 MiB of zeros, compressed to less than a thousandth: the decoder stops where the original ends.
     #[test]
-    fn a_bomb_is_left_at_the_first_byte_that_differs() {
+    fn a_decompression_bomb_ends_at_the_first_byte_that_differs() {
         struct Counted<'a>(&'a [u8], &'a mut usize);
         impl Read for Counted<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -109,7 +109,7 @@ fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The entity-tag of an encoded variant. `etag` is the strong tag of the file, with its quotes. Two codings
+/// The entity tag of an encoded variant. `etag` is the strong tag of the file, with its quotes. Two codings
 /// of a file are two representations, which must not share a strong tag (RFC 9110 section 8.8.3.3).
 /// Identity has the tag of the file.
 #[must_use]
@@ -120,7 +120,7 @@ pub fn variant_etag(etag: &Bytes, coding: Coding) -> Bytes {
     }
 }
 
-/// The entity-tag of the file whose variant in `coding` has the tag `etag`: the inverse of
+/// The entity tag of the file whose variant in `coding` has the tag `etag`: the inverse of
 /// [`variant_etag`].
 #[must_use]
 pub fn etag_without_coding(etag: &Bytes, coding: Coding) -> Bytes {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_small_or_does_not_shrink_is_left_alone() {
+    fn content_that_is_too_small_or_does_not_shrink_stays_uncompressed() {
         for coding in Coding::COMPRESSED {
             assert_eq!(compress(coding, &text(MIN_COMPRESSED_BYTES - 1)), None);
             assert_eq!(compress(coding, b""), None);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_has_a_sibling_and_a_sibling_has_none() {
+    fn every_coding_has_a_sidecar_and_a_sidecar_has_none() {
         assert_eq!(
             sidecar_path(b"a/x.js", Coding::Brotli),
             Some(b"a/x.js.br".to_vec())

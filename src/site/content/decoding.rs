@@ -212,7 +212,7 @@ mod tests {
     fn decode(coding: Coding, encoded: Bytes, most: u64) -> Result<Vec<u8>, DecodeError> {
         let mut decoding = ContentDecoder::new(coding, &Content::Memory(encoded), most)?;
         let content = decoding.go_on(&UnboundedSlice(Millis(0)))?;
-        Ok(bytes(content.expect("a whole slice is never over")))
+        Ok(bytes(content.expect("an unbounded slice is never over")))
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_when_its_slice_is_over() {
+    fn decoding_stops_when_its_slice_is_over() {
         let content = text(3 * FIRST_SLICE_ASKS as usize * CHUNK_BYTES);
         for coding in Coding::COMPRESSED {
             let encoded = Content::Memory(encoded(coding, &content));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_short_or_another_is_malformed() {
+    fn a_truncated_stream_or_another_coding_is_malformed() {
         let content = text(50_000);
         for coding in Coding::COMPRESSED {
             let encoded = encoded(coding, &content);

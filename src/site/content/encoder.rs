@@ -1,6 +1,6 @@
 //! Streaming compression, for content that a job makes in slices (RFC 9110 section 8.4).
 //!
-//! Equal pieces give equal bytes, so the entity-tag of the content identifies them too. The window is
+//! Equal pieces give equal bytes, so the entity tag of the content identifies them too. The window is
 //! small, because a listing repeats what stands a row or two before.
 
 use std::io::{self, Write};

@@ -58,7 +58,7 @@ impl RepresentationLoader {
         })
     }
 
-    /// Whether the file is too large for an entity-tag made from its content, as configured.
+    /// Whether the file is too large for an entity tag made from its content, as configured.
     #[must_use]
     pub fn is_too_large_to_hash(&self) -> bool {
         self.reader.is_too_large_to_hash()
@@ -116,7 +116,7 @@ impl Representation {
     ) -> io::Result<Representation> {
         let loaded = RepresentationLoader::new(file, metadata, limits, now)?
             .go_on(&crate::site::waiting::UnboundedSlice(now.monotonic))?;
-        // A `UnboundedSlice` is never over.
+        // An `UnboundedSlice` is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }

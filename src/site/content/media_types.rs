@@ -258,11 +258,11 @@ impl Compressibility {
     pub fn of(content_type: &str) -> Compressibility {
         let essence = content_type.split(';').next().unwrap_or("").trim_end();
         let essence = essence.to_ascii_lowercase();
-        let is_much = essence.starts_with("text/")
+        let is_compressible = essence.starts_with("text/")
             || essence.ends_with("+json")
             || essence.ends_with("+xml")
             || COMPRESSIBLE.binary_search(&essence.as_str()).is_ok();
-        if is_much {
+        if is_compressible {
             Compressibility::High
         } else if essence == UNKNOWN {
             Compressibility::Unknown
@@ -297,8 +297,8 @@ fn builtin(extension: &str) -> Option<&'static str> {
     }
 }
 fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
-    let place = table.binary_search_by_key(&extension, |(extension, _)| extension);
-    Some(table.get(place.ok()?)?.1)
+    let index = table.binary_search_by_key(&extension, |(extension, _)| extension);
+    Some(table.get(index.ok()?)?.1)
 }
 
 fn with_charset(media_type: &str) -> String {

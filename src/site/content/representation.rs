@@ -27,7 +27,7 @@ const VARY: &str = "Vary: Accept-Encoding\r\n";
 /// The last field line of a representation (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 
-/// The content and its place.
+/// The content, in memory or in a file.
 #[derive(Debug)]
 pub enum Content {
     /// The whole content, on the heap.
@@ -47,7 +47,7 @@ pub struct Metadata<'a> {
     pub coding: Coding,
     /// Whether Accept-Encoding decides in which coding the file is sent.
     pub varies: bool,
-    /// The source of the entity-tag.
+    /// The source of the entity tag.
     pub etag: EtagSource,
 }
 
@@ -55,7 +55,7 @@ pub struct Metadata<'a> {
 struct FileVersion {
     etag: Option<Bytes>,
     last_modified: Option<u64>,
-    sighting: IdentitySnapshot,
+    snapshot: IdentitySnapshot,
 }
 
 /// A regular file or an encoded variant of one, ready to be sent.
@@ -69,7 +69,7 @@ pub struct Representation {
     validators_len: usize,
     content_type_end: usize,
     content_lines_end: usize,
-    /// The entity-tag with its quotes (RFC 9110 section 8.8.3). It is strong, unless the next change of the
+    /// The entity tag with its quotes (RFC 9110 section 8.8.3). It is strong, unless the next change of the
     /// file could leave its time unchanged. `None` if the tag has to be made from the content, but the
     /// content is too large for that.
     pub etag: Option<Bytes>,
@@ -84,7 +84,7 @@ pub struct Representation {
     /// versions, and must not be sent with a strong tag (RFC 9110 section 8.8.1). Of a large file only the
     /// tag is from before the change, and it is used for one response only.
     pub is_torn: bool,
-    sighting: IdentitySnapshot,
+    snapshot: IdentitySnapshot,
 }
 
 impl Representation {
@@ -125,11 +125,11 @@ impl Representation {
             let (secs, _) = identity.written(now);
             u64::try_from(secs).unwrap_or(0).min(now.unix_secs)
         });
-        let sighting = IdentitySnapshot::new(identity, now);
+        let snapshot = IdentitySnapshot::new(identity, now);
         let version = FileVersion {
             etag,
             last_modified,
-            sighting,
+            snapshot,
         };
         let mut representation = Representation::describe(metadata, version, content);
         representation.is_torn = reading.is_torn;
@@ -189,7 +189,7 @@ impl Representation {
         FileVersion {
             etag,
             last_modified: self.last_modified,
-            sighting: self.sighting,
+            snapshot: self.snapshot,
         }
     }
 
@@ -197,7 +197,7 @@ impl Representation {
         let FileVersion {
             etag,
             last_modified,
-            sighting,
+            snapshot,
         } = version;
         let mut fields = Vec::new();
         let mut add = |line: &str| {
@@ -228,7 +228,7 @@ impl Representation {
             last_modified,
             content,
             is_torn: false,
-            sighting,
+            snapshot,
         }
     }
 
@@ -322,13 +322,13 @@ impl Representation {
     /// [`IdentitySnapshot::is_current`].
     #[must_use]
     pub fn is_current(&self, identity: &Identity) -> bool {
-        self.sighting.is_current(identity)
+        self.snapshot.is_current(identity)
     }
 
     /// The identity of the file that the representation was made from.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.sighting.identity
+        &self.snapshot.identity
     }
 
     /// The approximate memory of this representation, in bytes.

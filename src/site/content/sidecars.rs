@@ -41,7 +41,7 @@ pub enum SidecarState {
     Unusable,
 }
 
-/// The possible sidecars of a file, as they were at one look.
+/// The possible sidecars of a file, as one lookup has found them.
 #[derive(Debug)]
 pub struct Sidecars {
     /// By coding, in the order of [`Coding::COMPRESSED`].
@@ -51,10 +51,10 @@ pub struct Sidecars {
 /// A possible sidecar.
 #[derive(Debug)]
 struct Sidecar {
-    /// Below the root. It is kept so that another look allocates nothing.
+    /// Below the root. It is kept so that another lookup allocates nothing.
     path: Vec<u8>,
     /// `None` if there is no such name.
-    sighting: Option<IdentitySnapshot>,
+    snapshot: Option<IdentitySnapshot>,
     state: SidecarState,
 }
 
@@ -70,53 +70,53 @@ pub struct OriginalFile<'a> {
 }
 
 impl Sidecars {
-    /// Looks up the sidecars of a file below the directory of `place`. `None` if the file is a sidecar
+    /// Looks up the sidecars of a file below the directory of `search_root`. `None` if the file is a sidecar
     /// itself.
     #[must_use]
     pub fn look(
-        place: SearchRoot<'_>,
+        search_root: SearchRoot<'_>,
         file: OriginalFile<'_>,
         verification: SidecarVerification,
         now: Now,
     ) -> Option<Sidecars> {
         let state = |sidecar: &Identity| state(&file, sidecar, verification, now);
-        Sidecars::look_by(place, file.path, state, now)
+        Sidecars::look_by(search_root, file.path, state, now)
     }
 
     /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
-    pub fn look_alone(place: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
+    pub fn look_alone(search_root: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
         let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
         };
-        Sidecars::look_by(place, path, state, now)
+        Sidecars::look_by(search_root, path, state, now)
     }
 
     /// Looks up the sidecars of the file `path`. `state` gives the state of a sidecar that is a regular
     /// file.
     fn look_by(
-        place: SearchRoot<'_>,
+        search_root: SearchRoot<'_>,
         path: &[u8],
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let look = PathProbe::new(place.root, ProbeScope::Anywhere);
+        let probe = PathProbe::new(search_root.root, ProbeScope::Anywhere);
         let beside = |coding| {
             let path = sidecar_path(path, coding)?;
-            let identity = look.identity(&path);
+            let identity = probe.identity(&path);
             let state = identity.map_or(SidecarState::Unusable, |identity| {
                 let state = state(&identity);
                 // Opening the file comes last, because it takes longest.
                 let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
-                if may_be_sent && !is_file(place, &path, &identity) {
+                if may_be_sent && !is_file(search_root, &path, &identity) {
                     return SidecarState::Unusable;
                 }
                 state
             });
             Some(Sidecar {
                 state,
-                sighting: identity.map(|identity| IdentitySnapshot::new(identity, now)),
+                snapshot: identity.map(|identity| IdentitySnapshot::new(identity, now)),
                 path,
             })
         };
@@ -138,10 +138,10 @@ impl Sidecars {
     #[must_use]
     pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
         let sidecar = self.sidecars.get(coding as usize)?;
-        let sighting = sidecar.sighting.as_ref()?;
+        let snapshot = sidecar.snapshot.as_ref()?;
         sidecar
             .is_usable()
-            .then_some((&sidecar.path, &sighting.identity))
+            .then_some((&sidecar.path, &snapshot.identity))
     }
 
     /// Whether the last change of the sidecar in `coding` is old enough for its identity to change with any
@@ -149,8 +149,8 @@ impl Sidecars {
     #[must_use]
     pub fn has_settled(&self, coding: Coding) -> bool {
         let sidecar = self.sidecars.get(coding as usize);
-        let sighting = sidecar.and_then(|sidecar| sidecar.sighting.as_ref());
-        sighting.is_some_and(|sighting| sighting.is_current(&sighting.identity))
+        let snapshot = sidecar.and_then(|sidecar| sidecar.snapshot.as_ref());
+        snapshot.is_some_and(|snapshot| snapshot.is_current(&snapshot.identity))
     }
 
     /// Whether any sidecar may be sent, at least after verification.
@@ -169,11 +169,11 @@ impl Sidecars {
 
     /// Whether all sidecars are unchanged, and none has been added.
     #[must_use]
-    pub fn are_current(&self, look: &PathProbe<'_>) -> bool {
+    pub fn are_current(&self, probe: &PathProbe<'_>) -> bool {
         self.sidecars.iter().all(|sidecar| {
-            match (&sidecar.sighting, look.identity(&sidecar.path)) {
+            match (&sidecar.snapshot, probe.identity(&sidecar.path)) {
                 (None, None) => true,
-                (Some(sighting), Some(identity)) => sighting.is_current(&identity),
+                (Some(snapshot), Some(identity)) => snapshot.is_current(&identity),
                 _ => false,
             }
         })
@@ -234,8 +234,8 @@ fn state(
 }
 
 /// Whether `path`, as the resolver opens it, is the regular file with this identity.
-fn is_file(place: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
-    let Ok(file) = place.resolver.open(place.root, path) else {
+fn is_file(search_root: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
+    let Ok(file) = search_root.resolver.open(search_root.root, path) else {
         return false;
     };
     let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -280,11 +280,11 @@ mod tests {
             identity: &original.expect("stat"),
             verdicts: None,
         };
-        let place = SearchRoot {
+        let search_root = SearchRoot {
             root: root.as_fd(),
             resolver: &Resolver::new(),
         };
-        Sidecars::look(place, file, verification, LATER)
+        Sidecars::look(search_root, file, verification, LATER)
     }
 
     fn look(directory: &Path, name: &str) -> Option<Sidecars> {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_younger_is_trusted_and_the_rest_is_verified_if_it_can_be() {
+    fn a_newer_sidecar_is_trusted_and_others_are_verified_if_possible() {
         use SidecarState::{TooOld, Trusted, Unverified};
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_says_nothing_is_not_compared() {
+    fn a_meaningless_time_is_not_compared() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         let set_time = |name, secs| {
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_goes_or_changes_is_noticed() {
+    fn added_removed_and_changed_sidecars_are_noticed() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
         write(root, "a", 60_000);

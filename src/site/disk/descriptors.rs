@@ -1,9 +1,9 @@
 //! The budget of file descriptors, which connections and large files share.
 //!
-//! A large file is sent from its descriptor, which stays open until the answer is sent. So a server full of
+//! A large file is sent from its descriptor, which stays open until the response is sent. So a server full of
 //! slow readers needs two descriptors per connection. But reserving half of all descriptors for files would
 //! halve the number of idle connections. So there is one budget: each connection takes one descriptor of it,
-//! and so does each large file that is open, cached or being sent. A file that several answers share counts
+//! and so does each large file that is open, cached or being sent. A file that several responses share counts
 //! once. The last tenth is reserved for connections: large files are refused then, and memory still answers.
 
 use std::fs::File;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn files_have_what_connections_do_not_use_but_for_a_tenth() {
+    fn files_may_use_what_connections_do_not_except_a_tenth() {
         let budget = Arc::new(DescriptorBudget::new(20, 4));
         let mut open: Vec<OpenFile> = (0..22)
             .map(|_| budget.admit(file(), 1).expect("room"))
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn all_connections_have_one_whatever_the_cache_keeps() {
+    fn all_connections_have_a_descriptor_whatever_the_cache_keeps() {
         let budget = Arc::new(DescriptorBudget::new(20, 4));
         let cached: Vec<_> = (0..4).map(|_| budget.admit(file(), 1)).collect();
         assert!((0..20).all(|_| budget.take()));

@@ -111,8 +111,8 @@ impl Identity {
     #[must_use]
     pub fn has_credible_time(&self, now: Now) -> bool {
         let latest = now.unix_secs.saturating_add(RACY_SECS);
-        let is_to_come = u64::try_from(self.modified.0).is_ok_and(|secs| secs > latest);
-        self.is_dated() && !is_to_come
+        let is_future = u64::try_from(self.modified.0).is_ok_and(|secs| secs > latest);
+        self.is_dated() && !is_future
     }
 
     /// The best known time of the last change at `now`, in seconds and nanoseconds since 1970: mtime, or
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_tools_write_in_place_of_one_is_none() {
+    fn a_placeholder_is_no_time_of_a_change() {
         for (secs, is_dated) in [
             (i64::MIN, false),
             (-1, false),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn ctime_stands_in_for_a_time_that_is_none_or_in_the_future() {
+    fn ctime_replaces_a_placeholder_or_a_future_time() {
         let written = |modified| identity((modified, 5), (900, 9)).written(at(1_000));
         assert_eq!(written(800), (800, 5));
         assert_eq!(written(1_002), (1_002, 5), "the clock was read before");

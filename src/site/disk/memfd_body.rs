@@ -1,6 +1,6 @@
 //! Bodies in memory that sendfile(2) can send without a copy.
 //!
-//! Copying 100 KB per answer writes to pages that no CPU cache holds, so its cost depends on the other load
+//! Copying 100 KB per response writes to pages that no CPU cache holds, so its cost depends on the other load
 //! of the machine. The pages here belong to an anonymous file (memfd_create(2)), which is never read from a
 //! disk, and the socket refers to them. All bodies share one such file, because a descriptor per body would
 //! leave fewer for connections. The pages count as shared memory of the control group, not as resident set.
@@ -11,7 +11,7 @@
 //! # Pages in use never change
 //!
 //! The kernel's send queues refer to the pages of a body until the peer has acknowledged them, even after the
-//! last answer. So no region is used twice: the file is sparse, and each body gets a new region. When the
+//! last response. So no region is used twice: the file is sparse, and each body gets a new region. When the
 //! body is dropped, its pages leave the file, and the queues keep those that they refer to. Punching a hole
 //! that ends within a page overwrites the rest of that page; so no two bodies share even a page of the
 //! largest size that the kernel may use.

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_to_hash_is_not_read() {
+    fn a_file_too_large_to_hash_is_not_read() {
         let file = file_of(b"");
         file.set_len(1 << 42).expect("a sparse file");
         let mut reader = ConsistentReader::new(file, LIMITS, EtagSource::Content).expect("fstat");
@@ -318,12 +318,12 @@ mod tests {
         copy.set_len(1).expect("truncate");
         let reading = reader.read(&UnboundedSlice(Millis(0))).expect("read");
         let reading = reading.expect("done");
-        assert!(!reading.is_torn, "it held still the second time");
+        assert!(!reading.is_torn, "the second read is consistent");
         assert_eq!(reading.hash, Some(content_tag::of_bytes(&pattern(1))));
     }
 
     #[test]
-    fn a_reading_ends_when_the_file_holds_still_or_after_a_while() {
+    fn reading_ends_when_the_file_stays_unchanged_or_at_a_limit() {
         // Each of the first `still_after` calls appends one more byte.
         let read = |still_after: u32| {
             let file = file_of(b"x");
@@ -344,6 +344,6 @@ mod tests {
         };
         assert_eq!(read(1), (false, 2));
         assert_eq!(read(MAX_READINGS), (false, 1 + MAX_READINGS as usize));
-        assert!(read(MAX_READINGS + 1).0, "it has been tried often enough");
+        assert!(read(MAX_READINGS + 1).0, "the last read is torn too");
     }
 }

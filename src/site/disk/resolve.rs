@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_exist_is_not_found() {
+    fn a_missing_or_impossible_name_is_not_found() {
         let place = tree();
         let long = "x".repeat(300);
         for path in [
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn without_links_neither_the_name_nor_its_way_may_be_one() {
+    fn without_links_no_component_may_be_a_link() {
         let place = tree();
         let by = |path| both_by(LinkPolicy::Never, &place, path);
         for path in [

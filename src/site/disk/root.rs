@@ -237,16 +237,24 @@ mod tests {
         let found = |path| RootDirectory::open(path, 0).expect("open");
         let [first, second, third] = [1, 2, 3];
         root.apply(found(&two), first);
-        assert_eq!(root.directory().generation, 1, "others have begun since");
+        assert_eq!(
+            root.directory().generation,
+            1,
+            "a later resolution is in progress"
+        );
         root.apply(found(&one), third);
         assert_eq!(root.directory().generation, 2);
         root.apply(found(&two), second);
-        assert_eq!(root.directory().generation, 2, "the third knows better");
+        assert_eq!(
+            root.directory().generation,
+            2,
+            "a later resolution has ended"
+        );
         assert_eq!(root.generation(MayBlock::Anywhere, Millis(0)), Ok(2));
     }
 
     #[test]
-    fn a_root_that_vanishes_is_served_on() {
+    fn a_removed_root_is_still_served() {
         let site = tempfile::tempdir().expect("temporary directory");
         let path = site.path().join("www");
         std::fs::create_dir(&path).expect("mkdir");

@@ -227,7 +227,7 @@ impl PageWriter {
         }
     }
 
-    /// Ends the page and returns it with its entity-tag.
+    /// Ends the page and returns it with its entity tag.
     fn end(&mut self, format: ListingFormat) -> (String, bytes::Bytes) {
         match format {
             ListingFormat::Html => html::end(&mut self.content),

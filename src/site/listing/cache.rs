@@ -187,7 +187,7 @@ impl ListingCache {
         }
         let variants = pages.by_path.entry(path.into()).or_default();
         let replaced = variants.iter().position(|kept| kept.variant == variant);
-        let replaced = replaced.map(|place| variants.swap_remove(place));
+        let replaced = replaced.map(|index| variants.swap_remove(index));
         variants.push(CachedListing {
             variant,
             page: Arc::clone(page),
@@ -290,12 +290,12 @@ mod tests {
             ..VARIANT
         };
         assert!(kept.find(b"/a/", html, 3, Millis(5)).is_none());
-        let nothing_holds = ListingCache::new(0, 1 << 20);
-        assert!(!nothing_holds.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
+        let uncached = ListingCache::new(0, 1 << 20);
+        assert!(!uncached.keep(b"/a/", VARIANT, &page(10, 5), Millis(5)));
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_goes_when_it_is_old() {
+    fn cached_listings_are_bounded_and_dropped_when_stale() {
         let kept = ListingCache::new(1_000, 10_000);
         assert!(!kept.keep(b"/", VARIANT, &page(10_000, 0), Millis(0)));
         for number in 0..100_u32 {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_weighs_more_with_each_coding_that_it_is_there_in() {
+    fn a_page_weighs_more_with_each_coding() {
         let kept = ListingCache::new(1_000, 10_000);
         let (small, large) = (page(1_000, 0), page(6_000, 0));
         for (path, page) in [(b"/a/", &small), (b"/b/", &large)] {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_bounded_together_and_given_back() {
+    fn reservations_are_bounded_together_and_returned() {
         let budget = ListingBudget::default();
         let mut one = budget.reservation();
         assert!(one.grow(MAX_HELD_BYTES - 10));

@@ -103,20 +103,20 @@ impl ListedDirectory<'_> {
 }
 
 impl DirectoryScan {
-    /// Starts to read the directory at `place`.
+    /// Starts to read the directory at `listed`.
     ///
     /// # Errors
     /// As [`Resolver::open`]. [`OpenError::NotFound`] if it is not a directory.
     pub fn begin(
-        place: &ListedDirectory<'_>,
+        listed: &ListedDirectory<'_>,
         shows_hidden: bool,
     ) -> Result<DirectoryScan, OpenError> {
-        let directory = place.open()?;
+        let directory = listed.open()?;
         let names = Dir::read_from(&directory)?;
-        let relative = place.relative();
+        let relative = listed.relative();
         Ok(DirectoryScan {
-            root: Arc::clone(place.root),
-            resolver: Arc::clone(place.resolver),
+            root: Arc::clone(listed.root),
+            resolver: Arc::clone(listed.resolver),
             directory,
             names,
             shows_hidden,
@@ -293,12 +293,12 @@ mod tests {
         shows_hidden: bool,
     ) -> Result<Vec<DirectoryEntry>, OpenError> {
         let root = Root::open(root).expect("open the root");
-        let place = ListedDirectory {
+        let listed = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::with_policy(policy)),
             path: path.as_bytes(),
         };
-        let mut scan = DirectoryScan::begin(&place, shows_hidden)?;
+        let mut scan = DirectoryScan::begin(&listed, shows_hidden)?;
         let mut list = Vec::new();
         while let Some(found) = scan.next()? {
             list.extend(found);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_served_is_listed_and_a_link_as_what_it_leads_to() {
+    fn servable_files_are_listed_and_links_as_their_targets() {
         use EntryKind::{Directory, File};
         let place = tree();
         let root = place.path().join("root");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_directory_cannot_be_read() {
+    fn a_file_or_a_missing_name_cannot_be_read_as_a_directory() {
         let place = tree();
         let root = place.path().join("root");
         for path in ["/page/", "/none/", "/sub/to-page/"] {

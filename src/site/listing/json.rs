@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_utf_8_says_how_to_ask_for_it() {
+    fn a_name_that_is_not_utf_8_comes_with_its_reference() {
         let list = vec![
             entry(b"caf\xE9 1", EntryKind::Directory),
             DirectoryEntry {

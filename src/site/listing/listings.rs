@@ -69,20 +69,20 @@ impl Listings {
         }
     }
 
-    /// The response to a GET or HEAD for the directory at `place`: 200, or the result of If-None-Match and
+    /// The response to a GET or HEAD for the directory at `listed`: 200, or the result of If-None-Match and
     /// If-Match. Accept selects the format, `?sort=` in the query the order. Accept-Encoding selects the
     /// coding, if the rules of the site allow compression.
     ///
     /// The inner error is as in [`Resolver::open`](crate::site::disk::Resolver::open). It is
     /// [`OpenError::Exhausted`] also if too many listings are being built or sent, and
-    /// [`OpenError::NotFound`] if `place` is no directory.
+    /// [`OpenError::NotFound`] if `listed` is no directory.
     ///
     /// # Errors
     /// [`WouldBlock`] if the listing is not in memory and `may_block` excludes reading it, or if it is
     /// being built.
     pub fn respond(
         &self,
-        place: &ListedDirectory<'_>,
+        listed: &ListedDirectory<'_>,
         request: &ListingRequest<'_, '_, '_>,
         may_compress: bool,
     ) -> Result<Result<Response, OpenError>, WouldBlock> {
@@ -102,18 +102,18 @@ impl Listings {
             false => (Coding::Identity, "Accept"),
         };
         let wanted = WantedListing {
-            path: place.path,
+            path: listed.path,
             variant: ListingVariant { order, format },
             coding,
         };
-        let page = self.page(place, wanted, may_block, now)?;
+        let page = self.page(listed, wanted, may_block, now)?;
         Ok(page.map(|page| page.answer(coding, vary, head, now)))
     }
 
     /// The page, in `coding` unless too many jobs are running.
     fn page(
         &self,
-        place: &ListedDirectory<'_>,
+        listed: &ListedDirectory<'_>,
         wanted: WantedListing<'_>,
         may_block: MayBlock,
         now: Now,
@@ -123,7 +123,7 @@ impl Listings {
             variant,
             coding,
         } = wanted;
-        let generation = place.root.generation;
+        let generation = listed.root.generation;
         let find = || self.cache.find(path, variant, generation, now.monotonic);
         let is_ready = |page: &Arc<ListingPage>| page.is_ready_in(coding);
         if let Some(page) = find().filter(is_ready) {
@@ -155,7 +155,7 @@ impl Listings {
                 &self.budget,
                 &self.cache,
             )),
-            None => DirectoryScan::begin(place, self.shows_hidden).and_then(|scan| {
+            None => DirectoryScan::begin(listed, self.shows_hidden).and_then(|scan| {
                 ListingJob::from_directory(scan, wanted, &self.budget, &self.cache)
             }),
         };

@@ -34,9 +34,9 @@ pub struct EncodedContent([OnceLock<Option<Bytes>>; 3]);
 impl EncodedContent {
     /// Sets the bytes in `coding`, if they are not set yet.
     pub fn fill(&self, coding: Coding, bytes: Option<Bytes>) {
-        if let Some(place) = self.0.get(coding as usize) {
+        if let Some(cell) = self.0.get(coding as usize) {
             // Another job may have set the same bytes.
-            let _ = place.set(bytes);
+            let _ = cell.set(bytes);
         }
     }
 
@@ -48,7 +48,7 @@ impl EncodedContent {
 
     /// The number of bytes in all codings together.
     fn bytes(&self) -> u64 {
-        let ready = self.0.iter().filter_map(|place| place.get()?.as_ref());
+        let ready = self.0.iter().filter_map(|cell| cell.get()?.as_ref());
         ready.map(|bytes| bytes.len() as u64).sum()
     }
 }
@@ -70,7 +70,7 @@ impl ListingPage {
     /// Vary.
     ///
     /// There is no Last-Modified, because the mtime of a directory does not change when a file in it grows.
-    /// The entity-tag is made from the content.
+    /// The entity tag is made from the content.
     pub(super) fn answer(
         &self,
         coding: Coding,
@@ -85,7 +85,7 @@ impl ListingPage {
         let etag = variant_etag(&self.etag, coding);
         let tag = String::from_utf8_lossy(&etag);
         // RFC 9110 section 15.4.5: a 304 requires these two fields.
-        let owed = format!("ETag: {tag}\r\nVary: {vary}\r\n");
+        let required = format!("ETag: {tag}\r\nVary: {vary}\r\n");
         let validators = Validators {
             etag: Some(&etag),
             last_modified_unix_secs: None,
@@ -93,13 +93,13 @@ impl ListingPage {
         match preconditions::evaluate(head.method, &head.fields, &validators, now.unix_secs) {
             PreconditionResult::Proceed => Response {
                 status: Status::OK,
-                fields: Bytes::from(owed + &self.content_lines(coding)),
+                fields: Bytes::from(required + &self.content_lines(coding)),
                 length: Some(content.len() as u64),
                 body: Body::Memory(content.clone()),
             },
             PreconditionResult::NotModified => Response {
                 status: Status::NOT_MODIFIED,
-                fields: Bytes::from(owed),
+                fields: Bytes::from(required),
                 length: None,
                 body: Body::Empty,
             },

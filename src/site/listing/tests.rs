@@ -63,7 +63,7 @@ impl Directory {
         now: Now,
     ) -> Result<Result<Response, OpenError>, WouldBlock> {
         let root = Root::open(self.files.path()).expect("open the root");
-        let place = ListedDirectory {
+        let listed = ListedDirectory {
             root: &root.directory(),
             resolver: &Arc::new(Resolver::new()),
             path: b"/",
@@ -76,7 +76,7 @@ impl Directory {
                 may_block,
                 now,
             };
-            self.listings.respond(&place, &request, true)
+            self.listings.respond(&listed, &request, true)
         })
     }
 
@@ -93,7 +93,7 @@ impl Directory {
                     held.push(flight);
                 }
             }
-            assert_eq!(held.len(), 1, "it was for nothing");
+            assert_eq!(held.len(), 1, "no flight was needed");
         }
     }
 
@@ -178,7 +178,7 @@ fn a_listing_that_has_not_changed_is_not_sent_again_rfc9110_13_1_2() {
 }
 
 #[test]
-fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
+fn listings_being_sent_are_bounded_and_counted_until_they_are_dropped() {
     let directory = Directory::with(&["one"]);
     let held = || directory.listings.budget.held_bytes();
     let page = directory.ask("", &[]).expect("200");
@@ -198,7 +198,7 @@ fn what_is_being_sent_is_bounded_and_counted_until_it_is_gone() {
 }
 
 #[test]
-fn what_is_kept_gives_way_to_what_is_made() {
+fn cached_listings_make_room_for_a_new_one() {
     let directory = Directory::keeping(1, &["one"]);
     directory.ask("", &[]).expect("200");
     let kept = directory.listings.budget.held_bytes();
@@ -207,9 +207,9 @@ fn what_is_kept_gives_way_to_what_is_made() {
     directory.ask("sort=-name", &[]).expect("200");
 }
 
-/// This includes HEAD and 304, on a thread that may not block.
+/// GET, HEAD and 304, on a thread that may not block.
 #[test]
-fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
+fn a_cached_listing_needs_no_disk() {
     let directory = Directory::keeping(1, &["one"]);
     let from_memory = |now| directory.try_ask("", &[], MayBlock::Never, now);
     assert_eq!(from_memory(NOW).expect_err("new"), WouldBlock::OnDisk);
@@ -231,7 +231,7 @@ fn a_listing_is_kept_for_a_while_and_needs_no_disk_then() {
 
 /// RFC 9110 section 8.8.3.3: each coding has its own tag.
 #[test]
-fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
+fn a_listing_is_made_and_cached_in_the_requested_coding() {
     let directory = Directory::keeping(1, &[]);
     directory.fill(3_000);
     let coded = |coding| [("Accept-Encoding", coding)];
@@ -266,7 +266,7 @@ fn a_listing_is_made_in_the_coding_that_is_asked_for_and_kept_in_it() {
 }
 
 #[test]
-fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
+fn a_large_listing_is_compressed_in_slices_for_all_requests() {
     let directory = Directory::keeping(1, &[]);
     directory.fill(10_000);
     let bytes = directory.ask("", &[]).expect("200").length;
@@ -286,7 +286,7 @@ fn a_large_listing_is_compressed_in_slices_for_all_who_ask() {
 }
 
 #[test]
-fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
+fn a_listing_is_sent_uncompressed_if_there_is_no_memory_to_compress_it() {
     let directory = Directory::with(&[]);
     directory.fill(3_000);
     let plain = directory.ask("", &[]).expect("200");
@@ -302,7 +302,7 @@ fn a_listing_is_sent_as_it_is_if_there_is_no_memory_to_compress_it() {
 }
 
 #[test]
-fn a_listing_that_is_kept_is_sent_as_it_is_if_no_job_may_be_begun() {
+fn a_cached_listing_is_sent_uncompressed_if_no_job_may_begin() {
     let directory = Directory::keeping(1, &[]);
     directory.fill(10_000);
     let plain = directory.ask("", &[]).expect("200");
@@ -342,7 +342,7 @@ fn tag(response: &Response) -> String {
 }
 
 #[test]
-fn a_large_directory_is_listed_once_for_all_who_ask_and_in_slices() {
+fn a_large_directory_is_listed_once_for_all_requests_and_in_slices() {
     let directory = Directory::with(&[]);
     directory.fill(5_000);
     let ask = || directory.try_ask("", &[], MayBlock::Anywhere, NOW);

@@ -40,7 +40,7 @@ impl Lookup {
     /// Finds the file that `path`, decoded and normalised, names, or the reason why there is none.
     ///
     /// # Errors
-    /// [`WouldBlock`] if the answer needs a disk that `may_block` excludes, or if another thread is
+    /// [`WouldBlock`] if the result needs a disk that `may_block` excludes, or if another thread is
     /// loading it.
     pub fn find(
         &self,
@@ -126,8 +126,9 @@ impl Lookup {
             Some(generation) => generation,
             None => self.resolve_root(may_block, now.monotonic)?,
         };
-        let state_of =
-            |learnt: &Freshness| learnt.state(generation, now.monotonic, self.revalidate_millis);
+        let state_of = |freshness: &Freshness| {
+            freshness.state(generation, now.monotonic, self.revalidate_millis)
+        };
         if let Some(entry) = memory.files.find(key) {
             match state_of(&entry.freshness) {
                 FreshnessState::Fresh => return Ok(LookupResult::File(entry)),
@@ -211,8 +212,9 @@ impl Lookup {
         let directory = self.root.directory();
         let begun = self.begin(&directory, key, now);
         // Without a cache no load takes long: see `open`.
-        let whole = UnboundedSlice(now.monotonic);
-        let loaded = begun.and_then(|mut load| load.go_on(&whole).unwrap_or(Err(TOO_MANY_JOBS)));
+        let unbounded = UnboundedSlice(now.monotonic);
+        let loaded =
+            begun.and_then(|mut load| load.go_on(&unbounded).unwrap_or(Err(TOO_MANY_JOBS)));
         loaded.map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now))
     }
 

@@ -23,7 +23,9 @@ impl Lookup {
             let policy = rules.policy(asked, listing::media_type(request.head), false);
             !policy.no_transform
         });
-        self.at(path, |place| listings.respond(place, request, may_compress))
+        self.at(path, |listed| {
+            listings.respond(listed, request, may_compress)
+        })
     }
 
     /// Checks that the directory at `path` can be opened, as a listing does.
@@ -31,7 +33,7 @@ impl Lookup {
     /// # Errors
     /// As [`ListedDirectory::open`].
     pub fn open_directory(&self, path: &[u8]) -> Result<(), OpenError> {
-        self.at(path, |place| place.open().map(drop))
+        self.at(path, |listed| listed.open().map(drop))
     }
 
     fn at<T>(&self, path: &[u8], act: impl FnOnce(&ListedDirectory<'_>) -> T) -> T {

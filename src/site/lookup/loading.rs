@@ -176,7 +176,7 @@ impl Lookup {
         target: LoadTarget<'_>,
         file: &File,
     ) -> Result<Option<Sidecars>, Absence> {
-        let Some(evidence) = self.evidence else {
+        let Some(verification) = self.evidence else {
             return Ok(None);
         };
         let beside = OriginalFile {
@@ -184,8 +184,8 @@ impl Lookup {
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
-        let place = self.search_root(target.directory);
-        let sidecars = Sidecars::look(place, beside, evidence, target.now);
+        let search_root = self.search_root(target.directory);
+        let sidecars = Sidecars::look(search_root, beside, verification, target.now);
         for path in sidecars.iter().flat_map(Sidecars::too_old) {
             self.unused_sidecars.warn(
                 path,

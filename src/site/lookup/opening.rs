@@ -55,7 +55,7 @@ pub struct Lookup {
     pub(super) has_logged_outside_link: AtomicBool,
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
-    /// The evidence that a sidecar needs; `None` if the site uses no sidecars.
+    /// The verification that sidecars need; `None` if the site uses no sidecars.
     pub(super) evidence: Option<SidecarVerification>,
     /// The sidecars for which the log says that they are not sent.
     pub(super) unused_sidecars: Arc<LoggedNames>,
@@ -83,7 +83,7 @@ impl Lookup {
         } else {
             0
         };
-        // Nor does a load serve other requests then, so a large file is not read before it is sent.
+        // Without a cache a load serves one request only, so a large file is not read before it is sent.
         let most = if cache.bytes > 0 {
             u64::MAX
         } else {
@@ -124,7 +124,7 @@ impl Lookup {
             has_logged_outside_link: AtomicBool::new(false),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
-            evidence: evidence(site, cache),
+            evidence: sidecar_verification(site, cache),
             unused_sidecars: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),
@@ -158,12 +158,12 @@ fn most_decoded(cache_bytes: u64) -> u64 {
     }
 }
 
-/// The evidence that a sidecar of `site` needs; `None` if the site uses no sidecars.
-fn evidence(site: &SiteConfig, cache: &config::Cache) -> Option<SidecarVerification> {
+/// The verification that sidecars of `site` need; `None` if the site uses no sidecars.
+fn sidecar_verification(site: &SiteConfig, cache: &config::Cache) -> Option<SidecarVerification> {
     match (site.precompressed, site.etag) {
         (Precompressed::Never, _) => None,
         (Precompressed::Always, _) => Some(SidecarVerification::NotNeeded),
-        // No verdict would be remembered.
+        // Without a cache no verdict would be kept.
         (Precompressed::Current, _) if cache.bytes == 0 => Some(SidecarVerification::BySeconds),
         (Precompressed::Current, EtagSource::Modified) => Some(SidecarVerification::ByContent),
         (Precompressed::Current, EtagSource::Content) => Some(SidecarVerification::AlwaysByContent),

@@ -20,7 +20,7 @@ use crate::site::waiting::{MayBlock, WouldBlock};
 impl Lookup {
     /// The representation that a GET with a Range field refers to. `None` if the request has no such field or
     /// accepts no coding, if the file has no variants, or if the conditions hold for no representation. Then
-    /// the answer is about the representation that [`preferred`](Lookup::preferred) returns.
+    /// the response is about the representation that [`preferred`](Lookup::preferred) returns.
     ///
     /// If-Range or If-Match (RFC 9110 sections 13.1.5 and 13.1.1) may name any variant that the client
     /// accepts.

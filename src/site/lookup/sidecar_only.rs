@@ -5,7 +5,7 @@
 //! of media types that compress are tried as sidecars, so `x.tar` is never made of `x.tar.gz`.
 //!
 //! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too large
-//! for that, only clients that accept the coding get an answer.
+//! for that, only clients that accept the coding get the file.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl SidecarDecoder {
             return Some(Err(Absence::IsChanging));
         }
         let coding = self.coding;
-        let stand_in = || variant.decoded(coding, Content::Memory(Bytes::new()));
+        let empty = || variant.decoded(coding, Content::Memory(Bytes::new()));
         Some(Ok(match decoded {
             Ok(content) => DecodedSidecar {
                 representation: variant.decoded(coding, content),
@@ -98,7 +98,7 @@ impl SidecarDecoder {
                 variant: Some(variant),
             },
             Err(DecodeError::TooLarge) => DecodedSidecar {
-                representation: stand_in(),
+                representation: empty(),
                 original: OriginalState::Missing,
                 coding,
                 variant: Some(variant),
@@ -110,7 +110,7 @@ impl SidecarDecoder {
                 );
                 self.logged.warn(name, &reason);
                 DecodedSidecar {
-                    representation: stand_in(),
+                    representation: empty(),
                     original: OriginalState::Missing,
                     coding,
                     variant: None,

@@ -140,13 +140,13 @@ fn a_sidecar_without_its_original_is_decoded_in_slices() {
     };
     assert_eq!(entry.original, crate::site::memory::OriginalState::Decoded);
     assert_eq!(entry.representation.content.len(), content.len() as u64);
-    let variants = entry.variants.as_ref().expect("the one it was made from");
+    let variants = entry.variants.as_ref().expect("the decoded variant");
     assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
 /// proc(5) is mounted on every Linux system, and temporary files are not below it.
 #[test]
-fn what_lies_beyond_a_mount_point_is_not_compared_by_a_thread_that_others_need() {
+fn entries_beyond_a_mount_point_are_left_to_another_revalidator() {
     check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
     // With applications, the redirect to a directory depends on its index.
     check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_has_gone_does_not_come_back_with_its_variant() {
+    fn a_dropped_entry_does_not_come_back_with_its_variant() {
         let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
         let load = || entry(&[b'x'; 500], 1_000);
         let old = kept(&cache, load());
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_path_is_found_by_one_that_is_not_and_only_in_its_site() {
+    fn an_owned_path_is_found_by_a_borrowed_one_and_only_in_its_site() {
         let path = SitePath {
             site: 1,
             path: b"/a",

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A variant is filled in when it is Possible, Ordered or Sidecar. Until there is a verdict on the
-//! sidecar, another variant can be made meanwhile. It is kept if the sidecar turns out to be false.
+//! sidecar, another variant can be made meanwhile. It is kept if the sidecar is refused.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -259,11 +259,11 @@ impl EncodedVariant {
     }
 }
 
-/// Returns the value in `place`, which `make` provides if there is none yet. Also returns whether this
+/// Returns the value in `cell`, which `make` provides if there is none yet. Also returns whether this
 /// call has set it.
-fn fill_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
+fn fill_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> (&T, bool) {
     let mut is_ours = false;
-    let value = place.get_or_init(|| {
+    let value = cell.get_or_init(|| {
         is_ours = true;
         make()
     });
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_sidecar_is_replaced_by_a_variant_made_here_if_allowed() {
+    fn a_wrong_sidecar_is_replaced_by_a_variant_made_here_if_allowed() {
         let coding = Coding::Gzip;
         for may_compress in [true, false] {
             let variants = unverified(may_compress);

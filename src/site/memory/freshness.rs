@@ -97,33 +97,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_for_an_interval_and_one_caller_renews_it() {
-        let learnt = Freshness::new(7, Millis(0));
-        assert_eq!(learnt.state(7, Millis(999), 1_000), FreshnessState::Fresh);
-        assert!(!learnt.claim_check(Millis(999), 1_000));
-        assert_eq!(learnt.state(7, Millis(1_000), 1_000), FreshnessState::Stale);
+    fn a_fact_is_fresh_for_an_interval_and_one_caller_renews_it() {
+        let freshness = Freshness::new(7, Millis(0));
         assert_eq!(
-            learnt.state(7, Millis(1_000), 1_000),
+            freshness.state(7, Millis(999), 1_000),
+            FreshnessState::Fresh
+        );
+        assert!(!freshness.claim_check(Millis(999), 1_000));
+        assert_eq!(
+            freshness.state(7, Millis(1_000), 1_000),
+            FreshnessState::Stale
+        );
+        assert_eq!(
+            freshness.state(7, Millis(1_000), 1_000),
             FreshnessState::Stale,
             "asking takes nothing away"
         );
-        assert!(learnt.claim_check(Millis(1_000), 1_000));
-        assert!(!learnt.claim_check(Millis(1_000), 1_000));
-        assert_eq!(learnt.state(7, Millis(1_999), 1_000), FreshnessState::Fresh);
-        assert!(learnt.claim_check(Millis(2_000), 1_000));
+        assert!(freshness.claim_check(Millis(1_000), 1_000));
+        assert!(!freshness.claim_check(Millis(1_000), 1_000));
+        assert_eq!(
+            freshness.state(7, Millis(1_999), 1_000),
+            FreshnessState::Fresh
+        );
+        assert!(freshness.claim_check(Millis(2_000), 1_000));
     }
 
     #[test]
-    fn without_an_interval_everybody_looks() {
-        let learnt = Freshness::new(7, Millis(0));
+    fn without_an_interval_every_caller_compares() {
+        let freshness = Freshness::new(7, Millis(0));
         for _ in 0..2 {
-            assert_eq!(learnt.state(7, Millis(0), 0), FreshnessState::Stale);
-            assert!(learnt.claim_check(Millis(0), 0));
+            assert_eq!(freshness.state(7, Millis(0), 0), FreshnessState::Stale);
+            assert!(freshness.claim_check(Millis(0), 0));
         }
     }
 
     #[test]
-    fn under_another_root_it_is_void() {
+    fn under_another_root_a_fact_is_invalid() {
         assert_eq!(
             Freshness::new(7, Millis(0)).state(8, Millis(0), 1_000),
             FreshnessState::Invalid

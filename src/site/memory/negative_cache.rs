@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_out_of_date_is_forgotten() {
+    fn only_the_given_entry_is_forgotten() {
         let negative_cache = NegativeCache::new();
         let (old, new) = (
             negative_entry(b"/a", NOT_FOUND),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_names_stay_in_bounds_and_leave_those_in_use_alone() {
+    fn invented_names_are_bounded_and_do_not_evict_names_in_use() {
         let negative_cache = NegativeCache::new();
         let in_use: Vec<_> = (0..100).map(|i| format!("/favicon-{i}.ico")).collect();
         let mut missed = 0;

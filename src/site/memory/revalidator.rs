@@ -14,7 +14,7 @@
 //!   [`STALE_WHILE_REVALIDATE_MILLIS`] (stale-while-revalidate, RFC 5861 section 3). Otherwise they wait too.
 //! - If the comparison is not made within [`STALE_WHILE_REVALIDATE_MILLIS`] of its order, the disk counts as
 //!   hanging. Then no request waits for an entry that is not too old, and the next request for the entry
-//!   releases those that wait. A visitor is better served by a page of half a minute ago than by none.
+//!   releases those that wait. A page that is half a minute old is better for a client than none.
 //! - An entry that was not compared for `cache.revalidate` and [`STALE_IF_ERROR_MILLIS`] is too old
 //!   (stale-if-error, RFC 5861 section 4). Requests for it wait until the disk answers, as for a file that is
 //!   not cached. So every change is visible after that time.

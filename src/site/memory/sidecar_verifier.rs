@@ -1,7 +1,7 @@
 //! Verifies sidecars whose age does not prove that they match their file. Each is decoded once, and used
 //! if it decodes to the content of the file.
 //!
-//! Such a sidecar is not younger than its file; with `etag = "content"` younger ones are verified too. A
+//! Such a sidecar is not newer than its file; with `etag = "content"` newer ones are verified too. A
 //! request that meets one places an order here, and is answered without it. The verdict is kept with the
 //! [variants](super::encoded_variants) of the cached file, and in [`VerdictCache`] after the file is
 //! evicted. It is valid until one of the two files changes.

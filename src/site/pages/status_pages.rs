@@ -43,12 +43,12 @@ pub fn error(status: Status, sentence: &'static str) -> Response {
 }
 
 fn write_error(status: Status, sentence: &str) -> Response {
-    let owed = match status {
+    let required = match status {
         Status::METHOD_NOT_ALLOWED => ALLOW_LINE.to_owned(),
         Status::SERVICE_UNAVAILABLE => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
         _ => String::new(),
     };
-    let mut response = page(status, format!("{PAGE_FIELDS}{owed}"), sentence);
+    let mut response = page(status, format!("{PAGE_FIELDS}{required}"), sentence);
     // Leaked on purpose: static bytes need no reference count, which threads would contend for.
     let forever = |bytes: &Bytes| Bytes::from_static(bytes.to_vec().leak());
     response.fields = forever(&response.fields);
@@ -217,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_status_owes_is_known_apart_from_the_page() {
-        let owed = |status| required_fields(&error(status, "")).to_vec();
-        assert_eq!(owed(Status::METHOD_NOT_ALLOWED), ALLOW_LINE.as_bytes());
-        assert_eq!(owed(Status::SERVICE_UNAVAILABLE), b"Retry-After: 2\r\n");
-        assert!(owed(Status::NOT_FOUND).is_empty());
+    fn the_fields_that_a_status_requires_are_known_apart_from_the_page() {
+        let required = |status| required_fields(&error(status, "")).to_vec();
+        assert_eq!(required(Status::METHOD_NOT_ALLOWED), ALLOW_LINE.as_bytes());
+        assert_eq!(required(Status::SERVICE_UNAVAILABLE), b"Retry-After: 2\r\n");
+        assert!(required(Status::NOT_FOUND).is_empty());
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_is_for_a_path_counts() {
+    fn the_first_application_for_a_path_counts() {
         assert!(Applications::new(&[]).is_none());
         let applications = Applications::new(&[
             application("/app/**", "/app/index.html", &["/app/api/**"]),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_decides_about_what_it_is_for() {
+    fn a_rule_decides_only_for_its_types_and_statuses() {
         let no_transform = [("Cache-Control", "no-transform")];
         let mut of_type = rule("/**", &no_transform, &[]);
         of_type.types = vec!["text/html".parse().unwrap()];

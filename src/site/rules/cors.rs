@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn without_origins_nothing_is_said() {
+    fn without_origins_there_are_no_rules() {
         assert!(Cors::new(&[]).is_none());
     }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_gets_no_permission() {
+    fn an_unknown_origin_gets_no_permission() {
         let lines = "Origin: https://b.example\r\nAccess-Control-Request-Method: GET\r\n";
         let fields = preflight(&cors(&["https://a.example"]), "OPTIONS", lines);
         assert_eq!(fields.as_deref(), Some("Vary: Origin\r\n"));

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_lines_are_edited_once_for_each_path_site_and_manner() {
+    fn shared_lines_are_edited_once_for_each_path_site_and_flags() {
         let memory = EditedFields::new(1 << 20);
         let fields = Bytes::from("A: 1\r\n".repeat(2));
         let _shared = fields.clone();

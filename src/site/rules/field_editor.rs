@@ -123,13 +123,13 @@ impl FieldEditor {
     /// rule that sets the type of the file also sets the type of its parts.
     #[must_use]
     pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
-        let whole = ResponseProperties {
+        let response = ResponseProperties {
             status: Status::PARTIAL_CONTENT,
             // Only the type is taken from the result.
             is_fallback: false,
             content_type: type_value(content_lines),
         };
-        let edited = self.rules.edit_fields(path, content_lines, &whole);
+        let edited = self.rules.edit_fields(path, content_lines, &response);
         let others = lines(content_lines).filter(|line| !is_type(line));
         Bytes::from(types(&edited).chain(others).collect::<Vec<_>>().concat())
     }

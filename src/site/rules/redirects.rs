@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_star_stood_for_is_encoded_for_its_place() {
+    fn captures_are_encoded_for_their_part_of_the_uri() {
         let evil = b"/x/a b&c=d?e#f%\xff\r\n/g";
         let of = |to| location_of("/x/**", to, evil, None);
         assert_eq!(of("/$1"), "/a%20b&c=d%3Fe%23f%25%FF%0D%0A/g");
@@ -333,7 +333,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_location_is_a_uri_whatever_is_asked_for(
+        fn a_location_is_a_uri_for_every_path(
             path in prop::collection::vec(any::<u8>(), 0..40),
             query in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
             to in prop::sample::select(vec!["/$1", "/a$1/b?$1#$1", "https://a.example/$1", "/$1$1"]),

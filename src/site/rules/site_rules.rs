@@ -73,7 +73,7 @@ impl SiteRules {
     }
 
     /// The field lines `fields` of an `answer` for `path`, edited by the rules; unchanged if no rule
-    /// applies. The result depends only on the path and the answer, so callers can cache it.
+    /// applies. The result depends only on the path and the response, so callers can cache it.
     #[must_use]
     pub fn edit_fields(
         &self,

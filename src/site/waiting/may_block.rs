@@ -1,7 +1,7 @@
-//! Whether a thread may block on a disk while it looks for an answer.
+//! Whether a thread may block on a disk while it looks for a response.
 //!
 //! The event loop asks with [`MayBlock::Never`], because other connections wait for it. If that gives no
-//! answer, a worker asks again with [`MayBlock::Anywhere`], and some spare workers with
+//! response, a worker asks again with [`MayBlock::Anywhere`], and some spare workers with
 //! [`MayBlock::OnRoots`]. No thread waits for another thread.
 
 use std::sync::Arc;
@@ -20,17 +20,17 @@ pub enum MayBlock {
     Anywhere,
 }
 
-/// The answer needs a disk on which the calling thread may not block. No work has been done yet: another
+/// The response needs a disk on which the calling thread may not block. No work has been done yet: another
 /// thread begins from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WouldBlockOnDisk;
 
-/// The reason why there is no answer yet.
+/// The reason why there is no response yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WouldBlock {
     /// The calling thread may not block on the disk: see [`WouldBlockOnDisk`].
     OnDisk,
-    /// Another thread is loading the answer. The request is repeated when the flight is over, and not
+    /// Another thread is loading the result. The request is repeated when the flight is over, and not
     /// before: [`Flight::wait`] tells when.
     InFlight(Arc<Flight>),
 }

@@ -1,6 +1,6 @@
 //! Waiting for a disk without holding a thread.
 //!
-//! [`MayBlock`] says where a thread may block. If another thread is already loading the answer, or if
+//! [`MayBlock`] says where a thread may block. If another thread is already loading the response, or if
 //! the load takes long, a request gets [`WouldBlock::InFlight`] with the [`Flight`] to wait for. Long
 //! work is a [`Job`], done in slices.
 

@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn others(flights: &Texts) -> Arc<Flight> {
-        begin(flights, 'a').expect_err("another is away")
+        begin(flights, 'a').expect_err("another request loads")
     }
 
     /// Registers a waiter with `flight`; returns the number of its calls.
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn one_goes_and_the_others_are_called_once_when_it_is_back() {
+    fn one_request_loads_and_the_others_are_called_once_at_its_end() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let waiting: Vec<_> = (0..3).map(|_| wait(&others(&flights))).collect();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_too_late_to_wait_is_called_at_once() {
+    fn a_waiter_that_comes_too_late_is_called_at_once() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_stays_for_those_who_waited_and_no_longer() {
+    fn a_result_stays_until_the_last_waiter_has_taken_it() {
         let flights = Texts::default();
         let leader = begin(&flights, 'a').expect("the first");
         let flight = others(&flights);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_released_is_not_called_again() {
+    fn a_released_waiter_is_not_called_again() {
         let flight = Flight::new();
         let early = wait(&flight);
         flight.release();
@@ -418,17 +418,20 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_was_left_is_done_in_slices_for_all_who_wait() {
+    fn a_job_is_done_in_slices_for_all_waiters() {
         let flights = Texts::default();
         let flight = left(&flights, 3);
         let calls = [wait(&flight), wait(&others(&flights))];
         assert!(flight.claim_job() && !others(&flights).claim_job());
         assert!(flight.work(&SLICE) && flight.work(&SLICE));
         assert!(calls.iter().all(|calls| number(calls) == 0));
-        assert!(!flight.work(&SLICE), "that was the last");
+        assert!(!flight.work(&SLICE), "the last slice");
         assert!(calls.iter().all(|calls| number(calls) == 1));
         assert!(flight.needs_disk() && others(&flights).result() == Some(&"text"));
-        assert!(flights.begin('a', |_| false).is_ok(), "of no use");
+        assert!(
+            flights.begin('a', |_| false).is_ok(),
+            "the result is not usable"
+        );
     }
 
     /// Waits until its flag is set; counts the calls.
@@ -446,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_ends_when_the_last_who_waited_has_left() {
+    fn a_job_ends_when_its_last_waiter_has_left() {
         let flights = Texts::default();
         let flight = left(&flights, 9);
         let has_left = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
@@ -456,10 +459,10 @@ mod tests {
         }
         assert!(flight.work(&SLICE));
         has_left[0].store(true, Ordering::Relaxed);
-        assert!(flight.work(&SLICE), "one is left");
+        assert!(flight.work(&SLICE), "one waiter is left");
         has_left[1].store(true, Ordering::Relaxed);
         assert!(!flight.work(&SLICE));
         assert_eq!(number(&calls), 2);
-        assert!(begin(&flights, 'a').is_ok(), "who comes later begins anew");
+        assert!(begin(&flights, 'a').is_ok(), "a later request begins anew");
     }
 }

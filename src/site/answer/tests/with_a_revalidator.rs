@@ -1,4 +1,5 @@
-//! Tests of responses from memory while a revalidation is outstanding. The test plays the revalidator.
+//! Tests of responses from memory while a revalidation is outstanding. The test acts as the
+//! revalidator.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,7 +52,7 @@ fn is_called(flight: &Arc<Flight>) -> impl Fn() -> bool + use<> {
 }
 
 #[test]
-fn who_finds_it_due_waits_and_the_others_do_not() {
+fn the_first_request_for_a_stale_entry_waits_and_the_others_do_not() {
     for (path, status) in [("/file.txt", 200), ("/guide", 301)] {
         let (fixture, role) = fixture(path);
         // The root is revalidated first, then the entry below it.
@@ -70,7 +71,7 @@ fn who_finds_it_due_waits_and_the_others_do_not() {
 }
 
 #[test]
-fn what_has_changed_is_not_served_once_it_was_compared() {
+fn a_changed_file_is_not_served_after_the_comparison() {
     for path in ["/file.txt", "/none"] {
         let (fixture, role) = fixture(path);
         let file = fixture.root().join(&path[1..]);
@@ -91,7 +92,7 @@ fn what_has_changed_is_not_served_once_it_was_compared() {
 }
 
 #[test]
-fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
+fn while_the_disk_hangs_no_request_waits_for_a_recent_entry() {
     let (fixture, role) = fixture("/file.txt");
     let first = is_called(&fixture.awaited(STALE_AT, "/file.txt"));
     let order = role.take();
@@ -100,7 +101,7 @@ fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
     fixture.awaited(late - 1, "/file.txt");
     assert!(!first());
     assert_eq!(fixture.recall(late, "/file.txt"), Ok(200));
-    assert!(first(), "the next one has released it");
+    assert!(first(), "the next request has released it");
     let too_old = STALE_AT + STALE_IF_ERROR_MILLIS;
     assert_eq!(fixture.recall(too_old - 1, "/file.txt"), Ok(200));
     let waiting = is_called(&fixture.awaited(too_old, "/file.txt"));
@@ -116,7 +117,7 @@ fn while_the_disk_hangs_nobody_waits_for_what_was_known_of_late() {
 }
 
 #[test]
-fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
+fn an_entry_that_was_not_requested_for_an_hour_is_compared_first() {
     let (fixture, role) = fixture("/file.txt");
     let hour = 3_600_000;
     for _ in 0..2 {
@@ -131,7 +132,7 @@ fn what_nobody_has_asked_for_in_a_while_is_compared_first() {
 }
 
 #[test]
-fn others_wait_too_if_it_has_been_due_for_long() {
+fn all_requests_wait_if_the_entry_has_been_stale_for_long() {
     let (fixture, _role) = fixture("/file.txt");
     let first = fixture.awaited(STALE_AT + STALE_WHILE_REVALIDATE_MILLIS, "/file.txt");
     assert_eq!(
@@ -141,7 +142,7 @@ fn others_wait_too_if_it_has_been_due_for_long() {
 }
 
 #[test]
-fn who_may_go_to_the_disk_compares_by_itself() {
+fn a_thread_that_may_block_compares_by_itself() {
     let (fixture, _role) = fixture("/file.txt");
     fs::write(fixture.root().join("file.txt"), "another content").expect("write");
     let answer = fixture.ask(MayBlock::Anywhere, STALE_AT, "GET /file.txt HTTP/1.1");
@@ -162,7 +163,7 @@ fn without_an_interval_nothing_is_left_to_the_revalidator() {
 }
 
 #[test]
-fn without_the_revalidator_who_may_compares() {
+fn without_the_revalidator_a_thread_that_may_block_compares() {
     let (fixture, role) = fixture("/file.txt");
     drop(role);
     let answer = fixture.get(MayBlock::Never, STALE_AT, "/file.txt");

@@ -218,7 +218,7 @@ fn a_type_of_the_sites_own_wins() {
 }
 
 #[test]
-fn what_has_redundancy_is_compressible() {
+fn types_with_redundancy_are_compressible() {
     let extensions = "html css js mjs json map xml svg wasm webmanifest txt md csv ttf otf eot ico bmp \
          xhtml rss geojson yaml m3u8 gltf obj mtl stl step wrl m3u";
     for extension in extensions.split_whitespace() {

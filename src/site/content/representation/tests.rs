@@ -53,7 +53,7 @@ fn a_small_file_is_in_memory_and_a_large_one_stays_open() {
 }
 
 #[test]
-fn a_torn_reading_is_a_mixture_wherever_memory_has_it() {
+fn a_torn_read_is_a_mixture_wherever_memory_has_it() {
     let is_mixture = |content: &[u8], memory_bytes| {
         let (_, mut representation) = loaded(content, memory_bytes, at(u64::MAX));
         assert!(!representation.is_mixture());
@@ -198,7 +198,7 @@ fn load_at(file: File, metadata: &Metadata<'_>, now_secs: u64) -> Representation
 }
 
 #[test]
-fn a_time_that_is_none_makes_neither_a_date_nor_a_tag() {
+fn a_placeholder_time_makes_neither_a_date_nor_a_tag() {
     for secs in [0, 1] {
         let load = |content: &[u8]| load_at(with_time(secs, 0, content), &HTML, u64::MAX);
         let (one, other) = (load(b"one"), load(b"two"));

@@ -106,7 +106,7 @@ fn a_name_is_not_taken_for_a_longer_or_shorter_one() {
 }
 
 #[test]
-fn what_an_answer_varies_by_adds_up() {
+fn values_of_vary_add_up() {
     let vary = [
         rule("/", &[("vary", "Cookie")], &[]),
         rule("/", &[("vary", "Cookie")], &[]),
@@ -155,7 +155,7 @@ const NEVER_CHANGES: [(&str, &str); 3] = [
 
 /// An error, or a page sent in place of a file, must not be cached as long as the file.
 #[test]
-fn how_long_a_file_is_kept_is_not_said_of_errors_nor_of_the_page_of_an_application() {
+fn caching_fields_do_not_go_on_errors_or_the_page_of_an_application() {
     let rules = [rule("/**", &NEVER_CHANGES, &[])];
     for status in [
         Status::OK,
@@ -219,7 +219,7 @@ fn a_rule_that_names_statuses_is_for_these_alone() {
 
 /// One rule removes a field from files, another sets it in errors, and errors keep it.
 #[test]
-fn what_is_taken_away_goes_by_the_status_too() {
+fn removals_depend_on_the_status_too() {
     let rules = [
         only(rule("/**", &[("Cache-Control", "no-store")], &[]), &[]),
         rule("/**", &[], &["Cache-Control"]),
