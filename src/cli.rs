@@ -37,7 +37,7 @@ pub struct Cli {
     #[arg(long, value_name = "PATH|-")]
     pub access_log: Option<PathBuf>,
 
-    /// Read the configuration, print its mistakes or its resolved values, and exit
+    /// Read the configuration, print its errors or its resolved values, and exit
     #[arg(long)]
     pub check: bool,
 
@@ -73,7 +73,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// One line for each mistake, with the flag, or with the file, line, key and column. The status is 2.
+    /// One line for each error, with the flag, or with the file, line, key and column. The status is 2.
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let flags = Flags {
             root: self.root.clone(),

@@ -72,7 +72,7 @@ fn test(config: Config) -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    // A configuration can have several mistakes, with one line for each.
+    // A configuration can have several errors, with one line for each.
     for line in error.to_string().lines() {
         print_notice(format_args!("abide: {line}"));
     }

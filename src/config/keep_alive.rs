@@ -54,7 +54,7 @@ impl Default for KeepAlive {
 impl KeepAlive {
     /// T + grace: seconds after which an idle connection is closed; at most 2^31-1.
     #[must_use]
-    pub fn reaped_after_secs(&self) -> u32 {
+    pub fn idle_close_after_secs(&self) -> u32 {
         self.timeout_secs.saturating_add(self.grace_secs)
     }
 

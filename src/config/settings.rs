@@ -76,7 +76,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let drain = self.shutdown.drain_secs;
-        let promised = self.keep_alive.reaped_after_secs();
+        let promised = self.keep_alive.idle_close_after_secs();
         if drain < promised {
             warnings.push(format!(
                 "shutdown.drain: {drain} seconds is less than keep_alive.timeout + \

@@ -120,7 +120,7 @@ pub fn run(config: Config) -> Result<Report, SelftestError> {
     let counts = run_all(
         running.address,
         assumptions,
-        tested.keep_alive.reaped_after_secs(),
+        tested.keep_alive.idle_close_after_secs(),
     )?;
     drop(running);
     let rows = CLIENTS.iter().zip(counts);
@@ -153,7 +153,7 @@ fn tested_config(config: &Config, directory: &SiteDirectory) -> Config {
 fn run_all(
     address: SocketAddr,
     assumptions: Assumptions,
-    reaped_secs: u32,
+    idle_close_secs: u32,
 ) -> io::Result<Vec<RequestCounts>> {
     let clock = SystemClock::new();
     let clock = &clock;
@@ -161,7 +161,7 @@ fn run_all(
         let start = |scenario: Scenario| {
             let client = SimulatedClient::new(scenario.client, address, clock, assumptions);
             let thread = thread::Builder::new().stack_size(STACK_BYTES);
-            thread.spawn_scoped(scope, move || scenario.run(client, reaped_secs))
+            thread.spawn_scoped(scope, move || scenario.run(client, idle_close_secs))
         };
         let mut all = Vec::new();
         for client in CLIENTS {
@@ -204,12 +204,12 @@ impl Scenario {
         usual.chain(slow.map(move |(millis, number)| scenario(number, Some(millis))))
     }
 
-    fn run(self, mut client: SimulatedClient<'_>, reaped_secs: u32) -> RequestCounts {
+    fn run(self, mut client: SimulatedClient<'_>, idle_close_secs: u32) -> RequestCounts {
         // The threads must not all start in the same millisecond.
         client.wait(u64::from(self.number) * 10);
-        let reaped_millis = u64::from(reaped_secs) * 1000;
+        let idle_close_millis = u64::from(idle_close_secs) * 1000;
         let idle = |client: &mut SimulatedClient<'_>, early_millis: u64| {
-            let riskiest_idle_millis = client.riskiest_idle_millis(reaped_millis);
+            let riskiest_idle_millis = client.riskiest_idle_millis(idle_close_millis);
             let gap_millis = riskiest_idle_millis.saturating_sub(early_millis);
             client.ask_after(gap_millis, SMALL_PATH, ReadSpeed::Full);
         };

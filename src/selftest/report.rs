@@ -56,7 +56,7 @@ impl Row {
 
     fn verdict(&self, keep_alive: &KeepAlive) -> String {
         let RequestCounts { lost, retried, .. } = self.counts;
-        let reaped_after = keep_alive.reaped_after_secs();
+        let idle_close_after = keep_alive.idle_close_after_secs();
         match self.prediction {
             Prediction::Safe | Prediction::NeverReuses if lost + retried > 0 => {
                 format!("no: it should lose nothing and lost {}", lost + retried)
@@ -69,8 +69,8 @@ impl Row {
                  keep_alive.close = \"pressure\" loses nothing"
                 .to_owned(),
             Prediction::KeepsTooLong { secs } => format!(
-                "no: {secs} s is {} our close at T + grace = {reaped_after} s",
-                if secs > reaped_after {
+                "no: {secs} s is {} our close at T + grace = {idle_close_after} s",
+                if secs > idle_close_after {
                     "beyond"
                 } else {
                     "too near to"

@@ -113,14 +113,14 @@ impl<'a> SimulatedClient<'a> {
     }
 
     /// The idle time in milliseconds after which a request is most likely to be lost, if the server
-    /// closes after `reaped_millis`.
+    /// closes after `idle_close_millis`.
     #[must_use]
-    pub fn riskiest_idle_millis(&self, reaped_millis: u64) -> u64 {
+    pub fn riskiest_idle_millis(&self, idle_close_millis: u64) -> u64 {
         let kept = self.idle.as_ref().map_or(Some(0), |idle| idle.kept_millis);
         match (self.client.idle_limit, kept) {
             (IdleLimit::Hint { .. }, Some(kept)) => kept,
             // The server closes such a connection first, so the moment before is the riskiest.
-            (_, kept) => kept.map_or(reaped_millis, |kept| kept.min(reaped_millis)),
+            (_, kept) => kept.map_or(idle_close_millis, |kept| kept.min(idle_close_millis)),
         }
     }
 

@@ -185,8 +185,8 @@ impl Client {
         if kept == Some(0) || keep_alive.max_requests.get() == 1 {
             return Prediction::NeverReuses;
         }
-        let reaped_after = u64::from(keep_alive.reaped_after_secs());
-        let in_time = |secs: u32| u64::from(secs) + MIN_ARRIVAL_SECS <= reaped_after;
+        let idle_close_after = u64::from(keep_alive.idle_close_after_secs());
+        let in_time = |secs: u32| u64::from(secs) + MIN_ARRIVAL_SECS <= idle_close_after;
         match kept {
             _ if keep_alive.close == IdleClose::Pressure => Prediction::Safe,
             Some(secs) if in_time(secs) => Prediction::Safe,

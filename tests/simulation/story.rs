@@ -23,7 +23,7 @@ const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace() {
     // T is 120 s and grace 10 s, as by default. The client is told T; the server waits for grace longer.
     let site = TestSite::new();
-    assert_eq!(site.config.keep_alive.reaped_after_secs(), 130);
+    assert_eq!(site.config.keep_alive.idle_close_after_secs(), 130);
     let mut world = site.world();
 
     // 0 s. Accepted. Nothing is promised yet: the first byte has to come in 20 s (timeouts.head). The wheel

@@ -305,7 +305,7 @@ fn content_too_large_to_decode_is_for_those_who_accept_its_coding() {
         }
         assert_eq!(client.get("/large.js").status, 404);
         assert_eq!(get(&mut client, "/broken.js", "br").status, 404);
-        server.wait_for("broken.js: its form in br cannot be decoded");
+        server.wait_for("broken.js: its sidecar in br cannot be decoded");
     }
     let server = Server::of(site.root());
     let response = server.connect().get("/large.js");

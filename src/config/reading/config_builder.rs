@@ -90,12 +90,13 @@ impl ConfigBuilder {
             cache,
             ..
         } = &self.general.settings;
-        let reaped_after = u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
+        let idle_close_after =
+            u64::from(keep_alive.timeout_secs) + u64::from(keep_alive.grace_secs);
         let (target_bytes, head_bytes) = (limits.target_bytes, limits.head_bytes);
         let (bytes, file_bytes) = (cache.bytes, cache.file_bytes);
-        if reaped_after > u64::from(ADVERTISED_MAX) {
+        if idle_close_after > u64::from(ADVERTISED_MAX) {
             let message = format!(
-                "keep_alive.timeout + keep_alive.grace = {reaped_after} is out of range, it must \
+                "keep_alive.timeout + keep_alive.grace = {idle_close_after} is out of range, it must \
                  be at most {ADVERTISED_MAX} seconds"
             );
             let names = ["keep_alive.timeout", "keep_alive.grace"];
@@ -130,9 +131,9 @@ impl ConfigBuilder {
             keep_alive.timeout_secs = keep_alive.timeout_secs.max(suitable);
         }
         let timeout = keep_alive.timeout_secs;
-        let reaped_after = keep_alive.reaped_after_secs();
+        let idle_close_after = keep_alive.idle_close_after_secs();
         if !self.general.has("shutdown.drain") {
-            self.general.settings.shutdown.drain_secs = reaped_after;
+            self.general.settings.shutdown.drain_secs = idle_close_after;
         }
         if let Some(limit) = proxy.idle_limit_secs().filter(|limit| timeout <= *limit) {
             let message = format!(

@@ -103,7 +103,7 @@ impl Lookup {
         let metadata = Metadata {
             content_type: &content_type,
             coding,
-            varies: is_compressible && self.evidence.is_some()
+            varies: is_compressible && self.sidecar_verification.is_some()
                 || most > 0
                 || sidecars.as_ref().is_some_and(Sidecars::has_usable),
             etag: self.etag,
@@ -176,7 +176,7 @@ impl Lookup {
         target: LoadTarget<'_>,
         file: &File,
     ) -> Result<Option<Sidecars>, Absence> {
-        let Some(verification) = self.evidence else {
+        let Some(verification) = self.sidecar_verification else {
             return Ok(None);
         };
         let beside = OriginalFile {

@@ -46,7 +46,7 @@ impl Lookup {
         name: &[u8],
         may_block: MayBlock,
     ) -> Result<(), WouldBlockOnDisk> {
-        if self.evidence.is_some() {
+        if self.sidecar_verification.is_some() {
             let codings = Coding::COMPRESSED.into_iter();
             for name in codings.filter_map(|coding| sidecar_path(name, coding)) {
                 self.check_scope(&name, may_block)?;

@@ -56,7 +56,7 @@ pub struct Lookup {
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
     /// The verification that sidecars need; `None` if the site uses no sidecars.
-    pub(super) evidence: Option<SidecarVerification>,
+    pub(super) sidecar_verification: Option<SidecarVerification>,
     /// The sidecars for which the log says that they are not sent.
     pub(super) unused_sidecars: Arc<LoggedNames>,
     /// The largest file that is compressed, in bytes; 0 if none are.
@@ -124,7 +124,7 @@ impl Lookup {
             has_logged_outside_link: AtomicBool::new(false),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
-            evidence: sidecar_verification(site, cache),
+            sidecar_verification: sidecar_verification(site, cache),
             unused_sidecars: Arc::default(),
             compressible_bytes,
             coding_rules: CodingRules::new(&site.headers),

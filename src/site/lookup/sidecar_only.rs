@@ -105,7 +105,7 @@ impl SidecarDecoder {
             },
             Err(DecodeError::Malformed(error)) => {
                 let reason = format!(
-                    "its form in {} cannot be decoded, and is not sent: {error}",
+                    "its sidecar in {} cannot be decoded, and is not sent: {error}",
                     coding.token()
                 );
                 self.logged.warn(name, &reason);
@@ -148,7 +148,7 @@ impl Lookup {
         absence: Absence,
         now: Now,
     ) -> Option<(Name<'p>, Sidecars)> {
-        if self.evidence.is_none() || !may_use_sidecar(absence) {
+        if self.sidecar_verification.is_none() || !may_use_sidecar(absence) {
             return None;
         }
         let root = directory.fd.as_fd();
@@ -204,7 +204,7 @@ impl Lookup {
     }
 
     fn sidecar_names(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let is_tried = self.evidence.is_some() && self.may_have_variants(path, name);
+        let is_tried = self.sidecar_verification.is_some() && self.may_have_variants(path, name);
         let variants =
             Coding::COMPRESSED.map(|coding| sidecar_path(name, coding).filter(|_| is_tried));
         variants.into_iter().flatten()
