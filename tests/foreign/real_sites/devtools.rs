@@ -1,7 +1,7 @@
-//! A page in headless Chromium as its developer tools see it: every complaint on the console, every
-//! answer, every request that failed.
+//! A page in headless Chromium, seen through its developer tools: console messages, answers, and failed
+//! requests.
 //!
-//! The browser is spoken to over two pipes, in messages of JSON that end in NUL.
+//! The test and the browser exchange JSON messages, each ended by NUL, over two pipes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 
 use support::browser::Browser;
 
-/// How long a browser may take to start and a page to load, on a machine that is busy.
+/// The time limit for starting a browser and loading a page on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a page did.
+/// The result of loading a page.
 #[derive(Default)]
 pub struct Visit {
-    /// A sentence for each error and warning, uncaught exceptions and failed requests included.
+    /// One line for each error and warning, including uncaught exceptions and failed requests.
     pub complaints: Vec<String>,
-    /// The URLs and statuses of what it was answered.
+    /// The URLs and statuses of the answers.
     pub answers: Vec<(String, u64)>,
-    /// What it was asked for at its end.
+    /// The value of the expression.
     pub value: Value,
 }
 
-/// Loads the page at `url`, and waits for what `expression`, a promise, resolves to.
+/// Loads the page at `url`, and waits until `expression`, a promise, resolves.
 pub fn visit(url: &str, expression: &str) -> Visit {
     let mut pilot = Pilot::start();
     let target = pilot.call("Target.createTarget", json!({ "url": "about:blank" }));
@@ -52,12 +52,12 @@ pub fn visit(url: &str, expression: &str) -> Visit {
     visit
 }
 
-/// One side of a conversation with a browser.
+/// A connection to a browser.
 struct Pilot {
     to: ChildStdin,
     from: Receiver<Value>,
     last_id: u64,
-    /// The page that is spoken to, once there is one.
+    /// The attached page, once there is one.
     session: Option<Value>,
     has_loaded: bool,
     visit: Visit,
@@ -69,7 +69,7 @@ impl Pilot {
     fn start() -> Pilot {
         let (browser, to, from) = Browser::piloted();
         let (sender, receiver) = channel();
-        // Ends with the browser.
+        // This thread ends with the browser.
         thread::spawn(move || {
             for message in messages(from) {
                 if sender.send(message).is_err() {
@@ -89,7 +89,7 @@ impl Pilot {
         }
     }
 
-    /// Calls a method of the protocol and returns its result. Events that come before it count.
+    /// Calls a method of the protocol and returns its result. Events before the result are recorded.
     fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });
@@ -107,7 +107,7 @@ impl Pilot {
         }
     }
 
-    /// Takes the next message, and notes what it says about the page.
+    /// Receives the next message, and records events of the page.
     fn listen(&mut self) -> Value {
         let left = LIMIT.saturating_sub(self.start.elapsed());
         let message = self.from.recv_timeout(left);

@@ -1,4 +1,4 @@
-//! A constant load from clients that ask once, for as long as a test restarts servers.
+//! A constant load from clients without retries, for as long as a test restarts servers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::lane::{Lane, Outcome, Wanted};
 
 pub const TARGET: &str = "/page.bin";
 
-/// What a client does with its connection between two requests.
+/// The client's use of its connection between two requests.
 #[derive(Clone, Copy)]
 enum Habit {
-    /// Keeps it, and asks again soon.
+    /// Keeps the connection, and sends the next request soon.
     Busy,
-    /// Takes a new one each time.
+    /// Opens a new connection for each request.
     Fresh,
-    /// Keeps it, and asks again when T is nearly over.
+    /// Keeps the connection, and sends the next request when T is nearly over.
     Idle,
 }
 
@@ -25,7 +25,7 @@ enum Habit {
 const CLIENTS: [(Habit, usize); 3] = [(Habit::Busy, 6), (Habit::Fresh, 2), (Habit::Idle, 8)];
 
 impl Habit {
-    /// How long it waits before it asks again. T is 2 s in these tests.
+    /// The pause between two requests. T is 2 s in these tests.
     fn pause(self) -> Duration {
         match self {
             Habit::Busy | Habit::Fresh => Duration::from_millis(40),
@@ -34,14 +34,14 @@ impl Habit {
     }
 }
 
-/// The clients, a thread each. They stop on drop.
+/// The clients, one thread each. They stop on drop.
 pub struct Load {
     stopping: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Outcome>>,
 }
 
 impl Load {
-    /// Everybody asks `address` for [`TARGET`] and wants `body`.
+    /// All clients request [`TARGET`] from `address` and expect `body`.
     pub fn start(address: SocketAddr, body: &[u8]) -> Load {
         let stopping = Arc::new(AtomicBool::new(false));
         let habits = CLIENTS
@@ -55,7 +55,7 @@ impl Load {
         Load { stopping, clients }
     }
 
-    /// Stops it and says how it went.
+    /// Stops the clients and returns their results.
     pub fn end(mut self) -> Outcome {
         self.stopping.store(true, Ordering::Relaxed);
         let mut outcome = Outcome::default();
