@@ -204,7 +204,7 @@ fn each_listener_has_its_line_and_works() {
     client.expect_usable();
 }
 
-/// Link-local addresses need no zone except for the kernel, so any machine can listen on this one.
+/// The kernel requires a zone for link-local addresses only, so any machine can listen on this address.
 #[test]
 fn an_address_may_name_its_interface() {
     let site = Site::new();

@@ -1,6 +1,6 @@
 // go_client IDLE_SECONDS URLS LANES REQUESTS GAPS BODY
 //
-// The arguments after the first are those of trial.rs. Each lane has a Transport of its own with the
+// The arguments after the first are those of trial.rs. Each lane has its own Transport with the
 // default settings, except that IdleConnTimeout is IDLE_SECONDS if that is not 0.
 package main
 

@@ -1,6 +1,6 @@
-//! Rust's reqwest (hyper) and ureq, in threads of the test. Both have a limit of their own, 90 s and
-//! 15 s. hyper reads an idle connection and so sees its close; ureq looks before it sends. Neither
-//! repeats a GET that was lost on the way.
+//! Rust's reqwest (hyper) and ureq, in threads of the test. Their own limits are 90 s and 15 s. hyper reads
+//! from an idle connection and so sees its close; ureq checks before it sends. Neither repeats a GET that
+//! was lost on the way.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Status and body.
 type Answer = Result<(u16, String), Box<dyn Error>>;
 
-/// A thread for each lane, with a client of its own.
+/// A thread for each lane, with its own client.
 fn lanes<C>(
     load: &Load,
     client: impl Fn() -> C + Sync,
@@ -65,7 +65,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// reqwest, with this idle limit, if any, in place of its own.
+/// Tries reqwest, with this idle limit instead of its own, if any.
 fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = reqwest::blocking::Client::builder()
@@ -85,7 +85,7 @@ fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     })
 }
 
-/// ureq, with this idle limit, if any, in place of its own.
+/// Tries ureq, with this idle limit instead of its own, if any.
 fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = ureq::Agent::config_builder()
@@ -123,7 +123,7 @@ fn trial(
     Trial::of(&name).gaps(gaps).run_with(client)
 }
 
-/// The version of a crate that this test was built with.
+/// The version of a crate in the lock file.
 fn locked_version(name: &str) -> String {
     let locked = include_str!("../../../Cargo.lock");
     let start = format!("name = \"{name}\"\nversion = \"");

@@ -53,7 +53,7 @@ const TRACES: [(&str, &str); 4] = [
 const HANG: Duration = Duration::from_secs(1);
 
 fn hangs(client: &mut Client, relay: &BlindRelay) {
-    assert!(!client.is_told_something(HANG), "the client got an answer");
+    assert!(!client.is_told_something(HANG), "the client saw an end");
     assert_eq!(relay.relayed(), 0, "the relay has seen an end");
     // The client takes the connection for persistent, and sends another request.
     client.send(ASKING);
