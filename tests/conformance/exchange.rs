@@ -13,7 +13,7 @@ use super::parts;
 use super::served::Served;
 
 /// How long the server may be silent before an expected answer or close.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The pause after each piece of a request that is cut at its line ends, so that they arrive separately.
 const BETWEEN_LINES: Duration = Duration::from_millis(1);
@@ -74,10 +74,10 @@ pub struct Wire {
 impl Wire {
     pub fn connect(address: SocketAddr) -> Result<Wire, String> {
         let connect = || -> io::Result<TcpStream> {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(stream)
         };
         Ok(Wire {

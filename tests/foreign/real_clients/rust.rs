@@ -11,7 +11,7 @@ use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Load, Outcome, Report, STAGGER_MILLIS, Trial};
 use support::retried_after_a_stall;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Status and body.
 type Answer = Result<(u16, String), Box<dyn Error>>;
@@ -70,7 +70,7 @@ fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = reqwest::blocking::Client::builder()
             .no_proxy()
-            .timeout(PATIENCE);
+            .timeout(TIMEOUT);
         if let Some(limit) = idle_limit_secs {
             builder = builder.pool_idle_timeout(Duration::from_secs(limit));
         }
@@ -90,7 +90,7 @@ fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = ureq::Agent::config_builder()
             .proxy(None)
-            .timeout_global(Some(PATIENCE));
+            .timeout_global(Some(TIMEOUT));
         if let Some(limit) = idle_limit_secs {
             builder = builder.max_idle_age(Duration::from_secs(limit));
         }
