@@ -317,7 +317,7 @@ fn no_line_is_lost_at_the_end_under_load() {
         let clients: Vec<_> = (0..8)
             .map(|client| thread::spawn(move || ask_until_the_end(address, client)))
             .collect();
-        until("it is under load", || lines(&log).len() > 500);
+        until("the server is under load", || lines(&log).len() > 500);
         server.signal(signal);
         let answered = clients
             .into_iter()

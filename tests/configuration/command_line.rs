@@ -21,7 +21,7 @@ fn refusal(launch: Launch) -> String {
     sentence.expect("the program names itself").to_owned()
 }
 
-// What is refused.
+// Refused starts.
 
 #[test]
 fn a_missing_root_is_refused_with_its_name() {
@@ -135,7 +135,7 @@ fn usage_that_makes_no_sense_exits_with_2() {
     }
 }
 
-// What is answered and not served.
+// Options that print and exit.
 
 #[test]
 fn version_and_help_exit_with_0() {

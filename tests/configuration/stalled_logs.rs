@@ -221,19 +221,21 @@ impl Unread {
         let child = command.spawn().expect("the binary runs");
         // The socket's file exists a moment before the socket listens.
         let socket = site.beside("socket");
-        until("it listens", || UnixStream::connect(&socket).is_ok());
+        until("the server listens", || {
+            UnixStream::connect(&socket).is_ok()
+        });
         Unread { child, pipe }
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
+        kill_process(Pid::from_child(&self.child), signal).expect("the server can be signalled");
     }
 
     fn expect_ended_in_time(&mut self) {
         let start = Instant::now();
         self.signal(Signal::TERM);
         let mut status: Option<ExitStatus> = None;
-        until("it ends", || {
+        until("the server ends", || {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });

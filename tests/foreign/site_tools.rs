@@ -22,7 +22,7 @@ const WAYS: [(&str, &str); 10] = [
     ("cp -r", "cp -r $FROM $TO"),
     ("cp -a", "cp -a $FROM $TO"),
     (
-        "forms first",
+        "sidecars first",
         "mkdir $TO && cd $FROM && find . -type d -exec mkdir -p $TO/{} \\; \
          && for name in br zst gz; do find . -name \"*.$name\" -exec cp {} $TO/{} \\; ; done \
          && find . -type f ! -name '*.br' ! -name '*.zst' ! -name '*.gz' -exec cp {} $TO/{} \\;",
@@ -111,7 +111,7 @@ fn crawl(way: &str, root: &Path, names: &[String]) {
         let content = fs::read(root.join(name)).expect("a file");
         for (coding, suffix, _) in CODINGS {
             let target = format!("/{name}");
-            let beside = fs::read(root.join(format!("{name}.{suffix}"))).expect("a form");
+            let beside = fs::read(root.join(format!("{name}.{suffix}"))).expect("a sidecar");
             until(&format!("{way}: {target} is sent in {coding}"), || {
                 let response = ask(&target, coding);
                 let is_sent = encoding(&response) == Some(coding) && response.body == beside;

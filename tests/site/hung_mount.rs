@@ -53,7 +53,7 @@ impl Scene {
     }
 
     fn server(&self) -> &Server {
-        self.server.as_ref().expect("it has not ended")
+        self.server.as_ref().expect("the server has not ended")
     }
 
     fn connect(&self) -> Client {
@@ -62,7 +62,7 @@ impl Scene {
 
     /// Ends the server, expects success, and returns its messages.
     fn ended(&mut self) -> String {
-        let server = self.server.take().expect("it has not ended");
+        let server = self.server.take().expect("the server has not ended");
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended.stderr
@@ -311,7 +311,7 @@ fn spare_workers_that_are_stuck_hold_up_no_end() {
     scene.server().signal(Signal::TERM);
     let said = scene.ended();
     assert!(said.contains("the drain deadline has passed"), "{said}");
-    assert!(scene.disk.waiting_files() > 0, "it has not answered");
+    assert!(scene.disk.waiting_files() > 0, "the disk has not answered");
 }
 
 /// A mount over a directory hides files that are in memory.

@@ -265,8 +265,8 @@ fn files_of_every_type_have_them() {
         for (coding, suffix) in CODINGS {
             // Newer, older, much older.
             let millis = [0, 400, 3_600_000][at % 3];
-            let form = format!("{name}.{suffix}");
-            write(&site, &form, encoded(coding, &content), moment(millis));
+            let sidecar = format!("{name}.{suffix}");
+            write(&site, &sidecar, encoded(coding, &content), moment(millis));
         }
     }
     let server = Server::of(site.root());

@@ -67,7 +67,7 @@ impl Scene {
     }
 
     fn server(&self) -> &Server {
-        self.server.as_ref().expect("it has not ended")
+        self.server.as_ref().expect("the server has not ended")
     }
 
     /// `count` connections that have been answered once.
@@ -121,7 +121,7 @@ impl Scene {
 
     /// Ends the server, expects success although the disk does not answer, and returns its messages.
     fn ended(&mut self) -> String {
-        let server = self.server.take().expect("it has not ended");
+        let server = self.server.take().expect("the server has not ended");
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended.stderr
@@ -286,7 +286,7 @@ fn several_that_want_the_same_file_get_it_from_one_reading() {
     stuck.iter_mut().for_each(Waiting::expect_answered);
 }
 
-/// They wait without a worker, and the other workers read other files meanwhile.
+/// These requests wait without a worker, and the other workers read other files meanwhile.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn however_many_want_the_same_file_one_worker_waits_for_it() {
@@ -359,7 +359,7 @@ fn what_is_cached_is_served_while_the_look_at_it_hangs() {
     expect(other, watched);
     let response = first.answer();
     assert!(response.body == watched.content(), "{}", response.head);
-    assert_eq!(scene.disk.held_looks(), 1, "it does not answer");
+    assert_eq!(scene.disk.held_looks(), 1, "the disk does not answer");
     scene.disk.release_looks();
     expect(first, watched);
 }
@@ -408,7 +408,7 @@ fn a_second_sigint_does_not_wait_for_the_disk_at_all() {
         thread::sleep(Duration::from_millis(600));
         let start = Instant::now();
         scene.server().signal(Signal::INT);
-        let server = scene.server.take().expect("it has not ended");
+        let server = scene.server.take().expect("the server has not ended");
         assert_eq!(server.ended().code, Some(1));
         let took = start.elapsed();
         assert!(took < Duration::from_millis(500), "{took:?}");

@@ -140,7 +140,7 @@ fn if_modified_since_answers_304() {
     let modified = client
         .get("/")
         .field("last-modified")
-        .expect("it")
+        .expect("Last-Modified")
         .to_owned();
     let status = |client: &mut Client, fields: &str| client.ask_with("GET", "/", fields).status;
     let since = format!("If-Modified-Since: {modified}\r\n");

@@ -434,7 +434,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     // The large file may stay open in the cache.
     let before = server.descriptors() + 1;
     for _ in 0..10 {
-        let clients: Vec<Client> = (0..200).map(|n| come(&server, n)).collect();
+        let clients: Vec<Client> = (0..200).map(|n| connect_in_state(&server, n)).collect();
         drop(clients);
     }
     until("all 2,000 are closed on both sides", || {
@@ -444,7 +444,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 /// A client that is about to disconnect, in one of several states.
-fn come(server: &Server, n: usize) -> Client {
+fn connect_in_state(server: &Server, n: usize) -> Client {
     let mut client = server.connect();
     match n % 5 {
         0 => {}

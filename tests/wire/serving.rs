@@ -44,7 +44,10 @@ fn a_large_file_arrives_byte_for_byte() {
     let server = Server::of(site.root());
     let mut client = server.connect();
     for _ in 0..2 {
-        assert!(client.get("/large.bin").body == content, "it was changed");
+        assert!(
+            client.get("/large.bin").body == content,
+            "the content differs"
+        );
     }
 }
 
@@ -199,7 +202,7 @@ fn a_redirect_never_leads_to_another_host() {
     }
 }
 
-// What is not served.
+// Refused paths.
 
 /// RFC 8615 for `.well-known`.
 #[test]

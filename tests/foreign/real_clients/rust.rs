@@ -35,7 +35,7 @@ fn lanes<C>(
                         thread::sleep(Duration::from_millis(gap_millis));
                     }
                     let answer = fetch(&client, &load.urls[lane % load.urls.len()]);
-                    let answer = judge(answer, load.body);
+                    let answer = check_answer(answer, load.body);
                     outcome.lock().expect("no lane panics").add(answer);
                 }
             });
@@ -45,7 +45,7 @@ fn lanes<C>(
     outcome.into_inner().expect("no lane panics")
 }
 
-fn judge(answer: Answer, expected: &str) -> Result<(), String> {
+fn check_answer(answer: Answer, expected: &str) -> Result<(), String> {
     match answer {
         Ok((200, body)) if body == expected => Ok(()),
         Ok((200, _)) => Err("another body".to_owned()),

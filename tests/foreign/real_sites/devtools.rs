@@ -29,22 +29,22 @@ pub struct Visit {
 
 /// Loads the page at `url`, and waits until `expression`, a promise, resolves.
 pub fn visit(url: &str, expression: &str) -> Visit {
-    let mut pilot = Pilot::start();
-    let target = pilot.call("Target.createTarget", json!({ "url": "about:blank" }));
+    let mut devtools = DevtoolsClient::start();
+    let target = devtools.call("Target.createTarget", json!({ "url": "about:blank" }));
     let target = json!({ "targetId": target["targetId"], "flatten": true });
-    pilot.session = Some(pilot.call("Target.attachToTarget", target)["sessionId"].clone());
+    devtools.session = Some(devtools.call("Target.attachToTarget", target)["sessionId"].clone());
     for domain in ["Runtime", "Log", "Network", "Page"] {
-        pilot.call(&format!("{domain}.enable"), json!({}));
+        devtools.call(&format!("{domain}.enable"), json!({}));
     }
-    pilot.call("Page.navigate", json!({ "url": url }));
-    while !pilot.has_loaded {
-        pilot.listen();
+    devtools.call("Page.navigate", json!({ "url": url }));
+    while !devtools.has_loaded {
+        devtools.listen();
     }
     let question = json!({
         "expression": expression, "awaitPromise": true, "returnByValue": true
     });
-    let answer = pilot.call("Runtime.evaluate", question);
-    let mut visit = pilot.visit;
+    let answer = devtools.call("Runtime.evaluate", question);
+    let mut visit = devtools.visit;
     if let Some(exception) = answer.get("exceptionDetails") {
         visit.complaints.push(exception.to_string());
     }
@@ -53,7 +53,7 @@ pub fn visit(url: &str, expression: &str) -> Visit {
 }
 
 /// A connection to a browser.
-struct Pilot {
+struct DevtoolsClient {
     to: ChildStdin,
     from: Receiver<Value>,
     last_id: u64,
@@ -65,8 +65,8 @@ struct Pilot {
     _browser: Browser,
 }
 
-impl Pilot {
-    fn start() -> Pilot {
+impl DevtoolsClient {
+    fn start() -> DevtoolsClient {
         let (browser, to, from) = Browser::piloted();
         let (sender, receiver) = channel();
         // This thread ends with the browser.
@@ -77,7 +77,7 @@ impl Pilot {
                 }
             }
         });
-        Pilot {
+        DevtoolsClient {
             to,
             from: receiver,
             last_id: 0,

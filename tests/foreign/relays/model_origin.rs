@@ -7,7 +7,7 @@ use super::hop::{Head, Hop};
 
 pub const BODY: &str = "the answer of the model\n";
 
-/// It honours `Connection: keep-alive` of HTTP/1.0 from any peer: it answers with the same field, and waits
+/// Honours `Connection: keep-alive` of HTTP/1.0 from any peer: answers with the same field, and waits
 /// for the next request.
 pub struct ModelOrigin {
     hop: Hop,

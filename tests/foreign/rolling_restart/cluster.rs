@@ -92,7 +92,9 @@ impl Cluster {
         let mut socket = UnixStream::connect(self.proxy.path("admin")).expect("HAProxy's socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let line = format!("{command}\n");
-        socket.write_all(line.as_bytes()).expect("HAProxy takes it");
+        socket
+            .write_all(line.as_bytes())
+            .expect("HAProxy takes the command");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer.trim().to_owned()
@@ -111,7 +113,7 @@ impl Cluster {
             site.write(HEALTH_FILE.trim_start_matches('/'), "yes\n");
         } else {
             std::fs::remove_file(site.path(HEALTH_FILE.trim_start_matches('/')))
-                .expect("it was healthy");
+                .expect("the server was healthy");
         }
     }
 
@@ -130,7 +132,7 @@ impl Cluster {
     pub fn requests(&self, index: usize) -> u64 {
         let server = self.servers[index].server.as_ref();
         counter(
-            server.expect("it runs between two drains"),
+            server.expect("the server runs between two drains"),
             "requests_total",
         )
     }
@@ -138,7 +140,7 @@ impl Cluster {
     /// Sends SIGTERM, waits for the end, and returns the server's messages.
     pub fn drain(&mut self, index: usize) -> String {
         let server = self.servers[index].server.take();
-        let server = server.expect("it runs between two drains");
+        let server = server.expect("the server runs between two drains");
         server.signal(Signal::TERM);
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -12,7 +12,7 @@ pub const TARGET: &str = "/page.bin";
 
 /// The client's use of its connection between two requests.
 #[derive(Clone, Copy)]
-enum Habit {
+enum ConnectionUse {
     /// Keeps the connection, and sends the next request soon.
     Busy,
     /// Opens a new connection for each request.
@@ -22,14 +22,18 @@ enum Habit {
 }
 
 /// Together about two hundred requests a second.
-const CLIENTS: [(Habit, usize); 3] = [(Habit::Busy, 6), (Habit::Fresh, 2), (Habit::Idle, 8)];
+const CLIENTS: [(ConnectionUse, usize); 3] = [
+    (ConnectionUse::Busy, 6),
+    (ConnectionUse::Fresh, 2),
+    (ConnectionUse::Idle, 8),
+];
 
-impl Habit {
+impl ConnectionUse {
     /// The pause between two requests. T is 2 s in these tests.
     fn pause(self) -> Duration {
         match self {
-            Habit::Busy | Habit::Fresh => Duration::from_millis(40),
-            Habit::Idle => Duration::from_millis(1500),
+            ConnectionUse::Busy | ConnectionUse::Fresh => Duration::from_millis(40),
+            ConnectionUse::Idle => Duration::from_millis(1500),
         }
     }
 }
@@ -44,14 +48,14 @@ impl Load {
     /// All clients request [`TARGET`] from `address` and expect `body`.
     pub fn start(address: SocketAddr, body: &[u8]) -> Load {
         let stopping = Arc::new(AtomicBool::new(false));
-        let habits = CLIENTS
+        let connection_uses = CLIENTS
             .into_iter()
-            .flat_map(|(habit, count)| std::iter::repeat_n(habit, count));
-        let start = |habit| {
+            .flat_map(|(connection_use, count)| std::iter::repeat_n(connection_use, count));
+        let start = |connection_use| {
             let (body, told) = (body.to_vec(), Arc::clone(&stopping));
-            thread::spawn(move || ask_until(&told, address, habit, &body))
+            thread::spawn(move || ask_until(&told, address, connection_use, &body))
         };
-        let clients = habits.map(start).collect();
+        let clients = connection_uses.map(start).collect();
         Load { stopping, clients }
     }
 
@@ -72,11 +76,16 @@ impl Drop for Load {
     }
 }
 
-fn ask_until(stopping: &AtomicBool, address: SocketAddr, habit: Habit, body: &[u8]) -> Outcome {
+fn ask_until(
+    stopping: &AtomicBool,
+    address: SocketAddr,
+    connection_use: ConnectionUse,
+    body: &[u8],
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut lane = Lane::to(address);
     while !stopping.load(Ordering::Relaxed) {
-        if matches!(habit, Habit::Fresh) {
+        if matches!(connection_use, ConnectionUse::Fresh) {
             lane = Lane::to(address);
         }
         let wanted = Wanted {
@@ -84,7 +93,7 @@ fn ask_until(stopping: &AtomicBool, address: SocketAddr, habit: Habit, body: &[u
             body,
         };
         outcome.note(lane.ask(wanted, ""));
-        thread::sleep(habit.pause());
+        thread::sleep(connection_use.pause());
     }
     outcome
 }

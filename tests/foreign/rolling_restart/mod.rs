@@ -55,7 +55,10 @@ fn a_server_is_replaced_by_its_successor_and_no_request_fails() {
         let (code, said) = current.ended();
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(NONE_BROKEN), "{said}");
-        assert!(!said.contains("honoured: 0,"), "it had no load: {said}");
+        assert!(
+            !said.contains("honoured: 0,"),
+            "the server had no load: {said}"
+        );
         current = successor;
     }
     thread::sleep(STEADY);
@@ -160,7 +163,7 @@ fn restart_in_turn(
     for index in (0..restarts).map(|number| number % SERVERS) {
         thread::sleep(STEADY);
         // Some of them are health checks, ten a second.
-        assert!(cluster.requests(index) > 20, "it has no load");
+        assert!(cluster.requests(index) > 20, "the server has no load");
         leave(&cluster, index);
         let said = cluster.drain(index);
         assert!(said.contains(NONE_BROKEN), "{said}");
@@ -178,7 +181,8 @@ fn restart_in_turn(
 const NO_RETRIES: &str = "retries 0";
 
 /// A connection that is refused is retried at once with another server. Nothing else is retried.
-const ANOTHER_DOOR: &str = "retries 3\n    option redispatch 1\n    retry-on conn-failure";
+const RETRY_REFUSED_CONNECTIONS: &str =
+    "retries 3\n    option redispatch 1\n    retry-on conn-failure";
 
 /// A request that HAProxy sent before it was told may still be on its way. `accept_for`, one second, covers
 /// that.
@@ -225,7 +229,7 @@ fn a_rolling_restart_that_nobody_is_told_of_needs_only_another_door() {
     restart_in_turn(
         "not told, refused connections go to another server",
         ROUNDS * SERVERS,
-        Cluster::start(ANOTHER_DOOR, HEALTH_FILE, 0),
+        Cluster::start(RETRY_REFUSED_CONNECTIONS, HEALTH_FILE, 0),
         |_, _| {},
         |_, _| {},
     );

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use support::server::program;
 use support::until;
 
-/// LISTEN_PID is the server's process number, known only after its start: the shell that sets the variable
+/// LISTEN_PID is the server's process ID, known only after its start: the shell that sets the variable
 /// becomes the server. The shell gets the socket as standard input.
 const PASS: &str = "export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 </dev/null || exit 9; exec \"$@\"";
 
@@ -24,7 +24,7 @@ pub struct PassedListener {
 }
 
 /// A server that got the socket. If it has not ended, it is killed on drop.
-pub struct Heir {
+pub struct PassedServer {
     child: Child,
     place: TempDir,
 }
@@ -45,12 +45,15 @@ impl PassedListener {
     }
 
     /// Starts a server with this configuration and waits until it reports that it listens.
-    pub fn start(&self, root: &Path, config: &str) -> Heir {
+    pub fn start(&self, root: &Path, config: &str) -> PassedServer {
         let place = TempDir::new().expect("a temporary directory");
         let file = place.path().join("abide.toml");
         fs::write(&file, config).expect("the configuration file");
-        let said = File::create(place.path().join("stderr")).expect("a file for what it says");
-        let socket = self.socket.try_clone().expect("another descriptor of it");
+        let said = File::create(place.path().join("stderr")).expect("a file for standard error");
+        let socket = self
+            .socket
+            .try_clone()
+            .expect("another descriptor of the socket");
         let child = Command::new("sh")
             .args(["-c", PASS, "sh"])
             .arg(program())
@@ -63,18 +66,22 @@ impl PassedListener {
             .stderr(said)
             .spawn()
             .expect("sh runs");
-        let mut heir = Heir { child, place };
+        let mut server = PassedServer { child, place };
         let listening = format!("listening on http://{}\n", self.address());
-        until("the server says where it listens", || {
-            let ended = heir.child.try_wait().expect("wait");
-            assert!(ended.is_none(), "it did not start: {}", heir.said());
-            heir.said().contains(&listening)
+        until("the server listens", || {
+            let ended = server.child.try_wait().expect("wait");
+            assert!(
+                ended.is_none(),
+                "the server did not start: {}",
+                server.said()
+            );
+            server.said().contains(&listening)
         });
-        heir
+        server
     }
 }
 
-impl Heir {
+impl PassedServer {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the server can be signalled");
@@ -96,7 +103,7 @@ impl Heir {
     }
 }
 
-impl Drop for Heir {
+impl Drop for PassedServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
