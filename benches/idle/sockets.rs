@@ -258,10 +258,7 @@ impl IdleBench {
                 alone.push(self.measure_interval(&self.empty));
             }
         }
-        report::note(
-            &format!("{ACTIVE} active connections alone"),
-            medians(&alone),
-        );
+        report::note(&format!("{ACTIVE} connections alone"), medians(&alone));
         report::note("active connections beside the idle ones", medians(&beside));
         let pairs = || beside.iter().zip(&alone);
         let ratios =

@@ -221,9 +221,7 @@ impl Unread {
         let child = command.spawn().expect("the binary runs");
         // The socket's file exists a moment before the socket listens.
         let socket = site.beside("socket");
-        until("the server listens", || {
-            UnixStream::connect(&socket).is_ok()
-        });
+        until("a listener", || UnixStream::connect(&socket).is_ok());
         Unread { child, pipe }
     }
 

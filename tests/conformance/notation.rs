@@ -84,12 +84,10 @@ fn brace(inside: &str, etag: &str, out: &mut Vec<u8>) -> Result<(), String> {
 
 /// `bytes` as printable text, shortened if there are many.
 pub fn shown(bytes: &[u8]) -> String {
-    const MAX_BYTES: usize = 600;
-    let text = bytes[..bytes.len().min(MAX_BYTES)]
-        .escape_ascii()
-        .to_string();
+    const MAX: usize = 600;
+    let text = bytes[..bytes.len().min(MAX)].escape_ascii().to_string();
     let text = text.replace("\\\"", "\"").replace("\\'", "'");
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > MAX {
         format!("{text}... ({} bytes)", bytes.len())
     } else {
         text

@@ -78,8 +78,8 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
     let served = Served::start();
     let site = site();
     site.sparse("large", 64 << 20);
-    // One second for a head, one answer at a time for each client behind a proxy, and another origin for
-    // scripts: 204, 408 and 503 need a server with other settings.
+    // One second for a head, one answer at a time for each client behind a proxy, and CORS for another
+    // origin: 204, 408 and 503 need a server with other settings.
     let narrow = "cors = ['https://a.example']\ntrusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
         [timeouts]\nhead = 1\n[limits]\nconnections_per_ip = 1\n";
     let narrow = Launch::of(site.root()).config(narrow).start();

@@ -43,10 +43,7 @@ fn a_file_that_is_replaced_is_served_whole_old_or_new() {
                 let mut client = server.connect();
                 while !is_over.load(Ordering::Relaxed) {
                     let body = client.get(target).body;
-                    assert!(
-                        versions.contains(&body),
-                        "{target} is a mixture of two versions"
-                    );
+                    assert!(versions.contains(&body), "{target} is a mixture");
                 }
             });
         }
@@ -78,9 +75,7 @@ fn a_changed_or_removed_file_is_noticed_within_a_second_or_so() {
         client.get("/page.html").status == 404
     });
     site.write("page.html", "back");
-    until("the file is found again", || {
-        client.get("/page.html").body == b"back"
-    });
+    until("the new file", || client.get("/page.html").body == b"back");
 }
 
 /// The promised length cannot be met any more, and no other bytes may be sent instead.

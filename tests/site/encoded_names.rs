@@ -143,10 +143,7 @@ fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
     let mut client = server.connect();
     let as_it_is = get(&mut client, "/x.js", "gzip, deflate, br");
     assert_eq!(encoding(&as_it_is), Some("br"));
-    assert!(
-        as_it_is.body == encoded,
-        "the encoded file is sent unchanged"
-    );
+    assert!(as_it_is.body == encoded, "sent unchanged");
     let by_gzip = get(&mut client, "/x.js", "gzip");
     let decoded_here = get(&mut client, "/x.js", "identity");
     assert_eq!(encoding(&decoded_here), None);
@@ -179,11 +176,7 @@ fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
         assert_eq!(unchanged.field("vary"), Some("Accept-Encoding"));
     }
     let by_name = get(&mut client, "/x.js.br", "br");
-    assert_eq!(
-        encoding(&by_name),
-        None,
-        "the suffixed name is another file"
-    );
+    assert_eq!(encoding(&by_name), None, "another file");
 }
 
 #[test]
@@ -313,10 +306,7 @@ fn content_too_large_to_decode_is_for_those_who_accept_its_coding() {
     }
     let server = Server::of(site.root());
     let response = server.connect().get("/large.js");
-    assert!(
-        response.body == content,
-        "the default cache has room to decode it"
-    );
+    assert!(response.body == content, "decoded by default");
 }
 
 #[test]
@@ -338,17 +328,13 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
     expect("the variant is found", "identity", b"from the form");
     expect("the variant is found", "br", b"from the form");
     site.replace("x.js.br", brotli(b"from another"));
-    expect("the variant has changed", "identity", b"from another");
+    expect("the variant changes", "identity", b"from another");
     site.write("x.js.gz", gzip(b"from the new one"));
-    expect(
-        "another variant has been added",
-        "gzip",
-        b"from the new one",
-    );
+    expect("a variant is added", "gzip", b"from the new one");
     site.write("x.js", b"itself");
-    expect("the file has been added", "identity", b"itself");
+    expect("the file is added", "identity", b"itself");
     std::fs::remove_file(site.path("x.js")).expect("remove");
-    expect("the file has been removed", "identity", b"from another");
+    expect("the file is removed", "identity", b"from another");
     site.directory("x.js");
     until("a directory is found", || client.get("/x.js").status == 301);
     std::fs::remove_dir(site.path("x.js")).expect("rmdir");

@@ -39,7 +39,7 @@ fn rules() -> (Site, Server) {
 
 fn check(answer: &Response, is_asset: bool) {
     let cache_control = if is_asset { "max-age=9" } else { "no-cache" };
-    // Such a rule's Cache-Control is not sent with an error.
+    // By default a rule's Cache-Control is not sent with an error.
     let cache_control = Some(cache_control).filter(|_| answer.status < 400);
     assert_eq!(
         answer.field("cache-control"),

@@ -92,10 +92,7 @@ fn an_error_page_that_is_missing_is_replaced_by_ours() {
     let missing = server.connect().get("/none");
     assert_eq!(missing.status, 404);
     assert!(missing.text().contains("Nothing is here."));
-    assert!(
-        server.stderr().contains("gone.html"),
-        "a warning names the page"
-    );
+    assert!(server.stderr().contains("gone.html"), "a warning");
     // A directory is not used as an error page either.
     site.directory("gone.html");
     expect_status(&server, &[("/none", 404)]);
@@ -150,11 +147,7 @@ fn an_error_page_has_its_forms() {
     for _ in 0..2 {
         let refused = client.ask_with("POST", "/", &accepting("gzip"));
         assert_eq!((refused.status, encoding(&refused)), (405, Some("gzip")));
-        assert_eq!(
-            decoded(&refused),
-            b"packed",
-            "the sidecar of the page is sent"
-        );
+        assert_eq!(decoded(&refused), b"packed", "the sidecar");
         assert!(refused.field("allow").is_some());
     }
     until("the large page is compressed", || {

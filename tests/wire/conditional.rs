@@ -50,7 +50,7 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
         file.set_modified(modified).expect("utimes");
     }
     let mut config = InProcess::config(&site);
-    // A response head that a rule has edited is cached separately.
+    // Response fields that a rule has edited are cached separately.
     config.site.headers.push(HeaderRule {
         path: "/large.bin".parse().expect("a pattern"),
         status: Statuses::Unspecified,

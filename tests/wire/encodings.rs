@@ -91,7 +91,7 @@ fn what_has_one_form_only_does_not_vary() {
         assert!(response.body == text(4_000), "{target}");
     }
     let small = get(&mut client, "/page.html", "br");
-    assert_eq!(encoding(&small), None, "a small file is not compressed");
+    assert_eq!(encoding(&small), None, "too small");
     assert_eq!(small.field("vary"), Some("Accept-Encoding"));
     let missing = get(&mut client, "/none", "br");
     assert_eq!((missing.status, missing.field("vary")), (404, None));
@@ -158,10 +158,7 @@ fn what_lies_beside_a_file_is_sent_in_its_place() {
     let mut client = server.connect();
     let response = get(&mut client, "/app.js", "br, gzip");
     assert_eq!(encoding(&response), Some("gzip"));
-    assert!(
-        response.body == gzip(&content),
-        "the sidecar is sent unchanged"
-    );
+    assert!(response.body == gzip(&content), "sent unchanged");
     assert_eq!(
         response.field("content-type"),
         Some("text/javascript; charset=utf-8")
@@ -224,7 +221,7 @@ fn a_form_that_comes_changes_or_goes_is_noticed_within_a_second_or_so() {
         });
     }
     tags.dedup();
-    assert_eq!(tags.len(), 3, "each variant has its own tag: {tags:?}");
+    assert_eq!(tags.len(), 3, "one for each variant: {tags:?}");
     std::fs::remove_file(site.path("page.html.br")).expect("remove");
     until("the server makes a variant again", || {
         get(&mut client, "/page.html", "br").body == made.body
@@ -269,11 +266,7 @@ fn a_large_file_is_sent_as_it_is_at_first_and_compressed_from_then_on() {
             encoding(&response) == wanted
         });
         let compressed = get(&mut client, target, coding);
-        assert_eq!(
-            encoding(&compressed),
-            wanted,
-            "the compressed variant is kept"
-        );
+        assert_eq!(encoding(&compressed), wanted, "the variant is kept");
         assert_ne!(etag(&compressed), etag(&first));
     }
 }

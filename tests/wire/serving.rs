@@ -44,10 +44,7 @@ fn a_large_file_arrives_byte_for_byte() {
     let server = Server::of(site.root());
     let mut client = server.connect();
     for _ in 0..2 {
-        assert!(
-            client.get("/large.bin").body == content,
-            "the content differs"
-        );
+        assert!(client.get("/large.bin").body == content, "changed content");
     }
 }
 

@@ -93,10 +93,7 @@ fn a_small_directory_is_not_behind_a_large_one() {
     many.send(request("GET", "/many/", ""));
     let few = server.connect().get("/few/");
     assert_eq!(few.status, 200);
-    assert!(
-        !many.is_told_something(A_MOMENT),
-        "the large directory came first"
-    );
+    assert!(!many.is_told_something(A_MOMENT), "large before small");
     assert_eq!(many.answer().status, 200);
 }
 

@@ -33,13 +33,13 @@ const CONNECTIONS: usize = 32;
 const SILENCE_MILLIS: [u64; 3] = [300, 800, 2000];
 
 /// A server under test: its name, its address, and its entity tag of `/index.html`.
-struct ServerUnderTest<'s> {
+struct Origin<'s> {
     name: &'static str,
     address: SocketAddr,
     etag: &'s str,
 }
 
-impl ServerUnderTest<'_> {
+impl Origin<'_> {
     fn outcome(&self, case: &Case, silence: Duration) -> Outcome {
         let request = notation::bytes(&case.send, self.etag)
             .unwrap_or_else(|why| panic!("{}: {why}", case.place()));
@@ -62,12 +62,12 @@ struct Seen {
 fn every_difference_from_nginx_and_apache_has_a_reason() {
     let site = served::site();
     let (served, nginx, apache) = (Served::start(), Peer::nginx(&site), Peer::apache(&site));
-    let abide = ServerUnderTest {
+    let abide = Origin {
         name: "abide",
         address: served.address,
         etag: &served.etag,
     };
-    let peers = [&nginx, &apache].map(|peer| ServerUnderTest {
+    let peers = [&nginx, &apache].map(|peer| Origin {
         name: peer.name,
         address: peer.address,
         etag: &peer.etag,
@@ -101,12 +101,7 @@ fn every_difference_from_nginx_and_apache_has_a_reason() {
 }
 
 /// Sends all cases to all servers. Returns the differences in the order of the cases.
-fn compare(
-    cases: &[Case],
-    abide: &ServerUnderTest,
-    peers: &[ServerUnderTest],
-    listed: &[Difference],
-) -> Vec<Seen> {
+fn compare(cases: &[Case], abide: &Origin, peers: &[Origin], listed: &[Difference]) -> Vec<Seen> {
     let next = AtomicUsize::new(0);
     let all = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -131,12 +126,7 @@ fn compare(
 }
 
 /// Sends a case to both servers, repeatedly until the result is as listed. `None` if they agree.
-fn differs(
-    case: &Case,
-    abide: &ServerUnderTest,
-    peer: &ServerUnderTest,
-    listed: &[Difference],
-) -> Option<Seen> {
+fn differs(case: &Case, abide: &Origin, peer: &Origin, listed: &[Difference]) -> Option<Seen> {
     let place = (peer.name, case.name.as_str());
     let is_listed = listed
         .iter()

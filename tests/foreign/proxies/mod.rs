@@ -92,10 +92,7 @@ impl Measured {
     fn assert_kept(&self, outcome: &Outcome) {
         assert!(outcome.requests >= 1000);
         assert_eq!(outcome.failed(), 0, "{outcome}");
-        assert_eq!(
-            self.requests, outcome.requests,
-            "each request was sent once"
-        );
+        assert_eq!(self.requests, outcome.requests, "each sent once");
         assert_eq!(self.races, 0);
     }
 

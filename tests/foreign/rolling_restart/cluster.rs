@@ -92,9 +92,7 @@ impl Cluster {
         let mut socket = UnixStream::connect(self.proxy.path("admin")).expect("HAProxy's socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let line = format!("{command}\n");
-        socket
-            .write_all(line.as_bytes())
-            .expect("HAProxy takes the command");
+        socket.write_all(line.as_bytes()).expect("a command");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer.trim().to_owned()

@@ -12,7 +12,7 @@ pub const TARGET: &str = "/page.bin";
 
 /// The client's use of its connection between two requests.
 #[derive(Clone, Copy)]
-enum ConnectionUse {
+enum Usage {
     /// Keeps the connection, and sends the next request soon.
     Busy,
     /// Opens a new connection for each request.
@@ -22,18 +22,14 @@ enum ConnectionUse {
 }
 
 /// Together about two hundred requests a second.
-const CLIENTS: [(ConnectionUse, usize); 3] = [
-    (ConnectionUse::Busy, 6),
-    (ConnectionUse::Fresh, 2),
-    (ConnectionUse::Idle, 8),
-];
+const CLIENTS: [(Usage, usize); 3] = [(Usage::Busy, 6), (Usage::Fresh, 2), (Usage::Idle, 8)];
 
-impl ConnectionUse {
+impl Usage {
     /// The pause between two requests. T is 2 s in these tests.
     fn pause(self) -> Duration {
         match self {
-            ConnectionUse::Busy | ConnectionUse::Fresh => Duration::from_millis(40),
-            ConnectionUse::Idle => Duration::from_millis(1500),
+            Usage::Busy | Usage::Fresh => Duration::from_millis(40),
+            Usage::Idle => Duration::from_millis(1500),
         }
     }
 }
@@ -48,14 +44,14 @@ impl Load {
     /// All clients request [`TARGET`] from `address` and expect `body`.
     pub fn start(address: SocketAddr, body: &[u8]) -> Load {
         let stopping = Arc::new(AtomicBool::new(false));
-        let connection_uses = CLIENTS
+        let usages = CLIENTS
             .into_iter()
-            .flat_map(|(connection_use, count)| std::iter::repeat_n(connection_use, count));
-        let start = |connection_use| {
+            .flat_map(|(usage, count)| std::iter::repeat_n(usage, count));
+        let start = |usage| {
             let (body, told) = (body.to_vec(), Arc::clone(&stopping));
-            thread::spawn(move || ask_until(&told, address, connection_use, &body))
+            thread::spawn(move || ask_until(&told, address, usage, &body))
         };
-        let clients = connection_uses.map(start).collect();
+        let clients = usages.map(start).collect();
         Load { stopping, clients }
     }
 
@@ -76,16 +72,11 @@ impl Drop for Load {
     }
 }
 
-fn ask_until(
-    stopping: &AtomicBool,
-    address: SocketAddr,
-    connection_use: ConnectionUse,
-    body: &[u8],
-) -> Outcome {
+fn ask_until(stopping: &AtomicBool, address: SocketAddr, usage: Usage, body: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut lane = Lane::to(address);
     while !stopping.load(Ordering::Relaxed) {
-        if matches!(connection_use, ConnectionUse::Fresh) {
+        if matches!(usage, Usage::Fresh) {
             lane = Lane::to(address);
         }
         let wanted = Wanted {
@@ -93,7 +84,7 @@ fn ask_until(
             body,
         };
         outcome.note(lane.ask(wanted, ""));
-        thread::sleep(connection_use.pause());
+        thread::sleep(usage.pause());
     }
     outcome
 }

@@ -49,11 +49,8 @@ impl PassedListener {
         let place = TempDir::new().expect("a temporary directory");
         let file = place.path().join("abide.toml");
         fs::write(&file, config).expect("the configuration file");
-        let said = File::create(place.path().join("stderr")).expect("a file for standard error");
-        let socket = self
-            .socket
-            .try_clone()
-            .expect("another descriptor of the socket");
+        let said = File::create(place.path().join("stderr")).expect("a file for stderr");
+        let socket = self.socket.try_clone().expect("another descriptor");
         let child = Command::new("sh")
             .args(["-c", PASS, "sh"])
             .arg(program())
@@ -70,11 +67,7 @@ impl PassedListener {
         let listening = format!("listening on http://{}\n", self.address());
         until("the server listens", || {
             let ended = server.child.try_wait().expect("wait");
-            assert!(
-                ended.is_none(),
-                "the server did not start: {}",
-                server.said()
-            );
+            assert!(ended.is_none(), "no start: {}", server.said());
             server.said().contains(&listening)
         });
         server
