@@ -298,7 +298,7 @@ fn behind_a_proxy_the_limit_per_address_is_each_clients_own() {
     });
 }
 
-// Nothing is lost.
+// No line is lost.
 
 /// Every answer that a client has received is logged in a whole line.
 #[test]

@@ -51,7 +51,7 @@ fn a_directory_is_listed_as_a_page_or_as_json() {
     let again = format!("{JSON}If-None-Match: {}\r\n", json.field("etag").unwrap());
     assert_eq!(client.ask_with("GET", "/pub/", &again).status, 304);
     assert_eq!(client.ask("OPTIONS", "/pub/").status, 200);
-    // An index comes first, and the slash before all.
+    // An index takes precedence over a listing, and the redirect to the slash form over both.
     expect(&server, &[("/pub", 301, "/pub/")]);
     assert!(client.get("/").text().contains("home"));
     expect_status(&server, &[("/none/", 404), ("/page.html/", 404)]);

@@ -442,7 +442,7 @@ fn a_verdict_outlives_the_place_of_the_file_in_the_cache() {
     });
 }
 
-/// A request for a range has a sidecar verified too.
+/// A request for a range too makes the server verify a sidecar.
 #[test]
 fn a_client_that_asks_for_ranges_only_gets_the_form_soon() {
     let site = Site::new();

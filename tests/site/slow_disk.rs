@@ -129,8 +129,8 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// Opens the gate first, since the server cannot be killed while it reads. Ends the server next, since
-    /// the disk cannot be unmounted while the server uses it.
+    /// Lets the disk answer before the server is dropped, which cannot be killed while it reads. The disk is
+    /// dropped last, since it cannot be unmounted while the server uses it.
     fn drop(&mut self) {
         self.disk.open_gate();
         self.disk.release_looks();
