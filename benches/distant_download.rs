@@ -21,7 +21,7 @@ use tempfile::TempDir;
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 const FILE_BYTES: usize = 48 << 20;
 const ROUNDS: usize = 7;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const NGINX_HTTP: &str = "
     access_log off;
@@ -83,7 +83,7 @@ fn prepare(place: &Path) -> io::Result<()> {
 /// How long it takes from the request to the last byte.
 fn download(address: SocketAddr) -> io::Result<Duration> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let start = Instant::now();
     stream.write_all(b"GET /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
     let received = io::copy(&mut stream, &mut io::sink())?;

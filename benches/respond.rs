@@ -33,7 +33,7 @@ const FIELDS: &str = "Host: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Lin
     Accept-Encoding: gzip, br\r\nReferer: https://www.example.com/\r\nCookie: a=1; b=2\r\n";
 
 fn in_memory(answer: Result<Response, WouldBlock>) -> Response {
-    answer.expect("it was loaded before")
+    answer.expect("the content was loaded before")
 }
 
 /// Measures one request line, with `fields` in addition to the usual ones.

@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const PAIRS: usize = 14;
 
 /// The target for the ratio of the p99 beside slow reads to the p99 without them.
-const MOST_RATIO: f64 = 2.0;
+const MAX_RATIO: f64 = 2.0;
 
 const CACHED: SlowFile = SlowFile {
     pace: Pace::Quick,
@@ -85,7 +85,7 @@ fn measure(readers: &Readers, asked_before: u32, load: &Load) {
     let compared =
         Compared::alternating(PAIRS, || load.run(INTERVAL), || run_beside(readers, load));
     let ratio = compared.ratio();
-    let met = if ratio.median <= MOST_RATIO {
+    let met = if ratio.median <= MAX_RATIO {
         "yes"
     } else {
         "NO"
@@ -93,7 +93,7 @@ fn measure(readers: &Readers, asked_before: u32, load: &Load) {
     let files = readers.files.load(Ordering::Relaxed) - asked_before;
     let each = readers.millis.load(Ordering::Relaxed) / files.max(1);
     println!(
-        "| {} | {} | {} | {ratio} | <= {MOST_RATIO} | {met} | {files} times {each} ms |",
+        "| {} | {} | {} | {ratio} | <= {MAX_RATIO} | {met} | {files} times {each} ms |",
         readers.count,
         cell(&compared.alone),
         cell(&compared.beside),

@@ -34,7 +34,7 @@ fn file_a_million(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn turn_over_a_million(criterion: &mut Criterion) {
+fn fire_a_million(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timer_wheel");
     group.throughput(Throughput::Elements(u64::from(ENTRIES)));
     group.sample_size(20);
@@ -73,5 +73,5 @@ fn steady_state(criterion: &mut Criterion) {
     assert_eq!(wheel.len(), ENTRIES as usize);
 }
 
-criterion_group!(benches, file_a_million, turn_over_a_million, steady_state);
+criterion_group!(benches, file_a_million, fire_a_million, steady_state);
 criterion_main!(benches);

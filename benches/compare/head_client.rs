@@ -51,7 +51,7 @@ pub fn run(cell: &Cell, address: SocketAddr, time: Duration) -> io::Result<LoadR
             let Some(connection) = connections.get_mut(&event.token()) else {
                 continue;
             };
-            match connection.turn(request.as_bytes()) {
+            match connection.receive(request.as_bytes()) {
                 Ok(Some(latency)) => micros.push(latency.as_micros() as u32),
                 Ok(None) => {}
                 Err(_) => {
@@ -72,8 +72,8 @@ impl Connection {
         self.stream.write_all(request)
     }
 
-    /// Reads what is there. Returns how long the answer took when it is whole, and asks again.
-    fn turn(&mut self, request: &[u8]) -> io::Result<Option<Duration>> {
+    /// Reads the available bytes. If the answer is complete, returns its latency and sends the next request.
+    fn receive(&mut self, request: &[u8]) -> io::Result<Option<Duration>> {
         let mut piece = [0; HEAD_BYTES];
         let count = match self.stream.read(&mut piece) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

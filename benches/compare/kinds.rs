@@ -7,7 +7,7 @@
 
 use support::recipes;
 
-/// A server that the bench knows how to start.
+/// A server that the bench can start.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,

@@ -18,7 +18,7 @@ pub const PERCENTILES: [f64; 6] = [50.0, 75.0, 90.0, 99.0, 99.9, 99.99];
 pub const MEDIAN: usize = 0;
 pub const P99: usize = 3;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The result of a client.
 #[derive(Debug, Clone, Default)]
@@ -222,7 +222,7 @@ fn head_of_answer(
     address: SocketAddr,
 ) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
     for header in headers {
         request += &format!("{header}\r\n");

@@ -108,7 +108,7 @@ fn run(options: &Options) -> io::Result<()> {
     );
     let paced = if clients.core_rate > 0.0 {
         format!(
-            "One core's load: {} requests/s, what the best rival answers with one second of CPU.\n\n",
+            "One core's load: {} requests/s, which the best rival answers with one second of CPU.\n\n",
             report::grouped(clients.core_rate as u64)
         )
     } else {

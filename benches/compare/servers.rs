@@ -18,8 +18,8 @@ use super::kinds::Kind;
 use super::options::ExtraServer;
 use super::process;
 
-const START_PATIENCE: Duration = Duration::from_secs(10);
-const END_PATIENCE: Duration = Duration::from_secs(3);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The path, with the directories of administrators' programs, which not every user's path has.
 pub fn search_path() -> String {
@@ -133,7 +133,7 @@ impl Server {
         };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
-            if server.child.try_wait()?.is_some() || start.elapsed() > START_PATIENCE {
+            if server.child.try_wait()?.is_some() || start.elapsed() > START_TIMEOUT {
                 return Err(io::Error::other(server.said()));
             }
             thread::sleep(Duration::from_millis(10));
@@ -161,7 +161,7 @@ impl Drop for Server {
         // On SIGINT abide does not wait for idle connections.
         let _ = kill_process_group(group, Signal::INT);
         let start = Instant::now();
-        while start.elapsed() < END_PATIENCE {
+        while start.elapsed() < END_TIMEOUT {
             let has_ended = matches!(self.child.try_wait(), Ok(Some(_)));
             if has_ended && test_kill_process_group(group).is_err() {
                 return;

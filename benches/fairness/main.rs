@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(400);
 const PAIRS: usize = 24;
 
 /// The target for the ratio of the p99 beside a noisy neighbour to the p99 without one.
-const MOST_RATIO: f64 = 1.3;
+const MAX_RATIO: f64 = 1.3;
 
 /// Requests in one call of the client that never reads.
 const PIPELINED: usize = 64;
@@ -30,15 +30,15 @@ const PIPELINED: usize = 64;
 /// How long a client is stuck before it connects again, if it does.
 const STUCK: Duration = Duration::from_millis(50);
 
-/// A noisy neighbour: a client that does not behave like the others.
+/// A noisy neighbour: a client that takes more than its share.
 struct Neighbour {
     title: &'static str,
-    /// Runs the client until it is told to stop.
+    /// Runs the client until it has to stop.
     play: fn(&NeighbourContext<'_>),
-    /// Whether it connects again when it is stuck.
+    /// Whether the client connects again when it is stuck.
     starts_anew: bool,
-    /// Whether it runs against another server in the intervals without it. Then its own CPU time, which is
-    /// not the server's fault, affects both sides.
+    /// Whether the client runs against another server in the other intervals. Then its own CPU time, which
+    /// the server cannot avoid, affects both sides.
     is_always_there: bool,
 }
 
@@ -47,7 +47,7 @@ struct NeighbourContext<'a> {
     server: SocketAddr,
     has_to_stop: &'a AtomicBool,
     starts_anew: bool,
-    /// Bytes that it has sent and received, to show that it did something.
+    /// The bytes that the client has sent and received, to show that it was active.
     moved: &'a AtomicU64,
 }
 
@@ -59,20 +59,20 @@ const NEIGHBOURS: [Neighbour; 4] = [
         is_always_there: false,
     },
     Neighbour {
-        title: "the same, on a new connection whenever it is stuck for 50 ms",
+        title: "one that also reconnects whenever it is stuck for 50 ms",
         play: pipeline,
         starts_anew: true,
         is_always_there: false,
     },
     Neighbour {
-        title: "the same, compared with its doing it to another server",
+        title: "the previous one, compared with the same load on another server",
         play: pipeline,
         starts_anew: true,
         is_always_there: true,
     },
     Neighbour {
-        title: "one that reads 1 byte a second of 10 MB",
-        play: sip,
+        title: "one that reads 10 MB at 1 byte a second",
+        play: read_slowly,
         starts_anew: false,
         is_always_there: false,
     },
@@ -115,8 +115,8 @@ fn measure(neighbour: &Neighbour, load: &Load) {
     // There is no target for a client that reconnects, which is harder than the promise covers.
     let (target, met) = match neighbour.starts_anew {
         true => (String::new(), ""),
-        false if ratio.median <= MOST_RATIO => (format!("<= {MOST_RATIO}"), "yes"),
-        false => (format!("<= {MOST_RATIO}"), "NO"),
+        false if ratio.median <= MAX_RATIO => (format!("<= {MAX_RATIO}"), "yes"),
+        false => (format!("<= {MAX_RATIO}"), "NO"),
     };
     println!(
         "| {} | {} | {} | {ratio} | {target} | {met} | {} KB |",
@@ -187,7 +187,7 @@ fn pipeline(context: &NeighbourContext<'_>) {
 }
 
 /// Requests a large file and reads a byte of it each second.
-fn sip(context: &NeighbourContext<'_>) {
+fn read_slowly(context: &NeighbourContext<'_>) {
     let mut socket = connect(context.server);
     let asked = request("GET", "/large.bin", "");
     socket.write_all(asked.as_bytes()).expect("a request fits");

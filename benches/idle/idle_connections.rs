@@ -116,7 +116,7 @@ impl IdleConnection {
     fn has_ended(&mut self) -> bool {
         match self.socket.read(&mut [0]) {
             Ok(0) => true,
-            Ok(_) => panic!("bytes that nobody asked for"),
+            Ok(_) => panic!("unrequested bytes"),
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) => panic!("an idle connection breaks: {error}"),
         }

@@ -12,14 +12,14 @@ mod simulated;
 mod sockets;
 
 /// The target for the bytes of an idle connection in user space.
-const MOST_BYTES_EACH: f64 = 160.0;
+const MAX_BYTES_EACH: f64 = 160.0;
 
 /// The target for the bytes that stay after a connection has ended: its slot, its entries in the lists, and
 /// parts of pages that other objects use as well.
-const MOST_BYTES_KEPT_EACH: f64 = 80.0;
+const MAX_BYTES_KEPT_EACH: f64 = 80.0;
 
 /// The target for the CPU time of all idle connections, in per cent of one core.
-const MOST_CPU_PERCENT: f64 = 1.0;
+const MAX_CPU_PERCENT: f64 = 1.0;
 
 fn main() {
     let parts: Vec<String> = std::env::args()

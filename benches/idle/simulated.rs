@@ -20,7 +20,7 @@ use mio::Token;
 use support::Site;
 use support::machinery::Machinery;
 
-use crate::{MOST_BYTES_EACH, MOST_CPU_PERCENT, process, report};
+use crate::{MAX_BYTES_EACH, MAX_CPU_PERCENT, process, report};
 
 const SESSIONS: u32 = 1_000_000;
 
@@ -30,9 +30,9 @@ const ARRIVAL_MILLIS: u32 = 1_000;
 
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A peer that asks once, takes everything at once, and closes when we do. It has the size of a
-/// descriptor: its number, and in the highest bits what it has done. That is why it is not the scripted
-/// peer of the tests: this bench measures memory.
+/// A peer that sends one request, accepts every answer at once, and closes when the server does. It has the
+/// size of a descriptor: its number, and its state in the highest bits. The scripted peer of the tests is
+/// larger, and this bench measures memory.
 struct QuietPeer(u32);
 
 const HAS_ASKED: u32 = 1 << 31;
@@ -164,7 +164,7 @@ pub fn run() {
     assert_eq!(
         simulation.machinery.shared.open(),
         SESSIONS as usize,
-        "nobody is reaped early"
+        "no session is reaped early"
     );
     let idled_secs = simulation.now().since(opened_at) as f64 / 1e3;
     let private_bytes = process::private_bytes(own) as f64 - private_before;
@@ -194,7 +194,7 @@ fn print(measured: &Measurements) {
         "memory per idle session",
         "<= 160 bytes",
         format!("{bytes_each:.0} bytes"),
-        bytes_each <= MOST_BYTES_EACH,
+        bytes_each <= MAX_BYTES_EACH,
     );
     report::note("of these, slot and connection", sizes());
     let percent = 100.0 * measured.idling.as_secs_f64() / measured.idled_secs;
@@ -202,7 +202,7 @@ fn print(measured: &Measurements) {
         "CPU while all are idle",
         "< 1 % of a core",
         format!("{percent:.2} %"),
-        percent < MOST_CPU_PERCENT,
+        percent < MAX_CPU_PERCENT,
     );
     let longest_millis = measured.longest.as_secs_f64() * 1e3;
     report::note(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::idle_connections::{IdleConnections, PER_ADDRESS, Reaped};
-use crate::{MOST_BYTES_EACH, MOST_BYTES_KEPT_EACH, MOST_CPU_PERCENT, process, report};
+use crate::{MAX_BYTES_EACH, MAX_BYTES_KEPT_EACH, MAX_CPU_PERCENT, process, report};
 use support::client::request;
 use support::load::Load;
 use support::{Launch, Server, Site, pattern, until};
@@ -19,7 +19,7 @@ const ACTIVE: usize = 64;
 const RESERVED: u64 = 1_000;
 
 /// More than these would take minutes to open and close.
-const MOST_IDLE: u64 = 1_000_000;
+const MAX_IDLE: u64 = 1_000_000;
 
 /// Kernel memory for both ends of a connection in bytes, an upper bound.
 const KERNEL_BYTES_EACH: u64 = 16 * 1024;
@@ -93,7 +93,7 @@ fn idle_connections() -> (usize, String) {
     // From 90 % of its connections on, the server closes idle ones.
     let by_descriptors = hard.saturating_sub(RESERVED) / 10 * 9;
     let by_memory = process::available_bytes() / 2 / KERNEL_BYTES_EACH;
-    let idle = by_descriptors.min(by_memory).min(MOST_IDLE);
+    let idle = by_descriptors.min(by_memory).min(MAX_IDLE);
     let why = if idle == by_descriptors {
         format!(
             "The limit met: {hard} descriptors (the hard limit) in each of the two processes, less \
@@ -103,7 +103,7 @@ fn idle_connections() -> (usize, String) {
     } else if idle == by_memory {
         "The limit met: half of the memory that is free, at 16 KiB for both ends.".to_owned()
     } else {
-        format!("The limit met: {MOST_IDLE} are enough.")
+        format!("The limit met: {MAX_IDLE} are enough.")
     };
     (usize::try_from(idle).expect("a count"), why)
 }
@@ -179,7 +179,7 @@ impl IdleBench {
             "user-space memory per idle connection",
             "<= 160 bytes",
             format!("{user:.0} bytes"),
-            user <= MOST_BYTES_EACH,
+            user <= MAX_BYTES_EACH,
         );
         let kernel = self.each(slab_before, process::slab_bytes());
         report::note(
@@ -188,7 +188,7 @@ impl IdleBench {
         );
         let buffers = self.each(buffers_before, process::socket_buffer_bytes());
         report::note(
-            "the same, of buffers for what is under way",
+            "kernel memory for data in transit",
             format!("{buffers:.0} bytes"),
         );
         self.observe();
@@ -197,14 +197,14 @@ impl IdleBench {
         until("all idle connections are closed", || {
             process::descriptors(pid) < self.idle.min(RESERVED as usize / 2)
         });
-        // The event loop frees memory when it next turns the wheel.
+        // The event loop frees memory when it next advances the wheel.
         thread::sleep(SETTLING);
         let kept_each = self.each(before, process::private_bytes(pid));
         report::line(
             "memory not given back when all are gone, per connection",
             "<= 80 bytes",
             format!("{kept_each:.0} bytes, {user:.0} while they were idle"),
-            kept_each <= MOST_BYTES_KEPT_EACH,
+            kept_each <= MAX_BYTES_KEPT_EACH,
         );
         BytesEach { user, kernel }
     }
@@ -241,7 +241,7 @@ impl IdleBench {
             "CPU while all are idle",
             "< 1 % of a core",
             format!("{percent:.2} %"),
-            percent < MOST_CPU_PERCENT,
+            percent < MAX_CPU_PERCENT,
         );
     }
 
@@ -258,8 +258,8 @@ impl IdleBench {
                 alone.push(self.measure_interval(&self.empty));
             }
         }
-        report::note(&format!("{ACTIVE} active ones alone"), medians(&alone));
-        report::note("the same beside the idle ones", medians(&beside));
+        report::note(&format!("{ACTIVE} connections alone"), medians(&alone));
+        report::note("active connections beside the idle ones", medians(&beside));
         let pairs = || beside.iter().zip(&alone);
         let ratios =
             pairs().map(|(beside, alone)| beside.requests_per_second / alone.requests_per_second);

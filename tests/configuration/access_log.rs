@@ -1,5 +1,5 @@
-//! The access log as its reader meets it: every format over real connections, who the client is behind
-//! a proxy, and that no line is lost, torn or forged.
+//! The access log: every format over real connections, the client's address behind a proxy, and that no
+//! line is lost, split or forged.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::client::request;
 use support::{Client, Launch, Server, Site, pattern, until};
 
-/// A server with a log in `file`, with these settings for it and these for the rest.
+/// A server with a log in `file`. `access_log` are the settings of the log, `settings` all others.
 fn logging_with(site: &Site, file: &Path, access_log: &str, settings: &str) -> Server {
     let file = file.display();
     Launch::of(site.root())
@@ -31,7 +31,7 @@ fn lines(log: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Waits for `count` lines and takes them as JSON.
+/// Waits for `count` lines and parses them as JSON.
 fn objects(log: &Path, count: usize) -> Vec<Value> {
     until("the lines are in the file", || lines(log).len() == count);
     let read = |line: String| serde_json::from_str(&line).expect("a line is JSON");
@@ -157,7 +157,7 @@ fn json_tells_the_same() {
     assert_ne!(bad["connection"], first["connection"]);
 }
 
-/// An answer that takes several turns has its line when it ends, or is cut off.
+/// An answer that takes several turns is logged when it ends or is cut off.
 #[test]
 fn a_body_is_logged_with_the_bytes_that_went() {
     const LEN: usize = 16 << 20;
@@ -179,7 +179,7 @@ fn a_body_is_logged_with_the_bytes_that_went() {
     let went = second["bytes"].as_u64().expect("a number");
     assert!((1..LEN as u64).contains(&went), "{second}");
     assert_eq!(second["close"], "reset");
-    // The end of the server is one for such an answer, too.
+    // An answer that the end of the server cuts off is logged too.
     let mut stuck = Client::connect_narrow(server.address());
     stuck.send(request("GET", "/large", ""));
     stuck.read_body(1000);
@@ -262,7 +262,7 @@ fn a_unix_socket_is_a_proxys_if_proxies_are_trusted() {
     }
 }
 
-/// Each client has its share of the answers under way, the proxy's connections have no limit.
+/// The limit per address holds for each client behind the proxy, but not for the proxy's connections.
 #[test]
 fn behind_a_proxy_the_limit_per_address_is_each_clients_own() {
     let site = Site::new();
@@ -282,7 +282,7 @@ fn behind_a_proxy_the_limit_per_address_is_each_clients_own() {
     let mut pooled = proxied("/", "203.0.113.7");
     let refused = pooled.answer();
     assert_eq!(refused.status, 503, "{}", refused.head);
-    // The request was read to its end, and the proxy sends others' requests on this connection.
+    // The request was read to its end, and the proxy sends requests of other clients on this connection.
     assert!(refused.persists(), "{}", refused.head);
     pooled.send(request("GET", "/", &forwarded("203.0.113.8")));
     assert_eq!(pooled.answer().status, 200);
@@ -298,9 +298,9 @@ fn behind_a_proxy_the_limit_per_address_is_each_clients_own() {
     });
 }
 
-// Nothing is lost.
+// No line is lost.
 
-/// Every answer that a client has received has its line, and each line is whole.
+/// Every answer that a client has received is logged in a whole line.
 #[test]
 fn no_line_is_lost_at_the_end_under_load() {
     let site = Site::new();
@@ -317,7 +317,7 @@ fn no_line_is_lost_at_the_end_under_load() {
         let clients: Vec<_> = (0..8)
             .map(|client| thread::spawn(move || ask_until_the_end(address, client)))
             .collect();
-        until("it is under load", || lines(&log).len() > 500);
+        until("the server is under load", || lines(&log).len() > 500);
         server.signal(signal);
         let answered = clients
             .into_iter()
@@ -340,7 +340,7 @@ fn no_line_is_lost_at_the_end_under_load() {
     }
 }
 
-/// Asks until the server ends the connection; returns the targets that were answered.
+/// Sends requests until the server ends the connection. Returns the targets that were answered.
 fn ask_until_the_end(address: std::net::SocketAddr, client: usize) -> Vec<String> {
     let mut connection = Client::connect(address);
     let mut answered = Vec::new();
@@ -360,7 +360,7 @@ fn ask_until_the_end(address: std::net::SocketAddr, client: usize) -> Vec<String
     answered
 }
 
-/// logrotate under load: the moved file and the new one together have every line once.
+/// logrotate under load: every line is in exactly one of the moved file and the new one.
 #[test]
 fn reopening_loses_no_line() {
     const REQUESTS: usize = 600;

@@ -1,4 +1,4 @@
-//! The program as its user meets it: arguments, exit codes, sentences, signals, logs.
+//! The program's interface: arguments, exit codes, messages, signals, logs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use support::client::request;
 use support::server::program;
 use support::{Client, Launch, Server, Site, until};
 
-/// What it says when it refuses to start: exit code 2 and one sentence.
+/// The message of a program that refuses to start: exit code 2 and one sentence.
 fn refusal(launch: Launch) -> String {
     let ended = launch.run();
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
@@ -21,7 +21,7 @@ fn refusal(launch: Launch) -> String {
     sentence.expect("the program names itself").to_owned()
 }
 
-// What is refused.
+// Refused starts.
 
 #[test]
 fn a_missing_root_is_refused_with_its_name() {
@@ -72,7 +72,7 @@ fn what_is_wrong_in_the_file_is_named_with_its_line_and_key() {
     }
 }
 
-/// All in one run, also those of the command line, and nothing is started.
+/// One run reports all mistakes, also those of the command line, and starts nothing.
 #[test]
 fn each_mistake_has_a_line_of_its_own() {
     let site = Site::new();
@@ -91,7 +91,7 @@ fn each_mistake_has_a_line_of_its_own() {
     assert!(lines[2].starts_with("abide: --workers: 0 is out of range"));
 }
 
-/// The misspelt key may have been meant to name the root.
+/// The misspelt key may have been meant as `root`.
 #[test]
 fn a_default_root_that_is_missing_is_no_news_beside_a_mistake() {
     let site = Site::new();
@@ -135,7 +135,7 @@ fn usage_that_makes_no_sense_exits_with_2() {
     }
 }
 
-// What is answered and not served.
+// Options that print and exit.
 
 #[test]
 fn version_and_help_exit_with_0() {
@@ -204,7 +204,7 @@ fn each_listener_has_its_line_and_works() {
     client.expect_usable();
 }
 
-/// The kernel asks for the zone of link-local addresses only, so any machine can listen on this one.
+/// The kernel requires a zone for link-local addresses only, so any machine can listen on this address.
 #[test]
 fn an_address_may_name_its_interface() {
     let site = Site::new();
@@ -264,7 +264,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 // The access log.
 
 /// A server with an access log in the file `log`. With one worker the lines are in the order of the
-/// answers; several collect their own lines and write them in turn.
+/// answers. Several workers collect their own lines and write them one after the other.
 fn logging(site: &Site, log: &Path) -> Server {
     let log = log.to_str().expect("a path in UTF-8");
     Launch::of(site.root())
@@ -277,7 +277,7 @@ fn lines(log: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Checks `host - - [date] "` and returns what follows it.
+/// Checks that `line` begins with `host - - [date] "`, and returns the text after it.
 fn request_part<'l>(line: &'l str, host: &str) -> &'l str {
     let (start, rest) = line.split_once(" \"").expect("a quoted request");
     let date = start
@@ -311,14 +311,14 @@ fn the_access_log_has_a_line_for_each_answer_in_the_common_format() {
     client.ask_with("GET", "/ten", "If-None-Match: *\r\n");
     client.send("GET /\x01 HTTP/1.1\r\n\r\n");
     let bad = client.answer().body.len();
-    // A worker without work writes its lines within a second; nothing is closed for it.
+    // An idle worker writes its lines within a second, even if no connection closes.
     until("the lines are in the file", || lines(&log).len() == 6);
     let lines = lines(&log);
     let mut logged: Vec<&str> = lines
         .iter()
         .map(|line| request_part(line, "127.0.0.1"))
         .collect();
-    // Each thread collects lines, so their order is roughly that of the answers.
+    // Each thread collects lines, so they are only roughly in the order of the answers.
     logged.sort_unstable();
     assert!(
         logged[0].starts_with("GET /\\x01") && logged[0].ends_with(&format!("\" 400 {bad}")),
@@ -332,7 +332,7 @@ fn the_access_log_has_a_line_for_each_answer_in_the_common_format() {
     assert_eq!(logged[5], "HEAD /ten HTTP/1.1\" 200 -");
 }
 
-/// A client must not be able to write lines of its own.
+/// A client cannot forge log lines.
 #[test]
 fn what_a_client_sends_cannot_break_out_of_its_line() {
     let site = Site::new();
@@ -389,7 +389,7 @@ fn sigusr2_prints_the_counters() {
     let mut client = server.connect();
     client.expect_usable();
     client.expect_usable();
-    // One that has come and gone is not active any more, though nobody has asked since.
+    // A client that has disconnected is not active any more, even if no other client has sent a request.
     let mut gone = server.connect();
     gone.expect_usable();
     drop(gone);
@@ -435,7 +435,7 @@ fn rust_log_sets_the_diagnostics_and_the_default_is_quiet() {
         server.connect().expect_usable();
     }
     loud.wait_for("connection 0.0.0 closed: 1 requests, ");
-    until("the end is told whole", || {
+    until("the last message is complete", || {
         let said = loud.stderr();
         let line = said
             .lines()
@@ -446,7 +446,7 @@ fn rust_log_sets_the_diagnostics_and_the_default_is_quiet() {
     assert_eq!(said.lines().count(), 1, "only the listening line: {said}");
 }
 
-/// A request that has crossed our close on the wire, as nobody can help who ignores the hint.
+/// A request crosses the server's close on the wire. No server can avoid that if a client ignores the hint.
 #[test]
 fn a_race_is_counted_and_logged() {
     let site = Site::new();

@@ -1,7 +1,6 @@
-//! The configuration: what a file may say, and what is said about a wrong one.
+//! The configuration file: its keys, and the messages about a wrong one.
 //!
-//! Which of file and flags wins is tested in `src/config/reading/load.rs`, the command line in
-//! `src/cli.rs`.
+//! `src/config/reading/load.rs` tests the precedence of file and flags, `src/cli.rs` the command line.
 
 mod access_log;
 mod command_line;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use abide::config::{AccessLogTarget, Config, ListenAddress, SiteConfig};
 use tempfile::TempDir;
 
-/// A directory with a configuration file in it.
+/// A directory with a configuration file.
 struct Site {
     directory: TempDir,
 }
@@ -35,7 +34,7 @@ impl Site {
     }
 }
 
-/// The configuration in `text`, or its error without the directory that it names.
+/// The configuration in `text`, or its error without the path of the directory.
 fn try_load(text: &str) -> Result<Config, String> {
     let site = Site::new(text);
     Config::load(&site.file()).map_err(|error| {
@@ -48,7 +47,7 @@ fn load(text: &str) -> Config {
     try_load(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
-/// The error of a text with any number of mistakes.
+/// The error of a text with one or more mistakes.
 fn error(text: &str) -> String {
     match try_load(text) {
         Ok(config) => panic!("accepted: {text}\n{config:?}"),
@@ -56,8 +55,8 @@ fn error(text: &str) -> String {
     }
 }
 
-/// The sentence about a text with one mistake, without the column at its end: `mistakes.rs` tests
-/// columns.
+/// The message about a text with one mistake, without the column at its end, which `mistakes.rs`
+/// tests.
 fn refusal(text: &str) -> String {
     let error = error(text);
     assert!(!error.contains('\n'), "more than a line: {error}");
@@ -92,7 +91,7 @@ fn the_example_has_every_key_in_its_section() {
             section = name.trim_end_matches(']');
         }
         let line = line.strip_prefix("# ").unwrap_or(line);
-        // An indented line is an example. The keys of these two tables are the site's own.
+        // An indented line is an example. These two tables have keys of the site's choice.
         if line.starts_with(' ') || ["error_pages", "encodings"].contains(&section) {
             continue;
         }
@@ -237,7 +236,7 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
     assert!(refusal(&format!("workers = {huge}")).starts_with("abide.toml:1: workers: 9999"));
 }
 
-/// Both ends of each range are accepted and what lies beyond is not.
+/// Both ends of each range are accepted, and values beyond them are not.
 #[test]
 fn the_ranges() {
     let ranges: [(&str, i64, i64, &str); 28] = [

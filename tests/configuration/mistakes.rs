@@ -1,12 +1,11 @@
-//! Several mistakes in one file: all are told, each with its line and column.
+//! Several mistakes in one file: each is reported with its line and column.
 
 use abide::config::{Config, Flags};
 use proptest::prelude::*;
 
 use super::{Site, error, try_load};
 
-/// Holds that the lines of the error about `text` begin and end as they should, and that there are no
-/// others.
+/// Checks that the error about `text` has exactly the expected lines, by their beginnings and columns.
 fn assert_told(text: &str, expected: &[(&str, usize)]) {
     let error = error(text);
     let lines: Vec<&str> = error.lines().collect();
@@ -55,7 +54,7 @@ fn the_column_is_that_of_the_value_or_of_a_key_that_there_is_not() {
         // Columns count characters.
         ("types = { \"\u{e9}\" = 'a/b' }", ("1: types.\u{e9}", 17)),
         ("workers = 1\nworkers = 1", ("2: workers", 1)),
-        // A value of several lines is quoted in one.
+        // A value of several lines is quoted in one line.
         ("etag = '''a\r\nb'''", ("1: etag", 8)),
         ("root = www", ("1: this is not TOML", 8)),
         (
@@ -100,11 +99,11 @@ fn each_wrong_item_of_a_list_and_each_wrong_rule_is_told() {
     );
 }
 
-/// A mistake hides no other, and brings none with it.
+/// A mistake hides no other mistake and causes none.
 #[test]
 fn a_mistake_has_no_consequences() {
     for (text, expected) in [
-        // The defaults that stay in their place would not go together with the others.
+        // The defaults that replace wrong values would conflict with the other values.
         (
             "[limits]\nhead_bytes = 1024\ntarget_bytes = 'x'",
             &[("3: limits.target_bytes", 16)][..],
@@ -117,12 +116,12 @@ fn a_mistake_has_no_consequences() {
             "[keep_alive]\nbehind = 'gcp'\ntimeout = 0",
             &[("3: keep_alive.timeout", 11)],
         ),
-        // The unknown key may have been meant to be the one that is missing.
+        // The unknown key may have been meant as the missing one.
         (
             "[[host]]\nname = 'a'\nrot = 'a'\n[[spa]]\npath = '/a'\npages = '/a'",
             &[("3: host.rot", 1), ("6: spa.pages", 1)],
         ),
-        // The target cannot be judged without the stars of its pattern, but it must be there.
+        // Without the stars of its pattern the target cannot be checked, but its presence can.
         (
             "[[redirect]]\nfrom = 'a'\n[[rewrite]]\nfrom = 'a'\nto = '/$1'",
             &[
@@ -136,13 +135,13 @@ fn a_mistake_has_no_consequences() {
             "[[host]]\nname = 1\nroot = ''",
             &[("2: host.name", 8), ("3: host.root", 8)],
         ),
-        // The first of these ends the loop that the other two would make.
+        // The first redirect breaks the loop of the other two.
         (
             "[[redirect]]\nfrom = '/b'\nstatus = 1\n[[redirect]]\nfrom = '/a'\nto = '/b'\n\
              [[redirect]]\nfrom = '/b'\nto = '/a'\n[[host]]\nname = 'a'\nroot = 'a'",
             &[("3: redirect.status", 10)],
         ),
-        // Two conflicts of keys that are right each.
+        // Two conflicts between keys that are each valid.
         (
             "[limits]\nhead_bytes = 1024\n[cache]\nbytes = 1",
             &[("2: limits.head_bytes", 14), ("4: cache.bytes", 9)],
@@ -152,7 +151,7 @@ fn a_mistake_has_no_consequences() {
     }
 }
 
-/// A general rule is a part of every host.
+/// A host inherits every general rule.
 #[test]
 fn a_wrong_general_rule_is_told_once() {
     assert_told(
@@ -205,7 +204,7 @@ fn mistakes_of_the_command_line_are_told_after_those_of_the_file() {
 }
 
 proptest! {
-    /// A file is read, or each line of its error has a place.
+    /// A file is read, or each line of its error has a position.
     #[test]
     fn every_line_of_an_error_has_its_place(
         lines in prop::collection::vec(

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{example, load, try_load};
 
-/// A file with everything in it.
+/// A file with every key of a site.
 const EVERYTHING: &str = r#"
 root = "general"
 index = "start.html"
@@ -191,7 +191,7 @@ fn a_host_inherits_all_but_the_root_and_has_the_last_word() {
         let rewrites = site.rewrites.iter().map(|rule| rule.from.to_string());
         headers.chain(redirects).chain(rewrites).collect()
     };
-    // The later header rule and the earlier redirect or rewrite wins.
+    // The later header rule wins, and the earlier redirect or rewrite.
     let own_win = [
         "/assets/**",
         "/errors/**",
@@ -227,7 +227,7 @@ fn a_host_inherits_what_is_said_below_it() {
     assert_eq!(config.hosts[0].site.headers.len(), 1);
 }
 
-/// Two applications, a host with one more, and hosts that want others or none.
+/// Two applications, a host with one more, and hosts with others or none.
 const APPLICATIONS: &str = r#"
 [[spa]]
 path = "/app/**"
@@ -274,7 +274,7 @@ fn a_host_has_its_own_applications_before_the_general_ones() {
     assert_eq!(pages(0), ["/new.html", "/app/index.html", "/admin.html"]);
     assert_eq!(pages(1), ["/app/index.html", "/admin.html"]);
     assert!(pages(2).is_empty());
-    // A page for everything leaves nothing to others.
+    // A page for every path leaves no path to the others.
     assert_eq!(pages(3), ["/other.html"]);
     let below = "spa = '/all.html'\n[[host]]\nname = 'a'\nroot = 'b'\n\
                  [[host.spa]]\npath = '/x/**'\npage = '/x.html'";
@@ -310,7 +310,7 @@ fn what_is_printed_loads_back_equal() {
     assert_eq!(load(&without_pages.to_toml()), without_pages);
 }
 
-/// The indented parts of config.example are what people copy.
+/// Users copy the indented parts of config.example.
 #[test]
 fn the_examples_in_the_example_load() {
     let text = fs::read_to_string(example()).unwrap();
@@ -329,7 +329,7 @@ fn the_examples_in_the_example_load() {
     assert_eq!(config.hosts[0].site.error_pages[&404], "/missing.html");
 }
 
-/// The lines that explain the preset are the fields that it sends.
+/// The lines that explain the preset are exactly the fields that it sets.
 #[test]
 fn the_security_preset_is_documented_line_by_line() {
     let text = fs::read_to_string(example()).unwrap();
@@ -369,7 +369,7 @@ fn a_page_that_does_not_exist_is_accepted_with_a_warning() {
 }
 
 proptest! {
-    /// Whatever rules are accepted, they are printed so that they load back equal.
+    /// All accepted rules are printed so that they load back equal.
     #[test]
     fn rules_survive_printing(
         from in "/[a-z$%'\" é]{0,6}(\\*{0,2}/?[a-z.]{1,3}){0,3}",

@@ -1,5 +1,5 @@
-//! Logs that nobody reads or that cannot be written: lines are lost and counted, and the server goes on
-//! and ends in time.
+//! Logs whose reader stalls or that cannot be written: lines are lost and counted, and the server keeps
+//! serving and ends in time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeReader, Read, pipe};
@@ -18,10 +18,10 @@ use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
 const WORKERS: &str = "2";
 
-/// Requests whose log lines are more than a pipe takes (pipe(7): 64 KiB), by far.
+/// Enough requests that their log lines far exceed a pipe (pipe(7): 64 KiB).
 const MANY: usize = 3_000;
 
-/// Within this a server without connections ends, whatever its logs do.
+/// The time in which a server without connections ends, whatever its logs do.
 const IN_TIME: Duration = Duration::from_secs(3);
 
 fn make_fifo(path: &Path) {
@@ -29,7 +29,7 @@ fn make_fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0).expect("mkfifo");
 }
 
-/// Has the FIFO open for reading, and does not read.
+/// Opens the FIFO for reading, and does not read.
 fn open_reader(path: &Path) -> File {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
@@ -43,7 +43,7 @@ fn logging(site: &Site, log: &Path) -> Server {
         .start()
 }
 
-/// Asks so often that the log, a pipe, is full.
+/// Sends requests until the log, a pipe, is full.
 fn fill_log(connect: &dyn Fn() -> Client) {
     for _ in 0..MANY / 50 {
         let mut client = connect();
@@ -54,7 +54,7 @@ fn fill_log(connect: &dyn Fn() -> Client) {
     }
 }
 
-/// Cached and cold files are served, for more than the time that lines are kept.
+/// Cached and cold files are served for longer than log lines are kept.
 fn expect_serving(site: &Site, connect: &dyn Fn() -> Client) {
     for number in 0..8 {
         let name = format!("cold-{number}");
@@ -86,7 +86,7 @@ fn an_access_log_that_nobody_reads_stalls_only_itself() {
         let server = logging(&site, &log);
         fill_log(&|| server.connect());
         expect_serving(&site, &|| server.connect());
-        // A reopening waits behind what hangs, and nobody waits for it.
+        // SIGUSR1 reopens the log only after the blocked write, and the server does not wait for that.
         server.signal(Signal::USR1);
         expect_serving(&site, &|| server.connect());
         server.signal(Signal::USR2);
@@ -154,7 +154,7 @@ fn a_fifo_without_a_reader_is_refused_at_the_start_and_kept_out_at_a_reopening()
     });
 }
 
-/// SIGXFSZ would end the process (setrlimit(2), RLIMIT_FSIZE).
+/// Without a handler SIGXFSZ would end the process (setrlimit(2), RLIMIT_FSIZE).
 #[test]
 fn a_file_size_limit_costs_lines_and_tears_none() {
     retried_after_a_stall(|| {
@@ -169,7 +169,7 @@ fn a_file_size_limit_costs_lines_and_tears_none() {
             let pid = Pid::from_raw(server.pid().cast_signed());
             prlimit(pid, Resource::Fsize, limit).expect("prlimit");
         };
-        // In the middle of a line.
+        // The limit falls into the middle of a line.
         limit(1_003);
         let mut client = server.connect();
         client.send(request("GET", "/", "").repeat(50));
@@ -197,8 +197,8 @@ fn a_file_size_limit_costs_lines_and_tears_none() {
     });
 }
 
-/// A server of which one of the standard streams is a pipe that is not read. It listens on a socket of
-/// the file system, so that nothing has to be read to find it.
+/// A server one of whose standard streams is a pipe that is not read. It listens on a socket in the file
+/// system, so the test need not read its address.
 struct Unread {
     child: Child,
     pipe: PipeReader,
@@ -219,21 +219,21 @@ impl Unread {
             .stderr(Stdio::null());
         to_pipe(&mut command, writer.into());
         let child = command.spawn().expect("the binary runs");
-        // The socket's file is there a moment before the socket listens.
+        // The socket's file exists a moment before the socket listens.
         let socket = site.beside("socket");
-        until("it listens", || UnixStream::connect(&socket).is_ok());
+        until("a listener", || UnixStream::connect(&socket).is_ok());
         Unread { child, pipe }
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
+        kill_process(Pid::from_child(&self.child), signal).expect("the server can be signalled");
     }
 
     fn expect_ended_in_time(&mut self) {
         let start = Instant::now();
         self.signal(Signal::TERM);
         let mut status: Option<ExitStatus> = None;
-        until("it ends", || {
+        until("the server ends", || {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });
@@ -265,7 +265,7 @@ fn an_access_log_on_a_standard_output_that_nobody_reads_stalls_only_itself() {
     });
 }
 
-/// Connections that say more with `RUST_LOG=debug` than the pipe and the queue for it take.
+/// Connections whose messages at `RUST_LOG=debug` exceed the pipe and its queue.
 const TALKATIVE: usize = 12_000;
 
 #[test]
@@ -303,7 +303,7 @@ fn a_standard_error_that_is_read_again_tells_how_much_was_lost() {
         assert!(count > 0, "{text}");
         text.push_str(&String::from_utf8_lossy(&part[..count]));
     }
-    // Lines that come then are not lost.
+    // Later lines are not lost.
     server.signal(Signal::USR2);
     while !text.contains("access_log_lines_dropped_total 0\n") {
         let count = (&server.pipe).read(&mut part).expect("read");

@@ -1,4 +1,4 @@
-//! Files that are no TOML, or no files.
+//! Files that are not TOML, or cannot be read.
 
 use std::fs;
 use std::path::Path;

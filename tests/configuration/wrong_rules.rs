@@ -1,4 +1,4 @@
-//! Header rules and redirects that are refused for their statuses, types or targets.
+//! Errors about header rules and redirects: their statuses, types and targets.
 
 use super::wrong_sites::{assert_refusals, header_rule};
 

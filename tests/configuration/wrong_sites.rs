@@ -1,8 +1,8 @@
-//! What is said about wrong sites: their keys, tables, rules and hosts.
+//! Errors about sites: their keys, tables, rules and hosts.
 
 use super::refusal;
 
-/// Holds that each text is refused with a sentence that begins and goes on as it should.
+/// Checks that each text is refused at the expected place with the expected message.
 pub fn assert_refusals(cases: &[(&str, &str, &str)]) {
     for (text, start, reason) in cases {
         let error = refusal(text);
@@ -399,7 +399,7 @@ fn hosts_that_are_no_list_of_tables_are_refused() {
     ]);
 }
 
-/// A general rule and a host's can make a loop together.
+/// A general rule and a rule of a host can make a loop together.
 #[test]
 fn a_loop_across_general_and_host_rules_is_found() {
     assert_refusals(&[(

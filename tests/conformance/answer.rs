@@ -1,14 +1,14 @@
-//! A strict reader of answers, and what every answer of this server is held to.
+//! A strict parser of answers, and the checks that every answer must pass.
 
 use std::time::{Duration, SystemTime};
 
 use super::notation::shown;
 use super::served::{MAX_REQUESTS, TIMEOUT_SECS};
 
-/// How far Date may be from the clock of the test.
+/// The largest allowed difference between Date and the test's clock.
 const DATE_TOLERANCE: Duration = Duration::from_secs(30);
 
-/// Fields of which there is at most one (RFC 9110 section 5.3).
+/// Fields that may occur at most once (RFC 9110 section 5.3).
 const SINGLETONS: [&str; 14] = [
     "Accept-Ranges",
     "Allow",
@@ -30,16 +30,16 @@ const SINGLETONS: [&str; 14] = [
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// In the order they came.
+    /// In the order of the answer.
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// The head as it came, its empty line included.
+    /// The received bytes of the head, with its empty line.
     pub head: Vec<u8>,
 }
 
 impl Answer {
-    /// Reads a head by the letter of RFC 9112 sections 4 and 5, as this server writes it: one space
-    /// behind each colon, no whitespace before the line's end.
+    /// Parses a head strictly by RFC 9112 sections 4 and 5, in the spelling of this server: one space
+    /// after each colon, no whitespace before the line's end.
     pub fn parse(head: &[u8]) -> Result<Answer, String> {
         let text = std::str::from_utf8(head)
             .ok()
@@ -65,14 +65,14 @@ impl Answer {
         })
     }
 
-    /// The value of the first line called `name`, whatever the case of its letters.
+    /// The value of the first field called `name`, compared without case.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
         Some(value)
     }
 
-    /// Whether it promises that the connection goes on.
+    /// Whether the answer says that the connection persists.
     pub fn says_keep_alive(&self) -> bool {
         self.field("Connection") == Some("keep-alive")
     }
@@ -81,7 +81,7 @@ impl Answer {
         self.status < 200
     }
 
-    /// How many bytes of body follow the head (RFC 9112 section 6.3).
+    /// The length of the body that follows the head (RFC 9112 section 6.3).
     pub fn body_len(&self, to_head: bool) -> Result<usize, String> {
         if to_head || self.is_interim() || matches!(self.status, 204 | 304) {
             return Ok(0);
@@ -97,24 +97,24 @@ impl Answer {
         length.ok_or_else(|| format!("Content-Length: {value}"))
     }
 
-    /// What holds of every answer, being the `nth` final one on its connection.
+    /// Checks what every answer must satisfy; this is the `nth` final one on its connection.
     pub fn check(&self, nth: u32) -> Result<(), String> {
         for name in SINGLETONS {
             let is_it = |(field, _): &&(String, String)| field.eq_ignore_ascii_case(name);
             if self.fields.iter().filter(is_it).count() > 1 {
-                return Err(format!("{name} is there twice"));
+                return Err(format!("{name} occurs twice"));
             }
         }
         if self.is_interim() {
             return Ok(());
         }
-        // RFC 9112 section 6: one framing. A length is owed by HEAD's answers too, not by a 304.
+        // RFC 9112 section 6: one framing. An answer to HEAD needs a length too, a 304 does not.
         if self.field("Transfer-Encoding").is_some() {
             return Err("Transfer-Encoding beside Content-Length".to_owned());
         }
         match self.status {
             204 | 304 if self.field("Content-Length").is_some() => {
-                return Err("a Content-Length that the status does not owe".to_owned());
+                return Err("a Content-Length that the status must not have".to_owned());
             }
             204 | 304 => {}
             _ => drop(self.content_length()?),
@@ -126,7 +126,7 @@ impl Answer {
         self.check_persistence(nth)
     }
 
-    /// RFC 9110 section 6.6.1 and 8.8.2.1.
+    /// RFC 9110 sections 6.6.1 and 8.8.2.1.
     fn check_dates(&self) -> Result<(), String> {
         let date = self.date("Date")?.ok_or("no Date")?;
         let now = SystemTime::now();
@@ -142,7 +142,7 @@ impl Answer {
         }
     }
 
-    /// A date in the one format that may be sent (RFC 9110 section 5.6.7).
+    /// A date in the one format that may be sent, IMF-fixdate (RFC 9110 section 5.6.7).
     fn date(&self, name: &str) -> Result<Option<SystemTime>, String> {
         let Some(value) = self.field(name) else {
             return Ok(None);
@@ -152,7 +152,7 @@ impl Answer {
         date.map(Some).ok_or_else(|| format!("{name}: {value}"))
     }
 
-    /// Connection is always said, and Keep-Alive follows it with the exact count, or it is absent.
+    /// Connection is always present. Keep-Alive follows it with the exact count, or is absent.
     fn check_persistence(&self, nth: u32) -> Result<(), String> {
         let place = |name: &str| self.fields.iter().position(|(field, _)| field == name);
         let connection = place("Connection").ok_or("no Connection field")?;
@@ -172,7 +172,7 @@ impl Answer {
         }
     }
 
-    /// The answer in a form that can be read in a terminal.
+    /// The answer as printable text.
     pub fn shown(&self) -> String {
         format!("{}{}", shown(&self.head), shown(&self.body))
     }

@@ -1,4 +1,4 @@
-//! One case of the checklist, and how it is read from its file.
+//! One case of the checklist, and the format of its file.
 //!
 //! ```toml
 //! [[case]]
@@ -9,7 +9,7 @@
 //! connection = "close"
 //!
 //! # May be left out:
-//! methods = ["GET", "HEAD"]                     # of each answer's request; default: the first word
+//! methods = ["GET", "HEAD"]                     # one for each answer; default: the first word of `send`
 //! eof = true                                    # the client half-closes after sending
 //! # Of the last answer:
 //! fields = ["Allow: GET, HEAD, OPTIONS"]        # lines that it must have
@@ -19,25 +19,25 @@
 //! parts = ['bytes 0-1/100: 01']                 # the parts of a multipart/byteranges
 //! ```
 //!
-//! How bytes are written is in `notation.rs`. `connection` is one of
+//! `notation.rs` describes how bytes are written. `connection` is one of
 //!
-//! - `close`: the answer says so, and the server's FIN comes behind it;
+//! - `close`: the answer says so, and the server's FIN follows;
 //! - `persists`: the answer says so, and another request on the connection is answered;
-//! - `ends`: the server's FIN comes, whatever the last answer says.
+//! - `ends`: the server's FIN follows, whatever the last answer says.
 
 use std::fs;
 use std::path::Path;
 
 use toml::{Table, Value};
 
-/// A request, or several, and what is due.
+/// One or more requests, and the expected answers.
 #[derive(Debug)]
 pub struct Case {
-    /// The name of the file that it is from.
+    /// The name of the file that holds the case.
     pub file: String,
     pub name: String,
     pub rfc: String,
-    /// In the notation of `notation.rs`, as are all texts below.
+    /// In the notation of `notation.rs`, like all texts below.
     pub send: String,
     pub statuses: Vec<u16>,
     pub methods: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Case {
     pub parts: Vec<String>,
 }
 
-/// What becomes of the connection.
+/// What happens to the connection after the last answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     Close,
@@ -59,12 +59,12 @@ pub enum Connection {
 }
 
 impl Case {
-    /// Where to find it: its file and its name.
+    /// The case's file and name.
     pub fn place(&self) -> String {
         format!("{}: \"{}\"", self.file, self.name)
     }
 
-    /// Whether the answer at `index` is to a HEAD request, and so has no body.
+    /// Whether the answer at `index` is to a HEAD request, and therefore has no body.
     pub fn is_head(&self, index: usize) -> bool {
         match self.methods.get(index) {
             Some(method) => method == "HEAD",

@@ -1,4 +1,4 @@
-//! Sends a case over a socket of its own and holds what comes back against what is due.
+//! Sends a case over its own connection and compares the answers with the expected ones.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,16 +12,16 @@ use super::notation;
 use super::parts;
 use super::served::Served;
 
-/// How long the server may say nothing where something is due.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long the server may be silent before an expected answer or close.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Between two pieces of a request that is cut at its line ends, so that they arrive apart.
+/// The pause after each piece of a request that is cut at its line ends, so that they arrive separately.
 const BETWEEN_LINES: Duration = Duration::from_millis(1);
 
-/// Asks whether the connection goes on, and ends it.
+/// Shows that the connection persists, and ends it.
 const PROBE: &[u8] = b"GET /digits.txt HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n";
 
-/// How the bytes of a case are handed to the network.
+/// How the bytes of a case are split into writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Whole,
@@ -32,7 +32,7 @@ pub enum Way {
 impl Way {
     pub const ALL: [Way; 3] = [Way::Whole, Way::Bytes, Way::Lines];
 
-    /// Cuts `bytes`. A line end is cut twice: behind its CR and behind its LF.
+    /// Cuts `bytes`. A line end is cut twice: after its CR and after its LF.
     fn pieces(self, bytes: &[u8]) -> Vec<&[u8]> {
         match self {
             Way::Whole => vec![bytes],
@@ -65,19 +65,19 @@ impl fmt::Display for Way {
 /// One connection to the server.
 pub struct Wire {
     stream: TcpStream,
-    /// Received and not read yet.
+    /// Received and not parsed yet.
     received: Vec<u8>,
-    /// Final answers read.
+    /// The number of final answers that were parsed.
     answered: u32,
 }
 
 impl Wire {
     pub fn connect(address: SocketAddr) -> Result<Wire, String> {
         let connect = || -> io::Result<TcpStream> {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(stream)
         };
         Ok(Wire {
@@ -102,7 +102,7 @@ impl Wire {
         result.map_err(|why| format!("the connection breaks: {why}"))
     }
 
-    /// Reads one answer and checks what every answer owes.
+    /// Reads one answer and makes the checks for every answer.
     pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
         let head_len = loop {
             if let Some(end) = memchr::memmem::find(&self.received, b"\r\n\r\n") {
@@ -131,17 +131,17 @@ impl Wire {
         Ok(answer)
     }
 
-    /// The server's FIN is next: no byte before it, and no reset in its place.
+    /// Expects the server's FIN, with no byte before it and no reset.
     pub fn end(&mut self) -> Result<(), String> {
         while self.receive()? {}
         if self.received.is_empty() {
             return Ok(());
         }
         let got = notation::shown(&self.received);
-        Err(format!("more than was due: {got}"))
+        Err(format!("unexpected bytes: {got}"))
     }
 
-    /// Another request is answered.
+    /// Expects that another request is answered.
     fn probe(&mut self) -> Result<(), String> {
         self.send(PROBE, Way::Whole)?;
         let answer = self.answer(false)?;
@@ -159,7 +159,7 @@ impl Wire {
         std::mem::replace(&mut self.received, rest)
     }
 
-    /// Whether bytes came; if not, the stream has ended.
+    /// Receives bytes and returns true, or returns false at the end of the stream.
     fn receive(&mut self) -> Result<bool, String> {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
@@ -184,7 +184,7 @@ impl Wire {
 /// Runs one case in one way.
 ///
 /// # Errors
-/// What was expected and what came, in two lines.
+/// The expected and the actual answer, in two lines.
 pub fn run(case: &Case, way: Way, served: &Served) -> Result<(), String> {
     let bytes = |text: &str| {
         notation::bytes(text, &served.etag).unwrap_or_else(|why| panic!("{}: {why}", case.place()))
@@ -233,7 +233,7 @@ fn expected(wanted: &str, got: &str) -> String {
     format!("    expected: {wanted}\n    got:      {got}")
 }
 
-/// Holds the last answer's fields and content against the case; the error is what it lacks.
+/// Compares the fields and the content of the last answer with the case. The error is what is missing.
 fn check_content(
     case: &Case,
     answer: &Answer,

@@ -1,10 +1,10 @@
-//! The conformance checklist: what a request on the wire is answered with, as data.
+//! The conformance checklist: requests on the wire and the expected answers, as data.
 //!
 //! Each file in `conformance/cases` is a list of cases, named after the RFC and the section that
-//! they are about. Every case is sent to the real binary over a real socket in three ways, because
-//! how the network cuts the bytes must not matter: whole, byte by byte, and cut at every line end.
-//! The format of a case is in `conformance/case.rs`, what every answer is held to, whatever the
-//! case expects of it, in `conformance/answer.rs`.
+//! they test. Every case is sent to the real binary over a real socket in three ways: whole, byte by
+//! byte, and cut at every line end, because the split into segments must not matter.
+//! `conformance/case.rs` describes the format of a case. `conformance/answer.rs` makes the checks that
+//! every answer must pass.
 
 mod answer;
 mod case;
@@ -26,10 +26,10 @@ use case::Case;
 use exchange::Way;
 use served::Served;
 
-/// Connections at a time. Most of a case is waiting, so there are many more than CPUs.
+/// Concurrent connections. A case mostly waits, so there are many more than CPUs.
 const CONNECTIONS: usize = 16;
 
-/// What issue 3 asks for.
+/// The number that issue 3 demands.
 const FEWEST_CASES: usize = 400;
 
 #[test]
@@ -77,7 +77,7 @@ fn the_checklist_is_long_enough_and_no_name_comes_twice() {
     assert!(count >= FEWEST_CASES, "only {count} cases");
 }
 
-/// `9112-03-request-line.toml` is about RFC 9112 section 3 and what is below it.
+/// `9112-03-request-line.toml` tests RFC 9112 section 3 and its subsections.
 #[test]
 fn every_case_stands_in_the_file_of_its_section() {
     for case in case::load_all() {

@@ -1,23 +1,23 @@
-//! How bytes are written in a case.
+//! The notation of bytes in a case.
 //!
 //! Printable ASCII stands for itself. Everything else is escaped: `\r`, `\n`, `\t`, `\0`, `\\`, and
-//! `\xHH` for any byte. Braces hold what cannot be written out:
+//! `\xHH` for any byte. Braces stand for computed text:
 //!
 //! | written             | stands for                                                         |
 //! |---------------------|--------------------------------------------------------------------|
 //! | `{etag}`            | the entity tag of `/index.html`, quotes included                   |
-//! | `{opaque}`          | the same without its quotes                                        |
-//! | `{last-modified}`   | its modification date; with `+1` or `-1` behind it, a second off   |
-//! | `{tomorrow}`        | a date that is a day in the future                                 |
-//! | `{80*ab\r\n}`       | what stands behind the asterisk, 80 times over                     |
+//! | `{opaque}`          | the entity tag without its quotes                                  |
+//! | `{last-modified}`   | the modification date of it; with `+1` or `-1`, a second off       |
+//! | `{tomorrow}`        | a date one day in the future                                       |
+//! | `{80*ab\r\n}`       | the text after the asterisk, 80 times                              |
 //!
-//! A brace that is meant as such is `\x7b` or `\x7d`.
+//! A literal brace is `\x7b` or `\x7d`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::served::MODIFIED_UNIX_SECS;
 
-/// The bytes that `text` stands for. `etag` is the one of `/index.html`.
+/// The bytes that `text` stands for. `etag` is the tag of `/index.html`.
 pub fn bytes(text: &str, etag: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -39,7 +39,7 @@ pub fn bytes(text: &str, etag: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// Reads an escape behind its backslash and returns what follows.
+/// Reads the escape that follows a backslash, and returns the text after it.
 fn escape<'t>(text: &'t str, out: &mut Vec<u8>) -> Result<&'t str, String> {
     let kind = text.bytes().next().ok_or("a backslash at the end")?;
     let byte = match kind {
@@ -82,12 +82,12 @@ fn brace(inside: &str, etag: &str, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// `bytes` in a form that can be read in a terminal, cut if they are many.
+/// `bytes` as printable text, shortened if there are many.
 pub fn shown(bytes: &[u8]) -> String {
-    const MOST: usize = 600;
-    let text = bytes[..bytes.len().min(MOST)].escape_ascii().to_string();
+    const MAX: usize = 600;
+    let text = bytes[..bytes.len().min(MAX)].escape_ascii().to_string();
     let text = text.replace("\\\"", "\"").replace("\\'", "'");
-    if bytes.len() > MOST {
+    if bytes.len() > MAX {
         format!("{text}... ({} bytes)", bytes.len())
     } else {
         text

@@ -3,14 +3,14 @@
 use super::answer::Answer;
 use super::notation::shown;
 
-/// Holds the parts of `answer` against `wanted`, each of them `Content-Range value: content`.
+/// Compares the parts of `answer` with `wanted`, each written as `Content-Range value: content`.
 pub fn check(answer: &Answer, wanted: &[Vec<u8>]) -> Result<(), String> {
     let content_type = answer.field("Content-Type").unwrap_or("");
     let boundary = content_type
         .strip_prefix("multipart/byteranges; boundary=")
         .ok_or("the type multipart/byteranges with a boundary")?
         .trim_matches('"');
-    // RFC 2046 section 5.1.1: up to 70 characters.
+    // RFC 2046 section 5.1.1: at most 70 characters.
     if boundary.is_empty() || boundary.len() > 70 {
         return Err("a boundary of 1 to 70 characters".to_owned());
     }
@@ -22,11 +22,11 @@ pub fn check(answer: &Answer, wanted: &[Vec<u8>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Each part as `Content-Range value: content`; `None` if the syntax is broken or a part lacks
-/// Content-Range or Content-Type, or if anything stands before or behind the parts.
+/// Each part as `Content-Range value: content`. `None` if the syntax is broken, if a part lacks
+/// Content-Range or Content-Type, or if there is text before or after the parts.
 fn split(body: &[u8], boundary: &str) -> Option<Vec<Vec<u8>>> {
     let delimiter = format!("\r\n--{boundary}");
-    // The first delimiter may do without the CRLF that belongs to it.
+    // The first delimiter need not have its leading CRLF.
     let body = if body.starts_with(b"\r\n") {
         body.to_vec()
     } else {

@@ -1,4 +1,4 @@
-//! The rows of the requirement table, as `tests/conformance/requirement_table.rs` describes them.
+//! The rows of the requirement table, which `tests/conformance/requirement_table.rs` describes.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use toml::{Table, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Section {
     pub rfc: u16,
-    /// Its number: `[5, 6, 1, 2]` is 5.6.1.2, and what is not there is 0.
+    /// Its number: `[5, 6, 1, 2]` is 5.6.1.2. Missing numbers are 0.
     numbers: [u8; 4],
 }
 
@@ -39,14 +39,14 @@ impl fmt::Display for Section {
     }
 }
 
-/// What shows that a requirement is met, or why there is nothing to show.
+/// The tests of a requirement, or the reason why there are none.
 #[derive(Debug)]
 pub enum Evidence {
     /// Names of cases.
     Cases(Vec<String>),
     /// Rust tests, each as `file::name`.
     Tests(Vec<String>),
-    /// Why it does not bind an origin server for files.
+    /// Why the requirement does not bind an origin server for files.
     NotBound(String),
 }
 
@@ -56,7 +56,7 @@ pub struct Requirement {
     pub section: Section,
     pub says: String,
     pub evidence: Evidence,
-    /// Where abide's reading needs a word.
+    /// Explains how abide interprets the requirement, where that is not obvious.
     pub note: Option<String>,
 }
 
@@ -108,7 +108,7 @@ fn text(value: &Value) -> Result<String, String> {
         .ok_or_else(|| format!("{value} is not a text"))
 }
 
-/// A text or a list of them, not empty.
+/// A text or a nonempty list of texts.
 fn texts(value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::Array(values) if !values.is_empty() => values.iter().map(text).collect(),
@@ -116,7 +116,7 @@ fn texts(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// The TOML files of a directory of the repository, in the order of their names.
+/// The TOML files in a directory of the repository, sorted by name.
 pub fn entries(directory: &str) -> Vec<PathBuf> {
     let listing = fs::read_dir(in_repository(directory));
     let mut paths: Vec<PathBuf> = listing
@@ -131,14 +131,14 @@ pub fn entries(directory: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The table that a TOML file holds.
+/// The table in a TOML file.
 pub fn parse(path: &Path) -> Table {
     let shown = path.display();
     let text = fs::read_to_string(path).unwrap_or_else(|why| panic!("{shown}: {why}"));
     text.parse().unwrap_or_else(|why| panic!("{shown}: {why}"))
 }
 
-/// A path below the root of the repository.
+/// `path` relative to the root of the repository.
 pub fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -1,4 +1,4 @@
-//! The requirement table: every MUST of RFC 9110 and RFC 9112, and what shows that abide meets it.
+//! The requirement table: every MUST of RFC 9110 and RFC 9112, and the test that shows it.
 //!
 //! `conformance/requirements/*.toml` has one row for each sentence with MUST, MUST NOT, SHALL,
 //! SHALL NOT or REQUIRED, in the order of the text:
@@ -12,14 +12,14 @@
 //!
 //! Instead of `case` a row has one of
 //!
-//! - `test = "tests/file.rs::name"`, or a list: a Rust test, where no case can show it;
-//! - `not_bound = "client only"`: why it does not bind an origin server for files.
+//! - `test = "tests/file.rs::name"`, or a list: a Rust test, if no case can show the requirement;
+//! - `not_bound = "client only"`: why the requirement does not bind an origin server for files.
 //!
-//! A `note` says where abide's reading of a requirement needs a word.
+//! A `note` explains how abide interprets a requirement, where that is not obvious.
 //!
-//! `counts.toml` says how many such sentences each section has, so that none is forgotten. From the
-//! rows the page `conformance/requirements.md` is made, a part of the crate's documentation. After a
-//! change of a row, write it anew:
+//! `counts.toml` has the number of such sentences in each section, so that none is forgotten. The page
+//! `conformance/requirements.md`, a part of the crate's documentation, is generated from the rows. After
+//! a change of a row, generate it again:
 //!
 //! ```text
 //! ABIDE_BLESS=1 cargo test --test conformance
@@ -31,7 +31,7 @@ use std::fs;
 
 use super::requirement::{self, Evidence, Requirement, Section, entries, in_repository, parse};
 
-/// The longest text of a row, in characters.
+/// The maximum length of a text in a row, in characters.
 const MAX_TEXT_CHARS: usize = 240;
 
 const PAGE: &str = "tests/conformance/requirements.md";
@@ -99,7 +99,7 @@ fn every_test_that_is_named_exists() {
     }
 }
 
-/// Whether `test`, a file and the name of a function, has `#[test]` before it.
+/// Whether `test`, written as `file::name`, is a function with `#[test]`.
 fn is_test(test: &str) -> bool {
     let Some((file, name)) = test.rsplit_once("::") else {
         return false;
@@ -191,7 +191,7 @@ fn page(rows: &[Requirement]) -> String {
     page
 }
 
-/// `5.2, 1 of 4`: the section, and which of its rows it is.
+/// `5.2, 1 of 4`: the section, and the number of the row within it.
 fn place(section: Section, nth: usize, count: usize) -> String {
     let number = section.number();
     if count == 1 {
@@ -214,7 +214,7 @@ fn shown_by(evidence: &Evidence) -> String {
     }
 }
 
-/// `text` with the characters escaped that mean something in Markdown or to rustdoc.
+/// Escapes the characters of `text` that have a meaning in Markdown or rustdoc.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -237,8 +237,8 @@ fn what_means_something_in_markdown_is_escaped() {
     );
 }
 
-/// RFC 9110 section 8.6: an interim answer has no Content-Length, nor any other field here. A case
-/// sees only the fields of the last answer.
+/// RFC 9110 section 8.6: an interim answer has no Content-Length, and in abide no other field. Cases
+/// compare only the fields of the last answer.
 #[test]
 fn continue_has_no_fields() {
     let site = support::Site::new();

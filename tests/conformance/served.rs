@@ -1,4 +1,4 @@
-//! The site that all cases ask, and the server that serves it.
+//! The site and the server of all cases.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::{Launch, Server, Site, pattern};
 
-/// When `/index.html` was changed: Mon, 01 Jan 2024 00:00:00 GMT.
+/// The modification time of `/index.html`: Mon, 01 Jan 2024 00:00:00 GMT.
 pub const MODIFIED_UNIX_SECS: u64 = 1_704_067_200;
 
 /// The T that the server advertises, in seconds.
 pub const TIMEOUT_SECS: u32 = 60;
 
-/// Requests on one connection.
+/// `keep_alive.max_requests`.
 pub const MAX_REQUESTS: u32 = 1000;
 
-/// Limits that a case can reach with few bytes: sent one by one, a long head is slow to read.
-/// What no case is about is as by default.
+/// Lowers the limits so that a case reaches them with few bytes, since byte by byte a long head is slow
+/// to send. Settings that no case tests have their defaults.
 const CONFIG: &str = "
 [keep_alive]
 timeout = 60
@@ -58,10 +58,10 @@ to = '/digits.txt'
 status = 308
 ";
 
-/// A server, its site, and what is known of it.
+/// A server and its site.
 pub struct Served {
     pub address: SocketAddr,
-    /// Of `/index.html`, quotes included.
+    /// The entity tag of `/index.html`, with its quotes.
     pub etag: String,
     _server: Server,
     _site: Site,
@@ -81,7 +81,7 @@ impl Served {
     }
 }
 
-/// The files that the cases know.
+/// The files that the cases request.
 pub fn site() -> Site {
     let site = Site::empty();
     site.write("index.html", "index\n");
@@ -96,7 +96,7 @@ pub fn site() -> Site {
     site.write(".hidden", "hidden\n");
     site.write(".well-known/x.txt", "well-known\n");
     site.write("umlaut-\u{e4}.txt", "umlaut\n");
-    // Above cache.file_bytes: sent with sendfile.
+    // Larger than cache.file_bytes, so it is sent with sendfile(2).
     site.write("large.bin", pattern(300 * 1024));
     site.link("/etc/hostname", "outside.txt");
     site.link("../beside.txt", "climbing.txt");

@@ -1,4 +1,4 @@
-//! The table of `ends_connection` in `src/http/keep_alive.rs` against the server.
+//! Compares the table of `ends_connection` in `src/http/keep_alive.rs` with the server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::exchange::{Way, Wire};
 use super::served::{Served, site};
 use support::{Client, Launch};
 
-/// A request for each status that one can cause.
+/// For each status that a request can cause, such a request.
 const CAUSES: [(u16, &str); 26] = [
     (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
@@ -50,10 +50,10 @@ const CAUSES: [(u16, &str); 26] = [
     (408, "GET / HTTP/1.1\r\nHost: a\r\n"),
 ];
 
-/// A broken disk, say: no request can cause it.
+/// Caused for example by a broken disk, never by a request alone.
 const NOT_CAUSED: [u16; 1] = [500];
 
-/// What the table in the source says: whether the connection persists after each status.
+/// The table in the source: for each status, whether the connection persists.
 fn documented() -> BTreeMap<u16, bool> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/keep_alive.rs");
     let source = std::fs::read_to_string(path).expect("the source of the table");
@@ -78,8 +78,8 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
     let served = Served::start();
     let site = site();
     site.sparse("large", 64 << 20);
-    // One second for a head, one answer at once for each client behind a proxy, and scripts of another
-    // site: 204, 408 and 503 need a server of their own.
+    // One second for a head, one answer at a time for each client behind a proxy, and CORS for another
+    // origin: 204, 408 and 503 need a server with other settings.
     let narrow = "cors = ['https://a.example']\ntrusted_proxies = ['127.0.0.1']\n[keep_alive]\ntimeout = 60\n\
         [timeouts]\nhead = 1\n[limits]\nconnections_per_ip = 1\n";
     let narrow = Launch::of(site.root()).config(narrow).start();
@@ -119,6 +119,6 @@ fn the_table_of_what_ends_a_connection_is_what_the_server_does() {
         .collect();
     assert!(
         missed.is_empty(),
-        "in the table and never caused: {missed:?}"
+        "in the table but not caused by any request: {missed:?}"
     );
 }

@@ -1,13 +1,13 @@
-//! curl as a client that was not written for this server.
+//! curl as an independent client.
 //!
-//! `cargo test --test foreign curl -- --ignored`. Without curl these tests fail: they are asked for by name.
+//! `cargo test --test foreign curl -- --ignored`. Without curl these tests fail.
 
 use std::process::Command;
 
 use rustix::process::Signal;
 use support::{Launch, Server, Site, pattern};
 
-/// Runs curl and returns what it printed.
+/// Runs curl and returns its output.
 fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl")
         .args([
@@ -79,7 +79,7 @@ fn an_upload_is_405_and_readable() {
         let file = file.to_str().expect("a path in UTF-8");
         let upload = ["-T", file, "-o", "/dev/null", "-w", "%{http_code}"];
         let printed = curl(&[&upload[..], &[&url(&server, "/")]].concat());
-        // curl asks with Expect: 100-continue for large ones, and is answered before it sends.
+        // For large files curl sends Expect: 100-continue, and is answered before it sends the body.
         assert_eq!(printed, "405", "{len} bytes");
     }
 }
@@ -126,7 +126,7 @@ fn a_conditional_request_is_304() {
     assert_eq!(curl(&[&before[..], &["-w", code, &target]].concat()), "200");
 }
 
-/// The connection is reused after a redirect, and the query survives it.
+/// A redirect keeps the query, and curl reuses the connection.
 #[test]
 #[ignore = "needs curl"]
 fn a_redirect_is_followed_on_the_same_connection() {

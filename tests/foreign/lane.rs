@@ -1,4 +1,4 @@
-//! A client that asks once. What is lost stays lost, and is counted.
+//! A client that never repeats a request: lost requests are counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 
 use support::PATIENCE;
 
-/// One line to the server: it keeps its connection until it is told to close it.
+/// One connection to the server at a time, kept until the server says close.
 pub struct Lane {
     address: SocketAddr,
     stream: Option<TcpStream>,
     received: Vec<u8>,
 }
 
-/// What a request must be answered with, to the byte.
+/// The answer that a request must have, byte for byte.
 #[derive(Clone, Copy)]
 pub struct Wanted<'s> {
     pub target: &'s str,
@@ -30,7 +30,7 @@ impl Lane {
         }
     }
 
-    /// Sends a request, or says why that was not possible.
+    /// Sends a request, or returns why that failed.
     pub fn send(&mut self, wanted: Wanted, fields: &str) -> Result<(), String> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -47,7 +47,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Reads the answer. A connection on which anything else came is not used again.
+    /// Reads the answer. After an unexpected one the connection is not used again.
     pub fn receive(&mut self, wanted: Wanted) -> Result<(), String> {
         let Some(mut stream) = self.stream.take() else {
             return Err("nothing was sent".to_owned());
@@ -58,7 +58,7 @@ impl Lane {
         Ok(())
     }
 
-    /// A request and its answer.
+    /// Sends a request and reads its answer.
     pub fn ask(&mut self, wanted: Wanted, fields: &str) -> Result<(), String> {
         self.send(wanted, fields)?;
         self.receive(wanted)
@@ -76,7 +76,7 @@ impl Lane {
         connect().map_err(|why: std::io::Error| format!("not connected: {why}"))
     }
 
-    /// Whether the connection goes on after the answer.
+    /// Reads the answer, and returns whether the connection persists.
     fn read_answer(&mut self, stream: &mut TcpStream, wanted: Wanted) -> Result<bool, String> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(&self.received, b"\r\n\r\n") {
@@ -101,7 +101,7 @@ impl Lane {
         self.received.clear();
         is_exact
             .then_some(!closes)
-            .ok_or_else(|| "not the file that was asked for".to_owned())
+            .ok_or_else(|| "not the requested file".to_owned())
     }
 
     fn read_some(&mut self, stream: &mut TcpStream) -> Result<(), String> {
@@ -117,11 +117,11 @@ impl Lane {
     }
 }
 
-/// How the requests went.
+/// The numbers of requests and failures.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub requests: u64,
-    /// What went wrong, and how often.
+    /// The kinds of failures, with their numbers.
     pub failures: BTreeMap<String, u64>,
 }
 

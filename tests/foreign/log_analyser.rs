@@ -1,4 +1,4 @@
-//! GoAccess reads our logs, with the log formats that README.md gives.
+//! GoAccess parses abide's logs with the log formats in README.md.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::{Launch, Site};
 
-/// Requests of each run, and what they are to amount to: 10 pages of 1000 bytes, 5 that are not there.
+/// The requests of each run: 10 for pages of 1000 bytes, 5 for missing pages.
 const PAGES: u64 = 10;
 const PAGE_BYTES: u64 = 1000;
 const MISSING: u64 = 5;
 
-/// A log of `format` with the requests above, after the server has ended.
+/// The log in `format` of a server that has answered these requests and ended.
 fn log_of(site: &Site, format: &str) -> std::path::PathBuf {
     let log = site.beside(format);
     let file = log.display();
@@ -38,7 +38,7 @@ fn log_of(site: &Site, format: &str) -> std::path::PathBuf {
     log
 }
 
-/// What GoAccess makes of `log`.
+/// The report of GoAccess about `log`.
 fn analysed(log: &Path, arguments: &[&str]) -> Value {
     let report = log.with_extension("report.json");
     let output = Command::new("goaccess")
@@ -54,7 +54,7 @@ fn analysed(log: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&report).expect("a report in JSON")
 }
 
-/// The format that README.md gives in the line of options that has `mark`.
+/// The options in the line of README.md that contains `mark`.
 fn documented(mark: &str) -> Vec<String> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let readme = readme.expect("README.md");

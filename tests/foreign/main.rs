@@ -1,9 +1,9 @@
-//! abide beside programs that were not written for it: proxies in front of it, clients, and the tools
-//! that make a site or read a log.
+//! abide together with independent programs: proxies in front of it, clients, site generators, and log
+//! analysers.
 //!
-//! Most of these tests are ignored unless they are asked for, because they need programs that `.ci/run`
-//! installs, or take half a minute. A test whose program is missing fails. The relays are models of
-//! proxies of old, written here, and need nothing.
+//! Most of these tests are ignored by default, because they need programs that `.ci/run` installs, or
+//! take half a minute. A test whose program is missing fails. The relays are models of old proxies,
+//! written here, and need no program.
 
 mod curl;
 mod lane;

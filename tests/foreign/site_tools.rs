@@ -1,9 +1,8 @@
-//! Precompressed files as real tools make them, in a site as real tools copy it: each is sent.
+//! Sites with files precompressed by real tools and copied by real tools: every sidecar is used.
 //!
-//! `brotli -k`, `pigz -k` and `zstd -k` give what they make about the time of its original, and every way
-//! to copy a directory gives its files times of its own. A crawl asks for each file in each coding, and
-//! compares what comes with the file that lies beside it. `.ci/run` installs the tools; without one of them
-//! the test fails.
+//! `brotli -k`, `pigz -k` and `zstd -k` give their output about the time of the original, and every way
+//! to copy a directory sets other times. A crawl requests each file in each coding, and compares the
+//! answer with the sidecar. `.ci/run` installs the tools; if one is missing the test fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +10,19 @@ use std::process::{Command, Stdio};
 
 use support::{Server, Site, accepting, decoded, encoding, pattern, text, until};
 
-/// The codings, how the names of their files end, and what makes these.
+/// The codings, the suffixes of their files, and the commands that make them.
 const CODINGS: [(&str, &str, &[&str]); 3] = [
     ("br", "br", &["brotli", "-k"]),
     ("zstd", "zst", &["zstd", "-q", "-k"]),
     ("gzip", "gz", &["pigz", "-k"]),
 ];
 
-/// Ways to bring the site from `$FROM` to `$TO`, which does not exist, as a shell runs them.
+/// Shell commands that copy the site from `$FROM` to `$TO`, which does not exist.
 const WAYS: [(&str, &str); 10] = [
     ("cp -r", "cp -r $FROM $TO"),
     ("cp -a", "cp -a $FROM $TO"),
     (
-        "forms first",
+        "sidecars first",
         "mkdir $TO && cd $FROM && find . -type d -exec mkdir -p $TO/{} \\; \
          && for name in br zst gz; do find . -name \"*.$name\" -exec cp {} $TO/{} \\; ; done \
          && find . -type f ! -name '*.br' ! -name '*.zst' ! -name '*.gz' -exec cp {} $TO/{} \\;",
@@ -49,7 +48,7 @@ const WAYS: [(&str, &str); 10] = [
 const COMMIT: &str = "(cd $FROM && (test -e .git || (git init -q && git add . && \
      git -c user.name=a -c user.email=a@site.example commit -q -m all)))";
 
-/// Some fifty files of many types, large and small, without what lies beside them.
+/// Writes some fifty files of many types, large and small, without sidecars.
 fn write_originals(site: &Site) -> Vec<String> {
     let types = [
         "html", "css", "js", "mjs", "json", "svg", "xml", "txt", "wasm", "map", "pdf", "woff2",
@@ -67,7 +66,7 @@ fn write_originals(site: &Site) -> Vec<String> {
             names.push(name);
         }
     }
-    // One that the cache does not keep in memory, and one of a byte.
+    // One file too large for memory, and one of a byte.
     site.write("large.js", text(400_000));
     site.write("byte.txt", "x");
     names.extend(["large.js".to_owned(), "byte.txt".to_owned()]);
@@ -85,7 +84,7 @@ fn run(program: &str, arguments: &[&str], from: &Path, to: &Path) {
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
 }
 
-/// Runs the tools that lay a form in each coding beside each file.
+/// Runs the tools that make a sidecar in each coding for each file.
 fn compress(root: &Path, names: &[String]) {
     for (_, _, command) in CODINGS {
         let paths = names.iter().map(|name| root.join(name));
@@ -96,7 +95,7 @@ fn compress(root: &Path, names: &[String]) {
     }
 }
 
-/// Asks for each file in each coding, until what lies beside it has been sent.
+/// Requests each file in each coding, until its sidecar has been sent.
 fn crawl(way: &str, root: &Path, names: &[String]) {
     let server = Server::of(root);
     let mut client = server.connect();
@@ -112,7 +111,7 @@ fn crawl(way: &str, root: &Path, names: &[String]) {
         let content = fs::read(root.join(name)).expect("a file");
         for (coding, suffix, _) in CODINGS {
             let target = format!("/{name}");
-            let beside = fs::read(root.join(format!("{name}.{suffix}"))).expect("a form");
+            let beside = fs::read(root.join(format!("{name}.{suffix}"))).expect("a sidecar");
             until(&format!("{way}: {target} is sent in {coding}"), || {
                 let response = ask(&target, coding);
                 let is_sent = encoding(&response) == Some(coding) && response.body == beside;
@@ -140,7 +139,7 @@ fn what_tools_lay_beside_a_file_is_sent_however_it_came_there() {
     }
 }
 
-/// An editor, or a tool that builds a part of the site, leaves the forms of the last version behind.
+/// An editor, or a tool that builds a part of the site, leaves the sidecars of the last version behind.
 #[test]
 #[ignore = "needs brotli, pigz and zstd"]
 fn what_is_left_of_an_earlier_version_is_not_sent() {
@@ -154,7 +153,7 @@ fn what_is_left_of_an_earlier_version_is_not_sent() {
     }
     let server = Server::of(site.root());
     let mut client = server.connect();
-    // Before there are verdicts, and when all are there.
+    // Before the sidecars are verified, and after that.
     for _ in 0..3 {
         for name in &names {
             let content = fs::read(site.path(name)).expect("a file");

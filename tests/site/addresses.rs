@@ -1,4 +1,4 @@
-//! The one address of what has several names, and where redirects end.
+//! Redirects to the one address of a file or directory that has several names, and where they end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::{PAGE, expect, expect_status, outcome, serve};
 use support::{Client, Response, Site, until};
 
-/// Redirects that one address may take: from `/a/index/` to `/a/index`, and from there to `/a/`.
+/// The most redirects for one address: from `/a/index/` to `/a/index`, and from there to `/a/`.
 const HOPS_MAX: usize = 2;
 
-/// A tree with files and directories that are called alike.
+/// A tree in which files and directories have similar names.
 fn odd_tree() -> Site {
     let site = Site::empty();
     for name in [
@@ -62,7 +62,7 @@ fn odd_tree() -> Site {
     site
 }
 
-/// Every address that a name of the tree could give somebody the idea of, encoded.
+/// Every encoded address that a client could derive from a name in the tree.
 fn addresses(root: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::from(["/".to_owned()]);
     let mut directories = vec![(root.to_owned(), "/".to_owned())];
@@ -95,8 +95,8 @@ fn addresses(root: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Asks for `target` and where it leads. The last answer, how many redirects there were, and the last
-/// target.
+/// Requests `target` and follows its redirects. Returns the last answer, the number of redirects and the
+/// last target.
 fn follow(client: &mut Client, target: &str, fields: &str) -> (Response, usize, String) {
     let mut target = format!("{target}?q=1");
     for hops in 0..=HOPS_MAX {
@@ -107,7 +107,7 @@ fn follow(client: &mut Client, target: &str, fields: &str) -> (Response, usize, 
         target = answer.field("location").expect("Location").to_owned();
         assert!(target.ends_with("?q=1"), "the query is kept: {target}");
     }
-    panic!("still under way after {HOPS_MAX} redirects: {target}");
+    panic!("not at an end after {HOPS_MAX} redirects: {target}");
 }
 
 /// Whether `target`, with a query, is the slash form of a directory.
@@ -118,7 +118,7 @@ fn is_directory(root: &Path, target: &str) -> bool {
     path.ends_with('/') && root.join(path.trim_start_matches('/')).is_dir()
 }
 
-/// But that of a directory to its slash form, where no application has the route.
+/// The exception is the redirect of a directory to its slash form where no application has the route.
 #[test]
 fn every_redirect_leads_to_something() {
     let site = odd_tree();
@@ -181,7 +181,7 @@ fn a_directory_that_is_called_like_a_page_is_none() {
             ("/shop.html/", 200, "shop.html/index.html"),
         ],
     );
-    // The page comes later, and goes again.
+    // The page is created later, and removed again.
     site.write("page/index.html", "page");
     until("the directory", || outcome(&server, "/page").1 == "/page/");
     fs::remove_dir_all(site.path("page")).expect("rm");
@@ -206,7 +206,7 @@ fn a_page_is_found_with_a_slash_too() {
             ("/x.html/", 301, "/x.html"),
         ],
     );
-    // Neither a plain file nor a name with the suffix is asked for like a directory.
+    // A plain file, or a name with the suffix, is not found with a slash.
     let gone = [
         "/plain/",
         "/about.html/",
@@ -240,7 +240,7 @@ fn an_index_has_the_address_of_its_directory() {
             ("/index/", 200, "index/index.html"),
         ],
     );
-    // A file or directory that is really called "index" keeps its address.
+    // A file or directory whose name is "index" keeps its address.
     site.write("both/index", "plain");
     site.write("about/index/index.html", "directory");
     until("the plain file", || {
@@ -284,7 +284,7 @@ fn a_rewrite_to_a_directory_serves_its_index() {
         ("/old/guide/", 200, "guide"),
         ("/one/guide", 200, "guide"),
         ("/v2/empty/", 200, "guide"),
-        // The slash form is rewritten alike, and with it relative links are right.
+        // The slash form is rewritten too, and with it relative links resolve correctly.
         ("/latest/guide", 301, "/latest/guide/"),
         ("/latest/guide/", 200, "guide"),
         ("/v2/guide", 301, "/v2/guide/"),
@@ -306,7 +306,7 @@ fn a_rewrite_to_a_directory_serves_its_index() {
     assert!(status == 200 && text.contains("empty"), "{text}");
 }
 
-/// The files decide whether such a rule leads round and round, so it is accepted at start.
+/// The files decide whether such a rule loops, so the configuration is accepted at start.
 #[test]
 fn where_a_rule_would_lead_back_the_answer_is_given_at_once() {
     let site = Site::empty();

@@ -1,9 +1,9 @@
-//! Applications of one page.
+//! Single-page applications (`spa`).
 
 use super::{PAGE, all, serve};
 use support::{Launch, Server, Site, until};
 
-/// Two applications, one of them with exceptions, and a directory that is on the way of a route.
+/// Two applications, one with exceptions, and a directory in the path of a route.
 fn applications() -> Site {
     let site = Site::empty();
     for name in [
@@ -26,7 +26,7 @@ const TABLES: &str = "[[spa]]\npath = '/app/**'\npage = '/app/index.html'\n\
                       except = ['/app/api/**', '/app/*.js']\n\
                       [[spa]]\npath = '/admin/**'\npage = '/admin.html'\n";
 
-/// Compares what a browser gets that asks for pages, from the disk and from memory.
+/// Compares the answers to requests that ask for pages, from the disk and from memory.
 fn expect_pages(server: &Server, outcomes: &[(&str, u16, &str)]) {
     let mut client = server.connect();
     for (target, status, text) in outcomes.iter().chain(outcomes) {
@@ -109,7 +109,7 @@ fn a_directory_without_an_index_does_not_stand_in_the_way_of_a_route() {
                 ("/users/", 200, page),
                 ("/users?id=1", 200, page),
                 ("/app/users", 200, page),
-                // One with an index is a page of its own.
+                // A directory with an index is served itself.
                 ("/manual", 301, "/manual/"),
             ],
         );
@@ -135,7 +135,7 @@ fn a_directory_without_an_index_does_not_stand_in_the_way_of_a_route() {
         let answer = server.connect().ask_with("GET", "/app/users", PAGE);
         answer.field("location") == Some("/app/users/")
     });
-    // A listing is something to see.
+    // With listings on, a directory without an index is served itself too.
     let listed = serve(&site, "spa = '/index.html'\nlisting = true\n");
     expect_pages(&listed, &[("/users", 301, "/users/")]);
     let answer = listed.connect().ask_with("GET", "/users/", PAGE);

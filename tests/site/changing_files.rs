@@ -1,4 +1,4 @@
-//! Files that change while they are served: deployed, replaced, truncated, removed.
+//! Files that change while they are served: deployed, replaced, truncated or removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -27,7 +27,7 @@ fn a_swapped_current_link_is_served_within_a_second_or_so() {
 #[test]
 fn a_file_that_is_replaced_is_served_whole_old_or_new() {
     let site = Site::empty();
-    // In memory and by sendfile; the lengths differ so that mixtures show.
+    // One in memory and one sent with sendfile(2). The lengths differ so that a mixture shows.
     let small = [vec![b'a'; 30_000], vec![b'b'; 50_000]];
     let large = [vec![b'a'; 600_000], vec![b'b'; 400_000]];
     site.write("small", &small[0]);
@@ -43,7 +43,7 @@ fn a_file_that_is_replaced_is_served_whole_old_or_new() {
                 let mut client = server.connect();
                 while !is_over.load(Ordering::Relaxed) {
                     let body = client.get(target).body;
-                    assert!(versions.contains(&body), "{target} was a mixture");
+                    assert!(versions.contains(&body), "{target} is a mixture");
                 }
             });
         }
@@ -54,7 +54,7 @@ fn a_file_that_is_replaced_is_served_whole_old_or_new() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
-    // With revalidate = 0 each request asks the file system.
+    // With revalidate = 0 each request compares with the file system.
     site.replace("small", "newest");
     assert_eq!(server.connect().get("/small").text(), "newest");
 }
@@ -75,10 +75,10 @@ fn a_changed_or_removed_file_is_noticed_within_a_second_or_so() {
         client.get("/page.html").status == 404
     });
     site.write("page.html", "back");
-    until("it is back", || client.get("/page.html").body == b"back");
+    until("the new file", || client.get("/page.html").body == b"back");
 }
 
-/// The promised length cannot be met any more, and no other byte may take its place.
+/// The promised length cannot be met any more, and no other bytes may be sent instead.
 #[test]
 fn a_file_truncated_on_its_way_ends_the_connection_short() {
     let site = Site::new();
@@ -99,7 +99,7 @@ fn a_file_truncated_on_its_way_ends_the_connection_short() {
     server.connect().expect_usable();
 }
 
-/// What is open stays readable, as long as anybody takes it.
+/// An open file stays readable after it is removed.
 #[test]
 fn a_file_removed_on_its_way_arrives_whole() {
     let site = Site::new();

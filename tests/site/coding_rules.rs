@@ -1,4 +1,4 @@
-//! Header rules that decide whether an answer is compressed, and types that do.
+//! Header rules and media types that decide whether an answer is compressed.
 
 use super::{PAGE, all, serve};
 use support::{Client, Response, Server, Site, accepting, decoded, encoding, text};
@@ -79,7 +79,7 @@ fn get(client: &mut Client, host: &str, target: &str) -> Response {
     client.answer()
 }
 
-/// A target, with the coding and the Vary that are expected, and the start of the type.
+/// A target, the expected coding and Vary, and the start of the type.
 type Expected = (
     &'static str,
     Option<&'static str>,
@@ -98,7 +98,7 @@ const ANSWERS: &[Expected] = &[
     ("/kept/list.dat", None, CODED, "text/plain"),
     ("/kept/but/list.txt", Some("br"), CODED, "text/plain"),
     ("/saved/list.txt", None, &[], "application/octet-stream"),
-    // The owner has made these forms.
+    // These files have sidecars, which the owner made.
     ("/kept/beside.txt", Some("gzip"), CODED, "text/plain"),
     (
         "/saved/beside.txt",
@@ -107,7 +107,7 @@ const ANSWERS: &[Expected] = &[
         "application/octet-stream",
     ),
     ("/shots/beside.txt", Some("gzip"), CODED, "image/png"),
-    // Rules see the path as it was asked for, whatever was asked for before.
+    // Rules match the requested path, also if the file was cached for another one.
     ("/kept/alias/list.txt", None, CODED, "text/plain"),
     ("/free/list.txt", Some("br"), CODED, "text/plain"),
     ("/free/list.dat", Some("br"), CODED, "text/plain"),
@@ -118,7 +118,7 @@ const ANSWERS: &[Expected] = &[
         &["Accept-Encoding", "Accept"],
         "text/html",
     ),
-    // A rule's Cache-Control is not for the page of `spa`.
+    // A rule's Cache-Control does not apply to the page of `spa`.
     (
         "/kept/orders/7",
         Some("br"),
@@ -243,7 +243,7 @@ fn the_default_type_is_for_names_without_a_known_extension() {
     }
 }
 
-/// RFC 9110 section 7.7: the rules are those for the answer, not for the page that it shows.
+/// RFC 9110 section 7.7: the rules for the requested path decide, not those for the path of the page.
 #[test]
 fn the_page_of_an_error_is_not_compressed_where_a_rule_for_the_error_says_so() {
     let site = Site::empty();
@@ -288,7 +288,7 @@ fn a_listing_is_not_compressed_where_a_rule_says_so() {
     }
     let server = serve(&site, &["listing = true\n", RULES].concat());
     let mut client = server.connect();
-    // The latter is rewritten to the former.
+    // `/free/` is rewritten to `/kept/`.
     for (target, coding) in [("/kept/", None), ("/free/", Some("br"))] {
         let answer = get(&mut client, "localhost", target);
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Files whose names carry a content coding: `[encodings]`, and files that are there in an encoded form
-//! only.
+//! Files whose names carry a content coding: `[encodings]`, and files of which only an encoded variant
+//! exists.
 
 use std::fs::File;
 use std::io::Read;
@@ -30,7 +30,7 @@ fn get(client: &mut Client, target: &str, codings: &str) -> Response {
     client.ask_with("GET", target, &accepting(codings))
 }
 
-/// Makes a file look as if it had been written `secs` ago.
+/// Sets the modification time of a file to `secs` ago.
 fn age(site: &Site, name: &str, secs: u64) {
     let file = File::options().write(true).open(site.path(name));
     let modified = SystemTime::now() - Duration::from_secs(secs);
@@ -38,7 +38,7 @@ fn age(site: &Site, name: &str, secs: u64) {
         .expect("utimes");
 }
 
-/// Browsers ask for such a picture by its name, and show it only with its coding.
+/// Browsers request such a picture by its name, and show it only if the answer names the coding.
 #[test]
 fn a_compressed_picture_says_its_coding_without_a_setting() {
     let site = Site::new();
@@ -53,7 +53,7 @@ fn a_compressed_picture_says_its_coding_without_a_setting() {
             assert_eq!(response.status, 200);
             assert_eq!(encoding(&response), Some("gzip"), "{target} {fields}");
             assert_eq!(response.field("content-type"), Some("image/svg+xml"));
-            assert_eq!(response.field("vary"), None, "there is no other form");
+            assert_eq!(response.field("vary"), None, "there is no other variant");
             assert!(response.body == encoded);
         }
     }
@@ -64,7 +64,7 @@ fn a_compressed_picture_says_its_coding_without_a_setting() {
     assert!(response.body == encoded);
 }
 
-/// Sites made with Unity or Godot ask for their files by these very names.
+/// Exports of Unity and Godot request their files by these names.
 #[test]
 fn a_name_of_the_table_is_sent_in_its_coding_with_the_type_of_the_content() {
     let site = Site::new();
@@ -132,7 +132,7 @@ fn each_host_has_its_own_table() {
     }
 }
 
-/// `x.js.br` without `x.js`, as it is often found in exports of a build.
+/// `x.js.br` without `x.js`, as exports of builds often have it.
 #[test]
 fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
     let site = Site::new();
@@ -143,7 +143,7 @@ fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
     let mut client = server.connect();
     let as_it_is = get(&mut client, "/x.js", "gzip, deflate, br");
     assert_eq!(encoding(&as_it_is), Some("br"));
-    assert!(as_it_is.body == encoded, "as it is");
+    assert!(as_it_is.body == encoded, "sent unchanged");
     let by_gzip = get(&mut client, "/x.js", "gzip");
     let decoded_here = get(&mut client, "/x.js", "identity");
     assert_eq!(encoding(&decoded_here), None);
@@ -176,7 +176,7 @@ fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
         assert_eq!(unchanged.field("vary"), Some("Accept-Encoding"));
     }
     let by_name = get(&mut client, "/x.js.br", "br");
-    assert_eq!(encoding(&by_name), None, "that name is another file");
+    assert_eq!(encoding(&by_name), None, "another file");
 }
 
 #[test]
@@ -252,10 +252,7 @@ fn an_index_and_a_clean_address_may_be_there_encoded_only() {
         let response = get(&mut client, "/docs/about", codings);
         assert!(decoded(&response) == page, "{codings}");
         let response = get(&mut client, "/both/", codings);
-        assert!(
-            decoded(&response) == page,
-            "what is there itself comes first"
-        );
+        assert!(decoded(&response) == page, "a file that exists comes first");
     }
     let response = client.get("/docs/about.html");
     let location = response.field("location");
@@ -309,7 +306,7 @@ fn content_too_large_to_decode_is_for_those_who_accept_its_coding() {
     }
     let server = Server::of(site.root());
     let response = server.connect().get("/large.js");
-    assert!(response.body == content, "with the default cache it is not");
+    assert!(response.body == content, "decoded by default");
 }
 
 #[test]
@@ -328,26 +325,28 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
             response.status == 200 && decoded(&response) == body
         });
     };
-    expect("the form is found", "identity", b"from the form");
-    expect("the form is found", "br", b"from the form");
+    expect("the variant is found", "identity", b"from the form");
+    expect("the variant is found", "br", b"from the form");
     site.replace("x.js.br", brotli(b"from another"));
-    expect("the form has changed", "identity", b"from another");
+    expect("the variant changes", "identity", b"from another");
     site.write("x.js.gz", gzip(b"from the new one"));
-    expect("another form has come", "gzip", b"from the new one");
+    expect("a variant is added", "gzip", b"from the new one");
     site.write("x.js", b"itself");
-    expect("the file has come", "identity", b"itself");
+    expect("the file is added", "identity", b"itself");
     std::fs::remove_file(site.path("x.js")).expect("remove");
-    expect("the file has gone", "identity", b"from another");
+    expect("the file is removed", "identity", b"from another");
     site.directory("x.js");
-    until("a directory has come", || client.get("/x.js").status == 301);
+    until("a directory is found", || client.get("/x.js").status == 301);
     std::fs::remove_dir(site.path("x.js")).expect("rmdir");
     for name in ["x.js.br", "x.js.gz"] {
         std::fs::remove_file(site.path(name)).expect("remove");
     }
-    until("the forms have gone", || client.get("/x.js").status == 404);
+    until("the variants are gone", || {
+        client.get("/x.js").status == 404
+    });
 }
 
-/// The stand-in for content that could not be decoded is not sent, in part neither.
+/// The placeholder for content that could not be decoded is never sent, and no range of it either.
 #[test]
 fn a_range_of_a_form_that_cannot_be_decoded_is_404_or_of_another_form() {
     let site = Site::new();

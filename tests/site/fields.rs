@@ -1,4 +1,4 @@
-//! What answers say besides what the server says.
+//! Response fields that the site's owner adds: header rules, the security preset, CORS.
 
 use super::{all, serve};
 use support::{Response, Server, Site};
@@ -39,7 +39,7 @@ fn rules() -> (Site, Server) {
 
 fn check(answer: &Response, is_asset: bool) {
     let cache_control = if is_asset { "max-age=9" } else { "no-cache" };
-    // How long a file may be kept is not said of a mistake.
+    // By default a rule's Cache-Control is not sent with an error.
     let cache_control = Some(cache_control).filter(|_| answer.status < 400);
     assert_eq!(
         answer.field("cache-control"),
@@ -83,7 +83,7 @@ fn all_rules_that_match_apply_to_every_answer() {
         check(&ask("DELETE", "/page.html", "", 405), false);
         check(&ask("GET", "/assets/a.css", "", 200), true);
         check(&ask("GET", "/assets/none", "", 404), true);
-        // Rules are about the path that is asked for, redirects and rewrites or not.
+        // Rules match the requested path, before redirects and rewrites.
         check(&ask("GET", "/alias/a.css", "", 200), false);
     }
 }

@@ -1,4 +1,4 @@
-//! The validators of a file whose time says little or nothing (RFC 9110 section 8.8).
+//! Validators of files whose modification time is unusable or ambiguous (RFC 9110 section 8.8).
 
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ fn seconds(secs: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(secs)
 }
 
-/// Writes over a file within its inode and restores its time, as a build that fixes all times does.
+/// Overwrites a file in place and restores its time, as a build with fixed times does.
 fn rewrite(site: &Site, name: &str, content: &str, secs: u64) {
     site.write(name, content);
     set_time(site, name, seconds(secs));
@@ -73,14 +73,14 @@ fn a_time_that_is_none_is_not_said_and_the_tag_tells_two_builds_apart() {
     });
 }
 
-/// A tag of size and time alone would let the client keep the first state for ever.
+/// With a tag of size and time alone the client would keep the first version for ever.
 #[test]
 fn two_writes_in_one_whole_second_are_told_apart_in_the_end() {
     let site = Site::new();
     let server = Server::of(site.root());
     let mut client = server.connect();
-    // In a second that has just begun, so that the write and the request fall into it; if the machine was too
-    // busy for that, in the next.
+    // The write and the request fall into one second, which has just begun. If the machine is too busy
+    // for that, the next second is tried.
     let (second, etag) = loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let second = now.expect("after 1970").as_secs() + 1;
@@ -109,7 +109,7 @@ fn two_writes_in_one_whole_second_are_told_apart_in_the_end() {
     });
 }
 
-/// Files of the future were read, and compressed, again at each check.
+/// Regression: files with a time in the future were read and compressed again at each check.
 #[test]
 fn a_time_in_the_future_costs_no_more_than_another() {
     let site = Site::new();
@@ -123,8 +123,8 @@ fn a_time_in_the_future_costs_no_more_than_another() {
     let config = "[cache]\nrevalidate = 0\nfile_bytes = 20000000\n";
     let server = Launch::of(site.root()).config(config).start();
     let mut client = server.connect();
-    // Until the last change of the inode is some time ago, each look may read again.
-    until("it is not read again", || {
+    // Soon after the last change of the inode, each check may read the file again.
+    until("the file is not read again", || {
         let before = server.cpu_ticks();
         for _ in 0..50 {
             assert_eq!(client.ask("HEAD", "/future.txt").status, 200);

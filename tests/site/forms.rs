@@ -1,4 +1,4 @@
-//! The forms of files in several codings, with all else that a site can be configured to do.
+//! Encoded variants of files together with every other setting of a site.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use support::{
     Client, Launch, Response, Server, Site, accepting, decoded, encoding, gzip, text, until,
 };
 
-/// A GET of `target` at `host`, of what it is in `codings`.
+/// A GET of `target` at `host`, which accepts `codings`.
 fn get(client: &mut Client, host: &str, target: &str, codings: &str) -> Response {
     ask(client, host, "GET", target, &accepting(codings))
 }
@@ -22,8 +22,8 @@ fn ask(client: &mut Client, host: &str, method: &str, target: &str, fields: &str
     }
 }
 
-/// Two hosts beside the default site, each with a page of its own size at the same path; the rules of
-/// the first are about it.
+/// Two hosts beside the default site. Each has a page of another size at the same path. The first has
+/// header rules.
 fn hosts() -> (Site, Server) {
     let site = Site::empty();
     site.write("list.html", text(4_000));
@@ -31,7 +31,7 @@ fn hosts() -> (Site, Server) {
         let root = site.beside(name);
         std::fs::create_dir(&root).expect("a root");
         std::fs::write(root.join("list.html"), text(bytes)).expect("its page");
-        std::fs::write(root.join("large.html"), text(40 * bytes)).expect("a larger one");
+        std::fs::write(root.join("large.html"), text(40 * bytes)).expect("a larger page");
         let root = root.display();
         format!("[[host]]\nname = \"{name}.example\"\nroot = \"{root}\"\n{more}\n")
     };
@@ -94,11 +94,11 @@ fn the_rules_of_a_host_are_about_every_form_and_its_304_and_parts() {
         };
         assert_eq!(parts.matches(&lines).count(), 2, "{parts}");
     }
-    assert_eq!(tags[..4], tags[4..], "each form is there to stay");
+    assert_eq!(tags[..4], tags[4..], "no variant changes");
     tags.truncate(4);
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), 4, "and has a tag of its own");
+    assert_eq!(tags.len(), 4, "each variant has its own tag");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn the_page_of_an_application_has_its_forms() {
             let part = ask("GET", "Range: bytes=3-9\r\n");
             assert_eq!((part.status, &part.body[..]), (206, &text(10)[3..]));
         }
-        // A request that does not ask for a page gets the error, whose page has its forms too.
+        // A request that does not ask for a page gets the error page, in a variant too.
         let missing = client.ask_with("GET", target, &accepting("gzip"));
         assert_eq!((missing.status, encoding(&missing)), (404, Some("gzip")));
         assert_eq!(all(&missing, "vary"), ["Accept-Encoding", "Accept"]);
@@ -201,7 +201,7 @@ fn whatever_leads_to_a_file_leads_to_its_forms() {
         ask("/latest/about", "br", 4_000);
         ask("/latest/packed.html", "gzip", 6_000);
     }
-    // What comes first among the names of a page comes with its own forms.
+    // The index takes precedence, and comes with its own variants.
     site.write("guide/index.html", text(7_000));
     site.write(
         "guide/index.html.zst",

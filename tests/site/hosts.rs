@@ -1,8 +1,8 @@
-//! Which site a name leads to.
+//! Virtual hosts: which site a host name selects.
 
 use support::{Client, Launch, Response, Server, Site};
 
-/// Three hosts beside the default site; each has its name in its index.
+/// Three hosts beside the default site, each with its name in its index.
 fn hosts(general: &str) -> (Site, Server) {
     let site = Site::empty();
     site.write("index.html", "default");
@@ -99,7 +99,7 @@ fn an_unknown_name_can_be_refused_rfc9110_15_5_20() {
     let refused = get(&server, "example.net", "/");
     assert_eq!((refused.status, refused.persists()), (421, false));
     assert_eq!(get(&server, "www.example.org", "/").text(), "below");
-    // HTTP/1.0 without Host names no site at all.
+    // A request of HTTP/1.0 without Host names no site.
     for (request, status) in [
         ("GET / HTTP/1.0\r\n\r\n", 421),
         ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 421),

@@ -1,5 +1,5 @@
-//! A file system that is mounted below the root and does not answer: what is on that of the root is
-//! compared, and served, as if nothing was.
+//! A file system that is mounted below the root and does not answer: files on the file system of the
+//! root are compared and served as usual.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,16 +14,16 @@ const WORKERS: usize = 2;
 /// More files on the mount than there are workers.
 const FILES: usize = 3 * WORKERS;
 
-/// Longer than the second after which a file is looked at again.
+/// Longer than the second after which a file is compared with the disk again.
 const DUE: Duration = Duration::from_millis(1_200);
 
-/// Longer than it takes until spare workers are there.
+/// Longer than it takes to start spare workers.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long a spare worker stays at least.
+/// The shortest lease of a spare worker.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// Longer than DUE and the second after which a look counts as one that hangs, by far.
+/// Much longer than [`DUE`] and the second after which a lookup counts as hanging.
 const LONG: Duration = Duration::from_secs(4);
 
 struct Scene {
@@ -53,23 +53,22 @@ impl Scene {
     }
 
     fn server(&self) -> &Server {
-        self.server.as_ref().expect("it has not ended")
+        self.server.as_ref().expect("the server has not ended")
     }
 
     fn connect(&self) -> Client {
         self.server().connect()
     }
 
-    /// The server ends, with success. What it said.
+    /// Ends the server, expects success, and returns its messages.
     fn ended(&mut self) -> String {
-        let server = self.server.take().expect("it has not ended");
+        let server = self.server.take().expect("the server has not ended");
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended.stderr
     }
 
-    /// A file on the file system of the root that nobody has asked for before is answered within
-    /// `limit`.
+    /// A file on the file system of the root that was not requested before is answered within `limit`.
     fn expect_cold(&self, client: &mut Client, name: &str, limit: Duration) {
         self.site.write(name, name);
         let start = Instant::now();
@@ -79,12 +78,12 @@ impl Scene {
         assert!(took < limit, "{name} took {took:?}");
     }
 
-    /// Clients that have asked for files on the mount that the server does not know, each of which holds a
-    /// thread: [`FILES`] whose content hangs, small ones, which are read into memory, and large ones, which
-    /// are sent from the disk; then as many whose open hangs.
+    /// Clients that have requested files on the mount that the server does not know. Each holds a thread:
+    /// first [`FILES`] whose content hangs, half of them small (read into memory) and half large (sent from
+    /// the disk), then as many whose open hangs.
     fn stuck(&self) -> Vec<(Client, SlowFile)> {
         let mut stuck = self.asking_for(Pace::Gated, FILES);
-        // Before the looks are held, behind which the kernel keeps all others in the directory.
+        // The lookups are held only then, since the kernel queues all others in the directory behind one.
         until("the content of each file is asked for", || {
             self.disk.waiting_files() == FILES
         });
@@ -94,7 +93,7 @@ impl Scene {
         stuck
     }
 
-    /// A client each that has asked for one of so many files.
+    /// `count` clients, each of which has requested another file.
     fn asking_for(&self, pace: Pace, count: usize) -> Vec<(Client, SlowFile)> {
         let files = (1..=count as u32).map(|number| SlowFile {
             pace,
@@ -109,14 +108,14 @@ impl Scene {
         files.map(ask).collect()
     }
 
-    /// The disk answers at last.
+    /// Lets the disk answer.
     fn release(&self) {
         self.disk.release_looks();
         self.disk.open_gate();
     }
 
-    /// A client each that has asked for something new on the file system of the root, and in the same
-    /// segment for `target`: so a worker comes upon that, as well as the event loop for another client.
+    /// Two clients that request `target`. One requests a new file of the root's file system first, in the
+    /// same segment, so a worker reaches `target` there, and the event loop does for the other client.
     fn asking(&self, target: &str, number: usize) -> [Client; 2] {
         let new = format!("new-{target}-{number}").replace('/', "-");
         self.site.write(&new, "new");
@@ -128,7 +127,7 @@ impl Scene {
         clients
     }
 
-    /// The content of a file of the root's file system is what was written last, soon.
+    /// Changes a file on the file system of the root, and waits until the new content is served.
     fn expect_current(&self, name: &str, content: &str) {
         self.site.replace(name, content);
         let mut client = self.connect();
@@ -140,14 +139,14 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// Before the disk, which cannot be unmounted while the server uses it.
+    /// Ends the server before the disk, which cannot be unmounted while the server uses it.
     fn drop(&mut self) {
         self.release();
         self.server = None;
     }
 }
 
-/// The targets on the mount, which memory knows.
+/// The targets on the mount, whose files are in memory.
 fn known_targets(scene: &Scene) -> Vec<String> {
     let files = (1..=FILES).map(|number| {
         let file = SlowFile {
@@ -165,7 +164,7 @@ fn known_targets(scene: &Scene) -> Vec<String> {
     all.into_iter().map(|(target, _)| target).collect()
 }
 
-/// Files on the file system of the root are served and compared as ever.
+/// Files on the file system of the root are served and compared as usual.
 fn expect_unaffected(scene: &Scene, asked: &[String]) {
     let start = Instant::now();
     for number in 0.. {
@@ -176,7 +175,7 @@ fn expect_unaffected(scene: &Scene, asked: &[String]) {
         if start.elapsed() > LONG {
             break;
         }
-        // Others go on asking for what hangs.
+        // Other clients keep requesting the files that hang.
         for target in asked {
             scene.connect().send(request("GET", target, ""));
         }
@@ -197,7 +196,7 @@ fn a_mount_that_hangs_below_the_root_holds_up_its_own_files_only() {
         .collect();
     until("the mount is asked", || scene.disk.held_looks() > 0);
     expect_unaffected(&scene, &targets);
-    // It answers at last.
+    // The mount answers.
     scene.release();
     for (clients, target) in clients.into_iter().zip(&targets) {
         for mut client in clients {
@@ -216,7 +215,7 @@ fn spare_workers_serve_while_a_mount_holds_all_workers() {
     let mut polite = scene.connect();
     scene.expect_cold(&mut polite, "before", SOON);
     let stuck = scene.stuck();
-    // Behind all of them.
+    // This request is queued behind all of them.
     scene.expect_cold(&mut polite, "first", SOON);
     let start = Instant::now();
     for number in 0.. {
@@ -225,7 +224,7 @@ fn spare_workers_serve_while_a_mount_holds_all_workers() {
         if start.elapsed() > LONG {
             break;
         }
-        // One connection carries a limited number of requests.
+        // One connection may send a limited number of requests.
         thread::sleep(Duration::from_millis(100));
     }
     let notice = format!("all {WORKERS} workers wait for the disk; ");
@@ -246,7 +245,7 @@ fn spare_workers_serve_while_a_mount_holds_all_workers() {
     scene.ended();
 }
 
-/// More than all workers, spare ones included, can go for.
+/// More requests than all workers and spare workers together can take.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn however_many_ask_for_what_hangs_a_thread_is_left_for_the_file_system_of_the_root() {
@@ -256,7 +255,7 @@ fn however_many_ask_for_what_hangs_a_thread_is_left_for_the_file_system_of_the_r
     let mut polite = scene.connect();
     let mut stuck = scene.asking_for(Pace::Gated, MANY);
     scene.expect_cold(&mut polite, "first", SOON);
-    // Large files that are known are sent from the disk.
+    // Large files that are in the cache are sent from the disk.
     stuck.extend(scene.asking_for(Pace::Gated, MANY));
     for number in 0..20 {
         scene.expect_cold(&mut polite, &format!("cold-{number}"), SOON);
@@ -291,7 +290,7 @@ fn a_drain_serves_with_spare_workers_and_waits_for_them() {
     for (mut client, file) in stuck {
         assert!(client.answer().body == file.content(), "{file:?}");
     }
-    // Spare workers count as well.
+    // The counters include the answers of spare workers.
     scene.server().signal(Signal::USR2);
     let requests = 2 + 2 * FILES;
     let total = format!("requests_total {requests}\n");
@@ -304,7 +303,7 @@ fn a_drain_serves_with_spare_workers_and_waits_for_them() {
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn spare_workers_that_are_stuck_hold_up_no_end() {
     let mut scene = Scene::with("[shutdown]\ndrain = 1\n");
-    // Looks are not among them: a process that has ended stays until FUSE has answered those.
+    // Lookups are not held here: a process that has ended remains until FUSE has answered them.
     let _stuck = scene.asking_for(Pace::Gated, FILES);
     until("the content of each file is asked for", || {
         scene.disk.waiting_files() == FILES
@@ -312,10 +311,10 @@ fn spare_workers_that_are_stuck_hold_up_no_end() {
     scene.server().signal(Signal::TERM);
     let said = scene.ended();
     assert!(said.contains("the drain deadline has passed"), "{said}");
-    assert!(scene.disk.waiting_files() > 0, "it has not answered");
+    assert!(scene.disk.waiting_files() > 0, "the disk has not answered");
 }
 
-/// A file system that is mounted over a directory hides files that memory knows.
+/// A mount over a directory hides files that are in memory.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_mount_that_comes_later_and_hangs_holds_up_nobody_else() {
@@ -338,12 +337,12 @@ fn a_mount_that_comes_later_and_hangs_holds_up_nobody_else() {
     until("the mount is asked", || scene.disk.held_looks() > 0);
     expect_unaffected(&scene, std::slice::from_ref(&target));
     scene.disk.release_looks();
-    until("it is hidden", || {
+    until("the file is hidden", || {
         scene.connect().get(&target).status == 404
     });
 }
 
-/// A form that is not newer than its file is read by a thread of its own for each device.
+/// A sidecar that is not newer than its file is verified by a separate thread for each device.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_form_that_cannot_be_read_holds_up_no_file_no_other_form_and_no_compression() {
@@ -380,19 +379,19 @@ fn a_form_that_cannot_be_read_holds_up_no_file_no_other_form_and_no_compression(
     }
     until("the disk is asked", || scene.disk.waiting_files() > 0);
     assert_eq!(scene.disk.waiting_files(), 1, "by one thread");
-    until("another form is judged", || {
+    until("another sidecar is verified", || {
         ask("own.js", "zstd").body == own
     });
-    until("another form is made", || {
+    until("another variant is made", || {
         support::encoding(&ask("own.js", "br")) == Some("br")
     });
-    until("one is made of a file whose other form hangs", || {
+    until("a variant is made of a file whose sidecar hangs", || {
         support::encoding(&ask(&names[0], "br")) == Some("br")
     });
-    // They are of other content, as it turns out, and others are made.
+    // The sidecars turn out to have other content, so variants are made.
     scene.disk.open_gate();
     for name in &names {
-        until("a form is made", || {
+        until("a variant is made", || {
             support::encoding(&ask(name, "gzip")) == Some("gzip")
         });
     }

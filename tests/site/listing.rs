@@ -51,7 +51,7 @@ fn a_directory_is_listed_as_a_page_or_as_json() {
     let again = format!("{JSON}If-None-Match: {}\r\n", json.field("etag").unwrap());
     assert_eq!(client.ask_with("GET", "/pub/", &again).status, 304);
     assert_eq!(client.ask("OPTIONS", "/pub/").status, 200);
-    // An index comes first, and the slash before all.
+    // An index takes precedence over a listing, and the redirect to the slash form over both.
     expect(&server, &[("/pub", 301, "/pub/")]);
     assert!(client.get("/").text().contains("home"));
     expect_status(&server, &[("/none/", 404), ("/page.html/", 404)]);
@@ -91,7 +91,7 @@ fn a_directory_that_may_not_be_read_is_403() {
     fs::set_permissions(site.path("closed"), Permissions::from_mode(0o000)).expect("chmod");
     let mut launch = Launch::of(site.root());
     if rustix::process::geteuid().is_root() {
-        // To the superuser no directory is closed, unless these two capabilities are taken away.
+        // Without these two capabilities, the superuser too is denied access to a directory.
         let without = "--bounding-set=-dac_override,-dac_read_search";
         launch = launch.through(&["setpriv", without], Stdio::null());
     }
@@ -117,7 +117,7 @@ fn a_hundred_thousand_entries_are_listed() {
 
 const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
 
-/// A directory with so many names in it.
+/// A directory of `count` files.
 fn many(count: usize) -> Site {
     let site = Site::new();
     site.directory("many");
@@ -127,7 +127,7 @@ fn many(count: usize) -> Site {
     site
 }
 
-/// A server for which no time passes: what it keeps is never made anew.
+/// A server whose clock stands still: a listing in its cache is never made again.
 fn kept_listings(site: &Site) -> InProcess {
     let mut config = InProcess::config(site);
     config.site.listing = true;
@@ -139,7 +139,7 @@ fn list(client: &mut Client, method: &str, codings: &str, fields: &str) -> Respo
     client.ask_with(method, "/many/", &fields)
 }
 
-/// RFC 9110 sections 8.8.3.3 and 12.5.3. Each first answer is the one in the coding already.
+/// RFC 9110 sections 8.8.3.3 and 12.5.3. The first answer in each coding is compressed already.
 #[test]
 fn a_listing_of_fifty_thousand_names_is_compressed() {
     let _share = Share::of(3);
@@ -184,7 +184,7 @@ fn a_listing_of_fifty_thousand_names_is_compressed() {
     assert_eq!(tags.len(), 6);
 }
 
-/// RFC 9110 section 13.1.2: a copy in one coding does not stand for another.
+/// RFC 9110 section 13.1.2: a validator in one coding does not match another.
 #[test]
 fn every_coding_of_a_listing_has_conditions_of_its_own() {
     let site = many(200);

@@ -1,4 +1,4 @@
-//! A site as it is configured: which paths lead where, what the answers say, and which host has it.
+//! A site and its configuration: which paths lead where, the fields of the answers, and virtual hosts.
 
 mod addresses;
 mod applications;
@@ -21,7 +21,7 @@ mod withdrawn;
 
 use support::{Launch, Response, Server, Site};
 
-/// What a browser sends where it wants a page.
+/// The Accept field of a browser that navigates to a page.
 const PAGE: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
 
 /// A server for the site with this configuration.
@@ -29,7 +29,7 @@ fn serve(site: &Site, config: &str) -> Server {
     Launch::of(site.root()).config(config).start()
 }
 
-/// The status of a GET, and where it leads or what it brings.
+/// The status of a GET, and its Location or body.
 fn outcome(server: &Server, target: &str) -> (u16, String) {
     let response = server.connect().get(target);
     let text = match response.field("location") {
@@ -39,7 +39,7 @@ fn outcome(server: &Server, target: &str) -> (u16, String) {
     (response.status, text)
 }
 
-/// Compares the outcomes of several requests, each made twice: from the disk, then from memory.
+/// Compares the outcomes of several requests, each sent twice: from the disk, then from memory.
 fn expect(server: &Server, outcomes: &[(&str, u16, &str)]) {
     for (target, status, text) in outcomes.iter().chain(outcomes) {
         let outcome = outcome(server, target);
@@ -47,14 +47,14 @@ fn expect(server: &Server, outcomes: &[(&str, u16, &str)]) {
     }
 }
 
-/// Only the status of the requests counts.
+/// Compares only the status of each request.
 fn expect_status(server: &Server, outcomes: &[(&str, u16)]) {
     for (target, status) in outcomes.iter().chain(outcomes) {
         assert_eq!(outcome(server, target).0, *status, "{target}");
     }
 }
 
-/// All values of a field that may be there several times.
+/// All values of a field that may occur several times.
 fn all<'r>(response: &'r Response, name: &str) -> Vec<&'r str> {
     let fields = response.fields.iter();
     fields

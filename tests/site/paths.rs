@@ -1,4 +1,4 @@
-//! Which file a path leads to.
+//! How a path selects a file.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +27,7 @@ fn the_first_index_that_exists_stands_for_the_directory() {
         ],
     );
     expect_status(&server, &[("/d/", 404), ("/a/index.htm/", 404)]);
-    // A better one that comes later is seen.
+    // A better index that is created later is found.
     site.write("a/index.html", "html");
     expect(&server, &[("/a/", 200, "html")]);
     let none = serve(&site, "index = []\n");
@@ -67,7 +67,7 @@ fn clean_urls_do_without_the_suffix() {
             ("/both", 200, "both"),
             ("/both/", 200, "directory"),
             ("/x.html", 200, "x.html"),
-            // A file of that very name comes first, and its neighbour keeps its address.
+            // A file with exactly that name comes first, and the one with the suffix keeps its address.
             ("/plain", 200, "plain"),
             ("/plain.html", 200, "page"),
         ],
@@ -158,12 +158,12 @@ fn redirects_come_before_rewrites_and_both_before_files() {
             ("/latest/guide/", 200, "guide"),
         ],
     );
-    // A rewrite shows nothing that is hidden, and what it makes is not rewritten again.
+    // A rewrite does not show hidden files, and its result is not rewritten again.
     expect_status(&server, &[("/secret", 404), ("/v2/page", 404)]);
     let mut client = server.connect();
     let head = client.ask("HEAD", "/old/a");
     assert_eq!(head.field("location"), Some("/new/a"));
-    // The new place may take what is not allowed here. The connection lasts.
+    // The target of the redirect may allow a method that is not allowed here. The connection persists.
     let post = client.ask("POST", "/there");
     assert_eq!(post.status, 308);
     assert!(post.persists());

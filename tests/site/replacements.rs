@@ -1,4 +1,4 @@
-//! What is sent in the place of what does not exist or cannot be sent.
+//! Pages that are sent instead of a file that is missing or refused.
 
 use super::{PAGE, all, expect_status, serve};
 use support::{Site, accepting, decoded, encoding, gzip, text, until};
@@ -24,7 +24,7 @@ fn an_application_answers_for_pages_that_do_not_exist() {
             assert_eq!((head.status, head.length()), (200, page.length()));
         }
     }
-    // A missing script is not taken for a page, and the difference is said.
+    // A missing script does not get the application's page, and the answer varies on Accept.
     for accept in ["", "Accept: */*\r\n", "Accept: application/json\r\n"] {
         let missing = client.ask_with("GET", "/assets/b.js", accept);
         assert_eq!((missing.status, missing.text()), (404, "none"));
@@ -73,7 +73,7 @@ fn errors_have_the_sites_own_pages() {
             let content_type = answer.field("content-type");
             assert_eq!(content_type, Some("text/html; charset=utf-8"));
             assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
-            // What describes the page as a file does not belong to the error.
+            // The validators of the page as a file do not apply to the error.
             assert_eq!(answer.field("etag"), None);
             assert_eq!(answer.field("allow").is_some(), status == 405);
             assert_eq!(answer.field("content-range").is_some(), status == 416);
@@ -92,8 +92,8 @@ fn an_error_page_that_is_missing_is_replaced_by_ours() {
     let missing = server.connect().get("/none");
     assert_eq!(missing.status, 404);
     assert!(missing.text().contains("Nothing is here."));
-    assert!(server.stderr().contains("gone.html"), "it is warned about");
-    // One that is no file, or may not be sent, neither.
+    assert!(server.stderr().contains("gone.html"), "a warning");
+    // A directory is not used as an error page either.
     site.directory("gone.html");
     expect_status(&server, &[("/none", 404)]);
     let asked = server.connect().ask("POST", "/");
@@ -111,7 +111,7 @@ fn an_error_page_that_is_too_large_for_the_cache_is_sent_whole() {
     }
 }
 
-/// RFC 9110 section 12.5.3 is about errors too.
+/// RFC 9110 section 12.5.3 applies to errors too.
 #[test]
 fn an_error_page_has_its_forms() {
     let site = Site::new();
@@ -147,7 +147,7 @@ fn an_error_page_has_its_forms() {
     for _ in 0..2 {
         let refused = client.ask_with("POST", "/", &accepting("gzip"));
         assert_eq!((refused.status, encoding(&refused)), (405, Some("gzip")));
-        assert_eq!(decoded(&refused), b"packed", "as it lies beside the page");
+        assert_eq!(decoded(&refused), b"packed", "the sidecar");
         assert!(refused.field("allow").is_some());
     }
     until("the large page is compressed", || {

@@ -1,5 +1,5 @@
-//! Files beside a file, `name.br`, `name.zst` and `name.gz`, whatever their times are: which of them are
-//! sent in its place.
+//! Files beside a file, `name.br`, `name.zst` and `name.gz`, with newer and older times: which of them
+//! are sent in its place.
 
 use std::io::Read;
 use std::sync::LazyLock;
@@ -10,15 +10,15 @@ use support::{
     Client, Launch, Response, Server, Site, accepting, decoded, encoding, pattern, text, until,
 };
 
-/// The tests' own moment: half a second after a full one, an hour ago. Of a file that was changed just
-/// now the server cannot yet be sure that it stays as it is.
+/// The reference time of the tests: one hour ago, at half a second. The server does not yet trust the
+/// time of a file that has just changed.
 static MOMENT: LazyLock<SystemTime> = LazyLock::new(|| {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let secs = since_1970.expect("a time after 1970").as_secs() - 3_600;
     SystemTime::UNIX_EPOCH + Duration::from_millis(secs * 1_000 + 500)
 });
 
-/// So many milliseconds before that.
+/// The reference time minus `millis_before`.
 fn moment(millis_before: u64) -> SystemTime {
     *MOMENT - Duration::from_millis(millis_before)
 }
@@ -28,7 +28,7 @@ fn write(site: &Site, name: &str, content: impl AsRef<[u8]>, modified: SystemTim
     site.date(name, modified);
 }
 
-/// `content` as a tool makes it, other than the server does: with its best level.
+/// `content` at the best level of the coding, which differs from what the server makes.
 fn encoded(coding: &str, content: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
     match coding {
@@ -46,14 +46,14 @@ fn encoded(coding: &str, content: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// The codings and how the names of their files end.
+/// The codings and the suffixes of their files.
 const CODINGS: [(&str, &str); 3] = [("br", "br"), ("zstd", "zst"), ("gzip", "gz")];
 
 fn get(client: &mut Client, target: &str, coding: &str) -> Response {
     client.ask_with("GET", target, &accepting(coding))
 }
 
-/// Asks until the answer is the file beside it, and a few times more.
+/// Requests `target` until the answer is the file beside it, and a few times more.
 fn expect_used(server: &Server, target: &str, coding: &str, beside: &[u8]) -> Response {
     let mut client = server.connect();
     let mut ask = || {
@@ -69,12 +69,12 @@ fn expect_used(server: &Server, target: &str, coding: &str, beside: &[u8]) -> Re
         encoding(&response) == Some(coding) && response.body == beside
     });
     for _ in 0..3 {
-        assert!(ask().body == beside, "{target}: from then on");
+        assert!(ask().body == beside, "{target}: after that");
     }
     ask()
 }
 
-/// Asks for a while, in which every answer has the content of the file itself.
+/// Requests `target` for a while. Every answer has the content of the file itself.
 fn expect_unused(server: &Server, target: &str, coding: &str, content: &[u8]) {
     let mut client = server.connect();
     for _ in 0..20 {
@@ -88,8 +88,8 @@ fn expect_unused(server: &Server, target: &str, coding: &str, content: &[u8]) {
 fn one_that_is_older_is_used_if_it_decodes_to_the_file() {
     let site = Site::new();
     let mut cases = Vec::new();
-    // In the same moment, before it by a part of a second or more, and by an hour. Small and compressed
-    // on the fly, large, and too large for the cache's memory.
+    // Sidecars of the same time, older by part of a second (within one whole second or not), and by an
+    // hour. Files small and compressed on the fly, large, and too large for the cache.
     for bytes in [4_000, 100_000, 300_000] {
         let content = text(bytes);
         for (coding, suffix) in CODINGS {
@@ -111,7 +111,7 @@ fn one_that_is_older_is_used_if_it_decodes_to_the_file() {
     assert!(!server.stderr().contains("not sent"), "{}", server.stderr());
 }
 
-/// A client that has the version before the last, and asks by time alone.
+/// A client has the version before the last, and sends If-Modified-Since alone.
 #[test]
 fn one_that_is_older_is_not_dated_before_its_file() {
     let site = Site::new();
@@ -144,16 +144,16 @@ fn one_that_is_older_and_false_is_never_used_and_said_once() {
         write(&site, name, &content, moment(0));
         write(&site, &format!("{name}.gz"), beside, moment(700));
     }
-    // Of a type that the server does not compress itself, and small.
+    // A small file of a type that the server does not compress.
     write(&site, "font.woff2", pattern(3_000), moment(0));
     let beside = encoded("gzip", &pattern(2_999));
     write(&site, "font.woff2.gz", beside, moment(700));
     let server = Server::of(site.root());
     for name in ["other", "shorter", "cut", "plain"] {
         expect_unused(&server, &format!("/{name}.js"), "gzip", &content);
-        // The server compresses the file instead.
+        // The server compresses the file itself.
         let mut client = server.connect();
-        until("a form is made", || {
+        until("a variant is made", || {
             let response = get(&mut client, &format!("/{name}.js"), "gzip");
             encoding(&response).is_some()
         });
@@ -174,8 +174,8 @@ fn one_that_is_older_and_false_is_never_used_and_said_once() {
     }
 }
 
-/// Forms that would be a gigabyte (gzip) or 16 MiB of zeros, beside a small file. The unit tests of the
-/// comparison show that none is decoded beyond the file.
+/// Sidecars that decode to a gigabyte (gzip) or 16 MiB of zeros, beside a small file. The unit tests of
+/// the comparison show that none is decoded beyond the length of the file.
 #[test]
 fn a_bomb_is_not_sent() {
     let site = Site::new();
@@ -184,7 +184,7 @@ fn a_bomb_is_not_sent() {
         let name = format!("{coding}.bin");
         write(&site, &name, &zeros, moment(0));
         let bomb = match coding {
-            // Members follow each other.
+            // Members of gzip may follow each other.
             "gzip" => encoded("gzip", &vec![0; 1 << 24]).repeat(64),
             coding => encoded(coding, &vec![0; 1 << 24]),
         };
@@ -226,7 +226,7 @@ fn all_are_trusted_where_that_is_wanted_and_none_where_it_is_not() {
     assert!(first.body == other, "at once");
     expect_unused(&start("precompressed = true\n"), "/a.js", "br", &content);
     expect_unused(&start("precompressed = false\n"), "/a.js", "br", &content);
-    // A host may have it otherwise.
+    // A host may have another setting.
     let config = format!(
         "precompressed = \"always\"\n[[host]]\nname = \"other.example\"\nroot = \"{}\"\n\
          precompressed = true\n",
@@ -243,7 +243,7 @@ fn all_are_trusted_where_that_is_wanted_and_none_where_it_is_not() {
     assert!(decoded(&ask("other.example")) == content);
 }
 
-/// A newer one is trusted by its time, as it always was.
+/// A newer sidecar is trusted by its time.
 #[test]
 fn one_that_is_newer_is_used_at_once() {
     let site = Site::new();
@@ -263,10 +263,10 @@ fn files_of_every_type_have_them() {
         let content = text(40_000 + at);
         write(&site, name, &content, moment(0));
         for (coding, suffix) in CODINGS {
-            // Younger, older, much older.
+            // Newer, older, much older.
             let millis = [0, 400, 3_600_000][at % 3];
-            let form = format!("{name}.{suffix}");
-            write(&site, &form, encoded(coding, &content), moment(millis));
+            let sidecar = format!("{name}.{suffix}");
+            write(&site, &sidecar, encoded(coding, &content), moment(millis));
         }
     }
     let server = Server::of(site.root());
@@ -285,7 +285,7 @@ fn files_of_every_type_have_them() {
     }
 }
 
-/// The server looks for a new one beside a picture too, if more seldom.
+/// The server looks for a new sidecar beside a picture too, but less often.
 #[test]
 fn one_that_comes_later_is_noticed() {
     let site = Site::new();
@@ -313,22 +313,22 @@ fn a_verdict_lasts_until_one_of_the_two_files_changes() {
     write(&site, "a.js.br", &of_old, moment(700));
     let server = Server::of(site.root());
     expect_used(&server, "/a.js", "br", &of_old);
-    // The original changes: its form is of another time now.
+    // The original changes, so its sidecar is outdated.
     site.replace("a.js", &new);
     site.date("a.js", moment(0));
     let mut client = server.connect();
-    until("the new original counts", || {
+    until("the new original is served", || {
         decoded(&get(&mut client, "/a.js", "br")) == new
     });
     expect_unused(&server, "/a.js", "br", &new);
-    // The form follows, with a time before the original's.
+    // The sidecar is replaced too, with a time before the original's.
     site.replace("a.js.br", &of_new);
     site.date("a.js.br", moment(700));
     expect_used(&server, "/a.js", "br", &of_new);
-    // The file changes to something else, and back.
+    // The sidecar changes to other content, and back.
     site.replace("a.js.br", &of_old);
     site.date("a.js.br", moment(700));
-    until("the wrong form is noticed", || {
+    until("the wrong sidecar is noticed", || {
         decoded(&get(&mut client, "/a.js", "br")) == new
     });
     expect_unused(&server, "/a.js", "br", &new);
@@ -337,7 +337,7 @@ fn a_verdict_lasts_until_one_of_the_two_files_changes() {
     expect_used(&server, "/a.js", "br", &of_new);
 }
 
-/// Nothing remembers a verdict there.
+/// Without a cache no verdict can be kept.
 #[test]
 fn without_a_cache_whole_seconds_decide() {
     let site = Site::new();
@@ -361,7 +361,7 @@ fn without_a_cache_whole_seconds_decide() {
     assert!(!said.contains("same.js"), "{said}");
 }
 
-/// Above 64 MiB, too.
+/// Sidecars of files above 64 MiB are not verified.
 #[test]
 fn of_a_huge_file_whole_seconds_decide() {
     let site = Site::new();
@@ -380,8 +380,8 @@ fn of_a_huge_file_whole_seconds_decide() {
     server.wait_for("old.iso.gz: ");
 }
 
-/// The three times that say nothing of which of two files is the younger: one in the future, one that
-/// stands for none, and any where tags are made of the content.
+/// Three times that do not show which of two files is newer: one in the future, one that means "no
+/// time", and any time where tags are made from the content.
 #[test]
 fn a_newer_time_that_says_nothing_does_not_vouch_for_one() {
     let site = Site::new();
@@ -394,7 +394,7 @@ fn a_newer_time_that_says_nothing_does_not_vouch_for_one() {
         ("content/any.js", moment(60_000), moment(0)),
     ] {
         write(&site, &format!("{name}.gz"), encoded("gzip", &old), beside);
-        // The change of the file comes last.
+        // The file is changed after its sidecar.
         thread::sleep(Duration::from_millis(20));
         write(&site, name, &new, modified);
     }
@@ -411,13 +411,13 @@ fn a_newer_time_that_says_nothing_does_not_vouch_for_one() {
     }
     expect_unused(&by_content, "/content/any.js", "gzip", &new);
     by_content.wait_for("content/any.js.gz: it has other content than the file");
-    // A true one is used there too.
+    // A correct sidecar is used there too.
     let beside = encoded("gzip", &new);
     write(&site, "content/any.js.gz", &beside, moment(0));
     expect_used(&by_content, "/content/any.js", "gzip", &beside);
 }
 
-/// The cache has room for a few files only, and each round pushes all of them out.
+/// The cache has room for a few files only, and each round evicts all of them.
 #[test]
 fn a_verdict_outlives_the_place_of_the_file_in_the_cache() {
     let site = Site::new();
@@ -442,7 +442,7 @@ fn a_verdict_outlives_the_place_of_the_file_in_the_cache() {
     });
 }
 
-/// A range alone has a form judged as well.
+/// A request for a range too makes the server verify a sidecar.
 #[test]
 fn a_client_that_asks_for_ranges_only_gets_the_form_soon() {
     let site = Site::new();
@@ -452,7 +452,7 @@ fn a_client_that_asks_for_ranges_only_gets_the_form_soon() {
     let server = Server::of(site.root());
     let mut client = server.connect();
     let fields = format!("{}Range: bytes=0-9\r\n", accepting("gzip"));
-    until("the range is of the form", || {
+    until("the range is of the sidecar", || {
         let response = client.ask_with("GET", "/doc.pdf", &fields);
         assert_eq!(response.status, 206);
         encoding(&response) == Some("gzip")

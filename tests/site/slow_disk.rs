@@ -1,5 +1,5 @@
-//! A disk that does not answer: who asks for what is in memory does not notice, whoever waits for the
-//! disk is answered as soon as it answers, and the server ends without it.
+//! A disk that does not answer. Requests for files in memory are not delayed, requests that wait for the
+//! disk are answered as soon as it answers, and the server ends without waiting for it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use support::{Client, Launch, Server, retried_after_a_stall, until};
 
 const WORKERS: usize = 3;
 
-/// Polite clients, and how often each of them asks.
+/// The number of clients that request a cached file, and how often each does.
 const POLITE: usize = 16;
 const ROUNDS: usize = 10;
 
-/// No file is compared with the disk again within a test, but in those that are about that.
+/// By default no file is compared with the disk again within a test.
 const CONFIG: &str = "[cache]\nrevalidate = 3600\n";
 
-/// Longer than the second after which the root, and by default a file, is looked at again.
+/// Longer than the second after which the root, and by default a file, is compared again.
 const DUE: Duration = Duration::from_millis(1_200);
 
-/// What all polite clients ask for: read from the disk once, and in memory from then on.
+/// The file that all polite clients request: read from the disk once, and in memory from then on.
 const CACHED: SlowFile = SlowFile {
     pace: Pace::Quick,
     number: 1,
@@ -34,7 +34,7 @@ struct Scene {
     disk: SlowDisk,
 }
 
-/// Who waits for the disk, and for what.
+/// A client that waits for the disk, and the file that it has requested.
 struct Waiting {
     client: Client,
     file: SlowFile,
@@ -67,18 +67,18 @@ impl Scene {
     }
 
     fn server(&self) -> &Server {
-        self.server.as_ref().expect("it has not ended")
+        self.server.as_ref().expect("the server has not ended")
     }
 
-    /// Connections that work, as many as `count`.
+    /// `count` connections that have been answered once.
     fn polite(&self, count: usize) -> Vec<Client> {
         let mut clients: Vec<Client> = (0..count).map(|_| self.server().connect()).collect();
         clients.iter_mut().for_each(|client| expect(client, CACHED));
         clients
     }
 
-    /// Clients that have asked for a gated file each, of which the workers can read `read` at a time. After
-    /// a while spare workers read some more.
+    /// Clients that have requested a gated file each, of which the workers can read `read` at a time. After
+    /// a while spare workers read more.
     fn stuck(&self, count: usize, read: usize) -> Vec<Waiting> {
         let mut waiting = self.waiting(count);
         waiting.iter_mut().for_each(Waiting::ask);
@@ -86,7 +86,7 @@ impl Scene {
         waiting
     }
 
-    /// The same with one small file for all, which one of the workers reads.
+    /// Clients that have all requested one small gated file, which one worker reads.
     fn stuck_at_the_same(&self, count: usize) -> Vec<Waiting> {
         let mut waiting = self.waiting(count);
         let same = waiting[0].file;
@@ -98,8 +98,8 @@ impl Scene {
         waiting
     }
 
-    /// Connections for gated files: small ones, which are read into memory, and large ones, which are
-    /// sent from the disk.
+    /// Connections for gated files, half of them small (read into memory) and half large (sent from the
+    /// disk).
     fn waiting(&self, count: usize) -> Vec<Waiting> {
         let number = 1..=u32::try_from(count).expect("a few");
         let waiting = number.map(|number| Waiting {
@@ -119,9 +119,9 @@ impl Scene {
         });
     }
 
-    /// The server ends, with success, though the disk says nothing.
+    /// Ends the server, expects success although the disk does not answer, and returns its messages.
     fn ended(&mut self) -> String {
-        let server = self.server.take().expect("it has not ended");
+        let server = self.server.take().expect("the server has not ended");
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended.stderr
@@ -129,8 +129,8 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// Before the server, which cannot be killed while it reads, and the disk, which cannot be
-    /// unmounted while the server is there.
+    /// Lets the disk answer before the server is dropped, which cannot be killed while it reads. The disk is
+    /// dropped last, since it cannot be unmounted while the server uses it.
     fn drop(&mut self) {
         self.disk.open_gate();
         self.disk.release_looks();
@@ -142,7 +142,7 @@ impl Waiting {
         self.client.send(request("GET", &self.file.target(), ""));
     }
 
-    /// It gets all of its file, and can ask for more.
+    /// Expects the whole file, and that the connection can be used again.
     fn expect_answered(&mut self) {
         let response = self.client.answer();
         assert_eq!(response.status, 200, "{}", response.head);
@@ -157,12 +157,12 @@ fn expect(client: &mut Client, file: SlowFile) {
     assert!(response.body == file.content(), "another content");
 }
 
-/// All that polite clients can do, while `waiting` of the workers are stuck.
+/// Expects every kind of cached request to be answered while `waiting` of the workers are stuck.
 fn expect_unaffected(scene: &Scene, polite: &mut [Client], waiting: usize) {
     for _ in 0..ROUNDS {
         polite.iter_mut().for_each(|client| expect(client, CACHED));
     }
-    // New ones as well, and those who send several requests at once.
+    // New clients as well, and clients that pipeline.
     let mut new = scene.server().connect();
     new.send(request("GET", &CACHED.target(), "").repeat(ROUNDS));
     for _ in 0..ROUNDS {
@@ -182,13 +182,13 @@ fn expect_only_these_wait(count: usize, read: usize) {
     stuck.iter_mut().for_each(Waiting::expect_answered);
 }
 
-/// The same, when all of them ask in one moment: whatever the server finds ready together, no cached
-/// request is behind one for the disk.
+/// The requests for the disk and the cached ones arrive in one batch. However the server orders a batch,
+/// no cached request waits behind one for the disk.
 fn expect_only_these_wait_of_one_batch(count: usize, read: usize) {
     let scene = Scene::new();
     let mut polite = scene.polite(POLITE);
     let mut stuck = scene.waiting(count);
-    // Accepted, every one of them, before the moment comes.
+    // The server accepts all connections before the batch.
     for waiting in &mut stuck {
         expect(&mut waiting.client, CACHED);
     }
@@ -221,7 +221,7 @@ fn who_waits_for_the_disk_holds_up_nobody_of_the_same_batch() {
     expect_only_these_wait_of_one_batch(WORKERS - 1, WORKERS - 1);
 }
 
-/// No worker is left, and cached requests are answered all the same.
+/// All workers wait for the disk, and cached requests are answered.
 mod no_worker_is_left {
     use super::*;
 
@@ -244,7 +244,7 @@ mod no_worker_is_left {
     }
 }
 
-/// Workers that pick something up every now and then need no help, however many clients wait.
+/// Workers that regularly take new work need no spare workers, however many clients wait.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_disk_that_is_merely_slow_starts_no_spare_worker() {
@@ -275,7 +275,7 @@ fn a_disk_that_is_merely_slow_starts_no_spare_worker() {
     });
 }
 
-/// They are answered when the one reading that there is has ended.
+/// All of them are answered when the one load in flight ends.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn several_that_want_the_same_file_get_it_from_one_reading() {
@@ -286,7 +286,7 @@ fn several_that_want_the_same_file_get_it_from_one_reading() {
     stuck.iter_mut().for_each(Waiting::expect_answered);
 }
 
-/// They wait without a worker: the others read other files meanwhile.
+/// These requests wait without a worker, and the other workers read other files meanwhile.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn however_many_want_the_same_file_one_worker_waits_for_it() {
@@ -303,14 +303,14 @@ fn however_many_want_the_same_file_one_worker_waits_for_it() {
     assert_eq!(scene.disk.gated_readings(), 1);
 }
 
-/// Nor do those who waited read it one after the other.
+/// The waiting requests do not read the file again one after the other.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_file_that_memory_has_no_room_for_is_read_once_for_all_who_wait() {
-    // The file alone is as large.
+    // The file alone fills the cache.
     let scene = Scene::with("bytes = 4096\nfile_bytes = 4096\n");
     let mut stuck = scene.stuck_at_the_same(4 * WORKERS);
-    // Whoever comes after this one, and is deferred, comes after all of them.
+    // The answer to this deferred request shows that all earlier ones wait already.
     let new = SlowFile {
         number: 2,
         ..CACHED
@@ -321,7 +321,7 @@ fn a_file_that_memory_has_no_room_for_is_read_once_for_all_who_wait() {
     assert_eq!(scene.disk.gated_readings(), 1);
 }
 
-/// Looks at what is in memory are not behind those who read.
+/// Comparisons with the disk do not wait behind workers that read.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn what_is_cached_is_compared_with_the_disk_though_no_worker_is_left() {
@@ -336,7 +336,7 @@ fn what_is_cached_is_compared_with_the_disk_though_no_worker_is_left() {
     stuck.iter_mut().for_each(Waiting::expect_answered);
 }
 
-/// What was compared of late is served while the disk does not say whether it is still so.
+/// A recently compared file is served while its next comparison hangs.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn what_is_cached_is_served_while_the_look_at_it_hangs() {
@@ -359,12 +359,12 @@ fn what_is_cached_is_served_while_the_look_at_it_hangs() {
     expect(other, watched);
     let response = first.answer();
     assert!(response.body == watched.content(), "{}", response.head);
-    assert_eq!(scene.disk.held_looks(), 1, "it does not answer");
+    assert_eq!(scene.disk.held_looks(), 1, "the disk does not answer");
     scene.disk.release_looks();
     expect(first, watched);
 }
 
-/// A mixture of two states is never sent (RFC 9110 section 8.8.1).
+/// A mixture of two versions is never sent (RFC 9110 section 8.8.1).
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
 fn a_file_that_never_holds_still_is_not_served_for_now() {
@@ -408,7 +408,7 @@ fn a_second_sigint_does_not_wait_for_the_disk_at_all() {
         thread::sleep(Duration::from_millis(600));
         let start = Instant::now();
         scene.server().signal(Signal::INT);
-        let server = scene.server.take().expect("it has not ended");
+        let server = scene.server.take().expect("the server has not ended");
         assert_eq!(server.ended().code, Some(1));
         let took = start.elapsed();
         assert!(took < Duration::from_millis(500), "{took:?}");

@@ -1,11 +1,11 @@
-//! Which answers a header rule is for: its statuses and media types, and what is said of caching.
+//! Conditions of header rules: their statuses and media types, and the fields for caching.
 
 use super::{PAGE, all, serve};
 use support::{Client, Response, Server, Site};
 
 const LONG: &str = "public, max-age=31536000, immutable";
 
-/// The value of `name` in the answer to a request, which is made twice: from the disk, then from memory.
+/// The value of `name` in the answer to a request, which is sent twice: from the disk, then from memory.
 fn field_of(
     server: &Server,
     (method, target, fields): (&str, &str, &str),
@@ -23,7 +23,7 @@ fn field_of(
     first
 }
 
-/// A condition that the answer to the request makes true.
+/// A condition that matches the current answer, for a 304.
 fn unchanged(client: &mut Client, target: &str, fields: &str) -> String {
     let answer = client.ask_with("GET", target, fields);
     format!(
@@ -32,7 +32,7 @@ fn unchanged(client: &mut Client, target: &str, fields: &str) -> String {
     )
 }
 
-/// The example of the README.
+/// The example in the README.
 #[test]
 fn a_missing_asset_is_not_immutable() {
     let site = Site::new();
@@ -60,7 +60,7 @@ fn a_missing_asset_is_not_immutable() {
         (("GET", "/assets/a.js", "Range: bytes=99-\r\n"), 416, false),
         (("GET", "/assets/a.js", "If-Match: \"x\"\r\n"), 412, false),
         (("DELETE", "/assets/a.js", ""), 405, false),
-        // The page of the application, in the place of what is not there.
+        // The page of the application, sent for a missing path.
         (("GET", "/assets/orders", PAGE), 200, false),
         (("GET", "/assets/orders", &again_page[..]), 304, false),
         (
@@ -81,7 +81,7 @@ fn a_missing_asset_is_not_immutable() {
     }
 }
 
-/// Where it has a name of its own, the page of an application is a file like others.
+/// Requested by its own name, the page of an application is a file like any other.
 #[test]
 fn the_page_of_an_application_is_named_by_its_own_path() {
     let site = Site::new();
@@ -136,7 +136,7 @@ set = { Cache-Control = "max-age=7", X-Elsewhere = "1" }
             "x-whole",
         ),
         (("GET", "/orders", PAGE), 200, Some("max-age=60"), "x-whole"),
-        // RFC 9110 section 15.4.5: what the 200 would say of caching, and nothing else of it.
+        // RFC 9110 section 15.4.5: the caching fields of the 200, and no others.
         (
             ("GET", "/page.html", &again[..]),
             304,
@@ -166,7 +166,7 @@ set = { Cache-Control = "max-age=7", X-Elsewhere = "1" }
     assert_eq!(all(&current, "vary"), ["Accept-Encoding", "Cookie"]);
 }
 
-/// The fields of a page are remembered for each status that has it.
+/// The fields of a page are cached for each status that it is sent with.
 #[test]
 fn errors_that_share_a_page_have_their_own_fields() {
     let site = Site::new();
@@ -247,7 +247,7 @@ fn a_rule_may_say_which_media_types_it_is_for() {
             206,
             &["x-page"],
         ),
-        // Neither of these says the type of the file.
+        // Neither of these has the type of the file.
         (
             ("GET", "/page.html", "Range: bytes=0-0,4-4\r\n"),
             206,
@@ -269,7 +269,7 @@ fn a_rule_may_say_which_media_types_it_is_for() {
         (("GET", "/data/", "Accept: application/json\r\n"), 200, &[]),
         (("GET", "/data/", &json[..]), 304, &[]),
         (("OPTIONS", "/page.html", ""), 200, &[]),
-        // Of an error the page counts, the site's own or ours.
+        // For an error the type of the page decides, the site's own or the built-in one.
         (("GET", "/none.html", ""), 404, &["x-other", "x-none"]),
         (("DELETE", "/a.svg", ""), 405, &["x-page"]),
         (("GET", "/data", ""), 301, &["x-page"]),
@@ -292,7 +292,7 @@ fn without_a_cache_a_304_is_of_its_type_too() {
     assert!(said.is_some());
 }
 
-/// The rules of a host come after the general ones, of which each keeps its own statuses.
+/// The rules of a host come after the general ones, each of which keeps its own statuses.
 #[test]
 fn a_host_inherits_rules_with_their_statuses() {
     let site = Site::new();

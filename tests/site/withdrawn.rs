@@ -1,4 +1,4 @@
-//! Paths of which a rule says that nothing is there any more (RFC 9110 section 15.5.11, RFC 7725).
+//! Paths that a rule declares gone or unavailable (RFC 9110 section 15.5.11, RFC 7725).
 
 use super::{PAGE, serve};
 use support::{Launch, Site};
@@ -73,7 +73,7 @@ fn what_is_gone_has_a_page_of_ours_and_the_connection_goes_on() {
             }
         }
     }
-    // As with other redirects the method makes no difference, but for one that nobody knows.
+    // As with other redirects the method does not matter, unless it is unknown.
     assert_eq!(client.ask("OPTIONS", "/old/a").status, 410);
     client.send("POST /old/a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab");
     let posted = client.answer();
@@ -95,7 +95,7 @@ fn what_is_gone_has_the_page_of_the_site() {
             let answer = client.get(target);
             assert_eq!((answer.status, answer.persists()), (status, true));
             assert_eq!(answer.text() == "own page", status != 403, "{target}");
-            // Several statuses have this page, and one of them more fields.
+            // Several statuses have this page, and one of them has more fields.
             assert_eq!(answer.field("link").is_some(), status == 451, "{target}");
             assert_eq!(answer.field("etag"), None);
             let head = client.ask("HEAD", target);
@@ -104,7 +104,7 @@ fn what_is_gone_has_the_page_of_the_site() {
     }
 }
 
-/// A host's own rules come first, so it can take back what the general ones withdraw.
+/// A host's own rules come first, so a host can restore a path that the general ones withdraw.
 #[test]
 fn a_host_inherits_what_is_gone() {
     let site = Site::new();

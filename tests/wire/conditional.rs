@@ -1,4 +1,4 @@
-//! Validators, and requests that ask only for what has changed (RFC 9110 sections 8.8 and 13).
+//! Validators and conditional requests (RFC 9110 sections 8.8 and 13).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,7 +38,7 @@ fn a_file_from_the_future_is_modified_now() {
     assert!(date("last-modified") <= date("date"), "{}", response.head);
 }
 
-/// RFC 9110 section 8.8.2.1: what is in memory may have been loaded before the clock was set back.
+/// RFC 9110 section 8.8.2.1: a file in memory may have been loaded before the clock was set back.
 #[test]
 fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
     let site = Site::empty();
@@ -50,7 +50,7 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
         file.set_modified(modified).expect("utimes");
     }
     let mut config = InProcess::config(&site);
-    // The fields that a rule has edited are remembered apart.
+    // Response fields that a rule has edited are cached separately.
     config.site.headers.push(HeaderRule {
         path: "/large.bin".parse().expect("a pattern"),
         status: Statuses::Unspecified,
@@ -85,7 +85,7 @@ fn last_modified_is_not_later_than_date_after_the_clock_was_set_back() {
     }
 }
 
-/// A condition compares with the Last-Modified that was sent, in a second that is not over.
+/// Conditions compare with the Last-Modified that was sent, which lies in the current second.
 fn expect_conditions_to_agree(client: &mut Client, target: &str) {
     let sent = date(&client.get(target), "last-modified");
     let before = httpdate::fmt_http_date(sent - Duration::from_secs(1));
@@ -95,7 +95,7 @@ fn expect_conditions_to_agree(client: &mut Client, target: &str) {
         (format!("If-Modified-Since: {before}\r\n"), 200),
         (format!("If-Unmodified-Since: {sent}\r\n"), 200),
         (format!("If-Unmodified-Since: {before}\r\n"), 412),
-        // A date of this second is a weak validator.
+        // A date in the current second is a weak validator.
         (format!("If-Range: {sent}\r\nRange: bytes=0-1\r\n"), 200),
     ] {
         let answer = client.ask_with("GET", target, &fields);
@@ -131,7 +131,7 @@ fn if_none_match_answers_304_with_what_it_owes() {
     assert_eq!((response.status, &response.body), (200, &full.body));
 }
 
-/// RFC 9110 section 13.1.3 and 13.2.2: If-None-Match wins; what is no date is ignored.
+/// RFC 9110 sections 13.1.3 and 13.2.2: If-None-Match wins, and an invalid date is ignored.
 #[test]
 fn if_modified_since_answers_304() {
     let site = Site::new();
@@ -140,7 +140,7 @@ fn if_modified_since_answers_304() {
     let modified = client
         .get("/")
         .field("last-modified")
-        .expect("it")
+        .expect("Last-Modified")
         .to_owned();
     let status = |client: &mut Client, fields: &str| client.ask_with("GET", "/", fields).status;
     let since = format!("If-Modified-Since: {modified}\r\n");

@@ -1,4 +1,4 @@
-//! Ranges where content codings are: the bytes of one form, in however many requests they are asked for.
+//! Ranges of encoded variants: all requests of one download get the bytes of one variant.
 
 use support::{
     Client, InProcess, Launch, Response, Server, Site, accepting, encoding, gzip, text, until,
@@ -10,13 +10,13 @@ fn etag(response: &Response) -> String {
     response.field("etag").expect("ETag").to_owned()
 }
 
-/// A GET of a part of `target`, with these further fields.
+/// A GET of a range of `target`, with further fields.
 fn part(client: &mut Client, target: &str, range: &str, codings: &str, fields: &str) -> Response {
     let fields = format!("Range: bytes={range}\r\n{}{fields}", accepting(codings));
     client.ask_with("GET", target, &fields)
 }
 
-/// Checks that `part` is `range` of `full`, in the coding and under the tag of that.
+/// Checks that `part` is `range` of `full`, with its coding and its tag.
 fn check_part(part: &Response, full: &Response, range: std::ops::Range<usize>) {
     assert_eq!(part.status, 206, "{}", part.head);
     assert_eq!(encoding(part), encoding(full));
@@ -60,7 +60,7 @@ fn a_range_is_of_the_file_itself_unless_if_range_names_a_form_that_is_made() {
             &full,
             10..30,
         );
-        // The client has something else: it gets the whole form that it likes best.
+        // The condition does not match: the client gets the whole of the variant that it prefers.
         for tag in [
             "\"other\"",
             &format!("W/{}", etag(&full)),
@@ -77,7 +77,7 @@ fn a_range_is_of_the_file_itself_unless_if_range_names_a_form_that_is_made() {
         }
         assert_eq!(ask("If-Match: \"other\"\r\n").status, 412);
     }
-    // Not a form that the client cannot read, whatever it names.
+    // A variant that the client does not accept is not sent, even if If-Range names it.
     let gzip = client.ask_with("GET", "/list.html", &accepting("gzip"));
     let condition = format!("If-Range: {}\r\n", etag(&gzip));
     let whole = part(&mut client, "/list.html", "10-29", "br", &condition);
@@ -87,7 +87,7 @@ fn a_range_is_of_the_file_itself_unless_if_range_names_a_form_that_is_made() {
     assert_eq!((head.status, head.length()), (200, gzip.length()));
 }
 
-/// RFC 9110 section 14.6: the whole is not encoded, its parts are.
+/// RFC 9110 section 14.6: the multipart body is not encoded, its parts are.
 #[test]
 fn several_ranges_say_in_each_part_what_it_is_encoded_in() {
     let site = Site::new();
@@ -106,7 +106,7 @@ fn several_ranges_say_in_each_part_what_it_is_encoded_in() {
     }
 }
 
-/// A download that breaks off while its file is being compressed.
+/// A download is cut off while its file is being compressed.
 #[test]
 fn a_download_goes_on_in_the_form_that_it_began_with() {
     let site = Site::new();
@@ -116,12 +116,12 @@ fn a_download_goes_on_in_the_form_that_it_began_with() {
     let mut client = server.connect();
     let first = client.ask_with("GET", "/large.html", &accepting("gzip"));
     assert_eq!(encoding(&first), None);
-    until("it is compressed", || {
+    until("the file is compressed", || {
         let response = client.ask_with("GET", "/large.html", &accepting("gzip"));
         encoding(&response).is_some()
     });
     let later = client.ask_with("GET", "/large.html", &accepting("gzip"));
-    // With a tag or a date, or without any condition.
+    // With a tag, and without a condition.
     for condition in [format!("If-Range: {}\r\n", etag(&first)), String::new()] {
         let mut ask = |range: &str| part(&mut client, "/large.html", range, "gzip", &condition);
         check_part(&ask("0-99999"), &first, 0..100_000);
@@ -132,7 +132,7 @@ fn a_download_goes_on_in_the_form_that_it_began_with() {
     check_part(&rest, &later, 1_000..later.body.len());
 }
 
-/// After a restart nothing has been made, and the tag of a form still names it.
+/// After a restart no variant is in memory, and the tag of one still names it.
 #[test]
 fn a_form_that_is_named_is_made_again() {
     let site = Site::new();
@@ -160,7 +160,7 @@ fn what_lies_beside_a_file_has_ranges_of_its_own() {
         let itself = client.get("/app.js");
         let beside = client.ask_with("GET", "/app.js", &accepting("gzip"));
         assert!(beside.body == gzip(&content), "{config}");
-        // Though a better form may be made, this one is there to stay.
+        // A better variant could be made, but this one is a sidecar, which lasts.
         for codings in ["gzip", "br, gzip"] {
             let mut ask = |fields: &str| part(&mut client, "/app.js", "5-99", codings, fields);
             check_part(&ask(""), &beside, 5..100);

@@ -1,4 +1,4 @@
-//! Content codings: which form of a file is sent, and what is said of it.
+//! Content codings: which encoded variant of a file is sent, and with which fields.
 
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -25,7 +25,7 @@ fn etag(response: &Response) -> String {
     response.field("etag").expect("ETag").to_owned()
 }
 
-/// Makes a file look as if it had been written `secs` ago.
+/// Sets the modification time of a file to `secs` ago.
 fn age(site: &Site, name: &str, secs: u64) {
     site.date(name, SystemTime::now() - Duration::from_secs(secs));
 }
@@ -75,7 +75,7 @@ fn the_client_chooses_the_coding() {
     assert_eq!(encoding(&response), Some("zstd"), "lines are combined");
 }
 
-/// RFC 9110 section 12.5.5: a Vary that is not needed splits every cache on the way for nothing.
+/// RFC 9110 section 12.5.5: a Vary that is not needed makes caches store several copies of one response.
 #[test]
 fn what_has_one_form_only_does_not_vary() {
     let site = Site::new();
@@ -91,7 +91,7 @@ fn what_has_one_form_only_does_not_vary() {
         assert!(response.body == text(4_000), "{target}");
     }
     let small = get(&mut client, "/page.html", "br");
-    assert_eq!(encoding(&small), None, "too small to be worth it");
+    assert_eq!(encoding(&small), None, "too small");
     assert_eq!(small.field("vary"), Some("Accept-Encoding"));
     let missing = get(&mut client, "/none", "br");
     assert_eq!((missing.status, missing.field("vary")), (404, None));
@@ -158,19 +158,19 @@ fn what_lies_beside_a_file_is_sent_in_its_place() {
     let mut client = server.connect();
     let response = get(&mut client, "/app.js", "br, gzip");
     assert_eq!(encoding(&response), Some("gzip"));
-    assert!(response.body == gzip(&content), "as it lies there");
+    assert!(response.body == gzip(&content), "sent unchanged");
     assert_eq!(
         response.field("content-type"),
         Some("text/javascript; charset=utf-8")
     );
     assert_eq!(encoding(&get(&mut client, "/app.js", "br")), None);
-    // So is a file whose type says nothing.
+    // A sidecar is also used for a file whose type is unknown.
     let response = get(&mut client, "/game.data", "br");
     assert_eq!(encoding(&response), Some("br"));
     assert_eq!(response.field("vary"), Some("Accept-Encoding"));
     let plain = client.get("/game.data");
     assert_eq!(plain.field("vary"), Some("Accept-Encoding"));
-    // For its own sake it is a file like any other.
+    // A request for the sidecar's own name gets it as a file like any other.
     let response = get(&mut client, "/app.js.gz", "gzip");
     assert_eq!(encoding(&response), None);
     assert_eq!(response.field("content-type"), Some("application/gzip"));
@@ -211,7 +211,7 @@ fn a_form_that_comes_changes_or_goes_is_noticed_within_a_second_or_so() {
     let mut tags = vec![etag(&made)];
     for version in &versions {
         site.replace("page.html.br", version);
-        until("the form beside the file is sent", || {
+        until("the sidecar is sent", || {
             let response = get(&mut client, "/page.html", "br");
             let is_sent = response.body == *version;
             if is_sent {
@@ -221,24 +221,24 @@ fn a_form_that_comes_changes_or_goes_is_noticed_within_a_second_or_so() {
         });
     }
     tags.dedup();
-    assert_eq!(tags.len(), 3, "each with a tag of its own: {tags:?}");
+    assert_eq!(tags.len(), 3, "one for each variant: {tags:?}");
     std::fs::remove_file(site.path("page.html.br")).expect("remove");
-    until("it is made again", || {
+    until("the server makes a variant again", || {
         get(&mut client, "/page.html", "br").body == made.body
     });
     // A newer original makes it stale.
     site.write("page.html.br", &versions[0]);
-    until("the form is back", || {
+    until("the sidecar is used again", || {
         get(&mut client, "/page.html", "br").body == versions[0]
     });
     age(&site, "page.html.br", 30);
     site.replace("page.html", text(5_000));
-    until("the new original counts", || {
+    until("the sidecar is found stale", || {
         decoded(&get(&mut client, "/page.html", "br")) == text(5_000)
     });
 }
 
-/// Time stands still, so nothing is ever compared with the disk again.
+/// The clock stands still, so no file is compared with the disk again.
 #[test]
 fn a_large_file_is_sent_as_it_is_at_first_and_compressed_from_then_on() {
     let site = Site::new();
@@ -252,7 +252,7 @@ fn a_large_file_is_sent_as_it_is_at_first_and_compressed_from_then_on() {
     for (target, coding, at_first) in [
         ("/large.html", "br", None),
         ("/large.html", "zstd", None),
-        // While the better one is made, what is there is better than nothing.
+        // Until the better variant is made, the sidecar is sent.
         ("/packed.html", "br, gzip;q=0.5", Some("gzip")),
     ] {
         let first = get(&mut client, target, coding);
@@ -260,13 +260,13 @@ fn a_large_file_is_sent_as_it_is_at_first_and_compressed_from_then_on() {
         assert_eq!(first.field("vary"), Some("Accept-Encoding"));
         assert!(decoded(&first) == content, "{target} {coding}");
         let wanted = coding.split(',').next();
-        until("it is compressed", || {
+        until("the file is compressed", || {
             let response = get(&mut client, target, coding);
             assert!(decoded(&response) == content, "{target} {coding}");
             encoding(&response) == wanted
         });
         let compressed = get(&mut client, target, coding);
-        assert_eq!(encoding(&compressed), wanted, "from then on");
+        assert_eq!(encoding(&compressed), wanted, "the variant is kept");
         assert_ne!(etag(&compressed), etag(&first));
     }
 }
@@ -345,14 +345,14 @@ fn each_of_the_two_ways_can_be_turned_off() {
     assert_eq!(neither, (content, None, false));
 }
 
-/// RFC 9110 section 8.8.3: the same where the bytes are the same, whatever their time.
+/// RFC 9110 section 8.8.3: equal bytes have equal tags, whatever their modification time.
 #[test]
 fn a_tag_of_the_content_outlives_a_new_build() {
     let site = Site::new();
     let config = "etag = \"content\"\n[cache]\nfile_bytes = 5000\n";
     let tags = |site: &Site, secs| {
         let mut tags = Vec::new();
-        // In memory, and read through.
+        // One file is kept in memory, the other is sent from the disk.
         for (name, bytes) in [("small.html", 4_000), ("large.html", 300_000)] {
             site.write(name, text(bytes));
             age(site, name, secs);
@@ -366,15 +366,15 @@ fn a_tag_of_the_content_outlives_a_new_build() {
     };
     let before = tags(&site, 1_000);
     assert_eq!(before, tags(&site, 500));
-    assert_ne!(before[0], before[1], "the form has its own");
-    assert_eq!(before[2], before[3], "the large one has no form");
+    assert_ne!(before[0], before[1], "the variant has its own tag");
+    assert_eq!(before[2], before[3], "the large file has no variant");
     site.write("small.html", &text(4_001)[1..]);
     age(&site, "small.html", 500);
     let server = Launch::of(site.root()).config(config).start();
     assert_ne!(etag(&server.connect().get("/small.html")), before[0]);
 }
 
-/// `[types]`: what a site calls text is compressed like text.
+/// `[types]`: a file that the site declares to be text is compressed like text.
 #[test]
 fn a_type_of_the_sites_own_counts() {
     let site = Site::new();
@@ -389,7 +389,7 @@ fn a_type_of_the_sites_own_counts() {
     );
 }
 
-/// RFC 9110 section 7.7: whoever is told not to transform must not, and that goes for the server too.
+/// RFC 9110 section 7.7: no-transform binds the server as well as intermediaries.
 #[test]
 fn a_header_rule_can_stop_and_start_compression() {
     let site = Site::new();

@@ -1,16 +1,16 @@
-//! Requests that break the rules, by mistake or on purpose. Each is answered with a status that says
-//! what is wrong, the connection is closed, and the server lives. RFC 9112 section 11 tells why there
-//! is no leniency: what two servers on a path read differently can be smuggled.
+//! Requests that break the rules, by mistake or on purpose. The server answers each with a status that
+//! names the fault, closes the connection, and keeps running. There is no leniency, since a message that
+//! two servers on a path parse differently allows request smuggling (RFC 9112 section 11).
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::client::request;
 use support::{Client, Launch, Server, Site, until};
 
-/// How the bytes of a request are cut on their way.
+/// The sizes of the pieces in which a request is sent.
 const PIECES: [usize; 3] = [usize::MAX, 1, 7];
 
-/// Sends `bytes` in pieces. The server may have answered and closed before the last of them.
+/// Sends `bytes` in pieces. The server may answer and close before the last piece.
 fn feed(client: &mut Client, bytes: &[u8], piece: usize) {
     for piece in bytes.chunks(piece.min(bytes.len()).max(1)) {
         if client.try_send(piece).is_err() {
@@ -19,11 +19,12 @@ fn feed(client: &mut Client, bytes: &[u8], piece: usize) {
     }
 }
 
-/// Sends `bytes` however cut, and expects one answer with this status, an explanation, and the end.
+/// Sends `bytes` in pieces of each size. Expects one answer with `status` and an explanation, and then
+/// the end of the connection.
 fn expect_refusal(server: &Server, status: u16, bytes: &[u8]) {
     for piece in PIECES {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned();
-        // A long request byte by byte says no more than a short one.
+        // A long request is not sent byte by byte, which would show no more than a short one does.
         let piece = if bytes.len() > 2_000 {
             piece.max(61)
         } else {
@@ -37,12 +38,12 @@ fn expect_refusal(server: &Server, status: u16, bytes: &[u8]) {
         assert_eq!(response.status, status, "{shown:?} in pieces of {piece}");
         assert!(!response.persists(), "{shown:?}");
         client.expect_end();
-        // A sentence for a human, not just the code.
+        // The page explains the status in a sentence.
         assert!(response.text().contains("<p>") || bytes.starts_with(b"HEAD "));
     }
 }
 
-/// A table of requests without a body, each with the status it is owed.
+/// A table of requests without a body, each with the expected status.
 fn expect_refusals(table: &[(u16, &[u8])]) {
     let site = Site::new();
     site.write("secret/index.html", "x");
@@ -81,7 +82,7 @@ fn a_malformed_request_line_is_400() {
         (400, b"(GET) / HTTP/1.1\r\nHost: test\r\n\r\n"),
         (505, b"GET / HTTP/2.0\r\nHost: test\r\n\r\n"),
         (505, b"GET / HTTP/9.9\r\nHost: test\r\n\r\n"),
-        // RFC 9113 section 3.4: somebody speaks HTTP/2 without asking.
+        // RFC 9113 section 3.4: the preface of HTTP/2.
         (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         // A TLS ClientHello on a plain port.
         (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
@@ -187,7 +188,7 @@ fn a_missing_repeated_or_invalid_host_is_400() {
     ]);
 }
 
-/// RFC 9110 section 7.2 and RFC 3986 section 3.2.2: not only DNS names are names.
+/// RFC 9110 section 7.2 and RFC 3986 section 3.2.2: a host need not be a DNS name.
 #[test]
 fn every_valid_host_is_accepted() {
     let site = Site::new();
@@ -208,7 +209,7 @@ fn every_valid_host_is_accepted() {
     }
 }
 
-/// RFC 9112 section 6.3: where a body ends must be beyond doubt.
+/// RFC 9112 section 6.3: the end of a body must be unambiguous.
 #[test]
 fn ambiguous_framing_is_400() {
     let head = |fields: &str| request("POST", "/", fields).into_bytes();
@@ -240,8 +241,8 @@ fn ambiguous_framing_is_400() {
     expect_refusal(&server, 400, old);
 }
 
-/// RFC 9112 sections 6.1 and 6.3: a coding that is not known here is 501 where chunked says how the
-/// body ends, and 400 where nothing does.
+/// RFC 9112 sections 6.1 and 6.3: an unknown coding is 501 if chunked tells where the body ends, and
+/// 400 if nothing does.
 #[test]
 fn an_unknown_transfer_coding_is_501_if_chunked_is_the_last() {
     let site = Site::new();
@@ -306,7 +307,7 @@ fn what_is_too_long_is_414_or_431() {
     expect_refusal(&server, 431, request("GET", "/", &many).as_bytes());
     let method = request(&"M".repeat(65), "/", "");
     expect_refusal(&server, 400, method.as_bytes());
-    // At the limit, all of them are fine.
+    // A request exactly at the limits is accepted.
     let mut client = server.connect();
     assert_eq!(client.get(&target(8192)).status, 404);
     let fields = "X: y\r\n".repeat(99);
@@ -317,7 +318,7 @@ fn what_is_too_long_is_414_or_431() {
     assert_eq!(client.ask(&"M".repeat(64), "/").status, 501);
 }
 
-/// RFC 9110 section 9.3.6: well-formed, and not for an origin.
+/// RFC 9110 section 9.3.6: CONNECT is valid, but not for an origin server.
 #[test]
 fn connect_is_405() {
     let site = Site::new();
@@ -345,14 +346,14 @@ fn an_end_of_stream_within_a_request_is_400_at_once() {
         assert_eq!(client.answer().status, 400, "{bytes:?}");
         client.expect_end();
     }
-    // Between two requests it is an ordinary end.
+    // Between two requests the end of the stream is no error.
     let mut client = server.connect();
     client.expect_usable();
     client.half_close();
     client.expect_end();
 }
 
-/// RFC 9112 section 11.2: what is a body to one must not be a request to another.
+/// RFC 9112 section 11.2: bytes of a body must not be parsed as a request.
 #[test]
 fn a_body_is_never_executed_as_a_request() {
     let site = Site::new();
@@ -372,7 +373,7 @@ fn a_body_is_never_executed_as_a_request() {
             assert!(client.answer().text().contains("home"));
         }
     }
-    // Refused framing ends the connection, whatever follows.
+    // Invalid framing ends the connection, whatever follows.
     for fields in [
         format!("Content-Length: {len}\r\nTransfer-Encoding: chunked\r\n"),
         "Content-Length: 0\r\nContent-Length: 5\r\n".to_owned(),
@@ -388,14 +389,14 @@ fn a_body_is_never_executed_as_a_request() {
     }
 }
 
-/// Whatever comes: an answer or an end, never a hang, and the server lives.
+/// Random bytes get an answer or a close, never a hang, and the server keeps running.
 #[test]
 fn random_bytes_never_kill_the_server() {
     let site = Site::new();
     let server = Launch::of(site.root())
         .config("[timeouts]\nhead = 1\nbody = 1\nlinger = 1\n")
         .start();
-    // The same bytes each time: a failure can be repeated.
+    // The seed is fixed, so that a failure can be repeated.
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let valid = request("POST", "/page.html?q", "Transfer-Encoding: chunked\r\n");
     let valid = valid + "5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n";
@@ -405,7 +406,7 @@ fn random_bytes_never_kill_the_server() {
             bytes.resize(1 + random.next_u32() as usize % 600, 0);
             random.fill_bytes(&mut bytes);
         } else {
-            // Nearly a request: that gets further.
+            // Bytes that are nearly a request get further into the parser.
             for _ in 0..1 + round % 3 {
                 let at = random.next_u32() as usize % bytes.len();
                 bytes[at] = random.next_u32().to_le_bytes()[0];
@@ -433,7 +434,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     // The large file may stay open in the cache.
     let before = server.descriptors() + 1;
     for _ in 0..10 {
-        let clients: Vec<Client> = (0..200).map(|n| come(&server, n)).collect();
+        let clients: Vec<Client> = (0..200).map(|n| connect_in_state(&server, n)).collect();
         drop(clients);
     }
     until("all 2,000 are closed on both sides", || {
@@ -442,8 +443,8 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     server.connect().expect_usable();
 }
 
-/// A client that is about to go, in one of several states.
-fn come(server: &Server, n: usize) -> Client {
+/// A client that is about to disconnect, in one of several states.
+fn connect_in_state(server: &Server, n: usize) -> Client {
     let mut client = server.connect();
     match n % 5 {
         0 => {}

@@ -1,4 +1,4 @@
-//! What is said on a connection: requests that are good, bad or hostile, and the answers to them.
+//! Messages on a connection: valid, broken and hostile requests, and the answers to them.
 
 mod conditional;
 mod encoded_ranges;

@@ -1,4 +1,4 @@
-//! A worker that panics takes down one connection, and nothing else.
+//! A panic in a worker closes one connection and affects no other.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
 use abide::server::Server;
 
-/// A clock that can be made to panic in a worker's turn: the first sample after a pause is taken
+/// A clock that panics in a worker's turn when it is armed: the first sample after a pause is taken
 /// before the turn, the second within it.
 struct TrippingClock {
     real: SystemClock,
@@ -66,7 +66,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
         site: SiteConfig::at(root.path()),
         listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))],
         workers: 1,
-        // What is not in memory is a worker's.
+        // A file that is not in memory is read by a worker.
         cache: Cache {
             bytes: 0,
             ..Config::default().cache
@@ -87,7 +87,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
 
     let (mut unlucky, mut other) = (connect(address), connect(address));
     assert!(is_answered(&mut unlucky) && is_answered(&mut other));
-    // An answer comes before the end of its turn; the next turn is the one to be hit.
+    // An answer is sent before its turn ends, and only the next turn may panic.
     let mut before = u64::MAX;
     while before != clock.samples.load(Ordering::SeqCst) {
         before = clock.samples.load(Ordering::SeqCst);
@@ -99,7 +99,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .expect("send");
     let mut rest = Vec::new();
-    // The answer may have been sent before the panic; then the end, or a reset, must come.
+    // The answer may have been sent before the panic. After that an end or a reset must come.
     let _ = unlucky.read_to_end(&mut rest);
     assert!(
         !clock.is_armed.load(Ordering::SeqCst),

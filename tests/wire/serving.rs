@@ -1,15 +1,15 @@
-//! What is served for a request: files, directories, links, and what is not served.
+//! The responses for files, directories and links, and the paths that are refused.
 
 use std::os::unix::net::UnixListener;
 
 use support::{Launch, Server, Site, pattern};
 
-/// `cache.file_bytes`: larger files are sent with sendfile.
+/// `cache.file_bytes`: larger files are sent with sendfile(2).
 const MEMORY_BYTES: usize = 262_144;
 
 // Content and its length.
 
-/// RFC 9110 section 8.6, section 9.3.2: HEAD says the same as GET, without the body.
+/// RFC 9110 sections 8.6 and 9.3.2: HEAD has the same head as GET, without the body.
 #[test]
 fn get_and_head_tell_the_exact_length_at_every_edge() {
     let site = Site::empty();
@@ -21,7 +21,7 @@ fn get_and_head_tell_the_exact_length_at_every_edge() {
     }
     let server = Server::of(site.root());
     let mut client = server.connect();
-    // Twice: loaded, then from the cache.
+    // Twice: loaded from the disk, then from the cache.
     for &len in lengths.iter().chain(&lengths) {
         let target = format!("/{len}.bin");
         let got = client.get(&target);
@@ -44,7 +44,7 @@ fn a_large_file_arrives_byte_for_byte() {
     let server = Server::of(site.root());
     let mut client = server.connect();
     for _ in 0..2 {
-        assert!(client.get("/large.bin").body == content, "it was changed");
+        assert!(client.get("/large.bin").body == content, "changed content");
     }
 }
 
@@ -199,7 +199,7 @@ fn a_redirect_never_leads_to_another_host() {
     }
 }
 
-// What is not served.
+// Refused paths.
 
 /// RFC 8615 for `.well-known`.
 #[test]
@@ -232,7 +232,7 @@ fn dot_files_are_hidden_and_well_known_is_not() {
     assert_eq!(response.text(), "contact");
 }
 
-/// Opening a FIFO for reading would wait for a writer; with one worker, everybody would.
+/// Opening a FIFO for reading would block the only worker until a writer comes.
 #[test]
 fn a_fifo_and_a_socket_are_refused_without_blocking() {
     let site = Site::new();
@@ -283,7 +283,7 @@ fn a_link_inside_works_and_one_that_leads_out_is_refused() {
     }
     assert_eq!(client.get("/loop").status, 404);
     assert_eq!(client.get("/dangling").status, 404);
-    // Nobody waits for a log to be written.
+    // No request waits until the log is written.
     server.wait_for("logged once");
     let said = server.stderr();
     assert_eq!(said.matches("logged once").count(), 1, "{said}");
@@ -302,7 +302,7 @@ fn what_is_missing_is_404_with_the_sites_own_page_if_it_has_one() {
     site.write("404.html", "lost in this site");
     let theirs = client.get("/missing");
     assert_eq!((theirs.status, theirs.text()), (404, "lost in this site"));
-    // The page's validators are not those of what was asked for.
+    // The validators of the page are not sent, since they are not those of the requested path.
     assert_eq!(
         (theirs.field("etag"), theirs.field("last-modified")),
         (None, None)
@@ -368,7 +368,7 @@ fn options_says_what_is_allowed() {
     assert_eq!(client.ask("OPTIONS", "/missing").status, 404);
 }
 
-/// RFC 9110 section 9.3.2: the same head, and a body only where it belongs.
+/// RFC 9110 section 9.3.2: GET and HEAD get the same head, and only GET gets the body.
 #[test]
 fn every_error_page_has_its_exact_length_and_none_to_head() {
     let site = Site::new();
@@ -394,7 +394,7 @@ fn every_error_page_has_its_exact_length_and_none_to_head() {
         assert!(got.text().contains(&status.to_string()));
         let media_type = got.field("content-type");
         assert_eq!(media_type, Some("text/html; charset=utf-8"));
-        // If the body was longer or HEAD had one, something would follow.
+        // If the body was longer, or HEAD had one, further bytes would follow.
         for client in [&mut getting, &mut heading] {
             if got.persists() {
                 client.expect_usable();
@@ -405,7 +405,7 @@ fn every_error_page_has_its_exact_length_and_none_to_head() {
     }
 }
 
-/// RFC 9110 section 9.3.2 again, for a body that goes wrong only after its head was understood.
+/// RFC 9110 section 9.3.2 also for a body that is found invalid only after its head was parsed.
 #[test]
 fn a_refused_body_of_head_gets_no_page_either() {
     let site = Site::new();

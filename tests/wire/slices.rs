@@ -1,5 +1,5 @@
-//! Work that takes long is done in slices, so that one worker is enough for all, and only for as long as
-//! somebody waits for it.
+//! Long jobs are done in slices, so that one worker is enough for all requests, and only for as long as
+//! a client waits for the result.
 
 use std::fs;
 use std::thread;
@@ -8,20 +8,20 @@ use std::time::Duration;
 use support::client::request;
 use support::{Client, Launch, Server, Site, accepting, until};
 
-/// Answered one after the other while long work is under way; each is behind one slice of it.
+/// Requests sent one after the other while a job runs. Each waits for one slice.
 const COLD_FILES: usize = 12;
 
-/// Enough for many slices, of which a file is behind one.
+/// Enough entries for many slices. A request for a file waits for one of them.
 const MANY: usize = 20_000;
 
 const PIPELINED: usize = 64;
 
-/// Long enough to see what has come.
+/// Time in which an answer that has been sent is seen.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 const TIB: u64 = 1 << 40;
 
-/// The work does not end within a test.
+/// Hashes files so large that the job does not end within a test.
 const HASH_ALL: &str = "etag = \"content\"\n[cache]\nhash_bytes = 1099511627776\n";
 
 fn site() -> Site {
@@ -32,7 +32,7 @@ fn site() -> Site {
     site
 }
 
-/// A directory of `count` entries, which are one file.
+/// A directory of `count` entries, which are hard links to one file.
 fn fill(site: &Site, name: &str, count: usize) {
     site.write(&format!("{name}/first.txt"), "");
     for number in 1..count {
@@ -41,13 +41,13 @@ fn fill(site: &Site, name: &str, count: usize) {
     }
 }
 
-/// There is no worker but one.
+/// A server with one worker.
 fn serve(site: &Site, config: &str) -> Server {
     let launch = Launch::of(site.root()).args(&["--workers", "1"]);
     launch.config(config).start()
 }
 
-/// Files that are not in memory are answered, and the others wait still.
+/// Files that are not in memory are answered while `waiting` still wait for a job.
 fn expect_cold_files(server: &Server, waiting: &mut [Client]) {
     let mut client = server.connect();
     for number in 0..COLD_FILES {
@@ -55,11 +55,11 @@ fn expect_cold_files(server: &Server, waiting: &mut [Client]) {
         assert_eq!(response.text(), number.to_string());
     }
     for client in waiting {
-        assert!(!client.is_told_something(A_MOMENT), "they came first");
+        assert!(!client.is_told_something(A_MOMENT), "the job ended first");
     }
 }
 
-/// Two clients with a few kilobytes of requests each.
+/// Two clients send a few kilobytes of requests each.
 #[test]
 fn large_listings_hold_up_nobody() {
     let site = site();
@@ -82,7 +82,7 @@ fn large_listings_hold_up_nobody() {
     }
 }
 
-/// Among themselves they have turns too.
+/// Long jobs share the worker too: each gets a slice in turn.
 #[test]
 fn a_small_directory_is_not_behind_a_large_one() {
     let site = site();
@@ -93,11 +93,11 @@ fn a_small_directory_is_not_behind_a_large_one() {
     many.send(request("GET", "/many/", ""));
     let few = server.connect().get("/few/");
     assert_eq!(few.status, 200);
-    assert!(!many.is_told_something(A_MOMENT), "it came first");
+    assert!(!many.is_told_something(A_MOMENT), "large before small");
     assert_eq!(many.answer().status, 200);
 }
 
-/// RFC 9112 section 9.6: an end of stream need not be the end of the connection.
+/// RFC 9112 section 9.6: an end of stream from the client need not end the connection.
 #[test]
 fn a_client_that_has_sent_all_gets_its_listing() {
     let site = site();
@@ -126,7 +126,7 @@ fn large_files_are_hashed_for_as_long_as_somebody_waits() {
         server.cpu_ticks() > ticks + 5
     });
     expect_cold_files(&server, &mut clients);
-    // One goes on waiting for now.
+    // One client goes on waiting.
     clients.pop();
     thread::sleep(Duration::from_millis(1_500));
     assert!(!clients[0].is_told_something(A_MOMENT));
@@ -137,10 +137,10 @@ fn large_files_are_hashed_for_as_long_as_somebody_waits() {
     let ticks = server.cpu_ticks();
     thread::sleep(Duration::from_millis(300));
     let used = server.cpu_ticks() - ticks;
-    assert!(used < 10, "{used} ticks for nobody");
+    assert!(used < 10, "{used} ticks without a client");
 }
 
-/// A client that has closed one side is answered all the same.
+/// A client that has closed its sending side is answered too.
 #[test]
 fn a_client_that_has_sent_all_is_not_waited_for_without_end() {
     let site = site();
@@ -179,13 +179,13 @@ fn a_file_above_the_bound_has_no_validators() {
     }
     let said = server.stderr();
     assert_eq!(said.matches("etag = \"content\"").count(), 1, "{said}");
-    // The usual tag needs no reading.
+    // The tag of size and time needs no reading.
     let by_time = serve(&site, "");
     let response = by_time.connect().ask("HEAD", names[0]);
     assert!(response.field("etag").is_some() && response.field("last-modified").is_some());
 }
 
-/// A form beside a file is a file as well.
+/// A sidecar is hashed like any file.
 #[test]
 fn a_large_form_beside_a_file_is_hashed_in_slices() {
     let site = site();

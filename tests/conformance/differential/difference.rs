@@ -1,21 +1,21 @@
-//! The list of the differences that have a reason.
+//! The list of known differences, each with a reason.
 //!
 //! ```toml
 //! [[difference]]
 //! rfc = "9112 2.2"                  # RFC and section
-//! level = "must"                    # of the sentence that the peer goes against
-//! reason = "what it is about"
+//! level = "must"                    # of the sentence that the peer violates
+//! reason = "why the answers differ"
 //!
 //! [[difference.seen]]               # as often as needed
 //! peer = "nginx"                    # or "apache", or a list of both
-//! abide = "400 closed"              # statuses and fate
+//! abide = "400 closed"              # statuses, and what becomes of the connection
 //! theirs = "200 open"
 //! cases = ["a bare LF ends no line"]
 //! ```
 //!
-//! `level` is `must` or `should` where the peer goes against a sentence of that strength, `may` where
-//! both are within the RFC, and `ours` where abide is the one that departs from it. Statuses match by their class: a peer's next version may well
-//! choose another one.
+//! `level` is `must` or `should` where the peer violates a sentence of that strength, `may` where the
+//! RFC allows both answers, and `ours` where abide departs from the RFC. Statuses are compared by class,
+//! since the next version of a peer may choose another one of the same class.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use toml::{Table, Value};
 use super::Seen;
 use super::outcome::Outcome;
 
-/// A difference in one way, and where it is seen.
+/// One kind of difference, and the peers and cases that show it.
 pub struct Difference {
     peers: Vec<String>,
     abide: Outcome,
@@ -33,7 +33,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether this is the difference that was seen.
+    /// Whether `seen` is this difference.
     pub fn covers(&self, seen: &Seen) -> bool {
         self.peers.iter().any(|peer| peer == seen.peer)
             && self.cases.contains(&seen.case)
@@ -41,7 +41,7 @@ impl Difference {
             && self.theirs.is_like(&seen.theirs)
     }
 
-    /// Each peer with each case.
+    /// Every pair of a peer and a case.
     pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
         self.peers
             .iter()
@@ -49,7 +49,7 @@ impl Difference {
     }
 }
 
-/// Reads the list. A mistake in it fails the test with a sentence.
+/// Reads the list. A fault in it fails the test with a message.
 pub fn load() -> Vec<Difference> {
     let path = "tests/conformance/differential/differences.toml";
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
@@ -68,7 +68,7 @@ pub fn load() -> Vec<Difference> {
         .collect()
 }
 
-/// Reads one reason with all that it explains.
+/// Reads one reason and all differences that it explains.
 fn read(entry: Value) -> Result<Vec<Difference>, String> {
     let mut table = table(entry)?;
     let rfc = one(&mut table, "rfc")?;

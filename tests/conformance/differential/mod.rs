@@ -1,12 +1,12 @@
-//! The same requests to abide, nginx and Apache, and what each of them makes of them.
+//! Sends the same requests to abide, nginx and Apache, and compares the results.
 //!
-//! The requests are the cases of the conformance checklist, and the site is the one that they know.
-//! Two things are compared: the class of each status, and whether the connection is open or closed
-//! when all is said. Every difference stands in `differential/differences.toml` with a section of
-//! an RFC and a reason, or it fails the test; and so does an entry that is no longer seen.
+//! The requests and the site are those of the conformance checklist. Two things are compared: the class
+//! of each status, and whether the connection is open or closed at the end. Every difference must be
+//! listed in `differential/differences.toml` with a section of an RFC and a reason, and an entry that
+//! is no longer observed fails the test.
 //!
-//! With `ABIDE_DIFFERENTIAL_REPORT=1` the differences that are not listed are printed in the form
-//! of that file, to be given a reason.
+//! With `ABIDE_DIFFERENTIAL_REPORT=1` unlisted differences are printed in the format of that file. A
+//! reason must be added to each.
 
 mod difference;
 mod outcome;
@@ -25,21 +25,21 @@ use difference::Difference;
 use outcome::Outcome;
 use support::peer::Peer;
 
-/// Connections at a time. Nearly all of a case is waiting for nothing more to come.
+/// Concurrent connections. A case mostly waits for the end of the answers.
 const CONNECTIONS: usize = 32;
 
-/// How long a server says nothing before it is taken to have said all, in milliseconds. A
-/// difference that is not listed is looked at again with more patience before it is believed.
+/// How long a server must be silent until its answers count as complete, in milliseconds. A difference
+/// that is not listed is tried again with a longer time before it is reported.
 const SILENCE_MILLIS: [u64; 3] = [300, 800, 2000];
 
-/// A server to ask: its name, where it is, and its entity tag for `/index.html`.
-struct Asked<'s> {
+/// A server under test: its name, its address, and its entity tag of `/index.html`.
+struct Origin<'s> {
     name: &'static str,
     address: SocketAddr,
     etag: &'s str,
 }
 
-impl Asked<'_> {
+impl Origin<'_> {
     fn outcome(&self, case: &Case, silence: Duration) -> Outcome {
         let request = notation::bytes(&case.send, self.etag)
             .unwrap_or_else(|why| panic!("{}: {why}", case.place()));
@@ -48,7 +48,7 @@ impl Asked<'_> {
     }
 }
 
-/// A difference that was seen.
+/// An observed difference.
 struct Seen {
     peer: &'static str,
     case: String,
@@ -62,12 +62,12 @@ struct Seen {
 fn every_difference_from_nginx_and_apache_has_a_reason() {
     let site = served::site();
     let (served, nginx, apache) = (Served::start(), Peer::nginx(&site), Peer::apache(&site));
-    let abide = Asked {
+    let abide = Origin {
         name: "abide",
         address: served.address,
         etag: &served.etag,
     };
-    let peers = [&nginx, &apache].map(|peer| Asked {
+    let peers = [&nginx, &apache].map(|peer| Origin {
         name: peer.name,
         address: peer.address,
         etag: &peer.etag,
@@ -100,8 +100,8 @@ fn every_difference_from_nginx_and_apache_has_a_reason() {
     );
 }
 
-/// Asks everybody everything; the differences, in the order of the cases.
-fn compare(cases: &[Case], abide: &Asked, peers: &[Asked], listed: &[Difference]) -> Vec<Seen> {
+/// Sends all cases to all servers. Returns the differences in the order of the cases.
+fn compare(cases: &[Case], abide: &Origin, peers: &[Origin], listed: &[Difference]) -> Vec<Seen> {
     let next = AtomicUsize::new(0);
     let all = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -125,8 +125,8 @@ fn compare(cases: &[Case], abide: &Asked, peers: &[Asked], listed: &[Difference]
     all.into_values().flatten().collect()
 }
 
-/// Asks both, again if need be, until it is as listed: a difference, or none; `None` if they agree.
-fn differs(case: &Case, abide: &Asked, peer: &Asked, listed: &[Difference]) -> Option<Seen> {
+/// Sends a case to both servers, repeatedly until the result is as listed. `None` if they agree.
+fn differs(case: &Case, abide: &Origin, peer: &Origin, listed: &[Difference]) -> Option<Seen> {
     let place = (peer.name, case.name.as_str());
     let is_listed = listed
         .iter()
@@ -150,7 +150,7 @@ fn differs(case: &Case, abide: &Asked, peer: &Asked, listed: &[Difference]) -> O
     last
 }
 
-/// What is listed and was not seen, a sentence each.
+/// The listed differences that were not observed, one message for each.
 fn stale(listed: &[Difference], known: &[&Seen]) -> Vec<String> {
     let known: HashSet<_> = known
         .iter()
@@ -160,11 +160,11 @@ fn stale(listed: &[Difference], known: &[&Seen]) -> Vec<String> {
         .iter()
         .flat_map(Difference::places)
         .filter(|place| !known.contains(place))
-        .map(|(peer, case)| format!("listed and not seen: {case}: {peer}"))
+        .map(|(peer, case)| format!("listed but not observed: {case}: {peer}"))
         .collect()
 }
 
-/// The differences in the form of `differences.toml`, alike ones together.
+/// The differences in the format of `differences.toml`, grouped by their outcomes.
 fn report(unlisted: &[&Seen]) -> String {
     let mut alike: BTreeMap<_, Vec<&Seen>> = BTreeMap::new();
     for seen in unlisted {
@@ -196,7 +196,7 @@ fn every_listed_difference_is_of_a_case_and_listed_once() {
         assert!(names.contains(case), "no case is called {case:?}");
         assert!(
             places.insert((peer, case)),
-            "{case:?}: {peer} is there twice"
+            "{case:?}: {peer} is listed twice"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What a server makes of some bytes, seen from outside and without being strict about it.
+//! The result of sending bytes to a server, with a lenient parser of its answers.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use support::PATIENCE;
 
-/// How many silences are waited through for an answer, or for the rest of one.
+/// How often `silence` may pass before an answer, or before the rest of it.
 const SILENCES_BEFORE_AN_ANSWER: u32 = 4;
 
-/// The statuses of the answers, interim ones too, and what became of the connection.
+/// The statuses of the answers, interim ones included, and whether the connection is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// `NO_HEAD` stands for bytes that are no HTTP/1.x answer.
+    /// `NO_HEAD` stands for bytes that are not an HTTP/1.x answer.
     statuses: Vec<u16>,
-    /// No end of the stream came.
+    /// Whether no end of the stream was received.
     is_open: bool,
 }
 
-/// An answer in the way of HTTP/0.9: content without a status line.
+/// An answer of HTTP/0.9: content without a status line.
 const NO_HEAD: u16 = 900;
 
 impl Outcome {
-    /// Whether the classes of the statuses and the fate of the connection are the same.
+    /// Whether the classes of the statuses are equal, and both connections are open or both closed.
     pub fn is_like(&self, other: &Outcome) -> bool {
         let classes = |outcome: &Outcome| -> Vec<u16> {
             outcome.statuses.iter().map(|status| status / 100).collect()
@@ -75,8 +75,8 @@ impl FromStr for Outcome {
     }
 }
 
-/// Sends `request` whole on a connection of its own, and reads until the end of the stream or until
-/// nothing comes for `silence`.
+/// Sends `request` whole on a new connection, and reads until the end of the stream or until nothing
+/// arrives for `silence`.
 ///
 /// # Errors
 /// The server does not accept the connection.
@@ -90,7 +90,7 @@ pub fn observe(
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(silence))?;
-    // A server that has had enough may close before all is sent: what it answered is what counts.
+    // A server may close before it has read all. Only its answers matter.
     let _ = stream.write_all(request);
     if eof {
         let _ = stream.shutdown(Shutdown::Write);
@@ -115,7 +115,7 @@ pub fn observe(
                     return Ok(Outcome { statuses, is_open });
                 }
             }
-            // Bytes that came before a reset have been read by now.
+            // All bytes before a reset have been read by now.
             Err(_) => break,
         }
     }
@@ -143,8 +143,8 @@ fn statuses(received: &[u8], request: &[u8]) -> (Vec<u16>, bool) {
         let (head, body) = rest.split_at(head_end + 4);
         let head = String::from_utf8_lossy(head).to_ascii_lowercase();
         let has_none = matches!(status, 100..=199 | 204 | 304)
-            // Which of several answers is the one to HEAD depends on how the server reads the
-            // request. No body begins like another answer, so this tells.
+            // Which answer is the one to HEAD depends on how the server parses the request. No body begins
+            // like another answer, so these bytes decide.
             || may_be_to_head && (body.is_empty() || body.starts_with(b"HTTP/1."));
         rest = match body_len(&head, body) {
             _ if has_none => body,
@@ -161,15 +161,15 @@ fn status(bytes: &[u8]) -> Option<u16> {
     std::str::from_utf8(line).ok()?.trim_start().parse().ok()
 }
 
-/// How many bytes the body takes; `None` if that is not known yet, or only at the end of the
-/// stream. `head` is in lower case.
+/// The length of the body. `None` if it is not known yet, or only at the end of the stream. `head` is
+/// in lower case.
 fn body_len(head: &str, body: &[u8]) -> Option<usize> {
     let field = |name: &str| {
         let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
         Some(lines.find(|(field, _)| *field == name)?.1.trim())
     };
     if field("transfer-encoding").is_some() {
-        // Good enough here: no content has this in it, and no peer sends trailers.
+        // This suffices here: no content contains these bytes, and no peer sends trailers.
         return Some(memchr::memmem::find(body, b"0\r\n\r\n")? + 5);
     }
     field("content-length")?.parse().ok()

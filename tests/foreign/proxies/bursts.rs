@@ -1,4 +1,4 @@
-//! Many requests at once, then silence for a chosen time, and again.
+//! Bursts of requests, each followed by a pause of a chosen length.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::lane::{Lane, Outcome, Wanted};
 
-/// All of them send before the first one reads, so the proxy needs many connections to abide at a
-/// time, and all of these have been idle for about as long when the next burst comes.
+/// All lanes send before the first one reads, so the proxy needs this many connections to abide. All of
+/// these have been idle for about the same time when the next burst comes.
 const LANES: usize = 100;
 
-/// One burst at the start and one after each of the gaps, which are in milliseconds.
+/// Sends one burst at the start, and one after each gap, in milliseconds.
 pub fn run(address: SocketAddr, wanted: Wanted, gaps_millis: &[u64]) -> Outcome {
     let mut lanes: Vec<Lane> = (0..LANES).map(|_| Lane::to(address)).collect();
     let mut outcome = Outcome::default();

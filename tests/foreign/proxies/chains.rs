@@ -1,5 +1,5 @@
-//! How the proxies are configured: persistent connections on both sides, a short limit towards
-//! abide and a long one towards the client, no cache, and no second try.
+//! The configurations of the proxies: persistent connections on both sides, a short idle limit towards
+//! abide and a long one towards the client, no cache, and no retries.
 
 use support::process::Recipe;
 use support::recipes;
@@ -30,7 +30,7 @@ fn nginx_with(ip: &str, port: u16, pool: &str, version: &str) -> Recipe {
     recipes::nginx("worker_processes 1;", "worker_connections 1024;", &http)
 }
 
-/// nginx that keeps idle connections to abide for `limit_secs`.
+/// nginx, which keeps idle connections to abide for `limit_secs`.
 pub fn nginx(ip: &str, port: u16, limit_secs: u32) -> Recipe {
     let pool =
         format!("keepalive 128; keepalive_requests 100000; keepalive_timeout {limit_secs}s;");
@@ -38,13 +38,13 @@ pub fn nginx(ip: &str, port: u16, limit_secs: u32) -> Recipe {
     nginx_with(ip, port, &pool, version)
 }
 
-/// nginx as it is by default: HTTP/1.0 and `Connection: close`.
+/// nginx with its defaults: HTTP/1.0 and `Connection: close`.
 pub fn nginx_http10(ip: &str, port: u16) -> Recipe {
     nginx_with(ip, port, "", "")
 }
 
-/// HAProxy has no limit for one idle connection: it closes half of those that it does not need at
-/// each `pool-purge-delay`. With 250 ms none of a hundred is left after 2 s.
+/// HAProxy, which has no idle limit for a single connection: at each `pool-purge-delay` it closes half of
+/// the connections that it does not need. With 250 ms none of a hundred is left after 2 s.
 pub fn haproxy(ip: &str, port: u16) -> Recipe {
     let server = format!("server abide {ip}:{port} pool-purge-delay 250ms pool-max-conn 128");
     recipes::haproxy("", "retries 0", &server)

@@ -1,13 +1,13 @@
-//! abide behind proxies that were not written for it: nginx, HAProxy and Varnish.
+//! abide behind independent proxies: nginx, HAProxy and Varnish.
 //!
-//! A proxy that keeps its connections to an origin must give them up first: then it never sends a
-//! request on a connection that the origin is just closing. Here T is 3 s and the proxies' limit
-//! about 2 s, as `keep_alive.behind` demands it, and bursts of requests are separated by gaps around
-//! both, and around T + grace = 5 s. Nothing in the chain tries a request twice, so what is lost is
-//! seen: the client does not, and the proxies are told not to. Varnish cannot be told; it counts.
+//! A proxy that keeps its connections to an origin must close them first. Then it never sends a request
+//! on a connection that the origin is just closing. Here T is 3 s and the proxies' limit about 2 s, as
+//! `keep_alive.behind` requires. Bursts of requests are separated by gaps around both, and around
+//! T + grace = 5 s. Neither the client nor the proxies retry a request, so every loss is counted. Varnish
+//! cannot be configured so, but it counts its retries.
 //!
-//! `cargo test --test foreign proxies -- --ignored --nocapture` also prints what was measured. Without the
-//! proxies these tests fail: they are asked for by name.
+//! `cargo test --test foreign proxies -- --ignored --nocapture` also prints the measurements. Without the
+//! proxies these tests fail.
 
 mod bursts;
 mod chains;
@@ -19,14 +19,14 @@ use support::counters::counter;
 use support::process::{Process, Recipe};
 use support::{Launch, Server, Share, Site, pattern, retried_after_a_stall};
 
-/// Around the proxies' limit of 2 s, T = 3 s, and T + grace = 5 s.
+/// Gaps around the proxies' limit of 2 s, T = 3 s, and T + grace = 5 s.
 const GAPS_MILLIS: [u64; 14] = [
     1900, 2000, 300, 2100, 1800, 2900, 1950, 3000, 500, 3100, 1990, 4900, 100, 5100,
 ];
 
 const TARGET: &str = "/page.bin";
 
-/// A site, abide for it, and a proxy in front.
+/// A site, its server, and a proxy in front.
 struct Chain {
     proxy: Process,
     abide: Server,
@@ -63,7 +63,7 @@ impl Chain {
         bursts::run(self.proxy.address, wanted, gaps_millis)
     }
 
-    /// One line about what was measured.
+    /// Prints one line with the measurements.
     fn report(&self, name: &str, outcome: &Outcome) -> Measured {
         let of_abide = |name| counter(&self.abide, name);
         let measured = Measured {
@@ -81,7 +81,7 @@ impl Chain {
     }
 }
 
-/// What abide counted.
+/// Counters of abide.
 struct Measured {
     requests: u64,
     connections: u64,
@@ -92,7 +92,7 @@ impl Measured {
     fn assert_kept(&self, outcome: &Outcome) {
         assert!(outcome.requests >= 1000);
         assert_eq!(outcome.failed(), 0, "{outcome}");
-        assert_eq!(self.requests, outcome.requests, "each was sent once");
+        assert_eq!(self.requests, outcome.requests, "each sent once");
         assert_eq!(self.races, 0);
     }
 
@@ -118,8 +118,7 @@ fn nginx_with_persistent_connections_loses_nothing() {
     });
 }
 
-/// nginx before 1.29.7 speaks HTTP/1.0 to an upstream unless it is told otherwise, and asks for the
-/// close.
+/// By default nginx before 1.29.7 sends HTTP/1.0 with `Connection: close` to an upstream.
 #[test]
 #[ignore = "needs nginx"]
 fn nginx_with_http_1_0_gets_a_close_after_each_answer() {
@@ -153,26 +152,26 @@ fn varnish_loses_nothing() {
         let measured = chain.report("Varnish", &outcome);
         measured.assert_kept(&outcome);
         measured.assert_reused();
-        // Varnish asks once more on another connection when a reused one ends without an answer.
+        // Varnish repeats a request on another connection when a reused one ends without an answer.
         assert_eq!(varnish_counter(&chain.proxy, "MAIN.backend_retry"), 0);
         assert_eq!(varnish_counter(&chain.proxy, "MAIN.cache_hit"), 0);
     });
 }
 
-/// Not a test of abide: what `keep_alive.behind` protects from. The proxy keeps a connection for
-/// longer than abide does, so now and then both act at the same moment. How often is up to chance.
+/// Shows the fault that `keep_alive.behind` prevents, and tests nothing in abide. The proxy keeps a
+/// connection for longer than abide does, so sometimes both act at the same moment.
 #[test]
 #[ignore = "needs nginx"]
 fn a_proxy_with_a_longer_limit_than_ours_may_lose_requests() {
     let chain = Chain::of(|ip, port| chains::nginx(ip, port, 60));
-    // abide looks ten times a second, so this is when it closes what has been idle for 5 s.
+    // abide checks deadlines ten times a second, so it closes idle connections of 5 s at these times.
     let gaps_millis: Vec<u64> = (0..10).map(|step| 5_030 + 20 * (step % 8)).collect();
     let outcome = chain.load(&gaps_millis);
     chain.report("nginx, limit of 60 s, misconfigured", &outcome);
     assert!(outcome.requests >= 1000);
 }
 
-/// The value that `varnishstat` shows.
+/// The counter `name` from `varnishstat`.
 fn varnish_counter(varnish: &Process, name: &str) -> u64 {
     let output = Command::new("varnishstat")
         .arg("-n")

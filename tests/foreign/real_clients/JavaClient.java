@@ -17,14 +17,14 @@ import java.util.stream.Stream;
  * java JavaClient.java HttpURLConnection|HttpClient URLS LANES REQUESTS GAPS BODY
  *
  * The arguments after the first are those of trial.rs. HttpURLConnection keeps one pool for the
- * process, and all lanes use one HttpClient: each lane needs an origin of its own.
+ * process, and all lanes use one HttpClient, so each lane needs its own origin.
  */
 public class JavaClient {
     static final int STAGGER_MILLIS = 4;
-    static final int PATIENCE_MILLIS = 20_000;
+    static final int TIMEOUT_MILLIS = 20_000;
 
     interface Client {
-        /** Answers the body of a 200, or throws. */
+        /** Returns the body of a 200, or throws. */
         String fetch(String url) throws Exception;
     }
 
@@ -87,8 +87,8 @@ public class JavaClient {
 
     static String urlConnection(String url) throws IOException {
         HttpURLConnection connection = (HttpURLConnection) new URL(url).openConnection();
-        connection.setConnectTimeout(PATIENCE_MILLIS);
-        connection.setReadTimeout(PATIENCE_MILLIS);
+        connection.setConnectTimeout(TIMEOUT_MILLIS);
+        connection.setReadTimeout(TIMEOUT_MILLIS);
         check(connection.getResponseCode());
         try (InputStream body = connection.getInputStream()) {
             return new String(body.readAllBytes(), StandardCharsets.UTF_8);

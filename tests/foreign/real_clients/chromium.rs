@@ -1,7 +1,7 @@
-//! Headless Chromium: it keeps a connection for 300 s whatever it is told, sees an idle close at
-//! once, and repeats a GET whose connection ended before a byte of the answer.
+//! Headless Chromium: it keeps a connection for 300 s whatever the hint is, sees an idle close at once,
+//! and repeats a GET whose connection ended before a byte of the answer.
 //!
-//! The page that runs the lanes comes from a small server in the test, which also takes its report.
+//! A small server in the test sends the page that runs the lanes, and receives the page's report.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use super::trial::{Load, Outcome, Report, Trial};
 use support::browser::Browser;
 use support::retried_after_a_stall;
 
-/// The page reads answers of other origins than its own.
+/// Allows the page to read answers of other origins.
 const SWITCHES: [&str; 1] = ["--disable-web-security"];
 
 fn chromium(load: &Load) -> Outcome {
@@ -25,9 +25,9 @@ fn chromium(load: &Load) -> Outcome {
     Outcome::parse(&report(&listener, load, &mut browser))
 }
 
-/// The page with its task filled in.
+/// The page with its parameters.
 fn page(load: &Load) -> String {
-    // What Rust prints for numbers and plain text is JavaScript too.
+    // Rust's notation of numbers and plain text is valid JavaScript.
     let task = format!(
         "{{ urls: {:?}, lanes: {}, requests: {}, gaps: {:?}, body: {:?} }}",
         load.urls, load.lanes, load.requests, load.gaps_millis, load.body
@@ -44,7 +44,7 @@ fn report(listener: &TcpListener, load: &Load, browser: &mut Browser) -> String 
         assert!(start.elapsed() < limit, "no report from the page");
         browser.assert_runs();
         match listener.accept() {
-            // The browser may open a connection ahead and use it late or never.
+            // The browser may open a connection in advance, and use it late or never.
             Ok((stream, _)) => {
                 if let Ok(Some(report)) = serve(stream, &page) {
                     return report;
@@ -55,13 +55,13 @@ fn report(listener: &TcpListener, load: &Load, browser: &mut Browser) -> String 
     }
 }
 
-/// Answers one request with the page; returns what it reports, if it is that request.
+/// Answers one request with the page. If the request is the report, returns it.
 fn serve(mut stream: TcpStream, page: &str) -> io::Result<Option<String>> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
-    // To the end of the head: there is no body.
+    // The request ends with its head, since it has no body.
     while !request.ends_with("\r\n\r\n") {
         if reader.read_line(&mut request)? == 0 {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! curl: it keeps connections for 118 s whatever it is told, and repeats a GET on a new one if a
-//! connection that it has used before turns out to be closed.
+//! curl: it keeps connections for 118 s whatever the hint is, and repeats a GET on a new connection if a
+//! reused one turns out to be closed.
 
 use std::process::Command;
 use std::thread;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::trial::{Load, Outcome, Program, STAGGER_MILLIS, Trial, version};
 use support::retried_after_a_stall;
 
-/// One process for each lane. curl paces the transfers of one process with `--rate`, and they share
-/// a connection; a process has one rate, so a lane has one length of pause.
+/// One process for each lane, since a process has one `--rate` for all its transfers, which share a
+/// connection. So all pauses of a lane have the same length.
 fn curl(load: &Load) -> Outcome {
     let mut lanes = Vec::new();
     for lane in 0..load.lanes {
         let gap_millis = load.gaps_millis[lane % load.gaps_millis.len()];
-        // From start to start, in whole transfers per hour.
+        // The rate counts starts of transfers, in whole numbers per hour.
         let rate = format!("{}/h", 3_600_000 / gap_millis);
         let mut command = Command::new("curl");
         command.args(["--disable", "--silent", "--show-error", "--noproxy", "*"]);
@@ -26,7 +26,7 @@ fn curl(load: &Load) -> Outcome {
     }
     let version = version("curl", "--version");
     let mut outcome = Outcome {
-        // What it is built with follows in parentheses.
+        // The version is followed by the build options in parentheses.
         version: version.split(" (").next().unwrap_or_default().to_owned(),
         ..Outcome::default()
     };
@@ -49,7 +49,7 @@ fn curl_loses_nothing() {
         ];
         let report = Trial::of("curl").gaps(&gaps).run_with(curl);
         report.assert_nothing_lost();
-        // One connection for each process whose pauses are below T, at the very least.
+        // At least one connection for each process whose pauses are below T.
         assert!(report.reused() > 300, "{report}");
     });
 }

@@ -1,5 +1,5 @@
-//! Go's net/http: a Transport keeps a connection for its IdleConnTimeout, 90 s, whatever the server
-//! says, and repeats a GET whose connection ended before a byte of the answer.
+//! Go's net/http: a Transport keeps a connection for its IdleConnTimeout, 90 s, whatever the hint is, and
+//! repeats a GET whose connection ended before a byte of the answer.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,10 +11,10 @@ use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Program, Trial, script};
 use support::retried_after_a_stall;
 
-/// The standard library is compiled the first time.
+/// The first build compiles the standard library too.
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
 
-/// Compiles the client into `place`, without network.
+/// Compiles the client into `place`, without network access.
 fn build(place: &TempDir) -> PathBuf {
     let program = place.path().join("go_client");
     let mut command = Command::new("go");

@@ -1,6 +1,6 @@
 // go_client IDLE_SECONDS URLS LANES REQUESTS GAPS BODY
 //
-// The arguments after the first are those of trial.rs. Each lane has a Transport of its own with the
+// The arguments after the first are those of trial.rs. Each lane has its own Transport with the
 // default settings, except that IdleConnTimeout is IDLE_SECONDS if that is not 0.
 package main
 
@@ -17,7 +17,7 @@ import (
 )
 
 const stagger = 4 * time.Millisecond
-const patience = 20 * time.Second
+const timeout = 20 * time.Second
 
 func main() {
 	idleSeconds := number(os.Args[1])
@@ -71,7 +71,7 @@ func newClient(idleSeconds int) *http.Client {
 	if idleSeconds > 0 {
 		transport.IdleConnTimeout = time.Duration(idleSeconds) * time.Second
 	}
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: timeout}
 }
 
 func fetch(client *http.Client, url, body string) error {

@@ -1,6 +1,6 @@
-//! Java's two clients. HttpURLConnection keeps a connection for as long as the hint says. HttpClient
-//! has a limit of its own, 1,200 s at first and 30 s since Java 20, but sees an idle close at once,
-//! and repeats a GET whose connection ended before a byte of the answer.
+//! Java's two clients. HttpURLConnection keeps a connection for the time in the hint. HttpClient has its
+//! own limit, 1,200 s at first and 30 s since Java 20, but sees an idle close at once, and repeats a GET
+//! whose connection ended before a byte of the answer.
 
 use std::process::Command;
 
@@ -8,10 +8,10 @@ use super::edges::{assert_kept, assert_nothing_lost_within_t};
 use super::trial::{Report, Trial, script};
 use support::retried_after_a_stall;
 
-/// Tries `client` with an origin for each lane, because the lanes share a pool of connections.
+/// Tries `client` with one origin for each lane, because the lanes share a pool of connections.
 fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let mut program = Command::new("java");
-    // The trial is short: there is no time for the better compiler to pay for itself.
+    // The trial is too short for the optimising compiler.
     program.arg("-XX:TieredStopAtLevel=1");
     let mut name = format!("Java {client}");
     if let Some(limit) = idle_limit_secs {

@@ -1,5 +1,5 @@
-//! ApacheBench and siege: load tools, which do not read the hint. They do not pause, so they meet the
-//! last answer that a connection may carry, while connections beside theirs are closed for their age.
+//! ApacheBench and siege: load tools, which ignore the hint. They do not pause, so they reach the last
+//! answer of a connection, while other connections are closed for their age.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -10,19 +10,19 @@ use std::time::Duration;
 use super::trial::{GRACE_SECS, Load, Outcome, Program, Report, Trial, version};
 use support::{Client, retried_after_a_stall};
 
-/// Connections of a tool at a time.
+/// Concurrent connections of a tool.
 const TOGETHER: usize = 20;
 
-/// `keep_alive.max_requests`: how soon a connection is used up.
+/// `keep_alive.max_requests`: the number of answers on a connection.
 const MAX_REQUESTS: u64 = 100;
 
-/// T in seconds, short so that the connections beside the tool's grow old soon.
+/// T in seconds, short so that idle connections soon reach their end.
 const SHORT_T_SECS: u64 = 1;
 
-/// How far apart the connections beside the tool's are opened.
+/// The interval between the starts of the idle connections.
 const BESIDE_MILLIS: u64 = 20;
 
-/// Lets `tool` send `requests_each` requests from each of its clients while connections that do nothing grow old beside it.
+/// Lets each client of `tool` send `requests_each` requests while idle connections reach their end.
 fn beside_old_connections(
     name: &str,
     requests_each: usize,
@@ -44,7 +44,7 @@ fn beside_old_connections(
                     thread::sleep(Duration::from_millis(BESIDE_MILLIS));
                 }
             });
-            // From now on one of them reaches its end every BESIDE_MILLIS.
+            // From now on one of them is closed every BESIDE_MILLIS.
             thread::sleep(Duration::from_secs(SHORT_T_SECS + GRACE_SECS));
             let outcome = tool(load);
             is_over.store(true, Ordering::Relaxed);
@@ -59,7 +59,7 @@ fn address(load: &Load) -> SocketAddr {
     address.expect("http://ADDRESS/...")
 }
 
-/// Nothing failed, connections were used up one after the other, and others were closed for their age.
+/// Checks that nothing failed, while connections reached max_requests and others were closed for their age.
 fn assert_unharmed(report: &Report) {
     report.assert_nothing_lost();
     report.assert_no_race();
@@ -68,17 +68,17 @@ fn assert_unharmed(report: &Report) {
     assert!(report.idle_closes > 0, "{report}");
 }
 
-/// The number in the line of ApacheBench's report that begins with `name`; 0 if there is none.
+/// The number in the line of ApacheBench's report that begins with `name`, or 0 if there is no such line.
 fn number(printed: &str, name: &str) -> u64 {
     let line = printed.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.trim().parse().ok());
     number.unwrap_or(0)
 }
 
-/// ApacheBench speaks HTTP/1.0 with `Connection: keep-alive`.
+/// ApacheBench, which sends HTTP/1.0 with `Connection: keep-alive`.
 fn apache_bench(load: &Load) -> Outcome {
     let mut command = Command::new("ab");
-    // -r: an error is counted, and does not end it.
+    // -r: errors are counted and do not end the run.
     command.args(["-k", "-r", "-q", "-n", &load.total().to_string()]);
     command.args(["-c", &load.lanes.to_string(), &load.urls[0]]);
     let printed = Program::start(&mut command).output(load.limit());
@@ -93,8 +93,8 @@ fn apache_bench(load: &Load) -> Outcome {
     }
 }
 
-/// siege keeps connections if its configuration says so. After the first answer that ends a connection it
-/// asks for `Connection: close` itself and takes a new connection for each further request. siege 4.0.7
+/// siege, configured to keep connections. After the first answer that ends a connection siege sends
+/// `Connection: close` itself and opens a new connection for each further request. siege 4.0.7
 /// does not close these (seen with strace), and its reads fail after some thousand of them, presumably
 /// because select(2) cannot watch a descriptor above 1,023.
 fn siege(load: &Load) -> Outcome {
@@ -138,7 +138,7 @@ fn apache_bench_loses_nothing() {
 #[ignore = "needs siege"]
 fn siege_loses_nothing() {
     retried_after_a_stall(|| {
-        // The last 30 of each client need a connection each: 600 descriptors.
+        // The last 30 requests of each client open a connection each: 600 descriptors.
         assert_unharmed(&beside_old_connections("siege", 130, siege));
     });
 }

@@ -11,7 +11,7 @@ const [name, urls, lanes, requests, gaps, body] = process.argv.slice(2);
 const urlOf = urls.split(',');
 const gapsMillis = gaps.split(',').map(Number);
 
-// From a promise-less GET to a promise of what was answered.
+// A GET as a promise of the answer.
 function get(url, agent) {
   return new Promise((resolve, reject) => {
     const request = http.get(url, { agent }, (response) => {
@@ -25,7 +25,7 @@ function get(url, agent) {
   });
 }
 
-// Not a part of Node: what `.ci/run` has installed below NODE_CLIENTS.
+// undici is not a part of Node: `.ci/run` installs it below NODE_CLIENTS.
 function undici() {
   return createRequire(`${process.env.NODE_CLIENTS}/`)('undici');
 }
@@ -35,15 +35,15 @@ async function undiciGet(url, dispatcher) {
   return { status: statusCode, text: await body.text() };
 }
 
-// Each makes what one lane asks with: a function from a URL to what was answered.
+// Each returns the client of one lane: a function from a URL to the answer.
 const clients = {
-  // One pool for the whole process: the lanes need URLs of their own.
+  // The process has one pool, so each lane needs its own URL.
   fetch: () => async (url) => {
     const response = await fetch(url);
     return { status: response.status, text: await response.text() };
   },
   'http.globalAgent': () => (url) => get(url, http.globalAgent),
-  // It looks at the hint only to shorten a limit that it has itself.
+  // The agent uses the hint only to shorten its own limit.
   'http.Agent with a timeout': () => {
     const agent = new http.Agent({ keepAlive: true, timeout: 60_000 });
     return (url) => get(url, agent);
@@ -72,7 +72,7 @@ async function ask(client, url) {
     if (status !== 200 || text !== body) throw new Error(`${status} ${text}`);
     answered += 1;
   } catch (error) {
-    // fetch hides what happened in the cause.
+    // The cause of an error of fetch has the details.
     const said = `${error.message} ${error.code ?? error.cause?.message ?? ''}`.trim();
     lost += 1;
     errors.set(said, (errors.get(said) ?? 0) + 1);

@@ -1,7 +1,7 @@
-//! Node: all of these obey the hint, less a second or two of their own, and none repeats a request.
+//! Node: its clients honour the hint, minus a margin of one or two seconds, and repeat no request.
 //!
-//! `http.Agent` obeys only as far as it has a limit itself: `globalAgent` has one of 5 s, an agent
-//! made with nothing but `keepAlive: true` has none and keeps its connections for ever.
+//! `http.Agent` honours it only if the agent has its own limit: `globalAgent` has one of 5 s, an agent with
+//! `keepAlive: true` alone has none and keeps its connections for ever.
 
 use std::process::Command;
 use std::thread;
@@ -12,7 +12,7 @@ use support::retried_after_a_stall;
 /// undici, and with it fetch, stops using a connection this long before T.
 const UNDICI_MARGIN_SECS: u64 = 2;
 
-/// http.Agent likewise.
+/// http.Agent stops using a connection this long before T.
 const AGENT_MARGIN_SECS: u64 = 1;
 
 fn node(client: &str) -> Command {
@@ -21,7 +21,7 @@ fn node(client: &str) -> Command {
     command
 }
 
-/// undici comes from the registry. fetch has a copy of its own that comes with Node.
+/// undici from the registry. fetch uses the copy inside Node.
 fn undici(client: &str) -> Command {
     let place = installed("node/node_modules/undici");
     let mut command = node(client);
@@ -29,12 +29,12 @@ fn undici(client: &str) -> Command {
     command
 }
 
-/// Pauses around the edge of a client that stops `margin_secs` before T, then around T and T + grace.
+/// Pauses around the limit of a client that stops `margin_secs` before T, then around T and T + grace.
 fn gaps(margin_secs: u64) -> Vec<u64> {
     let edge = (T_SECS - margin_secs) * 1000;
     let around_the_edge = [edge - 500, edge - 50, edge, edge + 50, edge + 450];
     let around_the_server = [2900, 3000, 3100, 4800, 5000, 5100];
-    // In turn, so that lanes get some of each.
+    // The lengths alternate, so that each lane gets some of each kind.
     let mut gaps: Vec<u64> = around_the_edge
         .into_iter()
         .zip(around_the_server)
@@ -44,12 +44,12 @@ fn gaps(margin_secs: u64) -> Vec<u64> {
     gaps
 }
 
-/// The client reuses connections, never one that it should have given up, and loses nothing.
+/// The client reuses connections, gives each up in time, and loses nothing.
 fn obeys(trial: Trial, program: Command) {
     let report = trial.run(program);
     report.assert_nothing_lost();
     report.assert_no_race();
-    // It gave the connections up, not the server.
+    // The client closed the connections, not the server.
     assert_eq!(report.idle_closes, 0, "{report}");
 }
 
@@ -98,7 +98,7 @@ fn undici_obeys_and_loses_nothing() {
     });
 }
 
-/// A T of 2 s or less leaves nothing of it: undici then takes a new connection for every request.
+/// With a T of 2 s or less nothing remains after the margin: undici opens a connection for every request.
 #[test]
 #[ignore = "needs node and undici"]
 fn undici_reuses_nothing_if_t_is_its_margin() {
@@ -112,9 +112,9 @@ fn undici_reuses_nothing_if_t_is_its_margin() {
     });
 }
 
-/// It does not honour the hint. What it loses at T + grace is printed; within T it loses nothing. Node
-/// runs the timers that are due before it looks at its sockets: a busy program sends on a connection
-/// whose end has arrived already, so this loses more than the other clients that repeat nothing.
+/// Such an agent ignores the hint. Its losses at T + grace are printed; within T it loses nothing. Node runs
+/// due timers before it reads its sockets, so a busy program sends on a connection whose end has already
+/// arrived. Therefore the agent loses more than the other clients that repeat nothing.
 #[test]
 #[ignore = "needs node"]
 fn an_agent_without_a_timeout_loses_nothing_within_t() {

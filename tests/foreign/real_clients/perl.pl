@@ -1,6 +1,6 @@
 # Perl's LWP. `perl perl.pl KEEP_SECS URLS LANES REQUESTS GAPS BODY`; the lanes, and what is printed, are
-# described in trial.rs. With KEEP_SECS, connections that are older are dropped before each request, by
-# the method that LWP::ConnCache has for that; 0 is the default: never.
+# described in trial.rs. Before each request, connections older than KEEP_SECS are dropped by the method
+# of LWP::ConnCache for that; 0 is the default: never.
 
 use strict;
 use warnings;
@@ -9,16 +9,16 @@ use LWP::Protocol::http;
 use LWP::UserAgent;
 use Time::HiRes qw(sleep);
 
-# LWP loads LWP::Protocol::http with the first request. Loaded above, once, it does not cost every lane
-# the time that makes requests late.
+# LWP loads LWP::Protocol::http at the first request. It is loaded above, once, since loading it in every
+# lane would delay requests.
 use constant STAGGER_SECS => 0.004;
 
 my ($keep_secs, $urls, $lanes, $requests_each, $gaps, $body) = @ARGV;
 my @urls = split /,/, $urls;
 my @gaps_secs = map { $_ / 1000 } split /,/, $gaps;
 
-# A process for each lane. A line, empty for an answer or an error's text, is shorter than PIPE_BUF, so
-# that lines of several processes do not mix.
+# One process for each lane. A line is empty for an answer, or an error's text. It is shorter than
+# PIPE_BUF, so that lines of several processes do not mix.
 pipe(my $reader, my $writer) or die "pipe: $!";
 for my $lane (0 .. $lanes - 1) {
     my $pid = fork // die "fork: $!";

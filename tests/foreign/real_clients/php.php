@@ -8,7 +8,7 @@ const STAGGER_MICROS = 4000;
 $urls = explode(",", $urls);
 $gaps_millis = array_map("intval", explode(",", $gaps));
 
-/** Asks with one handle, whose connection is used again. Writes a line for each request. */
+/** Sends requests with one handle, which reuses its connection. Writes a line for each request. */
 function run_lane(int $lane, $writer): void
 {
     global $keep_secs, $urls, $requests_each, $gaps_millis, $body;
@@ -29,12 +29,12 @@ function run_lane(int $lane, $writer): void
         $text = curl_exec($handle);
         $status = curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
         $line = $status === 200 && $text === $body ? "" : "$status " . curl_error($handle);
-        // One write of a short line: those of several processes do not mix.
+        // Each short line is one write, so lines of several processes do not mix.
         fwrite($writer, str_replace("\n", " ", $line) . "\n");
     }
 }
 
-// A process for each lane.
+// One process for each lane.
 [$reader, $writer] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
 for ($lane = 0; $lane < (int) $lanes; $lane++) {
     if (pcntl_fork() === 0) {

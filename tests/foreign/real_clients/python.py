@@ -22,7 +22,7 @@ counting = threading.Lock()
 
 
 def count(status, text):
-    """Counts one answer; a status of None is an error in its place."""
+    """Counts one answer, or one error if the status is None."""
     global answered
     with counting:
         if status == 200 and text == body:
@@ -32,13 +32,13 @@ def count(status, text):
 
 
 def pause_before(lane, request):
-    """Seconds that a lane pauses before a request."""
+    """The pause of a lane before a request, in seconds."""
     return gaps_secs[(lane + request) % len(gaps_secs)] if request else lane * STAGGER_SECS
 
 
-# Each makes what one lane asks with: a function from a URL to a status and a text.
+# Each returns the client of one lane: a function from a URL to a status and a text.
 
-# A context of its own for each client would cost more time than all the rest.
+# Making one context for each client would take more time than everything else.
 context = ssl.create_default_context()
 
 

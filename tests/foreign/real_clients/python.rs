@@ -1,15 +1,15 @@
-//! Python: no client obeys the hint. aiohttp and urllib3 repeat a GET that was lost to an idle close,
+//! Python: no client honours the hint. aiohttp and urllib3 repeat a GET that was lost to an idle close;
 //! requests and httpx do not.
 //!
-//! All of them look whether a connection has been closed before they use it again. What is left is
-//! the moment in which the request and the close pass each other on the wire.
+//! All of them check for a close before they reuse a connection. A request is lost only if it crosses the
+//! close on the wire.
 
 use std::process::Command;
 
 use super::trial::{LANES, Trial, assert_within_t, installed, script};
 use support::retried_after_a_stall;
 
-/// Pauses around T, around T + grace, and close together where the server closes.
+/// Pauses around T, around T + grace, and in small steps around the server's close.
 const GAPS_MILLIS: [u64; 12] = [
     1000, 5020, 2900, 5050, 3000, 5080, 3100, 5110, 4800, 5140, 5000, 5170,
 ];
@@ -22,7 +22,7 @@ fn python(library: &str) -> Command {
     command
 }
 
-/// Whatever the client meets, its application sees answers only.
+/// The application sees only answers, since the library repeats lost requests.
 fn repeats(library: &str) {
     let report = Trial::of(library).gaps(&GAPS_MILLIS).run(python(library));
     report.assert_nothing_lost();
@@ -52,7 +52,7 @@ fn requests_loses_nothing_within_t() {
     });
 }
 
-/// Its own limit is 5 s, which happens to be T + grace here.
+/// httpx has a limit of 5 s, which is equal to T + grace here.
 #[test]
 #[ignore = "needs python3 and httpx"]
 fn httpx_loses_nothing_within_t() {
@@ -61,8 +61,8 @@ fn httpx_loses_nothing_within_t() {
     });
 }
 
-/// The way out for a client that has no limit and repeats nothing: a server that closes no
-/// connection for its age.
+/// A client without a limit and without retries loses nothing if the server closes no connection for its
+/// age.
 #[test]
 #[ignore = "needs python3 and requests"]
 fn requests_loses_nothing_at_any_pause_under_pressure_mode() {
@@ -74,6 +74,6 @@ fn requests_loses_nothing_at_any_pause_under_pressure_mode() {
         report.assert_nothing_lost();
         report.assert_no_race();
         assert_eq!(report.idle_closes, 0, "{report}");
-        assert_eq!(report.connections, LANES as u64, "each kept its one");
+        assert_eq!(report.connections, LANES as u64, "one for each lane");
     });
 }

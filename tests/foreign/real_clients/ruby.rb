@@ -1,5 +1,5 @@
 # Ruby's Net::HTTP. `ruby ruby.rb KEEP_SECS URLS LANES REQUESTS GAPS BODY`; the lanes, and what is printed,
-# are described in trial.rs. KEEP_SECS is how long a connection is used again, 0 for the default.
+# are described in trial.rs. KEEP_SECS is how long a connection is reused, 0 for the default.
 
 require "net/http"
 
@@ -17,7 +17,7 @@ threads = (0...lanes).map do |lane|
   Thread.new do
     sleep(lane * STAGGER_SECS)
     url = urls[lane % urls.size]
-    # No proxy, whatever the environment says.
+    # A proxy that the environment names is not used.
     http = Net::HTTP.new(url.host, url.port, nil)
     http.keep_alive_timeout = keep_secs if keep_secs > 0
     begin

@@ -1,6 +1,6 @@
-//! Rust's reqwest (hyper) and ureq, in threads of the test. Both have a limit of their own, 90 s and
-//! 15 s. hyper reads an idle connection and so sees its close; ureq looks before it sends. Neither
-//! repeats a GET that was lost on the way.
+//! Rust's reqwest (hyper) and ureq, in threads of the test. Their own limits are 90 s and 15 s. hyper reads
+//! from an idle connection and so sees its close; ureq checks before it sends. Neither repeats a GET that
+//! was lost on the way.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -11,12 +11,12 @@ use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Load, Outcome, Report, STAGGER_MILLIS, Trial};
 use support::retried_after_a_stall;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Status and body.
 type Answer = Result<(u16, String), Box<dyn Error>>;
 
-/// A thread for each lane, with a client of its own.
+/// A thread for each lane, with its own client.
 fn lanes<C>(
     load: &Load,
     client: impl Fn() -> C + Sync,
@@ -35,7 +35,7 @@ fn lanes<C>(
                         thread::sleep(Duration::from_millis(gap_millis));
                     }
                     let answer = fetch(&client, &load.urls[lane % load.urls.len()]);
-                    let answer = judge(answer, load.body);
+                    let answer = check_answer(answer, load.body);
                     outcome.lock().expect("no lane panics").add(answer);
                 }
             });
@@ -45,7 +45,7 @@ fn lanes<C>(
     outcome.into_inner().expect("no lane panics")
 }
 
-fn judge(answer: Answer, expected: &str) -> Result<(), String> {
+fn check_answer(answer: Answer, expected: &str) -> Result<(), String> {
     match answer {
         Ok((200, body)) if body == expected => Ok(()),
         Ok((200, _)) => Err("another body".to_owned()),
@@ -65,12 +65,12 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// reqwest, with this idle limit, if any, in place of its own.
+/// Tries reqwest, with this idle limit instead of its own, if any.
 fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = reqwest::blocking::Client::builder()
             .no_proxy()
-            .timeout(PATIENCE);
+            .timeout(TIMEOUT);
         if let Some(limit) = idle_limit_secs {
             builder = builder.pool_idle_timeout(Duration::from_secs(limit));
         }
@@ -85,12 +85,12 @@ fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     })
 }
 
-/// ureq, with this idle limit, if any, in place of its own.
+/// Tries ureq, with this idle limit instead of its own, if any.
 fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     let client = || {
         let mut builder = ureq::Agent::config_builder()
             .proxy(None)
-            .timeout_global(Some(PATIENCE));
+            .timeout_global(Some(TIMEOUT));
         if let Some(limit) = idle_limit_secs {
             builder = builder.max_idle_age(Duration::from_secs(limit));
         }
@@ -123,7 +123,7 @@ fn trial(
     Trial::of(&name).gaps(gaps).run_with(client)
 }
 
-/// The version of a crate that this test was built with.
+/// The version of a crate in the lock file.
 fn locked_version(name: &str) -> String {
     let locked = include_str!("../../../Cargo.lock");
     let start = format!("name = \"{name}\"\nversion = \"");

@@ -1,6 +1,6 @@
-//! Ruby, Perl and PHP: none obeys the hint. Net::HTTP uses a connection again for 2 s only, and repeats a
-//! GET that was lost to a close. LWP keeps a connection for ever, looks whether it has been closed, and
-//! repeats nothing. PHP's curl is libcurl: it keeps a connection for 118 s and repeats a GET.
+//! Ruby, Perl and PHP: none honours the hint. Net::HTTP reuses a connection for 2 s only, and repeats a GET
+//! that was lost to a close. LWP keeps a connection for ever, checks whether it has been closed, and repeats
+//! nothing. PHP's curl is libcurl: it keeps a connection for 118 s and repeats a GET.
 
 use std::process::Command;
 use std::thread;
@@ -9,15 +9,15 @@ use super::edges::{AROUND_THE_CLOSE, WITHIN_T, assert_kept};
 use super::trial::{Report, T_SECS, Trial, assert_within_t, script};
 use support::retried_after_a_stall;
 
-/// Longer than any pause of a trial.
+/// Longer than every pause of a trial.
 const KEEP_ALL_SECS: u64 = 60;
 
-/// Pauses around the 2 s of Net::HTTP, then around T and the close.
+/// Pauses around the 2 s of Net::HTTP, around T, and around the close.
 const RUBY_GAPS_MILLIS: [u64; 11] = [
     1000, 1950, 2000, 2050, 2900, 3000, 3100, 4900, 5000, 5060, 5100,
 ];
 
-/// The program that runs a file beside this one; `keep_secs` of 0 leaves the client its default.
+/// The command that runs a script beside this file. `keep_secs` of 0 means the client's default.
 fn client(interpreter: &str, file: &str, keep_secs: u64) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(script(file)).arg(keep_secs.to_string());
@@ -30,7 +30,7 @@ fn ruby(keep_secs: u64, gaps_millis: &[u64]) -> Report {
     Trial::of(&name).gaps(gaps_millis).run(program)
 }
 
-/// With its default, or T, for a limit it is never too late; with a longer one it repeats.
+/// With its default limit, or T, the client is never too late. With a longer one it repeats requests.
 #[test]
 #[ignore = "needs ruby"]
 fn ruby_net_http_loses_nothing() {
@@ -43,8 +43,8 @@ fn ruby_net_http_loses_nothing() {
     });
 }
 
-/// LWP::ConnCache drops the connections that are older than an application says; LWP itself never asks
-/// for that.
+/// LWP::ConnCache can drop connections of a given age if the application asks for it. LWP itself never
+/// does.
 #[test]
 #[ignore = "needs perl and LWP"]
 fn perl_lwp_loses_nothing_within_t() {

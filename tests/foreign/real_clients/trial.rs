@@ -1,24 +1,24 @@
-//! One client against one server, with pauses, and the count of what was lost on either side.
+//! A trial: one client, one server, pauses, and the number of requests lost on either side.
 //!
-//! A trial has lanes. A lane is a connection of its own in the client: it asks for a small page,
-//! reads all of it, pauses, asks again. Lane `l` pauses before its request `k` (the first is 0) for
-//! `gaps[(l + k) % n]` milliseconds, so that all lengths are there at any time. Lane `l` begins
+//! A trial has lanes. A lane is one connection of the client: it requests a small page, reads the answer,
+//! pauses, and repeats this. Lane `l` pauses before its request `k` (the first is 0) for
+//! `gaps[(l + k) % n]` milliseconds, so that pauses of all lengths occur at any time. Lane `l` begins
 //! `STAGGER_MILLIS * l` after the first.
 //!
-//! A client program gets these arguments, and does what the lanes ask of it:
+//! A client program gets these arguments and runs the lanes:
 //!
 //! ```text
 //! URLS LANES REQUESTS GAPS BODY
-//! URLS      a comma list; lane l uses URLS[l % n]
-//! LANES     how many
-//! REQUESTS  of each lane
-//! GAPS      milliseconds, a comma list
-//! BODY      what each answer holds; its status is 200
+//! URLS      a list with commas; lane l uses URLS[l % n]
+//! LANES     the number of lanes
+//! REQUESTS  the number of requests of each lane
+//! GAPS      milliseconds, a list with commas
+//! BODY      the expected body of each answer; the expected status is 200
 //! ```
 //!
-//! A request is lost if the application sees an error in place of the answer. A program sends
-//! nothing again by itself: what is retried is retried by the client library, with its defaults. It
-//! prints lines of three kinds, the last one at its end:
+//! A request is lost if the application gets an error instead of the answer. A program retries nothing
+//! itself; only the client library may, with its defaults. The program prints lines of three kinds, the
+//! last one at its end:
 //!
 //! ```text
 //! version=TEXT
@@ -39,28 +39,28 @@ use rustix::process::Signal;
 
 use support::{Launch, Server, Share, Site, until};
 
-/// What the server of a trial advertises: `keep_alive.timeout`.
+/// `keep_alive.timeout`, the T that the server advertises.
 pub const T_SECS: u64 = 3;
 
-/// `keep_alive.grace`: wide, because the machine may be busy.
+/// `keep_alive.grace`, long because the machine may be busy.
 pub const GRACE_SECS: u64 = 2;
 
-/// Connections at a time, unless said otherwise.
+/// The default number of lanes.
 pub const LANES: usize = 250;
 
-/// How far apart lanes begin.
+/// The time between the starts of two lanes.
 pub const STAGGER_MILLIS: u64 = 4;
 
-/// The fewest requests of a trial that proves something.
+/// The smallest meaningful number of requests of a trial.
 pub const FEWEST_REQUESTS: u64 = 1000;
 
-/// How long a client may take beyond its pauses, on a machine that is busy.
+/// The time that a client may take beyond its pauses on a busy machine.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// The page that is asked for.
+/// The requested page.
 const BODY: &str = "the whole body";
 
-/// A client to be tried: [`LANES`] lanes of 5 requests each, unless said otherwise.
+/// A client and its load: [`LANES`] lanes of 5 requests each by default.
 pub struct Trial {
     client: String,
     timeout_secs: u64,
@@ -71,44 +71,44 @@ pub struct Trial {
     listeners: usize,
 }
 
-/// What a client is asked to do.
+/// The parameters for a client.
 pub struct Load {
-    /// One, or one for each lane ([`Trial::an_origin_each`]).
+    /// One URL, or one for each lane ([`Trial::an_origin_each`]).
     pub urls: Vec<String>,
     pub lanes: usize,
-    /// Requests of each lane.
+    /// The number of requests of each lane.
     pub requests: usize,
     pub gaps_millis: Vec<u64>,
-    /// What each answer must hold.
+    /// The expected body of each answer.
     pub body: &'static str,
 }
 
-/// What a client says about itself at its end.
+/// The result that a client reports at its end.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub version: String,
     pub answered: u64,
     pub lost: u64,
-    /// Texts of errors, with how often each was seen.
+    /// The texts of errors, with their numbers.
     pub errors: BTreeMap<String, u64>,
 }
 
-/// A trial that is over. It displays as one line.
+/// A finished trial. It displays as one line.
 pub struct Report {
     pub client: String,
     pub outcome: Outcome,
-    /// Requests that the server answered.
+    /// The number of requests that the server answered.
     pub requests: u64,
-    /// Connections that the server accepted.
+    /// The number of connections that the server accepted.
     pub connections: u64,
-    /// Requests that came after the server had closed: the client has lost or repeated them.
+    /// The number of requests after the server's close, which the client has lost or repeated.
     pub races: u64,
-    /// Connections that the server closed for their age.
+    /// The number of connections that the server closed for their age.
     pub idle_closes: u64,
 }
 
 impl Trial {
-    /// A trial of `client`, a name for the report.
+    /// A trial of `client`, its name in the report.
     pub fn of(client: &str) -> Trial {
         Trial {
             client: client.to_owned(),
@@ -121,26 +121,26 @@ impl Trial {
         }
     }
 
-    /// The pauses, in milliseconds.
+    /// Sets the pauses, in milliseconds.
     pub fn gaps(mut self, gaps_millis: &[u64]) -> Trial {
         self.gaps_millis = gaps_millis.to_vec();
         self
     }
 
-    /// How many connections at a time, and how many requests on each.
+    /// Sets the number of lanes, and the number of requests of each.
     pub fn lanes(mut self, lanes: usize, requests: usize) -> Trial {
         (self.lanes, self.requests) = (lanes, requests);
         self
     }
 
-    /// Gives each lane a URL with a port of its own: for clients that keep one pool of connections
-    /// for the whole process, where lanes would take each other's.
+    /// Gives each lane a URL with its own port. This is for clients that keep one pool of connections per
+    /// process, where a lane could use the connection of another.
     pub fn an_origin_each(mut self) -> Trial {
         self.listeners = self.lanes;
         self
     }
 
-    /// Makes the server advertise this in place of T.
+    /// Sets the T that the server advertises.
     pub fn timeout_secs(mut self, timeout_secs: u64) -> Trial {
         self.timeout_secs = timeout_secs;
         self
@@ -153,11 +153,11 @@ impl Trial {
         self
     }
 
-    /// Tries a program that takes its arguments as the module says; they are added to `program`.
+    /// Tries a program. The arguments in the module's documentation are added to `program`.
     pub fn run(self, mut program: Command) -> Report {
         self.run_with(|load| {
             let gaps: Vec<String> = load.gaps_millis.iter().map(u64::to_string).collect();
-            // What the environment says about proxies is not meant for these.
+            // A proxy that the environment names must not be used.
             program.env("NO_PROXY", "*").env("no_proxy", "*");
             program.arg(load.urls.join(","));
             program.arg(load.lanes.to_string());
@@ -167,7 +167,7 @@ impl Trial {
         })
     }
 
-    /// Tries whatever `client` does.
+    /// Tries a client inside the test.
     pub fn run_with(self, client: impl FnOnce(&Load) -> Outcome) -> Report {
         let _share = Share::of(1);
         let site = Site::empty();
@@ -194,7 +194,7 @@ impl Trial {
         };
         println!("{report}");
         let done = report.outcome.answered + report.outcome.lost;
-        assert_eq!(done, load.total(), "{report}: some were not even sent");
+        assert_eq!(done, load.total(), "{report}: some requests were not sent");
         report
     }
 
@@ -210,12 +210,12 @@ impl Trial {
 }
 
 impl Load {
-    /// Requests of all lanes.
+    /// The number of requests of all lanes.
     pub fn total(&self) -> u64 {
         (self.lanes * self.requests) as u64
     }
 
-    /// When a client that is not at its end has failed.
+    /// The time after which a client has failed.
     pub fn limit(&self) -> Duration {
         let longest = self.gaps_millis.iter().max().copied().unwrap_or(0);
         Duration::from_millis(longest * self.requests as u64) + SLACK
@@ -223,7 +223,7 @@ impl Load {
 }
 
 impl Outcome {
-    /// Reads what a program printed.
+    /// Parses the output of a program.
     pub fn parse(printed: &str) -> Outcome {
         let mut outcome = Outcome::default();
         let mut ended = false;
@@ -243,11 +243,11 @@ impl Outcome {
                 ended = true;
             }
         }
-        assert!(ended, "the client did not say what it did: {printed}");
+        assert!(ended, "the client did not print its result: {printed}");
         outcome
     }
 
-    /// Counts one answer, or one error in its place.
+    /// Counts one answer, or one error.
     pub fn add(&mut self, answer: Result<(), String>) {
         match answer {
             Ok(()) => self.answered += 1,
@@ -260,25 +260,25 @@ impl Outcome {
 }
 
 impl Report {
-    /// Requests that were answered on a connection that had answered before.
+    /// The number of requests answered on a connection that had been used before.
     pub fn reused(&self) -> u64 {
         self.requests.saturating_sub(self.connections)
     }
 
-    /// At least 1,000 requests, each of them answered, and not all on new connections.
+    /// Checks that at least 1,000 requests were sent and all answered, not all of them on new connections.
     pub fn assert_nothing_lost(&self) {
         assert_eq!(self.outcome.lost, 0, "{self}");
         assert!(self.outcome.answered >= FEWEST_REQUESTS, "{self}");
         self.assert_reused();
     }
 
-    /// Some connections were used again.
+    /// Checks that some connections were reused.
     pub fn assert_reused(&self) {
         assert!(self.reused() > 0, "no connection was used again: {self}");
     }
 
-    /// The client never sent a request on a connection that the server had closed: it honours the
-    /// hint.
+    /// Checks that the client never sent a request on a connection that the server had closed, so it
+    /// honours the hint.
     pub fn assert_no_race(&self) {
         assert_eq!(self.races, 0, "{self}");
     }
@@ -308,8 +308,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// For a client that does not obey the hint and repeats nothing. Within T it loses nothing; what it
-/// loses around T + grace is only printed: it depends on what is on the wire when the server closes.
+/// For a client that ignores the hint and repeats nothing. Within T it loses nothing. Its losses around
+/// T + grace are only printed: they depend on what is on the wire when the server closes.
 pub fn assert_within_t(client: &str, program: impl Fn() -> Command + Sync) {
     let beyond = Trial::of(client).gaps(&[
         3000, 5010, 4800, 5040, 5070, 5000, 5100, 5130, 4950, 5160, 5190, 5220,
@@ -333,7 +333,7 @@ fn counters(server: &Server) -> BTreeMap<String, u64> {
             .iter()
             .all(|name| said().contains(name))
     });
-    // They are printed at once, but may be read in pieces.
+    // The server prints them at once, but the test may read them in pieces.
     thread::sleep(Duration::from_millis(100));
     said()
         .lines()
@@ -342,7 +342,7 @@ fn counters(server: &Server) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// A process that is killed on drop, with what it printed.
+/// A process and its output. It is killed on drop.
 pub struct Program {
     name: String,
     child: Child,
@@ -351,10 +351,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command`; fails with a clear sentence if it is not installed.
+    /// Starts `command`. Fails with a clear message if it is not installed.
     pub fn start(command: &mut Command) -> Program {
         let name = command.get_program().to_string_lossy().into_owned();
-        // Files, because nobody has to read them at the same time.
+        // Files need no reader while the process runs.
         let stdout = tempfile::tempfile().expect("a temporary file");
         let stderr = tempfile::tempfile().expect("a temporary file");
         let child = command
@@ -376,14 +376,14 @@ impl Program {
         }
     }
 
-    /// Waits for its end, which must be a success within `limit`, and returns what it printed.
+    /// Waits for a successful end within `limit`, and returns the output.
     pub fn output(self, limit: Duration) -> String {
         let (success, stdout, stderr) = self.ended(limit);
         assert!(success, "the client failed:\n{stdout}\n{stderr}");
         stdout
     }
 
-    /// Waits for its end: whether it was a success, standard output, standard error.
+    /// Waits for the end. Returns whether it was successful, standard output, and standard error.
     pub fn ended(mut self, limit: Duration) -> (bool, String, String) {
         let start = Instant::now();
         let status = loop {
@@ -413,13 +413,13 @@ fn read_from_start(file: &mut File) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The first line that `program` prints when it is asked for its version.
+/// The first line of the version that `program` prints.
 pub fn version(program: &str, argument: &str) -> String {
     let printed = Program::start(Command::new(program).arg(argument)).output(SLACK);
     printed.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Where `.ci/run` installs libraries of other languages; fails if `name` is not there.
+/// The path of a library that `.ci/run` installs for another language. Fails if `name` is missing.
 pub fn installed(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
     let path = place.join(name);
@@ -427,7 +427,7 @@ pub fn installed(name: &str) -> PathBuf {
     path
 }
 
-/// A program beside this file.
+/// The path of a program beside this file.
 pub fn script(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("tests/foreign/real_clients").join(name)

@@ -1,4 +1,4 @@
-//! wget: it follows the links of pages and style sheets, and saves what it is answered.
+//! wget, which follows the links of pages and style sheets and saves the answers.
 
 use std::fmt;
 use std::fs;
@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// wget's status when all went well but for answers that were errors.
+/// wget's exit status if the only errors were refused requests.
 const SOME_REFUSED: i32 = 8;
 
-/// A crawl that is over. It displays as one line.
+/// A finished crawl. It displays as one line.
 pub struct Crawl {
     pub saved: Vec<Saved>,
     pub refused: Vec<Refused>,
@@ -18,21 +18,21 @@ pub struct Crawl {
 
 /// An answer with a body.
 pub struct Saved {
-    /// Of the URL, with its query; after a redirect, of the last one.
+    /// The path of the URL, with its query. After a redirect, that of the last URL.
     pub path: String,
-    /// The body.
+    /// The file that holds the body.
     pub copy: PathBuf,
 }
 
-/// An answer that was an error.
+/// An error status.
 pub struct Refused {
     pub path: String,
     pub status: u16,
 }
 
 impl Crawl {
-    /// Saves all that is linked to from `start` and not above it, and what pages are made of, below
-    /// `mirror`.
+    /// Saves below `mirror` all pages that are linked from `start` and not above it, with the files that they
+    /// need.
     pub fn of(server: SocketAddr, start: &str, mirror: &Path) -> Crawl {
         fs::create_dir(mirror).expect("a directory");
         let origin = format!("http://{server}");
@@ -40,7 +40,7 @@ impl Crawl {
         command
             .args(["--recursive", "--level=inf", "--page-requisites"])
             .args(["--no-parent", "--no-host-directories", "--no-verbose"])
-            // A redirect to the slash form would save a directory's page in the directory's place.
+            // Otherwise a redirect to the slash form would save a directory's page as a file named like it.
             .args(["--trust-server-names", "--restrict-file-names=nocontrol"])
             .args(["--tries=1", "--timeout=20", "--no-proxy", "--no-config"])
             .arg("--output-file=log")
@@ -62,12 +62,12 @@ impl Crawl {
         );
         let crawl = Crawl::parse(&log, &origin, mirror);
         assert!(log.contains("\nFINISHED "), "wget has not finished: {log}");
-        // A missing robots.txt is no error to wget, all others are.
+        // A missing robots.txt is not an error for wget. All others are.
         assert!(status.success() || !crawl.refused.is_empty(), "{log}");
         crawl
     }
 
-    /// Reads wget's log. What was saved is one line, what was refused is two, the URL first.
+    /// Parses wget's log: one line for a saved answer, two for a refused one with the URL first.
     fn parse(log: &str, origin: &str, mirror: &Path) -> Crawl {
         let path = |url: &str| {
             let path = url.strip_prefix(origin);
@@ -81,7 +81,7 @@ impl Crawl {
             .take_while(|line| !line.starts_with("FINISHED "))
         {
             if let Some((_, rest)) = line.split_once(" URL:") {
-                let (url, rest) = rest.split_once(' ').expect("a URL and what became of it");
+                let (url, rest) = rest.split_once(' ').expect("a URL and its result");
                 let name = rest.split('"').nth(1).expect("a name in quotes");
                 saved.push(Saved {
                     path: path(url),

@@ -1,7 +1,7 @@
-//! A page in headless Chromium as its developer tools see it: every complaint on the console, every
-//! answer, every request that failed.
+//! A page in headless Chromium, seen through its developer tools: console messages, answers, and failed
+//! requests.
 //!
-//! The browser is spoken to over two pipes, in messages of JSON that end in NUL.
+//! The test and the browser exchange JSON messages, each ended by NUL, over two pipes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -13,38 +13,38 @@ use serde_json::{Value, json};
 
 use support::browser::Browser;
 
-/// How long a browser may take to start and a page to load, on a machine that is busy.
+/// The time limit for starting a browser and loading a page on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a page did.
+/// The result of loading a page.
 #[derive(Default)]
 pub struct Visit {
-    /// A sentence for each error and warning, uncaught exceptions and failed requests included.
+    /// One line for each error and warning, including uncaught exceptions and failed requests.
     pub complaints: Vec<String>,
-    /// The URLs and statuses of what it was answered.
+    /// The URLs and statuses of the answers.
     pub answers: Vec<(String, u64)>,
-    /// What it was asked for at its end.
+    /// The value of the expression.
     pub value: Value,
 }
 
-/// Loads the page at `url`, and waits for what `expression`, a promise, resolves to.
+/// Loads the page at `url`, and waits until `expression`, a promise, resolves.
 pub fn visit(url: &str, expression: &str) -> Visit {
-    let mut pilot = Pilot::start();
-    let target = pilot.call("Target.createTarget", json!({ "url": "about:blank" }));
+    let mut devtools = DevtoolsClient::start();
+    let target = devtools.call("Target.createTarget", json!({ "url": "about:blank" }));
     let target = json!({ "targetId": target["targetId"], "flatten": true });
-    pilot.session = Some(pilot.call("Target.attachToTarget", target)["sessionId"].clone());
+    devtools.session = Some(devtools.call("Target.attachToTarget", target)["sessionId"].clone());
     for domain in ["Runtime", "Log", "Network", "Page"] {
-        pilot.call(&format!("{domain}.enable"), json!({}));
+        devtools.call(&format!("{domain}.enable"), json!({}));
     }
-    pilot.call("Page.navigate", json!({ "url": url }));
-    while !pilot.has_loaded {
-        pilot.listen();
+    devtools.call("Page.navigate", json!({ "url": url }));
+    while !devtools.has_loaded {
+        devtools.listen();
     }
     let question = json!({
         "expression": expression, "awaitPromise": true, "returnByValue": true
     });
-    let answer = pilot.call("Runtime.evaluate", question);
-    let mut visit = pilot.visit;
+    let answer = devtools.call("Runtime.evaluate", question);
+    let mut visit = devtools.visit;
     if let Some(exception) = answer.get("exceptionDetails") {
         visit.complaints.push(exception.to_string());
     }
@@ -52,12 +52,12 @@ pub fn visit(url: &str, expression: &str) -> Visit {
     visit
 }
 
-/// One side of a conversation with a browser.
-struct Pilot {
+/// A connection to a browser.
+struct DevtoolsClient {
     to: ChildStdin,
     from: Receiver<Value>,
     last_id: u64,
-    /// The page that is spoken to, once there is one.
+    /// The attached page, once there is one.
     session: Option<Value>,
     has_loaded: bool,
     visit: Visit,
@@ -65,11 +65,11 @@ struct Pilot {
     _browser: Browser,
 }
 
-impl Pilot {
-    fn start() -> Pilot {
+impl DevtoolsClient {
+    fn start() -> DevtoolsClient {
         let (browser, to, from) = Browser::piloted();
         let (sender, receiver) = channel();
-        // Ends with the browser.
+        // This thread ends with the browser.
         thread::spawn(move || {
             for message in messages(from) {
                 if sender.send(message).is_err() {
@@ -77,7 +77,7 @@ impl Pilot {
                 }
             }
         });
-        Pilot {
+        DevtoolsClient {
             to,
             from: receiver,
             last_id: 0,
@@ -89,7 +89,7 @@ impl Pilot {
         }
     }
 
-    /// Calls a method of the protocol and returns its result. Events that come before it count.
+    /// Calls a method of the protocol and returns its result. Events before the result are recorded.
     fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });
@@ -107,7 +107,7 @@ impl Pilot {
         }
     }
 
-    /// Takes the next message, and notes what it says about the page.
+    /// Receives the next message, and records events of the page.
     fn listen(&mut self) -> Value {
         let left = LIMIT.saturating_sub(self.start.elapsed());
         let message = self.from.recv_timeout(left);

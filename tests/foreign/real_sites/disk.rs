@@ -1,4 +1,4 @@
-//! What a URL should lead to, by the files alone.
+//! The expected file for a URL, determined from the file system alone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// What a path of a URL may hold as it is, of what names of files are made of.
+/// The characters of file names that a path in a URL must escape.
 const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -16,9 +16,9 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The file that stands for a path of a URL, which may have a query. If the site `has_clean_urls`, a page
-/// may do without its suffix. A compressed file may stand for one that is missing: Debian compresses some
-/// pages, and links to them as if they were not.
+/// The file for the path of a URL, which may have a query. If the site `has_clean_urls`, the path of a page
+/// may lack its suffix. A compressed file may replace a missing one: Debian compresses some pages, and
+/// links to their uncompressed names.
 pub fn file_at(root: &Path, path: &str, has_clean_urls: bool) -> Option<PathBuf> {
     let path = path.split('?').next().unwrap_or_default();
     let name: Vec<u8> = percent_decode_str(path.trim_start_matches('/')).collect();
@@ -39,7 +39,7 @@ pub fn file_at(root: &Path, path: &str, has_clean_urls: bool) -> Option<PathBuf>
     [file, compressed].into_iter().find(|file| file.is_file())
 }
 
-/// The content of the file that stands for a path, as [`file_at`] has it.
+/// The content that is expected for a path, where `file` is the result of [`file_at`].
 pub fn content(path: &str, file: &Path) -> Vec<u8> {
     let bytes = fs::read(file).expect("a file");
     let is_encoded = file.extension().is_some_and(|it| it == "gz") && !path.ends_with(".gz");
@@ -52,12 +52,12 @@ pub fn content(path: &str, file: &Path) -> Vec<u8> {
     content
 }
 
-/// The path of the URL of the file called `name` below the root.
+/// The URL path of the file `name` below the root.
 pub fn target(name: &Path) -> String {
     format!("/{}", percent_encode(name.as_os_str().as_bytes(), &ESCAPED))
 }
 
-/// Whether the name, or that of a directory that it is in, begins with a dot.
+/// Whether the name of the file, or of a directory above it, begins with a dot.
 pub fn is_hidden(name: &Path) -> bool {
     name.iter().any(|part| part.as_bytes().starts_with(b"."))
 }
@@ -71,8 +71,8 @@ pub fn pages(directory: &Path) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The names of all files below `root`, sorted. A symbolic link to a file counts as one, one to a
-/// directory leads to files that are there already.
+/// The names of all files below `root`, sorted, with links to files. Links to directories are not
+/// followed, since they lead to files that are listed already.
 pub fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(root, Path::new(""), &mut found);

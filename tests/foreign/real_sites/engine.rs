@@ -1,5 +1,5 @@
-//! Games as engines export them, in headless Chromium: a loader asks for compressed files by their own
-//! names, as Unity's and Godot's do, and the browser takes the coding off.
+//! Games in headless Chromium: like Unity's and Godot's, a loader requests compressed files by their own
+//! names, and the browser decodes them.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ const WASM: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
 const PAGE: &str = "<!doctype html><link rel=icon href=data:,><link rel=stylesheet href=style.css>\
     <img id=logo src=logo.svgz><script src=Build/x.loader.js></script>";
 
-/// In the order of Unity's loader: the framework as a script, the data and the module as they arrive.
+/// Like Unity's loader: the framework as a script, the data and the module as streams.
 const LOADER: &str = "
     const script = (src) => new Promise((resolve, reject) => {
         const element = document.createElement('script');

@@ -1,8 +1,7 @@
-//! The media types of all files of the sites, beside what nginx says with the table that Debian
-//! gives it.
+//! Compares the media types of all files of the sites with those of nginx and Debian's table for it.
 //!
-//! Types are compared without their parameters: a charset is our own rule. nginx can declare one for
-//! all types that it is told of, and by default does so for none.
+//! Types are compared without their parameters, since only abide adds a charset. nginx can add one to
+//! configured types, and by default adds none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,7 +13,7 @@ use support::client::request;
 use support::peer::Peer;
 use support::{Client, Server, Site};
 
-/// Requests on a connection: fewer than either server closes it after.
+/// Requests on one connection: fewer than the limit of either server.
 const PIPELINED: usize = 200;
 
 /// A difference with a reason.
@@ -25,7 +24,7 @@ struct Difference {
     reason: &'static str,
 }
 
-/// What nginx says of whatever it does not know.
+/// nginx's type for unknown extensions.
 const UNKNOWN: &str = "application/octet-stream";
 
 const DIFFERENCES: &[Difference] = &[
@@ -33,13 +32,13 @@ const DIFFERENCES: &[Difference] = &[
         extension: "gz",
         abide: "application/gzip",
         nginx: UNKNOWN,
-        reason: "Registered (RFC 6713), and not known to nginx 1.22.",
+        reason: "Registered (RFC 6713), unknown to nginx 1.22.",
     },
     Difference {
         extension: "js",
         abide: "text/javascript",
         nginx: "application/javascript",
-        reason: "The name that RFC 9239 left; the other is obsolete.",
+        reason: "RFC 9239 keeps this name and makes the other obsolete.",
     },
     Difference {
         extension: "map",
@@ -57,7 +56,7 @@ const DIFFERENCES: &[Difference] = &[
         extension: "py",
         abide: "text/plain",
         nginx: UNKNOWN,
-        reason: "A program in a documentation is there to be read; nginx makes browsers save it.",
+        reason: "Readers of a documentation want to see programs; nginx makes browsers save them.",
     },
     Difference {
         extension: "ttf",
@@ -69,24 +68,24 @@ const DIFFERENCES: &[Difference] = &[
         extension: "webmanifest",
         abide: "application/manifest+json",
         nginx: UNKNOWN,
-        reason: "Registered by the Web App Manifest, and not known to nginx 1.22.",
+        reason: "Registered by the Web App Manifest, unknown to nginx 1.22.",
     },
     Difference {
         extension: "xml",
         abide: "application/xml",
         nginx: "text/xml",
-        reason: "Synonyms (RFC 7303); all of text/ is declared as UTF-8 here, and XML says for itself.",
+        reason: "Synonyms (RFC 7303); abide declares UTF-8 for text/, and XML declares its own encoding.",
     },
 ];
 
-/// A media type for each extension, in lower case; empty for names without one.
+/// The media type of each extension in lower case. The extension is empty for names without one.
 type Types = BTreeMap<String, String>;
 
 #[test]
 #[ignore = "needs npm, pip, apt and nginx"]
 fn every_difference_from_nginx_has_a_reason() {
     let site = Site::empty();
-    // What a peer is asked for when it starts.
+    // The peer is requested for this page when it starts.
     site.write("index.html", "<!doctype html><title>sites</title>\n");
     for real in ALL {
         site.directory(real.name);
@@ -122,7 +121,7 @@ fn every_listed_difference_has_a_reason() {
     }
 }
 
-/// The targets of all files that both servers answer: nginx is told to follow no links.
+/// The targets of all files that both servers answer: nginx is configured to follow no links.
 fn regular_files(root: &Path) -> Vec<String> {
     let files = disk::files(root).into_iter();
     files
@@ -131,7 +130,7 @@ fn regular_files(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What the server at `address` says of the extensions: it must say the same of all such files.
+/// The media types of the extensions at the server at `address`, which must be the same for all files.
 fn types(address: SocketAddr, targets: &[String]) -> Types {
     let mut types = Types::new();
     for targets in targets.chunks(PIPELINED) {
@@ -145,7 +144,7 @@ fn types(address: SocketAddr, targets: &[String]) -> Types {
     types
 }
 
-/// Asks for the heads of all on one connection. The answers of nginx are not held to our promises.
+/// Requests the heads of all targets on one connection. The answers of nginx are not checked strictly.
 fn content_types(address: SocketAddr, targets: &[String]) -> Vec<String> {
     let (last, others) = targets.split_last().expect("at least one");
     let mut client = Client::connect(address);

@@ -1,14 +1,13 @@
-//! Sites as real tools make them, served by the real binary and read by a crawler and a browser that
-//! were not written for it.
+//! Sites made by real tools, served by the real binary to an independent crawler and browser.
 //!
-//! Four generators with habits of their own ([`real_site`]): Vite with hashed assets, MkDocs with a
+//! The sites come from four different generators ([`real_site`]): Vite with hashed assets, MkDocs with a
 //! directory for each page, Sphinx as Debian packages it, with symbolic links between packages, and
 //! VitePress with addresses that have no suffix.
-//! wget follows every link, and what it saves is compared with the files; all other files are asked
-//! for by name. The media types are compared with nginx's.
+//! wget follows every link, and the saved bodies are compared with the files. All other files are
+//! requested by name. The media types are compared with nginx's.
 //!
 //! `cargo test --test foreign real_sites -- --ignored --nocapture` prints a line for each crawl. `.ci/run`
-//! fetches what the sites are built from; a test whose tools are missing fails.
+//! fetches the sources of the sites. A test whose tools are missing fails.
 
 mod crawl;
 mod devtools;
@@ -24,8 +23,8 @@ use crawl::Crawl;
 use real_site::RealSite;
 use support::{Server, Site};
 
-/// Crawls the site and asks for its files. Whatever is answered is what is on the disk, and whatever
-/// is not answered is not there.
+/// Crawls the site and requests all its files. Each answer has the content on the disk, and only paths
+/// without a file are refused.
 fn is_served_as_it_is_on_disk(real: &RealSite) {
     let site = Site::empty();
     real.build(&site.root());
@@ -48,16 +47,16 @@ fn is_crawled_without_a_loss(real: &RealSite, site: &Site, server: &Server) {
         let file = disk::file_at(&root, path, real.has_clean_urls);
         let file = file.unwrap_or_else(|| panic!("{path} is not on disk"));
         let is_same = fs::read(&saved.copy).expect("the copy") == disk::content(path, &file);
-        assert!(is_same, "{path}: another body than {}", file.display());
+        assert!(is_same, "{path}: the body differs from {}", file.display());
         pages.remove(&file);
     }
-    // A crawl that ended early would have found no fault either.
+    // The crawl must reach all pages, since one that ends early finds no fault.
     let unlinked = real.unlinked.iter().map(|name| root.join(name)).collect();
     assert_eq!(pages, unlinked, "pages that the crawl did not reach");
 }
 
-/// Not all files are linked: scripts name some, and source maps, sitemaps and the like are for others. The
-/// name of a page may lead to its address.
+/// Requests the files that are not linked too: scripts name some, and source maps and sitemaps are for
+/// other programs. The file name of a page may redirect to its address.
 fn files_are_answered_byte_by_byte(real: &RealSite, site: &Site, server: &Server) {
     let mut client = server.connect();
     for name in disk::files(&site.root()) {

@@ -1,4 +1,4 @@
-//! The application that Vite built, in headless Chromium.
+//! Pages and applications that Vite and VitePress built, in headless Chromium.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn an_application_runs_without_a_complaint() {
     for (url, status) in &visit.answers {
         assert_eq!(*status, 200, "{url}");
     }
-    // The page, style, script, a late chunk, WebAssembly, JSON, a font, pictures.
+    // The page, style, script, a chunk loaded later, WebAssembly, JSON, a font, pictures.
     for part in [
         "/",
         ".css",
@@ -34,11 +34,11 @@ fn an_application_runs_without_a_complaint() {
         "marker-shadow",
     ] {
         let asked_for = visit.answers.iter().any(|(url, _)| url.contains(part));
-        assert!(asked_for, "{part} was not asked for: {:?}", visit.answers);
+        assert!(asked_for, "{part} was not requested: {:?}", visit.answers);
     }
 }
 
-/// Follows links as a reader does: the script of the site fetches a part of the next page, and changes the
+/// Follows links like a reader: the script of the site fetches a part of the next page, and changes the
 /// address. Returns the addresses and the headings.
 const FOLLOW: &str = "(async () => {
     const until = async (isSo) => {
@@ -81,10 +81,10 @@ fn a_documentation_without_suffixes_is_read_without_a_complaint() {
     );
     let missing = server.connect().get("/guide/none");
     assert_eq!(missing.status, 404);
-    assert!(missing.text().contains("Harbours"), "the page of the site");
+    assert!(missing.text().contains("Harbours"), "the site's own page");
 }
 
-/// So that no complaint means something.
+/// Shows that the other tests would see a complaint.
 #[test]
 #[ignore = "needs chromium"]
 fn complaints_are_heard() {
@@ -100,7 +100,7 @@ fn complaints_are_heard() {
     let url = format!("http://{}/", server.address());
     let visit = visit(&url, "Promise.resolve(7)");
     assert_eq!(visit.value, 7);
-    // nosniff: what is not declared as a script does not run as one.
+    // nosniff: the browser runs no script without the media type of one.
     for text in [
         "missing.js",
         "page.txt",

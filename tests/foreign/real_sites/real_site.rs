@@ -1,5 +1,5 @@
-//! The sites, and how each comes to be: built by its generator, or unpacked, from what `.ci/run` has
-//! fetched through a package registry.
+//! The sites, and how each is made: built by its generator, or unpacked, from files that `.ci/run` has
+//! fetched from a package registry.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,11 +13,11 @@ use support::{Launch, Server, Share};
 /// A site that a real tool makes.
 pub struct RealSite {
     pub name: &'static str,
-    /// Where a visitor begins: a directory.
+    /// The directory where a visit starts.
     pub start: &'static str,
     /// Pages below `start` that no other page links to.
     pub unlinked: &'static [&'static str],
-    /// Whether links do without ".html", so that the server is to do so too.
+    /// Whether links omit ".html", so that the server has to add it.
     pub has_clean_urls: bool,
     build: fn(&Path),
 }
@@ -35,7 +35,7 @@ pub const VITE: RealSite = RealSite {
 pub const MKDOCS: RealSite = RealSite {
     name: "MkDocs",
     start: "/",
-    // A form leads to the search.
+    // An HTML form leads to the search.
     unlinked: &["404.html", "search.html"],
     has_clean_urls: false,
     build: mkdocs,
@@ -55,8 +55,8 @@ pub const DEBIAN: RealSite = RealSite {
     build: debian,
 };
 
-/// A documentation by VitePress: pages whose addresses have no suffix, and which a script replaces by the
-/// next one when a link is followed.
+/// A documentation by VitePress: pages whose addresses have no suffix. When a link is followed, a script
+/// replaces the page by the next one.
 pub const VITEPRESS: RealSite = RealSite {
     name: "VitePress",
     start: "/",
@@ -65,7 +65,7 @@ pub const VITEPRESS: RealSite = RealSite {
     build: vitepress,
 };
 
-/// All of them.
+/// All sites.
 pub const ALL: [&RealSite; 4] = [&VITE, &MKDOCS, &DEBIAN, &VITEPRESS];
 
 impl RealSite {
@@ -75,7 +75,7 @@ impl RealSite {
         (self.build)(root);
     }
 
-    /// Serves the site at `root` as its links want it.
+    /// Serves the site at `root` with the settings that its links need.
     pub fn serve(&self, root: &Path) -> Server {
         let config = format!("clean_urls = {}\n", self.has_clean_urls);
         Launch::of(root).config(&config).start()
@@ -110,7 +110,7 @@ fn mkdocs(root: &Path) {
             .arg(source);
         run(command.current_dir(project.path()));
     }
-    // It has one of its own, with plug-ins that would be needed too.
+    // The documentation's own configuration would need further plug-ins.
     fs::copy(beside("mkdocs.yml"), project.path().join("mkdocs.yml")).expect("a copy");
     let mut command = Command::new("python3");
     command
@@ -131,7 +131,7 @@ fn debian(root: &Path) {
     fs::rename(place.path().join("usr/share"), root).expect("the same file system");
 }
 
-/// Where `.ci/run` puts what the sites are made from; fails if `name` is not there.
+/// A source that `.ci/run` has fetched. Fails if `name` is missing.
 fn fetched(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sites");
     let path = place.join(name);
@@ -139,13 +139,13 @@ fn fetched(name: &str) -> PathBuf {
     path
 }
 
-/// What is beside this file.
+/// The path of a file beside this one.
 fn beside(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("tests/foreign/real_sites").join(name)
 }
 
-/// The files in `directory` with this extension, at least one.
+/// The files in `directory` with this extension. There must be at least one.
 fn all_in(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("a directory");
     let mut found: Vec<_> = entries
@@ -163,7 +163,7 @@ fn copy_of(source: &Path, target: &Path) {
     run(Command::new("cp").arg("-R").arg(contents).arg(target));
 }
 
-/// Runs a program to its end, which must be a success.
+/// Runs a program, which must succeed.
 fn run(command: &mut Command) {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {

@@ -1,4 +1,4 @@
-//! A relay as there were before anybody had thought of persistent connections.
+//! A proxy from the time before persistent connections.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::hop::{self, Head, Hop};
 
-/// An HTTP/1.0 proxy that passes every field on, `Connection: keep-alive` included, and knows one
-/// way to see the end of an answer: the server closes. Until then it reads nothing more from its
-/// client.
+/// An HTTP/1.0 proxy that forwards every field, `Connection: keep-alive` included. For it an answer ends
+/// only when the server closes. Until then it reads nothing more from its client.
 pub struct BlindRelay {
     hop: Hop,
     relayed: Arc<AtomicUsize>,
@@ -32,18 +31,18 @@ impl BlindRelay {
         self.hop.address
     }
 
-    /// Answers that it has relayed to their end.
+    /// The number of answers that it has relayed completely.
     pub fn relayed(&self) -> usize {
         self.relayed.load(Ordering::SeqCst)
     }
 }
 
-/// One request, one answer, one connection on each side.
+/// Relays one request and one answer, on one connection on each side.
 fn relay(mut client: TcpStream, next: SocketAddr, mark: &str) -> io::Result<()> {
     let Some(mut head) = Head::read(&mut client, &mut Vec::new())? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    // The version is its own (RFC 9110 section 2.5); the rest is as it came.
+    // The relay sends its own version (RFC 9110 section 2.5), and forwards the rest unchanged.
     if let Some(target) = head.start.strip_suffix(" HTTP/1.1") {
         head.start = format!("{target} HTTP/1.0");
     }

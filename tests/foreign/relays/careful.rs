@@ -1,4 +1,4 @@
-//! A relay as RFC 9110 section 7.6 and RFC 9112 section 9 want it, for requests without bodies.
+//! A proxy that follows RFC 9110 section 7.6 and RFC 9112 section 9, for requests without bodies.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use super::hop::{self, Head, Hop};
 
-/// What it tells its own clients. It has nothing to do with what the origin tells the relay.
+/// The hint for the relay's clients, independent of the origin's hint for the relay.
 pub const HINT: (u32, u32) = (7, 99);
 
-/// Fields about one hop, that are not passed on whether `Connection` lists them or not
-/// (RFC 9110 section 7.6.1).
+/// Fields for one hop only, which are not forwarded even if `Connection` does not list them (RFC 9110
+/// section 7.6.1).
 const HOP_BY_HOP: [&str; 7] = [
     "connection",
     "keep-alive",
@@ -21,18 +21,18 @@ const HOP_BY_HOP: [&str; 7] = [
     "upgrade",
 ];
 
-/// An HTTP/1.1 proxy with persistent connections on either side, each side for itself.
+/// An HTTP/1.1 proxy with persistent connections on either side, independent of each other.
 pub struct CarefulRelay {
     hop: Hop,
 }
 
-/// A connection to the next hop. It is in the pool while no request is on it.
+/// A connection to the next hop. It is in the pool while it carries no request.
 struct Upstream {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-/// What one answer needs to be passed on.
+/// An answer to forward.
 struct Answer {
     head: Head,
     body: Vec<u8>,
@@ -42,7 +42,7 @@ impl CarefulRelay {
     pub fn to(next: SocketAddr) -> CarefulRelay {
         let pool = Arc::new(Mutex::new(Vec::new()));
         let hop = Hop::accepting(move |client| {
-            // A client that goes away ends its connection and nothing else.
+            // A client that disconnects affects only its own connection.
             let _ = relay(client, next, &pool);
         });
         CarefulRelay { hop }
@@ -61,10 +61,10 @@ fn relay(mut client: TcpStream, next: SocketAddr, pool: &Mutex<Vec<Upstream>>) -
             .rsplit_once(' ')
             .ok_or(io::ErrorKind::InvalidData)?;
         let is_head = line.starts_with("HEAD ");
-        // RFC 9112 section 9.3: persistent by default in 1.1, when asked for in 1.0.
+        // RFC 9112 section 9.3: persistent by default in 1.1, on request in 1.0.
         let persists = !request.has_option("close")
             && (version == "HTTP/1.1" || request.has_option("keep-alive"));
-        // RFC 9110 section 7.6.3: Via names the version in which the message came.
+        // RFC 9110 section 7.6.3: Via names the version of the received message.
         let via = version.replace("HTTP/", "") + " careful";
         request.start = format!("{line} HTTP/1.1");
         strip(&mut request);
@@ -95,7 +95,7 @@ fn relay(mut client: TcpStream, next: SocketAddr, pool: &Mutex<Vec<Upstream>>) -
     Ok(())
 }
 
-/// Takes out what was meant for this hop alone: the fields above, and those that `Connection` lists.
+/// Removes the fields for this hop only: those above, and those that `Connection` lists.
 fn strip(head: &mut Head) {
     let listed = head.list("connection");
     head.fields.retain(|(name, _)| {
@@ -112,13 +112,13 @@ impl Upstream {
         })
     }
 
-    /// Sends a request and reads its answer; also whether the connection can take another request.
+    /// Sends a request and reads its answer. Returns also whether the connection can be used again.
     fn exchange(&mut self, request: &Head, is_head: bool) -> io::Result<(Answer, bool)> {
         self.stream.write_all(request.encode().as_bytes())?;
         let head = Head::read(&mut self.stream, &mut self.received)?
             .ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = head.start.split(' ').nth(1).unwrap_or_default();
-        // RFC 9112 section 6.3: these have a length, perhaps, and no body.
+        // RFC 9112 section 6.3: these may have a length, but have no body.
         let is_empty = is_head || ["204", "304"].contains(&status);
         let length = if is_empty {
             0

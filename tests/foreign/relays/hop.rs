@@ -1,4 +1,4 @@
-//! What the relays and the model origin share: accepting, and reading the head of a message.
+//! Common parts of the relays and the model origin: accepting, and reading the head of a message.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,17 +8,17 @@ use std::thread;
 
 use support::PATIENCE;
 
-/// More than any head in these tests.
+/// More than any head in these tests needs.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// One end of a hop: it accepts, and gives each connection a thread. It stops accepting on drop.
+/// A listener that handles each connection in a thread. It stops accepting on drop.
 pub struct Hop {
     pub address: SocketAddr,
     stopping: Arc<AtomicBool>,
 }
 
 impl Hop {
-    /// Every wait on a connection ends after `PATIENCE`, so no thread outlives its test by much.
+    /// Every wait on a connection ends after `PATIENCE`, so no thread runs much longer than its test.
     pub fn accepting(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Hop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -41,7 +41,7 @@ impl Hop {
 impl Drop for Hop {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // This connection wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -58,14 +58,14 @@ fn bounded(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// The head of a message: its first line, and its fields in the order they came.
+/// The head of a message: its first line, and its fields in the received order.
 pub struct Head {
     pub start: String,
     pub fields: Vec<(String, String)>,
 }
 
 impl Head {
-    /// Reads a head and leaves what follows it in `received`; `None` at a clean end of the stream.
+    /// Reads a head and leaves the bytes after it in `received`. `None` at a clean end of the stream.
     pub fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<Option<Head>> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") {
@@ -111,7 +111,7 @@ impl Head {
         self.fields.push((name.to_owned(), value.into()));
     }
 
-    /// All values of the field, each split into the members of its list (RFC 9110 section 5.6.1).
+    /// All values of the field, split into list members (RFC 9110 section 5.6.1).
     pub fn list(&self, name: &str) -> Vec<String> {
         self.fields
             .iter()
@@ -129,7 +129,7 @@ impl Head {
     }
 }
 
-/// Takes what has come, at most a few kilobytes, to the end of `received`; 0 at the end.
+/// Appends the available bytes, at most a few kilobytes, to `received`. Returns 0 at the end.
 pub fn receive(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 4096];
     let count = stream.read(&mut buffer)?;

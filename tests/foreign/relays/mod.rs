@@ -1,8 +1,8 @@
-//! abide behind relays: one that forwards what it does not understand, and one that understands.
+//! abide behind relays: one that forwards fields blindly, and one that follows the RFCs.
 //!
-//! `Connection` speaks to the next hop only. A proxy that has never heard of it sends it on, and two
-//! parties who never spoke to each other agree on something (RFC 2068 section 19.7.1, RFC 9112
-//! section 9.3):
+//! `Connection` is for the next hop only. A proxy that does not know the field forwards it, so client
+//! and origin agree on persistence although they do not share a connection (RFC 2068 section 19.7.1,
+//! RFC 9112 section 9.3):
 //!
 //! ```text
 //!   client                     blind relay                  origin
@@ -15,11 +15,11 @@
 //!     |------------ ? ------------>|                           |
 //! ```
 //!
-//! All three wait. An origin ends it if it answers such a request with `Connection: close`, and
-//! closes. It knows such a request by the version, HTTP/1.0, and by the traces that proxies leave:
-//! `Via` is written by a proxy, and `Proxy-Connection` is sent to a proxy, so an origin that sees
-//! either is not talking to the one who asked for keep-alive. A proxy that understands HTTP/1.1
-//! leaves `Via` as well, but speaks HTTP/1.1 for itself, and then every hop persists on its own.
+//! All three wait. An origin ends the hang if it answers such a request with `Connection: close`, and
+//! closes. It recognises the request by the version, HTTP/1.0, and by the traces of proxies: `Via` is
+//! written by a proxy, and `Proxy-Connection` is sent to one, so with either of them the peer is not the
+//! client that asked for keep-alive. A proxy that supports HTTP/1.1 adds `Via` too, but sends HTTP/1.1
+//! itself, and every hop persists on its own.
 
 mod blind;
 mod careful;
@@ -34,14 +34,14 @@ use model_origin::ModelOrigin;
 use support::counters::counter;
 use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
-/// What a client of that time sent to a server, as it thought.
+/// The request of an old client that connects to a server.
 const ASKING: &str = "GET /page.html HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
 
-/// What it sent when it knew that there was a proxy.
+/// The request of an old client that knows of its proxy.
 const ASKING_A_PROXY: &str = "GET http://test/page.html HTTP/1.0\r\nHost: test\r\n\
                               Proxy-Connection: keep-alive\r\nConnection: keep-alive\r\n\r\n";
 
-/// The ways in which a blind relay can be told: what the client sends, what the relay adds.
+/// The traces of a blind relay: a field of the client, or one that the relay adds.
 const TRACES: [(&str, &str); 4] = [
     (ASKING, "Via: 1.0 blind"),
     (ASKING, "Proxy-Connection: keep-alive"),
@@ -49,15 +49,15 @@ const TRACES: [(&str, &str); 4] = [
     (ASKING_A_PROXY, "Via: 1.0 blind"),
 ];
 
-/// Long enough to call it a hang when the answer is complete.
+/// If the relay is silent for so long after a complete answer, it hangs.
 const HANG: Duration = Duration::from_secs(1);
 
 fn hangs(client: &mut Client, relay: &BlindRelay) {
-    assert!(!client.is_told_something(HANG), "the client was told");
+    assert!(!client.is_told_something(HANG), "the client saw an end");
     assert_eq!(relay.relayed(), 0, "the relay has seen an end");
-    // It believes what it was told, and asks again on the same connection.
+    // The client takes the connection for persistent, and sends another request.
     client.send(ASKING);
-    assert!(!client.is_told_something(HANG), "the relay listened");
+    assert!(!client.is_told_something(HANG), "the relay answered");
     assert_eq!(relay.relayed(), 0, "the relay has seen an end");
 }
 
@@ -77,7 +77,7 @@ fn an_origin_that_honours_a_forwarded_keep_alive_hangs_the_relay() {
     hangs(&mut client, &relay);
 }
 
-/// The model is honest: without the field it closes, and the relay works as it was meant to.
+/// Without the field the model closes after its answer, and the relay works.
 #[test]
 fn without_the_field_the_blind_relay_works() {
     let origin = ModelOrigin::start();
@@ -106,14 +106,14 @@ fn the_answer_of_abide_ends_the_hang() {
                 assert!(answer.text().contains("page"));
                 client.expect_end();
                 until("the relay is done", || relay.relayed() == round);
-                // T is two minutes, and so would be the wait.
+                // Without the close the wait would last for T, two minutes.
                 assert!(start.elapsed() < Duration::from_secs(5), "{mark:?}");
             }
         }
     });
 }
 
-/// The traces of the first relay reach the origin through all of them.
+/// Each relay forwards the traces of those before it.
 #[test]
 fn two_blind_relays_in_a_row_end_as_well() {
     let site = Site::new();
@@ -129,8 +129,8 @@ fn two_blind_relays_in_a_row_end_as_well() {
     });
 }
 
-/// A relay that leaves no trace looks like a client. The hang lasts no longer than a connection may
-/// be idle, and `keep_alive.http10 = false` is for those who have such a relay in front.
+/// A relay that leaves no trace looks like a client. The hang lasts no longer than the idle time of a
+/// connection. Behind such a relay, an operator sets `keep_alive.http10 = false`.
 #[test]
 fn a_relay_without_a_trace_needs_http10_to_be_off() {
     retried_after_a_stall(|| {
@@ -178,7 +178,7 @@ fn a_careful_relay_persists_on_both_sides() {
     assert_eq!(counter(&server, "connections_accepted_total"), 1);
 }
 
-/// RFC 9110 section 7.6.1: each side has its own number of requests and its own `close`.
+/// RFC 9110 section 7.6.1: each side counts its own requests and sends its own `close`.
 #[test]
 fn a_careful_relay_keeps_its_client_when_the_origin_closes_and_the_other_way_round() {
     let site = Site::new();
@@ -201,7 +201,7 @@ fn a_careful_relay_keeps_its_client_when_the_origin_closes_and_the_other_way_rou
     assert_eq!(counter(&server, "connections_accepted_total"), 4);
 }
 
-/// What hung the blind one: an HTTP/1.0 client that asks, and what `Connection` lists.
+/// The request that makes the blind relay hang, and fields that `Connection` lists.
 #[test]
 fn a_careful_relay_passes_nothing_on_that_was_meant_for_it() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! An origin that does what a request says about the connection and asks no further.
+//! An origin that follows the request's Connection field unconditionally.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,8 +7,8 @@ use super::hop::{Head, Hop};
 
 pub const BODY: &str = "the answer of the model\n";
 
-/// It honours `Connection: keep-alive` of HTTP/1.0 whoever sent it: then it answers with the same,
-/// and waits for the next request.
+/// Honours `Connection: keep-alive` of HTTP/1.0 from any peer: answers with the same field, and waits
+/// for the next request.
 pub struct ModelOrigin {
     hop: Hop,
 }
@@ -16,7 +16,7 @@ pub struct ModelOrigin {
 impl ModelOrigin {
     pub fn start() -> ModelOrigin {
         let hop = Hop::accepting(|stream| {
-            // The peer may be gone when its test is over.
+            // The peer may have closed already.
             let _ = serve(stream);
         });
         ModelOrigin { hop }

@@ -15,14 +15,14 @@ use support::{Launch, PATIENCE, Server, Share, Site, until};
 
 pub const SERVERS: usize = 3;
 
-/// The path that HAProxy asks for to see whether a server is well: a file. A server that lacks it is not
-/// given any more work (`http-check disable-on-404`).
+/// The path of HAProxy's health checks, if the check is for a file. A server without the file gets no new
+/// work (`http-check disable-on-404`).
 pub const HEALTH_FILE: &str = "/alive";
 
-/// The path that HAProxy asks for if the servers themselves say whether they are leaving.
+/// The path of HAProxy's health checks, if the servers themselves report that they drain.
 pub const SHUTDOWN_HEALTH: &str = "/health";
 
-/// T is 2 s, and HAProxy closes half of the idle connections it does not need every 250 ms.
+/// T is 2 s. Every 250 ms HAProxy closes half of the idle connections that it does not need.
 const BACKEND: &str = "
     balance roundrobin
     option httpchk
@@ -41,7 +41,7 @@ pub struct Cluster {
     _share: Share,
 }
 
-/// A server with what it is started from. It is there but for the moment between two of its lives.
+/// A server and its configuration. The server is absent only between its drain and its restart.
 struct Member {
     site: Site,
     address: SocketAddr,
@@ -49,8 +49,8 @@ struct Member {
 }
 
 impl Cluster {
-    /// `retries` are HAProxy's lines about trying again, `health` is the path that it asks for,
-    /// `accept_for_secs` is abide's setting.
+    /// `retries` are HAProxy's lines about retries, `health` is the path of its checks, `accept_for_secs` is
+    /// abide's setting.
     pub fn start(retries: &str, health: &str, accept_for_secs: u32) -> Cluster {
         let share = Share::of(3);
         let config = format!(
@@ -74,7 +74,7 @@ impl Cluster {
     {retries}"
         );
         let proxy = recipes::haproxy(socket, &defaults, &backend).start();
-        // It accepts clients before it takes commands.
+        // HAProxy accepts clients before it takes commands.
         until("HAProxy takes commands", || {
             UnixStream::connect(proxy.path("admin")).is_ok()
         });
@@ -87,18 +87,18 @@ impl Cluster {
         }
     }
 
-    /// One command to HAProxy, as an administrator gives it; what it answers.
+    /// Sends one command to HAProxy's administration socket, and returns the answer.
     pub fn command(&self, command: &str) -> String {
         let mut socket = UnixStream::connect(self.proxy.path("admin")).expect("HAProxy's socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let line = format!("{command}\n");
-        socket.write_all(line.as_bytes()).expect("HAProxy takes it");
+        socket.write_all(line.as_bytes()).expect("a command");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer.trim().to_owned()
     }
 
-    /// Tells HAProxy what to do with a server: `drain` or `ready`.
+    /// Sets the state of a server in HAProxy: `drain` or `ready`.
     pub fn set_state(&self, index: usize, state: &str) {
         let answer = self.command(&format!("set server abide/{} state {state}", name(index)));
         assert_eq!(answer, "", "HAProxy refuses");
@@ -111,11 +111,11 @@ impl Cluster {
             site.write(HEALTH_FILE.trim_start_matches('/'), "yes\n");
         } else {
             std::fs::remove_file(site.path(HEALTH_FILE.trim_start_matches('/')))
-                .expect("it was healthy");
+                .expect("the server was healthy");
         }
     }
 
-    /// Waits until HAProxy gives the server work: it is neither down nor drained.
+    /// Waits until HAProxy sends work to the server: the server is neither down nor drained.
     pub fn wait_until_up(&self, index: usize) {
         let wanted = format!("abide,{},", name(index));
         until(&format!("{} is up", name(index)), || {
@@ -126,26 +126,26 @@ impl Cluster {
         });
     }
 
-    /// Requests that a server has answered since it was started.
+    /// The number of requests that a server has answered since its start.
     pub fn requests(&self, index: usize) -> u64 {
         let server = self.servers[index].server.as_ref();
         counter(
-            server.expect("it runs between two drains"),
+            server.expect("the server runs between two drains"),
             "requests_total",
         )
     }
 
-    /// SIGTERM; what the server says in the end.
+    /// Sends SIGTERM, waits for the end, and returns the server's messages.
     pub fn drain(&mut self, index: usize) -> String {
         let server = self.servers[index].server.take();
-        let server = server.expect("it runs between two drains");
+        let server = server.expect("the server runs between two drains");
         server.signal(Signal::TERM);
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended.stderr
     }
 
-    /// Starts a drained server again, where it was.
+    /// Starts a drained server again at its address.
     pub fn start_again(&mut self, index: usize) {
         let member = &mut self.servers[index];
         let server = launch(&member.site, member.address, &self.config);
@@ -179,8 +179,8 @@ fn name(index: usize) -> String {
     format!("a{}", index + 1)
 }
 
-/// Nobody takes the port while its server is down: no other socket of this machine that is given a
-/// free port is given one of this loopback address.
+/// An address whose port stays free while its server is down: no other socket of this machine gets a free
+/// port of this loopback address.
 fn address_of_its_own() -> SocketAddr {
     static GIVEN: AtomicU8 = AtomicU8::new(0);
     let second = 100 + GIVEN.fetch_add(1, Ordering::Relaxed);

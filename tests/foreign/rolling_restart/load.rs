@@ -1,4 +1,4 @@
-//! A constant load from clients that ask once, for as long as a test restarts servers.
+//! A constant load from clients without retries, for as long as a test restarts servers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,52 +10,52 @@ use crate::lane::{Lane, Outcome, Wanted};
 
 pub const TARGET: &str = "/page.bin";
 
-/// What a client does with its connection between two requests.
+/// The client's use of its connection between two requests.
 #[derive(Clone, Copy)]
-enum Habit {
-    /// Keeps it, and asks again soon.
+enum Usage {
+    /// Keeps the connection, and sends the next request soon.
     Busy,
-    /// Takes a new one each time.
+    /// Opens a new connection for each request.
     Fresh,
-    /// Keeps it, and asks again when T is nearly over.
+    /// Keeps the connection, and sends the next request when T is nearly over.
     Idle,
 }
 
 /// Together about two hundred requests a second.
-const CLIENTS: [(Habit, usize); 3] = [(Habit::Busy, 6), (Habit::Fresh, 2), (Habit::Idle, 8)];
+const CLIENTS: [(Usage, usize); 3] = [(Usage::Busy, 6), (Usage::Fresh, 2), (Usage::Idle, 8)];
 
-impl Habit {
-    /// How long it waits before it asks again. T is 2 s in these tests.
+impl Usage {
+    /// The pause between two requests. T is 2 s in these tests.
     fn pause(self) -> Duration {
         match self {
-            Habit::Busy | Habit::Fresh => Duration::from_millis(40),
-            Habit::Idle => Duration::from_millis(1500),
+            Usage::Busy | Usage::Fresh => Duration::from_millis(40),
+            Usage::Idle => Duration::from_millis(1500),
         }
     }
 }
 
-/// The clients, a thread each. They stop on drop.
+/// The clients, one thread each. They stop on drop.
 pub struct Load {
     stopping: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Outcome>>,
 }
 
 impl Load {
-    /// Everybody asks `address` for [`TARGET`] and wants `body`.
+    /// All clients request [`TARGET`] from `address` and expect `body`.
     pub fn start(address: SocketAddr, body: &[u8]) -> Load {
         let stopping = Arc::new(AtomicBool::new(false));
-        let habits = CLIENTS
+        let usages = CLIENTS
             .into_iter()
-            .flat_map(|(habit, count)| std::iter::repeat_n(habit, count));
-        let start = |habit| {
+            .flat_map(|(usage, count)| std::iter::repeat_n(usage, count));
+        let start = |usage| {
             let (body, told) = (body.to_vec(), Arc::clone(&stopping));
-            thread::spawn(move || ask_until(&told, address, habit, &body))
+            thread::spawn(move || ask_until(&told, address, usage, &body))
         };
-        let clients = habits.map(start).collect();
+        let clients = usages.map(start).collect();
         Load { stopping, clients }
     }
 
-    /// Stops it and says how it went.
+    /// Stops the clients and returns their results.
     pub fn end(mut self) -> Outcome {
         self.stopping.store(true, Ordering::Relaxed);
         let mut outcome = Outcome::default();
@@ -72,11 +72,11 @@ impl Drop for Load {
     }
 }
 
-fn ask_until(stopping: &AtomicBool, address: SocketAddr, habit: Habit, body: &[u8]) -> Outcome {
+fn ask_until(stopping: &AtomicBool, address: SocketAddr, usage: Usage, body: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut lane = Lane::to(address);
     while !stopping.load(Ordering::Relaxed) {
-        if matches!(habit, Habit::Fresh) {
+        if matches!(usage, Usage::Fresh) {
             lane = Lane::to(address);
         }
         let wanted = Wanted {
@@ -84,7 +84,7 @@ fn ask_until(stopping: &AtomicBool, address: SocketAddr, habit: Habit, body: &[u
             body,
         };
         outcome.note(lane.ask(wanted, ""));
-        thread::sleep(habit.pause());
+        thread::sleep(usage.pause());
     }
     outcome
 }

@@ -1,16 +1,16 @@
-//! Servers are replaced under load, and no request fails.
+//! Servers are replaced under load without a failed request.
 //!
-//! The clients ask once: a refused connection, a reset, an end without an answer, a status other than
-//! 200, each is a failed request. T is 2 s and grace 2 s, so that a drain takes seconds.
+//! The clients do not retry. A refused connection, a reset, an end without an answer, or a status other
+//! than 200 is a failed request. T is 2 s and grace 2 s, so that a drain takes seconds.
 //!
-//! A single server is replaced by its successor on the same port. Somebody holds the listening socket
-//! and passes it to both (LISTEN_FDS, as systemd does it), so the accept queue outlives each of them.
+//! A single server is replaced by its successor on the same port. Another process holds the listening
+//! socket and passes it to both (LISTEN_FDS, as systemd does), so the accept queue outlives each of them.
 //!
-//! Of several behind a balancer each is restarted in turn. The balancer has to learn that a server is
-//! leaving, and there are three ways. It is told (`set server ... state drain`). Or it finds out by
-//! its health checks, of a file or of `shutdown.health`, and `shutdown.accept_for` is the time that this
-//! takes: until then the server accepts, and answers with `Connection: close`. Or it is not told at all, finds the door closed and
-//! goes to the next one: nothing had been sent, so that is no second try of a request.
+//! Of several servers behind a balancer each is restarted in turn. The balancer learns in one of three ways
+//! that a server drains. An administrator tells it (`set server ... state drain`). Or its health checks
+//! of a file or of `shutdown.health` show it; this takes the time `shutdown.accept_for`, in which the server
+//! accepts, and answers with `Connection: close`. Or the balancer finds the port closed and connects to
+//! the next server. That is no retry of a request, since nothing has been sent.
 
 mod cluster;
 mod load;
@@ -30,12 +30,12 @@ use support::{Client, Launch, Site, pattern};
 
 const ROUNDS: usize = 3;
 
-/// Time under load before the first replacement and after each of them.
+/// The time under load before the first replacement and after each one.
 const STEADY: Duration = Duration::from_millis(800);
 
 const TWO_SECONDS: &str = "[keep_alive]\ntimeout = 2\ngrace = 2\n";
 
-/// The last line of a drain that kept all its promises.
+/// The last line of a drain that broke no promise.
 const NONE_BROKEN: &str = "broken by the deadline: 0";
 
 // A successor on the same port.
@@ -55,7 +55,7 @@ fn a_server_is_replaced_by_its_successor_and_no_request_fails() {
         let (code, said) = current.ended();
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(NONE_BROKEN), "{said}");
-        assert!(!said.contains("honoured: 0,"), "it had no load: {said}");
+        assert!(!said.contains("honoured: 0,"), "no load: {said}");
         current = successor;
     }
     thread::sleep(STEADY);
@@ -65,7 +65,7 @@ fn a_server_is_replaced_by_its_successor_and_no_request_fails() {
     assert!(outcome.requests > 200, "{outcome}");
 }
 
-/// Whoever connects while there is no server, or one that has crashed, waits for the next one.
+/// Clients that connect while no server runs, or after one has crashed, wait for the next one.
 #[test]
 fn who_waits_in_the_accept_queue_is_answered_by_the_successor() {
     let site = Site::new();
@@ -87,7 +87,7 @@ fn who_waits_in_the_accept_queue_is_answered_by_the_successor() {
     let early = connect();
     let first = listener.start(&site.root(), TWO_SECONDS);
     answered(early);
-    // Stopped, it accepts nothing; killed, it says goodbye to nobody.
+    // A stopped server accepts nothing, and a killed one closes no connection in order.
     first.signal(Signal::STOP);
     let waiting = connect();
     first.signal(Signal::KILL);
@@ -96,13 +96,13 @@ fn who_waits_in_the_accept_queue_is_answered_by_the_successor() {
     answered(waiting);
 }
 
-/// The sockets that were passed replace `listen`, whatever it says.
+/// Passed sockets replace `listen`, whatever its value.
 #[test]
 fn what_is_passed_replaces_what_is_configured() {
     let site = Site::new();
     let listener = PassedListener::bind();
     let holder = PassedListener::bind();
-    // To bind this one would fail: somebody has it.
+    // Binding this address would fail, because the holder has it.
     let config = format!("listen = [\"{}\"]\n", holder.address());
     let server = listener.start(&site.root(), &config);
     Client::connect(listener.address()).expect_usable();
@@ -110,7 +110,7 @@ fn what_is_passed_replaces_what_is_configured() {
     assert_eq!(said.matches("listening on ").count(), 1, "{said}");
 }
 
-/// A child of the process that the sockets were for may see the same variables.
+/// A child of the process that the sockets were meant for may see the same variables.
 #[test]
 fn what_was_passed_to_another_process_is_not_taken() {
     let site = Site::new();
@@ -121,7 +121,7 @@ fn what_was_passed_to_another_process_is_not_taken() {
     server.connect().expect_usable();
 }
 
-/// A port is shared with nobody who did not pass it: SO_REUSEPORT on one side is not enough, and
+/// A port is not shared with a process that has not passed it: SO_REUSEPORT on one side is not enough, and
 /// abide does not set it.
 #[test]
 fn a_port_that_somebody_else_holds_stays_an_error() {
@@ -146,8 +146,8 @@ fn a_port_that_somebody_else_holds_stays_an_error() {
 
 // Three servers behind HAProxy.
 
-/// Restarts one server after the other, `restarts` times in all. `leave` and `come_back` are what is said to HAProxy
-/// before a server gets its SIGTERM and when it is there again.
+/// Restarts the servers one after the other, `restarts` times in all. `leave` and `come_back` tell HAProxy
+/// before a server gets its SIGTERM and when the server runs again.
 fn restart_in_turn(
     name: &str,
     restarts: usize,
@@ -159,8 +159,8 @@ fn restart_in_turn(
     let load = Load::start(cluster.proxy.address, &cluster.body);
     for index in (0..restarts).map(|number| number % SERVERS) {
         thread::sleep(STEADY);
-        // The health checks, ten a second, are some of them.
-        assert!(cluster.requests(index) > 20, "it has no load");
+        // Some of them are health checks, ten a second.
+        assert!(cluster.requests(index) > 20, "no load");
         leave(&cluster, index);
         let said = cluster.drain(index);
         assert!(said.contains(NONE_BROKEN), "{said}");
@@ -177,11 +177,12 @@ fn restart_in_turn(
 
 const NO_RETRIES: &str = "retries 0";
 
-/// A connection that is not accepted is tried with another server, at once; nothing else is.
-const ANOTHER_DOOR: &str = "retries 3\n    option redispatch 1\n    retry-on conn-failure";
+/// A connection that is refused is retried at once with another server. Nothing else is retried.
+const RETRY_REFUSED_CONNECTIONS: &str =
+    "retries 3\n    option redispatch 1\n    retry-on conn-failure";
 
-/// A request that HAProxy had given to the server before it was told may be on its way still: a
-/// second of `accept_for` is for that.
+/// A request that HAProxy sent before it was told may still be on its way. `accept_for`, one second, covers
+/// that.
 #[test]
 #[ignore = "needs haproxy"]
 fn a_rolling_restart_that_haproxy_is_told_of_fails_no_request() {
@@ -206,7 +207,7 @@ fn a_rolling_restart_that_health_checks_find_out_about_fails_no_request() {
     );
 }
 
-/// The checks need 200 ms to see that a server is leaving, `accept_for` is ten times that.
+/// The checks need 200 ms to see that a server drains. `accept_for` is ten times as long.
 #[test]
 #[ignore = "needs haproxy"]
 fn sixteen_restarts_that_shutdown_health_tells_of_fail_no_request() {
@@ -225,7 +226,7 @@ fn a_rolling_restart_that_nobody_is_told_of_needs_only_another_door() {
     restart_in_turn(
         "not told, refused connections go to another server",
         ROUNDS * SERVERS,
-        Cluster::start(ANOTHER_DOOR, HEALTH_FILE, 0),
+        Cluster::start(RETRY_REFUSED_CONNECTIONS, HEALTH_FILE, 0),
         |_, _| {},
         |_, _| {},
     );

@@ -1,5 +1,5 @@
-//! What a service manager does for a server: it holds the listening socket, and each server that it
-//! starts gets it as descriptor 3 (sd_listen_fds(3)).
+//! The part of a service manager: it holds the listening socket, and each server that it starts gets the
+//! socket as descriptor 3 (sd_listen_fds(3)).
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,17 +14,17 @@ use tempfile::TempDir;
 use support::server::program;
 use support::until;
 
-/// LISTEN_PID is the server's own number, which is known only when it has been started: the shell
-/// that writes it down becomes the server. The socket comes in as standard input.
+/// LISTEN_PID is the server's process ID, known only after its start: the shell that sets the variable
+/// becomes the server. The shell gets the socket as standard input.
 const PASS: &str = "export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 </dev/null || exit 9; exec \"$@\"";
 
-/// A socket that listens whether there is a server or not.
+/// A socket that listens even while no server runs.
 pub struct PassedListener {
     socket: TcpListener,
 }
 
-/// A server that was passed its socket. It is killed on drop, if it has not ended by itself.
-pub struct Heir {
+/// A server that got the socket. If it has not ended, it is killed on drop.
+pub struct PassedServer {
     child: Child,
     place: TempDir,
 }
@@ -44,13 +44,13 @@ impl PassedListener {
         self.socket.local_addr().expect("an address")
     }
 
-    /// Starts a server with this configuration and waits until it says that it listens.
-    pub fn start(&self, root: &Path, config: &str) -> Heir {
+    /// Starts a server with this configuration and waits until it reports that it listens.
+    pub fn start(&self, root: &Path, config: &str) -> PassedServer {
         let place = TempDir::new().expect("a temporary directory");
         let file = place.path().join("abide.toml");
         fs::write(&file, config).expect("the configuration file");
-        let said = File::create(place.path().join("stderr")).expect("a file for what it says");
-        let socket = self.socket.try_clone().expect("another descriptor of it");
+        let said = File::create(place.path().join("stderr")).expect("a file for stderr");
+        let socket = self.socket.try_clone().expect("another descriptor");
         let child = Command::new("sh")
             .args(["-c", PASS, "sh"])
             .arg(program())
@@ -63,29 +63,29 @@ impl PassedListener {
             .stderr(said)
             .spawn()
             .expect("sh runs");
-        let mut heir = Heir { child, place };
+        let mut server = PassedServer { child, place };
         let listening = format!("listening on http://{}\n", self.address());
-        until("the server says where it listens", || {
-            let ended = heir.child.try_wait().expect("wait");
-            assert!(ended.is_none(), "it did not start: {}", heir.said());
-            heir.said().contains(&listening)
+        until("the server listens", || {
+            let ended = server.child.try_wait().expect("wait");
+            assert!(ended.is_none(), "no start: {}", server.said());
+            server.said().contains(&listening)
         });
-        heir
+        server
     }
 }
 
-impl Heir {
+impl PassedServer {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the server can be signalled");
     }
 
-    /// What it has said on standard error.
+    /// The server's output on standard error.
     pub fn said(&self) -> String {
         fs::read_to_string(self.place.path().join("stderr")).unwrap_or_default()
     }
 
-    /// Waits for its end; its status, and all that it has said.
+    /// Waits for the end. Returns the exit status and all output on standard error.
     pub fn ended(mut self) -> (Option<i32>, String) {
         let mut status = None;
         until("the server ends", || {
@@ -96,7 +96,7 @@ impl Heir {
     }
 }
 
-impl Drop for Heir {
+impl Drop for PassedServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,9 +1,9 @@
-//! The table of media types beside those that Debian and nginx have.
+//! Comparison of the table of media types with those of Debian and nginx.
 //!
-//! Every extension of their files is looked up in the built-in table. Each difference stands in
-//! `differences.toml` with a reason, or it fails the test; so does an entry that is no difference any
-//! more. Types are compared without case (RFC 9110 section 8.3.1) and without parameters. Where Debian
-//! gives several types for one extension, any of them will do.
+//! Every extension in their files is looked up in the built-in table. Each difference must be listed
+//! in `differences.toml` with a reason, and an entry that is no difference any more fails the test. Types
+//! are compared without case (RFC 9110 section 8.3.1) and without parameters. Where Debian gives several
+//! types for one extension, each of them matches.
 //!
 //! ```toml
 //! [[group]]
@@ -13,7 +13,7 @@
 //! ]
 //! ```
 //!
-//! `unknown` in place of a type of ours stands for the site's `default_type`.
+//! `unknown` as the built-in type stands for the site's `default_type`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +25,7 @@ const LIST: &str = "tests/site/media_types/differences.toml";
 const DEBIAN: &str = "/etc/mime.types";
 const NGINX: &str = "/etc/nginx/mime.types";
 
-/// A reason, and the differences that it is given for.
+/// A reason, and the differences that it explains.
 struct Group {
     reason: String,
     differences: Vec<String>,
@@ -88,7 +88,7 @@ fn the_files_are_read_as_their_owners_do() {
     assert_eq!(types.len(), 3);
 }
 
-/// The extensions to which a table of another owner gives a type that is not ours.
+/// The extensions whose type in another table is not the built-in one.
 fn differences(whose: &str, theirs: &Types) -> BTreeSet<String> {
     let differing = theirs.iter().filter_map(|(extension, types)| {
         let abide = ours(extension);

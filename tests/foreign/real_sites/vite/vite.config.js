@@ -1,4 +1,4 @@
-// Files in place of data URLs, so that the server has something to do; source maps as many deploy them.
+// Files instead of data URLs, so that the server gets requests, and source maps, as many sites have them.
 export default {
   build: {
     assetsInlineLimit: 0,

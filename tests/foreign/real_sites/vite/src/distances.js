@@ -1,4 +1,4 @@
-// The two places that are farthest apart, found outside of the page's thread.
+// Finds the two places that are farthest apart, in a worker.
 self.onmessage = ({ data: places }) => {
   let best = { apart: -1, names: [] };
   for (const a of places) {

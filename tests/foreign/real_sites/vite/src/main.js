@@ -1,5 +1,5 @@
-// What the page needs, each in the way that browsers are strict about: module scripts and workers by
-// their media type, WebAssembly compiled as it streams in, fonts, JSON, a chunk that comes late.
+// The page loads every kind of file about which browsers are strict: module scripts and workers by their
+// media type, WebAssembly compiled while it streams in, fonts, JSON, a chunk that is loaded later.
 import "@fontsource/inter/400.css";
 import "leaflet/dist/leaflet.css";
 import "./style.css";
@@ -11,7 +11,7 @@ async function harbours() {
   return response.json();
 }
 
-// Module workers too are refused unless their type is that of a script.
+// Browsers refuse module workers too unless their media type is that of a script.
 function farthest(places) {
   return new Promise((resolve, reject) => {
     const worker = new Distances();
@@ -22,7 +22,7 @@ function farthest(places) {
 }
 
 async function compiled() {
-  // Refuses whatever is not application/wasm.
+  // This refuses every type but application/wasm.
   const module = await WebAssembly.compileStreaming(fetch(wasmUrl));
   return WebAssembly.Module.exports(module).length > 0;
 }
@@ -32,7 +32,7 @@ async function fontLoaded() {
   return faces.length > 0 && faces.every((face) => face.status === "loaded");
 }
 
-// The test waits for this, and compares it.
+// The test waits for this promise, and compares its value.
 window.loaded = (async () => {
   const places = await harbours();
   const { draw } = await import("./chart.js");

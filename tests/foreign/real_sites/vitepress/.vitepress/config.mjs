@@ -1,4 +1,4 @@
-// Addresses without ".html", which the server has to find and to keep.
+// Addresses without ".html", which the server must accept and not redirect.
 export default {
   title: "Harbours",
   description: "A guide with addresses that have no suffix",
