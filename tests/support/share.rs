@@ -3,7 +3,8 @@
 
 use std::sync::{Condvar, Mutex};
 
-/// The parts of the machine. A trial of a client takes one, a test that computes a lot takes several.
+/// The parts of the machine. A trial of a client takes two, since it starts 250 connections at once; a test
+/// that computes a lot takes three.
 const PARTS: usize = 6;
 
 static FREE: Mutex<usize> = Mutex::new(PARTS);

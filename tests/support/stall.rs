@@ -2,7 +2,7 @@
 //! the pauses of every client, and shows nothing about the server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,15 @@ const STALL: Duration = Duration::from_millis(500);
 
 /// How often a test is run at most.
 const RUNS: usize = 3;
+
+/// The longest delay that a client has measured itself, in milliseconds.
+static NOTED_MILLIS: AtomicU64 = AtomicU64::new(0);
+
+/// Notes a delay that a client has measured itself. A client of many processes can be delayed where the
+/// watching thread is not.
+pub fn note_stall(delay: Duration) {
+    NOTED_MILLIS.fetch_max(delay.as_millis() as u64, Ordering::Relaxed);
+}
 
 /// Runs `test`, and runs it again if it fails while the machine stalls. A failure without a stall, and a
 /// failure of the last run, fail the test.
@@ -42,8 +51,10 @@ fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
             }
             longest
         });
+        NOTED_MILLIS.store(0, Ordering::Relaxed);
         let result = action();
         is_over.store(true, Ordering::Relaxed);
-        (result, watching.join().expect("it only sleeps"))
+        let noted = Duration::from_millis(NOTED_MILLIS.load(Ordering::Relaxed));
+        (result, noted.max(watching.join().expect("it only sleeps")))
     })
 }

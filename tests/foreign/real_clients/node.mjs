@@ -64,6 +64,7 @@ const clients = {
 
 let answered = 0;
 let lost = 0;
+let lateMillis = 0;
 const errors = new Map();
 
 async function ask(client, url) {
@@ -83,8 +84,11 @@ async function lane(index) {
   const client = clients[name]();
   await sleep(index * STAGGER_MILLIS);
   for (let request = 0; request < requests; request += 1) {
-    if (request > 0) await sleep(gapsMillis[(index + request) % gapsMillis.length]);
+    const gapMillis = request > 0 ? gapsMillis[(index + request) % gapsMillis.length] : 0;
+    const dueMillis = performance.now() + gapMillis;
+    await sleep(gapMillis);
     await ask(client, urlOf[index % urlOf.length]);
+    lateMillis = Math.max(lateMillis, performance.now() - dueMillis);
   }
 }
 
@@ -94,6 +98,7 @@ const version = name.startsWith('undici')
   : `node ${process.version}${name === 'fetch' ? `, undici ${process.versions.undici}` : ''}`;
 console.log(`version=${version}`);
 for (const [text, count] of errors) console.log(`error=${count} ${text}`);
+console.log(`late=${Math.floor(lateMillis)}`);
 console.log(`answered=${answered} lost=${lost}`);
 // Idle connections would keep the process alive.
 process.exit(0);

@@ -22,16 +22,19 @@ function run_lane(int $lane, $writer): void
     if ((int) $keep_secs > 0) {
         curl_setopt($handle, CURLOPT_MAXAGE_CONN, (int) $keep_secs);
     }
+    $late_millis = 0;
     for ($request = 0; $request < (int) $requests_each; $request++) {
-        if ($request > 0) {
-            usleep(1000 * $gaps_millis[($lane + $request) % count($gaps_millis)]);
-        }
+        $gap_millis = $request > 0 ? $gaps_millis[($lane + $request) % count($gaps_millis)] : 0;
+        $due_millis = 1000 * microtime(true) + $gap_millis;
+        usleep(1000 * $gap_millis);
         $text = curl_exec($handle);
         $status = curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
         $line = $status === 200 && $text === $body ? "" : "$status " . curl_error($handle);
         // Each short line is one write, so lines of several processes do not mix.
         fwrite($writer, str_replace("\n", " ", $line) . "\n");
+        $late_millis = max($late_millis, (int) (1000 * microtime(true) - $due_millis));
     }
+    fwrite($writer, "late $late_millis\n");
 }
 
 // One process for each lane.
@@ -44,10 +47,13 @@ for ($lane = 0; $lane < (int) $lanes; $lane++) {
 }
 fclose($writer);
 $answered = 0;
+$late_millis = 0;
 $errors = [];
 while (($line = fgets($reader)) !== false) {
     $line = rtrim($line, "\n");
-    if ($line === "") {
+    if (str_starts_with($line, "late ")) {
+        $late_millis = max($late_millis, (int) substr($line, 5));
+    } elseif ($line === "") {
         $answered++;
     } else {
         $errors[$line] = ($errors[$line] ?? 0) + 1;
@@ -57,4 +63,5 @@ echo "version=PHP ", PHP_VERSION, ", libcurl ", curl_version()["version"], "\n";
 foreach ($errors as $text => $count) {
     echo "error=$count $text\n";
 }
+echo "late=$late_millis\n";
 echo "answered=$answered lost=", array_sum($errors), "\n";

@@ -17,6 +17,7 @@ gaps_secs = [int(millis) / 1000 for millis in gaps.split(",")]
 library = importlib.import_module(name)
 
 answered = 0
+late_secs = 0
 errors = collections.Counter()
 counting = threading.Lock()
 
@@ -29,6 +30,13 @@ def count(status, text):
             answered += 1
         else:
             errors[f"{status} {text}" if status else text] += 1
+
+
+def note_end(due):
+    """Notes that a request has ended that was due at this time."""
+    global late_secs
+    with counting:
+        late_secs = max(late_secs, time.monotonic() - due)
 
 
 def pause_before(lane, request):
@@ -74,11 +82,14 @@ def with_urllib3():
 
 def lane_in_a_thread(lane, get):
     for request in range(int(requests_each)):
-        time.sleep(pause_before(lane, request))
+        pause = pause_before(lane, request)
+        due = time.monotonic() + pause
+        time.sleep(pause)
         try:
             count(*get(urls[lane % len(urls)]))
         except Exception as error:
             count(None, f"{type(error).__name__}: {error}")
+        note_end(due)
 
 
 def run_threads(client):
@@ -92,12 +103,15 @@ def run_threads(client):
 async def lane_in_a_task(lane):
     async with library.ClientSession() as session:
         for request in range(int(requests_each)):
-            await asyncio.sleep(pause_before(lane, request))
+            pause = pause_before(lane, request)
+            due = time.monotonic() + pause
+            await asyncio.sleep(pause)
             try:
                 async with session.get(urls[lane % len(urls)]) as response:
                     count(response.status, await response.text())
             except Exception as error:
                 count(None, f"{type(error).__name__}: {error}")
+            note_end(due)
 
 
 async def run_tasks():
@@ -112,4 +126,5 @@ else:
 print(f"version={library.__version__}, Python {sys.version.split()[0]}")
 for text, number in errors.items():
     print(f"error={number} {text}")
+print(f"late={int(late_secs * 1000)}")
 print(f"answered={answered} lost={errors.total()}")

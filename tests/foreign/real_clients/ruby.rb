@@ -12,6 +12,7 @@ gaps_secs = ARGV[4].split(",").map { |millis| millis.to_i / 1000.0 }
 body = ARGV[5]
 
 outcomes = Queue.new
+delays_secs = Queue.new
 
 threads = (0...lanes).map do |lane|
   Thread.new do
@@ -27,7 +28,9 @@ threads = (0...lanes).map do |lane|
       next
     end
     requests_each.times do |request|
-      sleep(gaps_secs[(lane + request) % gaps_secs.size]) if request > 0
+      gap_secs = request > 0 ? gaps_secs[(lane + request) % gaps_secs.size] : 0
+      due = Process.clock_gettime(Process::CLOCK_MONOTONIC) + gap_secs
+      sleep(gap_secs)
       begin
         response = http.request(Net::HTTP::Get.new(url))
         answered = response.code == "200" && response.body == body
@@ -35,6 +38,7 @@ threads = (0...lanes).map do |lane|
       rescue StandardError => error
         outcomes << "#{error.class}: #{error.message}"
       end
+      delays_secs << Process.clock_gettime(Process::CLOCK_MONOTONIC) - due
     end
     http.finish if http.started?
   end
@@ -49,4 +53,7 @@ until outcomes.empty?
 end
 puts "version=Ruby #{RUBY_VERSION}"
 errors.each { |text, count| puts "error=#{count} #{text}" }
+late_secs = 0
+late_secs = [late_secs, delays_secs.pop].max until delays_secs.empty?
+puts "late=#{(late_secs * 1000).to_i}"
 puts "answered=#{answered} lost=#{errors.values.sum}"

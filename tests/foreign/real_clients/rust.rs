@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Load, Outcome, Report, STAGGER_MILLIS, Trial};
@@ -29,14 +29,14 @@ fn lanes<C>(
             scope.spawn(move || {
                 let client = client();
                 for request in 0..load.requests {
-                    if request > 0 {
-                        let gaps = &load.gaps_millis;
-                        let gap_millis = gaps[(lane + request) % gaps.len()];
-                        thread::sleep(Duration::from_millis(gap_millis));
-                    }
+                    let start = Instant::now();
+                    let gap = load.gap_before(lane, request);
+                    thread::sleep(gap);
                     let answer = fetch(&client, &load.urls[lane % load.urls.len()]);
                     let answer = check_answer(answer, load.body);
-                    outcome.lock().expect("no lane panics").add(answer);
+                    let mut outcome = outcome.lock().expect("no lane panics");
+                    outcome.add(answer);
+                    outcome.late = outcome.late.max(start.elapsed().saturating_sub(gap));
                 }
             });
             thread::sleep(Duration::from_millis(STAGGER_MILLIS));

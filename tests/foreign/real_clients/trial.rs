@@ -17,12 +17,14 @@
 //! ```
 //!
 //! A request is lost if the application gets an error instead of the answer. A program retries nothing
-//! itself; only the client library may, with its defaults. The program prints lines of three kinds, the
-//! last one at its end:
+//! itself; only the client library may, with its defaults. The program prints lines of these kinds, the
+//! last one at its end. `late` is the longest time from the end of a pause to the response; a program
+//! need not measure it:
 //!
 //! ```text
 //! version=TEXT
 //! error=COUNT TEXT
+//! late=MILLIS
 //! answered=COUNT lost=COUNT
 //! ```
 
@@ -37,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use support::{Launch, Server, Share, Site, until};
+use support::{Launch, Server, Share, Site, note_stall, until};
 
 /// `keep_alive.timeout`, the T that the server advertises.
 pub const T_SECS: u64 = 3;
@@ -89,6 +91,8 @@ pub struct Outcome {
     pub version: String,
     pub answered: u64,
     pub lost: u64,
+    /// The longest time from the end of a pause to the response, if the client measures it.
+    pub late: Duration,
     /// The texts of errors, with their numbers.
     pub errors: BTreeMap<String, u64>,
 }
@@ -169,7 +173,7 @@ impl Trial {
 
     /// Tries a client inside the test.
     pub fn run_with(self, client: impl FnOnce(&Load) -> Outcome) -> Report {
-        let _share = Share::of(1);
+        let _share = Share::of(2);
         let site = Site::empty();
         site.write("page.txt", BODY);
         let server = self.start(&site);
@@ -182,6 +186,7 @@ impl Trial {
             body: BODY,
         };
         let outcome = client(&load);
+        note_stall(outcome.late);
         let counters = counters(&server);
         let count = |name: &str| counters.get(name).copied().unwrap_or(0);
         let report = Report {
@@ -210,6 +215,14 @@ impl Trial {
 }
 
 impl Load {
+    /// The pause of a lane before a request.
+    pub fn gap_before(&self, lane: usize, request: usize) -> Duration {
+        Duration::from_millis(match request {
+            0 => 0,
+            _ => self.gaps_millis[(lane + request) % self.gaps_millis.len()],
+        })
+    }
+
     /// The number of requests of all lanes.
     pub fn total(&self) -> u64 {
         (self.lanes * self.requests) as u64
@@ -230,6 +243,8 @@ impl Outcome {
         for line in printed.lines() {
             if let Some(version) = line.strip_prefix("version=") {
                 outcome.version = version.to_owned();
+            } else if let Some(millis) = line.strip_prefix("late=") {
+                outcome.late = Duration::from_millis(millis.parse().expect("late=MILLIS"));
             } else if let Some(error) = line.strip_prefix("error=") {
                 let (count, text) = error.split_once(' ').unwrap_or((error, ""));
                 let count = count.parse().expect("error=COUNT TEXT");
@@ -290,16 +305,18 @@ impl fmt::Display for Report {
             version,
             answered,
             lost,
+            late,
             errors,
         } = &self.outcome;
         write!(
             f,
-            "{} ({version}): {} requests, {lost} lost, {} reused, {} races, {} idle closes",
+            "{} ({version}): {} requests, {lost} lost, {} reused, {} races, {} idle closes, late by {} ms",
             self.client,
             answered + lost,
             self.reused(),
             self.races,
             self.idle_closes,
+            late.as_millis(),
         )?;
         for (text, count) in errors {
             write!(f, "\n    {count} times: {text}")?;
