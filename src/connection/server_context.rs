@@ -38,6 +38,8 @@ pub struct ServerContext {
     /// The requests of clients behind trusted proxies; `None` without such proxies or without a limit per
     /// address.
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
+    /// The limits of a request head, from `config`.
+    pub(super) head_limits: HeadLimits,
     mode: AtomicU8,
 }
 
@@ -56,12 +58,18 @@ impl ServerContext {
             limit,
             Arc::clone(sites.descriptors()),
         ));
+        let head_limits = HeadLimits {
+            target_bytes: config.limits.target_bytes,
+            head_bytes: config.limits.head_bytes,
+            headers: config.limits.headers,
+        };
         ServerContext {
             config,
             sites,
             gauge,
             requests_per_client: counts_requests
                 .then(|| Arc::new(RequestsPerClient::new(per_ip, ipv6_prefix))),
+            head_limits,
             mode: AtomicU8::new(Mode::Serving as u8),
         }
     }
@@ -97,15 +105,6 @@ impl ServerContext {
         match peer {
             Peer::Ip(address) => Peer::Ip(forwarded::client_address(address, lines, trusted)),
             Peer::Unix => forwarded::client_behind(lines, trusted).map_or(peer, Peer::Ip),
-        }
-    }
-
-    pub(super) fn head_limits(&self) -> HeadLimits {
-        let limits = &self.config.limits;
-        HeadLimits {
-            target_bytes: limits.target_bytes,
-            head_bytes: limits.head_bytes,
-            headers: limits.headers,
         }
     }
 

@@ -153,8 +153,9 @@ impl<S: System> Dispatcher<S> {
         if self.acceptor.should_trim_memory() {
             self.shared.handoff.defer(Work::GiveBackMemory);
         }
-        let steps = self.lifecycle.advance(now.monotonic, &self.all);
-        self.carry_out(steps, system);
+        for step in self.lifecycle.advance(now.monotonic, &self.all) {
+            self.carry_out(step, system);
+        }
         if self.lifecycle.has_ended(now.monotonic, &self.all) {
             self.flush_log();
             return NextPoll::Never;
@@ -196,30 +197,29 @@ impl<S: System> Dispatcher<S> {
     /// Moves the server to `mode`.
     pub fn enter(&mut self, mode: Mode, system: &S) {
         let now = self.shared.clock.now().monotonic;
-        let steps = self.lifecycle.enter(mode, now, &self.all);
-        self.carry_out(steps, system);
+        for step in self.lifecycle.enter(mode, now, &self.all) {
+            self.carry_out(step, system);
+        }
     }
 
-    fn carry_out(&mut self, steps: Vec<LifecycleStep>, system: &S) {
-        for step in steps {
-            match step {
-                LifecycleStep::Enter(mode) => self.shared.context.enter(mode),
-                LifecycleStep::RefuseNewHandshakes => {
-                    self.listeners.refuse_new_handshakes(system);
-                    let drops_syn = &self.shared.accept_state.drops_syn;
-                    drops_syn.store(true, Ordering::Release);
-                }
-                LifecycleStep::AcceptAll => self.accept_all(system),
-                LifecycleStep::AcceptAllAndClose { keep_filtered } => {
-                    self.accept_all_and_close(keep_filtered, system);
-                }
-                LifecycleStep::StopAccepting => self.close_listeners(ListenersToClose::All, system),
-                LifecycleStep::StopIdle => self.stop_idle(),
-                LifecycleStep::Announce(announcement) => {
-                    if self.announces_end {
-                        let open = self.all.iter().map(|shared| shared.open()).sum();
-                        summaries::announce(announcement, open);
-                    }
+    fn carry_out(&mut self, step: LifecycleStep, system: &S) {
+        match step {
+            LifecycleStep::Enter(mode) => self.shared.context.enter(mode),
+            LifecycleStep::RefuseNewHandshakes => {
+                self.listeners.refuse_new_handshakes(system);
+                let drops_syn = &self.shared.accept_state.drops_syn;
+                drops_syn.store(true, Ordering::Release);
+            }
+            LifecycleStep::AcceptAll => self.accept_all(system),
+            LifecycleStep::AcceptAllAndClose { keep_filtered } => {
+                self.accept_all_and_close(keep_filtered, system);
+            }
+            LifecycleStep::StopAccepting => self.close_listeners(ListenersToClose::All, system),
+            LifecycleStep::StopIdle => self.stop_idle(),
+            LifecycleStep::Announce(announcement) => {
+                if self.announces_end {
+                    let open = self.all.iter().map(|shared| shared.open()).sum();
+                    summaries::announce(announcement, open);
                 }
             }
         }

@@ -143,8 +143,8 @@ impl Session {
         let server_close = self.server_close(len, turn);
         let (context, may_block, now) = (turn.context, turn.may_block, turn.now);
         let buffers = &mut *turn.buffers;
-        let limits = context.head_limits();
-        let (head, consumed) = match buffers.input.parse_head(&limits, &mut buffers.spans) {
+        let limits = &context.head_limits;
+        let (head, consumed) = match buffers.input.parse_head(limits, &mut buffers.spans) {
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return RequestStep::NeedMore,

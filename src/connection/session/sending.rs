@@ -284,25 +284,19 @@ impl Session {
         consumed: usize,
         turn: &mut Turn<'_, T>,
     ) -> Option<Body> {
-        let ThreadBuffers {
-            input,
-            output,
-            shared_lines,
-            counters,
-            ..
-        } = &mut *turn.buffers;
-        let shared_lines = shared_lines.at(turn.now.unix_secs);
-        encode_head(&response, shared_lines, persistence, output);
+        let buffers = &mut *turn.buffers;
+        let shared_lines = buffers.shared_lines.at(turn.now.unix_secs);
+        encode_head(&response, shared_lines, persistence, &mut buffers.output);
         log::trace!(
             "{} for {}",
             response.status.code(),
-            first_line(input.unread()).escape_ascii()
+            first_line(buffers.input.unread()).escape_ascii()
         );
-        input.consume(consumed);
+        buffers.input.consume(consumed);
         // A refusal answers no request.
         if !matches!(self.phase, Phase::Refused) {
             self.answered += 1;
-            counters.answered(1);
+            buffers.counters.answered(1);
         }
         self.phase = Phase::Idle {
             since: turn.now.monotonic,
@@ -311,7 +305,7 @@ impl Session {
         match response.body {
             Body::Empty => None,
             Body::Memory(content) if content.len() <= COPY_BYTES => {
-                output.extend_from_slice(&content);
+                buffers.output.extend_from_slice(&content);
                 None
             }
             body => Some(body),

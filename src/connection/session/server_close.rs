@@ -167,7 +167,7 @@ fn request_len<T>(
     let ThreadBuffers { input, spans, .. } = &mut *turn.buffers;
     let bytes = &input.unread()[from..];
     let progress = progress.unwrap_or_default();
-    let parsed = resume_head(bytes, &context.head_limits(), spans, &progress);
+    let parsed = resume_head(bytes, &context.head_limits, spans, &progress);
     let Ok(Parsed::Complete { head, consumed }) = parsed else {
         return None;
     };

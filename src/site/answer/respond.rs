@@ -176,12 +176,7 @@ impl Site {
         entry: &Arc<FileEntry>,
         request: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
-        let PathRequest {
-            head,
-            may_block,
-            now,
-            ..
-        } = *request;
+        let (head, may_block, now) = (request.head, request.may_block, request.now);
         if head.has_range
             && let Some(variant) = self.files.variant_for_range(entry, head, may_block, now)?
         {
@@ -199,12 +194,7 @@ impl Site {
         representation: &Representation,
         request: &PathRequest<'_, '_, '_>,
     ) -> Result<Response, WouldBlock> {
-        let PathRequest {
-            head,
-            may_block,
-            now,
-            ..
-        } = *request;
+        let (head, may_block, now) = (request.head, request.may_block, request.now);
         let own_type = || representation.content_type_value();
         if head.is_conditional {
             let validators = representation.validators();
