@@ -242,11 +242,7 @@ impl<S: System> Dispatcher<S> {
             return;
         }
         self.accept_all(system);
-        let closing = match keep_filtered {
-            true => ListenersToClose::EmptyUnfiltered,
-            false => ListenersToClose::Empty,
-        };
-        self.close_listeners(closing, system);
+        self.close_listeners(ListenersToClose::Empty { keep_filtered }, system);
     }
 
     fn close_listeners(&mut self, closing: ListenersToClose, system: &S) {
