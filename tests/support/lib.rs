@@ -30,7 +30,7 @@ pub use response::Response;
 pub use server::{Launch, Server};
 pub use share::Share;
 pub use site::{Site, pattern};
-pub use stall::{note_stall, retried_after_a_stall};
+pub use stall::retried_after_a_stall;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,28 +1,20 @@
 //! Retries tests about time if the machine stalls: a virtual machine that is paused for some seconds breaks
 //! the pauses of every client, and shows nothing about the server.
 
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the watching thread sleeps at a time.
 const STEP: Duration = Duration::from_millis(20);
 
-/// A sleep that takes this much longer than requested is a stall. It is below every grace of the tests.
+/// A sleep that takes this much longer than requested is a stall: it is what tests allow beyond a bound.
 const STALL: Duration = Duration::from_millis(500);
 
 /// How often a test is run at most.
-const RUNS: usize = 3;
-
-/// The longest delay that a client has measured itself, in milliseconds.
-static NOTED_MILLIS: AtomicU64 = AtomicU64::new(0);
-
-/// Notes a delay that a client has measured itself. A client of many processes can be delayed where the
-/// watching thread is not.
-pub fn note_stall(delay: Duration) {
-    NOTED_MILLIS.fetch_max(delay.as_millis() as u64, Ordering::Relaxed);
-}
+pub const RUNS: usize = 3;
 
 /// Runs `test`, and runs it again if it fails while the machine stalls. A failure without a stall, and a
 /// failure of the last run, fail the test.
@@ -32,14 +24,16 @@ pub fn retried_after_a_stall(test: impl Fn()) {
         match result {
             Ok(()) => return,
             Err(panic) if longest_stall < STALL => resume_unwind(panic),
-            Err(_) => println!("the machine stood still for {longest_stall:?}: once more"),
+            Err(_) => trace(&format!(
+                "once more, the machine stood still for {longest_stall:?}"
+            )),
         }
     }
     test();
 }
 
 /// Runs `action`. Returns its result, and the longest excess of a sleep in the meantime.
-fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
+pub fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let watching = scope.spawn(|| {
@@ -51,10 +45,13 @@ fn watched<R>(action: impl FnOnce() -> R) -> (R, Duration) {
             }
             longest
         });
-        NOTED_MILLIS.store(0, Ordering::Relaxed);
         let result = action();
         is_over.store(true, Ordering::Relaxed);
-        let noted = Duration::from_millis(NOTED_MILLIS.load(Ordering::Relaxed));
-        (result, noted.max(watching.join().expect("it only sleeps")))
+        (result, watching.join().expect("it only sleeps"))
     })
+}
+
+/// Writes a line to standard error, past the capture of the test harness: a repeated test must be seen.
+pub fn trace(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

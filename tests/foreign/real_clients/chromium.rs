@@ -13,7 +13,6 @@ use percent_encoding::percent_decode_str;
 use super::edges::{AROUND_THE_CLOSE, WITHIN_T, assert_kept};
 use super::trial::{Load, Outcome, Report, Trial};
 use support::browser::Browser;
-use support::retried_after_a_stall;
 
 /// Allows the page to read answers of other origins.
 const SWITCHES: [&str; 1] = ["--disable-web-security"];
@@ -88,10 +87,8 @@ fn trial(name: &str, gaps: &[u64]) -> Report {
 #[test]
 #[ignore = "needs chromium"]
 fn chromium_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        thread::scope(|scope| {
-            scope.spawn(|| assert_kept(&trial("within T", &WITHIN_T)));
-            scope.spawn(|| trial("around the close", &AROUND_THE_CLOSE).assert_reused());
-        });
+    thread::scope(|scope| {
+        scope.spawn(|| assert_kept(&trial("within T", &WITHIN_T)));
+        scope.spawn(|| trial("around the close", &AROUND_THE_CLOSE).assert_reused());
     });
 }

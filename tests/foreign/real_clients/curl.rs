@@ -6,7 +6,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::trial::{Load, Outcome, Program, STAGGER_MILLIS, Trial, version};
-use support::retried_after_a_stall;
 
 /// One process for each lane, since a process has one `--rate` for all its transfers, which share a
 /// connection. So all pauses of a lane have the same length.
@@ -43,13 +42,11 @@ fn curl(load: &Load) -> Outcome {
 #[test]
 #[ignore = "needs curl"]
 fn curl_loses_nothing() {
-    retried_after_a_stall(|| {
-        let gaps = [
-            1000, 2900, 3000, 3100, 4800, 4950, 5000, 5050, 5100, 5150, 5200, 5300,
-        ];
-        let report = Trial::of("curl").gaps(&gaps).run_with(curl);
-        report.assert_nothing_lost();
-        // At least one connection for each process whose pauses are below T.
-        assert!(report.reused() > 300, "{report}");
-    });
+    let gaps = [
+        1000, 2900, 3000, 3100, 4800, 4950, 5000, 5050, 5100, 5150, 5200, 5300,
+    ];
+    let report = Trial::of("curl").gaps(&gaps).run_with(curl);
+    report.assert_nothing_lost();
+    // At least one connection for each process whose pauses are below T.
+    assert!(report.reused() > 300, "{report}");
 }

@@ -9,7 +9,6 @@ use tempfile::TempDir;
 
 use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Program, Trial, script};
-use support::retried_after_a_stall;
 
 /// The first build compiles the standard library too.
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
@@ -33,17 +32,15 @@ fn build(place: &TempDir) -> PathBuf {
 #[test]
 #[ignore = "needs go"]
 fn go_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        let place = TempDir::new().expect("a temporary directory");
-        let program = build(&place);
-        assert_nothing_lost_within_t(|limit_secs, gaps| {
-            let mut command = Command::new(&program);
-            command.arg(limit_secs.unwrap_or(0).to_string());
-            let name = match limit_secs {
-                None => "Go net/http".to_owned(),
-                Some(secs) => format!("Go net/http, idle limit {secs} s"),
-            };
-            Trial::of(&name).gaps(gaps).run(command)
-        });
+    let place = TempDir::new().expect("a temporary directory");
+    let program = build(&place);
+    assert_nothing_lost_within_t(|limit_secs, gaps| {
+        let mut command = Command::new(&program);
+        command.arg(limit_secs.unwrap_or(0).to_string());
+        let name = match limit_secs {
+            None => "Go net/http".to_owned(),
+            Some(secs) => format!("Go net/http, idle limit {secs} s"),
+        };
+        Trial::of(&name).gaps(gaps).run(command)
     });
 }

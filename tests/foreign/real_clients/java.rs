@@ -6,7 +6,6 @@ use std::process::Command;
 
 use super::edges::{assert_kept, assert_nothing_lost_within_t};
 use super::trial::{Report, Trial, script};
-use support::retried_after_a_stall;
 
 /// Tries `client` with one origin for each lane, because the lanes share a pool of connections.
 fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
@@ -25,18 +24,14 @@ fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
 #[test]
 #[ignore = "needs java"]
 fn java_url_connection_honours_the_hint_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        let gaps = [
-            1000, 2800, 2950, 2990, 3000, 3010, 3050, 3200, 4900, 5000, 5100,
-        ];
-        assert_kept(&java("HttpURLConnection", None, &gaps));
-    });
+    let gaps = [
+        1000, 2800, 2950, 2990, 3000, 3010, 3050, 3200, 4900, 5000, 5100,
+    ];
+    assert_kept(&java("HttpURLConnection", None, &gaps));
 }
 
 #[test]
 #[ignore = "needs java"]
 fn java_http_client_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        assert_nothing_lost_within_t(|limit_secs, gaps| java("HttpClient", limit_secs, gaps));
-    });
+    assert_nothing_lost_within_t(|limit_secs, gaps| java("HttpClient", limit_secs, gaps));
 }

@@ -87,8 +87,8 @@ async function lane(index) {
     const gapMillis = request > 0 ? gapsMillis[(index + request) % gapsMillis.length] : 0;
     const dueMillis = performance.now() + gapMillis;
     await sleep(gapMillis);
-    await ask(client, urlOf[index % urlOf.length]);
     lateMillis = Math.max(lateMillis, performance.now() - dueMillis);
+    await ask(client, urlOf[index % urlOf.length]);
   }
 }
 

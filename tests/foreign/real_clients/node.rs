@@ -7,7 +7,6 @@ use std::process::Command;
 use std::thread;
 
 use super::trial::{T_SECS, Trial, assert_within_t, installed, script};
-use support::retried_after_a_stall;
 
 /// undici, and with it fetch, stops using a connection this long before T.
 const UNDICI_MARGIN_SECS: u64 = 2;
@@ -56,60 +55,50 @@ fn obeys(trial: Trial, program: Command) {
 #[test]
 #[ignore = "needs node"]
 fn fetch_obeys_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        let trial = Trial::of("fetch").gaps(&gaps(UNDICI_MARGIN_SECS));
-        obeys(trial.an_origin_each(), node("fetch"));
-    });
+    let trial = Trial::of("fetch").gaps(&gaps(UNDICI_MARGIN_SECS));
+    obeys(trial.an_origin_each(), node("fetch"));
 }
 
 #[test]
 #[ignore = "needs node"]
 fn the_global_agent_obeys_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        let client = "http.globalAgent";
-        let trial = Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS));
-        obeys(trial.an_origin_each(), node(client));
-    });
+    let client = "http.globalAgent";
+    let trial = Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS));
+    obeys(trial.an_origin_each(), node(client));
 }
 
 #[test]
 #[ignore = "needs node"]
 fn an_agent_with_a_timeout_obeys_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        let client = "http.Agent with a timeout";
-        obeys(
-            Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS)),
-            node(client),
-        );
-    });
+    let client = "http.Agent with a timeout";
+    obeys(
+        Trial::of(client).gaps(&gaps(AGENT_MARGIN_SECS)),
+        node(client),
+    );
 }
 
 #[test]
 #[ignore = "needs node and undici"]
 fn undici_obeys_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        let trials = ["undici.Agent", "undici.Pool"].map(|client| {
-            let trial = Trial::of(client).gaps(&gaps(UNDICI_MARGIN_SECS));
-            thread::spawn(move || obeys(trial, undici(client)))
-        });
-        for trial in trials {
-            trial.join().expect("nothing is lost");
-        }
+    let trials = ["undici.Agent", "undici.Pool"].map(|client| {
+        let trial = Trial::of(client).gaps(&gaps(UNDICI_MARGIN_SECS));
+        thread::spawn(move || obeys(trial, undici(client)))
     });
+    for trial in trials {
+        trial.join().expect("nothing is lost");
+    }
 }
 
 /// With a T of 2 s or less nothing remains after the margin: undici opens a connection for every request.
 #[test]
 #[ignore = "needs node and undici"]
 fn undici_reuses_nothing_if_t_is_its_margin() {
-    retried_after_a_stall(|| {
-        let report = Trial::of("undici.Agent, T = 2 s")
-            .timeout_secs(UNDICI_MARGIN_SECS)
-            .lanes(100, 10)
-            .gaps(&[10, 100, 500])
-            .run(undici("undici.Agent"));
-        assert_eq!((report.outcome.lost, report.reused()), (0, 0), "{report}");
-    });
+    let report = Trial::of("undici.Agent, T = 2 s")
+        .timeout_secs(UNDICI_MARGIN_SECS)
+        .lanes(100, 10)
+        .gaps(&[10, 100, 500])
+        .run(undici("undici.Agent"));
+    assert_eq!((report.outcome.lost, report.reused()), (0, 0), "{report}");
 }
 
 /// Such an agent ignores the hint. Its losses at T + grace are printed; within T it loses nothing. Node runs
@@ -118,8 +107,6 @@ fn undici_reuses_nothing_if_t_is_its_margin() {
 #[test]
 #[ignore = "needs node"]
 fn an_agent_without_a_timeout_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        let client = "http.Agent without a timeout";
-        assert_within_t(client, || node(client));
-    });
+    let client = "http.Agent without a timeout";
+    assert_within_t(client, || node(client));
 }

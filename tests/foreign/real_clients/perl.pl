@@ -52,13 +52,13 @@ sub run_lane {
         my $gap_secs = $request ? $gaps_secs[($lane + $request) % @gaps_secs] : 0;
         my $due = time + $gap_secs;
         sleep($gap_secs);
+        $late_secs = time - $due if time - $due > $late_secs;
         $cache->drop($keep_secs) if $keep_secs;
         my $response = $agent->get($urls[$lane % @urls]);
         my $is_answer = $response->code == 200 && $response->content eq $body;
         my $text = $is_answer ? '' : $response->status_line;
         $text =~ s/\s+/ /g;
         syswrite $writer, substr($text, 0, 1000) . "\n";
-        $late_secs = time - $due if time - $due > $late_secs;
     }
     syswrite $writer, sprintf("late %d\n", 1000 * $late_secs);
 }

@@ -27,12 +27,12 @@ function run_lane(int $lane, $writer): void
         $gap_millis = $request > 0 ? $gaps_millis[($lane + $request) % count($gaps_millis)] : 0;
         $due_millis = 1000 * microtime(true) + $gap_millis;
         usleep(1000 * $gap_millis);
+        $late_millis = max($late_millis, (int) (1000 * microtime(true) - $due_millis));
         $text = curl_exec($handle);
         $status = curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
         $line = $status === 200 && $text === $body ? "" : "$status " . curl_error($handle);
         // Each short line is one write, so lines of several processes do not mix.
         fwrite($writer, str_replace("\n", " ", $line) . "\n");
-        $late_millis = max($late_millis, (int) (1000 * microtime(true) - $due_millis));
     }
     fwrite($writer, "late $late_millis\n");
 }

@@ -32,8 +32,8 @@ def count(status, text):
             errors[f"{status} {text}" if status else text] += 1
 
 
-def note_end(due):
-    """Notes that a request has ended that was due at this time."""
+def note_start(due):
+    """Notes that a request is made now that was due at this time."""
     global late_secs
     with counting:
         late_secs = max(late_secs, time.monotonic() - due)
@@ -85,11 +85,11 @@ def lane_in_a_thread(lane, get):
         pause = pause_before(lane, request)
         due = time.monotonic() + pause
         time.sleep(pause)
+        note_start(due)
         try:
             count(*get(urls[lane % len(urls)]))
         except Exception as error:
             count(None, f"{type(error).__name__}: {error}")
-        note_end(due)
 
 
 def run_threads(client):
@@ -106,12 +106,12 @@ async def lane_in_a_task(lane):
             pause = pause_before(lane, request)
             due = time.monotonic() + pause
             await asyncio.sleep(pause)
+            note_start(due)
             try:
                 async with session.get(urls[lane % len(urls)]) as response:
                     count(response.status, await response.text())
             except Exception as error:
                 count(None, f"{type(error).__name__}: {error}")
-            note_end(due)
 
 
 async def run_tasks():

@@ -7,7 +7,6 @@
 use std::process::Command;
 
 use super::trial::{LANES, Trial, assert_within_t, installed, script};
-use support::retried_after_a_stall;
 
 /// Pauses around T, around T + grace, and in small steps around the server's close.
 const GAPS_MILLIS: [u64; 12] = [
@@ -31,34 +30,26 @@ fn repeats(library: &str) {
 #[test]
 #[ignore = "needs python3 and aiohttp"]
 fn aiohttp_repeats_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        repeats("aiohttp");
-    });
+    repeats("aiohttp");
 }
 
 #[test]
 #[ignore = "needs python3 and urllib3"]
 fn urllib3_repeats_and_loses_nothing() {
-    retried_after_a_stall(|| {
-        repeats("urllib3");
-    });
+    repeats("urllib3");
 }
 
 #[test]
 #[ignore = "needs python3 and requests"]
 fn requests_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        assert_within_t("requests", || python("requests"));
-    });
+    assert_within_t("requests", || python("requests"));
 }
 
 /// httpx has a limit of 5 s, which is equal to T + grace here.
 #[test]
 #[ignore = "needs python3 and httpx"]
 fn httpx_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        assert_within_t("httpx", || python("httpx"));
-    });
+    assert_within_t("httpx", || python("httpx"));
 }
 
 /// A client without a limit and without retries loses nothing if the server closes no connection for its
@@ -66,14 +57,12 @@ fn httpx_loses_nothing_within_t() {
 #[test]
 #[ignore = "needs python3 and requests"]
 fn requests_loses_nothing_at_any_pause_under_pressure_mode() {
-    retried_after_a_stall(|| {
-        let report = Trial::of("requests, keep_alive.close = \"pressure\"")
-            .keep_alive("close = \"pressure\"")
-            .gaps(&GAPS_MILLIS)
-            .run(python("requests"));
-        report.assert_nothing_lost();
-        report.assert_no_race();
-        assert_eq!(report.idle_closes, 0, "{report}");
-        assert_eq!(report.connections, LANES as u64, "one for each lane");
-    });
+    let report = Trial::of("requests, keep_alive.close = \"pressure\"")
+        .keep_alive("close = \"pressure\"")
+        .gaps(&GAPS_MILLIS)
+        .run(python("requests"));
+    report.assert_nothing_lost();
+    report.assert_no_race();
+    assert_eq!(report.idle_closes, 0, "{report}");
+    assert_eq!(report.connections, LANES as u64, "one for each lane");
 }

@@ -31,6 +31,7 @@ threads = (0...lanes).map do |lane|
       gap_secs = request > 0 ? gaps_secs[(lane + request) % gaps_secs.size] : 0
       due = Process.clock_gettime(Process::CLOCK_MONOTONIC) + gap_secs
       sleep(gap_secs)
+      delays_secs << Process.clock_gettime(Process::CLOCK_MONOTONIC) - due
       begin
         response = http.request(Net::HTTP::Get.new(url))
         answered = response.code == "200" && response.body == body
@@ -38,7 +39,6 @@ threads = (0...lanes).map do |lane|
       rescue StandardError => error
         outcomes << "#{error.class}: #{error.message}"
       end
-      delays_secs << Process.clock_gettime(Process::CLOCK_MONOTONIC) - due
     end
     http.finish if http.started?
   end

@@ -7,7 +7,6 @@ use std::thread;
 
 use super::edges::{AROUND_THE_CLOSE, WITHIN_T, assert_kept};
 use super::trial::{Report, T_SECS, Trial, assert_within_t, script};
-use support::retried_after_a_stall;
 
 /// Longer than every pause of a trial.
 const KEEP_ALL_SECS: u64 = 60;
@@ -34,12 +33,10 @@ fn ruby(keep_secs: u64, gaps_millis: &[u64]) -> Report {
 #[test]
 #[ignore = "needs ruby"]
 fn ruby_net_http_loses_nothing() {
-    retried_after_a_stall(|| {
-        thread::scope(|scope| {
-            scope.spawn(|| assert_kept(&ruby(0, &RUBY_GAPS_MILLIS)));
-            scope.spawn(|| assert_kept(&ruby(T_SECS, &AROUND_THE_CLOSE)));
-            scope.spawn(|| ruby(KEEP_ALL_SECS, &AROUND_THE_CLOSE).assert_nothing_lost());
-        });
+    thread::scope(|scope| {
+        scope.spawn(|| assert_kept(&ruby(0, &RUBY_GAPS_MILLIS)));
+        scope.spawn(|| assert_kept(&ruby(T_SECS, &AROUND_THE_CLOSE)));
+        scope.spawn(|| ruby(KEEP_ALL_SECS, &AROUND_THE_CLOSE).assert_nothing_lost());
     });
 }
 
@@ -48,15 +45,13 @@ fn ruby_net_http_loses_nothing() {
 #[test]
 #[ignore = "needs perl and LWP"]
 fn perl_lwp_loses_nothing_within_t() {
-    retried_after_a_stall(|| {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let trial = Trial::of("Perl LWP, connections of more than 3 s dropped");
-                let program = client("perl", "perl.pl", T_SECS);
-                assert_kept(&trial.gaps(&AROUND_THE_CLOSE).run(program));
-            });
-            assert_within_t("Perl LWP", || client("perl", "perl.pl", 0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let trial = Trial::of("Perl LWP, connections of more than 3 s dropped");
+            let program = client("perl", "perl.pl", T_SECS);
+            assert_kept(&trial.gaps(&AROUND_THE_CLOSE).run(program));
         });
+        assert_within_t("Perl LWP", || client("perl", "perl.pl", 0));
     });
 }
 
@@ -69,11 +64,9 @@ fn php(keep_secs: u64, gaps_millis: &[u64]) -> Report {
 #[test]
 #[ignore = "needs php and its curl"]
 fn php_curl_loses_nothing() {
-    retried_after_a_stall(|| {
-        thread::scope(|scope| {
-            scope.spawn(|| assert_kept(&php(0, &WITHIN_T)));
-            scope.spawn(|| assert_kept(&php(T_SECS, &AROUND_THE_CLOSE)));
-            scope.spawn(|| php(0, &AROUND_THE_CLOSE).assert_nothing_lost());
-        });
+    thread::scope(|scope| {
+        scope.spawn(|| assert_kept(&php(0, &WITHIN_T)));
+        scope.spawn(|| assert_kept(&php(T_SECS, &AROUND_THE_CLOSE)));
+        scope.spawn(|| php(0, &AROUND_THE_CLOSE).assert_nothing_lost());
     });
 }
