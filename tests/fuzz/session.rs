@@ -88,7 +88,7 @@ fn converse(mut course: Course<'_>) -> Vec<u8> {
     for turns in 0.. {
         assert!(turns < course.max_turns(), "the session does not end");
         course.begin_turn();
-        let read_closed = course.peer.has_closed();
+        let read_closed = course.peer.has_closed;
         match single.turn(context, &mut course.peer, now, may_block, read_closed) {
             Outcome::Close(_) => break,
             Outcome::Again => {
