@@ -11,9 +11,9 @@ pub struct Compared {
 
 /// The ratio of the p99 latencies over all pairs.
 pub struct Ratio {
-    pub lower_quartile: f64,
+    lower_quartile: f64,
     pub median: f64,
-    pub upper_quartile: f64,
+    upper_quartile: f64,
 }
 
 impl Compared {

@@ -135,7 +135,7 @@ pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
 
 /// Resident memory of the server, in KiB: the sum over its mappings, because VmRSS may be some pages per
 /// CPU behind.
-pub fn resident_kib(server: &Server) -> u64 {
+fn resident_kib(server: &Server) -> u64 {
     let path = format!("/proc/{}/smaps_rollup", server.pid());
     let said = std::fs::read_to_string(path).expect("/proc");
     let line = said.lines().find_map(|line| line.strip_prefix("Rss:"));
