@@ -10,7 +10,7 @@ use abide::connection::counters::CloseReason;
 use support::client::request;
 use support::counters::closes;
 use support::crowd::{
-    Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
+    CrowdPeer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
 use support::{InProcess, Launch, Share, Site, retried_after_a_stall, until};
 
@@ -24,10 +24,10 @@ const LINGER: u64 = 5 * SECOND;
 const LATE: u64 = SECOND;
 
 /// `count` peers that have sent `bytes`, from several addresses, so that there are enough ports.
-fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
+fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<CrowdPeer> {
     let connect = |number: usize| {
         let host = u8::try_from(2 + number % 8).expect("below 10");
-        let peer = Peer::connect_from(Ipv4Addr::new(127, 0, 0, host), address);
+        let peer = CrowdPeer::connect_from(Ipv4Addr::new(127, 0, 0, host), address);
         peer.send(bytes);
         peer
     };
@@ -52,7 +52,8 @@ fn thousands_that_say_nothing_end_in_their_time() {
             let ended = server.handle.totals().closes(CloseReason::Idle);
             usize::try_from(ended).expect("a count")
         };
-        let told = |peers: &[Peer]| peers.iter().filter(|peer| peer.is_told_something()).count();
+        let told =
+            |peers: &[CrowdPeer]| peers.iter().filter(|peer| peer.is_told_something()).count();
         expect_served_at_once(&mut polite);
         // The clock stands still, so that all answers count as given at the same time.
         until("all are answered", || told(&answered) == count);
@@ -129,9 +130,9 @@ fn thousands_that_half_close_are_answered_and_end_at_once() {
         let mut polite = server.connect();
         let count = crowd_size(1_000);
         let peers = crowd(server.address(), count, &request("GET", "/", ""));
-        peers.iter().for_each(Peer::half_close);
+        peers.iter().for_each(CrowdPeer::half_close);
         let silent = crowd(server.address(), count, "");
-        silent.iter().for_each(Peer::half_close);
+        silent.iter().for_each(CrowdPeer::half_close);
         expect_served_at_once(&mut polite);
         // The clock stands still.
         until("all of them are counted", || {
@@ -159,12 +160,12 @@ fn nothing_is_left_of_them() {
         let get = |fields| request("GET", "/", fields);
         let starts = [String::new(), get(""), get("Connection: close\r\n")];
         expect_all_given_back(&server, 3, |round| {
-            let mut held: Vec<Peer> = Vec::new();
+            let mut held: Vec<CrowdPeer> = Vec::new();
             for start in &starts {
                 held.append(&mut crowd(server.address(), count, start));
             }
             let leaving = crowd(server.address(), count, &get(""));
-            leaving.iter().for_each(Peer::half_close);
+            leaving.iter().for_each(CrowdPeer::half_close);
             let mut polite = server.connect();
             let ended =
                 |reason, each| closes(&server, reason) == u64::from(round) * each * count as u64;
@@ -175,7 +176,7 @@ fn nothing_is_left_of_them() {
             });
             let half_closed = u64::from(round) * count as u64;
             assert!(closes(&server, "client_closed") >= half_closed);
-            assert!(held.iter().all(Peer::is_told_something));
+            assert!(held.iter().all(CrowdPeer::is_told_something));
         });
     });
 }

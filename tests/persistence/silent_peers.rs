@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use abide::config::Config;
 use abide::connection::counters::CloseReason;
 use support::client::request;
-use support::crowd::{Peer, crowd_size};
+use support::crowd::{CrowdPeer, crowd_size};
 use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_stall, until};
 
 /// Peers of an attack that are open at the same time.
@@ -150,7 +150,7 @@ fn attack(address: SocketAddr, goes_on: &AtomicBool) {
             return;
         }
         for _ in 0..20 {
-            peers.push_back(Peer::connect(address));
+            peers.push_back(CrowdPeer::connect(address));
             if peers.len() > most {
                 peers.pop_front();
             }

@@ -139,9 +139,9 @@ impl Transport for Wire {
 pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
 
 /// A system whose calls never fail.
-pub struct Machine;
+pub struct SimulatedSystem;
 
-impl System for Machine {
+impl System for SimulatedSystem {
     type AcceptedSocket = Wire;
     type AcceptQueue = Queue;
 

@@ -17,7 +17,7 @@ use support::machinery::Machinery;
 use support::scripted::ScriptedPeer;
 
 pub use super::site::{HUGE, LARGE, MEDIUM, SMALL, Stage, TestSite, content};
-use super::wire::{Hub, Line, Machine, Queue, Wire};
+use super::wire::{Hub, Line, Queue, SimulatedSystem, Wire};
 
 /// A server that has not come to rest after this many rounds in a row is stuck.
 const MAX_ROUNDS: u32 = 1_000_000;
@@ -52,7 +52,7 @@ pub enum Act {
 /// The server and all its peers.
 pub struct World {
     pub stage: Arc<Stage>,
-    machinery: Machinery<Machine>,
+    machinery: Machinery<SimulatedSystem>,
     hub: Arc<Hub>,
     queue: Arc<Mutex<VecDeque<Wire>>>,
     lines: Vec<Arc<Line>>,
@@ -76,7 +76,13 @@ impl World {
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
         let log = Some(Arc::clone(&stage.access_log));
-        let machinery = Machinery::new(&stage.context, log, MOST_CONNECTIONS, queue, Machine);
+        let machinery = Machinery::new(
+            &stage.context,
+            log,
+            MOST_CONNECTIONS,
+            queue,
+            SimulatedSystem,
+        );
         let (clock, counters) = (Arc::clone(&machinery.clock), machinery.counters.clone());
         World {
             machinery,

@@ -11,7 +11,7 @@ pub mod in_process;
 pub mod load;
 pub mod machine;
 pub mod machinery;
-pub mod peer;
+pub mod other_server;
 pub mod process;
 pub mod recipes;
 pub mod response;
