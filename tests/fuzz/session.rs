@@ -51,8 +51,8 @@ pub fn check(input: &[u8]) {
     );
     let expected = expected_answers(bytes);
     responses::check(&whole, &expected, &CONTEXT.config.keep_alive);
-    // The same bound without our own parser: every request ends in an empty line, and the rest is answered
-    // once.
+    // A bound that needs no parser of ours: every request ends in an empty line, and what follows the last
+    // of these lines gets one answer at most.
     let empty_lines = bytes.windows(4).filter(|four| four == b"\r\n\r\n").count();
     assert!(expected.answers.len() <= empty_lines + 1);
 }
