@@ -135,7 +135,10 @@ fn debian(root: &Path) {
 fn fetched(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sites");
     let path = place.join(name);
-    assert!(path.exists(), "{name} has not been fetched: see .ci/install");
+    assert!(
+        path.exists(),
+        "{name} has not been fetched: see .ci/install"
+    );
     path
 }
 
