@@ -260,7 +260,7 @@ fn request_accepting(codings: &str) -> String {
 }
 
 #[test]
-fn every_form_of_a_cached_file_allocates_nothing() {
+fn every_variant_of_a_cached_file_allocates_nothing() {
     for (codings, line) in [
         ("br", "\r\nContent-Encoding: br\r\n"),
         ("zstd;q=0.5, gzip", "\r\nContent-Encoding: gzip\r\n"),
