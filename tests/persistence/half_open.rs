@@ -12,7 +12,7 @@ use support::counters::closes;
 use support::crowd::{
     CrowdPeer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
-use support::{InProcess, Launch, Share, Site, retried_after_a_stall, until};
+use support::{Client, InProcess, Launch, Share, Site, retried_after_a_stall, until};
 
 const SECOND: u64 = 1_000;
 const T: u64 = 120 * SECOND;
@@ -22,6 +22,14 @@ const LINGER: u64 = 5 * SECOND;
 
 /// How much later than its deadline a connection may end.
 const LATE: u64 = SECOND;
+
+/// A server under the test's clock, a client that behaves, and the size of each crowd.
+fn start() -> (Site, InProcess, Client, usize) {
+    let site = Site::new();
+    let server = InProcess::start(InProcess::config(&site));
+    let polite = server.connect();
+    (site, server, polite, crowd_size(1_000))
+}
 
 /// `count` peers that have sent `bytes`, from several addresses, so that there are enough ports.
 fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<CrowdPeer> {
@@ -40,10 +48,7 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<CrowdPeer> {
 fn thousands_that_say_nothing_end_in_their_time() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let silent = crowd(server.address(), count, "");
         // Empty lines are not a request.
         let empty = crowd(server.address(), count, "\r\n\r\n");
@@ -89,10 +94,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
 fn thousands_that_do_not_close_end_after_the_linger_time() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let asked = request("GET", "/", "Connection: close\r\n");
         let asked = crowd(server.address(), count, &asked);
         let refused = crowd(server.address(), count, "no request\r\n\r\n");
@@ -125,10 +127,7 @@ fn thousands_that_do_not_close_end_after_the_linger_time() {
 fn thousands_that_half_close_are_answered_and_end_at_once() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let peers = crowd(server.address(), count, &request("GET", "/", ""));
         peers.iter().for_each(CrowdPeer::half_close);
         let silent = crowd(server.address(), count, "");
