@@ -11,7 +11,7 @@ use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
 use abide::site::{MayBlock, Sites};
 use criterion::{Criterion, criterion_group, criterion_main};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 use support::turns::SingleSession;
 
 /// Time stands still.
@@ -34,8 +34,8 @@ fn measure(
     status: &str,
 ) -> String {
     let mut single = SingleSession::accepted(context, Address::Unix);
-    let mut peer = Peer::new();
-    let mut turn = |peer: &mut Peer, may_block| {
+    let mut peer = ScriptedPeer::new();
+    let mut turn = |peer: &mut ScriptedPeer, may_block| {
         peer.arrive(request.as_bytes());
         let outcome = single.turn(context, peer, NOW, may_block, false);
         assert_eq!(outcome, Outcome::Wait, "{name} is answered in one turn");

@@ -34,7 +34,9 @@ const NGINX_MAIN: &str = "user nobody nogroup; worker_processes auto; worker_rli
 
 const NGINX_EVENTS: &str = "worker_connections 16384; multi_accept on;";
 
+/// At the default level of its error log, nginx would write a line for each missing file.
 const NGINX_HTTP: &str = "
+    error_log {place}/error.log crit;
     types { text/html html; }
     keepalive_timeout 120s 120s;
     keepalive_requests 2147483647;

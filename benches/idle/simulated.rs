@@ -87,9 +87,9 @@ struct SimulatedAcceptQueue {
     come: Arc<AtomicU32>,
 }
 
-struct SimulatedSystem;
+struct QuietSystem;
 
-impl System for SimulatedSystem {
+impl System for QuietSystem {
     type AcceptedSocket = QuietPeer;
     type AcceptQueue = SimulatedAcceptQueue;
 
@@ -127,7 +127,7 @@ impl System for SimulatedSystem {
 }
 
 struct Simulation {
-    machinery: Machinery<SimulatedSystem>,
+    machinery: Machinery<QuietSystem>,
     come: Arc<AtomicU32>,
     rounds: u64,
 }
@@ -261,7 +261,7 @@ impl Simulation {
         let queue = SimulatedAcceptQueue::default();
         Simulation {
             come: Arc::clone(&queue.come),
-            machinery: Machinery::new(&context, None, SESSIONS as usize, queue, SimulatedSystem),
+            machinery: Machinery::new(&context, None, SESSIONS as usize, queue, QuietSystem),
             rounds: 0,
         }
     }

@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::idle_connections::{IdleConnections, PER_ADDRESS, Reaped};
 use crate::{MAX_BYTES_EACH, MAX_BYTES_KEPT_EACH, MAX_CPU_PERCENT, process, report};
+use support::beside::Compared;
 use support::client::request;
 use support::load::Load;
 use support::{Launch, Server, Site, pattern, until};
@@ -246,31 +247,25 @@ impl IdleBench {
     }
 
     fn compare(&self) {
-        let mut alone = Vec::new();
-        let mut beside = Vec::new();
-        for pair in 0..PAIRS {
-            // Each of the two comes first in half of the pairs.
-            if pair % 2 == 0 {
-                alone.push(self.measure_interval(&self.empty));
-                beside.push(self.measure_interval(&self.crowded));
-            } else {
-                beside.push(self.measure_interval(&self.crowded));
-                alone.push(self.measure_interval(&self.empty));
-            }
-        }
-        report::note(&format!("{ACTIVE} connections alone"), medians(&alone));
-        report::note("active connections beside the idle ones", medians(&beside));
-        let pairs = || beside.iter().zip(&alone);
-        let ratios =
-            pairs().map(|(beside, alone)| beside.requests_per_second / alone.requests_per_second);
-        let ratio = median(ratios);
+        let alone = || self.measure_interval(&self.empty);
+        let beside = || self.measure_interval(&self.crowded);
+        let compared = Compared::alternating(PAIRS, alone, beside);
+        report::note(
+            &format!("{ACTIVE} connections alone"),
+            medians(&compared.alone),
+        );
+        report::note(
+            "active connections beside the idle ones",
+            medians(&compared.beside),
+        );
+        let ratio = compared.median_ratio(|interval| interval.requests_per_second);
         report::line(
             "ratio of the rates, median of the pairs",
             ">= 0.95",
             format!("{ratio:.3}"),
             ratio >= 0.95,
         );
-        let ratio = median(pairs().map(|(beside, alone)| beside.cpu_micros / alone.cpu_micros));
+        let ratio = compared.median_ratio(|interval| interval.cpu_micros);
         report::note("ratio of the CPU times per request", format!("{ratio:.3}"));
     }
 

@@ -204,14 +204,14 @@ fn send_range<T: Transport>(io: &mut T, file: &File, offset: u64, count: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::scripted::Peer;
+    use crate::connection::scripted::ScriptedPeer;
     use bytes::Bytes;
 
     /// A transport that takes `room` bytes, then blocks.
-    fn limited(room: usize) -> Peer {
-        Peer {
+    fn limited(room: usize) -> ScriptedPeer {
+        ScriptedPeer {
             room_in_turn: Some(room),
-            ..Peer::new()
+            ..ScriptedPeer::new()
         }
     }
 

@@ -14,7 +14,7 @@ use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
 use abide::site::{MayBlock, Sites};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 use support::turns::SingleSession;
 use tempfile::TempDir;
 
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Gives the session a turn, in which `peer` sends `request` and takes the answer.
-    fn turn(&mut self, peer: &mut Peer, request: &[u8]) {
+    fn turn(&mut self, peer: &mut ScriptedPeer, request: &[u8]) {
         peer.sent.clear();
         peer.arrive(request);
         self.now.0 += STEP_MILLIS;
@@ -99,7 +99,7 @@ impl World {
 
     /// Allocations in `REQUESTS` turns, after the warm-up. Each answer begins with `expected`.
     fn allocations(&mut self, request: &[u8], expected: &str) -> u64 {
-        let mut peer = Peer::new();
+        let mut peer = ScriptedPeer::new();
         for _ in 0..WARM_UP {
             self.turn(&mut peer, request);
         }
@@ -117,7 +117,7 @@ impl World {
 
     /// The beginning of the answer to `request`, with its whole head.
     fn head(&mut self, request: &str) -> String {
-        let mut peer = Peer::new();
+        let mut peer = ScriptedPeer::new();
         self.turn(&mut peer, request.as_bytes());
         String::from_utf8_lossy(&peer.sent).into_owned()
     }
@@ -260,7 +260,7 @@ fn request_accepting(codings: &str) -> String {
 }
 
 #[test]
-fn every_form_of_a_cached_file_allocates_nothing() {
+fn every_variant_of_a_cached_file_allocates_nothing() {
     for (codings, line) in [
         ("br", "\r\nContent-Encoding: br\r\n"),
         ("zstd;q=0.5, gzip", "\r\nContent-Encoding: gzip\r\n"),

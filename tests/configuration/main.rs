@@ -17,28 +17,28 @@ use std::path::{Path, PathBuf};
 use abide::config::{AccessLogTarget, Config, ListenAddress, SiteConfig};
 use tempfile::TempDir;
 
-/// A directory with a configuration file.
-struct Site {
+/// A configuration file, in a directory of its own.
+struct ConfigFile {
     directory: TempDir,
 }
 
-impl Site {
-    fn new(text: &str) -> Site {
+impl ConfigFile {
+    fn new(text: &str) -> ConfigFile {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("abide.toml"), text).unwrap();
-        Site { directory }
+        ConfigFile { directory }
     }
 
-    fn file(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.directory.path().join("abide.toml")
     }
 }
 
 /// The configuration in `text`, or its error without the path of the directory.
 fn try_load(text: &str) -> Result<Config, String> {
-    let site = Site::new(text);
-    Config::load(&site.file()).map_err(|error| {
-        let directory = format!("{}/", site.directory.path().display());
+    let file = ConfigFile::new(text);
+    Config::load(&file.path()).map_err(|error| {
+        let directory = format!("{}/", file.directory.path().display());
         error.to_string().replace(&directory, "")
     })
 }

@@ -3,7 +3,7 @@
 use abide::config::{Config, Flags};
 use proptest::prelude::*;
 
-use super::{Site, error, try_load};
+use super::{ConfigFile, error, try_load};
 
 /// Checks that the error about `text` has exactly the expected lines, by their beginnings and columns.
 fn assert_told(text: &str, expected: &[(&str, usize)]) {
@@ -175,7 +175,7 @@ fn of_many_mistakes_the_first_twenty_are_told_and_the_others_counted() {
 
 #[test]
 fn mistakes_of_the_command_line_are_told_after_those_of_the_file() {
-    let site = Site::new("workers = 0");
+    let file = ConfigFile::new("workers = 0");
     let flags = Flags {
         root: Some("no/such".into()),
         listen: vec!["a".to_owned(), "127.0.0.1:0".to_owned(), "b".to_owned()],
@@ -184,15 +184,15 @@ fn mistakes_of_the_command_line_are_told_after_those_of_the_file() {
         access_log: Some("".into()),
         ..Flags::default()
     };
-    let error = Config::resolve(Some(&site.file()), &flags).unwrap_err();
+    let error = Config::resolve(Some(&file.path()), &flags).unwrap_err();
     let error = error.to_string();
     let starts: Vec<&str> = error
         .lines()
         .map(|line| line.split_once(": ").map_or(line, |(start, _)| start))
         .collect();
-    let file = format!("{}:1", site.file().display());
+    let place = format!("{}:1", file.path().display());
     let expected = [
-        file.as_str(),
+        place.as_str(),
         "--access-log",
         "--keep-alive-timeout",
         "--listen",

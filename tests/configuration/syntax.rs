@@ -5,7 +5,7 @@ use std::path::Path;
 
 use abide::config::Config;
 
-use super::{Site, refusal};
+use super::{ConfigFile, refusal};
 
 #[test]
 fn a_key_that_is_given_twice_is_refused() {
@@ -40,9 +40,9 @@ fn what_is_not_toml_is_refused_with_its_line() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let site = Site::new("");
-    fs::write(site.file(), b"root = \"\xff\"").unwrap();
-    let error = Config::load(&site.file()).unwrap_err().to_string();
+    let file = ConfigFile::new("");
+    fs::write(file.path(), b"root = \"\xff\"").unwrap();
+    let error = Config::load(&file.path()).unwrap_err().to_string();
     assert!(
         error.ends_with("abide.toml: it is not UTF-8 text"),
         "{error}"
@@ -54,6 +54,6 @@ fn a_file_that_cannot_be_read_is_named() {
         error.starts_with("no/such.toml: cannot be read: "),
         "{error}"
     );
-    let error = Config::load(site.directory.path()).unwrap_err().to_string();
+    let error = Config::load(file.directory.path()).unwrap_err().to_string();
     assert!(error.contains(": cannot be read: "), "{error}");
 }

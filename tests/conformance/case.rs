@@ -50,7 +50,7 @@ pub struct Case {
     pub parts: Vec<String>,
 }
 
-/// What happens to the connection after the last answer.
+/// The state of the connection after the last response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     Close,

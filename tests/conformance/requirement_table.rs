@@ -12,7 +12,7 @@
 //!
 //! Instead of `case` a row has one of
 //!
-//! - `test = "tests/file.rs::name"`, or a list: a Rust test, if no case can show the requirement;
+//! - `test = "tests/<program>/file.rs::name"`, or a list: a Rust test, if no case can show the requirement;
 //! - `not_bound = "client only"`: why the requirement does not bind an origin server for files.
 //!
 //! A `note` explains how abide interprets a requirement, where that is not obvious.

@@ -1,7 +1,7 @@
 //! abide together with independent programs: proxies in front of it, clients, site generators, and log
 //! analysers.
 //!
-//! Most of these tests are ignored by default, because they need programs that `.ci/run` installs, or
+//! Most of these tests are ignored by default, because they need programs that `.ci/install` installs, or
 //! take half a minute. A test whose program is missing fails. The relays are models of old proxies,
 //! written here, and need no program.
 

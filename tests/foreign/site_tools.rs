@@ -2,7 +2,7 @@
 //!
 //! `brotli -k`, `pigz -k` and `zstd -k` give their output about the time of the original, and every way
 //! to copy a directory sets other times. A crawl requests each file in each coding, and compares the
-//! answer with the sidecar. `.ci/run` installs the tools; if one is missing the test fails.
+//! answer with the sidecar. `.ci/install` installs the tools; if one is missing the test fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 /// The most bytes that one call takes, so that large answers are sent in several calls.
 const MAX_TAKEN: usize = 4_096;
@@ -10,7 +10,7 @@ const MAX_TAKEN: usize = 4_096;
 /// The future events of a connection. Everything happens between turns, and only what epoll reports is an
 /// event: an arrival, the peer's FIN, and room after a send that found none.
 pub struct Course<'b> {
-    pub peer: Peer,
+    pub peer: ScriptedPeer,
     to_arrive: VecDeque<&'b [u8]>,
     is_silent: bool,
     /// The bytes that the socket takes in the coming turns. When the list is used up, it takes everything.
@@ -23,7 +23,7 @@ impl<'b> Course<'b> {
     pub fn new(pieces: Vec<&'b [u8]>, room_by_turn: Vec<usize>, is_silent: bool) -> Course<'b> {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         let max_turns = 64 + bytes + pieces.len() + 2 * room_by_turn.len();
-        let mut peer = Peer::new();
+        let mut peer = ScriptedPeer::new();
         peer.shares = vec![MAX_TAKEN];
         let mut course = Course {
             peer,
@@ -61,7 +61,7 @@ impl<'b> Course<'b> {
                 return true;
             }
         }
-        if !self.is_silent && !self.peer.has_closed() {
+        if !self.is_silent && !self.peer.has_closed {
             self.peer.close();
             return true;
         }

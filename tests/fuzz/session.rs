@@ -51,8 +51,8 @@ pub fn check(input: &[u8]) {
     );
     let expected = expected_answers(bytes);
     responses::check(&whole, &expected, &CONTEXT.config.keep_alive);
-    // The same bound without our own parser: every request ends in an empty line, and the rest is answered
-    // once.
+    // A bound that needs no parser of ours: every request ends in an empty line, and what follows the last
+    // of these lines gets one answer at most.
     let empty_lines = bytes.windows(4).filter(|four| four == b"\r\n\r\n").count();
     assert!(expected.answers.len() <= empty_lines + 1);
 }
@@ -88,7 +88,7 @@ fn converse(mut course: Course<'_>) -> Vec<u8> {
     for turns in 0.. {
         assert!(turns < course.max_turns(), "the session does not end");
         course.begin_turn();
-        let read_closed = course.peer.has_closed();
+        let read_closed = course.peer.has_closed;
         match single.turn(context, &mut course.peer, now, may_block, read_closed) {
             Outcome::Close(_) => break,
             Outcome::Again => {

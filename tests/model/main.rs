@@ -1,3 +1,4 @@
-//! Models of the protocols between threads, of which loom tries every interleaving.
+//! Models of the protocols between threads. Loom tries every interleaving of the short stories, and those of
+//! the longer ones that have at most two preemptions.
 
 mod ownership;

@@ -64,12 +64,14 @@ fn a_drain_answers_those_who_were_promised_and_refuses_new_ones() {
         let address = server.address();
         let mut clients = [server.connect(), server.connect()];
         clients.iter_mut().for_each(Client::expect_usable);
+        let answered = Instant::now();
         server.signal(Signal::TERM);
         server.wait_for("waiting for 2 connections");
         until("new connections are refused", || {
             TcpStream::connect(address).is_err()
         });
-        thread::sleep(Duration::from_millis(500));
+        // T is 2 s.
+        thread::sleep(Duration::from_millis(1_800).saturating_sub(answered.elapsed()));
         assert!(server.is_running(), "it left before T was over");
         for client in &mut clients {
             let response = client.get("/");

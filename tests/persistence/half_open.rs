@@ -10,9 +10,9 @@ use abide::connection::counters::CloseReason;
 use support::client::request;
 use support::counters::closes;
 use support::crowd::{
-    Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
+    CrowdPeer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
-use support::{InProcess, Launch, Share, Site, retried_after_a_stall, until};
+use support::{Client, InProcess, Launch, Share, Site, retried_after_a_stall, until};
 
 const SECOND: u64 = 1_000;
 const T: u64 = 120 * SECOND;
@@ -23,11 +23,19 @@ const LINGER: u64 = 5 * SECOND;
 /// How much later than its deadline a connection may end.
 const LATE: u64 = SECOND;
 
+/// A server under the test's clock, a client that behaves, and the size of each crowd.
+fn start() -> (Site, InProcess, Client, usize) {
+    let site = Site::new();
+    let server = InProcess::start(InProcess::config(&site));
+    let polite = server.connect();
+    (site, server, polite, crowd_size(1_000))
+}
+
 /// `count` peers that have sent `bytes`, from several addresses, so that there are enough ports.
-fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
+fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<CrowdPeer> {
     let connect = |number: usize| {
         let host = u8::try_from(2 + number % 8).expect("below 10");
-        let peer = Peer::connect_from(Ipv4Addr::new(127, 0, 0, host), address);
+        let peer = CrowdPeer::connect_from(Ipv4Addr::new(127, 0, 0, host), address);
         peer.send(bytes);
         peer
     };
@@ -40,10 +48,7 @@ fn crowd(address: SocketAddr, count: usize, bytes: &str) -> Vec<Peer> {
 fn thousands_that_say_nothing_end_in_their_time() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let silent = crowd(server.address(), count, "");
         // Empty lines are not a request.
         let empty = crowd(server.address(), count, "\r\n\r\n");
@@ -52,7 +57,8 @@ fn thousands_that_say_nothing_end_in_their_time() {
             let ended = server.handle.totals().closes(CloseReason::Idle);
             usize::try_from(ended).expect("a count")
         };
-        let told = |peers: &[Peer]| peers.iter().filter(|peer| peer.is_told_something()).count();
+        let told =
+            |peers: &[CrowdPeer]| peers.iter().filter(|peer| peer.is_told_something()).count();
         expect_served_at_once(&mut polite);
         // The clock stands still, so that all answers count as given at the same time.
         until("all are answered", || told(&answered) == count);
@@ -88,10 +94,7 @@ fn thousands_that_say_nothing_end_in_their_time() {
 fn thousands_that_do_not_close_end_after_the_linger_time() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let asked = request("GET", "/", "Connection: close\r\n");
         let asked = crowd(server.address(), count, &asked);
         let refused = crowd(server.address(), count, "no request\r\n\r\n");
@@ -124,14 +127,11 @@ fn thousands_that_do_not_close_end_after_the_linger_time() {
 fn thousands_that_half_close_are_answered_and_end_at_once() {
     let _share = Share::of(3);
     retried_after_a_stall(|| {
-        let site = Site::new();
-        let server = InProcess::start(InProcess::config(&site));
-        let mut polite = server.connect();
-        let count = crowd_size(1_000);
+        let (_site, server, mut polite, count) = start();
         let peers = crowd(server.address(), count, &request("GET", "/", ""));
-        peers.iter().for_each(Peer::half_close);
+        peers.iter().for_each(CrowdPeer::half_close);
         let silent = crowd(server.address(), count, "");
-        silent.iter().for_each(Peer::half_close);
+        silent.iter().for_each(CrowdPeer::half_close);
         expect_served_at_once(&mut polite);
         // The clock stands still.
         until("all of them are counted", || {
@@ -159,12 +159,12 @@ fn nothing_is_left_of_them() {
         let get = |fields| request("GET", "/", fields);
         let starts = [String::new(), get(""), get("Connection: close\r\n")];
         expect_all_given_back(&server, 3, |round| {
-            let mut held: Vec<Peer> = Vec::new();
+            let mut held: Vec<CrowdPeer> = Vec::new();
             for start in &starts {
                 held.append(&mut crowd(server.address(), count, start));
             }
             let leaving = crowd(server.address(), count, &get(""));
-            leaving.iter().for_each(Peer::half_close);
+            leaving.iter().for_each(CrowdPeer::half_close);
             let mut polite = server.connect();
             let ended =
                 |reason, each| closes(&server, reason) == u64::from(round) * each * count as u64;
@@ -175,7 +175,7 @@ fn nothing_is_left_of_them() {
             });
             let half_closed = u64::from(round) * count as u64;
             assert!(closes(&server, "client_closed") >= half_closed);
-            assert!(held.iter().all(Peer::is_told_something));
+            assert!(held.iter().all(CrowdPeer::is_told_something));
         });
     });
 }

@@ -10,7 +10,7 @@ use abide::connection::counters::CloseReason;
 use abide::connection::server_context::Mode;
 use support::{Client, InProcess, Launch, Site, until};
 
-fn config(site: &Site) -> Config {
+pub fn config(site: &Site) -> Config {
     let mut config = InProcess::config(site);
     config.keep_alive.timeout_secs = 20;
     config.keep_alive.grace_secs = 10;
@@ -32,8 +32,17 @@ fn begun(server: &InProcess) -> Client {
     client
 }
 
-fn is_closed(client: &mut Client) -> bool {
+pub fn is_closed(client: &mut Client) -> bool {
     client.is_told_something(Duration::from_millis(2))
+}
+
+/// Which of the clients are closed.
+pub fn closed(clients: &mut [Client]) -> Vec<bool> {
+    clients.iter_mut().map(is_closed).collect()
+}
+
+fn count_closed(clients: &mut [Client]) -> usize {
+    closed(clients).into_iter().filter(|it| *it).count()
 }
 
 fn closes(server: &InProcess, reason: CloseReason) -> u64 {
@@ -41,7 +50,7 @@ fn closes(server: &InProcess, reason: CloseReason) -> u64 {
 }
 
 /// Waits until the server has `count` open connections.
-fn expect_open(server: &InProcess, count: usize) {
+pub fn expect_open(server: &InProcess, count: usize) {
     until("the server has as many connections", || {
         server.handle.open_connections() == count
     });
@@ -79,11 +88,12 @@ fn the_longest_idle_go_first_and_only_as_many_as_it_takes() {
     server.pass(23_000);
     assert!(!clients.iter_mut().any(is_closed), "no pressure, no haste");
     let _two = [begun(&server), begun(&server)];
-    server.pass_until("two are closed", 3_000, || {
-        clients.iter_mut().map(is_closed).filter(|it| *it).count() == 2
-    });
-    let closed: Vec<bool> = clients.iter_mut().map(is_closed).collect();
-    assert_eq!(closed[..3], [true, true, false], "the longest idle first");
+    server.pass_until("two are closed", 3_000, || count_closed(&mut clients) == 2);
+    assert_eq!(
+        closed(&mut clients)[..3],
+        [true, true, false],
+        "the longest idle first"
+    );
     drop(clients.drain(..2));
     server.pass(2_000);
     assert!(!clients.iter_mut().any(is_closed), "the pressure is over");
@@ -163,12 +173,10 @@ fn pressure_only_never_closes_for_age() {
     assert!(!clients.iter_mut().any(is_closed), "T + grace is 30 s");
     assert!(clients[7].get("/").persists());
     let _ninth = begun(&server);
-    server.pass_until("one makes room", 3_000, || {
-        clients.iter_mut().map(is_closed).filter(|it| *it).count() == 1
-    });
+    server.pass_until("one makes room", 3_000, || count_closed(&mut clients) == 1);
     server.pass(4_000);
     assert_eq!(
-        clients.iter_mut().map(is_closed).filter(|it| *it).count(),
+        count_closed(&mut clients),
         1,
         "under pressure a lingering connection counts as closed"
     );
@@ -333,7 +341,5 @@ fn refused_ones_that_linger_do_not_count_as_room() {
     expect_open(&server, 10);
     let mut stay: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     until("the four are refused", || stay.iter_mut().all(is_closed));
-    server.pass_until("two make room", 4_000, || {
-        clients.iter_mut().map(is_closed).filter(|it| *it).count() == 2
-    });
+    server.pass_until("two make room", 4_000, || count_closed(&mut clients) == 2);
 }

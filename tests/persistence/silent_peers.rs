@@ -1,8 +1,7 @@
 //! Peers that connect and never send a byte. They were promised nothing, so under pressure they are closed
 //! first, and at a limit they keep no other client waiting.
 //!
-//! Where servers run under the test's clock, ten connections are the limit: pressure begins with the ninth.
-//! T = 20 s, grace = 10 s.
+//! Servers under the test's clock have the limits of `pressure.rs`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use abide::config::Config;
+use super::pressure::{closed, config, expect_open, is_closed};
 use abide::connection::counters::CloseReason;
 use support::client::request;
-use support::crowd::{Peer, crowd_size};
+use support::crowd::{CrowdPeer, crowd_size};
 use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_stall, until};
 
 /// Peers of an attack that are open at the same time.
@@ -21,28 +20,6 @@ const PEERS: usize = 2_000;
 
 /// The pause of a client that was told 503 before it tries again.
 const RETRY: Duration = Duration::from_millis(50);
-
-fn config(site: &Site) -> Config {
-    let mut config = InProcess::config(site);
-    config.keep_alive.timeout_secs = 20;
-    config.keep_alive.grace_secs = 10;
-    config.limits.connections = 10;
-    config
-}
-
-fn is_closed(client: &mut Client) -> bool {
-    client.is_told_something(Duration::from_millis(2))
-}
-
-fn closed(clients: &mut [Client]) -> Vec<bool> {
-    clients.iter_mut().map(is_closed).collect()
-}
-
-fn expect_open(server: &InProcess, count: usize) {
-    until("the server has as many connections", || {
-        server.handle.open_connections() == count
-    });
-}
 
 /// Connects and sends a request at once. Returns the status of the answer, or `None` if the connection was
 /// closed.
@@ -105,8 +82,6 @@ fn at_the_limit_a_newcomer_has_the_place_of_the_longest_silent() {
     until("a request is served", || {
         visit(server.address()) == Some(200)
     });
-    let gone = closed(&mut silent).iter().filter(|gone| **gone).count();
-    assert!(gone >= 1, "one has made room");
     assert!(closed(&mut silent)[0], "the longest silent");
 }
 
@@ -150,7 +125,7 @@ fn attack(address: SocketAddr, goes_on: &AtomicBool) {
             return;
         }
         for _ in 0..20 {
-            peers.push_back(Peer::connect(address));
+            peers.push_back(CrowdPeer::connect(address));
             if peers.len() > most {
                 peers.pop_front();
             }

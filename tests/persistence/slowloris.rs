@@ -11,7 +11,7 @@ use abide::connection::counters::CloseReason;
 use support::client::request;
 use support::counters::closes;
 use support::crowd::{
-    Peer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
+    CrowdPeer, crowd_size, expect_all_given_back, expect_served_at_once, pass_politely,
 };
 use support::{Client, InProcess, Launch, Server, Share, Site, retried_after_a_stall, until};
 
@@ -39,9 +39,9 @@ impl Scene {
     }
 
     /// Peers that have sent `bytes`.
-    fn crowd(&self, bytes: &str) -> Vec<Peer> {
+    fn crowd(&self, bytes: &str) -> Vec<CrowdPeer> {
         let connect = |_| {
-            let peer = Peer::connect_narrow(self.server.address());
+            let peer = CrowdPeer::connect_narrow(self.server.address());
             peer.send(bytes);
             peer
         };
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     /// Expects that the peers were told 408, and that their closes are counted under `reason`.
-    fn expect_timed_out(&self, peers: Vec<Peer>, reason: CloseReason) {
+    fn expect_timed_out(&self, peers: Vec<CrowdPeer>, reason: CloseReason) {
         let (before, count) = (self.closes(reason), peers.len());
         for peer in peers {
             let got = peer.rest().expect("an answer and a FIN");
@@ -80,7 +80,7 @@ impl Scene {
     }
 }
 
-fn expect_silence(peers: &[Peer], when: &str) {
+fn expect_silence(peers: &[CrowdPeer], when: &str) {
     let told = peers.iter().filter(|peer| peer.is_told_something());
     assert_eq!(told.count(), 0, "told something {when}");
 }
@@ -164,7 +164,7 @@ fn a_reader_of_nothing_has_the_time_of_one_pause_after_what_its_kernel_took() {
         assert_eq!(scene.closes(CloseReason::WriteTimeout), 0, "too early");
         scene.pass(10 * SECOND + 200 + LATE);
         scene.expect_counted(peers.len(), CloseReason::WriteTimeout);
-        let is_reset = peers.iter().all(Peer::is_reset);
+        let is_reset = peers.iter().all(CrowdPeer::is_reset);
         assert!(is_reset, "what they did not take is thrown away");
     });
 }
@@ -253,11 +253,11 @@ fn nothing_is_left_of_them() {
 /// One round: peers of all kinds at once, until every connection has ended.
 fn misbehave(server: &Server, count: usize) {
     let kinds = kinds();
-    let mut crowds: Vec<(&Kind, Instant, Vec<Peer>)> = Vec::new();
+    let mut crowds: Vec<(&Kind, Instant, Vec<CrowdPeer>)> = Vec::new();
     for kind in &kinds {
         let start = Instant::now();
         let peers = (0..count).map(|_| {
-            let peer = Peer::connect_narrow(server.address());
+            let peer = CrowdPeer::connect_narrow(server.address());
             peer.send(&kind.start);
             peer
         });
@@ -285,7 +285,7 @@ fn misbehave(server: &Server, count: usize) {
     }
 }
 
-fn has_ended(kind: &Kind, peer: &Peer) -> bool {
+fn has_ended(kind: &Kind, peer: &CrowdPeer) -> bool {
     if kind.start.starts_with("GET") {
         peer.is_reset()
     } else {

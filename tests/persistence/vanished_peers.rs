@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::client::request;
 use support::counters::closes;
-use support::crowd::{Peer, expect_all_given_back, expect_served_at_once};
+use support::crowd::{CrowdPeer, expect_all_given_back, expect_served_at_once};
 use support::machine::Machine;
 use support::{Client, Launch, PATIENCE, Server, Site, retried_after_a_stall};
 
@@ -54,7 +54,7 @@ impl Scene {
     }
 
     /// Starts a peer on the machine.
-    fn start(&self, start: impl Fn(SocketAddr) -> Peer + Sync) -> Peer {
+    fn start(&self, start: impl Fn(SocketAddr) -> CrowdPeer + Sync) -> CrowdPeer {
         self.machine.run(|| start(self.address))
     }
 
@@ -77,8 +77,8 @@ fn wait_for_closes(server: &Server, polite: &mut Client, reason: &str, count: u6
 }
 
 /// A peer that has had an answer and sends nothing more.
-fn idle(address: SocketAddr) -> Peer {
-    let peer = Peer::connect(address);
+fn idle(address: SocketAddr) -> CrowdPeer {
+    let peer = CrowdPeer::connect(address);
     peer.send(request("GET", "/", ""));
     while !peer.is_told_something() {
         thread::sleep(Duration::from_millis(1));
@@ -87,8 +87,8 @@ fn idle(address: SocketAddr) -> Peer {
 }
 
 /// A peer that reads its download as fast as it comes, and is far from the end.
-fn downloading(address: SocketAddr) -> Peer {
-    let peer = Peer::connect(address);
+fn downloading(address: SocketAddr) -> CrowdPeer {
+    let peer = CrowdPeer::connect(address);
     peer.send(request("GET", "/large.bin", ""));
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(1));
@@ -97,14 +97,14 @@ fn downloading(address: SocketAddr) -> Peer {
     peer
 }
 
-fn in_a_head(address: SocketAddr) -> Peer {
-    let peer = Peer::connect(address);
+fn in_a_head(address: SocketAddr) -> CrowdPeer {
+    let peer = CrowdPeer::connect(address);
     peer.send("GET / HTTP/1.1\r\nHo");
     peer
 }
 
-fn in_a_body(address: SocketAddr) -> Peer {
-    let peer = Peer::connect(address);
+fn in_a_body(address: SocketAddr) -> CrowdPeer {
+    let peer = CrowdPeer::connect(address);
     peer.send(request("POST", "/", "Content-Length: 9\r\n") + "body");
     peer
 }
@@ -175,7 +175,7 @@ fn nothing_is_left_of_two_hundred_that_vanish_at_once() {
             ..
         } = &mut scene;
         let each: u64 = 50;
-        let mut held: Vec<Peer> = Vec::new();
+        let mut held: Vec<CrowdPeer> = Vec::new();
         expect_all_given_back(server, 3, |round| {
             // The peers of the previous round close, but their FINs cannot arrive.
             held.clear();

@@ -4,7 +4,7 @@ use abide::clock::Millis;
 use abide::connection::counters::CloseReason;
 
 use super::world::{TestSite, at_secs};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const CONNECTIONS: usize = 10_000;
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -36,7 +36,7 @@ fn ten_thousand_connections_are_each_reaped_in_the_second_after_t_plus_grace() {
     let mut last_activity = Vec::new();
     for arrival in arrivals {
         world.run_until(Millis(arrival));
-        let it = world.connect(Peer::new());
+        let it = world.connect(ScriptedPeer::new());
         // Requests with pauses of up to 100 s: less than T, so none of them may be lost.
         let mut last = arrival;
         let requests = dice.below(5);

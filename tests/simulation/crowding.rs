@@ -8,7 +8,7 @@ use abide::connection::server_context::Mode;
 use super::crowd::Dice;
 use super::responses::{HeadRequests, Received, finals, only};
 use super::world::{Act, LARGE, SMALL, TestSite, World, at_secs, content};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -39,8 +39,8 @@ enum Kind {
 }
 
 /// A peer whose request arrives with the connection.
-fn asking(request: &[u8]) -> Peer {
-    let mut peer = Peer::new();
+fn asking(request: &[u8]) -> ScriptedPeer {
+    let mut peer = ScriptedPeer::new();
     peer.arrive(request);
     peer
 }
@@ -49,7 +49,7 @@ fn asking(request: &[u8]) -> Peer {
 fn connect(world: &mut World, kind: Kind, dice: &mut Dice) -> usize {
     let now = world.now().0;
     match kind {
-        Kind::Silent => world.connect(Peer::new()),
+        Kind::Silent => world.connect(ScriptedPeer::new()),
         Kind::Regular => {
             let it = world.connect(asking(GET));
             let mut at = now;
@@ -65,7 +65,7 @@ fn connect(world: &mut World, kind: Kind, dice: &mut Dice) -> usize {
             it
         }
         Kind::Slow => {
-            let it = world.connect(Peer {
+            let it = world.connect(ScriptedPeer {
                 room: 8_192,
                 acknowledges: false,
                 ..asking(GET_LARGE)
@@ -187,7 +187,7 @@ fn a_newcomer_takes_the_place_of_the_longest_silent_one() {
     let mut silent = Vec::new();
     for at in [100, 200] {
         world.run_until(Millis(at));
-        silent.push(world.connect(Peer::new()));
+        silent.push(world.connect(ScriptedPeer::new()));
     }
     // No connection has been silent for 250 ms, so this request gets a 503.
     world.run_until(Millis(300));
@@ -196,7 +196,7 @@ fn a_newcomer_takes_the_place_of_the_longest_silent_one() {
     // Now the first has been. A newcomer without a request is refused until one has been silent for a
     // second.
     world.run_until(Millis(400));
-    let mute = world.connect(Peer::new());
+    let mute = world.connect(ScriptedPeer::new());
     assert_eq!(only(&world.peer(mute).sent).status, 503);
     assert_eq!(world.closed(silent[0]), None);
     let late = world.connect(asking(GET));
@@ -248,7 +248,7 @@ fn the_deadline_of_a_drain_breaks_the_promises_that_are_left_and_counts_them() {
         world.run_until(at_secs(second));
         idle.push(world.connect(asking(GET)));
     }
-    let silent = world.connect(Peer::new());
+    let silent = world.connect(ScriptedPeer::new());
     world.run_until(at_secs(120));
     world.enter(Mode::Draining);
     world.run_to_end();

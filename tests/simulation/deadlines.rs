@@ -5,18 +5,18 @@ use abide::connection::counters::CloseReason;
 
 use super::responses::only;
 use super::world::{Act, HUGE, LARGE, TestSite, World, at_secs, content};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
 }
 
 /// A peer with room for `room` bytes that acknowledges only when told to.
-fn reluctant(room: u64) -> Peer {
-    Peer {
+fn reluctant(room: u64) -> ScriptedPeer {
+    ScriptedPeer {
         room,
         acknowledges: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     }
 }
 
@@ -34,7 +34,7 @@ fn slow_reader(world: &mut World, path: &str, room: u64, bytes: u64, every_milli
 fn half_a_head_gets_408_after_the_head_timeout_however_it_trickles() {
     // RFC 9110 section 15.5.9
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     for (second, byte) in (1..20).zip(b"GET /small HTTP/1.1") {
         world.send(at_secs(second), it, [*byte]);
     }
@@ -53,7 +53,7 @@ fn half_a_head_gets_408_after_the_head_timeout_however_it_trickles() {
 #[test]
 fn the_head_timeout_counts_for_each_request_from_its_own_start() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     for start in [0, 30, 60] {
         world.send(at_secs(start), it, b"GET /small ");
         world.send(at_secs(start + 19), it, b"HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -70,7 +70,7 @@ fn the_head_timeout_counts_for_each_request_from_its_own_start() {
 fn a_lone_crlf_is_no_request_and_no_activity() {
     // RFC 9112 section 2.2: an empty line before a request is skipped.
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     world.send(at_secs(1), it, b"\r");
     world.send(at_secs(10), it, b"\n");
     world.send(at_secs(19), it, b"\r\n");
@@ -82,7 +82,7 @@ fn a_lone_crlf_is_no_request_and_no_activity() {
 #[test]
 fn a_body_that_stops_gets_408() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
     world.send(at_secs(1), it, head);
     world.run_to_end();
@@ -184,7 +184,7 @@ fn an_honest_reader_of_the_last_answer_gets_all_of_it() {
     let mut site = TestSite::new();
     site.config.timeouts.write_secs = 5;
     let mut world = site.world();
-    let it = world.connect(Peer {
+    let it = world.connect(ScriptedPeer {
         closes_back: false,
         ..reluctant(u64::MAX)
     });

@@ -5,17 +5,17 @@ use abide::connection::server_context::Mode;
 
 use super::responses::{HeadRequests, finals, only};
 use super::world::{Act, LARGE, TestSite, World, at_secs, content};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_CLOSE: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// A peer that keeps its side open when the server closes.
-fn holding_on() -> Peer {
-    Peer {
+fn holding_on() -> ScriptedPeer {
+    ScriptedPeer {
         closes_back: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     }
 }
 
@@ -104,9 +104,9 @@ fn a_413_is_readable_by_a_client_that_is_still_uploading() {
 fn a_client_that_half_closes_after_its_requests_is_answered() {
     // RFC 9112 section 9.6
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer {
+    let it = world.connect(ScriptedPeer {
         shares: vec![1_000, 0],
-        ..Peer::new()
+        ..ScriptedPeer::new()
     });
     world.send(at_secs(0), it, [GET_LARGE, GET].concat());
     world.schedule(at_secs(0), it, Act::Close);
@@ -123,7 +123,7 @@ fn a_client_that_half_closes_after_its_requests_is_answered() {
 #[test]
 fn a_fin_that_shares_its_edge_with_the_request_is_seen() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     world.schedule(at_secs(1), it, Act::SendAndClose(GET.to_vec()));
     world.run_to_end();
     assert_eq!(only(&world.peer(it).sent).status, 200);
@@ -138,7 +138,7 @@ fn an_end_of_stream_inside_a_request_is_a_400_and_a_close_at_once() {
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123",
     ] {
         let mut world = TestSite::new().world();
-        let it = world.connect(Peer::new());
+        let it = world.connect(ScriptedPeer::new());
         world.send(at_secs(0), it, part);
         world.schedule(at_secs(1), it, Act::Close);
         world.run_to_end();
@@ -155,7 +155,7 @@ fn full_world() -> World {
     let mut site = TestSite::new();
     site.config.limits.connections = 1;
     let mut world = site.world();
-    world.connect(Peer::new());
+    world.connect(ScriptedPeer::new());
     world
 }
 
@@ -163,7 +163,7 @@ fn full_world() -> World {
 fn a_refused_connection_is_told_when_to_come_back() {
     // RFC 9110 section 15.6.4
     let mut world = full_world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     let answer = only(&world.peer(it).sent);
     assert_eq!((answer.status, answer.max()), (503, None));
     assert_eq!(answer.field("retry-after"), Some("2"));
@@ -174,9 +174,9 @@ fn a_refused_connection_is_told_when_to_come_back() {
 #[test]
 fn a_refused_connection_with_a_full_socket_is_told_all_the_same() {
     let mut world = full_world();
-    let it = world.connect(Peer {
+    let it = world.connect(ScriptedPeer {
         shares: vec![0, 3],
-        ..Peer::new()
+        ..ScriptedPeer::new()
     });
     world.run_to_end();
     assert_eq!(only(&world.peer(it).sent).status, 503);
@@ -185,7 +185,10 @@ fn a_refused_connection_with_a_full_socket_is_told_all_the_same() {
 #[test]
 fn draining_says_close_on_the_next_answer_and_idle_connections_keep_their_promise() {
     let mut world = TestSite::new().world();
-    let (busy, idle) = (world.connect(Peer::new()), world.connect(Peer::new()));
+    let (busy, idle) = (
+        world.connect(ScriptedPeer::new()),
+        world.connect(ScriptedPeer::new()),
+    );
     world.send(at_secs(1), busy, GET);
     world.send(at_secs(1), idle, GET);
     world.run_until(at_secs(5));
@@ -203,11 +206,11 @@ fn draining_says_close_on_the_next_answer_and_idle_connections_keep_their_promis
 #[test]
 fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
     let mut world = TestSite::new().world();
-    let idle = world.connect(Peer::new());
-    let reading = world.connect(Peer {
+    let idle = world.connect(ScriptedPeer::new());
+    let reading = world.connect(ScriptedPeer {
         room: 10_000,
         acknowledges: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     });
     world.send(at_secs(1), idle, GET);
     world.send(at_secs(1), reading, [GET_LARGE, GET].concat());
@@ -236,7 +239,7 @@ fn stopping_closes_what_is_idle_and_finishes_what_is_under_way() {
 #[test]
 fn a_request_that_is_there_at_the_stop_is_answered() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     world.send(at_secs(1), it, GET);
     world.run_until(at_secs(2));
     world.peer(it).arrive(GET);
@@ -250,10 +253,10 @@ fn a_request_that_is_there_at_the_stop_is_answered() {
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer {
+    let it = world.connect(ScriptedPeer {
         room: 10_000,
         acknowledges: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     });
     world.send(at_secs(1), it, GET_LARGE);
     world.run_until(at_secs(1));
@@ -267,7 +270,7 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
 fn an_error_in_the_body_of_a_head_request_is_answered_without_content() {
     // RFC 9110 section 9.3.2
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     let head = "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot a size";
     world.send(at_secs(0), it, head);
     world.run_to_end();

@@ -1,8 +1,9 @@
 //! The server without sockets and threads: scripted peers, and a clock that the test moves.
 //!
-//! [`Peer`](support::scripted::Peer) is the other end of a connection, and [`wire`] the server's end.
-//! [`world`] runs the server's own machinery in one thread and plays the kernel. [`responses`] reads the
-//! output without the server's code. An hour takes milliseconds, and every run is the same.
+//! [`ScriptedPeer`](support::scripted::ScriptedPeer) is the other end of a connection, and [`wire`]
+//! the server's end. [`world`] runs the server's own machinery in one thread and plays the kernel.
+//! [`responses`] reads the output without the server's code. An hour takes milliseconds, and every run is
+//! the same.
 //!
 //! Start with [`story`]: it tells how a deadline is set, found and met.
 

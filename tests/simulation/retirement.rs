@@ -6,7 +6,7 @@ use abide::connection::server_context::Mode;
 
 use super::responses::{HeadRequests, finals};
 use super::world::{TestSite, World, at_secs};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -24,10 +24,10 @@ const REASONS: [CloseReason; 3] = [
 ];
 
 /// A peer that keeps its side open when the server closes, so that its bytes can cross with the FIN.
-fn holding_on() -> Peer {
-    Peer {
+fn holding_on() -> ScriptedPeer {
+    ScriptedPeer {
         closes_back: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     }
 }
 
@@ -141,9 +141,9 @@ fn a_request_that_has_to_wait_for_the_disk_is_not_lost() {
 #[test]
 fn answers_that_the_socket_takes_byte_by_byte_change_nothing() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer {
+    let it = world.connect(ScriptedPeer {
         shares: vec![1, 0, 100_000, 0],
-        ..Peer::new()
+        ..ScriptedPeer::new()
     });
     world.send(at_secs(1), it, GET);
     world.run_until(at_secs(2));

@@ -9,7 +9,7 @@ use proptest::test_runner::Config as Cases;
 
 use super::responses::{HeadRequests, Received, finals};
 use super::world::{Act, LARGE, MEDIUM, SMALL, TestSite, World, content};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 /// Requests that one connection may make here.
 const MAX_REQUESTS: u32 = 6;
@@ -165,9 +165,9 @@ fn converse(
 ) -> Vec<ConnectionResult> {
     let segments: Vec<Vec<&[u8]>> = lines.iter().map(|line| cut(input, &line.cuts)).collect();
     let first = lines.iter().map(|line| {
-        world.connect(Peer {
+        world.connect(ScriptedPeer {
             shares: line.shares.clone(),
-            ..Peer::new()
+            ..ScriptedPeer::new()
         })
     });
     let indices: Vec<usize> = first.collect();
@@ -339,8 +339,8 @@ fn byte_by_byte_is_a_segmentation_like_any_other() {
 
 /// The result of a connection that received `input` whole, and of one that received it in single bytes.
 fn byte_by_byte(world: &mut World, input: &[u8], is_closed: bool) -> Vec<ConnectionResult> {
-    let whole = world.connect(Peer::new());
-    let single = world.connect(Peer::new());
+    let whole = world.connect(ScriptedPeer::new());
+    let single = world.connect(ScriptedPeer::new());
     world.send(Millis(0), whole, input);
     for byte in input {
         world.send(Millis(0), single, [*byte]);

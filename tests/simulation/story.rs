@@ -15,7 +15,7 @@ use abide::connection::counters::CloseReason;
 
 use super::responses::{HeadRequests, finals};
 use super::world::{Act, TestSite, at_secs};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -28,7 +28,7 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
 
     // 0 s. Accepted. Nothing is promised yet: the first byte has to come in 20 s (timeouts.head). The wheel
     // still looks at 5 s, because that deadline may have moved by then.
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     assert_eq!(world.deadline(it), at_secs(20));
     assert_eq!(world.next_check(), Some(at_secs(5)));
 
@@ -93,7 +93,7 @@ fn three_requests_an_unacknowledged_answer_and_a_close_at_exactly_t_plus_grace()
 #[test]
 fn a_request_in_the_very_turn_in_which_the_deadline_passes_is_answered() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     // The first request comes at the end of timeouts.head, the second at the end of T + grace.
     for (number, at) in [(1, at_secs(20)), (2, at_secs(150))] {
         world.send(at, it, GET);
@@ -113,7 +113,7 @@ fn a_request_in_the_very_turn_in_which_the_deadline_passes_is_answered() {
 fn a_last_request_has_half_of_grace_whenever_the_answer_was_acknowledged() {
     for late_millis in [100, 4_900, 5_100, 9_900, 12_000, 20_000] {
         let mut world = TestSite::new().world();
-        let it = world.connect(Peer::new());
+        let it = world.connect(ScriptedPeer::new());
         world.schedule(at_secs(5), it, Act::HoldAcknowledgements);
         world.send(at_secs(5), it, GET);
         let acknowledged_at = Millis(5_000 + late_millis);
@@ -129,9 +129,9 @@ fn a_last_request_has_half_of_grace_whenever_the_answer_was_acknowledged() {
 #[test]
 fn a_request_after_our_fin_is_counted_as_a_race() {
     let mut world = TestSite::new().world();
-    let peer = Peer {
+    let peer = ScriptedPeer {
         closes_back: false,
-        ..Peer::new()
+        ..ScriptedPeer::new()
     };
     let it = world.connect(peer);
     world.send(at_secs(0), it, GET);
@@ -152,7 +152,7 @@ fn a_request_after_our_fin_is_counted_as_a_race() {
 #[test]
 fn a_connection_that_never_sends_a_byte_is_closed_silently() {
     let mut world = TestSite::new().world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     world.run_to_end();
     assert_eq!(world.closed(it), Some((CloseReason::Idle, at_secs(20))));
     assert_eq!(world.peer(it).sent, b"");

@@ -7,7 +7,7 @@ use abide::clock::Millis;
 
 use super::responses::{HeadRequests, finals, only};
 use super::world::{TestSite, content};
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const SHARE: usize = 256 * 1024;
 
@@ -21,9 +21,9 @@ fn turns_from_memory(len: usize) -> u32 {
     fs::write(site.directory.path().join("body"), content(len)).unwrap();
     (site.config.cache.bytes, site.config.cache.file_bytes) = (1 << 26, 1 << 22);
     let mut world = site.world();
-    let first = world.connect(Peer::new());
+    let first = world.connect(ScriptedPeer::new());
     world.send(Millis(0), first, ask("/body"));
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     world.run_until(Millis(0));
     let before = world.worker_turns();
     world.send(Millis(1), it, ask("/body"));
@@ -50,7 +50,7 @@ fn turns_from_disk(others_wait: bool) -> u32 {
     fs::write(site.directory.path().join("body"), content(10)).unwrap();
     site.config.cache.bytes = 0;
     let mut world = site.world();
-    let it = world.connect(Peer::new());
+    let it = world.connect(ScriptedPeer::new());
     if others_wait {
         world.hurry();
     }

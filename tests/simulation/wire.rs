@@ -13,7 +13,7 @@ use abide::server::system::System;
 use mio::Token;
 
 use support::machinery::HandClock;
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 const REASONS: [CloseReason; 17] = [
     CloseReason::ClientClosed,
@@ -72,7 +72,7 @@ impl Hub {
 
 /// A connection as the simulation sees it.
 pub struct Line {
-    pub peer: Mutex<Peer>,
+    pub peer: Mutex<ScriptedPeer>,
     /// The token of its socket in the poll, once it is watched.
     pub token: OnceLock<Token>,
     /// Why and when the connection ended.
@@ -89,7 +89,7 @@ pub struct Wire {
 
 impl Wire {
     /// Returns the peer, after setting its time.
-    fn touch(&self) -> MutexGuard<'_, Peer> {
+    fn touch(&self) -> MutexGuard<'_, ScriptedPeer> {
         let mut peer = self.line.peer.lock().unwrap();
         peer.now = self.hub.clock.reading();
         if !std::mem::replace(&mut peer.is_touched, true) {
@@ -139,9 +139,9 @@ impl Transport for Wire {
 pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
 
 /// A system whose calls never fail.
-pub struct Machine;
+pub struct SimulatedSystem;
 
-impl System for Machine {
+impl System for SimulatedSystem {
     type AcceptedSocket = Wire;
     type AcceptQueue = Queue;
 

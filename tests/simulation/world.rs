@@ -14,10 +14,10 @@ use abide::connection::server_context::Mode;
 use abide::server::dispatcher::Readiness;
 use abide::server::work::Work;
 use support::machinery::Machinery;
-use support::scripted::Peer;
+use support::scripted::ScriptedPeer;
 
 pub use super::site::{HUGE, LARGE, MEDIUM, SMALL, Stage, TestSite, content};
-use super::wire::{Hub, Line, Machine, Queue, Wire};
+use super::wire::{Hub, Line, Queue, SimulatedSystem, Wire};
 
 /// A server that has not come to rest after this many rounds in a row is stuck.
 const MAX_ROUNDS: u32 = 1_000_000;
@@ -52,7 +52,7 @@ pub enum Act {
 /// The server and all its peers.
 pub struct World {
     pub stage: Arc<Stage>,
-    machinery: Machinery<Machine>,
+    machinery: Machinery<SimulatedSystem>,
     hub: Arc<Hub>,
     queue: Arc<Mutex<VecDeque<Wire>>>,
     lines: Vec<Arc<Line>>,
@@ -76,7 +76,13 @@ impl World {
         let queue = Queue::default();
         let waiting = Arc::clone(&queue.0);
         let log = Some(Arc::clone(&stage.access_log));
-        let machinery = Machinery::new(&stage.context, log, MOST_CONNECTIONS, queue, Machine);
+        let machinery = Machinery::new(
+            &stage.context,
+            log,
+            MOST_CONNECTIONS,
+            queue,
+            SimulatedSystem,
+        );
         let (clock, counters) = (Arc::clone(&machinery.clock), machinery.counters.clone());
         World {
             machinery,
@@ -96,12 +102,12 @@ impl World {
     }
 
     /// Connects a peer, which is accepted now.
-    pub fn connect(&mut self, peer: Peer) -> usize {
+    pub fn connect(&mut self, peer: ScriptedPeer) -> usize {
         self.connect_from(Address::Unix, peer)
     }
 
     /// Connects a peer from `address`, which is accepted now or waits in the queue.
-    pub fn connect_from(&mut self, address: Address, peer: Peer) -> usize {
+    pub fn connect_from(&mut self, address: Address, peer: ScriptedPeer) -> usize {
         let number = self.lines.len();
         let line = Arc::new(Line {
             peer: Mutex::new(peer),
@@ -143,7 +149,7 @@ impl World {
         self.hub.clock.run(5);
     }
 
-    pub fn peer(&self, index: usize) -> MutexGuard<'_, Peer> {
+    pub fn peer(&self, index: usize) -> MutexGuard<'_, ScriptedPeer> {
         self.lines[index].peer.lock().unwrap()
     }
 
@@ -265,7 +271,7 @@ impl World {
                 }
                 Act::Drain => readiness.is_readable = false,
             }
-            readiness.is_read_closed = peer.has_closed();
+            readiness.is_read_closed = peer.has_closed;
         }
         // The kernel reports only accepted sockets; the first turn finds what has arrived before.
         if let Some(token) = self.lines[index].token.get() {
@@ -318,7 +324,7 @@ impl World {
         for index in touched {
             let mut peer = self.peer(index);
             peer.is_touched = false;
-            let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed();
+            let closes_back = peer.fin_at.is_some() && peer.closes_back && !peer.has_closed;
             let drains_by_itself = peer.is_full && !peer.shares.is_empty();
             // Readiness is edge-triggered, so a waiting session must have found the socket empty or full.
             let may_wait = peer.is_drained() || peer.is_full;

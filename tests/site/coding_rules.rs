@@ -266,7 +266,7 @@ fn the_page_of_an_error_is_not_compressed_where_a_rule_for_the_error_says_so() {
 }
 
 #[test]
-fn a_form_may_be_alone_where_a_rule_makes_its_type_one_that_compresses() {
+fn a_sidecar_may_be_alone_where_a_rule_makes_its_type_one_that_compresses() {
     let site = Site::empty();
     site.write("ct/l.bin.gz", gzip(&text(4_000)));
     site.write("l.bin.gz", gzip(&text(4_000)));

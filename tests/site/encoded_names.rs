@@ -180,7 +180,7 @@ fn a_file_that_is_there_encoded_only_is_served_under_its_own_name() {
 }
 
 #[test]
-fn every_form_that_is_there_is_sent_to_those_who_like_it() {
+fn every_sidecar_that_is_there_is_sent_to_those_who_like_it() {
     let site = Site::new();
     let content = text(4_000);
     site.write("x.css.gz", gzip(&content));
@@ -348,7 +348,7 @@ fn what_comes_or_goes_is_noticed_within_a_second_or_so() {
 
 /// The placeholder for content that could not be decoded is never sent, and no range of it either.
 #[test]
-fn a_range_of_a_form_that_cannot_be_decoded_is_404_or_of_another_form() {
+fn a_range_of_a_sidecar_that_cannot_be_decoded_is_404_or_of_another_sidecar() {
     let site = Site::new();
     let content = text(4_000);
     let short = brotli(&content);

@@ -345,7 +345,7 @@ fn a_mount_that_comes_later_and_hangs_holds_up_nobody_else() {
 /// A sidecar that is not newer than its file is verified by a separate thread for each device.
 #[test]
 #[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
-fn a_form_that_cannot_be_read_holds_up_no_file_no_other_form_and_no_compression() {
+fn a_sidecar_that_cannot_be_read_holds_up_no_file_no_other_sidecar_and_no_compression() {
     let scene = Scene::new();
     let gated = |number| SlowFile {
         pace: Pace::Gated,

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::{PAGE, expect, expect_status, serve};
 use support::{Client, InProcess, Launch, Response, Share, Site, accepting, decoded, encoding};
@@ -93,6 +93,10 @@ fn a_directory_that_may_not_be_read_is_403() {
     if rustix::process::geteuid().is_root() {
         // Without these two capabilities, the superuser too is denied access to a directory.
         let without = "--bounding-set=-dac_override,-dac_read_search";
+        let tool = Command::new("setpriv").arg("--version").output();
+        tool.expect(
+            "as root this test needs setpriv, a part of util-linux, which is not installed",
+        );
         launch = launch.through(&["setpriv", without], Stdio::null());
     }
     let server = launch.config("listing = true\n").start();

@@ -7,7 +7,6 @@ mod coding_rules;
 mod encoded_names;
 mod fields;
 mod file_times;
-mod forms;
 mod hosts;
 mod hung_mount;
 mod listing;
@@ -17,6 +16,7 @@ mod replacements;
 mod sidecars;
 mod slow_disk;
 mod statuses;
+mod variants;
 mod withdrawn;
 
 use support::{Launch, Response, Server, Site};

@@ -113,7 +113,7 @@ fn an_error_page_that_is_too_large_for_the_cache_is_sent_whole() {
 
 /// RFC 9110 section 12.5.3 applies to errors too.
 #[test]
-fn an_error_page_has_its_forms() {
+fn an_error_page_has_its_variants() {
     let site = Site::new();
     site.write("404.html", text(4_000));
     site.write("large.html", text(200_000));

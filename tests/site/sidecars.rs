@@ -444,7 +444,7 @@ fn a_verdict_outlives_the_place_of_the_file_in_the_cache() {
 
 /// A request for a range too makes the server verify a sidecar.
 #[test]
-fn a_client_that_asks_for_ranges_only_gets_the_form_soon() {
+fn a_client_that_asks_for_ranges_only_gets_the_sidecar_soon() {
     let site = Site::new();
     let content = pattern(40_000);
     write(&site, "doc.pdf", &content, moment(0));

@@ -4,26 +4,26 @@
 use super::load::Measured;
 
 /// The results of the two situations, in pairs.
-pub struct Compared {
-    pub alone: Vec<Measured>,
-    pub beside: Vec<Measured>,
+pub struct Compared<M> {
+    pub alone: Vec<M>,
+    pub beside: Vec<M>,
 }
 
 /// The ratio of the p99 latencies over all pairs.
 pub struct Ratio {
-    pub lower_quartile: f64,
+    lower_quartile: f64,
     pub median: f64,
-    pub upper_quartile: f64,
+    upper_quartile: f64,
 }
 
-impl Compared {
+impl<M> Compared<M> {
     /// Runs `pairs` intervals of each situation. Each comes first in half of the pairs, so that neither has
     /// an advantage if the machine slows down or the server warms up.
     pub fn alternating(
         pairs: usize,
-        mut alone: impl FnMut() -> Measured,
-        mut beside: impl FnMut() -> Measured,
-    ) -> Compared {
+        mut alone: impl FnMut() -> M,
+        mut beside: impl FnMut() -> M,
+    ) -> Compared<M> {
         // The first load makes the server allocate and the CPU speed up, so it is not measured.
         alone();
         beside();
@@ -43,11 +43,25 @@ impl Compared {
         compared
     }
 
-    pub fn ratio(&self) -> Ratio {
+    /// The median over all pairs of the ratio of `value` beside to `value` alone.
+    pub fn median_ratio(&self, value: impl Fn(&M) -> f64) -> f64 {
+        let ratios = self.ratios(value);
+        ratios[ratios.len() / 2]
+    }
+
+    /// The ratio of `value` in each pair, in ascending order.
+    fn ratios(&self, value: impl Fn(&M) -> f64) -> Vec<f64> {
         let pairs = self.beside.iter().zip(&self.alone);
-        let ratios = pairs.map(|(beside, alone)| f64::from(beside.p99()) / f64::from(alone.p99()));
+        let ratios = pairs.map(|(beside, alone)| value(beside) / value(alone));
         let mut ratios: Vec<f64> = ratios.collect();
         ratios.sort_by(f64::total_cmp);
+        ratios
+    }
+}
+
+impl Compared<Measured> {
+    pub fn ratio(&self) -> Ratio {
+        let ratios = self.ratios(|interval| interval.p99().into());
         Ratio {
             lower_quartile: ratios[ratios.len() / 4],
             median: ratios[ratios.len() / 2],

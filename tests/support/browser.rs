@@ -70,7 +70,7 @@ impl Browser {
         match more(&mut command).spawn() {
             Ok(main) => Browser { main, profile },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("chromium is not installed: see .ci/run")
+                panic!("chromium is not installed: see .ci/install")
             }
             Err(error) => panic!("chromium does not start: {error}"),
         }

@@ -36,32 +36,32 @@ pub fn crowd_size(wanted: usize) -> usize {
 }
 
 /// A connection that never waits: each call acts at once, or does nothing.
-pub struct Peer {
+pub struct CrowdPeer {
     socket: Socket,
 }
 
-impl Peer {
-    pub fn connect(address: SocketAddr) -> Peer {
-        Peer::new(address, |_| {})
+impl CrowdPeer {
+    pub fn connect(address: SocketAddr) -> CrowdPeer {
+        CrowdPeer::new(address, |_| {})
     }
 
     /// Connects from an address of the loopback network: each address has ports of its own.
-    pub fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> Peer {
-        Peer::new(address, |socket| {
+    pub fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> CrowdPeer {
+        CrowdPeer::new(address, |socket| {
             let any_port = SocketAddr::from((ip, 0));
             socket.bind(&any_port.into()).expect("a free port");
         })
     }
 
     /// A peer with a small receive buffer: its kernel takes little that the peer has not read.
-    pub fn connect_narrow(address: SocketAddr) -> Peer {
-        Peer::new(address, |socket| {
+    pub fn connect_narrow(address: SocketAddr) -> CrowdPeer {
+        CrowdPeer::new(address, |socket| {
             socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
             socket.set_tcp_mss(SEGMENT_BYTES).expect("TCP_MAXSEG");
         })
     }
 
-    fn new(address: SocketAddr, prepare: impl Fn(&Socket)) -> Peer {
+    fn new(address: SocketAddr, prepare: impl Fn(&Socket)) -> CrowdPeer {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         prepare(&socket);
         socket
@@ -70,7 +70,7 @@ impl Peer {
         // Bytes that are sent separately are to arrive separately.
         socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
         socket.set_nonblocking(true).expect("non-blocking");
-        Peer { socket }
+        CrowdPeer { socket }
     }
 
     /// Sends a few bytes. Errors are ignored: if the server has closed already, tests look at what it sent
@@ -135,7 +135,7 @@ pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
 
 /// Resident memory of the server, in KiB: the sum over its mappings, because VmRSS may be some pages per
 /// CPU behind.
-pub fn resident_kib(server: &Server) -> u64 {
+fn resident_kib(server: &Server) -> u64 {
     let path = format!("/proc/{}/smaps_rollup", server.pid());
     let said = std::fs::read_to_string(path).expect("/proc");
     let line = said.lines().find_map(|line| line.strip_prefix("Rss:"));

@@ -1,5 +1,6 @@
-//! The shared parts of the black-box tests: a site, a server for it, a client that sends raw bytes. Every
-//! wait has a bound, and a test that exceeds it fails with a message.
+//! The shared parts of the tests and benches: a site, a server for it, a client that sends raw bytes, loads
+//! and other programs; and the server's own parts with scripted peers in place of sockets. Every wait has a
+//! bound, and a test that exceeds it fails with a message.
 
 pub mod beside;
 pub mod browser;
@@ -11,7 +12,7 @@ pub mod in_process;
 pub mod load;
 pub mod machine;
 pub mod machinery;
-pub mod peer;
+pub mod other_server;
 pub mod process;
 pub mod recipes;
 pub mod response;

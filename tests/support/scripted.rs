@@ -11,7 +11,7 @@ use abide::connection::transport::Transport;
 /// A peer and the socket that leads to it. Readiness is edge-triggered, as in the kernel: each change is
 /// reported once, and a test passes it on with the session's next turn.
 #[derive(Debug)]
-pub struct Peer {
+pub struct ScriptedPeer {
     /// Bytes that have arrived at the server and are not read yet.
     pub arrived: VecDeque<u8>,
     /// How many further bytes have arrived. Their values do not matter, and they are too many to store.
@@ -56,11 +56,11 @@ pub struct Peer {
     pub is_touched: bool,
 }
 
-impl Peer {
+impl ScriptedPeer {
     /// A peer that takes everything, acknowledges it at once and closes when the server does.
     #[must_use]
-    pub fn new() -> Peer {
-        Peer {
+    pub fn new() -> ScriptedPeer {
+        ScriptedPeer {
             arrived: VecDeque::new(),
             flood: 0,
             has_closed: false,
@@ -95,12 +95,6 @@ impl Peer {
     /// The peer's FIN arrives.
     pub fn close(&mut self) {
         self.has_closed = true;
-    }
-
-    /// Whether the peer's FIN has arrived.
-    #[must_use]
-    pub fn has_closed(&self) -> bool {
-        self.has_closed
     }
 
     /// Whether bytes have arrived that the server has not read.
@@ -150,18 +144,19 @@ impl Peer {
     }
 }
 
-impl Default for Peer {
-    fn default() -> Peer {
-        Peer::new()
+impl Default for ScriptedPeer {
+    fn default() -> ScriptedPeer {
+        ScriptedPeer::new()
     }
 }
 
-impl Transport for Peer {
+impl Transport for ScriptedPeer {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         assert!(
             !buffer.is_empty(),
             "a receive without room looks like a FIN"
         );
+        assert!(!self.fin_was_read, "nothing is read after the FIN");
         if !self.arrived.is_empty() {
             return read_all_that_fits(&mut self.arrived, buffer);
         }

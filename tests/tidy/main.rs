@@ -23,6 +23,10 @@ const SITE_PARTS: [&str; 9] = [
     "pages", "waiting", "disk", "content", "memory", "rules", "listing", "lookup", "answer",
 ];
 
+/// Calls that may panic, and must not be in `src` outside its tests. The text `todo!(` in this list marks no
+/// missing work.
+const FORBIDDEN_CALLS: [&str; 4] = [".unwrap()", ".expect(\"", "todo!(", "unimplemented!("];
+
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
 
@@ -265,11 +269,7 @@ fn nothing_outside_can_cause_a_panic_by_unwrapping() {
         // A value computed at compile time fails at compile time.
         let code = source.code().filter(|(_, line)| !line.contains("const {"));
         for (number, line) in code {
-            // The calls that are forbidden in `src`; this line only names them.
-            if [".unwrap()", ".expect(\"", "todo!(", "unimplemented!("]
-                .iter()
-                .any(|word| line.contains(word))
-            {
+            if FORBIDDEN_CALLS.iter().any(|call| line.contains(call)) {
                 offences.push(source.at(number));
             }
         }

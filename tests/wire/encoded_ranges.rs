@@ -30,7 +30,7 @@ fn check_part(part: &Response, full: &Response, range: std::ops::Range<usize>) {
 
 /// RFC 9110 sections 14.2 and 13.1.5.
 #[test]
-fn a_range_is_of_the_file_itself_unless_if_range_names_a_form_that_is_made() {
+fn a_range_is_of_the_file_itself_unless_if_range_names_a_variant_that_is_made() {
     let site = Site::new();
     site.write("list.html", text(4_000));
     let server = Server::of(site.root());
@@ -108,7 +108,7 @@ fn several_ranges_say_in_each_part_what_it_is_encoded_in() {
 
 /// A download is cut off while its file is being compressed.
 #[test]
-fn a_download_goes_on_in_the_form_that_it_began_with() {
+fn a_download_goes_on_in_the_variant_that_it_began_with() {
     let site = Site::new();
     let content = text(200_000);
     site.write("large.html", &content);
@@ -134,7 +134,7 @@ fn a_download_goes_on_in_the_form_that_it_began_with() {
 
 /// After a restart no variant is in memory, and the tag of one still names it.
 #[test]
-fn a_form_that_is_named_is_made_again() {
+fn a_variant_that_is_named_is_made_again() {
     let site = Site::new();
     site.write("list.html", text(20_000));
     let ask = |fields: &str| {

@@ -77,7 +77,7 @@ fn the_client_chooses_the_coding() {
 
 /// RFC 9110 section 12.5.5: a Vary that is not needed makes caches store several copies of one response.
 #[test]
-fn what_has_one_form_only_does_not_vary() {
+fn what_has_no_variant_does_not_vary() {
     let site = Site::new();
     for name in ["picture.png", "film.mp4", "data.bin", "list.html.gz"] {
         site.write(name, text(4_000));
@@ -99,7 +99,7 @@ fn what_has_one_form_only_does_not_vary() {
 
 /// RFC 9110 sections 8.8.3.3 and 13.1.2, section 15.4.5.
 #[test]
-fn every_form_has_a_tag_of_its_own_and_its_own_304() {
+fn every_variant_has_a_tag_of_its_own_and_its_own_304() {
     let site = Site::new();
     site.write("list.html", text(4_000));
     let server = Server::of(site.root());
@@ -200,7 +200,7 @@ fn neither_what_is_stale_nor_what_is_no_file_of_the_site_is_sent() {
 }
 
 #[test]
-fn a_form_that_comes_changes_or_goes_is_noticed_within_a_second_or_so() {
+fn a_sidecar_that_comes_changes_or_goes_is_noticed_within_a_second_or_so() {
     let site = Site::new();
     let versions: Vec<_> = ["one", "two"].map(|word| brotli(word.as_bytes())).into();
     site.write("page.html", text(4_000));
@@ -272,7 +272,7 @@ fn a_large_file_is_sent_as_it_is_at_first_and_compressed_from_then_on() {
 }
 
 #[test]
-fn everybody_gets_the_same_form() {
+fn everybody_gets_the_same_variant() {
     let site = Site::new();
     let content = text(30_000);
     site.write("list.html", &content);
@@ -293,7 +293,7 @@ fn everybody_gets_the_same_form() {
 }
 
 #[test]
-fn what_the_cache_does_not_keep_is_not_compressed_but_its_forms_are_found() {
+fn what_the_cache_does_not_keep_is_not_compressed_but_its_sidecars_are_found() {
     let site = Site::new();
     let content = text(4_000);
     for name in ["list.html", "packed.html"] {

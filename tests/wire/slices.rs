@@ -187,7 +187,7 @@ fn a_file_above_the_bound_has_no_validators() {
 
 /// A sidecar is hashed like any file.
 #[test]
-fn a_large_form_beside_a_file_is_hashed_in_slices() {
+fn a_large_sidecar_is_hashed_in_slices() {
     let site = site();
     site.write("data.js", "x".repeat(1_000));
     site.sparse("data.js.gz", TIB);

@@ -10,7 +10,7 @@ use crate::clock::{Millis, Now};
 use crate::config::{Config, SiteConfig};
 use crate::connection::counters::Counters;
 use crate::connection::peer::Peer;
-use crate::connection::scripted;
+use crate::connection::scripted::ScriptedPeer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::site::{MayBlock, Sites};
@@ -74,7 +74,7 @@ struct Fixture {
     context: ServerContext,
     buffers: ThreadBuffers,
     session: Session,
-    peer: scripted::Peer,
+    peer: ScriptedPeer,
     now: Millis,
     /// When the phase began.
     began: Millis,
@@ -98,7 +98,7 @@ impl Fixture {
             buffers: ThreadBuffers::new(&config, Arc::new(Counters::default())),
             context: ServerContext::new(config, sites),
             session,
-            peer: scripted::Peer::new(),
+            peer: ScriptedPeer::new(),
             now: Millis(0),
             began: Millis(0),
             _site: site,
@@ -137,7 +137,7 @@ impl Fixture {
     }
 
     fn receive(&mut self, secs: u64, bytes: &str) {
-        self.peer.arrived.extend(bytes.as_bytes());
+        self.peer.arrive(bytes.as_bytes());
         let outcome = self.turn_at(Millis(secs * 1000));
         assert_eq!(outcome, Outcome::Wait);
         self.began = self.now;
@@ -194,7 +194,7 @@ impl Fixture {
             }
             unknown => panic!("nothing is called {unknown}"),
         };
-        self.peer.arrived.extend(bytes.as_bytes());
+        self.peer.arrive(bytes.as_bytes());
         Some(next)
     }
 

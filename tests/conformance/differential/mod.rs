@@ -23,7 +23,7 @@ use super::notation;
 use super::served::{self, Served};
 use difference::Difference;
 use outcome::Outcome;
-use support::peer::Peer;
+use support::other_server::OtherServer;
 
 /// Concurrent connections. A case mostly waits for the end of the answers.
 const CONNECTIONS: usize = 32;
@@ -61,7 +61,11 @@ struct Seen {
 #[ignore = "needs nginx and apache2"]
 fn every_difference_from_nginx_and_apache_has_a_reason() {
     let site = served::site();
-    let (served, nginx, apache) = (Served::start(), Peer::nginx(&site), Peer::apache(&site));
+    let (served, nginx, apache) = (
+        Served::start(),
+        OtherServer::nginx(&site),
+        OtherServer::apache(&site),
+    );
     let abide = Origin {
         name: "abide",
         address: served.address,

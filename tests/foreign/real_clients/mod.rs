@@ -5,8 +5,8 @@
 //! T + grace. The table in the README says which clients honour the hint: these must not lose any request.
 //! The others must lose none within T, and their losses after T are printed.
 //!
-//! `cargo test --test foreign real_clients -- --ignored --nocapture` prints a line for each trial. `.ci/run`
-//! installs what the clients need. A test whose client is missing fails.
+//! `cargo test --test foreign real_clients -- --ignored --nocapture` prints a line for each trial.
+//! `.ci/install` installs what the clients need. A test whose client is missing fails.
 
 mod edges;
 mod trial;

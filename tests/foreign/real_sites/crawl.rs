@@ -50,7 +50,7 @@ impl Crawl {
         let status = match command.status() {
             Ok(status) => status,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("wget is not installed: see .ci/run")
+                panic!("wget is not installed: see .ci/install")
             }
             Err(error) => panic!("wget does not start: {error}"),
         };

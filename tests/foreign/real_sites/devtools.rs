@@ -97,7 +97,7 @@ impl DevtoolsClient {
             message["sessionId"] = session.clone();
         }
         let sent = write!(self.to, "{message}\0");
-        sent.expect("chromium is installed and listens: see .ci/run");
+        sent.expect("chromium is installed and listens: see .ci/install");
         loop {
             let message = self.listen();
             if message["id"] == self.last_id {
@@ -111,7 +111,7 @@ impl DevtoolsClient {
     fn listen(&mut self) -> Value {
         let left = LIMIT.saturating_sub(self.start.elapsed());
         let message = self.from.recv_timeout(left);
-        let message = message.expect("chromium is installed and answers in time: see .ci/run");
+        let message = message.expect("chromium is installed and answers in time: see .ci/install");
         let said = &message["params"];
         let complaint = match message["method"].as_str().unwrap_or_default() {
             "Page.loadEventFired" => {

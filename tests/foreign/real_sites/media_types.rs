@@ -10,7 +10,7 @@ use std::path::Path;
 use super::disk;
 use super::real_site::ALL;
 use support::client::request;
-use support::peer::Peer;
+use support::other_server::OtherServer;
 use support::{Client, Server, Site};
 
 /// Requests on one connection: fewer than the limit of either server.
@@ -92,7 +92,7 @@ fn every_difference_from_nginx_has_a_reason() {
         real.build(&site.path(real.name));
     }
     let targets = regular_files(&site.root());
-    let (server, nginx) = (Server::of(site.root()), Peer::nginx_of_debian(&site));
+    let (server, nginx) = (Server::of(site.root()), OtherServer::nginx_of_debian(&site));
     let ours = types(server.address(), &targets);
     let theirs = types(nginx.address, &targets);
     let mut seen = BTreeSet::new();

@@ -6,8 +6,8 @@
 //! wget follows every link, and the saved bodies are compared with the files. All other files are
 //! requested by name. The media types are compared with nginx's.
 //!
-//! `cargo test --test foreign real_sites -- --ignored --nocapture` prints a line for each crawl. `.ci/run`
-//! fetches the sources of the sites. A test whose tools are missing fails.
+//! `cargo test --test foreign real_sites -- --ignored --nocapture` prints a line for each crawl.
+//! `.ci/install` fetches the sources of the sites. A test whose tools are missing fails.
 
 mod crawl;
 mod devtools;

@@ -1,4 +1,4 @@
-//! The sites, and how each is made: built by its generator, or unpacked, from files that `.ci/run` has
+//! The sites, and how each is made: built by its generator, or unpacked, from files that `.ci/install` has
 //! fetched from a package registry.
 
 use std::fs;
@@ -131,11 +131,14 @@ fn debian(root: &Path) {
     fs::rename(place.path().join("usr/share"), root).expect("the same file system");
 }
 
-/// A source that `.ci/run` has fetched. Fails if `name` is missing.
+/// A source that `.ci/install` has fetched. Fails if `name` is missing.
 fn fetched(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sites");
     let path = place.join(name);
-    assert!(path.exists(), "{name} has not been fetched: see .ci/run");
+    assert!(
+        path.exists(),
+        "{name} has not been fetched: see .ci/install"
+    );
     path
 }
 
@@ -169,7 +172,7 @@ fn run(command: &mut Command) {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            panic!("{program} is not installed: see .ci/run")
+            panic!("{program} is not installed: see .ci/install")
         }
         Err(error) => panic!("{program} does not start: {error}"),
     };

@@ -62,7 +62,7 @@ const TWO_TYPES: &str = "types { text/html html; text/plain txt; }";
 const DEBIAN_TYPES: &str = "include /etc/nginx/mime.types; default_type application/octet-stream;";
 
 /// A server other than abide. Drop ends all its processes.
-pub struct Peer {
+pub struct OtherServer {
     pub name: &'static str,
     pub address: SocketAddr,
     /// The entity tag of `/index.html`, quotes included.
@@ -70,29 +70,29 @@ pub struct Peer {
     _process: Process,
 }
 
-impl Peer {
-    pub fn nginx(site: &Site) -> Peer {
-        Peer::nginx_with(TWO_TYPES, site)
+impl OtherServer {
+    pub fn nginx(site: &Site) -> OtherServer {
+        OtherServer::nginx_with(TWO_TYPES, site)
     }
 
     /// nginx with the media types that Debian gives it.
-    pub fn nginx_of_debian(site: &Site) -> Peer {
-        Peer::nginx_with(DEBIAN_TYPES, site)
+    pub fn nginx_of_debian(site: &Site) -> OtherServer {
+        OtherServer::nginx_with(DEBIAN_TYPES, site)
     }
 
-    fn nginx_with(types: &str, site: &Site) -> Peer {
+    fn nginx_with(types: &str, site: &Site) -> OtherServer {
         let main = "user www-data; worker_processes 2;";
         let http = NGINX_HTTP.replace("{types}", types);
         let recipe = recipes::nginx(main, "worker_connections 512;", &http);
-        Peer::start("nginx", recipe, site)
+        OtherServer::start("nginx", recipe, site)
     }
 
-    pub fn apache(site: &Site) -> Peer {
+    pub fn apache(site: &Site) -> OtherServer {
         let recipe = recipes::apache(APACHE, APACHE_DIRECTORY);
-        Peer::start("apache", recipe, site)
+        OtherServer::start("apache", recipe, site)
     }
 
-    fn start(name: &'static str, recipe: Recipe, site: &Site) -> Peer {
+    fn start(name: &'static str, recipe: Recipe, site: &Site) -> OtherServer {
         // Its workers run as another user, who must be able to read the files.
         let root = site.root();
         open_to_all(root.parent().expect("a site is in a directory of its own"));
@@ -102,7 +102,7 @@ impl Peer {
         let answer = String::from_utf8(client.rest()).expect("an answer in ASCII");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{name}: {answer}");
         let etag = answer.lines().find_map(|line| line.strip_prefix("ETag: "));
-        Peer {
+        OtherServer {
             name,
             address: process.address,
             etag: etag.expect("an entity tag").to_owned(),

@@ -53,7 +53,7 @@ fn check_ruled(answer: &Response) {
 }
 
 #[test]
-fn the_rules_of_a_host_are_about_every_form_and_its_304_and_parts() {
+fn the_rules_of_a_host_are_about_every_variant_and_its_304_and_parts() {
     let (_site, server) = hosts();
     let mut client = server.connect();
     let mut tags = Vec::new();
@@ -102,7 +102,7 @@ fn the_rules_of_a_host_are_about_every_form_and_its_304_and_parts() {
 }
 
 #[test]
-fn the_same_path_has_other_forms_in_another_site() {
+fn the_same_path_has_other_variants_in_another_site() {
     let (_site, server) = hosts();
     let mut client = server.connect();
     for _ in 0..2 {
@@ -138,7 +138,7 @@ fn a_large_file_of_a_host_is_compressed_in_time_and_has_its_fields_then() {
 }
 
 #[test]
-fn the_page_of_an_application_has_its_forms() {
+fn the_page_of_an_application_has_its_variants() {
     let site = Site::empty();
     site.write("app.html", text(4_000));
     site.write("404.html", text(3_000));
@@ -173,7 +173,7 @@ fn the_page_of_an_application_has_its_forms() {
 }
 
 #[test]
-fn whatever_leads_to_a_file_leads_to_its_forms() {
+fn whatever_leads_to_a_file_leads_to_its_variants() {
     let site = Site::empty();
     site.write("about.html", text(4_000));
     site.write("guide/index.htm", text(5_000));
@@ -233,7 +233,7 @@ fn a_link_beside_a_file_is_followed_as_the_site_says() {
 }
 
 #[test]
-fn an_origin_that_may_read_the_file_may_read_its_forms() {
+fn an_origin_that_may_read_the_file_may_read_its_variants() {
     let site = Site::empty();
     site.write("page.html", text(4_000));
     let server = serve(
