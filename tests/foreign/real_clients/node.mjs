@@ -25,7 +25,7 @@ function get(url, agent) {
   });
 }
 
-// undici is not a part of Node: `.ci/run` installs it below NODE_CLIENTS.
+// undici is not a part of Node: `.ci/install` installs it below NODE_CLIENTS.
 function undici() {
   return createRequire(`${process.env.NODE_CLIENTS}/`)('undici');
 }

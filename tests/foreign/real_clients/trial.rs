@@ -387,7 +387,7 @@ impl Program {
                 stderr,
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("{name} is not installed: see .ci/run")
+                panic!("{name} is not installed: see .ci/install")
             }
             Err(error) => panic!("{name} does not start: {error}"),
         }
@@ -436,11 +436,11 @@ pub fn version(program: &str, argument: &str) -> String {
     printed.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The path of a library that `.ci/run` installs for another language. Fails if `name` is missing.
+/// The path of a library that `.ci/install` installs for another language. Fails if `name` is missing.
 pub fn installed(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
     let path = place.join(name);
-    assert!(path.exists(), "{name} is not installed: see .ci/run");
+    assert!(path.exists(), "{name} is not installed: see .ci/install");
     path
 }
 
