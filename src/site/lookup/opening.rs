@@ -38,7 +38,10 @@ pub struct Lookup {
     pub(super) memory: Option<Arc<Memory>>,
     /// The budget of descriptors: a large file takes one for as long as it is open.
     pub(super) descriptors: Arc<DescriptorBudget>,
-    /// The revalidator of the root's own file system; `None` without a cache.
+    /// The device of the root when it was opened, on which `revalidator` compares. A link may lead to a
+    /// root on another device later; that one has a revalidator like any other device.
+    pub(super) device: u64,
+    /// The revalidator of that device; `None` without a cache.
     pub(super) revalidator: Option<Arc<Revalidator>>,
     pub(super) index: Vec<String>,
     pub(super) has_clean_urls: bool,
@@ -94,11 +97,13 @@ impl Lookup {
             hash_bytes: cache.hash_bytes.min(most),
         };
         let root = Root::open(&site.root)?;
-        descriptors.note_root(root.device());
+        let device = root.directory().device;
+        descriptors.note_root(device);
         Ok(Lookup {
+            device,
             revalidator: memory
                 .as_ref()
-                .map(|memory| memory.revalidators.of_root(root.device())),
+                .map(|memory| memory.revalidators.of_root(device)),
             root,
             resolver: Arc::new(
                 Resolver::with_policy(match site.symlinks {

@@ -113,23 +113,20 @@ impl Lookup {
             .filter(|revalidator| revalidator.is_running())
     }
 
-    /// The failure domain of a stale entry, if it is not known to be the root's own file system.
+    /// The failure domain of a stale entry, if it is not known to be the file system on which the root
+    /// was opened.
     fn other_domain(&self, stale: StaleEntry<'_>) -> Option<FailureDomain> {
         if stale.freshness().is_beyond_mount() {
-            return Some(FailureDomain::BeyondMounts(self.root.device()));
+            return Some(FailureDomain::BeyondMounts(self.device));
         }
-        let device = stale.device();
-        device
-            .filter(|device| *device != self.root.device())
-            .map(FailureDomain::Device)
+        let device = stale.device().filter(|device| *device != self.device);
+        device.map(FailureDomain::Device)
     }
 
     fn revalidator_of(&self, domain: Option<FailureDomain>) -> Option<Arc<Revalidator>> {
         let revalidator = match (domain, &self.memory) {
             (None, _) => self.revalidator.clone(),
-            (Some(domain), Some(memory)) => {
-                Some(memory.revalidators.of(domain, self.root.device()))
-            }
+            (Some(domain), Some(memory)) => Some(memory.revalidators.of(domain, self.device)),
             (Some(_), None) => None,
         };
         revalidator.filter(|revalidator| revalidator.is_running())

@@ -144,6 +144,50 @@ fn a_sidecar_without_its_original_is_decoded_in_slices() {
     assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
+/// The lookup of `site`, and the roles of its revalidators, which the test takes.
+fn with_revalidators(site: &SiteConfig) -> (Lookup, Arc<Mutex<Vec<RevalidatorRole>>>) {
+    let cache = config::Config::default().cache;
+    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
+    let lookup = Lookup::open(site, 0, &store).expect("the root");
+    let memory = store.memory.expect("a memory");
+    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
+    let taken = Arc::clone(&roles);
+    memory.revalidators().start(Box::new(move |revalidator| {
+        taken
+            .lock()
+            .expect("nobody panics")
+            .push(revalidator.take_role());
+    }));
+    (lookup, roles)
+}
+
+/// If the new file system hangs, the revalidator of the old one still compares the files of other sites.
+#[test]
+fn a_root_that_is_swapped_to_another_device_gets_a_revalidator_of_its_own() {
+    let place = tempfile::tempdir().expect("temporary directory");
+    let [current, next] = ["current", "next"].map(|name| place.path().join(name));
+    symlink(place.path(), &current).expect("link");
+    std::fs::write(place.path().join("version"), "1").expect("write");
+    let (lookup, roles) = with_revalidators(&SiteConfig::at(current.clone()));
+    let find = |millis| lookup.find(b"/version", MayBlock::Anywhere, at(millis));
+    assert!(matches!(find(0), Ok(LookupResult::File(_))));
+    symlink("/proc", &next).expect("link");
+    std::fs::rename(&next, &current).expect("swap");
+    assert!(matches!(find(DUE), Ok(LookupResult::File(_))));
+    assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
+    let Err(WouldBlock::InFlight(_)) = find(2 * DUE) else {
+        panic!("the order is left to a revalidator")
+    };
+    let roles = roles.lock().expect("nobody panics");
+    assert_eq!(roles.len(), 2);
+    let order = roles[1].take().expect("an order");
+    lookup.carry_out(&order, || Millis(2 * DUE));
+    assert!(matches!(
+        lookup.find(b"/version", MayBlock::Never, at(2 * DUE)),
+        Ok(LookupResult::File(_))
+    ));
+}
+
 /// proc(5) is mounted on every Linux system, and temporary files are not below it.
 #[test]
 fn entries_beyond_a_mount_point_are_left_to_another_revalidator() {
@@ -162,18 +206,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         symlinks: SymlinkPolicy::Anywhere,
         ..SiteConfig::at(place.path().to_owned())
     };
-    let cache = config::Config::default().cache;
-    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
-    let lookup = Lookup::open(&site, 0, &store).expect("the root");
-    let memory = store.memory.expect("a memory");
-    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
-    let taken = Arc::clone(&roles);
-    memory.revalidators().start(Box::new(move |revalidator| {
-        taken
-            .lock()
-            .expect("nobody panics")
-            .push(revalidator.take_role());
-    }));
+    let (lookup, roles) = with_revalidators(&site);
     let find = |may_block, millis| lookup.find(path.as_bytes(), may_block, at(millis));
     assert!(matches!(
         find(MayBlock::Anywhere, 0),
