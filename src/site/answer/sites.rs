@@ -8,14 +8,14 @@ use std::{fmt, io};
 
 use super::health::Health;
 use crate::clock::{Millis, Now};
-use crate::config::{Config, HOST_NAME_MAX, HostName, SiteConfig};
+use crate::config::{Config, HOST_NAME_MAX, HostName, SiteConfig, has_hidden_segment};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
+use crate::site::memory::{FileStore, Revalidation, Revalidators};
 use crate::site::pages;
 use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
@@ -347,7 +347,7 @@ impl Site {
     }
 
     pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
-        !self.shows_hidden && has_dot_name(path)
+        !self.shows_hidden && has_hidden_segment(path)
     }
 }
 

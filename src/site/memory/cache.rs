@@ -11,7 +11,6 @@ use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Sidecars, compress};
 
 /// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
@@ -190,17 +189,6 @@ pub struct SitePath<'p> {
     pub site: u32,
     /// The path, with its leading slash.
     pub path: &'p [u8],
-}
-
-/// Whether the name of a file or directory in `path` begins with a dot, except `/.well-known/` (RFC
-/// 8615). Such paths are served only if the site shows hidden files.
-#[must_use]
-pub fn has_dot_name(path: &[u8]) -> bool {
-    let below = match path.strip_prefix(b"/.well-known") {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
-        _ => path,
-    };
-    has_dot_segment(below)
 }
 
 /// An owned [`SitePath`].
