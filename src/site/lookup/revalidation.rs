@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
 use crate::clock::Millis;
 use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS};
@@ -278,18 +277,7 @@ impl Lookup {
         probe: &PathProbe<'_>,
     ) -> bool {
         // The names are probed first, because opening a file does not stop at mount points.
-        let mut is_directory = false;
-        for name in self.names(path) {
-            is_directory |= probe.is_directory(&name) && is_itself(&name, path);
-        }
-        if is_directory && self.looks_into_directories() {
-            // The load has looked for an index in the directory too.
-            for name in self.names(&slash_form(path)) {
-                let _ = probe.identity(&name);
-            }
-        }
-        let mut variants = negative.variants();
-        let has_variant = variants.any(|name| probe.identity(name).is_some());
+        let has_variant = self.probe_load(path, negative.variants(), probe);
         if probe.met_mount() {
             return false;
         }

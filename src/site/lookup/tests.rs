@@ -194,6 +194,9 @@ fn entries_beyond_a_mount_point_are_left_to_another_revalidator() {
     check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
     // With applications, the redirect to a directory depends on its index.
     check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");
+    // So it does on the sidecars of the index, of which each is probed.
+    check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html.gz");
+    check_beyond_a_mount_point("/app.js", "/proc/none", "app.js.gz");
 }
 
 /// Requests `path`, which has no file, with a link `name` to `target` below the root.
