@@ -81,8 +81,9 @@
 //! word, so the owner sees the event before it can release the connection. `tests/model/ownership.rs` checks
 //! all interleavings.
 //!
-//! **Lazy deadlines** ([`server::timer_wheel`]). A request only moves a number in its own slot. The wheel
-//! looks at each connection every few seconds, reads the number, and files the connection again.
+//! **Lazy deadlines** ([`server::timer_wheel`]). A request only moves a number in its own slot. Every few
+//! seconds the wheel names each slot, and the event loop reads the number and files the slot again
+//! ([`server::deadlines`]).
 //!
 //! **Few wake-ups** ([`server::handoff`]). Waking a thread costs as much as answering from memory. The event
 //! loop is awake already, so it answers. A worker is woken for each connection that may block, and for each

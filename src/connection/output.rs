@@ -1,4 +1,4 @@
-//! The bytes that the socket has not taken yet, and how they are sent again.
+//! Sending responses, and the bytes of them that the socket has not taken yet.
 
 use std::fs::File;
 use std::io;
@@ -112,7 +112,7 @@ pub enum Pause {
 pub enum SendProgress {
     /// All bytes are sent.
     Done,
-    /// The socket is full, or the quota is used up.
+    /// The socket is full, the quota is used up, or only another thread can do more.
     Paused(Pause),
 }
 

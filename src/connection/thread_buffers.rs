@@ -33,7 +33,7 @@ pub struct ThreadBuffers {
     /// The load that the current request waits for, if the turn ended because of it.
     pub awaited: Option<Arc<Flight>>,
     /// Set when a turn ends because the thread must not wait for the disk that is needed. The thread
-    /// clears it.
+    /// clears it after each turn.
     pub would_block_on_disk: bool,
     /// Lines of the access log; `None` without a log. The thread writes the lines out.
     pub log: Option<LogBuffer>,
@@ -64,7 +64,7 @@ impl ThreadBuffers {
     }
 
     /// Notes the reason why the current request cannot be answered yet.
-    pub(super) fn await_flight(&mut self, needs: WouldBlock) {
+    pub(super) fn note_would_block(&mut self, needs: WouldBlock) {
         self.awaited = match needs {
             WouldBlock::OnDisk => {
                 self.would_block_on_disk = true;

@@ -210,10 +210,10 @@ mod tests {
         let mut table = Vec::new();
         for row in rows {
             let mut cells = row.split('|').map(str::trim);
-            let (codes, persistence) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
+            let (codes, connection) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
             // Rows in words depend on more than the status.
             let codes = codes.split(", ").filter_map(|code| code.parse().ok());
-            table.extend(codes.map(|code| (code, persistence == "ends")));
+            table.extend(codes.map(|code| (code, connection == "ends")));
         }
         table
     }

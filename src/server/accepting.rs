@@ -188,8 +188,9 @@ impl<L> Listeners<L> {
     pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: ListenersToClose, system: &S) {
         let should_close = |state: &ListenerState<L>| match closing {
             ListenersToClose::All => true,
-            ListenersToClose::Empty => state.blocked_until.is_none(),
-            ListenersToClose::EmptyUnfiltered => state.blocked_until.is_none() && !state.drops_syn,
+            ListenersToClose::Empty { keep_filtered } => {
+                state.blocked_until.is_none() && !(keep_filtered && state.drops_syn)
+            }
         };
         self.open.retain(|state| {
             if should_close(state)
@@ -208,8 +209,10 @@ pub enum ListenersToClose {
     /// All of them. The kernel resets the connections in their queues, unless another process holds them
     /// open too.
     All,
-    /// Those whose queues are empty. A listener that is blocked stays.
-    Empty,
-    /// Those whose queues are empty, except listeners that wait for handshakes to complete.
-    EmptyUnfiltered,
+    /// Those whose queues are empty. A listener that is blocked stays, and with `keep_filtered` also one that
+    /// waits for handshakes to complete.
+    Empty {
+        /// Whether listeners stay that begin no new handshakes.
+        keep_filtered: bool,
+    },
 }

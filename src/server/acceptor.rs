@@ -40,7 +40,7 @@ pub struct Accepted<T> {
     /// Whether a limit is exceeded: the connection gets a 503 response and is closed.
     pub is_refused: bool,
     /// The connections from the same address, if their number is limited.
-    pub address_gauge: Option<Arc<ConnectionGauge>>,
+    pub client_gauge: Option<Arc<ConnectionGauge>>,
 }
 
 impl<T> Accepted<T> {
@@ -56,7 +56,7 @@ impl<T> Accepted<T> {
         } else {
             Session::accepted
         };
-        let mut session = make(self.peer, now).with_address_gauge(self.address_gauge);
+        let mut session = make(self.peer, now).with_client_gauge(self.client_gauge);
         let deadline = session.next_deadline(context, now);
         let connection = Connection {
             socket: self.socket,
@@ -102,7 +102,7 @@ pub struct Acceptor {
     capacity: u32,
     /// Open connections of the whole server, except those that are being refused.
     gauge: Arc<ConnectionGauge>,
-    per_ip: Option<ClientsBySlot>,
+    clients_by_slot: Option<ClientsBySlot>,
     /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
     /// The slots of connections that are being refused. The limits do not count them.
@@ -124,18 +124,18 @@ impl Acceptor {
             ..Acceptor::counting(
                 &shared.slots,
                 Arc::clone(&context.gauge),
-                shared.shares.clone(),
+                shared.per_client.clone(),
                 Arc::clone(&shared.accept_state),
             )
         }
     }
 
     /// An acceptor for `slots` that counts connections in `gauge` and `accept_state`, and by address in
-    /// `shares` if their number is limited.
+    /// `per_client` if their number is limited.
     fn counting<T>(
         slots: &Slots<T>,
         gauge: Arc<ConnectionGauge>,
-        shares: Option<Arc<ConnectionsPerClient>>,
+        per_client: Option<Arc<ConnectionsPerClient>>,
         accept_state: Arc<AcceptState>,
     ) -> Acceptor {
         Acceptor {
@@ -143,7 +143,7 @@ impl Acceptor {
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             gauge,
-            per_ip: shares.map(ClientsBySlot::new),
+            clients_by_slot: per_client.map(ClientsBySlot::new),
             proxies: Vec::new(),
             refused: HashSet::new(),
             accept_state,
@@ -213,8 +213,8 @@ impl Acceptor {
         if self.refused.remove(&slot) {
             return;
         }
-        if let Some(per_ip) = &mut self.per_ip {
-            per_ip.release(slot);
+        if let Some(clients_by_slot) = &mut self.clients_by_slot {
+            clients_by_slot.release(slot);
         }
     }
 
@@ -232,13 +232,17 @@ impl Acceptor {
     /// Whether the connections approach a limit, in all or for some address.
     #[must_use]
     pub fn is_under_pressure(&self) -> bool {
-        self.gauge.is_pressing() || self.per_ip.as_ref().is_some_and(ClientsBySlot::is_pressed)
+        self.gauge.is_under_pressure()
+            || self
+                .clients_by_slot
+                .as_ref()
+                .is_some_and(ClientsBySlot::is_under_pressure)
     }
 
     /// How many connections this acceptor should evict. The `acceptors` of the server divide the work.
     #[must_use]
-    pub fn excess(&self, acceptors: usize) -> EvictionQuota<'_> {
-        EvictionQuota::of(&self.gauge, self.per_ip.as_ref(), acceptors)
+    pub fn eviction_quota(&self, acceptors: usize) -> EvictionQuota<'_> {
+        EvictionQuota::of(&self.gauge, self.clients_by_slot.as_ref(), acceptors)
     }
 
     /// One more than the highest slot that was ever in use.
@@ -269,28 +273,28 @@ impl Acceptor {
         if !self.gauge.enter() {
             return Err(over_limit(socket, ReachedLimit::Server));
         }
-        let mut address_gauge = None;
-        if let (Some(per_ip), Peer::Ip(address)) = (&self.per_ip, peer)
+        let mut client_gauge = None;
+        if let (Some(clients_by_slot), Peer::Ip(address)) = (&self.clients_by_slot, peer)
             && !is_trusted(address, &self.proxies)
         {
-            let client = per_ip.client(address);
-            address_gauge = per_ip.enter(client);
-            if address_gauge.is_none() {
+            let client = clients_by_slot.client(address);
+            client_gauge = clients_by_slot.enter(client);
+            if client_gauge.is_none() {
                 self.gauge.leave();
                 return Err(over_limit(socket, ReachedLimit::Client(client)));
             }
         }
         let slot = self.take_slot();
-        let address_gauge = address_gauge.map(|counted| match &mut self.per_ip {
-            Some(per_ip) => per_ip.assign(slot, counted),
-            None => counted.address_gauge,
+        let client_gauge = client_gauge.map(|counted| match &mut self.clients_by_slot {
+            Some(clients_by_slot) => clients_by_slot.assign(slot, counted),
+            None => counted.client_gauge,
         });
         Ok(Accepted {
             slot,
             socket,
             peer,
             is_refused: false,
-            address_gauge,
+            client_gauge,
         })
     }
 
@@ -310,20 +314,20 @@ impl Acceptor {
             socket,
             peer,
             is_refused: true,
-            address_gauge: None,
+            client_gauge: None,
         })
     }
 
     /// The client that the connection counts for; `None` if connections are not counted by address.
     #[must_use]
     pub fn counted_client<T>(&self, accepted: &Accepted<T>) -> Option<ClientNetwork> {
-        let per_ip = self.per_ip.as_ref()?;
+        let clients_by_slot = self.clients_by_slot.as_ref()?;
         match accepted {
             Accepted {
                 peer: Peer::Ip(address),
-                address_gauge: Some(_),
+                client_gauge: Some(_),
                 ..
-            } => Some(per_ip.client(*address)),
+            } => Some(clients_by_slot.client(*address)),
             _ => None,
         }
     }

@@ -11,8 +11,8 @@
 //! deadline that moves earlier. That costs microseconds, and such deadlines are common: every request after
 //! a pause sets one (the check for its acknowledgement), and so does every close.
 //!
-//! A slot has one entry in the wheel while its connection is open. The entry stays until it fires, even if
-//! the connection closes and the slot gets another one.
+//! A slot has one entry in the wheel while its connection is open. The entry stays until it fires, even if the
+//! connection closes. If the slot has got another connection by then, the entry serves that one.
 
 use super::slots::{QueuedSlot, Slots};
 use super::timer_wheel::TimerWheel;
@@ -131,7 +131,7 @@ impl Deadlines {
             Ok(_) | Err(NotIdle::Busy) => {
                 self.wheel.file(index, soon);
             }
-            // Closed, so the entry ends.
+            // Closed by its owner since the check above, so the entry ends as there.
             Err(NotIdle::Free) => self.is_filed[index as usize] = false,
         }
         claim.ok()
@@ -140,7 +140,10 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slots::{Connection, WaitOutcome};
     use super::*;
+    use crate::connection::peer::Peer;
+    use crate::connection::session::Session;
 
     #[test]
     fn no_entry_sleeps_longer_than_the_shortest_timeout() {
@@ -150,5 +153,36 @@ mod tests {
         assert_eq!(max_sleep_millis(&config), 2_000);
         config.keep_alive.grace_secs = 1;
         assert_eq!(max_sleep_millis(&config), 500, "half of grace");
+    }
+    #[test]
+    fn an_entry_ends_with_a_closed_slot_and_serves_a_later_connection_in_it() {
+        let slots = Slots::<()>::new(4);
+        let open = || {
+            let connection = Connection {
+                socket: (),
+                session: Session::accepted(Peer::Unix, Millis(0)),
+                is_counted: true,
+            };
+            let deadline = Deadline::First(Millis(20_000));
+            slots.begin(slots.at(0).open(Box::new(connection), deadline))
+        };
+        let claimed = |deadlines: &mut Deadlines, now| {
+            let mut count = 0;
+            deadlines.claim_due(Millis(now), &slots, Mode::Serving, |_| count += 1);
+            count
+        };
+        let mut deadlines = Deadlines::new(&Config::default(), Millis(0));
+        open().close(drop);
+        deadlines.file(0, Millis(0));
+        assert_eq!(claimed(&mut deadlines, 6_000), 0);
+        assert_eq!(deadlines.next_check(), None, "the slot is free");
+
+        deadlines.file(0, Millis(6_000));
+        let waiting = open().wait_until(Deadline::First(Millis(20_000)));
+        assert!(matches!(waiting, WaitOutcome::Idle));
+        let due: Vec<_> = (6..=21)
+            .filter(|secs| claimed(&mut deadlines, secs * 1_000) > 0)
+            .collect();
+        assert_eq!(due, [20], "one entry finds the deadline");
     }
 }

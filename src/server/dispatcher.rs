@@ -242,11 +242,7 @@ impl<S: System> Dispatcher<S> {
             return;
         }
         self.accept_all(system);
-        let closing = match keep_filtered {
-            true => ListenersToClose::EmptyUnfiltered,
-            false => ListenersToClose::Empty,
-        };
-        self.close_listeners(closing, system);
+        self.close_listeners(ListenersToClose::Empty { keep_filtered }, system);
     }
 
     fn close_listeners(&mut self, closing: ListenersToClose, system: &S) {
@@ -488,12 +484,16 @@ impl<S: System> Dispatcher<S> {
         if self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
             return Some(Duration::from_millis(TICK_MILLIS));
         }
-        let is_pressed = self.acceptor.is_under_pressure();
-        let evict = is_pressed.then(|| self.pressure.next_eviction());
-        let next = [self.deadlines.next_check(), evict, self.log_flush_due_at]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let is_under_pressure = self.acceptor.is_under_pressure();
+        let next_eviction = is_under_pressure.then(|| self.pressure.next_eviction());
+        let next = [
+            self.deadlines.next_check(),
+            next_eviction,
+            self.log_flush_due_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         // mio rounds up to whole milliseconds, so the loop never spins towards a deadline.
         Some(Duration::from_millis(next.since(self.now.monotonic)))
     }

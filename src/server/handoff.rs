@@ -87,7 +87,26 @@ use crate::site::waiting::Flight;
 /// above was made with 16.)
 pub const READY_PER_WORKER: usize = 8;
 
-/// The queue that a worker looks into first.
+/// The order in which a worker looks into the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PickOrder {
+    /// Whether a job comes before all turns.
+    pub job_is_due: bool,
+    /// The first of the queues for turns.
+    pub first: FirstQueue,
+}
+
+impl From<FirstQueue> for PickOrder {
+    /// The order in which `first` comes before all other queues.
+    fn from(first: FirstQueue) -> PickOrder {
+        PickOrder {
+            job_is_due: false,
+            first,
+        }
+    }
+}
+
+/// The queue for turns that a worker looks into first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstQueue {
     /// Connections that are ready.
@@ -96,8 +115,6 @@ pub enum FirstQueue {
     Blocking,
     /// Connections deferred by workers that must not block beyond mount points.
     BeyondMounts,
-    /// Jobs.
-    Jobs,
 }
 
 /// The queues between the event loop and its workers, and the parked workers.
@@ -190,16 +207,17 @@ impl Handoff {
     }
 
     /// Worker: takes the next work, and waits for it for at most `timeout`. `None` if the time is over, or if
-    /// the hand-off is closed and empty. `first` is the queue to look into first. A worker that alternates
-    /// them lets no queue starve.
+    /// the hand-off is closed and empty. A worker that alternates the first queue of `order`, and makes a job
+    /// due now and then, lets no queue starve.
     pub fn pick_up(
         &self,
         kind: WorkerKind,
-        first: FirstQueue,
+        order: impl Into<PickOrder>,
         timeout: Option<Duration>,
     ) -> Option<Work> {
+        let order = order.into();
         loop {
-            if let Some(work) = self.try_pick_up(kind, first) {
+            if let Some(work) = self.try_pick_up(kind, order) {
                 let pick_ups = match kind {
                     WorkerKind::Permanent => &self.pick_ups.permanent,
                     WorkerKind::Spare => &self.pick_ups.spare,
@@ -220,24 +238,19 @@ impl Handoff {
                 return None;
             }
             let is_over = self.parked_workers.park(kind, timeout, || {
-                self.has_work_for(kind) || self.is_closed()
+                self.has_work(kind.may_block_anywhere()) || self.is_closed()
             });
-            if is_over && !self.has_work_for(kind) {
+            if is_over && !self.has_work(kind.may_block_anywhere()) {
                 return None;
             }
         }
     }
 
-    /// Whether any queue has work.
+    /// Whether there is work for a worker, which may or must not block `anywhere`.
     #[must_use]
-    pub fn has_work(&self) -> bool {
-        self.is_ready() || self.waiting() > 0
-    }
-
-    fn has_work_for(&self, kind: WorkerKind) -> bool {
-        let has_work_on_roots = !self.ready.is_empty() || !self.blocking.is_empty();
+    pub fn has_work(&self, anywhere: bool) -> bool {
         let has_other_work = || !self.jobs.is_empty() || !self.beyond_mounts.is_empty();
-        has_work_on_roots || kind.may_block_anywhere() && has_other_work()
+        self.is_ready() || !self.blocking.is_empty() || anywhere && has_other_work()
     }
 
     /// Whether the ready queue has connections.
@@ -315,19 +328,28 @@ impl Handoff {
         }
     }
 
-    fn try_pick_up(&self, kind: WorkerKind, first: FirstQueue) -> Option<Work> {
+    fn try_pick_up(&self, kind: WorkerKind, order: PickOrder) -> Option<Work> {
         let blocking = || self.blocking.receiver.try_recv().ok();
         let ready = || self.ready.receiver.try_recv().ok().map(Work::Turn);
         let jobs = || self.jobs.receiver.try_recv().ok().map(Work::Slice);
         let mounts = || self.beyond_mounts.receiver.try_recv().ok();
-        match first {
-            FirstQueue::Ready if !kind.may_block_anywhere() => ready().or_else(blocking),
-            _ if !kind.may_block_anywhere() => blocking().or_else(ready),
-            FirstQueue::Ready => ready().or_else(blocking).or_else(jobs).or_else(mounts),
-            FirstQueue::Blocking => blocking().or_else(ready).or_else(mounts).or_else(jobs),
-            FirstQueue::BeyondMounts => mounts().or_else(blocking).or_else(ready).or_else(jobs),
-            FirstQueue::Jobs => jobs().or_else(mounts).or_else(blocking).or_else(ready),
+        if !kind.may_block_anywhere() {
+            return match order.first {
+                FirstQueue::Ready => ready().or_else(blocking),
+                _ => blocking().or_else(ready),
+            };
         }
+        if order.job_is_due
+            && let Some(job) = jobs()
+        {
+            return Some(job);
+        }
+        match order.first {
+            FirstQueue::Ready => ready().or_else(blocking).or_else(mounts),
+            FirstQueue::Blocking => blocking().or_else(ready).or_else(mounts),
+            FirstQueue::BeyondMounts => mounts().or_else(blocking).or_else(ready),
+        }
+        .or_else(jobs)
     }
 }
 

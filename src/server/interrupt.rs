@@ -56,20 +56,20 @@ pub fn watch(clock: Arc<dyn Clock>) -> io::Result<()> {
 
 fn run(mut poll: Poll, mut signals: Signals, clock: &dyn Clock) -> io::Result<()> {
     let mut events = Events::with_capacity(1);
-    let mut interrupts = SigintHistory::default();
+    let mut history = SigintHistory::default();
     loop {
-        match poll.poll(&mut events, interrupts.timeout(clock.now().monotonic)) {
+        match poll.poll(&mut events, history.timeout(clock.now().monotonic)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
         }
         let now = clock.now().monotonic;
         for _ in signals.pending() {
             // An orderly exit would wait for locks that a stuck thread may hold.
-            if interrupts.note(now) == SigintAction::ExitNow {
+            if history.note(now) == SigintAction::ExitNow {
                 exit(1);
             }
         }
-        if interrupts.timeout(now) == Some(Duration::ZERO) {
+        if history.timeout(now) == Some(Duration::ZERO) {
             exit(0);
         }
     }
@@ -120,24 +120,24 @@ mod tests {
 
     #[test]
     fn a_repetition_within_half_a_second_of_the_first_is_ignored() {
-        let mut interrupts = SigintHistory::default();
+        let mut history = SigintHistory::default();
         for (at, action) in [
             (7_000, SigintAction::ShutDown),
             (7_000, SigintAction::Ignore),
             (7_499, SigintAction::Ignore),
             (7_500, SigintAction::ExitNow),
         ] {
-            assert_eq!(interrupts.note(Millis(at)), action, "{at}");
+            assert_eq!(history.note(Millis(at)), action, "{at}");
         }
     }
 
     #[test]
     fn the_first_one_starts_the_time_limit() {
-        let mut interrupts = SigintHistory::default();
-        assert_eq!(interrupts.timeout(Millis(5)), None);
-        interrupts.note(Millis(1_000));
-        interrupts.note(Millis(1_400));
-        let timeout = |at| interrupts.timeout(Millis(at)).map(|left| left.as_millis());
+        let mut history = SigintHistory::default();
+        assert_eq!(history.timeout(Millis(5)), None);
+        history.note(Millis(1_000));
+        history.note(Millis(1_400));
+        let timeout = |at| history.timeout(Millis(at)).map(|left| left.as_millis());
         assert_eq!(timeout(1_400), Some(1_500));
         assert_eq!(timeout(2_900), Some(0));
         assert_eq!(timeout(9_000), Some(0));

@@ -75,8 +75,8 @@ const DESCRIPTORS_PER_THREAD: u64 = 2;
 /// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;
 
-/// How long the server waits at its end for the access log, at least. Time that the workers have left
-/// over is added.
+/// How long the server waits at its end for the access log, or the time that the workers have left over, if
+/// that is longer.
 const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why the server could not start: one sentence, without a full stop.
@@ -186,7 +186,8 @@ impl Server {
             context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
-            shares: (per_ip > 0).then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
+            per_client: (per_ip > 0)
+                .then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
             supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
@@ -248,8 +249,9 @@ impl Server {
         let stopping_since = now();
         // A worker that the disk holds up would otherwise hold up the end as well.
         let timeout = self.event_loops[0].workers_timeout();
-        // A worker that still runs then keeps its connection; all other responses are logged.
-        let _ = self.pool.stop(timeout);
+        // A worker that still runs then keeps its connection and the lines that it has collected, of half a
+        // second at most. All other responses are logged.
+        self.pool.stop(timeout);
         for event_loop in &mut self.event_loops {
             event_loop.log_cut_off_answers();
         }
@@ -279,7 +281,7 @@ struct EventLoopBuilder {
     context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
-    shares: Option<Arc<ConnectionsPerClient>>,
+    per_client: Option<Arc<ConnectionsPerClient>>,
     supervisor_waker: Arc<SupervisorWaker>,
 }
 
@@ -324,7 +326,7 @@ impl EventLoopBuilder {
         let (shared, messages) = Shared::new(number, context, clock, Box::new(waker));
         let shared = Shared {
             handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
-            shares: self.shares.clone(),
+            per_client: self.per_client.clone(),
             access_log: self.access_log.clone(),
             ..shared
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 
 use super::parked_workers::WorkerKind;
 use super::revalidators;
@@ -49,12 +49,12 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Makes the workers finish the queued work, write their logs and end. Returns whether they have ended
-    /// within `timeout`: the disk may hold them up.
-    pub fn stop(&self, timeout: Duration) -> bool {
+    /// Makes the workers finish the queued work, write their logs and end. Waits for them, but no longer than
+    /// `timeout`: the disk may hold them up.
+    pub fn stop(&self, timeout: Duration) {
         self.tell_to_end();
-        let ended = self.ended.recv_timeout(timeout);
-        ended == Err(RecvTimeoutError::Disconnected)
+        // Nothing is sent: this ends when the last worker has, or with the time.
+        let _ = self.ended.recv_timeout(timeout);
     }
 
     fn tell_to_end(&self) {

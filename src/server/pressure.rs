@@ -87,7 +87,7 @@ impl Pressure {
         if !acceptor.is_under_pressure() || now < self.next_eviction {
             return Vec::new();
         }
-        let mut excess = acceptor.excess(acceptors);
+        let mut excess = acceptor.eviction_quota(acceptors);
         self.next_eviction = Millis(now.0 + EVICTION_INTERVAL_MILLIS);
         // Whether a request has come, the deadline, and the slot.
         let mut candidates: Vec<(bool, Millis, u32)> = Vec::new();

@@ -55,7 +55,7 @@ pub struct Shared<T = Socket> {
     /// The configuration, the site and the mode.
     pub context: Arc<ServerContext>,
     /// The connections of each address, if their number is limited.
-    pub shares: Option<Arc<ConnectionsPerClient>>,
+    pub per_client: Option<Arc<ConnectionsPerClient>>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The channel for messages to the loop.
@@ -138,7 +138,7 @@ impl<T> Shared<T> {
             slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::default(),
             context,
-            shares: None,
+            per_client: None,
             clock,
             reports,
             waker,
@@ -176,10 +176,10 @@ impl<T> Shared<T> {
         if is_counted {
             self.context.gauge.leave();
         }
-        if let (Some(shares), Some((address, address_gauge))) =
-            (&self.shares, session.address_gauge())
+        if let (Some(per_client), Some((address, client_gauge))) =
+            (&self.per_client, session.client_gauge())
         {
-            shares.leave(address, address_gauge);
+            per_client.leave(address, client_gauge);
         }
     }
 

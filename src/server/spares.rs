@@ -91,7 +91,7 @@ pub fn most_spares(workers: usize) -> usize {
 struct PoolStallDetector {
     pick_ups: u64,
     /// Checks since work was last picked up.
-    idle_checks: u32,
+    checks_without_pick_up: u32,
 }
 
 impl PoolStallDetector {
@@ -100,15 +100,15 @@ impl PoolStallDetector {
     fn check(&mut self, pick_ups: u64, waiting: usize) -> usize {
         if waiting == 0 || pick_ups != self.pick_ups {
             self.pick_ups = pick_ups;
-            self.idle_checks = 0;
+            self.checks_without_pick_up = 0;
             return 0;
         }
-        self.idle_checks += 1;
-        if self.idle_checks < CHECKS_OF_A_STALL {
+        self.checks_without_pick_up += 1;
+        if self.checks_without_pick_up < CHECKS_OF_A_STALL {
             return 0;
         }
         // The workers that start now get as much time to pick something up.
-        self.idle_checks = 0;
+        self.checks_without_pick_up = 0;
         waiting
     }
 }
@@ -213,14 +213,16 @@ impl Spares {
         let started = self
             .start(WorkerKind::SpareOnRoots, wanted_on_roots, alive, now)
             .and_then(|()| self.start(WorkerKind::Spare, wanted, alive, now));
+        let (on_roots, anywhere) = (self.on_roots.running(), self.anywhere.running());
+        let running = on_roots + anywhere;
         if let Err(error) = started {
             if self.failures.allows(now) {
                 log::error!("a spare worker cannot be started: {error}; trying again");
             }
-            return;
+            if running == before {
+                return;
+            }
         }
-        let (on_roots, anywhere) = (self.on_roots.running(), self.anywhere.running());
-        let running = on_roots + anywhere;
         if self.notices.allows(now) {
             let workers = self.workers();
             if running > before {

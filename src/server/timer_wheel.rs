@@ -3,7 +3,7 @@
 //! Every connection has a deadline, and nearly all deadlines are never reached: the next request moves them.
 //! A wheel that followed each move would do much work in vain, and workers would need a lock to use it. This
 //! wheel is lazy. A thread that finishes a request only stores the new deadline beside the connection. The
-//! wheel keeps an older, earlier tick, and reads the new deadline when that tick comes.
+//! wheel keeps an older, earlier tick. When that comes, [`deadlines`](super::deadlines) reads the new deadline.
 //!
 //! The event loop owns the wheel and advances it. The wheel reads no clock: time is an argument.
 //!

@@ -137,8 +137,8 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         turn_result: TurnResult,
         finished: FinishedFlights,
     ) -> Option<u32> {
-        let would_block_on_disk = self.may_block == MayBlock::OnRoots
-            && std::mem::take(&mut self.buffers.would_block_on_disk);
+        let would_block_on_disk = std::mem::take(&mut self.buffers.would_block_on_disk)
+            && self.may_block == MayBlock::OnRoots;
         match turn_result {
             TurnResult::Idle => {}
             TurnResult::WantsTurn(queued) if would_block_on_disk => {
@@ -296,7 +296,7 @@ fn turn<T: Transport>(
     let TurnStart { now, may_block, .. } = *start;
     let is_over = || {
         let is_long = || shared.clock.now().monotonic.since(now.monotonic) >= SLICE_MILLIS;
-        shared.handoff.has_work() && is_long()
+        shared.handoff.has_work(may_block == MayBlock::Anywhere) && is_long()
     };
     let result = catch_unwind(AssertUnwindSafe(|| {
         let context = &shared.context;

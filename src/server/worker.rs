@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handoff::FirstQueue;
+use super::handoff::{FirstQueue, PickOrder};
 use super::lease::Lease;
 use super::parked_workers::WorkerKind;
 use super::shared::Shared;
@@ -34,37 +34,43 @@ impl Slice for TimeSlice<'_> {
     }
 }
 
-/// The order in which a worker looks into the queues. The three queues for turns alternate as the first.
-/// The jobs queue is first once in [`SLICE_MILLIS`].
-#[derive(Debug, Default)]
+/// Lets the queues of a worker take part alike: the three queues for turns alternate as the first, and a job
+/// is due once in [`SLICE_MILLIS`].
+#[derive(Debug)]
 struct Rotation {
-    turns: u8,
-    /// When the jobs queue was last first, or a slice last ended. For [`SLICE_MILLIS`] from then on the
-    /// other queues are first.
+    first: FirstQueue,
+    /// When a job was last due, or a slice last ended.
     sliced_at: Millis,
 }
 
 impl Rotation {
-    /// The queue to look into first at `now`.
-    fn first(&self, now: Millis) -> FirstQueue {
-        if now.since(self.sliced_at) >= SLICE_MILLIS {
-            return FirstQueue::Jobs;
-        }
-        match self.turns {
-            0 => FirstQueue::Blocking,
-            1 => FirstQueue::Ready,
-            _ => FirstQueue::BeyondMounts,
+    fn new() -> Rotation {
+        Rotation {
+            first: FirstQueue::Blocking,
+            sliced_at: Millis(0),
         }
     }
 
-    /// Moves on at `now`, after the work that was found with `first` as the first queue is done. `is_slice`
-    /// says that this work was a slice of a job.
-    fn advance(&mut self, first: FirstQueue, is_slice: bool, now: Millis) {
-        if is_slice || first == FirstQueue::Jobs {
+    /// The order in which to look into the queues at `now`.
+    fn order(&self, now: Millis) -> PickOrder {
+        PickOrder {
+            job_is_due: now.since(self.sliced_at) >= SLICE_MILLIS,
+            first: self.first,
+        }
+    }
+
+    /// Moves on at `now`, after the work that was picked up in this `order` is done. `is_slice` says that it
+    /// was a slice of a job.
+    fn advance(&mut self, order: PickOrder, is_slice: bool, now: Millis) {
+        if is_slice || order.job_is_due {
             self.sliced_at = now;
         }
-        if first != FirstQueue::Jobs {
-            self.turns = (self.turns + 1) % 3;
+        if !is_slice {
+            self.first = match order.first {
+                FirstQueue::Blocking => FirstQueue::Ready,
+                FirstQueue::Ready => FirstQueue::BeyondMounts,
+                FirstQueue::BeyondMounts => FirstQueue::Blocking,
+            };
         }
     }
 }
@@ -107,22 +113,22 @@ impl<T: Transport + Send + 'static> Worker<T> {
 
     /// Serves until the hand-off is closed, or the lease ends.
     pub(super) fn run(mut self) {
-        let mut rotation = Rotation::default();
+        let mut rotation = Rotation::new();
         let mut now = self.shared.clock.now().monotonic;
         let mut log_flush_due_at: Option<Millis> = None;
         loop {
             let lease_until = self.lease.as_ref().map(Lease::until);
             let due_at = log_flush_due_at.into_iter().chain(lease_until).min();
             let timeout = due_at.map(|due| Duration::from_millis(due.since(now)));
-            let first = rotation.first(now);
-            let picked_up = self.shared.handoff.pick_up(self.kind, first, timeout);
+            let order = rotation.order(now);
+            let picked_up = self.shared.handoff.pick_up(self.kind, order, timeout);
             let is_slice = matches!(picked_up, Some(Work::Slice(_)));
             now = match picked_up {
                 Some(work) => self.perform(work),
                 None if self.shared.handoff.is_closed() => break,
                 None => self.shared.clock.now().monotonic,
             };
-            rotation.advance(first, is_slice, now);
+            rotation.advance(order, is_slice, now);
             log_flush_due_at = self.turn_runner.log_flush_due_at(now);
             if log_flush_due_at.is_some_and(|due| now >= due) {
                 self.turn_runner.flush_log();
@@ -189,59 +195,59 @@ impl<T: Transport + Send + 'static> Worker<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::handoff::Handoff;
     use super::*;
 
-    /// The first queue in each of `turns` iterations that take one millisecond each.
-    fn firsts(
-        rotation: &mut Rotation,
-        turns: u64,
-        is_slice: impl Fn(FirstQueue) -> bool,
-    ) -> Vec<FirstQueue> {
-        (0..turns)
-            .map(|millis| {
-                let first = rotation.first(Millis(1000 + millis));
-                rotation.advance(first, is_slice(first), Millis(1001 + millis));
-                first
-            })
-            .collect()
+    /// What a worker picks up of full queues, in turns of `turn_millis`: how often from the blocking, the
+    /// ready and the beyond-mounts queue, and of the jobs.
+    fn picked_up(pick_ups: u32, turn_millis: u64, has_jobs: bool) -> [u32; 4] {
+        const PLACES: [u32; 3] = [1, 2, 3];
+        let handoff = Handoff::default();
+        let turn = |place| Work::Turn(QueuedSlot::numbered(place));
+        let refill = |place| match place {
+            1 => handoff.put_back(turn(1)),
+            2 => handoff.dispatch(QueuedSlot::numbered(2)),
+            _ => handoff.defer_beyond_mounts(turn(3)),
+        };
+        PLACES.into_iter().for_each(refill);
+        if has_jobs {
+            handoff.put_back(Work::Slice(Flight::new()));
+        }
+        let mut rotation = Rotation::new();
+        let (mut now, mut counts) = (Millis(1_000), [0; 4]);
+        for _ in 0..pick_ups {
+            let order = rotation.order(now);
+            let work = handoff.pick_up(WorkerKind::Permanent, order, None);
+            now = Millis(now.0 + turn_millis);
+            let work = work.expect("the queues are full");
+            let is_slice = matches!(work, Work::Slice(_));
+            rotation.advance(order, is_slice, now);
+            match work {
+                Work::Turn(queued) => {
+                    let place = queued.index();
+                    counts[place as usize - 1] += 1;
+                    refill(place);
+                }
+                work => {
+                    counts[3] += 1;
+                    handoff.put_back(work);
+                }
+            }
+        }
+        counts
     }
 
     #[test]
-    fn each_queue_for_turns_is_first_as_often_as_the_others() {
-        use FirstQueue::{BeyondMounts, Blocking, Jobs, Ready};
-        let firsts = firsts(&mut Rotation::default(), 10, |_| false);
-        let expected = [
-            Jobs,
-            Blocking,
-            Ready,
-            BeyondMounts,
-            Blocking,
-            Ready,
-            Jobs,
-            BeyondMounts,
-            Blocking,
-            Ready,
-        ];
-        assert_eq!(
-            firsts, expected,
-            "the jobs queue is first even if it is empty"
-        );
+    fn the_queues_for_turns_are_served_alike_whatever_a_turn_takes() {
+        for turn_millis in [0, 1, 5, 50] {
+            assert_eq!(picked_up(300, turn_millis, false), [100, 100, 100, 0]);
+        }
     }
 
     #[test]
     fn a_job_has_a_slice_once_in_the_time_of_a_slice() {
-        let is_slice = |first| first == FirstQueue::Jobs;
-        let firsts = firsts(&mut Rotation::default(), 61, is_slice);
-        let of = |queue| firsts.iter().filter(|first| **first == queue).count();
-        assert_eq!(of(FirstQueue::Jobs), 11);
-        assert_eq!(
-            [
-                FirstQueue::Blocking,
-                FirstQueue::Ready,
-                FirstQueue::BeyondMounts
-            ]
-            .map(of),
-            [17, 17, 16]
-        );
+        // After each slice the turns have five milliseconds.
+        assert_eq!(picked_up(360, 1, true), [100, 100, 100, 60]);
+        assert_eq!(picked_up(300, 50, true), [50, 50, 50, 150]);
     }
 }

@@ -97,7 +97,7 @@ impl<S: System> Machinery<S> {
         let waker = Box::new(Awake);
         let (shared, messages) = Shared::new(0, Arc::clone(context), clock.clone(), waker);
         let limits = &context.config.limits;
-        let shares = (limits.connections_per_ip > 0).then(|| {
+        let per_client = (limits.connections_per_ip > 0).then(|| {
             Arc::new(ConnectionsPerClient::new(
                 limits.connections_per_ip,
                 limits.ipv6_prefix,
@@ -105,7 +105,7 @@ impl<S: System> Machinery<S> {
         });
         let shared = Arc::new(Shared {
             slots: Slots::new(most_connections + REFUSAL_RESERVE),
-            shares,
+            per_client,
             access_log,
             ..shared
         });

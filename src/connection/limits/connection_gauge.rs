@@ -73,7 +73,7 @@ impl ConnectionGauge {
 
     /// Whether the limit is under pressure: 90 % of it or more are open.
     #[must_use]
-    pub fn is_pressing(&self) -> bool {
+    pub fn is_under_pressure(&self) -> bool {
         self.excess() > 0
     }
 
@@ -99,14 +99,14 @@ mod tests {
             for open in 1..=limit {
                 assert!(!gauge.is_full());
                 assert!(gauge.enter());
-                assert_eq!(gauge.is_pressing(), open >= first_under_pressure);
+                assert_eq!(gauge.is_under_pressure(), open >= first_under_pressure);
             }
             assert!(gauge.is_full() && !gauge.enter());
             assert_eq!(gauge.excess(), limit + 1 - first_under_pressure);
             for _ in 0..gauge.excess() {
                 gauge.leave();
             }
-            assert!(!gauge.is_pressing());
+            assert!(!gauge.is_under_pressure());
             assert_eq!(gauge.open(), first_under_pressure - 1);
         }
     }
@@ -115,6 +115,6 @@ mod tests {
     fn without_a_limit_there_is_no_pressure() {
         let gauge = ConnectionGauge::new(usize::MAX);
         assert!(gauge.enter());
-        assert!(!gauge.is_pressing() && !gauge.is_full());
+        assert!(!gauge.is_under_pressure() && !gauge.is_full());
     }
 }

@@ -27,7 +27,7 @@ pub struct ConnectionsPerClient {
 pub struct CountedConnection {
     client: ClientNetwork,
     /// The connections of the client, this one included.
-    pub address_gauge: Arc<ConnectionGauge>,
+    pub client_gauge: Arc<ConnectionGauge>,
 }
 
 /// The clients of one event loop's connections.
@@ -58,32 +58,32 @@ impl ConnectionsPerClient {
 
     fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
-        let address_gauge = counts.entry(client);
-        let address_gauge =
-            address_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit)));
-        let was_pressing = address_gauge.is_pressing();
-        if !address_gauge.enter() {
+        let client_gauge = counts.entry(client);
+        let client_gauge =
+            client_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit)));
+        let was_pressing = client_gauge.is_under_pressure();
+        if !client_gauge.enter() {
             return None;
         }
-        let is_new = address_gauge.is_pressing() && !was_pressing;
+        let is_new = client_gauge.is_under_pressure() && !was_pressing;
         self.pressed
             .fetch_add(usize::from(is_new), Ordering::Relaxed);
         Some(CountedConnection {
             client,
-            address_gauge: Arc::clone(address_gauge),
+            client_gauge: Arc::clone(client_gauge),
         })
     }
 
-    /// Takes a connection of `address` out of the count; `address_gauge` is its client's. The thread that
+    /// Takes a connection of `address` out of the count; `client_gauge` is its client's. The thread that
     /// closed the connection calls this.
-    pub fn leave(&self, address: IpAddr, address_gauge: &ConnectionGauge) {
+    pub fn leave(&self, address: IpAddr, client_gauge: &ConnectionGauge) {
         let mut counts = self.lock();
-        let was_pressing = address_gauge.is_pressing();
-        address_gauge.leave();
-        let is_over = was_pressing && !address_gauge.is_pressing();
+        let was_pressing = client_gauge.is_under_pressure();
+        client_gauge.leave();
+        let is_over = was_pressing && !client_gauge.is_under_pressure();
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
-        if address_gauge.open() == 0 {
+        if client_gauge.open() == 0 {
             counts.remove(&self.client(address));
             // After a burst, half of the room is kept, so that it moves again only after many arrivals or
             // departures.
@@ -129,9 +129,9 @@ impl ClientsBySlot {
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);
         }
-        let address_gauge = Arc::clone(&counted.address_gauge);
+        let client_gauge = Arc::clone(&counted.client_gauge);
         self.connections[slot] = Some(counted);
-        address_gauge
+        client_gauge
     }
 
     /// Notes that the connection in `slot` is closed; [`ConnectionsPerClient::leave`] has taken it out of the
@@ -144,7 +144,7 @@ impl ClientsBySlot {
 
     /// Whether some client has 90 % of its limit.
     #[must_use]
-    pub fn is_pressed(&self) -> bool {
+    pub fn is_under_pressure(&self) -> bool {
         self.per_client.pressed.load(Ordering::Relaxed) > 0
     }
 
@@ -152,7 +152,7 @@ impl ClientsBySlot {
     /// if it has none too many.
     fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
         let counted = self.connections.get(slot as usize)?.as_ref()?;
-        let excess = counted.address_gauge.excess();
+        let excess = counted.client_gauge.excess();
         (excess > 0).then_some((counted.client, excess))
     }
 }
@@ -161,24 +161,24 @@ impl ClientsBySlot {
 #[derive(Debug)]
 pub struct EvictionQuota<'a> {
     in_all: usize,
-    per_ip: Option<&'a ClientsBySlot>,
+    clients_by_slot: Option<&'a ClientsBySlot>,
     /// The number of event loops that divide the work.
     acceptors: usize,
     closing: HashMap<ClientNetwork, usize>,
 }
 
 impl EvictionQuota<'_> {
-    /// The excess of `gauge`, and of the clients in `per_ip` if there is such a limit: the part of one of
+    /// The excess of `gauge`, and of the clients in `clients_by_slot` if there is such a limit: the part of one of
     /// `acceptors`, rounded up.
     #[must_use]
     pub fn of<'a>(
         gauge: &ConnectionGauge,
-        per_ip: Option<&'a ClientsBySlot>,
+        clients_by_slot: Option<&'a ClientsBySlot>,
         acceptors: usize,
     ) -> EvictionQuota<'a> {
         EvictionQuota {
             in_all: gauge.excess().div_ceil(acceptors),
-            per_ip,
+            clients_by_slot,
             acceptors,
             closing: HashMap::new(),
         }
@@ -187,7 +187,7 @@ impl EvictionQuota<'_> {
     /// The most connections to close; `None` if the number depends on their clients.
     #[must_use]
     pub fn upper_bound(&self) -> Option<usize> {
-        self.per_ip.is_none().then_some(self.in_all)
+        self.clients_by_slot.is_none().then_some(self.in_all)
     }
 
     /// Notes that the connection in `slot` is closing already.
@@ -211,7 +211,7 @@ impl EvictionQuota<'_> {
     }
 
     fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
-        let (client, excess) = self.per_ip?.excess_of(slot)?;
+        let (client, excess) = self.clients_by_slot?.excess_of(slot)?;
         Some((client, excess.div_ceil(self.acceptors)))
     }
 }
@@ -223,39 +223,44 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
 
-    fn assigned(per_ip: &mut ClientsBySlot, slot: u32, address: IpAddr) {
-        let counted = per_ip.enter(per_ip.client(address)).expect("room");
-        per_ip.assign(slot, counted);
+    fn assigned(clients_by_slot: &mut ClientsBySlot, slot: u32, address: IpAddr) {
+        let counted = clients_by_slot
+            .enter(clients_by_slot.client(address))
+            .expect("room");
+        clients_by_slot.assign(slot, counted);
     }
 
     /// Closes as the closing thread does, then as the event loop does.
     fn close(
         per_client: &ConnectionsPerClient,
-        per_ip: &mut ClientsBySlot,
+        clients_by_slot: &mut ClientsBySlot,
         slot: u32,
         address: IpAddr,
     ) {
-        let counted = per_ip.connections[slot as usize]
+        let counted = clients_by_slot.connections[slot as usize]
             .as_ref()
             .expect("a counted connection");
-        per_client.leave(address, &counted.address_gauge);
-        per_ip.release(slot);
+        per_client.leave(address, &counted.client_gauge);
+        clients_by_slot.release(slot);
     }
 
     #[test]
     fn each_address_has_its_own_limit() {
         let per_client = Arc::new(ConnectionsPerClient::new(2, 64));
-        let mut per_ip = ClientsBySlot::new(Arc::clone(&per_client));
-        assigned(&mut per_ip, 0, ONE);
-        assert!(!per_ip.is_pressed());
-        assigned(&mut per_ip, 1, ONE);
-        assert!(per_ip.is_pressed() && per_ip.enter(per_ip.client(ONE)).is_none());
-        assigned(&mut per_ip, 3, TWO);
+        let mut clients_by_slot = ClientsBySlot::new(Arc::clone(&per_client));
+        assigned(&mut clients_by_slot, 0, ONE);
+        assert!(!clients_by_slot.is_under_pressure());
+        assigned(&mut clients_by_slot, 1, ONE);
+        assert!(
+            clients_by_slot.is_under_pressure()
+                && clients_by_slot.enter(clients_by_slot.client(ONE)).is_none()
+        );
+        assigned(&mut clients_by_slot, 3, TWO);
         for (slot, address) in [(1, ONE), (0, ONE), (3, TWO)] {
-            close(&per_client, &mut per_ip, slot, address);
+            close(&per_client, &mut clients_by_slot, slot, address);
         }
-        assert!(!per_ip.is_pressed() && per_client.lock().is_empty());
-        per_ip.release(7);
+        assert!(!clients_by_slot.is_under_pressure() && per_client.lock().is_empty());
+        clients_by_slot.release(7);
     }
 
     #[test]
@@ -284,25 +289,25 @@ mod tests {
             .collect();
         assert!(per_client.lock().capacity() >= burst as usize);
         for (number, counted) in (0..).zip(&connections) {
-            per_client.leave(address(number), &counted.address_gauge);
+            per_client.leave(address(number), &counted.client_gauge);
         }
         assert!(per_client.lock().capacity() <= 4 * KEPT_CLIENTS);
     }
 
     #[test]
     fn an_address_near_its_limit_closes_no_more_than_needed() {
-        let mut per_ip = ClientsBySlot::new(Arc::new(ConnectionsPerClient::new(10, 64)));
+        let mut clients_by_slot = ClientsBySlot::new(Arc::new(ConnectionsPerClient::new(10, 64)));
         for slot in 0..10 {
-            assigned(&mut per_ip, slot, ONE);
+            assigned(&mut clients_by_slot, slot, ONE);
         }
-        assigned(&mut per_ip, 10, TWO);
+        assigned(&mut clients_by_slot, 10, TWO);
         let all = ConnectionGauge::new(100);
-        let mut excess = EvictionQuota::of(&all, Some(&per_ip), 1);
+        let mut excess = EvictionQuota::of(&all, Some(&clients_by_slot), 1);
         excess.note_closing(0);
         assert!(!excess.must_close(10), "its address has room");
         assert!(excess.must_close(1));
         assert!(!excess.must_close(2), "with 0 and 1 gone there are 8 left");
-        let mut half = EvictionQuota::of(&all, Some(&per_ip), 2);
+        let mut half = EvictionQuota::of(&all, Some(&clients_by_slot), 2);
         assert!(
             half.must_close(1) && !half.must_close(2),
             "the other loop closes the second"

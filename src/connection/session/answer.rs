@@ -6,15 +6,20 @@
 //!
 //! Request bodies are read within bounds and discarded: a static site does not use them.
 
+use std::net::IpAddr;
+
 use super::state::{BodyInProgress, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::access_log::line::Arrival;
 use crate::connection::counters::CloseReason;
+use crate::connection::limits::requests_per_client::CountedRequest;
 use crate::connection::output::{Pause, SendProgress, bytes_per_turn};
+use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
+use crate::http::forwarded::is_trusted;
 use crate::http::framing::Framing;
 use crate::http::keep_alive::ends_connection;
 use crate::http::method::Method;
@@ -33,7 +38,7 @@ const FLUSH_BYTES: usize = 64 * 1024;
 /// The interim response of RFC 9110 section 10.1.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The response to a client behind a proxy that has reached its limit of requests.
+/// The response to a client behind a trusted proxy that has as many requests in progress as one client may.
 const CLIENT_OVER_LIMIT: Reject = Reject::new(
     Status::SERVICE_UNAVAILABLE,
     "Too many requests of this client are being answered.",
@@ -44,7 +49,7 @@ const CLIENT_OVER_LIMIT: Reject = Reject::new(
 pub(super) enum AnswerStop {
     /// The next request is incomplete.
     NeedMore,
-    /// The socket is full, or the turn's quota is used up.
+    /// The socket is full, the turn's quota is used up, or only another thread can do more.
     Paused(Pause),
     /// The last response is sent.
     Closing,
@@ -133,6 +138,22 @@ impl Session {
         self.answer_head(head_len, turn)
     }
 
+    /// Whether one more request of `client` may be answered. Direct connections were counted when they were
+    /// accepted, and proxies are exempt.
+    fn is_admitted(
+        &self,
+        client: Peer,
+        context: &ServerContext,
+        counted: &mut Vec<CountedRequest>,
+    ) -> bool {
+        let (Some(counted_requests), Peer::Ip(address)) = (&context.requests_per_client, client)
+        else {
+            return true;
+        };
+        let is_proxy = |address: IpAddr| is_trusted(address, &context.config.trusted_proxies);
+        client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
+    }
+
     /// Answers the request at the start of the buffer, if its head is complete and its body needs no more
     /// bytes. `len` is the request's length in bytes if its body has been removed already.
     fn answer_head<T: Transport>(
@@ -177,7 +198,7 @@ impl Session {
                 Err(WouldBlock::InFlight(_)) if turn.gives_up => return self.give_up(method, turn),
                 Err(needs) => {
                     self.note_begun(Some(method), now.monotonic);
-                    turn.buffers.await_flight(needs);
+                    turn.buffers.note_would_block(needs);
                     return RequestStep::Deferred;
                 }
             };

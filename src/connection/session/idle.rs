@@ -41,7 +41,7 @@ impl Session {
         let close_at = idle_close_at(context, since);
         if now >= close_at && Self::timeout_closes(context) {
             self.close_idle(CloseReason::Idle, turn)
-        } else if now >= idle_evictable_at(context, close_at) && self.is_pressed(context) {
+        } else if now >= idle_evictable_at(context, close_at) && self.is_under_pressure(context) {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
             Ok(())
@@ -58,7 +58,7 @@ impl Session {
         let (context, now) = (turn.context, turn.now.monotonic);
         let silent_millis = now.since(since);
         let is_late = now >= since.plus_secs(context.config.timeouts.head_secs);
-        let is_evicted = silent_millis >= SILENT_MILLIS && self.is_pressed(context)
+        let is_evicted = silent_millis >= SILENT_MILLIS && self.is_under_pressure(context)
             || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(context);
         if is_late {
             Err(CloseReason::Idle)

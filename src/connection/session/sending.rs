@@ -2,33 +2,119 @@
 //! output; and keeps the bytes that the socket does not take.
 
 use std::io;
-use std::net::IpAddr;
 
-use super::server_close::ServerClose;
 use super::state::{AckState, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::access_log::line::{LogLine, LoggedRequest};
 use crate::connection::access_log::log_buffer::LogBuffer;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::CloseReason;
-use crate::connection::limits::requests_per_client::CountedRequest;
 use crate::connection::output::{
     self, OutgoingData, Pause, SendProgress, Unsent, UnsentLimit, bytes_per_turn,
 };
-use crate::connection::peer::Peer;
-use crate::connection::server_context::ServerContext;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Transport, UNSENT_BYTES};
-use crate::http::forwarded::is_trusted;
-use crate::http::keep_alive::{self, KeepAlivePolicy, Persistence, ends_connection};
-use crate::http::request::{Reject, RequestHead};
+use crate::http::keep_alive::Persistence;
+use crate::http::request::Reject;
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
-use crate::http::version::Version;
 use crate::site::pages;
 
+/// A body up to this size is copied after its head, which costs less than a second part to send.
+const COPY_BYTES: usize = 8 * 1024;
+
+/// Bytes of a refused request that are searched for the end of its first line.
+const SEARCHED_BYTES: usize = 512;
+
 impl Session {
+    /// The log line of a response that is about to be collected, after its persistence is decided.
+    pub(super) fn line<'q>(
+        &self,
+        connection: ConnectionId,
+        request: LoggedRequest<'q>,
+        status: Status,
+        now: Millis,
+    ) -> LogLine<'q> {
+        // A refusal answers no request.
+        let number = match self.phase {
+            Phase::Refused => 0,
+            _ => self.answered + 1,
+        };
+        LogLine {
+            request,
+            connection,
+            number,
+            arrival: self.arrival(now),
+            status,
+        }
+    }
+
+    /// Appends a response to the collected output and consumes its request. Returns the body if it must be
+    /// sent after the collected output.
+    pub(super) fn collect<T: Transport>(
+        &mut self,
+        response: Response,
+        persistence: Persistence,
+        consumed: usize,
+        turn: &mut Turn<'_, T>,
+    ) -> Option<Body> {
+        let buffers = &mut *turn.buffers;
+        let shared_lines = buffers.shared_lines.at(turn.now.unix_secs);
+        encode_head(&response, shared_lines, persistence, &mut buffers.output);
+        log::trace!(
+            "{} for {}",
+            response.status.code(),
+            first_line(buffers.input.unread()).escape_ascii()
+        );
+        buffers.input.consume(consumed);
+        // A refusal answers no request.
+        if !matches!(self.phase, Phase::Refused) {
+            self.answered += 1;
+            buffers.counters.answered(1);
+        }
+        self.phase = Phase::Idle {
+            since: turn.now.monotonic,
+            ack: AckState::ThisTurn,
+        };
+        match response.body {
+            Body::Empty => None,
+            Body::Memory(content) if content.len() <= COPY_BYTES => {
+                buffers.output.extend_from_slice(&content);
+                None
+            }
+            body => Some(body),
+        }
+    }
+
+    /// Collects an error response that ends the connection. Further received bytes are dropped.
+    pub(super) fn reject<T: Transport>(
+        &mut self,
+        reject: &Reject,
+        reason: CloseReason,
+        turn: &mut Turn<'_, T>,
+    ) {
+        self.closing = Some(reason);
+        let response = pages::rejected(reject).to(reject.method);
+        let now = turn.now;
+        let ThreadBuffers {
+            input,
+            log,
+            shared_lines,
+            ..
+        } = &mut *turn.buffers;
+        if let Some(log) = log {
+            let request = LoggedRequest::first_line(self.peer, first_line(input.unread()));
+            let line = self.line(log.connection(), request, response.status, now.monotonic);
+            let dated = shared_lines.at(now.unix_secs);
+            log.begin(&line, response.body.len(), self.closing, dated);
+        }
+        let consumed = input.unread().len();
+        // An error page is small enough to be copied, so there is no tail.
+        let tail = self.collect(response, Persistence::Close, consumed, turn);
+        debug_assert!(tail.is_none(), "error pages are copied");
+    }
+
     /// Sends the collected output, and `tail` after it.
     pub(super) fn flush<T: Transport>(
         &mut self,
@@ -181,163 +267,6 @@ fn reason_of(error: &io::Error) -> CloseReason {
         CloseReason::Truncated
     } else {
         CloseReason::Reset
-    }
-}
-
-/// A body up to this size is copied after its head, which costs less than a second part to send.
-const COPY_BYTES: usize = 8 * 1024;
-
-/// Bytes of a refused request that are searched for the end of its first line.
-const SEARCHED_BYTES: usize = 512;
-
-impl Session {
-    /// Whether one more request of `client` may be answered. Direct connections were counted when they were
-    /// accepted, and proxies are exempt.
-    pub(super) fn is_admitted(
-        &self,
-        client: Peer,
-        context: &ServerContext,
-        counted: &mut Vec<CountedRequest>,
-    ) -> bool {
-        let (Some(counted_requests), Peer::Ip(address)) = (&context.requests_per_client, client)
-        else {
-            return true;
-        };
-        let is_proxy = |address: IpAddr| is_trusted(address, &context.config.trusted_proxies);
-        client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
-    }
-
-    /// Decides whether the connection persists after this response; if not, notes the reason. `server_close`
-    /// is `None` if the response replaces 100 (Continue): a body may follow or not.
-    pub(super) fn decide_persistence(
-        &mut self,
-        head: &RequestHead<'_, '_>,
-        status: Status,
-        context: &ServerContext,
-        server_close: Option<ServerClose>,
-    ) -> Persistence {
-        let Some(server_close) = server_close else {
-            self.closing = Some(CloseReason::ErrorAnswer);
-            return Persistence::Close;
-        };
-        let ends_by_kind = ends_connection(head.method, status);
-        if server_close == ServerClose::Postponed {
-            self.postponed += 1;
-        } else {
-            self.postponed = 0;
-        }
-        let keep_alive = &context.config.keep_alive;
-        let max = keep_alive.max_requests;
-        let policy = KeepAlivePolicy {
-            http10: keep_alive.http10,
-            max_requests: max,
-            closing: matches!(server_close, ServerClose::Now(_)),
-        };
-        let persistence = match keep_alive::decide(head, self.answered, &policy) {
-            Persistence::Persist { .. } if ends_by_kind => Persistence::Close,
-            persistence => persistence,
-        };
-        if persistence == Persistence::Close {
-            self.closing = Some(match server_close {
-                _ if ends_by_kind => CloseReason::ErrorAnswer,
-                _ if head.connection.close => CloseReason::ClientAsked,
-                // The client knew of these reasons in advance.
-                _ if head.version == Version::Http10 && !head.connection.keep_alive => {
-                    CloseReason::ClientAsked
-                }
-                _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
-                ServerClose::Now(reason) => reason,
-                _ => CloseReason::ClientAsked,
-            });
-        }
-        persistence
-    }
-
-    /// The log line of a response that is about to be collected, after its persistence is decided.
-    pub(super) fn line<'q>(
-        &self,
-        connection: ConnectionId,
-        request: LoggedRequest<'q>,
-        status: Status,
-        now: Millis,
-    ) -> LogLine<'q> {
-        // A refusal answers no request.
-        let number = match self.phase {
-            Phase::Refused => 0,
-            _ => self.answered + 1,
-        };
-        LogLine {
-            request,
-            connection,
-            number,
-            arrival: self.arrival(now),
-            status,
-        }
-    }
-
-    /// Appends a response to the collected output and consumes its request. Returns the body if it must be
-    /// sent after the collected output.
-    pub(super) fn collect<T: Transport>(
-        &mut self,
-        response: Response,
-        persistence: Persistence,
-        consumed: usize,
-        turn: &mut Turn<'_, T>,
-    ) -> Option<Body> {
-        let buffers = &mut *turn.buffers;
-        let shared_lines = buffers.shared_lines.at(turn.now.unix_secs);
-        encode_head(&response, shared_lines, persistence, &mut buffers.output);
-        log::trace!(
-            "{} for {}",
-            response.status.code(),
-            first_line(buffers.input.unread()).escape_ascii()
-        );
-        buffers.input.consume(consumed);
-        // A refusal answers no request.
-        if !matches!(self.phase, Phase::Refused) {
-            self.answered += 1;
-            buffers.counters.answered(1);
-        }
-        self.phase = Phase::Idle {
-            since: turn.now.monotonic,
-            ack: AckState::ThisTurn,
-        };
-        match response.body {
-            Body::Empty => None,
-            Body::Memory(content) if content.len() <= COPY_BYTES => {
-                buffers.output.extend_from_slice(&content);
-                None
-            }
-            body => Some(body),
-        }
-    }
-
-    /// Collects an error response that ends the connection. Further received bytes are dropped.
-    pub(super) fn reject<T: Transport>(
-        &mut self,
-        reject: &Reject,
-        reason: CloseReason,
-        turn: &mut Turn<'_, T>,
-    ) {
-        self.closing = Some(reason);
-        let response = pages::rejected(reject).to(reject.method);
-        let now = turn.now;
-        let ThreadBuffers {
-            input,
-            log,
-            shared_lines,
-            ..
-        } = &mut *turn.buffers;
-        if let Some(log) = log {
-            let request = LoggedRequest::first_line(self.peer, first_line(input.unread()));
-            let line = self.line(log.connection(), request, response.status, now.monotonic);
-            let dated = shared_lines.at(now.unix_secs);
-            log.begin(&line, response.body.len(), self.closing, dated);
-        }
-        let consumed = input.unread().len();
-        // An error page is small enough to be copied, so there is no tail.
-        let tail = self.collect(response, Persistence::Close, consumed, turn);
-        debug_assert!(tail.is_none(), "error pages are copied");
     }
 }
 

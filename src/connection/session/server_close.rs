@@ -1,5 +1,5 @@
-//! Ends a connection for the server's reasons: a drain, its age, or pressure. Also records whether the
-//! promise to the client was kept.
+//! Decides whether a connection persists after a response, and ends it for the server's reasons: a drain, its
+//! age, or pressure. Also records whether the promise to the client was kept.
 //!
 //! The client does not know of such a close before it reads `close`, and may have sent further requests, as
 //! the promise allows. So `close` goes on the response to the last complete request in the buffer, after one
@@ -15,7 +15,10 @@ use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
-use crate::http::request::{HeadProgress, Parsed, resume_head};
+use crate::http::keep_alive::{self, KeepAlivePolicy, Persistence, ends_connection};
+use crate::http::request::{HeadProgress, Parsed, RequestHead, resume_head};
+use crate::http::status::Status;
+use crate::http::version::Version;
 
 /// The most responses from the first that should say `close` to the one that does, both included.
 const MAX_RESPONSES: u8 = 64;
@@ -79,11 +82,57 @@ impl Session {
             Some(CloseReason::Drain)
         } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
             Some(CloseReason::MaxAge)
-        } else if self.is_pressed(context) {
+        } else if self.is_under_pressure(context) {
             Some(CloseReason::Pressure)
         } else {
             None
         }
+    }
+
+    /// Decides whether the connection persists after this response; if not, notes the reason. `server_close`
+    /// is `None` if the response replaces 100 (Continue): a body may follow or not.
+    pub(super) fn decide_persistence(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        status: Status,
+        context: &ServerContext,
+        server_close: Option<ServerClose>,
+    ) -> Persistence {
+        let Some(server_close) = server_close else {
+            self.closing = Some(CloseReason::ErrorAnswer);
+            return Persistence::Close;
+        };
+        let ends_by_kind = ends_connection(head.method, status);
+        if server_close == ServerClose::Postponed {
+            self.postponed += 1;
+        } else {
+            self.postponed = 0;
+        }
+        let keep_alive = &context.config.keep_alive;
+        let max = keep_alive.max_requests;
+        let policy = KeepAlivePolicy {
+            http10: keep_alive.http10,
+            max_requests: max,
+            closing: matches!(server_close, ServerClose::Now(_)),
+        };
+        let persistence = match keep_alive::decide(head, self.answered, &policy) {
+            Persistence::Persist { .. } if ends_by_kind => Persistence::Close,
+            persistence => persistence,
+        };
+        if persistence == Persistence::Close {
+            self.closing = Some(match server_close {
+                _ if ends_by_kind => CloseReason::ErrorAnswer,
+                _ if head.connection.close => CloseReason::ClientAsked,
+                // The client knew of these reasons in advance.
+                _ if head.version == Version::Http10 && !head.connection.keep_alive => {
+                    CloseReason::ClientAsked
+                }
+                _ if self.answered + 1 >= max.get() => CloseReason::MaxRequests,
+                ServerClose::Now(reason) => reason,
+                _ => CloseReason::ClientAsked,
+            });
+        }
+        persistence
     }
 
     /// Whether a further request has been received. If the buffer holds none, receives once more.

@@ -37,7 +37,7 @@ pub struct Session {
     pub(super) postponed: u8,
     pub(super) peer: Peer,
     /// The gauge of the connection's address, if the connections per address are limited.
-    address_gauge: Option<Arc<ConnectionGauge>>,
+    client_gauge: Option<Arc<ConnectionGauge>>,
     /// Set with the last response; after it, the connection lingers.
     pub(super) closing: Option<CloseReason>,
     pub(super) peer_has_closed: bool,
@@ -133,7 +133,7 @@ impl Session {
             answered: 0,
             postponed: 0,
             peer,
-            address_gauge: None,
+            client_gauge: None,
             closing: None,
             peer_has_closed: false,
         }
@@ -141,16 +141,16 @@ impl Session {
 
     /// Adds the gauge of the connection's address, if the connections per address are limited.
     #[must_use]
-    pub fn with_address_gauge(mut self, address_gauge: Option<Arc<ConnectionGauge>>) -> Session {
-        self.address_gauge = address_gauge;
+    pub fn with_client_gauge(mut self, client_gauge: Option<Arc<ConnectionGauge>>) -> Session {
+        self.client_gauge = client_gauge;
         self
     }
 
     /// The connection's address and the gauge of that address, if the connections per address are limited.
     #[must_use]
-    pub fn address_gauge(&self) -> Option<(IpAddr, &ConnectionGauge)> {
-        match (self.peer, &self.address_gauge) {
-            (Peer::Ip(address), Some(address_gauge)) => Some((address, address_gauge)),
+    pub fn client_gauge(&self) -> Option<(IpAddr, &ConnectionGauge)> {
+        match (self.peer, &self.client_gauge) {
+            (Peer::Ip(address), Some(client_gauge)) => Some((address, client_gauge)),
             _ => None,
         }
     }
@@ -163,8 +163,6 @@ impl Session {
 
     /// Ends a turn that returned [`Outcome::Wait`], at `now`: notes the start of what the turn began, and
     /// returns the time of the next turn if no event comes.
-    ///
-    /// [`Outcome::Wait`]: super::Outcome::Wait
     pub fn next_deadline(&mut self, context: &ServerContext, now: Millis) -> Deadline {
         let timeouts = &context.config.timeouts;
         if let Some(unsent) = &self.unsent {
@@ -190,15 +188,16 @@ impl Session {
     }
 
     /// Whether the server or the peer's address is under pressure.
-    pub(super) fn is_pressed(&self, context: &ServerContext) -> bool {
-        let address_gauge = self.address_gauge.as_deref();
-        context.gauge.is_pressing() || address_gauge.is_some_and(ConnectionGauge::is_pressing)
+    pub(super) fn is_under_pressure(&self, context: &ServerContext) -> bool {
+        let client_gauge = self.client_gauge.as_deref();
+        context.gauge.is_under_pressure()
+            || client_gauge.is_some_and(ConnectionGauge::is_under_pressure)
     }
 
     /// Whether a limit that concerns the connection is reached, so that new connections are refused.
     pub(super) fn is_full(&self, context: &ServerContext) -> bool {
-        let address_gauge = self.address_gauge.as_deref();
-        context.gauge.is_full() || address_gauge.is_some_and(ConnectionGauge::is_full)
+        let client_gauge = self.client_gauge.as_deref();
+        context.gauge.is_full() || client_gauge.is_some_and(ConnectionGauge::is_full)
     }
 
     /// The method of the request that is being received, if it has arrived.
@@ -331,8 +330,6 @@ pub struct Turn<'a, T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The connection waits until the socket is ready or the deadline from [`Session::next_deadline`] passes.
-    ///
-    /// [`Session::next_deadline`]: super::Session::next_deadline
     Wait,
     /// More can be done at once, but not in this turn. Other connections come first, or the work needs a
     /// thread with a wider [`MayBlock`] or another thread's load ([`ThreadBuffers::awaited`]).

@@ -21,10 +21,10 @@ fn limited(connections: usize) -> Arc<ConnectionGauge> {
 }
 
 /// Gives up the place, as `Shared::close` does.
-fn leave(gauge: &ConnectionGauge, shares: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
+fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
-    if let (Peer::Ip(address), Some(address_gauge)) = (accepted.peer, &accepted.address_gauge) {
-        shares.leave(address, address_gauge);
+    if let (Peer::Ip(address), Some(client_gauge)) = (accepted.peer, &accepted.client_gauge) {
+        per_client.leave(address, client_gauge);
     }
 }
 
@@ -86,8 +86,8 @@ fn memory_is_trimmed_once_for_each_half() {
 #[test]
 fn one_address_cannot_have_more_than_its_limit() {
     let (listener, address) = listener();
-    let (gauge, shares) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
-    let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
+    let (gauge, per_client) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
+    let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&per_client)));
     let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("connect"))
@@ -95,7 +95,7 @@ fn one_address_cannot_have_more_than_its_limit() {
     let first = accept(&mut acceptor, &listener);
     let second = accept(&mut acceptor, &listener);
     assert!(!first.is_refused && second.is_refused);
-    leave(&gauge, &shares, &first);
+    leave(&gauge, &per_client, &first);
     acceptor.release(first.slot);
     acceptor.release(second.slot);
     assert!(!accept(&mut acceptor, &listener).is_refused);
@@ -104,9 +104,9 @@ fn one_address_cannot_have_more_than_its_limit() {
 #[test]
 fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (listener, address) = listener();
-    let (gauge, shares) = (limited(1), Arc::new(ConnectionsPerClient::new(1, 64)));
+    let (gauge, per_client) = (limited(1), Arc::new(ConnectionsPerClient::new(1, 64)));
     let acceptor = || {
-        let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&shares)));
+        let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&per_client)));
         Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
     };
     let (mut one, mut two) = (acceptor(), acceptor());
@@ -115,10 +115,10 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
         .collect();
     let first = accept(&mut one, &listener);
     assert!(!first.is_refused);
-    leave(&gauge, &shares, &first);
+    leave(&gauge, &per_client, &first);
     let second = accept(&mut two, &listener);
     assert!(!second.is_refused);
-    leave(&gauge, &shares, &second);
+    leave(&gauge, &per_client, &second);
     let third = accept(&mut one, &listener);
     assert!(!third.is_refused);
     assert_ne!(
@@ -130,19 +130,19 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
 #[test]
 fn a_trusted_proxy_can_have_more() {
     let (listener, address) = listener();
-    let shares = Some(Arc::new(ConnectionsPerClient::new(1, 64)));
+    let per_client = Some(Arc::new(ConnectionsPerClient::new(1, 64)));
     let proxies = ["127.0.0.0/8".parse().expect("a network")];
     let gauge = limited(2);
     let all = Arc::clone(&gauge);
     let mut acceptor = Acceptor {
         proxies: proxies.to_vec(),
-        ..Acceptor::counting(&Slots::<Socket>::new(16), all, shares, Arc::default())
+        ..Acceptor::counting(&Slots::<Socket>::new(16), all, per_client, Arc::default())
     };
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
     let first = accept(&mut acceptor, &listener);
-    assert!(!first.is_refused && first.address_gauge.is_none());
+    assert!(!first.is_refused && first.client_gauge.is_none());
     let second = accept(&mut acceptor, &listener);
     assert!(!second.is_refused);
     assert!(

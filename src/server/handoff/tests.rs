@@ -5,6 +5,11 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
+const JOB_FIRST: PickOrder = PickOrder {
+    job_is_due: true,
+    first: FirstQueue::Blocking,
+};
+
 fn turn(index: u32) -> Work {
     Work::Turn(QueuedSlot::numbered(index))
 }
@@ -58,14 +63,14 @@ fn jobs_alternate_and_no_turn_is_behind_more_than_one() {
     jobs.iter().for_each(|job| handoff.defer(again(job)));
     handoff.defer(turn(1));
     handoff.dispatch(QueuedSlot::numbered(2));
-    let mut firsts = [
-        FirstQueue::Jobs,
-        FirstQueue::Blocking,
-        FirstQueue::Ready,
-        FirstQueue::Blocking,
+    let mut orders = [
+        JOB_FIRST,
+        FirstQueue::Blocking.into(),
+        FirstQueue::Ready.into(),
+        FirstQueue::Blocking.into(),
     ]
     .into_iter();
-    let mut pick = || handoff.pick_up(WorkerKind::Permanent, firsts.next()?, None);
+    let mut pick = || handoff.pick_up(WorkerKind::Permanent, orders.next()?, None);
     assert_eq!(pick().as_ref(), Some(&jobs[0]));
     handoff.put_back(again(&jobs[0]));
     assert_eq!(pick(), Some(turn(1)));
@@ -176,7 +181,8 @@ fn queued_work_is_done_before_the_end() {
 #[test]
 fn a_worker_on_roots_leaves_jobs_and_deferred_mounts_to_others() {
     let handoff = Handoff::default();
-    let on_roots = |first| handoff.pick_up(WorkerKind::SpareOnRoots, first, Some(Duration::ZERO));
+    let on_roots =
+        |order: PickOrder| handoff.pick_up(WorkerKind::SpareOnRoots, order, Some(Duration::ZERO));
     let any = |first| handoff.pick_up(WorkerKind::Spare, first, Some(Duration::ZERO));
     handoff.defer_beyond_mounts(turn(1));
     handoff.defer(Work::Slice(Flight::new()));
@@ -185,14 +191,15 @@ fn a_worker_on_roots_leaves_jobs_and_deferred_mounts_to_others() {
         FirstQueue::Ready,
         FirstQueue::Blocking,
         FirstQueue::BeyondMounts,
-        FirstQueue::Jobs,
     ] {
-        assert_eq!(on_roots(first), None);
+        for job_is_due in [false, true] {
+            assert_eq!(on_roots(PickOrder { job_is_due, first }), None);
+        }
     }
     handoff.defer(turn(2));
     handoff.dispatch(QueuedSlot::numbered(3));
-    assert_eq!(on_roots(FirstQueue::Jobs), Some(turn(2)));
-    assert_eq!(on_roots(FirstQueue::Blocking), Some(turn(3)));
+    assert_eq!(on_roots(JOB_FIRST), Some(turn(2)));
+    assert_eq!(on_roots(FirstQueue::Blocking.into()), Some(turn(3)));
     assert_eq!(any(FirstQueue::Blocking), Some(turn(1)));
     assert!(matches!(any(FirstQueue::Ready), Some(Work::Slice(_))));
     assert_eq!(
