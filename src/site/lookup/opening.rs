@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::absence_log::AbsenceLog;
 use crate::config;
 use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::site::content::{EncodedNames, MediaTypes, SidecarVerification};
@@ -55,7 +56,7 @@ pub struct Lookup {
     pub(super) encoded_names: EncodedNames,
     pub(super) limits: ReadLimits,
     pub(super) revalidate_millis: u64,
-    pub(super) has_logged_outside_link: AtomicBool,
+    pub(super) absence_log: Arc<AbsenceLog>,
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
     /// The verification that sidecars need; `None` if the site uses no sidecars.
@@ -126,7 +127,7 @@ impl Lookup {
             encoded_names: EncodedNames::new(&site.encodings),
             limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
-            has_logged_outside_link: AtomicBool::new(false),
+            absence_log: Arc::default(),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
             sidecar_verification: sidecar_verification(site, cache),
