@@ -67,7 +67,9 @@ impl RedirectGraph {
         })
     }
 
-    /// The path that `path` is redirected to; `None` if it is answered, or redirected to another site.
+    /// The path of this site to which `path` is redirected; `None` if the chain ends at `path`: no redirect
+    /// applies, the document is withdrawn, or the target is on another site or is a path that the server
+    /// refuses.
     fn next(&self, path: &[u8]) -> Option<Vec<u8>> {
         if let Some((index, captures)) = self.patterns.find(path) {
             return self.targets.get(index)?.as_ref()?.local_path(&captures);

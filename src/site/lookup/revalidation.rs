@@ -157,8 +157,8 @@ impl Lookup {
             if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
                 // Return the claim, as nothing was compared.
-                let due_at = now.0.saturating_sub(self.revalidate_millis);
-                freshness.confirm(Millis(due_at));
+                let compared_at = now.0.saturating_sub(self.revalidate_millis);
+                freshness.confirm(Millis(compared_at));
                 return Err(WouldBlock::OnDisk);
             }
             return Ok(compared == ComparisonResult::Same);

@@ -146,13 +146,13 @@ impl FileCache {
         (variant, is_ours): (Option<&'e Representation>, bool),
     ) -> Option<&'e Representation> {
         if is_ours && variant.is_some() {
-            self.weigh_again(entry);
+            self.reweigh(entry);
         }
         variant
     }
 
     /// Updates the weight of `entry`, if it is still cached.
-    fn weigh_again(&self, entry: &Arc<FileEntry>) {
+    fn reweigh(&self, entry: &Arc<FileEntry>) {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
@@ -194,7 +194,8 @@ pub struct SitePath<'p> {
 /// An owned [`SitePath`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeptSitePath {
-    // The same fields as in `SitePath`, in the same order, so that both have the same hash.
+    // The derived `Hash` covers the fields in their order. A lookup by `SitePath` finds the entry only if both
+    // types hash alike, so `KeptSitePath` has the fields of `SitePath` in the same order.
     site: u32,
     path: Box<[u8]>,
 }
