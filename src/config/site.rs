@@ -170,10 +170,8 @@ impl SiteConfig {
             rewrites: Vec::new(),
         }
     }
-}
 
-impl SiteConfig {
-    /// The redirects of the site, for finding loops.
+    /// The graph of the redirects of the site, which shows where a chain of redirects leads.
     #[must_use]
     pub fn redirect_graph(&self) -> RedirectGraph {
         let clean_urls = self.clean_urls.then(|| CleanUrls {

@@ -161,14 +161,6 @@ impl Sites {
     }
 }
 
-/// 421 (RFC 9110 section 15.5.20). It has the built-in page, because no site is responsible for it.
-fn misdirected() -> Response {
-    pages::error(
-        Status::MISDIRECTED_REQUEST,
-        "No site of this name is served here.",
-    )
-}
-
 /// The virtual hosts by name.
 ///
 /// An exact name takes precedence over a wildcard, and the longest of several wildcards over the others.
@@ -349,6 +341,14 @@ impl Site {
     pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
         !self.shows_hidden && has_hidden_segment(path)
     }
+}
+
+/// 421 (RFC 9110 section 15.5.20). It has the built-in page, because no site is responsible for it.
+fn misdirected() -> Response {
+    pages::error(
+        Status::MISDIRECTED_REQUEST,
+        "No site of this name is served here.",
+    )
 }
 
 #[cfg(test)]

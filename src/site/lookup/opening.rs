@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::absence_log::AbsenceLog;
-use crate::config;
-use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
+use crate::config::{self, EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::site::content::{EncodedNames, MediaTypes, SidecarVerification};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
