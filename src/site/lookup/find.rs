@@ -56,14 +56,14 @@ impl Lookup {
     /// As [`find`](Lookup::find).
     pub fn find_for(
         &self,
-        led: RewrittenPath<'_>,
+        rewritten: RewrittenPath<'_>,
         may_block: MayBlock,
         now: Now,
     ) -> Result<LookupResult, WouldBlock> {
         let policy = |rules: &CodingRules, own_type: &str| {
-            rules.policy(led.asked, own_type, led.is_fallback)
+            rules.policy(rewritten.asked, own_type, rewritten.is_fallback)
         };
-        self.find_with(policy, led.path, may_block, now)
+        self.find_with(policy, rewritten.path, may_block, now)
     }
 
     /// As [`find`](Lookup::find), for the page `path` that answers a request for `asked` with this error

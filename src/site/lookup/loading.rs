@@ -181,13 +181,13 @@ impl Lookup {
         let Some(verification) = self.sidecar_verification else {
             return Ok(None);
         };
-        let beside = OriginalFile {
+        let original = OriginalFile {
             path: target.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let search_root = self.search_root(target.directory);
-        let sidecars = Sidecars::look(search_root, beside, verification, target.now);
+        let sidecars = Sidecars::find(search_root, original, verification, target.now);
         for path in sidecars.iter().flat_map(Sidecars::too_old) {
             self.unused_sidecars.warn(
                 path,

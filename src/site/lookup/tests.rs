@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::clock::{Millis, Now};
-use crate::config;
-use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
+use crate::config::{self, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
 use crate::site::memory::{FileStore, LookupResult, RevalidatorRole};
 use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
 /// The time when facts that were obtained at 0 become stale, in milliseconds.
-const DUE: u64 = 1_000;
+const STALE_AT: u64 = 1_000;
 
 fn at(millis: u64) -> Now {
     Now {
@@ -88,7 +87,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
         };
         let lookup = lookup_of(&site_in(&place), &cache);
         // First new, then stale. No revalidator runs.
-        for millis in [0, DUE] {
+        for millis in [0, STALE_AT] {
             let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
                 let found = find(path, MayBlock::OnRoots);
@@ -173,17 +172,17 @@ fn a_root_that_is_swapped_to_another_device_gets_a_revalidator_of_its_own() {
     assert!(matches!(find(0), Ok(LookupResult::File(_))));
     symlink("/proc", &next).expect("link");
     std::fs::rename(&next, &current).expect("swap");
-    assert!(matches!(find(DUE), Ok(LookupResult::File(_))));
+    assert!(matches!(find(STALE_AT), Ok(LookupResult::File(_))));
     assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
-    let Err(WouldBlock::InFlight(_)) = find(2 * DUE) else {
+    let Err(WouldBlock::InFlight(_)) = find(2 * STALE_AT) else {
         panic!("the order is left to a revalidator")
     };
     let roles = roles.lock().expect("nobody panics");
     assert_eq!(roles.len(), 2);
     let order = roles[1].take().expect("an order");
-    lookup.carry_out(&order, || Millis(2 * DUE));
+    lookup.carry_out(&order, || Millis(2 * STALE_AT));
     assert!(matches!(
-        lookup.find(b"/version", MayBlock::Never, at(2 * DUE)),
+        lookup.find(b"/version", MayBlock::Never, at(2 * STALE_AT)),
         Ok(LookupResult::File(_))
     ));
 }
@@ -218,7 +217,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
     // A worker meets the mount point, and leaves the comparison to another revalidator. Later requests
     // go to that one directly.
-    for millis in [DUE, 2 * DUE] {
+    for millis in [STALE_AT, 2 * STALE_AT] {
         let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
         };

@@ -174,9 +174,9 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
     out.extend_from_slice(to.site.as_deref().unwrap_or_default().as_bytes());
     out.append(&mut path);
     match (&to.query, query) {
-        (Some(pieces), _) => {
+        (Some(parts), _) => {
             out.push(b'?');
-            push_pieces(pieces, captures, &mut out);
+            push_parts(parts, captures, &mut out);
         }
         (None, Some(query)) => {
             out.push(b'?');
@@ -184,17 +184,17 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
         }
         (None, None) => {}
     }
-    if let Some(pieces) = &to.fragment {
+    if let Some(parts) = &to.fragment {
         out.push(b'#');
-        push_pieces(pieces, captures, &mut out);
+        push_parts(parts, captures, &mut out);
     }
     // All parts are ASCII, so this loses nothing.
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn push_pieces(pieces: &[TemplatePart], captures: &Captures<'_>, out: &mut Vec<u8>) {
-    for piece in pieces {
-        match piece {
+fn push_parts(parts: &[TemplatePart], captures: &Captures<'_>, out: &mut Vec<u8>) {
+    for part in parts {
+        match part {
             TemplatePart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             TemplatePart::Star(index) => encode_query_part(captures.part(*index), out),
         }
