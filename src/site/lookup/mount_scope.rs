@@ -97,7 +97,9 @@ impl Lookup {
 
 /// Probes all `names`, so that no mount point is missed. Returns whether one exists.
 fn probe_all(probe: &PathProbe<'_>, names: impl Iterator<Item: Deref<Target = [u8]>>) -> bool {
-    names.fold(false, |exists, name| {
-        probe.identity(&name).is_some() || exists
-    })
+    let mut is_any = false;
+    for name in names {
+        is_any |= probe.identity(&name).is_some();
+    }
+    is_any
 }
