@@ -12,13 +12,14 @@
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
 //!   `target_template`: its rules; `single_page_apps`: its `spa`; `clean_urls`: the addresses of its
-//!   pages; `redirect_graph`: where its redirects lead.
+//!   pages; `hidden_names`: the paths of its `hidden`; `redirect_graph`: where its redirects lead.
 
 mod access_log;
 mod advertised;
 mod cache;
 mod clean_urls;
 mod cors_origin;
+mod hidden_names;
 mod host_name;
 mod invalid_text;
 mod keep_alive;
@@ -46,6 +47,7 @@ pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};
 pub use cors_origin::CorsOrigin;
+pub use hidden_names::has_hidden_segment;
 pub use host_name::{HOST_NAME_MAX, HostName};
 pub use invalid_text::InvalidText;
 pub use keep_alive::{IdleClose, KeepAlive};

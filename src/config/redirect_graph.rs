@@ -1,6 +1,7 @@
 //! Chains of redirects, as far as they can be followed without looking at files.
 
 use super::clean_urls::clean_form;
+use super::hidden_names::has_hidden_segment;
 use super::pattern_list::PatternList;
 use super::rules::Redirect;
 use super::target_template::UriTemplate;
@@ -16,19 +17,28 @@ pub struct RedirectGraph {
     froms: Vec<String>,
     /// The target of each redirect; `None` if the path is withdrawn.
     targets: Vec<Option<UriTemplate>>,
-    /// The names of index files if `clean_urls` is on.
-    clean_urls: Option<Vec<String>>,
+    /// `None` if `clean_urls` is off.
+    clean_urls: Option<CleanUrls>,
+}
+
+/// The settings of a site that the redirects of `clean_urls` depend on.
+#[derive(Debug)]
+pub(super) struct CleanUrls {
+    /// The names of index files.
+    pub(super) index: Vec<String>,
+    /// Whether files whose names begin with a dot are served.
+    pub(super) shows_hidden: bool,
 }
 
 impl RedirectGraph {
-    /// The graph of `redirects`, and of `clean_urls` if names of index files are given.
+    /// The graph of `redirects`, and of `clean_urls` if that is on.
     #[must_use]
-    pub fn new(redirects: &[Redirect], clean_urls: Option<&[String]>) -> RedirectGraph {
+    pub(super) fn new(redirects: &[Redirect], clean_urls: Option<CleanUrls>) -> RedirectGraph {
         RedirectGraph {
             patterns: PatternList::new(redirects.iter().map(|rule| &rule.from)),
             froms: redirects.iter().map(|rule| rule.from.to_string()).collect(),
             targets: redirects.iter().map(|rule| rule.to.clone()).collect(),
-            clean_urls: clean_urls.map(<[String]>::to_vec),
+            clean_urls,
         }
     }
 
@@ -57,19 +67,17 @@ impl RedirectGraph {
         })
     }
 
-    /// The path that `path` is redirected to; `None` if it is answered, or redirected to another site.
+    /// The path of this site to which `path` is redirected; `None` if the chain ends at `path`: no redirect
+    /// applies, the document is withdrawn, or the target is on another site or is a path that the server
+    /// refuses.
     fn next(&self, path: &[u8]) -> Option<Vec<u8>> {
-        match (self.patterns.find(path), &self.clean_urls) {
-            (Some((index, captures)), _) => {
-                self.targets.get(index)?.as_ref()?.local_path(&captures)
-            }
-            // Hidden names may not be served, and then they are not redirected.
-            (None, Some(index)) if memchr::memmem::find(path, b"/.").is_none() => {
-                clean_form(path, index).map(<[u8]>::to_vec)
-            }
-            (None, Some(_)) => None,
-            (None, None) => None,
+        if let Some((index, captures)) = self.patterns.find(path) {
+            return self.targets.get(index)?.as_ref()?.local_path(&captures);
         }
+        let clean_urls = self.clean_urls.as_ref()?;
+        let is_hidden = !clean_urls.shows_hidden && has_hidden_segment(path);
+        let clean = clean_form(path, &clean_urls.index).filter(|_| !is_hidden);
+        clean.map(<[u8]>::to_vec)
     }
 }
 
@@ -110,9 +118,16 @@ mod tests {
         rules.iter().map(redirect).collect()
     }
 
-    fn graph(rules: &[(&str, &str)], clean_urls: bool) -> RedirectGraph {
-        let index = ["index.html".to_owned()];
-        RedirectGraph::new(&redirects(rules), clean_urls.then_some(&index))
+    fn clean_urls(shows_hidden: bool) -> CleanUrls {
+        CleanUrls {
+            index: vec!["index.html".to_owned()],
+            shows_hidden,
+        }
+    }
+
+    fn graph(rules: &[(&str, &str)], has_clean_urls: bool) -> RedirectGraph {
+        let clean_urls = has_clean_urls.then(|| clean_urls(false));
+        RedirectGraph::new(&redirects(rules), clean_urls)
     }
 
     #[test]
@@ -182,9 +197,25 @@ mod tests {
             &[("/about.html", "/about")][..],
             &[("/", "/home.html")],
             &[("/index.html", "/index.htm")],
-            &[("/.foo", "/.foo.html")],
         ] {
             assert_eq!(graph(rules, true).find_loop(), None, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn clean_urls_redirect_a_hidden_page_only_if_it_is_served() {
+        for (from, to, loops_if_hidden, loops_if_shown) in [
+            ("/.foo", "/.foo.html", false, true),
+            ("/a/.foo/b", "/a/.foo/b.html", false, true),
+            ("/.well-known/a", "/.well-known/a.html", true, true),
+            ("/.well-known/.a", "/.well-known/.a.html", false, true),
+            ("/.well-known", "/.well-known.html", false, true),
+        ] {
+            for (shows_hidden, loops) in [(false, loops_if_hidden), (true, loops_if_shown)] {
+                let rules = redirects(&[(from, to)]);
+                let graph = RedirectGraph::new(&rules, Some(clean_urls(shows_hidden)));
+                assert_eq!(graph.find_loop().is_some(), loops, "{from}, {shows_hidden}");
+            }
         }
     }
 

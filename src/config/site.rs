@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cors_origin::CorsOrigin;
 use super::host_name::HostName;
-use super::redirect_graph::RedirectGraph;
+use super::redirect_graph::{CleanUrls, RedirectGraph};
 use super::rules::{HeaderRule, Redirect, Rewrite};
 use super::single_page_apps::SinglePageApp;
 
@@ -170,14 +170,15 @@ impl SiteConfig {
             rewrites: Vec::new(),
         }
     }
-}
 
-impl SiteConfig {
-    /// The redirects of the site, for finding loops.
+    /// The graph of the redirects of the site, which shows where a chain of redirects leads.
     #[must_use]
     pub fn redirect_graph(&self) -> RedirectGraph {
-        let index = self.clean_urls.then_some(self.index.as_slice());
-        RedirectGraph::new(&self.redirects, index)
+        let clean_urls = self.clean_urls.then(|| CleanUrls {
+            index: self.index.clone(),
+            shows_hidden: self.hidden,
+        });
+        RedirectGraph::new(&self.redirects, clean_urls)
     }
 
     /// Adds a warning for each configured page that does not exist. It is no error, because the next

@@ -36,6 +36,8 @@ pub struct UriTemplate {
     pub query: Option<Vec<TemplatePart>>,
     /// The fragment: the text after the `#`, if there is one.
     pub fragment: Option<Vec<TemplatePart>>,
+    /// Whether the path has a percent-encoded slash or backslash, which no request path may have.
+    has_escaped_slash: bool,
 }
 
 /// Characters that a URI must not contain (RFC 3986 section 2), except the percent sign.
@@ -114,25 +116,26 @@ impl UriTemplate {
             let text = utf8_percent_encode(part, NOT_IN_A_URI).to_string();
             parts(&text, stars).map_err(|reason| refuse(&reason))
         };
+        let path = encoded(path)?;
         Ok(UriTemplate {
+            has_escaped_slash: path.iter().any(has_escaped_slash),
             site: site.map(str::to_owned),
-            path: encoded(path)?,
+            path,
             query: query.map(encoded).transpose()?,
             fragment: fragment.map(encoded).transpose()?,
             text: text.to_owned(),
         })
     }
 
-    /// The path of this site that the target names, decoded; `None` if it names another site.
+    /// The path of this site that the target names, decoded; `None` if it names another site, or if the
+    /// server refuses the path.
     pub(super) fn local_path(&self, captures: &Captures<'_>) -> Option<Vec<u8>> {
-        if self.site.is_some() {
+        if self.site.is_some() || self.has_escaped_slash {
             return None;
         }
         let mut path = Vec::new();
         for part in &self.path {
             match part {
-                // The server refuses such a path.
-                TemplatePart::Literal(text) if has_escaped_slash(text) => return None,
                 TemplatePart::Literal(text) => path.extend(percent_decode_str(text)),
                 TemplatePart::Star(index) => path.extend_from_slice(captures.part(*index)),
             }
@@ -142,8 +145,10 @@ impl UriTemplate {
     }
 }
 
-/// Whether `text` has a percent-encoded slash or backslash, which no request path may have.
-fn has_escaped_slash(text: &str) -> bool {
+fn has_escaped_slash(part: &TemplatePart) -> bool {
+    let TemplatePart::Literal(text) = part else {
+        return false;
+    };
     let text = text.to_ascii_lowercase();
     text.contains("%2f") || text.contains("%5c")
 }
@@ -288,6 +293,23 @@ mod tests {
             (bare.path, bare.query),
             (vec![literal("/")], Some(vec![literal("q")]))
         );
+    }
+
+    #[test]
+    fn a_target_that_the_server_refuses_is_no_path_of_this_site() {
+        let pattern: Pattern = "/*".parse().unwrap();
+        let captures = pattern.captures(b"/x").unwrap();
+        for (to, local_path) in [
+            ("/a%20b/$1", Some(&b"/a b/x"[..])),
+            ("/a?%2F#%2F", Some(b"/a")),
+            ("/a%2f$1", None),
+            ("/$1%5C", None),
+            ("/a\\b", None),
+            ("https://a.example/", None),
+        ] {
+            let to = UriTemplate::parse(to, 1).unwrap();
+            assert_eq!(to.local_path(&captures).as_deref(), local_path, "{to}");
+        }
     }
 
     #[test]

@@ -174,15 +174,6 @@ fn is_already_normal(raw: &[u8]) -> bool {
     !has_pair(raw, suspects, belongs) && !raw.last().is_some_and(|&byte| is_special(byte))
 }
 
-/// Whether a segment of `path` begins with a dot.
-#[must_use]
-pub fn has_dot_segment(path: &[u8]) -> bool {
-    let suspects = |firsts, seconds| first_equal(firsts, b'/') & first_equal(seconds, b'.');
-    has_pair(path, suspects, |first, second| {
-        (first, second) == (b'/', b'.')
-    })
-}
-
 fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
     let mut rest = segment;
     while let [byte, tail @ ..] = rest {

@@ -84,7 +84,7 @@ fn a_redirect_has_a_target_or_a_status_that_needs_none() {
         (
             "status = 301",
             "1: redirect.to",
-            "it is missing, it must be where they are now",
+            "it is missing, it must be the path or URI where the documents are now",
         ),
         (
             "to = '/b'\nstatus = 410",

@@ -5,13 +5,12 @@ use std::path::Path;
 
 use super::builder::Builder;
 use super::config_builder::{ConfigBuilder, HOST, HostBuilder};
-use super::document;
 use super::kinds::{AcceptedValues, Key, toml_list};
 use super::site_builder::SiteBuilder;
 use super::tables::is_table;
 use super::validation_errors::{ValidationError, ValueSource};
 use super::value::{KeyValue, ValueData};
-use super::{keys, site_keys, unknown};
+use super::{document, keys, site_keys, unknown};
 use crate::config::HostName;
 
 /// The only key that a host has and a site does not.

@@ -56,8 +56,8 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
         }
         None
     } else {
-        let meaning =
-            "where they are now; for a path that is gone write status = 410 and no target";
+        let meaning = "the path or URI where the documents are now; for a path that is gone write \
+                       status = 410 and no target";
         target(table, meaning, from.as_ref(), UriTemplate::parse)
     };
     let from = from.filter(|_| table.errors.is_empty())?;
@@ -68,7 +68,7 @@ pub(super) fn redirect(table: &mut RuleTable<'_>) -> Option<Redirect> {
 pub(super) fn rewrite(table: &mut RuleTable<'_>) -> Option<Rewrite> {
     table.check_keys(&["from", "to"]);
     let from = table.required("from", PATHS, str::parse);
-    let meaning = "the path that is served in their place";
+    let meaning = "the path that is served in place of the requested one";
     let to = target(table, meaning, from.as_ref(), PathTemplate::parse);
     Some(Rewrite {
         from: from?,
@@ -80,7 +80,7 @@ pub(super) fn rewrite(table: &mut RuleTable<'_>) -> Option<Rewrite> {
 pub(super) fn application(table: &mut RuleTable<'_>) -> Option<SinglePageApp> {
     table.check_keys(&["path", "page", "except"]);
     let path = table.required("path", PATHS, str::parse);
-    let meaning = "the path of its page, as in \"/app/index.html\"";
+    let meaning = "the path of the application's page, as in \"/app/index.html\"";
     let page = table.required("page", meaning, |text| {
         page(text)?.ok_or_else(|| "the path is empty, it must name a page".to_owned())
     });

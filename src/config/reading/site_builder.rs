@@ -88,8 +88,9 @@ impl SiteBuilder {
 
     /// Whether all settings that affect redirects are valid.
     fn redirects_are_known(&self) -> bool {
-        let is_invalid = |name| self.builder.is_invalid(name);
-        !(self.has_invalid_redirect || is_invalid("index") || is_invalid("clean_urls"))
+        let is_invalid = |name: &&str| self.builder.is_invalid(name);
+        let keys = ["index", "clean_urls", "hidden"];
+        !(self.has_invalid_redirect || keys.iter().any(is_invalid))
     }
 
     /// Checks the rules between keys, and returns the settings.

@@ -1,12 +1,11 @@
 //! The tables of a site: `[error_pages]`, `[types]`, `[encodings]`, and the tables of its rules.
 
-use super::encodings;
 use super::media_type::check_media_type;
 use super::page::{SPA, page};
 use super::rule_table::RuleTable;
-use super::rules;
 use super::site_builder::SiteBuilder;
 use super::value::{KeyValue, Value, ValueData};
+use super::{encodings, rules};
 use crate::config::SiteConfig;
 
 /// The names of the tables.

@@ -97,10 +97,11 @@ impl Site {
 
     /// Whether configured redirects lead a client from `start` to `end`.
     fn redirects_lead(&self, start: &[u8], end: &[u8]) -> bool {
-        let trail = self.rules.as_ref().and_then(|rules| rules.redirect_graph());
-        trail.is_some_and(|trail| trail.leads(start, end))
+        let graph = self.rules.as_ref().and_then(|rules| rules.redirect_graph());
+        graph.is_some_and(|graph| graph.leads(start, end))
     }
 }
+
 fn to_slash(entry: &NegativeEntry, path: &[u8], request: &PathRequest<'_, '_, '_>) -> Response {
     match &entry.redirect {
         Some(redirect) if request.query.is_none() && path == request.path => redirect.clone(),

@@ -239,7 +239,7 @@ impl Site {
         if self
             .editor
             .as_ref()
-            .is_some_and(FieldEditor::looks_at_types)
+            .is_some_and(FieldEditor::depends_on_type)
         {
             // Each response records it only once.
             let _ = request.facts.content_type.set(content_type());
@@ -292,14 +292,15 @@ impl Site {
         request.facts.varies_by_accept.set(true);
         let is_page_wanted =
             head.method != Method::Options && accept::is_named(&head.fields, "text/html");
-        let led = RewrittenPath {
+        let rewritten = RewrittenPath {
             asked: request.path,
             path: page,
             is_fallback: true,
         };
         if is_page_wanted
             && let LookupResult::File(entry) =
-                self.files.find_for(led, request.may_block, request.now)?
+                self.files
+                    .find_for(rewritten, request.may_block, request.now)?
         {
             request.facts.is_fallback.set(true);
             return self.send(&entry, request);

@@ -8,14 +8,14 @@ use std::{fmt, io};
 
 use super::health::Health;
 use crate::clock::{Millis, Now};
-use crate::config::{Config, HOST_NAME_MAX, HostName, SiteConfig};
+use crate::config::{Config, HOST_NAME_MAX, HostName, SiteConfig, has_hidden_segment};
 use crate::http::request::RequestHead;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
+use crate::site::memory::{FileStore, Revalidation, Revalidators};
 use crate::site::pages;
 use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
@@ -159,14 +159,6 @@ impl Sites {
         };
         site.respond(head, path, may_block, now)
     }
-}
-
-/// 421 (RFC 9110 section 15.5.20). It has the built-in page, because no site is responsible for it.
-fn misdirected() -> Response {
-    pages::error(
-        Status::MISDIRECTED_REQUEST,
-        "No site of this name is served here.",
-    )
 }
 
 /// The virtual hosts by name.
@@ -347,8 +339,16 @@ impl Site {
     }
 
     pub(super) fn is_hidden(&self, path: &[u8]) -> bool {
-        !self.shows_hidden && has_dot_name(path)
+        !self.shows_hidden && has_hidden_segment(path)
     }
+}
+
+/// 421 (RFC 9110 section 15.5.20). It has the built-in page, because no site is responsible for it.
+fn misdirected() -> Response {
+    pages::error(
+        Status::MISDIRECTED_REQUEST,
+        "No site of this name is served here.",
+    )
 }
 
 #[cfg(test)]

@@ -296,6 +296,7 @@ fn builtin(extension: &str) -> Option<&'static str> {
         known => known,
     }
 }
+
 fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'static str> {
     let index = table.binary_search_by_key(&extension, |(extension, _)| extension);
     Some(table.get(index.ok()?)?.1)

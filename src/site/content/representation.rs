@@ -242,6 +242,7 @@ impl Representation {
         }
         self.fields_dated(date_unix_secs)
     }
+
     #[cold]
     fn fields_dated(&self, unix_secs: u64) -> Bytes {
         let line = last_modified_line(unix_secs);

@@ -73,36 +73,36 @@ impl Sidecars {
     /// Looks up the sidecars of a file below the directory of `search_root`. `None` if the file is a sidecar
     /// itself.
     #[must_use]
-    pub fn look(
+    pub fn find(
         search_root: SearchRoot<'_>,
         file: OriginalFile<'_>,
         verification: SidecarVerification,
         now: Now,
     ) -> Option<Sidecars> {
         let state = |sidecar: &Identity| state(&file, sidecar, verification, now);
-        Sidecars::look_by(search_root, file.path, state, now)
+        Sidecars::find_by(search_root, file.path, state, now)
     }
 
     /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
-    pub fn look_alone(search_root: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
+    pub fn find_alone(search_root: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
         let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
         };
-        Sidecars::look_by(search_root, path, state, now)
+        Sidecars::find_by(search_root, path, state, now)
     }
 
     /// Looks up the sidecars of the file `path`. `state` gives the state of a sidecar that is a regular
     /// file.
-    fn look_by(
+    fn find_by(
         search_root: SearchRoot<'_>,
         path: &[u8],
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
         let probe = PathProbe::new(search_root.root, ProbeScope::Anywhere);
-        let beside = |coding| {
+        let find_sidecar = |coding| {
             let path = sidecar_path(path, coding)?;
             let identity = probe.identity(&path);
             let state = identity.map_or(SidecarState::Unusable, |identity| {
@@ -120,7 +120,7 @@ impl Sidecars {
                 path,
             })
         };
-        let [brotli, zstd, gzip] = Coding::COMPRESSED.map(beside);
+        let [brotli, zstd, gzip] = Coding::COMPRESSED.map(find_sidecar);
         Some(Sidecars {
             sidecars: [brotli?, zstd?, gzip?],
         })
@@ -268,7 +268,7 @@ mod tests {
         file.set_modified(modified).expect("utimes");
     }
 
-    fn look_for(
+    fn find_for(
         directory: &Path,
         name: &str,
         verification: SidecarVerification,
@@ -284,15 +284,15 @@ mod tests {
             root: root.as_fd(),
             resolver: &Resolver::new(),
         };
-        Sidecars::look(search_root, file, verification, LATER)
+        Sidecars::find(search_root, file, verification, LATER)
     }
 
-    fn look(directory: &Path, name: &str) -> Option<Sidecars> {
-        look_for(directory, name, SidecarVerification::BySeconds)
+    fn find(directory: &Path, name: &str) -> Option<Sidecars> {
+        find_for(directory, name, SidecarVerification::BySeconds)
     }
 
     fn usable(directory: &Path, name: &str) -> Vec<Coding> {
-        let seen = look(directory, name).expect("not a sidecar itself");
+        let seen = find(directory, name).expect("not a sidecar itself");
         let is_usable = |coding: &Coding| seen.usable(*coding).is_some();
         let usable: Vec<_> = Coding::COMPRESSED.into_iter().filter(is_usable).collect();
         assert_eq!(seen.has_usable(), !usable.is_empty());
@@ -323,7 +323,7 @@ mod tests {
             SidecarVerification::ByContent,
             SidecarVerification::BySeconds,
         ] {
-            let seen = look_for(root, "a", verification).expect("not a sidecar itself");
+            let seen = find_for(root, "a", verification).expect("not a sidecar itself");
             assert_eq!(seen.state(Coding::Zstd), SidecarState::Unusable);
         }
     }
@@ -340,7 +340,7 @@ mod tests {
                 (SidecarVerification::ByContent, by_content),
                 (SidecarVerification::BySeconds, by_seconds),
             ] {
-                let seen = look_for(root, "a", verification).expect("not a sidecar itself");
+                let seen = find_for(root, "a", verification).expect("not a sidecar itself");
                 let state = seen.state(Coding::Brotli);
                 assert_eq!(state, expected, "{millis_ago} {verification:?}");
                 let too_old: Vec<_> = seen.too_old().collect();
@@ -356,7 +356,7 @@ mod tests {
         check(60_501, Unverified, TooOld);
         check(3_660_000, Unverified, TooOld);
         write(root, "a.br", 59_999);
-        let seen = look_for(root, "a", SidecarVerification::AlwaysByContent)
+        let seen = find_for(root, "a", SidecarVerification::AlwaysByContent)
             .expect("not a sidecar itself");
         assert_eq!(seen.state(Coding::Brotli), Unverified);
         let large = File::create(root.join("a")).expect("create");
@@ -395,7 +395,7 @@ mod tests {
                     ..LATER
                 },
             );
-            let seen = Sidecars::look(
+            let seen = Sidecars::find(
                 SearchRoot {
                     root: directory.as_fd(),
                     resolver: &resolver,
@@ -440,7 +440,7 @@ mod tests {
                 verdicts: Some(&verdicts),
             };
             let (root, resolver) = (directory.as_fd(), Resolver::new());
-            let seen = Sidecars::look(
+            let seen = Sidecars::find(
                 SearchRoot {
                     root,
                     resolver: &resolver,
@@ -481,7 +481,7 @@ mod tests {
             &|| fs::remove_file(root.join("a.br")).expect("rm"),
         ];
         for step in steps {
-            let seen = look(root, "a").expect("not a sidecar itself");
+            let seen = find(root, "a").expect("not a sidecar itself");
             assert!(are_current(&seen));
             step();
             assert!(!are_current(&seen));
@@ -492,6 +492,6 @@ mod tests {
     fn a_sidecar_has_no_sidecars() {
         let place = tempfile::tempdir().expect("temporary directory");
         write(place.path(), "a.gz", 0);
-        assert!(look(place.path(), "a.gz").is_none());
+        assert!(find(place.path(), "a.gz").is_none());
     }
 }

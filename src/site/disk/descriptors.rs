@@ -62,12 +62,8 @@ impl DescriptorBudget {
 
     /// Registers the `device` of a root.
     pub fn note_root(&self, device: u64) {
-        let is_known = |roots: &Vec<u64>| roots.contains(&device);
-        if is_known(&self.roots.read().unwrap_or_else(PoisonError::into_inner)) {
-            return;
-        }
         let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-        if !is_known(&roots) {
+        if !roots.contains(&device) {
             roots.push(device);
         }
     }

@@ -53,18 +53,17 @@ impl<'r> PathProbe<'r> {
         self.stat(name).map(|stat| Identity::of_stat(&stat))
     }
 
+    /// The type of the file `name`; `None` if stat(2) fails.
+    #[must_use]
+    pub fn file_type(&self, name: &[u8]) -> Option<FileType> {
+        self.stat(name)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode))
+    }
+
     /// Whether `name` is a regular file.
     #[must_use]
     pub fn is_file(&self, name: &[u8]) -> bool {
-        self.stat(name)
-            .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-    }
-
-    /// Whether `name` is a directory.
-    #[must_use]
-    pub fn is_directory(&self, name: &[u8]) -> bool {
-        self.stat(name)
-            .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+        self.file_type(name).is_some_and(FileType::is_file)
     }
 
     /// Whether a probe has met a mount point. If so, the results so far mean nothing.

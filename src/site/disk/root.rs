@@ -51,7 +51,8 @@ pub struct RootDirectory {
     pub fd: OwnedFd,
     /// The number of directories that the root path named before this one.
     pub generation: u64,
-    device: u64,
+    /// The device of its file system.
+    pub device: u64,
     inode: u64,
 }
 
@@ -127,12 +128,6 @@ impl Root {
     /// Notes that the path has been resolved, and that this ended at `now`.
     pub fn confirm(&self, now: Millis) {
         self.resolved_at.store(now.0, Ordering::Relaxed);
-    }
-
-    /// The device of the current directory.
-    #[must_use]
-    pub fn device(&self) -> u64 {
-        self.directory().device
     }
 
     /// The current directory.

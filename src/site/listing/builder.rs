@@ -86,30 +86,30 @@ impl ListingBuilder {
     pub fn go_on(&mut self, slice: &dyn Slice) -> Option<Result<Arc<ListingPage>, OpenError>> {
         loop {
             let next = match &mut self.phase {
-                BuildPhase::Reading(sorting) => {
+                BuildPhase::Reading(sorter) => {
                     let reservation = self.reservation.as_mut()?;
                     let mut reserve = |bytes| grow(reservation, bytes, &self.cache);
-                    match self.directory.read(sorting, &mut reserve, slice) {
+                    match self.directory.read(sorter, &mut reserve, slice) {
                         Ok(true) => {
                             let empty = EntrySorter::new(self.variant.order);
-                            BuildPhase::Sorting(std::mem::replace(sorting, empty))
+                            BuildPhase::Sorting(std::mem::replace(sorter, empty))
                         }
                         Ok(false) => return None,
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                BuildPhase::Sorting(sorting) => {
-                    let entries = sorting.finish(slice)?;
+                BuildPhase::Sorting(sorter) => {
+                    let entries = sorter.finish(slice)?;
                     match self.begin_writing(entries) {
-                        Ok(writing) => BuildPhase::Writing(Box::new(writing)),
+                        Ok(writer) => BuildPhase::Writing(Box::new(writer)),
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                BuildPhase::Writing(writing) => {
-                    if !writing.go_on(self.variant.format, slice) {
+                BuildPhase::Writing(writer) => {
+                    if !writer.go_on(self.variant.format, slice) {
                         return None;
                     }
-                    let (content, etag) = writing.end(self.variant.format);
+                    let (content, etag) = writer.end(self.variant.format);
                     return Some(self.end(content, etag, slice));
                 }
             };
@@ -185,7 +185,7 @@ impl DirectoryReader {
     /// Reads until `slice` is over. Returns whether all is read.
     fn read(
         &mut self,
-        sorting: &mut EntrySorter,
+        sorter: &mut EntrySorter,
         reserve: &mut dyn FnMut(u64) -> Result<(), OpenError>,
         slice: &dyn Slice,
     ) -> Result<bool, OpenError> {
@@ -198,7 +198,7 @@ impl DirectoryReader {
                 let Some(entry) = found else { continue };
                 reserve(ENTRY_BYTES + entry.name.len() as u64)?;
                 self.summary.add(&entry);
-                sorting.push(entry);
+                sorter.push(entry);
             }
             if slice.is_over() {
                 return Ok(false);

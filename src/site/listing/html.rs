@@ -96,6 +96,7 @@ fn breadcrumbs(out: &mut String, path: &[u8]) {
     }
     out.push_str("</h1>\n</nav>\n");
 }
+
 fn summarise(out: &mut String, summary: &Summary) {
     out.push_str("<p>");
     let mut separator = "";

@@ -23,6 +23,7 @@ pub struct EntrySorter {
     runs: VecDeque<Vec<DirectoryEntry>>,
     merge: Option<Merge>,
 }
+
 #[derive(Debug)]
 struct Merge {
     left: Peekable<IntoIter<DirectoryEntry>>,
@@ -119,11 +120,11 @@ mod tests {
     #[test]
     fn any_number_of_entries_is_sorted_in_slices() {
         for count in [0, 1, RUN_ENTRIES, RUN_ENTRIES + 1, 20_000] {
-            let mut sorting = EntrySorter::new(SortOrder::DEFAULT);
+            let mut sorter = EntrySorter::new(SortOrder::DEFAULT);
             let number = |index: usize| (index * 7919) % 20_011;
             for index in 0..count {
                 let name = number(index).to_string().into_bytes().into();
-                sorting.push(DirectoryEntry {
+                sorter.push(DirectoryEntry {
                     name,
                     kind: EntryKind::File,
                     size: number(index) as u64,
@@ -133,7 +134,7 @@ mod tests {
             let mut slices = 0;
             let sorted = loop {
                 slices += 1;
-                if let Some(sorted) = sorting.finish(&FirstSlice::new(Millis(0))) {
+                if let Some(sorted) = sorter.finish(&FirstSlice::new(Millis(0))) {
                     break sorted;
                 }
             };

@@ -8,7 +8,6 @@
 //! Without a cache each request loads the file itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::loading::FileLoadJob;
 use super::opening::Lookup;
@@ -57,14 +56,14 @@ impl Lookup {
     /// As [`find`](Lookup::find).
     pub fn find_for(
         &self,
-        led: RewrittenPath<'_>,
+        rewritten: RewrittenPath<'_>,
         may_block: MayBlock,
         now: Now,
     ) -> Result<LookupResult, WouldBlock> {
         let policy = |rules: &CodingRules, own_type: &str| {
-            rules.policy(led.asked, own_type, led.is_fallback)
+            rules.policy(rewritten.asked, own_type, rewritten.is_fallback)
         };
-        self.find_with(policy, led.path, may_block, now)
+        self.find_with(policy, rewritten.path, may_block, now)
     }
 
     /// As [`find`](Lookup::find), for the page `path` that answers a request for `asked` with this error
@@ -191,13 +190,17 @@ impl Lookup {
                 None => match memory.permits.take() {
                     None => Err(TOO_MANY_JOBS),
                     Some(permit) => {
-                        let memory = Arc::clone(memory);
-                        let job = FileLoadJob { load, memory };
+                        let job = FileLoadJob {
+                            load,
+                            memory: Arc::clone(memory),
+                            log: Arc::clone(&self.absence_log),
+                        };
                         return Err(WouldBlock::InFlight(leader.leave(job, permit)));
                     }
                 },
             },
         };
+        self.absence_log.note(key.path, &loaded);
         let loaded = loaded
             .map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now));
         let found = memory.keep(key, loaded);
@@ -215,6 +218,7 @@ impl Lookup {
         let unbounded = UnboundedSlice(now.monotonic);
         let loaded =
             begun.and_then(|mut load| load.go_on(&unbounded).unwrap_or(Err(TOO_MANY_JOBS)));
+        self.absence_log.note(key.path, &loaded);
         loaded.map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now))
     }
 
@@ -225,22 +229,8 @@ impl Lookup {
         generation: u64,
         now: Now,
     ) -> Arc<NegativeEntry> {
-        self.log(absence, path);
         let freshness = Freshness::new(generation, now.monotonic);
         let negative = NegativeEntry::new(path, absence, freshness);
         Arc::new(negative.with_variants(self.sidecar_only_names(path, absence)))
-    }
-
-    fn log(&self, absence: Absence, path: &[u8]) {
-        let path = path.escape_ascii();
-        match absence {
-            Absence::Open(OpenError::Outside)
-                if !self.has_logged_outside_link.swap(true, Ordering::Relaxed) =>
-            {
-                log::warn!("{path}: a link that leads out of the root is refused (logged once)");
-            }
-            Absence::Open(OpenError::Failed) => log::error!("{path}: the file cannot be read"),
-            _ => {}
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::absence_log::AbsenceLog;
 use super::files::absence_of;
 use super::opening::Lookup;
 use super::sidecar_only::{DecodedSidecar, SidecarDecoder};
@@ -16,11 +17,12 @@ use crate::site::content::{
     Compressibility, EncodedNames, LoadLimits, MIN_COMPRESSED_BYTES, Metadata, OriginalFile,
     Representation, RepresentationLoader, Sidecars,
 };
-use crate::site::disk::{Identity, OpenError, RootDirectory};
+use crate::site::disk::{Identity, RootDirectory};
 use crate::site::memory::{
     Absence, EncodedVariants, FileEntry, Freshness, KeptSitePath, LookupResult, Memory,
     NegativeEntry, OriginalState, SitePath,
 };
+use crate::site::rules::CodingPolicy;
 use crate::site::waiting::{Job, Slice};
 
 /// The load of a file into a [`FileEntry`].
@@ -89,12 +91,7 @@ impl Lookup {
         let compressibility = policy.compressibility;
         let compressibility = compressibility.unwrap_or_else(|| Compressibility::of(&content_type));
         let is_compressible = is_plain && compressibility == Compressibility::High;
-        // The largest file that is compressed.
-        let most = if is_compressible && !policy.no_transform {
-            self.compressible_bytes
-        } else {
-            0
-        };
+        let most = self.compressed_bytes_max(is_compressible, policy);
         let sidecars = if is_plain {
             self.find_sidecars(target, &file)?
         } else {
@@ -139,12 +136,8 @@ impl Lookup {
         let is_compressible = policy
             .compressibility
             .is_none_or(|it| it == Compressibility::High);
-        // The largest content that is compressed with other codings.
-        let most = if is_compressible && !policy.no_transform {
-            self.compressible_bytes
-        } else {
-            0
-        };
+        // The decoded content is compressed with the other codings.
+        let most = self.compressed_bytes_max(is_compressible, policy);
         let metadata = Metadata {
             content_type: &content_type,
             coding,
@@ -170,6 +163,15 @@ impl Lookup {
         Ok(load)
     }
 
+    /// The size of the largest content that is compressed under `policy`, in bytes; 0 if none is.
+    fn compressed_bytes_max(&self, is_compressible: bool, policy: CodingPolicy) -> u64 {
+        if is_compressible && !policy.no_transform {
+            self.compressible_bytes
+        } else {
+            0
+        }
+    }
+
     /// Looks up the sidecars of the open `file`, if the site uses sidecars.
     fn find_sidecars(
         &self,
@@ -179,13 +181,13 @@ impl Lookup {
         let Some(verification) = self.sidecar_verification else {
             return Ok(None);
         };
-        let beside = OriginalFile {
+        let original = OriginalFile {
             path: target.name,
             identity: &Identity::of(file).map_err(absence_of)?,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let search_root = self.search_root(target.directory);
-        let sidecars = Sidecars::look(search_root, beside, verification, target.now);
+        let sidecars = Sidecars::find(search_root, original, verification, target.now);
         for path in sidecars.iter().flat_map(Sidecars::too_old) {
             self.unused_sidecars.warn(
                 path,
@@ -329,6 +331,7 @@ impl FileLoad {
 pub(super) struct FileLoadJob {
     pub(super) load: FileLoad,
     pub(super) memory: Arc<Memory>,
+    pub(super) log: Arc<AbsenceLog>,
 }
 
 impl Job for FileLoadJob {
@@ -337,9 +340,7 @@ impl Job for FileLoadJob {
     fn step(&mut self, slice: &dyn Slice) -> Option<LookupResult> {
         let loaded = self.load.go_on(slice)?;
         let key = self.load.key.site_path();
-        if let Err(Absence::Open(OpenError::Failed)) = loaded {
-            log::error!("{}: the file cannot be read", key.path.escape_ascii());
-        }
+        self.log.note(key.path, &loaded);
         let loaded = loaded.map_err(|absence| {
             let negative = NegativeEntry::new(key.path, absence, self.load.freshness());
             Arc::new(negative)

@@ -3,6 +3,7 @@
 //!
 //! [`Lookup::find`] asks memory first. It uses the disk if the calling thread may block.
 
+mod absence_log;
 mod files;
 mod find;
 mod listed;

@@ -1,13 +1,20 @@
 //! Checks that a load stays on the file system of the root, for threads that may block only there.
 
+use std::ops::Deref;
 use std::os::fd::AsFd;
 
-use super::names::slash_form;
+use rustix::fs::FileType;
+
+use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::sidecar_path;
-use crate::site::disk::{PathProbe, ProbeScope};
+use crate::site::disk::{OpenError, PathProbe, ProbeScope};
+use crate::site::memory::Absence;
 use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
+
+/// The absence of a file that a sidecar may replace.
+const NOT_FOUND: Absence = Absence::Open(OpenError::NotFound);
 
 impl Lookup {
     /// Checks the file at `path` before it is opened.
@@ -23,36 +30,46 @@ impl Lookup {
         if may_block != MayBlock::OnRoots {
             return Ok(());
         }
-        // In the order of `open_file`.
-        for name in self.names(path) {
-            let is_file = self.check_scope(&name, may_block)?;
-            self.check_sidecars_scope(&name, may_block)?;
-            if is_file {
-                return Ok(());
-            }
-        }
-        if self.looks_into_directories() {
-            for name in self.names(&slash_form(path)) {
-                self.check_scope(&name, may_block)?;
-                self.check_sidecars_scope(&name, may_block)?;
-            }
+        let directory = self.root.directory();
+        let probe = PathProbe::new(directory.fd.as_fd(), ProbeScope::WithinMount);
+        let variants = self.sidecar_only_names(path, NOT_FOUND);
+        let _ = self.probe_load(path, variants, &probe);
+        if probe.met_mount() {
+            return Err(WouldBlockOnDisk);
         }
         Ok(())
     }
 
-    /// Checks the sidecars of the file `name`, if the site uses sidecars.
-    fn check_sidecars_scope(
+    /// Probes every name that a load of `path` looks up, in the order of `open_file`. `variants` are the names
+    /// of the sidecars that would answer a path without a file. Returns whether the path has such sidecars
+    /// and no file.
+    pub(super) fn probe_load(
         &self,
-        name: &[u8],
-        may_block: MayBlock,
-    ) -> Result<(), WouldBlockOnDisk> {
-        if self.sidecar_verification.is_some() {
-            let codings = Coding::COMPRESSED.into_iter();
-            for name in codings.filter_map(|coding| sidecar_path(name, coding)) {
-                self.check_scope(&name, may_block)?;
+        path: &[u8],
+        variants: impl Iterator<Item: Deref<Target = [u8]>>,
+        probe: &PathProbe<'_>,
+    ) -> bool {
+        let mut is_directory = false;
+        for name in self.names(path) {
+            let file_type = probe.file_type(&name);
+            if file_type.is_some_and(FileType::is_file) {
+                if self.sidecar_verification.is_some() {
+                    let codings = Coding::COMPRESSED.into_iter();
+                    probe_all(
+                        probe,
+                        codings.filter_map(|coding| sidecar_path(&name, coding)),
+                    );
+                }
+                return false;
             }
+            is_directory |= file_type.is_some_and(FileType::is_dir) && is_itself(&name, path);
         }
-        Ok(())
+        if is_directory && self.looks_into_directories() {
+            let path = slash_form(path);
+            probe_all(probe, self.names(&path));
+            probe_all(probe, self.sidecar_only_names(&path, NOT_FOUND));
+        }
+        probe_all(probe, variants)
     }
 
     /// Checks the file `name` below the root before it is opened. Returns whether it exists, if
@@ -76,4 +93,13 @@ impl Lookup {
         }
         Ok(is_file)
     }
+}
+
+/// Probes all `names`, so that no mount point is missed. Returns whether one exists.
+fn probe_all(probe: &PathProbe<'_>, names: impl Iterator<Item: Deref<Target = [u8]>>) -> bool {
+    let mut is_any = false;
+    for name in names {
+        is_any |= probe.identity(&name).is_some();
+    }
+    is_any
 }

@@ -3,8 +3,7 @@
 use std::ops::Deref;
 
 use super::opening::Lookup;
-use crate::config::PAGE_SUFFIX;
-use crate::site::memory::has_dot_name;
+use crate::config::{PAGE_SUFFIX, has_hidden_segment};
 
 /// The longest joined name that is stored without an allocation, in bytes. Each revalidation joins names.
 const SHORT_BYTES: usize = 192;
@@ -57,7 +56,7 @@ impl Lookup {
         let page = (self.has_clean_urls && !is_directory).then_some(PAGE_SUFFIX);
         // A request for `/.well-known` is allowed, but the page `.well-known.html` is a hidden file.
         let page =
-            page.filter(|page| self.shows_hidden || !has_dot_name(&Name::joined(path, page)));
+            page.filter(|page| self.shows_hidden || !has_hidden_segment(&Name::joined(path, page)));
         let ends = index.map(|name| name.as_bytes()).chain(page);
         let longer = ends.map(move |end| Name::joined(relative, end));
         itself.into_iter().chain(longer)

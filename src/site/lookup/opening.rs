@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::config;
-use crate::config::{EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
+use super::absence_log::AbsenceLog;
+use crate::config::{self, EtagSource, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::site::content::{EncodedNames, MediaTypes, SidecarVerification};
 use crate::site::disk::{DescriptorBudget, LinkPolicy, ReadLimits, Resolver, Root};
 use crate::site::memory::{FileStore, LoggedNames, Memory, Revalidator, SitePath};
@@ -38,7 +38,10 @@ pub struct Lookup {
     pub(super) memory: Option<Arc<Memory>>,
     /// The budget of descriptors: a large file takes one for as long as it is open.
     pub(super) descriptors: Arc<DescriptorBudget>,
-    /// The revalidator of the root's own file system; `None` without a cache.
+    /// The device of the root when it was opened, on which `revalidator` compares. A link may lead to a
+    /// root on another device later; that one has a revalidator like any other device.
+    pub(super) device: u64,
+    /// The revalidator of that device; `None` without a cache.
     pub(super) revalidator: Option<Arc<Revalidator>>,
     pub(super) index: Vec<String>,
     pub(super) has_clean_urls: bool,
@@ -52,7 +55,7 @@ pub struct Lookup {
     pub(super) encoded_names: EncodedNames,
     pub(super) limits: ReadLimits,
     pub(super) revalidate_millis: u64,
-    pub(super) has_logged_outside_link: AtomicBool,
+    pub(super) absence_log: Arc<AbsenceLog>,
     pub(super) has_logged_large_file: AtomicBool,
     pub(super) etag: EtagSource,
     /// The verification that sidecars need; `None` if the site uses no sidecars.
@@ -94,11 +97,13 @@ impl Lookup {
             hash_bytes: cache.hash_bytes.min(most),
         };
         let root = Root::open(&site.root)?;
-        descriptors.note_root(root.device());
+        let device = root.directory().device;
+        descriptors.note_root(device);
         Ok(Lookup {
+            device,
             revalidator: memory
                 .as_ref()
-                .map(|memory| memory.revalidators.of_root(root.device())),
+                .map(|memory| memory.revalidators.of_root(device)),
             root,
             resolver: Arc::new(
                 Resolver::with_policy(match site.symlinks {
@@ -121,7 +126,7 @@ impl Lookup {
             encoded_names: EncodedNames::new(&site.encodings),
             limits,
             revalidate_millis: u64::from(cache.revalidate_secs) * 1_000,
-            has_logged_outside_link: AtomicBool::new(false),
+            absence_log: Arc::default(),
             has_logged_large_file: AtomicBool::new(false),
             etag: site.etag,
             sidecar_verification: sidecar_verification(site, cache),

@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
 use crate::clock::Millis;
 use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS};
@@ -113,23 +112,20 @@ impl Lookup {
             .filter(|revalidator| revalidator.is_running())
     }
 
-    /// The failure domain of a stale entry, if it is not known to be the root's own file system.
+    /// The failure domain of a stale entry, if it is not known to be the file system on which the root
+    /// was opened.
     fn other_domain(&self, stale: StaleEntry<'_>) -> Option<FailureDomain> {
         if stale.freshness().is_beyond_mount() {
-            return Some(FailureDomain::BeyondMounts(self.root.device()));
+            return Some(FailureDomain::BeyondMounts(self.device));
         }
-        let device = stale.device();
-        device
-            .filter(|device| *device != self.root.device())
-            .map(FailureDomain::Device)
+        let device = stale.device().filter(|device| *device != self.device);
+        device.map(FailureDomain::Device)
     }
 
     fn revalidator_of(&self, domain: Option<FailureDomain>) -> Option<Arc<Revalidator>> {
         let revalidator = match (domain, &self.memory) {
             (None, _) => self.revalidator.clone(),
-            (Some(domain), Some(memory)) => {
-                Some(memory.revalidators.of(domain, self.root.device()))
-            }
+            (Some(domain), Some(memory)) => Some(memory.revalidators.of(domain, self.device)),
             (Some(_), None) => None,
         };
         revalidator.filter(|revalidator| revalidator.is_running())
@@ -161,8 +157,8 @@ impl Lookup {
             if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
                 // Return the claim, as nothing was compared.
-                let due_at = now.0.saturating_sub(self.revalidate_millis);
-                freshness.confirm(Millis(due_at));
+                let compared_at = now.0.saturating_sub(self.revalidate_millis);
+                freshness.confirm(Millis(compared_at));
                 return Err(WouldBlock::OnDisk);
             }
             return Ok(compared == ComparisonResult::Same);
@@ -281,18 +277,7 @@ impl Lookup {
         probe: &PathProbe<'_>,
     ) -> bool {
         // The names are probed first, because opening a file does not stop at mount points.
-        let mut is_directory = false;
-        for name in self.names(path) {
-            is_directory |= probe.is_directory(&name) && is_itself(&name, path);
-        }
-        if is_directory && self.looks_into_directories() {
-            // The load has looked for an index in the directory too.
-            for name in self.names(&slash_form(path)) {
-                let _ = probe.identity(&name);
-            }
-        }
-        let mut variants = negative.variants();
-        let has_variant = variants.any(|name| probe.identity(name).is_some());
+        let has_variant = self.probe_load(path, negative.variants(), probe);
         if probe.met_mount() {
             return false;
         }

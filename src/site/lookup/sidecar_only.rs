@@ -157,7 +157,7 @@ impl Lookup {
             if !self.may_have_variants(path, &name) {
                 return None;
             }
-            let sidecars = Sidecars::look_alone(self.search_root(directory), &name, now)?;
+            let sidecars = Sidecars::find_alone(self.search_root(directory), &name, now)?;
             // A directory of that name takes precedence.
             let probe = PathProbe::anywhere(root);
             let is_only = sidecars.has_usable() && probe.identity(&name).is_none();

@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::clock::{Millis, Now};
-use crate::config;
-use crate::config::{Precompressed, SiteConfig, SymlinkPolicy};
+use crate::config::{self, Precompressed, SiteConfig, SymlinkPolicy};
 use crate::http::accept_encoding::Coding;
 use crate::site::disk::DescriptorBudget;
 use crate::site::memory::{FileStore, LookupResult, RevalidatorRole};
 use crate::site::waiting::{FirstSlice, Flight, MayBlock, WouldBlock};
 
 /// The time when facts that were obtained at 0 become stale, in milliseconds.
-const DUE: u64 = 1_000;
+const STALE_AT: u64 = 1_000;
 
 fn at(millis: u64) -> Now {
     Now {
@@ -88,7 +87,7 @@ fn a_thread_that_stays_on_the_file_system_of_the_root_opens_nothing_beyond() {
         };
         let lookup = lookup_of(&site_in(&place), &cache);
         // First new, then stale. No revalidator runs.
-        for millis in [0, DUE] {
+        for millis in [0, STALE_AT] {
             let find = |path: &[u8], may_block| lookup.find(path, may_block, at(millis));
             for path in [&b"/file"[..], b"/large"] {
                 let found = find(path, MayBlock::OnRoots);
@@ -144,12 +143,59 @@ fn a_sidecar_without_its_original_is_decoded_in_slices() {
     assert!(variants.ready_in(Coding::Gzip).is_some());
 }
 
+/// The lookup of `site`, and the roles of its revalidators, which the test takes.
+fn with_revalidators(site: &SiteConfig) -> (Lookup, Arc<Mutex<Vec<RevalidatorRole>>>) {
+    let cache = config::Config::default().cache;
+    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
+    let lookup = Lookup::open(site, 0, &store).expect("the root");
+    let memory = store.memory.expect("a memory");
+    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
+    let taken = Arc::clone(&roles);
+    memory.revalidators().start(Box::new(move |revalidator| {
+        taken
+            .lock()
+            .expect("nobody panics")
+            .push(revalidator.take_role());
+    }));
+    (lookup, roles)
+}
+
+/// If the new file system hangs, the revalidator of the old one still compares the files of other sites.
+#[test]
+fn a_root_that_is_swapped_to_another_device_gets_a_revalidator_of_its_own() {
+    let place = tempfile::tempdir().expect("temporary directory");
+    let [current, next] = ["current", "next"].map(|name| place.path().join(name));
+    symlink(place.path(), &current).expect("link");
+    std::fs::write(place.path().join("version"), "1").expect("write");
+    let (lookup, roles) = with_revalidators(&SiteConfig::at(current.clone()));
+    let find = |millis| lookup.find(b"/version", MayBlock::Anywhere, at(millis));
+    assert!(matches!(find(0), Ok(LookupResult::File(_))));
+    symlink("/proc", &next).expect("link");
+    std::fs::rename(&next, &current).expect("swap");
+    assert!(matches!(find(STALE_AT), Ok(LookupResult::File(_))));
+    assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
+    let Err(WouldBlock::InFlight(_)) = find(2 * STALE_AT) else {
+        panic!("the order is left to a revalidator")
+    };
+    let roles = roles.lock().expect("nobody panics");
+    assert_eq!(roles.len(), 2);
+    let order = roles[1].take().expect("an order");
+    lookup.carry_out(&order, || Millis(2 * STALE_AT));
+    assert!(matches!(
+        lookup.find(b"/version", MayBlock::Never, at(2 * STALE_AT)),
+        Ok(LookupResult::File(_))
+    ));
+}
+
 /// proc(5) is mounted on every Linux system, and temporary files are not below it.
 #[test]
 fn entries_beyond_a_mount_point_are_left_to_another_revalidator() {
     check_beyond_a_mount_point("/beyond", "/proc/none", "beyond");
     // With applications, the redirect to a directory depends on its index.
     check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html");
+    // So it does on the sidecars of the index, of which each is probed.
+    check_beyond_a_mount_point("/guide", "/proc/version", "guide/index.html.gz");
+    check_beyond_a_mount_point("/app.js", "/proc/none", "app.js.gz");
 }
 
 /// Requests `path`, which has no file, with a link `name` to `target` below the root.
@@ -162,18 +208,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
         symlinks: SymlinkPolicy::Anywhere,
         ..SiteConfig::at(place.path().to_owned())
     };
-    let cache = config::Config::default().cache;
-    let store = FileStore::new(&cache, DescriptorBudget::unlimited());
-    let lookup = Lookup::open(&site, 0, &store).expect("the root");
-    let memory = store.memory.expect("a memory");
-    let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();
-    let taken = Arc::clone(&roles);
-    memory.revalidators().start(Box::new(move |revalidator| {
-        taken
-            .lock()
-            .expect("nobody panics")
-            .push(revalidator.take_role());
-    }));
+    let (lookup, roles) = with_revalidators(&site);
     let find = |may_block, millis| lookup.find(path.as_bytes(), may_block, at(millis));
     assert!(matches!(
         find(MayBlock::Anywhere, 0),
@@ -182,7 +217,7 @@ fn check_beyond_a_mount_point(path: &str, target: &str, name: &str) {
     assert_eq!(roles.lock().expect("nobody panics").len(), 1, "the root's");
     // A worker meets the mount point, and leaves the comparison to another revalidator. Later requests
     // go to that one directly.
-    for millis in [DUE, 2 * DUE] {
+    for millis in [STALE_AT, 2 * STALE_AT] {
         let Err(WouldBlock::InFlight(flight)) = find(MayBlock::Anywhere, millis) else {
             panic!("at {millis}")
         };

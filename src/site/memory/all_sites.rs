@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cache::{FileCache, FileEntry};
-use super::cache::{KeptSitePath, SitePath};
+use super::cache::{FileCache, FileEntry, KeptSitePath, SitePath};
 use super::compressor::Compressor;
 use super::freshness::Freshness;
 use super::negative_cache::{NegativeCache, NegativeEntry};

@@ -11,7 +11,6 @@ use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::http::target::has_dot_segment;
 use crate::site::content::{Content, Representation, Sidecars, compress};
 
 /// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
@@ -147,13 +146,13 @@ impl FileCache {
         (variant, is_ours): (Option<&'e Representation>, bool),
     ) -> Option<&'e Representation> {
         if is_ours && variant.is_some() {
-            self.weigh_again(entry);
+            self.reweigh(entry);
         }
         variant
     }
 
     /// Updates the weight of `entry`, if it is still cached.
-    fn weigh_again(&self, entry: &Arc<FileEntry>) {
+    fn reweigh(&self, entry: &Arc<FileEntry>) {
         let _one_at_a_time = self.weighing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.entries.peek(&entry.key);
         if kept.is_some_and(|kept| Arc::ptr_eq(&kept.entry, entry)) {
@@ -192,21 +191,11 @@ pub struct SitePath<'p> {
     pub path: &'p [u8],
 }
 
-/// Whether the name of a file or directory in `path` begins with a dot, except `/.well-known/` (RFC
-/// 8615). Such paths are served only if the site shows hidden files.
-#[must_use]
-pub fn has_dot_name(path: &[u8]) -> bool {
-    let below = match path.strip_prefix(b"/.well-known") {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
-        _ => path,
-    };
-    has_dot_segment(below)
-}
-
 /// An owned [`SitePath`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeptSitePath {
-    // The same fields as in `SitePath`, in the same order, so that both have the same hash.
+    // The derived `Hash` covers the fields in their order. A lookup by `SitePath` finds the entry only if both
+    // types hash alike, so `KeptSitePath` has the fields of `SitePath` in the same order.
     site: u32,
     path: Box<[u8]>,
 }

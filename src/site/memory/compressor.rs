@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::cache::{FileCache, FileEntry};
 use crate::http::accept_encoding::Coding;
+use crate::site::content::Representation;
 
 /// The largest number of orders that wait. If there is no room, the next request for the file places its
 /// order again.
@@ -41,15 +42,17 @@ impl CompressionOrder {
     }
 
     fn carry_out(&self) {
-        if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
-            cache.fill(&entry, self.coding, || entry.compress(self.coding));
-        }
+        self.fill(|entry| entry.compress(self.coding));
     }
 
     /// Marks the variant as one that does not exist.
     fn give_up(&self) {
+        self.fill(|_| None);
+    }
+
+    fn fill(&self, make: impl FnOnce(&FileEntry) -> Option<Representation>) {
         if let (Some(cache), Some(entry)) = (self.cache.upgrade(), self.entry.upgrade()) {
-            cache.fill(&entry, self.coding, || None);
+            cache.fill(&entry, self.coding, || make(&entry));
         }
     }
 }

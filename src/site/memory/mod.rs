@@ -17,7 +17,7 @@ mod sidecar_verifier;
 mod weighted_cache;
 
 pub use all_sites::{FileStore, LookupResult, Memory};
-pub use cache::{FileEntry, KeptSitePath, OriginalState, SitePath, has_dot_name};
+pub use cache::{FileEntry, KeptSitePath, OriginalState, SitePath};
 pub use compressor::CompressionOrder;
 pub use encoded_variants::{EncodedVariants, VariantState};
 pub use freshness::{Freshness, FreshnessState};

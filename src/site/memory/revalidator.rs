@@ -43,8 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::cache::FileEntry;
-use super::cache::KeptSitePath;
+use super::cache::{FileEntry, KeptSitePath};
 use super::negative_cache::NegativeEntry;
 use crate::clock::Millis;
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};

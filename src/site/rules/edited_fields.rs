@@ -1,10 +1,10 @@
 //! A cache of field lines that the rules have edited.
 //!
-//! The result of the rules depends only on the requested path, the status and the original lines. The
-//! server therefore computes it once for each of these. Lines that are used again are shared: they belong
-//! to a file in the cache or to a built-in page. Their memory address identifies them, and the cache holds
-//! a reference that keeps the address valid. Lines that were made for one response have no other owner, and
-//! are not cached.
+//! The result of the rules depends only on the members of an [`EditKey`]: the site and the requested path,
+//! the original lines, the status, and some properties of the response. The server therefore computes the
+//! result once for each key. Lines that are used again are shared: they belong to a file in the cache or to
+//! a built-in page. Their memory address identifies them, and the cache holds a reference that keeps the
+//! address valid. Lines that were made for one response have no other owner, and are not cached.
 
 use std::hash::{Hash, Hasher};
 use std::ptr;

@@ -85,8 +85,8 @@ impl FieldEditor {
 
     /// Whether a rule depends on the media type, so that [`ResponseFacts::content_type`] is needed.
     #[must_use]
-    pub fn looks_at_types(&self) -> bool {
-        self.rules.look_at_types()
+    pub fn depends_on_type(&self) -> bool {
+        self.rules.depends_on_type()
     }
 
     /// Applies the rules to the fields of `response`, the response to `head` for the decoded `path`.

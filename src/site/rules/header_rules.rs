@@ -35,7 +35,7 @@ pub struct HeaderRules {
     rules: Vec<Rule>,
     /// Lines that are added to every response, after all rules.
     added: Bytes,
-    look_at_types: bool,
+    depends_on_type: bool,
 }
 
 /// The properties of a response that rules depend on, besides its path.
@@ -97,7 +97,7 @@ impl HeaderRules {
                 .collect(),
             rules: rules.iter().map(Rule::new).collect(),
             added: cors.map_or_else(Bytes::new, |cors| cors.always().clone()),
-            look_at_types: rules.iter().any(|rule| !rule.types.is_empty()),
+            depends_on_type: rules.iter().any(|rule| !rule.types.is_empty()),
         }
     }
 
@@ -109,8 +109,8 @@ impl HeaderRules {
 
     /// Whether a rule depends on the media type.
     #[must_use]
-    pub fn look_at_types(&self) -> bool {
-        self.look_at_types
+    pub fn depends_on_type(&self) -> bool {
+        self.depends_on_type
     }
 
     /// The field lines `fields` of an `answer` for the decoded `path`, edited by the rules; unchanged and

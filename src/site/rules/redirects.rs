@@ -151,23 +151,32 @@ fn withdrawn_sentence(status: Status) -> &'static str {
 /// so each is encoded for its part of the URI: none can start another part, a field or a host.
 fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> String {
     let mut path = Vec::with_capacity(128);
-    for piece in &to.path {
-        match piece {
-            TemplatePart::Literal(text) => path.extend_from_slice(text.as_bytes()),
-            TemplatePart::Star(index) => encode_segments(captures.part(*index), &mut path),
+    for part in &to.path {
+        // Where a capture begins or ends, one slash is enough, even if the capture is empty. Clients would
+        // read two at the beginning as a host. Literals stay as they are: another host may need two slashes.
+        let follows_slash = path.ends_with(b"/");
+        match part {
+            TemplatePart::Literal(text) => {
+                let text = text.as_bytes();
+                let rest = text.strip_prefix(b"/").filter(|_| follows_slash);
+                path.extend_from_slice(rest.unwrap_or(text));
+            }
+            TemplatePart::Star(index) => {
+                let mut capture = captures.part(*index);
+                while follows_slash && let Some(rest) = capture.strip_prefix(b"/") {
+                    capture = rest;
+                }
+                encode_segments(capture, &mut path);
+            }
         }
-    }
-    // Clients would read two slashes at the beginning as a host. On another host they may be meant.
-    if to.site.is_none() {
-        path.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
     }
     let mut out = Vec::with_capacity(path.len() + 64);
     out.extend_from_slice(to.site.as_deref().unwrap_or_default().as_bytes());
     out.append(&mut path);
     match (&to.query, query) {
-        (Some(pieces), _) => {
+        (Some(parts), _) => {
             out.push(b'?');
-            push_pieces(pieces, captures, &mut out);
+            push_parts(parts, captures, &mut out);
         }
         (None, Some(query)) => {
             out.push(b'?');
@@ -175,17 +184,17 @@ fn location(to: &UriTemplate, captures: &Captures<'_>, query: Option<&[u8]>) -> 
         }
         (None, None) => {}
     }
-    if let Some(pieces) = &to.fragment {
+    if let Some(parts) = &to.fragment {
         out.push(b'#');
-        push_pieces(pieces, captures, &mut out);
+        push_parts(parts, captures, &mut out);
     }
     // All parts are ASCII, so this loses nothing.
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn push_pieces(pieces: &[TemplatePart], captures: &Captures<'_>, out: &mut Vec<u8>) {
-    for piece in pieces {
-        match piece {
+fn push_parts(parts: &[TemplatePart], captures: &Captures<'_>, out: &mut Vec<u8>) {
+    for part in parts {
+        match part {
             TemplatePart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             TemplatePart::Star(index) => encode_query_part(captures.part(*index), out),
         }
@@ -237,11 +246,34 @@ mod tests {
         assert_eq!(of("/new?", Some(b"x=1")), "/new?");
         assert_eq!(of("/new#part-$1", Some(b"x=1")), "/new?x=1#part-a");
         assert_eq!(of("https://a.example", Some(b"x")), "https://a.example/?x");
-        let archived = "https://a.example/web/https://b.example/$1";
-        assert_eq!(
-            of(archived, None),
-            "https://a.example/web/https://b.example/a"
-        );
+    }
+
+    #[test]
+    fn slashes_are_merged_where_a_capture_begins_or_ends_and_nowhere_else() {
+        for (from, to, path, expected) in [
+            ("/docs**", "https://b.example/$1", "/docs/a", "/a"),
+            ("/docs**", "https://b.example/$1", "/docs", "/"),
+            ("/old/**", "https://b.example/new/$1/", "/old/", "/new/"),
+            ("/old/**", "https://b.example/new/$1/", "/old/a", "/new/a/"),
+            ("/a/**/b*", "https://b.example/$1/$2", "/a/b1", "/1"),
+            ("/a/**/b*", "https://b.example/$1/$2", "/a/x/b1", "/x/1"),
+            ("/a**b**", "https://b.example/$1$2", "/a/b/c", "/c"),
+            (
+                "/a**",
+                "https://b.example/web/https://c.example/$1",
+                "/a/x",
+                "/web/https://c.example/x",
+            ),
+            ("/a**", "https://b.example/p//q$1//r", "/a/", "/p//q//r"),
+        ] {
+            let location = location_of(from, to, path.as_bytes(), None);
+            assert_eq!(location.strip_prefix("https://b.example"), Some(expected));
+            // This site has no empty segments.
+            let to = to.trim_start_matches("https://b.example");
+            if !to.contains("//") {
+                assert_eq!(location_of(from, to, path.as_bytes(), None), expected);
+            }
+        }
     }
 
     #[test]
@@ -347,6 +379,7 @@ mod tests {
             prop_assert!(location.matches('#').count() <= 1, "{location}");
             let start = if to.starts_with('/') { "/" } else { "https://a.example/" };
             prop_assert!(location.starts_with(start), "{location}");
+            prop_assert!(!location.starts_with("//"), "{location}");
         }
     }
 }

@@ -68,8 +68,8 @@ impl SiteRules {
 
     /// Whether a rule depends on the media type of the response.
     #[must_use]
-    pub fn look_at_types(&self) -> bool {
-        self.headers.look_at_types()
+    pub fn depends_on_type(&self) -> bool {
+        self.headers.depends_on_type()
     }
 
     /// The field lines `fields` of an `answer` for `path`, edited by the rules; unchanged if no rule

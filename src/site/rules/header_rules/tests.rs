@@ -260,7 +260,7 @@ fn a_rule_for_a_type_is_for_answers_of_that_type() {
         rule("/**", &[("X", "1")], &[]),
         &["text/html", "image/*"],
     )];
-    assert!(HeaderRules::new(false, &rules, None).look_at_types());
+    assert!(HeaderRules::new(false, &rules, None).depends_on_type());
     for (content_type, is_in) in [
         (Some("text/html"), true),
         (Some("Text/HTML; charset=utf-8"), true),
