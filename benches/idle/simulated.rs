@@ -152,7 +152,8 @@ pub fn run() {
     let site = Site::new();
     let mut simulation = Simulation::new(&site);
     let own = std::process::id();
-    let keep_alive = &simulation.machinery.shared.context.config.keep_alive;
+    let active = simulation.machinery.shared.config.get();
+    let keep_alive = &active.context.config.keep_alive;
     let idle_secs = keep_alive.timeout_secs + keep_alive.grace_secs;
     let first_due = Millis(0).plus_secs(idle_secs);
     let last_due = Millis(first_due.0 + u64::from(ARRIVAL_MILLIS));

@@ -62,6 +62,12 @@ impl KeepAlive {
     /// later check, a client whose acknowledgement comes just before it would have no grace left.
     #[must_use]
     pub fn first_ack_check_millis(&self) -> u64 {
-        u64::from(self.grace_secs) * 500
+        KeepAlive::ack_check_millis(self.grace_secs)
+    }
+
+    /// As [`first_ack_check_millis`](KeepAlive::first_ack_check_millis), for a grace of `grace_secs` seconds.
+    #[must_use]
+    pub fn ack_check_millis(grace_secs: u32) -> u64 {
+        u64::from(grace_secs) * 500
     }
 }

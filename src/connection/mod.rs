@@ -5,6 +5,7 @@ pub mod c_calls;
 pub mod connection_id;
 pub mod counters;
 pub mod deadline;
+mod earlier_settings;
 pub mod limits;
 pub mod output;
 pub mod ownership;

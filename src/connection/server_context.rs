@@ -1,12 +1,14 @@
-//! The state that all connections share. Only the mode changes.
+//! The state that all connections share. A reload replaces it, except the mode and the gauge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::earlier_settings::{EarlierSettings, LifetimeSettings};
 use super::limits::connection_gauge::ConnectionGauge;
 use super::limits::requests_per_client::RequestsPerClient;
 use super::peer::Peer;
 use super::stall_detector::StallLimits;
+use crate::clock::Millis;
 use crate::config::Config;
 use crate::http::fields::Fields;
 use crate::http::forwarded;
@@ -40,7 +42,11 @@ pub struct ServerContext {
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
     /// The limits of a request head, from `config`.
     pub(super) head_limits: HeadLimits,
-    mode: AtomicU8,
+    /// What new connections live by.
+    lifetime: LifetimeSettings,
+    /// What connections from before a reload live by, if that was more.
+    earlier: Option<EarlierSettings>,
+    mode: Arc<AtomicU8>,
 }
 
 impl ServerContext {
@@ -48,21 +54,51 @@ impl ServerContext {
     /// the server replaces 0 by what the machine allows.
     #[must_use]
     pub fn new(config: Config, sites: Sites) -> ServerContext {
-        let limit = match config.limits.connections {
-            0 => usize::MAX,
-            limit => limit,
+        let limit = connection_limit(&config);
+        let descriptors = Arc::clone(sites.descriptors());
+        let gauge = Arc::new(ConnectionGauge::within(limit, descriptors));
+        ServerContext::with(config, sites, gauge, Arc::default())
+    }
+
+    /// The context after a reload at `now`, with the mode and the gauge of this one. The gauge keeps its limit
+    /// until [`enforce_limit`](ServerContext::enforce_limit) is called.
+    #[must_use]
+    pub fn after_reload(&self, config: Config, sites: Sites, now: Millis) -> ServerContext {
+        let (gauge, mode) = (Arc::clone(&self.gauge), Arc::clone(&self.mode));
+        let mut context = ServerContext::with(config, sites, gauge, mode);
+        context.earlier =
+            EarlierSettings::after_reload(self.earlier, self.lifetime, context.lifetime, now);
+        let limits = |context: &ServerContext| {
+            let limits = &context.config.limits;
+            (limits.connections_per_ip, limits.ipv6_prefix)
         };
+        if context.requests_per_client.is_some() && limits(&context) == limits(self) {
+            // The requests that are being answered go on counting.
+            let counted = self.requests_per_client.clone();
+            context.requests_per_client = counted.or(context.requests_per_client);
+        }
+        context
+    }
+
+    /// Makes the gauge keep to the limit of this context.
+    pub fn enforce_limit(&self) {
+        self.gauge.set_limit(self.lifetime.connections);
+    }
+
+    fn with(
+        config: Config,
+        sites: Sites,
+        gauge: Arc<ConnectionGauge>,
+        mode: Arc<AtomicU8>,
+    ) -> ServerContext {
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let counts_requests = per_ip > 0 && !config.trusted_proxies.is_empty();
-        let gauge = Arc::new(ConnectionGauge::within(
-            limit,
-            Arc::clone(sites.descriptors()),
-        ));
         let head_limits = HeadLimits {
             target_bytes: config.limits.target_bytes,
             head_bytes: config.limits.head_bytes,
             headers: config.limits.headers,
         };
+        let lifetime = LifetimeSettings::new(&config, connection_limit(&config));
         ServerContext {
             config,
             sites,
@@ -70,7 +106,22 @@ impl ServerContext {
             requests_per_client: counts_requests
                 .then(|| Arc::new(RequestsPerClient::new(per_ip, ipv6_prefix))),
             head_limits,
-            mode: AtomicU8::new(Mode::Serving as u8),
+            lifetime,
+            earlier: None,
+            mode,
+        }
+    }
+
+    /// The grace of a connection that has been idle since `since`, in seconds.
+    pub(super) fn grace_secs(&self, since: Millis) -> u32 {
+        self.lifetime_of(since).grace_secs
+    }
+
+    /// What a connection from the time `since` lives by.
+    pub(super) fn lifetime_of(&self, since: Millis) -> LifetimeSettings {
+        match self.earlier {
+            None => self.lifetime,
+            Some(earlier) => earlier.at(since, self.lifetime),
         }
     }
 
@@ -124,5 +175,13 @@ impl ServerContext {
             timeout_secs,
             min_rate,
         }
+    }
+}
+
+/// `limits.connections`, where 0 means no limit.
+fn connection_limit(config: &Config) -> usize {
+    match config.limits.connections {
+        0 => usize::MAX,
+        limit => limit,
     }
 }

@@ -102,7 +102,7 @@ pub struct Acceptor {
     capacity: u32,
     /// Open connections of the whole server, except those that are being refused.
     gauge: Arc<ConnectionGauge>,
-    clients_by_slot: Option<ClientsBySlot>,
+    clients_by_slot: ClientsBySlot,
     /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
     /// The slots of connections that are being refused. The limits do not count them.
@@ -114,28 +114,31 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor for the event loop that `shared` belongs to. Trusted proxies may have any number of
+    /// An acceptor for the event loop that `shared` belongs to. Trusted `proxies` may have any number of
     /// connections.
     #[must_use]
-    pub fn new<T>(shared: &Shared<T>) -> Acceptor {
-        let context = &shared.context;
-        Acceptor {
-            proxies: context.config.trusted_proxies.clone(),
-            ..Acceptor::counting(
-                &shared.slots,
-                Arc::clone(&context.gauge),
-                shared.per_client.clone(),
-                Arc::clone(&shared.accept_state),
-            )
-        }
+    pub fn new<T>(shared: &Shared<T>, proxies: &[Network]) -> Acceptor {
+        let mut acceptor = Acceptor::counting(
+            &shared.slots,
+            Arc::clone(&shared.gauge),
+            Arc::clone(&shared.per_client),
+            Arc::clone(&shared.accept_state),
+        );
+        acceptor.trust(proxies);
+        acceptor
+    }
+
+    /// Sets the trusted proxies, for connections from now on.
+    pub fn trust(&mut self, proxies: &[Network]) {
+        self.proxies = proxies.to_vec();
     }
 
     /// An acceptor for `slots` that counts connections in `gauge` and `accept_state`, and by address in
-    /// `per_client` if their number is limited.
+    /// `per_client`.
     fn counting<T>(
         slots: &Slots<T>,
         gauge: Arc<ConnectionGauge>,
-        per_client: Option<Arc<ConnectionsPerClient>>,
+        per_client: Arc<ConnectionsPerClient>,
         accept_state: Arc<AcceptState>,
     ) -> Acceptor {
         Acceptor {
@@ -143,7 +146,7 @@ impl Acceptor {
             never_used: 0,
             capacity: u32::try_from(slots.capacity()).unwrap_or(u32::MAX),
             gauge,
-            clients_by_slot: per_client.map(ClientsBySlot::new),
+            clients_by_slot: ClientsBySlot::new(per_client),
             proxies: Vec::new(),
             refused: HashSet::new(),
             accept_state,
@@ -213,9 +216,7 @@ impl Acceptor {
         if self.refused.remove(&slot) {
             return;
         }
-        if let Some(clients_by_slot) = &mut self.clients_by_slot {
-            clients_by_slot.release(slot);
-        }
+        self.clients_by_slot.release(slot);
     }
 
     /// Counts a connection that was closed without a response.
@@ -232,17 +233,13 @@ impl Acceptor {
     /// Whether the connections approach a limit, in all or for some address.
     #[must_use]
     pub fn is_under_pressure(&self) -> bool {
-        self.gauge.is_under_pressure()
-            || self
-                .clients_by_slot
-                .as_ref()
-                .is_some_and(ClientsBySlot::is_under_pressure)
+        self.gauge.is_under_pressure() || self.clients_by_slot.is_under_pressure()
     }
 
     /// How many connections this acceptor should evict. The `acceptors` of the server divide the work.
     #[must_use]
     pub fn eviction_quota(&self, acceptors: usize) -> EvictionQuota<'_> {
-        EvictionQuota::of(&self.gauge, self.clients_by_slot.as_ref(), acceptors)
+        EvictionQuota::of(&self.gauge, &self.clients_by_slot, acceptors)
     }
 
     /// One more than the highest slot that was ever in use.
@@ -274,21 +271,19 @@ impl Acceptor {
             return Err(over_limit(socket, ReachedLimit::Server));
         }
         let mut client_gauge = None;
-        if let (Some(clients_by_slot), Peer::Ip(address)) = (&self.clients_by_slot, peer)
+        if let Peer::Ip(address) = peer
+            && self.clients_by_slot.is_limited()
             && !is_trusted(address, &self.proxies)
         {
-            let client = clients_by_slot.client(address);
-            client_gauge = clients_by_slot.enter(client);
+            let client = self.clients_by_slot.client(address);
+            client_gauge = self.clients_by_slot.enter(client);
             if client_gauge.is_none() {
                 self.gauge.leave();
                 return Err(over_limit(socket, ReachedLimit::Client(client)));
             }
         }
         let slot = self.take_slot();
-        let client_gauge = client_gauge.map(|counted| match &mut self.clients_by_slot {
-            Some(clients_by_slot) => clients_by_slot.assign(slot, counted),
-            None => counted.client_gauge,
-        });
+        let client_gauge = client_gauge.map(|counted| self.clients_by_slot.assign(slot, counted));
         Ok(Accepted {
             slot,
             socket,
@@ -321,13 +316,12 @@ impl Acceptor {
     /// The client that the connection counts for; `None` if connections are not counted by address.
     #[must_use]
     pub fn counted_client<T>(&self, accepted: &Accepted<T>) -> Option<ClientNetwork> {
-        let clients_by_slot = self.clients_by_slot.as_ref()?;
         match accepted {
             Accepted {
                 peer: Peer::Ip(address),
                 client_gauge: Some(_),
                 ..
-            } => Some(clients_by_slot.client(*address)),
+            } => Some(self.clients_by_slot.client(*address)),
             _ => None,
         }
     }

@@ -168,7 +168,7 @@ impl EventLoop {
                 SIGTERM => self.enter_all(Mode::Draining),
                 SIGINT => self.enter_all(Mode::Stopping),
                 SIGUSR1 => {
-                    if let Some(access_log) = &self.dispatcher.shared().access_log {
+                    if let Some(access_log) = &self.dispatcher.shared().config.get().access_log {
                         access_log.reopen();
                     }
                 }

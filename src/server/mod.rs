@@ -6,6 +6,7 @@
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
+pub mod current_config;
 pub mod deadlines;
 pub mod diagnostics;
 pub mod dispatcher;
@@ -56,6 +57,7 @@ use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use access_log::AccessLog;
+use current_config::CurrentConfig;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
@@ -132,7 +134,7 @@ impl Handle {
     /// The number of open connections: lingering ones count, those that are being refused do not.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.all[0].context.gauge.open()
+        self.all[0].gauge.open()
     }
 
     /// The number of connections that each event loop has accepted since the start.
@@ -182,12 +184,11 @@ impl Server {
             None
         };
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
+        let context = Arc::new(ServerContext::new(config, sites));
         let common = EventLoopBuilder {
-            context: Arc::new(ServerContext::new(config, sites)),
+            config: Arc::new(CurrentConfig::new(context, access_log.map(Arc::new))),
             clock,
-            access_log: access_log.map(Arc::new),
-            per_client: (per_ip > 0)
-                .then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
+            per_client: Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix)),
             supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
@@ -255,7 +256,7 @@ impl Server {
         for event_loop in &mut self.event_loops {
             event_loop.log_cut_off_answers();
         }
-        if let Some(access_log) = &self.all[0].access_log {
+        if let Some(access_log) = &self.all[0].config.get().access_log {
             let waited = Duration::from_millis(now().since(stopping_since));
             let left = timeout.saturating_sub(waited);
             access_log.finish(left.max(MIN_LOG_TIMEOUT));
@@ -278,10 +279,9 @@ fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()
 
 /// The parts that all event loops share, from which the loops are made.
 struct EventLoopBuilder {
-    context: Arc<ServerContext>,
+    config: Arc<CurrentConfig>,
     clock: Arc<dyn Clock>,
-    access_log: Option<Arc<AccessLog>>,
-    per_client: Option<Arc<ConnectionsPerClient>>,
+    per_client: Arc<ConnectionsPerClient>,
     supervisor_waker: Arc<SupervisorWaker>,
 }
 
@@ -292,7 +292,7 @@ impl EventLoopBuilder {
         mut listeners: Vec<Vec<Listener>>,
         signals: Option<Signals>,
     ) -> Result<Vec<EventLoop>, StartError> {
-        let count = self.context.config.event_loops;
+        let count = self.config.get().context.config.event_loops;
         let mut all = Vec::with_capacity(count);
         let mut loop_parts = Vec::with_capacity(count);
         for number in 0..count {
@@ -322,12 +322,11 @@ impl EventLoopBuilder {
     }
 
     fn shared(&self, number: usize, waker: Waker) -> (Shared, Receiver<LoopMessage>) {
-        let (context, clock) = (Arc::clone(&self.context), Arc::clone(&self.clock));
-        let (shared, messages) = Shared::new(number, context, clock, Box::new(waker));
+        let (config, clock) = (Arc::clone(&self.config), Arc::clone(&self.clock));
+        let (shared, messages) = Shared::new(number, config, clock, Box::new(waker));
         let shared = Shared {
             handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
-            per_client: self.per_client.clone(),
-            access_log: self.access_log.clone(),
+            per_client: Arc::clone(&self.per_client),
             ..shared
         };
         (shared, messages)

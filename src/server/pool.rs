@@ -11,7 +11,6 @@ use super::revalidators;
 use super::shared::Shared;
 use super::spares;
 use super::worker::Worker;
-use crate::connection::thread_buffers::ThreadBuffers;
 
 /// The running workers of all event loops. Dropping it tells them to end.
 pub struct Pool {
@@ -34,8 +33,7 @@ impl Pool {
             let numbered = shared.counters.iter().enumerate();
             let numbered = numbered.skip(1).take(shared.workers);
             for (number, counters) in numbered {
-                let buffers = ThreadBuffers::new(&shared.context.config, Arc::clone(counters));
-                let worker = Worker::new(shared, buffers, WorkerKind::Permanent);
+                let worker = Worker::new(shared, counters, WorkerKind::Permanent);
                 let alive = alive.clone();
                 let name = format!("worker-{}.{number}", shared.number);
                 thread::Builder::new().name(name).spawn(move || {
@@ -45,7 +43,8 @@ impl Pool {
             }
         }
         spares::supervise(&pool.all, alive);
-        revalidators::start(&pool.all[0].context, &pool.all[0].clock);
+        let active = pool.all[0].config.get();
+        revalidators::start(&active.context, &pool.all[0].clock);
         Ok(pool)
     }
 
@@ -61,7 +60,7 @@ impl Pool {
         for shared in &*self.all {
             shared.handoff.close();
         }
-        revalidators::stop(&self.all[0].context);
+        revalidators::stop(&self.all[0].config.get().context);
     }
 }
 

@@ -30,6 +30,7 @@ use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 use crate::connection::ownership::{NotIdle, OwnershipState};
+use crate::connection::server_context::ServerContext;
 use crate::connection::session::{
     SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since,
 };
@@ -83,6 +84,7 @@ impl Pressure {
         acceptor: &Acceptor,
         acceptors: usize,
         shared: &Shared<T>,
+        context: &ServerContext,
     ) -> Vec<QueuedSlot> {
         if !acceptor.is_under_pressure() || now < self.next_eviction {
             return Vec::new();
@@ -103,7 +105,7 @@ impl Pressure {
                 }
                 deadline => {
                     let has_sent_request = !matches!(deadline, Deadline::First(_));
-                    if evictable_at(&shared.context, deadline).is_some_and(|at| now >= at) {
+                    if evictable_at(context, deadline).is_some_and(|at| now >= at) {
                         candidates.push((has_sent_request, deadline.at(), index));
                     } else if !has_sent_request {
                         // It sends a request or closes within a second, so no other one is evicted instead.
@@ -125,8 +127,13 @@ impl Pressure {
     }
 
     /// Whether a connection has been silent for so long that a new one may take its place.
-    pub fn can_evict<T>(&mut self, now: Millis, shared: &Shared<T>) -> bool {
-        self.longest_silent(ReachedLimit::Server, now, shared)
+    pub fn can_evict<T>(
+        &mut self,
+        now: Millis,
+        shared: &Shared<T>,
+        context: &ServerContext,
+    ) -> bool {
+        self.longest_silent(ReachedLimit::Server, now, shared, context)
             .is_some_and(|(_, millis)| millis >= SILENT_AT_LIMIT_MILLIS)
     }
 
@@ -143,8 +150,9 @@ impl Pressure {
         has_request: impl FnOnce() -> bool,
         now: Millis,
         shared: &Shared<T>,
+        context: &ServerContext,
     ) -> Option<Result<QueuedSlot, NotIdle>> {
-        let (index, millis) = self.longest_silent(limit, now, shared)?;
+        let (index, millis) = self.longest_silent(limit, now, shared, context)?;
         let is_evicted =
             millis >= SILENT_MILLIS || millis >= SILENT_AT_LIMIT_MILLIS && has_request();
         if !is_evicted {
@@ -160,9 +168,10 @@ impl Pressure {
         limit: ReachedLimit,
         now: Millis,
         shared: &Shared<T>,
+        context: &ServerContext,
     ) -> Option<(u32, u64)> {
         let (index, late_at) = self.silent.longest(limit, &shared.slots)?;
-        let since = silent_since(&shared.context, late_at);
+        let since = silent_since(context, late_at);
         Some((index, now.since(since)))
     }
 }

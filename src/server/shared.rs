@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::access_log::AccessLog;
+use super::current_config::CurrentConfig;
 use super::handoff::Handoff;
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
+use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::ownership::OwnershipState;
-use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::server_context::Mode;
 use crate::connection::transport::Socket;
 
 /// A message to an event loop. Apart from `Enter` there is at most one for each slot, so the number of
@@ -43,8 +44,8 @@ impl Waker for mio::Waker {
     }
 }
 
-/// The state that an event loop shares with its workers. The context, the clock, the counts per address and
-/// the access log belong to the whole server, the rest belongs to one event loop.
+/// The state that an event loop shares with its workers. The configuration, the clock, the gauge and the counts
+/// per address belong to the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -52,10 +53,12 @@ pub struct Shared<T = Socket> {
     pub slots: Slots<T>,
     /// The queues of ready connections and other work.
     pub handoff: Handoff,
-    /// The configuration, the site and the mode.
-    pub context: Arc<ServerContext>,
-    /// The connections of each address, if their number is limited.
-    pub per_client: Option<Arc<ConnectionsPerClient>>,
+    /// The configuration in force.
+    pub config: Arc<CurrentConfig>,
+    /// The open connections of the server and their limit.
+    pub gauge: Arc<ConnectionGauge>,
+    /// The connections of each address.
+    pub per_client: Arc<ConnectionsPerClient>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The channel for messages to the loop.
@@ -71,8 +74,6 @@ pub struct Shared<T = Socket> {
     pub counters: Vec<Arc<Counters>>,
     /// The accept counters and the state of the listeners.
     pub accept_state: Arc<AcceptState>,
-    /// The access log, if there is one.
-    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// The accept counters and listeners of one event loop. Only that loop writes them.
@@ -114,31 +115,36 @@ impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("number", &self.number)
-            .field("context", &self.context)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
 impl<T> Shared<T> {
     /// The shared state of the event loop `number`, without open connections, and the receiver of messages
-    /// to the loop. The state counts no connections by address and has no access log.
+    /// to the loop. The table of connections has room for as many as the gauge allows.
     #[must_use]
     pub fn new(
         number: usize,
-        context: Arc<ServerContext>,
+        active: Arc<CurrentConfig>,
         clock: Arc<dyn Clock>,
         waker: Box<dyn Waker>,
     ) -> (Shared<T>, Receiver<LoopMessage>) {
-        let config = &context.config;
+        let context = Arc::clone(&active.get().context);
+        let (config, limits) = (&context.config, &context.config.limits);
         let workers = share_of(config.workers, number, config.event_loops);
         let (reports, messages) = unbounded();
         let shared = Shared {
             number,
             // The kernel may assign all connections to one loop.
-            slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
+            slots: Slots::new(limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::default(),
-            context,
-            per_client: None,
+            gauge: Arc::clone(&context.gauge),
+            per_client: Arc::new(ConnectionsPerClient::new(
+                limits.connections_per_ip,
+                limits.ipv6_prefix,
+            )),
+            config: active,
             clock,
             reports,
             waker,
@@ -146,7 +152,6 @@ impl<T> Shared<T> {
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),
             accept_state: Arc::default(),
-            access_log: None,
         };
         (shared, messages)
     }
@@ -174,12 +179,10 @@ impl<T> Shared<T> {
         // Closed first, so that a descriptor is free when the place is.
         drop(socket);
         if is_counted {
-            self.context.gauge.leave();
+            self.gauge.leave();
         }
-        if let (Some(per_client), Some((address, client_gauge))) =
-            (&self.per_client, session.client_gauge())
-        {
-            per_client.leave(address, client_gauge);
+        if let Some((address, client_gauge)) = session.client_gauge() {
+            self.per_client.leave(address, client_gauge);
         }
     }
 

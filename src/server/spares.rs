@@ -241,7 +241,7 @@ impl Spares {
         let Shared {
             workers, number, ..
         } = *self.shared;
-        if self.shared.context.config.event_loops == 1 {
+        if self.shared.config.get().context.config.event_loops == 1 {
             format!("all {workers} workers")
         } else {
             format!("all {workers} workers of event loop {number}")

@@ -20,7 +20,8 @@ pub(super) fn print_counters(all: &[Arc<Shared>]) {
         lingering,
     } = all.iter().map(|shared| shared.connection_counts()).sum();
     let totals = totals(all);
-    let access_log = all[0].access_log.as_deref();
+    let config = all[0].config.get();
+    let access_log = config.access_log.as_deref();
     let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
     print_notice(format_args!(
         "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\

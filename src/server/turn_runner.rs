@@ -10,15 +10,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::access_log;
+use super::current_config::ActiveConfig;
 use super::shared::Shared;
 use super::slots::{Connection, QueuedSlot, WaitOutcome};
 use super::work::{FinishedFlights, Work};
 use crate::clock::{Millis, Now};
 use crate::connection::access_log::log_buffer::LogBuffer;
 use crate::connection::connection_id::ConnectionId;
-use crate::connection::counters::CloseReason;
+use crate::connection::counters::{CloseReason, Counters};
 use crate::connection::deadline::Deadline;
-use crate::connection::server_context::Mode;
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::session::{Outcome, Session, Turn};
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Socket, Transport};
@@ -37,6 +38,8 @@ const PEER_GONE_MILLIS: u64 = 1_000;
 #[derive(Debug)]
 pub struct TurnRunner<T = Socket> {
     shared: Arc<Shared<T>>,
+    /// The configuration of the present turn.
+    active: Arc<ActiveConfig>,
     buffers: ThreadBuffers,
     may_block: MayBlock,
     /// When the oldest log line was collected that is not flushed yet.
@@ -62,22 +65,49 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     #[must_use]
     pub fn new(
         shared: Arc<Shared<T>>,
-        buffers: ThreadBuffers,
+        counters: Arc<Counters>,
         may_block: MayBlock,
     ) -> TurnRunner<T> {
+        let active = shared.config.get();
         TurnRunner {
+            buffers: ThreadBuffers::new(&active.context.config, counters),
+            active,
             shared,
-            buffers,
             may_block,
             log_lines_since: None,
         }
     }
 
+    /// The configuration of the last turn.
+    #[must_use]
+    pub fn active(&self) -> &Arc<ActiveConfig> {
+        &self.active
+    }
+
+    /// Takes over the configuration in force, if it is another one since the last turn. Lines that were collected
+    /// before go to the access log of that time.
+    #[inline]
+    pub fn follow_reload(&mut self) {
+        if !self.shared.config.is(&self.active) {
+            self.take_over();
+        }
+    }
+
+    #[cold]
+    fn take_over(&mut self) {
+        self.flush_log();
+        self.active = self.shared.config.get();
+        let counters = Arc::clone(&self.buffers.counters);
+        self.buffers = ThreadBuffers::new(&self.active.context.config, counters);
+    }
+
     /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that the
     /// client has most likely left. Returns the time at the end; this is `now` if the turn must not block.
     pub fn run(&mut self, queued: QueuedSlot, now: Now, gives_up: bool) -> (TurnResult, Now) {
+        self.follow_reload();
         let TurnRunner {
             shared,
+            active,
             buffers,
             may_block,
             ..
@@ -98,7 +128,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
                 read_closed,
                 gives_up,
             };
-            let end = turn(buffers, open, shared, &start);
+            let end = turn(buffers, open, shared, &active.context, &start);
             end_turn(buffers, shared);
             now = end.now;
             match end.outcome {
@@ -177,7 +207,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     /// Passes the collected lines to the writer of the access log.
     pub fn flush_log(&mut self) {
         self.log_lines_since = None;
-        if let (Some(log), Some(access_log)) = (&mut self.buffers.log, &self.shared.access_log) {
+        if let (Some(log), Some(access_log)) = (&mut self.buffers.log, &self.active.access_log) {
             access_log.take_from(log.lines());
         }
     }
@@ -291,6 +321,7 @@ fn turn<T: Transport>(
     buffers: &mut ThreadBuffers,
     open: &mut Connection<T>,
     shared: &Shared<T>,
+    context: &ServerContext,
     start: &TurnStart,
 ) -> TurnEnd {
     let TurnStart { now, may_block, .. } = *start;
@@ -299,7 +330,6 @@ fn turn<T: Transport>(
         shared.handoff.has_work(may_block == MayBlock::Anywhere) && is_long()
     };
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let context = &shared.context;
         let mut turn = Turn {
             io: &mut open.socket,
             buffers: &mut *buffers,
@@ -332,7 +362,7 @@ fn turn<T: Transport>(
         buffers.clear();
         let (answered, ..) = open.session.summary(now.monotonic);
         buffers.counters.closed(CloseReason::Panic, answered);
-        if shared.context.mode() != Mode::Serving {
+        if context.mode() != Mode::Serving {
             buffers.counters.promise_broken();
         }
         TurnEnd {

@@ -13,7 +13,7 @@ use super::turn_runner::{SLICE_MILLIS, TurnRunner};
 use super::work::{FinishedFlights, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
-use crate::connection::thread_buffers::ThreadBuffers;
+use crate::connection::counters::Counters;
 use crate::connection::transport::{Socket, Transport};
 use crate::site::MayBlock;
 use crate::site::waiting::{Flight, Slice};
@@ -86,16 +86,16 @@ pub struct Worker<T = Socket> {
 }
 
 impl<T: Transport + Send + 'static> Worker<T> {
-    /// A worker of this `kind`, with buffers of its own.
+    /// A worker of this `kind`, which counts in `counters` and has buffers of its own.
     #[must_use]
-    pub fn new(shared: &Arc<Shared<T>>, buffers: ThreadBuffers, kind: WorkerKind) -> Worker<T> {
+    pub fn new(shared: &Arc<Shared<T>>, counters: &Arc<Counters>, kind: WorkerKind) -> Worker<T> {
         let may_block = match kind.may_block_anywhere() {
             true => MayBlock::Anywhere,
             false => MayBlock::OnRoots,
         };
         Worker {
             shared: Arc::clone(shared),
-            turn_runner: TurnRunner::new(Arc::clone(shared), buffers, may_block),
+            turn_runner: TurnRunner::new(Arc::clone(shared), Arc::clone(counters), may_block),
             kind,
             lease: None,
         }
@@ -104,10 +104,9 @@ impl<T: Transport + Send + 'static> Worker<T> {
     /// A spare worker, which stays as long as its `lease`.
     pub(super) fn spare(shared: &Arc<Shared<T>>, kind: WorkerKind, lease: Lease) -> Worker<T> {
         let counters = &shared.counters[shared.workers + 1];
-        let buffers = ThreadBuffers::new(&shared.context.config, Arc::clone(counters));
         Worker {
             lease: Some(lease),
-            ..Worker::new(shared, buffers, kind)
+            ..Worker::new(shared, counters, kind)
         }
     }
 
@@ -129,6 +128,8 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 None => self.shared.clock.now().monotonic,
             };
             rotation.advance(order, is_slice, now);
+            // Also without work: an idle worker must not keep an old configuration.
+            self.turn_runner.follow_reload();
             log_flush_due_at = self.turn_runner.log_flush_due_at(now);
             if log_flush_due_at.is_some_and(|due| now >= due) {
                 self.turn_runner.flush_log();

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use abide::clock::{Clock, Millis, Now};
 use abide::connection::counters::Counters;
-use abide::connection::limits::per_ip::ConnectionsPerClient;
 use abide::connection::server_context::ServerContext;
-use abide::connection::thread_buffers::ThreadBuffers;
 use abide::server::accepting::Listeners;
 use abide::server::access_log::AccessLog;
+use abide::server::current_config::CurrentConfig;
 use abide::server::dispatcher::{Dispatcher, NextPoll};
 use abide::server::handoff::{FirstQueue, Handoff};
 use abide::server::parked_workers::WorkerKind;
@@ -95,27 +94,18 @@ impl<S: System> Machinery<S> {
     ) -> Machinery<S> {
         let clock = Arc::new(HandClock::default());
         let waker = Box::new(Awake);
-        let (shared, messages) = Shared::new(0, Arc::clone(context), clock.clone(), waker);
-        let limits = &context.config.limits;
-        let per_client = (limits.connections_per_ip > 0).then(|| {
-            Arc::new(ConnectionsPerClient::new(
-                limits.connections_per_ip,
-                limits.ipv6_prefix,
-            ))
-        });
+        let config = Arc::new(CurrentConfig::new(Arc::clone(context), access_log));
+        let (shared, messages) = Shared::new(0, config, clock.clone(), waker);
         let shared = Arc::new(Shared {
             slots: Slots::new(most_connections + REFUSAL_RESERVE),
-            per_client,
-            access_log,
             ..shared
         });
         let counters = shared.counters.clone();
         let listeners = Listeners::open(vec![queue], &system).expect("no system call");
         let all = [Arc::clone(&shared)].into();
-        let buffers = ThreadBuffers::new(&context.config, Arc::clone(&counters[1]));
         Machinery {
             dispatcher: Dispatcher::new(0, all, listeners),
-            worker: Worker::new(&shared, buffers, WorkerKind::Permanent),
+            worker: Worker::new(&shared, &counters[1], WorkerKind::Permanent),
             shared,
             messages,
             clock,

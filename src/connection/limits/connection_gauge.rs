@@ -10,7 +10,8 @@ use crate::site::disk::DescriptorBudget;
 #[derive(Debug)]
 pub struct ConnectionGauge {
     open: AtomicUsize,
-    limit: usize,
+    /// A reload changes it.
+    limit: AtomicUsize,
     /// The descriptors that connections share with open files; each connection uses one.
     descriptors: Option<Arc<DescriptorBudget>>,
 }
@@ -21,7 +22,7 @@ impl ConnectionGauge {
     pub fn new(limit: usize) -> ConnectionGauge {
         ConnectionGauge {
             open: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
             descriptors: None,
         }
     }
@@ -43,7 +44,7 @@ impl ConnectionGauge {
             return false;
         }
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let has_room = before < self.limit;
+        let has_room = before < self.limit();
         if !has_room {
             self.leave();
         }
@@ -58,6 +59,17 @@ impl ConnectionGauge {
         }
     }
 
+    /// The most connections.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. Connections beyond a lower one stay open; new ones are refused.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -68,7 +80,7 @@ impl ConnectionGauge {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let descriptors = self.descriptors.as_ref();
-        self.open() >= self.limit || descriptors.is_some_and(|all| all.is_spent())
+        self.open() >= self.limit() || descriptors.is_some_and(|all| all.is_spent())
     }
 
     /// Whether the limit is under pressure: 90 % of it or more are open.
@@ -80,8 +92,14 @@ impl ConnectionGauge {
     /// The number of connections that must close to end the pressure.
     #[must_use]
     pub fn excess(&self) -> usize {
+        self.excess_over(self.limit())
+    }
+
+    /// As [`excess`](ConnectionGauge::excess), with another `limit`.
+    #[must_use]
+    pub fn excess_over(&self, limit: usize) -> usize {
         // 90 %, rounded up: the fourth of 4, the ninth of 10.
-        let first_too_many = self.limit - self.limit / 10;
+        let first_too_many = limit - limit / 10;
         let excess = (self.open() + 1).saturating_sub(first_too_many.max(1));
         let descriptors = self.descriptors.as_ref();
         excess.max(descriptors.map_or(0, |all| all.excess()))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::client_network::ClientNetwork;
@@ -15,8 +15,9 @@ const KEPT_CLIENTS: usize = 4096;
 /// or an IPv6 network ([`ClientNetwork`]).
 #[derive(Debug)]
 pub struct ConnectionsPerClient {
-    limit: usize,
-    ipv6_prefix: u8,
+    /// 0 for no limit. Changed under the lock of `counts`, as the prefix is.
+    limit: AtomicUsize,
+    ipv6_prefix: AtomicU8,
     counts: Mutex<HashMap<ClientNetwork, Arc<ConnectionGauge>>>,
     /// The number of clients under pressure.
     pressed: AtomicUsize,
@@ -39,28 +40,51 @@ pub struct ClientsBySlot {
 }
 
 impl ConnectionsPerClient {
-    /// No connections yet, and at most `limit` for each client. IPv6 addresses count by `ipv6_prefix` bits.
+    /// No connections yet, and at most `limit` for each client; 0 means no limit, and nothing is counted. IPv6
+    /// addresses count by `ipv6_prefix` bits.
     #[must_use]
     pub fn new(limit: usize, ipv6_prefix: u8) -> ConnectionsPerClient {
         ConnectionsPerClient {
-            limit,
-            ipv6_prefix,
+            limit: AtomicUsize::new(limit),
+            ipv6_prefix: AtomicU8::new(ipv6_prefix),
             counts: Mutex::new(HashMap::new()),
             pressed: AtomicUsize::new(0),
         }
     }
 
+    /// Whether the connections of a client are limited.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limit() > 0
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit and the prefix. Connections beyond a lower limit stay open. Connections that were
+    /// accepted without a limit stay uncounted. With another prefix, open connections count by the old one.
+    pub fn set_limit(&self, limit: usize, ipv6_prefix: u8) {
+        let counts = self.lock();
+        self.limit.store(limit, Ordering::Relaxed);
+        self.ipv6_prefix.store(ipv6_prefix, Ordering::Relaxed);
+        let gauges = counts.values();
+        gauges.for_each(|gauge| gauge.set_limit(if limit == 0 { usize::MAX } else { limit }));
+        let pressed = counts.values().filter(|gauge| gauge.is_under_pressure());
+        self.pressed.store(pressed.count(), Ordering::Relaxed);
+    }
+
     /// The client that `address` belongs to.
     #[must_use]
     pub fn client(&self, address: IpAddr) -> ClientNetwork {
-        ClientNetwork::of(address, self.ipv6_prefix)
+        ClientNetwork::of(address, self.ipv6_prefix.load(Ordering::Relaxed))
     }
 
     fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
         let client_gauge = counts.entry(client);
         let client_gauge =
-            client_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit)));
+            client_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit())));
         let was_pressing = client_gauge.is_under_pressure();
         if !client_gauge.enter() {
             return None;
@@ -84,7 +108,14 @@ impl ConnectionsPerClient {
         self.pressed
             .fetch_sub(usize::from(is_over), Ordering::Relaxed);
         if client_gauge.open() == 0 {
-            counts.remove(&self.client(address));
+            let is_own = |gauge: &Arc<ConnectionGauge>| std::ptr::eq(&**gauge, client_gauge);
+            let client = self.client(address);
+            if counts.get(&client).is_some_and(is_own) {
+                counts.remove(&client);
+            } else {
+                // The prefix was another one when the connection was accepted.
+                counts.retain(|_, gauge| !is_own(gauge));
+            }
             // After a burst, half of the room is kept, so that it moves again only after many arrivals or
             // departures.
             let wanted = counts.len().max(KEPT_CLIENTS);
@@ -142,6 +173,12 @@ impl ClientsBySlot {
         }
     }
 
+    /// Whether the connections of a client are limited.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.per_client.is_limited()
+    }
+
     /// Whether some client has 90 % of its limit.
     #[must_use]
     pub fn is_under_pressure(&self) -> bool {
@@ -161,19 +198,18 @@ impl ClientsBySlot {
 #[derive(Debug)]
 pub struct EvictionQuota<'a> {
     in_all: usize,
-    clients_by_slot: Option<&'a ClientsBySlot>,
+    clients_by_slot: &'a ClientsBySlot,
     /// The number of event loops that divide the work.
     acceptors: usize,
     closing: HashMap<ClientNetwork, usize>,
 }
 
 impl EvictionQuota<'_> {
-    /// The excess of `gauge`, and of the clients in `clients_by_slot` if there is such a limit: the part of one of
-    /// `acceptors`, rounded up.
+    /// The excess of `gauge` and of the clients in `clients_by_slot`: the part of one of `acceptors`, rounded up.
     #[must_use]
     pub fn of<'a>(
         gauge: &ConnectionGauge,
-        clients_by_slot: Option<&'a ClientsBySlot>,
+        clients_by_slot: &'a ClientsBySlot,
         acceptors: usize,
     ) -> EvictionQuota<'a> {
         EvictionQuota {
@@ -187,7 +223,7 @@ impl EvictionQuota<'_> {
     /// The most connections to close; `None` if the number depends on their clients.
     #[must_use]
     pub fn upper_bound(&self) -> Option<usize> {
-        self.clients_by_slot.is_none().then_some(self.in_all)
+        (!self.clients_by_slot.is_limited()).then_some(self.in_all)
     }
 
     /// Notes that the connection in `slot` is closing already.
@@ -211,7 +247,7 @@ impl EvictionQuota<'_> {
     }
 
     fn excess_of(&self, slot: u32) -> Option<(ClientNetwork, usize)> {
-        let (client, excess) = self.clients_by_slot?.excess_of(slot)?;
+        let (client, excess) = self.clients_by_slot.excess_of(slot)?;
         Some((client, excess.div_ceil(self.acceptors)))
     }
 }
@@ -302,12 +338,12 @@ mod tests {
         }
         assigned(&mut clients_by_slot, 10, TWO);
         let all = ConnectionGauge::new(100);
-        let mut excess = EvictionQuota::of(&all, Some(&clients_by_slot), 1);
+        let mut excess = EvictionQuota::of(&all, &clients_by_slot, 1);
         excess.note_closing(0);
         assert!(!excess.must_close(10), "its address has room");
         assert!(excess.must_close(1));
         assert!(!excess.must_close(2), "with 0 and 1 gone there are 8 left");
-        let mut half = EvictionQuota::of(&all, Some(&clients_by_slot), 2);
+        let mut half = EvictionQuota::of(&all, &clients_by_slot, 2);
         assert!(
             half.must_close(1) && !half.must_close(2),
             "the other loop closes the second"
@@ -315,12 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_limit_holds_for_open_connections_and_new_ones() {
+        let per_client = Arc::new(ConnectionsPerClient::new(10, 64));
+        let mut clients_by_slot = ClientsBySlot::new(Arc::clone(&per_client));
+        let network = |end: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, end]);
+        for slot in 0..4 {
+            assigned(&mut clients_by_slot, slot, network(1));
+        }
+        per_client.set_limit(4, 64);
+        assert!(clients_by_slot.is_under_pressure());
+        assert!(
+            clients_by_slot
+                .enter(per_client.client(network(2)))
+                .is_none()
+        );
+        per_client.set_limit(4, 128);
+        assigned(&mut clients_by_slot, 4, network(2));
+        per_client.set_limit(0, 128);
+        assert!(!clients_by_slot.is_limited() && !clients_by_slot.is_under_pressure());
+        for (slot, address) in [(4, 2), (3, 1), (2, 1), (1, 1), (0, 1)] {
+            close(&per_client, &mut clients_by_slot, slot, network(address));
+        }
+        assert!(per_client.lock().is_empty());
+    }
+
+    #[test]
     fn all_have_to_make_room_if_the_server_is_full() {
+        let unlimited = ClientsBySlot::new(Arc::new(ConnectionsPerClient::new(0, 64)));
         let all = ConnectionGauge::new(10);
         for _ in 0..10 {
             assert!(all.enter());
         }
-        let mut excess = EvictionQuota::of(&all, None, 1);
+        let mut excess = EvictionQuota::of(&all, &unlimited, 1);
         assert_eq!(excess.upper_bound(), Some(2));
         assert!(excess.must_close(3) && excess.must_close(5));
         assert!(!excess.must_close(6));

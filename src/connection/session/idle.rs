@@ -1,8 +1,9 @@
 //! The idle timeout. The client measures it too: T counts from the moment when the peer has acknowledged the
 //! last byte of the response, not from the moment when our kernel took that byte.
 
+use super::promise::evictable_from;
 use super::sending::acknowledged;
-use super::state::{AckState, Phase, Session, Turn, first_ack_check, idle_close_at};
+use super::state::{AckState, Phase, Session, Turn, first_ack_check};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
@@ -11,10 +12,6 @@ use crate::connection::output::Pause;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
-
-/// Allowed travel time, even under pressure, of a request that the client sends in the last moment of T.
-/// Equals the least grace that can be configured.
-const LEAST_GRACE_SECS: u32 = 1;
 
 /// Milliseconds after which a connection without a first request may be closed under pressure. They leave
 /// time for a first request over a slow line.
@@ -38,10 +35,12 @@ impl Session {
         if self.answered == 0 {
             return self.check_first(since, turn);
         }
-        let close_at = idle_close_at(context, since);
+        let close_at = self.promise.idle_close_at(since, context);
         if now >= close_at && Self::timeout_closes(context) {
             self.close_idle(CloseReason::Idle, turn)
-        } else if now >= idle_evictable_at(context, close_at) && self.is_under_pressure(context) {
+        } else if now >= evictable_from(close_at, context.grace_secs(since))
+            && self.is_under_pressure(context)
+        {
             self.close_idle(CloseReason::Pressure, turn)
         } else {
             Ok(())
@@ -100,7 +99,9 @@ impl Session {
         };
         match ack {
             AckState::ThisTurn => return Ok(None),
-            AckState::Unchecked if now < first_ack_check(turn.context, *since) => return Ok(None),
+            AckState::Unchecked if now < first_ack_check(turn.context, *since) => {
+                return Ok(None);
+            }
             AckState::Acknowledged => return Ok(Some(*since)),
             AckState::Unchecked | AckState::Outstanding(_) => {}
         }
@@ -132,7 +133,8 @@ impl Session {
 }
 
 /// The time from which a connection whose last turn left `deadline` may be closed because the server or its
-/// address is under pressure; `None` if it may not.
+/// address is under pressure; `None` if it may not. After a reload the time may be too early: the session
+/// decides by the promise that its client was told.
 #[must_use]
 pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     match deadline {
@@ -141,9 +143,10 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
                 .0
                 .saturating_add(SILENT_MILLIS),
         )),
-        Deadline::Idle(close_at) | Deadline::IdleUntilDrain(close_at) => {
-            Some(idle_evictable_at(context, close_at))
-        }
+        Deadline::Idle(close_at) | Deadline::IdleUntilDrain(close_at) => Some(evictable_from(
+            close_at,
+            context.config.keep_alive.grace_secs,
+        )),
         Deadline::Exchange(_) | Deadline::AwaitingAck(_) | Deadline::Linger(_) => None,
     }
 }
@@ -153,12 +156,4 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
 pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
     let head_millis = u64::from(context.config.timeouts.head_secs) * 1000;
     Millis(late_at.0.saturating_sub(head_millis))
-}
-
-/// The time from which an idle connection whose T + grace ends at `close_at` may be closed under pressure.
-fn idle_evictable_at(context: &ServerContext, close_at: Millis) -> Millis {
-    // The acknowledgement may be as recent as the first check for it.
-    let ack_check_millis = context.config.keep_alive.first_ack_check_millis();
-    let early_millis = ack_check_millis.saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
-    Millis(close_at.0.saturating_sub(early_millis))
 }

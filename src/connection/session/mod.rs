@@ -29,6 +29,7 @@ mod advance;
 mod answer;
 mod idle;
 mod linger;
+mod promise;
 mod sending;
 mod server_close;
 mod state;

@@ -8,8 +8,10 @@
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
+use super::promise::KeepAlivePromise;
 use super::state::{AckState, Phase, Session, Turn};
 use crate::clock::Millis;
+use crate::config::KeepAlive;
 use crate::connection::counters::CloseReason;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::thread_buffers::ThreadBuffers;
@@ -34,9 +36,9 @@ pub(super) enum ServerClose {
     Now(CloseReason),
 }
 
-/// The state of the promise that a further request is welcome.
+/// The outcome of the promise that a further request is welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Promise {
+enum PromiseOutcome {
     /// The client was promised nothing.
     None,
     /// The client had its T, or has ended the connection itself.
@@ -77,12 +79,12 @@ impl Session {
     /// The server's reason to end the connection.
     fn server_close_reason<T>(&self, turn: &Turn<'_, T>) -> Option<CloseReason> {
         let (context, now) = (turn.context, turn.now.monotonic);
-        let max_age_millis = u64::from(context.config.keep_alive.max_age_secs) * 1000;
+        let lifetime = context.lifetime_of(self.opened_at);
         if context.mode() != Mode::Serving {
             Some(CloseReason::Drain)
-        } else if max_age_millis > 0 && now.since(self.opened_at) >= max_age_millis {
+        } else if now.since(self.opened_at) >= lifetime.max_age_millis {
             Some(CloseReason::MaxAge)
-        } else if self.is_under_pressure(context) {
+        } else if lifetime.are_under_pressure(&context.gauge, self.gauge_of_client()) {
             Some(CloseReason::Pressure)
         } else {
             None
@@ -109,9 +111,9 @@ impl Session {
             self.postponed = 0;
         }
         let keep_alive = &context.config.keep_alive;
-        let max = keep_alive.max_requests;
+        let max = self.promise.requests(keep_alive.max_requests);
         let policy = KeepAlivePolicy {
-            http10: keep_alive.http10,
+            http10: keep_alive.http10 || self.promise.allows_more_than(self.answered),
             max_requests: max,
             closing: matches!(server_close, ServerClose::Now(_)),
         };
@@ -119,7 +121,9 @@ impl Session {
             Persistence::Persist { .. } if ends_by_kind => Persistence::Close,
             persistence => persistence,
         };
-        if persistence == Persistence::Close {
+        if let Persistence::Persist { .. } = persistence {
+            self.promise = KeepAlivePromise::new(keep_alive, max);
+        } else {
             self.closing = Some(match server_close {
                 _ if ends_by_kind => CloseReason::ErrorAnswer,
                 _ if head.connection.close => CloseReason::ClientAsked,
@@ -156,39 +160,40 @@ impl Session {
             return;
         }
         let counters = &turn.buffers.counters;
-        match self.promise(reason, turn.context, turn.now.monotonic) {
-            Promise::None => {}
-            Promise::Honoured => counters.promise_honoured(),
-            Promise::Broken => counters.promise_broken(),
+        match self.promise_outcome(reason, turn.context, turn.now.monotonic) {
+            PromiseOutcome::None => {}
+            PromiseOutcome::Honoured => counters.promise_honoured(),
+            PromiseOutcome::Broken => counters.promise_broken(),
         }
     }
 
-    /// The state of the promise if the connection ends now for `reason`. A stop breaks the promise if it
+    /// The outcome of the promise if the connection ends now for `reason`. A stop breaks the promise if it
     /// comes before T has passed since the acknowledgement, or within a request.
-    fn promise(&self, reason: CloseReason, context: &ServerContext, now: Millis) -> Promise {
+    fn promise_outcome(
+        &self,
+        reason: CloseReason,
+        context: &ServerContext,
+        now: Millis,
+    ) -> PromiseOutcome {
         let is_cut_short = match &self.phase {
             Phase::Idle { since, ack } => {
-                let keep_alive = &context.config.keep_alive;
-                let promised = since.plus_secs(keep_alive.timeout_secs);
+                let promised = self.promise.timeout_at(*since);
                 // The acknowledgement may be as recent as the first check for it.
-                let kept_at = Millis(
-                    promised
-                        .0
-                        .saturating_add(keep_alive.first_ack_check_millis()),
-                );
+                let ack_check_millis = KeepAlive::ack_check_millis(context.grace_secs(*since));
+                let kept_at = Millis(promised.0.saturating_add(ack_check_millis));
                 let has_begun = matches!(ack, AckState::Acknowledged);
                 self.answered > 0 && (!has_begun || now < kept_at)
             }
             Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::Linger(_) | Phase::Refused => return Promise::None,
+            Phase::Linger(_) | Phase::Refused => return PromiseOutcome::None,
         };
         match reason {
-            CloseReason::Stop if is_cut_short => Promise::Broken,
-            CloseReason::Truncated => Promise::Broken,
+            CloseReason::Stop if is_cut_short => PromiseOutcome::Broken,
+            CloseReason::Truncated => PromiseOutcome::Broken,
             // The peer has left before its request was answered.
-            CloseReason::Reset | CloseReason::WriteTimeout => Promise::None,
-            _ if self.answered > 0 => Promise::Honoured,
-            _ => Promise::None,
+            CloseReason::Reset | CloseReason::WriteTimeout => PromiseOutcome::None,
+            _ if self.answered > 0 => PromiseOutcome::Honoured,
+            _ => PromiseOutcome::None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::promise::KeepAlivePromise;
 use crate::clock::{Millis, Now};
 use crate::config::IdleClose;
 use crate::connection::access_log::line::Arrival;
@@ -33,6 +34,7 @@ pub struct Session {
     pub(super) opened_at: Millis,
     pub(super) sent_bytes: u64,
     pub(super) answered: u32,
+    pub(super) promise: KeepAlivePromise,
     /// Responses in a row for which a close by the server was postponed (`server_close`).
     pub(super) postponed: u8,
     pub(super) peer: Peer,
@@ -131,6 +133,7 @@ impl Session {
             opened_at: now,
             sent_bytes: 0,
             answered: 0,
+            promise: KeepAlivePromise::default(),
             postponed: 0,
             peer,
             client_gauge: None,
@@ -179,7 +182,9 @@ impl Session {
             Phase::Idle { since, .. } if self.answered == 0 => {
                 return Deadline::First(since.plus_secs(timeouts.head_secs));
             }
-            Phase::Idle { since, ack } => return ack.next_deadline(since, context, now),
+            Phase::Idle { since, ack } => {
+                return ack.next_deadline(since, self.promise, context, now);
+            }
             Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
             Phase::Body(body) => body.stall_detector.deadline(&context.body_stall_limits()),
             Phase::Linger(linger) => return Deadline::Linger(linger.deadline(context, now)),
@@ -187,16 +192,21 @@ impl Session {
         })
     }
 
+    /// The gauge of the connection's address, if the connections per address are limited.
+    pub(super) fn gauge_of_client(&self) -> Option<&ConnectionGauge> {
+        self.client_gauge.as_deref()
+    }
+
     /// Whether the server or the peer's address is under pressure.
     pub(super) fn is_under_pressure(&self, context: &ServerContext) -> bool {
-        let client_gauge = self.client_gauge.as_deref();
+        let client_gauge = self.gauge_of_client();
         context.gauge.is_under_pressure()
             || client_gauge.is_some_and(ConnectionGauge::is_under_pressure)
     }
 
     /// Whether a limit that concerns the connection is reached, so that new connections are refused.
     pub(super) fn is_full(&self, context: &ServerContext) -> bool {
-        let client_gauge = self.client_gauge.as_deref();
+        let client_gauge = self.gauge_of_client();
         context.gauge.is_full() || client_gauge.is_some_and(ConnectionGauge::is_full)
     }
 
@@ -250,6 +260,7 @@ impl AckState {
     fn next_deadline(
         &mut self,
         since: &mut Millis,
+        promise: KeepAlivePromise,
         context: &ServerContext,
         now: Millis,
     ) -> Deadline {
@@ -268,9 +279,9 @@ impl AckState {
             }
             // T + grace ends the connection only while the server drains.
             AckState::Acknowledged if context.config.keep_alive.close == IdleClose::Pressure => {
-                Deadline::IdleUntilDrain(idle_close_at(context, *since))
+                Deadline::IdleUntilDrain(promise.idle_close_at(*since, context))
             }
-            AckState::Acknowledged => Deadline::Idle(idle_close_at(context, *since)),
+            AckState::Acknowledged => Deadline::Idle(promise.idle_close_at(*since, context)),
         }
     }
 }
@@ -293,14 +304,6 @@ pub(super) fn first_ack_check(context: &ServerContext, since: Millis) -> Millis 
     let write_millis = u64::from(config.timeouts.write_secs) * 1000;
     let ack_check_millis = config.keep_alive.first_ack_check_millis().min(write_millis);
     Millis(since.0.saturating_add(ack_check_millis))
-}
-
-/// T + grace: the time when a connection that is idle since `since` closes.
-pub(super) fn idle_close_at(context: &ServerContext, since: Millis) -> Millis {
-    let keep_alive = &context.config.keep_alive;
-    since
-        .plus_secs(keep_alive.timeout_secs)
-        .plus_secs(keep_alive.grace_secs)
 }
 
 /// The socket, buffers, settings and time for one turn.

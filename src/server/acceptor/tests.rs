@@ -20,6 +20,10 @@ fn limited(connections: usize) -> Arc<ConnectionGauge> {
     Arc::new(ConnectionGauge::new(connections))
 }
 
+fn unlimited() -> Arc<ConnectionsPerClient> {
+    Arc::new(ConnectionsPerClient::new(0, 64))
+}
+
 /// Gives up the place, as `Shared::close` does.
 fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
@@ -46,7 +50,8 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let (listener, address) = listener();
     let gauge = limited(2);
     let all = Arc::clone(&gauge);
-    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, None, Arc::default());
+    let mut acceptor =
+        Acceptor::counting(&Slots::<Socket>::new(16), all, unlimited(), Arc::default());
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -69,8 +74,12 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
 
 #[test]
 fn memory_is_trimmed_once_for_each_half() {
-    let mut acceptor =
-        Acceptor::counting(&Slots::<Socket>::new(16), limited(10), None, Arc::default());
+    let mut acceptor = Acceptor::counting(
+        &Slots::<Socket>::new(16),
+        limited(10),
+        unlimited(),
+        Arc::default(),
+    );
     let mut should_trim = |open: usize| {
         acceptor.accept_state.open.store(open, Ordering::Relaxed);
         acceptor.should_trim_memory()
@@ -87,7 +96,7 @@ fn memory_is_trimmed_once_for_each_half() {
 fn one_address_cannot_have_more_than_its_limit() {
     let (listener, address) = listener();
     let (gauge, per_client) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
-    let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&per_client)));
+    let (all, each) = (Arc::clone(&gauge), Arc::clone(&per_client));
     let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("connect"))
@@ -106,7 +115,7 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (listener, address) = listener();
     let (gauge, per_client) = (limited(1), Arc::new(ConnectionsPerClient::new(1, 64)));
     let acceptor = || {
-        let (all, each) = (Arc::clone(&gauge), Some(Arc::clone(&per_client)));
+        let (all, each) = (Arc::clone(&gauge), Arc::clone(&per_client));
         Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
     };
     let (mut one, mut two) = (acceptor(), acceptor());
@@ -130,7 +139,7 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
 #[test]
 fn a_trusted_proxy_can_have_more() {
     let (listener, address) = listener();
-    let per_client = Some(Arc::new(ConnectionsPerClient::new(1, 64)));
+    let per_client = Arc::new(ConnectionsPerClient::new(1, 64));
     let proxies = ["127.0.0.0/8".parse().expect("a network")];
     let gauge = limited(2);
     let all = Arc::clone(&gauge);

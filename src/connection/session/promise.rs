@@ -1,0 +1,59 @@
+//! The promise of the last response that kept the connection open. A reload changes the settings, but not the
+//! promise: the connection keeps its T, and gets as many requests as `max` said.
+
+use std::num::NonZeroU32;
+
+use crate::clock::Millis;
+use crate::config::KeepAlive;
+use crate::connection::server_context::ServerContext;
+
+/// Allowed travel time, even under pressure, of a request that the client sends in the last moment of T.
+/// Equals the least grace that can be configured.
+const LEAST_GRACE_SECS: u32 = 1;
+
+/// The promise that a client was told in a Keep-Alive field.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct KeepAlivePromise {
+    /// T in seconds.
+    timeout_secs: u32,
+    /// The requests of the whole connection, answered ones included; 0 if nothing was promised yet.
+    requests: u32,
+}
+
+impl KeepAlivePromise {
+    /// The promise of a response that tells the T of `keep_alive`, for a connection with `requests` in all.
+    pub(super) fn new(keep_alive: &KeepAlive, requests: NonZeroU32) -> KeepAlivePromise {
+        KeepAlivePromise {
+            timeout_secs: keep_alive.timeout_secs,
+            requests: requests.get(),
+        }
+    }
+
+    /// The most requests of the connection: as many as `configured`, or as promised before, if that is more.
+    pub(super) fn requests(self, configured: NonZeroU32) -> NonZeroU32 {
+        NonZeroU32::new(self.requests).map_or(configured, |promised| promised.max(configured))
+    }
+
+    /// Whether the client was told that further requests may follow the first `answered` ones.
+    pub(super) fn allows_more_than(self, answered: u32) -> bool {
+        self.requests > answered
+    }
+
+    /// The end of the promised T, for a connection that is idle since `since`.
+    pub(super) fn timeout_at(self, since: Millis) -> Millis {
+        since.plus_secs(self.timeout_secs)
+    }
+
+    /// T + grace: the time when a connection that is idle since `since` closes.
+    pub(super) fn idle_close_at(self, since: Millis, context: &ServerContext) -> Millis {
+        self.timeout_at(since).plus_secs(context.grace_secs(since))
+    }
+}
+
+/// The time from which an idle connection may be closed under pressure, if T + grace ends at `close_at`.
+pub(super) fn evictable_from(close_at: Millis, grace_secs: u32) -> Millis {
+    // The acknowledgement may be as recent as the first check for it.
+    let early_millis =
+        KeepAlive::ack_check_millis(grace_secs).saturating_sub(u64::from(LEAST_GRACE_SECS) * 1000);
+    Millis(close_at.0.saturating_sub(early_millis))
+}
