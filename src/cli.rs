@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use abide::config::{Config, ConfigError, Flags};
+use abide::config::{Config, ConfigError, Flags, Reloaded, Running};
 use clap::Parser;
 
 /// Serve a directory of static files over HTTP/1.1, with persistent connections that keep their
@@ -54,7 +54,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Signals: SIGTERM drains and exits; repeated, it changes nothing. SIGINT finishes the answers under way
 and exits within two seconds; a second one, half a second or more after the first, exits at once.
-SIGUSR1 reopens the access log, SIGUSR2 prints the counters.
+SIGHUP reloads the configuration, SIGUSR1 reopens the access log, SIGUSR2 prints the counters.
 Exit status: 0 after an orderly stop, 1 if it was cut short, 2 if the server could not start.
 --selftest exits with 1 if a client that honours the hint could lose a request.
 RUST_LOG sets the diagnostics on standard error [default: warn].";
@@ -75,15 +75,28 @@ impl Cli {
     ///
     /// One line for each error, with the flag, or with the file, line, key and column. The status is 2.
     pub fn resolve(&self) -> Result<Config, ConfigError> {
-        let flags = Flags {
+        Config::resolve(self.config.as_deref(), &self.flags())
+    }
+
+    /// Resolves the configuration again, for a server that is `running`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`resolve`](Cli::resolve). A change that needs a restart is an error too.
+    pub fn resolve_again(&self, running: Running<'_>) -> Result<Reloaded, ConfigError> {
+        Config::resolve_again(running, self.config.as_deref(), &self.flags())
+    }
+
+    /// The values of the command line, as the configuration takes them.
+    fn flags(&self) -> Flags {
+        Flags {
             root: self.root.clone(),
             listen: self.listen.clone(),
             workers: self.workers.clone(),
             keep_alive_timeout: self.keep_alive_timeout.clone(),
             max_requests: self.max_requests.clone(),
             access_log: self.access_log.clone(),
-        };
-        Config::resolve(self.config.as_deref(), &flags)
+        }
     }
 }
 

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         return test(config);
     }
     let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
-        Ok(server) => server,
+        Ok(server) => server.reloading_by(Box::new(move |running| cli.resolve_again(running))),
         Err(error) => return refuse(&error),
     };
     for address in server.addresses() {

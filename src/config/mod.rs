@@ -58,7 +58,7 @@ pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use pattern_list::PatternList;
 pub use proxy::Proxy;
-pub use reading::{ConfigError, Flags};
+pub use reading::{ConfigError, Flags, KeySources, Reloaded, Running};
 pub use redirect_graph::RedirectGraph;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
 pub use settings::Config;

@@ -58,7 +58,7 @@ impl LifetimeSettings {
 
     /// Whether the gauge of the server or that of the client is under pressure by these limits.
     pub(super) fn are_under_pressure(
-        self,
+        &self,
         server: &ConnectionGauge,
         client: Option<&ConnectionGauge>,
     ) -> bool {
@@ -75,25 +75,24 @@ impl EarlierSettings {
         new: LifetimeSettings,
         now: Millis,
     ) -> Option<EarlierSettings> {
-        if new.max(old) == new {
-            // Connections from the time between take the new values, which are at least as high.
-            return earlier;
-        }
+        let lowers_a_value = new.max(old) != new;
+        let before = match earlier {
+            _ if lowers_a_value => now,
+            // Connections from the time since then take the new values, which are at least as high.
+            Some(earlier) => earlier.before,
+            None => return None,
+        };
         let values = earlier.map_or(old, |earlier| earlier.values.max(old));
         Some(EarlierSettings {
-            before: now,
-            values,
+            before,
+            values: values.max(new),
         })
     }
 
-    /// The settings of a connection that was accepted, or has been idle since, `since`; `present` are those of
-    /// new connections.
-    pub(super) fn at(self, since: Millis, present: LifetimeSettings) -> LifetimeSettings {
-        if since < self.before {
-            self.values.max(present)
-        } else {
-            present
-        }
+    /// The settings of a connection that was accepted, or has been idle since, `since`; `None` for those of new
+    /// connections.
+    pub(super) fn at(&self, since: Millis) -> Option<&LifetimeSettings> {
+        (since < self.before).then_some(&self.values)
     }
 }
 
@@ -114,11 +113,12 @@ mod tests {
         let (first, second) = (settings(10, 0, 8), settings(2, 60, 4));
         let earlier = EarlierSettings::after_reload(None, first, second, Millis(500));
         let earlier = earlier.expect("values were lowered");
-        assert_eq!(earlier.at(Millis(499), second), first);
-        assert_eq!(earlier.at(Millis(500), second), second);
+        assert_eq!(earlier.at(Millis(499)), Some(&first));
+        assert_eq!(earlier.at(Millis(500)), None);
         let third = settings(3, 30, 0);
         let earlier = EarlierSettings::after_reload(Some(earlier), second, third, Millis(900));
-        let kept = earlier.expect("the age was lowered").at(Millis(0), third);
+        let earlier = earlier.expect("the age was lowered");
+        let kept = earlier.at(Millis(899)).expect("it is from before");
         assert_eq!((kept.grace_secs, kept.max_age_millis), (10, u64::MAX));
         assert_eq!(kept.connections_per_ip, usize::MAX);
     }
@@ -133,5 +133,10 @@ mod tests {
         let earlier = EarlierSettings::after_reload(None, high, low, Millis(500));
         let kept = EarlierSettings::after_reload(earlier, low, low, Millis(900));
         assert_eq!(kept, earlier);
+        let higher = settings(20, 0, 0);
+        let raised = EarlierSettings::after_reload(kept, low, higher, Millis(950));
+        let raised = raised.expect("it was lowered before");
+        assert_eq!(raised.at(Millis(0)).map(|kept| kept.grace_secs), Some(20));
+        assert_eq!(raised.at(Millis(700)), None);
     }
 }

@@ -118,11 +118,10 @@ impl ServerContext {
     }
 
     /// What a connection from the time `since` lives by.
-    pub(super) fn lifetime_of(&self, since: Millis) -> LifetimeSettings {
-        match self.earlier {
-            None => self.lifetime,
-            Some(earlier) => earlier.at(since, self.lifetime),
-        }
+    pub(super) fn lifetime_of(&self, since: Millis) -> &LifetimeSettings {
+        let earlier = self.earlier.as_ref();
+        let kept = earlier.and_then(|earlier| earlier.at(since));
+        kept.unwrap_or(&self.lifetime)
     }
 
     /// The mode in force.

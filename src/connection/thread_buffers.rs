@@ -63,6 +63,18 @@ impl ThreadBuffers {
         }
     }
 
+    /// Takes over the settings of another `config`, between two turns. Collected log lines are lost, so the
+    /// caller flushes them before.
+    pub fn reconfigure(&mut self, config: &Config) {
+        let next = ThreadBuffers::new(config, Arc::clone(&self.counters));
+        // Connections may have kept heads that the old limits allowed.
+        let input = match next.input.capacity() > self.input.capacity() {
+            true => next.input,
+            false => std::mem::replace(&mut self.input, Input::new(0)),
+        };
+        *self = ThreadBuffers { input, ..next };
+    }
+
     /// Notes the reason why the current request cannot be answered yet.
     pub(super) fn note_would_block(&mut self, needs: WouldBlock) {
         self.awaited = match needs {
@@ -133,6 +145,10 @@ impl Input {
             end: 0,
             progress: None,
         }
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Starts a turn with the bytes that the connection kept from the last one.

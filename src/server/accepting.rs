@@ -23,6 +23,7 @@ use super::system::System;
 use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
 use crate::clock::Millis;
+use crate::config::TcpKeepAlive;
 
 /// The most batches accepted from a listener when its queue is to be emptied. New connections may arrive
 /// as fast as they are accepted.
@@ -31,6 +32,8 @@ pub const MAX_BATCHES: usize = BACKLOG.div_ceil(ACCEPTS_PER_BATCH);
 /// A listener and what the event loop knows of its queue.
 #[derive(Debug)]
 struct ListenerState<L> {
+    id: ListenerId,
+    /// The number in its token.
     number: usize,
     listener: L,
     /// Whether the queue may have connections. Polling is edge-triggered, so this stays set until the queue
@@ -43,7 +46,12 @@ struct ListenerState<L> {
     is_watched: bool,
     /// Whether new handshakes are dropped, while those that have begun complete.
     drops_syn: bool,
+    /// From when the listener closes once its queue is empty; `None` if its address stays in use.
+    retires_at: Option<Millis>,
 }
+
+/// Names the listeners of one address, in all event loops of a server. Never used again.
+pub type ListenerId = u64;
 
 /// The open listeners of an event loop, numbered here by their index.
 #[derive(Debug)]
@@ -60,19 +68,74 @@ impl<L> Listeners<L> {
     where
         S: System<AcceptQueue = L>,
     {
-        let mut open = Vec::with_capacity(listeners.len());
-        for (number, listener) in listeners.into_iter().enumerate() {
-            system.watch_listener(&listener, tokens::of_listener(number))?;
-            open.push(ListenerState {
-                number,
-                listener,
-                is_ready: true,
-                blocked_until: None,
-                is_watched: true,
-                drops_syn: false,
-            });
+        let mut opened = Listeners {
+            open: Vec::with_capacity(listeners.len()),
+        };
+        for (id, listener) in (0..).zip(listeners) {
+            opened.add(id, listener, system)?;
         }
-        Ok(Listeners { open })
+        Ok(opened)
+    }
+
+    /// Adds a listener, which may have connections already, and watches it.
+    ///
+    /// # Errors
+    /// If it cannot be watched, or if tokens have no room for another one.
+    pub fn add<S>(&mut self, id: ListenerId, listener: L, system: &S) -> std::io::Result<()>
+    where
+        S: System<AcceptQueue = L>,
+    {
+        let is_free = |number: &usize| self.open.iter().all(|state| state.number != *number);
+        let number = (0..tokens::MAX_LISTENERS).find(is_free);
+        let number = number.ok_or(std::io::ErrorKind::QuotaExceeded)?;
+        system.watch_listener(&listener, tokens::of_listener(number))?;
+        self.open.push(ListenerState {
+            id,
+            number,
+            listener,
+            is_ready: true,
+            blocked_until: None,
+            is_watched: true,
+            drops_syn: false,
+            retires_at: None,
+        });
+        Ok(())
+    }
+
+    /// Begins to close the listeners of an address that is no longer in use. New handshakes are dropped if that
+    /// is possible; then handshakes that have begun may complete for `handshakes_secs`.
+    pub fn retire<S>(&mut self, id: ListenerId, handshakes_secs: u32, now: Millis, system: &S)
+    where
+        S: System<AcceptQueue = L>,
+    {
+        for state in self.open.iter_mut().filter(|state| state.id == id) {
+            system.unlink(&mut state.listener);
+            state.drops_syn = system.refuse_new_handshakes(&state.listener);
+            let secs = if state.drops_syn { handshakes_secs } else { 0 };
+            state.retires_at = Some(now.plus_secs(secs));
+        }
+    }
+
+    /// Whether some listener is about to close because its address is no longer in use.
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.open.iter().any(|state| state.retires_at.is_some())
+    }
+
+    /// Whether the listener at `index` closes as soon as its queue is empty.
+    #[must_use]
+    pub fn is_retired(&self, index: usize, now: Millis) -> bool {
+        self.open[index].retires_at.is_some_and(|at| now >= at)
+    }
+
+    /// Sets the TCP probes of connections accepted from now on.
+    pub fn set_probes<S>(&self, probes: &TcpKeepAlive, system: &S)
+    where
+        S: System<AcceptQueue = L>,
+    {
+        for state in &self.open {
+            system.set_probes(&state.listener, probes);
+        }
     }
 
     /// The number of open listeners.
@@ -93,7 +156,7 @@ impl<L> Listeners<L> {
         &self.open[index].listener
     }
 
-    /// Notes that the poll has reported the listener with this `number`, its position at the start.
+    /// Notes that the poll has reported the listener with this `number`.
     pub fn note_ready(&mut self, number: usize) {
         if let Some(state) = self.open.iter_mut().find(|state| state.number == number) {
             state.is_ready = true;
@@ -188,6 +251,11 @@ impl<L> Listeners<L> {
     pub fn close<S: System<AcceptQueue = L>>(&mut self, closing: ListenersToClose, system: &S) {
         let should_close = |state: &ListenerState<L>| match closing {
             ListenersToClose::All => true,
+            ListenersToClose::Retired(now) => {
+                state.retires_at.is_some_and(|at| now >= at)
+                    && !state.is_ready
+                    && state.blocked_until.is_none()
+            }
             ListenersToClose::Empty { keep_filtered } => {
                 state.blocked_until.is_none() && !(keep_filtered && state.drops_syn)
             }
@@ -209,6 +277,9 @@ pub enum ListenersToClose {
     /// All of them. The kernel resets the connections in their queues, unless another process holds them
     /// open too.
     All,
+    /// Those whose addresses are no longer in use, whose handshakes have had their time until now, and whose
+    /// queues are empty.
+    Retired(Millis),
     /// Those whose queues are empty. A listener that is blocked stays, and with `keep_filtered` also one that
     /// waits for handshakes to complete.
     Empty {

@@ -26,6 +26,8 @@ pub struct CurrentConfig {
     /// The number of `active`.
     number: AtomicU64,
     active: Mutex<Arc<ActiveConfig>>,
+    /// Lines that access logs have dropped which are closed now.
+    dropped_lines: AtomicU64,
 }
 
 impl CurrentConfig {
@@ -39,6 +41,7 @@ impl CurrentConfig {
                 access_log,
                 number: 0,
             })),
+            dropped_lines: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +75,20 @@ impl CurrentConfig {
         let replaced = std::mem::replace(&mut *active, next);
         self.number.store(number, Ordering::Relaxed);
         replaced
+    }
+
+    /// Notes that an access log was closed, which had dropped so many lines.
+    pub fn note_closed_log(&self, dropped_lines: u64) {
+        self.dropped_lines
+            .fetch_add(dropped_lines, Ordering::Relaxed);
+    }
+
+    /// The lines that all access logs have dropped since the start.
+    #[must_use]
+    pub fn dropped_lines(&self) -> u64 {
+        let open = self.get().access_log.clone();
+        let of_open = open.map_or(0, |access_log| access_log.lines_dropped());
+        self.dropped_lines.load(Ordering::Relaxed) + of_open
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<ActiveConfig>> {

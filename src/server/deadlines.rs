@@ -64,6 +64,28 @@ impl Deadlines {
         }
     }
 
+    /// Takes over the timeouts of `config` after a reload. If one is shorter than all before, a deadline may now
+    /// lie before the next check of its entry, so all entries are filed anew.
+    pub fn follow_reload<T>(&mut self, config: &Config, now: Millis, slots: &Slots<T>) {
+        let before = std::mem::replace(&mut self.max_sleep_millis, max_sleep_millis(config));
+        if self.max_sleep_millis >= before {
+            return;
+        }
+        self.wheel = TimerWheel::new(now);
+        let latest = Millis(now.0 + self.max_sleep_millis);
+        for (index, _) in self
+            .is_filed
+            .iter()
+            .enumerate()
+            .filter(|(_, filed)| **filed)
+        {
+            // Slots are numbered with 32 bits.
+            let index = index as u32;
+            let at = slots.at(index).deadline().at();
+            self.wheel.file(index, at.min(latest).max(now));
+        }
+    }
+
     /// Makes sure that the wheel has an entry for slot `index`, in which a connection was opened.
     pub fn file(&mut self, index: u32, now: Millis) {
         let position = index as usize;
@@ -154,6 +176,31 @@ mod tests {
         config.keep_alive.grace_secs = 1;
         assert_eq!(max_sleep_millis(&config), 500, "half of grace");
     }
+    #[test]
+    fn a_shorter_timeout_after_a_reload_is_met_from_now_on() {
+        let slots = Slots::<()>::new(4);
+        let connection = Connection {
+            socket: (),
+            session: Session::accepted(Peer::Unix, Millis(0)),
+            is_counted: true,
+        };
+        let far = Deadline::First(Millis(50_000));
+        let open = slots.begin(slots.at(0).open(Box::new(connection), far));
+        assert!(matches!(open.wait_until(far), WaitOutcome::Idle));
+        let mut config = Config::default();
+        config.timeouts.linger_secs = 60;
+        let mut deadlines = Deadlines::new(&config, Millis(0));
+        deadlines.file(0, Millis(0));
+        assert_eq!(deadlines.max_sleep_millis, 5_000, "half of grace");
+        config.keep_alive.grace_secs = 1;
+        deadlines.follow_reload(&config, Millis(1_000), &slots);
+        let next = deadlines.next_check().expect("an entry");
+        assert!(next <= Millis(1_600), "{next:?}");
+        let mut claimed = 0;
+        deadlines.claim_due(Millis(50_100), &slots, Mode::Serving, |_| claimed += 1);
+        assert_eq!(claimed, 1);
+    }
+
     #[test]
     fn an_entry_ends_with_a_closed_slot_and_serves_a_later_connection_in_it() {
         let slots = Slots::<()>::new(4);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::accepting::{Listeners, ListenersToClose};
+use super::accepting::{ListenerId, Listeners, ListenersToClose};
 use super::acceptor::Acceptor;
 use super::deadlines::Deadlines;
 use super::lifecycle::{LifeStage, Lifecycle, LifecycleStep};
@@ -147,6 +147,7 @@ impl<S: System> Dispatcher<S> {
     pub fn round(&mut self, now: Now, system: &S) -> NextPoll {
         self.now = now;
         self.accept_ready(now, system);
+        self.close_retired(now, system);
         self.claim_due(now.monotonic);
         self.evict(now.monotonic);
         if self.acceptor.should_trim_memory() {
@@ -199,6 +200,40 @@ impl<S: System> Dispatcher<S> {
         for step in self.lifecycle.enter(mode, now, &self.all) {
             self.carry_out(step, system);
         }
+    }
+
+    /// Takes over the configuration that a reload has put in force: opens the `added` listeners, then closes the
+    /// `removed` ones when their queues are empty.
+    pub fn follow_reload(
+        &mut self,
+        added: Vec<(ListenerId, S::AcceptQueue)>,
+        removed: &[ListenerId],
+        system: &S,
+    ) {
+        let now = self.shared.clock.now().monotonic;
+        self.turn_runner.follow_reload();
+        let active = Arc::clone(self.turn_runner.active());
+        let config = &active.context.config;
+        self.acceptor.trust(&config.trusted_proxies);
+        self.deadlines
+            .follow_reload(config, now, &self.shared.slots);
+        self.lifecycle.set_shutdown(&config.shutdown);
+        // There may be room under another limit.
+        self.listeners.note_room();
+        self.listeners.set_probes(&config.tcp_keep_alive, system);
+        // A server that ends accepts at no new address.
+        if self.lifecycle.stage() == LifeStage::Serving {
+            for (id, listener) in added {
+                if let Err(error) = self.listeners.add(id, listener, system) {
+                    log::error!("a new listener cannot be watched and is closed: {error}");
+                }
+            }
+        }
+        for id in removed {
+            let secs = config.shutdown.handshakes_secs;
+            self.listeners.retire(*id, secs, now, system);
+        }
+        self.count_listeners();
     }
 
     fn carry_out(&mut self, step: LifecycleStep, system: &S) {
@@ -319,7 +354,8 @@ impl<S: System> Dispatcher<S> {
         if self.listeners.has_more() || self.shared.handoff.is_ready() {
             return Some(Duration::ZERO);
         }
-        if self.listeners.is_blocked() || self.lifecycle.stage() != LifeStage::Serving {
+        let is_changing = self.listeners.is_retiring() || self.listeners.is_blocked();
+        if is_changing || self.lifecycle.stage() != LifeStage::Serving {
             return Some(Duration::from_millis(TICK_MILLIS));
         }
         let is_under_pressure = self.acceptor.is_under_pressure();

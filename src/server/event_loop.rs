@@ -22,7 +22,8 @@ use signal_hook_mio::v1_0::Signals;
 use super::accepting::Listeners;
 use super::dispatcher::{Dispatcher, NextPoll, Readiness};
 use super::listener::Listener;
-use super::shared::{LoopMessage, Shared};
+use super::reload::ReloadSender;
+use super::shared::{ListenerChange, LoopMessage, Shared};
 use super::summaries;
 use super::tokens::{self, SIGNALS, WAKER};
 use crate::connection::server_context::Mode;
@@ -47,6 +48,8 @@ pub struct EventLoop {
     poll: Poll,
     messages: Receiver<LoopMessage>,
     signals: Option<Signals>,
+    /// Where SIGHUP goes.
+    reloads: Option<ReloadSender>,
     dispatcher: Dispatcher<Registry>,
 }
 
@@ -76,8 +79,14 @@ impl EventLoop {
             poll,
             messages,
             signals,
+            reloads: None,
             dispatcher,
         })
+    }
+
+    /// Makes the loop that catches the signals pass SIGHUP on to `reloads`.
+    pub(super) fn reload_by(&mut self, reloads: ReloadSender) {
+        self.reloads = Some(reloads);
     }
 
     /// Runs until the server has ended.
@@ -152,6 +161,11 @@ impl EventLoop {
             match message {
                 LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
                 LoopMessage::Enter(mode) => self.dispatcher.enter(mode, self.poll.registry()),
+                LoopMessage::Reloaded(change) => {
+                    let ListenerChange { added, removed } = *change;
+                    let registry = self.poll.registry();
+                    self.dispatcher.follow_reload(added, &removed, registry);
+                }
             }
         }
     }
@@ -174,9 +188,9 @@ impl EventLoop {
                 }
                 SIGUSR2 => summaries::print_counters(self.all()),
                 SIGHUP => {
-                    log::warn!(
-                        "SIGHUP is reserved for reloading, which does not exist yet: ignored"
-                    );
+                    if let Some(reloads) = &self.reloads {
+                        reloads.request();
+                    }
                 }
                 other => log::debug!("signal {other} ignored"),
             }

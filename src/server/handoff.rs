@@ -128,6 +128,8 @@ pub struct Handoff {
     /// Notified when work waits and no worker is parked.
     supervisor_waker: Arc<SupervisorWaker>,
     pick_ups: PickUps,
+    /// How often [`recall`](Handoff::recall) was called.
+    recalls: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -159,6 +161,7 @@ impl Handoff {
             parked_workers: ParkedWorkers::default(),
             supervisor_waker,
             pick_ups: PickUps::default(),
+            recalls: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -215,7 +218,18 @@ impl Handoff {
         order: impl Into<PickOrder>,
         timeout: Option<Duration>,
     ) -> Option<Work> {
-        let order = order.into();
+        self.pick_up_unless_recalled(kind, order.into(), timeout, self.recalls())
+    }
+
+    /// As [`pick_up`](Handoff::pick_up), but does not wait if there were other [`recalls`](Handoff::recalls)
+    /// than these.
+    pub fn pick_up_unless_recalled(
+        &self,
+        kind: WorkerKind,
+        order: PickOrder,
+        timeout: Option<Duration>,
+        recalls: u64,
+    ) -> Option<Work> {
         loop {
             if let Some(work) = self.try_pick_up(kind, order) {
                 let pick_ups = match kind {
@@ -237,10 +251,11 @@ impl Handoff {
             if self.is_closed() {
                 return None;
             }
+            let is_recalled = || self.recalls() != recalls;
             let is_over = self.parked_workers.park(kind, timeout, || {
-                self.has_work(kind.may_block_anywhere()) || self.is_closed()
+                self.has_work(kind.may_block_anywhere()) || self.is_closed() || is_recalled()
             });
-            if is_over && !self.has_work(kind.may_block_anywhere()) {
+            if (is_over || is_recalled()) && !self.has_work(kind.may_block_anywhere()) {
                 return None;
             }
         }
@@ -299,6 +314,18 @@ impl Handoff {
     #[must_use]
     pub fn has_idle_worker(&self) -> bool {
         self.parked_workers.has_permanent()
+    }
+
+    /// How often all workers were recalled so far.
+    #[must_use]
+    pub fn recalls(&self) -> u64 {
+        self.recalls.load(Ordering::SeqCst)
+    }
+
+    /// Wakes all parked workers, so that none keeps an old configuration while it has no work.
+    pub fn recall(&self) {
+        self.recalls.fetch_add(1, Ordering::SeqCst);
+        while self.parked_workers.wake_one() {}
     }
 
     /// Makes the workers finish the queued work and end.

@@ -115,6 +115,13 @@ impl Lifecycle {
         }
     }
 
+    /// Changes the times for the end of the server, unless the end has begun.
+    pub fn set_shutdown(&mut self, shutdown: &Shutdown) {
+        if self.stage == LifeStage::Serving {
+            self.shutdown = shutdown.clone();
+        }
+    }
+
     /// How far the server has come towards its end.
     #[must_use]
     pub fn stage(&self) -> LifeStage {

@@ -32,8 +32,8 @@ pub struct Listener {
     /// Whether a filter may be attached to the socket ([`handshakes`](super::handshakes)): it is a TCP socket
     /// that no other process holds.
     pub takes_filter: bool,
-    /// Removes the file of a unix socket when the listener is dropped.
-    _file: Option<SocketFile>,
+    /// Removes the file of a unix socket when it is dropped.
+    file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -89,7 +89,7 @@ impl Listener {
                 address: self.address.clone(),
                 is_shared: true,
                 takes_filter: self.takes_filter,
-                _file: None,
+                file: None,
             });
         }
         listeners.insert(0, self);
@@ -129,6 +129,22 @@ impl Listener {
             }
         }
         Ok(listeners)
+    }
+
+    /// Removes the file of a unix socket. Connections in the accept queue stay there.
+    pub fn unlink(&mut self) {
+        self.file = None;
+    }
+
+    /// Sets the TCP probes of connections accepted from now on. A unix socket has none.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_probes(&self, probes: &TcpKeepAlive) -> io::Result<()> {
+        match self.address {
+            ListenAddress::Tcp(_) => set_inherited_options(&self.socket, probes),
+            ListenAddress::Unix(_) => Ok(()),
+        }
     }
 
     /// Accepts one connection. Its socket is non-blocking and is closed on exec.
@@ -178,7 +194,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
         address: ListenAddress::Tcp(bound),
         is_shared: false,
         takes_filter: true,
-        _file: None,
+        file: None,
     })
 }
 
@@ -236,7 +252,7 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
         is_shared: false,
         takes_filter: false,
         // The file belongs to the process that made the socket.
-        _file: None,
+        file: None,
     })
 }
 
@@ -251,7 +267,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
         address: ListenAddress::Unix(path.to_owned()),
         is_shared: false,
         takes_filter: false,
-        _file: Some(file),
+        file: Some(file),
     })
 }
 

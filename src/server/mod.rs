@@ -18,9 +18,11 @@ pub mod lease;
 pub mod lifecycle;
 pub mod line_writer;
 pub mod listener;
+mod open_addresses;
 pub mod parked_workers;
 pub mod pool;
 pub mod pressure;
+pub mod reload;
 pub mod revalidators;
 pub mod shared;
 pub mod silent;
@@ -61,9 +63,11 @@ use current_config::CurrentConfig;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
+use open_addresses::OpenAddresses;
 use pool::Pool;
+use reload::{ReadConfig, ReloadError, ReloadSender, Reloader};
 use shared::{LoopMessage, Shared, share_of};
-use slots::REFUSAL_RESERVE;
+use slots::{REFUSAL_RESERVE, Slots};
 use spares::most_spares;
 use supervisor_waker::SupervisorWaker;
 use tokens::MAX_LISTENERS;
@@ -105,6 +109,8 @@ pub struct Server {
     all: Arc<[Arc<Shared>]>,
     addresses: Vec<ListenAddress>,
     pool: Pool,
+    reloader: Option<Reloader>,
+    reloads: ReloadSender,
     is_process: bool,
 }
 
@@ -112,6 +118,7 @@ pub struct Server {
 #[derive(Debug, Clone)]
 pub struct Handle {
     all: Arc<[Arc<Shared>]>,
+    reloads: ReloadSender,
 }
 
 impl Handle {
@@ -120,6 +127,15 @@ impl Handle {
         for shared in &*self.all {
             shared.report_and_wake(LoopMessage::Enter(mode));
         }
+    }
+
+    /// Puts another configuration in force while the server runs, and waits for that. Connections and listening
+    /// sockets stay, and so does what clients were told.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used. Then nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        self.reloads.take(config)
     }
 
     /// Makes the event loops read the clock. Tests call this after they have moved it.
@@ -166,18 +182,26 @@ impl Server {
         clock: Arc<dyn Clock>,
         is_process: bool,
     ) -> Result<Server, StartError> {
-        let (limit, descriptors) = connection_limit(&config)?;
+        let ConnectionLimit {
+            limit,
+            most,
+            descriptors,
+        } = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
-        let sites = Sites::open_within(&config, descriptors);
+        let sites = Sites::open_within(&config, Arc::new(descriptors));
         let sites = sites.map_err(|error| StartError(error.to_string()))?;
         let access_log = config.access_log.target.as_ref().map(open_access_log);
         let access_log = access_log.transpose()?;
-        let listeners = listeners(&config, is_process)?;
-        let addresses = listeners
+        let (listeners, are_inherited) = listeners(&config, is_process)?;
+        let addresses: Vec<ListenAddress> = listeners
             .iter()
             .map(|of_address| of_address[0].address.clone())
             .collect();
+        let open_addresses = match are_inherited {
+            true => OpenAddresses::inherited(config.event_loops),
+            false => OpenAddresses::of_config(&config, &addresses),
+        };
         let signals = if is_process {
             Some(catch_signals(&clock)?)
         } else {
@@ -189,18 +213,32 @@ impl Server {
             config: Arc::new(CurrentConfig::new(context, access_log.map(Arc::new))),
             clock,
             per_client: Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix)),
+            most_connections: most,
             supervisor_waker: Arc::default(),
         };
-        let event_loops = common.event_loops(listeners, signals)?;
+        let mut event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(event_loops[0].all());
+        let (reloader, reloads) = Reloader::new(Arc::clone(&all), open_addresses);
+        event_loops[0].reload_by(reloads.clone());
         let pool = Pool::start(Arc::clone(&all));
         Ok(Server {
             event_loops,
             all,
             addresses,
             pool: pool.map_err(StartError::because("cannot start a worker"))?,
+            reloader: Some(reloader),
+            reloads,
             is_process,
         })
+    }
+
+    /// Makes SIGHUP reload the configuration that `read` returns.
+    #[must_use]
+    pub fn reloading_by(mut self, read: ReadConfig) -> Server {
+        if let Some(reloader) = &mut self.reloader {
+            reloader.read_by(read);
+        }
+        self
     }
 
     /// The addresses in use, with port 0 replaced by the real port.
@@ -214,6 +252,7 @@ impl Server {
     pub fn handle(&self) -> Handle {
         Handle {
             all: Arc::clone(&self.all),
+            reloads: self.reloads.clone(),
         }
     }
 
@@ -223,6 +262,9 @@ impl Server {
     /// If a thread cannot be started, or if polling fails.
     pub fn run(mut self) -> io::Result<()> {
         let handle = self.handle();
+        if let Some(reloader) = self.reloader.take() {
+            reloader.start()?;
+        }
         let result = thread::scope(|scope| {
             let mut event_loops = self.event_loops.iter_mut();
             let first = event_loops.next();
@@ -253,6 +295,7 @@ impl Server {
         // A worker that still runs then keeps its connection and the lines that it has collected, of half a
         // second at most. All other responses are logged.
         self.pool.stop(timeout);
+        self.reloads.end();
         for event_loop in &mut self.event_loops {
             event_loop.log_cut_off_answers();
         }
@@ -282,6 +325,7 @@ struct EventLoopBuilder {
     config: Arc<CurrentConfig>,
     clock: Arc<dyn Clock>,
     per_client: Arc<ConnectionsPerClient>,
+    most_connections: usize,
     supervisor_waker: Arc<SupervisorWaker>,
 }
 
@@ -326,6 +370,9 @@ impl EventLoopBuilder {
         let (shared, messages) = Shared::new(number, config, clock, Box::new(waker));
         let shared = Shared {
             handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
+            // The kernel may assign all connections to one loop.
+            slots: Slots::new(self.most_connections + REFUSAL_RESERVE),
+            most_connections: self.most_connections,
             per_client: Arc::clone(&self.per_client),
             ..shared
         };
@@ -350,9 +397,18 @@ fn most_workers(config: &Config) -> usize {
     (0..config.event_loops).map(of_loop).sum()
 }
 
-/// The limit on connections, and the descriptors that connections and large files share. Raises the soft
-/// limit of descriptors to the hard one.
-fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartError> {
+/// The limits on connections at the start.
+struct ConnectionLimit {
+    /// The limit that is configured, or else as many as possible.
+    limit: usize,
+    /// The most that a reload may configure.
+    most: usize,
+    /// The descriptors that connections and large files share.
+    descriptors: DescriptorBudget,
+}
+
+/// The limits on connections. Raises the soft limit of descriptors to the hard one.
+fn connection_limit(config: &Config) -> Result<ConnectionLimit, StartError> {
     let limits = getrlimit(Resource::Nofile);
     let hard = limits.maximum;
     let raised = setrlimit(
@@ -392,12 +448,16 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
         )));
     }
     let limit = if wanted == 0 { possible } else { wanted };
-    Ok((usize::try_from(limit).unwrap_or(usize::MAX), budget))
+    Ok(ConnectionLimit {
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        most: usize::try_from(possible).unwrap_or(usize::MAX),
+        descriptors: budget,
+    })
 }
 
-/// The listening sockets: one for each address and event loop. If the process was started with
+/// The listening sockets: one for each address and event loop, and whether they are inherited. If the process was started with
 /// sockets, these are used and no others are bound, because the parent process decides.
-fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, StartError> {
+fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, bool), StartError> {
     let probes = &config.tcp_keep_alive;
     if is_process {
         let what = "LISTEN_FDS: cannot take over the sockets";
@@ -411,9 +471,8 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
             // The parent process has decided whether the sockets share their ports.
             let split = |listener: Listener| listener.split(config.event_loops);
             let split = inherited.into_iter().map(split);
-            return split
-                .collect::<io::Result<_>>()
-                .map_err(StartError::because(what));
+            let split: io::Result<_> = split.collect();
+            return Ok((split.map_err(StartError::because(what))?, true));
         }
     }
     if config.listen.len() > MAX_LISTENERS {
@@ -425,7 +484,8 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
         let what = format!("cannot listen on {}", address.url());
         Listener::bind_for(config.event_loops, address, probes).map_err(StartError::because(what))
     };
-    config.listen.iter().map(bind).collect()
+    let bound: Result<_, StartError> = config.listen.iter().map(bind).collect();
+    Ok((bound?, false))
 }
 
 /// Catches the signals for the event loop, and SIGINT also for a thread of its own.

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::current_config::CurrentConfig;
+use super::accepting::ListenerId;
+use super::access_log::AccessLog;
+use super::current_config::{ActiveConfig, CurrentConfig};
 use super::handoff::Handoff;
+use super::listener::Listener;
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
@@ -16,17 +19,28 @@ use crate::connection::deadline::Deadline;
 use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::ownership::OwnershipState;
-use crate::connection::server_context::Mode;
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::transport::Socket;
 
-/// A message to an event loop. Apart from `Enter` there is at most one for each slot, so the number of
-/// slots bounds the channel.
+/// A message to an event loop. There is at most one of `Closed` for each slot, and the others are few, so the
+/// number of slots bounds the channel.
 #[derive(Debug)]
 pub enum LoopMessage {
     /// The slot is free.
     Closed(u32),
     /// The loop has to move to this mode. A handle or another event loop sends this, never a worker.
     Enter(Mode),
+    /// Another configuration is in force.
+    Reloaded(Box<ListenerChange>),
+}
+
+/// The listeners that an event loop has to open and to close after a reload.
+#[derive(Debug, Default)]
+pub struct ListenerChange {
+    /// Bound already.
+    pub added: Vec<(ListenerId, Listener)>,
+    /// Their addresses are no longer in use.
+    pub removed: Vec<ListenerId>,
 }
 
 /// Ends the poll of an event loop.
@@ -57,6 +71,8 @@ pub struct Shared<T = Socket> {
     pub config: Arc<CurrentConfig>,
     /// The open connections of the server and their limit.
     pub gauge: Arc<ConnectionGauge>,
+    /// The most connections that any limit may allow while the server runs.
+    pub most_connections: usize,
     /// The connections of each address.
     pub per_client: Arc<ConnectionsPerClient>,
     /// The only source of time.
@@ -140,6 +156,7 @@ impl<T> Shared<T> {
             slots: Slots::new(limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::default(),
             gauge: Arc::clone(&context.gauge),
+            most_connections: limits.connections,
             per_client: Arc::new(ConnectionsPerClient::new(
                 limits.connections_per_ip,
                 limits.ipv6_prefix,
@@ -154,6 +171,25 @@ impl<T> Shared<T> {
             accept_state: Arc::default(),
         };
         (shared, messages)
+    }
+
+    /// Puts another configuration in force for the whole server, with its limits. Returns the one that it
+    /// replaces. The event loops and their workers take it over before their next turns.
+    pub fn put_in_force(
+        &self,
+        context: Arc<ServerContext>,
+        access_log: Option<Arc<AccessLog>>,
+    ) -> Arc<ActiveConfig> {
+        let limits = &context.config.limits;
+        context.enforce_limit();
+        self.per_client
+            .set_limit(limits.connections_per_ip, limits.ipv6_prefix);
+        let replaced = self.config.replace(Arc::clone(&context), access_log);
+        if context.mode() != Mode::Serving {
+            // The end has begun in this moment, and only the replaced sites were told.
+            context.sites.leave();
+        }
+        replaced
     }
 
     /// Sends `report` and wakes the loop. A loop that has ended ignores both.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::access_log::AccessLog;
 use super::diagnostics::print_notice;
 use super::lifecycle::Announcement;
 use super::shared::{ConnectionCounts, Shared, totals};
@@ -20,9 +19,7 @@ pub(super) fn print_counters(all: &[Arc<Shared>]) {
         lingering,
     } = all.iter().map(|shared| shared.connection_counts()).sum();
     let totals = totals(all);
-    let config = all[0].config.get();
-    let access_log = config.access_log.as_deref();
-    let lines_dropped = access_log.map_or(0, AccessLog::lines_dropped);
+    let lines_dropped = all[0].config.dropped_lines();
     print_notice(format_args!(
         "connections_accepted_total {accepted}\nconnections_dropped_total {dropped}\n\
          connections_open {open}\n\

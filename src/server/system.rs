@@ -10,6 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::handshakes;
 use super::listener::Listener;
+use crate::config::TcpKeepAlive;
 use crate::connection::peer::Peer;
 use crate::connection::transport::{Socket, Transport};
 
@@ -52,6 +53,13 @@ pub trait System {
 
     /// Drops new handshakes on `listener`. Returns whether the listener can do so.
     fn refuse_new_handshakes(&self, listener: &Self::AcceptQueue) -> bool;
+
+    /// Removes the file of a unix socket, so that no client finds `listener` any more. Connections in its queue
+    /// stay there.
+    fn unlink(&self, _listener: &mut Self::AcceptQueue) {}
+
+    /// Sets the TCP probes of connections that `listener` accepts from now on.
+    fn set_probes(&self, _listener: &Self::AcceptQueue, _probes: &TcpKeepAlive) {}
 }
 
 impl System for Registry {
@@ -100,5 +108,16 @@ impl System for Registry {
             log::warn!("{url} closes at once, and handshakes that have begun are lost: {error}");
         }
         refused.is_ok()
+    }
+
+    fn unlink(&self, listener: &mut Listener) {
+        listener.unlink();
+    }
+
+    fn set_probes(&self, listener: &Listener, probes: &TcpKeepAlive) {
+        if let Err(error) = listener.set_probes(probes) {
+            let url = listener.address.url();
+            log::warn!("{url} keeps its TCP probes: {error}");
+        }
     }
 }

@@ -97,8 +97,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     fn take_over(&mut self) {
         self.flush_log();
         self.active = self.shared.config.get();
-        let counters = Arc::clone(&self.buffers.counters);
-        self.buffers = ThreadBuffers::new(&self.active.context.config, counters);
+        self.buffers.reconfigure(&self.active.context.config);
     }
 
     /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that the

@@ -120,7 +120,12 @@ impl<T: Transport + Send + 'static> Worker<T> {
             let due_at = log_flush_due_at.into_iter().chain(lease_until).min();
             let timeout = due_at.map(|due| Duration::from_millis(due.since(now)));
             let order = rotation.order(now);
-            let picked_up = self.shared.handoff.pick_up(self.kind, order, timeout);
+            // Read before the configuration: a reload changes first the configuration, then the number.
+            let recalls = self.shared.handoff.recalls();
+            // Also without work: an idle worker must not keep an old configuration.
+            self.turn_runner.follow_reload();
+            let handoff = &self.shared.handoff;
+            let picked_up = handoff.pick_up_unless_recalled(self.kind, order, timeout, recalls);
             let is_slice = matches!(picked_up, Some(Work::Slice(_)));
             now = match picked_up {
                 Some(work) => self.perform(work),
@@ -128,8 +133,6 @@ impl<T: Transport + Send + 'static> Worker<T> {
                 None => self.shared.clock.now().monotonic,
             };
             rotation.advance(order, is_slice, now);
-            // Also without work: an idle worker must not keep an old configuration.
-            self.turn_runner.follow_reload();
             log_flush_due_at = self.turn_runner.log_flush_due_at(now);
             if log_flush_due_at.is_some_and(|due| now >= due) {
                 self.turn_runner.flush_log();

@@ -413,18 +413,6 @@ fn sigusr2_prints_the_counters() {
 }
 
 #[test]
-fn sighup_is_logged_and_ignored() {
-    let site = Site::new();
-    let mut server = Server::of(site.root());
-    let mut client = server.connect();
-    client.expect_usable();
-    server.signal(Signal::HUP);
-    server.wait_for("SIGHUP");
-    client.expect_usable();
-    assert!(server.is_running());
-}
-
-#[test]
 fn rust_log_sets_the_diagnostics_and_the_default_is_quiet() {
     let site = Site::new();
     let quiet = Server::of(site.root());

@@ -5,6 +5,7 @@
 mod access_log;
 mod command_line;
 mod mistakes;
+mod reload;
 mod sites;
 mod stalled_logs;
 mod syntax;

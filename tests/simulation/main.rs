@@ -11,6 +11,7 @@ mod crowd;
 mod crowding;
 mod deadlines;
 mod endings;
+mod reload;
 mod responses;
 mod retirement;
 mod segmentation;

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use abide::clock::Millis;
+use abide::config::Config;
 use abide::connection::counters::{CloseReason, Totals};
 use abide::connection::ownership::OwnershipState;
 use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::Mode;
 use abide::server::dispatcher::Readiness;
 use abide::server::work::Work;
+use abide::site::Sites;
 use support::machinery::Machinery;
 use support::scripted::ScriptedPeer;
 
@@ -132,6 +134,18 @@ impl World {
         self.come_to_rest();
     }
 
+    /// Changes the configuration of the running server.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        let active = self.machinery.shared.config.get();
+        let mut config = active.context.config.clone();
+        change(&mut config);
+        let descriptors = Arc::clone(active.context.sites.descriptors());
+        let sites = Sites::open_within(&config, descriptors).expect("the same site");
+        let context = active.context.after_reload(config, sites, self.now());
+        self.machinery.reload(Arc::new(context));
+        self.come_to_rest();
+    }
+
     /// Lets the peer of connection `index` do `act` at `at`.
     pub fn schedule(&mut self, at: Millis, index: usize, act: Act) {
         assert!(at >= self.now(), "the past cannot be changed");
@@ -185,6 +199,11 @@ impl World {
     /// The number of open connections, without those that wait in the queue.
     pub fn open(&self) -> usize {
         self.machinery.shared.open()
+    }
+
+    /// The number of connections that the limits count.
+    pub fn open_under_limit(&self) -> usize {
+        self.machinery.shared.gauge.open()
     }
 
     pub fn totals(&self) -> Totals {

@@ -133,16 +133,6 @@ pub fn pass_politely(server: &InProcess, polite: &mut Client, millis: u64) {
     expect_served_at_once(polite);
 }
 
-/// Resident memory of the server, in KiB: the sum over its mappings, because VmRSS may be some pages per
-/// CPU behind.
-fn resident_kib(server: &Server) -> u64 {
-    let path = format!("/proc/{}/smaps_rollup", server.pid());
-    let said = std::fs::read_to_string(path).expect("/proc");
-    let line = said.lines().find_map(|line| line.strip_prefix("Rss:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    kib.expect("Rss").trim().parse().expect("a number")
-}
-
 /// Runs the same round of bad peers several times, and expects the server to have released everything after
 /// each. An allocator keeps some memory for the next crowd, so memory is compared with that after the first
 /// round: a leak per connection shows in the later rounds.
@@ -158,7 +148,7 @@ pub fn expect_all_given_back(server: &Server, rounds: u32, mut round: impl FnMut
         until("all descriptors are given back", || {
             server.descriptors() <= descriptors
         });
-        let kib = resident_kib(server);
+        let kib = server.resident_kib();
         println!("round {number}: {kib} KiB resident, {descriptors} descriptors");
         if number == 1 {
             first_kib = kib;

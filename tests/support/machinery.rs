@@ -125,12 +125,20 @@ impl<S: System> Machinery<S> {
         self.dispatcher.enter(mode, &self.system);
     }
 
+    /// Puts the configuration in `context` in force, without other listeners.
+    pub fn reload(&mut self, context: Arc<ServerContext>) {
+        let access_log = self.shared.config.get().access_log.clone();
+        self.shared.put_in_force(context, access_log);
+        self.dispatcher.follow_reload(Vec::new(), &[], &self.system);
+    }
+
     /// Takes the messages of the worker, and gives the event loop a round if the server has not ended.
     pub fn round(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 LoopMessage::Closed(slot) => self.dispatcher.note_closed(slot),
                 LoopMessage::Enter(mode) => self.dispatcher.enter(mode, &self.system),
+                LoopMessage::Reloaded(_) => unreachable!("`reload` sends no message"),
             }
         }
         if self.has_ended {

@@ -31,6 +31,7 @@ pub struct Launch {
     place: TempDir,
     root: OsString,
     listeners: usize,
+    are_configured: bool,
 }
 
 /// A running server. Drop kills it, if it has not ended by itself.
@@ -38,7 +39,7 @@ pub struct Server {
     child: Child,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
-    _place: TempDir,
+    place: TempDir,
 }
 
 /// How a server ended: its status and its output.
@@ -62,6 +63,7 @@ impl Launch {
             place: TempDir::new().expect("a temporary directory"),
             root: root.as_ref().into(),
             listeners: 0,
+            are_configured: false,
         }
     }
 
@@ -83,6 +85,13 @@ impl Launch {
         let path = self.place.path().join("abide.toml");
         std::fs::write(&path, toml).expect("the configuration file");
         self.command.arg("-c").arg(path);
+        self
+    }
+
+    /// Leaves all addresses to the configuration file, which has this many.
+    pub fn listening_as_configured(mut self, listeners: usize) -> Launch {
+        self.listeners = listeners;
+        self.are_configured = true;
         self
     }
 
@@ -128,7 +137,7 @@ impl Launch {
     }
 
     fn spawn(mut self) -> Server {
-        if self.listeners == 0 {
+        if self.listeners == 0 && !self.are_configured {
             self.command.args(["-l", "127.0.0.1:0"]);
         }
         self.command.arg(&self.root);
@@ -139,7 +148,7 @@ impl Launch {
             child,
             stdout,
             stderr,
-            _place: self.place,
+            place: self.place,
         }
     }
 }
@@ -178,6 +187,30 @@ impl Server {
         self.child.id()
     }
 
+    /// The path of its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.place.path().join("abide.toml")
+    }
+
+    /// Writes another configuration and has the server reload it. Returns the lines that the server says until the
+    /// reload has succeeded or has been refused.
+    pub fn reload(&self, toml: &str) -> String {
+        std::fs::write(self.config_file(), toml).expect("the configuration file");
+        self.reload_again()
+    }
+
+    /// Has the server read its configuration again. Returns as [`reload`](Server::reload).
+    pub fn reload_again(&self) -> String {
+        let before = self.stderr().len();
+        let since = || self.stderr().split_off(before);
+        self.signal(Signal::HUP);
+        until("the server has reloaded", || {
+            let said = since();
+            said.contains("abide: reloaded\n") || said.contains("abide: reload refused: ")
+        });
+        since()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the server can be signalled");
@@ -202,6 +235,15 @@ impl Server {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Resident memory of the process, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.pid());
+        let said = std::fs::read_to_string(path).expect("/proc");
+        let line = said.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        kib.expect("Rss").trim().parse().expect("a number")
     }
 
     /// Open descriptors of the process.

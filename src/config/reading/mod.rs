@@ -34,6 +34,7 @@ mod media_type;
 mod nearest;
 mod page;
 mod print;
+mod reload;
 mod rule_table;
 mod rules;
 mod site_builder;
@@ -43,5 +44,7 @@ mod unknown;
 mod validation_errors;
 mod value;
 
+pub use builder::KeySources;
 pub use flags::Flags;
+pub use reload::{Reloaded, Running};
 pub use validation_errors::ConfigError;

@@ -42,6 +42,14 @@ pub(super) struct ValidationError {
     message: String,
 }
 
+impl ValidationError {
+    /// The error in one line.
+    fn line(&self) -> String {
+        // Paths and quoted values can contain line breaks.
+        self.to_string().replace(['\r', '\n'], " ")
+    }
+}
+
 impl fmt::Display for ValidationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ValidationError {
@@ -97,9 +105,8 @@ impl ValidationErrors {
         self.0
             .dedup_by(|one, other| (&one.source, &one.message) == (&other.source, &other.message));
         let rest = self.0.len().saturating_sub(REPORTED_MAX);
-        // Paths and quoted values can contain line breaks.
-        let line = |error: &ValidationError| error.to_string().replace(['\r', '\n'], " ");
-        let mut lines: Vec<String> = self.0.iter().take(REPORTED_MAX).map(line).collect();
+        let reported = self.0.iter().take(REPORTED_MAX);
+        let mut lines: Vec<String> = reported.map(ValidationError::line).collect();
         if rest > 0 {
             lines.push(format!("and {rest} more"));
         }
@@ -126,6 +133,15 @@ impl FromIterator<ValidationError> for ValidationErrors {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     lines: Vec<String>,
+}
+
+impl ConfigError {
+    /// The report of a single error.
+    pub(super) fn of(error: &ValidationError) -> ConfigError {
+        ConfigError {
+            lines: vec![error.line()],
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {

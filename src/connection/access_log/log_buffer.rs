@@ -38,6 +38,8 @@ struct OpenLine {
     body_bytes: u64,
     started_micros: u64,
     close: Option<CloseReason>,
+    /// The format of the beginning. A reload may change the format before the line ends.
+    format: AccessLogFormat,
 }
 
 /// A line whose response does not end in this turn.
@@ -65,7 +67,8 @@ impl LogBuffer {
     /// Whether the lines contain the duration of a response; if so, the caller must time turns.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        line::has_duration(self.config.format)
+        let is_timed = |open: &OpenLine| line::has_duration(open.format);
+        line::has_duration(self.config.format) || self.open.iter().any(is_timed)
     }
 
     /// Begins a turn of `connection` at `now_micros` (`Clock::micros`). The time may be any number if
@@ -94,7 +97,7 @@ impl LogBuffer {
                 text: &self.begun[start..open.end],
                 bytes_at: open.bytes_at - start,
             };
-            line::complete(&begun, &ending, self.config.format, &mut self.lines);
+            line::complete(&begun, &ending, open.format, &mut self.lines);
             start = open.end;
         }
         self.begun.clear();
@@ -149,6 +152,7 @@ impl LogBuffer {
             body_bytes,
             started_micros,
             close,
+            format: self.config.format,
         });
     }
 

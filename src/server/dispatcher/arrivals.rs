@@ -21,12 +21,7 @@ impl<S: System> Dispatcher<S> {
     pub(super) fn accept_all(&mut self, system: &S) {
         let now = self.shared.clock.now();
         for index in 0..self.listeners.len() {
-            self.listeners.mark_ready(index);
-            for _ in 0..MAX_BATCHES {
-                if self.listeners.may_accept_now(index) {
-                    self.accept_from(index, now, system);
-                }
-            }
+            self.empty_queue(index, now, system);
         }
     }
 
@@ -40,8 +35,35 @@ impl<S: System> Dispatcher<S> {
 
     pub(super) fn close_listeners(&mut self, closing: ListenersToClose, system: &S) {
         self.listeners.close(closing, system);
+        self.count_listeners();
+    }
+
+    pub(super) fn count_listeners(&self) {
         let listeners = &self.shared.accept_state.open_listeners;
         listeners.store(self.listeners.len(), Ordering::Relaxed);
+    }
+
+    /// Empties the queues of listeners whose addresses are no longer in use, and closes them.
+    pub(super) fn close_retired(&mut self, now: Now, system: &S) {
+        if !self.listeners.is_retiring() {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            if self.listeners.is_retired(index, now.monotonic) {
+                self.empty_queue(index, now, system);
+            }
+        }
+        self.close_listeners(ListenersToClose::Retired(now.monotonic), system);
+    }
+
+    /// Accepts from the listener at `index` until its queue is empty, as far as descriptors and slots allow.
+    fn empty_queue(&mut self, index: usize, now: Now, system: &S) {
+        self.listeners.mark_ready(index);
+        for _ in 0..MAX_BATCHES {
+            if self.listeners.may_accept_now(index) {
+                self.accept_from(index, now, system);
+            }
+        }
     }
 
     /// Accepts a bounded batch from each listener that may have connections.

@@ -59,7 +59,7 @@ impl Sites {
     /// # Errors
     /// If a root is not a readable directory.
     pub fn open(config: &Config) -> Result<Sites, OpenSiteError> {
-        Sites::open_within(config, DescriptorBudget::unlimited())
+        Sites::open_within(config, Arc::new(DescriptorBudget::unlimited()))
     }
 
     /// Opens all sites at their configured roots. Large files take their descriptors from the budget
@@ -69,7 +69,7 @@ impl Sites {
     /// If a root is not a readable directory.
     pub fn open_within(
         config: &Config,
-        descriptors: DescriptorBudget,
+        descriptors: Arc<DescriptorBudget>,
     ) -> Result<Sites, OpenSiteError> {
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));

@@ -64,11 +64,11 @@ impl LookupResult {
 impl FileStore {
     /// An empty store of the sizes in `cache`.
     #[must_use]
-    pub fn new(cache: &config::Cache, descriptors: DescriptorBudget) -> FileStore {
+    pub fn new(cache: &config::Cache, descriptors: Arc<DescriptorBudget>) -> FileStore {
         FileStore {
             cache: cache.clone(),
             memory: Memory::new(cache, &descriptors).map(Arc::new),
-            descriptors: Arc::new(descriptors),
+            descriptors,
         }
     }
 }

@@ -1,0 +1,143 @@
+//! Reading the configuration again while the server runs.
+
+use std::path::Path;
+
+use super::builder::KeySources;
+use super::config_builder::ConfigBuilder;
+use super::flags::Flags;
+use super::keys;
+use super::validation_errors::ConfigError;
+use crate::config::Config;
+
+/// The keys whose changes take effect by a restart only.
+const RESTART_KEYS: [&str; 2] = ["workers", "event_loops"];
+
+/// The server that a new configuration has to fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The most connections that the server can have without a restart.
+    pub most_connections: usize,
+}
+
+/// A configuration, and the place of each of its values.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The settings.
+    pub config: Config,
+    /// The places of the values, for later errors.
+    pub sources: KeySources,
+}
+
+impl Config {
+    /// As [`resolve`](Config::resolve), for a server that is `running`.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Config::resolve). A changed value that needs a restart is an error too.
+    pub fn resolve_again(
+        running: Running<'_>,
+        file: Option<&Path>,
+        flags: &Flags,
+    ) -> Result<Reloaded, ConfigError> {
+        let mut builder = ConfigBuilder::read(file, flags);
+        builder.check_restart_keys(running);
+        let sources = builder.general.sources();
+        let config = builder.finish()?;
+        Ok(Reloaded { config, sources })
+    }
+}
+
+impl Config {
+    /// The first change from this configuration to `new` that needs a restart: its key, and a sentence. The running
+    /// server can have at most `most_connections`.
+    #[must_use]
+    pub fn restart_reason(
+        &self,
+        new: &Config,
+        most_connections: usize,
+    ) -> Option<(&'static str, String)> {
+        self.restart_reasons(new, most_connections)
+            .into_iter()
+            .next()
+    }
+
+    fn restart_reasons(
+        &self,
+        new: &Config,
+        most_connections: usize,
+    ) -> Vec<(&'static str, String)> {
+        let mut reasons = Vec::new();
+        for key in RESTART_KEYS.into_iter().filter_map(keys::named) {
+            let (before, after) = ((key.read)(self), (key.read)(new));
+            if before != after {
+                let message = format!("a change from {before} to {after} needs a restart");
+                reasons.push((key.name, message));
+            }
+        }
+        let wanted = new.limits.connections;
+        if wanted > most_connections {
+            let message = format!(
+                "{wanted} connections need a restart with a higher limit on file descriptors, which now \
+                 allows {most_connections}"
+            );
+            reasons.push(("limits.connections", message));
+        }
+        reasons
+    }
+}
+
+impl ConfigBuilder {
+    /// Refuses changes that need a restart.
+    fn check_restart_keys(&mut self, running: Running<'_>) {
+        let settings = &self.general.settings;
+        let reasons = running
+            .config
+            .restart_reasons(settings, running.most_connections);
+        for (name, message) in reasons {
+            if !self.general.is_invalid(name) {
+                self.general.report(name, message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_needs_a_restart_is_refused_at_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("abide.toml");
+        let flags = Flags {
+            root: Some(directory.path().to_owned()),
+            ..Flags::default()
+        };
+        let running = Config {
+            workers: 2,
+            ..Config::default()
+        };
+        let again = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let running = Running {
+                config: &running,
+                most_connections: 100,
+            };
+            let reloaded = Config::resolve_again(running, Some(&file), &flags);
+            reloaded.map_err(|error| error.to_string())
+        };
+        let text = "keep_alive.timeout = 5\nworkers = 3\nlimits.connections = 101";
+        let error = again(text).unwrap_err();
+        assert!(error.contains("abide.toml:2: workers: a change from 2 to 3 needs a restart"));
+        assert!(error.contains("abide.toml:3: limits.connections: 101 connections need a restart"));
+        let text = "workers = 2\nlimits.connections = 100\nlisten = ['127.0.0.1:0']";
+        let reloaded = again(text).unwrap();
+        assert_eq!(reloaded.config.limits.connections, 100);
+        let refused = reloaded.sources.error("listen", "in use").to_string();
+        assert!(
+            refused.contains("abide.toml:3: listen: in use"),
+            "{refused}"
+        );
+    }
+}

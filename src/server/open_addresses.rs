@@ -1,0 +1,180 @@
+//! The addresses on which the server listens, and how a reload changes them.
+
+use super::accepting::ListenerId;
+use super::listener::Listener;
+use super::shared::ListenerChange;
+use super::tokens::MAX_LISTENERS;
+use crate::config::{Config, ListenAddress};
+
+/// The addresses on which the server listens. Addresses are compared as the configuration writes them, so port 0
+/// keeps the port that it got.
+#[derive(Debug)]
+pub(super) struct OpenAddresses {
+    /// `None` if the sockets come from the process that started the server.
+    open: Option<Vec<OpenAddress>>,
+    next_id: ListenerId,
+    event_loops: usize,
+}
+
+#[derive(Debug)]
+struct OpenAddress {
+    written: ListenAddress,
+    /// The address with the real port.
+    url: String,
+    id: ListenerId,
+}
+
+/// The change of the listeners in each event loop, and its addresses for the operator.
+#[derive(Debug)]
+pub(super) struct AddressChange {
+    /// For each event loop.
+    pub(super) of_loops: Vec<ListenerChange>,
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+}
+
+impl OpenAddresses {
+    /// The addresses of `config`; the listeners of each are numbered from 0 in this order. `bound` are the same
+    /// addresses with their real ports.
+    pub(super) fn of_config(config: &Config, bound: &[ListenAddress]) -> OpenAddresses {
+        let addresses = config.listen.iter().zip(bound);
+        let open = addresses
+            .zip(0..)
+            .map(|((written, bound), id)| OpenAddress {
+                written: written.clone(),
+                url: bound.url(),
+                id,
+            });
+        OpenAddresses {
+            next_id: bound.len() as ListenerId,
+            open: Some(open.collect()),
+            event_loops: config.event_loops,
+        }
+    }
+
+    /// Sockets of the process that started the server, which decides on the addresses.
+    pub(super) fn inherited(event_loops: usize) -> OpenAddresses {
+        OpenAddresses {
+            open: None,
+            next_id: 0,
+            event_loops,
+        }
+    }
+
+    /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name.
+    ///
+    /// # Errors
+    /// A sentence with the address that cannot be bound. Then nothing has changed.
+    pub(super) fn change_to(&mut self, config: &Config) -> Result<AddressChange, String> {
+        let mut change = AddressChange {
+            of_loops: (0..self.event_loops)
+                .map(|_| ListenerChange::default())
+                .collect(),
+            added: Vec::new(),
+            removed: Vec::new(),
+        };
+        let Some(open) = &mut self.open else {
+            return Ok(change);
+        };
+        let mut missing = config.listen.clone();
+        let is_named = |address: &OpenAddress, missing: &mut Vec<ListenAddress>| {
+            let at = missing.iter().position(|named| *named == address.written);
+            at.map(|at| missing.remove(at)).is_some()
+        };
+        let is_kept: Vec<bool> = open
+            .iter()
+            .map(|address| is_named(address, &mut missing))
+            .collect();
+        if open.len() + missing.len() > MAX_LISTENERS {
+            return Err(format!(
+                "at most {MAX_LISTENERS} addresses are possible, old and new ones together"
+            ));
+        }
+        let mut added = Vec::new();
+        for written in missing {
+            let listeners = Listener::bind_for(self.event_loops, &written, &config.tcp_keep_alive);
+            let listeners = listeners
+                .map_err(|error| format!("cannot listen on {}: {error}", written.url()))?;
+            added.push((written, listeners));
+        }
+        // From here on nothing fails.
+        let mut is_kept = is_kept.into_iter();
+        open.retain(|address| {
+            let keeps = is_kept.next().unwrap_or(true);
+            if !keeps {
+                change.removed.push(address.url.clone());
+                let removed = change.of_loops.iter_mut();
+                removed.for_each(|of_loop| of_loop.removed.push(address.id));
+            }
+            keeps
+        });
+        for (written, listeners) in added {
+            let id = self.next_id;
+            self.next_id += 1;
+            let url = listeners
+                .first()
+                .map_or_else(|| written.url(), |first| first.address.url());
+            for (of_loop, listener) in change.of_loops.iter_mut().zip(listeners) {
+                of_loop.added.push((id, listener));
+            }
+            change.added.push(url.clone());
+            open.push(OpenAddress { written, url, id });
+        }
+        Ok(change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listen: &[&str]) -> Config {
+        let listen = listen.iter().map(|text| text.parse().unwrap());
+        Config {
+            listen: listen.collect(),
+            event_loops: 2,
+            ..Config::default()
+        }
+    }
+
+    fn opened(listen: &[&str]) -> OpenAddresses {
+        let config = config(listen);
+        let mut addresses = OpenAddresses::of_config(&config, &[]);
+        addresses.change_to(&config).unwrap();
+        addresses
+    }
+
+    #[test]
+    fn an_address_that_stays_is_not_bound_again() {
+        let mut addresses = opened(&["127.0.0.1:0", "127.0.0.1:0", "[::1]:0"]);
+        let change = addresses
+            .change_to(&config(&["[::1]:0", "127.0.0.1:0"]))
+            .unwrap();
+        assert!(change.added.is_empty());
+        assert_eq!(change.removed.len(), 1);
+        assert!(change.of_loops.iter().all(|of_loop| of_loop.removed == [1]));
+        let change = addresses
+            .change_to(&config(&["[::1]:0", "127.0.0.2:0"]))
+            .unwrap();
+        assert_eq!((change.added.len(), change.removed.len()), (1, 1));
+        for of_loop in &change.of_loops {
+            assert_eq!(of_loop.removed, [0]);
+            assert_eq!(of_loop.added[0].0, 3, "numbers are not used again");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_changes_nothing() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap().to_string();
+        let mut addresses = opened(&["127.0.0.1:0"]);
+        let error = addresses.change_to(&config(&["127.0.0.2:0", &taken]));
+        assert!(
+            error
+                .unwrap_err()
+                .starts_with(&format!("cannot listen on http://{taken}: "))
+        );
+        let change = addresses.change_to(&config(&["127.0.0.1:0"])).unwrap();
+        assert!(change.added.is_empty() && change.removed.is_empty());
+    }
+}
