@@ -18,7 +18,7 @@
 //! other loops would have no work.
 
 use super::acceptor::ACCEPTS_PER_BATCH;
-use super::listener::BACKLOG;
+use super::listener::{BACKLOG, ListenerId};
 use super::system::System;
 use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
@@ -49,9 +49,6 @@ struct ListenerState<L> {
     /// From when the listener closes once its queue is empty; `None` if its address stays in use.
     retires_at: Option<Millis>,
 }
-
-/// Names the listeners of one address, in all event loops of a server. Never used again.
-pub type ListenerId = u64;
 
 /// The open listeners of an event loop, numbered here by their index.
 #[derive(Debug)]

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::accepting::{ListenerId, Listeners, ListenersToClose};
+use super::accepting::{Listeners, ListenersToClose};
 use super::acceptor::Acceptor;
 use super::deadlines::Deadlines;
 use super::lifecycle::{LifeStage, Lifecycle, LifecycleStep};
+use super::listener::ListenerId;
 use super::pressure::Pressure;
 use super::shared::Shared;
 use super::slots::QueuedSlot;

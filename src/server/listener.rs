@@ -21,6 +21,9 @@ use crate::connection::transport;
 /// The length of the accept queue, which the kernel limits to net.core.somaxconn.
 pub const BACKLOG: usize = 4096;
 
+/// The number of the listeners of one address, the same in all event loops of a server. Never used again.
+pub type ListenerId = u64;
+
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener {

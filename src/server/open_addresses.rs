@@ -1,7 +1,6 @@
 //! The addresses on which the server listens, and how a reload changes them.
 
-use super::accepting::ListenerId;
-use super::listener::Listener;
+use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
 use super::tokens::MAX_LISTENERS;
 use crate::config::{Config, ListenAddress};

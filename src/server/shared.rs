@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::accepting::ListenerId;
 use super::access_log::AccessLog;
 use super::current_config::{ActiveConfig, CurrentConfig};
 use super::handoff::Handoff;
-use super::listener::Listener;
+use super::listener::{Listener, ListenerId};
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
