@@ -1,6 +1,7 @@
 //! The access log. Threads collect lines and pass them to its queue, and a writer thread appends them to the
 //! file, whole lines only ([`line_writer`](super::line_writer)).
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -45,7 +46,14 @@ impl AccessLog {
     ///
     /// # Errors
     /// As open(2) and pthread_create(3). A FIFO that nobody reads is also an error.
-    pub fn open(target: &AccessLogTarget) -> io::Result<AccessLog> {
+    pub fn open(target: &AccessLogTarget) -> Result<AccessLog, OpenLogError> {
+        AccessLog::try_open(target).map_err(|error| OpenLogError {
+            target: target.clone(),
+            error,
+        })
+    }
+
+    fn try_open(target: &AccessLogTarget) -> io::Result<AccessLog> {
         let start = |sink| LineQueue::start("access-log", MAX_WAITING_BYTES, CALLBACKS, sink);
         let (queue, is_file) = match target {
             AccessLogTarget::Stdout => (start(LogSink::Stdout(io::stdout())), false),
@@ -87,6 +95,27 @@ impl AccessLog {
         self.queue.dropped_total()
     }
 }
+
+/// The error of an access log that cannot be opened.
+#[derive(Debug)]
+pub struct OpenLogError {
+    target: AccessLogTarget,
+    error: io::Error,
+}
+
+impl fmt::Display for OpenLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = &self.error;
+        match &self.target {
+            AccessLogTarget::Stdout => write!(f, "cannot write the access log: {error}"),
+            AccessLogTarget::File(path) => {
+                write!(f, "cannot open the access log {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenLogError {}
 
 impl Drop for AccessLog {
     fn drop(&mut self) {

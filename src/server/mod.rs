@@ -52,7 +52,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::Clock;
-use crate::config::{AccessLogTarget, Config, ListenAddress};
+use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
@@ -98,6 +98,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl StartError {
+    fn of(error: impl fmt::Display) -> StartError {
+        StartError(error.to_string())
+    }
+
     fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
         move |error| StartError(format!("{what}: {error}"))
     }
@@ -190,9 +194,9 @@ impl Server {
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, Arc::new(descriptors));
-        let sites = sites.map_err(|error| StartError(error.to_string()))?;
-        let access_log = config.access_log.target.as_ref().map(open_access_log);
-        let access_log = access_log.transpose()?;
+        let sites = sites.map_err(StartError::of)?;
+        let access_log = config.access_log.target.as_ref().map(AccessLog::open);
+        let access_log = access_log.transpose().map_err(StartError::of)?;
         let (listeners, are_inherited) = listeners(&config, is_process)?;
         let addresses: Vec<ListenAddress> = listeners
             .iter()
@@ -378,14 +382,6 @@ impl EventLoopBuilder {
         };
         (shared, messages)
     }
-}
-
-fn open_access_log(target: &AccessLogTarget) -> Result<AccessLog, StartError> {
-    let what = match target {
-        AccessLogTarget::Stdout => "cannot write the access log".to_owned(),
-        AccessLogTarget::File(path) => format!("cannot open the access log {}", path.display()),
-    };
-    AccessLog::open(target).map_err(StartError::because(what))
 }
 
 /// The most workers that there can be in all, spare ones included.

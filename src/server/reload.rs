@@ -26,7 +26,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::access_log::AccessLog;
 use super::current_config::ActiveConfig;
 use super::diagnostics::print_notice;
-use super::open_access_log;
 use super::open_addresses::{AddressChange, OpenAddresses};
 use super::revalidators;
 use super::shared::{LoopMessage, Shared};
@@ -277,7 +276,7 @@ fn access_log(active: &ActiveConfig, config: &Config) -> Result<Option<Arc<Acces
     if active.context.config.access_log.target == *target {
         return Ok(active.access_log.clone());
     }
-    let opened = target.as_ref().map(open_access_log).transpose();
+    let opened = target.as_ref().map(AccessLog::open).transpose();
     let opened = opened.map_err(|error| error.to_string())?;
     Ok(opened.map(Arc::new))
 }
