@@ -142,6 +142,14 @@ impl Clock for TestClock {
     }
 }
 
+/// The kernel's monotonic clock in microseconds (CLOCK_MONOTONIC), which processes can compare with each other.
+#[must_use]
+pub fn kernel_monotonic_micros() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // The clock starts at 0 when the machine does.
+    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

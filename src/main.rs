@@ -11,6 +11,7 @@ use abide::config::Config;
 use abide::selftest;
 use abide::server::Server;
 use abide::server::diagnostics::{self, print_notice};
+use abide::server::service_manager::ServiceManager;
 
 /// The exit status if the command line, the configuration or the environment is wrong.
 const EXIT_BAD_START: u8 = 2;
@@ -41,9 +42,19 @@ fn main() -> ExitCode {
     if cli.selftest {
         return test(config);
     }
+    let service_manager = ServiceManager::of_environment().unwrap_or_else(|error| {
+        print_notice(format_args!(
+            "abide: warning: NOTIFY_SOCKET is not used: {error}"
+        ));
+        None
+    });
     let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
         Ok(server) => server.reloading_by(Box::new(move |running| cli.resolve_again(running))),
         Err(error) => return refuse(&error),
+    };
+    let server = match service_manager {
+        Some(service_manager) => server.reporting_to(service_manager),
+        None => server,
     };
     for address in server.addresses() {
         print_notice(format_args!("listening on {}", address.url()));

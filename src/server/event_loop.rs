@@ -11,6 +11,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -21,11 +22,14 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::accepting::Listeners;
 use super::dispatcher::{Dispatcher, NextPoll, Readiness};
+use super::lifecycle::LifeStage;
 use super::listener::Listener;
 use super::reload::ReloadSender;
+use super::service_manager::{ServiceManager, ServiceReports, ServiceStage};
 use super::shared::{ListenerChange, LoopMessage, Shared};
 use super::summaries;
 use super::tokens::{self, SIGNALS, WAKER};
+use crate::clock::Millis;
 use crate::connection::server_context::Mode;
 
 /// Events taken from the kernel at a time.
@@ -50,6 +54,10 @@ pub struct EventLoop {
     signals: Option<Signals>,
     /// Where SIGHUP goes.
     reloads: Option<ReloadSender>,
+    /// The reports to the service manager, of one event loop.
+    reports: Option<ServiceReports>,
+    /// The longest time between two rounds, if the service manager has a watchdog.
+    watchdog_period: Option<Duration>,
     dispatcher: Dispatcher<Registry>,
 }
 
@@ -80,6 +88,8 @@ impl EventLoop {
             messages,
             signals,
             reloads: None,
+            reports: None,
+            watchdog_period: None,
             dispatcher,
         })
     }
@@ -87,6 +97,15 @@ impl EventLoop {
     /// Makes the loop that catches the signals pass SIGHUP on to `reloads`.
     pub(super) fn reload_by(&mut self, reloads: ReloadSender) {
         self.reloads = Some(reloads);
+    }
+
+    /// Makes the loop turn as often as the watchdog of `manager` needs it, and the loop that catches the signals
+    /// report there.
+    pub(super) fn report_to(&mut self, manager: &Arc<ServiceManager>) {
+        self.watchdog_period = manager.watchdog_period();
+        if self.signals.is_some() {
+            self.reports = Some(ServiceReports::new(Arc::clone(manager)));
+        }
     }
 
     /// Runs until the server has ended.
@@ -102,6 +121,7 @@ impl EventLoop {
                 NextPoll::Within(timeout) => timeout,
                 NextPoll::Never => return Ok(()),
             };
+            let timeout = self.report(now.monotonic, timeout);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -137,6 +157,35 @@ impl EventLoop {
     /// Logs the responses that the end of the server cuts off.
     pub(super) fn log_cut_off_answers(&mut self) {
         self.dispatcher.log_cut_off_answers();
+    }
+
+    /// Reports to the service manager what is due. Returns how long the loop may poll.
+    fn report(&mut self, now: Millis, timeout: Option<Duration>) -> Option<Duration> {
+        if let Some(period) = self.watchdog_period {
+            let shared = self.dispatcher.shared();
+            shared.last_round.store(now.0, Ordering::Relaxed);
+            let timeout = timeout.map_or(period, |timeout| timeout.min(period));
+            self.send_reports(now);
+            return Some(timeout);
+        }
+        self.send_reports(now);
+        timeout
+    }
+
+    fn send_reports(&mut self, now: Millis) {
+        let Some(reports) = &mut self.reports else {
+            return;
+        };
+        let stage = match self.dispatcher.lifecycle().stage() {
+            LifeStage::Serving => ServiceStage::Serving,
+            LifeStage::Draining { .. } => ServiceStage::Draining,
+            LifeStage::Stopping(_) => ServiceStage::Stopping,
+        };
+        let all = self.dispatcher.all();
+        let open = all.iter().map(|shared| shared.open()).sum();
+        let last_rounds = all.iter().map(|shared| &shared.last_round);
+        let last_rounds = last_rounds.map(|last| Millis(last.load(Ordering::Relaxed)));
+        reports.send_due(stage, open, now, last_rounds);
     }
 
     fn handle(&mut self, event: &Event) {

@@ -6,6 +6,7 @@
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
+mod connection_limit;
 pub mod current_config;
 pub mod deadlines;
 pub mod diagnostics;
@@ -24,6 +25,7 @@ pub mod pool;
 pub mod pressure;
 pub mod reload;
 pub mod revalidators;
+pub mod service_manager;
 pub mod shared;
 pub mod silent;
 pub mod slots;
@@ -47,7 +49,6 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use mio::{Poll, Waker};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
@@ -57,8 +58,8 @@ use crate::connection::counters::Totals;
 use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
-use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
 use access_log::AccessLog;
+use connection_limit::{ConnectionLimit, connection_limit};
 use current_config::CurrentConfig;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
@@ -66,20 +67,11 @@ use listener::Listener;
 use open_addresses::OpenAddresses;
 use pool::Pool;
 use reload::{ReadConfig, ReloadError, ReloadSender, Reloader};
-use shared::{LoopMessage, Shared, share_of};
+use service_manager::ServiceManager;
+use shared::{LoopMessage, Shared};
 use slots::{REFUSAL_RESERVE, Slots};
-use spares::most_spares;
 use supervisor_waker::SupervisorWaker;
 use tokens::MAX_LISTENERS;
-
-/// Descriptors reserved for the standard streams, logs, signals and libraries.
-const RESERVED_DESCRIPTORS: u64 = 64;
-
-/// Descriptors that a thread has open for a short time: the file that it reads, and one more.
-const DESCRIPTORS_PER_THREAD: u64 = 2;
-
-/// The most connections, whatever the descriptor limit is. Tokens have no room for more.
-const MAX_CONNECTIONS: u64 = 1 << 24;
 
 /// How long the server waits at its end for the access log, or the time that the workers have left over, if
 /// that is longer.
@@ -115,6 +107,7 @@ pub struct Server {
     pool: Pool,
     reloader: Option<Reloader>,
     reloads: ReloadSender,
+    service_manager: Option<Arc<ServiceManager>>,
     is_process: bool,
 }
 
@@ -190,7 +183,7 @@ impl Server {
             limit,
             most,
             descriptors,
-        } = connection_limit(&config)?;
+        } = connection_limit(&config).map_err(StartError::of)?;
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, Arc::new(descriptors));
@@ -232,6 +225,7 @@ impl Server {
             pool: pool.map_err(StartError::because("cannot start a worker"))?,
             reloader: Some(reloader),
             reloads,
+            service_manager: None,
             is_process,
         })
     }
@@ -242,6 +236,20 @@ impl Server {
         if let Some(reloader) = &mut self.reloader {
             reloader.read_by(read);
         }
+        self
+    }
+
+    /// Makes the server report to the service manager that started it.
+    #[must_use]
+    pub fn reporting_to(mut self, service_manager: ServiceManager) -> Server {
+        let service_manager = Arc::new(service_manager);
+        for event_loop in &mut self.event_loops {
+            event_loop.report_to(&service_manager);
+        }
+        if let Some(reloader) = &mut self.reloader {
+            reloader.report_to(Arc::clone(&service_manager));
+        }
+        self.service_manager = Some(service_manager);
         self
     }
 
@@ -268,6 +276,9 @@ impl Server {
         let handle = self.handle();
         if let Some(reloader) = self.reloader.take() {
             reloader.start()?;
+        }
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.ready("serving");
         }
         let result = thread::scope(|scope| {
             let mut event_loops = self.event_loops.iter_mut();
@@ -382,73 +393,6 @@ impl EventLoopBuilder {
         };
         (shared, messages)
     }
-}
-
-/// The most workers that there can be in all, spare ones included.
-fn most_workers(config: &Config) -> usize {
-    let of_loop = |number| {
-        let workers = share_of(config.workers, number, config.event_loops);
-        workers + most_spares(workers)
-    };
-    (0..config.event_loops).map(of_loop).sum()
-}
-
-/// The limits on connections at the start.
-struct ConnectionLimit {
-    /// The limit that is configured, or else as many as possible.
-    limit: usize,
-    /// The most that a reload may configure.
-    most: usize,
-    /// The descriptors that connections and large files share.
-    descriptors: DescriptorBudget,
-}
-
-/// The limits on connections. Raises the soft limit of descriptors to the hard one.
-fn connection_limit(config: &Config) -> Result<ConnectionLimit, StartError> {
-    let limits = getrlimit(Resource::Nofile);
-    let hard = limits.maximum;
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: hard,
-            maximum: hard,
-        },
-    );
-    let descriptors = match raised {
-        Ok(()) => hard,
-        Err(_) => limits.current,
-    };
-    // `None` is "unlimited".
-    let descriptors = descriptors.unwrap_or(u64::MAX);
-    // Each event loop has a poll, a waker, its listeners, the connections that it refuses, and one socket
-    // that it has just accepted.
-    let per_event_loop = (config.listen.len() + 2 + REFUSAL_RESERVE + 1) as u64;
-    let event_loops = config.event_loops as u64;
-    let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
-    // The sites share the cache, but each has a root.
-    let roots = 1 + config.hosts.len() as u64;
-    let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
-    let reserve =
-        RESERVED_DESCRIPTORS + threads + roots + event_loops * per_event_loop + cached_files;
-    // With a limit of some hundreds the reserve leaves nothing. A server with few connections is better
-    // than none.
-    let possible = descriptors.saturating_sub(reserve).max(descriptors / 4);
-    let places = usize::try_from(possible).unwrap_or(usize::MAX);
-    let budget = DescriptorBudget::new(places, cached_files);
-    let possible = possible.min(MAX_CONNECTIONS);
-    let wanted = config.limits.connections as u64;
-    if wanted > possible {
-        return Err(StartError(format!(
-            "limits.connections: {wanted} connections need {} file descriptors, the hard limit is {descriptors}",
-            wanted + reserve
-        )));
-    }
-    let limit = if wanted == 0 { possible } else { wanted };
-    Ok(ConnectionLimit {
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        most: usize::try_from(possible).unwrap_or(usize::MAX),
-        descriptors: budget,
-    })
 }
 
 /// The listening sockets: one for each address and event loop, and whether they are inherited. If the process was started with

@@ -28,6 +28,7 @@ use super::current_config::ActiveConfig;
 use super::diagnostics::print_notice;
 use super::open_addresses::{AddressChange, OpenAddresses};
 use super::revalidators;
+use super::service_manager::ServiceManager;
 use super::shared::{LoopMessage, Shared};
 use crate::config::{Config, ConfigError, KeySources, Reloaded, Running};
 use crate::connection::server_context::{Mode, ServerContext};
@@ -107,6 +108,7 @@ pub(super) struct Reloader {
     addresses: OpenAddresses,
     /// `None` if the server belongs to another program, which reads its own configuration.
     read: Option<ReadConfig>,
+    service_manager: Option<Arc<ServiceManager>>,
     /// Old configurations that some thread still uses.
     retired: Vec<Arc<ActiveConfig>>,
 }
@@ -124,6 +126,7 @@ impl Reloader {
             requests,
             addresses,
             read: None,
+            service_manager: None,
             retired: Vec::new(),
         };
         (reloader, ReloadSender(sender))
@@ -132,6 +135,11 @@ impl Reloader {
     /// Makes SIGHUP reload the configuration that `read` returns.
     pub(super) fn read_by(&mut self, read: ReadConfig) {
         self.read = Some(read);
+    }
+
+    /// Makes the reloader tell `service_manager` of reloads.
+    pub(super) fn report_to(&mut self, service_manager: Arc<ServiceManager>) {
+        self.service_manager = Some(service_manager);
     }
 
     /// Starts the thread. It ends with [`ReloadSender::end`], or when the last sender is dropped.
@@ -166,6 +174,9 @@ impl Reloader {
         let Some(read) = &self.read else {
             return log::warn!("SIGHUP is ignored: there is no configuration to read again");
         };
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.reloading();
+        }
         let active = self.all[0].config.get();
         let reloaded = read(Running {
             config: &active.context.config,
@@ -182,6 +193,14 @@ impl Reloader {
                     }
                     self.reload(config, Some(&sources))
                 });
+        if let Some(service_manager) = &self.service_manager {
+            match &outcome {
+                Ok(()) => service_manager.ready("serving, reloaded"),
+                Err(error) => {
+                    service_manager.ready(&format!("serving, reload refused: {error}"));
+                }
+            }
+        }
         match outcome {
             Ok(()) => print_notice(format_args!("abide: reloaded")),
             Err(error) => {

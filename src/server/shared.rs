@@ -12,6 +12,8 @@ use super::handoff::Handoff;
 use super::listener::{Listener, ListenerId};
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
+#[cfg(doc)]
+use crate::clock::Millis;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
@@ -80,6 +82,8 @@ pub struct Shared<T = Socket> {
     pub reports: Sender<LoopMessage>,
     /// Ends the loop's poll.
     pub waker: Box<dyn Waker>,
+    /// When the loop was last awake, as [`Millis`]; kept only for a watchdog.
+    pub last_round: AtomicU64,
     /// Whether the loop must hear of a closed connection at once, because it drains or could not accept.
     pub wants_closes: AtomicBool,
     /// The number of permanent workers.
@@ -164,6 +168,7 @@ impl<T> Shared<T> {
             clock,
             reports,
             waker,
+            last_round: AtomicU64::new(0),
             wants_closes: AtomicBool::new(false),
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),

@@ -6,6 +6,7 @@ mod access_log;
 mod command_line;
 mod mistakes;
 mod reload;
+mod service_manager;
 mod sites;
 mod stalled_logs;
 mod syntax;
