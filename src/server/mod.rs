@@ -24,6 +24,7 @@ pub mod revalidators;
 pub mod shared;
 pub mod silent;
 pub mod slots;
+pub mod socket_file;
 pub mod spares;
 pub mod summaries;
 pub mod supervisor_waker;
@@ -399,10 +400,9 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
 /// The listening sockets: one for each address and event loop. If the process was started with
 /// sockets, these are used and no others are bound, because the parent process decides.
 fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, StartError> {
-    let probes = &config.tcp_keep_alive;
     if is_process {
         let what = "LISTEN_FDS: cannot take over the sockets";
-        let inherited = Listener::inherited(probes).map_err(StartError::because(what))?;
+        let inherited = Listener::inherited(config).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
             return Err(StartError(format!(
                 "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
@@ -424,7 +424,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
     }
     let bind = |address: &ListenAddress| {
         let what = format!("cannot listen on {}", address.url());
-        Listener::bind_for(config.event_loops, address, probes).map_err(StartError::because(what))
+        Listener::bind_for(config.event_loops, address, config).map_err(StartError::because(what))
     };
     config.listen.iter().map(bind).collect()
 }

@@ -6,6 +6,7 @@ mod access_log;
 mod command_line;
 mod mistakes;
 mod sites;
+mod sockets;
 mod stalled_logs;
 mod syntax;
 mod wrong_rules;
@@ -378,7 +379,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -391,7 +392,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
         ),
     ] {
         assert_eq!(refusal(text), expected);
@@ -414,7 +415,7 @@ fn listen_takes_distinct_literal_addresses() {
         "abide.toml:1: listen: 127.0.0.1:80 is listed twice"
     );
     let config = load("listen = ['127.0.0.1:0', '127.0.0.1:0', 'unix:a']");
-    assert_eq!(config.listen[2], ListenAddress::Unix("a".into()));
+    assert_eq!(config.listen[2], ListenAddress::unix("a"));
 }
 
 #[test]
