@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::limits::connection_gauge::ConnectionGauge;
+use super::limits::per_ip::ConnectionsPerClient;
 use super::limits::requests_per_client::RequestsPerClient;
 use super::peer::Peer;
 use super::stall_detector::StallLimits;
@@ -35,6 +36,8 @@ pub struct ServerContext {
     pub sites: Sites,
     /// The number of open connections and its limit.
     pub gauge: Arc<ConnectionGauge>,
+    /// The connections of each client in the whole server, if their number is limited.
+    pub connections_per_client: Option<Arc<ConnectionsPerClient>>,
     /// The requests of clients behind trusted proxies; `None` without such proxies or without a limit per
     /// address.
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
@@ -67,6 +70,8 @@ impl ServerContext {
             config,
             sites,
             gauge,
+            connections_per_client: (per_ip > 0)
+                .then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
             requests_per_client: counts_requests
                 .then(|| Arc::new(RequestsPerClient::new(per_ip, ipv6_prefix))),
             head_limits,

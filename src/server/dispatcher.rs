@@ -316,7 +316,7 @@ impl<S: System> Dispatcher<S> {
                 Some(Ok(queued)) => self.run(queued, now),
                 Some(Err(_)) => {}
             }
-            match self.acceptor.admit(over_limit.socket, over_limit.peer) {
+            match self.acceptor.admit(over_limit.socket, over_limit.origin) {
                 Ok(accepted) => return Some(accepted),
                 Err(still_over_limit) => over_limit = still_over_limit,
             }
@@ -354,7 +354,7 @@ impl<S: System> Dispatcher<S> {
 
     /// Stores an accepted socket as a connection, files its deadline, and claims it for its first turn.
     fn admit(&mut self, accepted: Accepted<S::AcceptedSocket>, now: Now) -> QueuedSlot {
-        let (index, peer) = (accepted.slot, accepted.peer);
+        let (index, peer) = (accepted.slot, accepted.origin.peer());
         let (connection, deadline) = accepted.into_connection(&self.shared.context, now.monotonic);
         let queued = self.shared.slots.at(index).open(connection, deadline);
         let id = self.shared.connection_id(index);

@@ -52,7 +52,6 @@ use signal_hook_mio::v1_0::Signals;
 use crate::clock::Clock;
 use crate::config::{AccessLogTarget, Config, ListenAddress};
 use crate::connection::counters::Totals;
-use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
@@ -182,13 +181,10 @@ impl Server {
         } else {
             None
         };
-        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let common = EventLoopBuilder {
             context: Arc::new(ServerContext::new(config, sites)),
             clock,
             access_log: access_log.map(Arc::new),
-            per_client: (per_ip > 0)
-                .then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
             supervisor_waker: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
@@ -282,7 +278,6 @@ struct EventLoopBuilder {
     context: Arc<ServerContext>,
     clock: Arc<dyn Clock>,
     access_log: Option<Arc<AccessLog>>,
-    per_client: Option<Arc<ConnectionsPerClient>>,
     supervisor_waker: Arc<SupervisorWaker>,
 }
 
@@ -327,7 +322,6 @@ impl EventLoopBuilder {
         let (shared, messages) = Shared::new(number, context, clock, Box::new(waker));
         let shared = Shared {
             handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
-            per_client: self.per_client.clone(),
             access_log: self.access_log.clone(),
             ..shared
         };

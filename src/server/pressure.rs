@@ -68,9 +68,7 @@ impl Pressure {
     ) {
         let slot = shared.slots.at(index);
         // As far as this thread can see, no request has come.
-        if let Deadline::First(_) = slot.deadline()
-            && slot.generation() == generation
-        {
+        if slot.deadline().is_silent() && slot.generation() == generation {
             self.silent.push(index, generation, client, &shared.slots);
         }
     }
@@ -102,7 +100,7 @@ impl Pressure {
                     excess.note_closing(index);
                 }
                 deadline => {
-                    let has_sent_request = !matches!(deadline, Deadline::First(_));
+                    let has_sent_request = !deadline.is_silent();
                     if evictable_at(&shared.context, deadline).is_some_and(|at| now >= at) {
                         candidates.push((has_sent_request, deadline.at(), index));
                     } else if !has_sent_request {
@@ -161,8 +159,8 @@ impl Pressure {
         now: Millis,
         shared: &Shared<T>,
     ) -> Option<(u32, u64)> {
-        let (index, late_at) = self.silent.longest(limit, &shared.slots)?;
-        let since = silent_since(&shared.context, late_at);
+        let (index, deadline) = self.silent.longest(limit, &shared.slots)?;
+        let since = silent_since(&shared.context, deadline)?;
         Some((index, now.since(since)))
     }
 }

@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
-use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::transport::Socket;
@@ -43,8 +42,8 @@ impl Waker for mio::Waker {
     }
 }
 
-/// The state that an event loop shares with its workers. The context, the clock, the counts per address and
-/// the access log belong to the whole server, the rest belongs to one event loop.
+/// The state that an event loop shares with its workers. The context, the clock and the access log belong to
+/// the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -54,8 +53,6 @@ pub struct Shared<T = Socket> {
     pub handoff: Handoff,
     /// The configuration, the site and the mode.
     pub context: Arc<ServerContext>,
-    /// The connections of each address, if their number is limited.
-    pub per_client: Option<Arc<ConnectionsPerClient>>,
     /// The only source of time.
     pub clock: Arc<dyn Clock>,
     /// The channel for messages to the loop.
@@ -78,7 +75,7 @@ pub struct Shared<T = Socket> {
 /// The accept counters and listeners of one event loop. Only that loop writes them.
 #[derive(Debug, Default)]
 pub struct AcceptState {
-    /// Connections that got a slot since the start.
+    /// Connections that got a slot since the start, and those of peers that are no trusted proxy.
     pub accepted: AtomicU64,
     /// Connections that were closed without a response since the start.
     pub dropped: AtomicU64,
@@ -121,7 +118,7 @@ impl<T> std::fmt::Debug for Shared<T> {
 
 impl<T> Shared<T> {
     /// The shared state of the event loop `number`, without open connections, and the receiver of messages
-    /// to the loop. The state counts no connections by address and has no access log.
+    /// to the loop. The state has no access log.
     #[must_use]
     pub fn new(
         number: usize,
@@ -138,7 +135,6 @@ impl<T> Shared<T> {
             slots: Slots::new(config.limits.connections + REFUSAL_RESERVE),
             handoff: Handoff::default(),
             context,
-            per_client: None,
             clock,
             reports,
             waker,
@@ -177,7 +173,7 @@ impl<T> Shared<T> {
             self.context.gauge.leave();
         }
         if let (Some(per_client), Some((address, client_gauge))) =
-            (&self.per_client, session.client_gauge())
+            (&self.context.connections_per_client, session.client_gauge())
         {
             per_client.leave(address, client_gauge);
         }

@@ -47,6 +47,11 @@ pub trait System {
     /// If the listener is not watched.
     fn unwatch_listener(&self, listener: &Self::AcceptQueue) -> io::Result<()>;
 
+    /// Whether the connections of `listener` begin with a header of the PROXY protocol.
+    fn expects_proxy_header(&self, _listener: &Self::AcceptQueue) -> bool {
+        false
+    }
+
     /// Whether other event loops accept from the same queue.
     fn is_shared(&self, listener: &Self::AcceptQueue) -> bool;
 
@@ -84,6 +89,10 @@ impl System for Registry {
 
     fn unwatch_listener(&self, listener: &Listener) -> io::Result<()> {
         self.deregister(&mut SourceFd(&listener.as_raw_fd()))
+    }
+
+    fn expects_proxy_header(&self, listener: &Listener) -> bool {
+        listener.address.proxy_protocol
     }
 
     fn is_shared(&self, listener: &Listener) -> bool {

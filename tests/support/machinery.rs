@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use abide::clock::{Clock, Millis, Now};
 use abide::connection::counters::Counters;
-use abide::connection::limits::per_ip::ConnectionsPerClient;
 use abide::connection::server_context::ServerContext;
 use abide::connection::thread_buffers::ThreadBuffers;
 use abide::server::accepting::Listeners;
@@ -96,16 +95,8 @@ impl<S: System> Machinery<S> {
         let clock = Arc::new(HandClock::default());
         let waker = Box::new(Awake);
         let (shared, messages) = Shared::new(0, Arc::clone(context), clock.clone(), waker);
-        let limits = &context.config.limits;
-        let per_client = (limits.connections_per_ip > 0).then(|| {
-            Arc::new(ConnectionsPerClient::new(
-                limits.connections_per_ip,
-                limits.ipv6_prefix,
-            ))
-        });
         let shared = Arc::new(Shared {
             slots: Slots::new(most_connections + REFUSAL_RESERVE),
-            per_client,
             access_log,
             ..shared
         });

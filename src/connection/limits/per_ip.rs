@@ -56,7 +56,10 @@ impl ConnectionsPerClient {
         ClientNetwork::of(address, self.ipv6_prefix)
     }
 
-    fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
+    /// Counts one more connection of `client`, until [`leave`](ConnectionsPerClient::leave); `None` if the
+    /// client is at its limit.
+    #[must_use]
+    pub fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
         let client_gauge = counts.entry(client);
         let client_gauge =

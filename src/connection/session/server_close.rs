@@ -180,7 +180,7 @@ impl Session {
                 self.answered > 0 && (!has_begun || now < kept_at)
             }
             Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::Linger(_) | Phase::Refused => return Promise::None,
+            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => return Promise::None,
         };
         match reason {
             CloseReason::Stop if is_cut_short => Promise::Broken,

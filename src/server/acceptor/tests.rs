@@ -21,7 +21,9 @@ fn limited(connections: usize) -> Arc<ConnectionGauge> {
 /// Gives up the place, as `Shared::close` does.
 fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
-    if let (Peer::Ip(address), Some(client_gauge)) = (accepted.peer, &accepted.client_gauge) {
+    if let (Peer::Ip(address), Some(client_gauge)) =
+        (accepted.origin.peer(), &accepted.client_gauge)
+    {
         per_client.leave(address, client_gauge);
     }
 }
