@@ -18,6 +18,7 @@ use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::{ClientsBySlot, ConnectionsPerClient, EvictionQuota};
+use crate::connection::ownership::OwnershipState;
 use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
@@ -126,6 +127,9 @@ pub struct Acceptor {
     clients_by_slot: Option<ClientsBySlot>,
     /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
+    /// The slots of connections whose client a header of the PROXY protocol names, as far as this acceptor does
+    /// not know it. Empty if connections are not counted by address.
+    unnamed: HashSet<u32>,
     /// The slots of connections that are being refused. The limits do not count them.
     refused: HashSet<u32>,
     accept_state: Arc<AcceptState>,
@@ -169,6 +173,7 @@ impl Acceptor {
             gauge,
             clients_by_slot: per_client.map(ClientsBySlot::new),
             proxies: Vec::new(),
+            unnamed: HashSet::new(),
             refused: HashSet::new(),
             accept_state,
             counters: Arc::default(),
@@ -246,8 +251,33 @@ impl Acceptor {
             return;
         }
         if let Some(clients_by_slot) = &mut self.clients_by_slot {
+            self.unnamed.remove(&slot);
             clients_by_slot.release(slot);
         }
+    }
+
+    /// Learns which clients the headers of the PROXY protocol have named. A thread that serves a connection
+    /// reads its header and counts it, and tells nobody: only an eviction needs to know it here. A connection
+    /// that is not idle is learnt of at the next eviction.
+    pub fn learn_clients<T>(&mut self, slots: &Slots<T>) {
+        let Some(clients_by_slot) = &mut self.clients_by_slot else {
+            return;
+        };
+        self.unnamed.retain(|index| {
+            let slot = slots.at(*index);
+            if slot.state() != OwnershipState::Idle {
+                return true;
+            }
+            let counted = |open: &Connection<T>| {
+                let (address, gauge) = open.session.client_gauge()?;
+                Some((address, Arc::clone(gauge)))
+            };
+            match slot.inspect(counted).flatten() {
+                Some((address, gauge)) => clients_by_slot.assign_counted(*index, address, gauge),
+                None => return true,
+            }
+            false
+        });
     }
 
     /// Counts a connection that was closed without a response.
@@ -323,6 +353,9 @@ impl Acceptor {
             }
         }
         let slot = self.take_slot();
+        if let (Some(_), Origin::Proxy(_)) = (&self.clients_by_slot, origin) {
+            self.unnamed.insert(slot);
+        }
         let client_gauge = client_gauge.map(|counted| match &mut self.clients_by_slot {
             Some(clients_by_slot) => clients_by_slot.assign(slot, counted),
             None => counted.client_gauge,

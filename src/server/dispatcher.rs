@@ -399,8 +399,8 @@ impl<S: System> Dispatcher<S> {
 
     /// Claims connections whose slots are needed.
     fn evict(&mut self, now: Millis) {
-        let (acceptors, shared) = (self.all.len(), &self.shared);
-        for queued in self.pressure.evict(now, &self.acceptor, acceptors, shared) {
+        let (acceptor, shared) = (&mut self.acceptor, &self.shared);
+        for queued in self.pressure.evict(now, acceptor, self.all.len(), shared) {
             shared.handoff.dispatch(queued);
         }
     }

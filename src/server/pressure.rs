@@ -78,13 +78,14 @@ impl Pressure {
     pub fn evict<T>(
         &mut self,
         now: Millis,
-        acceptor: &Acceptor,
+        acceptor: &mut Acceptor,
         acceptors: usize,
         shared: &Shared<T>,
     ) -> Vec<QueuedSlot> {
         if !acceptor.is_under_pressure() || now < self.next_eviction {
             return Vec::new();
         }
+        acceptor.learn_clients(&shared.slots);
         let mut excess = acceptor.eviction_quota(acceptors);
         self.next_eviction = Millis(now.0 + EVICTION_INTERVAL_MILLIS);
         // Whether a request has come, the deadline, and the slot.

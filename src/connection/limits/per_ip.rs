@@ -126,6 +126,22 @@ impl ClientsBySlot {
         self.per_client.enter(client)
     }
 
+    /// Notes that the connection in `slot` was counted for the client of `address`, which `client_gauge`
+    /// belongs to.
+    pub fn assign_counted(
+        &mut self,
+        slot: u32,
+        address: IpAddr,
+        client_gauge: Arc<ConnectionGauge>,
+    ) {
+        let client = self.client(address);
+        let counted = CountedConnection {
+            client,
+            client_gauge,
+        };
+        self.assign(slot, counted);
+    }
+
     /// Notes that a counted connection is in `slot`. Returns its client's gauge.
     pub fn assign(&mut self, slot: u32, counted: CountedConnection) -> Arc<ConnectionGauge> {
         let slot = slot as usize;

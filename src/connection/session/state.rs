@@ -162,7 +162,7 @@ impl Session {
 
     /// The connection's address and the gauge of that address, if the connections per address are limited.
     #[must_use]
-    pub fn client_gauge(&self) -> Option<(IpAddr, &ConnectionGauge)> {
+    pub fn client_gauge(&self) -> Option<(IpAddr, &Arc<ConnectionGauge>)> {
         match (self.peer, &self.client_gauge) {
             (Peer::Ip(address), Some(client_gauge)) => Some((address, client_gauge)),
             _ => None,
