@@ -11,6 +11,8 @@
 
 mod bursts;
 mod chains;
+mod proxy_protocol;
+mod unix_socket;
 
 use std::process::Command;
 
