@@ -47,9 +47,7 @@ const HTTP: &str = "http://";
 const UNIX: &str = "unix:";
 
 impl ListenAddress {
-    /// An address for HTTP without the PROXY protocol.
-    #[must_use]
-    pub fn http(endpoint: Endpoint) -> ListenAddress {
+    fn http(endpoint: Endpoint) -> ListenAddress {
         ListenAddress {
             endpoint,
             proxy_protocol: false,

@@ -52,7 +52,7 @@ impl FromStr for SocketMode {
         mode.ok_or_else(|| {
             InvalidText::new(
                 text,
-                "is no permissions, write three octal digits after a 0, as in 0660",
+                "is no file mode, write three octal digits after a 0, as in 0660",
             )
         })
     }

@@ -127,8 +127,8 @@ pub struct Acceptor {
     clients_by_slot: Option<ClientsBySlot>,
     /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
-    /// The slots of connections whose client a header of the PROXY protocol names, as far as this acceptor does
-    /// not know it. Empty if connections are not counted by address.
+    /// The slots of connections whose client is named by a header of the PROXY protocol, and is not known here
+    /// yet. Empty if connections are not counted by address.
     unnamed: HashSet<u32>,
     /// The slots of connections that are being refused. The limits do not count them.
     refused: HashSet<u32>,
@@ -256,9 +256,9 @@ impl Acceptor {
         }
     }
 
-    /// Learns which clients the headers of the PROXY protocol have named. A thread that serves a connection
-    /// reads its header and counts it, and tells nobody: only an eviction needs to know it here. A connection
-    /// that is not idle is learnt of at the next eviction.
+    /// Learns which clients the headers of the PROXY protocol have named, for an eviction. The thread that
+    /// reads a header counts the connection and reports nothing, because only evictions need to know. A
+    /// connection that is not idle now is asked at the next eviction.
     pub fn learn_clients<T>(&mut self, slots: &Slots<T>) {
         let Some(clients_by_slot) = &mut self.clients_by_slot else {
             return;
@@ -412,8 +412,8 @@ impl Acceptor {
         }
     }
 
-    /// Counts a connection that is closed because its peer is no trusted proxy: as accepted and as closed, so
-    /// that the one is the sum of the open ones and the other.
+    /// Counts a connection that is closed because its peer is no trusted proxy. It counts as accepted and as
+    /// closed, because the accepted connections are those that are open and those that are closed.
     #[cold]
     fn untrusted<T>(&self, peer: Peer) -> AcceptOutcome<T> {
         log::debug!("a connection of {peer:?} is closed at once: it is no trusted proxy");

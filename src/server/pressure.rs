@@ -21,6 +21,9 @@
 //! | the limit is that of its address                                    | is closed without a response |
 //! | one has been silent for 250 ms                                      | is closed without a response |
 //! | otherwise                                                           | waits in the kernel's queue |
+//!
+//! Behind the PROXY protocol the limit of a client's address is reached later, when a turn has read the header.
+//! The connection has its place already, and is answered 503.
 
 use super::acceptor::Acceptor;
 use super::shared::Shared;

@@ -100,11 +100,11 @@ fn other_modes_and_groups_are_refused() {
         ),
         (
             "socket_mode = '0860'",
-            "socket_mode: \"0860\" is no permissions, write three octal digits after a 0, as in 0660",
+            "socket_mode: \"0860\" is no file mode, write three octal digits after a 0, as in 0660",
         ),
         (
             "socket_mode = ''",
-            "socket_mode: \"\" is no permissions, write three octal digits after a 0, as in 0660",
+            "socket_mode: \"\" is no file mode, write three octal digits after a 0, as in 0660",
         ),
         (
             "socket_group = 4294967295",

@@ -199,13 +199,15 @@ fn repeated_endpoints<'v>(value: &'v Value<'v>, addresses: &[ListenAddress]) -> 
     let items = value.one_or_list().iter().zip(addresses).enumerate();
     let refusals = items.filter_map(|(index, (item, address))| {
         let is_same = |earlier: &&ListenAddress| earlier.endpoint == address.endpoint;
-        let earlier = addresses[..index].iter().find(is_same)?;
-        let message = match () {
-            () if !address.endpoint.is_exclusive() => return None,
-            () if earlier == address => format!("{address} is listed twice"),
-            () => format!("{address} is the same socket as {earlier}, which speaks something else"),
-        };
-        Some(item.refused_because(message))
+        let mut earlier = addresses[..index]
+            .iter()
+            .filter(|_| address.endpoint.is_exclusive());
+        let earlier = earlier.find(is_same)?;
+        Some(item.refused_because(if earlier == address {
+            format!("{address} is listed twice")
+        } else {
+            format!("{address} is the same socket as {earlier}, which speaks something else")
+        }))
     });
     refusals.flatten().collect()
 }

@@ -145,14 +145,12 @@ impl Session {
 /// address is under pressure; `None` if it may not.
 #[must_use]
 pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
-    if let Some(since) = silent_since(context, deadline) {
-        return Some(Millis(since.0.saturating_add(SILENT_MILLIS)));
-    }
     match deadline {
         Deadline::Idle(close_at) | Deadline::IdleUntilDrain(close_at) => {
             Some(idle_evictable_at(context, close_at))
         }
-        _ => None,
+        _ => silent_since(context, deadline)
+            .map(|since| Millis(since.0.saturating_add(SILENT_MILLIS))),
     }
 }
 
