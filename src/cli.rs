@@ -16,7 +16,8 @@ pub struct Cli {
     pub config: Option<PathBuf>,
 
     /// Accept connections here: 127.0.0.1:8080, [::1]:8080, [fe80::1%eth0]:8080 or
-    /// unix:/run/abide.sock; port 0 picks a free one; repeatable [default: 127.0.0.1:8080]
+    /// unix:/run/abide.sock, or for the PROXY protocol proxy+http://127.0.0.1:8080 or
+    /// proxy+unix:/run/abide.sock; port 0 picks a free one; repeatable [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<String>,
 

@@ -106,6 +106,7 @@
 //! - *spare worker*: a worker that runs for a *lease* of some seconds while the disk holds up the others.
 //! - *encoded variant*: a file in a content coding. *Sidecar*: a file beside it that holds one, as `a.js.gz`.
 //! - *gauge*: the number of open connections under a limit. *Pressure*: 90 % of the limit are open.
+//! - *proxied*: a connection whose proxy names the client in a header ([`http::proxy_protocol`]).
 //! - *silent*: without a request so far. *Parked*: waiting in no queue: a worker without work, or a
 //!   connection whose flight is not over.
 //! - *T*: the seconds that `Keep-Alive: timeout` promises. *Grace*: how much longer the server waits.

@@ -11,47 +11,158 @@ use rustix::net::{AddressFamily, SocketType, socket};
 /// The longest path of a unix socket in bytes: `sun_path` has 108, and the last one is the NUL.
 const UNIX_PATH_MAX: usize = 107;
 
-/// Where the server accepts connections.
+/// An address to accept connections on, and what its connections begin with.
+///
+/// ```text
+/// 127.0.0.1:8080                 HTTP, as http://127.0.0.1:8080
+/// unix:/run/abide.sock           HTTP on a unix socket
+/// proxy+http://127.0.0.1:8080    a header of the PROXY protocol, then HTTP
+/// proxy+unix:/run/abide.sock     the same on a unix socket
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// The address of the socket. Two listen addresses cannot share one.
+    pub endpoint: Endpoint,
+    /// Whether each connection begins with a header of the PROXY protocol, in which the proxy in front names
+    /// the client.
+    pub proxy_protocol: bool,
+}
+
+/// The address of a listening socket.
 ///
 /// Only literal addresses are accepted. A host name can resolve to several addresses or to none, and the
 /// result can change between two starts. A link-local address names its zone, which is an interface:
 /// `[fe80::1%eth0]:8080` (RFC 4007 section 11).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddress {
+pub enum Endpoint {
     /// An IPv4 or IPv6 address and port; port 0 lets the kernel pick one.
     Tcp(SocketAddr),
-    /// The path of a unix stream socket, written `unix:PATH`; 1 to 107 bytes.
+    /// The path of a unix stream socket; 1 to 107 bytes.
     Unix(PathBuf),
 }
 
+/// The prefix of addresses whose connections begin with a header of the PROXY protocol.
+const PROXY: &str = "proxy+";
+const HTTP: &str = "http://";
+const UNIX: &str = "unix:";
+
 impl ListenAddress {
-    /// The address for the start-up line: `http://127.0.0.1:8080`, or `unix:/run/abide.sock`, which has no
-    /// URL. A zone is not percent-encoded: clients that support zones accept that (RFC 9844).
-    #[must_use]
-    pub fn url(&self) -> String {
-        match self {
-            ListenAddress::Tcp(_) => format!("http://{self}"),
-            ListenAddress::Unix(_) => self.to_string(),
+    fn http(endpoint: Endpoint) -> ListenAddress {
+        ListenAddress {
+            endpoint,
+            proxy_protocol: false,
         }
     }
 
-    /// Whether only one listener can have this address. With port 0 the kernel picks a new port each time,
-    /// so there may be several.
-    pub(super) fn is_exclusive(&self) -> bool {
-        !matches!(self, ListenAddress::Tcp(address) if address.port() == 0)
+    /// The address for HTTP on a TCP socket, without the PROXY protocol.
+    #[must_use]
+    pub fn tcp(address: SocketAddr) -> ListenAddress {
+        ListenAddress::http(Endpoint::Tcp(address))
+    }
+
+    /// The address for HTTP on a unix socket, without the PROXY protocol.
+    #[must_use]
+    pub fn unix(path: impl Into<PathBuf>) -> ListenAddress {
+        ListenAddress::http(Endpoint::Unix(path.into()))
+    }
+
+    /// The address of the TCP socket; `None` for a unix socket.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self.endpoint {
+            Endpoint::Tcp(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        }
+    }
+
+    /// The address for the start-up line, with its scheme: `http://127.0.0.1:8080`, or
+    /// `unix:/run/abide.sock`, which has no URL. A zone is not percent-encoded: clients that support zones
+    /// accept that (RFC 9844).
+    #[must_use]
+    pub fn url(&self) -> String {
+        let prefix = if self.proxy_protocol { PROXY } else { "" };
+        match &self.endpoint {
+            Endpoint::Tcp(_) => format!("{prefix}{HTTP}{}", self.endpoint),
+            Endpoint::Unix(_) => format!("{prefix}{}", self.endpoint),
+        }
     }
 }
 
-/// Writes the form that [`FromStr`] reads: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/abide.sock`.
+/// Writes a form that [`FromStr`] reads. The scheme `http` is left out: `127.0.0.1:8080`,
+/// `unix:/run/abide.sock`, `proxy+http://[::1]:8080`.
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.proxy_protocol {
+            f.write_str(&self.url())
+        } else {
+            self.endpoint.fmt(f)
+        }
+    }
+}
+
+impl Endpoint {
+    /// Whether only one listener can have this address. With port 0 the kernel picks a new port each time,
+    /// so there may be several.
+    pub(super) fn is_exclusive(&self) -> bool {
+        !matches!(self, Endpoint::Tcp(address) if address.port() == 0)
+    }
+
+    /// Parses `127.0.0.1:8080` or `[::1]:8080`.
+    ///
+    /// # Errors
+    /// The reason why `text` is no such address.
+    fn parse_tcp(text: &str) -> Result<Endpoint, &'static str> {
+        let address = match parse_zoned(text) {
+            Some(zoned) => Some(SocketAddr::V6(zoned?)),
+            None => text.parse().ok(),
+        };
+        match address {
+            Some(SocketAddr::V6(address))
+                if address.ip().is_unicast_link_local() && address.scope_id() == 0 =>
+            {
+                return Err("a link-local address needs its interface, as in [fe80::1%eth0]:8080");
+            }
+            Some(address) => return Ok(Endpoint::Tcp(address)),
+            None => {}
+        }
+        let port = text.strip_prefix(':').unwrap_or(text);
+        if port.parse::<u16>().is_ok() {
+            return Err("a port needs an IP address before it");
+        }
+        if text.contains('/') {
+            return Err("an address has no path");
+        }
+        let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+        if host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':') {
+            return Err("host names are not looked up");
+        }
+        Err("it is not an IP address with a port")
+    }
+
+    /// Parses the path of a unix socket.
+    ///
+    /// # Errors
+    /// The reason why `path` cannot be one.
+    fn parse_unix(path: &str) -> Result<Endpoint, &'static str> {
+        match path.len() {
+            0 => Err("the path is missing"),
+            _ if path.contains('\0') => Err("the path contains a NUL"),
+            1..=UNIX_PATH_MAX => Ok(Endpoint::Unix(PathBuf::from(path))),
+            _ => Err("the path of a unix socket has at most 107 bytes"),
+        }
+    }
+}
+
+/// Writes the address without a scheme, except that a path follows `unix:`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenAddress::Tcp(SocketAddr::V6(address)) => match zone_name(address.scope_id()) {
+            Endpoint::Tcp(SocketAddr::V6(address)) => match zone_name(address.scope_id()) {
                 Some(zone) => write!(f, "[{}%{zone}]:{}", address.ip(), address.port()),
                 None => address.fmt(f),
             },
-            ListenAddress::Tcp(address) => address.fmt(f),
-            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Tcp(address) => address.fmt(f),
+            Endpoint::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
 }
@@ -60,52 +171,29 @@ impl FromStr for ListenAddress {
     type Err = ListenAddressError;
 
     fn from_str(text: &str) -> Result<ListenAddress, ListenAddressError> {
-        let refuse = |reason| {
-            Err(ListenAddressError {
-                text: text.to_owned(),
-                reason,
-            })
+        let (proxy_protocol, rest) = match text.strip_prefix(PROXY) {
+            Some(rest) => (true, rest),
+            None => (false, text),
         };
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path.len() {
-                0 => refuse("the path is missing"),
-                _ if path.contains('\0') => refuse("the path contains a NUL"),
-                1..=UNIX_PATH_MAX => Ok(ListenAddress::Unix(PathBuf::from(path))),
-                _ => refuse("the path of a unix socket has at most 107 bytes"),
-            };
-        }
-        let address = match parse_zoned(text) {
-            Some(Err(reason)) => return refuse(reason),
-            Some(Ok(address)) => Some(SocketAddr::V6(address)),
-            None => text.parse().ok(),
+        let endpoint = if let Some(path) = rest.strip_prefix(UNIX) {
+            Endpoint::parse_unix(path)
+        } else if let Some(address) = rest.strip_prefix(HTTP) {
+            Endpoint::parse_tcp(address)
+        } else if rest.contains("://") {
+            Err("the scheme is not supported")
+        } else if proxy_protocol {
+            Err("proxy+ is followed by http:// or unix:")
+        } else {
+            Endpoint::parse_tcp(rest)
         };
-        match address {
-            Some(SocketAddr::V6(address))
-                if address.ip().is_unicast_link_local() && address.scope_id() == 0 =>
-            {
-                return refuse(
-                    "a link-local address needs its interface, as in [fe80::1%eth0]:8080",
-                );
-            }
-            Some(address) => return Ok(ListenAddress::Tcp(address)),
-            None => {}
-        }
-        if text
-            .strip_prefix(':')
-            .unwrap_or(text)
-            .parse::<u16>()
-            .is_ok()
-        {
-            return refuse("a port needs an IP address before it");
-        }
-        if text.contains("://") {
-            return refuse("it is a URL");
-        }
-        let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
-        if host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':') {
-            return refuse("host names are not looked up");
-        }
-        refuse("it is not an IP address with a port")
+        let endpoint = endpoint.map_err(|reason| ListenAddressError {
+            text: text.to_owned(),
+            reason,
+        })?;
+        Ok(ListenAddress {
+            endpoint,
+            proxy_protocol,
+        })
     }
 }
 
@@ -172,8 +260,12 @@ mod tests {
             "[::]:443",
             "unix:/run/abide.sock",
             "unix:abide.sock",
+            "proxy+http://127.0.0.1:8080",
+            "proxy+http://[::]:0",
+            "proxy+unix:/run/abide.sock",
             // Every machine has the loopback interface.
             "[fe80::1%lo]:8080",
+            "proxy+http://[fe80::1%lo]:8080",
             // No interface has this number.
             "[fe80::1%4000000000]:8080",
         ] {
@@ -196,7 +288,24 @@ mod tests {
         let url = |text: &str| text.parse::<ListenAddress>().unwrap().url();
         assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
         assert_eq!(url("[::1]:8080"), "http://[::1]:8080");
-        assert_eq!(url("unix:/run/abide.sock"), "unix:/run/abide.sock");
+        for text in [
+            "http://127.0.0.1:8080",
+            "unix:/run/abide.sock",
+            "proxy+http://127.0.0.1:8080",
+            "proxy+unix:/run/abide.sock",
+        ] {
+            assert_eq!(url(text), text);
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_http() {
+        let address = |text: &str| text.parse::<ListenAddress>().unwrap();
+        assert_eq!(address("http://[::1]:80"), address("[::1]:80"));
+        let proxied = address("proxy+http://[::1]:80");
+        assert!(proxied.proxy_protocol);
+        assert_ne!(proxied, address("[::1]:80"));
+        assert_eq!(proxied.endpoint, address("[::1]:80").endpoint);
     }
 
     #[test]
@@ -207,7 +316,18 @@ mod tests {
             (":8080", "a port needs"),
             ("localhost:8080", "host names"),
             ("localhost", "host names"),
-            ("http://127.0.0.1:8080", "a URL"),
+            ("http://127.0.0.1:8080/", "no path"),
+            ("http://127.0.0.1", "with a port"),
+            ("http://localhost:8080", "host names"),
+            ("http://unix:/a", "no path"),
+            ("https://127.0.0.1:8443", "scheme is not supported"),
+            ("HTTP://127.0.0.1:8080", "scheme is not supported"),
+            ("proxy+https://127.0.0.1:8443", "scheme is not supported"),
+            ("proxy+127.0.0.1:8080", "proxy+ is followed by"),
+            ("proxy+", "proxy+ is followed by"),
+            ("proxy+proxy+unix:a", "proxy+ is followed by"),
+            ("proxy+unix:", "path is missing"),
+            ("127.0.0.1:8080/", "no path"),
             ("127.0.0.1", "with a port"),
             ("127.0.0.1:65536", "with a port"),
             ("::1:8080", "with a port"),

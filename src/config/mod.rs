@@ -8,7 +8,7 @@
 //! - `settings`: [`Config`], which holds all others.
 //! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
-//! - `listen`: addresses to listen on; `network`: addresses of proxies; `host_name`; `cors_origin`.
+//! - `listen`: addresses to listen on; `unix_socket`: who may connect to a unix socket; `network`: addresses of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
 //!   `target_template`: its rules; `single_page_apps`: its `spa`; `clean_urls`: the addresses of its
@@ -41,6 +41,7 @@ mod statuses;
 mod target_template;
 mod tcp_keep_alive;
 mod timeouts;
+mod unix_socket;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
 pub use advertised::ADVERTISED_MAX;
@@ -52,7 +53,7 @@ pub use host_name::{HOST_NAME_MAX, HostName};
 pub use invalid_text::InvalidText;
 pub use keep_alive::{IdleClose, KeepAlive};
 pub use limits::Limits;
-pub use listen::{ListenAddress, ListenAddressError};
+pub use listen::{Endpoint, ListenAddress, ListenAddressError};
 pub use media_range::MediaRange;
 pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
@@ -69,3 +70,4 @@ pub use statuses::{StatusRange, Statuses};
 pub use target_template::{PathTemplate, TemplatePart, UriTemplate};
 pub use tcp_keep_alive::TcpKeepAlive;
 pub use timeouts::Timeouts;
+pub use unix_socket::{SocketGroup, SocketMode};

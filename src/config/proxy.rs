@@ -11,21 +11,43 @@ const MARGIN_SECS: u32 = 20;
 /// the proxy sometimes sends a request on a connection that is just being closed, and its client gets a
 /// 502. So the proxy's limit must be the shorter one. A name stands for the default limit of a product;
 /// a number of seconds sets any other limit.
+///
+/// | name         | seconds | the setting of the product, and where its default is documented (November 2026) |
+/// |--------------|---------|----------------------------------------------------------------------------------|
+/// | `nginx`      | 60      | `keepalive_timeout` in `upstream`: manual of ngx_http_upstream_module            |
+/// | `haproxy`    | 60      | `pool-purge-delay` of 5 s, which closes half of the connections in excess: configuration manual 5.2. Measured: after 60 s none of four thousand is left |
+/// | `alb`        | 60      | `idle_timeout.timeout_seconds`: AWS, Application Load Balancer attributes         |
+/// | `gcp`        | 600     | fixed: Google Cloud, external Application Load Balancer, "Timeouts and retries"   |
+/// | `cloudfront` | 5       | `OriginKeepaliveTimeout`: AWS, CustomOriginConfig                                 |
+/// | `envoy`      | 3600    | `idle_timeout` in `common_http_protocol_options` of the cluster: FAQ "How do I configure timeouts?" |
+/// | `traefik`    | 90      | `forwardingTimeouts.idleConnTimeout` of the servers transport: `ForwardingTimeouts.SetDefaults` in its source |
+/// | `caddy`      | 120     | `keepalive` of `reverse_proxy`: `HTTPTransport.NewTransport` in its source        |
+/// | `apache`     | 60      | `ttl` of `ProxyPass`, which must be set to 60 there: without it there is no limit (manual of mod_proxy) |
+/// | `cloudflared`| 90      | `originRequest.keepAliveTimeout`: `defaultKeepAliveTimeout` in its source         |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
     /// No proxy, or an unknown one.
     None,
-    /// `keepalive_timeout` of an upstream, 60 s.
+    /// nginx.
     Nginx,
-    /// HAProxy closes half of the idle connections that it does not need every `pool-purge-delay` of 5 s:
-    /// after 60 s none of four thousand is left.
+    /// HAProxy.
     Haproxy,
-    /// AWS Application Load Balancer, 60 s.
+    /// AWS Application Load Balancer.
     Alb,
-    /// Google Cloud's Application Load Balancer, 600 s, fixed.
+    /// Google Cloud's Application Load Balancer.
     Gcp,
-    /// Amazon CloudFront, 5 s.
+    /// Amazon CloudFront.
     Cloudfront,
+    /// Envoy, and what is built on it.
+    Envoy,
+    /// Traefik.
+    Traefik,
+    /// Caddy.
+    Caddy,
+    /// Apache's mod_proxy, with `ttl=60`.
+    Apache,
+    /// The daemon of Cloudflare Tunnel.
+    Cloudflared,
     /// Another proxy, with its idle limit in seconds; 1 to 2^31-31.
     Seconds(u32),
 }
@@ -34,13 +56,18 @@ impl Proxy {
     /// The largest idle limit in seconds: the longest T less the margin.
     pub(super) const LIMIT_MAX_SECS: u64 = TIMEOUT_MAX_SECS - MARGIN_SECS as u64;
 
-    const NAMED: [(&'static str, Proxy); 6] = [
+    const NAMED: [(&'static str, Proxy); 11] = [
         ("none", Proxy::None),
         ("nginx", Proxy::Nginx),
         ("haproxy", Proxy::Haproxy),
         ("alb", Proxy::Alb),
         ("gcp", Proxy::Gcp),
         ("cloudfront", Proxy::Cloudfront),
+        ("envoy", Proxy::Envoy),
+        ("traefik", Proxy::Traefik),
+        ("caddy", Proxy::Caddy),
+        ("apache", Proxy::Apache),
+        ("cloudflared", Proxy::Cloudflared),
     ];
 
     /// The proxy with this name in the configuration.
@@ -62,9 +89,12 @@ impl Proxy {
     pub fn idle_limit_secs(self) -> Option<u32> {
         match self {
             Proxy::None => None,
-            Proxy::Nginx | Proxy::Haproxy | Proxy::Alb => Some(60),
+            Proxy::Nginx | Proxy::Haproxy | Proxy::Alb | Proxy::Apache => Some(60),
             Proxy::Gcp => Some(600),
             Proxy::Cloudfront => Some(5),
+            Proxy::Envoy => Some(3600),
+            Proxy::Traefik | Proxy::Cloudflared => Some(90),
+            Proxy::Caddy => Some(120),
             Proxy::Seconds(secs) => Some(secs),
         }
     }
@@ -88,6 +118,18 @@ mod tests {
         }
         assert_eq!(Proxy::named("Nginx"), None);
         assert_eq!(Proxy::Seconds(60).name(), None);
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_has_each_limit() {
+        for (name, proxy) in Proxy::NAMED.into_iter().skip(1) {
+            let mut rows = include_str!("proxy.rs").lines().filter_map(|line| {
+                let mut cells = line.strip_prefix("/// |")?.split('|').map(str::trim);
+                (cells.next() == Some(&format!("`{name}`"))).then(|| cells.next())?
+            });
+            let limit = proxy.idle_limit_secs().map(|secs| secs.to_string());
+            assert_eq!(rows.next(), limit.as_deref(), "{name}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::shutdown::Shutdown;
 use super::site::{HostConfig, SiteConfig};
 use super::tcp_keep_alive::TcpKeepAlive;
 use super::timeouts::Timeouts;
+use super::unix_socket::{SocketGroup, SocketMode};
 
 /// The most worker threads.
 pub(super) const WORKERS_MAX: usize = 1024;
@@ -24,10 +25,15 @@ pub struct Config {
     /// Whether a request for a name that none of `hosts` has, or without a name (HTTP/1.0), is refused with
     /// 421. True only if there are `hosts`. Default false.
     pub strict_hosts: bool,
-    /// The proxies whose X-Forwarded-For is trusted. Default: none.
+    /// The proxies whose X-Forwarded-For and whose PROXY protocol are trusted. Not empty if `listen` has a
+    /// TCP address with the PROXY protocol. Default: none.
     pub trusted_proxies: Vec<Network>,
     /// Where to accept; never empty. Default: `127.0.0.1:8080`.
     pub listen: Vec<ListenAddress>,
+    /// The permissions of unix sockets. Default 0660.
+    pub socket_mode: SocketMode,
+    /// The group of unix sockets. Default: the group of the process.
+    pub socket_group: Option<SocketGroup>,
     /// Worker threads; 1 to 1024. Default: the number of CPUs.
     pub workers: usize,
     /// Event loops, 1 to 256; the workers are divided among them.
@@ -55,7 +61,9 @@ impl Default for Config {
             hosts: Vec::new(),
             strict_hosts: false,
             trusted_proxies: Vec::new(),
-            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
+            listen: vec![ListenAddress::tcp(([127, 0, 0, 1], 8080).into())],
+            socket_mode: SocketMode::default(),
+            socket_group: None,
             workers: num_cpus::get().clamp(1, WORKERS_MAX),
             event_loops: 1,
             keep_alive: KeepAlive::default(),

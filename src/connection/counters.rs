@@ -32,6 +32,8 @@ pub enum CloseReason {
     ErrorAnswer,
     /// A limit on connections is reached, in all or for the address.
     Refused,
+    /// At an address with the PROXY protocol, the peer is no trusted proxy, or sent no valid header in time.
+    ProxyHeader,
     /// The server drains.
     Drain,
     /// The server stops at once.
@@ -45,7 +47,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const ALL: [(CloseReason, &'static str); 17] = [
+    const ALL: [(CloseReason, &'static str); 18] = [
         (CloseReason::ClientClosed, "client_closed"),
         (CloseReason::ClientAsked, "client_asked"),
         (CloseReason::MaxRequests, "max_requests"),
@@ -58,6 +60,7 @@ impl CloseReason {
         (CloseReason::BadRequest, "bad_request"),
         (CloseReason::ErrorAnswer, "error_answer"),
         (CloseReason::Refused, "refused"),
+        (CloseReason::ProxyHeader, "proxy_header"),
         (CloseReason::Drain, "drain"),
         (CloseReason::Stop, "stop"),
         (CloseReason::Reset, "reset"),

@@ -12,12 +12,15 @@ const IDLE: u64 = 0b010 << 61;
 const IDLE_UNTIL_DRAIN: u64 = 0b011 << 61;
 const LINGER: u64 = 0b100 << 61;
 const FIRST: u64 = 0b101 << 61;
+const PROXY_HEADER: u64 = 0b110 << 61;
 
 /// A point in time, and the state of the connection until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
     /// A request is being received, or a response is being sent.
     Exchange(Millis),
+    /// The connection waits for the header of the PROXY protocol, for 5 seconds from the accept.
+    ProxyHeader(Millis),
     /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept.
     First(Millis),
     /// The connection is between two requests, and the last response is not known to have arrived.
@@ -36,6 +39,7 @@ impl Deadline {
     pub fn at(self) -> Millis {
         match self {
             Deadline::Exchange(at)
+            | Deadline::ProxyHeader(at)
             | Deadline::First(at)
             | Deadline::AwaitingAck(at)
             | Deadline::Idle(at)
@@ -44,12 +48,19 @@ impl Deadline {
         }
     }
 
+    /// Whether the connection has sent no byte of a request.
+    #[must_use]
+    pub fn is_silent(self) -> bool {
+        matches!(self, Deadline::ProxyHeader(_) | Deadline::First(_))
+    }
+
     /// Whether the connection is between two requests, or before its first.
     #[must_use]
     pub fn is_between_requests(self) -> bool {
         matches!(
             self,
-            Deadline::First(_)
+            Deadline::ProxyHeader(_)
+                | Deadline::First(_)
                 | Deadline::AwaitingAck(_)
                 | Deadline::Idle(_)
                 | Deadline::IdleUntilDrain(_)
@@ -61,6 +72,7 @@ impl Deadline {
     pub fn to_word(self) -> u64 {
         let kind = match self {
             Deadline::Exchange(_) => 0,
+            Deadline::ProxyHeader(_) => PROXY_HEADER,
             Deadline::First(_) => FIRST,
             Deadline::AwaitingAck(_) => AWAITING_ACK,
             Deadline::Idle(_) => IDLE,
@@ -82,6 +94,7 @@ impl Deadline {
             AWAITING_ACK => Deadline::AwaitingAck(at),
             IDLE_UNTIL_DRAIN => Deadline::IdleUntilDrain(at),
             LINGER => Deadline::Linger(at),
+            PROXY_HEADER => Deadline::ProxyHeader(at),
             FIRST => Deadline::First(at),
             _ => Deadline::Exchange(at),
         }
@@ -97,6 +110,7 @@ mod tests {
         for at in [Millis(0), Millis(130_000), Millis(1 << 60), Millis::NEVER] {
             for deadline in [
                 Deadline::Exchange(at),
+                Deadline::ProxyHeader(at),
                 Deadline::First(at),
                 Deadline::AwaitingAck(at),
                 Deadline::Idle(at),

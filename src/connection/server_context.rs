@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::earlier_settings::{EarlierSettings, LifetimeSettings};
 use super::limits::connection_gauge::ConnectionGauge;
+use super::limits::per_ip::ConnectionsPerClient;
 use super::limits::requests_per_client::RequestsPerClient;
 use super::peer::Peer;
 use super::stall_detector::StallLimits;
@@ -37,6 +38,8 @@ pub struct ServerContext {
     pub sites: Sites,
     /// The number of open connections and its limit.
     pub gauge: Arc<ConnectionGauge>,
+    /// The connections of each client in the whole server.
+    pub connections_per_client: Arc<ConnectionsPerClient>,
     /// The requests of clients behind trusted proxies; `None` without such proxies or without a limit per
     /// address.
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
@@ -57,15 +60,20 @@ impl ServerContext {
         let limit = connection_limit(&config);
         let descriptors = Arc::clone(sites.descriptors());
         let gauge = Arc::new(ConnectionGauge::within(limit, descriptors));
-        ServerContext::with(config, sites, gauge, Arc::default())
+        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
+        let per_client = Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix));
+        ServerContext::with(config, sites, (gauge, per_client), Arc::default())
     }
 
-    /// The context after a reload at `now`, with the mode and the gauge of this one. The gauge keeps its limit
-    /// until [`enforce_limit`](ServerContext::enforce_limit) is called.
+    /// The context after a reload at `now`, with the mode and the open connections of this one. The old limits on
+    /// connections hold until [`enforce_limits`](ServerContext::enforce_limits) is called.
     #[must_use]
     pub fn after_reload(&self, config: Config, sites: Sites, now: Millis) -> ServerContext {
-        let (gauge, mode) = (Arc::clone(&self.gauge), Arc::clone(&self.mode));
-        let mut context = ServerContext::with(config, sites, gauge, mode);
+        let open = (
+            Arc::clone(&self.gauge),
+            Arc::clone(&self.connections_per_client),
+        );
+        let mut context = ServerContext::with(config, sites, open, Arc::clone(&self.mode));
         context.earlier =
             EarlierSettings::after_reload(self.earlier, self.lifetime, context.lifetime, now);
         let limits = |context: &ServerContext| {
@@ -80,15 +88,18 @@ impl ServerContext {
         context
     }
 
-    /// Makes the gauge keep to the limit of this context.
-    pub fn enforce_limit(&self) {
+    /// Makes new connections keep to the limits of this context.
+    pub fn enforce_limits(&self) {
+        let limits = &self.config.limits;
         self.gauge.set_limit(self.lifetime.connections);
+        self.connections_per_client
+            .set_limit(limits.connections_per_ip, limits.ipv6_prefix);
     }
 
     fn with(
         config: Config,
         sites: Sites,
-        gauge: Arc<ConnectionGauge>,
+        (gauge, connections_per_client): (Arc<ConnectionGauge>, Arc<ConnectionsPerClient>),
         mode: Arc<AtomicU8>,
     ) -> ServerContext {
         let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
@@ -103,6 +114,7 @@ impl ServerContext {
             config,
             sites,
             gauge,
+            connections_per_client,
             requests_per_client: counts_requests
                 .then(|| Arc::new(RequestsPerClient::new(per_ip, ipv6_prefix))),
             head_limits,

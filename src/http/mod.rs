@@ -6,7 +6,8 @@
 //! The modules in reading order: [`request`] parses a head, [`framing`] determines how the body is delimited,
 //! [`body`] finds its end, and [`target`] converts the request target to a file name. [`accept`] and
 //! [`accept_encoding`] select the media type and content coding, [`preconditions`] decides between 200, 304
-//! and 412, and [`keep_alive`] decides whether the connection persists.
+//! and 412, and [`keep_alive`] decides whether the connection persists. [`proxy_protocol`] parses the header
+//! with which a proxy may begin a connection.
 
 pub mod accept;
 pub mod accept_encoding;
@@ -20,6 +21,7 @@ mod grammar;
 pub mod keep_alive;
 pub mod method;
 pub mod preconditions;
+pub mod proxy_protocol;
 mod quality;
 pub mod range;
 pub mod reject;

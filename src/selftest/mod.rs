@@ -138,7 +138,7 @@ fn tested_config(config: &Config, directory: &SiteDirectory) -> Config {
     tested.site = SiteConfig::at(&directory.0);
     tested.hosts = Vec::new();
     tested.strict_hosts = false;
-    tested.listen = vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())];
+    tested.listen = vec![ListenAddress::tcp(([127, 0, 0, 1], 0).into())];
     tested.access_log.target = None;
     tested.limits.connections = 0;
     tested.limits.connections_per_ip = 0;
@@ -246,7 +246,8 @@ impl RunningServer {
     fn start(config: Config) -> Result<RunningServer, SelftestError> {
         let server = Server::bind(config, Arc::new(SystemClock::new()), false);
         let server = server.map_err(SelftestError::Start)?;
-        let Some(&ListenAddress::Tcp(address)) = server.addresses().first() else {
+        let address = server.addresses().first();
+        let Some(address) = address.and_then(ListenAddress::tcp_address) else {
             return Err(io::Error::other("the listener is not a TCP one").into());
         };
         let handle = server.handle();

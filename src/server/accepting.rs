@@ -23,7 +23,7 @@ use super::system::System;
 use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
 use crate::clock::Millis;
-use crate::config::TcpKeepAlive;
+use crate::config::Config;
 
 /// The most batches accepted from a listener when its queue is to be emptied. New connections may arrive
 /// as fast as they are accepted.
@@ -125,13 +125,13 @@ impl<L> Listeners<L> {
         self.open[index].retires_at.is_some_and(|at| now >= at)
     }
 
-    /// Sets the TCP probes of connections accepted from now on.
-    pub fn set_probes<S>(&self, probes: &TcpKeepAlive, system: &S)
+    /// Makes the listeners follow `config` after a reload.
+    pub fn configure<S>(&self, config: &Config, system: &S)
     where
         S: System<AcceptQueue = L>,
     {
         for state in &self.open {
-            system.set_probes(&state.listener, probes);
+            system.configure(&state.listener, config);
         }
     }
 

@@ -13,10 +13,12 @@ use super::slots::{Connection, REFUSAL_RESERVE, Slots};
 use super::system::System;
 use crate::clock::Millis;
 use crate::config::Network;
+use crate::connection::counters::{CloseReason, Counters};
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::{ClientsBySlot, ConnectionsPerClient, EvictionQuota};
+use crate::connection::ownership::OwnershipState;
 use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
@@ -35,8 +37,8 @@ pub struct Accepted<T> {
     pub slot: u32,
     /// The socket.
     pub socket: T,
-    /// The address of the client.
-    pub peer: Peer,
+    /// The other side.
+    pub origin: Origin,
     /// Whether a limit is exceeded: the connection gets a 503 response and is closed.
     pub is_refused: bool,
     /// The connections from the same address, if their number is limited.
@@ -51,12 +53,12 @@ impl<T> Accepted<T> {
         context: &ServerContext,
         now: Millis,
     ) -> (Box<Connection<T>>, Deadline) {
-        let make = if self.is_refused {
-            Session::refused
-        } else {
-            Session::accepted
+        let make = match self.origin {
+            _ if self.is_refused => Session::refused,
+            Origin::Proxy(_) => Session::proxied,
+            Origin::Client(_) => Session::accepted,
         };
-        let mut session = make(self.peer, now).with_client_gauge(self.client_gauge);
+        let mut session = make(self.origin.peer(), now).with_client_gauge(self.client_gauge);
         let deadline = session.next_deadline(context, now);
         let connection = Connection {
             socket: self.socket,
@@ -67,13 +69,32 @@ impl<T> Accepted<T> {
     }
 }
 
+/// The other side of an accepted socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A client, or a proxy that reads HTTP.
+    Client(Peer),
+    /// A trusted proxy, which names the client in a header of the PROXY protocol.
+    Proxy(Peer),
+}
+
+impl Origin {
+    /// The address of the other side.
+    #[must_use]
+    pub fn peer(self) -> Peer {
+        match self {
+            Origin::Client(peer) | Origin::Proxy(peer) => peer,
+        }
+    }
+}
+
 /// An accepted socket that would exceed a limit.
 #[derive(Debug)]
 pub struct SocketOverLimit<T> {
     /// The socket.
     pub socket: T,
-    /// The address of the client.
-    pub peer: Peer,
+    /// The other side.
+    pub origin: Origin,
     /// The limit that is reached.
     pub limit: ReachedLimit,
 }
@@ -85,7 +106,8 @@ pub enum AcceptOutcome<T> {
     Accepted(Accepted<T>),
     /// A socket was accepted that would exceed a limit.
     OverLimit(SocketOverLimit<T>),
-    /// A connection left the queue and was lost, because its peer had gone.
+    /// A connection left the queue and has ended, because its peer had gone, or is no trusted proxy and came
+    /// to a listener for these.
     Aborted,
     /// The accept queue is empty.
     QueueEmpty,
@@ -105,9 +127,14 @@ pub struct Acceptor {
     clients_by_slot: ClientsBySlot,
     /// Trusted proxies. Their connections carry requests of many clients and are not counted by address.
     proxies: Vec<Network>,
+    /// The slots of connections whose client is named by a header of the PROXY protocol, and is not known here
+    /// yet. Empty if connections are not counted by address.
+    unnamed: HashSet<u32>,
     /// The slots of connections that are being refused. The limits do not count them.
     refused: HashSet<u32>,
     accept_state: Arc<AcceptState>,
+    /// The counters of the event loop.
+    counters: Arc<Counters>,
     /// The most connections that were open at a time since memory was last returned.
     high_water: usize,
     is_exhausted: bool,
@@ -118,12 +145,15 @@ impl Acceptor {
     /// connections.
     #[must_use]
     pub fn new<T>(shared: &Shared<T>, proxies: &[Network]) -> Acceptor {
-        let mut acceptor = Acceptor::counting(
-            &shared.slots,
-            Arc::clone(&shared.gauge),
-            Arc::clone(&shared.per_client),
-            Arc::clone(&shared.accept_state),
-        );
+        let mut acceptor = Acceptor {
+            counters: Arc::clone(&shared.counters[0]),
+            ..Acceptor::counting(
+                &shared.slots,
+                Arc::clone(&shared.gauge),
+                Arc::clone(&shared.per_client),
+                Arc::clone(&shared.accept_state),
+            )
+        };
         acceptor.trust(proxies);
         acceptor
     }
@@ -148,8 +178,10 @@ impl Acceptor {
             gauge,
             clients_by_slot: ClientsBySlot::new(per_client),
             proxies: Vec::new(),
+            unnamed: HashSet::new(),
             refused: HashSet::new(),
             accept_state,
+            counters: Arc::default(),
             high_water: 0,
             is_exhausted: false,
         }
@@ -173,10 +205,17 @@ impl Acceptor {
             return self.exhausted("every slot is taken");
         }
         match system.accept(listener) {
-            Ok((socket, peer)) => match self.admit(socket, peer) {
-                Ok(accepted) => AcceptOutcome::Accepted(accepted),
-                Err(over_limit) => AcceptOutcome::OverLimit(over_limit),
-            },
+            Ok((socket, peer)) => {
+                let origin = match system.expects_proxy_header(listener) {
+                    true if !self.is_proxy(peer) => return self.untrusted(peer),
+                    true => Origin::Proxy(peer),
+                    false => Origin::Client(peer),
+                };
+                match self.admit(socket, origin) {
+                    Ok(accepted) => AcceptOutcome::Accepted(accepted),
+                    Err(over_limit) => AcceptOutcome::OverLimit(over_limit),
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_exhausted = false;
                 AcceptOutcome::QueueEmpty
@@ -216,7 +255,30 @@ impl Acceptor {
         if self.refused.remove(&slot) {
             return;
         }
+        self.unnamed.remove(&slot);
         self.clients_by_slot.release(slot);
+    }
+
+    /// Learns which clients the headers of the PROXY protocol have named, for an eviction. The thread that
+    /// reads a header counts the connection and reports nothing, because only evictions need to know. A
+    /// connection that is not idle now is asked at the next eviction.
+    pub fn learn_clients<T>(&mut self, slots: &Slots<T>) {
+        let clients_by_slot = &mut self.clients_by_slot;
+        self.unnamed.retain(|index| {
+            let slot = slots.at(*index);
+            if slot.state() != OwnershipState::Idle {
+                return true;
+            }
+            let counted = |open: &Connection<T>| {
+                let (address, gauge) = open.session.client_gauge()?;
+                Some((address, Arc::clone(gauge)))
+            };
+            match slot.inspect(counted).flatten() {
+                Some((address, gauge)) => clients_by_slot.assign_counted(*index, address, gauge),
+                None => return true,
+            }
+            false
+        });
     }
 
     /// Counts a connection that was closed without a response.
@@ -261,17 +323,22 @@ impl Acceptor {
     ///
     /// # Errors
     /// The socket, if a limit is reached.
-    pub fn admit<T>(&mut self, socket: T, peer: Peer) -> Result<Accepted<T>, SocketOverLimit<T>> {
+    pub fn admit<T>(
+        &mut self,
+        socket: T,
+        origin: Origin,
+    ) -> Result<Accepted<T>, SocketOverLimit<T>> {
         let over_limit = |socket, limit| SocketOverLimit {
             socket,
-            peer,
+            origin,
             limit,
         };
         if !self.gauge.enter() {
             return Err(over_limit(socket, ReachedLimit::Server));
         }
         let mut client_gauge = None;
-        if let Peer::Ip(address) = peer
+        // A client behind a proxy is counted when the header has named it.
+        if let Origin::Client(Peer::Ip(address)) = origin
             && self.clients_by_slot.is_limited()
             && !is_trusted(address, &self.proxies)
         {
@@ -283,11 +350,14 @@ impl Acceptor {
             }
         }
         let slot = self.take_slot();
+        if self.clients_by_slot.is_limited() && matches!(origin, Origin::Proxy(_)) {
+            self.unnamed.insert(slot);
+        }
         let client_gauge = client_gauge.map(|counted| self.clients_by_slot.assign(slot, counted));
         Ok(Accepted {
             slot,
             socket,
-            peer,
+            origin,
             is_refused: false,
             client_gauge,
         })
@@ -296,8 +366,9 @@ impl Acceptor {
     /// Assigns a slot in which a connection over the limit is refused with a response. `None` if so many
     /// are being refused already that this one is closed at once, so that others need not wait.
     pub fn refuse<T>(&mut self, over_limit: SocketOverLimit<T>) -> Option<Accepted<T>> {
-        let SocketOverLimit { socket, peer, .. } = over_limit;
+        let SocketOverLimit { socket, origin, .. } = over_limit;
         if self.cannot_refuse() {
+            let peer = origin.peer();
             log::debug!("a connection of {peer:?} is closed at once: a limit is reached");
             self.note_dropped();
             return None;
@@ -307,7 +378,7 @@ impl Acceptor {
         Some(Accepted {
             slot,
             socket,
-            peer,
+            origin,
             is_refused: true,
             client_gauge: None,
         })
@@ -318,12 +389,30 @@ impl Acceptor {
     pub fn counted_client<T>(&self, accepted: &Accepted<T>) -> Option<ClientNetwork> {
         match accepted {
             Accepted {
-                peer: Peer::Ip(address),
+                origin: Origin::Client(Peer::Ip(address)),
                 client_gauge: Some(_),
                 ..
             } => Some(self.clients_by_slot.client(*address)),
             _ => None,
         }
+    }
+
+    /// Whether `peer` is a trusted proxy. A peer on a unix socket is, because it is on this machine.
+    fn is_proxy(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Ip(address) => is_trusted(address, &self.proxies),
+            Peer::Unix => true,
+        }
+    }
+
+    /// Counts a connection that is closed because its peer is no trusted proxy. It counts as accepted and as
+    /// closed, because the accepted connections are those that are open and those that are closed.
+    #[cold]
+    fn untrusted<T>(&self, peer: Peer) -> AcceptOutcome<T> {
+        log::debug!("a connection of {peer:?} is closed at once: it is no trusted proxy");
+        self.accept_state.accepted.fetch_add(1, Ordering::Relaxed);
+        self.counters.closed(CloseReason::ProxyHeader, 0);
+        AcceptOutcome::Aborted
     }
 
     fn take_slot(&mut self) -> u32 {

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{NotIdle, OwnershipState};
 use crate::connection::server_context::Mode;
+use crate::connection::session::PROXY_HEADER_SECS;
 
 /// Milliseconds after which a connection that was given a turn is checked again. Its next deadline may be
 /// close: it may have begun long ago and have been hidden by the one that is due now.
@@ -30,7 +31,13 @@ const RECHECK_MILLIS: u64 = 1000;
 /// deadline can lie.
 fn max_sleep_millis(config: &Config) -> u64 {
     let (keep_alive, timeouts) = (&config.keep_alive, &config.timeouts);
+    let has_proxies = config.listen.iter().any(|address| address.proxy_protocol);
     let all = [
+        if has_proxies {
+            PROXY_HEADER_SECS
+        } else {
+            u32::MAX
+        },
         keep_alive.timeout_secs,
         timeouts.head_secs,
         timeouts.body_secs,
@@ -175,7 +182,14 @@ mod tests {
         assert_eq!(max_sleep_millis(&config), 2_000);
         config.keep_alive.grace_secs = 1;
         assert_eq!(max_sleep_millis(&config), 500, "half of grace");
+        config.keep_alive.timeout_secs = 60;
+        config.keep_alive.grace_secs = 60;
+        config.timeouts.linger_secs = 60;
+        assert_eq!(max_sleep_millis(&config), 20_000, "timeouts.head");
+        config.listen.push("proxy+unix:a".parse().expect("address"));
+        assert_eq!(max_sleep_millis(&config), 5_000, "the proxy's header");
     }
+
     #[test]
     fn a_shorter_timeout_after_a_reload_is_met_from_now_on() {
         let slots = Slots::<()>::new(4);

@@ -221,7 +221,7 @@ impl<S: System> Dispatcher<S> {
         self.lifecycle.set_shutdown(&config.shutdown);
         // There may be room under another limit.
         self.listeners.note_room();
-        self.listeners.set_probes(&config.tcp_keep_alive, system);
+        self.listeners.configure(config, system);
         // A server that ends accepts at no new address.
         if self.lifecycle.stage() == LifeStage::Serving {
             for (id, listener) in added {
@@ -269,11 +269,11 @@ impl<S: System> Dispatcher<S> {
 
     /// Claims connections whose slots are needed.
     fn evict(&mut self, now: Millis) {
-        let (acceptors, shared) = (self.all.len(), &self.shared);
-        let context = &self.turn_runner.active().context;
+        let (acceptor, shared) = (&mut self.acceptor, &self.shared);
+        let (acceptors, context) = (self.all.len(), &self.turn_runner.active().context);
         for queued in self
             .pressure
-            .evict(now, &self.acceptor, acceptors, shared, context)
+            .evict(now, acceptor, acceptors, shared, context)
         {
             shared.handoff.dispatch(queued);
         }

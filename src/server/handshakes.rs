@@ -65,13 +65,11 @@ mod tests {
     use crate::config::{Config, ListenAddress};
 
     fn listener(event_loops: usize) -> (Vec<Listener>, SocketAddr) {
-        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
-        let probes = Config::default().tcp_keep_alive;
-        let listeners = Listener::bind_for(event_loops, &any, &probes).expect("bind");
-        let ListenAddress::Tcp(address) = listeners[0].address else {
-            panic!("TCP")
-        };
-        (listeners, address)
+        let any = ListenAddress::tcp("127.0.0.1:0".parse().expect("address"));
+        let config = Config::default();
+        let listeners = Listener::bind_for(event_loops, &any, &config).expect("bind");
+        let address = listeners[0].address.tcp_address();
+        (listeners, address.expect("TCP"))
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Listening sockets: how they are made, and which options accepted sockets inherit.
 
 use std::env;
-use std::fs::{self, FileType};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 use std::time::Duration;
 
@@ -14,7 +12,8 @@ use listenfd::ListenFd;
 use rustix::net::{SocketAddrAny, SocketFlags};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::config::{ListenAddress, TcpKeepAlive};
+use super::socket_file::{self, SocketFile};
+use crate::config::{Config, Endpoint, ListenAddress, TcpKeepAlive};
 use crate::connection::peer::Peer;
 use crate::connection::transport;
 
@@ -40,16 +39,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens. Every accepted socket inherits the options set here (tcp(7)), so accepting needs
-    /// no further calls.
+    /// Binds and listens. `config` has the options of TCP sockets, and who may connect to unix sockets. Every
+    /// accepted socket inherits the options set here (tcp(7)), so accepting needs no further calls.
     ///
     /// # Errors
-    /// If the address is in use, not ours, or not permitted.
-    pub fn bind(address: &ListenAddress, probes: &TcpKeepAlive) -> io::Result<Listener> {
-        match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address, probes, false),
-            ListenAddress::Unix(path) => bind_unix(path),
-        }
+    /// If the address is in use, not ours, or not permitted, or if a unix socket cannot get its group.
+    pub fn bind(address: &ListenAddress, config: &Config) -> io::Result<Listener> {
+        let listener = match &address.endpoint {
+            Endpoint::Tcp(address) => bind_tcp(*address, &config.tcp_keep_alive, false),
+            Endpoint::Unix(path) => bind_unix(path, config),
+        };
+        listener.map(|listener| listener.speaking(address))
     }
 
     /// Binds one listener for each event loop on one address. TCP sockets share the port (SO_REUSEPORT,
@@ -61,21 +61,27 @@ impl Listener {
     pub fn bind_for(
         event_loops: usize,
         address: &ListenAddress,
-        probes: &TcpKeepAlive,
+        config: &Config,
     ) -> io::Result<Vec<Listener>> {
-        let ListenAddress::Tcp(wanted) = address else {
-            return Listener::bind(address, probes)?.split(event_loops);
+        let Some(wanted) = address.tcp_address() else {
+            return Listener::bind(address, config)?.split(event_loops);
         };
-        let first = bind_tcp(*wanted, probes, event_loops > 1)?;
-        let mut listeners = Vec::with_capacity(event_loops);
+        let probes = &config.tcp_keep_alive;
+        let first = bind_tcp(wanted, probes, event_loops > 1)?;
+        // The first socket has the real port.
+        let bound = first.address.tcp_address().unwrap_or(wanted);
+        let mut listeners = vec![first.speaking(address)];
         for _ in 1..event_loops {
-            // The first socket has the real port.
-            if let ListenAddress::Tcp(bound) = first.address {
-                listeners.push(bind_tcp(bound, probes, true)?);
-            }
+            listeners.push(bind_tcp(bound, probes, true)?.speaking(address));
         }
-        listeners.insert(0, first);
         Ok(listeners)
+    }
+
+    /// The listener, whose connections begin as those of `address` do.
+    #[must_use]
+    fn speaking(mut self, address: &ListenAddress) -> Listener {
+        self.address.proxy_protocol = address.proxy_protocol;
+        self
     }
 
     /// Duplicates this listener for `event_loops` in all. The duplicates share one accept queue
@@ -101,6 +107,7 @@ impl Listener {
 
     /// Takes over the sockets that the process was started with, as systemd passes them: LISTEN_FDS is
     /// their number, LISTEN_PID the process that they are for (sd_listen_fds(3)). Usually there are none.
+    /// Connections to a socket whose address is listed in `config.listen` begin as is said there.
     ///
     /// A process also inherits variables meant for another one. If LISTEN_PID is not this process, the
     /// descriptors may be anything, and are left alone.
@@ -110,7 +117,7 @@ impl Listener {
     ///
     /// # Errors
     /// If a descriptor is not a listening TCP or unix stream socket.
-    pub fn inherited(probes: &TcpKeepAlive) -> io::Result<Vec<Listener>> {
+    pub fn inherited(config: &Config) -> io::Result<Vec<Listener>> {
         let mut listeners = Vec::new();
         if !are_passed_to_us() {
             return Ok(listeners);
@@ -128,7 +135,13 @@ impl Listener {
                 }
             };
             if let Some(socket) = socket {
-                listeners.push(adopt(socket, probes)?);
+                let listener = adopt(socket, &config.tcp_keep_alive)?;
+                let is_same =
+                    |listed: &&ListenAddress| listed.endpoint == listener.address.endpoint;
+                listeners.push(match config.listen.iter().find(is_same) {
+                    Some(listed) => listener.speaking(listed),
+                    None => listener,
+                });
             }
         }
         Ok(listeners)
@@ -139,14 +152,16 @@ impl Listener {
         self.file = None;
     }
 
-    /// Sets the TCP probes of connections accepted from now on. A unix socket has none.
+    /// Takes over `config` after a reload: the options of TCP sockets that are accepted from now on, and who may
+    /// connect to a unix socket. The access to a socket that another process made stays.
     ///
     /// # Errors
-    /// As setsockopt(2).
-    pub fn set_probes(&self, probes: &TcpKeepAlive) -> io::Result<()> {
-        match self.address {
-            ListenAddress::Tcp(_) => set_inherited_options(&self.socket, probes),
-            ListenAddress::Unix(_) => Ok(()),
+    /// As setsockopt(2) and chmod(2), or if a unix socket cannot get its group.
+    pub fn configure(&self, config: &Config) -> io::Result<()> {
+        match (&self.address.endpoint, &self.file) {
+            (Endpoint::Tcp(_), _) => set_inherited_options(&self.socket, &config.tcp_keep_alive),
+            (Endpoint::Unix(path), Some(_)) => socket_file::set_access(path, config),
+            (Endpoint::Unix(_), None) => Ok(()),
         }
     }
 
@@ -194,7 +209,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listener {
         socket,
-        address: ListenAddress::Tcp(bound),
+        address: ListenAddress::tcp(bound),
         is_shared: false,
         takes_filter: true,
         file: None,
@@ -244,10 +259,10 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
     let address = match bound.as_socket() {
         Some(address) => {
             set_inherited_options(&socket, probes)?;
-            ListenAddress::Tcp(address)
+            ListenAddress::tcp(address)
         }
         // A name in the abstract namespace has no path.
-        None => ListenAddress::Unix(bound.as_pathname().unwrap_or(Path::new("@")).to_owned()),
+        None => ListenAddress::unix(bound.as_pathname().unwrap_or(Path::new("@"))),
     };
     Ok(Listener {
         socket,
@@ -259,90 +274,21 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
     })
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
-    remove_stale(path)?;
+fn bind_unix(path: &Path, config: &Config) -> io::Result<Listener> {
+    socket_file::remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::of(path)?;
+    // Nobody can connect before the call of listen, so the permissions that the umask gave harm nobody.
+    socket_file::set_access(path, config)?;
     socket.listen(BACKLOG as i32)?;
     Ok(Listener {
         socket,
-        address: ListenAddress::Unix(path.to_owned()),
+        address: ListenAddress::unix(path),
         is_shared: false,
         takes_filter: false,
         file: Some(file),
     })
-}
-
-/// Removes a socket file that a server left behind. If a server accepts on it the file stays, and binding
-/// fails with "address in use".
-///
-/// # Errors
-/// If a file of another kind is there. The error names the kind, and the file stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if !metadata.file_type().is_socket() {
-        let complaint = format!("{} is there, and no socket", kind_of(metadata.file_type()));
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, complaint));
-    }
-    // Non-blocking: a server whose accept queue is full must not hold up our start.
-    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    match probe.connect(&SockAddr::unix(path)?) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-    }
-}
-
-fn kind_of(file: FileType) -> &'static str {
-    if file.is_dir() {
-        "a directory"
-    } else if file.is_symlink() {
-        "a symbolic link"
-    } else if file.is_fifo() {
-        "a FIFO"
-    } else if file.is_file() {
-        "a regular file"
-    } else {
-        "a device"
-    }
-}
-
-/// The file of a unix socket. Dropping this removes the file, unless another file has replaced it.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
-        let metadata = fs::symlink_metadata(path)?;
-        // The working directory may change before the file is removed.
-        let path = std::path::absolute(path)?;
-        Ok(SocketFile {
-            path,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!(
-                "the socket file {} stays behind: {error}",
-                self.path.display()
-            );
-        }
-    }
 }
 
 fn peer(address: Option<SocketAddrAny>) -> Peer {
@@ -359,13 +305,17 @@ fn peer(address: Option<SocketAddrAny>) -> Peer {
 mod tests {
     use super::*;
     use std::net::TcpStream;
-    use std::os::unix::net::UnixStream;
 
-    const PROBES: TcpKeepAlive = TcpKeepAlive {
-        idle_secs: 61,
-        interval_secs: 7,
-        count: 3,
-    };
+    fn config() -> Config {
+        Config {
+            tcp_keep_alive: TcpKeepAlive {
+                idle_secs: 61,
+                interval_secs: 7,
+                count: 3,
+            },
+            ..Config::default()
+        }
+    }
 
     fn accepted(listener: &Listener) -> (transport::Socket, Peer) {
         loop {
@@ -378,11 +328,9 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_probes_and_nodelay() {
-        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
-        let listener = Listener::bind(&any, &PROBES).expect("bind");
-        let ListenAddress::Tcp(address) = listener.address else {
-            panic!("TCP")
-        };
+        let any = "127.0.0.1:0".parse().expect("address");
+        let listener = Listener::bind(&any, &config()).expect("bind");
+        let address = listener.address.tcp_address().expect("TCP");
         assert_ne!(address.port(), 0);
         let _client = TcpStream::connect(address).expect("connect");
         let (socket, peer) = accepted(&listener);
@@ -403,44 +351,28 @@ mod tests {
 
     #[test]
     fn a_port_that_is_listened_on_is_in_use() {
-        let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
-        let listener = Listener::bind(&any, &PROBES).expect("bind");
-        let error = Listener::bind(&listener.address, &PROBES).expect_err("in use");
+        let any = "127.0.0.1:0".parse().expect("address");
+        let listener = Listener::bind(&any, &config()).expect("bind");
+        let error = Listener::bind(&listener.address, &config()).expect_err("in use");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
-    fn a_stale_unix_socket_is_replaced_and_ours_is_removed() {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let path = directory.path().join("abide.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
-        assert!(path.exists(), "the standard library leaves the file behind");
-        let listener =
-            Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES).expect("replace");
-        let error = Listener::bind(&listener.address, &PROBES).expect_err("somebody accepts on it");
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        let _client = UnixStream::connect(&path).expect("connect");
-        assert_eq!(accepted(&listener).1, Peer::Unix);
-        drop(listener);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let path = directory.path().join("precious");
-        fs::write(&path, "data").expect("write");
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink("nowhere", &link).expect("a link");
-        for (path, kind) in [
-            (&path, "a regular file"),
-            (&link, "a symbolic link"),
-            (&directory.path().to_owned(), "a directory"),
+    fn every_listener_of_an_address_speaks_what_it_says() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("abide.sock");
+        for text in [
+            "127.0.0.1:0".to_owned(),
+            "proxy+http://127.0.0.1:0".to_owned(),
+            format!("proxy+unix:{}", path.display()),
         ] {
-            let error = Listener::bind(&ListenAddress::Unix(path.clone()), &PROBES);
-            let said = error.expect_err("it is no socket").to_string();
-            assert_eq!(said, format!("{kind} is there, and no socket"));
+            let address: ListenAddress = text.parse().expect("address");
+            let listeners = Listener::bind_for(3, &address, &config()).expect("bind");
+            assert_eq!(listeners.len(), 3);
+            for listener in &listeners {
+                assert_eq!(listener.address, listeners[0].address);
+                assert_eq!(listener.address.proxy_protocol, address.proxy_protocol);
+            }
         }
-        assert_eq!(fs::read_to_string(&path).expect("read"), "data");
     }
 }

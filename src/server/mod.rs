@@ -29,6 +29,7 @@ pub mod service_manager;
 pub mod shared;
 pub mod silent;
 pub mod slots;
+pub mod socket_file;
 pub mod spares;
 pub mod summaries;
 pub mod supervisor_waker;
@@ -55,7 +56,6 @@ use signal_hook_mio::v1_0::Signals;
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
-use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use access_log::AccessLog;
@@ -204,12 +204,10 @@ impl Server {
         } else {
             None
         };
-        let (per_ip, ipv6_prefix) = (config.limits.connections_per_ip, config.limits.ipv6_prefix);
         let context = Arc::new(ServerContext::new(config, sites));
         let common = EventLoopBuilder {
             config: Arc::new(CurrentConfig::new(context, access_log.map(Arc::new))),
             clock,
-            per_client: Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix)),
             most_connections: most,
             supervisor_waker: Arc::default(),
         };
@@ -339,7 +337,6 @@ fn run_or_stop_all(event_loop: &mut EventLoop, handle: &Handle) -> io::Result<()
 struct EventLoopBuilder {
     config: Arc<CurrentConfig>,
     clock: Arc<dyn Clock>,
-    per_client: Arc<ConnectionsPerClient>,
     most_connections: usize,
     supervisor_waker: Arc<SupervisorWaker>,
 }
@@ -388,7 +385,6 @@ impl EventLoopBuilder {
             // The kernel may assign all connections to one loop.
             slots: Slots::new(self.most_connections + REFUSAL_RESERVE),
             most_connections: self.most_connections,
-            per_client: Arc::clone(&self.per_client),
             ..shared
         };
         (shared, messages)
@@ -398,10 +394,9 @@ impl EventLoopBuilder {
 /// The listening sockets: one for each address and event loop, and whether they are inherited. If the process was started with
 /// sockets, these are used and no others are bound, because the parent process decides.
 fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, bool), StartError> {
-    let probes = &config.tcp_keep_alive;
     if is_process {
         let what = "LISTEN_FDS: cannot take over the sockets";
-        let inherited = Listener::inherited(probes).map_err(StartError::because(what))?;
+        let inherited = Listener::inherited(config).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
             return Err(StartError(format!(
                 "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
@@ -422,7 +417,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, b
     }
     let bind = |address: &ListenAddress| {
         let what = format!("cannot listen on {}", address.url());
-        Listener::bind_for(config.event_loops, address, probes).map_err(StartError::because(what))
+        Listener::bind_for(config.event_loops, address, config).map_err(StartError::because(what))
     };
     let bound: Result<_, StartError> = config.listen.iter().map(bind).collect();
     Ok((bound?, false))

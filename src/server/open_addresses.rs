@@ -3,7 +3,7 @@
 use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
 use super::tokens::MAX_LISTENERS;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, Endpoint, ListenAddress};
 
 /// The addresses on which the server listens. Addresses are compared as the configuration writes them, so port 0
 /// keeps the port that it got.
@@ -30,6 +30,14 @@ pub(super) struct AddressChange {
     pub(super) of_loops: Vec<ListenerChange>,
     pub(super) added: Vec<String>,
     pub(super) removed: Vec<String>,
+}
+
+impl OpenAddress {
+    /// Whether `endpoint` is this address. Each listener at port 0 has a port of its own.
+    fn is_at(&self, endpoint: &Endpoint) -> bool {
+        let picks_port = matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0);
+        self.written.endpoint == *endpoint && !picks_port
+    }
 }
 
 impl OpenAddresses {
@@ -91,7 +99,14 @@ impl OpenAddresses {
         }
         let mut added = Vec::new();
         for written in missing {
-            let listeners = Listener::bind_for(self.event_loops, &written, &config.tcp_keep_alive);
+            let same = open.iter().find(|address| address.is_at(&written.endpoint));
+            if let Some(same) = same {
+                return Err(format!(
+                    "{written} is open as {}: another protocol at the same address needs a restart",
+                    same.written
+                ));
+            }
+            let listeners = Listener::bind_for(self.event_loops, &written, config);
             let listeners = listeners
                 .map_err(|error| format!("cannot listen on {}: {error}", written.url()))?;
             added.push((written, listeners));
@@ -160,6 +175,17 @@ mod tests {
             assert_eq!(of_loop.removed, [0]);
             assert_eq!(of_loop.added[0].0, 3, "numbers are not used again");
         }
+    }
+
+    #[test]
+    fn another_protocol_at_the_same_address_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abide.sock");
+        let address = |scheme: &str| format!("{scheme}{}", path.display());
+        let mut addresses = opened(&["127.0.0.1:0", &address("unix:")]);
+        let change = addresses.change_to(&config(&["127.0.0.1:0", &address("proxy+unix:")]));
+        let error = change.unwrap_err();
+        assert!(error.contains("needs a restart"), "{error}");
     }
 
     #[test]

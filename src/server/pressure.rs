@@ -21,6 +21,9 @@
 //! | the limit is that of its address                                    | is closed without a response |
 //! | one has been silent for 250 ms                                      | is closed without a response |
 //! | otherwise                                                           | waits in the kernel's queue |
+//!
+//! Behind the PROXY protocol the limit of a client's address is reached later, when a turn has read the header.
+//! The connection has its place already, and is answered 503.
 
 use super::acceptor::Acceptor;
 use super::shared::Shared;
@@ -69,9 +72,7 @@ impl Pressure {
     ) {
         let slot = shared.slots.at(index);
         // As far as this thread can see, no request has come.
-        if let Deadline::First(_) = slot.deadline()
-            && slot.generation() == generation
-        {
+        if slot.deadline().is_silent() && slot.generation() == generation {
             self.silent.push(index, generation, client, &shared.slots);
         }
     }
@@ -81,7 +82,7 @@ impl Pressure {
     pub fn evict<T>(
         &mut self,
         now: Millis,
-        acceptor: &Acceptor,
+        acceptor: &mut Acceptor,
         acceptors: usize,
         shared: &Shared<T>,
         context: &ServerContext,
@@ -89,6 +90,7 @@ impl Pressure {
         if !acceptor.is_under_pressure() || now < self.next_eviction {
             return Vec::new();
         }
+        acceptor.learn_clients(&shared.slots);
         let mut excess = acceptor.eviction_quota(acceptors);
         self.next_eviction = Millis(now.0 + EVICTION_INTERVAL_MILLIS);
         // Whether a request has come, the deadline, and the slot.
@@ -104,7 +106,7 @@ impl Pressure {
                     excess.note_closing(index);
                 }
                 deadline => {
-                    let has_sent_request = !matches!(deadline, Deadline::First(_));
+                    let has_sent_request = !deadline.is_silent();
                     if evictable_at(context, deadline).is_some_and(|at| now >= at) {
                         candidates.push((has_sent_request, deadline.at(), index));
                     } else if !has_sent_request {
@@ -170,8 +172,8 @@ impl Pressure {
         shared: &Shared<T>,
         context: &ServerContext,
     ) -> Option<(u32, u64)> {
-        let (index, late_at) = self.silent.longest(limit, &shared.slots)?;
-        let since = silent_since(context, late_at);
+        let (index, deadline) = self.silent.longest(limit, &shared.slots)?;
+        let since = silent_since(context, deadline)?;
         Some((index, now.since(since)))
     }
 }

@@ -98,7 +98,7 @@ pub struct Shared<T = Socket> {
 /// The accept counters and listeners of one event loop. Only that loop writes them.
 #[derive(Debug, Default)]
 pub struct AcceptState {
-    /// Connections that got a slot since the start.
+    /// Connections that got a slot since the start, and those of peers that are no trusted proxy.
     pub accepted: AtomicU64,
     /// Connections that were closed without a response since the start.
     pub dropped: AtomicU64,
@@ -160,10 +160,7 @@ impl<T> Shared<T> {
             handoff: Handoff::default(),
             gauge: Arc::clone(&context.gauge),
             most_connections: limits.connections,
-            per_client: Arc::new(ConnectionsPerClient::new(
-                limits.connections_per_ip,
-                limits.ipv6_prefix,
-            )),
+            per_client: Arc::clone(&context.connections_per_client),
             config: active,
             clock,
             reports,
@@ -184,10 +181,7 @@ impl<T> Shared<T> {
         context: Arc<ServerContext>,
         access_log: Option<Arc<AccessLog>>,
     ) -> Arc<ActiveConfig> {
-        let limits = &context.config.limits;
-        context.enforce_limit();
-        self.per_client
-            .set_limit(limits.connections_per_ip, limits.ipv6_prefix);
+        context.enforce_limits();
         let replaced = self.config.replace(Arc::clone(&context), access_log);
         if context.mode() != Mode::Serving {
             // The end has begun in this moment, and only the replaced sites were told.

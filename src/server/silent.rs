@@ -11,7 +11,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::slots::Slots;
-use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
 use crate::connection::limits::client_network::ClientNetwork;
 
@@ -75,11 +74,11 @@ impl SilentQueue {
     }
 
     /// The slot and the deadline of the longest silent connection among those under `limit`.
-    pub fn longest<T>(&mut self, limit: ReachedLimit, slots: &Slots<T>) -> Option<(u32, Millis)> {
+    pub fn longest<T>(&mut self, limit: ReachedLimit, slots: &Slots<T>) -> Option<(u32, Deadline)> {
         let queue = self.queue(limit)?;
         while let Some(entry) = queue.front() {
-            if let Some(late_at) = entry.late_at(slots) {
-                return Some((entry.slot, late_at));
+            if let Some(deadline) = entry.deadline(slots) {
+                return Some((entry.slot, deadline));
             }
             queue.pop_front();
         }
@@ -101,9 +100,9 @@ impl SilentQueue {
     }
 
     fn compact<T>(&mut self, slots: &Slots<T>) {
-        self.all.retain(|entry| entry.late_at(slots).is_some());
+        self.all.retain(|entry| entry.deadline(slots).is_some());
         self.by_client.retain(|_, queue| {
-            queue.retain(|entry| entry.late_at(slots).is_some());
+            queue.retain(|entry| entry.deadline(slots).is_some());
             queue.shrink_to(2 * queue.len());
             !queue.is_empty()
         });
@@ -114,13 +113,11 @@ impl SilentQueue {
 }
 
 impl SilentEntry {
-    /// When the connection's first byte is late; `None` if a request has come or the connection is closed.
-    fn late_at<T>(self, slots: &Slots<T>) -> Option<Millis> {
+    /// The deadline of the connection; `None` if a request has come or the connection is closed.
+    fn deadline<T>(self, slots: &Slots<T>) -> Option<Deadline> {
         let slot = slots.at(self.slot);
-        match slot.deadline() {
-            Deadline::First(late_at) if slot.generation() == self.generation => Some(late_at),
-            _ => None,
-        }
+        let deadline = slot.deadline();
+        (deadline.is_silent() && slot.generation() == self.generation).then_some(deadline)
     }
 }
 
@@ -128,6 +125,7 @@ impl SilentEntry {
 mod tests {
     use super::super::slots::{Connection, QueuedSlot, WaitOutcome};
     use super::*;
+    use crate::clock::Millis;
     use crate::connection::peer::Peer;
     use crate::connection::session::Session;
 
@@ -177,12 +175,12 @@ mod tests {
         wait(&slots, queued, Deadline::AwaitingAck(Millis(1)));
         assert_eq!(
             queue.longest(ReachedLimit::Server, &slots),
-            Some((2, Millis(2)))
+            Some((2, Deadline::First(Millis(2))))
         );
         queue.pop_longest(ReachedLimit::Server);
         assert_eq!(
             queue.longest(ReachedLimit::Server, &slots),
-            Some((3, Millis(3)))
+            Some((3, Deadline::First(Millis(3))))
         );
         close(&slots, 3);
         assert_eq!(queue.longest(ReachedLimit::Server, &slots), None);
@@ -197,9 +195,10 @@ mod tests {
             push(&mut queue, slot, Some(client(slot % 2)), &slots);
         }
         let of_second = ReachedLimit::Client(client(1));
-        assert_eq!(queue.longest(of_second, &slots), Some((1, Millis(1))));
+        let first = |slot: u32| Some((slot, Deadline::First(Millis(u64::from(slot)))));
+        assert_eq!(queue.longest(of_second, &slots), first(1));
         close(&slots, 1);
-        assert_eq!(queue.longest(of_second, &slots), Some((3, Millis(3))));
+        assert_eq!(queue.longest(of_second, &slots), first(3));
         assert_eq!(queue.longest(ReachedLimit::Client(client(2)), &slots), None);
     }
 

@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::handshakes;
 use super::listener::Listener;
-use crate::config::TcpKeepAlive;
+use crate::config::Config;
 use crate::connection::peer::Peer;
 use crate::connection::transport::{Socket, Transport};
 
@@ -48,6 +48,11 @@ pub trait System {
     /// If the listener is not watched.
     fn unwatch_listener(&self, listener: &Self::AcceptQueue) -> io::Result<()>;
 
+    /// Whether the connections of `listener` begin with a header of the PROXY protocol.
+    fn expects_proxy_header(&self, _listener: &Self::AcceptQueue) -> bool {
+        false
+    }
+
     /// Whether other event loops accept from the same queue.
     fn is_shared(&self, listener: &Self::AcceptQueue) -> bool;
 
@@ -58,8 +63,8 @@ pub trait System {
     /// stay there.
     fn unlink(&self, _listener: &mut Self::AcceptQueue) {}
 
-    /// Sets the TCP probes of connections that `listener` accepts from now on.
-    fn set_probes(&self, _listener: &Self::AcceptQueue, _probes: &TcpKeepAlive) {}
+    /// Makes `listener` follow `config` after a reload.
+    fn configure(&self, _listener: &Self::AcceptQueue, _config: &Config) {}
 }
 
 impl System for Registry {
@@ -94,6 +99,10 @@ impl System for Registry {
         self.deregister(&mut SourceFd(&listener.as_raw_fd()))
     }
 
+    fn expects_proxy_header(&self, listener: &Listener) -> bool {
+        listener.address.proxy_protocol
+    }
+
     fn is_shared(&self, listener: &Listener) -> bool {
         listener.is_shared
     }
@@ -114,10 +123,10 @@ impl System for Registry {
         listener.unlink();
     }
 
-    fn set_probes(&self, listener: &Listener, probes: &TcpKeepAlive) {
-        if let Err(error) = listener.set_probes(probes) {
+    fn configure(&self, listener: &Listener, config: &Config) {
+        if let Err(error) = listener.configure(config) {
             let url = listener.address.url();
-            log::warn!("{url} keeps its TCP probes: {error}");
+            log::error!("{url} keeps its old socket options: {error}");
         }
     }
 }

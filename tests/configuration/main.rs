@@ -8,6 +8,7 @@ mod mistakes;
 mod reload;
 mod service_manager;
 mod sites;
+mod sockets;
 mod stalled_logs;
 mod syntax;
 mod wrong_rules;
@@ -380,7 +381,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -393,7 +394,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
         ),
     ] {
         assert_eq!(refusal(text), expected);
@@ -416,7 +417,7 @@ fn listen_takes_distinct_literal_addresses() {
         "abide.toml:1: listen: 127.0.0.1:80 is listed twice"
     );
     let config = load("listen = ['127.0.0.1:0', '127.0.0.1:0', 'unix:a']");
-    assert_eq!(config.listen[2], ListenAddress::Unix("a".into()));
+    assert_eq!(config.listen[2], ListenAddress::unix("a"));
 }
 
 #[test]

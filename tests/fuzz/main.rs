@@ -3,13 +3,14 @@
 //! Each target is one function, `<target>::check`, which panics if one of the invariants in
 //! its module's documentation is broken.
 //!
-//! | target    | code under test                                                      |
-//! |-----------|----------------------------------------------------------------------|
-//! | `request` | `http::request::parse_head`                                          |
-//! | `chunked` | `http::body::BodyDecoder`                                            |
-//! | `fields`  | `http::range::select`, `http::preconditions`                         |
-//! | `path`    | `http::target::decode_path`, `encode_path`                           |
-//! | `session` | `connection::session::Session` with a scripted peer, cut and uncut |
+//! | target         | code under test                                                    |
+//! |----------------|--------------------------------------------------------------------|
+//! | `request`      | `http::request::parse_head`                                        |
+//! | `chunked`      | `http::body::BodyDecoder`                                          |
+//! | `fields`       | `http::range::select`, `http::preconditions`                       |
+//! | `path`         | `http::target::decode_path`, `encode_path`                         |
+//! | `proxy_header` | `http::proxy_protocol::parse`                                      |
+//! | `session`      | `connection::session::Session` with a scripted peer, cut and uncut |
 //!
 //! `cargo test --test fuzz` runs every file in `tests/fuzz/<target>/corpus` and `.../crashes`, then
 //! a bounded number of mutations of them; `PROPTEST_CASES` changes the number. An input that fails
@@ -26,6 +27,7 @@ mod chunked;
 mod fields;
 mod path;
 mod peer;
+mod proxy_header;
 mod request;
 mod responses;
 mod script;
@@ -59,6 +61,11 @@ fn range_and_precondition_fields() {
 #[test]
 fn request_paths() {
     run("path", path::check);
+}
+
+#[test]
+fn headers_of_the_proxy_protocol() {
+    run("proxy_header", proxy_header::check);
 }
 
 #[test]

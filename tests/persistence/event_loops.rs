@@ -49,10 +49,7 @@ fn run(listen: Vec<ListenAddress>, limits: Limits) -> Running {
 
 impl Running {
     fn address(&self) -> SocketAddr {
-        let ListenAddress::Tcp(address) = self.addresses[0] else {
-            panic!("TCP")
-        };
-        address
+        self.addresses[0].tcp_address().expect("TCP")
     }
 
     fn connect(&self) -> TcpStream {
@@ -69,7 +66,7 @@ impl Running {
 }
 
 fn any_port() -> Vec<ListenAddress> {
-    vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))]
+    vec![ListenAddress::tcp("127.0.0.1:0".parse().expect("address"))]
 }
 
 /// The status line of the answer to a request for `/`.
@@ -172,10 +169,7 @@ fn the_limits_are_those_of_the_server() {
 fn a_unix_socket_is_one_queue_for_all() {
     let place = tempfile::tempdir().expect("temporary directory");
     let path = place.path().join("abide.sock");
-    let running = run(
-        vec![ListenAddress::Unix(path.clone())],
-        Config::default().limits,
-    );
+    let running = run(vec![ListenAddress::unix(&path)], Config::default().limits);
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| UnixStream::connect(&path).expect("connect"))
         .collect();

@@ -67,6 +67,21 @@ fn a_unix_socket_is_inherited_and_its_file_stays() {
     assert!(path.exists(), "the process that made it owns it");
 }
 
+#[test]
+fn an_inherited_socket_speaks_what_the_configuration_says_of_its_address() {
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let server = launch(&site.root(), listener.into(), "self")
+        .config("trusted_proxies = ['127.0.0.1']\n")
+        .listen(&format!("proxy+http://{address}"))
+        .start();
+    assert_eq!(server.listening(), [format!("proxy+http://{address}")]);
+    let mut proxy = server.connect();
+    proxy.send("PROXY UNKNOWN\r\n");
+    assert!(proxy.get("/").persists());
+}
+
 /// sd_listen_fds(3): without the right LISTEN_PID the variables are for another process.
 #[test]
 fn sockets_for_another_process_are_left_alone() {

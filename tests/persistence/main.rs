@@ -13,6 +13,7 @@ mod keep_alive;
 mod overload;
 mod pressure;
 mod proxy_limits;
+mod proxy_protocol;
 mod reload;
 mod selftest;
 mod silent_peers;

@@ -26,6 +26,11 @@ fn the_timeout_is_raised_above_the_limit_and_never_lowered() {
         ("\"alb\"", 120),
         ("\"gcp\"", 620),
         ("\"cloudfront\"", 120),
+        ("\"envoy\"", 3620),
+        ("\"traefik\"", 120),
+        ("\"caddy\"", 140),
+        ("\"apache\"", 120),
+        ("\"cloudflared\"", 120),
         ("1", 120),
         ("100", 120),
         ("101", 121),
@@ -71,7 +76,16 @@ fn a_timeout_that_is_not_above_the_limit_is_refused_with_the_reason() {
 
 #[test]
 fn what_is_no_proxy_and_no_limit_is_refused() {
-    for behind in ["'apache'", "'60'", "0", "-1", "2147483618", "1.5", "true"] {
+    for behind in [
+        "'squid'",
+        "'Nginx'",
+        "'60'",
+        "0",
+        "-1",
+        "2147483618",
+        "1.5",
+        "true",
+    ] {
         let error = load(&format!("keep_alive.behind = {behind}")).expect_err(behind);
         let error = error.to_string();
         assert!(

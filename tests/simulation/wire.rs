@@ -15,7 +15,7 @@ use mio::Token;
 use support::machinery::HandClock;
 use support::scripted::ScriptedPeer;
 
-const REASONS: [CloseReason; 17] = [
+const REASONS: [CloseReason; 18] = [
     CloseReason::ClientClosed,
     CloseReason::ClientAsked,
     CloseReason::MaxRequests,
@@ -28,6 +28,7 @@ const REASONS: [CloseReason; 17] = [
     CloseReason::BadRequest,
     CloseReason::ErrorAnswer,
     CloseReason::Refused,
+    CloseReason::ProxyHeader,
     CloseReason::Drain,
     CloseReason::Stop,
     CloseReason::Reset,

@@ -31,7 +31,7 @@ impl InProcess {
     pub fn config(site: &Site) -> Config {
         Config {
             site: SiteConfig::at(site.root()),
-            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())],
+            listen: vec![ListenAddress::tcp(([127, 0, 0, 1], 0).into())],
             workers: 2,
             ..Config::default()
         }
@@ -40,9 +40,8 @@ impl InProcess {
     pub fn start(config: Config) -> InProcess {
         let clock = Arc::new(TestClock::new(START_UNIX_SECS));
         let server = Server::bind(config, clock.clone(), false).expect("the server starts");
-        let Some(&ListenAddress::Tcp(address)) = server.addresses().first() else {
-            panic!("the listener is TCP");
-        };
+        let address = server.addresses()[0].tcp_address();
+        let address = address.expect("the listener is TCP");
         let handle = server.handle();
         let thread = thread::spawn(move || server.run().expect("the server runs"));
         InProcess {

@@ -175,6 +175,7 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.listening()
             .iter()
+            .map(|url| url.strip_prefix("proxy+").unwrap_or(url))
             .find_map(|url| url.strip_prefix("http://")?.parse().ok())
             .expect("a TCP listener")
     }

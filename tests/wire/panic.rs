@@ -64,7 +64,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
     std::fs::write(root.path().join("index.html"), "").expect("write");
     let config = Config {
         site: SiteConfig::at(root.path()),
-        listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"))],
+        listen: vec![ListenAddress::tcp("127.0.0.1:0".parse().expect("address"))],
         workers: 1,
         // A file that is not in memory is read by a worker.
         cache: Cache {
@@ -79,9 +79,7 @@ fn a_panic_in_a_worker_closes_one_connection_and_the_pool_stays_at_full_strength
         samples: AtomicU64::new(0),
     });
     let server = Server::bind(config, Arc::<TrippingClock>::clone(&clock), false).expect("bind");
-    let ListenAddress::Tcp(address) = server.addresses()[0] else {
-        panic!("TCP")
-    };
+    let address = server.addresses()[0].tcp_address().expect("TCP");
     let handle = server.handle();
     let running = thread::spawn(move || server.run());
 

@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use super::builder::Builder;
 use super::site_builder::SiteBuilder;
 use super::validation_errors::ConfigError;
-use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName};
+use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName, SocketGroup};
 
 /// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
@@ -36,7 +36,8 @@ impl ConfigBuilder {
         }
     }
 
-    /// Checks that this machine has the directories of the sites, and enough descriptors.
+    /// Checks that this machine has the directories of the sites, the group of unix sockets, and enough
+    /// descriptors.
     pub fn check_machine(&mut self) {
         // An invalid key may be a misspelling of `root`, so the default root is not checked then.
         let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
@@ -46,6 +47,10 @@ impl ConfigBuilder {
         let sites = self.hosts.iter_mut().map(|host| &mut host.site);
         for site in sites.filter(|site| site.builder.has("root")) {
             site.check_root();
+        }
+        let group = self.general.settings.socket_group.as_ref();
+        if let Some(Err(error)) = group.map(SocketGroup::id) {
+            self.general.report("socket_group", error.to_string());
         }
         let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let connections = self.general.settings.limits.connections;
@@ -65,6 +70,7 @@ impl ConfigBuilder {
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.apply_proxy();
         self.check_combinations();
+        self.check_proxy_protocol();
         let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
             let message = "without a [[host]] no request at all would be answered";
@@ -116,6 +122,26 @@ impl ConfigBuilder {
                  must fit"
             );
             let names = ["cache.file_bytes", "cache.bytes"];
+            self.general.report_conflict(names, message);
+        }
+    }
+
+    /// Refuses a TCP address with the PROXY protocol if no proxy is trusted. A peer on a unix socket is
+    /// trusted in any case.
+    fn check_proxy_protocol(&mut self) {
+        let config = &self.general.settings;
+        let mut of_tcp = config
+            .listen
+            .iter()
+            .filter(|address| address.tcp_address().is_some());
+        if let Some(address) = of_tcp.find(|address| address.proxy_protocol)
+            && config.trusted_proxies.is_empty()
+        {
+            let message = format!(
+                "{address} accepts connections from trusted_proxies alone, and that list is empty, so \
+                 every connection would be closed"
+            );
+            let names = ["listen", "trusted_proxies"];
             self.general.report_conflict(names, message);
         }
     }

@@ -2,14 +2,17 @@
 
 use std::num::NonZeroU32;
 
-use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
+use super::kinds::{
+    AcceptedValues, Key, Reason, Refusals, boolean, int, toml_list, toml_string, words,
+};
 use super::site_keys::SITE_KEYS;
-use super::value::ValueData;
+use super::value::{Value, ValueData};
 use crate::config::advertised::TIMEOUT_MAX_SECS;
 use crate::config::pattern::flaw_of_path;
 use crate::config::settings::WORKERS_MAX;
 use crate::config::{
     ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
+    SocketMode,
 };
 
 /// The most event loops.
@@ -32,11 +35,42 @@ pub(super) static KEYS: &[Key<Config>] = &[
         accepted: AcceptedValues::Other("a list of addresses, as in [\"127.0.0.1:8080\"]"),
         read: |config| toml_list(&config.listen),
         write: |config, value| {
-            let addresses = value.list(ListenAddress::is_exclusive)?;
+            let addresses = value.list(|_| false)?;
             if addresses.is_empty() {
                 return Err(value.refused_because("the list is empty, it must have an address"));
             }
+            let repeated = repeated_endpoints(value, &addresses);
+            if !repeated.is_empty() {
+                return Err(repeated);
+            }
             config.listen = addresses;
+            Ok(())
+        },
+    },
+    Key {
+        name: "socket_mode",
+        accepted: AcceptedValues::Other("a string of octal digits, as in \"0660\""),
+        read: |config| toml_string(&config.socket_mode.to_string()),
+        write: |config, value| {
+            config.socket_mode = value.parsed(str::parse::<SocketMode>)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "socket_group",
+        accepted: AcceptedValues::Other("the name or the number of a group, or \"\" for none"),
+        read: |config| {
+            let group = config.socket_group.as_ref();
+            toml_string(&group.map(ToString::to_string).unwrap_or_default())
+        },
+        write: |config, value| {
+            let group = match &value.data {
+                ValueData::Integer(Some(number)) => number.to_string().parse().map(Some),
+                ValueData::Text(name) if name.is_empty() => Ok(None),
+                ValueData::Text(name) => name.parse().map(Some),
+                _ => return Err(value.refused(Reason::WrongType)),
+            };
+            config.socket_group = group.map_err(|error| value.refused_because(error))?;
             Ok(())
         },
     },
@@ -72,8 +106,9 @@ pub(super) static KEYS: &[Key<Config>] = &[
     Key {
         name: "keep_alive.behind",
         accepted: AcceptedValues::Other(
-            "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\" or the proxy's \
-             idle limit, 1 to 2147483617 seconds",
+            "\"none\", \"nginx\", \"haproxy\", \"alb\", \"gcp\", \"cloudfront\", \"envoy\", \
+             \"traefik\", \"caddy\", \"apache\", \"cloudflared\" or the proxy's idle limit, 1 to \
+             2147483617 seconds",
         ),
         read: |config| {
             let proxy = config.keep_alive.behind;
@@ -159,6 +194,24 @@ pub(super) static KEYS: &[Key<Config>] = &[
     boolean! { "access_log.host", access_log.host },
 ];
 
+/// Refuses the addresses whose socket an earlier one has. `value` is the list of the `addresses`.
+fn repeated_endpoints<'v>(value: &'v Value<'v>, addresses: &[ListenAddress]) -> Refusals<'v> {
+    let items = value.one_or_list().iter().zip(addresses).enumerate();
+    let refusals = items.filter_map(|(index, (item, address))| {
+        let is_same = |earlier: &&ListenAddress| earlier.endpoint == address.endpoint;
+        let mut earlier = addresses[..index]
+            .iter()
+            .filter(|_| address.endpoint.is_exclusive());
+        let earlier = earlier.find(is_same)?;
+        Some(item.refused_because(if earlier == address {
+            format!("{address} is listed twice")
+        } else {
+            format!("{address} is the same socket as {earlier}, which speaks something else")
+        }))
+    });
+    refusals.flatten().collect()
+}
+
 impl Config {
     /// The names of all keys, sections dotted, in the order of the tables: `keep_alive.timeout`.
     /// The keys of the default site come first.
@@ -196,7 +249,6 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::validation_errors::ValueSource;
-    use super::super::value::Value;
     use super::*;
 
     #[test]

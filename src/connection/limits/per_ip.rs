@@ -80,7 +80,10 @@ impl ConnectionsPerClient {
         ClientNetwork::of(address, self.ipv6_prefix.load(Ordering::Relaxed))
     }
 
-    fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
+    /// Counts one more connection of `client`, until [`leave`](ConnectionsPerClient::leave); `None` if the
+    /// client is at its limit.
+    #[must_use]
+    pub fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
         let client_gauge = counts.entry(client);
         let client_gauge =
@@ -152,6 +155,22 @@ impl ClientsBySlot {
     #[must_use]
     pub fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         self.per_client.enter(client)
+    }
+
+    /// Notes that the connection in `slot` was counted for the client of `address`, which `client_gauge`
+    /// belongs to.
+    pub fn assign_counted(
+        &mut self,
+        slot: u32,
+        address: IpAddr,
+        client_gauge: Arc<ConnectionGauge>,
+    ) {
+        let client = self.client(address);
+        let counted = CountedConnection {
+            client,
+            client_gauge,
+        };
+        self.assign(slot, counted);
     }
 
     /// Notes that a counted connection is in `slot`. Returns its client's gauge.

@@ -39,30 +39,39 @@ impl Session {
                 SendProgress::Paused(Pause::Wait) => return self.check_deadline(turn),
             }
         }
-        if let Phase::Linger(_) = self.phase {
-            return self.linger(turn);
-        }
-        if let Phase::Refused = self.phase {
-            let reject = Reject {
-                status: Status::SERVICE_UNAVAILABLE,
-                reason: "The limit on connections is reached.",
-                method: None,
-            };
-            self.reject(&reject, CloseReason::Refused, turn);
-            return self.close_after_flush(turn);
+        match self.phase {
+            Phase::Linger(_) => return self.linger(turn),
+            Phase::Refused => return self.refuse_connection(turn),
+            Phase::ProxyHeader => return self.receive_proxy_header(turn),
+            Phase::Idle { .. } | Phase::Head { .. } | Phase::Body(_) => {}
         }
         if self.closing.is_some() {
             return self.begin_linger(false, turn);
         }
-        self.receive_and_answer(turn)
+        self.receive_and_answer(false, turn)
     }
 
-    /// Receives and answers until no bytes are left, or the turn's bounds are reached.
-    fn receive_and_answer<T: Transport>(
+    /// Answers 503, because a limit on connections is reached, and closes.
+    pub(super) fn refuse_connection<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        let mut is_socket_empty = false;
+        let reject = Reject {
+            status: Status::SERVICE_UNAVAILABLE,
+            reason: "The limit on connections is reached.",
+            method: None,
+        };
+        self.reject(&reject, CloseReason::Refused, turn);
+        self.close_after_flush(turn)
+    }
+
+    /// Receives and answers until no bytes are left, or the turn's bounds are reached. `is_socket_empty` says
+    /// that the last receive emptied the socket.
+    pub(super) fn receive_and_answer<T: Transport>(
+        &mut self,
+        mut is_socket_empty: bool,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
         let mut reads = 0;
         loop {
             match self.answer_buffered(turn)? {
@@ -150,8 +159,8 @@ impl Session {
                 }
                 self.time_out(CloseReason::BodyTimeout, turn)
             }
-            // `linger` checks its own deadline. A refused connection has none.
-            Phase::Linger(_) | Phase::Refused => Ok(Pause::Wait),
+            // `linger` and `proxy_header` check their own deadlines. A refused connection has none.
+            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => Ok(Pause::Wait),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::promise::evictable_from;
 use super::sending::acknowledged;
-use super::state::{AckState, Phase, Session, Turn, first_ack_check};
+use super::state::{AckState, PROXY_HEADER_SECS, Phase, Session, Turn, first_ack_check};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
@@ -55,13 +55,21 @@ impl Session {
         turn: &Turn<'_, T>,
     ) -> Result<(), CloseReason> {
         let (context, now) = (turn.context, turn.now.monotonic);
-        let silent_millis = now.since(since);
-        let is_late = now >= since.plus_secs(context.config.timeouts.head_secs);
+        if now >= since.plus_secs(context.config.timeouts.head_secs) {
+            return Err(CloseReason::Idle);
+        }
+        self.check_silence(now.since(since), context)
+    }
+
+    /// Ends a connection that has been silent for `silent_millis`, if its place is needed.
+    pub(super) fn check_silence(
+        &self,
+        silent_millis: u64,
+        context: &ServerContext,
+    ) -> Result<(), CloseReason> {
         let is_evicted = silent_millis >= SILENT_MILLIS && self.is_under_pressure(context)
             || silent_millis >= SILENT_AT_LIMIT_MILLIS && self.is_full(context);
-        if is_late {
-            Err(CloseReason::Idle)
-        } else if is_evicted {
+        if is_evicted {
             Err(CloseReason::Pressure)
         } else {
             Ok(())
@@ -138,22 +146,24 @@ impl Session {
 #[must_use]
 pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     match deadline {
-        Deadline::First(late_at) => Some(Millis(
-            silent_since(context, late_at)
-                .0
-                .saturating_add(SILENT_MILLIS),
-        )),
         Deadline::Idle(close_at) | Deadline::IdleUntilDrain(close_at) => Some(evictable_from(
             close_at,
             context.config.keep_alive.grace_secs,
         )),
-        Deadline::Exchange(_) | Deadline::AwaitingAck(_) | Deadline::Linger(_) => None,
+        _ => silent_since(context, deadline)
+            .map(|since| Millis(since.0.saturating_add(SILENT_MILLIS))),
     }
 }
 
-/// The time when a connection with [`Deadline::First`] at `late_at` was accepted.
+/// The time when the connection whose last turn left `deadline` was accepted; `None` if it has sent some of
+/// a request ([`Deadline::is_silent`]).
 #[must_use]
-pub fn silent_since(context: &ServerContext, late_at: Millis) -> Millis {
-    let head_millis = u64::from(context.config.timeouts.head_secs) * 1000;
-    Millis(late_at.0.saturating_sub(head_millis))
+pub fn silent_since(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
+    let secs = match deadline {
+        Deadline::ProxyHeader(_) => PROXY_HEADER_SECS,
+        Deadline::First(_) => context.config.timeouts.head_secs,
+        _ => return None,
+    };
+    let millis = u64::from(secs) * 1000;
+    Some(Millis(deadline.at().0.saturating_sub(millis)))
 }

@@ -1,13 +1,16 @@
 //! The life of one connection, as a state table.
 //!
-//! | phase      | waits for                        | deadline                        | when it passes                     |
-//! |------------|----------------------------------|---------------------------------|------------------------------------|
-//! | `Idle`     | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger`                 |
-//! | the first  | the first byte of the connection | `timeouts.head` from the accept | close                              |
-//! | `Head`     | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger`                 |
-//! | `Body`     | the rest of a body, to discard   | `timeouts.body` of no progress  | 408, then `Linger`                 |
-//! | `Linger`   | the peer's FIN                   | `timeouts.linger`               | close                              |
-//! | `Refused`  | its first turn                   | none                            | 503, then `Linger`                 |
+//! | phase         | waits for                        | deadline                        | when it passes     |
+//! |---------------|----------------------------------|---------------------------------|--------------------|
+//! | `ProxyHeader` | the proxy's header               | 5 seconds from the accept       | close              |
+//! | `Idle`        | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger` |
+//! | the first     | the first byte of the connection | `timeouts.head` from the accept | close              |
+//! | `Head`        | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger` |
+//! | `Body`        | the rest of a body, to discard   | `timeouts.body` of no progress  | 408, then `Linger` |
+//! | `Linger`      | the peer's FIN                   | `timeouts.linger`               | close              |
+//! | `Refused`     | its first turn                   | none                            | 503, then `Linger` |
+//!
+//! A connection begins with `ProxyHeader` if its listener expects the PROXY protocol (`proxy_header`).
 //!
 //! Under pressure an idle connection closes before its deadline, but never before the promised T. With
 //! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.
@@ -23,13 +26,14 @@
 //!
 //! All modules work on `state`. From the top down: `advance` gives a connection its turn, `answer` finds
 //! the requests, `sending` collects the responses and sends them; `idle`, `linger` and `server_close` end
-//! the connection. A test plays each row of the table.
+//! the connection. `proxy_header` comes before all of that. A test plays each row of the table.
 
 mod advance;
 mod answer;
 mod idle;
 mod linger;
 mod promise;
+mod proxy_header;
 mod sending;
 mod server_close;
 mod state;
@@ -38,4 +42,4 @@ mod state;
 mod tests;
 
 pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
-pub use state::{Outcome, Session, Turn};
+pub use state::{Outcome, PROXY_HEADER_SECS, Session, Turn};

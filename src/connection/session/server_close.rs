@@ -185,7 +185,9 @@ impl Session {
                 self.answered > 0 && (!has_begun || now < kept_at)
             }
             Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::Linger(_) | Phase::Refused => return PromiseOutcome::None,
+            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => {
+                return PromiseOutcome::None;
+            }
         };
         match reason {
             CloseReason::Stop if is_cut_short => PromiseOutcome::Broken,

@@ -24,6 +24,10 @@ use crate::site::MayBlock;
 /// bytes taken before the first check count as taken at that check.
 const WRITE_CHECKS: u32 = 6;
 
+/// Seconds from the accept to the end of the header of the PROXY protocol. Its specification asks for at least
+/// 3, so that one lost packet is sent again (section 2).
+pub const PROXY_HEADER_SECS: u32 = 5;
+
 /// One connection's state.
 #[derive(Debug)]
 pub struct Session {
@@ -37,9 +41,10 @@ pub struct Session {
     pub(super) promise: KeepAlivePromise,
     /// Responses in a row for which a close by the server was postponed (`server_close`).
     pub(super) postponed: u8,
+    /// The other side, or the client that the header of the PROXY protocol names.
     pub(super) peer: Peer,
     /// The gauge of the connection's address, if the connections per address are limited.
-    client_gauge: Option<Arc<ConnectionGauge>>,
+    pub(super) client_gauge: Option<Arc<ConnectionGauge>>,
     /// Set with the last response; after it, the connection lingers.
     pub(super) closing: Option<CloseReason>,
     pub(super) peer_has_closed: bool,
@@ -47,6 +52,8 @@ pub struct Session {
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// The header of the PROXY protocol is incomplete (`proxy_header`).
+    ProxyHeader,
     Idle {
         since: Millis,
         ack: AckState,
@@ -119,6 +126,13 @@ impl Session {
         )
     }
 
+    /// A connection that was accepted at `now` from `peer`, a trusted proxy. It begins with a header of the
+    /// PROXY protocol.
+    #[must_use]
+    pub fn proxied(peer: Peer, now: Millis) -> Session {
+        Session::new(peer, now, Phase::ProxyHeader)
+    }
+
     /// A connection over the limit. Its first turn answers 503 and closes.
     #[must_use]
     pub fn refused(peer: Peer, now: Millis) -> Session {
@@ -151,7 +165,7 @@ impl Session {
 
     /// The connection's address and the gauge of that address, if the connections per address are limited.
     #[must_use]
-    pub fn client_gauge(&self) -> Option<(IpAddr, &ConnectionGauge)> {
+    pub fn client_gauge(&self) -> Option<(IpAddr, &Arc<ConnectionGauge>)> {
         match (self.peer, &self.client_gauge) {
             (Peer::Ip(address), Some(client_gauge)) => Some((address, client_gauge)),
             _ => None,
@@ -179,6 +193,7 @@ impl Session {
             );
         }
         Deadline::Exchange(match &mut self.phase {
+            Phase::ProxyHeader => return Deadline::ProxyHeader(header_late_at(self.opened_at)),
             Phase::Idle { since, .. } if self.answered == 0 => {
                 return Deadline::First(since.plus_secs(timeouts.head_secs));
             }
@@ -215,7 +230,7 @@ impl Session {
         match &self.phase {
             Phase::Head { method, .. } => *method,
             Phase::Body(body) => Some(body.method),
-            Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+            Phase::ProxyHeader | Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
         }
     }
 
@@ -247,7 +262,7 @@ impl Session {
                 idle_millis: u64::from(*idle_millis),
             },
             Phase::Body(body) => body.arrival,
-            Phase::Linger(_) | Phase::Refused => Arrival {
+            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => Arrival {
                 since: None,
                 idle_millis: 0,
             },
@@ -296,6 +311,11 @@ impl Lingering {
                 .min(stall_detector.deadline(&context.write_stall_limits())),
         }
     }
+}
+
+/// When the header of a connection that was accepted at `opened_at` is late.
+pub(super) fn header_late_at(opened_at: Millis) -> Millis {
+    opened_at.plus_secs(PROXY_HEADER_SECS)
 }
 
 /// The time of the first check whether a response sent at `since` is acknowledged.

@@ -23,7 +23,8 @@ const BODY_SECS: u32 = 30;
 const LINGER_SECS: u32 = 40;
 
 /// The first cells of the table.
-const PHASES: [&str; 6] = [
+const PHASES: [&str; 7] = [
+    "`ProxyHeader`",
     "`Idle`",
     "the first",
     "`Head`",
@@ -34,12 +35,13 @@ const PHASES: [&str; 6] = [
 
 fn name_of(session: &Session) -> &'static str {
     PHASES[match session.phase {
-        Phase::Idle { .. } if session.answered > 0 => 0,
-        Phase::Idle { .. } => 1,
-        Phase::Head { .. } => 2,
-        Phase::Body(_) => 3,
-        Phase::Linger(_) => 4,
-        Phase::Refused => 5,
+        Phase::ProxyHeader => 0,
+        Phase::Idle { .. } if session.answered > 0 => 1,
+        Phase::Idle { .. } => 2,
+        Phase::Head { .. } => 3,
+        Phase::Body(_) => 4,
+        Phase::Linger(_) => 5,
+        Phase::Refused => 6,
     }]
 }
 
@@ -110,6 +112,10 @@ impl Fixture {
         let new = Session::accepted(Peer::Unix, Millis(0));
         let mut fixture = Fixture::of(new);
         match phase {
+            "`ProxyHeader`" => {
+                fixture.session = Session::proxied(Peer::Unix, Millis(0));
+                fixture.receive(3, "PROXY ");
+            }
             "the first" => fixture.receive(3, ""),
             "`Idle`" => {
                 fixture.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -171,6 +177,7 @@ impl Fixture {
     /// The time that a cell of the table means.
     fn documented(&self, deadline: &str) -> Millis {
         match deadline {
+            "5 seconds from the accept" => Millis(5_000),
             "T + grace, see `idle`" => self.began.plus_secs(TIMEOUT_SECS + GRACE_SECS),
             "`timeouts.head` from the accept" => Millis(0).plus_secs(HEAD_SECS),
             "`timeouts.head` from its start" => self.began.plus_secs(HEAD_SECS),
@@ -185,6 +192,7 @@ impl Fixture {
     fn bring(&mut self, waits_for: &str) -> Option<&'static str> {
         let (bytes, next) = match waits_for {
             "the first byte of a request" | "the first byte of the connection" => ("G", "`Head`"),
+            "the proxy's header" => ("UNKNOWN\r\n", "the first"),
             "the rest of a head" => ("\r\n", "`Idle`"),
             "the rest of a body, to discard" => ("c", "`Idle`"),
             "its first turn" => ("", "`Linger`"),

@@ -8,12 +8,10 @@ use mio::Poll;
 use std::net::TcpStream;
 
 fn listener() -> (Listener, std::net::SocketAddr) {
-    let any = ListenAddress::Tcp("127.0.0.1:0".parse().expect("address"));
-    let listener = Listener::bind(&any, &Config::default().tcp_keep_alive).expect("bind");
-    let ListenAddress::Tcp(address) = listener.address else {
-        panic!("TCP")
-    };
-    (listener, address)
+    let any = ListenAddress::tcp("127.0.0.1:0".parse().expect("address"));
+    let listener = Listener::bind(&any, &Config::default()).expect("bind");
+    let address = listener.address.tcp_address();
+    (listener, address.expect("TCP"))
 }
 
 fn limited(connections: usize) -> Arc<ConnectionGauge> {
@@ -27,7 +25,9 @@ fn unlimited() -> Arc<ConnectionsPerClient> {
 /// Gives up the place, as `Shared::close` does.
 fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
     gauge.leave();
-    if let (Peer::Ip(address), Some(client_gauge)) = (accepted.peer, &accepted.client_gauge) {
+    if let (Peer::Ip(address), Some(client_gauge)) =
+        (accepted.origin.peer(), &accepted.client_gauge)
+    {
         per_client.leave(address, client_gauge);
     }
 }

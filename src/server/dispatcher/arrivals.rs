@@ -135,7 +135,7 @@ impl<S: System> Dispatcher<S> {
                 Some(Ok(queued)) => self.run(queued, now),
                 Some(Err(_)) => {}
             }
-            match self.acceptor.admit(over_limit.socket, over_limit.peer) {
+            match self.acceptor.admit(over_limit.socket, over_limit.origin) {
                 Ok(accepted) => return Some(accepted),
                 Err(still_over_limit) => over_limit = still_over_limit,
             }
@@ -173,7 +173,7 @@ impl<S: System> Dispatcher<S> {
 
     /// Stores an accepted socket as a connection, files its deadline, and claims it for its first turn.
     fn admit(&mut self, accepted: Accepted<S::AcceptedSocket>, now: Now) -> QueuedSlot {
-        let (index, peer) = (accepted.slot, accepted.peer);
+        let (index, peer) = (accepted.slot, accepted.origin.peer());
         let (connection, deadline) =
             accepted.into_connection(&self.turn_runner.active().context, now.monotonic);
         let queued = self.shared.slots.at(index).open(connection, deadline);

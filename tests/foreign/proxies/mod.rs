@@ -6,11 +6,15 @@
 //! T + grace = 5 s. Neither the client nor the proxies retry a request, so every loss is counted. Varnish
 //! cannot be configured so, but it counts its retries.
 //!
+//! `proxy_protocol` and `unix_socket` are about how a proxy reaches abide, not about time.
+//!
 //! `cargo test --test foreign proxies -- --ignored --nocapture` also prints the measurements. Without the
 //! proxies these tests fail.
 
 mod bursts;
 mod chains;
+mod proxy_protocol;
+mod unix_socket;
 
 use std::process::Command;
 

@@ -14,6 +14,8 @@ mod fields;
 mod path;
 #[path = "../peer.rs"]
 mod peer;
+#[path = "../proxy_header.rs"]
+mod proxy_header;
 #[path = "../request.rs"]
 mod request;
 #[path = "../responses.rs"]
@@ -31,6 +33,7 @@ static CHECK: LazyLock<fn(&[u8])> =
         Ok("request") => request::check,
         Ok("session") => session::check,
         Ok("path") => path::check,
+        Ok("proxy_header") => proxy_header::check,
         other => panic!("FUZZ_TARGET is {other:?}"),
     });
 
