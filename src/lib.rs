@@ -67,12 +67,15 @@
 //! [`Handoff::defer`](server::handoff::Handoff::defer), [`Flight::wait`](site::waiting::Flight::wait),
 //! [`Flight::work`](site::waiting::Flight::work).
 //!
+//! A turn sees one configuration from its start to its end. A reload puts another one in force
+//! ([`server::reload`]), which each thread takes over before its next turn.
+//!
 //! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
 //! disk, so that no request waits for that. One thread writes the access log and one standard error
 //! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
-//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. The *supervisor*
-//! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low
-//! priority compress large files and compare sidecars with their originals ([`site::memory`]).
+//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration. The
+//! *supervisor* ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of
+//! low priority compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
 //! # Three ideas
 //!
