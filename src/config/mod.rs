@@ -8,6 +8,7 @@
 //! - `settings`: [`Config`], which holds all others.
 //! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
+//! - `account`: the user and groups that the server changes to; `sandbox_mode`: whether it restricts itself.
 //! - `listen`: addresses to listen on; `network`: addresses of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
@@ -15,6 +16,7 @@
 //!   pages; `redirect_graph`: where its redirects lead.
 
 mod access_log;
+mod account;
 mod advertised;
 mod cache;
 mod clean_urls;
@@ -32,6 +34,7 @@ mod proxy;
 mod reading;
 mod redirect_graph;
 mod rules;
+mod sandbox_mode;
 mod settings;
 mod shutdown;
 mod single_page_apps;
@@ -42,6 +45,7 @@ mod tcp_keep_alive;
 mod timeouts;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
+pub use account::{Account, UnknownAccount};
 pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};
@@ -59,6 +63,7 @@ pub use proxy::Proxy;
 pub use reading::{ConfigError, Flags};
 pub use redirect_graph::RedirectGraph;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
+pub use sandbox_mode::SandboxMode;
 pub use settings::Config;
 pub use shutdown::Shutdown;
 pub use single_page_apps::SinglePageApp;

@@ -1,11 +1,13 @@
 //! The running server: threads, socket readiness and timers.
 //!
-//! [`Server::bind`] first does everything that can fail. [`Server::run`] then makes the calling thread
-//! the first event loop.
+//! A start has three steps, so that the program can give up rights between the first two
+//! ([`confinement`]): [`Listeners::bind`], [`Server::start`], which does all else that can fail and starts the
+//! threads, and [`Server::run`], which makes the calling thread the first event loop.
 
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
+pub mod confinement;
 pub mod deadlines;
 pub mod diagnostics;
 pub mod dispatcher;
@@ -81,20 +83,42 @@ const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why the server could not start: one sentence, without a full stop.
 #[derive(Debug)]
-pub struct StartError(String);
+pub struct StartError {
+    message: String,
+    /// Whether a permission is missing. Another user may have it.
+    pub is_denied: bool,
+}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
 impl std::error::Error for StartError {}
 
 impl StartError {
-    fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
-        move |error| StartError(format!("{what}: {error}"))
+    fn new(message: String) -> StartError {
+        StartError {
+            message,
+            is_denied: false,
+        }
     }
+
+    fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
+        move |error| StartError {
+            message: format!("{what}: {error}"),
+            is_denied: error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
+
+/// The listening sockets of a server that has not started.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For each address, one for each event loop.
+    by_address: Vec<Vec<Listener>>,
+    is_process: bool,
 }
 
 /// A server that is bound and ready to run.
@@ -149,13 +173,25 @@ impl Handle {
     }
 }
 
-impl Server {
-    /// Opens the site, the logs and the listeners, and starts the workers. If any step fails, nothing keeps
-    /// running and nothing stays open.
+impl Listeners {
+    /// Listens on the addresses of `config`, and starts no thread. Connections wait until the server runs.
     ///
     /// `is_process` says that the server is the whole process. It then takes over the sockets that it was
     /// started with (LISTEN_FDS), and listens on no others. SIGTERM drains it, SIGINT stops it within two
     /// seconds, and a second SIGINT exits at once with status 1 ([`interrupt`]).
+    ///
+    /// # Errors
+    /// [`StartError`] says which address failed and why.
+    pub fn bind(config: &Config, is_process: bool) -> Result<Listeners, StartError> {
+        Ok(Listeners {
+            by_address: listeners(config, is_process)?,
+            is_process,
+        })
+    }
+}
+
+impl Server {
+    /// Listens and starts, with the rights that the process has: [`Listeners::bind`], [`Server::start`].
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.
@@ -164,14 +200,34 @@ impl Server {
         clock: Arc<dyn Clock>,
         is_process: bool,
     ) -> Result<Server, StartError> {
+        let listeners = Listeners::bind(&config, is_process)?;
+        Server::start(config, clock, listeners)
+    }
+
+    /// Opens the sites and the log, and starts the workers. If any step fails, nothing keeps running and nothing
+    /// stays open. `listeners` must have been bound with the same `config`.
+    ///
+    /// # Errors
+    /// [`StartError`] says which part failed and why.
+    pub fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        listeners: Listeners,
+    ) -> Result<Server, StartError> {
+        let Listeners {
+            by_address: listeners,
+            is_process,
+        } = listeners;
         let (limit, descriptors) = connection_limit(&config)?;
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, descriptors);
-        let sites = sites.map_err(|error| StartError(error.to_string()))?;
+        let sites = sites.map_err(|error| StartError {
+            message: error.to_string(),
+            is_denied: error.error.kind() == io::ErrorKind::PermissionDenied,
+        })?;
         let access_log = config.access_log.target.as_ref().map(open_access_log);
         let access_log = access_log.transpose()?;
-        let listeners = listeners(&config, is_process)?;
         let addresses = listeners
             .iter()
             .map(|of_address| of_address[0].address.clone())
@@ -387,7 +443,7 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     let possible = possible.min(MAX_CONNECTIONS);
     let wanted = config.limits.connections as u64;
     if wanted > possible {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "limits.connections: {wanted} connections need {} file descriptors, the hard limit is {descriptors}",
             wanted + reserve
         )));
@@ -404,7 +460,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
         let what = "LISTEN_FDS: cannot take over the sockets";
         let inherited = Listener::inherited(probes).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
-            return Err(StartError(format!(
+            return Err(StartError::new(format!(
                 "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
             )));
         }
@@ -418,7 +474,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<Vec<Vec<Listener>>, St
         }
     }
     if config.listen.len() > MAX_LISTENERS {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "listen: at most {MAX_LISTENERS} addresses are possible"
         )));
     }

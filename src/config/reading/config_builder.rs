@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use super::builder::Builder;
 use super::site_builder::SiteBuilder;
 use super::validation_errors::ConfigError;
-use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName};
+use crate::config::{ADVERTISED_MAX, Account, Config, HostConfig, HostName};
 
 /// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
@@ -36,7 +36,7 @@ impl ConfigBuilder {
         }
     }
 
-    /// Checks that this machine has the directories of the sites, and enough descriptors.
+    /// Checks that this machine has the directories of the sites, the user and group, and enough descriptors.
     pub fn check_machine(&mut self) {
         // An invalid key may be a misspelling of `root`, so the default root is not checked then.
         let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
@@ -46,6 +46,9 @@ impl ConfigBuilder {
         let sites = self.hosts.iter_mut().map(|host| &mut host.site);
         for site in sites.filter(|site| site.builder.has("root")) {
             site.check_root();
+        }
+        if let Err(unknown) = Account::of(&self.general.settings) {
+            self.general.report(unknown.key, unknown.message);
         }
         let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let connections = self.general.settings.limits.connections;
