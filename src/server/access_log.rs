@@ -174,6 +174,13 @@ fn own_descriptor(path: &Path) -> Option<OwnDescriptor> {
     }
 }
 
+/// Whether `path` names standard output or standard error, which are duplicated and not opened.
+#[must_use]
+pub fn is_standard_stream(path: &Path) -> bool {
+    let own = own_descriptor(path);
+    matches!(own, Some(OwnDescriptor::Stdout | OwnDescriptor::Stderr))
+}
+
 /// Whether `path` names a descriptor of this process.
 #[must_use]
 pub fn is_own_descriptor(path: &Path) -> bool {

@@ -4,7 +4,9 @@
 
 mod access_log;
 mod command_line;
+mod few_rights;
 mod mistakes;
+mod sandbox;
 mod sites;
 mod stalled_logs;
 mod syntax;
@@ -14,7 +16,7 @@ mod wrong_sites;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use abide::config::{AccessLogTarget, Config, ListenAddress, SiteConfig};
+use abide::config::{AccessLogTarget, Config, ListenAddress, SandboxMode, SiteConfig};
 use tempfile::TempDir;
 
 /// A configuration file, in a directory of its own.
@@ -180,6 +182,9 @@ fn what_is_printed_loads_back_equal() {
         root = 'a "quoted" \ path'
         listen = ["[::1]:0", "[::1]:0", "unix:/run/abide.sock", "0.0.0.0:80"]
         workers = 7
+        user = "www-data"
+        group = "4000"
+        sandbox = "require"
         keep_alive = { timeout = 5, grace = 1, max_requests = 1, http10 = false, close = "pressure", behind = 4 }
         tcp_keep_alive.idle = 1
         limits.target_bytes = 0x400
@@ -189,6 +194,9 @@ fn what_is_printed_loads_back_equal() {
     );
     assert_eq!(changed.site.root, Path::new("a \"quoted\" \\ path"));
     assert_eq!(changed.listen.len(), 4);
+    assert_eq!(changed.user.as_deref(), Some("www-data"));
+    assert_eq!(changed.group.as_deref(), Some("4000"));
+    assert_eq!(changed.sandbox, SandboxMode::Require);
     assert_eq!(changed.limits.target_bytes, 1024);
     for config in [Config::default(), changed] {
         assert_eq!(load(&config.to_toml()), config);
@@ -326,6 +334,29 @@ fn a_value_of_the_wrong_type_is_refused_with_file_line_and_key() {
             "abide.toml:1: keep_alive.close: 'never' was given, it must be \"idle\" or \"pressure\"",
         ),
         (
+            "user = 33",
+            "abide.toml:1: user: the number 33 was given, it must be a name or number in quotes, or \
+             \"\" for none",
+        ),
+        (
+            "group = true",
+            "abide.toml:1: group: the boolean true was given, it must be a name or number in quotes, \
+             or \"\" for none",
+        ),
+        (
+            "sandbox = 'on'",
+            "abide.toml:1: sandbox: 'on' was given, it must be \"auto\", \"require\" or \"off\"",
+        ),
+        (
+            "sandbox = true",
+            "abide.toml:1: sandbox: the boolean true was given, it must be \"auto\", \"require\" or \
+             \"off\"",
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'www'\nuser = 'web'",
+            "abide.toml:4: host.user: it is the same for all hosts, so it stands outside of [[host]]",
+        ),
+        (
             "root = ['www']",
             "abide.toml:1: root: a list was given, it must be a path in quotes",
         ),
@@ -378,7 +409,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies, \
+             user, group, sandbox",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -391,7 +423,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, workers, event_loops, strict_hosts, trusted_proxies, \
+             user, group, sandbox",
         ),
     ] {
         assert_eq!(refusal(text), expected);

@@ -171,8 +171,7 @@ fn readable_for(path: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let mut paths: Vec<PathBuf> = directory_of(path).into_iter().collect();
-    let above = |target: PathBuf| target.parent().map(Path::to_owned);
-    paths.extend(link_targets(path).into_iter().filter_map(above));
+    paths.extend(directories_of_targets(path));
     paths.retain(|path| !is_top(path));
     if !paths.iter().any(|path| target.starts_with(path)) {
         paths.push(target);
@@ -180,13 +179,14 @@ fn readable_for(path: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The path below which the access log at `path` may be written. `None` for a descriptor of this process.
+/// The path below which the access log at `path` may be written. `None` if the log is not opened by its path.
 fn writable_for(path: &Path) -> Option<PathBuf> {
+    if access_log::is_standard_stream(path) {
+        return None;
+    }
     if access_log::is_own_descriptor(path) {
-        // A file has a path; a pipe has none, and needs no right.
-        return fs::read_link(path)
-            .ok()
-            .filter(|target| target.is_absolute());
+        // A pipe has no path, and needs no right.
+        return fs::canonicalize(path).ok();
     }
     let is_device = |metadata: Metadata| {
         let kind = metadata.file_type();
@@ -220,12 +220,12 @@ fn resolved_above(path: &Path) -> Option<PathBuf> {
     Some(directory_of(path)?.join(path.file_name()?))
 }
 
-/// What each link on the way to `path` leads to.
-fn link_targets(path: &Path) -> Vec<PathBuf> {
+/// For each link on the way to `path`, the directory that contains the name to which the link leads.
+fn directories_of_targets(path: &Path) -> Vec<PathBuf> {
     let Ok(absolute) = std::path::absolute(path) else {
         return Vec::new();
     };
-    let mut targets = Vec::new();
+    let mut directories = Vec::new();
     let mut here = PathBuf::from("/");
     let mut pending = names_reversed(&absolute);
     let mut links = 0;
@@ -243,13 +243,13 @@ fn link_targets(path: &Path) -> Vec<PathBuf> {
         if links > MAX_LINKS {
             break;
         }
-        targets.extend(fs::canonicalize(&next));
+        directories.extend(directory_of(&here.join(&target)));
         if target.is_absolute() {
             here = PathBuf::from("/");
         }
         pending.extend(names_reversed(&target));
     }
-    targets
+    directories
 }
 
 /// The names in `path`, `..` included, the last one first.
