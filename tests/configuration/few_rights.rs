@@ -46,13 +46,6 @@ fn field_of_threads(server: &Server, name: &str) -> Vec<String> {
     values
 }
 
-/// A site whose files everybody can read.
-fn public_site() -> Site {
-    let site = Site::new();
-    fs::set_permissions(site.beside(""), fs::Permissions::from_mode(0o755)).expect("chmod");
-    site
-}
-
 /// Starts the server with a usual umask, and with its configuration where every user can read it.
 fn launch(site: &Site, toml: &str) -> Launch {
     let file = site.beside("abide.toml");
@@ -68,7 +61,7 @@ fn lines(log: &Path) -> usize {
 
 #[test]
 fn every_thread_has_the_account_and_can_get_no_privileges() {
-    let site = public_site();
+    let site = Site::new();
     let directory = site.beside("own");
     fs::create_dir(&directory).expect("mkdir");
     let [log, socket] = ["access.log", "abide.sock"].map(|name| directory.join(name));
@@ -114,7 +107,7 @@ fn every_thread_has_the_account_and_can_get_no_privileges() {
 /// A user that exists, with the groups of the machine.
 #[test]
 fn a_name_brings_its_groups() {
-    let site = public_site();
+    let site = Site::new();
     let launch = launch(&site, "user = 'nobody'\n");
     if !geteuid().is_root() {
         assert!(refusal(launch).starts_with("abide: user: cannot change to nobody: "));
@@ -136,7 +129,7 @@ fn a_name_brings_its_groups() {
 
 #[test]
 fn root_without_a_user_is_warned_about_once() {
-    let site = public_site();
+    let site = Site::new();
     let server = Server::of(site.root());
     server.connect().expect_usable();
     server.signal(Signal::TERM);
@@ -147,7 +140,7 @@ fn root_without_a_user_is_warned_about_once() {
 
 #[test]
 fn an_account_that_there_is_not_is_refused_by_a_start_and_by_check() {
-    let site = public_site();
+    let site = Site::new();
     for (toml, place) in [
         (
             "\nuser = 'no-such-user'\n",
@@ -180,7 +173,7 @@ fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
         // Then no account can be changed to at all, as another test shows.
         return;
     }
-    let site = public_site();
+    let site = Site::new();
     let of_user = " for the user 61000\n";
     let root = fs::Permissions::from_mode(0o700);
     fs::set_permissions(site.root(), root).expect("chmod");
@@ -211,7 +204,7 @@ fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
 
 #[test]
 fn a_sandbox_that_is_required_is_refused_if_the_kernel_cannot() {
-    let site = public_site();
+    let site = Site::new();
     let toml = "sandbox = 'require'\n";
     if kernel_support() == KernelSupport::Everything {
         launch(&site, toml).start().connect().expect_usable();
@@ -262,7 +255,7 @@ fn a_root_is_switched_within_the_sandbox_and_not_to_a_place_outside() {
 /// A log that is rotated in its directory is followed. A new directory of the same name is another directory.
 #[test]
 fn a_log_is_rotated_within_the_sandbox_and_not_into_a_place_outside() {
-    let site = public_site();
+    let site = Site::new();
     let directory = site.beside("logs");
     fs::create_dir(&directory).expect("mkdir");
     let log = directory.join("access.log");
@@ -286,7 +279,7 @@ fn a_log_is_rotated_within_the_sandbox_and_not_into_a_place_outside() {
 
 #[test]
 fn a_log_that_is_a_link_is_refused() {
-    let site = public_site();
+    let site = Site::new();
     let [log, target] = ["log", "target"].map(|name| site.beside(name));
     symlink(&target, &log).expect("a link");
     let said = refusal(launch(
@@ -303,7 +296,7 @@ fn a_log_that_is_a_link_is_refused() {
 
 #[test]
 fn the_names_of_the_standard_streams_and_devices_are_logs() {
-    let site = public_site();
+    let site = Site::new();
     for (path, stdout, stderr) in [
         ("-", 1, 0),
         ("/dev/stdout", 1, 0),
@@ -335,7 +328,7 @@ fn the_names_of_the_standard_streams_and_devices_are_logs() {
 /// A file that a shell has opened, and a pipe: `3>file`, `3> >(command)`.
 #[test]
 fn an_inherited_descriptor_is_a_log() {
-    let site = public_site();
+    let site = Site::new();
     let log = site.beside("log");
     let toml = "access_log.path = '/dev/fd/3'\n";
     let file = site.beside("abide.toml");
@@ -366,7 +359,7 @@ fn an_inherited_descriptor_is_a_log() {
 /// journald gives a service a socket as standard output, and a socket cannot be opened by its path.
 #[test]
 fn a_standard_output_that_is_a_socket_is_a_log() {
-    let site = public_site();
+    let site = Site::new();
     for path in ["-", "/dev/stdout"] {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let socket = site.beside("abide.sock");
@@ -400,7 +393,7 @@ fn a_standard_output_that_is_a_socket_is_a_log() {
 /// A configuration from a pipe can be read once, so nothing else is expected of it.
 #[test]
 fn a_configuration_may_come_from_a_pipe() {
-    let site = public_site();
+    let site = Site::new();
     let script = "printf 'workers = 1\\n' | \"$@\"";
     let launch = Launch::of(site.root()).through(
         &["sh", "-c", script, "sh"],

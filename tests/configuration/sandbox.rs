@@ -318,7 +318,6 @@ fn a_configuration_that_only_root_can_read_is_refused_at_the_start() {
     let mut config = serving(&site);
     config.user = Some("61000".to_owned());
     config.group = Some("61001".to_owned());
-    fs::set_permissions(site.beside(""), fs::Permissions::from_mode(0o755)).expect("chmod");
     for (mode, is_readable) in [(0o600, false), (0o644, true)] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("chmod");
         let confined = inside(&config, Some(&file), |confinement| confinement.map(drop));
