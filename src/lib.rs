@@ -74,6 +74,9 @@
 //! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low
 //! priority compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
+//! Before the second thread starts, the program listens and then gives up its rights
+//! ([`server::confinement`]): it changes to its user and enters a sandbox.
+//!
 //! # Three ideas
 //!
 //! **Ownership** ([`connection::ownership`]). Each connection has one atomic word. Only the event loop turns

@@ -27,6 +27,7 @@ pub mod shared;
 pub mod silent;
 pub mod slots;
 pub mod spares;
+mod start_error;
 pub mod summaries;
 pub mod supervisor_waker;
 pub mod system;
@@ -36,7 +37,6 @@ pub mod turn_runner;
 pub mod work;
 pub mod worker;
 
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
 use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES};
+pub use start_error::StartError;
+
 use access_log::AccessLog;
 use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
@@ -80,38 +82,6 @@ const MAX_CONNECTIONS: u64 = 1 << 24;
 /// How long the server waits at its end for the access log, or the time that the workers have left over, if
 /// that is longer.
 const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// Why the server could not start: one sentence, without a full stop.
-#[derive(Debug)]
-pub struct StartError {
-    message: String,
-    /// Whether a permission is missing. Another user may have it.
-    pub is_denied: bool,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    fn new(message: String) -> StartError {
-        StartError {
-            message,
-            is_denied: false,
-        }
-    }
-
-    fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
-        move |error| StartError {
-            message: format!("{what}: {error}"),
-            is_denied: error.kind() == io::ErrorKind::PermissionDenied,
-        }
-    }
-}
 
 /// The listening sockets of a server that has not started.
 #[derive(Debug)]

@@ -14,6 +14,8 @@ use support::client::request;
 use support::server::program;
 use support::{Launch, Server, Site, until};
 
+use super::wrong_sites::assert_refusals;
+
 /// The warning of a server that stays root.
 const STAYS_ROOT: &str = "abide: warning: the server runs as root; ";
 
@@ -57,6 +59,32 @@ fn launch(site: &Site, toml: &str) -> Launch {
 
 fn lines(log: &Path) -> usize {
     fs::read_to_string(log).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    let name = "it must be a name or number in quotes, or \"\" for none";
+    let mode = "it must be \"auto\", \"require\" or \"off\"";
+    assert_refusals(&[
+        ("user = 33", "1: user: the number 33 was given", name),
+        (
+            "\ngroup = true",
+            "2: group: the boolean true was given",
+            name,
+        ),
+        ("user = ['web']", "1: user: a list was given", name),
+        ("sandbox = 'on'", "1: sandbox: 'on' was given", mode),
+        (
+            "sandbox = true",
+            "1: sandbox: the boolean true was given",
+            mode,
+        ),
+        (
+            "[[host]]\nname = 'a'\nroot = 'www'\nuser = 'web'",
+            "4: host.user",
+            "the same for all hosts",
+        ),
+    ]);
 }
 
 #[test]

@@ -334,29 +334,6 @@ fn a_value_of_the_wrong_type_is_refused_with_file_line_and_key() {
             "abide.toml:1: keep_alive.close: 'never' was given, it must be \"idle\" or \"pressure\"",
         ),
         (
-            "user = 33",
-            "abide.toml:1: user: the number 33 was given, it must be a name or number in quotes, or \
-             \"\" for none",
-        ),
-        (
-            "group = true",
-            "abide.toml:1: group: the boolean true was given, it must be a name or number in quotes, \
-             or \"\" for none",
-        ),
-        (
-            "sandbox = 'on'",
-            "abide.toml:1: sandbox: 'on' was given, it must be \"auto\", \"require\" or \"off\"",
-        ),
-        (
-            "sandbox = true",
-            "abide.toml:1: sandbox: the boolean true was given, it must be \"auto\", \"require\" or \
-             \"off\"",
-        ),
-        (
-            "[[host]]\nname = 'a'\nroot = 'www'\nuser = 'web'",
-            "abide.toml:4: host.user: it is the same for all hosts, so it stands outside of [[host]]",
-        ),
-        (
             "root = ['www']",
             "abide.toml:1: root: a list was given, it must be a path in quotes",
         ),

@@ -13,7 +13,9 @@
 //! Everything else is opened afterwards, with the rights that remain: roots, logs, and later what a reload
 //! names. A reload can ask [`Confinement`] whether a new path is within the sandbox, which never widens.
 //!
-//! A panic with RUST_BACKTRACE cannot read the program's symbols in the sandbox, so its frames have no names.
+//! Two reads fail within the sandbox, and the server does without: a panic with RUST_BACKTRACE cannot
+//! read the program's symbols, so its frames have no names; and the standard library counts CPUs without the
+//! quota of a control group, which only the number of shards of one small cache depends on.
 
 pub mod account;
 pub mod grants;
