@@ -189,9 +189,9 @@ pub fn is_own_descriptor(path: &Path) -> bool {
 
 /// Opens the file at `path` for appending, and creates it if there is none.
 ///
-/// The last name may not be a link: who can make links in the directory of the log could make the server write
-/// to other files. The names of own descriptors are links by nature. Opening does not block, so that a FIFO
-/// without a reader is an error (open(2): ENXIO).
+/// The last name may not be a link. Otherwise a user who can make links in the directory of the log could make
+/// the server write to other files. The names of own descriptors are links by nature. Opening does not block,
+/// so that a FIFO without a reader is an error (open(2): ENXIO).
 pub(super) fn append_to(path: &Path) -> io::Result<File> {
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     flags.set(OFlags::NOFOLLOW, !is_own_descriptor(path));

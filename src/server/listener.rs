@@ -148,9 +148,7 @@ impl Listener {
         }
         Ok((transport::Socket::new(fd), peer(address)))
     }
-}
 
-impl Listener {
     /// Makes the kernel drop packets of new handshakes by their TTL, for good. The highest one passes, but the
     /// usual ones are 64 and 128.
     ///

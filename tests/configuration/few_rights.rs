@@ -66,19 +66,11 @@ fn wrong_values_are_refused() {
     let name = "it must be a name or number in quotes, or \"\" for none";
     let mode = "it must be \"auto\", \"require\" or \"off\"";
     assert_refusals(&[
-        ("user = 33", "1: user: the number 33 was given", name),
-        (
-            "\ngroup = true",
-            "2: group: the boolean true was given",
-            name,
-        ),
-        ("user = ['web']", "1: user: a list was given", name),
-        ("sandbox = 'on'", "1: sandbox: 'on' was given", mode),
-        (
-            "sandbox = true",
-            "1: sandbox: the boolean true was given",
-            mode,
-        ),
+        ("user = 33", "1: user", name),
+        ("\ngroup = true", "2: group", name),
+        ("user = ['web']", "1: user", name),
+        ("sandbox = 'on'", "1: sandbox", mode),
+        ("sandbox = true", "1: sandbox", mode),
         (
             "[[host]]\nname = 'a'\nroot = 'www'\nuser = 'web'",
             "4: host.user",
@@ -164,6 +156,12 @@ fn root_without_a_user_is_warned_about_once() {
     let said = server.ended().stderr;
     let expected = usize::from(geteuid().is_root());
     assert_eq!(said.matches(STAYS_ROOT).count(), expected, "{said}");
+    if geteuid().is_root() {
+        // A group does not take the rights of root.
+        let server = launch(&site, "group = '61001'\n").start();
+        assert!(server.stderr().contains(STAYS_ROOT), "{}", server.stderr());
+        assert_eq!(field_of_threads(&server, "Groups:"), ["61001"]);
+    }
 }
 
 #[test]
@@ -197,11 +195,15 @@ fn an_account_that_there_is_not_is_refused_by_a_start_and_by_check() {
 
 #[test]
 fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
+    let site = Site::new();
     if !geteuid().is_root() {
-        // Then no account can be changed to at all, as another test shows.
+        let said = refusal(launch(&site, ACCOUNT));
+        assert!(
+            said.starts_with("abide: user: cannot change to 61000: "),
+            "{said}"
+        );
         return;
     }
-    let site = Site::new();
     let of_user = " for the user 61000\n";
     let root = fs::Permissions::from_mode(0o700);
     fs::set_permissions(site.root(), root).expect("chmod");
@@ -220,14 +222,21 @@ fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
         said.contains("cannot open the access log ") && said.ends_with(of_user),
         "{said}"
     );
-    let unreadable = launch(&site, ACCOUNT);
+    let launches = [launch(&site, ACCOUNT), launch(&site, ACCOUNT)];
     let file = site.beside("abide.toml");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
-    let said = refusal(unreadable);
-    assert!(
-        said.contains(&format!("{}: Permission denied", file.display())),
-        "{said}"
-    );
+    // First the file cannot be read, then it cannot even be looked up.
+    for (launch, (path, mode)) in launches
+        .into_iter()
+        .zip([(file.clone(), 0o600), (site.beside(""), 0o700)])
+    {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+        let said = refusal(launch);
+        assert!(
+            said.contains(&format!("{}: Permission denied", file.display())),
+            "{said}"
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
 }
 
 #[test]
@@ -333,7 +342,8 @@ fn the_names_of_the_standard_streams_and_devices_are_logs() {
         ("/dev/fd/2", 0, 1),
         ("/dev/null", 0, 0),
     ] {
-        let server = launch(&site, &format!("access_log.path = '{path}'\n")).start();
+        let toml = format!("access_log.path = '{path}'\nshutdown.handshakes = 0\n");
+        let server = launch(&site, &toml).start();
         server.connect().expect_usable();
         server.signal(Signal::USR1);
         server.signal(Signal::TERM);

@@ -63,8 +63,9 @@ type FileId = (u64, u64);
 pub struct Grants(Vec<Grant>);
 
 impl Grants {
-    /// The paths that `config` names, as they are now. `file` is the file that `config` was read from. A path
-    /// that does not exist or may not be looked up grants nothing; opening it then says why.
+    /// The paths that `config` names, as they are now. `file` is the file that `config` was read from, if
+    /// [it can be read again](is_lasting_file). A path that does not exist or may not be looked up grants
+    /// nothing; opening it then says why.
     #[must_use]
     pub fn of(config: &Config, file: Option<&Path>) -> Grants {
         let mut wanted = BTreeSet::new();
@@ -81,11 +82,7 @@ impl Grants {
                 wanted.insert((Right::Read, PathBuf::from("/")));
             }
         }
-        wanted.extend(
-            file.filter(|file| is_lasting_file(file))
-                .into_iter()
-                .flat_map(read),
-        );
+        wanted.extend(file.into_iter().flat_map(read));
         if let Some(AccessLogTarget::File(path)) = &config.access_log.target {
             wanted.extend(writable_for(path).map(|path| (Right::WriteLog, path)));
         }

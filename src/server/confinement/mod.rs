@@ -34,6 +34,10 @@ use crate::config::{Account, Config, SandboxMode, UnknownAccount};
 use grants::{Grants, is_lasting_file};
 use sandbox::KernelSupport;
 
+/// The warning about a server that was started as root, without `user`.
+const STAYS_ROOT: &str =
+    "the server runs as root; set user, and it changes to that user once it listens";
+
 /// The warning about a kernel that can restrict nothing.
 const NO_LANDLOCK: &str = "sandbox: this kernel has no Landlock, or it is turned off, so the server keeps the \
                            right to every file that its user may use";
@@ -130,21 +134,21 @@ pub fn confine_thread(
     file: Option<&Path>,
 ) -> Result<Confinement, ConfinementError> {
     check(config)?;
+    // Asked before the rights are given up: afterwards it may not even be looked up.
+    let file = file.filter(|file| is_lasting_file(file));
     let unknown =
         |error: UnknownAccount| ConfinementError(format!("{}: {}", error.key, error.message));
+    if let Some(account) = Account::of(config).map_err(unknown)? {
+        account::assume(&account).map_err(|error| refused(config, &error))?;
+    }
     let mut warnings = Vec::new();
-    match Account::of(config).map_err(unknown)? {
-        Some(account) => account::assume(&account).map_err(|error| refused(config, &error))?,
-        None if geteuid().is_root() => warnings.push(
-            "the server runs as root; set user, and it changes to that user once it listens"
-                .to_owned(),
-        ),
-        None => {}
+    if config.user.is_none() && geteuid().is_root() {
+        warnings.push(STAYS_ROOT.to_owned());
     }
     set_no_new_privs(true)
         .map_err(|error| ConfinementError(format!("cannot set NO_NEW_PRIVS: {error}")))?;
     let grants = enter_sandbox(config, file, &mut warnings)?;
-    if let Some(file) = file.filter(|file| is_lasting_file(file)) {
+    if let Some(file) = file {
         confirm_readable(file)?;
     }
     Ok(Confinement { warnings, grants })
