@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use abide::config::{Config, ConfigError, Flags, Reloaded, Running};
+use abide::config::{Config, ConfigError, Flags, ReachablePaths, Reloaded, Running};
 use clap::Parser;
 
 /// Serve a directory of static files over HTTP/1.1, with persistent connections that keep their
@@ -79,13 +79,17 @@ impl Cli {
         Config::resolve(self.config.as_deref(), &self.flags())
     }
 
-    /// Resolves the configuration again, for a server that is `running`.
+    /// Resolves the configuration again, for a server that is `running` and can reach `paths`.
     ///
     /// # Errors
     ///
     /// As for [`resolve`](Cli::resolve). A change that needs a restart is an error too.
-    pub fn resolve_again(&self, running: Running<'_>) -> Result<Reloaded, ConfigError> {
-        Config::resolve_again(running, self.config.as_deref(), &self.flags())
+    pub fn resolve_again(
+        &self,
+        running: Running<'_>,
+        paths: &dyn ReachablePaths,
+    ) -> Result<Reloaded, ConfigError> {
+        Config::resolve_again(running, paths, self.config.as_deref(), &self.flags())
     }
 
     /// The values of the command line, as the configuration takes them.

@@ -77,6 +77,9 @@
 //! *supervisor* ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of
 //! low priority compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
+//! Before the second thread starts, the program listens and then gives up its rights
+//! ([`server::confinement`]): it changes to its user and enters a sandbox.
+//!
 //! # Three ideas
 //!
 //! **Ownership** ([`connection::ownership`]). Each connection has one atomic word. Only the event loop turns
@@ -118,7 +121,7 @@
 //! # Deliberately absent
 //!
 //! - An async runtime. A connection is a state table and a turn is a function call; that is enough.
-//! - `unsafe`, except for two calls in `connection::c_calls`.
+//! - `unsafe`, except for three calls in `connection::c_calls`.
 //! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
 //! - Uses for request bodies, CGI, proxying: a server for files needs none of them.
 //! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.

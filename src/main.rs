@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use std::sync::Arc;
 use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
-use abide::server::Server;
+use abide::server::confinement;
 use abide::server::diagnostics::{self, print_notice};
 use abide::server::service_manager::ServiceManager;
+use abide::server::{Listeners, Server};
+use cli::Cli;
 
 /// The exit status if the command line, the configuration or the environment is wrong.
 const EXIT_BAD_START: u8 = 2;
 
 fn main() -> ExitCode {
-    // Dropped last, so that all earlier notices are written.
-    let _flush_guard = diagnostics::start();
     start_log();
     let cli = cli::parse();
     let config = match cli.resolve() {
@@ -29,33 +30,68 @@ fn main() -> ExitCode {
         print_notice(format_args!("abide: warning: {warning}"));
     }
     if cli.check {
-        return match write!(io::stdout(), "{}", config.to_toml()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                print_notice(format_args!(
-                    "abide: the configuration cannot be printed: {error}"
-                ));
-                ExitCode::FAILURE
-            }
-        };
+        return check(&config);
     }
     if cli.selftest {
+        let _flush_guard = diagnostics::start();
         return test(config);
     }
+    serve(config, cli)
+}
+
+/// Prints `config`, unless a start would refuse it.
+fn check(config: &Config) -> ExitCode {
+    if let Err(error) = confinement::check(config) {
+        return refuse(&error);
+    }
+    match write!(io::stdout(), "{}", config.to_toml()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_notice(format_args!(
+                "abide: the configuration cannot be printed: {error}"
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the server until it has ended. `config` is what `cli` says.
+fn serve(config: Config, cli: Cli) -> ExitCode {
+    let listeners = match Listeners::bind(&config, true) {
+        Ok(listeners) => listeners,
+        Err(error) => return refuse(&error),
+    };
     let service_manager = ServiceManager::of_environment().unwrap_or_else(|error| {
         print_notice(format_args!(
             "abide: warning: NOTIFY_SOCKET is not used: {error}"
         ));
         None
     });
-    let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
-        Ok(server) => server.reloading_by(Box::new(move |running| cli.resolve_again(running))),
+    let confinement = match confinement::confine(&config, cli.config.as_deref()) {
+        Ok(confinement) => confinement,
         Err(error) => return refuse(&error),
     };
-    let server = match service_manager {
-        Some(service_manager) => server.reporting_to(service_manager),
-        None => server,
+    // The first thread. The guard is dropped after the server, so that all its notices are written.
+    let _flush_guard = diagnostics::start();
+    let user = config.user.clone();
+    let mut server = match Server::start(config, Arc::new(SystemClock::new()), listeners) {
+        Ok(server) => server,
+        Err(error) => {
+            return match user.filter(|_| error.is_denied) {
+                Some(user) => refuse(&format_args!("{error} for the user {user}")),
+                None => refuse(&error),
+            };
+        }
     };
+    for warning in &confinement.warnings {
+        print_notice(format_args!("abide: warning: {warning}"));
+    }
+    if let Some(service_manager) = service_manager {
+        server.report_to(service_manager);
+    }
+    server.reload_by(Box::new(move |running| {
+        cli.resolve_again(running, &confinement)
+    }));
     for address in server.addresses() {
         print_notice(format_args!("listening on {}", address.url()));
     }
@@ -82,7 +118,7 @@ fn test(config: Config) -> ExitCode {
     }
 }
 
-fn refuse(error: &dyn std::error::Error) -> ExitCode {
+fn refuse(error: &dyn fmt::Display) -> ExitCode {
     // A configuration can have several errors, with one line for each.
     for line in error.to_string().lines() {
         print_notice(format_args!("abide: {line}"));

@@ -8,13 +8,16 @@
 //! - `settings`: [`Config`], which holds all others.
 //! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
-//! - `listen`: addresses to listen on; `unix_socket`: who may connect to a unix socket; `network`: addresses of proxies; `host_name`; `cors_origin`.
+//! - `account`: the user and groups that the server changes to; `sandbox_mode`: whether it restricts itself.
+//! - `listen`: addresses to listen on; `unix_socket`: who may connect to a unix socket; `network`: addresses
+//!   of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
 //!   `target_template`: its rules; `single_page_apps`: its `spa`; `clean_urls`: the addresses of its
 //!   pages; `hidden_names`: the paths of its `hidden`; `redirect_graph`: where its redirects lead.
 
 mod access_log;
+mod account;
 mod advertised;
 mod cache;
 mod clean_urls;
@@ -33,6 +36,7 @@ mod proxy;
 mod reading;
 mod redirect_graph;
 mod rules;
+mod sandbox_mode;
 mod settings;
 mod shutdown;
 mod single_page_apps;
@@ -44,6 +48,7 @@ mod timeouts;
 mod unix_socket;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
+pub use account::{Account, UnknownAccount};
 pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};
@@ -59,9 +64,10 @@ pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use pattern_list::PatternList;
 pub use proxy::Proxy;
-pub use reading::{ConfigError, Flags, KeySources, Reloaded, Running};
+pub use reading::{ConfigError, Flags, KeySources, ReachablePaths, Reloaded, Running};
 pub use redirect_graph::RedirectGraph;
 pub use rules::{FieldName, FieldValue, HeaderRule, Redirect, Rewrite};
+pub use sandbox_mode::SandboxMode;
 pub use settings::Config;
 pub use shutdown::Shutdown;
 pub use single_page_apps::SinglePageApp;

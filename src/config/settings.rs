@@ -6,6 +6,7 @@ use super::keep_alive::KeepAlive;
 use super::limits::Limits;
 use super::listen::ListenAddress;
 use super::network::Network;
+use super::sandbox_mode::SandboxMode;
 use super::shutdown::Shutdown;
 use super::site::{HostConfig, SiteConfig};
 use super::tcp_keep_alive::TcpKeepAlive;
@@ -38,6 +39,13 @@ pub struct Config {
     pub workers: usize,
     /// Event loops, 1 to 256; the workers are divided among them.
     pub event_loops: usize,
+    /// The user that the program changes to once it listens: a name, or a number. [`Account`](super::Account)
+    /// looks it up. Default: none.
+    pub user: Option<String>,
+    /// The group that the program changes to, by name or number. Default: none, which means that of `user`.
+    pub group: Option<String>,
+    /// Whether the program restricts itself to its files. Default [`SandboxMode::Auto`].
+    pub sandbox: SandboxMode,
     /// `[keep_alive]`: how long an idle connection is promised to stay open.
     pub keep_alive: KeepAlive,
     /// `[tcp_keep_alive]`: the probes that find peers that are gone.
@@ -66,6 +74,9 @@ impl Default for Config {
             socket_group: None,
             workers: num_cpus::get().clamp(1, WORKERS_MAX),
             event_loops: 1,
+            user: None,
+            group: None,
+            sandbox: SandboxMode::default(),
             keep_alive: KeepAlive::default(),
             tcp_keep_alive: TcpKeepAlive::default(),
             timeouts: Timeouts::default(),

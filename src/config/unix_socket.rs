@@ -65,31 +65,48 @@ impl fmt::Display for SocketMode {
     }
 }
 
-/// `socket_group`: the group of the files of unix sockets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `socket_group`: the group of the files of unix sockets. Two are equal if they are written alike.
+#[derive(Debug, Clone)]
 pub enum SocketGroup {
-    /// A name in `/etc/group`; not empty, without colons.
-    Named(String),
+    /// A name in `/etc/group`; not empty, without colons. Its number, once it was looked up.
+    Named(String, Option<u32>),
     /// A number, which need not have a name; 0 to 2^32-2.
     Numbered(u32),
 }
 
+impl PartialEq for SocketGroup {
+    fn eq(&self, other: &SocketGroup) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
 impl SocketGroup {
-    /// The number of the group. A name is looked up in `/etc/group`, and in no other source of groups.
+    /// The number of the group; `None` if its name was not looked up.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        match self {
+            SocketGroup::Named(_, id) => *id,
+            SocketGroup::Numbered(id) => Some(*id),
+        }
+    }
+
+    /// Looks the name up in `/etc/group`, and in no other source of groups. A name that was looked up before keeps
+    /// its number.
     ///
     /// # Errors
     /// If there is no group of that name, or the file cannot be read.
-    pub fn id(&self) -> io::Result<u32> {
-        let name = match self {
-            SocketGroup::Numbered(id) => return Ok(*id),
-            SocketGroup::Named(name) => name,
+    pub fn look_up(&mut self) -> io::Result<()> {
+        let SocketGroup::Named(name, id @ None) = self else {
+            return Ok(());
         };
         let groups = fs::read(GROUPS)
             .map_err(|error| io::Error::new(error.kind(), format!("{GROUPS}: {error}")))?;
-        group_id(&groups, name).ok_or_else(|| {
+        let found = group_id(&groups, name).ok_or_else(|| {
             let complaint = format!("{GROUPS} has no group {name:?}");
             io::Error::new(io::ErrorKind::NotFound, complaint)
-        })
+        })?;
+        *id = Some(found);
+        Ok(())
     }
 }
 
@@ -102,7 +119,7 @@ impl FromStr for SocketGroup {
         }
         let digits = text.strip_prefix('-').unwrap_or(text);
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(SocketGroup::Named(text.to_owned()));
+            return Ok(SocketGroup::Named(text.to_owned(), None));
         }
         let id = text.parse().ok().filter(|id| *id <= GROUP_MAX);
         id.map(SocketGroup::Numbered).ok_or_else(|| {
@@ -116,7 +133,7 @@ impl FromStr for SocketGroup {
 impl fmt::Display for SocketGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SocketGroup::Named(name) => f.write_str(name),
+            SocketGroup::Named(name, _) => f.write_str(name),
             SocketGroup::Numbered(id) => id.fmt(f),
         }
     }
@@ -158,7 +175,7 @@ mod tests {
     fn a_group_is_a_name_or_a_number() {
         let group = |text: &str| text.parse::<SocketGroup>();
         assert_eq!(group("33"), Ok(SocketGroup::Numbered(33)));
-        assert_eq!(group("33a"), Ok(SocketGroup::Named("33a".to_owned())));
+        assert_eq!(group("33a"), Ok(SocketGroup::Named("33a".to_owned(), None)));
         assert_eq!(
             group("4294967294"),
             Ok(SocketGroup::Numbered(4_294_967_294))
@@ -185,9 +202,12 @@ mod tests {
 
     #[test]
     fn every_system_has_the_group_of_root() {
-        let id = |text: &str| text.parse::<SocketGroup>().unwrap().id();
-        assert_eq!(id("root").ok(), Some(0));
-        assert_eq!(id("4711").ok(), Some(4711));
+        let id = |text: &str| {
+            let mut group: SocketGroup = text.parse().unwrap();
+            group.look_up().map(|()| group.id())
+        };
+        assert_eq!(id("root").unwrap(), Some(0));
+        assert_eq!(id("4711").unwrap(), Some(4711));
         let error = id("no-such-group").unwrap_err().to_string();
         assert_eq!(error, "/etc/group has no group \"no-such-group\"");
     }

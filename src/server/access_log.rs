@@ -1,10 +1,14 @@
 //! The access log. Threads collect lines and pass them to its queue, and a writer thread appends them to the
 //! file, whole lines only ([`line_writer`](super::line_writer)).
+//!
+//! A path may name a descriptor that the process has already, such as `/dev/stdout`. To open such a path fails
+//! for a socket, and for a terminal or pipe of another user. So the descriptors of standard output and standard
+//! error are duplicated.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +28,12 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// The most bytes of lines that wait for the writer or are being written.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+
+/// The directories whose names are the numbers of the descriptors of this process.
+const OWN_DESCRIPTORS: [&str; 2] = ["/dev/fd/", "/proc/self/fd/"];
+
+/// The permissions of a new file: the user and the group of the server may read it (chmod(2)).
+const FILE_MODE: u32 = 0o640;
 
 const CALLBACKS: LossCallbacks = LossCallbacks {
     failed: |why| {
@@ -45,7 +55,7 @@ impl AccessLog {
     /// Opens the log for appending, creates the file if there is none, and starts the writer.
     ///
     /// # Errors
-    /// As open(2) and pthread_create(3). A FIFO that nobody reads is also an error.
+    /// As open(2) and pthread_create(3). A FIFO that nobody reads is also an error, and so is a symbolic link.
     pub fn open(target: &AccessLogTarget) -> Result<AccessLog, OpenLogError> {
         AccessLog::try_open(target).map_err(|error| OpenLogError {
             target: target.clone(),
@@ -57,11 +67,21 @@ impl AccessLog {
         let start = |sink| LineQueue::start("access-log", MAX_WAITING_BYTES, CALLBACKS, sink);
         let (queue, is_file) = match target {
             AccessLogTarget::Stdout => (start(LogSink::Stdout(io::stdout())), false),
-            AccessLogTarget::File(path) => {
-                let file = append_to(path)?;
-                let path = path.clone();
-                (start(LogSink::File { path, file }), true)
-            }
+            AccessLogTarget::File(path) => match own_descriptor(path) {
+                Some(OwnDescriptor::Stdout) => {
+                    let stream = io::stdout().as_fd().try_clone_to_owned()?;
+                    (start(LogSink::Stream(stream)), false)
+                }
+                Some(OwnDescriptor::Stderr) => {
+                    let stream = io::stderr().as_fd().try_clone_to_owned()?;
+                    (start(LogSink::Stream(stream)), false)
+                }
+                Some(OwnDescriptor::Other) | None => {
+                    let file = append_to(path)?;
+                    let path = path.clone();
+                    (start(LogSink::File { path, file }), true)
+                }
+            },
         };
         let queue = queue?;
         Ok(AccessLog { queue, is_file })
@@ -117,6 +137,14 @@ impl fmt::Display for OpenLogError {
 
 impl std::error::Error for OpenLogError {}
 
+impl OpenLogError {
+    /// Whether a permission is missing.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.error.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.queue.close();
@@ -126,13 +154,19 @@ impl Drop for AccessLog {
 /// The destination of the lines.
 enum LogSink {
     Stdout(io::Stdout),
-    File { path: PathBuf, file: File },
+    /// A duplicate of standard output or standard error.
+    Stream(OwnedFd),
+    File {
+        path: PathBuf,
+        file: File,
+    },
 }
 
 impl Sink for LogSink {
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
             LogSink::Stdout(stdout) => stdout.as_fd(),
+            LogSink::Stream(stream) => stream.as_fd(),
             LogSink::File { file, .. } => file.as_fd(),
         }
     }
@@ -155,20 +189,65 @@ impl Sink for LogSink {
     }
 }
 
-/// Opens without blocking, so that a FIFO without a reader is an error (open(2): ENXIO).
-fn append_to(path: &Path) -> io::Result<File> {
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+/// A descriptor of this process, as a path names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnDescriptor {
+    Stdout,
+    Stderr,
+    Other,
+}
+
+fn own_descriptor(path: &Path) -> Option<OwnDescriptor> {
+    let text = path.to_str()?;
+    let directories = OWN_DESCRIPTORS.iter();
+    let number = directories
+        .filter_map(|directory| text.strip_prefix(directory))
+        .next();
+    match (text, number) {
+        ("/dev/stdout", _) | (_, Some("1")) => Some(OwnDescriptor::Stdout),
+        ("/dev/stderr", _) | (_, Some("2")) => Some(OwnDescriptor::Stderr),
+        (_, Some(_)) => Some(OwnDescriptor::Other),
+        (_, None) => None,
+    }
+}
+
+/// Whether `path` names standard output or standard error, which are duplicated and not opened.
+#[must_use]
+pub fn is_standard_stream(path: &Path) -> bool {
+    let own = own_descriptor(path);
+    matches!(own, Some(OwnDescriptor::Stdout | OwnDescriptor::Stderr))
+}
+
+/// Whether `path` names a descriptor of this process.
+#[must_use]
+pub fn is_own_descriptor(path: &Path) -> bool {
+    own_descriptor(path).is_some()
+}
+
+/// Opens the file at `path` for appending, and creates it if there is none.
+///
+/// The last name may not be a link. Otherwise a user who can make links in the directory of the log could make
+/// the server write to other files. The names of own descriptors are links by nature. Opening does not block,
+/// so that a FIFO without a reader is an error (open(2): ENXIO).
+pub(super) fn append_to(path: &Path) -> io::Result<File> {
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    flags.set(OFlags::NOFOLLOW, !is_own_descriptor(path));
     let opened = OpenOptions::new()
         .append(true)
         .create(true)
-        .custom_flags(nonblocking)
+        .mode(FILE_MODE)
+        .custom_flags(flags.bits().cast_signed())
         .open(path);
     let file = opened.map_err(|error| {
-        let is_fifo = || std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-        if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) && is_fifo() {
-            io::Error::other("no process reads this FIFO")
-        } else {
-            error
+        let kind = std::fs::symlink_metadata(path).map(|found| found.file_type());
+        match (error.raw_os_error().map(Errno::from_raw_os_error), kind) {
+            (Some(Errno::NXIO), Ok(kind)) if kind.is_fifo() => {
+                io::Error::other("no process reads this FIFO")
+            }
+            (Some(Errno::LOOP), Ok(kind)) if kind.is_symlink() => {
+                io::Error::other("it is a symbolic link, name the file itself")
+            }
+            _ => error,
         }
     })?;
     // The writer blocks in write(2), so the flag is removed.

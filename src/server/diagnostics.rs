@@ -41,7 +41,8 @@ static QUEUE: OnceLock<Arc<LineQueue>> = OnceLock::new();
 pub struct FlushGuard(());
 
 /// Starts the thread that writes to standard error, and reports panics through it. For programs only, not
-/// for a server inside another program. If there is no such thread, each thread writes its own lines.
+/// for a server inside another program. Without such a thread each thread writes its own lines, and so does the
+/// program before it has given up its rights ([`confinement`](super::confinement)).
 #[must_use]
 pub fn start() -> FlushGuard {
     let queue = LineQueue::start(

@@ -10,6 +10,12 @@
 //! was dropped sends it again after a second (RFC 6298 section 2), and then reaches the successor or a
 //! closed port.
 //!
+//! Recent kernels (6.18 with later corrections) let only a process with CAP_NET_ADMIN attach a filter to a TCP
+//! socket, so a server with few rights may not. It then sets the highest minimum TTL (ip(7), IP_MINTTL), which
+//! needs no right. The kernel compares it with each packet to the listener itself: a SYN, but not the ACK of a
+//! handshake that has begun. Accepted sockets inherit the minimum, and it is taken away again when they are
+//! accepted. A request that arrives before that is dropped, and the client's kernel sends it again.
+//!
 //! The filter belongs to the socket, not to the descriptor. Other processes may hold a socket that was
 //! passed to this process (LISTEN_FDS), and with a filter they would get no connections any more. Such a
 //! socket needs no filter: its next holder accepts the connections that complete later. A unix socket has
@@ -53,45 +59,69 @@ const NO_NEW_HANDSHAKES: [SockFilter; 5] = [
 /// # Errors
 /// If the kernel does not take the filter (ENOMEM: net.core.optmem_max).
 pub fn refuse_new(listener: &Listener) -> io::Result<()> {
-    SockRef::from(listener).attach_filter(&NO_NEW_HANDSHAKES)
+    match SockRef::from(listener).attach_filter(&NO_NEW_HANDSHAKES) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => listener.refuse_low_ttl(),
+        attached => attached,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::net::{SocketAddr, TcpStream};
     use std::time::Duration;
 
     use crate::config::{Config, ListenAddress};
 
-    fn listener(event_loops: usize) -> (Vec<Listener>, SocketAddr) {
-        let any = ListenAddress::tcp("127.0.0.1:0".parse().expect("address"));
+    fn listener(address: &str, event_loops: usize) -> (Vec<Listener>, SocketAddr) {
+        let any = ListenAddress::tcp(address.parse().expect("address"));
         let config = Config::default();
         let listeners = Listener::bind_for(event_loops, &any, &config).expect("bind");
         let address = listeners[0].address.tcp_address();
         (listeners, address.expect("TCP"))
     }
 
-    #[test]
-    fn a_filtered_listener_keeps_established_connections_and_takes_no_others() {
-        let (listeners, address) = listener(3);
+    /// Refuses new handshakes by `refuse`, while 30 connections wait to be accepted.
+    fn expect_no_others(address: &str, refuse: fn(&Listener) -> io::Result<()>) {
+        let (listeners, address) = listener(address, 3);
         let connected: Vec<_> = (0..30)
             .map(|_| TcpStream::connect(address).expect("connect"))
             .collect();
         for listener in &listeners {
             assert!(listener.takes_filter);
-            refuse_new(listener).expect("the filter is attached");
+            refuse(listener).expect("refused from now on");
         }
         let timeout = Duration::from_millis(100);
         let error = TcpStream::connect_timeout(&address, timeout).expect_err("dropped");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "no answer at all");
-        let accepted = listeners.iter().map(|listener| {
-            let one_of_all = |_: &usize| listener.accept().is_ok();
-            (0..).take_while(one_of_all).count()
+        let accepted = listeners.iter().flat_map(|listener| {
+            let one_of_all = |_: usize| listener.accept().ok();
+            (0..).map_while(one_of_all)
         });
-        assert_eq!(accepted.sum::<usize>(), connected.len());
+        let accepted: Vec<_> = accepted.collect();
+        assert_eq!(accepted.len(), connected.len());
+        drop(accepted);
+        for mut client in connected {
+            let patience = Some(Duration::from_secs(20));
+            client.set_read_timeout(patience).expect("a timeout");
+            let mut end = [0];
+            assert_eq!(client.read(&mut end).expect("an orderly end"), 0);
+        }
         drop(listeners);
         let error = TcpStream::connect_timeout(&address, timeout).expect_err("closed");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_filtered_listener_keeps_established_connections_and_takes_no_others() {
+        expect_no_others("127.0.0.1:0", refuse_new);
+        expect_no_others("[::1]:0", refuse_new);
+    }
+
+    #[test]
+    fn so_does_a_listener_with_a_minimum_ttl() {
+        expect_no_others("127.0.0.1:0", Listener::refuse_low_ttl);
+        expect_no_others("[::1]:0", Listener::refuse_low_ttl);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -14,6 +15,7 @@ use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::socket_file::{self, SocketFile};
 use crate::config::{Config, Endpoint, ListenAddress, TcpKeepAlive};
+use crate::connection::c_calls;
 use crate::connection::peer::Peer;
 use crate::connection::transport;
 
@@ -34,6 +36,8 @@ pub struct Listener {
     /// Whether a filter may be attached to the socket ([`handshakes`](super::handshakes)): it is a TCP socket
     /// that no other process holds.
     pub takes_filter: bool,
+    /// Whether accepted sockets inherit a minimum TTL ([`handshakes`](super::handshakes)).
+    has_minimum_ttl: AtomicBool,
     /// Removes the file of a unix socket when it is dropped.
     file: Option<SocketFile>,
 }
@@ -98,6 +102,7 @@ impl Listener {
                 address: self.address.clone(),
                 is_shared: true,
                 takes_filter: self.takes_filter,
+                has_minimum_ttl: AtomicBool::new(false),
                 file: None,
             });
         }
@@ -172,7 +177,25 @@ impl Listener {
     pub fn accept(&self) -> io::Result<(transport::Socket, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, address): (OwnedFd, _) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        if self.has_minimum_ttl.load(Ordering::Relaxed) {
+            c_calls::set_minimum_ttl(fd.as_fd(), self.is_ipv6(), 0)?;
+        }
         Ok((transport::Socket::new(fd), peer(address)))
+    }
+
+    /// Makes the kernel drop packets of new handshakes by their TTL, for good. The highest one passes, but the
+    /// usual ones are 64 and 128.
+    ///
+    /// # Errors
+    /// If this is no TCP socket.
+    pub fn refuse_low_ttl(&self) -> io::Result<()> {
+        c_calls::set_minimum_ttl(self.as_fd(), self.is_ipv6(), u8::MAX)?;
+        self.has_minimum_ttl.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_ipv6(&self) -> bool {
+        matches!(self.address.endpoint, Endpoint::Tcp(SocketAddr::V6(_)))
     }
 }
 
@@ -212,6 +235,7 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
         address: ListenAddress::tcp(bound),
         is_shared: false,
         takes_filter: true,
+        has_minimum_ttl: AtomicBool::new(false),
         file: None,
     })
 }
@@ -269,6 +293,7 @@ fn adopt(socket: Socket, probes: &TcpKeepAlive) -> io::Result<Listener> {
         address,
         is_shared: false,
         takes_filter: false,
+        has_minimum_ttl: AtomicBool::new(false),
         // The file belongs to the process that made the socket.
         file: None,
     })
@@ -287,6 +312,7 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<Listener> {
         address: ListenAddress::unix(path),
         is_shared: false,
         takes_filter: false,
+        has_minimum_ttl: AtomicBool::new(false),
         file: Some(file),
     })
 }

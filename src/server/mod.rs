@@ -1,11 +1,13 @@
 //! The running server: threads, socket readiness and timers.
 //!
-//! [`Server::bind`] first does everything that can fail. [`Server::run`] then makes the calling thread
-//! the first event loop.
+//! A start has three steps, so that the program can give up rights between the first two
+//! ([`confinement`]): [`Listeners::bind`], [`Server::start`], which does all else that can fail and starts the
+//! threads, and [`Server::run`], which makes the calling thread the first event loop.
 
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
+pub mod confinement;
 mod connection_limit;
 pub mod current_config;
 pub mod deadlines;
@@ -31,6 +33,7 @@ pub mod silent;
 pub mod slots;
 pub mod socket_file;
 pub mod spares;
+mod start_error;
 pub mod summaries;
 pub mod supervisor_waker;
 pub mod system;
@@ -40,7 +43,6 @@ pub mod turn_runner;
 pub mod work;
 pub mod worker;
 
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -58,6 +60,8 @@ use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
+pub use start_error::StartError;
+
 use access_log::AccessLog;
 use connection_limit::{ConnectionLimit, connection_limit};
 use current_config::CurrentConfig;
@@ -77,26 +81,14 @@ use tokens::MAX_LISTENERS;
 /// that is longer.
 const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Why the server could not start: one sentence, without a full stop.
+/// The listening sockets of a server that has not started.
 #[derive(Debug)]
-pub struct StartError(String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    fn of(error: impl fmt::Display) -> StartError {
-        StartError(error.to_string())
-    }
-
-    fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
-        move |error| StartError(format!("{what}: {error}"))
-    }
+pub struct Listeners {
+    /// For each address, one for each event loop.
+    by_address: Vec<Vec<Listener>>,
+    /// Whether the sockets come from the process that started this one.
+    are_inherited: bool,
+    is_process: bool,
 }
 
 /// A server that is bound and ready to run.
@@ -164,13 +156,27 @@ impl Handle {
     }
 }
 
-impl Server {
-    /// Opens the site, the logs and the listeners, and starts the workers. If any step fails, nothing keeps
-    /// running and nothing stays open.
+impl Listeners {
+    /// Listens on the addresses of `config`, and starts no thread. Connections wait until the server runs.
     ///
     /// `is_process` says that the server is the whole process. It then takes over the sockets that it was
     /// started with (LISTEN_FDS), and listens on no others. SIGTERM drains it, SIGINT stops it within two
     /// seconds, and a second SIGINT exits at once with status 1 ([`interrupt`]).
+    ///
+    /// # Errors
+    /// [`StartError`] says which address failed and why.
+    pub fn bind(config: &Config, is_process: bool) -> Result<Listeners, StartError> {
+        let (by_address, are_inherited) = listeners(config, is_process)?;
+        Ok(Listeners {
+            by_address,
+            are_inherited,
+            is_process,
+        })
+    }
+}
+
+impl Server {
+    /// Listens and starts, with the rights that the process has: [`Listeners::bind`], [`Server::start`].
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.
@@ -179,18 +185,42 @@ impl Server {
         clock: Arc<dyn Clock>,
         is_process: bool,
     ) -> Result<Server, StartError> {
+        let listeners = Listeners::bind(&config, is_process)?;
+        Server::start(config, clock, listeners)
+    }
+
+    /// Opens the sites and the log, and starts the workers. If any step fails, nothing keeps running and nothing
+    /// stays open. `listeners` must have been bound with the same `config`.
+    ///
+    /// # Errors
+    /// [`StartError`] says which part failed and why.
+    pub fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        listeners: Listeners,
+    ) -> Result<Server, StartError> {
+        let Listeners {
+            by_address: listeners,
+            are_inherited,
+            is_process,
+        } = listeners;
         let ConnectionLimit {
             limit,
             most,
             descriptors,
-        } = connection_limit(&config).map_err(StartError::of)?;
+        } = connection_limit(&config).map_err(StartError::new)?;
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, Arc::new(descriptors));
-        let sites = sites.map_err(StartError::of)?;
+        let sites = sites.map_err(|error| StartError {
+            message: error.to_string(),
+            is_denied: error.error.kind() == io::ErrorKind::PermissionDenied,
+        })?;
         let access_log = config.access_log.target.as_ref().map(AccessLog::open);
-        let access_log = access_log.transpose().map_err(StartError::of)?;
-        let (listeners, are_inherited) = listeners(&config, is_process)?;
+        let access_log = access_log.transpose().map_err(|error| StartError {
+            message: error.to_string(),
+            is_denied: error.is_denied(),
+        })?;
         let addresses: Vec<ListenAddress> = listeners
             .iter()
             .map(|of_address| of_address[0].address.clone())
@@ -229,17 +259,14 @@ impl Server {
     }
 
     /// Makes SIGHUP reload the configuration that `read` returns.
-    #[must_use]
-    pub fn reloading_by(mut self, read: ReadConfig) -> Server {
+    pub fn reload_by(&mut self, read: ReadConfig) {
         if let Some(reloader) = &mut self.reloader {
             reloader.read_by(read);
         }
-        self
     }
 
     /// Makes the server report to the service manager that started it.
-    #[must_use]
-    pub fn reporting_to(mut self, service_manager: ServiceManager) -> Server {
+    pub fn report_to(&mut self, service_manager: ServiceManager) {
         let service_manager = Arc::new(service_manager);
         for event_loop in &mut self.event_loops {
             event_loop.report_to(&service_manager);
@@ -248,7 +275,6 @@ impl Server {
             reloader.report_to(Arc::clone(&service_manager));
         }
         self.service_manager = Some(service_manager);
-        self
     }
 
     /// The addresses in use, with port 0 replaced by the real port.
@@ -391,14 +417,14 @@ impl EventLoopBuilder {
     }
 }
 
-/// The listening sockets: one for each address and event loop, and whether they are inherited. If the process was started with
-/// sockets, these are used and no others are bound, because the parent process decides.
+/// The listening sockets, one for each address and event loop, and whether they are inherited. If the process was
+/// started with sockets, these are used and no others are bound, because the parent process decides.
 fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, bool), StartError> {
     if is_process {
         let what = "LISTEN_FDS: cannot take over the sockets";
         let inherited = Listener::inherited(config).map_err(StartError::because(what))?;
         if inherited.len() > MAX_LISTENERS {
-            return Err(StartError(format!(
+            return Err(StartError::new(format!(
                 "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
             )));
         }
@@ -411,7 +437,7 @@ fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, b
         }
     }
     if config.listen.len() > MAX_LISTENERS {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "listen: at most {MAX_LISTENERS} addresses are possible"
         )));
     }

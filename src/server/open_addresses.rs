@@ -1,5 +1,7 @@
 //! The addresses on which the server listens, and how a reload changes them.
 
+use std::io;
+
 use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
 use super::tokens::MAX_LISTENERS;
@@ -107,8 +109,7 @@ impl OpenAddresses {
                 ));
             }
             let listeners = Listener::bind_for(self.event_loops, &written, config);
-            let listeners = listeners
-                .map_err(|error| format!("cannot listen on {}: {error}", written.url()))?;
+            let listeners = listeners.map_err(|error| why_not(&written, &error))?;
             added.push((written, listeners));
         }
         // From here on nothing fails.
@@ -136,6 +137,16 @@ impl OpenAddresses {
         }
         Ok(change)
     }
+}
+
+/// Why the server cannot listen at `address`.
+fn why_not(address: &ListenAddress, error: &io::Error) -> String {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    let reason = match is_denied && address.tcp_address().is_some() {
+        true => "; a port that needs the rights of the start needs a restart",
+        false => "",
+    };
+    format!("cannot listen on {}: {error}{reason}", address.url())
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ use crate::config::Config;
 /// If there is no such group, or this process may not give a file to it.
 pub(super) fn set_access(path: &Path, config: &Config) -> io::Result<()> {
     if let Some(group) = &config.socket_group {
-        let id = Gid::from_raw(group.id()?);
+        let id = group.id().ok_or_else(|| {
+            io::Error::other(format!("socket_group {group}: it was not looked up"))
+        })?;
+        let id = Gid::from_raw(id);
         let changed = rustix::fs::chownat(CWD, path, None, Some(id), AtFlags::SYMLINK_NOFOLLOW);
         changed.map_err(|error| {
             let error = io::Error::from(error);

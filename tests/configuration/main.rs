@@ -4,8 +4,10 @@
 
 mod access_log;
 mod command_line;
+mod few_rights;
 mod mistakes;
 mod reload;
+mod sandbox;
 mod service_manager;
 mod sites;
 mod sockets;
@@ -17,7 +19,7 @@ mod wrong_sites;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use abide::config::{AccessLogTarget, Config, ListenAddress, SiteConfig};
+use abide::config::{AccessLogTarget, Config, ListenAddress, SandboxMode, SiteConfig};
 use tempfile::TempDir;
 
 /// A configuration file, in a directory of its own.
@@ -183,6 +185,9 @@ fn what_is_printed_loads_back_equal() {
         root = 'a "quoted" \ path'
         listen = ["[::1]:0", "[::1]:0", "unix:/run/abide.sock", "0.0.0.0:80"]
         workers = 7
+        user = "www-data"
+        group = "4000"
+        sandbox = "require"
         keep_alive = { timeout = 5, grace = 1, max_requests = 1, http10 = false, close = "pressure", behind = 4 }
         tcp_keep_alive.idle = 1
         limits.target_bytes = 0x400
@@ -192,6 +197,9 @@ fn what_is_printed_loads_back_equal() {
     );
     assert_eq!(changed.site.root, Path::new("a \"quoted\" \\ path"));
     assert_eq!(changed.listen.len(), 4);
+    assert_eq!(changed.user.as_deref(), Some("www-data"));
+    assert_eq!(changed.group.as_deref(), Some("4000"));
+    assert_eq!(changed.sandbox, SandboxMode::Require);
     assert_eq!(changed.limits.target_bytes, 1024);
     for config in [Config::default(), changed] {
         assert_eq!(load(&config.to_toml()), config);
@@ -381,7 +389,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
+             strict_hosts, trusted_proxies, user, group, sandbox",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -394,7 +403,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
              index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, strict_hosts, trusted_proxies",
+             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
+             strict_hosts, trusted_proxies, user, group, sandbox",
         ),
     ] {
         assert_eq!(refusal(text), expected);

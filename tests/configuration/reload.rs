@@ -5,9 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use abide::config::Config;
+use abide::server::confinement::sandbox::{KernelSupport, kernel_support};
 use rustix::process::Signal;
 use support::counters::counter;
 use support::{Client, Launch, Server, Site, until};
+
+/// Leaves all files within reach.
+const OFF: &str = "sandbox = 'off'\n";
 
 /// A server for `site` that has its configuration from a file.
 fn started(site: &Site, toml: &str) -> Server {
@@ -51,7 +55,7 @@ fn hosts_come_and_go() {
     let (site, other) = (Site::new(), Site::new());
     other.write("which", "the other");
     site.write("which", "the default");
-    let server = started(&site, "");
+    let server = started(&site, OFF);
     let mut client = server.connect();
     let mut which = || {
         let request = "GET /which HTTP/1.1\r\nHost: other.example\r\n\r\n";
@@ -63,11 +67,50 @@ fn hosts_come_and_go() {
     let root = root.display();
     expect_reloaded(
         &server,
-        &format!("[[host]]\nname = ['other.example']\nroot = '{root}'\n"),
+        &format!("{OFF}[[host]]\nname = ['other.example']\nroot = '{root}'\n"),
     );
     assert_eq!(which(), "the other");
-    expect_reloaded(&server, "");
+    expect_reloaded(&server, OFF);
     assert_eq!(which(), "the default");
+}
+
+#[test]
+fn paths_outside_of_the_sandbox_are_refused_by_name() {
+    let (site, other) = (Site::new(), Site::new());
+    let sibling = site.beside("sibling");
+    fs::create_dir(&sibling).expect("a directory");
+    let log = site.beside("access.log");
+    let logging = format!("access_log.path = '{}'\n", log.display());
+    let server = started(&site, &logging);
+    let host = |root: &std::path::Path| {
+        let root = root.display();
+        format!("{logging}[[host]]\nname = ['a']\nroot = '{root}'\n")
+    };
+    expect_reloaded(&server, &host(&sibling));
+    let other_log = format!("access_log.path = '{}'\n", other.beside("log").display());
+    let unix = format!("listen = ['unix:{}']\n", other.beside("sock").display());
+    for (toml, key) in [
+        (host(&other.root()), "abide.toml:4: host.root: "),
+        (other_log, "abide.toml:1: access_log.path: "),
+        (
+            format!("{logging}sandbox = 'off'\n"),
+            "abide.toml:2: sandbox: ",
+        ),
+        (format!("{logging}user = '4711'\n"), "abide.toml:2: user: "),
+    ] {
+        let said = server.reload(&toml);
+        let is_refused = said.contains("reload refused") && said.contains(key);
+        let needs_sandbox = key.contains("root") || key.contains("log");
+        let may_succeed = needs_sandbox && kernel_support() == KernelSupport::Nothing;
+        assert!(is_refused || may_succeed, "{said}");
+    }
+    // The option --listen of these tests takes precedence over the file.
+    assert!(
+        server
+            .reload(&format!("{logging}{unix}"))
+            .contains("reloaded")
+    );
+    server.connect().expect_usable();
 }
 
 #[test]
@@ -131,14 +174,14 @@ fn addresses_come_and_go_and_those_that_stay_keep_their_sockets() {
     let site = Site::new();
     let path = site.beside("abide.sock");
     let unix = format!("unix:{}", path.display());
-    let launch = Launch::of(site.root()).config("listen = ['127.0.0.1:0']");
+    let launch = Launch::of(site.root()).config(&format!("{OFF}listen = ['127.0.0.1:0']"));
     let server = launch.listening_as_configured(1).start();
     let kept = server.address();
     let mut client = server.connect();
     client.expect_usable();
     expect_reloaded(
         &server,
-        &format!("listen = ['{unix}', '127.0.0.1:0', '[::1]:0']"),
+        &format!("{OFF}listen = ['{unix}', '127.0.0.1:0', '[::1]:0']"),
     );
     let listening = server.listening();
     assert_eq!(
@@ -150,7 +193,7 @@ fn addresses_come_and_go_and_those_that_stay_keep_their_sockets() {
     let added = listening[2].strip_prefix("http://").expect("a URL");
     let mut on_added = Client::connect(added.parse().expect("an address"));
     on_added.expect_usable();
-    let said = server.reload("listen = ['127.0.0.1:0']");
+    let said = server.reload(&format!("{OFF}listen = ['127.0.0.1:0']"));
     assert!(
         said.contains(&format!("no longer listening on http://{added}\n")),
         "{said}"

@@ -79,7 +79,7 @@ fn a_mode_is_octal_and_a_group_has_a_name_or_a_number() {
     for (group, expected) in [
         (
             "'www-data'",
-            Some(SocketGroup::Named("www-data".to_owned())),
+            Some(SocketGroup::Named("www-data".to_owned(), None)),
         ),
         ("'33'", Some(SocketGroup::Numbered(33))),
         ("33", Some(SocketGroup::Numbered(33))),

@@ -174,6 +174,13 @@ fn none_is_lost_after_accept_for() {
     expect_none_lost(100, "shutdown.accept_for = 1\n");
 }
 
+/// Recent kernels let only root filter. An account without rights has another way.
+#[test]
+#[ignore = "needs root, ip (iproute2) and macvtap, for a network namespace"]
+fn none_is_lost_by_a_server_with_few_rights() {
+    expect_none_lost(100, "user = '61000'\ngroup = '61001'\n");
+}
+
 /// The opposite case, which shows that the tests above can fail.
 #[test]
 #[ignore = "needs root, ip (iproute2) and macvtap, for a network namespace"]

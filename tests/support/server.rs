@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
+use super::site::public_directory;
 use super::{Client, PATIENCE, until};
 
 /// The path of the binary. Cargo puts it one directory above the program of the tests or of the bench, and
@@ -60,7 +61,7 @@ impl Launch {
             .stderr(Stdio::piped());
         Launch {
             command,
-            place: TempDir::new().expect("a temporary directory"),
+            place: public_directory(),
             root: root.as_ref().into(),
             listeners: 0,
             are_configured: false,

@@ -1,6 +1,7 @@
 //! A temporary directory to serve.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,6 +11,13 @@ use tempfile::TempDir;
 /// A directory whose `www` is served, with room for other files beside it. Drop removes it.
 pub struct Site {
     place: TempDir,
+}
+
+/// A temporary directory that every user can read, so that a server can change to another one.
+pub fn public_directory() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    let public = builder.permissions(Permissions::from_mode(0o755));
+    public.tempdir().expect("a temporary directory")
 }
 
 impl Site {
@@ -22,7 +30,7 @@ impl Site {
     }
 
     pub fn empty() -> Site {
-        let place = TempDir::new().expect("a temporary directory");
+        let place = public_directory();
         fs::create_dir(place.path().join("www")).expect("www");
         Site { place }
     }

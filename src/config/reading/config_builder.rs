@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use super::builder::Builder;
 use super::site_builder::SiteBuilder;
 use super::validation_errors::ConfigError;
-use crate::config::{ADVERTISED_MAX, Config, HostConfig, HostName, SocketGroup};
+use crate::config::{ADVERTISED_MAX, Account, Config, HostConfig, HostName, SocketGroup};
 
 /// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
@@ -36,9 +36,17 @@ impl ConfigBuilder {
         }
     }
 
+    /// Checks that this machine has the user and groups, and what [`check_paths`](ConfigBuilder::check_paths) checks.
+    pub fn check_machine(&mut self) {
+        if let Err(unknown) = Account::of(&self.general.settings) {
+            self.general.report(unknown.key, unknown.message);
+        }
+        self.check_paths();
+    }
+
     /// Checks that this machine has the directories of the sites, the group of unix sockets, and enough
     /// descriptors.
-    pub fn check_machine(&mut self) {
+    pub fn check_paths(&mut self) {
         // An invalid key may be a misspelling of `root`, so the default root is not checked then.
         let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
         if is_right || self.site.builder.has("root") {
@@ -48,8 +56,8 @@ impl ConfigBuilder {
         for site in sites.filter(|site| site.builder.has("root")) {
             site.check_root();
         }
-        let group = self.general.settings.socket_group.as_ref();
-        if let Some(Err(error)) = group.map(SocketGroup::id) {
+        let group = self.general.settings.socket_group.as_mut();
+        if let Some(Err(error)) = group.map(SocketGroup::look_up) {
             self.general.report("socket_group", error.to_string());
         }
         let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use crate::config::pattern::flaw_of_path;
 use crate::config::settings::WORKERS_MAX;
 use crate::config::{
     ADVERTISED_MAX, AccessLogFormat, AccessLogTarget, Config, IdleClose, ListenAddress, Proxy,
-    SocketMode,
+    SandboxMode, SocketMode,
 };
 
 /// The most event loops.
@@ -26,6 +26,22 @@ const HANDSHAKES_MAX: u64 = 60;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+
+/// A key for the name of a user or group. Whether there is one depends on the machine, and is checked later.
+macro_rules! account {
+    ($name:literal, $field:ident) => {
+        Key {
+            name: $name,
+            accepted: AcceptedValues::Other("a name or number in quotes, or \"\" for none"),
+            read: |config| toml_string(config.$field.as_deref().unwrap_or_default()),
+            write: |config, value| {
+                let name = value.parsed(|name| Ok::<_, &str>(name.to_owned()))?;
+                config.$field = Some(name).filter(|name| !name.is_empty());
+                Ok(())
+            },
+        }
+    };
+}
 
 /// The table of keys, in the order in which a configuration is printed. The keys of a section are
 /// adjacent, and those outside of a section come first, as TOML requires.
@@ -85,6 +101,13 @@ pub(super) static KEYS: &[Key<Config>] = &[
             config.trusted_proxies = value.list(|_| true)?;
             Ok(())
         },
+    },
+    account! { "user", user },
+    account! { "group", group },
+    words! { "sandbox", sandbox, "\"auto\", \"require\" or \"off\"",
+        "auto" => SandboxMode::Auto,
+        "require" => SandboxMode::Require,
+        "off" => SandboxMode::Off
     },
     int! { "keep_alive.timeout", 1..=TIMEOUT_MAX_SECS, "seconds", keep_alive.timeout_secs as u32 },
     int! { "keep_alive.grace", 1..=GRACE_MAX, "seconds", keep_alive.grace_secs as u32 },

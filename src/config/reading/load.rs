@@ -30,19 +30,20 @@ impl Config {
     /// All errors, each with the file, line, key and column, or with the flag. A root that is not a readable
     /// directory is one of them.
     pub fn resolve(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
-        ConfigBuilder::read(file, flags).finish()
+        let mut builder = ConfigBuilder::read(file, flags);
+        builder.check_machine();
+        builder.finish()
     }
 }
 
 impl ConfigBuilder {
-    /// Reads the defaults, then `file` if there is one, then `flags`, and checks them against this machine.
+    /// Reads the defaults, then `file` if there is one, then `flags`.
     pub(super) fn read(file: Option<&Path>, flags: &Flags) -> ConfigBuilder {
         let mut builder = ConfigBuilder::new();
         if let Some(path) = file {
             builder.read_file(path);
         }
         builder.apply_flags(flags);
-        builder.check_machine();
         builder
     }
 }

@@ -46,5 +46,5 @@ mod value;
 
 pub use builder::KeySources;
 pub use flags::Flags;
-pub use reload::{Reloaded, Running};
+pub use reload::{ReachablePaths, Reloaded, Running};
 pub use validation_errors::ConfigError;

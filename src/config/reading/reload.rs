@@ -7,10 +7,10 @@ use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
 use super::keys;
 use super::validation_errors::ConfigError;
-use crate::config::Config;
+use crate::config::{AccessLogTarget, Config, Endpoint};
 
 /// The keys whose changes take effect by a restart only.
-const RESTART_KEYS: [&str; 2] = ["workers", "event_loops"];
+const RESTART_KEYS: [&str; 5] = ["workers", "event_loops", "user", "group", "sandbox"];
 
 /// The server that a new configuration has to fit.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,18 @@ pub struct Running<'a> {
     pub config: &'a Config,
     /// The most connections that the server can have without a restart.
     pub most_connections: usize,
+}
+
+/// The paths that a running server can reach. A sandbox never widens.
+pub trait ReachablePaths {
+    /// Whether the directory `root` can be served.
+    fn allows_root(&self, root: &Path) -> bool;
+
+    /// Whether the access log at `path` can be written.
+    fn allows_log(&self, path: &Path) -> bool;
+
+    /// Whether a unix socket at `path` can be made and removed.
+    fn allows_socket(&self, path: &Path) -> bool;
 }
 
 /// A configuration, and the place of each of its values.
@@ -31,17 +43,22 @@ pub struct Reloaded {
 }
 
 impl Config {
-    /// As [`resolve`](Config::resolve), for a server that is `running`.
+    /// As [`resolve`](Config::resolve), for a server that is `running` and can reach `paths`.
     ///
     /// # Errors
     /// As for [`resolve`](Config::resolve). A changed value that needs a restart is an error too.
     pub fn resolve_again(
         running: Running<'_>,
+        paths: &dyn ReachablePaths,
         file: Option<&Path>,
         flags: &Flags,
     ) -> Result<Reloaded, ConfigError> {
         let mut builder = ConfigBuilder::read(file, flags);
         builder.check_restart_keys(running);
+        builder.check_reachable(paths);
+        builder.keep_socket_group(running.config);
+        // The account cannot change, and its databases may be out of reach.
+        builder.check_paths();
         let sources = builder.general.sources();
         let config = builder.finish()?;
         Ok(Reloaded { config, sources })
@@ -88,6 +105,42 @@ impl Config {
 }
 
 impl ConfigBuilder {
+    /// Refuses paths that the server can only reach after a restart.
+    fn check_reachable(&mut self, paths: &dyn ReachablePaths) {
+        const OUTSIDE: &str = "is outside of the sandbox, which a restart makes anew";
+        let hosts = self.hosts.iter_mut().map(|host| &mut host.site);
+        for site in std::iter::once(&mut self.site).chain(hosts) {
+            let root = &site.builder.settings.root;
+            // One that does not exist is refused as such.
+            if root.exists() && !paths.allows_root(root) {
+                let message = format!("{} {OUTSIDE}", root.display());
+                site.builder.report("root", message);
+            }
+        }
+        if let Some(AccessLogTarget::File(path)) = &self.general.settings.access_log.target
+            && !paths.allows_log(path)
+        {
+            let message = format!("{} {OUTSIDE}", path.display());
+            self.general.report("access_log.path", message);
+        }
+        for address in self.general.settings.listen.clone() {
+            if let Endpoint::Unix(path) = &address.endpoint
+                && !paths.allows_socket(path)
+            {
+                let message = format!("{address} {OUTSIDE}");
+                self.general.report("listen", message);
+            }
+        }
+    }
+
+    /// Keeps the number of the group of unix sockets if its name stays: the names may be out of reach.
+    fn keep_socket_group(&mut self, running: &Config) {
+        let group = &mut self.general.settings.socket_group;
+        if *group == running.socket_group {
+            group.clone_from(&running.socket_group);
+        }
+    }
+
     /// Refuses changes that need a restart.
     fn check_restart_keys(&mut self, running: Running<'_>) {
         let settings = &self.general.settings;
@@ -106,6 +159,23 @@ impl ConfigBuilder {
 mod tests {
     use super::*;
 
+    /// Paths below one directory.
+    struct Below<'a>(&'a Path);
+
+    impl ReachablePaths for Below<'_> {
+        fn allows_root(&self, root: &Path) -> bool {
+            root.starts_with(self.0)
+        }
+
+        fn allows_log(&self, path: &Path) -> bool {
+            path.starts_with(self.0)
+        }
+
+        fn allows_socket(&self, path: &Path) -> bool {
+            path.starts_with(self.0)
+        }
+    }
+
     #[test]
     fn a_change_that_needs_a_restart_is_refused_at_its_line() {
         let directory = tempfile::tempdir().unwrap();
@@ -118,19 +188,41 @@ mod tests {
             workers: 2,
             ..Config::default()
         };
+        let paths = Below(directory.path());
         let again = |text: &str| {
             std::fs::write(&file, text).unwrap();
             let running = Running {
                 config: &running,
                 most_connections: 100,
             };
-            let reloaded = Config::resolve_again(running, Some(&file), &flags);
+            let reloaded = Config::resolve_again(running, &paths, Some(&file), &flags);
             reloaded.map_err(|error| error.to_string())
         };
         let text = "keep_alive.timeout = 5\nworkers = 3\nlimits.connections = 101";
         let error = again(text).unwrap_err();
         assert!(error.contains("abide.toml:2: workers: a change from 2 to 3 needs a restart"));
         assert!(error.contains("abide.toml:3: limits.connections: 101 connections need a restart"));
+        for (text, refused) in [
+            (
+                "workers = 2\n[[host]]\nname = ['a']\nroot = '/'",
+                "abide.toml:4: host.root: / is outside",
+            ),
+            (
+                "workers = 2\naccess_log.path = '/log'",
+                "abide.toml:2: access_log.path: /log is outside",
+            ),
+            (
+                "workers = 2\nlisten = ['unix:/a.sock']",
+                "abide.toml:2: listen: unix:/a.sock is outside",
+            ),
+            (
+                "workers = 2\nuser = 'a'",
+                "abide.toml:2: user: a change from",
+            ),
+        ] {
+            let error = again(text).unwrap_err();
+            assert!(error.contains(refused), "{error}");
+        }
         let text = "workers = 2\nlimits.connections = 100\nlisten = ['127.0.0.1:0']";
         let reloaded = again(text).unwrap();
         assert_eq!(reloaded.config.limits.connections, 100);

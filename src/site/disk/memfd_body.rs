@@ -53,10 +53,14 @@ static MEMFD: LazyLock<Option<File>> = LazyLock::new(|| {
 
 static REGIONS_TAKEN: AtomicU64 = AtomicU64::new(0);
 
+/// The setting of the kernel that says whether files in memory have huge pages. It is read when the first large
+/// file is cached.
+pub const HUGE_PAGES_SETTING: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
 /// Whether the kernel gives each body a huge page even if a small one suffices. Then `cache.bytes` would
 /// not bound the memory.
 fn takes_huge_pages() -> bool {
-    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+    let setting = fs::read_to_string(HUGE_PAGES_SETTING);
     setting.is_ok_and(|text| {
         ["[always]", "[within_size]", "[force]"]
             .iter()

@@ -17,7 +17,7 @@ pub use descriptors::{DescriptorBudget, MAX_CACHED_FILES, OpenFile};
 pub use identity::{Identity, IdentitySnapshot};
 #[cfg(test)]
 pub(super) use memfd_body::MIN_MEMFD_BYTES;
-pub use memfd_body::MemfdBody;
+pub use memfd_body::{HUGE_PAGES_SETTING, MemfdBody};
 pub use path_probe::{PathProbe, ProbeScope};
 pub use reading::{ConsistentReader, ReadFile, ReadLimits};
 pub use resolve::{LinkPolicy, OpenError, Resolver, SearchRoot};

@@ -1,0 +1,38 @@
+//! The error of a server that cannot start.
+
+use std::fmt;
+use std::io;
+
+/// Why the server could not start: one sentence, without a full stop.
+#[derive(Debug)]
+pub struct StartError {
+    pub(super) message: String,
+    /// Whether a permission is missing. Another user may have it.
+    pub is_denied: bool,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    /// An error that has nothing to do with permissions.
+    pub(super) fn new(message: String) -> StartError {
+        StartError {
+            message,
+            is_denied: false,
+        }
+    }
+
+    /// An error in what `what` names, which a system call has reported.
+    pub(super) fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
+        move |error| StartError {
+            message: format!("{what}: {error}"),
+            is_denied: error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
