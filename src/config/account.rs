@@ -145,16 +145,26 @@ impl Databases {
         })
     }
 
-    /// The groups, without malformed lines.
     fn groups(&self) -> impl Iterator<Item = Group<'_>> {
-        self.group.lines().filter_map(|line| {
-            let mut fields = line.split(':');
-            let (name, _password) = (fields.next()?, fields.next()?);
-            let gid = number(fields.next()?)?;
-            let members = fields.next()?;
-            Some(Group { name, gid, members })
-        })
+        groups_in(&self.group)
     }
+}
+
+/// The number of the group `name` in the text of /etc/group.
+pub(super) fn group_number(database: &str, name: &str) -> Option<u32> {
+    let found = groups_in(database).find(|group| group.name == name);
+    found.map(|group| group.gid)
+}
+
+/// The groups in the text of /etc/group, without malformed lines.
+fn groups_in(database: &str) -> impl Iterator<Item = Group<'_>> {
+    database.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password) = (fields.next()?, fields.next()?);
+        let gid = number(fields.next()?)?;
+        let members = fields.next()?;
+        Some(Group { name, gid, members })
+    })
 }
 
 /// Reads the number of a user or group.
@@ -174,6 +184,17 @@ fn no_entry(kind: &str, name: &str, database: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_looked_up_by_its_name_in_the_first_field() {
+        let database = databases().group + "web:x:34:\n";
+        let number = |name| group_number(&database, name);
+        assert_eq!(number("root"), Some(0));
+        assert_eq!(number("web"), Some(980), "the first of two");
+        for name in ["we", "broken", "x", "980", "adm"] {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
 
     fn databases() -> Databases {
         Databases {

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::str::FromStr;
 
+use super::account::group_number;
 use super::invalid_text::InvalidText;
 
 /// The permission bits of owner, group and others.
@@ -101,7 +102,7 @@ impl SocketGroup {
         };
         let groups = fs::read(GROUPS)
             .map_err(|error| io::Error::new(error.kind(), format!("{GROUPS}: {error}")))?;
-        let found = group_id(&groups, name).ok_or_else(|| {
+        let found = group_number(&String::from_utf8_lossy(&groups), name).ok_or_else(|| {
             let complaint = format!("{GROUPS} has no group {name:?}");
             io::Error::new(io::ErrorKind::NotFound, complaint)
         })?;
@@ -137,16 +138,6 @@ impl fmt::Display for SocketGroup {
             SocketGroup::Numbered(id) => id.fmt(f),
         }
     }
-}
-
-/// The number of the group `name`. Each line of `groups` is `name:password:number:members` (group(5)).
-fn group_id(groups: &[u8], name: &str) -> Option<u32> {
-    groups.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut parts = line.split(|byte| *byte == b':');
-        let is_wanted = parts.next() == Some(name.as_bytes());
-        let id = parts.nth(1).filter(|_| is_wanted)?;
-        std::str::from_utf8(id).ok()?.parse().ok()
-    })
 }
 
 #[cfg(test)]
@@ -185,19 +176,6 @@ mod tests {
         }
         assert_eq!(group("www-data").unwrap().to_string(), "www-data");
         assert_eq!(group("033").unwrap().to_string(), "33");
-    }
-
-    #[test]
-    fn a_name_is_looked_up_in_the_first_column() {
-        let groups = b"root:x:0:\nmembers\nbroken:x\nodd:x:y:\nwww:x:33:root,proxy\n\
-            www:x:34:\n\xff:x:7:\nproxy:x:13:www";
-        let id = |name| group_id(groups, name);
-        assert_eq!(id("root"), Some(0));
-        assert_eq!(id("www"), Some(33), "the first of two");
-        assert_eq!(id("proxy"), Some(13), "the last line has no newline");
-        for name in ["ww", "members", "broken", "odd", "x", "13"] {
-            assert_eq!(id(name), None, "{name}");
-        }
     }
 
     #[test]
