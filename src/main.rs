@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 /// Prints `config`, unless a start would refuse it.
 fn check(config: &Config) -> ExitCode {
-    if let Err(error) = confinement::check(config) {
+    if let Err(error) = Server::check(config) {
         return refuse(&error);
     }
     match write!(io::stdout(), "{}", config.to_toml()) {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::group_database::{Group, groups_in, number};
 use super::settings::Config;
 
 /// The database of users (passwd(5)).
@@ -13,9 +14,6 @@ const PASSWD: &str = "/etc/passwd";
 
 /// The database of groups (group(5)).
 const GROUP: &str = "/etc/group";
-
-/// The number that system calls take as "no change" (setresuid(2)), so that no account can have it.
-const NO_ID: u32 = u32::MAX;
 
 /// The rights that the server changes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +46,6 @@ struct User<'d> {
     name: &'d str,
     uid: u32,
     gid: u32,
-}
-
-/// An entry of /etc/group.
-struct Group<'d> {
-    name: &'d str,
-    gid: u32,
-    members: &'d str,
 }
 
 impl Account {
@@ -150,31 +141,6 @@ impl Databases {
     }
 }
 
-/// The number of the group `name` in the text of /etc/group.
-pub(super) fn group_number(database: &str, name: &str) -> Option<u32> {
-    let found = groups_in(database).find(|group| group.name == name);
-    found.map(|group| group.gid)
-}
-
-/// The groups in the text of /etc/group, without malformed lines.
-fn groups_in(database: &str) -> impl Iterator<Item = Group<'_>> {
-    database.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _password) = (fields.next()?, fields.next()?);
-        let gid = number(fields.next()?)?;
-        let members = fields.next()?;
-        Some(Group { name, gid, members })
-    })
-}
-
-/// Reads the number of a user or group.
-fn number(text: &str) -> Option<u32> {
-    // `parse` accepts a plus sign.
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|_| is_decimal);
-    number.filter(|number| *number != NO_ID)
-}
-
 fn no_entry(kind: &str, name: &str, database: &str) -> String {
     format!(
         "there is no {kind} {name:?} in {database}; one of a directory service can be named by its number"
@@ -184,17 +150,6 @@ fn no_entry(kind: &str, name: &str, database: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_is_looked_up_by_its_name_in_the_first_field() {
-        let database = databases().group + "web:x:34:\n";
-        let number = |name| group_number(&database, name);
-        assert_eq!(number("root"), Some(0));
-        assert_eq!(number("web"), Some(980), "the first of two");
-        for name in ["we", "broken", "x", "980", "adm"] {
-            assert_eq!(number(name), None, "{name}");
-        }
-    }
 
     fn databases() -> Databases {
         Databases {

@@ -8,7 +8,8 @@
 //! - `settings`: [`Config`], which holds all others.
 //! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
-//! - `account`: the user and groups that the server changes to; `sandbox_mode`: whether it restricts itself.
+//! - `account`, `group_database`: the user and groups that the server changes to; `sandbox_mode`: whether it
+//!   restricts itself.
 //! - `listen`: addresses to listen on; `unix_socket`: who may connect to a unix socket; `network`: addresses
 //!   of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
@@ -22,6 +23,7 @@ mod advertised;
 mod cache;
 mod clean_urls;
 mod cors_origin;
+mod group_database;
 mod hidden_names;
 mod host_name;
 mod invalid_text;

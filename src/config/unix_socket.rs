@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::str::FromStr;
 
-use super::account::group_number;
+use super::group_database::group_number;
 use super::invalid_text::InvalidText;
 
 /// The permission bits of owner, group and others.

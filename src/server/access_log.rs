@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use super::line_writer::{LineQueue, LossCallbacks, Sink};
@@ -58,6 +58,21 @@ impl AccessLog {
     /// As open(2) and pthread_create(3). A FIFO that nobody reads is also an error, and so is a symbolic link.
     pub fn open(target: &AccessLogTarget) -> Result<AccessLog, OpenLogError> {
         AccessLog::try_open(target).map_err(|error| OpenLogError {
+            target: target.clone(),
+            error,
+        })
+    }
+
+    /// Checks that the log can be opened, and creates no file.
+    ///
+    /// # Errors
+    /// As for [`open`](AccessLog::open).
+    pub fn check(target: &AccessLogTarget) -> Result<(), OpenLogError> {
+        let checked = match target {
+            AccessLogTarget::File(path) if !is_standard_stream(path) => check_file(path),
+            AccessLogTarget::File(_) | AccessLogTarget::Stdout => Ok(()),
+        };
+        checked.map_err(|error| OpenLogError {
             target: target.clone(),
             error,
         })
@@ -254,6 +269,18 @@ pub(super) fn append_to(path: &Path) -> io::Result<File> {
     let flags = fcntl_getfl(&file)?;
     fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
     Ok(file)
+}
+
+/// Checks that the file at `path` can be opened for appending, or created.
+fn check_file(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok() {
+        return append_to(path).map(drop);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 #[cfg(test)]

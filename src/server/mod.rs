@@ -176,6 +176,20 @@ impl Listeners {
 }
 
 impl Server {
+    /// Checks that a server with this configuration could start, but for its addresses. Nothing is left behind.
+    ///
+    /// # Errors
+    /// [`StartError`] says which part failed and why.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        connection_limit(config).map_err(StartError::new)?;
+        confinement::check(config).map_err(|error| StartError::new(error.to_string()))?;
+        Sites::open(config).map_err(StartError::of_site)?;
+        let access_log = config.access_log.target.as_ref();
+        access_log
+            .map_or(Ok(()), AccessLog::check)
+            .map_err(StartError::of_log)
+    }
+
     /// Listens and starts, with the rights that the process has: [`Listeners::bind`], [`Server::start`].
     ///
     /// # Errors
@@ -212,15 +226,9 @@ impl Server {
         let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, Arc::new(descriptors));
-        let sites = sites.map_err(|error| StartError {
-            message: error.to_string(),
-            is_denied: error.error.kind() == io::ErrorKind::PermissionDenied,
-        })?;
+        let sites = sites.map_err(StartError::of_site)?;
         let access_log = config.access_log.target.as_ref().map(AccessLog::open);
-        let access_log = access_log.transpose().map_err(|error| StartError {
-            message: error.to_string(),
-            is_denied: error.is_denied(),
-        })?;
+        let access_log = access_log.transpose().map_err(StartError::of_log)?;
         let addresses: Vec<ListenAddress> = listeners
             .iter()
             .map(|of_address| of_address[0].address.clone())

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io;
 
+use super::access_log::OpenLogError;
+use crate::site::OpenSiteError;
+
 /// Why the server could not start: one sentence, without a full stop.
 #[derive(Debug)]
 pub struct StartError {
@@ -25,6 +28,22 @@ impl StartError {
         StartError {
             message,
             is_denied: false,
+        }
+    }
+
+    /// The error of a site that cannot be opened.
+    pub(super) fn of_site(error: OpenSiteError) -> StartError {
+        StartError {
+            message: error.to_string(),
+            is_denied: error.error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+
+    /// The error of an access log that cannot be opened.
+    pub(super) fn of_log(error: OpenLogError) -> StartError {
+        StartError {
+            message: error.to_string(),
+            is_denied: error.is_denied(),
         }
     }
 

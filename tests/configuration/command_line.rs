@@ -453,3 +453,40 @@ fn a_race_is_counted_and_logged() {
     server.signal(Signal::USR2);
     server.wait_for("keep_alive_race_total 1\n");
 }
+
+#[test]
+fn check_refuses_what_a_start_refuses_and_leaves_nothing_behind() {
+    let site = Site::new();
+    let log = site.beside("log");
+    let link = site.beside("link");
+    std::os::unix::fs::symlink(&log, &link).expect("a link");
+    for (toml, refused) in [
+        (format!("access_log.path = '{}'", log.display()), None),
+        ("access_log.path = '/dev/stdout'".to_owned(), None),
+        (
+            format!("access_log.path = '{}'", link.display()),
+            Some("it is a symbolic link"),
+        ),
+        (
+            "access_log.path = '/no/such/directory/log'".to_owned(),
+            Some("cannot open the access log"),
+        ),
+        (
+            "limits.connections = 4000000000".to_owned(),
+            Some("limits.connections"),
+        ),
+    ] {
+        let launch = || Launch::of(site.root()).config(&toml);
+        let checked = launch().args(&["--check"]).run();
+        let Some(refused) = refused else {
+            assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+            assert!(!log.exists(), "the check has created the log");
+            continue;
+        };
+        assert_eq!(checked.code, Some(2), "{toml}: {}", checked.stderr);
+        assert!(checked.stderr.contains(refused), "{}", checked.stderr);
+        let started = launch().run();
+        assert_eq!(started.code, Some(2), "{toml}: {}", started.stderr);
+        assert!(started.stderr.contains(refused), "{}", started.stderr);
+    }
+}

@@ -8,4 +8,4 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
-pub use sites::{Site, Sites};
+pub use sites::{OpenSiteError, Site, Sites};
