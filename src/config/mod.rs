@@ -6,8 +6,8 @@
 //! settings. `reading` depends on the settings; no setting depends on `reading`.
 //!
 //! - `settings`: [`Config`], which holds all others.
-//! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
-//!   sections; `advertised`: the bounds of the Keep-Alive field.
+//! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`,
+//!   `admin`: the sections; `advertised`: the bounds of the Keep-Alive field.
 //! - `listen`: addresses to listen on; `network`: addresses of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
 //! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
@@ -15,6 +15,7 @@
 //!   pages; `redirect_graph`: where its redirects lead.
 
 mod access_log;
+mod admin;
 mod advertised;
 mod cache;
 mod clean_urls;
@@ -42,6 +43,7 @@ mod tcp_keep_alive;
 mod timeouts;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
+pub use admin::Admin;
 pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};

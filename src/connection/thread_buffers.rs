@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::access_log::log_buffer::LogBuffer;
 use super::counters::Counters;
 use super::limits::requests_per_client::CountedRequest;
+use super::response_timer::ResponseTimer;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
@@ -37,6 +38,8 @@ pub struct ThreadBuffers {
     pub would_block_on_disk: bool,
     /// Lines of the access log; `None` without a log. The thread writes the lines out.
     pub log: Option<LogBuffer>,
+    /// Measures how long responses take.
+    pub timer: ResponseTimer,
     /// The thread's counters.
     pub counters: Arc<Counters>,
 }
@@ -59,8 +62,14 @@ impl ThreadBuffers {
                 .target
                 .is_some()
                 .then(|| LogBuffer::new(access_log)),
+            timer: ResponseTimer::new(config.admin.listen.is_some()),
             counters,
         }
+    }
+
+    /// Counts the responses since the last reading of the clock, which now shows `micros`.
+    pub fn count_responses(&mut self, micros: u64) {
+        self.timer.end(micros, &self.counters);
     }
 
     /// Notes the reason why the current request cannot be answered yet.
@@ -79,6 +88,7 @@ impl ThreadBuffers {
         self.input.clear();
         self.output.clear();
         self.counted_requests.clear();
+        self.timer.sent();
         self.awaited = None;
         if let Some(log) = &mut self.log {
             log.clear_half_written();

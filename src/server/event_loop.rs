@@ -88,8 +88,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             self.take_messages();
-            let now = self.dispatcher.shared().clock.now();
-            let timeout = match self.dispatcher.round(now, self.poll.registry()) {
+            let sample = self.dispatcher.shared().clock.sample();
+            let timeout = match self.dispatcher.round(sample, self.poll.registry()) {
                 NextPoll::Within(timeout) => timeout,
                 NextPoll::Never => return Ok(()),
             };

@@ -65,6 +65,7 @@ impl ConfigBuilder {
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.apply_proxy();
         self.check_combinations();
+        self.check_admin();
         let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
             let message = "without a [[host]] no request at all would be answered";
@@ -117,6 +118,28 @@ impl ConfigBuilder {
             );
             let names = ["cache.file_bytes", "cache.bytes"];
             self.general.report_conflict(names, message);
+        }
+    }
+
+    /// Refuses an admin address that other machines can reach, or on which clients are served.
+    fn check_admin(&mut self) {
+        let Config { admin, listen, .. } = &self.general.settings;
+        let Some(address) = &admin.listen else {
+            return;
+        };
+        if admin.is_reachable() && !admin.public {
+            let message = format!(
+                "{address} can be reached from other machines, and whoever reaches it can read how \
+                 the server is used: write a loopback address such as 127.0.0.1:9080 or a unix \
+                 socket, or set admin.public = true"
+            );
+            let names = ["admin.listen", "admin.public"];
+            self.general.report_conflict(names, message);
+        } else if address.is_exclusive() && listen.contains(address) {
+            let message =
+                format!("{address} is also in listen, so no client would be served there");
+            self.general
+                .report_conflict(["admin.listen", "listen"], message);
         }
     }
 

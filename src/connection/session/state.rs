@@ -223,7 +223,17 @@ impl Session {
         };
     }
 
-    /// When the current request began to arrive.
+    /// When the current request began to arrive; `None` if that was in this turn.
+    #[inline]
+    pub(super) fn begun_at(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+            Phase::Head { since, .. } => Some(*since),
+            Phase::Body(body) => body.arrival.since,
+        }
+    }
+
+    /// When the current request began to arrive, and how long the connection was idle before.
     pub(super) fn arrival(&self, now: Millis) -> Arrival {
         match &self.phase {
             Phase::Idle { since, .. } => Arrival {

@@ -15,7 +15,7 @@ use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{FileStore, Revalidation, Revalidators, has_dot_name};
+use crate::site::memory::{FileStore, LookupTotals, Revalidation, Revalidators, has_dot_name};
 use crate::site::pages;
 use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
@@ -115,6 +115,14 @@ impl Sites {
     pub fn revalidators(&self) -> Option<&Revalidators> {
         let memory = self.shared.store.memory.as_ref();
         memory.map(|memory| memory.revalidators())
+    }
+
+    /// How often memory had the result of a lookup, and the loads from the disk under way. `None` if there is
+    /// no cache.
+    #[must_use]
+    pub fn lookups(&self) -> Option<(LookupTotals, usize)> {
+        let memory = self.shared.store.memory.as_ref()?;
+        Some((memory.lookups().totals(), memory.loads()))
     }
 
     /// Carries out a revalidation, as [`Lookup::carry_out`](crate::site::lookup::Lookup).

@@ -6,6 +6,7 @@ use super::cache::{FileCache, FileEntry};
 use super::cache::{KeptSitePath, SitePath};
 use super::compressor::Compressor;
 use super::freshness::Freshness;
+use super::lookup_counts::{LookupCounts, LookupKind};
 use super::negative_cache::{NegativeCache, NegativeEntry};
 use super::revalidators::Revalidators;
 use super::sidecar_verifier::SidecarVerifier;
@@ -49,9 +50,18 @@ pub struct Memory {
     /// The permits for loads that take longer than a slice.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
+    pub(in crate::site) lookups: LookupCounts,
 }
 
 impl LookupResult {
+    /// The kind of the result, for counting.
+    pub(in crate::site) fn kind(&self) -> LookupKind {
+        match self {
+            LookupResult::File(_) => LookupKind::File,
+            LookupResult::NegativeEntry(_) => LookupKind::Absence,
+        }
+    }
+
     /// When the result was obtained.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
@@ -90,7 +100,20 @@ impl Memory {
             flights: SingleFlight::default(),
             permits: JobPermits::default(),
             revalidators: Revalidators::default(),
+            lookups: LookupCounts::default(),
         })
+    }
+
+    /// How often memory had the result of a lookup.
+    #[must_use]
+    pub fn lookups(&self) -> &LookupCounts {
+        &self.lookups
+    }
+
+    /// The loads from the disk under way.
+    #[must_use]
+    pub fn loads(&self) -> usize {
+        self.flights.under_way()
     }
 
     /// The threads that revalidate.
@@ -109,7 +132,7 @@ impl Memory {
         })
     }
 
-    /// Keeps the result of a load for `key`.
+    /// Keeps the result of a load for `key`, and counts it as a miss.
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
@@ -117,6 +140,7 @@ impl Memory {
     ) -> LookupResult {
         match loaded {
             Ok(entry) => {
+                self.lookups.miss(LookupKind::File);
                 let entry = Arc::new(entry);
                 if !entry.representation.is_torn {
                     self.files.keep(Arc::clone(&entry));
@@ -124,6 +148,7 @@ impl Memory {
                 LookupResult::File(entry)
             }
             Err(negative) => {
+                self.lookups.miss(LookupKind::Absence);
                 self.negative_cache.remember(key, &negative);
                 LookupResult::NegativeEntry(negative)
             }
