@@ -8,6 +8,7 @@
 //!
 //! ```text
 //!   main.rs cli.rs        the program: command line -> Config -> Server
+//!   admin                 metrics, health checks and the status page, on a thread of their own
 //!   selftest              simulated clients over real sockets: --selftest
 //!   server                threads, readiness and timers: event loops, workers, timer wheel
 //!   connection            one connection: its state table, its socket, its owner
@@ -70,7 +71,8 @@
 //! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
 //! disk, so that no request waits for that. One thread writes the access log and one standard error
 //! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
-//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. The *supervisor*
+//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One answers the operator
+//! ([`admin`]) and only reads what the others write. The *supervisor*
 //! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low
 //! priority compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
@@ -136,6 +138,7 @@
 #[cfg(test)]
 extern crate self as abide;
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use abide::admin::{Admin, AdminListener};
 use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
@@ -41,8 +42,17 @@ fn main() -> ExitCode {
     if cli.selftest {
         return test(config);
     }
+    // Bound before the site's listeners, so that no client is accepted if the address is in use.
+    let admin = match AdminListener::bind(&config) {
+        Ok(admin) => admin,
+        Err(error) => return refuse(&error),
+    };
     let server = match Server::bind(config, Arc::new(SystemClock::new()), true) {
         Ok(server) => server,
+        Err(error) => return refuse(&error),
+    };
+    let _admin = match serve_admin(admin, &server) {
+        Ok(admin) => admin,
         Err(error) => return refuse(&error),
     };
     for address in server.addresses() {
@@ -55,6 +65,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the thread of the admin listener, if there is one. It answers until the result is dropped, at the
+/// end of the program, so also while the server drains.
+fn serve_admin(listener: Option<AdminListener>, server: &Server) -> io::Result<Option<Admin>> {
+    let Some(listener) = listener else {
+        return Ok(None);
+    };
+    let url = listener.address().url();
+    let admin = listener.serve(&server.handle())?;
+    print_notice(format_args!("admin on {url}"));
+    Ok(Some(admin))
 }
 
 fn test(config: Config) -> ExitCode {

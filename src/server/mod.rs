@@ -20,6 +20,7 @@ pub mod listener;
 pub mod parked_workers;
 pub mod pool;
 pub mod pressure;
+pub mod reload_status;
 pub mod revalidators;
 pub mod shared;
 pub mod silent;
@@ -60,6 +61,7 @@ use event_loop::{EventLoop, Sources};
 use handoff::Handoff;
 use listener::Listener;
 use pool::Pool;
+use reload_status::ReloadStatus;
 use shared::{LoopMessage, Shared, share_of};
 use slots::REFUSAL_RESERVE;
 use spares::most_spares;
@@ -71,6 +73,10 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Descriptors that a thread has open for a short time: the file that it reads, and one more.
 const DESCRIPTORS_PER_THREAD: u64 = 2;
+
+/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, and one to look at the
+/// process with.
+pub const ADMIN_DESCRIPTORS: u64 = 20;
 
 /// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;
@@ -142,6 +148,12 @@ impl Handle {
         self.all.iter().map(accepted).collect()
     }
 
+    /// The shared state of the event loops, for observers. There is at least one.
+    #[must_use]
+    pub fn event_loops(&self) -> &Arc<[Arc<Shared>]> {
+        &self.all
+    }
+
     /// The sum of all counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -189,6 +201,7 @@ impl Server {
             per_client: (per_ip > 0)
                 .then(|| Arc::new(ConnectionsPerClient::new(per_ip, ipv6_prefix))),
             supervisor_waker: Arc::default(),
+            reload_status: Arc::default(),
         };
         let event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(event_loops[0].all());
@@ -283,6 +296,7 @@ struct EventLoopBuilder {
     access_log: Option<Arc<AccessLog>>,
     per_client: Option<Arc<ConnectionsPerClient>>,
     supervisor_waker: Arc<SupervisorWaker>,
+    reload_status: Arc<ReloadStatus>,
 }
 
 impl EventLoopBuilder {
@@ -328,6 +342,7 @@ impl EventLoopBuilder {
             handoff: Handoff::new(Arc::clone(&self.supervisor_waker)),
             per_client: self.per_client.clone(),
             access_log: self.access_log.clone(),
+            reload_status: Arc::clone(&self.reload_status),
             ..shared
         };
         (shared, messages)
@@ -377,8 +392,17 @@ fn connection_limit(config: &Config) -> Result<(usize, DescriptorBudget), StartE
     // The sites share the cache, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
-    let reserve =
-        RESERVED_DESCRIPTORS + threads + roots + event_loops * per_event_loop + cached_files;
+    let admin = config
+        .admin
+        .listen
+        .as_ref()
+        .map_or(0, |_| ADMIN_DESCRIPTORS);
+    let reserve = RESERVED_DESCRIPTORS
+        + admin
+        + threads
+        + roots
+        + event_loops * per_event_loop
+        + cached_files;
     // With a limit of some hundreds the reserve leaves nothing. A server with few connections is better
     // than none.
     let possible = descriptors.saturating_sub(reserve).max(descriptors / 4);

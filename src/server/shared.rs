@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::access_log::AccessLog;
 use super::handoff::Handoff;
+use super::reload_status::ReloadStatus;
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 use crate::connection::connection_id::ConnectionId;
@@ -43,8 +44,8 @@ impl Waker for mio::Waker {
     }
 }
 
-/// The state that an event loop shares with its workers. The context, the clock, the counts per address and
-/// the access log belong to the whole server, the rest belongs to one event loop.
+/// The state that an event loop shares with its workers. The context, the clock, the counts per address, the
+/// access log and the status of reloads belong to the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -73,6 +74,8 @@ pub struct Shared<T = Socket> {
     pub accept_state: Arc<AcceptState>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// How often the configuration was reloaded.
+    pub reload_status: Arc<ReloadStatus>,
 }
 
 /// The accept counters and listeners of one event loop. Only that loop writes them.
@@ -147,6 +150,7 @@ impl<T> Shared<T> {
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),
             accept_state: Arc::default(),
             access_log: None,
+            reload_status: Arc::default(),
         };
         (shared, messages)
     }
@@ -250,7 +254,7 @@ impl<T> Shared<T> {
 }
 
 /// The sum of the counters of these event loops and their workers.
-pub(super) fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
+pub fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
     let counters = all.iter().flat_map(|shared| &shared.counters);
     Totals::sum(counters.map(AsRef::as_ref))
 }

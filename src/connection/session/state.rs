@@ -43,6 +43,19 @@ pub struct Session {
     pub(super) peer_has_closed: bool,
 }
 
+/// The figures of a connection that an observer may read between two turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionFigures {
+    /// The address of the other side.
+    pub peer: Peer,
+    /// When the connection was accepted.
+    pub opened_at: Millis,
+    /// Requests answered.
+    pub requests: u32,
+    /// Since when the connection waits for a request; `None` if it does not.
+    pub idle_since: Option<Millis>,
+}
+
 #[derive(Debug)]
 pub(super) enum Phase {
     Idle {
@@ -159,6 +172,20 @@ impl Session {
     #[must_use]
     pub fn summary(&self, now: Millis) -> (u32, u64, u64) {
         (self.answered, self.sent_bytes, now.since(self.opened_at))
+    }
+
+    /// The figures for an observer.
+    #[must_use]
+    pub fn figures(&self) -> SessionFigures {
+        SessionFigures {
+            peer: self.peer,
+            opened_at: self.opened_at,
+            requests: self.answered,
+            idle_since: match self.phase {
+                Phase::Idle { since, .. } if self.unsent.is_none() => Some(since),
+                _ => None,
+            },
+        }
     }
 
     /// Ends a turn that returned [`Outcome::Wait`], at `now`: notes the start of what the turn began, and
