@@ -74,7 +74,7 @@ fn serve_admin(listener: Option<AdminListener>, server: &Server) -> io::Result<O
         return Ok(None);
     };
     let url = listener.address().url();
-    let admin = listener.serve(&server.handle())?;
+    let admin = listener.serve(server)?;
     print_notice(format_args!("admin on {url}"));
     Ok(Some(admin))
 }

@@ -9,7 +9,7 @@ use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::server_context::Mode;
 use crate::server::reload_status::ReloadFigures;
-use crate::server::shared::{Shared, totals};
+use crate::server::shared::{ConnectionCounts, Shared, totals};
 use crate::site::memory::LookupTotals;
 
 /// The numbers of the server.
@@ -17,6 +17,8 @@ use crate::site::memory::LookupTotals;
 pub struct Figures {
     /// When they were read.
     pub now: Now,
+    /// When the server started, in seconds since 1970-01-01 UTC.
+    pub started_unix_secs: u64,
     /// Whether the server serves, drains or stops.
     pub mode: Mode,
     /// The sum of the counters of all threads.
@@ -94,15 +96,16 @@ impl ConnectionFigures {
 }
 
 impl Figures {
-    /// Reads the numbers of the server whose event loops are `all`.
+    /// Reads the numbers of the server whose event loops are `all`. The caller fills in the longest turn, when
+    /// the server started, and where it serves.
     #[must_use]
-    pub fn read(all: &[Arc<Shared>], longest_turn_micros: u64) -> Figures {
+    pub fn read(all: &[Arc<Shared>]) -> Figures {
         let first = &all[0];
         let config: &Config = &first.context.config;
         // Closes are read before accepts: a connection that comes and goes meanwhile then counts as open.
         let totals = totals(all);
         let counts = all.iter().map(|shared| shared.connection_counts());
-        let counts: crate::server::shared::ConnectionCounts = counts.sum();
+        let counts: ConnectionCounts = counts.sum();
         let sum = |count: fn(&Shared) -> u64| all.iter().map(|shared| count(shared)).sum::<u64>();
         let dropped = sum(|shared| shared.accept_state.dropped.load(Ordering::Relaxed));
         let accepted = accepted(all);
@@ -115,6 +118,7 @@ impl Figures {
         let access_log = first.access_log.as_deref();
         Figures {
             now: first.clock.now(),
+            started_unix_secs: 0,
             mode: first.context.mode(),
             connections: ConnectionFigures::new(
                 accepted,
@@ -129,20 +133,14 @@ impl Figures {
             workers: all.iter().map(|shared| shared.workers).sum(),
             parked: all.iter().map(|shared| shared.handoff.parked()).sum(),
             event_loops: all.len(),
-            longest_turn_micros,
+            longest_turn_micros: 0,
             lookups: first.context.sites.lookups(),
             log_lines_dropped: access_log.map_or(0, |log| log.lines_dropped()),
             reloads: first.reload_status.figures(),
             process: ProcessFigures::read(),
-            listen: config.listen.clone(),
+            listen: Vec::new(),
             totals,
         }
-    }
-
-    /// When the server started, in seconds since 1970-01-01 UTC: the origin of its clock.
-    #[must_use]
-    pub fn started_unix_secs(&self) -> u64 {
-        self.now.unix_secs.saturating_sub(self.uptime_secs())
     }
 
     /// Seconds since the start.

@@ -191,7 +191,7 @@ fn configuration(out: &mut Exposition, figures: &Figures) {
     );
     let help = "When the last reload ended, or the server started, in seconds since 1970.";
     let last = reloads.last.as_ref();
-    let at = last.map_or(figures.started_unix_secs(), |last| last.unix_secs);
+    let at = last.map_or(figures.started_unix_secs, |last| last.unix_secs);
     out.single(
         "abide_config_last_reload_timestamp_seconds",
         Kind::Gauge,
@@ -206,7 +206,7 @@ fn configuration(out: &mut Exposition, figures: &Figures) {
 /// The names and texts are those of the Prometheus client libraries.
 fn process(out: &mut Exposition, figures: &Figures) {
     let help = "Start time of the process since unix epoch in seconds.";
-    let started = figures.started_unix_secs();
+    let started = figures.started_unix_secs;
     out.single("process_start_time_seconds", Kind::Gauge, help, started);
     let ProcessFigures {
         cpu_secs,

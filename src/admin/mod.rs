@@ -44,7 +44,7 @@ use std::thread::{self, JoinHandle};
 use mio::{Poll, Waker};
 
 use crate::config::{Config, ListenAddress};
-use crate::server::Handle;
+use crate::server::Server;
 use crate::server::listener::Listener;
 use admin_loop::AdminLoop;
 use pages::Pages;
@@ -87,15 +87,16 @@ impl AdminListener {
         &self.0.address
     }
 
-    /// Starts the thread that answers about the server of `handle`, until the result is dropped.
+    /// Starts the thread that answers about `server`, until the result is dropped.
     ///
     /// # Errors
     /// As epoll_create(2) and pthread_create(3).
-    pub fn serve(self, handle: &Handle) -> io::Result<Admin> {
+    pub fn serve(self, server: &Server) -> io::Result<Admin> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), admin_loop::WAKER)?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let pages = Pages::new(Arc::clone(handle.event_loops()), self.address());
+        let all = Arc::clone(server.handle().event_loops());
+        let pages = Pages::new(all, server.addresses().to_vec(), self.address());
         let admin_loop = AdminLoop::new(poll, self.0, pages, Arc::clone(&is_ending))?;
         let thread = thread::Builder::new().name("admin".to_owned());
         Ok(Admin {

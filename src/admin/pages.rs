@@ -45,8 +45,12 @@ pub struct Pages {
     all: Arc<[Arc<Shared>]>,
     history: History,
     admin: Admin,
+    /// Where clients of the site are served.
+    listen: Vec<ListenAddress>,
     /// Whether requests must name the server by an IP address or as localhost.
     checks_host: bool,
+    /// When the clock of the server began, in seconds since 1970-01-01 UTC.
+    started_unix_secs: u64,
     shared_lines: SharedLines,
     spans: Vec<FieldSpan>,
 }
@@ -72,17 +76,21 @@ impl Content {
 }
 
 impl Pages {
-    /// Pages about the server whose event loops are `all`, on a listener at `address`.
+    /// Pages about the server whose event loops are `all` and which serves at `listen`. The admin listener is
+    /// at `own`.
     #[must_use]
-    pub fn new(all: Arc<[Arc<Shared>]>, address: &ListenAddress) -> Pages {
+    pub fn new(all: Arc<[Arc<Shared>]>, listen: Vec<ListenAddress>, own: &ListenAddress) -> Pages {
         let config = &all[0].context.config;
-        let is_loopback = match address {
+        let is_loopback = match own {
             ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
             ListenAddress::Unix(_) => false,
         };
+        let now = all[0].clock.now();
         Pages {
+            started_unix_secs: now.unix_secs.saturating_sub(now.monotonic.0 / 1_000),
             history: History::default(),
             admin: config.admin.clone(),
+            listen,
             checks_host: is_loopback,
             // No response persists, so T is not sent.
             shared_lines: SharedLines::new(config.keep_alive.timeout_secs),
@@ -193,7 +201,12 @@ impl Pages {
     }
 
     fn figures(&self) -> Figures {
-        Figures::read(&self.all, self.history.longest_turn_micros())
+        Figures {
+            longest_turn_micros: self.history.longest_turn_micros(),
+            started_unix_secs: self.started_unix_secs,
+            listen: self.listen.clone(),
+            ..Figures::read(&self.all)
+        }
     }
 
     fn status_page(&self) -> Content {

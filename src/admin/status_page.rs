@@ -230,7 +230,9 @@ fn slowest(out: &mut String, figures: &Figures, history: &History, admin: &Admin
         return out
             .push_str("<p class=\"quiet\">No request has taken a millisecond.</p></section>\n");
     }
-    out.push_str("<table><tr><th class=\"right\">Took</th><th>Status</th><th>Request</th>");
+    out.push_str(
+        "<table class=\"slow\"><tr><th class=\"right\">Took</th><th>Status</th><th>Request</th>",
+    );
     if admin.clients {
         out.push_str("<th>Client</th>");
     }
@@ -240,14 +242,14 @@ fn slowest(out: &mut String, figures: &Figures, history: &History, admin: &Admin
         let (took, status) = (duration(slow.micros), slow.request.status.code());
         let _ = write!(
             out,
-            "<tr><td class=\"right\">{took}</td><td>{status}</td><td class=\"path\">"
+            "<tr><td class=\"right\">{took}</td><td>{status}</td><td class=\"path request\">"
         );
         escape(out, &String::from_utf8_lossy(&slow.request.line));
         out.push_str("</td>");
         if admin.clients {
             let _ = match slow.request.client {
-                Peer::Ip(address) => write!(out, "<td class=\"path\">{address}</td>"),
-                Peer::Unix => write!(out, "<td>unix socket</td>"),
+                Peer::Ip(address) => write!(out, "<td class=\"path client\">{address}</td>"),
+                Peer::Unix => write!(out, "<td class=\"client\">unix socket</td>"),
             };
         }
         let ago_secs = now_micros.saturating_sub(slow.ended_at_micros) / 1_000_000;
@@ -301,7 +303,7 @@ fn inside(out: &mut String, figures: &Figures) {
     row(out, "Last reload", &reload, !reloads.is_last_applied());
     let busy = (figures.workers).saturating_sub(figures.parked);
     let threads = format!(
-        "{} event loops, {busy} of {} workers busy",
+        "event loops: {}, workers: {}, busy: {busy}",
         figures.event_loops, figures.workers
     );
     row(out, "Threads", &threads, false);

@@ -3,6 +3,7 @@
 //! `src/config/reading/load.rs` tests the precedence of file and flags, `src/cli.rs` the command line.
 
 mod access_log;
+mod admin;
 mod command_line;
 mod mistakes;
 mod sites;
@@ -169,6 +170,11 @@ health = ""
 path = ""
 format = "common"
 host = false
+
+[admin]
+listen = ""
+public = false
+clients = false
 "#;
     assert!(text.contains(sections), "{text}");
 }
@@ -185,6 +191,7 @@ fn what_is_printed_loads_back_equal() {
         limits.target_bytes = 0x400
         cache.bytes = 0
         shutdown.drain = 0
+        admin = { listen = "0.0.0.0:9080", public = true, clients = true }
         "#,
     );
     assert_eq!(changed.site.root, Path::new("a \"quoted\" \\ path"));
