@@ -29,8 +29,12 @@ const EVICTABLE_AFTER_MILLIS: u64 = 1_000;
 /// Milliseconds between two samples for the status page.
 pub const SAMPLE_MILLIS: u64 = 1_000;
 
-/// Milliseconds until the next attempt after the process had no descriptor for a client.
+/// Milliseconds until the next attempt if there was no place or no descriptor for a client.
 const RETRY_MILLIS: u64 = 100;
+
+/// The thread accepts nobody for this many times as long as its last work took. So however many clients
+/// there are, it takes at most a fifth of a CPU from the threads that serve the site.
+const REST_FACTOR: u64 = 4;
 
 /// The state of the thread.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct AdminLoop {
     is_ending: Arc<AtomicBool>,
     /// Whether the accept queue may have clients.
     may_accept: bool,
+    /// When the next client may be accepted, in microseconds of the monotonic clock.
+    rests_until_micros: u64,
     next_sample: Millis,
 }
 
@@ -67,6 +73,7 @@ impl AdminLoop {
             pages,
             is_ending,
             may_accept: true,
+            rests_until_micros: 0,
             next_sample: Millis(0),
         })
     }
@@ -86,6 +93,7 @@ impl AdminLoop {
                 Err(error) => return log::error!("the admin listener cannot poll: {error}"),
                 Ok(()) => {}
             }
+            let begun_at = self.pages.micros();
             for event in &events {
                 match event.token() {
                     LISTENER => self.may_accept = true,
@@ -94,7 +102,10 @@ impl AdminLoop {
                 }
             }
             self.close_late();
-            self.accept();
+            self.accept(begun_at);
+            let ended_at = self.pages.micros();
+            let rest = REST_FACTOR * ended_at.saturating_sub(begun_at);
+            self.rests_until_micros = self.rests_until_micros.max(ended_at + rest);
         }
     }
 
@@ -103,14 +114,20 @@ impl AdminLoop {
         let next = deadlines.chain([self.next_sample]).min();
         let mut millis = next.map_or(SAMPLE_MILLIS, |next| next.since(now));
         if self.may_accept {
-            // Clients wait for a place or a descriptor.
-            millis = millis.min(RETRY_MILLIS);
+            // Clients wait for the end of the rest, or for a place or a descriptor.
+            let rest = self.rests_until_micros.saturating_sub(self.pages.micros());
+            let wait = if rest == 0 {
+                RETRY_MILLIS
+            } else {
+                rest.div_ceil(1_000)
+            };
+            millis = millis.min(wait);
         }
         Duration::from_millis(millis)
     }
 
-    fn accept(&mut self) {
-        while self.may_accept {
+    fn accept(&mut self, now_micros: u64) {
+        while self.may_accept && now_micros >= self.rests_until_micros {
             let now = self.pages.now().monotonic;
             let Some(index) = self.place(now) else {
                 return;
@@ -128,6 +145,7 @@ impl AdminLoop {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.may_accept = false,
                 Err(error) => {
                     log::debug!("no admin client can be accepted: {error}");
+                    self.rests_until_micros = now_micros + RETRY_MILLIS * 1_000;
                     return;
                 }
             }

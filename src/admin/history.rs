@@ -234,7 +234,7 @@ mod tests {
             let totals = Totals::sum([&counters].into_iter());
             let at = Millis(second * 1_000);
             history.push(HistorySample::new(&totals, 5, second, at));
-            counters.durations().record(kind, micros, requests);
+            (0..requests).for_each(|_| counters.durations().record(kind, micros));
             counters.closed(CloseReason::Idle, 1);
         }
         history

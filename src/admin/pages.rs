@@ -105,6 +105,12 @@ impl Pages {
         self.all[0].clock.now()
     }
 
+    /// The monotonic clock in microseconds.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        self.all[0].clock.micros()
+    }
+
     /// Adds a sample to the history.
     pub fn sample(&mut self) {
         self.history.sample(&self.all, self.now());

@@ -36,14 +36,14 @@ impl Default for DurationHistograms {
 }
 
 impl DurationHistograms {
-    /// Counts `count` responses of this kind that took `micros` microseconds each.
+    /// Counts a response of this kind that took `micros` microseconds.
     #[inline]
-    pub fn record(&self, kind: RequestKind, micros: u64, count: u64) {
+    pub fn record(&self, kind: RequestKind, micros: u64) {
         // Nearly all durations are in the first buckets, which a search from the start finds at once.
         let bucket = BOUNDS_MICROS.iter().position(|bound| micros <= *bound);
         let bucket = bucket.unwrap_or(BOUNDS_MICROS.len());
-        self.buckets[kind.index()][bucket].fetch_add(count, Ordering::Relaxed);
-        self.micros[kind.index()].fetch_add(micros * count, Ordering::Relaxed);
+        self.buckets[kind.index()][bucket].fetch_add(1, Ordering::Relaxed);
+        self.micros[kind.index()].fetch_add(micros, Ordering::Relaxed);
     }
 }
 
@@ -112,11 +112,11 @@ mod tests {
             (10_000_001, 17),
         ] {
             let histograms = DurationHistograms::default();
-            histograms.record(kind, micros, 3);
+            histograms.record(kind, micros);
             let mut totals = DurationTotals::default();
             totals.add(&histograms);
-            assert_eq!(totals.buckets(kind)[bucket], 3, "{micros}");
-            assert_eq!((totals.requests(), totals.micros(kind)), (3, 3 * micros));
+            assert_eq!(totals.buckets(kind)[bucket], 1, "{micros}");
+            assert_eq!((totals.requests(), totals.micros(kind)), (1, micros));
         }
     }
 }

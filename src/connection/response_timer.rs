@@ -88,18 +88,9 @@ impl ResponseTimer {
     pub fn end(&mut self, micros: u64, counters: &Counters) {
         counters.note_turn(micros.saturating_sub(self.last_reading));
         self.last_reading = micros;
-        let mut rest = &self.begun[..];
-        while let Some(first) = rest.first() {
-            let is_like = |other: &&BegunResponse| {
-                (other.kind, other.since_micros) == (first.kind, first.since_micros)
-            };
-            // A batch mostly has responses of one kind.
-            let count = rest.iter().take_while(is_like).count();
-            let duration = micros.saturating_sub(first.since_micros);
-            counters
-                .durations()
-                .record(first.kind, duration, count as u64);
-            rest = &rest[count..];
+        for response in &self.begun {
+            let duration = micros.saturating_sub(response.since_micros);
+            counters.durations().record(response.kind, duration);
         }
         if let Some(last) = self.begun.get(self.target_of) {
             let duration = micros.saturating_sub(last.since_micros);

@@ -165,41 +165,41 @@ fn connections_are_conserved_at_every_scrape() {
     );
 }
 
+/// Requests of [`add_no_series`] on one connection.
+const BATCH: u32 = 50;
+
+/// The method of a request by its number. An unknown method is one of its own, and ends the connection.
+fn method(number: u32) -> String {
+    match number % BATCH {
+        last if last == BATCH - 1 => format!("BREW{number}"),
+        other => ["GET", "HEAD", "POST", "PROPFIND"][other as usize % 4].to_owned(),
+    }
+}
+
 /// Sends requests with methods, hosts and paths that no other request has, and compares the series.
 fn add_no_series(requests: u32) {
     let site = Site::new();
     let (server, admin) = start(&site, "[keep_alive]\nmax_requests = 2147483647\n");
     let series = || admin.metrics().0.into_keys().collect::<Vec<_>>();
     let before = series();
-    const BATCH: u32 = 50;
-    let mut client = server.connect();
-    let methods = ["GET", "HEAD", "POST", "PROPFIND", "BREW"];
     for first in (0..requests).step_by(BATCH as usize) {
+        // The last request of a batch ends its connection.
+        let mut client = server.connect();
+        let numbers = first..first + BATCH;
         let one = |number: u32| {
-            let method = methods[number as usize % methods.len()];
-            // An unknown method is its own.
-            let method = if method == "BREW" {
-                format!("BREW{number}")
-            } else {
-                method.to_owned()
-            };
+            let method = method(number);
             format!("{method} /{number}?q={number} HTTP/1.1\r\nHost: h{number}.test\r\n\r\n")
         };
-        client.send((first..first + BATCH).map(one).collect::<String>());
-        for number in first..first + BATCH {
-            let is_head = methods[number as usize % methods.len()] == "HEAD";
-            let response = if is_head {
-                client.answer_to_head()
-            } else {
-                client.answer()
-            };
-            if !response.persists() {
-                client = server.connect();
-                break;
-            }
+        client.send(numbers.clone().map(one).collect::<String>());
+        for number in numbers {
+            client
+                .try_answer(method(number) != "HEAD")
+                .unwrap_or_else(|why| panic!("{number}: {why}"));
         }
     }
-    assert!(admin.metrics().requests() > f64::from(requests / BATCH));
+    until("every request is counted", || {
+        admin.metrics().requests() == f64::from(requests)
+    });
     assert_eq!(series(), before);
 }
 
@@ -218,7 +218,7 @@ fn a_million_requests_add_no_series() {
 fn silent_clients_and_clients_that_do_not_read_keep_nobody_waiting() {
     let site = Site::new();
     let (server, admin) = start(&site, "");
-    let start = Instant::now();
+    let (start, idle) = (Instant::now(), server.descriptors());
     let mut crowd: Vec<_> = (0..2 * PLACES).map(|_| admin.connect()).collect();
     for deaf in crowd.iter_mut().step_by(2) {
         deaf.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -226,13 +226,39 @@ fn silent_clients_and_clients_that_do_not_read_keep_nobody_waiting() {
     assert_eq!(admin.get("/live").status, 200);
     assert!(start.elapsed() < CLIENT_LIMIT, "{:?}", start.elapsed());
     // No client keeps its place for longer than the limit.
-    until("the places are free again", || {
-        server.descriptors() < PLACES + 20
-    });
+    until("the places are free again", || server.descriptors() <= idle);
     for client in &mut crowd {
         let _ = client.try_rest();
     }
     server.connect().expect_usable();
+}
+
+/// However many clients ask, the thread leaves the CPUs to those that serve the site.
+#[test]
+fn a_flood_of_admin_clients_takes_no_cpu_from_the_site() {
+    const FLOOD: Duration = Duration::from_secs(2);
+    let site = Site::new();
+    let (server, admin) = start(&site, "");
+    let (start, before) = (Instant::now(), server.cpu_ticks_of("admin"));
+    let answered = thread::scope(|scope| {
+        let flood = || {
+            let mut answered = 0;
+            while start.elapsed() < FLOOD {
+                assert_eq!(admin.get("/metrics").status, 200);
+                answered += 1;
+            }
+            answered
+        };
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(flood)).collect();
+        let answered = clients
+            .into_iter()
+            .map(|client| client.join().expect("no panic"));
+        answered.sum::<u32>()
+    });
+    let used_millis = 10 * (server.cpu_ticks_of("admin") - before);
+    let share = used_millis as f64 / start.elapsed().as_millis() as f64;
+    assert!(share < 0.4, "{share} of a CPU for {answered} responses");
+    assert!(answered >= 16, "{answered} responses");
 }
 
 #[test]
