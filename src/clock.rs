@@ -39,10 +39,27 @@ pub struct Now {
     pub unix_secs: u64,
 }
 
+/// A sample of both clocks that also has the monotonic one in microseconds, for measuring turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Both clocks.
+    pub now: Now,
+    /// The monotonic clock in microseconds, of the same origin.
+    pub micros: u64,
+}
+
 /// A source of time.
 pub trait Clock: Send + Sync {
     /// Samples both clocks.
     fn now(&self) -> Now;
+
+    /// Samples both clocks, the monotonic one in microseconds too.
+    fn sample(&self) -> Sample {
+        Sample {
+            now: self.now(),
+            micros: self.micros(),
+        }
+    }
 
     /// The monotonic clock in microseconds, for times that are too short for [`Millis`]. It has the same
     /// origin.
@@ -84,13 +101,21 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let elapsed = self.origin.elapsed();
-        Now {
-            monotonic: Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
-            // A clock set before 1970 reads as 1970: a wrong Date field is better than a panic.
-            unix_secs: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs()),
+        self.sample().now
+    }
+
+    /// One reading of the monotonic clock gives both units.
+    fn sample(&self) -> Sample {
+        let micros = self.micros();
+        Sample {
+            now: Now {
+                monotonic: Millis(micros / 1000),
+                // A clock set before 1970 reads as 1970: a wrong Date field is better than a panic.
+                unix_secs: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |d| d.as_secs()),
+            },
+            micros,
         }
     }
 

@@ -7,13 +7,14 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use abide::admin::{Admin, AdminListener};
 use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
 use abide::server::confinement;
 use abide::server::diagnostics::{self, print_notice};
 use abide::server::service_manager::ServiceManager;
-use abide::server::{Listeners, Server};
+use abide::server::{BoundListeners, Server};
 use cli::Cli;
 
 /// The exit status if the command line, the configuration or the environment is wrong.
@@ -57,10 +58,11 @@ fn check(config: &Config) -> ExitCode {
 
 /// Runs the server until it has ended. `config` is what `cli` says.
 fn serve(config: Config, cli: Cli) -> ExitCode {
-    let listeners = match Listeners::bind(&config, true) {
+    let mut listeners = match BoundListeners::bind(&config, true) {
         Ok(listeners) => listeners,
         Err(error) => return refuse(&error),
     };
+    let admin = listeners.take_admin().map(AdminListener::from);
     let service_manager = ServiceManager::of_environment().unwrap_or_else(|error| {
         print_notice(format_args!(
             "abide: warning: NOTIFY_SOCKET is not used: {error}"
@@ -92,6 +94,10 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
     server.reload_by(Box::new(move |running| {
         cli.resolve_again(running, &confinement)
     }));
+    let _admin = match serve_admin(admin, &server) {
+        Ok(admin) => admin,
+        Err(error) => return refuse(&error),
+    };
     for address in server.addresses() {
         print_notice(format_args!("listening on {}", address.url()));
     }
@@ -102,6 +108,18 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the thread of the admin listener, if there is one. It answers until the result is dropped, at the
+/// end of the program, so also while the server drains.
+fn serve_admin(listener: Option<AdminListener>, server: &Server) -> io::Result<Option<Admin>> {
+    let Some(listener) = listener else {
+        return Ok(None);
+    };
+    let url = listener.address().url();
+    let admin = listener.serve(server)?;
+    print_notice(format_args!("admin on {url}"));
+    Ok(Some(admin))
 }
 
 fn test(config: Config) -> ExitCode {

@@ -6,7 +6,7 @@
 //! settings. `reading` depends on the settings; no setting depends on `reading`.
 //!
 //! - `settings`: [`Config`], which holds all others.
-//! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`: the
+//! - `keep_alive`, `tcp_keep_alive`, `timeouts`, `limits`, `cache`, `shutdown`, `access_log`, `admin`: the
 //!   sections; `advertised`: the bounds of the Keep-Alive field.
 //! - `account`, `group_database`: the user and groups that the server changes to; `sandbox_mode`: whether it
 //!   restricts itself.
@@ -19,6 +19,7 @@
 
 mod access_log;
 mod account;
+mod admin;
 mod advertised;
 mod cache;
 mod clean_urls;
@@ -51,6 +52,7 @@ mod unix_socket;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
 pub use account::{Account, UnknownAccount};
+pub use admin::Admin;
 pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};

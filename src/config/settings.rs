@@ -1,6 +1,7 @@
 //! Every setting of the program, in one value.
 
 use super::access_log::AccessLogConfig;
+use super::admin::Admin;
 use super::cache::Cache;
 use super::keep_alive::KeepAlive;
 use super::limits::Limits;
@@ -60,6 +61,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[access_log]`: a line for each response.
     pub access_log: AccessLogConfig,
+    /// `[admin]`: the listener for metrics, health checks and the status page.
+    pub admin: Admin,
 }
 
 impl Default for Config {
@@ -84,6 +87,7 @@ impl Default for Config {
             cache: Cache::default(),
             shutdown: Shutdown::default(),
             access_log: AccessLogConfig::default(),
+            admin: Admin::default(),
         }
     }
 }

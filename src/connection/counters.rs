@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::duration_histogram::{DurationHistograms, DurationTotals};
+use super::slow_requests::SlowRequests;
+
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
@@ -44,10 +47,13 @@ pub enum CloseReason {
     Truncated,
     /// The thread that served the connection panicked.
     Panic,
+    /// The kernel had no memory to watch the socket.
+    Exhausted,
 }
 
 impl CloseReason {
-    const ALL: [(CloseReason, &'static str); 18] = [
+    /// All reasons with their names, in the order of the reasons.
+    pub const ALL: [(CloseReason, &'static str); 19] = [
         (CloseReason::ClientClosed, "client_closed"),
         (CloseReason::ClientAsked, "client_asked"),
         (CloseReason::MaxRequests, "max_requests"),
@@ -66,6 +72,7 @@ impl CloseReason {
         (CloseReason::Reset, "reset"),
         (CloseReason::Truncated, "truncated"),
         (CloseReason::Panic, "panic"),
+        (CloseReason::Exhausted, "exhausted"),
     ];
 
     /// The name in logs and counters.
@@ -76,7 +83,7 @@ impl CloseReason {
 }
 
 /// Upper bounds, inclusive, of the histogram of requests per connection.
-const REQUEST_BOUNDS: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+pub const REQUEST_BOUNDS: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// One thread's counters.
 #[derive(Debug, Default)]
@@ -89,9 +96,42 @@ pub struct Counters {
     closes: [AtomicU64; CloseReason::ALL.len()],
     /// Connections by the number of requests answered: up to each of [`REQUEST_BOUNDS`], and more.
     lengths: [AtomicU64; REQUEST_BOUNDS.len() + 1],
+    /// Requests answered on connections that have ended.
+    requests_of_closed: AtomicU64,
+    durations: DurationHistograms,
+    slow_requests: SlowRequests,
+    longest_turn_micros: AtomicU64,
 }
 
 impl Counters {
+    /// The histograms of the time that responses take.
+    #[must_use]
+    pub fn durations(&self) -> &DurationHistograms {
+        &self.durations
+    }
+
+    /// The slowest requests, if they are kept.
+    #[must_use]
+    pub fn slow_requests(&self) -> &SlowRequests {
+        &self.slow_requests
+    }
+
+    /// Notes that the thread ran turns for `micros` microseconds without a reading of the clock: one turn on
+    /// a worker, a few on an event loop.
+    #[inline]
+    pub fn note_turn(&self, micros: u64) {
+        // Only this thread raises the value, so a load and a store suffice. (Spare workers share theirs: of
+        // two that raise it at once, the shorter turn may win.)
+        if micros > self.longest_turn_micros.load(Ordering::Relaxed) {
+            self.longest_turn_micros.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// The longest time since the last call in microseconds, as [`note_turn`](Counters::note_turn) counts it.
+    pub fn take_longest_turn(&self) -> u64 {
+        self.longest_turn_micros.swap(0, Ordering::Relaxed)
+    }
+
     /// Counts requests that were answered.
     pub fn answered(&self, requests: u64) {
         self.requests.fetch_add(requests, Ordering::Relaxed);
@@ -124,6 +164,8 @@ impl Counters {
         self.closes[reason as usize].fetch_add(1, Ordering::Relaxed);
         let bucket = REQUEST_BOUNDS.partition_point(|bound| *bound < answered);
         self.lengths[bucket].fetch_add(1, Ordering::Relaxed);
+        self.requests_of_closed
+            .fetch_add(u64::from(answered), Ordering::Relaxed);
     }
 }
 
@@ -142,6 +184,11 @@ pub struct Totals {
     pub promises_broken: u64,
     closes: [u64; CloseReason::ALL.len()],
     lengths: [u64; REQUEST_BOUNDS.len() + 1],
+    /// Requests answered on connections that have ended.
+    pub requests_of_closed: u64,
+    /// The durations of responses, by kind. A response counts here some microseconds after it counts in
+    /// `requests`.
+    pub durations: DurationTotals,
 }
 
 impl Totals {
@@ -156,6 +203,8 @@ impl Totals {
             totals.promises_broken += counters.promises_broken.load(Ordering::Relaxed);
             add(&mut totals.closes, &counters.closes);
             add(&mut totals.lengths, &counters.lengths);
+            totals.requests_of_closed += counters.requests_of_closed.load(Ordering::Relaxed);
+            totals.durations.add(&counters.durations);
         }
         totals
     }
@@ -164,6 +213,18 @@ impl Totals {
     #[must_use]
     pub fn closes(&self, reason: CloseReason) -> u64 {
         self.closes[reason as usize]
+    }
+
+    /// The number of connections that ended.
+    #[must_use]
+    pub fn closed(&self) -> u64 {
+        self.closes.iter().sum()
+    }
+
+    /// Connections that ended by the number of requests answered: up to each of [`REQUEST_BOUNDS`], and more.
+    #[must_use]
+    pub fn lengths(&self) -> &[u64] {
+        &self.lengths
     }
 }
 

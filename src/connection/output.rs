@@ -5,6 +5,7 @@ use std::io;
 
 use super::access_log::log_buffer::UnfinishedLine;
 use super::limits::requests_per_client::CountedRequest;
+use super::response_timer::UnsentResponses;
 use super::stall_detector::StallDetector;
 use super::transport::{Transport, UNSENT_BYTES};
 use crate::http::response::Body;
@@ -36,6 +37,8 @@ pub struct Unsent {
     /// The clients whose requests are being answered; empty without a limit per client. Dropped with the
     /// response.
     pub counted_requests: Vec<CountedRequest>,
+    /// The responses, whose durations are measured.
+    pub responses: UnsentResponses,
     /// Detects that the peer takes the bytes too slowly.
     pub stall_detector: StallDetector,
     /// How many bytes of the response the kernel may keep unsent.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::access_log::log_buffer::LogBuffer;
 use super::counters::Counters;
 use super::limits::requests_per_client::CountedRequest;
+use super::response_timer::ResponseTimer;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
@@ -37,6 +38,8 @@ pub struct ThreadBuffers {
     pub would_block_on_disk: bool,
     /// Lines of the access log; `None` without a log. The thread writes the lines out.
     pub log: Option<LogBuffer>,
+    /// Measures how long responses take.
+    pub timer: ResponseTimer,
     /// The thread's counters.
     pub counters: Arc<Counters>,
 }
@@ -59,12 +62,13 @@ impl ThreadBuffers {
                 .target
                 .is_some()
                 .then(|| LogBuffer::new(access_log)),
+            timer: ResponseTimer::new(config.admin.listen.is_some()),
             counters,
         }
     }
 
-    /// Takes over the settings of another `config`, between two turns. Collected log lines are lost, so the
-    /// caller flushes them before.
+    /// Takes over the settings of another `config`, between two turns. The caller flushes the log lines and counts the
+    /// responses before.
     pub fn reconfigure(&mut self, config: &Config) {
         let next = ThreadBuffers::new(config, Arc::clone(&self.counters));
         // Connections may have kept heads that the old limits allowed.
@@ -72,7 +76,18 @@ impl ThreadBuffers {
             true => next.input,
             false => std::mem::replace(&mut self.input, Input::new(0)),
         };
-        *self = ThreadBuffers { input, ..next };
+        let mut timer = next.timer;
+        timer.continue_from(&self.timer);
+        *self = ThreadBuffers {
+            input,
+            timer,
+            ..next
+        };
+    }
+
+    /// Counts the responses since the last reading of the clock, which now shows `micros`.
+    pub fn count_responses(&mut self, micros: u64) {
+        self.timer.end(micros, &self.counters);
     }
 
     /// Notes the reason why the current request cannot be answered yet.
@@ -91,6 +106,7 @@ impl ThreadBuffers {
         self.input.clear();
         self.output.clear();
         self.counted_requests.clear();
+        self.timer.sent();
         self.awaited = None;
         if let Some(log) = &mut self.log {
             log.clear_half_written();

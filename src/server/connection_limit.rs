@@ -14,6 +14,10 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 /// Descriptors that a thread has open for a short time: the file that it reads, and one more.
 const DESCRIPTORS_PER_THREAD: u64 = 2;
 
+/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, and one to look at the
+/// process with.
+pub(super) const ADMIN_DESCRIPTORS: u64 = 20;
+
 /// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;
 
@@ -60,9 +64,17 @@ pub(super) fn connection_limit(config: &Config) -> Result<ConnectionLimit, Strin
     let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
     // The sites share the cache, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
+    let admin = match config.admin.listen {
+        Some(_) => ADMIN_DESCRIPTORS,
+        None => 0,
+    };
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
-    let reserve =
-        RESERVED_DESCRIPTORS + threads + roots + event_loops * per_event_loop + cached_files;
+    let reserve = RESERVED_DESCRIPTORS
+        + admin
+        + threads
+        + roots
+        + event_loops * per_event_loop
+        + cached_files;
     // With a limit of some hundreds the reserve leaves nothing. A server with few connections is better
     // than none.
     let possible = descriptors.saturating_sub(reserve).max(descriptors / 4);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access_log::AccessLog;
+use crate::config::ListenAddress;
 use crate::connection::server_context::ServerContext;
 
 /// A configuration, and what was opened from it.
@@ -26,6 +27,8 @@ pub struct CurrentConfig {
     /// The number of `active`.
     number: AtomicU64,
     active: Mutex<Arc<ActiveConfig>>,
+    /// The addresses in use, with real ports.
+    addresses: Mutex<Vec<ListenAddress>>,
     /// Lines that access logs have dropped which are closed now.
     dropped_lines: AtomicU64,
 }
@@ -41,6 +44,7 @@ impl CurrentConfig {
                 access_log,
                 number: 0,
             })),
+            addresses: Mutex::default(),
             dropped_lines: AtomicU64::new(0),
         }
     }
@@ -75,6 +79,22 @@ impl CurrentConfig {
         let replaced = std::mem::replace(&mut *active, next);
         self.number.store(number, Ordering::Relaxed);
         replaced
+    }
+
+    /// The addresses in use, with port 0 replaced by the real port.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        let addresses = self.addresses.lock();
+        addresses.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the addresses in use.
+    pub fn set_addresses(&self, addresses: Vec<ListenAddress>) {
+        let mut noted = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *noted = addresses;
     }
 
     /// Notes that an access log was closed, which had dropped so many lines.

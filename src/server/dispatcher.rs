@@ -29,7 +29,7 @@ use super::timer_wheel::TICK_MILLIS;
 use super::tokens;
 use super::turn_runner::{TurnResult, TurnRunner};
 use super::work::{FinishedFlights, Work};
-use crate::clock::{Millis, Now};
+use crate::clock::{Millis, Now, Sample};
 use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::Mode;
 use crate::site::MayBlock;
@@ -37,8 +37,8 @@ use crate::site::MayBlock;
 /// Turns that the loop runs between two polls at most.
 const TURNS_PER_POLL: usize = 1024;
 
-/// Turns between two reads of the clock. So many turns mostly take some hundred microseconds.
-const TURNS_PER_SAMPLE: usize = 16;
+/// Turns between two reads of the clock. So many turns mostly take less than a hundred microseconds.
+const TURNS_PER_SAMPLE: usize = 8;
 
 /// Milliseconds that the loop serves between two polls at most.
 const MILLIS_PER_POLL: u64 = 5;
@@ -61,7 +61,7 @@ pub enum NextPoll {
     Never,
 }
 
-/// The state of an event loop without its poll. Only the thread of the loop uses it.
+/// An event loop without its poll. Only the thread of the loop uses it.
 #[derive(Debug)]
 pub struct Dispatcher<S: System> {
     shared: Arc<Shared<S::AcceptedSocket>>,
@@ -143,10 +143,11 @@ impl<S: System> Dispatcher<S> {
         self.deadlines.next_check()
     }
 
-    /// Does everything that is due at `now`. The caller has dispatched polled events before, so a byte that
-    /// has arrived beats a deadline.
-    pub fn round(&mut self, now: Now, system: &S) -> NextPoll {
-        self.now = now;
+    /// Does everything that is due at the time of `sample`. The caller has dispatched polled events before, so
+    /// a byte that has arrived beats a deadline.
+    pub fn round(&mut self, sample: Sample, system: &S) -> NextPoll {
+        self.now = self.turn_runner.begin(sample);
+        let now = self.now;
         self.accept_ready(now, system);
         self.close_retired(now, system);
         self.claim_due(now.monotonic);
@@ -197,7 +198,7 @@ impl<S: System> Dispatcher<S> {
 
     /// Moves the server to `mode`.
     pub fn enter(&mut self, mode: Mode, system: &S) {
-        let now = self.shared.clock.now().monotonic;
+        let now = self.turn_runner.begin(self.shared.clock.sample()).monotonic;
         for step in self.lifecycle.enter(mode, now, &self.all) {
             self.carry_out(step, system);
         }
@@ -296,7 +297,8 @@ impl<S: System> Dispatcher<S> {
                 break;
             };
             if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
-                self.now = self.shared.clock.now();
+                let sample = self.shared.clock.sample();
+                self.now = self.turn_runner.count_responses(sample);
                 if self.now.monotonic.since(start) >= MILLIS_PER_POLL {
                     self.shared.handoff.dispatch(queued);
                     break;
@@ -304,6 +306,7 @@ impl<S: System> Dispatcher<S> {
             }
             self.run(queued, self.now);
         }
+        self.turn_runner.end();
         let now = self.now.monotonic;
         self.log_flush_due_at = self.turn_runner.log_flush_due_at(now);
         if self.log_flush_due_at.is_some_and(|due| now >= due) {

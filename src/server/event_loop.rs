@@ -116,12 +116,12 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             self.take_messages();
-            let now = self.dispatcher.shared().clock.now();
-            let timeout = match self.dispatcher.round(now, self.poll.registry()) {
+            let sample = self.dispatcher.shared().clock.sample();
+            let timeout = match self.dispatcher.round(sample, self.poll.registry()) {
                 NextPoll::Within(timeout) => timeout,
                 NextPoll::Never => return Ok(()),
             };
-            let timeout = self.report(now.monotonic, timeout);
+            let timeout = self.report(sample.now.monotonic, timeout);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,

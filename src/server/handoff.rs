@@ -261,6 +261,23 @@ impl Handoff {
         }
     }
 
+    /// The lengths of the queues, by name.
+    #[must_use]
+    pub fn queue_lengths(&self) -> [(&'static str, usize); 4] {
+        [
+            ("ready", self.ready.receiver.len()),
+            ("blocking", self.blocking.receiver.len()),
+            ("beyond_mounts", self.beyond_mounts.receiver.len()),
+            ("jobs", self.jobs.receiver.len()),
+        ]
+    }
+
+    /// The number of parked workers, spare ones included.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.parked_workers.len()
+    }
+
     /// Whether there is work for a worker, which may or must not block `anywhere`.
     #[must_use]
     pub fn has_work(&self, anywhere: bool) -> bool {

@@ -25,6 +25,18 @@ pub const BACKLOG: usize = 4096;
 /// The number of the listeners of one address, the same in all event loops of a server. Never used again.
 pub type ListenerId = u64;
 
+/// The name of the admin listener in LISTEN_FDNAMES.
+const ADMIN_NAME: &str = "admin";
+
+/// The sockets that the process was started with.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Those for clients.
+    pub for_clients: Vec<Listener>,
+    /// The admin listener.
+    pub admin: Option<Listener>,
+}
+
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
@@ -112,7 +124,8 @@ impl Listener {
 
     /// Takes over the sockets that the process was started with, as systemd passes them: LISTEN_FDS is
     /// their number, LISTEN_PID the process that they are for (sd_listen_fds(3)). Usually there are none.
-    /// Connections to a socket whose address is listed in `config.listen` begin as is said there.
+    /// Connections to a socket whose address is listed in `config.listen` begin as is said there. The socket that
+    /// LISTEN_FDNAMES calls `admin` is the admin listener.
     ///
     /// A process also inherits variables meant for another one. If LISTEN_PID is not this process, the
     /// descriptors may be anything, and are left alone.
@@ -122,11 +135,13 @@ impl Listener {
     ///
     /// # Errors
     /// If a descriptor is not a listening TCP or unix stream socket.
-    pub fn inherited(config: &Config) -> io::Result<Vec<Listener>> {
-        let mut listeners = Vec::new();
+    pub fn inherited(config: &Config) -> io::Result<Inherited> {
+        let mut inherited = Inherited::default();
         if !are_passed_to_us() {
-            return Ok(listeners);
+            return Ok(inherited);
         }
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
         let mut passed = ListenFd::from_env();
         for index in 0..passed.len() {
             let socket: Option<Socket> = match passed.take_tcp_listener(index) {
@@ -143,13 +158,18 @@ impl Listener {
                 let listener = adopt(socket, &config.tcp_keep_alive)?;
                 let is_same =
                     |listed: &&ListenAddress| listed.endpoint == listener.address.endpoint;
-                listeners.push(match config.listen.iter().find(is_same) {
+                let listener = match config.listen.iter().find(is_same) {
                     Some(listed) => listener.speaking(listed),
                     None => listener,
-                });
+                };
+                if names.get(index) == Some(&ADMIN_NAME) && inherited.admin.is_none() {
+                    inherited.admin = Some(listener);
+                } else {
+                    inherited.for_clients.push(listener);
+                }
             }
         }
-        Ok(listeners)
+        Ok(inherited)
     }
 
     /// Removes the file of a unix socket. Connections in the accept queue stay there.

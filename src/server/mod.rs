@@ -1,12 +1,13 @@
 //! The running server: threads, socket readiness and timers.
 //!
 //! A start has three steps, so that the program can give up rights between the first two
-//! ([`confinement`]): [`Listeners::bind`], [`Server::start`], which does all else that can fail and starts the
+//! ([`confinement`]): [`BoundListeners::bind`], [`Server::start`], which does all else that can fail and starts the
 //! threads, and [`Server::run`], which makes the calling thread the first event loop.
 
 pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
+mod bound_listeners;
 pub mod confinement;
 mod connection_limit;
 pub mod current_config;
@@ -26,6 +27,7 @@ pub mod parked_workers;
 pub mod pool;
 pub mod pressure;
 pub mod reload;
+pub mod reload_status;
 pub mod revalidators;
 pub mod service_manager;
 pub mod shared;
@@ -60,6 +62,7 @@ use crate::config::{Config, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
+pub use bound_listeners::BoundListeners;
 pub use start_error::StartError;
 
 use access_log::AccessLog;
@@ -71,25 +74,15 @@ use listener::Listener;
 use open_addresses::OpenAddresses;
 use pool::Pool;
 use reload::{ReadConfig, ReloadError, ReloadSender, Reloader};
+use reload_status::ReloadStatus;
 use service_manager::ServiceManager;
 use shared::{LoopMessage, Shared};
 use slots::{REFUSAL_RESERVE, Slots};
 use supervisor_waker::SupervisorWaker;
-use tokens::MAX_LISTENERS;
 
 /// How long the server waits at its end for the access log, or the time that the workers have left over, if
 /// that is longer.
 const MIN_LOG_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// The listening sockets of a server that has not started.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For each address, one for each event loop.
-    by_address: Vec<Vec<Listener>>,
-    /// Whether the sockets come from the process that started this one.
-    are_inherited: bool,
-    is_process: bool,
-}
 
 /// A server that is bound and ready to run.
 pub struct Server {
@@ -149,29 +142,16 @@ impl Handle {
         self.all.iter().map(accepted).collect()
     }
 
+    /// The shared state of the event loops, for observers. There is at least one.
+    #[must_use]
+    pub fn event_loops(&self) -> &Arc<[Arc<Shared>]> {
+        &self.all
+    }
+
     /// The sum of all counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
         shared::totals(&self.all)
-    }
-}
-
-impl Listeners {
-    /// Listens on the addresses of `config`, and starts no thread. Connections wait until the server runs.
-    ///
-    /// `is_process` says that the server is the whole process. It then takes over the sockets that it was
-    /// started with (LISTEN_FDS), and listens on no others. SIGTERM drains it, SIGINT stops it within two
-    /// seconds, and a second SIGINT exits at once with status 1 ([`interrupt`]).
-    ///
-    /// # Errors
-    /// [`StartError`] says which address failed and why.
-    pub fn bind(config: &Config, is_process: bool) -> Result<Listeners, StartError> {
-        let (by_address, are_inherited) = listeners(config, is_process)?;
-        Ok(Listeners {
-            by_address,
-            are_inherited,
-            is_process,
-        })
     }
 }
 
@@ -190,7 +170,7 @@ impl Server {
             .map_err(StartError::of_log)
     }
 
-    /// Listens and starts, with the rights that the process has: [`Listeners::bind`], [`Server::start`].
+    /// Listens and starts, with the rights that the process has: [`BoundListeners::bind`], [`Server::start`].
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.
@@ -199,7 +179,7 @@ impl Server {
         clock: Arc<dyn Clock>,
         is_process: bool,
     ) -> Result<Server, StartError> {
-        let listeners = Listeners::bind(&config, is_process)?;
+        let listeners = BoundListeners::bind(&config, is_process)?;
         Server::start(config, clock, listeners)
     }
 
@@ -211,12 +191,13 @@ impl Server {
     pub fn start(
         config: Config,
         clock: Arc<dyn Clock>,
-        listeners: Listeners,
+        listeners: BoundListeners,
     ) -> Result<Server, StartError> {
-        let Listeners {
+        let BoundListeners {
             by_address: listeners,
             are_inherited,
             is_process,
+            ..
         } = listeners;
         let ConnectionLimit {
             limit,
@@ -248,9 +229,11 @@ impl Server {
             clock,
             most_connections: most,
             supervisor_waker: Arc::default(),
+            reload_status: Arc::default(),
         };
         let mut event_loops = common.event_loops(listeners, signals)?;
         let all = Arc::clone(event_loops[0].all());
+        all[0].config.set_addresses(addresses.clone());
         let (reloader, reloads) = Reloader::new(Arc::clone(&all), open_addresses);
         event_loops[0].reload_by(reloads.clone());
         let pool = Pool::start(Arc::clone(&all));
@@ -373,6 +356,7 @@ struct EventLoopBuilder {
     clock: Arc<dyn Clock>,
     most_connections: usize,
     supervisor_waker: Arc<SupervisorWaker>,
+    reload_status: Arc<ReloadStatus>,
 }
 
 impl EventLoopBuilder {
@@ -419,42 +403,11 @@ impl EventLoopBuilder {
             // The kernel may assign all connections to one loop.
             slots: Slots::new(self.most_connections + REFUSAL_RESERVE),
             most_connections: self.most_connections,
+            reload_status: Arc::clone(&self.reload_status),
             ..shared
         };
         (shared, messages)
     }
-}
-
-/// The listening sockets, one for each address and event loop, and whether they are inherited. If the process was
-/// started with sockets, these are used and no others are bound, because the parent process decides.
-fn listeners(config: &Config, is_process: bool) -> Result<(Vec<Vec<Listener>>, bool), StartError> {
-    if is_process {
-        let what = "LISTEN_FDS: cannot take over the sockets";
-        let inherited = Listener::inherited(config).map_err(StartError::because(what))?;
-        if inherited.len() > MAX_LISTENERS {
-            return Err(StartError::new(format!(
-                "LISTEN_FDS: at most {MAX_LISTENERS} sockets are possible"
-            )));
-        }
-        if !inherited.is_empty() {
-            // The parent process has decided whether the sockets share their ports.
-            let split = |listener: Listener| listener.split(config.event_loops);
-            let split = inherited.into_iter().map(split);
-            let split: io::Result<_> = split.collect();
-            return Ok((split.map_err(StartError::because(what))?, true));
-        }
-    }
-    if config.listen.len() > MAX_LISTENERS {
-        return Err(StartError::new(format!(
-            "listen: at most {MAX_LISTENERS} addresses are possible"
-        )));
-    }
-    let bind = |address: &ListenAddress| {
-        let what = format!("cannot listen on {}", address.url());
-        Listener::bind_for(config.event_loops, address, config).map_err(StartError::because(what))
-    };
-    let bound: Result<_, StartError> = config.listen.iter().map(bind).collect();
-    Ok((bound?, false))
 }
 
 /// Catches the signals for the event loop, and SIGINT also for a thread of its own.

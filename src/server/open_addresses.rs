@@ -21,7 +21,7 @@ pub(super) struct OpenAddresses {
 struct OpenAddress {
     written: ListenAddress,
     /// The address with the real port.
-    url: String,
+    bound: ListenAddress,
     id: ListenerId,
 }
 
@@ -30,6 +30,8 @@ struct OpenAddress {
 pub(super) struct AddressChange {
     /// For each event loop.
     pub(super) of_loops: Vec<ListenerChange>,
+    /// All addresses that are in use then, with real ports; `None` if they cannot change.
+    pub(super) addresses: Option<Vec<ListenAddress>>,
     pub(super) added: Vec<String>,
     pub(super) removed: Vec<String>,
 }
@@ -51,7 +53,7 @@ impl OpenAddresses {
             .zip(0..)
             .map(|((written, bound), id)| OpenAddress {
                 written: written.clone(),
-                url: bound.url(),
+                bound: bound.clone(),
                 id,
             });
         OpenAddresses {
@@ -79,6 +81,7 @@ impl OpenAddresses {
             of_loops: (0..self.event_loops)
                 .map(|_| ListenerChange::default())
                 .collect(),
+            addresses: None,
             added: Vec::new(),
             removed: Vec::new(),
         };
@@ -117,7 +120,7 @@ impl OpenAddresses {
         open.retain(|address| {
             let keeps = is_kept.next().unwrap_or(true);
             if !keeps {
-                change.removed.push(address.url.clone());
+                change.removed.push(address.bound.url());
                 let removed = change.of_loops.iter_mut();
                 removed.for_each(|of_loop| of_loop.removed.push(address.id));
             }
@@ -126,15 +129,16 @@ impl OpenAddresses {
         for (written, listeners) in added {
             let id = self.next_id;
             self.next_id += 1;
-            let url = listeners
-                .first()
-                .map_or_else(|| written.url(), |first| first.address.url());
+            let first = listeners.first().map(|first| &first.address);
+            let bound = first.unwrap_or(&written).clone();
             for (of_loop, listener) in change.of_loops.iter_mut().zip(listeners) {
                 of_loop.added.push((id, listener));
             }
-            change.added.push(url.clone());
-            open.push(OpenAddress { written, url, id });
+            change.added.push(bound.url());
+            open.push(OpenAddress { written, bound, id });
         }
+        let bound = open.iter().map(|address| address.bound.clone());
+        change.addresses = Some(bound.collect());
         Ok(change)
     }
 }

@@ -134,7 +134,6 @@ impl ParkedWorkers {
     }
 
     /// The number of parked workers.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }

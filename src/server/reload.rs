@@ -32,7 +32,6 @@ use super::service_manager::ServiceManager;
 use super::shared::{LoopMessage, Shared};
 use crate::config::{Config, ConfigError, KeySources, Reloaded, Running};
 use crate::connection::server_context::{Mode, ServerContext};
-use crate::site::Sites;
 
 /// How often the reload thread looks whether the last thread has left an old configuration.
 const RETIREMENT_CHECK: Duration = Duration::from_millis(5);
@@ -201,9 +200,15 @@ impl Reloader {
                 }
             }
         }
+        let now = self.all[0].clock.now().unix_secs;
+        let status = &self.all[0].reload_status;
         match outcome {
-            Ok(()) => print_notice(format_args!("abide: reloaded")),
+            Ok(()) => {
+                status.note_applied(now);
+                print_notice(format_args!("abide: reloaded"));
+            }
             Err(error) => {
+                status.note_refused(now, error.to_string());
                 for line in error.0.lines() {
                     print_notice(format_args!("abide: reload refused: {line}"));
                 }
@@ -229,8 +234,7 @@ impl Reloader {
         if config.limits.connections == 0 {
             config.limits.connections = most;
         }
-        let descriptors = Arc::clone(active.context.sites.descriptors());
-        let sites = Sites::open_within(&config, descriptors);
+        let sites = active.context.sites.reopen(&config);
         let sites = sites.map_err(|error| error_at(sources, "root", error.to_string()))?;
         let access_log = access_log(&active, &config);
         let access_log = access_log.map_err(|why| error_at(sources, "access_log.path", why))?;
@@ -252,6 +256,9 @@ impl Reloader {
     ) {
         let shared = &self.all[0];
         revalidators::start(&context, &shared.clock);
+        if let Some(addresses) = change.addresses {
+            shared.config.set_addresses(addresses);
+        }
         let replaced = shared.put_in_force(context, access_log);
         revalidators::stop(&replaced.context);
         for url in &change.added {

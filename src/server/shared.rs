@@ -10,6 +10,7 @@ use super::access_log::AccessLog;
 use super::current_config::{ActiveConfig, CurrentConfig};
 use super::handoff::Handoff;
 use super::listener::{Listener, ListenerId};
+use super::reload_status::ReloadStatus;
 use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 #[cfg(doc)]
@@ -59,8 +60,8 @@ impl Waker for mio::Waker {
     }
 }
 
-/// The state that an event loop shares with its workers. The configuration, the clock, the gauge and the counts
-/// per address belong to the whole server, the rest belongs to one event loop.
+/// The state that an event loop shares with its workers. The configuration, the clock, the gauge, the counts per
+/// address and the status of reloads belong to the whole server, the rest belongs to one event loop.
 pub struct Shared<T = Socket> {
     /// The number of the event loop, from 0.
     pub number: usize,
@@ -93,6 +94,8 @@ pub struct Shared<T = Socket> {
     pub counters: Vec<Arc<Counters>>,
     /// The accept counters and the state of the listeners.
     pub accept_state: Arc<AcceptState>,
+    /// How often the configuration was reloaded.
+    pub reload_status: Arc<ReloadStatus>,
 }
 
 /// The accept counters and listeners of one event loop. Only that loop writes them.
@@ -170,6 +173,7 @@ impl<T> Shared<T> {
             workers,
             counters: (0..workers + 2).map(|_| Arc::default()).collect(),
             accept_state: Arc::default(),
+            reload_status: Arc::default(),
         };
         (shared, messages)
     }
@@ -287,7 +291,7 @@ impl<T> Shared<T> {
 }
 
 /// The sum of the counters of these event loops and their workers.
-pub(super) fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
+pub fn totals<T>(all: &[Arc<Shared<T>>]) -> Totals {
     let counters = all.iter().flat_map(|shared| &shared.counters);
     Totals::sum(counters.map(AsRef::as_ref))
 }

@@ -14,7 +14,7 @@ use super::current_config::ActiveConfig;
 use super::shared::Shared;
 use super::slots::{Connection, QueuedSlot, WaitOutcome};
 use super::work::{FinishedFlights, Work};
-use crate::clock::{Millis, Now};
+use crate::clock::{Millis, Now, Sample};
 use crate::connection::access_log::log_buffer::LogBuffer;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{CloseReason, Counters};
@@ -95,9 +95,39 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
 
     #[cold]
     fn take_over(&mut self) {
+        self.end();
         self.flush_log();
         self.active = self.shared.config.get();
         self.buffers.reconfigure(&self.active.context.config);
+    }
+
+    /// Begins turns at the time of `sample`, which is returned. Responses are timed from here.
+    pub fn begin(&mut self, sample: Sample) -> Now {
+        self.buffers.timer.begin(sample.micros);
+        sample.now
+    }
+
+    /// Counts the responses since the last reading of the clock, which is now `sample`. Returns its time.
+    pub fn count_responses(&mut self, sample: Sample) -> Now {
+        self.buffers.count_responses(sample.micros);
+        sample.now
+    }
+
+    /// Reads the clock for responses that are not counted yet, if there are any.
+    pub fn end(&mut self) {
+        if self.buffers.timer.has_begun() {
+            self.buffers.count_responses(self.shared.clock.micros());
+        }
+    }
+
+    /// Ends a connection whose socket the kernel cannot watch.
+    #[cold]
+    pub fn end_unwatched(&mut self, closed: Box<Connection<T>>, now: Now) {
+        let (answered, ..) = closed.session.summary(now.monotonic);
+        self.buffers
+            .counters
+            .closed(CloseReason::Exhausted, answered);
+        self.shared.close(closed);
     }
 
     /// Runs a turn. `gives_up` says that the peer has closed its side and its response takes so long that the
@@ -137,7 +167,12 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
                     WaitOutcome::Notified(again) if has_repeated => {
                         return (TurnResult::WantsTurn(again.requeue()), now);
                     }
-                    WaitOutcome::Notified(again) => (has_repeated, owned) = (true, again),
+                    WaitOutcome::Notified(again) => {
+                        (has_repeated, owned) = (true, again);
+                        if let Some(micros) = end.micros {
+                            buffers.timer.begin(micros);
+                        }
+                    }
                 },
                 Outcome::Again => {
                     let queued = owned.requeue();
@@ -302,6 +337,8 @@ fn micros_for<T>(log: &LogBuffer, shared: &Shared<T>) -> u64 {
 struct TurnEnd {
     outcome: Outcome,
     now: Now,
+    /// The microseconds of `now`, if the clock was read for it.
+    micros: Option<u64>,
     /// When the next turn is due, after [`Outcome::Wait`].
     deadline: Deadline,
 }
@@ -341,9 +378,13 @@ fn turn<T: Transport>(
         };
         let outcome = open.session.turn(&mut turn);
         // Timeouts that begin with a turn that may have waited for the disk count from its end.
-        let now = match may_block {
-            MayBlock::Never => now,
-            MayBlock::OnRoots | MayBlock::Anywhere => shared.clock.now(),
+        let (now, micros) = match may_block {
+            MayBlock::Never => (now, None),
+            MayBlock::OnRoots | MayBlock::Anywhere => {
+                let sample = shared.clock.sample();
+                buffers.count_responses(sample.micros);
+                (sample.now, Some(sample.micros))
+            }
         };
         let deadline = match outcome {
             Outcome::Wait => open.session.next_deadline(context, now.monotonic),
@@ -352,6 +393,7 @@ fn turn<T: Transport>(
         TurnEnd {
             outcome,
             now,
+            micros,
             deadline,
         }
     }));
@@ -359,6 +401,7 @@ fn turn<T: Transport>(
         // The panic hook has printed where it was.
         log::error!("a turn panicked; its connection is closed, others continue");
         buffers.clear();
+        buffers.count_responses(shared.clock.micros());
         let (answered, ..) = open.session.summary(now.monotonic);
         buffers.counters.closed(CloseReason::Panic, answered);
         if context.mode() != Mode::Serving {
@@ -367,6 +410,7 @@ fn turn<T: Transport>(
         TurnEnd {
             outcome: Outcome::Close(CloseReason::Panic),
             now,
+            micros: None,
             deadline: Deadline::Exchange(Millis::NEVER),
         }
     })

@@ -188,7 +188,7 @@ impl<T: Transport + Send + 'static> Worker<T> {
     /// too early for the next turn, which may have been queued for a deadline that has passed since.
     fn serve(&mut self, queued: QueuedSlot, finished: FinishedFlights) -> Millis {
         let gives_up = finished.is_given_up();
-        let now = self.shared.clock.now();
+        let now = self.turn_runner.begin(self.shared.clock.sample());
         let (turn_result, now) = self.turn_runner.run(queued, now, gives_up);
         if let Some(slot) = self.turn_runner.requeue_or_park(turn_result, finished) {
             self.shared.report_closed(slot);

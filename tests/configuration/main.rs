@@ -3,6 +3,7 @@
 //! `src/config/reading/load.rs` tests the precedence of file and flags, `src/cli.rs` the command line.
 
 mod access_log;
+mod admin;
 mod command_line;
 mod few_rights;
 mod mistakes;
@@ -174,6 +175,11 @@ health = ""
 path = ""
 format = "common"
 host = false
+
+[admin]
+listen = ""
+public = false
+clients = false
 "#;
     assert!(text.contains(sections), "{text}");
 }
@@ -193,6 +199,7 @@ fn what_is_printed_loads_back_equal() {
         limits.target_bytes = 0x400
         cache.bytes = 0
         shutdown.drain = 0
+        admin = { listen = "0.0.0.0:9080", public = true, clients = true }
         "#,
     );
     assert_eq!(changed.site.root, Path::new("a \"quoted\" \\ path"));
@@ -395,7 +402,7 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "[tls]\ncertificate = ''",
             "abide.toml:1: tls: there is no such section, the sections are [keep_alive], \
-             [tcp_keep_alive], [timeouts], [limits], [cache], [shutdown], [access_log], \
+             [tcp_keep_alive], [timeouts], [limits], [cache], [shutdown], [access_log], [admin], \
              [error_pages], [types], [encodings], [[header]], [[redirect]], [[rewrite]], [[spa]], \
               [[host]]",
         ),

@@ -5,6 +5,7 @@
 //! take half a minute. A test whose program is missing fails. The relays are models of old proxies,
 //! written here, and need no program.
 
+mod admin;
 mod curl;
 mod lane;
 mod log_analyser;

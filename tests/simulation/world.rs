@@ -14,7 +14,6 @@ use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::Mode;
 use abide::server::dispatcher::Readiness;
 use abide::server::work::Work;
-use abide::site::Sites;
 use support::machinery::Machinery;
 use support::scripted::ScriptedPeer;
 
@@ -139,8 +138,7 @@ impl World {
         let active = self.machinery.shared.config.get();
         let mut config = active.context.config.clone();
         change(&mut config);
-        let descriptors = Arc::clone(active.context.sites.descriptors());
-        let sites = Sites::open_within(&config, descriptors).expect("the same site");
+        let sites = active.context.sites.reopen(&config).expect("the same site");
         let context = active.context.after_reload(config, sites, self.now());
         self.machinery.reload(Arc::new(context));
         self.come_to_rest();

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use support::admin::{ADMIN, Admin};
 use support::client::request;
 use support::slow_disk::{Pace, SlowDisk, SlowFile};
 use support::{Client, Launch, Server, retried_after_a_stall, until};
@@ -443,4 +444,27 @@ fn a_drain_waits_for_the_disk_while_it_may() {
         assert!(response.body == waiting.file.content());
     }
     scene.ended();
+}
+
+/// The operator is answered while every worker, spare ones included, waits for the disk.
+#[test]
+#[ignore = "needs FUSE: /dev/fuse, and root or fusermount3 (fuse3)"]
+fn the_admin_listener_does_not_wait_for_the_workers() {
+    let scene = Scene::with(ADMIN);
+    let admin = Admin::of(scene.server());
+    let mut stuck = scene.stuck(40, WORKERS);
+    until("no worker is left", || {
+        let metrics = admin.metrics();
+        metrics.value("abide_workers_parked") == 0.0
+            && metrics.value("abide_loads") >= WORKERS as f64
+            && metrics.value("abide_queue_length{queue=\"blocking\"}") > 0.0
+    });
+    for page in ["/live", "/ready", "/", "/status.json", "/connections.json"] {
+        assert_eq!(admin.get(page).status, 200, "{page}");
+    }
+    scene.disk.open_gate();
+    stuck.iter_mut().for_each(Waiting::expect_answered);
+    until("the loads are over", || {
+        admin.metrics().value("abide_loads") == 0.0
+    });
 }

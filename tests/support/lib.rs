@@ -2,6 +2,7 @@
 //! and other programs; and the server's own parts with scripted peers in place of sockets. Every wait has a
 //! bound, and a test that exceeds it fails with a message.
 
+pub mod admin;
 pub mod beside;
 pub mod browser;
 pub mod client;

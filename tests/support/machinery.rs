@@ -144,8 +144,9 @@ impl<S: System> Machinery<S> {
         if self.has_ended {
             return;
         }
-        let now = self.clock.now();
-        match self.dispatcher.round(now, &self.system) {
+        let sample = self.clock.sample();
+        let now = sample.now;
+        match self.dispatcher.round(sample, &self.system) {
             NextPoll::Never => self.has_ended = true,
             NextPoll::Within(timeout) => {
                 let at = |timeout: Duration| Millis(now.monotonic.0 + timeout.as_millis() as u64);

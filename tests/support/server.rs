@@ -288,7 +288,23 @@ impl Server {
 
     /// CPU time that it has used so far, in clock ticks of the kernel: hundredths of a second.
     pub fn cpu_ticks(&self) -> u64 {
-        let path = format!("/proc/{}/stat", self.pid());
+        Server::ticks_in(&format!("/proc/{}/stat", self.pid()))
+    }
+
+    /// CPU time that its thread of this name has used so far, in clock ticks.
+    pub fn cpu_ticks_of(&self, name: &str) -> u64 {
+        let directory = format!("/proc/{}/task", self.pid());
+        let mut threads = std::fs::read_dir(directory).expect("/proc");
+        let path = threads.find_map(|thread| {
+            let path = thread.expect("a thread").path();
+            let own = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+            (own.trim_end() == name).then_some(path)
+        });
+        let path = path.unwrap_or_else(|| panic!("no thread {name}"));
+        Server::ticks_in(&path.join("stat").display().to_string())
+    }
+
+    fn ticks_in(path: &str) -> u64 {
         let stat = std::fs::read_to_string(path).expect("/proc");
         // The name, in parentheses, is the second of the fields (proc_pid_stat(5)).
         let (_, fields) = stat.rsplit_once(") ").expect("a name");

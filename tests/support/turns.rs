@@ -47,6 +47,7 @@ impl SingleSession {
         may_block: MayBlock,
         read_closed: bool,
     ) -> Outcome {
+        self.buffers.timer.begin(now.0 * 1_000);
         let outcome = self.session.turn(&mut Turn {
             io,
             buffers: &mut self.buffers,
@@ -58,6 +59,7 @@ impl SingleSession {
             is_over: &|| false,
         });
         // As the turn runner does.
+        self.buffers.count_responses(now.0 * 1_000);
         if let Some(log) = &mut self.buffers.log {
             log.end_turn(now.0 * 1_000);
         }

@@ -9,12 +9,13 @@ mod circles;
 use circles::Files;
 
 /// The layers, lowest first. A module may use its own layer and those before it.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["clock", "config"],
     &["http"],
     &["site"],
     &["connection"],
     &["server"],
+    &["admin"],
     &["selftest"],
 ];
 

@@ -5,7 +5,9 @@ use rustix::process::{Resource, getrlimit};
 use super::builder::Builder;
 use super::site_builder::SiteBuilder;
 use super::validation_errors::ConfigError;
-use crate::config::{ADVERTISED_MAX, Account, Config, HostConfig, HostName, SocketGroup};
+use crate::config::{
+    ADVERTISED_MAX, Account, Config, HostConfig, HostName, ListenAddress, SocketGroup,
+};
 
 /// The name of the tables of virtual hosts.
 pub(super) const HOST: &str = "host";
@@ -79,6 +81,7 @@ impl ConfigBuilder {
         self.apply_proxy();
         self.check_combinations();
         self.check_proxy_protocol();
+        self.check_admin();
         let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
             let message = "without a [[host]] no request at all would be answered";
@@ -151,6 +154,32 @@ impl ConfigBuilder {
             );
             let names = ["listen", "trusted_proxies"];
             self.general.report_conflict(names, message);
+        }
+    }
+
+    /// Refuses an admin address that other machines can reach, or on which clients are served.
+    fn check_admin(&mut self) {
+        let Config { admin, listen, .. } = &self.general.settings;
+        let Some(address) = &admin.listen else {
+            return;
+        };
+        let is_same = |other: &ListenAddress| other.endpoint == address.endpoint;
+        if admin.is_reachable() && !admin.public {
+            let message = format!(
+                "{address} can be reached from other machines, and whoever reaches it can read how \
+                 the server is used: write a loopback address such as 127.0.0.1:9080 or a unix \
+                 socket, or set admin.public = true"
+            );
+            let names = ["admin.listen", "admin.public"];
+            self.general.report_conflict(names, message);
+        } else if address.proxy_protocol {
+            let message = format!("{address} expects the PROXY protocol, which only listen does");
+            self.general.report("admin.listen", message);
+        } else if address.endpoint.is_exclusive() && listen.iter().any(is_same) {
+            let message =
+                format!("{address} is also in listen, so no client would be served there");
+            self.general
+                .report_conflict(["admin.listen", "listen"], message);
         }
     }
 

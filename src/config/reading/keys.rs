@@ -215,6 +215,23 @@ pub(super) static KEYS: &[Key<Config>] = &[
         "json" => AccessLogFormat::Json
     },
     boolean! { "access_log.host", access_log.host },
+    Key {
+        name: "admin.listen",
+        accepted: AcceptedValues::Other("an address, as in \"127.0.0.1:9080\", or \"\" for none"),
+        read: |config| {
+            let address = config.admin.listen.as_ref();
+            toml_string(&address.map(ToString::to_string).unwrap_or_default())
+        },
+        write: |config, value| {
+            config.admin.listen = value.parsed(|address| match address {
+                "" => Ok(None),
+                address => address.parse::<ListenAddress>().map(Some),
+            })?;
+            Ok(())
+        },
+    },
+    boolean! { "admin.public", admin.public },
+    boolean! { "admin.clients", admin.clients },
 ];
 
 /// Refuses the addresses whose socket an earlier one has. `value` is the list of the `addresses`.

@@ -10,7 +10,15 @@ use super::validation_errors::ConfigError;
 use crate::config::{AccessLogTarget, Config, Endpoint};
 
 /// The keys whose changes take effect by a restart only.
-const RESTART_KEYS: [&str; 5] = ["workers", "event_loops", "user", "group", "sandbox"];
+const RESTART_KEYS: [&str; 7] = [
+    "workers",
+    "event_loops",
+    "user",
+    "group",
+    "sandbox",
+    "admin.listen",
+    "admin.public",
+];
 
 /// The server that a new configuration has to fit.
 #[derive(Debug, Clone, Copy)]

@@ -25,6 +25,7 @@ impl Session {
         self.kept = turn.buffers.input.take();
         turn.buffers.output.clear();
         turn.buffers.counted_requests.clear();
+        turn.buffers.timer.sent();
         if let Outcome::Close(reason) = outcome {
             self.finish(reason, turn);
         }

@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use super::sending::COPY_BYTES;
 use super::state::{BodyInProgress, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::connection::access_log::line::Arrival;
@@ -24,7 +25,7 @@ use crate::http::framing::Framing;
 use crate::http::keep_alive::ends_connection;
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Parsed, Reject, RequestHead};
-use crate::http::response::Body;
+use crate::http::response::{Body, Response};
 use crate::http::status::Status;
 use crate::http::version::Version;
 use crate::site::{MayBlock, WouldBlock, pages};
@@ -212,7 +213,11 @@ impl Session {
                     let dated = buffers.shared_lines.at(now.unix_secs);
                     log.begin(&line, response.body.len(), self.closing, dated);
                 }
-                return RequestStep::Answered(self.collect(response, persistence, consumed, turn));
+                if buffers.timer.keeps_slow() && self.may_be_slow(&response, may_block) {
+                    buffers.timer.note_target(client, &head, response.status);
+                }
+                let answer = (response, persistence);
+                return RequestStep::Answered(self.collect(Some(method), answer, consumed, turn));
             }
         }
         match self.begin_body(&head, consumed, context, now.monotonic) {
@@ -221,6 +226,13 @@ impl Session {
             Err(reject) => return self.refuse(&reject, turn),
         }
         RequestStep::BodyFollows
+    }
+
+    /// Whether the response may take so long that its request should be noted: it needs a disk, its request
+    /// began in an earlier turn, or it is large.
+    fn may_be_slow(&self, response: &Response, may_block: MayBlock) -> bool {
+        let is_large = response.body.len() > COPY_BYTES as u64;
+        may_block != MayBlock::Never || self.begun_at().is_some() || is_large
     }
 
     /// Refuses a request that is malformed or over a limit.

@@ -42,4 +42,4 @@ mod state;
 mod tests;
 
 pub use idle::{SILENT_AT_LIMIT_MILLIS, SILENT_MILLIS, evictable_at, silent_since};
-pub use state::{Outcome, PROXY_HEADER_SECS, Session, Turn};
+pub use state::{Outcome, PROXY_HEADER_SECS, Session, SessionFigures, Turn};

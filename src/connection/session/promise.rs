@@ -39,6 +39,12 @@ impl KeepAlivePromise {
         self.requests > answered
     }
 
+    /// The T that the client was told last, in seconds; `None` before the first response that kept the connection
+    /// open.
+    pub(super) fn told_timeout_secs(self) -> Option<u32> {
+        (self.requests > 0).then_some(self.timeout_secs)
+    }
+
     /// The end of the promised T, for a connection that is idle since `since`.
     pub(super) fn timeout_at(self, since: Millis) -> Millis {
         since.plus_secs(self.timeout_secs)

@@ -12,17 +12,19 @@ use crate::connection::counters::CloseReason;
 use crate::connection::output::{
     self, OutgoingData, Pause, SendProgress, Unsent, UnsentLimit, bytes_per_turn,
 };
+use crate::connection::request_kind::RequestKind;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::{Transport, UNSENT_BYTES};
 use crate::http::keep_alive::Persistence;
+use crate::http::method::Method;
 use crate::http::request::Reject;
 use crate::http::response::{Body, Response, encode_head};
 use crate::http::status::Status;
 use crate::site::pages;
 
 /// A body up to this size is copied after its head, which costs less than a second part to send.
-const COPY_BYTES: usize = 8 * 1024;
+pub(super) const COPY_BYTES: usize = 8 * 1024;
 
 /// Bytes of a refused request that are searched for the end of its first line.
 const SEARCHED_BYTES: usize = 512;
@@ -50,12 +52,13 @@ impl Session {
         }
     }
 
-    /// Appends a response to the collected output and consumes its request. Returns the body if it must be
-    /// sent after the collected output.
+    /// Appends the response to a request with this method, if the method is known, to the collected output,
+    /// and consumes `consumed` bytes, its request. Returns the body if it must be sent after the collected
+    /// output.
     pub(super) fn collect<T: Transport>(
         &mut self,
-        response: Response,
-        persistence: Persistence,
+        method: Option<Method>,
+        (response, persistence): (Response, Persistence),
         consumed: usize,
         turn: &mut Turn<'_, T>,
     ) -> Option<Body> {
@@ -72,6 +75,8 @@ impl Session {
         if !matches!(self.phase, Phase::Refused) {
             self.answered += 1;
             buffers.counters.answered(1);
+            let kind = RequestKind::new(method, response.status);
+            buffers.timer.collected(kind, self.begun_at());
         }
         self.phase = Phase::Idle {
             since: turn.now.monotonic,
@@ -111,7 +116,8 @@ impl Session {
         }
         let consumed = input.unread().len();
         // An error page is small enough to be copied, so there is no tail.
-        let tail = self.collect(response, Persistence::Close, consumed, turn);
+        let answer = (response, Persistence::Close);
+        let tail = self.collect(reject.method, answer, consumed, turn);
         debug_assert!(tail.is_none(), "error pages are copied");
     }
 
@@ -136,6 +142,7 @@ impl Session {
         if let Ok(SendProgress::Done) = result {
             turn.buffers.output.clear();
             turn.buffers.counted_requests.clear();
+            turn.buffers.timer.sent();
             return Ok(SendProgress::Done);
         }
         self.keep_unsent(result, sent, has_tail.then_some(body), turn)
@@ -158,6 +165,7 @@ impl Session {
             body: tail.unwrap_or(Body::Empty),
             log: None,
             counted_requests: std::mem::take(&mut turn.buffers.counted_requests),
+            responses: turn.buffers.timer.take_unsent(),
             stall_detector: StallDetector::start(0, turn.now.monotonic),
             unsent_limit: UnsentLimit::first(),
         };
@@ -250,8 +258,10 @@ pub(super) fn acknowledged<T: Transport>(sent: u64, io: &mut T) -> Result<u64, C
     Ok(sent.saturating_sub(unacknowledged))
 }
 
-/// Completes the log line of a body that was sent over several turns, with the bytes sent.
+/// Completes the log line of a body that was sent over several turns, with the bytes sent, and the times of
+/// the responses.
 fn end_body(unsent: Unsent, close: Option<CloseReason>, buffers: &mut ThreadBuffers) {
+    buffers.timer.resume(unsent.responses);
     if let (Some(unfinished), Some(log)) = (unsent.log, &mut buffers.log) {
         log.resume(unfinished, unsent.body.len(), close);
     }

@@ -50,6 +50,21 @@ pub struct Session {
     pub(super) peer_has_closed: bool,
 }
 
+/// The figures of a connection that an observer may read between two turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionFigures {
+    /// The address of the other side.
+    pub peer: Peer,
+    /// When the connection was accepted.
+    pub opened_at: Millis,
+    /// Requests answered.
+    pub requests: u32,
+    /// Since when the connection waits for a request; `None` if it does not.
+    pub idle_since: Option<Millis>,
+    /// The T that the client was told last, in seconds; `None` before the first response.
+    pub timeout_secs: Option<u32>,
+}
+
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The header of the PROXY protocol is incomplete (`proxy_header`).
@@ -178,6 +193,21 @@ impl Session {
         (self.answered, self.sent_bytes, now.since(self.opened_at))
     }
 
+    /// The figures for an observer.
+    #[must_use]
+    pub fn figures(&self) -> SessionFigures {
+        SessionFigures {
+            peer: self.peer,
+            opened_at: self.opened_at,
+            requests: self.answered,
+            idle_since: match self.phase {
+                Phase::Idle { since, .. } if self.unsent.is_none() => Some(since),
+                _ => None,
+            },
+            timeout_secs: self.promise.told_timeout_secs(),
+        }
+    }
+
     /// Ends a turn that returned [`Outcome::Wait`], at `now`: notes the start of what the turn began, and
     /// returns the time of the next turn if no event comes.
     pub fn next_deadline(&mut self, context: &ServerContext, now: Millis) -> Deadline {
@@ -248,7 +278,17 @@ impl Session {
         };
     }
 
-    /// When the current request began to arrive.
+    /// When the current request began to arrive; `None` if that was in this turn.
+    #[inline]
+    pub(super) fn begun_at(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::ProxyHeader | Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+            Phase::Head { since, .. } => Some(*since),
+            Phase::Body(body) => body.arrival.since,
+        }
+    }
+
+    /// When the current request began to arrive, and how long the connection was idle before.
     pub(super) fn arrival(&self, now: Millis) -> Arrival {
         match &self.phase {
             Phase::Idle { since, .. } => Arrival {

@@ -86,7 +86,7 @@ impl Grants {
         if let Some(AccessLogTarget::File(path)) = &config.access_log.target {
             wanted.extend(writable_for(path).map(|path| (Right::WriteLog, path)));
         }
-        for address in &config.listen {
+        for address in config.listen.iter().chain(&config.admin.listen) {
             if let Endpoint::Unix(path) = &address.endpoint {
                 let directory = directory_of(path).filter(|directory| !is_top(directory));
                 wanted.extend(directory.map(|path| (Right::HoldSocket, path)));

@@ -203,8 +203,7 @@ impl<S: System> Dispatcher<S> {
         };
         if let Some(queued) = queued {
             let owned = self.shared.slots.begin(queued);
-            let free = owned.close(|closed| self.shared.close(closed));
-            self.acceptor.note_dropped();
+            let free = owned.close(|closed| self.turn_runner.end_unwatched(closed, self.now));
             self.note_closed(free);
         }
         None

@@ -15,7 +15,7 @@ use crate::http::status::Status;
 use crate::site::disk::DescriptorBudget;
 use crate::site::listing::Listings;
 use crate::site::lookup::Lookup;
-use crate::site::memory::{FileStore, Revalidation, Revalidators};
+use crate::site::memory::{FileStore, LookupCounts, LookupTotals, Revalidation, Revalidators};
 use crate::site::pages;
 use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
 use crate::site::waiting::{MayBlock, WouldBlock};
@@ -71,10 +71,32 @@ impl Sites {
         config: &Config,
         descriptors: Arc<DescriptorBudget>,
     ) -> Result<Sites, OpenSiteError> {
+        Sites::open_counting(config, descriptors, Arc::default())
+    }
+
+    /// Opens the sites of another configuration for the server of these. They share the budget of descriptors and
+    /// go on counting lookups.
+    ///
+    /// # Errors
+    /// If a root is not a readable directory.
+    pub fn reopen(&self, config: &Config) -> Result<Sites, OpenSiteError> {
+        let FileStore {
+            descriptors,
+            lookups,
+            ..
+        } = &self.shared.store;
+        Sites::open_counting(config, Arc::clone(descriptors), Arc::clone(lookups))
+    }
+
+    fn open_counting(
+        config: &Config,
+        descriptors: Arc<DescriptorBudget>,
+        lookups: Arc<LookupCounts>,
+    ) -> Result<Sites, OpenSiteError> {
         let edited = (config.cache.bytes > 0 && config.sites().any(Site::edits_fields))
             .then(|| Arc::new(EditedFields::new(config.cache.bytes / EDITED_PART)));
         let shared = SharedBySites {
-            store: FileStore::new(&config.cache, descriptors),
+            store: FileStore::new(&config.cache, descriptors, lookups),
             edited,
             health: Health::new(&config.shutdown),
         };
@@ -115,6 +137,14 @@ impl Sites {
     pub fn revalidators(&self) -> Option<&Revalidators> {
         let memory = self.shared.store.memory.as_ref();
         memory.map(|memory| memory.revalidators())
+    }
+
+    /// How often memory had the result of a lookup, also for the sites that these have [replaced](Sites::reopen),
+    /// and the loads from the disk under way. `None` if there is no cache.
+    #[must_use]
+    pub fn lookups(&self) -> Option<(LookupTotals, usize)> {
+        let memory = self.shared.store.memory.as_ref()?;
+        Some((self.shared.store.lookups.totals(), memory.loads()))
     }
 
     /// Carries out a revalidation, as [`Lookup::carry_out`](crate::site::lookup::Lookup).

@@ -16,7 +16,8 @@ use crate::http::accept_encoding::Coding;
 use crate::http::status::Status;
 use crate::site::disk::OpenError;
 use crate::site::memory::{
-    Absence, FileEntry, Freshness, FreshnessState, LookupResult, Memory, NegativeEntry, SitePath,
+    Absence, FileEntry, Freshness, FreshnessState, LookupKind, LookupResult, Memory, NegativeEntry,
+    SitePath,
 };
 use crate::site::rules::{CodingPolicy, CodingRules};
 use crate::site::waiting::{FirstSlice, MayBlock, UnboundedSlice, WouldBlock};
@@ -130,9 +131,13 @@ impl Lookup {
         };
         if let Some(entry) = memory.files.find(key) {
             match state_of(&entry.freshness) {
-                FreshnessState::Fresh => return Ok(LookupResult::File(entry)),
+                FreshnessState::Fresh => {
+                    memory.lookups.hit(LookupKind::File);
+                    return Ok(LookupResult::File(entry));
+                }
                 FreshnessState::Stale => {
                     if self.is_file_current(&entry, may_block, now.monotonic)? {
+                        memory.lookups.hit(LookupKind::File);
                         return Ok(LookupResult::File(entry));
                     }
                 }
@@ -141,9 +146,13 @@ impl Lookup {
             memory.files.drop_stale(key, &entry);
         } else if let Some(negative) = memory.negative_cache.find(key) {
             match state_of(&negative.freshness) {
-                FreshnessState::Fresh => return Ok(LookupResult::NegativeEntry(negative)),
+                FreshnessState::Fresh => {
+                    memory.lookups.hit(LookupKind::Absence);
+                    return Ok(LookupResult::NegativeEntry(negative));
+                }
                 FreshnessState::Stale => {
                     if self.is_still_absent(key, &negative, may_block, now.monotonic)? {
+                        memory.lookups.hit(LookupKind::Absence);
                         return Ok(LookupResult::NegativeEntry(negative));
                     }
                 }
@@ -173,13 +182,17 @@ impl Lookup {
             Ok(leader) => leader,
             Err(flight) => {
                 return match flight.result().filter(|found| is_usable(found)) {
-                    Some(found) => Ok(found.clone()),
+                    Some(found) => {
+                        memory.lookups.hit(found.kind());
+                        Ok(found.clone())
+                    }
                     None => Err(WouldBlock::InFlight(flight)),
                 };
             }
         };
         // Another thread may have finished a load between the lookup in the cache and `begin`.
         if let Some(found) = memory.recall(key).filter(|found| !is_invalid(found)) {
+            memory.lookups.hit(found.kind());
             return Ok(found);
         }
         let directory = self.root.directory();

@@ -79,6 +79,7 @@ impl Lookup {
             cache,
             memory,
             descriptors,
+            ..
         } = store;
         // Without a cache each request would compress.
         let compressible_bytes = if site.compress {

@@ -24,7 +24,11 @@ fn at(millis: u64) -> Now {
 }
 
 fn lookup_of(site: &SiteConfig, cache: &config::Cache) -> Lookup {
-    let store = FileStore::new(cache, Arc::new(DescriptorBudget::unlimited()));
+    let store = FileStore::new(
+        cache,
+        Arc::new(DescriptorBudget::unlimited()),
+        Arc::default(),
+    );
     Lookup::open(site, 0, &store).expect("the root")
 }
 
@@ -146,7 +150,11 @@ fn a_sidecar_without_its_original_is_decoded_in_slices() {
 /// The lookup of `site`, and the roles of its revalidators, which the test takes.
 fn with_revalidators(site: &SiteConfig) -> (Lookup, Arc<Mutex<Vec<RevalidatorRole>>>) {
     let cache = config::Config::default().cache;
-    let store = FileStore::new(&cache, Arc::new(DescriptorBudget::unlimited()));
+    let store = FileStore::new(
+        &cache,
+        Arc::new(DescriptorBudget::unlimited()),
+        Arc::default(),
+    );
     let lookup = Lookup::open(site, 0, &store).expect("the root");
     let memory = store.memory.expect("a memory");
     let roles: Arc<Mutex<Vec<RevalidatorRole>>> = Arc::default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cache::{FileCache, FileEntry, KeptSitePath, SitePath};
 use super::compressor::Compressor;
 use super::freshness::Freshness;
+use super::lookup_counts::{LookupCounts, LookupKind};
 use super::negative_cache::{NegativeCache, NegativeEntry};
 use super::revalidators::Revalidators;
 use super::sidecar_verifier::SidecarVerifier;
@@ -23,6 +24,8 @@ pub struct FileStore {
     pub memory: Option<Arc<Memory>>,
     /// The budget of file descriptors. A large file takes one for as long as it is open.
     pub descriptors: Arc<DescriptorBudget>,
+    /// How often memory had the result of a lookup.
+    pub lookups: Arc<LookupCounts>,
 }
 
 /// The result of a lookup.
@@ -48,9 +51,18 @@ pub struct Memory {
     /// The permits for loads that take longer than a slice.
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
+    pub(in crate::site) lookups: Arc<LookupCounts>,
 }
 
 impl LookupResult {
+    /// The kind of the result, for counting.
+    pub(in crate::site) fn kind(&self) -> LookupKind {
+        match self {
+            LookupResult::File(_) => LookupKind::File,
+            LookupResult::NegativeEntry(_) => LookupKind::Absence,
+        }
+    }
+
     /// When the result was obtained.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
@@ -62,20 +74,29 @@ impl LookupResult {
 }
 
 impl FileStore {
-    /// An empty store of the sizes in `cache`.
+    /// An empty store of the sizes in `cache`, which counts in `lookups`.
     #[must_use]
-    pub fn new(cache: &config::Cache, descriptors: Arc<DescriptorBudget>) -> FileStore {
+    pub fn new(
+        cache: &config::Cache,
+        descriptors: Arc<DescriptorBudget>,
+        lookups: Arc<LookupCounts>,
+    ) -> FileStore {
         FileStore {
             cache: cache.clone(),
-            memory: Memory::new(cache, &descriptors).map(Arc::new),
+            memory: Memory::new(cache, &descriptors, &lookups).map(Arc::new),
             descriptors,
+            lookups,
         }
     }
 }
 
 impl Memory {
     /// An empty memory of the configured sizes; `None` if caching is off.
-    fn new(cache: &config::Cache, descriptors: &DescriptorBudget) -> Option<Memory> {
+    fn new(
+        cache: &config::Cache,
+        descriptors: &DescriptorBudget,
+        lookups: &Arc<LookupCounts>,
+    ) -> Option<Memory> {
         (cache.bytes > 0).then(|| Memory {
             files: Arc::new(FileCache::new(
                 cache.bytes,
@@ -89,7 +110,14 @@ impl Memory {
             flights: SingleFlight::default(),
             permits: JobPermits::default(),
             revalidators: Revalidators::default(),
+            lookups: Arc::clone(lookups),
         })
+    }
+
+    /// The loads from the disk under way.
+    #[must_use]
+    pub fn loads(&self) -> usize {
+        self.flights.under_way()
     }
 
     /// The threads that revalidate.
@@ -108,7 +136,7 @@ impl Memory {
         })
     }
 
-    /// Keeps the result of a load for `key`.
+    /// Keeps the result of a load for `key`, and counts it as a miss.
     pub(in crate::site) fn keep(
         &self,
         key: SitePath<'_>,
@@ -116,6 +144,7 @@ impl Memory {
     ) -> LookupResult {
         match loaded {
             Ok(entry) => {
+                self.lookups.miss(LookupKind::File);
                 let entry = Arc::new(entry);
                 if !entry.representation.is_torn {
                     self.files.keep(Arc::clone(&entry));
@@ -123,6 +152,7 @@ impl Memory {
                 LookupResult::File(entry)
             }
             Err(negative) => {
+                self.lookups.miss(LookupKind::Absence);
                 self.negative_cache.remember(key, &negative);
                 LookupResult::NegativeEntry(negative)
             }

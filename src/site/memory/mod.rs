@@ -10,6 +10,7 @@ mod compressor;
 mod encoded_variants;
 mod freshness;
 mod logged_names;
+mod lookup_counts;
 mod negative_cache;
 mod revalidator;
 mod revalidators;
@@ -22,6 +23,7 @@ pub use compressor::CompressionOrder;
 pub use encoded_variants::{EncodedVariants, VariantState};
 pub use freshness::{Freshness, FreshnessState};
 pub use logged_names::LoggedNames;
+pub use lookup_counts::{LookupCounts, LookupKind, LookupTotals};
 pub use negative_cache::{Absence, NegativeEntry};
 pub use revalidator::{
     DueRevalidation, Revalidation, RevalidationSubject, Revalidator, RevalidatorRole, StaleAction,

@@ -29,7 +29,7 @@ pub(in crate::site) fn begin(out: &mut String, title: &str, style: &str, class: 
 
 /// Appends `text` as HTML. Special characters are escaped. Control characters, which HTML forbids, become
 /// U+FFFD.
-pub(in crate::site) fn escape(out: &mut String, text: &str) {
+pub fn escape(out: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),

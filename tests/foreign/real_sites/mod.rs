@@ -10,7 +10,7 @@
 //! `.ci/install` fetches the sources of the sites. A test whose tools are missing fails.
 
 mod crawl;
-mod devtools;
+pub mod devtools;
 mod disk;
 mod engine;
 mod media_types;

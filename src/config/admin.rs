@@ -1,0 +1,24 @@
+//! `[admin]`: the listener for metrics, health checks and the status page.
+
+use super::listen::ListenAddress;
+
+/// The section `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// Where the admin listener accepts. It is a loopback address or a unix socket, unless `public`.
+    /// Default: none.
+    pub listen: Option<ListenAddress>,
+    /// Whether `listen` may be an address that other machines can reach. Default false.
+    pub public: bool,
+    /// Whether the pages show the addresses of clients. Default false.
+    pub clients: bool,
+}
+
+impl Admin {
+    /// Whether other machines can reach `listen`.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let address = self.listen.as_ref().and_then(ListenAddress::tcp_address);
+        address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
+    }
+}
