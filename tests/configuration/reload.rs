@@ -7,6 +7,7 @@ use std::time::Duration;
 use abide::config::Config;
 use abide::server::confinement::sandbox::{KernelSupport, kernel_support};
 use rustix::process::Signal;
+use support::admin::{ADMIN, Admin};
 use support::counters::counter;
 use support::{Client, Launch, Server, Site, until};
 
@@ -320,6 +321,53 @@ fn a_configuration_that_is_gone_or_a_directory_is_refused() {
     fs::remove_dir(&file).expect("remove");
     server.connect().expect_usable();
     expect_reloaded(&server, "");
+}
+
+#[test]
+fn the_metrics_show_reloads_and_go_on_counting() {
+    let site = Site::new();
+    site.write("a.txt", "text");
+    let server = started(&site, ADMIN);
+    let admin = Admin::of(&server);
+    let mut client = server.connect();
+    client.get("/a.txt");
+    client.get("/a.txt");
+    let before = admin.metrics();
+    let hits = "abide_cache_lookups_total{kind=\"file\",result=\"hit\"}";
+    assert_eq!(before.value("abide_config_last_reload_successful"), 1.0);
+    expect_reloaded(
+        &server,
+        &format!("keep_alive.timeout = 7\n{ADMIN}clients = true\n"),
+    );
+    let refused = server.reload(&format!("hidden = 3\n{ADMIN}"));
+    assert!(refused.contains("reload refused"), "{refused}");
+    let after = admin.metrics();
+    assert_eq!(
+        after.value("abide_config_reloads_total{result=\"applied\"}"),
+        1.0
+    );
+    assert_eq!(
+        after.value("abide_config_reloads_total{result=\"refused\"}"),
+        1.0
+    );
+    assert_eq!(after.value("abide_config_last_reload_successful"), 0.0);
+    assert!(after.value(hits) >= before.value(hits));
+    assert_eq!(after.requests(), 2.0);
+    let list = admin.json("/connections.json");
+    let connection = &list["connections"][0];
+    assert_eq!(connection["timeout_s"], 120, "what this client was told");
+    assert_eq!(connection["peer"], "127.0.0.1", "admin.clients has changed");
+    client.get("/a.txt");
+    assert_eq!(
+        admin.json("/connections.json")["connections"][0]["timeout_s"],
+        7
+    );
+    let moved = ADMIN.replace("127.0.0.1:0", "127.0.0.2:0");
+    let said = server.reload(&moved);
+    assert!(
+        said.contains("abide.toml:2: admin.listen: a change from"),
+        "{said}"
+    );
 }
 
 #[test]

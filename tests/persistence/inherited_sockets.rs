@@ -8,22 +8,23 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use support::admin::Admin;
 use support::server::program;
 use support::{Client, Launch, Site};
 
 /// Starts the given command as the process that `$1` names (`self` for itself, `missing` for none) with its
-/// standard input as descriptor 3.
+/// standard input as descriptor 3, which `$2` names (LISTEN_FDNAMES).
 const PASS_ON: &str = r#"
     unset LISTEN_PID
     case $1 in self) export LISTEN_PID=$$ ;; missing) ;; *) export LISTEN_PID="$1" ;; esac
-    export LISTEN_FDS=1
-    shift
+    export LISTEN_FDS=1 LISTEN_FDNAMES="$2"
+    shift 2
     exec 3<&0 0</dev/null "$@"
 "#;
 
 fn refusal(passed: OwnedFd) -> Output {
     let mut shell = Command::new("sh");
-    shell.args(["-c", PASS_ON, "sh", "self"]);
+    shell.args(["-c", PASS_ON, "sh", "self", "http"]);
     shell.arg(program());
     let site = Site::new();
     let arguments = ["-l", "127.0.0.1:0"];
@@ -36,7 +37,7 @@ fn refusal(passed: OwnedFd) -> Output {
 
 /// A server that was passed `socket`, for the process that `pid` names.
 fn launch(root: &Path, socket: OwnedFd, pid: &str) -> Launch {
-    Launch::of(root).through(&["sh", "-c", PASS_ON, "sh", pid], socket)
+    Launch::of(root).through(&["sh", "-c", PASS_ON, "sh", pid, "http"], socket)
 }
 
 #[test]
@@ -80,6 +81,20 @@ fn an_inherited_socket_speaks_what_the_configuration_says_of_its_address() {
     let mut proxy = server.connect();
     proxy.send("PROXY UNKNOWN\r\n");
     assert!(proxy.get("/").persists());
+}
+
+#[test]
+fn an_inherited_socket_that_is_called_admin_is_the_admin_listener() {
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let through = ["sh", "-c", PASS_ON, "sh", "self", "admin"];
+    let launch = Launch::of(site.root()).through(&through, OwnedFd::from(listener));
+    let server = launch.start();
+    server.wait_for(&format!("admin on http://{address}\n"));
+    assert_eq!(Admin::of(&server).get("/ready").status, 200);
+    assert_ne!(server.address(), address, "clients have their own");
+    assert!(server.connect().get("/").persists());
 }
 
 /// sd_listen_fds(3): without the right LISTEN_PID the variables are for another process.
