@@ -66,8 +66,7 @@ pub trait Clock: Send + Sync {
     fn micros(&self) -> u64;
 }
 
-/// Milliseconds for which a reading of the time of day is used again, divided by which a monotonic reading is
-/// its tick.
+/// The milliseconds of a tick, for which a reading of the time of day is used again.
 const TICK_MILLIS: u64 = 4;
 
 /// The bits of [`SystemClock::time_of_day`] that hold the tick. They repeat after 50 days.
@@ -75,8 +74,8 @@ const TICK_BITS: u32 = 30;
 
 /// The machine's clocks.
 ///
-/// The time of day is read once in [`TICK_MILLIS`], as its users need whole seconds only. Busy threads sample
-/// the clocks some ten thousand times a second, and each reading costs them a hundred instructions.
+/// The time of day is read once in four milliseconds, as its users need whole seconds only. Busy threads
+/// sample the clocks some ten thousand times a second, and each reading costs them a hundred instructions.
 #[derive(Debug)]
 pub struct SystemClock {
     origin: Instant,
