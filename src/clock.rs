@@ -66,10 +66,22 @@ pub trait Clock: Send + Sync {
     fn micros(&self) -> u64;
 }
 
+/// The milliseconds of a tick, for which a reading of the time of day is used again.
+const TICK_MILLIS: u64 = 4;
+
+/// The bits of [`SystemClock::time_of_day`] that hold the tick. They repeat after 50 days.
+const TICK_BITS: u32 = 30;
+
 /// The machine's clocks.
+///
+/// The time of day is read once in four milliseconds, as its users need whole seconds only. Busy threads
+/// sample the clocks some ten thousand times a second, and each reading costs them a hundred instructions.
 #[derive(Debug)]
 pub struct SystemClock {
     origin: Instant,
+    /// The last time of day in seconds since 1970, above the low bits of the tick in which it was read. One
+    /// word, so that all threads see both together.
+    time_of_day: AtomicU64,
 }
 
 impl SystemClock {
@@ -78,7 +90,27 @@ impl SystemClock {
     pub fn new() -> SystemClock {
         SystemClock {
             origin: Instant::now(),
+            // Tick 0 is not this one, so the first sample reads the time of day.
+            time_of_day: AtomicU64::new((1 << TICK_BITS) - 1),
         }
+    }
+
+    /// Seconds since 1970 at `monotonic`, which is now.
+    fn unix_secs(&self, monotonic: Millis) -> u64 {
+        const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
+        let tick = (monotonic.0 / TICK_MILLIS) & TICK_MASK;
+        let known = self.time_of_day.load(Ordering::Relaxed);
+        if known & TICK_MASK == tick {
+            return known >> TICK_BITS;
+        }
+        // A clock set before 1970 reads as 1970: a wrong Date field is better than a panic.
+        let unix_secs = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        // 34 bits last until the year 2514.
+        let known = (unix_secs << TICK_BITS) | tick;
+        self.time_of_day.store(known, Ordering::Relaxed);
+        unix_secs
     }
 
     /// Blocks the calling thread for `millis` milliseconds. Only simulated clients sleep; the threads that
@@ -107,20 +139,19 @@ impl Clock for SystemClock {
     /// One reading of the monotonic clock gives both units.
     fn sample(&self) -> Sample {
         let micros = self.micros();
+        let monotonic = Millis(micros / 1000);
         Sample {
             now: Now {
-                monotonic: Millis(micros / 1000),
-                // A clock set before 1970 reads as 1970: a wrong Date field is better than a panic.
-                unix_secs: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |d| d.as_secs()),
+                monotonic,
+                unix_secs: self.unix_secs(monotonic),
             },
             micros,
         }
     }
 
     fn micros(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+        let elapsed = self.origin.elapsed();
+        elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
     }
 }
 
@@ -188,6 +219,19 @@ mod tests {
         assert!(second.monotonic >= first.monotonic);
         assert!(clock.micros() / 1000 >= second.monotonic.0);
         assert!(first.unix_secs > 1_600_000_000);
+    }
+
+    #[test]
+    fn the_time_of_day_is_read_again_in_the_next_tick() {
+        let clock = SystemClock::new();
+        let unix_secs = clock.unix_secs(Millis(0));
+        assert!(unix_secs > 1_600_000_000);
+        // As if it had been read an hour ago in the same tick.
+        clock
+            .time_of_day
+            .fetch_sub(3_600 << TICK_BITS, Ordering::Relaxed);
+        assert_eq!(clock.unix_secs(Millis(TICK_MILLIS - 1)), unix_secs - 3_600);
+        assert!(clock.unix_secs(Millis(TICK_MILLIS)) >= unix_secs);
     }
 
     #[test]

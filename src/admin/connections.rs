@@ -64,8 +64,8 @@ impl ConnectionsQuery {
 /// `clients`.
 ///
 /// A connection whose turn runs at this moment has only what its slot says; the rest is null. The other
-/// connections are looked at under the lock of their slot, for some nanoseconds. Their owner can meet that
-/// lock, but it never waits for another connection.
+/// connections are looked at under the lock of their slot, one at a time, for some nanoseconds. A thread waits
+/// for that lock only if it begins a turn of the same connection within them.
 #[must_use]
 pub fn list(all: &[Arc<Shared>], query: &ConnectionsQuery, clients: bool) -> Value {
     let mode = all[0].config.get().context.mode();

@@ -83,6 +83,11 @@ impl ResponseTimer {
         (self.began_at, self.last_reading) = (micros, micros);
     }
 
+    /// Thread: begins another turn after the last reading of the clock.
+    pub fn begin_again(&mut self) {
+        self.began_at = self.last_reading;
+    }
+
     /// Thread: whether responses wait for the next reading of the clock.
     #[must_use]
     pub fn has_begun(&self) -> bool {

@@ -169,9 +169,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
                     }
                     WaitOutcome::Notified(again) => {
                         (has_repeated, owned) = (true, again);
-                        if let Some(micros) = end.micros {
-                            buffers.timer.begin(micros);
-                        }
+                        buffers.timer.begin_again();
                     }
                 },
                 Outcome::Again => {
@@ -337,8 +335,6 @@ fn micros_for<T>(log: &LogBuffer, shared: &Shared<T>) -> u64 {
 struct TurnEnd {
     outcome: Outcome,
     now: Now,
-    /// The microseconds of `now`, if the clock was read for it.
-    micros: Option<u64>,
     /// When the next turn is due, after [`Outcome::Wait`].
     deadline: Deadline,
 }
@@ -378,12 +374,12 @@ fn turn<T: Transport>(
         };
         let outcome = open.session.turn(&mut turn);
         // Timeouts that begin with a turn that may have waited for the disk count from its end.
-        let (now, micros) = match may_block {
-            MayBlock::Never => (now, None),
+        let now = match may_block {
+            MayBlock::Never => now,
             MayBlock::OnRoots | MayBlock::Anywhere => {
                 let sample = shared.clock.sample();
                 buffers.count_responses(sample.micros);
-                (sample.now, Some(sample.micros))
+                sample.now
             }
         };
         let deadline = match outcome {
@@ -393,7 +389,6 @@ fn turn<T: Transport>(
         TurnEnd {
             outcome,
             now,
-            micros,
             deadline,
         }
     }));
@@ -410,7 +405,6 @@ fn turn<T: Transport>(
         TurnEnd {
             outcome: Outcome::Close(CloseReason::Panic),
             now,
-            micros: None,
             deadline: Deadline::Exchange(Millis::NEVER),
         }
     })

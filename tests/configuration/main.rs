@@ -402,9 +402,9 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "[tls]\ncertificate = ''",
             "abide.toml:1: tls: there is no such section, the sections are [keep_alive], \
-             [tcp_keep_alive], [timeouts], [limits], [cache], [shutdown], [access_log], [admin], \
-             [error_pages], [types], [encodings], [[header]], [[redirect]], [[rewrite]], [[spa]], \
-              [[host]]",
+             [tcp_keep_alive], [timeouts], [limits], [cache], [shutdown], [access_log], \
+             [admin], [error_pages], [types], [encodings], [[header]], [[redirect]], [[rewrite]], \
+             [[spa]], [[host]]",
         ),
         (
             "\"a\\nb\" = 1",

@@ -277,3 +277,27 @@ fn an_error_in_the_body_of_a_head_request_is_answered_without_content() {
     let answers = finals(&world.peer(it).sent, HeadRequests::Known(&[true]));
     assert_eq!(answers[0].status, 400);
 }
+
+/// A socket that the kernel cannot watch would never be heard of again.
+#[test]
+fn a_connection_that_cannot_be_watched_closes_and_counts() {
+    let mut world = TestSite::new().world();
+    world.set_out_of_memory(true);
+    let mut early = ScriptedPeer::new();
+    early.arrive(GET);
+    let silent = world.connect(ScriptedPeer::new());
+    let answered = world.connect(early);
+    for it in [silent, answered] {
+        let reason = world.closed(it).map(|(reason, _)| reason);
+        assert_eq!(reason, Some(CloseReason::Exhausted));
+    }
+    // What was accepted is open or closed.
+    assert_eq!((world.accepted(), world.open()), (2, 0));
+    assert_eq!(world.totals().closed(), 2);
+    world.set_out_of_memory(false);
+    let it = world.connect(ScriptedPeer::new());
+    world.send(at_secs(1), it, GET);
+    world.run_until(at_secs(1));
+    assert_eq!(world.closed(it), None);
+    assert_eq!(world.totals().durations.requests(), world.totals().requests);
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use abide::clock::Millis;
@@ -15,33 +16,14 @@ use mio::Token;
 use support::machinery::HandClock;
 use support::scripted::ScriptedPeer;
 
-const REASONS: [CloseReason; 18] = [
-    CloseReason::ClientClosed,
-    CloseReason::ClientAsked,
-    CloseReason::MaxRequests,
-    CloseReason::MaxAge,
-    CloseReason::Idle,
-    CloseReason::Pressure,
-    CloseReason::HeadTimeout,
-    CloseReason::BodyTimeout,
-    CloseReason::WriteTimeout,
-    CloseReason::BadRequest,
-    CloseReason::ErrorAnswer,
-    CloseReason::Refused,
-    CloseReason::ProxyHeader,
-    CloseReason::Drain,
-    CloseReason::Stop,
-    CloseReason::Reset,
-    CloseReason::Truncated,
-    CloseReason::Panic,
-];
-
 /// The state that all wires share.
 pub struct Hub {
     pub clock: Arc<HandClock>,
     pub counters: Vec<Arc<Counters>>,
     /// The peers whose sockets were used since the simulation last looked.
     pub touched: Mutex<Vec<usize>>,
+    /// Whether the kernel has no memory to watch another socket.
+    pub is_out_of_memory: AtomicBool,
     /// The totals when the last connection closed.
     totals: Mutex<Totals>,
 }
@@ -52,6 +34,7 @@ impl Hub {
             clock,
             counters,
             touched: Mutex::default(),
+            is_out_of_memory: AtomicBool::new(false),
             totals: Mutex::default(),
         }
     }
@@ -65,7 +48,8 @@ impl Hub {
         let totals = self.totals();
         let mut last = self.totals.lock().unwrap();
         let is_more = |reason: &CloseReason| totals.closes(*reason) > last.closes(*reason);
-        let reason = REASONS.into_iter().find(is_more);
+        let reasons = CloseReason::ALL.map(|(reason, _)| reason);
+        let reason = reasons.into_iter().find(is_more);
         *last = totals;
         reason
     }
@@ -139,7 +123,7 @@ impl Transport for Wire {
 #[derive(Default)]
 pub struct Queue(pub Arc<Mutex<VecDeque<Wire>>>);
 
-/// A system whose calls never fail.
+/// A system whose calls do not fail, unless its kernel has no memory for another watch.
 pub struct SimulatedSystem;
 
 impl System for SimulatedSystem {
@@ -158,6 +142,9 @@ impl System for SimulatedSystem {
     }
 
     fn watch(&self, wire: &Wire, token: Token) -> io::Result<()> {
+        if wire.hub.is_out_of_memory.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         wire.line.token.set(token).expect("it is watched once");
         Ok(())
     }

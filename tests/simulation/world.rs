@@ -4,6 +4,7 @@
 //! dispatcher, and ends its polls on time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use abide::clock::Millis;
@@ -161,6 +162,17 @@ impl World {
         self.hub.clock.run(5);
     }
 
+    /// Whether from now on the kernel has no memory to watch another socket.
+    pub fn set_out_of_memory(&self, is_out: bool) {
+        self.hub.is_out_of_memory.store(is_out, Ordering::Relaxed);
+    }
+
+    /// Connections that got a slot since the start.
+    pub fn accepted(&self) -> u64 {
+        let accept_state = &self.machinery.shared.accept_state;
+        accept_state.accepted.load(Ordering::Relaxed)
+    }
+
     pub fn peer(&self, index: usize) -> MutexGuard<'_, ScriptedPeer> {
         self.lines[index].peer.lock().unwrap()
     }
@@ -226,6 +238,10 @@ impl World {
                 None => panic!("an open connection without a deadline"),
             }
         }
+        // Whatever the connections did, the metrics count each request and each connection once.
+        let totals = self.totals();
+        assert_eq!(totals.durations.requests(), totals.requests);
+        assert_eq!(totals.closed() + self.open() as u64, self.accepted());
     }
 
     /// Lets time pass without a turn, as if every thread were held up.

@@ -241,14 +241,14 @@ impl<K, T> Default for SingleFlight<K, T> {
 }
 
 impl<K: Hash + Eq, T: Send + Sync + 'static> SingleFlight<K, T> {
-    /// The number of flights in progress.
+    /// The number of flights in progress, and of those whose result its waiters have not taken yet.
     #[must_use]
     pub fn under_way(&self) -> usize {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let flights: Vec<Arc<Flight>> = known.values().filter_map(Weak::upgrade).collect();
-        // Dropping the last reference to a flight may close a file, so the lock is given up before.
-        drop(known);
-        flights.iter().filter(|flight| !flight.is_over()).count()
+        // The flights are only counted: dropping the last reference to one may close a file, and wait for a
+        // disk.
+        let flights = known.values();
+        flights.filter(|flight| flight.strong_count() > 0).count()
     }
 
     /// Begins a flight for `key`, with the caller as its leader. `is_usable` tells whether the caller
