@@ -9,6 +9,7 @@
 
 mod arrivals;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use mio::Token;
 use super::accepting::{Listeners, ListenersToClose};
 use super::acceptor::Acceptor;
 use super::deadlines::Deadlines;
+use super::handoff::READY_PER_WORKER;
 use super::lifecycle::{LifeStage, Lifecycle, LifecycleStep};
 use super::listener::ListenerId;
 use super::pressure::Pressure;
@@ -78,6 +80,12 @@ pub struct Dispatcher<S: System> {
     now: Now,
     /// Runs turns that only need memory.
     turn_runner: TurnRunner<S::AcceptedSocket>,
+    /// The first connections that this thread has found ready since it has last served all, fewer than a worker is
+    /// woken for. A queue of its own costs this thread less than the ready queue, which workers share.
+    own_queue: VecDeque<QueuedSlot>,
+    /// Whether the own queue was full since then. Later connections then go to the ready queue, behind the earlier
+    /// ones.
+    is_own_queue_closed: bool,
     /// When the access log lines collected by this thread are due to be flushed.
     log_flush_due_at: Option<Millis>,
 }
@@ -108,6 +116,8 @@ impl<S: System> Dispatcher<S> {
             announces_end: false,
             now,
             turn_runner,
+            own_queue: VecDeque::with_capacity(READY_PER_WORKER),
+            is_own_queue_closed: false,
             log_flush_due_at: None,
             shared,
         }
@@ -186,8 +196,30 @@ impl<S: System> Dispatcher<S> {
             return;
         }
         if let Some(queued) = slot.notify(generation, readiness.is_read_closed) {
-            self.shared.handoff.dispatch(queued);
+            self.dispatch(queued);
         }
+    }
+
+    /// Queues a ready connection.
+    #[inline]
+    fn dispatch(&mut self, queued: QueuedSlot) {
+        self.is_own_queue_closed |= self.own_queue.len() >= READY_PER_WORKER;
+        if self.is_own_queue_closed {
+            self.shared.handoff.dispatch(queued);
+        } else {
+            self.own_queue.push_back(queued);
+        }
+    }
+
+    /// Takes the next ready connection.
+    #[inline]
+    fn take(&mut self) -> Option<QueuedSlot> {
+        let own = self.own_queue.pop_front();
+        own.or_else(|| {
+            let taken = self.shared.handoff.take();
+            self.is_own_queue_closed &= taken.is_some();
+            taken
+        })
     }
 
     /// Notes that the connection in `slot` is closed.
@@ -293,14 +325,14 @@ impl<S: System> Dispatcher<S> {
     fn serve(&mut self) {
         let start = self.now.monotonic;
         for turns in 0..TURNS_PER_POLL {
-            let Some(queued) = self.shared.handoff.take() else {
+            let Some(queued) = self.take() else {
                 break;
             };
             if turns % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1 {
                 let sample = self.shared.clock.sample();
                 self.now = self.turn_runner.count_responses(sample);
                 if self.now.monotonic.since(start) >= MILLIS_PER_POLL {
-                    self.shared.handoff.dispatch(queued);
+                    self.own_queue.push_front(queued);
                     break;
                 }
             }
@@ -355,7 +387,8 @@ impl<S: System> Dispatcher<S> {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.listeners.has_more() || self.shared.handoff.is_ready() {
+        let is_ready = !self.own_queue.is_empty() || self.shared.handoff.is_ready();
+        if self.listeners.has_more() || is_ready {
             return Some(Duration::ZERO);
         }
         let is_changing = self.listeners.is_retiring() || self.listeners.is_blocked();
