@@ -211,6 +211,7 @@ fn persisting_until_max(timeout_secs: u32) -> String {
 #[derive(Debug, Clone)]
 pub struct SharedLines {
     unix_secs: u64,
+    timeout_secs: u32,
     lines: Vec<u8>,
 }
 
@@ -224,6 +225,7 @@ impl SharedLines {
         lines.extend_from_slice(persisting_until_max(timeout_secs).as_bytes());
         let mut shared = SharedLines {
             unix_secs: 0,
+            timeout_secs,
             lines,
         };
         shared.write_date(0);
@@ -236,6 +238,20 @@ impl SharedLines {
             self.write_date(unix_secs);
         }
         self
+    }
+
+    /// The idle time that the lines promise, in seconds.
+    #[must_use]
+    pub fn timeout_secs(&self) -> u32 {
+        self.timeout_secs
+    }
+
+    /// The same lines with a promise of `timeout_secs` seconds.
+    #[must_use]
+    pub fn promising(&self, timeout_secs: u32) -> SharedLines {
+        let mut other = SharedLines::new(timeout_secs);
+        other.at(self.unix_secs);
+        other
     }
 
     /// The lines of every response.

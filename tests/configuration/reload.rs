@@ -124,14 +124,14 @@ fn a_client_keeps_what_it_was_told_and_a_new_one_gets_the_new_values() {
     }
     expect_reloaded(&server, "keep_alive = { timeout = 5, max_requests = 3 }");
     for remaining in (1..=98).rev() {
-        assert_eq!(old.get("/").hint(), (5, remaining));
+        assert_eq!(old.get("/").hint(), (50, remaining));
     }
     assert!(!old.get("/").persists());
     let mut new = server.connect();
     assert_eq!(new.get("/").hint(), (5, 2));
     assert_eq!(new.get("/").hint(), (5, 1));
     assert!(!new.get("/").persists());
-    assert_eq!(told_once.get("/").hint(), (5, 98));
+    assert_eq!(told_once.get("/").hint(), (50, 98));
 }
 
 #[test]
@@ -357,11 +357,6 @@ fn the_metrics_show_reloads_and_go_on_counting() {
     let connection = &list["connections"][0];
     assert_eq!(connection["timeout_s"], 120, "what this client was told");
     assert_eq!(connection["peer"], "127.0.0.1", "admin.clients has changed");
-    client.get("/a.txt");
-    assert_eq!(
-        admin.json("/connections.json")["connections"][0]["timeout_s"],
-        7
-    );
     let moved = ADMIN.replace("127.0.0.1:0", "127.0.0.2:0");
     let said = server.reload(&moved);
     assert!(

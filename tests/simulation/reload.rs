@@ -63,19 +63,19 @@ fn an_idle_connection_keeps_the_t_that_it_was_told() {
 }
 
 #[test]
-fn a_new_t_holds_from_the_next_response_on() {
+fn t_never_becomes_shorter_during_a_connection() {
     let mut world = TestSite::new().world();
     let old = idle_connection(&mut world);
     world.reload(lower_all);
     world.send(at_secs(100), old, GET);
     world.run_until(at_secs(101));
-    assert_eq!(told(&world, old)[1], Some((5, 998)));
+    assert_eq!(told(&world, old)[1], Some((120, 998)));
     world.run_to_end();
     let (reason, at) = world.closed(old).expect("it has ended");
     assert_eq!(reason, CloseReason::Idle);
     assert!(
-        (106_000..=106_600).contains(&at.0),
-        "{at:?}: 100 s + 5 s + 1 s"
+        (221_000..=221_600).contains(&at.0),
+        "{at:?}: 100 s + 120 s + 1 s"
     );
 }
 
@@ -131,6 +131,22 @@ fn new_connections_get_the_new_values() {
 }
 
 #[test]
+fn a_longer_t_holds_from_the_next_response_on() {
+    let mut site = TestSite::new();
+    site.config.keep_alive.timeout_secs = 60;
+    let mut world = site.world();
+    let old = world.connect(ScriptedPeer::new());
+    world.send(at_secs(1), old, GET);
+    world.run_until(at_secs(2));
+    world.reload(|config| config.keep_alive.timeout_secs = 300);
+    world.send(at_secs(3), old, GET);
+    world.run_to_end();
+    assert_eq!(told(&world, old), [Some((60, 999)), Some((300, 998))]);
+    let closed = world.closed(old);
+    assert_eq!(closed, Some((CloseReason::Idle, at_secs(313))));
+}
+
+#[test]
 fn a_higher_max_holds_for_open_connections_too() {
     let mut site = TestSite::new();
     site.config.keep_alive.max_requests = 3.try_into().expect("not zero");
@@ -162,7 +178,7 @@ fn a_lower_limit_refuses_new_connections_only() {
     }
     world.run_until(at_secs(61));
     for index in &old {
-        assert_eq!(told(&world, *index), [Some((120, 999)), Some((5, 998))]);
+        assert_eq!(told(&world, *index), [Some((120, 999)), Some((120, 998))]);
         assert_eq!(world.closed(*index), None);
     }
     let new = world.connect_from(client, ScriptedPeer::new());

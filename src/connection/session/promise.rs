@@ -21,12 +21,18 @@ pub(super) struct KeepAlivePromise {
 }
 
 impl KeepAlivePromise {
-    /// The promise of a response that tells the T of `keep_alive`, for a connection with `requests` in all.
-    pub(super) fn new(keep_alive: &KeepAlive, requests: NonZeroU32) -> KeepAlivePromise {
+    /// The promise of the next response that keeps the connection open: the T of `keep_alive`, or the T that was told
+    /// before, if that is longer, and `requests` in all. T never becomes shorter during a connection.
+    pub(super) fn renewed(self, keep_alive: &KeepAlive, requests: NonZeroU32) -> KeepAlivePromise {
         KeepAlivePromise {
-            timeout_secs: keep_alive.timeout_secs,
+            timeout_secs: self.timeout_secs.max(keep_alive.timeout_secs),
             requests: requests.get(),
         }
+    }
+
+    /// The T of this promise, if it is another one than the `usual`.
+    pub(super) fn other_timeout_secs(self, usual: u32) -> Option<u32> {
+        (self.timeout_secs != usual).then_some(self.timeout_secs)
     }
 
     /// The most requests of the connection: as many as `configured`, or as promised before, if that is more.

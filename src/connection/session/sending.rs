@@ -64,7 +64,14 @@ impl Session {
     ) -> Option<Body> {
         let buffers = &mut *turn.buffers;
         let shared_lines = buffers.shared_lines.at(turn.now.unix_secs);
-        encode_head(&response, shared_lines, persistence, &mut buffers.output);
+        let persists = matches!(persistence, Persistence::Persist { .. });
+        match self.promise.other_timeout_secs(shared_lines.timeout_secs()) {
+            Some(timeout_secs) if persists => {
+                let lines = shared_lines.promising(timeout_secs);
+                encode_head(&response, &lines, persistence, &mut buffers.output);
+            }
+            _ => encode_head(&response, shared_lines, persistence, &mut buffers.output),
+        }
         log::trace!(
             "{} for {}",
             response.status.code(),

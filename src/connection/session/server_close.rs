@@ -8,7 +8,6 @@
 //!
 //! [`Counters::keep_alive_race`]: crate::connection::counters::Counters::keep_alive_race
 
-use super::promise::KeepAlivePromise;
 use super::state::{AckState, Phase, Session, Turn};
 use crate::clock::Millis;
 use crate::config::KeepAlive;
@@ -122,7 +121,7 @@ impl Session {
             persistence => persistence,
         };
         if let Persistence::Persist { .. } = persistence {
-            self.promise = KeepAlivePromise::new(keep_alive, max);
+            self.promise = self.promise.renewed(keep_alive, max);
         } else {
             self.closing = Some(match server_close {
                 _ if ends_by_kind => CloseReason::ErrorAnswer,
