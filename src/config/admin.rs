@@ -18,7 +18,13 @@ impl Admin {
     /// Whether other machines can reach `listen`.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        let address = self.listen.as_ref().and_then(ListenAddress::tcp_address);
-        address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
+        self.listen.as_ref().is_some_and(is_reachable)
     }
+}
+
+/// Whether other machines can reach `address`.
+#[must_use]
+pub fn is_reachable(address: &ListenAddress) -> bool {
+    let address = address.tcp_address();
+    address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
 }

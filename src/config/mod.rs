@@ -52,7 +52,7 @@ mod unix_socket;
 
 pub use access_log::{AccessLogConfig, AccessLogFormat, AccessLogTarget};
 pub use account::{Account, UnknownAccount};
-pub use admin::Admin;
+pub use admin::{Admin, is_reachable};
 pub use advertised::ADVERTISED_MAX;
 pub use cache::Cache;
 pub use clean_urls::{PAGE_SUFFIX, clean_form};

@@ -5,7 +5,7 @@ use std::io;
 use super::listener::{Inherited, Listener};
 use super::start_error::StartError;
 use super::tokens::MAX_LISTENERS;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, is_reachable};
 
 /// The listening sockets of a server that has not started.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ impl BoundListeners {
             false => Inherited::default(),
         };
         let admin = match (inherited.admin, &config.admin.listen) {
+            (Some(admin), _) if is_reachable(&admin.address) && !config.admin.public => {
+                return Err(StartError::new(format!(
+                    "LISTEN_FDNAMES: the admin listener is at {}, which other machines can reach, so it needs \
+                     admin.public = true",
+                    admin.address
+                )));
+            }
             (Some(admin), _) => Some(admin),
             // Bound before the others, so that no client is accepted if the address is in use.
             (None, Some(address)) if is_process => {

@@ -134,7 +134,7 @@ impl Listener {
     /// in the accept queues are then not lost between the two.
     ///
     /// # Errors
-    /// If a descriptor is not a listening TCP or unix stream socket.
+    /// If a descriptor is not a listening TCP or unix stream socket, or if two are called `admin`.
     pub fn inherited(config: &Config) -> io::Result<Inherited> {
         let mut inherited = Inherited::default();
         if !are_passed_to_us() {
@@ -162,10 +162,11 @@ impl Listener {
                     Some(listed) => listener.speaking(listed),
                     None => listener,
                 };
-                if names.get(index) == Some(&ADMIN_NAME) && inherited.admin.is_none() {
-                    inherited.admin = Some(listener);
-                } else {
+                if names.get(index) != Some(&ADMIN_NAME) {
                     inherited.for_clients.push(listener);
+                } else if inherited.admin.replace(listener).is_some() {
+                    let complaint = "LISTEN_FDNAMES names more than one socket admin";
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! SIGINT is in `interrupt.rs`, handshakes are in `handshakes.rs`, a disk that does not answer is in
 //! `slow_disk.rs`.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::client::request;
-use support::server::program;
+use support::server::{listening_address, program};
 use support::{Client, Launch, Server, Site, retried_after_a_stall, until};
 
 /// T = 2 s, grace = 1 s, and a drain that follows them: 3 s.
@@ -357,13 +357,10 @@ fn a_closed_standard_error_does_not_end_the_server() {
         .spawn()
         .expect("the binary runs");
     let mut said = BufReader::new(child.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    said.read_line(&mut line).expect("the listening line");
+    let address = listening_address(&mut said);
     drop(said);
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::USR2).expect("the counters are asked for");
-    let url = line.trim().strip_prefix("listening on http://");
-    let address = url.and_then(|url| url.parse().ok()).expect("an address");
     Client::connect(address).expect_usable();
     kill_process(pid, Signal::TERM).expect("the drain begins");
     let mut status = None;

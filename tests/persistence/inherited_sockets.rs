@@ -97,6 +97,26 @@ fn an_inherited_socket_that_is_called_admin_is_the_admin_listener() {
     assert!(server.connect().get("/").persists());
 }
 
+#[test]
+fn an_inherited_admin_listener_that_others_can_reach_needs_public() {
+    let site = Site::new();
+    let through = ["sh", "-c", PASS_ON, "sh", "self", "admin"];
+    let launch = |config: &str| {
+        let listener = TcpListener::bind("0.0.0.0:0").expect("any address");
+        let launch = Launch::of(site.root()).through(&through, OwnedFd::from(listener));
+        launch.config(config)
+    };
+    let refused = launch("").run();
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("needs admin.public = true"),
+        "{}",
+        refused.stderr
+    );
+    let server = launch("admin.public = true").start();
+    server.wait_for("admin on http://0.0.0.0:");
+}
+
 /// sd_listen_fds(3): without the right LISTEN_PID the variables are for another process.
 #[test]
 fn sockets_for_another_process_are_left_alone() {

@@ -1,7 +1,7 @@
 //! How SIGINT ends the server: it finishes the answers under way, within two seconds in any case, and a
 //! second SIGINT ends it at once. A disk that does not answer is in `slow_disk.rs`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::client::request;
-use support::server::program;
+use support::server::{listening_address, program};
 use support::{Client, Server, Site, retried_after_a_stall, until};
 
 /// A server with a client whose download never ends, so that the server has something to wait for.
@@ -151,19 +151,7 @@ fn sigint_ends_it_though_standard_error_is_a_full_pipe() {
             .expect("the binary runs");
         // At most two bytes are read ahead, so the pipe stays full.
         let mut said = BufReader::with_capacity(2, child.stderr.take().expect("a pipe"));
-        let url = std::iter::repeat_with(|| {
-            let mut line = String::new();
-            said.read_line(&mut line).expect("the listening line");
-            line
-        });
-        let address = url
-            .filter_map(|line| {
-                line.trim()
-                    .strip_prefix("listening on http://")
-                    .map(str::to_owned)
-            })
-            .find_map(|address| address.parse().ok())
-            .expect("an address");
+        let address = listening_address(&mut said);
         let fill = || {
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
             stream.write_all(request("GET", "/", "").repeat(100).as_bytes())

@@ -82,6 +82,22 @@ fn of_tcp(_: &Site) -> String {
     "proxy+http://127.0.0.1:0".to_owned()
 }
 
+/// A proxy that forwards bytes unread leaves X-Forwarded-For to the client.
+#[test]
+fn behind_a_header_without_a_client_forwarded_for_does_not_count() {
+    let logging = Logging::start(of_tcp);
+    for header in [&b"PROXY UNKNOWN\r\n"[..], LOCAL] {
+        let mut proxy = logging.server.connect();
+        proxy.send(header);
+        proxy.ask_with("GET", "/", "X-Forwarded-For: 203.0.113.66\r\n");
+    }
+    until("the lines are in the log", || {
+        let log = fs::read_to_string(&logging.log).unwrap_or_default();
+        assert!(!log.contains("203.0.113.66"), "{log}");
+        log.lines().filter(|line| line.starts_with(PROXY)).count() == 2
+    });
+}
+
 #[test]
 fn the_client_of_the_header_is_the_one_that_is_logged() {
     let logging = Logging::start(of_tcp);

@@ -25,6 +25,14 @@ pub fn program() -> PathBuf {
     path
 }
 
+/// Reads the standard error of a server up to its first TCP listener.
+pub fn listening_address(said: &mut impl BufRead) -> SocketAddr {
+    let mut lines = said.lines().map(|line| line.expect("a line"));
+    let url = lines.find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
+    let url = url.expect("the server listens");
+    url.parse().expect("an address")
+}
+
 /// A server to be started: arguments, configuration, environment.
 pub struct Launch {
     command: Command,

@@ -110,7 +110,7 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        self.peer_has_closed = true;
+        self.peer_facts.note_closed();
         if let Phase::Idle { .. } = self.phase {
             return Err(CloseReason::ClientClosed);
         }

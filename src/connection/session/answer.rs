@@ -187,7 +187,10 @@ impl Session {
         }
         let (method, wants_continue) = (head.method, wants_continue(&head));
         if is_whole || wants_continue || head.expect == Expectation::Other {
-            let client = context.client(self.peer, &head.fields);
+            let client = match self.peer_facts.names_no_client() {
+                true => self.peer,
+                false => context.client(self.peer, &head.fields),
+            };
             let responded = if self.is_admitted(client, context, &mut buffers.counted_requests) {
                 let sites = &context.sites;
                 sites.respond(&head, &mut buffers.path, may_block, now)
