@@ -1,5 +1,7 @@
 //! Every setting of the program, in one value.
 
+use std::sync::OnceLock;
+
 use super::access_log::AccessLogConfig;
 use super::admin::Admin;
 use super::cache::Cache;
@@ -65,6 +67,13 @@ pub struct Config {
     pub admin: Admin,
 }
 
+/// The number of CPUs at the first call. Later the process may be moved to other CPUs, and an unchanged file must still
+/// mean the same.
+fn default_workers() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| num_cpus::get().clamp(1, WORKERS_MAX))
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -75,7 +84,7 @@ impl Default for Config {
             listen: vec![ListenAddress::tcp(([127, 0, 0, 1], 8080).into())],
             socket_mode: SocketMode::default(),
             socket_group: None,
-            workers: num_cpus::get().clamp(1, WORKERS_MAX),
+            workers: default_workers(),
             event_loops: 1,
             user: None,
             group: None,

@@ -255,19 +255,35 @@ impl<S: System> Dispatcher<S> {
         // There may be room under another limit.
         self.listeners.note_room();
         self.listeners.configure(config, system);
-        // A server that ends accepts at no new address.
-        if self.lifecycle.stage() == LifeStage::Serving {
-            for (id, listener) in added {
-                if let Err(error) = self.listeners.add(id, listener, system) {
-                    log::error!("a new listener cannot be watched and is closed: {error}");
-                }
+        let handshakes_secs = config.shutdown.handshakes_secs;
+        let is_serving = self.lifecycle.stage() == LifeStage::Serving;
+        for (id, listener) in added {
+            if let Err(error) = self.listeners.add(id, listener, system) {
+                log::error!("a new listener cannot be watched and is closed: {error}");
+            }
+            // The end has begun in this moment, and clients may wait in the queue.
+            if !is_serving {
+                self.listeners.retire(id, handshakes_secs, now, system);
             }
         }
         for id in removed {
-            let secs = config.shutdown.handshakes_secs;
-            self.listeners.retire(*id, secs, now, system);
+            self.listeners.retire(*id, handshakes_secs, now, system);
         }
         self.count_listeners();
+        self.renew_silent();
+    }
+
+    /// Gives connections without a request a turn, because `timeouts.head` may have changed. From their deadline
+    /// follows how long they have been silent.
+    fn renew_silent(&mut self) {
+        for index in 0..self.acceptor.used() {
+            let slot = self.shared.slots.at(index);
+            if slot.deadline().is_silent()
+                && let Ok(queued) = slot.claim_idle()
+            {
+                self.shared.handoff.dispatch(queued);
+            }
+        }
     }
 
     fn carry_out(&mut self, step: LifecycleStep, system: &S) {

@@ -61,11 +61,9 @@ impl Listener {
     /// # Errors
     /// If the address is in use, not ours, or not permitted, or if a unix socket cannot get its group.
     pub fn bind(address: &ListenAddress, config: &Config) -> io::Result<Listener> {
-        let listener = match &address.endpoint {
-            Endpoint::Tcp(address) => bind_tcp(*address, &config.tcp_keep_alive, false),
-            Endpoint::Unix(path) => bind_unix(path, config),
-        };
-        listener.map(|listener| listener.speaking(address))
+        let listener = bound(address, config)?;
+        listener.listen()?;
+        Ok(listener)
     }
 
     /// Binds one listener for each event loop on one address. TCP sockets share the port (SO_REUSEPORT,
@@ -79,8 +77,22 @@ impl Listener {
         address: &ListenAddress,
         config: &Config,
     ) -> io::Result<Vec<Listener>> {
+        let listeners = Listener::bound_for(event_loops, address, config)?;
+        listeners.iter().try_for_each(Listener::listen)?;
+        Ok(listeners)
+    }
+
+    /// As [`bind_for`](Listener::bind_for), but no client can connect before [`listen`](Listener::listen) is called.
+    ///
+    /// # Errors
+    /// As for [`bind`](Listener::bind).
+    pub fn bound_for(
+        event_loops: usize,
+        address: &ListenAddress,
+        config: &Config,
+    ) -> io::Result<Vec<Listener>> {
         let Some(wanted) = address.tcp_address() else {
-            return Listener::bind(address, config)?.split(event_loops);
+            return bound(address, config)?.split(event_loops);
         };
         let probes = &config.tcp_keep_alive;
         let first = bind_tcp(wanted, probes, event_loops > 1)?;
@@ -91,6 +103,14 @@ impl Listener {
             listeners.push(bind_tcp(bound, probes, true)?.speaking(address));
         }
         Ok(listeners)
+    }
+
+    /// Lets clients connect.
+    ///
+    /// # Errors
+    /// As listen(2).
+    pub fn listen(&self) -> io::Result<()> {
+        self.socket.listen(BACKLOG as i32)
     }
 
     /// The listener, whose connections begin as those of `address` do.
@@ -232,6 +252,15 @@ impl AsRawFd for Listener {
     }
 }
 
+/// A listener at `address` to which no client can connect yet.
+fn bound(address: &ListenAddress, config: &Config) -> io::Result<Listener> {
+    let listener = match &address.endpoint {
+        Endpoint::Tcp(address) => bind_tcp(*address, &config.tcp_keep_alive, false),
+        Endpoint::Unix(path) => bind_unix(path, config),
+    };
+    listener.map(|listener| listener.speaking(address))
+}
+
 fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -249,7 +278,6 @@ fn bind_tcp(address: SocketAddr, probes: &TcpKeepAlive, shares_port: bool) -> io
     }
     set_inherited_options(&socket, probes)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG as i32)?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listener {
         socket,
@@ -327,7 +355,6 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<Listener> {
     let file = SocketFile::of(path)?;
     // Nobody can connect before the call of listen, so the permissions that the umask gave harm nobody.
     socket_file::set_access(path, config)?;
-    socket.listen(BACKLOG as i32)?;
     Ok(Listener {
         socket,
         address: ListenAddress::unix(path),

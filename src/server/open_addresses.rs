@@ -1,11 +1,19 @@
 //! The addresses on which the server listens, and how a reload changes them.
 
 use std::io;
+use std::time::Duration;
 
 use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
 use super::tokens::MAX_LISTENERS;
+use crate::clock::Millis;
 use crate::config::{Config, Endpoint, ListenAddress};
+
+/// Seconds for the event loops to close a removed address, after the handshakes that have begun.
+const RETIREMENT_SLACK_SECS: u32 = 1;
+
+/// The time between two attempts to bind an address that was just removed.
+const BIND_RETRY: Duration = Duration::from_millis(20);
 
 /// The addresses on which the server listens. Addresses are compared as the configuration writes them, so port 0
 /// keeps the port that it got.
@@ -15,6 +23,8 @@ pub(super) struct OpenAddresses {
     open: Option<Vec<OpenAddress>>,
     next_id: ListenerId,
     event_loops: usize,
+    /// Removed addresses, and until when they may still be open.
+    retiring: Vec<(Endpoint, Millis)>,
 }
 
 #[derive(Debug)]
@@ -60,6 +70,7 @@ impl OpenAddresses {
             next_id: bound.len() as ListenerId,
             open: Some(open.collect()),
             event_loops: config.event_loops,
+            retiring: Vec::new(),
         }
     }
 
@@ -69,14 +80,25 @@ impl OpenAddresses {
             open: None,
             next_id: 0,
             event_loops,
+            retiring: Vec::new(),
         }
+    }
+
+    /// Whether the sockets come from the process that started the server.
+    pub(super) fn are_inherited(&self) -> bool {
+        self.open.is_none()
     }
 
     /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name.
     ///
     /// # Errors
     /// A sentence with the address that cannot be bound. Then nothing has changed.
-    pub(super) fn change_to(&mut self, config: &Config) -> Result<AddressChange, String> {
+    pub(super) fn change_to(
+        &mut self,
+        config: &Config,
+        now: Millis,
+    ) -> Result<AddressChange, String> {
+        self.retiring.retain(|(_, until)| now < *until);
         let mut change = AddressChange {
             of_loops: (0..self.event_loops)
                 .map(|_| ListenerChange::default())
@@ -97,30 +119,16 @@ impl OpenAddresses {
             .iter()
             .map(|address| is_named(address, &mut missing))
             .collect();
-        if open.len() + missing.len() > MAX_LISTENERS {
-            return Err(format!(
-                "at most {MAX_LISTENERS} addresses are possible, old and new ones together"
-            ));
-        }
-        let mut added = Vec::new();
-        for written in missing {
-            let same = open.iter().find(|address| address.is_at(&written.endpoint));
-            if let Some(same) = same {
-                return Err(format!(
-                    "{written} is open as {}: another protocol at the same address needs a restart",
-                    same.written
-                ));
-            }
-            let listeners = Listener::bind_for(self.event_loops, &written, config);
-            let listeners = listeners.map_err(|error| why_not(&written, &error))?;
-            added.push((written, listeners));
-        }
+        let added = open_all(missing, open, &self.retiring, config)?;
         // From here on nothing fails.
+        let retired_at = now.plus_secs(config.shutdown.handshakes_secs + RETIREMENT_SLACK_SECS);
         let mut is_kept = is_kept.into_iter();
         open.retain(|address| {
             let keeps = is_kept.next().unwrap_or(true);
             if !keeps {
                 change.removed.push(address.bound.url());
+                let retiring = (address.bound.endpoint.clone(), retired_at);
+                self.retiring.push(retiring);
                 let removed = change.of_loops.iter_mut();
                 removed.for_each(|of_loop| of_loop.removed.push(address.id));
             }
@@ -141,6 +149,60 @@ impl OpenAddresses {
         change.addresses = Some(bound.collect());
         Ok(change)
     }
+}
+
+/// Listens on the addresses that are `missing` beside those that are `open`. Removed addresses may be open until
+/// the times in `retiring`.
+fn open_all(
+    missing: Vec<ListenAddress>,
+    open: &[OpenAddress],
+    retiring: &[(Endpoint, Millis)],
+    config: &Config,
+) -> Result<Vec<(ListenAddress, Vec<Listener>)>, String> {
+    if open.len() + missing.len() + retiring.len() > MAX_LISTENERS {
+        return Err(format!(
+            "at most {MAX_LISTENERS} addresses are possible, old and new ones together"
+        ));
+    }
+    let mut added = Vec::new();
+    for written in missing {
+        let same = open.iter().find(|address| address.is_at(&written.endpoint));
+        if let Some(same) = same {
+            return Err(format!(
+                "{written} is open as {}: another protocol at the same address needs a restart",
+                same.written
+            ));
+        }
+        let is_same = |(other, _): &(Endpoint, Millis)| *other == written.endpoint;
+        let listeners = bind(&written, config, retiring.iter().any(is_same));
+        let listeners = listeners.map_err(|error| why_not(&written, &error))?;
+        added.push((written, listeners));
+    }
+    // All are bound now, so that a refused reload has not listened for a moment.
+    for (written, listeners) in &added {
+        let listened = listeners.iter().try_for_each(Listener::listen);
+        listened.map_err(|error| why_not(written, &error))?;
+    }
+    Ok(added)
+}
+
+/// Binds listeners at `address`. If it `is_retiring` the server may still be open there, and is waited for.
+fn bind(address: &ListenAddress, config: &Config, is_retiring: bool) -> io::Result<Vec<Listener>> {
+    let secs = config.shutdown.handshakes_secs + RETIREMENT_SLACK_SECS;
+    let most = match is_retiring {
+        true => u64::from(secs) * 1000 / BIND_RETRY.as_millis() as u64,
+        false => 0,
+    };
+    for _ in 0..most {
+        match Listener::bound_for(config.event_loops, address, config) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                // A pause: the channel of `after` has one message, at its time.
+                let _ = crossbeam_channel::after(BIND_RETRY).recv();
+            }
+            result => return result,
+        }
+    }
+    Listener::bound_for(config.event_loops, address, config)
 }
 
 /// Why the server cannot listen at `address`.
@@ -169,7 +231,7 @@ mod tests {
     fn opened(listen: &[&str]) -> OpenAddresses {
         let config = config(listen);
         let mut addresses = OpenAddresses::of_config(&config, &[]);
-        addresses.change_to(&config).unwrap();
+        addresses.change_to(&config, Millis(0)).unwrap();
         addresses
     }
 
@@ -177,13 +239,13 @@ mod tests {
     fn an_address_that_stays_is_not_bound_again() {
         let mut addresses = opened(&["127.0.0.1:0", "127.0.0.1:0", "[::1]:0"]);
         let change = addresses
-            .change_to(&config(&["[::1]:0", "127.0.0.1:0"]))
+            .change_to(&config(&["[::1]:0", "127.0.0.1:0"]), Millis(0))
             .unwrap();
         assert!(change.added.is_empty());
         assert_eq!(change.removed.len(), 1);
         assert!(change.of_loops.iter().all(|of_loop| of_loop.removed == [1]));
         let change = addresses
-            .change_to(&config(&["[::1]:0", "127.0.0.2:0"]))
+            .change_to(&config(&["[::1]:0", "127.0.0.2:0"]), Millis(0))
             .unwrap();
         assert_eq!((change.added.len(), change.removed.len()), (1, 1));
         for of_loop in &change.of_loops {
@@ -198,7 +260,10 @@ mod tests {
         let path = directory.path().join("abide.sock");
         let address = |scheme: &str| format!("{scheme}{}", path.display());
         let mut addresses = opened(&["127.0.0.1:0", &address("unix:")]);
-        let change = addresses.change_to(&config(&["127.0.0.1:0", &address("proxy+unix:")]));
+        let change = addresses.change_to(
+            &config(&["127.0.0.1:0", &address("proxy+unix:")]),
+            Millis(0),
+        );
         let error = change.unwrap_err();
         assert!(error.contains("needs a restart"), "{error}");
     }
@@ -208,13 +273,15 @@ mod tests {
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = other.local_addr().unwrap().to_string();
         let mut addresses = opened(&["127.0.0.1:0"]);
-        let error = addresses.change_to(&config(&["127.0.0.2:0", &taken]));
+        let error = addresses.change_to(&config(&["127.0.0.2:0", &taken]), Millis(0));
         assert!(
             error
                 .unwrap_err()
                 .starts_with(&format!("cannot listen on http://{taken}: "))
         );
-        let change = addresses.change_to(&config(&["127.0.0.1:0"])).unwrap();
+        let change = addresses
+            .change_to(&config(&["127.0.0.1:0"]), Millis(0))
+            .unwrap();
         assert!(change.added.is_empty() && change.removed.is_empty());
     }
 }

@@ -17,6 +17,7 @@
 //! of requests that its client was told.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -157,7 +158,12 @@ impl Reloader {
                 false => self.requests.recv_timeout(RETIREMENT_CHECK),
             };
             match request {
-                Ok(ReloadRequest::Read) => self.read_and_reload(),
+                Ok(ReloadRequest::Read) => {
+                    if catch_unwind(AssertUnwindSafe(|| self.read_and_reload())).is_err() {
+                        // The panic hook has printed where it was.
+                        log::error!("a reload panicked; the configuration in force stays");
+                    }
+                }
                 Ok(ReloadRequest::Take(config, reply)) => {
                     let _ = reply.send(self.reload(*config, None));
                 }
@@ -173,10 +179,13 @@ impl Reloader {
         let Some(read) = &self.read else {
             return log::warn!("SIGHUP is ignored: there is no configuration to read again");
         };
-        if let Some(service_manager) = &self.service_manager {
+        let active = self.all[0].config.get();
+        let is_serving = active.context.mode() == Mode::Serving;
+        // The service manager has heard STOPPING otherwise.
+        let service_manager = self.service_manager.clone().filter(|_| is_serving);
+        if let Some(service_manager) = &service_manager {
             service_manager.reloading();
         }
-        let active = self.all[0].config.get();
         let reloaded = read(Running {
             config: &active.context.config,
             most_connections: self.all[0].most_connections,
@@ -192,13 +201,9 @@ impl Reloader {
                     }
                     self.reload(config, Some(&sources))
                 });
-        if let Some(service_manager) = &self.service_manager {
-            match &outcome {
-                Ok(()) => service_manager.ready("serving, reloaded"),
-                Err(error) => {
-                    service_manager.ready(&format!("serving, reload refused: {error}"));
-                }
-            }
+        if let Some(service_manager) = &service_manager {
+            let refusal = outcome.as_ref().err().map(ToString::to_string);
+            service_manager.note_reload(refusal);
         }
         let now = self.all[0].clock.now().unix_secs;
         let status = &self.all[0].reload_status;
@@ -236,9 +241,15 @@ impl Reloader {
         }
         let sites = active.context.sites.reopen(&config);
         let sites = sites.map_err(|error| error_at(sources, "root", error.to_string()))?;
+        if self.addresses.are_inherited() && config.listen != active.context.config.listen {
+            let why = "the sockets come from the service manager, so a change needs a restart";
+            return Err(error_at(sources, "listen", why.to_owned()));
+        }
         let access_log = access_log(&active, &config);
         let access_log = access_log.map_err(|why| error_at(sources, "access_log.path", why))?;
-        let change = self.addresses.change_to(&config);
+        let change = self
+            .addresses
+            .change_to(&config, shared.clock.now().monotonic);
         let change = change.map_err(|why| error_at(sources, "listen", why))?;
         let now = shared.clock.now().monotonic;
         let context = active.context.after_reload(config, sites, now);
@@ -260,7 +271,6 @@ impl Reloader {
             shared.config.set_addresses(addresses);
         }
         let replaced = shared.put_in_force(context, access_log);
-        revalidators::stop(&replaced.context);
         for url in &change.added {
             print_notice(format_args!("listening on {url}"));
         }
@@ -283,6 +293,8 @@ impl Reloader {
         self.retired = used;
         let config = &self.all[0].config;
         for retired in unused as Vec<Arc<ActiveConfig>> {
+            // Not before: a thread that still used it could place an order that nobody takes.
+            revalidators::stop(&retired.context);
             let Some(access_log) = &retired.access_log else {
                 continue;
             };
@@ -300,6 +312,9 @@ impl Reloader {
 fn access_log(active: &ActiveConfig, config: &Config) -> Result<Option<Arc<AccessLog>>, String> {
     let target = &config.access_log.target;
     if active.context.config.access_log.target == *target {
+        // The open log stays, and the next rotation must succeed too.
+        let checked = target.as_ref().map(AccessLog::check).transpose();
+        checked.map_err(|error| error.to_string())?;
         return Ok(active.access_log.clone());
     }
     let opened = target.as_ref().map(AccessLog::open).transpose();

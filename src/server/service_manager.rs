@@ -17,7 +17,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{self, Millis};
@@ -41,6 +41,8 @@ pub struct ServiceManager {
     address: SocketAddr,
     /// The time after which the service manager ends a server whose watchdog is silent.
     watchdog: Option<Duration>,
+    /// Why the last reload was refused; empty if it was not.
+    refusal: Mutex<String>,
 }
 
 impl ServiceManager {
@@ -72,6 +74,7 @@ impl ServiceManager {
             socket,
             address,
             watchdog,
+            refusal: Mutex::default(),
         })
     }
 
@@ -80,7 +83,22 @@ impl ServiceManager {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// Tells that a reload begins. [`ready`](ServiceManager::ready) tells that it has ended.
+    /// Tells that a reload has ended, with its `refusal` if it was refused. Later statuses repeat that.
+    pub fn note_reload(&self, refusal: Option<String>) {
+        let status = match &refusal {
+            None => "serving, reloaded".to_owned(),
+            Some(reason) => format!("serving, reload refused: {reason}"),
+        };
+        *self.refusal() = refusal.map_or_else(String::new, |reason| one_line(&reason));
+        self.ready(&status);
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, String> {
+        // No code panics while it holds this lock.
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells that a reload begins. [`note_reload`](ServiceManager::note_reload) tells that it has ended.
     pub fn reloading(&self) {
         let micros = clock::kernel_monotonic_micros();
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
@@ -188,7 +206,13 @@ impl ServiceReports {
                 // The first status is that of `ready`.
                 let is_first = self.reported.is_none();
                 if self.reported.replace(open) != Some(open) && !is_first {
-                    self.manager.send(&format!("STATUS=serving {connections}"));
+                    let refusal = self.manager.refusal().clone();
+                    let refusal = match refusal.as_str() {
+                        "" => String::new(),
+                        reason => format!(", reload refused: {reason}"),
+                    };
+                    self.manager
+                        .send(&format!("STATUS=serving {connections}{refusal}"));
                 }
                 self.next_status = Millis(now.0 + STATUS_MILLIS);
                 return;

@@ -319,8 +319,54 @@ fn a_configuration_that_is_gone_or_a_directory_is_refused() {
     fs::create_dir(&file).expect("a directory");
     assert!(server.reload_again().contains("reload refused"));
     fs::remove_dir(&file).expect("remove");
+    // One that has no end, and one that would block its reader.
+    std::os::unix::fs::symlink("/dev/zero", &file).expect("a link");
+    assert!(server.reload_again().contains("it is no regular file"));
+    fs::remove_file(&file).expect("remove");
+    mkfifo(&file);
+    assert!(server.reload_again().contains("it is no regular file"));
+    fs::remove_file(&file).expect("remove");
+    fs::File::create(&file)
+        .and_then(|file| file.set_len(1 << 40))
+        .expect("a sparse file");
+    let said = server.reload_again();
+    assert!(said.contains("it has more than 4194304 bytes"), "{said}");
+    assert!(!said.contains("needs a restart"), "{said}");
+    fs::remove_file(&file).expect("remove");
     server.connect().expect_usable();
     expect_reloaded(&server, "");
+}
+
+fn mkfifo(path: &std::path::Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo").success());
+}
+
+#[test]
+fn an_open_log_that_could_not_be_opened_again_is_refused() {
+    let site = Site::new();
+    let directory = site.beside("logs");
+    fs::create_dir(&directory).expect("a directory");
+    let toml = format!("access_log.path = '{}'\n", directory.join("log").display());
+    let server = started(&site, &toml);
+    expect_reloaded(&server, &toml);
+    fs::rename(&directory, site.beside("moved")).expect("rename");
+    let said = server.reload_again();
+    assert!(said.contains("abide.toml:1: access_log.path: "), "{said}");
+}
+
+#[test]
+fn an_address_that_was_just_removed_can_be_put_back() {
+    let site = Site::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = port.local_addr().expect("bound");
+    drop(port);
+    let both = format!("listen = ['127.0.0.1:0', '{address}']");
+    let launch = Launch::of(site.root()).config(&both);
+    let server = launch.listening_as_configured(2).start();
+    expect_reloaded(&server, "listen = ['127.0.0.1:0']");
+    expect_reloaded(&server, &both);
+    Client::connect(address).expect_usable();
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct ConfigBuilder {
     /// The default site.
     pub site: SiteBuilder,
     pub hosts: Vec<HostBuilder>,
+    /// Whether the file, if there is one, was read and parsed.
+    pub was_parsed: bool,
 }
 
 /// A `[[host]]` under construction.
@@ -35,6 +37,7 @@ impl ConfigBuilder {
             general: Builder::new(Config::default(), ""),
             site: SiteBuilder::new(),
             hosts: Vec::new(),
+            was_parsed: true,
         }
     }
 

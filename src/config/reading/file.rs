@@ -1,6 +1,7 @@
 //! Passes each key of the TOML file to the builder, with its place.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use super::builder::Builder;
@@ -12,6 +13,9 @@ use super::validation_errors::{ValidationError, ValueSource};
 use super::value::{KeyValue, ValueData};
 use super::{document, keys, site_keys, unknown};
 use crate::config::HostName;
+
+/// The most bytes of a file. A device may have no end.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The only key that a host has and a site does not.
 static NAME: Key<Vec<HostName>> = Key {
@@ -28,7 +32,13 @@ static NAME: Key<Vec<HostName>> = Key {
 
 fn read_text(path: &Path) -> Result<String, ValidationError> {
     let failed = |reason| ValueSource::Default.error(path.display().to_string(), reason);
-    let bytes = fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let mut bytes = Vec::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(failed(format!("it has more than {MAX_BYTES} bytes")));
+    }
     String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))
 }
 
@@ -38,6 +48,7 @@ impl ConfigBuilder {
         let text = self.general.errors.record(read_text(path));
         let parsed = text.as_deref().map(|text| document::parse(text, path));
         let pairs = parsed.and_then(|parsed| self.general.errors.record(parsed));
+        self.was_parsed = pairs.is_some();
         let (hosts, others): (Vec<_>, Vec<_>) = pairs
             .unwrap_or_default()
             .into_iter()

@@ -1,12 +1,13 @@
 //! Reading the configuration again while the server runs.
 
+use std::fs;
 use std::path::Path;
 
 use super::builder::KeySources;
 use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
 use super::keys;
-use super::validation_errors::ConfigError;
+use super::validation_errors::{ConfigError, ValueSource};
 use crate::config::{AccessLogTarget, Config, Endpoint};
 
 /// The keys whose changes take effect by a restart only.
@@ -50,6 +51,17 @@ pub struct Reloaded {
     pub sources: KeySources,
 }
 
+/// Refuses a file that may block its reader, or have no end.
+fn check_regular(file: &Path) -> Result<(), ConfigError> {
+    // A file that is missing is refused when it is opened.
+    let is_regular = fs::metadata(file).map_or(true, |found| found.is_file());
+    let name = file.display().to_string();
+    let error = ValueSource::Default.error(name, "it is no regular file");
+    is_regular
+        .then_some(())
+        .ok_or_else(|| ConfigError::of(&error))
+}
+
 impl Config {
     /// As [`resolve`](Config::resolve), for a server that is `running` and can reach `paths`.
     ///
@@ -61,6 +73,9 @@ impl Config {
         file: Option<&Path>,
         flags: &Flags,
     ) -> Result<Reloaded, ConfigError> {
+        if let Some(file) = file {
+            check_regular(file)?;
+        }
         let mut builder = ConfigBuilder::read(file, flags);
         builder.check_restart_keys(running);
         builder.check_reachable(paths);
@@ -149,8 +164,11 @@ impl ConfigBuilder {
         }
     }
 
-    /// Refuses changes that need a restart.
+    /// Refuses changes that need a restart. If the text of the file cannot be parsed, what it says is not known.
     fn check_restart_keys(&mut self, running: Running<'_>) {
+        if !self.was_parsed {
+            return;
+        }
         let settings = &self.general.settings;
         let reasons = running
             .config

@@ -86,8 +86,12 @@ impl ConnectionsPerClient {
     pub fn enter(&self, client: ClientNetwork) -> Option<CountedConnection> {
         let mut counts = self.lock();
         let client_gauge = counts.entry(client);
-        let client_gauge =
-            client_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(self.limit())));
+        // Another thread may have ended the limit in this moment.
+        let limit = match self.limit() {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let client_gauge = client_gauge.or_insert_with(|| Arc::new(ConnectionGauge::new(limit)));
         let was_pressing = client_gauge.is_under_pressure();
         if !client_gauge.enter() {
             return None;

@@ -20,6 +20,7 @@ use crate::connection::server_context::ServerContext;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
+use crate::http::fields::Fields;
 use crate::http::forwarded::is_trusted;
 use crate::http::framing::Framing;
 use crate::http::keep_alive::ends_connection;
@@ -155,6 +156,14 @@ impl Session {
         client == self.peer || is_proxy(address) || counted_requests.admit(address, counted)
     }
 
+    /// The client that sent a request with these fields.
+    fn client(&self, fields: &Fields<'_, '_>, context: &ServerContext) -> Peer {
+        match self.peer_facts.names_no_client() {
+            true => self.peer,
+            false => context.client(self.peer, fields),
+        }
+    }
+
     /// Answers the request at the start of the buffer, if its head is complete and its body needs no more
     /// bytes. `len` is the request's length in bytes if its body has been removed already.
     fn answer_head<T: Transport>(
@@ -187,10 +196,7 @@ impl Session {
         }
         let (method, wants_continue) = (head.method, wants_continue(&head));
         if is_whole || wants_continue || head.expect == Expectation::Other {
-            let client = match self.peer_facts.names_no_client() {
-                true => self.peer,
-                false => context.client(self.peer, &head.fields),
-            };
+            let client = self.client(&head.fields, context);
             let responded = if self.is_admitted(client, context, &mut buffers.counted_requests) {
                 let sites = &context.sites;
                 sites.respond(&head, &mut buffers.path, may_block, now)
