@@ -1,5 +1,6 @@
 //! Reloads under load: no request is lost, and no connection closes that was not due.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ fn reload_under_load(reloads: u32, time: Duration) {
     let toml = |number: u32| {
         format!(
             "keep_alive = {{ timeout = {}, grace = {}, max_requests = {} }}\n\
-             limits.connections = {}\nlimits.connections_per_ip = {}\n\
+             cache.revalidate = 0\nlimits.connections = {}\nlimits.connections_per_ip = {}\n\
              [[header]]\npath = '/**'\nset = {{ X-Number = '{number}' }}\n\
              [access_log]\npath = '{}'\nformat = '{}'\n",
             300 - number % 90,
@@ -29,6 +30,8 @@ fn reload_under_load(reloads: u32, time: Duration) {
     };
     let server = Launch::of(site.root()).config(&toml(0)).start();
     let address = server.address();
+    let listening = listening_sockets(&server);
+    assert_eq!(listening.len(), 1);
     let mut idle: Vec<_> = (0..50).map(|_| server.connect()).collect();
     idle.iter_mut().for_each(Client::expect_usable);
     let start = Instant::now();
@@ -52,7 +55,23 @@ fn reload_under_load(reloads: u32, time: Duration) {
             .sum()
     });
     idle.iter_mut().for_each(Client::expect_usable);
+    assert_eq!(listening_sockets(&server), listening, "the same sockets");
     check_counters(&server, asked);
+}
+
+/// The inodes of the TCP sockets on which the server listens (proc_net(5): state 0A).
+fn listening_sockets(server: &Server) -> Vec<String> {
+    let table = fs::read_to_string(format!("/proc/{}/net/tcp", server.pid())).expect("/proc");
+    let listening = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields[3] == "0A").then(|| format!("socket:[{}]", fields[9]))
+    });
+    let listening: Vec<String> = listening.collect();
+    let directory = format!("/proc/{}/fd", server.pid());
+    let descriptors = fs::read_dir(directory).expect("/proc");
+    let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let names = links.map(|link| link.to_string_lossy().into_owned());
+    names.filter(|name| listening.contains(name)).collect()
 }
 
 /// Sends a request every few milliseconds on one connection, and expects each to be answered. Returns their number.
