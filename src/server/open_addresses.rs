@@ -1,9 +1,11 @@
 //! The addresses on which the server listens, and how a reload changes them.
 
 use std::io;
+use std::path::Path;
 
 use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
+use super::socket_file;
 use super::tokens::MAX_LISTENERS;
 use crate::config::{Config, Endpoint, ListenAddress};
 
@@ -42,6 +44,13 @@ impl OpenAddress {
         let picks_port = matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0);
         self.written.endpoint == *endpoint && !picks_port
     }
+
+    fn unix_path(&self) -> Option<&Path> {
+        match &self.written.endpoint {
+            Endpoint::Unix(path) => Some(path),
+            Endpoint::Tcp(_) => None,
+        }
+    }
 }
 
 impl OpenAddresses {
@@ -72,10 +81,11 @@ impl OpenAddresses {
         }
     }
 
-    /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name.
+    /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name. Unix sockets
+    /// that stay open get the group and the permissions of `config`.
     ///
     /// # Errors
-    /// A sentence with the address that cannot be bound. Then nothing has changed.
+    /// A sentence with the address that cannot be bound or changed. Then nothing has changed.
     pub(super) fn change_to(&mut self, config: &Config) -> Result<AddressChange, String> {
         let mut change = AddressChange {
             of_loops: (0..self.event_loops)
@@ -115,6 +125,9 @@ impl OpenAddresses {
             let listeners = listeners.map_err(|error| why_not(&written, &error))?;
             added.push((written, listeners));
         }
+        let kept = open.iter().zip(&is_kept).filter(|(_, is_kept)| **is_kept);
+        let kept: Vec<&Path> = kept.filter_map(|(open, _)| open.unix_path()).collect();
+        socket_file::change_access(&kept, config)?;
         // From here on nothing fails.
         let mut is_kept = is_kept.into_iter();
         open.retain(|address| {
