@@ -168,6 +168,15 @@ fn is_socket(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Checks that a socket could be bound to `path` if no other server has it, and binds none.
+///
+/// # Errors
+/// As for [`check_directory`], or if a file that is no socket is there.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    check_directory(path)?;
+    is_socket(path).map(drop)
+}
+
 /// Checks that this process may make and remove a file at `path`.
 ///
 /// # Errors

@@ -272,3 +272,32 @@ fn a_user_by_name_owns_sockets_but_not_their_group_if_that_is_set() {
     let launch = Launch::of(site.root()).config(&toml("0600"));
     launch.listening_as_configured(1).start();
 }
+
+#[test]
+fn a_check_refuses_a_unix_socket_that_cannot_be_bound_and_leaves_nothing_behind() {
+    let site = Site::new();
+    let other = site.beside("file");
+    fs::write(&other, "data").expect("write");
+    let free = format!("unix:{}", site.beside("free.sock").display());
+    for (path, why) in [
+        (other, "a regular file is there, and no socket"),
+        (
+            site.beside("no/such.sock"),
+            "No such file or directory (os error 2)",
+        ),
+    ] {
+        let address = format!("unix:{}", path.display());
+        for (listen, admin, key) in [(&address, &free, ""), (&free, &address, "admin.listen: ")] {
+            let toml = format!("listen = ['{listen}']\nadmin.listen = '{admin}'\n");
+            let check = || {
+                let launch = Launch::of(site.root()).config(&toml);
+                launch.listening_as_configured(1)
+            };
+            let checked = check().args(&["--check"]).run();
+            let expected = format!("abide: {key}cannot listen on {address}: {why}\n");
+            assert_eq!((checked.code, checked.stderr), (Some(2), expected.clone()));
+            assert_eq!(check().run().stderr, expected);
+        }
+    }
+    assert!(!site.beside("free.sock").exists());
+}

@@ -122,6 +122,23 @@ pub fn confine(config: &Config, file: Option<&Path>) -> Result<Confinement, Conf
     confine_thread(config, file)
 }
 
+/// Gives up rights as [`confine`] does, but enters no sandbox. So what a start would refuse can be tried, and no
+/// access log is created: directly in `/`, a log must exist to be granted.
+///
+/// # Errors
+/// As for [`confine`].
+///
+/// # Panics
+/// As [`confine`].
+pub fn rehearse(config: &Config, file: Option<&Path>) -> Result<(), ConfinementError> {
+    check(config)?;
+    let config = Config {
+        sandbox: SandboxMode::Off,
+        ..config.clone()
+    };
+    confine(&config, file).map(drop)
+}
+
 /// Gives up the rights of the calling thread and of those that it will start, as [`confine`] does.
 ///
 /// # Errors
