@@ -248,6 +248,7 @@ mod tests {
     use super::*;
     use crate::config::{ListenAddress, SocketGroup};
     use crate::connection::peer::Peer;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
     fn bind(path: &Path) -> io::Result<Listener> {
@@ -324,5 +325,36 @@ mod tests {
             );
         }
         assert!(!place.path().join("abide.sock").exists());
+    }
+
+    /// Only root can make files of two owners.
+    #[test]
+    fn the_access_to_all_files_changes_or_to_none() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().expect("temporary directory");
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        let paths = ["own.sock", "other.sock"].map(|name| place.path().join(name));
+        let [own, other] = paths.each_ref().map(PathBuf::as_path);
+        let _sockets = [own, other].map(|path| bind(path).expect("bind"));
+        change_owner(own, Some(61_000), Some(61_001)).expect("chown");
+        let config = Config {
+            socket_mode: "0666".parse().expect("mode"),
+            ..Config::default()
+        };
+        let missing = place.path().join("missing.sock");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let user = Uid::from_raw(61_000);
+                rustix::thread::set_thread_res_uid(user, user, user).expect("root may");
+                let error = change_access(&[own, other], &config).expect_err("it is root's");
+                assert!(error.contains("other.sock cannot change: socket_mode 0666: "));
+                assert_eq!(Access::of_file(own).expect("a socket").mode, 0o660);
+                change_access(&[own, &missing], &config).expect("its own");
+                assert_eq!(Access::of_file(own).expect("a socket").mode, 0o666);
+                change_access(&[other], &Config::default()).expect("nothing to change");
+            });
+        });
     }
 }
