@@ -14,7 +14,7 @@ use abide::selftest;
 use abide::server::confinement;
 use abide::server::diagnostics::{self, print_notice};
 use abide::server::service_manager::ServiceManager;
-use abide::server::{BoundListeners, Server};
+use abide::server::{BoundListeners, Server, StartError};
 use cli::Cli;
 
 /// The exit status if the command line, the configuration or the environment is wrong.
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         print_notice(format_args!("abide: warning: {warning}"));
     }
     if cli.check {
-        return check(&config);
+        return check(&config, &cli);
     }
     if cli.selftest {
         let _flush_guard = diagnostics::start();
@@ -40,10 +40,16 @@ fn main() -> ExitCode {
     serve(config, cli)
 }
 
-/// Prints `config`, unless a start would refuse it.
-fn check(config: &Config) -> ExitCode {
-    if let Err(error) = Server::check(config) {
+/// Prints `config`, unless a start would refuse it. The process gives up its rights first, as at a start.
+fn check(config: &Config, cli: &Cli) -> ExitCode {
+    if let Err(error) = Server::check_sockets(config) {
         return refuse(&error);
+    }
+    if let Err(error) = confinement::rehearse(config, cli.config.as_deref()) {
+        return refuse(&error);
+    }
+    if let Err(error) = Server::check(config) {
+        return refuse_of(config.user.as_deref(), &error);
     }
     match write!(io::stdout(), "{}", config.to_toml()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,12 +84,7 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
     let user = config.user.clone();
     let mut server = match Server::start(config, Arc::new(SystemClock::new()), listeners) {
         Ok(server) => server,
-        Err(error) => {
-            return match user.filter(|_| error.is_denied) {
-                Some(user) => refuse(&format_args!("{error} for the user {user}")),
-                None => refuse(&error),
-            };
-        }
+        Err(error) => return refuse_of(user.as_deref(), &error),
     };
     for warning in &confinement.warnings {
         print_notice(format_args!("abide: warning: {warning}"));
@@ -133,6 +134,14 @@ fn test(config: Config) -> ExitCode {
             }
         }
         Err(error) => refuse(&error),
+    }
+}
+
+/// Refuses a start with the rights of `user`, if one is configured.
+fn refuse_of(user: Option<&str>, error: &StartError) -> ExitCode {
+    match user.filter(|_| error.is_denied) {
+        Some(user) => refuse(&format_args!("{error} for the user {user}")),
+        None => refuse(error),
     }
 }
 

@@ -100,8 +100,7 @@ impl SocketGroup {
         let SocketGroup::Named(name, id @ None) = self else {
             return Ok(());
         };
-        let groups = fs::read(GROUPS)
-            .map_err(|error| io::Error::new(error.kind(), format!("{GROUPS}: {error}")))?;
+        let groups = fs::read(GROUPS).map_err(|error| unreadable(name, &error))?;
         let found = group_number(&String::from_utf8_lossy(&groups), name).ok_or_else(|| {
             let complaint = format!("{GROUPS} has no group {name:?}");
             io::Error::new(io::ErrorKind::NotFound, complaint)
@@ -109,6 +108,17 @@ impl SocketGroup {
         *id = Some(found);
         Ok(())
     }
+}
+
+/// The error of a database that cannot be read. Usually everybody may read it, but not a reload within the sandbox.
+fn unreadable(name: &str, error: &io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; within the sandbox a new name such as {name:?} needs a restart, or write the number of the group"
+        ),
+        _ => String::new(),
+    };
+    io::Error::new(error.kind(), format!("{GROUPS}: {error}{advice}"))
 }
 
 impl FromStr for SocketGroup {

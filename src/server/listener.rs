@@ -198,16 +198,15 @@ impl Listener {
         self.file = None;
     }
 
-    /// Takes over `config` after a reload: the options of TCP sockets that are accepted from now on, and who may
-    /// connect to a unix socket. The access to a socket that another process made stays.
+    /// Takes over `config` after a reload: the options of TCP sockets that are accepted from now on. The access to
+    /// unix sockets has changed before ([`open_addresses`](super::open_addresses)).
     ///
     /// # Errors
-    /// As setsockopt(2) and chmod(2), or if a unix socket cannot get its group.
+    /// As setsockopt(2).
     pub fn configure(&self, config: &Config) -> io::Result<()> {
-        match (&self.address.endpoint, &self.file) {
-            (Endpoint::Tcp(_), _) => set_inherited_options(&self.socket, &config.tcp_keep_alive),
-            (Endpoint::Unix(path), Some(_)) => socket_file::set_access(path, config),
-            (Endpoint::Unix(_), None) => Ok(()),
+        match &self.address.endpoint {
+            Endpoint::Tcp(_) => set_inherited_options(&self.socket, &config.tcp_keep_alive),
+            Endpoint::Unix(_) => Ok(()),
         }
     }
 
@@ -354,7 +353,7 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<Listener> {
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::of(path)?;
     // Nobody can connect before the call of listen, so the permissions that the umask gave harm nobody.
-    socket_file::set_access(path, config)?;
+    socket_file::set_up(path, config)?;
     Ok(Listener {
         socket,
         address: ListenAddress::unix(path),

@@ -58,7 +58,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, Endpoint, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::site::Sites;
@@ -156,7 +156,26 @@ impl Handle {
 }
 
 impl Server {
-    /// Checks that a server with this configuration could start, but for its addresses. Nothing is left behind.
+    /// Checks that the unix sockets of this configuration could be bound, with the rights that the process has before
+    /// it gives some up. Nothing is bound.
+    ///
+    /// # Errors
+    /// [`StartError`] says which address failed and why.
+    pub fn check_sockets(config: &Config) -> Result<(), StartError> {
+        let of_admin = config.admin.listen.iter().map(|it| ("admin.listen: ", it));
+        let addresses = of_admin.chain(config.listen.iter().map(|it| ("", it)));
+        for (key, address) in addresses {
+            let Endpoint::Unix(path) = &address.endpoint else {
+                continue;
+            };
+            let what = format!("{key}cannot listen on {}", address.url());
+            socket_file::check(path).map_err(StartError::because(what))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a server with this configuration could start with the rights that remain, but for its addresses.
+    /// Nothing is left behind.
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.

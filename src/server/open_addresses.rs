@@ -1,10 +1,12 @@
 //! The addresses on which the server listens, and how a reload changes them.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::listener::{Listener, ListenerId};
 use super::shared::ListenerChange;
+use super::socket_file;
 use super::tokens::MAX_LISTENERS;
 use crate::clock::Millis;
 use crate::config::{Config, Endpoint, ListenAddress};
@@ -52,6 +54,13 @@ impl OpenAddress {
         let picks_port = matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0);
         self.written.endpoint == *endpoint && !picks_port
     }
+
+    fn unix_path(&self) -> Option<&Path> {
+        match &self.written.endpoint {
+            Endpoint::Unix(path) => Some(path),
+            Endpoint::Tcp(_) => None,
+        }
+    }
 }
 
 impl OpenAddresses {
@@ -89,10 +98,11 @@ impl OpenAddresses {
         self.open.is_none()
     }
 
-    /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name.
+    /// Binds the addresses of `config` that are not open yet, and forgets those that it does not name. Unix sockets
+    /// that stay open get the group and the permissions of `config`.
     ///
     /// # Errors
-    /// A sentence with the address that cannot be bound. Then nothing has changed.
+    /// A sentence with the address that cannot be bound or changed. Then nothing has changed.
     pub(super) fn change_to(
         &mut self,
         config: &Config,
@@ -119,7 +129,15 @@ impl OpenAddresses {
             .iter()
             .map(|address| is_named(address, &mut missing))
             .collect();
-        let added = open_all(missing, open, &self.retiring, config)?;
+        let added = bind_all(missing, open, &self.retiring, config)?;
+        let kept = open.iter().zip(&is_kept).filter(|(_, is_kept)| **is_kept);
+        let kept: Vec<&Path> = kept.filter_map(|(open, _)| open.unix_path()).collect();
+        socket_file::change_access(&kept, config)?;
+        // All are bound now, so that a refused reload has not listened for a moment.
+        for (written, listeners) in &added {
+            let listened = listeners.iter().try_for_each(Listener::listen);
+            listened.map_err(|error| why_not(written, &error))?;
+        }
         // From here on nothing fails.
         let retired_at = now.plus_secs(config.shutdown.handshakes_secs + RETIREMENT_SLACK_SECS);
         let mut is_kept = is_kept.into_iter();
@@ -151,9 +169,9 @@ impl OpenAddresses {
     }
 }
 
-/// Listens on the addresses that are `missing` beside those that are `open`. Removed addresses may be open until
+/// Binds the addresses that are `missing` beside those that are `open`. Removed addresses may be open until
 /// the times in `retiring`.
-fn open_all(
+fn bind_all(
     missing: Vec<ListenAddress>,
     open: &[OpenAddress],
     retiring: &[(Endpoint, Millis)],
@@ -177,11 +195,6 @@ fn open_all(
         let listeners = bind(&written, config, retiring.iter().any(is_same));
         let listeners = listeners.map_err(|error| why_not(&written, &error))?;
         added.push((written, listeners));
-    }
-    // All are bound now, so that a refused reload has not listened for a moment.
-    for (written, listeners) in &added {
-        let listened = listeners.iter().try_for_each(Listener::listen);
-        listened.map_err(|error| why_not(written, &error))?;
     }
     Ok(added)
 }

@@ -204,10 +204,16 @@ fn an_account_that_there_is_not_is_refused_by_a_start_and_by_check() {
 }
 
 #[test]
-fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
+fn what_the_user_may_not_read_or_write_is_refused_at_the_start_and_by_check() {
     let site = Site::new();
+    // The same is refused by both, in the same words.
+    let refusal = |toml: &str| {
+        let said = refusal(launch(&site, toml));
+        assert_eq!(refusal(launch(&site, toml).args(&["--check"])), said);
+        said
+    };
     if !geteuid().is_root() {
-        let said = refusal(launch(&site, ACCOUNT));
+        let said = refusal(ACCOUNT);
         assert!(
             said.starts_with("abide: user: cannot change to 61000: "),
             "{said}"
@@ -217,7 +223,7 @@ fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
     let of_user = " for the user 61000\n";
     let root = fs::Permissions::from_mode(0o700);
     fs::set_permissions(site.root(), root).expect("chmod");
-    let said = refusal(launch(&site, ACCOUNT));
+    let said = refusal(ACCOUNT);
     assert!(
         said.contains("cannot serve ") && said.ends_with(of_user),
         "{said}"
@@ -227,25 +233,32 @@ fn what_the_user_may_not_read_or_write_is_refused_at_the_start() {
         "{ACCOUNT}access_log.path = '{}'\n",
         site.beside("log").display()
     );
-    let said = refusal(launch(&site, &toml));
+    let said = refusal(&toml);
     assert!(
         said.contains("cannot open the access log ") && said.ends_with(of_user),
         "{said}"
     );
-    let launches = [launch(&site, ACCOUNT), launch(&site, ACCOUNT)];
     let file = site.beside("abide.toml");
     // First the file cannot be read, then it cannot even be looked up.
-    for (launch, (path, mode)) in launches
-        .into_iter()
-        .zip([(file.clone(), 0o600), (site.beside(""), 0o700)])
-    {
+    for (path, mode) in [(file.clone(), 0o600), (site.beside(""), 0o700)] {
+        fs::write(&file, ACCOUNT).expect("write");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
-        let said = refusal(launch);
+        let said = refusal(ACCOUNT);
         assert!(
             said.contains(&format!("{}: Permission denied", file.display())),
             "{said}"
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+}
+
+#[test]
+fn a_check_of_what_the_user_may_do_prints_the_configuration() {
+    let site = Site::new();
+    if geteuid().is_root() {
+        let checked = launch(&site, "user = 'nobody'\n").args(&["--check"]).run();
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        assert!(checked.stdout.contains("user = \"nobody\"\n"));
     }
 }
 

@@ -18,7 +18,10 @@ use abide::config::{
 use abide::server::confinement::sandbox::{KernelSupport, kernel_support};
 use abide::server::confinement::{self, Confinement, ConfinementError, confine_thread};
 use rustix::process::{Gid, Uid, geteuid, getgroups};
-use rustix::thread::{no_new_privs, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, configure_capability_in_ambient_set, no_new_privs,
+    set_thread_res_uid,
+};
 use support::Site;
 
 /// Gives up the rights of a new thread as `config` says, and runs `attempt` in it.
@@ -310,6 +313,46 @@ fn a_change_of_user_is_complete_and_for_good() {
         is_root,
         "the other threads keep their rights"
     );
+}
+
+/// A thread that keeps its capabilities through a change of user, and has one that it also keeps as that user.
+#[test]
+fn a_user_keeps_no_capability_whatever_the_process_was_started_with() {
+    let site = Site::new();
+    let mut config = serving(&site);
+    config.user = Some("61000".to_owned());
+    config.group = Some("61001".to_owned());
+    let capabilities = || {
+        let status = fs::read_to_string("/proc/thread-self/status").expect("/proc");
+        let lines = status.lines().filter(|line| line.starts_with("Cap"));
+        let sets = lines.filter(|line| !line.starts_with("CapBnd"));
+        sets.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    let keep = || -> rustix::io::Result<()> {
+        let bind = CapabilitySet::NET_BIND_SERVICE;
+        let mut sets = rustix::thread::capabilities(None)?;
+        sets.inheritable |= bind;
+        rustix::thread::set_capabilities(None, sets)?;
+        configure_capability_in_ambient_set(bind, true)?;
+        let no_fixup = CapabilitiesSecureBits::NO_SETUID_FIXUP;
+        rustix::thread::set_capabilities_secure_bits(no_fixup)
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Only root may, and not in every container.
+            if keep().is_err() {
+                return;
+            }
+            let before = capabilities();
+            assert!(before.contains("CapAmb:\t0000000000000400"), "{before}");
+            // Outside of the sandbox, so that the status can be read.
+            config.sandbox = SandboxMode::Off;
+            confine_thread(&config, None).expect("confined");
+            let sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+            let none = sets.map(|set| format!("{set}:\t0000000000000000"));
+            assert_eq!(capabilities(), none.join("\n"));
+        });
+    });
 }
 
 #[test]

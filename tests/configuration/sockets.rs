@@ -1,9 +1,12 @@
 //! What a listener speaks, and who may connect to it: `listen` with schemes, `socket_mode`, `socket_group`.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use abide::config::{Config, Flags, SocketGroup};
+use rustix::process::{Signal, geteuid};
 use support::{Client, Launch, Site};
 
 use super::{ConfigFile, load, refusal};
@@ -155,7 +158,7 @@ fn a_proxy_of_the_group_can_connect_whatever_the_umask_is() {
         .config("socket_group = 'root'\n")
         .listen(&format!("unix:{}", path.display()));
     // Only root and its group may give a file to that group.
-    if !rustix::process::geteuid().is_root() {
+    if !geteuid().is_root() {
         let ended = server.run();
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         assert!(
@@ -170,4 +173,131 @@ fn a_proxy_of_the_group_can_connect_whatever_the_umask_is() {
     let metadata = std::fs::symlink_metadata(&path).expect("the socket");
     assert_eq!((metadata.mode() & 0o7777, metadata.gid()), (0o660, 0));
     assert_eq!(Client::connect_unix(&path).get("/").status, 200);
+}
+
+/// A directory for sockets that belongs to the user 61000.
+fn own_directory(site: &Site) -> PathBuf {
+    let directory = site.beside("own");
+    fs::create_dir(&directory).expect("mkdir");
+    chown(&directory, Some(61_000), Some(61_001)).expect("chown");
+    directory
+}
+
+fn access_of(path: &Path) -> (u32, u32, u32) {
+    let found = fs::symlink_metadata(path).expect("the socket");
+    (found.mode() & 0o7777, found.uid(), found.gid())
+}
+
+#[test]
+fn the_sockets_of_a_start_as_root_belong_to_the_user_and_a_reload_changes_them() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let site = Site::new();
+    let directory = own_directory(&site);
+    let [path, admin] = ["abide.sock", "admin.sock"].map(|name| directory.join(name));
+    let toml = |more: &str| {
+        format!(
+            "user = '61000'\ngroup = '61001'\nlisten = ['unix:{}']\nadmin.listen = 'unix:{}'\n{more}",
+            path.display(),
+            admin.display()
+        )
+    };
+    let launch = Launch::of(site.root()).config(&toml(""));
+    let server = launch.listening_as_configured(1).start();
+    assert_eq!(access_of(&path), (0o660, 61_000, 61_001));
+    assert_eq!(access_of(&admin), (0o660, 61_000, 61_001));
+    for (more, mode) in [("", 0o660), ("socket_mode = '0666'", 0o666), ("", 0o660)] {
+        assert_eq!(server.reload(&toml(more)), "abide: reloaded\n");
+        assert_eq!(access_of(&path), (mode, 61_000, 61_001));
+    }
+    // The user is not in that group.
+    let said = server.reload(&toml("socket_mode = '0666'\nsocket_group = 4711"));
+    let expected = format!(
+        "listen: the access to unix:{} cannot change: socket_group 4711: ",
+        path.display()
+    );
+    assert!(
+        said.contains("reload refused") && said.contains(&expected),
+        "{said}"
+    );
+    assert_eq!(access_of(&path), (0o660, 61_000, 61_001));
+    // Nobody can connect through a file that is gone, so it refuses no reload.
+    fs::remove_file(&path).expect("remove");
+    assert_eq!(
+        server.reload(&toml("socket_mode = '0666'")),
+        "abide: reloaded\n"
+    );
+    server.signal(Signal::TERM);
+    let ended = server.ended();
+    assert!(!ended.stderr.contains("stays behind"), "{}", ended.stderr);
+    assert!(!admin.exists());
+}
+
+#[test]
+fn a_user_by_name_owns_sockets_but_not_their_group_if_that_is_set() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let site = Site::new();
+    let path = site.beside("abide.sock");
+    let toml = |mode: &str| {
+        format!(
+            "user = 'nobody'\nsocket_group = 4711\nsocket_mode = '{mode}'\nlisten = ['unix:{}']\n",
+            path.display()
+        )
+    };
+    let launch = Launch::of(site.root()).config(&toml("0600"));
+    let server = launch.listening_as_configured(1).start();
+    let (mode, nobody, group) = access_of(&path);
+    assert_eq!((mode, group), (0o600, 4711));
+    assert_ne!(nobody, 0);
+    assert_eq!(server.reload(&toml("0660")), "abide: reloaded\n");
+    assert_eq!(access_of(&path), (0o660, nobody, 4711));
+    // The directory is root's, so the file stays behind, as the start has said.
+    let warning = format!(
+        "abide: warning: the user nobody may not remove the socket {} from its directory",
+        path.display()
+    );
+    assert_eq!(
+        server.stderr().matches(&warning).count(),
+        1,
+        "{}",
+        server.stderr()
+    );
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(path.exists());
+    // The next start replaces it.
+    let launch = Launch::of(site.root()).config(&toml("0600"));
+    launch.listening_as_configured(1).start();
+}
+
+#[test]
+fn a_check_refuses_a_unix_socket_that_cannot_be_bound_and_leaves_nothing_behind() {
+    let site = Site::new();
+    let other = site.beside("file");
+    fs::write(&other, "data").expect("write");
+    let free = format!("unix:{}", site.beside("free.sock").display());
+    for (path, why) in [
+        (other, "a regular file is there, and no socket"),
+        (
+            site.beside("no/such.sock"),
+            "No such file or directory (os error 2)",
+        ),
+    ] {
+        let address = format!("unix:{}", path.display());
+        for (listen, admin, key) in [(&address, &free, ""), (&free, &address, "admin.listen: ")] {
+            let toml = format!("listen = ['{listen}']\nadmin.listen = '{admin}'\n");
+            let check = || {
+                let launch = Launch::of(site.root()).config(&toml);
+                launch.listening_as_configured(1)
+            };
+            let checked = check().args(&["--check"]).run();
+            let expected = format!("abide: {key}cannot listen on {address}: {why}\n");
+            assert_eq!((checked.code, checked.stderr), (Some(2), expected.clone()));
+            assert_eq!(check().run().stderr, expected);
+        }
+    }
+    assert!(!site.beside("free.sock").exists());
 }

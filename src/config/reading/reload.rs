@@ -7,8 +7,9 @@ use super::builder::KeySources;
 use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
 use super::keys;
+use super::site_builder::SiteBuilder;
 use super::validation_errors::{ConfigError, ValueSource};
-use crate::config::{AccessLogTarget, Config, Endpoint};
+use crate::config::{AccessLogTarget, Config, Endpoint, SymlinkPolicy};
 
 /// The keys whose changes take effect by a restart only.
 const RESTART_KEYS: [&str; 7] = [
@@ -140,6 +141,7 @@ impl ConfigBuilder {
                 site.builder.report("root", message);
             }
         }
+        self.check_reachable_links(paths);
         if let Some(AccessLogTarget::File(path)) = &self.general.settings.access_log.target
             && !paths.allows_log(path)
         {
@@ -152,6 +154,24 @@ impl ConfigBuilder {
             {
                 let message = format!("{address} {OUTSIDE}");
                 self.general.report("listen", message);
+            }
+        }
+    }
+
+    /// Refuses links to all files, unless the server can reach these.
+    fn check_reachable_links(&mut self, paths: &dyn ReachablePaths) {
+        const KEY: &str = "symlinks";
+        if paths.allows_root(Path::new("/")) {
+            return;
+        }
+        let inherited = self.site.builder.source(KEY).clone();
+        let is_own = |host: &&mut SiteBuilder| *host.builder.source(KEY) != inherited;
+        let hosts = self.hosts.iter_mut().map(|host| &mut host.site);
+        for site in std::iter::once(&mut self.site).chain(hosts.filter(is_own)) {
+            if site.builder.settings.symlinks == SymlinkPolicy::Anywhere {
+                let message =
+                    "links to any file lead outside of the sandbox, which a restart makes anew";
+                site.builder.report(KEY, message);
             }
         }
     }
@@ -242,6 +262,14 @@ mod tests {
                 "abide.toml:2: listen: unix:/a.sock is outside",
             ),
             (
+                "workers = 2\nsymlinks = 'anywhere'",
+                "abide.toml:2: symlinks: links to any file lead outside",
+            ),
+            (
+                "workers = 2\n[[host]]\nname = ['a']\nsymlinks = 'anywhere'",
+                "abide.toml:4: host.symlinks: links to any file lead outside",
+            ),
+            (
                 "workers = 2\nuser = 'a'",
                 "abide.toml:2: user: a change from",
             ),
@@ -249,6 +277,9 @@ mod tests {
             let error = again(text).unwrap_err();
             assert!(error.contains(refused), "{error}");
         }
+        // A host that has the policy from the site adds no error of its own.
+        let inherited = "workers = 2\nsymlinks = 'anywhere'\n[[host]]\nname = ['a']\nroot = 'a'";
+        assert!(!again(inherited).unwrap_err().contains("host.symlinks"));
         let text = "workers = 2\nlimits.connections = 100\nlisten = ['127.0.0.1:0']";
         let reloaded = again(text).unwrap();
         assert_eq!(reloaded.config.limits.connections, 100);

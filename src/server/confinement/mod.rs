@@ -23,14 +23,16 @@ pub mod sandbox;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use rustix::thread::set_no_new_privs;
 
-use crate::config::{Account, Config, ReachablePaths, SandboxMode, UnknownAccount};
+use super::socket_file;
+use crate::config::{Account, Config, Endpoint, ReachablePaths, SandboxMode, UnknownAccount};
 use grants::{Grants, is_lasting_file};
 use sandbox::KernelSupport;
 
@@ -120,6 +122,23 @@ pub fn confine(config: &Config, file: Option<&Path>) -> Result<Confinement, Conf
     confine_thread(config, file)
 }
 
+/// Gives up rights as [`confine`] does, but enters no sandbox. So what a start would refuse can be tried, and no
+/// access log is created: directly in `/`, a log must exist to be granted.
+///
+/// # Errors
+/// As for [`confine`].
+///
+/// # Panics
+/// As [`confine`].
+pub fn rehearse(config: &Config, file: Option<&Path>) -> Result<(), ConfinementError> {
+    check(config)?;
+    let config = Config {
+        sandbox: SandboxMode::Off,
+        ..config.clone()
+    };
+    confine(&config, file).map(drop)
+}
+
 /// Gives up the rights of the calling thread and of those that it will start, as [`confine`] does.
 ///
 /// # Errors
@@ -137,8 +156,10 @@ pub fn confine_thread(
         account::assume(&account).map_err(|error| refused(config, &error))?;
     }
     let mut warnings = Vec::new();
-    if config.user.is_none() && geteuid().is_root() {
-        warnings.push(STAYS_ROOT.to_owned());
+    match &config.user {
+        Some(user) => warn_of_lasting_sockets(config, user, &mut warnings),
+        None if geteuid().is_root() => warnings.push(STAYS_ROOT.to_owned()),
+        None => {}
     }
     set_no_new_privs(true)
         .map_err(|error| ConfinementError(format!("cannot set NO_NEW_PRIVS: {error}")))?;
@@ -147,6 +168,29 @@ pub fn confine_thread(
         confirm_readable(file)?;
     }
     Ok(Confinement { warnings, grants })
+}
+
+/// Warns of the sockets that were bound before and whose files `user` cannot remove.
+fn warn_of_lasting_sockets(config: &Config, user: &str, warnings: &mut Vec<String>) {
+    for address in config.listen.iter().chain(&config.admin.listen) {
+        let Endpoint::Unix(path) = &address.endpoint else {
+            continue;
+        };
+        // A socket that was passed to the process belongs to another account, and is not ours to remove.
+        let is_ours = fs::symlink_metadata(path)
+            .map_or_else(is_denied, |found| found.uid() == geteuid().as_raw());
+        if is_ours && socket_file::check_directory(path).is_err() {
+            warnings.push(format!(
+                "the user {user} may not remove the socket {} from its directory, so the file stays behind when \
+                 the server ends, until the next start",
+                path.display()
+            ));
+        }
+    }
+}
+
+fn is_denied(error: io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Enters the sandbox that `config` asks for. Returns its paths, if there is one.
