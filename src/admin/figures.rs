@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::process::ProcessFigures;
+use super::process::{ProcessFigures, ProcessFiles};
 use crate::clock::Now;
 use crate::config::ListenAddress;
 use crate::connection::counters::Totals;
@@ -99,7 +99,7 @@ impl Figures {
     /// Reads the numbers of the server whose event loops are `all`. The caller fills in the longest turn, when
     /// the server started, and where it serves.
     #[must_use]
-    pub fn read(all: &[Arc<Shared>]) -> Figures {
+    pub fn read(all: &[Arc<Shared>], process: &ProcessFiles) -> Figures {
         let first = &all[0];
         let active = first.config.get();
         let (context, config) = (&active.context, &active.context.config);
@@ -137,7 +137,7 @@ impl Figures {
             lookups: context.sites.lookups(),
             log_lines_dropped: first.config.dropped_lines(),
             reloads: first.reload_status.figures(),
-            process: ProcessFigures::read(),
+            process: process.read(),
             listen: first.config.addresses(),
             totals,
         }

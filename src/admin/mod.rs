@@ -47,16 +47,22 @@ use crate::server::Server;
 use crate::server::listener::Listener;
 use admin_loop::AdminLoop;
 use pages::Pages;
+use process::ProcessFiles;
 
-/// A bound admin listener that nobody serves yet.
+/// A bound admin listener that nobody serves yet. The program makes it before it gives up its rights
+/// ([`confinement`](crate::server::confinement)).
 #[derive(Debug)]
-pub struct AdminListener(Listener);
+pub struct AdminListener {
+    listener: Listener,
+    /// Opened here, because the sandbox forbids it later.
+    process: ProcessFiles,
+}
 
 impl AdminListener {
     /// The address in use, with port 0 replaced by the real port.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
-        &self.0.address
+        &self.listener.address
     }
 
     /// Starts the thread that answers about `server`, until the result is dropped.
@@ -68,8 +74,8 @@ impl AdminListener {
         let waker = Waker::new(poll.registry(), admin_loop::WAKER)?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let all = Arc::clone(server.handle().event_loops());
-        let pages = Pages::new(all, self.address());
-        let admin_loop = AdminLoop::new(poll, self.0, pages, Arc::clone(&is_ending))?;
+        let pages = Pages::new(all, &self.listener.address, self.process);
+        let admin_loop = AdminLoop::new(poll, self.listener, pages, Arc::clone(&is_ending))?;
         let thread = thread::Builder::new().name("admin".to_owned());
         Ok(Admin {
             thread: Some(thread.spawn(move || admin_loop.run())?),
@@ -81,7 +87,10 @@ impl AdminListener {
 
 impl From<Listener> for AdminListener {
     fn from(listener: Listener) -> AdminListener {
-        AdminListener(listener)
+        AdminListener {
+            listener,
+            process: ProcessFiles::open(),
+        }
     }
 }
 

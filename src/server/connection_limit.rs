@@ -14,9 +14,9 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 /// Descriptors that a thread has open for a short time: the file that it reads, and one more.
 const DESCRIPTORS_PER_THREAD: u64 = 2;
 
-/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, and one to look at the
-/// process with.
-pub(super) const ADMIN_DESCRIPTORS: u64 = 20;
+/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, one that it has just
+/// accepted, and two files of `/proc`.
+pub(super) const ADMIN_DESCRIPTORS: u64 = 22;
 
 /// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use support::admin::{ADMIN, Admin};
 use support::client::request;
 use support::{Client, Launch, Server, Site, until};
 
+use super::few_rights::{ACCOUNT, launch};
 use super::{load, refusal};
 
 /// Clients at a time that the listener has places for.
@@ -231,6 +232,35 @@ fn silent_clients_and_clients_that_do_not_read_keep_nobody_waiting() {
         let _ = client.try_rest();
     }
     server.connect().expect_usable();
+}
+
+/// The names of the Prometheus client libraries. The sandbox, which is on unless it is turned off, forbids to open
+/// `/proc`; another user may not list the descriptors of a process that has changed its user.
+#[test]
+fn neither_sandbox_nor_user_hides_a_figure_of_the_process() {
+    let site = Site::new();
+    let account = if geteuid().is_root() { ACCOUNT } else { "" };
+    for rights in ["", "sandbox = 'off'\n", account] {
+        let server = launch(&site, &format!("{rights}{ADMIN}")).start();
+        let metrics = Admin::of(&server).metrics();
+        for name in [
+            "process_cpu_seconds_total",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "process_threads",
+            "process_virtual_memory_bytes",
+        ] {
+            let value = metrics.value(name);
+            assert!(value > 0.0 || name.contains("cpu"), "{rights}: {name}");
+        }
+        // One is the connection of the scrape.
+        let descriptors = server.descriptors()..server.descriptors() + 2;
+        let counted = metrics.value("process_open_fds") as usize;
+        assert!(descriptors.contains(&counted), "{descriptors:?}: {counted}");
+        assert!(metrics.value("process_threads") >= 3.0);
+    }
 }
 
 /// However many clients ask, the thread leaves the CPUs to those that serve the site.
