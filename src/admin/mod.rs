@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   admin_loop    the thread: accepts, gives clients their turns, takes a sample each second
+//!   cpu_share     how long it rests between two rounds
 //!   client        one connection: head, response, FIN
 //!   pages         request -> response: routes, the check of Host, fields
 //!   metrics       /metrics, written with `exposition`
@@ -26,6 +27,7 @@
 pub mod admin_loop;
 pub mod client;
 pub mod connections;
+pub mod cpu_share;
 pub mod exposition;
 pub mod figures;
 pub mod history;
@@ -108,6 +110,10 @@ impl Drop for Admin {
         if let Err(error) = self.waker.wake() {
             // The thread ends with the process.
             return log::warn!("the admin thread cannot be woken: {error}");
+        }
+        // It may rest.
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
         // The thread never blocks, so this takes some microseconds. A panic has been printed.
         let _ = self.thread.take().map(JoinHandle::join);
