@@ -64,9 +64,9 @@ pub(super) fn connection_limit(config: &Config) -> Result<ConnectionLimit, Strin
     let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
     // The sites share the cache, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
-    let admin = match config.admin.listen {
-        Some(_) => ADMIN_DESCRIPTORS,
-        None => 0,
+    let admin = match config.admin.is_on() {
+        true => ADMIN_DESCRIPTORS,
+        false => 0,
     };
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
     let reserve = RESERVED_DESCRIPTORS

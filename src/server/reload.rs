@@ -234,6 +234,7 @@ impl Reloader {
         if config.limits.connections == 0 {
             config.limits.connections = most;
         }
+        config.admin.is_inherited = active.context.config.admin.is_inherited;
         let sites = active.context.sites.reopen(&config);
         let sites = sites.map_err(|error| error_at(sources, "root", error.to_string()))?;
         let access_log = access_log(&active, &config);
