@@ -1,7 +1,7 @@
 //! All numbers about the server at one moment.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use super::process::{ProcessFigures, ProcessFiles};
 use crate::clock::Now;
@@ -150,9 +150,12 @@ impl Figures {
     }
 }
 
-/// Connections that all event loops have accepted since the start.
+/// Connections that all event loops have accepted since the start. Each connection whose close the caller has read
+/// before is among them.
 #[must_use]
 pub fn accepted(all: &[Arc<Shared>]) -> u64 {
+    // With the Release of `Counters::closed`: whoever sees the close also sees the accept, which came before.
+    fence(Ordering::Acquire);
     let accepted = |shared: &Arc<Shared>| shared.accept_state.accepted.load(Ordering::Relaxed);
     all.iter().map(accepted).sum()
 }
