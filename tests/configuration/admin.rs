@@ -178,6 +178,17 @@ fn method(number: u32) -> String {
 }
 
 /// Sends requests with methods, hosts and paths that no other request has, and compares the series.
+#[test]
+fn a_server_without_a_cache_has_the_same_series() {
+    let site = Site::new();
+    let [with, without] = ["", "[cache]\nbytes = 0\n"].map(|config| {
+        let (_server, admin) = start(&site, config);
+        admin.metrics().0
+    });
+    assert!(with.keys().eq(without.keys()), "{without:?}");
+    assert_eq!(without["abide_loads"], 0.0);
+}
+
 fn add_no_series(requests: u32) {
     let site = Site::new();
     let (server, admin) = start(&site, "[keep_alive]\nmax_requests = 2147483647\n");
@@ -489,7 +500,7 @@ fn connections_are_listed_by_state() {
     assert_eq!(admin.json("/connections.json")["has_more"], false);
 }
 
-/// Once the response is acknowledged, the list says when an idle connection closes.
+/// The list says when an idle connection closes, also while the acknowledgement of its response is not yet seen.
 #[test]
 fn an_idle_connection_is_listed_with_its_end_and_with_its_peer_if_wanted() {
     let site = Site::new();
@@ -500,10 +511,14 @@ fn an_idle_connection_is_listed_with_its_end_and_with_its_peer_if_wanted() {
     let mut client = server.connect();
     client.expect_usable();
     let listed = || admin.json("/connections.json")["connections"][0].clone();
-    until("the end is known", || listed()["closes_in_ms"].is_u64());
+    until("the turn has ended", || listed()["state"] == "idle");
     let connection = listed();
     let closes_in = connection["closes_in_ms"].as_u64().expect("a number");
     assert!((15_000..=21_000).contains(&closes_in), "{connection}");
+    // The check for the acknowledgement comes after half of the grace.
+    thread::sleep(Duration::from_millis(1_200));
+    let later = listed()["closes_in_ms"].as_u64().expect("a number");
+    assert!((14_000..closes_in).contains(&later), "{later} {connection}");
     assert_eq!(connection["peer"], "127.0.0.1");
 }
 
