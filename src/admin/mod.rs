@@ -22,7 +22,7 @@
 //! Counters move while they are read. So a number that follows from others is derived from them: the open
 //! connections are those accepted minus those closed, the active ones are the rest of the open ones, and the
 //! count of a histogram is the number of requests. Closes are read before accepts, so no difference is
-//! negative.
+//! negative, and an Acquire fence between the two keeps that order on every machine.
 
 pub mod admin_loop;
 pub mod client;

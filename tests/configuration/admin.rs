@@ -1,8 +1,8 @@
-//! The admin listener (`[admin]`): its pages, and the clients that mean it ill.
+//! The admin listener (`[admin]`): its pages. Clients that mean it ill are in `admin_clients`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
 use support::admin::{ADMIN, Admin};
@@ -12,13 +12,7 @@ use support::{Client, Launch, Server, Site, until};
 use super::few_rights::{ACCOUNT, launch};
 use super::{load, refusal};
 
-/// Clients at a time that the listener has places for.
-const PLACES: usize = 16;
-
-/// How long a client may hold its place.
-const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-
-fn start(site: &Site, config: &str) -> (Server, Admin) {
+pub fn start(site: &Site, config: &str) -> (Server, Admin) {
     let server = Launch::of(site.root())
         .config(&format!("{ADMIN}{config}"))
         .start();
@@ -226,68 +220,6 @@ fn a_million_requests_add_no_series() {
     add_no_series(1_000_000);
 }
 
-/// A client that waits for a place gets that of a client without a complete request.
-#[test]
-fn two_hundred_silent_clients_delay_no_health_check() {
-    let site = Site::new();
-    let (_server, admin) = start(&site, "");
-    let silent: Vec<_> = (0..200).map(|_| admin.connect()).collect();
-    for _ in 0..5 {
-        let start = Instant::now();
-        assert_eq!(admin.get("/live").status, 200);
-        let waited = start.elapsed();
-        assert!(waited < Duration::from_secs(1), "{waited:?}");
-    }
-    drop(silent);
-}
-
-/// Each byte would be a wake-up of the thread.
-#[test]
-fn a_client_that_goes_on_sending_after_its_response_is_disconnected() {
-    let site = Site::new();
-    let (server, admin) = start(&site, "");
-    let (start, before) = (Instant::now(), server.cpu_ticks_of("admin"));
-    let mut kept = Duration::ZERO;
-    thread::scope(|scope| {
-        let send = || {
-            let mut client = admin.connect();
-            client.send("GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            let begun = Instant::now();
-            while client.try_send("x").is_ok() && begun.elapsed() < CLIENT_LIMIT {
-                thread::sleep(Duration::from_micros(200));
-            }
-            begun.elapsed()
-        };
-        let clients: Vec<_> = (0..PLACES).map(|_| scope.spawn(send)).collect();
-        for client in clients {
-            kept = kept.max(client.join().expect("no panic"));
-        }
-    });
-    assert!(kept < CLIENT_LIMIT / 2, "{kept:?}");
-    let used_millis = 10 * (server.cpu_ticks_of("admin") - before);
-    let share = used_millis as f64 / (start.elapsed().as_millis() as f64 + 100.0);
-    assert!(share < 0.25, "{share} of a CPU");
-}
-
-#[test]
-fn silent_clients_and_clients_that_do_not_read_keep_nobody_waiting() {
-    let site = Site::new();
-    let (server, admin) = start(&site, "");
-    let (start, idle) = (Instant::now(), server.descriptors());
-    let mut crowd: Vec<_> = (0..2 * PLACES).map(|_| admin.connect()).collect();
-    for deaf in crowd.iter_mut().step_by(2) {
-        deaf.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    }
-    assert_eq!(admin.get("/live").status, 200);
-    assert!(start.elapsed() < CLIENT_LIMIT, "{:?}", start.elapsed());
-    // No client keeps its place for longer than the limit.
-    until("the places are free again", || server.descriptors() <= idle);
-    for client in &mut crowd {
-        let _ = client.try_rest();
-    }
-    server.connect().expect_usable();
-}
-
 /// The names of the Prometheus client libraries. The sandbox, which is on unless it is turned off, forbids to open
 /// `/proc`; another user may not list the descriptors of a process that has changed its user.
 #[test]
@@ -315,34 +247,6 @@ fn neither_sandbox_nor_user_hides_a_figure_of_the_process() {
         assert!(descriptors.contains(&counted), "{descriptors:?}: {counted}");
         assert!(metrics.value("process_threads") >= 3.0);
     }
-}
-
-/// However many clients ask, the thread leaves the CPUs to those that serve the site.
-#[test]
-fn a_flood_of_admin_clients_takes_no_cpu_from_the_site() {
-    const FLOOD: Duration = Duration::from_secs(2);
-    let site = Site::new();
-    let (server, admin) = start(&site, "");
-    let (start, before) = (Instant::now(), server.cpu_ticks_of("admin"));
-    let answered = thread::scope(|scope| {
-        let flood = || {
-            let mut answered = 0;
-            while start.elapsed() < FLOOD {
-                assert_eq!(admin.get("/metrics").status, 200);
-                answered += 1;
-            }
-            answered
-        };
-        let clients: Vec<_> = (0..8).map(|_| scope.spawn(flood)).collect();
-        let answered = clients
-            .into_iter()
-            .map(|client| client.join().expect("no panic"));
-        answered.sum::<u32>()
-    });
-    let used_millis = 10 * (server.cpu_ticks_of("admin") - before);
-    let share = used_millis as f64 / start.elapsed().as_millis() as f64;
-    assert!(share < 0.25, "{share} of a CPU for {answered} responses");
-    assert!(answered >= 16, "{answered} responses");
 }
 
 #[test]
