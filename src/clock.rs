@@ -66,6 +66,14 @@ pub trait Clock: Send + Sync {
     fn micros(&self) -> u64;
 }
 
+/// The CPU time that the calling thread has used, in microseconds.
+#[must_use]
+pub fn thread_cpu_micros() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // Neither part is negative.
+    used.tv_sec as u64 * 1_000_000 + used.tv_nsec as u64 / 1_000
+}
+
 /// The milliseconds of a tick, for which a reading of the time of day is used again.
 const TICK_MILLIS: u64 = 4;
 

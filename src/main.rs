@@ -68,6 +68,7 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
         Ok(listeners) => listeners,
         Err(error) => return refuse(&error),
     };
+    // Before the rights are given up: this opens files of /proc.
     let admin = listeners.take_admin().map(AdminListener::from);
     let service_manager = ServiceManager::of_environment().unwrap_or_else(|error| {
         print_notice(format_args!(

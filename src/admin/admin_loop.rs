@@ -4,14 +4,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::client::Client;
+use super::cpu_share::CpuShare;
 use super::pages::Pages;
-use crate::clock::Millis;
+use crate::clock::{Millis, thread_cpu_micros};
+use crate::connection::transport::Socket;
 use crate::server::listener::Listener;
 
 /// The token of the waker that ends the thread.
@@ -22,8 +25,10 @@ const LISTENER: Token = Token(usize::MAX - 1);
 /// Clients at a time. Further ones wait in the accept queue.
 pub const MAX_CLIENTS: usize = 16;
 
-/// When all places are taken, the client that has had its place for longest loses it after this time, so
-/// that silent clients cannot keep a health check waiting.
+/// When all places are taken and further clients wait, the oldest client whose connection
+/// [can end without loss](Client::is_expendable) loses its place at once. If there is none, the oldest client
+/// does that has had its place for this time. So neither silent clients nor those that do not read keep a
+/// health check waiting for long.
 const EVICTABLE_AFTER_MILLIS: u64 = 1_000;
 
 /// Milliseconds between two samples for the status page.
@@ -32,24 +37,35 @@ pub const SAMPLE_MILLIS: u64 = 1_000;
 /// Milliseconds until the next attempt if there was no place or no descriptor for a client.
 const RETRY_MILLIS: u64 = 100;
 
-/// The thread accepts nobody for this many times as long as its last work took. So however many clients
-/// there are, it takes at most a fifth of a CPU from the threads that serve the site.
-const REST_FACTOR: u64 = 4;
-
 /// The state of the thread.
 #[derive(Debug)]
 pub struct AdminLoop {
     poll: Poll,
     listener: Listener,
     /// Each client's index is its token.
-    clients: [Option<Client>; MAX_CLIENTS],
+    places: [Option<Place>; MAX_CLIENTS],
+    /// The place that gets the next turn.
+    first: usize,
+    /// Clients accepted since the start.
+    accepted: u64,
     pages: Pages,
     is_ending: Arc<AtomicBool>,
     /// Whether the accept queue may have clients.
     may_accept: bool,
-    /// When the next client may be accepted, in microseconds of the monotonic clock.
-    rests_until_micros: u64,
+    /// Whether there was no place or no descriptor for the next client.
+    is_full: bool,
+    share: CpuShare,
     next_sample: Millis,
+}
+
+/// A client in its place.
+#[derive(Debug)]
+struct Place {
+    client: Client,
+    /// Clients accepted before this one.
+    number: u64,
+    /// Whether the client waits for a turn.
+    is_ready: bool,
 }
 
 impl AdminLoop {
@@ -69,11 +85,14 @@ impl AdminLoop {
         Ok(AdminLoop {
             poll,
             listener,
-            clients: Default::default(),
+            places: Default::default(),
+            first: 0,
+            accepted: 0,
             pages,
             is_ending,
             may_accept: true,
-            rests_until_micros: 0,
+            is_full: false,
+            share: CpuShare::default(),
             next_sample: Millis(0),
         })
     }
@@ -82,13 +101,13 @@ impl AdminLoop {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(MAX_CLIENTS + 2);
         while !self.is_ending.load(Ordering::SeqCst) {
-            let now = self.pages.now().monotonic;
-            if now >= self.next_sample {
-                self.pages.sample();
-                self.next_sample = Millis(now.0 + SAMPLE_MILLIS);
+            let rest = self.share.rest(self.pages.micros());
+            if !rest.is_zero() {
+                // Nothing but the end of the server ends a rest early.
+                thread::park_timeout(rest);
+                continue;
             }
-            let timeout = self.timeout(now);
-            match self.poll.poll(&mut events, Some(timeout)) {
+            match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return log::error!("the admin listener cannot poll: {error}"),
                 Ok(()) => {}
@@ -98,91 +117,156 @@ impl AdminLoop {
                 match event.token() {
                     LISTENER => self.may_accept = true,
                     WAKER => {}
-                    Token(index) => self.advance(index),
+                    Token(index) => self.note_ready(index),
                 }
             }
+            self.sample();
+            self.serve();
             self.close_late();
-            self.accept(begun_at);
+            self.accept();
             let ended_at = self.pages.micros();
-            let rest = REST_FACTOR * ended_at.saturating_sub(begun_at);
-            self.rests_until_micros = self.rests_until_micros.max(ended_at + rest);
+            self.share
+                .end_round(begun_at, ended_at, thread_cpu_micros());
         }
     }
 
-    fn timeout(&self, now: Millis) -> Duration {
-        let deadlines = self.clients.iter().flatten().map(Client::deadline);
-        let next = deadlines.chain([self.next_sample]).min();
-        let mut millis = next.map_or(SAMPLE_MILLIS, |next| next.since(now));
-        if self.may_accept {
-            // Clients wait for the end of the rest, or for a place or a descriptor.
-            let rest = self.rests_until_micros.saturating_sub(self.pages.micros());
-            let wait = if rest == 0 {
-                RETRY_MILLIS
-            } else {
-                rest.div_ceil(1_000)
-            };
-            millis = millis.min(wait);
+    /// How long the thread waits for an event.
+    fn timeout(&self) -> Duration {
+        let now = self.pages.now().monotonic;
+        let places = self.places.iter().flatten();
+        let may_accept = self.may_accept && !self.is_full;
+        if may_accept || places.clone().any(|place| place.is_ready) {
+            return Duration::ZERO;
         }
-        Duration::from_millis(millis)
+        let next = places.map(|place| place.client.deadline()).min();
+        let next = next.map_or(self.next_sample, |next| next.min(self.next_sample));
+        let wait = next.since(now);
+        Duration::from_millis(match self.may_accept {
+            true => wait.min(RETRY_MILLIS),
+            false => wait,
+        })
     }
 
-    fn accept(&mut self, now_micros: u64) {
-        while self.may_accept && now_micros >= self.rests_until_micros {
-            let now = self.pages.now().monotonic;
-            let Some(index) = self.place(now) else {
+    fn sample(&mut self) {
+        let now = self.pages.now().monotonic;
+        if now >= self.next_sample {
+            self.pages.sample();
+            self.next_sample = Millis(now.0 + SAMPLE_MILLIS);
+        }
+    }
+
+    fn note_ready(&mut self, index: usize) {
+        if let Some(Some(place)) = self.places.get_mut(index) {
+            place.is_ready = true;
+        }
+    }
+
+    /// Gives turns to the clients that wait for one, until the round is over.
+    fn serve(&mut self) {
+        for index in (self.first..MAX_CLIENTS).chain(0..self.first) {
+            if self.places[index]
+                .as_ref()
+                .is_none_or(|place| !place.is_ready)
+            {
+                continue;
+            }
+            self.advance(index);
+            if self.share.is_round_over(thread_cpu_micros()) {
+                self.first = (index + 1) % MAX_CLIENTS;
+                return;
+            }
+        }
+    }
+
+    /// Accepts as many clients as there are places, at least one, until the round is over.
+    fn accept(&mut self) {
+        self.is_full = false;
+        for _ in 0..MAX_CLIENTS {
+            if !self.may_accept {
+                return;
+            }
+            let Some(index) = self.place() else {
+                self.is_full = true;
                 return;
             };
             match self.listener.accept() {
-                Ok((socket, _)) => {
-                    let interests = Interest::READABLE | Interest::WRITABLE;
-                    let mut source = SourceFd(&socket.as_fd().as_raw_fd());
-                    let registry = self.poll.registry();
-                    match registry.register(&mut source, Token(index), interests) {
-                        Ok(()) => self.clients[index] = Some(Client::accepted(socket, now)),
-                        Err(error) => log::warn!("an admin client cannot be watched: {error}"),
-                    }
-                }
+                Ok((socket, _)) => self.admit(index, socket),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.may_accept = false,
                 Err(error) => {
                     log::debug!("no admin client can be accepted: {error}");
-                    self.rests_until_micros = now_micros + RETRY_MILLIS * 1_000;
+                    self.is_full = true;
                     return;
                 }
+            }
+            if self.share.is_round_over(thread_cpu_micros()) {
+                return;
             }
         }
     }
 
-    /// A place for one more client; `None` if all are taken by clients that are new.
-    fn place(&self, now: Millis) -> Option<usize> {
-        let free = self.clients.iter().position(Option::is_none);
-        free.or_else(|| {
-            let since = |index: &usize| self.clients[*index].as_ref().map(Client::since);
-            let oldest = (0..MAX_CLIENTS).min_by_key(since)?;
-            let has_had_time = now.since(since(&oldest)?) >= EVICTABLE_AFTER_MILLIS;
-            has_had_time.then_some(oldest)
-        })
+    /// Gives the place to a new client, and its first turn. The client that has had the place before ends.
+    fn admit(&mut self, index: usize, socket: Socket) {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        let mut source = SourceFd(&socket.as_fd().as_raw_fd());
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut source, Token(index), interests) {
+            return log::warn!("an admin client cannot be watched: {error}");
+        }
+        self.places[index] = Some(Place {
+            client: Client::accepted(socket, self.pages.now().monotonic),
+            number: self.accepted,
+            is_ready: false,
+        });
+        self.accepted += 1;
+        // The request has usually arrived. It is then answered before another client can take the place.
+        self.advance(index);
+    }
+
+    /// The place for one more client; `None` if all clients keep theirs.
+    fn place(&mut self) -> Option<usize> {
+        loop {
+            if let Some(free) = self.places.iter().position(Option::is_none) {
+                return Some(free);
+            }
+            let Some(index) = self.oldest(Client::is_expendable) else {
+                let now = self.pages.now().monotonic;
+                return self.oldest(|client| now.since(client.since()) >= EVICTABLE_AFTER_MILLIS);
+            };
+            // The request may have arrived meanwhile.
+            self.advance(index);
+            let place = self.places[index].as_ref();
+            if place.is_none_or(|place| place.client.is_expendable()) {
+                return Some(index);
+            }
+        }
+    }
+
+    /// The place of the client that was accepted first of those that are `wanted`.
+    fn oldest(&self, wanted: impl Fn(&Client) -> bool) -> Option<usize> {
+        let places = self.places.iter().enumerate();
+        let places = places.filter_map(|(index, place)| Some((index, place.as_ref()?)));
+        let wanted = places.filter(|(_, place)| wanted(&place.client));
+        let oldest = wanted.min_by_key(|(_, place)| place.number);
+        oldest.map(|(index, _)| index)
     }
 
     /// Gives a client its turn.
     fn advance(&mut self, index: usize) {
-        let Some(client) = self.clients.get_mut(index).and_then(Option::as_mut) else {
+        let Some(place) = &mut self.places[index] else {
             return;
         };
-        if client
-            .advance(|received| self.pages.answer(received))
-            .is_err()
-        {
-            self.clients[index] = None;
+        place.is_ready = false;
+        let answer = |received: &[u8]| self.pages.answer(received);
+        if place.client.advance(answer).is_err() {
+            self.places[index] = None;
         }
     }
 
     fn close_late(&mut self) {
         let now = self.pages.now().monotonic;
-        for place in &mut self.clients {
-            if place
-                .as_ref()
-                .is_some_and(|client| now >= client.deadline())
-            {
+        for place in &mut self.places {
+            let is_late = |place: &Place| now >= place.client.deadline();
+            if place.as_ref().is_some_and(is_late) {
                 *place = None;
             }
         }

@@ -15,6 +15,13 @@ const RECEIVE_BYTES: usize = 10 * 1024;
 /// Receives per turn, so that a client that sends without end does not hold the thread.
 const READS_PER_TURN: usize = 16;
 
+/// The most bytes that a client may send after its request. Closing while a client still sends resets the
+/// connection, so the rest of a small request that was refused is read.
+const EXCESS_BYTES: usize = 64 * 1024;
+
+/// The most receives of such bytes. Each of them can be a wake-up of the thread.
+const EXCESS_READS: usize = 64;
+
 /// The connection has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended;
@@ -27,6 +34,9 @@ pub struct Client {
     received: Vec<u8>,
     /// The response, once the request is complete.
     response: Option<Response>,
+    /// Bytes received after the request, and the receives that they took.
+    excess_bytes: usize,
+    excess_reads: usize,
     peer_has_closed: bool,
 }
 
@@ -46,6 +56,8 @@ impl Client {
             since: now,
             received: Vec::new(),
             response: None,
+            excess_bytes: 0,
+            excess_reads: 0,
             peer_has_closed: false,
         }
     }
@@ -60,6 +72,13 @@ impl Client {
     #[must_use]
     pub fn deadline(&self) -> Millis {
         Millis(self.since.0 + CLIENT_MILLIS)
+    }
+
+    /// Whether the connection can end without loss: the request is incomplete, or the kernel has the whole
+    /// response.
+    #[must_use]
+    pub fn is_expendable(&self) -> bool {
+        self.response.is_none() || self.is_answered()
     }
 
     /// Does all that is possible without waiting. `answer` makes the response to the bytes received so far, or
@@ -90,10 +109,15 @@ impl Client {
                 }
                 Ok(count) => count,
             };
-            // What follows the request is read, so that closing sends no reset, and is dropped.
             if self.response.is_none() {
                 self.received.extend_from_slice(&buffer[..count]);
                 self.response = answer(&self.received).map(|bytes| Response { bytes, sent: 0 });
+            } else {
+                self.excess_bytes += count;
+                self.excess_reads += 1;
+                if self.excess_bytes > EXCESS_BYTES || self.excess_reads > EXCESS_READS {
+                    return Err(Ended);
+                }
             }
         }
         // Nobody sends so much to this listener in good faith.

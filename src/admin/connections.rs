@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::OwnershipState;
 use crate::connection::peer::Peer;
-use crate::connection::server_context::Mode;
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::session::SessionFigures;
 use crate::server::shared::Shared;
 
@@ -68,8 +68,11 @@ impl ConnectionsQuery {
 /// for that lock only if it begins a turn of the same connection within them.
 #[must_use]
 pub fn list(all: &[Arc<Shared>], query: &ConnectionsQuery, clients: bool) -> Value {
-    let mode = all[0].config.get().context.mode();
-    let view = View { clients, mode };
+    let active = all[0].config.get();
+    let view = View {
+        clients,
+        context: &active.context,
+    };
     let mut connections = Vec::new();
     let mut has_more = false;
     'all: for shared in all {
@@ -88,16 +91,16 @@ pub fn list(all: &[Arc<Shared>], query: &ConnectionsQuery, clients: bool) -> Val
     json!({ "connections": connections, "has_more": has_more })
 }
 
-/// What a list shows, and how far the server has come.
+/// What a list shows, and the state of the server.
 #[derive(Debug, Clone, Copy)]
-struct View {
+struct View<'c> {
     /// Whether the addresses of clients are shown.
     clients: bool,
-    mode: Mode,
+    context: &'c ServerContext,
 }
 
 /// The connection in slot `index`; `None` if the slot is free or its state is another one than `wanted`.
-fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View) -> Option<Value> {
+fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View<'_>) -> Option<Value> {
     let slot = shared.slots.at(index);
     let ownership = slot.state();
     if ownership == OwnershipState::Free {
@@ -113,7 +116,7 @@ fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View) -> 
         return None;
     }
     let now = shared.clock.now().monotonic;
-    let figures = slot.inspect(|open| open.session.figures());
+    let figures = slot.inspect(|open| open.session.figures(view.context));
     let since = |at: Option<Millis>| at.map(|at| now.since(at));
     let opened_at = figures.map(|figures| figures.opened_at);
     let idle_since = figures.and_then(|figures| figures.idle_since);
@@ -124,7 +127,7 @@ fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View) -> 
         "age_ms": since(opened_at),
         "idle_ms": since(idle_since),
         "timeout_s": figures.and_then(|figures| figures.timeout_secs),
-        "closes_in_ms": closes_at(deadline, view.mode).map(|at| at.since(now)),
+        "closes_in_ms": closes_at(deadline, figures, view.context.mode()).map(|at| at.since(now)),
     });
     if view.clients {
         value["peer"] = figures.map_or(Value::Null, peer);
@@ -132,13 +135,15 @@ fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View) -> 
     Some(value)
 }
 
-/// When the connection closes unless something happens on it; `None` if that is not decided.
-fn closes_at(deadline: Deadline, mode: Mode) -> Option<Millis> {
+/// When the connection closes at the earliest unless something happens on it; `None` if that is not decided.
+fn closes_at(deadline: Deadline, figures: Option<SessionFigures>, mode: Mode) -> Option<Millis> {
     match deadline {
         Deadline::First(at) | Deadline::Idle(at) | Deadline::Linger(at) => Some(at),
         Deadline::ProxyHeader(at) => Some(at),
         Deadline::IdleUntilDrain(at) if mode != Mode::Serving => Some(at),
-        Deadline::IdleUntilDrain(_) | Deadline::Exchange(_) | Deadline::AwaitingAck(_) => None,
+        // Without an acknowledgement T + grace may begin later, but the client was told T with the response.
+        Deadline::AwaitingAck(_) => figures.and_then(|figures| figures.idle_close_at),
+        Deadline::IdleUntilDrain(_) | Deadline::Exchange(_) => None,
     }
 }
 

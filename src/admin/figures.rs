@@ -1,9 +1,9 @@
 //! All numbers about the server at one moment.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
-use super::process::ProcessFigures;
+use super::process::{ProcessFigures, ProcessFiles};
 use crate::clock::Now;
 use crate::config::ListenAddress;
 use crate::connection::counters::Totals;
@@ -99,7 +99,7 @@ impl Figures {
     /// Reads the numbers of the server whose event loops are `all`. The caller fills in the longest turn, when
     /// the server started, and where it serves.
     #[must_use]
-    pub fn read(all: &[Arc<Shared>]) -> Figures {
+    pub fn read(all: &[Arc<Shared>], process: &ProcessFiles) -> Figures {
         let first = &all[0];
         let active = first.config.get();
         let (context, config) = (&active.context, &active.context.config);
@@ -137,7 +137,7 @@ impl Figures {
             lookups: context.sites.lookups(),
             log_lines_dropped: first.config.dropped_lines(),
             reloads: first.reload_status.figures(),
-            process: ProcessFigures::read(),
+            process: process.read(),
             listen: first.config.addresses(),
             totals,
         }
@@ -150,9 +150,12 @@ impl Figures {
     }
 }
 
-/// Connections that all event loops have accepted since the start.
+/// Connections that all event loops have accepted since the start. Each connection whose close the caller has read
+/// before is among them.
 #[must_use]
 pub fn accepted(all: &[Arc<Shared>]) -> u64 {
+    // With the Release of `Counters::closed`: whoever sees the close also sees the accept, which came before.
+    fence(Ordering::Acquire);
     let accepted = |shared: &Arc<Shared>| shared.accept_state.accepted.load(Ordering::Relaxed);
     all.iter().map(accepted).sum()
 }

@@ -1,7 +1,7 @@
 //! `/metrics`: every number as Prometheus reads it.
 //!
-//! All series exist from the start, whatever clients send, so the number of series never changes (apart from
-//! figures that a sandbox hides).
+//! All series exist from the start, whatever clients send and whatever a reload changes, so the number of series
+//! never changes. (Figures of the process are missing if `/proc` is.)
 
 use std::fmt::Display;
 
@@ -34,9 +34,9 @@ pub fn text(figures: &Figures, is_open_metrics: bool) -> String {
     requests(&mut out, &figures.totals);
     connections(&mut out, figures);
     promises(&mut out, &figures.totals);
-    if let Some((lookups, loads)) = &figures.lookups {
-        cache(&mut out, lookups, *loads);
-    }
+    // Without a cache nothing is looked up in memory.
+    let (lookups, loads) = figures.lookups.unwrap_or_default();
+    cache(&mut out, &lookups, loads);
     threads(&mut out, figures);
     configuration(&mut out, figures);
     process(&mut out, figures);

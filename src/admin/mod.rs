@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   admin_loop    the thread: accepts, gives clients their turns, takes a sample each second
+//!   cpu_share     how long it rests between two rounds
 //!   client        one connection: head, response, FIN
 //!   pages         request -> response: routes, the check of Host, fields
 //!   metrics       /metrics, written with `exposition`
@@ -21,11 +22,12 @@
 //! Counters move while they are read. So a number that follows from others is derived from them: the open
 //! connections are those accepted minus those closed, the active ones are the rest of the open ones, and the
 //! count of a histogram is the number of requests. Closes are read before accepts, so no difference is
-//! negative.
+//! negative, and an Acquire fence between the two keeps that order on every machine.
 
 pub mod admin_loop;
 pub mod client;
 pub mod connections;
+pub mod cpu_share;
 pub mod exposition;
 pub mod figures;
 pub mod history;
@@ -47,16 +49,22 @@ use crate::server::Server;
 use crate::server::listener::Listener;
 use admin_loop::AdminLoop;
 use pages::Pages;
+use process::ProcessFiles;
 
-/// A bound admin listener that nobody serves yet.
+/// A bound admin listener that nobody serves yet. The program makes it before it gives up its rights
+/// ([`confinement`](crate::server::confinement)).
 #[derive(Debug)]
-pub struct AdminListener(Listener);
+pub struct AdminListener {
+    listener: Listener,
+    /// Opened here, because the sandbox forbids it later.
+    process: ProcessFiles,
+}
 
 impl AdminListener {
     /// The address in use, with port 0 replaced by the real port.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
-        &self.0.address
+        &self.listener.address
     }
 
     /// Starts the thread that answers about `server`, until the result is dropped.
@@ -68,8 +76,8 @@ impl AdminListener {
         let waker = Waker::new(poll.registry(), admin_loop::WAKER)?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let all = Arc::clone(server.handle().event_loops());
-        let pages = Pages::new(all, self.address());
-        let admin_loop = AdminLoop::new(poll, self.0, pages, Arc::clone(&is_ending))?;
+        let pages = Pages::new(all, &self.listener.address, self.process);
+        let admin_loop = AdminLoop::new(poll, self.listener, pages, Arc::clone(&is_ending))?;
         let thread = thread::Builder::new().name("admin".to_owned());
         Ok(Admin {
             thread: Some(thread.spawn(move || admin_loop.run())?),
@@ -81,7 +89,10 @@ impl AdminListener {
 
 impl From<Listener> for AdminListener {
     fn from(listener: Listener) -> AdminListener {
-        AdminListener(listener)
+        AdminListener {
+            listener,
+            process: ProcessFiles::open(),
+        }
     }
 }
 
@@ -99,6 +110,10 @@ impl Drop for Admin {
         if let Err(error) = self.waker.wake() {
             // The thread ends with the process.
             return log::warn!("the admin thread cannot be woken: {error}");
+        }
+        // It may rest.
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
         // The thread never blocks, so this takes some microseconds. A panic has been printed.
         let _ = self.thread.take().map(JoinHandle::join);

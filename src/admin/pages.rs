@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::connections::{self, ConnectionsQuery};
 use super::figures::Figures;
 use super::history::History;
+use super::process::ProcessFiles;
 use super::{metrics, status_json, status_page};
 use crate::clock::Now;
 use crate::config::{Admin, ListenAddress};
@@ -45,7 +46,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Pages {
     all: Arc<[Arc<Shared>]>,
     history: History,
-    /// Where clients of the site are served.
+    process: ProcessFiles,
     /// Whether requests must name the server by an IP address or as localhost.
     checks_host: bool,
     /// When the clock of the server began, in seconds since 1970-01-01 UTC.
@@ -77,7 +78,7 @@ impl Content {
 impl Pages {
     /// Pages about the server whose event loops are `all`. The admin listener is at `own`.
     #[must_use]
-    pub fn new(all: Arc<[Arc<Shared>]>, own: &ListenAddress) -> Pages {
+    pub fn new(all: Arc<[Arc<Shared>]>, own: &ListenAddress, process: ProcessFiles) -> Pages {
         let timeout_secs = all[0].config.get().context.config.keep_alive.timeout_secs;
         let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
         let is_loopback = own.tcp_address().is_some_and(is_loopback);
@@ -85,6 +86,7 @@ impl Pages {
         Pages {
             started_unix_secs: now.unix_secs.saturating_sub(now.monotonic.0 / 1_000),
             history: History::default(),
+            process,
             checks_host: is_loopback,
             // No response persists, so T is not sent.
             shared_lines: SharedLines::new(timeout_secs),
@@ -209,7 +211,7 @@ impl Pages {
         Figures {
             longest_turn_micros: self.history.longest_turn_micros(),
             started_unix_secs: self.started_unix_secs,
-            ..Figures::read(&self.all)
+            ..Figures::read(&self.all, &self.process)
         }
     }
 

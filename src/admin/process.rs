@@ -1,13 +1,83 @@
 //! The process as the operating system sees it (proc_pid_stat(5)).
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
+use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, fstat, openat, seek};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// The figures of this process. A figure that cannot be read, perhaps because a sandbox hides `/proc`, is
-/// `None`.
+/// Room for `/proc/self/stat`: some fifty numbers and the name of the program.
+const STAT_BYTES: usize = 2048;
+
+/// The open files of `/proc` that tell about this process.
+///
+/// The sandbox ([`confinement`](crate::server::confinement)) forbids to open them, and so may a change of the
+/// user. Neither forbids to read what is open. `/proc/self` is the process, so any thread may open and read them.
+#[derive(Debug)]
+pub struct ProcessFiles {
+    /// `None` if it cannot be opened.
+    stat: Option<File>,
+    /// The directory of the descriptors; `None` if it cannot be opened.
+    descriptors: Option<OwnedFd>,
+}
+
+impl ProcessFiles {
+    /// Opens the files that can be opened.
+    #[must_use]
+    pub fn open() -> ProcessFiles {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        ProcessFiles {
+            stat: File::open("/proc/self/stat").ok(),
+            descriptors: openat(CWD, "/proc/self/fd", flags, Mode::empty()).ok(),
+        }
+    }
+
+    /// Reads the figures as they are now.
+    #[must_use]
+    pub fn read(&self) -> ProcessFigures {
+        let stat = self.stat.as_ref().and_then(|stat| read_start(stat).ok());
+        ProcessFigures {
+            open_descriptors: self.descriptors.as_ref().and_then(count_descriptors),
+            most_descriptors: getrlimit(Resource::Nofile).current,
+            ..ProcessFigures::parse(&stat.unwrap_or_default())
+        }
+    }
+}
+
+/// The kernel makes the text anew for each read at offset 0.
+fn read_start(file: &File) -> io::Result<String> {
+    let mut buffer = [0; STAT_BYTES];
+    let count = file.read_at(&mut buffer, 0)?;
+    // The name of the program may be no UTF-8.
+    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+}
+
+/// Since Linux 6.2 the size of the directory is the number of descriptors. Before, each one is listed.
+fn count_descriptors(directory: &OwnedFd) -> Option<u64> {
+    match fstat(directory).ok()?.st_size {
+        0 => listed(directory).ok(),
+        size => u64::try_from(size).ok(),
+    }
+}
+
+/// The number of entries of `directory`, which is read from its start.
+fn listed(directory: &OwnedFd) -> rustix::io::Result<u64> {
+    seek(directory, SeekFrom::Start(0))?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut count = 0;
+    while let Some(entry) = entries.next() {
+        let is_descriptor = !entry?.file_name().to_bytes().starts_with(b".");
+        count += u64::from(is_descriptor);
+    }
+    Ok(count)
+}
+
+/// The figures of this process. A figure that cannot be read is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProcessFigures {
     /// CPU time used by all threads, in seconds.
@@ -25,17 +95,6 @@ pub struct ProcessFigures {
 }
 
 impl ProcessFigures {
-    /// Reads the figures.
-    #[must_use]
-    pub fn read() -> ProcessFigures {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        ProcessFigures {
-            open_descriptors: open_descriptors(),
-            most_descriptors: getrlimit(Resource::Nofile).current,
-            ..ProcessFigures::parse(&stat)
-        }
-    }
-
     fn parse(stat: &str) -> ProcessFigures {
         // The name of the program, in parentheses, may contain anything.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
@@ -50,15 +109,6 @@ impl ProcessFigures {
             resident_bytes: field(24).map(|pages| pages * page_size() as u64),
             ..ProcessFigures::default()
         }
-    }
-}
-
-/// Since Linux 6.2 the size of the directory is the number of descriptors. Before, each one is listed.
-fn open_descriptors() -> Option<u64> {
-    const DIRECTORY: &str = "/proc/self/fd";
-    match fs::metadata(DIRECTORY).ok()?.size() {
-        0 => Some(fs::read_dir(DIRECTORY).ok()?.count() as u64),
-        size => Some(size),
     }
 }
 
@@ -82,15 +132,35 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_figures() {
-        let figures = ProcessFigures::read();
+    fn the_open_files_tell_any_thread_the_figures_of_now() {
+        let files = ProcessFiles::open();
+        let before = files.read();
         assert!(
-            figures.resident_bytes.is_some_and(|bytes| bytes > 100_000),
-            "{figures:?}"
+            before.resident_bytes.is_some_and(|bytes| bytes > 100_000),
+            "{before:?}"
         );
-        assert!(
-            figures.open_descriptors.is_some_and(|count| count >= 3),
-            "{figures:?}"
-        );
+        let held: Vec<File> = (0..100)
+            .map(|_| File::open("/dev/null").expect("/dev/null"))
+            .collect();
+        let after = std::thread::scope(|scope| scope.spawn(|| files.read()).join());
+        let after = after.expect("no panic");
+        // Other tests open and close descriptors at the same time.
+        let opened = after.open_descriptors >= before.open_descriptors.map(|count| count + 50);
+        assert!(opened, "{before:?} {after:?}");
+        assert!(after.cpu_secs >= before.cpu_secs && after.threads >= Some(2));
+        drop(held);
+    }
+
+    /// The count of kernels before 6.2.
+    #[test]
+    fn descriptors_can_be_listed_again_and_again() {
+        let files = ProcessFiles::open();
+        let directory = files.descriptors.as_ref().expect("/proc");
+        for _ in 0..2 {
+            let held = File::open("/dev/null").expect("/dev/null");
+            let count = listed(directory).expect("a list");
+            assert!((4..10_000).contains(&count), "{count}");
+            drop(held);
+        }
     }
 }

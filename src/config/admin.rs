@@ -12,9 +12,18 @@ pub struct Admin {
     pub public: bool,
     /// Whether the pages show the addresses of clients. Default false.
     pub clients: bool,
+    /// Whether the process was started with an admin listener (LISTEN_FDNAMES), so that there is one without
+    /// `listen`. No key: the server sets it at its start, and it stays. Default false.
+    pub is_inherited: bool,
 }
 
 impl Admin {
+    /// Whether there is an admin listener.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.listen.is_some() || self.is_inherited
+    }
+
     /// Whether other machines can reach `listen`.
     #[must_use]
     pub fn is_reachable(&self) -> bool {

@@ -161,7 +161,8 @@ impl Counters {
 
     /// Counts the end of a connection on which `answered` requests were answered.
     pub fn closed(&self, reason: CloseReason, answered: u32) {
-        self.closes[reason as usize].fetch_add(1, Ordering::Relaxed);
+        // Release: whoever sees the close and has an Acquire fence also sees that the connection was accepted.
+        self.closes[reason as usize].fetch_add(1, Ordering::Release);
         let bucket = REQUEST_BOUNDS.partition_point(|bound| *bound < answered);
         self.lengths[bucket].fetch_add(1, Ordering::Relaxed);
         self.requests_of_closed

@@ -62,7 +62,7 @@ impl ThreadBuffers {
                 .target
                 .is_some()
                 .then(|| LogBuffer::new(access_log)),
-            timer: ResponseTimer::new(config.admin.listen.is_some()),
+            timer: ResponseTimer::new(config.admin.is_on()),
             counters,
         }
     }

@@ -15,6 +15,7 @@ pub struct BoundListeners {
     /// Whether the sockets come from the process that started this one.
     pub(super) are_inherited: bool,
     pub(super) is_process: bool,
+    pub(super) is_admin_inherited: bool,
     admin: Option<Listener>,
 }
 
@@ -33,6 +34,7 @@ impl BoundListeners {
             true => inherited(config)?,
             false => Inherited::default(),
         };
+        let is_admin_inherited = inherited.admin.is_some();
         let admin = match (inherited.admin, &config.admin.listen) {
             (Some(admin), _) if is_reachable(&admin.address) && !config.admin.public => {
                 return Err(StartError::new(format!(
@@ -58,6 +60,7 @@ impl BoundListeners {
             by_address,
             are_inherited,
             is_process,
+            is_admin_inherited,
             admin,
         })
     }

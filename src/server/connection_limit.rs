@@ -14,9 +14,9 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 /// Descriptors that a thread has open for a short time: the file that it reads, and one more.
 const DESCRIPTORS_PER_THREAD: u64 = 2;
 
-/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, and one to look at the
-/// process with.
-pub(super) const ADMIN_DESCRIPTORS: u64 = 20;
+/// Descriptors of the admin listener: its poll, its waker, the listener, its clients, one that it has just
+/// accepted, and two files of `/proc`.
+pub(super) const ADMIN_DESCRIPTORS: u64 = 22;
 
 /// The most connections, whatever the descriptor limit is. Tokens have no room for more.
 const MAX_CONNECTIONS: u64 = 1 << 24;
@@ -64,9 +64,9 @@ pub(super) fn connection_limit(config: &Config) -> Result<ConnectionLimit, Strin
     let threads = DESCRIPTORS_PER_THREAD * (most_workers(config) as u64 + 2);
     // The sites share the cache, but each has a root.
     let roots = 1 + config.hosts.len() as u64;
-    let admin = match config.admin.listen {
-        Some(_) => ADMIN_DESCRIPTORS,
-        None => 0,
+    let admin = match config.admin.is_on() {
+        true => ADMIN_DESCRIPTORS,
+        false => 0,
     };
     let cached_files = MAX_CACHED_FILES.min(descriptors / 4);
     let reserve = RESERVED_DESCRIPTORS

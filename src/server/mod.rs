@@ -216,14 +216,16 @@ impl Server {
             by_address: listeners,
             are_inherited,
             is_process,
+            is_admin_inherited,
             ..
         } = listeners;
+        let mut config = config;
+        config.admin.is_inherited = is_admin_inherited;
         let ConnectionLimit {
             limit,
             most,
             descriptors,
         } = connection_limit(&config).map_err(StartError::new)?;
-        let mut config = config;
         config.limits.connections = limit;
         let sites = Sites::open_within(&config, Arc::new(descriptors));
         let sites = sites.map_err(StartError::of_site)?;

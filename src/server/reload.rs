@@ -239,6 +239,7 @@ impl Reloader {
         if config.limits.connections == 0 {
             config.limits.connections = most;
         }
+        config.admin.is_inherited = active.context.config.admin.is_inherited;
         let sites = active.context.sites.reopen(&config);
         let sites = sites.map_err(|error| error_at(sources, "root", error.to_string()))?;
         if self.addresses.are_inherited() && config.listen != active.context.config.listen {

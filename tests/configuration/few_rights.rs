@@ -20,7 +20,7 @@ use super::wrong_sites::assert_refusals;
 const STAYS_ROOT: &str = "abide: warning: the server runs as root; ";
 
 /// Numbers that no account of the machine has.
-const ACCOUNT: &str = "user = '61000'\ngroup = '61001'\n";
+pub const ACCOUNT: &str = "user = '61000'\ngroup = '61001'\n";
 
 /// The one line of a start that is refused.
 fn refusal(launch: Launch) -> String {
@@ -49,7 +49,7 @@ fn field_of_threads(server: &Server, name: &str) -> Vec<String> {
 }
 
 /// Starts the server with a usual umask, and with its configuration where every user can read it.
-fn launch(site: &Site, toml: &str) -> Launch {
+pub fn launch(site: &Site, toml: &str) -> Launch {
     let file = site.beside("abide.toml");
     fs::write(&file, toml).expect("write");
     let shell = ["sh", "-c", "umask 022; exec \"$@\"", "sh"];

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod admin_clients;
 mod command_line;
 mod few_rights;
 mod mistakes;

@@ -7,10 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use support::admin::Admin;
+use support::client::request;
 use support::server::program;
-use support::{Client, Launch, Site};
+use support::{Client, Launch, Site, until};
 
 /// Starts the given command as the process that `$1` names (`self` for itself, `missing` for none) with its
 /// standard input as descriptor 3, which `$2` names (LISTEN_FDNAMES).
@@ -47,7 +51,7 @@ fn an_inherited_socket_is_served_and_the_configured_address_is_not() {
     let address = listener.local_addr().expect("bound");
     // An early client waits in the queue of the socket, which exists before the server.
     let mut early = Client::connect(address);
-    early.send(support::client::request("GET", "/", ""));
+    early.send(request("GET", "/", ""));
     let server = launch(&site.root(), listener.into(), "self").start();
     assert_eq!(server.listening(), [format!("http://{address}")]);
     assert!(early.answer().persists());
@@ -63,7 +67,7 @@ fn a_unix_socket_is_inherited_and_its_file_stays() {
     let server = launch(&site.root(), listener.into(), "self").start();
     assert_eq!(server.listening(), [format!("unix:{}", path.display())]);
     assert!(Client::connect_unix(&path).get("/").persists());
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(Signal::TERM);
     assert_eq!(server.ended().code, Some(0));
     assert!(path.exists(), "the process that made it owns it");
 }
@@ -115,6 +119,34 @@ fn an_inherited_admin_listener_that_others_can_reach_needs_public() {
     );
     let server = launch("admin.public = true").start();
     server.wait_for("admin on http://0.0.0.0:");
+}
+
+/// Slow requests are kept only if there is an admin listener, which shows them. It need not be in the configuration.
+#[test]
+fn slow_requests_are_kept_for_an_inherited_admin_listener_also_after_a_reload() {
+    let site = Site::new();
+    let length = 8 << 20;
+    for name in ["before.bin", "after.bin"] {
+        site.write(name, vec![b'x'; length]);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let through = ["sh", "-c", PASS_ON, "sh", "self", "admin"];
+    let launch = Launch::of(site.root()).through(&through, OwnedFd::from(listener));
+    let server = launch.start();
+    let admin = Admin::of(&server);
+    let mut client = server.connect();
+    for target in ["/before.bin", "/after.bin"] {
+        client.send(request("GET", target, ""));
+        assert_eq!(client.head().status, 200);
+        thread::sleep(Duration::from_millis(100));
+        client.read_body(length);
+        until("the request is noted", || {
+            let slowest = &admin.json("/status.json")["requests"]["slowest"];
+            slowest.to_string().contains(target)
+        });
+        server.signal(Signal::HUP);
+        server.wait_for("abide: reloaded");
+    }
 }
 
 /// sd_listen_fds(3): without the right LISTEN_PID the variables are for another process.

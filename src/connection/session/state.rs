@@ -13,7 +13,7 @@ use crate::connection::deadline::Deadline;
 use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::output::{Pause, Unsent};
 use crate::connection::peer::Peer;
-use crate::connection::server_context::ServerContext;
+use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::thread_buffers::{KeptInput, ThreadBuffers};
 use crate::http::body::BodyDecoder;
@@ -63,6 +63,9 @@ pub struct SessionFigures {
     pub idle_since: Option<Millis>,
     /// The T that the client was told last, in seconds; `None` before the first response.
     pub timeout_secs: Option<u32>,
+    /// The end of T + grace, counted from `idle_since`; `None` if the connection is not idle, before the first
+    /// response, and while only pressure closes it.
+    pub idle_close_at: Option<Millis>,
 }
 
 /// Two facts about the other side in one byte, because a connection with one byte more takes 16 more of memory.
@@ -223,16 +226,21 @@ impl Session {
 
     /// The figures for an observer.
     #[must_use]
-    pub fn figures(&self) -> SessionFigures {
+    pub fn figures(&self, context: &ServerContext) -> SessionFigures {
+        let idle_since = match self.phase {
+            Phase::Idle { since, .. } if self.unsent.is_none() => Some(since),
+            _ => None,
+        };
+        let closes = context.config.keep_alive.close == IdleClose::Timeout
+            || context.mode() != Mode::Serving;
+        let answered_since = idle_since.filter(|_| closes && self.answered > 0);
         SessionFigures {
             peer: self.peer,
             opened_at: self.opened_at,
             requests: self.answered,
-            idle_since: match self.phase {
-                Phase::Idle { since, .. } if self.unsent.is_none() => Some(since),
-                _ => None,
-            },
+            idle_since,
             timeout_secs: self.promise.told_timeout_secs(),
+            idle_close_at: answered_since.map(|since| self.promise.idle_close_at(since, context)),
         }
     }
 
