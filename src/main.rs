@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use abide::admin::{Admin, AdminListener};
+use abide::admin::{AdminListener, AdminThread};
 use abide::clock::SystemClock;
 use abide::config::Config;
 use abide::selftest;
@@ -114,7 +114,10 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
 
 /// Starts the thread of the admin listener, if there is one. It answers until the result is dropped, at the
 /// end of the program, so also while the server drains.
-fn serve_admin(listener: Option<AdminListener>, server: &Server) -> io::Result<Option<Admin>> {
+fn serve_admin(
+    listener: Option<AdminListener>,
+    server: &Server,
+) -> io::Result<Option<AdminThread>> {
     let Some(listener) = listener else {
         return Ok(None);
     };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::client::Client;
+use super::client::AdminClient;
 use super::cpu_share::CpuShare;
 use super::pages::Pages;
 use crate::clock::{Millis, thread_cpu_micros};
@@ -26,7 +26,7 @@ const LISTENER: Token = Token(usize::MAX - 1);
 pub const MAX_CLIENTS: usize = 16;
 
 /// When all places are taken and further clients wait, the oldest client whose connection
-/// [can end without loss](Client::is_expendable) loses its place at once. If there is none, the oldest client
+/// [can end without loss](AdminClient::is_expendable) loses its place at once. If there is none, the oldest client
 /// does that has had its place for this time. So neither silent clients nor those that do not read keep a
 /// health check waiting for long.
 const EVICTABLE_AFTER_MILLIS: u64 = 1_000;
@@ -61,7 +61,7 @@ pub struct AdminLoop {
 /// A client in its place.
 #[derive(Debug)]
 struct Place {
-    client: Client,
+    client: AdminClient,
     /// Clients accepted before this one.
     number: u64,
     /// Whether the client waits for a turn.
@@ -213,7 +213,7 @@ impl AdminLoop {
             return log::warn!("an admin client cannot be watched: {error}");
         }
         self.places[index] = Some(Place {
-            client: Client::accepted(socket, self.pages.now().monotonic),
+            client: AdminClient::accepted(socket, self.pages.now().monotonic),
             number: self.accepted,
             is_ready: false,
         });
@@ -228,7 +228,7 @@ impl AdminLoop {
             if let Some(free) = self.places.iter().position(Option::is_none) {
                 return Some(free);
             }
-            let Some(index) = self.oldest(Client::is_expendable) else {
+            let Some(index) = self.oldest(AdminClient::is_expendable) else {
                 let now = self.pages.now().monotonic;
                 return self.oldest(|client| now.since(client.since()) >= EVICTABLE_AFTER_MILLIS);
             };
@@ -242,7 +242,7 @@ impl AdminLoop {
     }
 
     /// The place of the client that was accepted first of those that are `wanted`.
-    fn oldest(&self, wanted: impl Fn(&Client) -> bool) -> Option<usize> {
+    fn oldest(&self, wanted: impl Fn(&AdminClient) -> bool) -> Option<usize> {
         let places = self.places.iter().enumerate();
         let places = places.filter_map(|(index, place)| Some((index, place.as_ref()?)));
         let wanted = places.filter(|(_, place)| wanted(&place.client));

@@ -28,12 +28,12 @@ pub struct Ended;
 
 /// A connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct AdminClient {
     socket: Socket,
     since: Millis,
     received: Vec<u8>,
     /// The response, once the request is complete.
-    response: Option<Response>,
+    response: Option<OutgoingResponse>,
     /// Bytes received after the request, and the receives that they took.
     excess_bytes: usize,
     excess_reads: usize,
@@ -42,16 +42,16 @@ pub struct Client {
 
 /// A response and how far it is sent.
 #[derive(Debug)]
-struct Response {
+struct OutgoingResponse {
     bytes: Vec<u8>,
     sent: usize,
 }
 
-impl Client {
+impl AdminClient {
     /// A client that was accepted at `now`.
     #[must_use]
-    pub fn accepted(socket: Socket, now: Millis) -> Client {
-        Client {
+    pub fn accepted(socket: Socket, now: Millis) -> AdminClient {
+        AdminClient {
             socket,
             since: now,
             received: Vec::new(),
@@ -111,7 +111,8 @@ impl Client {
             };
             if self.response.is_none() {
                 self.received.extend_from_slice(&buffer[..count]);
-                self.response = answer(&self.received).map(|bytes| Response { bytes, sent: 0 });
+                self.response =
+                    answer(&self.received).map(|bytes| OutgoingResponse { bytes, sent: 0 });
             } else {
                 self.excess_bytes += count;
                 self.excess_reads += 1;
@@ -147,7 +148,7 @@ impl Client {
 
     /// Whether the kernel has the whole response.
     fn is_answered(&self) -> bool {
-        let whole = |response: &Response| response.sent == response.bytes.len();
+        let whole = |response: &OutgoingResponse| response.sent == response.bytes.len();
         self.response.as_ref().is_some_and(whole)
     }
 }

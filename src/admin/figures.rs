@@ -70,11 +70,8 @@ impl ConnectionFigures {
     /// Derives the open connections from those accepted and closed, and divides them as the slots say. The
     /// slots are read one after the other, so the active connections are what is left.
     fn new(
-        accepted: u64,
-        dropped: u64,
-        closed: u64,
-        idle: u64,
-        lingering: u64,
+        (accepted, dropped, closed): (u64, u64, u64),
+        (idle, lingering): (u64, u64),
     ) -> ConnectionFigures {
         let open = accepted.saturating_sub(closed);
         let idle = idle.min(open);
@@ -121,11 +118,8 @@ impl Figures {
             started_unix_secs: 0,
             mode: context.mode(),
             connections: ConnectionFigures::new(
-                accepted,
-                dropped,
-                totals.closed(),
-                counts.idle as u64,
-                counts.lingering as u64,
+                (accepted, dropped, totals.closed()),
+                (counts.idle as u64, counts.lingering as u64),
             ),
             most_connections: config.limits.connections,
             timeout_secs: config.keep_alive.timeout_secs,
@@ -172,7 +166,7 @@ mod tests {
             accepted in 0..1_000_u64, closed in 0..1_000_u64, idle in 0..1_000_u64, lingering in 0..1_000_u64
         ) {
             let closed = closed.min(accepted);
-            let figures = ConnectionFigures::new(accepted, 7, closed, idle, lingering);
+            let figures = ConnectionFigures::new((accepted, 7, closed), (idle, lingering));
             prop_assert_eq!(figures.open() + closed, accepted);
         }
     }

@@ -3,8 +3,6 @@
 //! All series exist from the start, whatever clients send and whatever a reload changes, so the number of series
 //! never changes. (Figures of the process are missing if `/proc` is.)
 
-use std::fmt::Display;
-
 use super::exposition::{Exposition, Kind};
 use super::figures::Figures;
 use super::process::ProcessFigures;
@@ -217,40 +215,28 @@ fn process(out: &mut Exposition, figures: &Figures) {
         most_descriptors,
     } = figures.process;
     let help = "Total user and system CPU time spent in seconds.";
-    optional(out, "process_cpu_seconds", Kind::Counter, help, cpu_secs);
+    if let Some(value) = cpu_secs {
+        out.single("process_cpu_seconds", Kind::Counter, help, value);
+    }
     let help = "Virtual memory size in bytes.";
-    optional(
-        out,
-        "process_virtual_memory_bytes",
-        Kind::Gauge,
-        help,
-        virtual_bytes,
-    );
+    if let Some(value) = virtual_bytes {
+        out.single("process_virtual_memory_bytes", Kind::Gauge, help, value);
+    }
     let help = "Resident memory size in bytes.";
-    optional(
-        out,
-        "process_resident_memory_bytes",
-        Kind::Gauge,
-        help,
-        resident_bytes,
-    );
+    if let Some(value) = resident_bytes {
+        out.single("process_resident_memory_bytes", Kind::Gauge, help, value);
+    }
     let help = "Number of OS threads in the process.";
-    optional(out, "process_threads", Kind::Gauge, help, threads);
+    if let Some(value) = threads {
+        out.single("process_threads", Kind::Gauge, help, value);
+    }
     let help = "Number of open file descriptors.";
-    optional(out, "process_open_fds", Kind::Gauge, help, open_descriptors);
+    if let Some(value) = open_descriptors {
+        out.single("process_open_fds", Kind::Gauge, help, value);
+    }
     let help = "Maximum number of open file descriptors.";
-    optional(out, "process_max_fds", Kind::Gauge, help, most_descriptors);
-}
-
-fn optional(
-    out: &mut Exposition,
-    name: &'static str,
-    kind: Kind,
-    help: &str,
-    value: Option<impl Display>,
-) {
-    if let Some(value) = value {
-        out.single(name, kind, help, value);
+    if let Some(value) = most_descriptors {
+        out.single("process_max_fds", Kind::Gauge, help, value);
     }
 }
 

@@ -71,7 +71,7 @@ impl AdminListener {
     ///
     /// # Errors
     /// As epoll_create(2) and pthread_create(3).
-    pub fn serve(self, server: &Server) -> io::Result<Admin> {
+    pub fn serve(self, server: &Server) -> io::Result<AdminThread> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), admin_loop::WAKER)?;
         let is_ending = Arc::new(AtomicBool::new(false));
@@ -79,7 +79,7 @@ impl AdminListener {
         let pages = Pages::new(all, &self.listener.address, self.process);
         let admin_loop = AdminLoop::new(poll, self.listener, pages, Arc::clone(&is_ending))?;
         let thread = thread::Builder::new().name("admin".to_owned());
-        Ok(Admin {
+        Ok(AdminThread {
             thread: Some(thread.spawn(move || admin_loop.run())?),
             waker,
             is_ending,
@@ -98,13 +98,13 @@ impl From<Listener> for AdminListener {
 
 /// The running admin thread. Dropping it ends the thread and closes the listener.
 #[derive(Debug)]
-pub struct Admin {
+pub struct AdminThread {
     thread: Option<JoinHandle<()>>,
     waker: Waker,
     is_ending: Arc<AtomicBool>,
 }
 
-impl Drop for Admin {
+impl Drop for AdminThread {
     fn drop(&mut self) {
         self.is_ending.store(true, Ordering::SeqCst);
         if let Err(error) = self.waker.wake() {

@@ -56,7 +56,7 @@ pub struct Pages {
 }
 
 /// A body and its type.
-struct Content {
+struct Page {
     status: Status,
     content_type: &'static str,
     body: String,
@@ -64,9 +64,9 @@ struct Content {
     fields: String,
 }
 
-impl Content {
-    fn new(status: Status, content_type: &'static str, body: impl Into<String>) -> Content {
-        Content {
+impl Page {
+    fn new(status: Status, content_type: &'static str, body: impl Into<String>) -> Page {
+        Page {
             status,
             content_type,
             body: body.into(),
@@ -130,14 +130,14 @@ impl Pages {
                 status,
                 reason,
                 method,
-            }) => (Content::new(status, TEXT, format!("{reason}\n")), method),
+            }) => (Page::new(status, TEXT, format!("{reason}\n")), method),
         };
         self.spans = spans;
         Some(self.encode(content, method))
     }
 
-    fn encode(&mut self, content: Content, method: Option<Method>) -> Vec<u8> {
-        let Content {
+    fn encode(&mut self, content: Page, method: Option<Method>) -> Vec<u8> {
+        let Page {
             status,
             content_type,
             body,
@@ -161,18 +161,18 @@ impl Pages {
         out
     }
 
-    fn respond(&mut self, head: &RequestHead<'_, '_>) -> Content {
+    fn respond(&mut self, head: &RequestHead<'_, '_>) -> Page {
         if self.checks_host && !is_named_directly(head.host) {
             let reason = "Name this server by an IP address or as localhost.\n";
-            return Content::new(Status::MISDIRECTED_REQUEST, TEXT, reason);
+            return Page::new(Status::MISDIRECTED_REQUEST, TEXT, reason);
         }
         if !matches!(head.method, Method::Get | Method::Head) {
-            let refused = Content::new(Status::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD.\n");
+            let refused = Page::new(Status::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD.\n");
             let fields = "Allow: GET, HEAD\r\n".to_owned();
-            return Content { fields, ..refused };
+            return Page { fields, ..refused };
         }
         let Target::Path { path, query } = head.target else {
-            return Content::new(Status::BAD_REQUEST, TEXT, "There is no path.\n");
+            return Page::new(Status::BAD_REQUEST, TEXT, "There is no path.\n");
         };
         match path {
             b"/" => self.status_page(),
@@ -180,30 +180,30 @@ impl Pages {
                 let offers = ["text/plain", "application/openmetrics-text"];
                 let is_open = accept::preferred(&head.fields, &offers) == 1;
                 let text = metrics::text(&self.figures(), is_open);
-                Content::new(
+                Page::new(
                     Status::OK,
                     if is_open { OPEN_METRICS } else { PROMETHEUS },
                     text,
                 )
             }
-            b"/live" => Content::new(Status::OK, TEXT, "live\n"),
+            b"/live" => Page::new(Status::OK, TEXT, "live\n"),
             b"/ready" => match self.all[0].config.get().context.mode() {
-                Mode::Serving => Content::new(Status::OK, TEXT, "ready\n"),
-                _ => Content::new(Status::SERVICE_UNAVAILABLE, TEXT, "leaving\n"),
+                Mode::Serving => Page::new(Status::OK, TEXT, "ready\n"),
+                _ => Page::new(Status::SERVICE_UNAVAILABLE, TEXT, "leaving\n"),
             },
             b"/status.json" => {
                 let figures = self.figures();
                 let status = status_json::value(&figures, &self.history, &self.admin());
-                Content::new(Status::OK, JSON, format!("{status}\n"))
+                Page::new(Status::OK, JSON, format!("{status}\n"))
             }
             b"/connections.json" => match ConnectionsQuery::parse(query.unwrap_or_default()) {
                 Ok(query) => {
                     let list = connections::list(&self.all, &query, self.admin().clients);
-                    Content::new(Status::OK, JSON, format!("{list}\n"))
+                    Page::new(Status::OK, JSON, format!("{list}\n"))
                 }
-                Err(reason) => Content::new(Status::BAD_REQUEST, TEXT, format!("{reason}\n")),
+                Err(reason) => Page::new(Status::BAD_REQUEST, TEXT, format!("{reason}\n")),
             },
-            _ => Content::new(Status::NOT_FOUND, TEXT, "There is no such page.\n"),
+            _ => Page::new(Status::NOT_FOUND, TEXT, "There is no such page.\n"),
         }
     }
 
@@ -215,7 +215,7 @@ impl Pages {
         }
     }
 
-    fn status_page(&self) -> Content {
+    fn status_page(&self) -> Page {
         let nonce = status_page::nonce();
         let page = status_page::html(&self.figures(), &self.history, &self.admin(), &nonce);
         let fields = format!(
@@ -223,8 +223,8 @@ impl Pages {
              style-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\n"
         );
-        let content = Content::new(Status::OK, "text/html; charset=utf-8", page);
-        Content { fields, ..content }
+        let content = Page::new(Status::OK, "text/html; charset=utf-8", page);
+        Page { fields, ..content }
     }
 }
 

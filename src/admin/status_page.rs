@@ -149,35 +149,39 @@ fn states(out: &mut String, figures: &Figures) {
 }
 
 fn plots(out: &mut String, history: &History) {
-    plot(
-        out,
-        "Requests per second",
-        "",
-        Shape::Area,
-        &history.points(Series::Requests),
-    );
-    plot(
-        out,
-        "Open connections",
-        "",
-        Shape::Area,
-        &history.points(Series::Open),
-    );
-    plot(
-        out,
-        "Closes per second",
-        "",
-        Shape::Bars,
-        &history.points(Series::Closes),
-    );
-    let races = history.points(Series::Races);
-    plot(
-        out,
-        "Requests lost to a close, in five seconds",
-        " lost",
-        Shape::Bars,
-        &races,
-    );
+    for (plot, series) in PLOTS {
+        plot.draw(out, &history.points(series));
+    }
+}
+
+/// The plots, with what they show.
+const PLOTS: [(Plot, Series); 4] = [
+    (
+        Plot::new("Requests per second", "", Shape::Area),
+        Series::Requests,
+    ),
+    (Plot::new("Open connections", "", Shape::Area), Series::Open),
+    (
+        Plot::new("Closes per second", "", Shape::Bars),
+        Series::Closes,
+    ),
+    (
+        Plot::new(
+            "Requests lost to a close, in five seconds",
+            " lost",
+            Shape::Bars,
+        ),
+        Series::Races,
+    ),
+];
+
+/// How a series is drawn.
+#[derive(Debug, Clone, Copy)]
+struct Plot {
+    title: &'static str,
+    /// A further class in the style sheet, with a space before it.
+    class: &'static str,
+    shape: Shape,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,40 +190,55 @@ enum Shape {
     Bars,
 }
 
-fn plot(out: &mut String, title: &str, class: &str, shape: Shape, points: &[f64; POINTS]) {
-    let most = points.iter().copied().fold(0.0, f64::max);
-    let (now, top) = (decimal(points[POINTS - 1]), decimal(most));
-    let _ = write!(
-        out,
-        "<figure class=\"plot{class}\"><figcaption><b>{title}</b><small>now {now}, at most {top}\
-         </small></figcaption><svg viewBox=\"0 0 {POINTS} {HEIGHT}\" preserveAspectRatio=\"none\" \
-         role=\"img\" aria-label=\"{title}, last five minutes: now {now}, at most {top}\">"
-    );
-    let height = |point: f64| {
-        if most > 0.0 {
-            (HEIGHT - 1.0) * point / most
-        } else {
-            0.0
+impl Plot {
+    const fn new(title: &'static str, class: &'static str, shape: Shape) -> Plot {
+        Plot {
+            title,
+            class,
+            shape,
         }
-    };
-    let mut path = String::new();
-    for (index, point) in points.iter().map(|point| height(*point)).enumerate() {
-        let _ = match shape {
-            // The points are in the middle of their five seconds.
-            Shape::Area => write!(path, "L{index}.5 {:.2}", HEIGHT - point),
-            Shape::Bars if point == 0.0 => Ok(()),
-            Shape::Bars => write!(path, "M{index}.1 {HEIGHT}v-{point:.2}h.8v{point:.2}z"),
-        };
     }
-    let _ = match shape {
-        Shape::Area => write!(
+
+    fn draw(self, out: &mut String, points: &[f64; POINTS]) {
+        let Plot {
+            title,
+            class,
+            shape,
+        } = self;
+        let most = points.iter().copied().fold(0.0, f64::max);
+        let (now, top) = (decimal(points[POINTS - 1]), decimal(most));
+        let _ = write!(
             out,
-            "<path class=\"area\" d=\"M.5 {HEIGHT}{path}V{HEIGHT}z\"/><path class=\"stroke\" d=\"M{}\"/>",
-            &path[1..]
-        ),
-        Shape::Bars => write!(out, "<path class=\"bars\" d=\"{path}\"/>"),
-    };
-    out.push_str("</svg></figure>\n");
+            "<figure class=\"plot{class}\"><figcaption><b>{title}</b><small>now {now}, at most {top}\
+             </small></figcaption><svg viewBox=\"0 0 {POINTS} {HEIGHT}\" preserveAspectRatio=\"none\" \
+             role=\"img\" aria-label=\"{title}, last five minutes: now {now}, at most {top}\">"
+        );
+        let height = |point: f64| {
+            if most > 0.0 {
+                (HEIGHT - 1.0) * point / most
+            } else {
+                0.0
+            }
+        };
+        let mut path = String::new();
+        for (index, point) in points.iter().map(|point| height(*point)).enumerate() {
+            let _ = match shape {
+                // The points are in the middle of their five seconds.
+                Shape::Area => write!(path, "L{index}.5 {:.2}", HEIGHT - point),
+                Shape::Bars if point == 0.0 => Ok(()),
+                Shape::Bars => write!(path, "M{index}.1 {HEIGHT}v-{point:.2}h.8v{point:.2}z"),
+            };
+        }
+        let _ = match shape {
+            Shape::Area => write!(
+                out,
+                "<path class=\"area\" d=\"M.5 {HEIGHT}{path}V{HEIGHT}z\"/><path class=\"stroke\" d=\"M{}\"/>",
+                &path[1..]
+            ),
+            Shape::Bars => write!(out, "<path class=\"bars\" d=\"{path}\"/>"),
+        };
+        out.push_str("</svg></figure>\n");
+    }
 }
 
 fn slowest(out: &mut String, figures: &Figures, history: &History, admin: &Admin) {
@@ -452,11 +471,11 @@ mod tests {
         let mut points = [0.0; POINTS];
         points[POINTS - 1] = 8.0;
         let mut out = String::new();
-        plot(&mut out, "x", "", Shape::Bars, &points);
+        Plot::new("x", "", Shape::Bars).draw(&mut out, &points);
         assert!(out.contains("d=\"M59.1 30v-29.00h.8v29.00z\""), "{out}");
         assert!(out.contains("now 8, at most 8"), "{out}");
         out.clear();
-        plot(&mut out, "x", "", Shape::Area, &[0.0; POINTS]);
+        Plot::new("x", "", Shape::Area).draw(&mut out, &[0.0; POINTS]);
         assert!(out.contains("d=\"M.5 30L0.5 30.00L1.5 30.00"), "{out}");
         assert!(
             out.contains("<path class=\"stroke\" d=\"M0.5 30.00L"),

@@ -45,7 +45,7 @@ pub struct ProxyHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidProxyHeader(pub &'static str);
 
-type Parsed = Result<Option<ProxyHeader>, InvalidProxyHeader>;
+type ParsedHeader = Result<Option<ProxyHeader>, InvalidProxyHeader>;
 
 /// Parses a header of either version at the start of `bytes`, which may continue with a request. `None` if
 /// the header is incomplete and right so far.
@@ -53,7 +53,7 @@ type Parsed = Result<Option<ProxyHeader>, InvalidProxyHeader>;
 /// # Errors
 /// If `bytes` do not begin with a header, or the header is longer than [`V1_MAX_BYTES`] or
 /// [`V2_MAX_BYTES`].
-pub fn parse(bytes: &[u8]) -> Parsed {
+pub fn parse(bytes: &[u8]) -> ParsedHeader {
     match bytes.first() {
         None => Ok(None),
         Some(b'P') => parse_v1(bytes),
@@ -73,7 +73,7 @@ fn expect_start(bytes: &[u8], start: &[u8]) -> Result<(), InvalidProxyHeader> {
 }
 
 /// Section 2.1: one line of text.
-fn parse_v1(bytes: &[u8]) -> Parsed {
+fn parse_v1(bytes: &[u8]) -> ParsedHeader {
     expect_start(bytes, V1_START)?;
     let line = &bytes[..bytes.len().min(V1_MAX_BYTES)];
     let is_whole = line.len() == V1_MAX_BYTES;
@@ -187,7 +187,7 @@ impl AddressBlock {
 }
 
 /// Section 2.2: binary.
-fn parse_v2(bytes: &[u8]) -> Parsed {
+fn parse_v2(bytes: &[u8]) -> ParsedHeader {
     expect_start(bytes, V2_SIGNATURE)?;
     let command = match bytes.get(12) {
         None => return Ok(None),

@@ -111,7 +111,7 @@ impl<S: System> Dispatcher<S> {
             acceptor: Acceptor::new(&shared, &config.trusted_proxies),
             listeners,
             deadlines: Deadlines::new(config, now.monotonic),
-            pressure: Pressure::default(),
+            pressure: Pressure::new(Arc::clone(&active.context)),
             lifecycle: Lifecycle::new(config.shutdown.clone()),
             announces_end: false,
             now,
@@ -249,6 +249,7 @@ impl<S: System> Dispatcher<S> {
         let active = Arc::clone(self.turn_runner.active());
         let config = &active.context.config;
         self.acceptor.trust(&config.trusted_proxies);
+        self.pressure.follow_reload(Arc::clone(&active.context));
         self.deadlines
             .follow_reload(config, now, &self.shared.slots);
         self.lifecycle.set_shutdown(&config.shutdown);
@@ -319,11 +320,8 @@ impl<S: System> Dispatcher<S> {
     /// Claims connections whose slots are needed.
     fn evict(&mut self, now: Millis) {
         let (acceptor, shared) = (&mut self.acceptor, &self.shared);
-        let (acceptors, context) = (self.all.len(), &self.turn_runner.active().context);
-        for queued in self
-            .pressure
-            .evict(now, acceptor, acceptors, shared, context)
-        {
+        let acceptors = self.all.len();
+        for queued in self.pressure.evict(now, acceptor, acceptors, shared) {
             shared.handoff.dispatch(queued);
         }
     }

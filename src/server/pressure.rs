@@ -25,6 +25,8 @@
 //! Behind the PROXY protocol the limit of a client's address is reached later, when a turn has read the header.
 //! The connection has its place already, and is answered 503.
 
+use std::sync::Arc;
+
 use super::acceptor::Acceptor;
 use super::shared::Shared;
 use super::silent::{ReachedLimit, SilentQueue};
@@ -47,8 +49,10 @@ const EVICTION_INTERVAL_MILLIS: u64 = 1000;
 pub const MAX_EVICTION_ATTEMPTS: usize = 8;
 
 /// The candidates for eviction of an event loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pressure {
+    /// The settings in force.
+    context: Arc<ServerContext>,
     /// The connections that have never sent a request.
     silent: SilentQueue,
     /// When connections are next evicted, if there is pressure.
@@ -56,6 +60,21 @@ pub struct Pressure {
 }
 
 impl Pressure {
+    /// No candidates yet, under the settings of `context`.
+    #[must_use]
+    pub fn new(context: Arc<ServerContext>) -> Pressure {
+        Pressure {
+            context,
+            silent: SilentQueue::default(),
+            next_eviction: Millis(0),
+        }
+    }
+
+    /// Takes over the settings of `context` after a reload.
+    pub fn follow_reload(&mut self, context: Arc<ServerContext>) {
+        self.context = context;
+    }
+
     /// When connections are next evicted, if there is pressure.
     #[must_use]
     pub fn next_eviction(&self) -> Millis {
@@ -85,7 +104,6 @@ impl Pressure {
         acceptor: &mut Acceptor,
         acceptors: usize,
         shared: &Shared<T>,
-        context: &ServerContext,
     ) -> Vec<QueuedSlot> {
         if !acceptor.is_under_pressure() || now < self.next_eviction {
             return Vec::new();
@@ -107,7 +125,7 @@ impl Pressure {
                 }
                 deadline => {
                     let has_sent_request = !deadline.is_silent();
-                    if evictable_at(context, deadline).is_some_and(|at| now >= at) {
+                    if evictable_at(&self.context, deadline).is_some_and(|at| now >= at) {
                         candidates.push((has_sent_request, deadline.at(), index));
                     } else if !has_sent_request {
                         // It sends a request or closes within a second, so no other one is evicted instead.
@@ -129,13 +147,8 @@ impl Pressure {
     }
 
     /// Whether a connection has been silent for so long that a new one may take its place.
-    pub fn can_evict<T>(
-        &mut self,
-        now: Millis,
-        shared: &Shared<T>,
-        context: &ServerContext,
-    ) -> bool {
-        self.longest_silent(ReachedLimit::Server, now, shared, context)
+    pub fn can_evict<T>(&mut self, now: Millis, shared: &Shared<T>) -> bool {
+        self.longest_silent(ReachedLimit::Server, now, shared)
             .is_some_and(|(_, millis)| millis >= SILENT_AT_LIMIT_MILLIS)
     }
 
@@ -152,9 +165,8 @@ impl Pressure {
         has_request: impl FnOnce() -> bool,
         now: Millis,
         shared: &Shared<T>,
-        context: &ServerContext,
     ) -> Option<Result<QueuedSlot, NotIdle>> {
-        let (index, millis) = self.longest_silent(limit, now, shared, context)?;
+        let (index, millis) = self.longest_silent(limit, now, shared)?;
         let is_evicted =
             millis >= SILENT_MILLIS || millis >= SILENT_AT_LIMIT_MILLIS && has_request();
         if !is_evicted {
@@ -170,10 +182,9 @@ impl Pressure {
         limit: ReachedLimit,
         now: Millis,
         shared: &Shared<T>,
-        context: &ServerContext,
     ) -> Option<(u32, u64)> {
         let (index, deadline) = self.silent.longest(limit, &shared.slots)?;
-        let since = silent_since(context, deadline)?;
+        let since = silent_since(&self.context, deadline)?;
         Some((index, now.since(since)))
     }
 }

@@ -34,8 +34,9 @@ use super::shared::{LoopMessage, Shared};
 use crate::config::{Config, ConfigError, KeySources, Reloaded, Running};
 use crate::connection::server_context::{Mode, ServerContext};
 
-/// How often the reload thread looks whether the last thread has left an old configuration.
-const RETIREMENT_CHECK: Duration = Duration::from_millis(5);
+/// The first and the longest time after which the reload thread looks whether the last thread has left an old
+/// configuration. A worker that waits for a disk may keep one for long.
+const RETIREMENT_CHECKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
 /// How long the lines of an old access log may take to be written.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -152,10 +153,16 @@ impl Reloader {
     }
 
     fn run(mut self) {
+        let [first, longest] = RETIREMENT_CHECKS;
+        let mut pause = first;
         loop {
             let request = match self.retired.is_empty() {
                 true => self.requests.recv().map_err(RecvTimeoutError::from),
-                false => self.requests.recv_timeout(RETIREMENT_CHECK),
+                false => self.requests.recv_timeout(pause),
+            };
+            pause = match request {
+                Err(RecvTimeoutError::Timeout) => longest.min(2 * pause),
+                _ => first,
             };
             match request {
                 Ok(ReloadRequest::Read) => {

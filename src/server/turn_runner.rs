@@ -152,12 +152,13 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
             };
             begin_turn(buffers, shared, index);
             let start = TurnStart {
+                context: &active.context,
                 now,
                 may_block: *may_block,
                 read_closed,
                 gives_up,
             };
-            let end = turn(buffers, open, shared, &active.context, &start);
+            let end = turn(buffers, open, shared, &start);
             end_turn(buffers, shared);
             now = end.now;
             match end.outcome {
@@ -341,7 +342,8 @@ struct TurnEnd {
 
 /// The conditions under which a turn begins.
 #[derive(Debug, Clone, Copy)]
-struct TurnStart {
+struct TurnStart<'a> {
+    context: &'a ServerContext,
     now: Now,
     may_block: MayBlock,
     read_closed: bool,
@@ -353,10 +355,14 @@ fn turn<T: Transport>(
     buffers: &mut ThreadBuffers,
     open: &mut Connection<T>,
     shared: &Shared<T>,
-    context: &ServerContext,
-    start: &TurnStart,
+    start: &TurnStart<'_>,
 ) -> TurnEnd {
-    let TurnStart { now, may_block, .. } = *start;
+    let TurnStart {
+        context,
+        now,
+        may_block,
+        ..
+    } = *start;
     let is_over = || {
         let is_long = || shared.clock.now().monotonic.since(now.monotonic) >= SLICE_MILLIS;
         shared.handoff.has_work(may_block == MayBlock::Anywhere) && is_long()

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Parses `bytes` as they arrive one by one; returns the first result that is not `None`.
-fn fed_byte_by_byte(bytes: &[u8]) -> Parsed {
+fn fed_byte_by_byte(bytes: &[u8]) -> ParsedHeader {
     let mut results = (0..=bytes.len()).map(|len| parse(&bytes[..len]));
     results
         .find(|result| *result != Ok(None))

@@ -82,11 +82,8 @@ impl<S: System> Dispatcher<S> {
 
     fn accept_from(&mut self, index: usize, now: Now, system: &S) {
         for attempt in 0..ACCEPTS_PER_BATCH {
-            let context = &self.turn_runner.active().context;
-            let can_evict = self.acceptor.is_overrun()
-                && self
-                    .pressure
-                    .can_evict(now.monotonic, &self.shared, context);
+            let can_evict =
+                self.acceptor.is_overrun() && self.pressure.can_evict(now.monotonic, &self.shared);
             let listener = self.listeners.listener(index);
             match self.acceptor.accept(listener, can_evict, system) {
                 AcceptOutcome::Accepted(accepted) => {
@@ -128,7 +125,6 @@ impl<S: System> Dispatcher<S> {
                 has_request,
                 now.monotonic,
                 &self.shared,
-                &self.turn_runner.active().context,
             );
             match evicted {
                 None => break,
