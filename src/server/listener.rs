@@ -199,7 +199,7 @@ impl Listener {
     }
 
     /// Takes over `config` after a reload: the options of TCP sockets that are accepted from now on. The access to
-    /// unix sockets has changed before ([`open_addresses`](super::open_addresses)).
+    /// unix sockets has changed before (`open_addresses`).
     ///
     /// # Errors
     /// As setsockopt(2).
