@@ -78,6 +78,19 @@ impl Exposition {
         self.sample(&[], value);
     }
 
+    /// Writes a family without labels, or nothing if the value is not known.
+    pub fn single_if_known(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+        value: Option<impl Display>,
+    ) {
+        if let Some(value) = value {
+            self.single(name, kind, help, value);
+        }
+    }
+
     /// Writes a histogram of the family: `counts` for each of `bounds`, and one more for what is above all of
     /// them. The counts are not cumulated. The bounds are written as Go and Python do, because a bound in
     /// other letters is another series: 5e-05, 0.001, 1.0.

@@ -215,29 +215,27 @@ fn process(out: &mut Exposition, figures: &Figures) {
         most_descriptors,
     } = figures.process;
     let help = "Total user and system CPU time spent in seconds.";
-    if let Some(value) = cpu_secs {
-        out.single("process_cpu_seconds", Kind::Counter, help, value);
-    }
+    out.single_if_known("process_cpu_seconds", Kind::Counter, help, cpu_secs);
     let help = "Virtual memory size in bytes.";
-    if let Some(value) = virtual_bytes {
-        out.single("process_virtual_memory_bytes", Kind::Gauge, help, value);
-    }
+    out.single_if_known(
+        "process_virtual_memory_bytes",
+        Kind::Gauge,
+        help,
+        virtual_bytes,
+    );
     let help = "Resident memory size in bytes.";
-    if let Some(value) = resident_bytes {
-        out.single("process_resident_memory_bytes", Kind::Gauge, help, value);
-    }
+    out.single_if_known(
+        "process_resident_memory_bytes",
+        Kind::Gauge,
+        help,
+        resident_bytes,
+    );
     let help = "Number of OS threads in the process.";
-    if let Some(value) = threads {
-        out.single("process_threads", Kind::Gauge, help, value);
-    }
+    out.single_if_known("process_threads", Kind::Gauge, help, threads);
     let help = "Number of open file descriptors.";
-    if let Some(value) = open_descriptors {
-        out.single("process_open_fds", Kind::Gauge, help, value);
-    }
+    out.single_if_known("process_open_fds", Kind::Gauge, help, open_descriptors);
     let help = "Maximum number of open file descriptors.";
-    if let Some(value) = most_descriptors {
-        out.single("process_max_fds", Kind::Gauge, help, value);
-    }
+    out.single_if_known("process_max_fds", Kind::Gauge, help, most_descriptors);
 }
 
 fn seconds(micros: u64) -> f64 {
