@@ -91,7 +91,8 @@ pub fn list(all: &[Arc<Shared>], query: &ConnectionsQuery, clients: bool) -> Val
     json!({ "connections": connections, "has_more": has_more })
 }
 
-/// What a list shows, and the state of the server.
+/// The choices of one request for a list of connections, and the state of the server that the list is drawn
+/// from.
 #[derive(Debug, Clone, Copy)]
 struct View<'c> {
     /// Whether the addresses of clients are shown.

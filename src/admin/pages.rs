@@ -41,7 +41,7 @@ const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the pages are made of. Only the admin thread uses it.
+/// The sources of the figures on the admin pages, and the pages made of them. Only the admin thread uses it.
 #[derive(Debug)]
 pub struct Pages {
     all: Arc<[Arc<Shared>]>,

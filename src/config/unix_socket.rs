@@ -1,4 +1,4 @@
-//! Who may connect to a unix socket: the permissions and the group of its file.
+//! The permissions and the group of a unix socket's file, which decide which users may connect.
 //!
 //! To connect, a process needs write permission on the file (unix(7)). A server and the proxy in front of it
 //! mostly run as different users, so the two share a group.

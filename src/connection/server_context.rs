@@ -45,9 +45,9 @@ pub struct ServerContext {
     pub(super) requests_per_client: Option<Arc<RequestsPerClient>>,
     /// The limits of a request head, from `config`.
     pub(super) head_limits: HeadLimits,
-    /// What new connections live by.
+    /// The lifetime settings of new connections.
     lifetime: LifetimeSettings,
-    /// What connections from before a reload live by, if that was more.
+    /// The settings of connections from before a reload, if those settings were larger.
     earlier: Option<EarlierSettings>,
     mode: Arc<AtomicU8>,
 }
@@ -129,7 +129,7 @@ impl ServerContext {
         self.lifetime_of(since).grace_secs
     }
 
-    /// What a connection from the time `since` lives by.
+    /// The lifetime settings of a connection that was accepted at the time `since`.
     pub(super) fn lifetime_of(&self, since: Millis) -> &LifetimeSettings {
         let earlier = self.earlier.as_ref();
         let kept = earlier.and_then(|earlier| earlier.at(since));

@@ -29,7 +29,8 @@ pub struct SlowRequest {
     pub ended_at_micros: u64,
 }
 
-/// What is noted of a request before it is known to be slow.
+/// The part of a request that the list of slow requests shows. It is noted before it is known whether the
+/// request is slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowTarget {
     /// The method as it was sent, one space, and the beginning of the target.

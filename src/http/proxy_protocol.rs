@@ -136,7 +136,7 @@ enum Command {
     Proxy,
 }
 
-/// What the addresses of version 2 mean, and how long they are.
+/// A kind of address block in a header of version 2. It decides how the block is read, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressBlock {
     /// Two IPv4 addresses and two ports, of TCP.

@@ -246,7 +246,7 @@ impl SharedLines {
         self.timeout_secs
     }
 
-    /// The same lines with a promise of `timeout_secs` seconds.
+    /// Copies these lines, with a promise of `timeout_secs` seconds.
     #[must_use]
     pub fn promising(&self, timeout_secs: u32) -> SharedLines {
         let mut other = SharedLines::new(timeout_secs);

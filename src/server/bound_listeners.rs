@@ -81,7 +81,7 @@ fn inherited(config: &Config) -> Result<Inherited, StartError> {
     Ok(inherited)
 }
 
-/// What fails if a socket of the parent process cannot be used.
+/// Beginning of the error message if a socket of the parent process cannot be used.
 const TAKE_OVER: &str = "LISTEN_FDS: cannot take over the sockets";
 
 /// Duplicates each of the `listeners` for the event loops. The parent process has decided whether the sockets

@@ -14,7 +14,7 @@ use crate::config::{Account, Config};
 /// The bits of a file's mode that chmod(2) changes.
 const MODE_BITS: u32 = 0o7777;
 
-/// Who may connect to a unix socket, as its file says.
+/// The permissions and the group of the file of a unix socket. They decide which users may connect to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Access {
     /// `None` leaves the file its group.

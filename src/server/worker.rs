@@ -202,8 +202,8 @@ mod tests {
     use super::super::handoff::Handoff;
     use super::*;
 
-    /// What a worker picks up of full queues, in turns of `turn_millis`: how often from the blocking, the
-    /// ready and the beyond-mounts queue, and of the jobs.
+    /// Counts the pick-ups of a worker from full queues, in turns of `turn_millis`: those from the blocking, the
+    /// ready and the beyond-mounts queue, and those of the jobs.
     fn picked_up(pick_ups: u32, turn_millis: u64, has_jobs: bool) -> [u32; 4] {
         const PLACES: [u32; 3] = [1, 2, 3];
         let handoff = Handoff::default();

@@ -124,7 +124,7 @@ fn every_thread_has_the_account_and_can_get_no_privileges() {
     assert!(!socket.exists(), "the socket is left behind");
 }
 
-/// What id(1) says of the user nobody.
+/// The identifiers of the user nobody that id(1) prints.
 fn id_of_nobody(option: &str) -> Vec<u32> {
     let output = Command::new("id").args([option, "nobody"]).output();
     let said = output.expect("id of coreutils").stdout;
@@ -206,7 +206,7 @@ fn an_account_that_there_is_not_is_refused_by_a_start_and_by_check() {
 #[test]
 fn what_the_user_may_not_read_or_write_is_refused_at_the_start_and_by_check() {
     let site = Site::new();
-    // The same is refused by both, in the same words.
+    // The start and `--check` refuse it in the same words.
     let refusal = |toml: &str| {
         let said = refusal(launch(&site, toml));
         assert_eq!(refusal(launch(&site, toml).args(&["--check"])), said);

@@ -1,4 +1,4 @@
-//! What the sandbox forbids, tried from inside. Credentials, NO_NEW_PRIVS and Landlock belong to a thread, so a
+//! Attempts at the things that the sandbox forbids, from inside it. Credentials, NO_NEW_PRIVS and Landlock belong to a thread, so a
 //! thread of the test gives up its rights and then tries. On a kernel without Landlock the tests expect that
 //! nothing is forbidden.
 

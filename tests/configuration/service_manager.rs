@@ -1,4 +1,4 @@
-//! What a service manager such as systemd hears (sd_notify(3)).
+//! The messages that a service manager such as systemd receives (sd_notify(3)).
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};

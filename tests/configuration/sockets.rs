@@ -1,4 +1,5 @@
-//! What a listener speaks, and who may connect to it: `listen` with schemes, `socket_mode`, `socket_group`.
+//! The protocol of a listener and the access to its socket: `listen` with schemes, `socket_mode`,
+//! `socket_group`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -66,7 +67,7 @@ fn a_listener_for_proxies_needs_a_proxy_that_is_trusted() {
         format!("abide.toml:2: trusted_proxies: {refused}")
     );
     load(&format!("{listen}\ntrusted_proxies = ['10.0.0.0/8']"));
-    // Whoever may connect to a unix socket is on this machine.
+    // Every client of a unix socket is on this machine.
     load("listen = ['proxy+unix:a']");
 }
 

@@ -313,7 +313,7 @@ fn a_client_is_counted_and_the_proxy_is_not() {
     });
 }
 
-/// The same as for clients that connect themselves (`pressure.rs`).
+/// `pressure.rs` tests this rule for clients that connect without a proxy.
 #[test]
 fn near_its_limit_a_client_loses_connections_beyond_t() {
     let site = Site::new();

@@ -291,7 +291,7 @@ fn a_connection_that_cannot_be_watched_closes_and_counts() {
         let reason = world.closed(it).map(|(reason, _)| reason);
         assert_eq!(reason, Some(CloseReason::Exhausted));
     }
-    // What was accepted is open or closed.
+    // Every accepted connection is open or closed.
     assert_eq!((world.accepted(), world.open()), (2, 0));
     assert_eq!(world.totals().closed(), 2);
     world.set_out_of_memory(false);

@@ -30,7 +30,7 @@ use crate::site::disk::HUGE_PAGES_SETTING;
 /// The largest number of links on the way to a path. The kernel has the same limit.
 const MAX_LINKS: u32 = 40;
 
-/// What the server may do below a path.
+/// A right that the server has below a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// Read files and list directories.
@@ -44,11 +44,11 @@ pub enum Right {
 /// A path and a right below it.
 #[derive(Debug)]
 pub struct Grant {
-    /// What is allowed.
+    /// The right below `path`.
     pub right: Right,
     /// The path, without links.
     pub path: PathBuf,
-    /// What the path names, opened with O_PATH. It stays open, so that its inode number is not used again.
+    /// The file or directory at `path`, opened with O_PATH. It stays open, so that its inode number is not used again.
     pub fd: OwnedFd,
     /// Whether it is a directory.
     pub is_directory: bool,

@@ -63,8 +63,8 @@ impl std::error::Error for ConfinementError {}
 /// The rights that remain.
 #[derive(Debug)]
 pub struct Confinement {
-    /// What an operator should know about the rights that could not be given up. Each is one sentence without
-    /// a full stop.
+    /// Warnings to the operator about the rights that could not be given up. Each is one sentence without a
+    /// full stop.
     pub warnings: Vec<String>,
     /// `None` if there is no sandbox.
     grants: Option<Grants>,

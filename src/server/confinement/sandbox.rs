@@ -24,7 +24,7 @@ use super::grants::{Grants, Right};
 /// version must not be used untested: version 9 also restricts connections to unix sockets.
 const FILE_RIGHTS: ABI = ABI::V5;
 
-/// What the kernel can restrict.
+/// The part of Landlock that a kernel offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelSupport {
     /// Nothing: it has no Landlock, or Landlock is turned off.
@@ -35,7 +35,7 @@ pub enum KernelSupport {
     Everything,
 }
 
-/// What this kernel can restrict.
+/// Asks this kernel which part of Landlock it offers.
 #[must_use]
 pub fn kernel_support() -> KernelSupport {
     // The crate asks the kernel for its version when a ruleset is begun.
