@@ -9,6 +9,7 @@ use abide::clock::{Millis, Now};
 use abide::config::{Config, SiteConfig};
 use abide::http::request::{HeadLimits, Parsed, parse_head};
 use abide::http::response::Response;
+use abide::http::scheme::Scheme;
 use abide::site::{MayBlock, Sites, WouldBlock};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
@@ -45,12 +46,18 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites, line: &str, f
     else {
         panic!("{request}")
     };
-    let loaded = site.respond(&head, &mut path, MayBlock::Anywhere, NOW);
+    let loaded = site.respond(&head, Scheme::Http, &mut path, MayBlock::Anywhere, NOW);
     let status = in_memory(loaded).status.code();
     group.bench_function(format!("{line} {status}"), |bencher| {
         bencher.iter(|| {
-            site.respond(black_box(&head), &mut path, MayBlock::Never, NOW)
-                .expect("loaded")
+            site.respond(
+                black_box(&head),
+                Scheme::Http,
+                &mut path,
+                MayBlock::Never,
+                NOW,
+            )
+            .expect("loaded")
         });
     });
 }
@@ -68,7 +75,7 @@ fn measure_scan(group: &mut BenchmarkGroup<'_, WallTime>, site: &Sites) {
             write!(request, "GET /scan/{number}.php HTTP/1.1\r\n{FIELDS}\r\n").expect("room");
             match parse_head(&request, &LIMITS, &mut spans) {
                 Ok(Parsed::Complete { head, .. }) => {
-                    in_memory(site.respond(&head, &mut path, MayBlock::Anywhere, NOW))
+                    in_memory(site.respond(&head, Scheme::Http, &mut path, MayBlock::Anywhere, NOW))
                 }
                 other => panic!("{other:?}"),
             }
@@ -83,7 +90,13 @@ fn etag(site: &Sites) -> String {
     else {
         panic!("{request}")
     };
-    let response = in_memory(site.respond(&head, &mut Vec::new(), MayBlock::Anywhere, NOW));
+    let response = in_memory(site.respond(
+        &head,
+        Scheme::Http,
+        &mut Vec::new(),
+        MayBlock::Anywhere,
+        NOW,
+    ));
     let fields = String::from_utf8(response.fields.to_vec()).expect("fields are ASCII");
     let line = fields.lines().find(|line| line.starts_with("ETag: "));
     line.expect("an entity-tag")["ETag: ".len()..].to_owned()

@@ -15,8 +15,8 @@ pub struct Cli {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Accept connections here: 127.0.0.1:8080, [::1]:8080, [fe80::1%eth0]:8080 or
-    /// unix:/run/abide.sock, or for the PROXY protocol proxy+http://127.0.0.1:8080 or
+    /// Accept connections here: 127.0.0.1:8080, [::1]:8080, [fe80::1%eth0]:8080,
+    /// https://127.0.0.1:8443 or unix:/run/abide.sock, or for the PROXY protocol proxy+http://127.0.0.1:8080 or
     /// proxy+unix:/run/abide.sock; port 0 picks a free one; repeatable [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<String>,
@@ -37,6 +37,19 @@ pub struct Cli {
     /// Write an access log in the common format; - is standard output [default: none]
     #[arg(long, value_name = "PATH|-")]
     pub access_log: Option<PathBuf>,
+
+    /// The PEM file with the certificate chain for https:// addresses
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+
+    /// The PEM file with the private key of the certificate
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Make a certificate for localhost in memory, to try TLS; without other addresses listen on
+    /// https://127.0.0.1:8443
+    #[arg(long)]
+    pub self_signed: bool,
 
     /// Read the configuration, print its errors or its resolved values, and exit
     #[arg(long)]
@@ -101,6 +114,9 @@ impl Cli {
             keep_alive_timeout: self.keep_alive_timeout.clone(),
             max_requests: self.max_requests.clone(),
             access_log: self.access_log.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            self_signed: self.self_signed,
         }
     }
 }
@@ -165,6 +181,39 @@ mod tests {
         assert_eq!(
             config.access_log.target,
             Some(AccessLogTarget::File("/var/log/abide".into()))
+        );
+    }
+
+    #[test]
+    fn the_options_of_tls_reach_their_settings() {
+        // Any two readable files: only a start looks into them.
+        let config = resolve(&["--certificate", "Cargo.toml", "--key", "Cargo.lock"]).unwrap();
+        assert_eq!(config.site.certificate, Some("Cargo.toml".into()));
+        assert_eq!(config.site.key, Some("Cargo.lock".into()));
+        assert!(!config.self_signed);
+        assert!(refusal(&["--key", "Cargo.lock"]).starts_with("--key: it is of no use without"));
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn self_signed_listens_on_https() {
+        for arguments in [
+            &["--self-signed"][..],
+            &["--self-signed", "-l", "https://127.0.0.1:8443"],
+        ] {
+            let config = resolve(arguments).unwrap();
+            assert!(config.self_signed);
+            assert_eq!(config.listen, ["https://127.0.0.1:8443".parse().unwrap()]);
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn self_signed_needs_tls() {
+        let said = refusal(&["--self-signed"]);
+        assert!(
+            said.starts_with("--self-signed: https://127.0.0.1:8443 needs TLS"),
+            "{said}"
         );
     }
 

@@ -68,14 +68,18 @@
 //! [`Handoff::defer`](server::handoff::Handoff::defer), [`Flight::wait`](site::waiting::Flight::wait),
 //! [`Flight::work`](site::waiting::Flight::work).
 //!
+//! A connection with TLS has a handshake before its first request, which is a worker's work. Then its turns are those
+//! of any connection: [`connection::client_socket`] is the transport, and [`connection::tls`] turns records into
+//! content and content into records.
+//!
 //! A turn sees one configuration from its start to its end. A reload puts another one in force
 //! ([`server::reload`]), which each thread takes over before its next turn.
 //!
 //! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
 //! disk, so that no request waits for that. One thread writes the access log and one standard error
 //! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
-//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration. One
-//! answers the operator ([`admin`]) and only reads what the others write. The *supervisor*
+//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration, and
+//! one looks for renewed certificates. One answers the operator ([`admin`]) and only reads what the others write. The *supervisor*
 //! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low priority
 //! compress large files and compare sidecars with their originals ([`site::memory`]).
 //!
@@ -103,6 +107,7 @@
 //! - *token*: generation and slot in one word, which the kernel returns with an event.
 //! - *connection*: a socket and a session. *Session*: the protocol state, without the socket.
 //! - *transport*: what a session sees of the socket; in tests, a script.
+//! - *record*: the unit of TLS, with up to 16 KiB of *content* (RFC 8446 section 5.1).
 //! - *turn*: one visit of a thread to a connection, bounded in requests and bytes.
 //! - *round*: the work of an event loop between two polls.
 //! - *hand-off*: the queues between an event loop and its workers.
@@ -126,7 +131,7 @@
 //! - `unsafe`, except for three calls in `connection::c_calls`.
 //! - Leniency. There is one strict dialect of HTTP/1.1 and no switch to soften it.
 //! - Uses for request bodies, CGI, proxying: a server for files needs none of them.
-//! - TLS and HTTP/2, for now: put a proxy in front, with an idle limit shorter than T.
+//! - HTTP/2, for now.
 //!
 //! # The checklist
 //!

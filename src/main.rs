@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use abide::admin::{AdminListener, AdminThread};
-use abide::clock::SystemClock;
+use abide::clock::{Clock, SystemClock};
 use abide::config::Config;
-use abide::selftest;
+use abide::selftest::{self, report::Report};
 use abide::server::confinement;
 use abide::server::diagnostics::{self, print_notice};
 use abide::server::service_manager::ServiceManager;
@@ -27,15 +27,13 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    for warning in config.warnings() {
-        print_notice(format_args!("abide: warning: {warning}"));
-    }
+    warn(&config.warnings());
     if cli.check {
         return check(&config, &cli);
     }
     if cli.selftest {
         let _flush_guard = diagnostics::start();
-        return test(config);
+        return test(&config);
     }
     serve(config, cli)
 }
@@ -48,8 +46,9 @@ fn check(config: &Config, cli: &Cli) -> ExitCode {
     if let Err(error) = confinement::rehearse(config, cli.config.as_deref()) {
         return refuse(&error);
     }
-    if let Err(error) = Server::check(config) {
-        return refuse_of(config.user.as_deref(), &error);
+    match Server::check(config, SystemClock::new().now()) {
+        Ok(warnings) => warn(&warnings),
+        Err(error) => return refuse_of(config.user.as_deref(), &error),
     }
     match write!(io::stdout(), "{}", config.to_toml()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,9 +86,8 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
         Ok(server) => server,
         Err(error) => return refuse_of(user.as_deref(), &error),
     };
-    for warning in &confinement.warnings {
-        print_notice(format_args!("abide: warning: {warning}"));
-    }
+    warn(&confinement.warnings);
+    warn(&server.warnings());
     if let Some(service_manager) = service_manager {
         server.report_to(service_manager);
     }
@@ -112,6 +110,12 @@ fn serve(config: Config, cli: Cli) -> ExitCode {
     }
 }
 
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        print_notice(format_args!("abide: warning: {warning}"));
+    }
+}
+
 /// Starts the thread of the admin listener, if there is one. It answers until the result is dropped, at the
 /// end of the program, so also while the server drains.
 fn serve_admin(
@@ -127,11 +131,13 @@ fn serve_admin(
     Ok(Some(admin))
 }
 
-fn test(config: Config) -> ExitCode {
+fn test(config: &Config) -> ExitCode {
     match selftest::run(config) {
-        Ok(report) => {
-            let printed = write!(io::stdout(), "{report}");
-            if report.is_safe() && printed.is_ok() {
+        Ok(reports) => {
+            let printed = reports
+                .iter()
+                .try_for_each(|report| write!(io::stdout(), "{report}"));
+            if reports.iter().all(Report::is_safe) && printed.is_ok() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

@@ -1,5 +1,7 @@
 //! The cells: what is requested, over how many connections, and the targets for abide.
 
+use support::tls::KeyExchange;
+
 /// The files that all servers serve: path and size in bytes.
 pub const FILES: [(&str, usize); 5] = [
     ("/1k.html", 1 << 10),
@@ -15,6 +17,15 @@ pub const DIRECTORY: &str = "/directory";
 const SMALL: &str = FILES[0].0;
 const MISSING: &str = "/missing.html";
 
+/// How the servers are set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    Plain,
+    /// With an access log.
+    Logged,
+    Tls,
+}
+
 /// How the requests are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Load {
@@ -28,15 +39,29 @@ pub enum Load {
     Conditional,
     /// A new connection for each request.
     Reconnecting,
+    /// A new connection with a full handshake for each request.
+    FullHandshake(KeyExchange),
+    /// A new connection for each request, which resumes the session of an earlier one.
+    ResumedHandshake,
     /// Open loop: the rate that keeps the cheapest of the servers busy for this part of a core.
     Paced(f64),
+}
+
+impl Load {
+    /// Whether the clients are those of the bench itself.
+    pub fn is_made_by_bench(self) -> bool {
+        matches!(
+            self,
+            Load::Head | Load::FullHandshake(_) | Load::ResumedHandshake
+        )
+    }
 }
 
 /// Bounds on the ratio of abide's value to the best rival's, in the same run.
 #[derive(Debug, Clone, Copy)]
 pub struct Targets {
     /// CPU time per request, at most.
-    pub cpu: f64,
+    pub cpu: Option<f64>,
     /// Requests per second, at least.
     pub rate: Option<f64>,
     /// Median latency, at most.
@@ -54,8 +79,7 @@ pub struct Cell {
     pub path: &'static str,
     pub connections: u32,
     pub load: Load,
-    /// Whether the servers write an access log.
-    pub logged: bool,
+    pub setup: Setup,
     /// The status that the servers must answer with; 301 stands for all permanent redirects.
     pub status: u16,
     pub targets: Targets,
@@ -71,7 +95,7 @@ impl Cell {
 
 const fn cpu(cpu: f64) -> Targets {
     Targets {
-        cpu,
+        cpu: Some(cpu),
         rate: None,
         p50: None,
         p99: None,
@@ -94,6 +118,15 @@ const PACED: Targets = Targets {
     ..cpu(1.05)
 };
 
+const SMALL_OVER_TLS: Targets = cpu(0.9);
+
+const OVER_TLS: Targets = cpu(1.0);
+
+const NO_TARGETS: Targets = Targets {
+    cpu: None,
+    ..OVER_TLS
+};
+
 const ALONE: Targets = Targets {
     p50: Some(1.15),
     ..cpu(1.15)
@@ -106,13 +139,22 @@ const fn get(name: &'static str, title: &'static str, path: &'static str) -> Cel
         path,
         connections: 32,
         load: Load::Closed,
-        logged: false,
+        setup: Setup::Plain,
         status: 200,
         targets: cpu(0.75),
     }
 }
 
-pub const CELLS: [Cell; 16] = [
+/// A cell over TLS.
+const fn tls(name: &'static str, title: &'static str, path: &'static str) -> Cell {
+    Cell {
+        setup: Setup::Tls,
+        targets: OVER_TLS,
+        ..get(name, title, path)
+    }
+}
+
+pub const CELLS: [Cell; 23] = [
     Cell {
         targets: SATURATED,
         ..get("1k", "1 KB, 32 connections", SMALL)
@@ -181,9 +223,34 @@ pub const CELLS: [Cell; 16] = [
         ..get("one", "One connection", SMALL)
     },
     Cell {
-        logged: true,
+        setup: Setup::Logged,
         targets: cpu(0.8),
         ..get("log", "Access log on", SMALL)
+    },
+    Cell {
+        targets: SMALL_OVER_TLS,
+        ..tls("tls-1k", "TLS, 1 KB, 32 connections", SMALL)
+    },
+    Cell {
+        connections: 256,
+        targets: SMALL_OVER_TLS,
+        ..tls("tls-1k-256", "TLS, 1 KB, 256 connections", SMALL)
+    },
+    tls("tls-100k", "TLS, 100 KB", FILES[2].0),
+    tls("tls-10m", "TLS, 10 MB", FILES[4].0),
+    Cell {
+        load: Load::FullHandshake(KeyExchange::X25519),
+        ..tls("tls-full", "TLS, full handshake each", SMALL)
+    },
+    Cell {
+        load: Load::ResumedHandshake,
+        ..tls("tls-resumed", "TLS, resumed session each", SMALL)
+    },
+    // The OpenSSL and the Go of most rivals have no ML-KEM, so they do less work here.
+    Cell {
+        load: Load::FullHandshake(KeyExchange::PostQuantum),
+        targets: NO_TARGETS,
+        ..tls("tls-pq", "TLS, full handshake, ML-KEM", SMALL)
     },
 ];
 

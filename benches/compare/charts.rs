@@ -7,6 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::cells::Setup;
 use super::floor::FLOOR_NAME;
 use super::kinds::{ABIDE_NAME, KINDS};
 use super::load::PERCENTILES;
@@ -62,8 +63,15 @@ pub fn draw_all(
         written.push(path);
         Ok::<(), String>(())
     };
-    if !outcomes.is_empty() {
-        keep("cpu.svg".to_owned(), &|path| cpu(path, outcomes))?;
+    let of_chart = |is_tls: bool| {
+        let outcomes = outcomes.iter();
+        outcomes.filter(move |outcome| (outcome.cell.setup == Setup::Tls) == is_tls)
+    };
+    for (name, is_tls) in [("cpu.svg", false), ("cpu-tls.svg", true)] {
+        let outcomes: Vec<&Outcome> = of_chart(is_tls).collect();
+        if !outcomes.is_empty() {
+            keep(name.to_owned(), &|path| cpu(path, &outcomes))?;
+        }
     }
     for outcome in outcomes.iter().filter(|outcome| !outcome.rows.is_empty()) {
         if ["1k", "1k-256", "two-thirds"].contains(&outcome.cell.name) {
@@ -93,7 +101,7 @@ fn text(size: u32, at: Pos) -> TextStyle<'static> {
 }
 
 /// Draws the CPU time per request: a panel for each cell, a bar for each server.
-fn cpu(path: &Path, outcomes: &[Outcome]) -> Drawn {
+fn cpu(path: &Path, outcomes: &[&Outcome]) -> Drawn {
     const COLUMNS: usize = 3;
     const PANEL: (u32, u32) = (350, 50);
     const BAR: u32 = 18;

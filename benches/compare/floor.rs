@@ -20,7 +20,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::cells::Cell;
+use super::cells::{Cell, Setup};
 
 /// The name in the tables, and for `--without`.
 pub const FLOOR_NAME: &str = "floor";
@@ -38,7 +38,7 @@ const ANSWERS: usize = 16;
 
 /// Whether the cell has a floor.
 pub fn has(cell: &Cell) -> bool {
-    !cell.logged && cell.body_bytes() <= BODY_BYTES
+    cell.setup == Setup::Plain && cell.body_bytes() <= BODY_BYTES
 }
 
 /// A request and the answer to it.

@@ -2,8 +2,12 @@
 //! a limit on requests per connection.
 //!
 //! In the texts, `{place}` is a folder of the server, `{root}` the directory of the files, `{address}` and
-//! `{port}` the listening address, `{cpus}` the number of CPUs, `{config}` the path of the configuration;
-//! `{log}` and `{variant}` come from [`Kind`].
+//! `{port}` the listening address, `{cpus}` the number of CPUs, `{config}` the path of the configuration,
+//! `{certificate}` and `{key}` the files of the certificate; `{log}` and `{variant}` come from [`Kind`].
+//!
+//! Over TLS the servers keep their defaults for ciphers, sessions and tickets. abide has rustls, Caddy has Go's
+//! TLS and prefers AES with 128 bits where the others take the client's first choice, 256; the rest have
+//! OpenSSL.
 
 use support::recipes;
 
@@ -15,6 +19,8 @@ pub struct Kind {
     /// The argument that prints the version.
     pub version: &'static str,
     pub config: fn() -> String,
+    /// The configuration for TLS, without a log. `None` if no cell over TLS is measured.
+    pub tls_config: Option<fn() -> String>,
     pub arguments: &'static [&'static str],
     /// The texts for `{log}`: without an access log, and with one in the common or combined format, buffered
     /// if possible. `None` if no cell with a log is measured.
@@ -43,10 +49,14 @@ const NGINX_HTTP: &str = "
     {log}
     {variant}
     server {
-        listen {address} backlog=16384 reuseport;
+        {listen}
         root {root};
     }
 ";
+
+const NGINX_LISTEN: &str = "listen {address} backlog=16384 reuseport;";
+
+const NGINX_LISTEN_TLS: &str = "listen {address} ssl backlog=16384 reuseport;";
 
 const NGINX_LOGGING: [&str; 2] = [
     "access_log off;",
@@ -85,20 +95,13 @@ const LIGHTTPD_LOGGING: [&str; 2] = [
     "server.modules = (\"mod_accesslog\")\naccesslog.filename = \"{place}/access.log\"",
 ];
 
-const H2O: &str = r#"
+const H2O: &str = "
 user: nobody
-error-log: {place}/error.log
 num-threads: {cpus}
 max-connections: 16384
 http1-request-timeout: 120
-http1-upgrade-to-http2: OFF
-listen: { host: 127.0.0.1, port: {port} }
 {log}
-hosts:
-  default:
-    paths:
-      "/": { file.dir: "{root}" }
-"#;
+";
 
 const APACHE: &str = "
 LogLevel crit
@@ -140,12 +143,15 @@ const CADDY: &str = "
         protocols h1
     }
 }
-http://127.0.0.1:{port} {
+{scheme}://127.0.0.1:{port} {
     bind 127.0.0.1
+    {tls}
     root * {root}
     file_server
 }
 ";
+
+const CADDY_TLS: &str = "tls {certificate} {key}";
 
 const SWS_ARGUMENTS: &[&str] = &[
     "--host",
@@ -164,12 +170,19 @@ const SWS_ARGUMENTS: &[&str] = &[
 
 pub const ABIDE_NAME: &str = "abide";
 
+/// nginx, with this text for the addresses and certificates of its block `server`.
+fn nginx_config(listen: &str) -> String {
+    let http = NGINX_HTTP.replace("{listen}", listen);
+    recipes::nginx_config(NGINX_MAIN, NGINX_EVENTS, &http)
+}
+
 const fn nginx(name: &'static str, variant: &'static str) -> Kind {
     Kind {
         name,
         program: "nginx",
         version: "-v",
-        config: || recipes::nginx_config(NGINX_MAIN, NGINX_EVENTS, NGINX_HTTP),
+        config: || nginx_config(NGINX_LISTEN),
+        tls_config: Some(|| nginx_config(&[NGINX_LISTEN_TLS, recipes::NGINX_TLS].concat())),
         arguments: recipes::NGINX_ARGUMENTS,
         logging: Some(NGINX_LOGGING),
         variant,
@@ -184,6 +197,7 @@ pub const KINDS: [Kind; 9] = [
         program: env!("CARGO_BIN_EXE_abide"),
         version: "--version",
         config: || recipes::abide_config(ABIDE),
+        tls_config: Some(|| recipes::abide_tls_config(ABIDE)),
         arguments: &["-c", "{config}", "{log}"],
         logging: Some(["", "--access-log={place}/access.log"]),
         variant: "",
@@ -197,6 +211,7 @@ pub const KINDS: [Kind; 9] = [
         program: "lighttpd",
         version: "-v",
         config: || recipes::lighttpd_config(LIGHTTPD),
+        tls_config: Some(|| recipes::lighttpd_config(&[LIGHTTPD, recipes::LIGHTTPD_TLS].concat())),
         arguments: recipes::LIGHTTPD_ARGUMENTS,
         logging: Some(LIGHTTPD_LOGGING),
         variant: "",
@@ -206,8 +221,9 @@ pub const KINDS: [Kind; 9] = [
         name: "h2o",
         program: "h2o",
         version: "-v",
-        config: || H2O.to_owned(),
-        arguments: &["-m", "worker", "-c", "{config}"],
+        config: || recipes::h2o_config(H2O),
+        tls_config: Some(|| recipes::h2o_tls_config(H2O)),
+        arguments: recipes::H2O_ARGUMENTS,
         logging: Some(["", "access-log: {place}/access.log"]),
         variant: "",
         is_rival: true,
@@ -217,6 +233,9 @@ pub const KINDS: [Kind; 9] = [
         program: "apache2",
         version: "-v",
         config: || recipes::apache_config(APACHE, APACHE_DIRECTORY),
+        tls_config: Some(|| {
+            recipes::apache_config(&[APACHE, recipes::APACHE_TLS].concat(), APACHE_DIRECTORY)
+        }),
         arguments: recipes::APACHE_ARGUMENTS,
         logging: Some(APACHE_LOGGING),
         variant: "",
@@ -226,17 +245,23 @@ pub const KINDS: [Kind; 9] = [
         name: "Caddy",
         program: "caddy",
         version: "version",
-        config: || CADDY.to_owned(),
+        config: || CADDY.replace("{scheme}", "http").replace("{tls}", ""),
+        tls_config: Some(|| {
+            CADDY
+                .replace("{scheme}", "https")
+                .replace("{tls}", CADDY_TLS)
+        }),
         arguments: &["run", "--adapter", "caddyfile", "--config", "{config}"],
         logging: None,
         variant: "",
-        is_rival: false,
+        is_rival: true,
     },
     Kind {
         name: "static-web-server",
         program: "static-web-server",
         version: "--version",
         config: String::new,
+        tls_config: None,
         arguments: SWS_ARGUMENTS,
         logging: None,
         variant: "",

@@ -1,14 +1,18 @@
-//! The clients: wrk, h2load, and one of the bench for HEAD. Each runs for a given time and returns its
-//! result.
+//! The clients: wrk, h2load, and those of the bench for HEAD and for handshakes. Each runs for a given time
+//! and returns its result.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::cells::{Cell, Load};
+use support::tls::{self, Certificate, KeyExchange};
+
+use super::cells::{Cell, Load, Setup};
+use super::handshake_client::{HandshakeClient, Tickets};
 use super::head_client;
 use super::servers::search_path;
 
@@ -75,6 +79,9 @@ function request() return piece end
 /// The directory for scripts and logs, and the parameters of the clients.
 pub struct Clients<'a> {
     pub place: &'a Path,
+    /// The certificate that all servers present over TLS.
+    pub certificate: &'a Certificate,
+    pub tickets: Arc<Tickets>,
     pub secs: u32,
     /// Requests per second that keep the cheapest server's core busy.
     pub core_rate: f64,
@@ -83,8 +90,16 @@ pub struct Clients<'a> {
 impl Clients<'_> {
     /// Runs the load of a cell against a server.
     pub fn run(&self, cell: &Cell, address: SocketAddr) -> io::Result<LoadResult> {
+        let time = Duration::from_secs(self.secs.into());
         match cell.load {
-            Load::Head => head_client::run(cell, address, Duration::from_secs(self.secs.into())),
+            Load::Head => head_client::run(cell, address, time),
+            Load::FullHandshake(key_exchange) => {
+                let config = self.certificate.client(key_exchange);
+                Ok(HandshakeClient::full(cell, address, config).run(time))
+            }
+            Load::ResumedHandshake => {
+                Ok(HandshakeClient::resuming(&self.tickets, cell, address).run(time))
+            }
             Load::Paced(part) => self.h2load(cell, address, self.core_rate * part),
             _ => self.wrk(cell, address),
         }
@@ -106,7 +121,7 @@ impl Clients<'_> {
         let path = self.place.join("wrk.lua");
         fs::write(&path, script)?;
         let mut command = Command::new("wrk");
-        for header in headers(cell, address)? {
+        for header in self.headers(cell, address)? {
             command.arg("-H").arg(header);
         }
         let threads = cell.connections.min(num_cpus::get() as u32);
@@ -116,7 +131,7 @@ impl Clients<'_> {
             .arg(format!("-d{}", self.secs))
             .arg("-s")
             .arg(path)
-            .arg(format!("http://{address}{}", cell.path));
+            .arg(format!("{}://{address}{}", scheme(cell), cell.path));
         let said = output(command)?;
         let line = said.lines().find_map(|line| line.strip_prefix("seen "));
         let numbers = line.map(|line| line.split(' ').map_while(|word| word.parse().ok()));
@@ -162,6 +177,100 @@ impl Clients<'_> {
         }
         Ok(LoadResult::of(micros, f64::from(self.secs), wrong))
     }
+
+    /// Prepares the load: checks the status of an answer, and collects tickets for sessions that are resumed.
+    pub fn prepare(&self, cell: &Cell, address: SocketAddr) -> io::Result<()> {
+        self.check(cell, address)?;
+        if cell.load == Load::ResumedHandshake {
+            let client = HandshakeClient::collecting(&self.tickets, cell, address);
+            client.run(Duration::from_secs(self.secs.into()));
+        }
+        Ok(())
+    }
+
+    /// Sends one request of the load, and checks the status.
+    fn check(&self, cell: &Cell, address: SocketAddr) -> io::Result<()> {
+        let method = if cell.load == Load::Head {
+            "HEAD"
+        } else {
+            "GET"
+        };
+        let head = self.head_of_answer(method, cell, &self.headers(cell, address)?, address)?;
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let is_right = match cell.status {
+            301 => matches!(status, Some(301 | 308)),
+            other => status == Some(other),
+        };
+        if is_right {
+            return Ok(());
+        }
+        let line = head.lines().next().unwrap_or("nothing");
+        Err(io::Error::other(format!("it answers {line}")))
+    }
+
+    /// The header fields that the load adds to those of the client.
+    fn headers(&self, cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
+        Ok(match cell.load {
+            Load::Reconnecting => vec!["Connection: close".to_owned()],
+            // Like a browser, send all validators of the earlier answer.
+            Load::Conditional => {
+                let head = self.head_of_answer("GET", cell, &[], address)?;
+                let value = |name: &str| {
+                    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+                    let field = fields.find(|field| field.0.eq_ignore_ascii_case(name))?;
+                    Some(field.1.trim().to_owned())
+                };
+                let validators = [
+                    ("If-None-Match", "ETag"),
+                    ("If-Modified-Since", "Last-Modified"),
+                ];
+                let lines =
+                    validators.map(|(asks, says)| Some(format!("{asks}: {}", value(says)?)));
+                lines.into_iter().flatten().collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn head_of_answer(
+        &self,
+        method: &str,
+        cell: &Cell,
+        headers: &[String],
+        address: SocketAddr,
+    ) -> io::Result<String> {
+        let path = cell.path;
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
+        for header in headers {
+            request += &format!("{header}\r\n");
+        }
+        if !request.contains("Connection:") {
+            request += "Connection: close\r\n";
+        }
+        request += "\r\n";
+        let mut answer = Vec::new();
+        if cell.setup == Setup::Tls {
+            let config = Arc::new(self.certificate.client(KeyExchange::X25519));
+            let mut stream = tls::connect(address, &config)?;
+            stream.write_all(request.as_bytes())?;
+            answer = tls::read_answer(&mut stream)?;
+        } else {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.write_all(request.as_bytes())?;
+            stream.read_to_end(&mut answer)?;
+        }
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        answer.truncate(end.unwrap_or(answer.len()));
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+fn scheme(cell: &Cell) -> &'static str {
+    match cell.setup {
+        Setup::Tls => "https",
+        Setup::Plain | Setup::Logged => "http",
+    }
 }
 
 fn output(mut command: Command) -> io::Result<String> {
@@ -170,70 +279,4 @@ fn output(mut command: Command) -> io::Result<String> {
         .stdin(Stdio::null())
         .output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The header fields that the load adds to those of the client.
-fn headers(cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
-    Ok(match cell.load {
-        Load::Reconnecting => vec!["Connection: close".to_owned()],
-        // Like a browser, send all validators of the earlier answer.
-        Load::Conditional => {
-            let head = head_of_answer("GET", cell.path, &[], address)?;
-            let value = |name: &str| {
-                let mut fields = head.lines().filter_map(|line| line.split_once(": "));
-                let field = fields.find(|field| field.0.eq_ignore_ascii_case(name))?;
-                Some(field.1.trim().to_owned())
-            };
-            let validators = [
-                ("If-None-Match", "ETag"),
-                ("If-Modified-Since", "Last-Modified"),
-            ];
-            let lines = validators.map(|(asks, says)| Some(format!("{asks}: {}", value(says)?)));
-            lines.into_iter().flatten().collect()
-        }
-        _ => Vec::new(),
-    })
-}
-
-/// Sends one request of the load, and checks the status.
-pub fn check(cell: &Cell, address: SocketAddr) -> io::Result<()> {
-    let method = if cell.load == Load::Head {
-        "HEAD"
-    } else {
-        "GET"
-    };
-    let head = head_of_answer(method, cell.path, &headers(cell, address)?, address)?;
-    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let is_right = match cell.status {
-        301 => matches!(status, Some(301 | 308)),
-        other => status == Some(other),
-    };
-    if is_right {
-        return Ok(());
-    }
-    let line = head.lines().next().unwrap_or("nothing");
-    Err(io::Error::other(format!("it answers {line}")))
-}
-
-fn head_of_answer(
-    method: &str,
-    path: &str,
-    headers: &[String],
-    address: SocketAddr,
-) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
-    for header in headers {
-        request += &format!("{header}\r\n");
-    }
-    if !request.contains("Connection:") {
-        request += "Connection: close\r\n";
-    }
-    stream.write_all(format!("{request}\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    answer.truncate(end.unwrap_or(answer.len()));
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -1,10 +1,13 @@
 //! Compares abide with other servers: `cargo bench --bench compare`. It prints Markdown tables, and writes
-//! them with SVG charts to `target/compare/`, after some twenty minutes; `-- --quick` takes three.
+//! them with SVG charts to `target/compare/`, after some twenty-five minutes; `-- --quick` takes four.
 //!
 //! The bench compares the servers found on the path. All serve the same files, with the configurations in
 //! `kinds`, and run at the same time. They are measured one after the other, cell by cell and round by
 //! round, so that other load on the machine affects all alike. A *cell* is one kind of load. wrk and h2load
 //! make the load on the same machine, over loopback. CPU time is that of all processes of a server.
+//!
+//! Over TLS all servers present the same certificate (ECDSA P-256), and the clients speak TLS 1.3. The bench
+//! itself is the client that makes handshakes, see `handshake_client`.
 //!
 //! The `floor` is one more server, which makes the system calls of each request and nothing else. No server
 //! can cost less, so its figures are the kernel's part of those of the others.
@@ -15,11 +18,11 @@
 mod cells;
 mod charts;
 mod floor;
+mod handshake_client;
 mod head_client;
 mod kinds;
 mod load;
 mod options;
-mod process;
 mod report;
 mod results;
 mod servers;
@@ -28,19 +31,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
 use tempfile::TempDir;
 
-use cells::{CELLS, Cell, Load, SERIES};
+use cells::{CELLS, Cell, Load, SERIES, Setup};
 use floor::FLOOR_NAME;
+use handshake_client::Tickets;
 use kinds::{ABIDE_NAME, KINDS};
 use load::Clients;
 use options::Options;
 use results::{Outcome, Row, Sample};
 use servers::{Server, SiteDirectory};
+use support::process::raise_descriptor_limit;
+use support::process_tree;
+use support::tls::KeyExchange;
 
 /// Time for the server to close the client's connections, whose cost belongs to the load.
 const AFTERMATH: Duration = Duration::from_millis(20);
@@ -52,20 +60,21 @@ const CALIBRATION: &str = "1k";
 struct MeasuredServer {
     name: String,
     is_rival: bool,
-    server: Server,
-    /// A second process of the server, with an access log, if a cell needs one.
-    logged: Option<Server>,
+    /// A process for each way to set it up that a cell needs.
+    servers: Vec<(Setup, Server)>,
 }
 
 impl MeasuredServer {
     fn server(&self, cell: &Cell) -> Option<&Server> {
         if self.name == FLOOR_NAME && !floor::has(cell) {
-            None
-        } else if cell.logged {
-            self.logged.as_ref()
-        } else {
-            Some(&self.server)
+            return None;
         }
+        self.server_of(cell.setup)
+    }
+
+    fn server_of(&self, setup: Setup) -> Option<&Server> {
+        let mut servers = self.servers.iter();
+        servers.find_map(|(own, server)| (*own == setup).then_some(server))
     }
 }
 
@@ -87,10 +96,15 @@ fn run(options: &Options) -> io::Result<()> {
     raise_descriptor_limit();
     let place = SiteDirectory::new()?;
     let scratch = TempDir::new()?;
-    let is_logged = cells.iter().any(|cell| cell.logged);
-    let servers = start(options, &place, is_logged);
+    let setups = [Setup::Plain, Setup::Logged, Setup::Tls];
+    let is_needed =
+        |setup: &Setup| *setup == Setup::Plain || cells.iter().any(|cell| cell.setup == *setup);
+    let setups: Vec<Setup> = setups.into_iter().filter(is_needed).collect();
+    let servers = start(options, &place, &setups);
     let mut clients = Clients {
         place: scratch.path(),
+        certificate: &place.certificate,
+        tickets: Arc::new(Tickets::new(place.certificate.client(KeyExchange::X25519))),
         secs: options.seconds(),
         core_rate: 0.0,
     };
@@ -165,8 +179,8 @@ fn chosen(options: &Options) -> io::Result<(Vec<Cell>, Vec<Cell>)> {
             .any(|folder| Path::new(folder).join(program).is_file())
     };
     if !has("wrk") {
-        eprintln!("wrk is not on PATH (Debian: apt-get install wrk): only HEAD can be measured.");
-        cells.retain(|cell| cell.load == Load::Head);
+        eprintln!("wrk is not on PATH (Debian: apt-get install wrk): few cells can be measured.");
+        cells.retain(|cell| cell.load.is_made_by_bench());
         series.clear();
     }
     if !has("h2load") {
@@ -179,8 +193,8 @@ fn chosen(options: &Options) -> io::Result<(Vec<Cell>, Vec<Cell>)> {
 }
 
 /// Starts all installed servers, and reports those that are missing.
-fn start(options: &Options, place: &SiteDirectory, is_logged: bool) -> Vec<MeasuredServer> {
-    let mut servers = Vec::new();
+fn start(options: &Options, place: &SiteDirectory, setups: &[Setup]) -> Vec<MeasuredServer> {
+    let mut all = Vec::new();
     for kind in &KINDS {
         if options.leaves_out(kind.name) {
             continue;
@@ -189,50 +203,46 @@ fn start(options: &Options, place: &SiteDirectory, is_logged: bool) -> Vec<Measu
             eprintln!("{} is not on PATH", kind.program);
             continue;
         }
-        let start = |is_logged| {
-            let started = kind.start(place, is_logged);
-            let complain = |error: &io::Error| eprintln!("{} does not start: {error}", kind.name);
-            started.inspect_err(complain).ok()
-        };
-        let Some(server) = start(false) else {
-            continue;
-        };
+        let mut servers = Vec::new();
+        for setup in setups.iter().filter(|setup| kind.can_be(**setup)) {
+            match kind.start(place, *setup) {
+                Ok(server) => servers.push((*setup, server)),
+                Err(error) => eprintln!("{} ({setup:?}) does not start: {error}", kind.name),
+            }
+        }
         eprintln!("{} {}", kind.name, kind.version());
-        let wants_log = is_logged && kind.logging.is_some();
-        servers.push(MeasuredServer {
+        all.push(MeasuredServer {
             name: kind.name.to_owned(),
             is_rival: kind.is_rival,
-            server,
-            logged: wants_log.then(|| start(true)).flatten(),
+            servers,
         });
     }
     for extra in &options.servers {
         match extra.start(place) {
-            Ok(server) => servers.push(MeasuredServer {
+            Ok(server) => all.push(MeasuredServer {
                 name: extra.name.clone(),
                 is_rival: false,
-                server,
-                logged: None,
+                servers: vec![(Setup::Plain, server)],
             }),
             Err(error) => eprintln!("{} does not start: {error}", extra.name),
         }
     }
     if !options.leaves_out(FLOOR_NAME) {
-        servers.extend(start_floor(&servers));
+        all.extend(start_floor(&all));
     }
-    servers
+    all
 }
 
 /// Starts the floor, if abide runs, because it records abide's answers.
 fn start_floor(servers: &[MeasuredServer]) -> Option<MeasuredServer> {
     let abide = servers.iter().find(|one| one.name == ABIDE_NAME)?;
-    let started = Server::floor(&abide.server);
+    let started = Server::floor(abide.server_of(Setup::Plain)?);
     let complain = |error: &io::Error| eprintln!("the floor does not start: {error}");
+    let server = started.inspect_err(complain).ok()?;
     Some(MeasuredServer {
         name: FLOOR_NAME.to_owned(),
         is_rival: false,
-        server: started.inspect_err(complain).ok()?,
-        logged: None,
+        servers: vec![(Setup::Plain, server)],
     })
 }
 
@@ -299,35 +309,22 @@ fn measure_all(
 
 /// Measures one server in one cell: CPU time before and after the load, memory in the middle of it.
 fn measure(cell: &Cell, server: &Server, clients: &Clients) -> io::Result<Sample> {
-    load::check(cell, server.address)?;
+    clients.prepare(cell, server.address)?;
     let pids = server.tree();
-    let before = process::cpu_time(&pids);
+    let before = process_tree::cpu_time(&pids);
     let (seen, memory_bytes) = thread::scope(|scope| {
         let memory_bytes = scope.spawn(|| {
             thread::sleep(Duration::from_secs(clients.secs.into()) / 2);
-            process::memory_bytes(&pids)
+            process_tree::memory_bytes(&pids)
         });
         let seen = clients.run(cell, server.address);
         (seen, memory_bytes.join().unwrap_or(0))
     });
     let seen = seen?;
     thread::sleep(AFTERMATH);
-    let used = process::cpu_time(&server.tree()).saturating_sub(before);
+    let used = process_tree::cpu_time(&server.tree()).saturating_sub(before);
     if seen.requests == 0 {
         return Err(io::Error::other("no answer"));
     }
     Ok(Sample::new(&seen, used.as_secs_f64() * 1e6, memory_bytes))
-}
-
-/// Raises the limit, because clients and servers have a descriptor for each connection.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        eprintln!("the limit on descriptors stays as it is: {error}");
-    }
 }

@@ -145,7 +145,7 @@ pub fn summary(outcomes: &[Outcome], names: &[String]) -> String {
 
 /// The table of targets and results.
 pub fn targets(outcomes: &[Outcome]) -> String {
-    let mut text = "## Targets: abide / best of nginx, lighttpd and h2o\n\n".to_owned();
+    let mut text = "## Targets: abide / best of nginx, lighttpd, h2o and Caddy\n\n".to_owned();
     text += "| cell | CPU per request | requests/s | p50 | p99 |\n|---|---|---|---|---|\n";
     for outcome in outcomes {
         let _ = write!(text, "| {} |", outcome.cell.title);

@@ -92,7 +92,7 @@ impl Measure {
 
     fn target(self, targets: &Targets) -> Option<f64> {
         match self {
-            Measure::Cpu => Some(targets.cpu),
+            Measure::Cpu => targets.cpu,
             Measure::Rate => targets.rate,
             Measure::P50 => targets.p50,
             Measure::P99 => targets.p99,

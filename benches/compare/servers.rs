@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use support::process::{PATHS, free_address, open_to_all};
+use support::process_tree;
+use support::tls::Certificate;
 use tempfile::TempDir;
 
-use super::cells::{DIRECTORY, FILES};
+use super::cells::{DIRECTORY, FILES, Setup};
 use super::kinds::Kind;
 use super::options::ExtraServer;
-use super::process;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const END_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +36,15 @@ pub struct Server {
 }
 
 impl Kind {
+    /// Whether the bench knows how to set it up so.
+    pub fn can_be(&self, setup: Setup) -> bool {
+        match setup {
+            Setup::Plain => true,
+            Setup::Logged => self.logging.is_some(),
+            Setup::Tls => self.tls_config.is_some(),
+        }
+    }
+
     /// The version, if the program reports one.
     pub fn version(&self) -> String {
         let mut command = Command::new(self.program);
@@ -61,12 +71,16 @@ impl Kind {
     }
 
     /// Starts the server with the files of `place`, and waits until it accepts.
-    pub fn start(&self, place: &SiteDirectory, is_logged: bool) -> io::Result<Server> {
+    pub fn start(&self, place: &SiteDirectory, setup: Setup) -> io::Result<Server> {
         let own = TempDir::new()?;
         open_to_all(own.path());
         let address = free_address(Ipv4Addr::LOCALHOST);
         let config = own.path().join("server.conf");
-        let log = self.logging.unwrap_or_default()[usize::from(is_logged)];
+        let log = self.logging.unwrap_or_default()[usize::from(setup == Setup::Logged)];
+        let text = match (setup, self.tls_config) {
+            (Setup::Tls, Some(tls_config)) => place.certificate.fill(&tls_config()),
+            _ => (self.config)(),
+        };
         let fill = |text: &str| {
             text.replace("{log}", log)
                 .replace("{variant}", self.variant)
@@ -77,7 +91,7 @@ impl Kind {
                 .replace("{port}", &address.port().to_string())
                 .replace("{cpus}", &num_cpus::get().to_string())
         };
-        fs::write(&config, fill(&(self.config)()))?;
+        fs::write(&config, fill(&text))?;
         let arguments = self.arguments.iter().map(|argument| fill(argument));
         let mut command = Command::new(self.program);
         command.args(arguments.filter(|argument| !argument.is_empty()));
@@ -143,7 +157,7 @@ impl Server {
 
     /// The process and all its descendants.
     pub fn tree(&self) -> Vec<u32> {
-        process::tree(self.child.id())
+        process_tree::tree(self.child.id())
     }
 
     fn said(&self) -> String {
@@ -173,13 +187,19 @@ impl Drop for Server {
     }
 }
 
-/// The files that all servers serve. They are removed on drop.
-pub struct SiteDirectory(TempDir);
+/// The files that all servers serve, and the certificate that all present. They are removed on drop.
+pub struct SiteDirectory {
+    own: TempDir,
+    pub certificate: Certificate,
+}
 
 impl SiteDirectory {
     pub fn new() -> io::Result<SiteDirectory> {
-        let place = SiteDirectory(TempDir::new()?);
-        open_to_all(place.0.path());
+        let place = SiteDirectory {
+            own: TempDir::new()?,
+            certificate: Certificate::new(),
+        };
+        open_to_all(place.own.path());
         let below_root = |path: &str| place.root().join(path.trim_start_matches('/'));
         fs::create_dir_all(below_root(DIRECTORY))?;
         fs::write(below_root(DIRECTORY).join("index.html"), "directory\n")?;
@@ -190,6 +210,6 @@ impl SiteDirectory {
     }
 
     fn root(&self) -> PathBuf {
-        self.0.path().join("www")
+        self.own.path().join("www")
     }
 }

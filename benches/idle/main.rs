@@ -2,14 +2,16 @@
 //!
 //! The first part measures the real server with as many connections over loopback as the hard limit of
 //! descriptors allows ([`sockets`]). The second measures a million sessions without sockets, in this
-//! process, with the real slots, sessions and wheel ([`simulated`]). The bench takes about a minute if the
-//! limit is 20,000 descriptors; `-- simulated` or `-- sockets` runs one of the two.
+//! process, with the real slots, sessions and wheel ([`simulated`]). The third measures the memory of idle TLS
+//! connections, beside other servers ([`tls`]). The bench takes about three minutes if the limit is 20,000
+//! descriptors; `-- simulated`, `-- sockets` or `-- tls` runs one of the three.
 
 mod idle_connections;
 mod process;
 mod report;
 mod simulated;
 mod sockets;
+mod tls;
 
 /// The target for the bytes of an idle connection in user space.
 const MAX_BYTES_EACH: f64 = 160.0;
@@ -34,5 +36,8 @@ fn main() {
     }
     if is_wanted("sockets") {
         sockets::run();
+    }
+    if is_wanted("tls") {
+        tls::run();
     }
 }

@@ -1,14 +1,13 @@
 //! The loads for each server. The clients are those of the self-test ([`abide::selftest`]).
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use abide::clock::SystemClock;
 use abide::selftest::simulated_client::{Assumptions, LATENESS_MILLIS, SimulatedClient};
 use abide::selftest::table::{Client, HintSupport, IdleLimit, TimeScale};
-use abide::selftest::wire::{ClientConnection, ReadSpeed, get};
+use abide::selftest::wire::{ClientConnection, Endpoint, ReadSpeed, get};
 
 use super::servers::{LARGE_PATH, SMALL_PATH};
 use super::{MAX_REQUESTS, TIMEOUT_SECS};
@@ -16,8 +15,8 @@ use super::{MAX_REQUESTS, TIMEOUT_SECS};
 /// Connections for each load.
 const CONNECTIONS: u64 = 240;
 
-/// Milliseconds between the starts of two connections, so that 2 CPUs are enough.
-const STAGGER_MILLIS: u64 = 4;
+/// Milliseconds between the starts of two connections, so that 2 CPUs are enough for their handshakes.
+const STAGGER_MILLIS: u64 = 24;
 
 /// Milliseconds that a thread may oversleep.
 const EARLY_MILLIS: u64 = 50;
@@ -91,19 +90,19 @@ const CARELESS: Client = Client {
     retries: false,
 };
 
-/// Runs all loads against the server at `address`. Loads that mostly wait run at the same time; loads that
+/// Runs all loads against the server. Loads that mostly wait run at the same time; loads that
 /// use the CPU run one by one after them.
-pub fn run_all(address: SocketAddr) -> Vec<Outcome> {
+pub fn run_all(server: Endpoint<'_>) -> Vec<Outcome> {
     let works = |load: &&Load| matches!(load.client, Behaviour::SendsTooMuch);
     let waiting: Vec<&Load> = LOADS.iter().filter(|load| !works(load)).collect();
-    let mut outcomes = run(&waiting, address);
+    let mut outcomes = run(&waiting, server);
     for load in LOADS.iter().filter(works) {
-        outcomes.extend(run(&[load], address));
+        outcomes.extend(run(&[load], server));
     }
     outcomes
 }
 
-fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
+fn run(loads: &[&Load], server: Endpoint<'_>) -> Vec<Outcome> {
     let clock = SystemClock::new();
     let clock = &clock;
     thread::scope(|scope| {
@@ -113,7 +112,7 @@ fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
                 let thread = thread::Builder::new().stack_size(STACK_BYTES);
                 let run = move || {
                     clock.sleep(number * STAGGER_MILLIS);
-                    load.client.run(address, clock)
+                    load.client.run(server, clock)
                 };
                 thread.spawn_scoped(scope, run).expect("a thread")
             };
@@ -133,27 +132,27 @@ fn run(loads: &[&Load], address: SocketAddr) -> Vec<Outcome> {
 }
 
 impl Behaviour {
-    fn run(&self, address: SocketAddr, clock: &SystemClock) -> Outcome {
+    fn run(&self, server: Endpoint<'_>, clock: &SystemClock) -> Outcome {
         let honest = assumptions(LATENESS_MILLIS, true);
         let blind = assumptions(0, false);
         let (mut client, first, gap_millis) = match *self {
             Behaviour::Honours => (
-                SimulatedClient::new(&HONOURING, address, clock, honest),
+                SimulatedClient::new(&HONOURING, server, clock, honest),
                 ReadSpeed::Full,
                 T_MILLIS - EARLY_MILLIS,
             ),
             Behaviour::ReadsSlowly => (
-                SimulatedClient::new(&CARELESS, address, clock, blind),
+                SimulatedClient::new(&CARELESS, server, clock, blind),
                 SLOW,
                 0,
             ),
             Behaviour::AsksAfter { millis } => (
-                SimulatedClient::new(&CARELESS, address, clock, blind),
+                SimulatedClient::new(&CARELESS, server, clock, blind),
                 ReadSpeed::Full,
                 millis,
             ),
-            Behaviour::SendsPastMax => return one(send_past_max(address, clock)),
-            Behaviour::SendsTooMuch => return one(send_too_much(address, clock)),
+            Behaviour::SendsPastMax => return one(send_past_max(server, clock)),
+            Behaviour::SendsTooMuch => return one(send_too_much(server, clock)),
         };
         let path = if first == SLOW {
             LARGE_PATH
@@ -191,8 +190,8 @@ fn one(result: io::Result<()>) -> Outcome {
 
 /// Uses a connection up to its last answer, a large one that is read slowly. Sends further requests
 /// together with the last one, and while its answer arrives. Fails unless the last answer is complete.
-fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
-    let mut connection = ClientConnection::open(address, SLOW)?;
+fn send_past_max(server: Endpoint<'_>, clock: &SystemClock) -> io::Result<()> {
+    let mut connection = ClientConnection::open(server, SLOW)?;
     for _ in 1..MAX_REQUESTS {
         connection.send(&get(SMALL_PATH))?;
         connection.read(HintSupport::Ignored, ReadSpeed::Full, clock)?;
@@ -226,10 +225,10 @@ fn send_past_max(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
 
 /// Sends a request that is too large, to its end or as far as the server receives it. Fails unless the answer
 /// can be read after that.
-fn send_too_much(address: SocketAddr, clock: &SystemClock) -> io::Result<()> {
+fn send_too_much(server: Endpoint<'_>, clock: &SystemClock) -> io::Result<()> {
     const PIECE: &[u8] = &[b'.'; 64 * 1024];
     const PIECES: usize = 32;
-    let mut connection = ClientConnection::open(address, ReadSpeed::Full)?;
+    let mut connection = ClientConnection::open(server, ReadSpeed::Full)?;
     let length = PIECE.len() * PIECES;
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     connection.send(head.as_bytes())?;

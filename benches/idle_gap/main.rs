@@ -1,5 +1,5 @@
-//! Requests lost by abide, nginx, Apache and lighttpd when clients idle, with the same T everywhere:
-//! `cargo bench --bench idle_gap`. It prints a Markdown table, after about a minute.
+//! Requests lost by abide, nginx, Apache and lighttpd when clients idle, with the same T everywhere, without
+//! and with TLS: `cargo bench --bench idle_gap`. It prints two Markdown tables, after about three minutes.
 //!
 //! The bench runs the servers that are installed; each serves the same files from a port of 127.0.0.1. A
 //! cell is requests lost / requests sent on connections that had been used before.
@@ -9,9 +9,12 @@ mod servers;
 
 use std::process::ExitCode;
 
+use abide::connection::tls::TlsClient;
+use abide::selftest::wire::Endpoint;
 use loads::{LOADS, Outcome};
 use servers::{KINDS, SiteDirectory};
-use support::process::NotStarted;
+use support::process::{NotStarted, Process, raise_descriptor_limit};
+use support::tls::Certificate;
 
 /// T in seconds, the same for all servers.
 const TIMEOUT_SECS: u32 = 3;
@@ -41,12 +44,22 @@ fn main() -> ExitCode {
         }
     };
     println!("T = {TIMEOUT_SECS} s, {MAX_REQUESTS} requests per connection\n");
+    print_table(&place, None);
+    println!("\nOver TLS:\n");
+    print_table(&place, Some(&Certificate::new()));
+    println!("{NOTES}");
+    ExitCode::SUCCESS
+}
+
+/// Runs all loads against all servers, over TLS if there is a certificate.
+fn print_table(place: &SiteDirectory, certificate: Option<&Certificate>) {
+    let tls = certificate.map(|_| TlsClient::new().expect("a client"));
     let titles: Vec<&str> = LOADS.iter().map(|load| load.title).collect();
     println!("| server | {} |", titles.join(" | "));
     println!("|---|{}", "---|".repeat(titles.len()));
     for kind in KINDS {
-        let row = match kind.start(&place) {
-            Ok(server) => cells(&loads::run_all(server.address)),
+        let row = match kind.start(place, certificate) {
+            Ok(server) => cells(&loads::run_all(endpoint(&server, tls.as_ref()))),
             Err(NotStarted::NotInstalled) => "not installed |".to_owned(),
             Err(NotStarted::Failed(why)) => {
                 format!("does not start: {} |", why.trim().replace('\n', " "))
@@ -54,25 +67,18 @@ fn main() -> ExitCode {
         };
         println!("| {} | {row}", kind.title());
     }
-    println!("{NOTES}");
-    ExitCode::SUCCESS
+}
+
+fn endpoint<'a>(server: &Process, tls: Option<&'a TlsClient>) -> Endpoint<'a> {
+    let plain = Endpoint::plain(server.address);
+    match tls {
+        Some(protocol) => Endpoint { protocol, ..plain },
+        None => plain,
+    }
 }
 
 fn cells(outcomes: &[Outcome]) -> String {
     let cell = |outcome: &Outcome| format!("{} / {} |", outcome.lost, outcome.sent);
     let cells: Vec<String> = outcomes.iter().map(cell).collect();
     cells.join(" ")
-}
-
-/// Raises the limit, because some thousand sockets are open at a time.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        eprintln!("the limit on descriptors stays as it is: {error}");
-    }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use support::process::{NotStarted, PATHS, Process, Recipe, open_to_all};
 use support::recipes;
+use support::tls::Certificate;
 use tempfile::TempDir;
 
 use super::{BODY_BYTES, MAX_REQUESTS, TIMEOUT_SECS};
@@ -34,10 +35,14 @@ const NGINX_HTTP: &str = "
     keepalive_requests {max};
     client_max_body_size {body};
     server {
-        listen {address} backlog=4096;
+        {listen}
         root {root};
     }
 ";
+
+const NGINX_LISTEN: &str = "listen {address} backlog=4096;";
+
+const NGINX_LISTEN_TLS: &str = "listen {address} ssl backlog=4096;";
 
 const APACHE: &str = "
 ListenBacklog 4096
@@ -82,7 +87,7 @@ impl Kind {
             Kind::Apache => ("Apache", "-v"),
             Kind::Lighttpd => ("lighttpd", "-v"),
         };
-        let mut command = Command::new(self.recipe().program);
+        let mut command = Command::new(self.recipe(false).program);
         let output = command.env("PATH", PATHS).arg(argument).output();
         let said = output.map(|output| [output.stdout, output.stderr].concat());
         let said = String::from_utf8(said.unwrap_or_default()).unwrap_or_default();
@@ -94,12 +99,25 @@ impl Kind {
             .to_owned()
     }
 
-    fn recipe(self) -> Recipe {
+    fn recipe(self, is_tls: bool) -> Recipe {
+        let with = |settings: &str, for_tls: &str| {
+            let for_tls = if is_tls { for_tls } else { "" };
+            [settings, for_tls].concat()
+        };
         let mut recipe = match self {
+            Kind::Abide if is_tls => recipes::abide_tls(ABIDE),
             Kind::Abide => recipes::abide(ABIDE),
-            Kind::Nginx => recipes::nginx(NGINX_MAIN, "worker_connections 4096;", NGINX_HTTP),
-            Kind::Apache => recipes::apache(APACHE, ""),
-            Kind::Lighttpd => recipes::lighttpd(LIGHTTPD),
+            Kind::Nginx => {
+                let listen = if is_tls {
+                    NGINX_LISTEN_TLS
+                } else {
+                    NGINX_LISTEN
+                };
+                let http = NGINX_HTTP.replace("{listen}", &with(listen, recipes::NGINX_TLS));
+                recipes::nginx(NGINX_MAIN, "worker_connections 4096;", &http)
+            }
+            Kind::Apache => recipes::apache(&with(APACHE, recipes::APACHE_TLS), ""),
+            Kind::Lighttpd => recipes::lighttpd(&with(LIGHTTPD, recipes::LIGHTTPD_TLS)),
         };
         recipe.config = recipe
             .config
@@ -110,9 +128,16 @@ impl Kind {
         recipe
     }
 
-    /// Starts it over the files of `place`, and waits until it accepts.
-    pub fn start(self, place: &SiteDirectory) -> Result<Process, NotStarted> {
-        let recipe = self.recipe().serving(&place.root());
+    /// Starts it over the files of `place`, for TLS if there is a certificate, and waits until it accepts.
+    pub fn start(
+        self,
+        place: &SiteDirectory,
+        certificate: Option<&Certificate>,
+    ) -> Result<Process, NotStarted> {
+        let mut recipe = self.recipe(certificate.is_some()).serving(&place.root());
+        if let Some(certificate) = certificate {
+            recipe = recipe.presenting(certificate);
+        }
         recipe.try_start(Ipv4Addr::LOCALHOST)
     }
 }

@@ -140,7 +140,7 @@ fn connection(shared: &Shared, index: u32, wanted: Option<&str>, view: View<'_>)
 fn closes_at(deadline: Deadline, figures: Option<SessionFigures>, mode: Mode) -> Option<Millis> {
     match deadline {
         Deadline::First(at) | Deadline::Idle(at) | Deadline::Linger(at) => Some(at),
-        Deadline::ProxyHeader(at) => Some(at),
+        Deadline::ProxyHeader(at) | Deadline::Handshake(at) => Some(at),
         Deadline::IdleUntilDrain(at) if mode != Mode::Serving => Some(at),
         // Without an acknowledgement T + grace may begin later, but the client was told T with the response.
         Deadline::AwaitingAck(_) => figures.and_then(|figures| figures.idle_close_at),

@@ -18,7 +18,7 @@ pub enum Kind {
     Info,
 }
 
-/// Label names and values. The values are ours, and need no escapes.
+/// Label names and values. The names need no escapes, and the values get theirs.
 pub type Labels<'l> = &'l [(&'l str, &'l str)];
 
 /// A text of metrics under construction.
@@ -145,13 +145,26 @@ impl Exposition {
         let mut separator = '{';
         for (name, text) in labels {
             self.out.push(separator);
-            self.out.extend([name, "=\"", text, "\""]);
+            self.out.extend([name, "=\""]);
+            self.push_escaped(text);
+            self.out.push('"');
             separator = ',';
         }
         if separator == ',' {
             self.out.push('}');
         }
         let _ = writeln!(self.out, " {value}");
+    }
+
+    /// Writes the value of a label.
+    fn push_escaped(&mut self, text: &str) {
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => self.out.extend(['\\', character]),
+                '\n' => self.out.push_str("\\n"),
+                _ => self.out.push(character),
+            }
+        }
     }
 }
 
@@ -168,6 +181,18 @@ mod tests {
         out.family("c", Kind::Info, "Version.");
         out.sample(&[("version", "1"), ("os", "linux")], 1);
         out.finish()
+    }
+
+    #[test]
+    fn values_of_labels_are_escaped() {
+        let mut out = Exposition::new(false);
+        out.family("a", Kind::Gauge, "Files.");
+        out.sample(&[("file", "/a \"b\"\\c\nd\u{e9}")], 1);
+        let text = out.finish();
+        assert!(
+            text.ends_with("a{file=\"/a \\\"b\\\"\\\\c\\nd\u{e9}\"} 1\n"),
+            "{text}"
+        );
     }
 
     const HISTOGRAM: &str = "b_seconds_bucket{code=\"2xx\",le=\"5e-05\"} 1\n";

@@ -1,5 +1,7 @@
 //! All numbers about the server at one moment.
 
+#[cfg(feature = "tls")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -8,6 +10,8 @@ use crate::clock::Now;
 use crate::config::ListenAddress;
 use crate::connection::counters::Totals;
 use crate::connection::server_context::Mode;
+#[cfg(feature = "tls")]
+use crate::connection::server_context::ServerContext;
 use crate::server::reload_status::ReloadFigures;
 use crate::server::shared::{ConnectionCounts, Shared, totals};
 use crate::site::memory::LookupTotals;
@@ -30,7 +34,7 @@ pub struct Figures {
     /// T in seconds.
     pub timeout_secs: u32,
     /// Work in the queues between the event loops and their workers, by the name of the queue.
-    pub queues: [(&'static str, usize); 4],
+    pub queues: [(&'static str, usize); 5],
     /// Permanent workers.
     pub workers: usize,
     /// Parked workers, spare ones included.
@@ -49,6 +53,19 @@ pub struct Figures {
     pub process: ProcessFigures,
     /// Where clients are served.
     pub listen: Vec<ListenAddress>,
+    /// The certificates in use, each file once.
+    pub certificates: Vec<CertificateFigures>,
+}
+
+/// A certificate in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFigures {
+    /// The path of the file, or `self-signed` for a certificate made in memory. Bytes that are no UTF-8 are replaced.
+    pub file: String,
+    /// The last second for which the certificate is valid, since 1970-01-01 UTC.
+    pub not_after: u64,
+    /// Whether the file has changed, but cannot be used.
+    pub has_failed_renewal: bool,
 }
 
 /// The connections that were accepted, and where they are now.
@@ -133,6 +150,10 @@ impl Figures {
             reloads: first.reload_status.figures(),
             process: process.read(),
             listen: first.config.addresses(),
+            #[cfg(feature = "tls")]
+            certificates: certificates(context),
+            #[cfg(not(feature = "tls"))]
+            certificates: Vec::new(),
             totals,
         }
     }
@@ -142,6 +163,28 @@ impl Figures {
     pub fn uptime_secs(&self) -> u64 {
         self.now.monotonic.0 / 1_000
     }
+}
+
+/// The certificates in use. Two keys can have copies of one certificate, and two paths can look the same as text, but
+/// a metric needs each text once.
+#[cfg(feature = "tls")]
+fn certificates(context: &ServerContext) -> Vec<CertificateFigures> {
+    let mut by_file = BTreeMap::new();
+    for facts in context.tls.iter().flat_map(|tls| tls.certificates()) {
+        let path = facts.path.as_ref();
+        let file = path.map_or("self-signed".into(), |path| path.to_string_lossy());
+        let figures = CertificateFigures {
+            file: file.into_owned(),
+            not_after: facts.not_after,
+            has_failed_renewal: facts.renewal_failure.is_some(),
+        };
+        let known = by_file
+            .entry(figures.file.clone())
+            .or_insert_with(|| figures.clone());
+        known.not_after = known.not_after.min(figures.not_after);
+        known.has_failed_renewal |= figures.has_failed_renewal;
+    }
+    by_file.into_values().collect()
 }
 
 /// Connections that all event loops have accepted since the start. Each connection whose close the caller has read

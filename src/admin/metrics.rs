@@ -1,12 +1,13 @@
 //! `/metrics`: every number as Prometheus reads it.
 //!
 //! All series exist from the start, whatever clients send and whatever a reload changes, so the number of series
-//! never changes. (Figures of the process are missing if `/proc` is.)
+//! never changes, except for certificates: each file has its series. (Figures of the process are missing if `/proc`
+//! is.)
 
 use super::exposition::{Exposition, Kind};
-use super::figures::Figures;
+use super::figures::{CertificateFigures, Figures};
 use super::process::ProcessFigures;
-use crate::connection::counters::{CloseReason, REQUEST_BOUNDS, Totals};
+use crate::connection::counters::{CloseReason, HandshakeOutcome, REQUEST_BOUNDS, Totals};
 use crate::connection::duration_histogram::BUCKETS;
 use crate::connection::request_kind::RequestKind;
 use crate::connection::server_context::Mode;
@@ -37,6 +38,7 @@ pub fn text(figures: &Figures, is_open_metrics: bool) -> String {
     cache(&mut out, &lookups, loads);
     threads(&mut out, figures);
     configuration(&mut out, figures);
+    certificates(&mut out, &figures.certificates);
     process(&mut out, figures);
     out.finish()
 }
@@ -93,6 +95,11 @@ fn connections(out: &mut Exposition, figures: &Figures) {
     out.family("abide_connections_closed", Kind::Counter, help);
     for (reason, name) in CloseReason::ALL {
         out.sample(&[("reason", name)], totals.closes(reason));
+    }
+    let help = "TLS handshakes that have ended, by outcome.";
+    out.family("abide_tls_handshakes", Kind::Counter, help);
+    for (outcome, name) in HandshakeOutcome::ALL {
+        out.sample(&[("outcome", name)], totals.handshakes(outcome));
     }
     let help = "Requests answered on a connection, counted at its end.";
     out.family("abide_connection_requests", Kind::Histogram, help);
@@ -201,6 +208,28 @@ fn configuration(out: &mut Exposition, figures: &Figures) {
     out.single("abide_ready", Kind::Gauge, help, is_ready);
 }
 
+/// Nothing without TLS.
+fn certificates(out: &mut Exposition, certificates: &[CertificateFigures]) {
+    if certificates.is_empty() {
+        return;
+    }
+    let help = "The end of the validity of a certificate in use, in seconds since 1970.";
+    let name = "abide_certificate_not_after_seconds";
+    out.family(name, Kind::Gauge, help);
+    for CertificateFigures {
+        file, not_after, ..
+    } in certificates
+    {
+        out.sample(&[("certificate", file)], not_after);
+    }
+    let help = "Whether the file of a certificate has changed but cannot be used, so that the old one stays.";
+    out.family("abide_certificate_renewal_failed", Kind::Gauge, help);
+    for certificate in certificates {
+        let has_failed = u8::from(certificate.has_failed_renewal);
+        out.sample(&[("certificate", &certificate.file)], has_failed);
+    }
+}
+
 /// The names and texts are those of the Prometheus client libraries.
 fn process(out: &mut Exposition, figures: &Figures) {
     let help = "Start time of the process since unix epoch in seconds.";
@@ -246,6 +275,30 @@ fn seconds(micros: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::connection::duration_histogram::BOUNDS_MICROS;
+
+    #[test]
+    fn each_certificate_has_its_series() {
+        let certificate = |file: &str, has_failed_renewal| CertificateFigures {
+            file: file.to_owned(),
+            not_after: 1_800_000_000,
+            has_failed_renewal,
+        };
+        let mut out = Exposition::new(true);
+        let all = [certificate("/a.pem", false), certificate("/b.pem", true)];
+        certificates(&mut out, &all);
+        let text = out.finish();
+        for line in [
+            "# UNIT abide_certificate_not_after_seconds seconds\n",
+            "\nabide_certificate_not_after_seconds{certificate=\"/a.pem\"} 1800000000\n",
+            "\nabide_certificate_renewal_failed{certificate=\"/a.pem\"} 0\n",
+            "\nabide_certificate_renewal_failed{certificate=\"/b.pem\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        let mut out = Exposition::new(true);
+        certificates(&mut out, &[]);
+        assert_eq!(out.finish(), "# EOF\n");
+    }
 
     #[test]
     fn the_bounds_are_those_of_the_counters() {

@@ -8,6 +8,9 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections from one IP address; 0 to 16777216, where 0 means no limit. Default 0.
     pub connections_per_ip: usize,
+    /// TLS handshakes under way; 1 to 1048576. If a client begins one more, the one that began first ends.
+    /// Default 2048.
+    pub handshakes: usize,
     /// Bits of an IPv6 address that tell one client from another for `connections_per_ip`; 1 to 128.
     /// Default 64.
     pub ipv6_prefix: u8,
@@ -29,6 +32,7 @@ impl Default for Limits {
         Limits {
             connections: 0,
             connections_per_ip: 0,
+            handshakes: 2048,
             ipv6_prefix: 64,
             target_bytes: 8192,
             head_bytes: 32_768,

@@ -15,6 +15,7 @@ const UNIX_PATH_MAX: usize = 107;
 ///
 /// ```text
 /// 127.0.0.1:8080                 HTTP, as http://127.0.0.1:8080
+/// https://127.0.0.1:8443         HTTP over TLS
 /// unix:/run/abide.sock           HTTP on a unix socket
 /// proxy+http://127.0.0.1:8080    a header of the PROXY protocol, then HTTP
 /// proxy+unix:/run/abide.sock     the same on a unix socket
@@ -26,6 +27,9 @@ pub struct ListenAddress {
     /// Whether each connection begins with a header of the PROXY protocol, in which the proxy in front names
     /// the client.
     pub proxy_protocol: bool,
+    /// Whether each connection begins with a TLS handshake. Then the endpoint is a TCP socket and
+    /// `proxy_protocol` is false.
+    pub tls: bool,
 }
 
 /// The address of a listening socket.
@@ -44,6 +48,7 @@ pub enum Endpoint {
 /// The prefix of addresses whose connections begin with a header of the PROXY protocol.
 const PROXY: &str = "proxy+";
 const HTTP: &str = "http://";
+const HTTPS: &str = "https://";
 const UNIX: &str = "unix:";
 
 impl ListenAddress {
@@ -51,6 +56,7 @@ impl ListenAddress {
         ListenAddress {
             endpoint,
             proxy_protocol: false,
+            tls: false,
         }
     }
 
@@ -81,8 +87,9 @@ impl ListenAddress {
     #[must_use]
     pub fn url(&self) -> String {
         let prefix = if self.proxy_protocol { PROXY } else { "" };
+        let scheme = if self.tls { HTTPS } else { HTTP };
         match &self.endpoint {
-            Endpoint::Tcp(_) => format!("{prefix}{HTTP}{}", self.endpoint),
+            Endpoint::Tcp(_) => format!("{prefix}{scheme}{}", self.endpoint),
             Endpoint::Unix(_) => format!("{prefix}{}", self.endpoint),
         }
     }
@@ -92,7 +99,7 @@ impl ListenAddress {
 /// `unix:/run/abide.sock`, `proxy+http://[::1]:8080`.
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.proxy_protocol {
+        if self.proxy_protocol || self.tls {
             f.write_str(&self.url())
         } else {
             self.endpoint.fmt(f)
@@ -175,12 +182,19 @@ impl FromStr for ListenAddress {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let endpoint = if let Some(path) = rest.strip_prefix(UNIX) {
+        let of_tls = rest.strip_prefix(HTTPS);
+        let endpoint = if of_tls.is_some() && proxy_protocol {
+            Err("the PROXY protocol is not supported before TLS")
+        } else if of_tls.is_some_and(|address| address.starts_with(UNIX)) {
+            Err("TLS is not supported on unix sockets")
+        } else if let Some(address) = of_tls {
+            Endpoint::parse_tcp(address)
+        } else if let Some(path) = rest.strip_prefix(UNIX) {
             Endpoint::parse_unix(path)
         } else if let Some(address) = rest.strip_prefix(HTTP) {
             Endpoint::parse_tcp(address)
         } else if rest.contains("://") {
-            Err("the scheme is not supported")
+            Err("the schemes are http, https, proxy+http and proxy+unix")
         } else if proxy_protocol {
             Err("proxy+ is followed by http:// or unix:")
         } else {
@@ -193,6 +207,7 @@ impl FromStr for ListenAddress {
         Ok(ListenAddress {
             endpoint,
             proxy_protocol,
+            tls: of_tls.is_some(),
         })
     }
 }
@@ -260,6 +275,8 @@ mod tests {
             "[::]:443",
             "unix:/run/abide.sock",
             "unix:abide.sock",
+            "https://127.0.0.1:8443",
+            "https://[::1]:0",
             "proxy+http://127.0.0.1:8080",
             "proxy+http://[::]:0",
             "proxy+unix:/run/abide.sock",
@@ -290,6 +307,7 @@ mod tests {
         assert_eq!(url("[::1]:8080"), "http://[::1]:8080");
         for text in [
             "http://127.0.0.1:8080",
+            "https://127.0.0.1:8443",
             "unix:/run/abide.sock",
             "proxy+http://127.0.0.1:8080",
             "proxy+unix:/run/abide.sock",
@@ -309,6 +327,18 @@ mod tests {
     }
 
     #[test]
+    fn an_https_address_begins_with_tls_and_shares_its_endpoint_with_http() {
+        let address = |text: &str| text.parse::<ListenAddress>().unwrap();
+        let of_tls = address("https://[::1]:443");
+        assert!(of_tls.tls && !of_tls.proxy_protocol);
+        assert_ne!(of_tls, address("[::1]:443"));
+        assert_eq!(of_tls.endpoint, address("[::1]:443").endpoint);
+        for text in ["[::1]:443", "unix:a", "proxy+http://[::1]:443"] {
+            assert!(!address(text).tls, "{text}");
+        }
+    }
+
+    #[test]
     fn an_invalid_address_is_refused_with_its_reason() {
         let long = format!("unix:/{}", "a".repeat(UNIX_PATH_MAX));
         for (text, reason) in [
@@ -320,9 +350,15 @@ mod tests {
             ("http://127.0.0.1", "with a port"),
             ("http://localhost:8080", "host names"),
             ("http://unix:/a", "no path"),
-            ("https://127.0.0.1:8443", "scheme is not supported"),
-            ("HTTP://127.0.0.1:8080", "scheme is not supported"),
-            ("proxy+https://127.0.0.1:8443", "scheme is not supported"),
+            ("HTTP://127.0.0.1:8080", "the schemes are http, https"),
+            ("HTTPS://127.0.0.1:8443", "the schemes are http, https"),
+            ("https://127.0.0.1", "with a port"),
+            ("https://8443", "a port needs"),
+            ("https://localhost:8443", "host names"),
+            ("https://127.0.0.1:8443/", "no path"),
+            ("https://[fe80::1]:8443", "needs its interface"),
+            ("https://unix:/a", "not supported on unix sockets"),
+            ("proxy+https://127.0.0.1:8443", "not supported before TLS"),
             ("proxy+127.0.0.1:8080", "proxy+ is followed by"),
             ("proxy+", "proxy+ is followed by"),
             ("proxy+proxy+unix:a", "proxy+ is followed by"),

@@ -34,6 +34,9 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Where to accept; never empty. Default: `127.0.0.1:8080`.
     pub listen: Vec<ListenAddress>,
+    /// Whether a site without a certificate gets one that is made in memory at the start, for localhost,
+    /// 127.0.0.1 and ::1. The option `--self-signed`; no key of the file. Default false.
+    pub self_signed: bool,
     /// The permissions of unix sockets. Default 0660.
     pub socket_mode: SocketMode,
     /// The group of unix sockets. Default: the group of the process.
@@ -82,6 +85,7 @@ impl Default for Config {
             strict_hosts: false,
             trusted_proxies: Vec::new(),
             listen: vec![ListenAddress::tcp(([127, 0, 0, 1], 8080).into())],
+            self_signed: false,
             socket_mode: SocketMode::default(),
             socket_group: None,
             workers: default_workers(),
@@ -115,6 +119,14 @@ impl Config {
                  keep_alive.grace = {promised} seconds, so a client that keeps to the advertised \
                  timeout can lose a request when the server stops"
             ));
+        }
+        let has_tls = self.listen.iter().any(|address| address.tls);
+        if !has_tls && self.sites().any(|site| site.hsts_secs > 0) {
+            warnings.push(
+                "hsts: no address in listen begins with https://, so the field is never sent: it is sent over TLS \
+                 only"
+                    .to_owned(),
+            );
         }
         for site in self.sites() {
             site.warn_of_missing_pages(&mut warnings);

@@ -21,6 +21,15 @@ pub struct SiteConfig {
     /// The directory that is served. A relative path is relative to the directory the server is
     /// started in. Default: `www`.
     pub root: PathBuf,
+    /// The PEM file with the certificate chain for TLS, the site's own certificate first. A host without one
+    /// uses that of the default site. Default none.
+    pub certificate: Option<PathBuf>,
+    /// The PEM file with the private key of `certificate`. Default none; set exactly if `certificate` is.
+    pub key: Option<PathBuf>,
+    /// Whether requests over plain connections are redirected to https. Default false.
+    pub https_redirect: bool,
+    /// Seconds of Strict-Transport-Security, which is sent over TLS only (RFC 6797); 0 sends none. Default 0.
+    pub hsts_secs: u32,
     /// The names of index files; the first that exists is served for the directory. May be empty.
     /// Default: `index.html`.
     pub index: Vec<String>,
@@ -150,6 +159,10 @@ impl SiteConfig {
     pub fn at(root: impl Into<PathBuf>) -> SiteConfig {
         SiteConfig {
             root: root.into(),
+            certificate: None,
+            key: None,
+            https_redirect: false,
+            hsts_secs: 0,
             index: vec!["index.html".to_owned()],
             clean_urls: false,
             spa: Vec::new(),
@@ -169,6 +182,12 @@ impl SiteConfig {
             redirects: Vec::new(),
             rewrites: Vec::new(),
         }
+    }
+
+    /// The files of the certificate and of its key, if they are set.
+    pub fn certificate_files(&self) -> impl Iterator<Item = &Path> {
+        let files = self.certificate.iter().chain(&self.key);
+        files.map(PathBuf::as_path)
     }
 
     /// The graph of the redirects of the site, which shows where a chain of redirects leads.

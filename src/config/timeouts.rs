@@ -3,6 +3,8 @@
 /// The section `[timeouts]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeouts {
+    /// Seconds from the accept to the end of the TLS handshake; 1 to 86400. Default 10.
+    pub handshake_secs: u32,
     /// Seconds from the first byte of a request to the end of its head; 1 to 86400. Default 20.
     pub head_secs: u32,
     /// Seconds without progress while a request body is read; 1 to 86400. Default 20.
@@ -17,6 +19,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
+            handshake_secs: 10,
             head_secs: 20,
             body_secs: 20,
             write_secs: 30,

@@ -37,6 +37,8 @@ pub enum CloseReason {
     Refused,
     /// At an address with the PROXY protocol, the peer is no trusted proxy, or sent no valid header in time.
     ProxyHeader,
+    /// The TLS handshake failed or was late, or the peer sent an invalid record.
+    Tls,
     /// The server drains.
     Drain,
     /// The server stops at once.
@@ -53,7 +55,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons with their names, in the order of the reasons.
-    pub const ALL: [(CloseReason, &'static str); 19] = [
+    pub const ALL: [(CloseReason, &'static str); 20] = [
         (CloseReason::ClientClosed, "client_closed"),
         (CloseReason::ClientAsked, "client_asked"),
         (CloseReason::MaxRequests, "max_requests"),
@@ -67,6 +69,7 @@ impl CloseReason {
         (CloseReason::ErrorAnswer, "error_answer"),
         (CloseReason::Refused, "refused"),
         (CloseReason::ProxyHeader, "proxy_header"),
+        (CloseReason::Tls, "tls"),
         (CloseReason::Drain, "drain"),
         (CloseReason::Stop, "stop"),
         (CloseReason::Reset, "reset"),
@@ -85,6 +88,26 @@ impl CloseReason {
 /// Upper bounds, inclusive, of the histogram of requests per connection.
 pub const REQUEST_BOUNDS: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
+/// The outcome of a TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeOutcome {
+    /// Both sides have exchanged keys, and the server has signed.
+    Full,
+    /// The client had a ticket of an earlier connection.
+    Resumed,
+    /// The peer broke the rules or was late, or its handshake was given up for a later one.
+    Failed,
+}
+
+impl HandshakeOutcome {
+    /// All outcomes with their names, in the order of the outcomes.
+    pub const ALL: [(HandshakeOutcome, &'static str); 3] = [
+        (HandshakeOutcome::Full, "full"),
+        (HandshakeOutcome::Resumed, "resumed"),
+        (HandshakeOutcome::Failed, "failed"),
+    ];
+}
+
 /// One thread's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -98,6 +121,8 @@ pub struct Counters {
     lengths: [AtomicU64; REQUEST_BOUNDS.len() + 1],
     /// Requests answered on connections that have ended.
     requests_of_closed: AtomicU64,
+    /// TLS handshakes, by [`HandshakeOutcome`].
+    handshakes: [AtomicU64; HandshakeOutcome::ALL.len()],
     durations: DurationHistograms,
     slow_requests: SlowRequests,
     longest_turn_micros: AtomicU64,
@@ -159,6 +184,11 @@ impl Counters {
         self.promises_broken.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a TLS handshake that has ended.
+    pub fn handshake(&self, outcome: HandshakeOutcome) {
+        self.handshakes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts the end of a connection on which `answered` requests were answered.
     pub fn closed(&self, reason: CloseReason, answered: u32) {
         // Release: whoever sees the close and has an Acquire fence also sees that the connection was accepted.
@@ -187,6 +217,7 @@ pub struct Totals {
     lengths: [u64; REQUEST_BOUNDS.len() + 1],
     /// Requests answered on connections that have ended.
     pub requests_of_closed: u64,
+    handshakes: [u64; HandshakeOutcome::ALL.len()],
     /// The durations of responses, by kind. A response counts here some microseconds after it counts in
     /// `requests`.
     pub durations: DurationTotals,
@@ -205,9 +236,16 @@ impl Totals {
             add(&mut totals.closes, &counters.closes);
             add(&mut totals.lengths, &counters.lengths);
             totals.requests_of_closed += counters.requests_of_closed.load(Ordering::Relaxed);
+            add(&mut totals.handshakes, &counters.handshakes);
             totals.durations.add(&counters.durations);
         }
         totals
+    }
+
+    /// The number of TLS handshakes that ended with `outcome`.
+    #[must_use]
+    pub fn handshakes(&self, outcome: HandshakeOutcome) -> u64 {
+        self.handshakes[outcome as usize]
     }
 
     /// The number of connections that ended for `reason`.

@@ -13,6 +13,7 @@ const IDLE_UNTIL_DRAIN: u64 = 0b011 << 61;
 const LINGER: u64 = 0b100 << 61;
 const FIRST: u64 = 0b101 << 61;
 const PROXY_HEADER: u64 = 0b110 << 61;
+const HANDSHAKE: u64 = 0b111 << 61;
 
 /// A point in time, and the state of the connection until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Deadline {
     Exchange(Millis),
     /// The connection waits for the header of the PROXY protocol, for 5 seconds from the accept.
     ProxyHeader(Millis),
+    /// The connection waits for its peer to go on with the TLS handshake, for `timeouts.handshake` from the
+    /// accept.
+    Handshake(Millis),
     /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept.
     First(Millis),
     /// The connection is between two requests, and the last response is not known to have arrived.
@@ -40,6 +44,7 @@ impl Deadline {
         match self {
             Deadline::Exchange(at)
             | Deadline::ProxyHeader(at)
+            | Deadline::Handshake(at)
             | Deadline::First(at)
             | Deadline::AwaitingAck(at)
             | Deadline::Idle(at)
@@ -51,7 +56,10 @@ impl Deadline {
     /// Whether the connection has sent no byte of a request.
     #[must_use]
     pub fn is_silent(self) -> bool {
-        matches!(self, Deadline::ProxyHeader(_) | Deadline::First(_))
+        matches!(
+            self,
+            Deadline::ProxyHeader(_) | Deadline::Handshake(_) | Deadline::First(_)
+        )
     }
 
     /// Whether the connection is between two requests, or before its first.
@@ -73,6 +81,7 @@ impl Deadline {
         let kind = match self {
             Deadline::Exchange(_) => 0,
             Deadline::ProxyHeader(_) => PROXY_HEADER,
+            Deadline::Handshake(_) => HANDSHAKE,
             Deadline::First(_) => FIRST,
             Deadline::AwaitingAck(_) => AWAITING_ACK,
             Deadline::Idle(_) => IDLE,
@@ -95,6 +104,7 @@ impl Deadline {
             IDLE_UNTIL_DRAIN => Deadline::IdleUntilDrain(at),
             LINGER => Deadline::Linger(at),
             PROXY_HEADER => Deadline::ProxyHeader(at),
+            HANDSHAKE => Deadline::Handshake(at),
             FIRST => Deadline::First(at),
             _ => Deadline::Exchange(at),
         }
@@ -111,6 +121,7 @@ mod tests {
             for deadline in [
                 Deadline::Exchange(at),
                 Deadline::ProxyHeader(at),
+                Deadline::Handshake(at),
                 Deadline::First(at),
                 Deadline::AwaitingAck(at),
                 Deadline::Idle(at),

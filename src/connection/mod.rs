@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod c_calls;
+pub mod client_socket;
 pub mod connection_id;
 pub mod counters;
 pub mod deadline;
@@ -18,6 +19,11 @@ pub mod session;
 pub mod slow_requests;
 pub mod stall_detector;
 pub mod thread_buffers;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+pub mod tls;
 pub mod transport;
 
 /// The transport without a socket, from the library of the tests.

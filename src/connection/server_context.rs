@@ -9,6 +9,7 @@ use super::limits::per_ip::ConnectionsPerClient;
 use super::limits::requests_per_client::RequestsPerClient;
 use super::peer::Peer;
 use super::stall_detector::StallLimits;
+use super::tls::TlsContext;
 use crate::clock::Millis;
 use crate::config::Config;
 use crate::http::fields::Fields;
@@ -36,6 +37,8 @@ pub struct ServerContext {
     pub config: Config,
     /// The sites that answer.
     pub sites: Sites,
+    /// The certificates and the ticket keys for TLS handshakes; `None` if no listener has TLS.
+    pub tls: Option<Arc<TlsContext>>,
     /// The number of open connections and its limit.
     pub gauge: Arc<ConnectionGauge>,
     /// The connections of each client in the whole server.
@@ -88,6 +91,13 @@ impl ServerContext {
         context
     }
 
+    /// Adds the certificates and the ticket keys.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<TlsContext>>) -> ServerContext {
+        self.tls = tls;
+        self
+    }
+
     /// Makes new connections keep to the limits of this context.
     pub fn enforce_limits(&self) {
         let limits = &self.config.limits;
@@ -113,6 +123,7 @@ impl ServerContext {
         ServerContext {
             config,
             sites,
+            tls: None,
             gauge,
             connections_per_client,
             requests_per_client: counts_requests

@@ -7,6 +7,7 @@ use super::access_log::log_buffer::LogBuffer;
 use super::counters::Counters;
 use super::limits::requests_per_client::CountedRequest;
 use super::response_timer::ResponseTimer;
+use super::tls::RecordBuffers;
 use crate::config::Config;
 use crate::http::fields::FieldSpan;
 use crate::http::request::{HeadLimits, HeadProgress, Parsed, Reject, parse_head, resume_head};
@@ -36,6 +37,11 @@ pub struct ThreadBuffers {
     /// Set when a turn ends because the thread must not wait for the disk that is needed. The thread
     /// clears it after each turn.
     pub would_block_on_disk: bool,
+    /// Set when a turn ends because a TLS handshake needs cryptography, which is a worker's work. The thread
+    /// clears it after each turn.
+    pub needs_computing: bool,
+    /// The buffers for records; `None` before the first connection with TLS.
+    pub(super) records: Option<Box<RecordBuffers>>,
     /// Lines of the access log; `None` without a log. The thread writes the lines out.
     pub log: Option<LogBuffer>,
     /// Measures how long responses take.
@@ -58,6 +64,8 @@ impl ThreadBuffers {
             counted_requests: Vec::new(),
             awaited: None,
             would_block_on_disk: false,
+            needs_computing: false,
+            records: None,
             log: access_log
                 .target
                 .is_some()
@@ -108,6 +116,7 @@ impl ThreadBuffers {
         self.counted_requests.clear();
         self.timer.sent();
         self.awaited = None;
+        self.needs_computing = false;
         if let Some(log) = &mut self.log {
             log.clear_half_written();
         }

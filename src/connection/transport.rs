@@ -11,18 +11,26 @@ use rustix::io::IoSlice;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::c_calls;
+use super::counters::HandshakeOutcome;
+use super::tls::{RecordBuffers, TlsContext};
+use crate::http::scheme::Scheme;
 
 /// A non-blocking byte stream. An operation that would wait returns [`io::ErrorKind::WouldBlock`]
 /// instead.
 pub trait Transport {
-    /// Receives into `buffer`; 0 means that the peer has sent its last byte (FIN).
+    /// Receives into `buffer`; 0 means that the peer has sent its last byte (FIN). If `buffer` is not full
+    /// then, the socket had no more bytes.
     ///
     /// # Errors
-    /// As recv(2); interruptions are retried.
+    /// As recv(2); interruptions are retried. [`io::ErrorKind::InvalidData`] if the bytes are no valid
+    /// records of TLS: the connection can only be closed then.
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Sends the bytes of `first`, then those of `second`, in one call. `more` says that further
     /// bytes follow at once, so that the kernel need not send a short segment.
+    ///
+    /// After [`io::ErrorKind::WouldBlock`] the next call must begin with the same bytes: a transport that
+    /// encrypts may have sent a part of their record. The same holds for `send_file`.
     ///
     /// # Errors
     /// As sendmsg(2); interruptions are retried; a broken pipe is an error, never a signal.
@@ -34,13 +42,15 @@ pub trait Transport {
     /// As sendfile(2); interruptions are retried.
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
 
-    /// Sends a FIN after what has been sent; receiving goes on.
+    /// Sends a FIN after what has been sent; receiving goes on. Over TLS the close_notify alert goes before
+    /// the FIN. If the socket is full, `recv` sends both later.
     ///
     /// # Errors
     /// As shutdown(2).
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// The number of bytes sent that the peer has not acknowledged.
+    /// The number of bytes sent that the peer has not acknowledged. Over TLS these are the bytes of records,
+    /// a few more than those of the content.
     ///
     /// # Errors
     /// As ioctl(2) with TIOCOUTQ.
@@ -54,6 +64,54 @@ pub trait Transport {
     /// Makes the following close a reset, so that the kernel drops the bytes that a stalled peer did not
     /// take.
     fn abort(&mut self);
+
+    /// Whether the peer has said that it sends no more, though `recv` may not have returned 0 yet. A FIN is
+    /// reported by the kernel instead.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    /// The scheme of the requests that it carries.
+    fn scheme(&self) -> Scheme {
+        Scheme::Http
+    }
+
+    /// Takes the thread's buffers for records for one turn. A transport without TLS ignores the call.
+    fn lend(&mut self, _buffers: &mut Option<Box<RecordBuffers>>) {}
+
+    /// Gives the buffers back at the end of the turn.
+    fn give_back(&mut self, _buffers: &mut Option<Box<RecordBuffers>>) {}
+
+    /// Goes on with the TLS handshake as far as possible without waiting. Without `may_compute` it receives,
+    /// and leaves the cryptography to another call.
+    ///
+    /// # Errors
+    /// As `recv`. [`io::ErrorKind::InvalidData`] if the handshake has failed; the alert that says why has
+    /// been sent.
+    fn shake_hands(
+        &mut self,
+        _tls: Option<&TlsContext>,
+        _may_compute: bool,
+    ) -> io::Result<HandshakeStep> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Tells the peer that the connection ends, if it was not told yet, just before the socket is dropped. Over
+    /// TLS this is the close_notify alert (RFC 8446 section 6.1).
+    fn take_leave(&mut self) {}
+}
+
+/// How far a TLS handshake has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeStep {
+    /// The connection can carry requests.
+    Complete(HandshakeOutcome),
+    /// The handshake waits for the socket.
+    Waiting,
+    /// Bytes have come that need cryptography.
+    NeedsComputing,
+    /// The peer speaks HTTP without TLS. These are its first bytes; the transport goes on without TLS.
+    PlainHttp(Vec<u8>),
 }
 
 /// The unsent bytes of a response that the kernel keeps for a peer that has not yet shown that it reads:

@@ -27,6 +27,7 @@ pub mod range;
 pub mod reject;
 pub mod request;
 pub mod response;
+pub mod scheme;
 pub mod status;
 pub mod target;
 pub mod version;

@@ -12,7 +12,7 @@
 use super::fields::{FieldSpan, Fields, list_members};
 use super::framing::{Framing, FramingFields};
 use super::method::Method;
-use super::status::Status;
+use super::scheme::Scheme;
 use super::target::is_host_and_port;
 use super::version::Version;
 
@@ -100,9 +100,18 @@ pub struct RequestHead<'b, 's> {
     pub fields: Fields<'b, 's>,
     /// The request line without its CRLF, for the access log.
     pub request_line: &'b [u8],
+    /// Whether the target is an https URI.
+    pub needs_secure_connection: bool,
 }
 
 impl<'b> RequestHead<'b, '_> {
+    /// Whether the request came by another `scheme` than its target needs: an https URI over a plain connection (RFC
+    /// 9110 section 7.4).
+    #[must_use]
+    pub fn is_misdirected(&self, scheme: Scheme) -> bool {
+        self.needs_secure_connection && scheme == Scheme::Http
+    }
+
     /// The method as it was sent; 1 to 64 bytes.
     #[must_use]
     pub fn method_token(&self) -> &'b [u8] {
@@ -151,7 +160,7 @@ pub enum Expectation {
 ///
 /// # Errors
 ///
-/// 400 for broken syntax, 414, 421 for an https URI, 431, 501 for a transfer coding, 505. Every well-formed
+/// 400 for broken syntax, 414, 431, 501 for a transfer coding, 505. Every well-formed
 /// method is accepted.
 pub fn parse_head<'b, 's>(
     buf: &'b [u8],
@@ -383,13 +392,6 @@ impl KnownFields {
             return Err(Reject::bad_request("The Host field is missing."));
         }
         let framing = self.framing.decide()?;
-        // RFC 9110 section 7.4. Last, because a broken head is 400 for any target.
-        if line.needs_secure_connection {
-            return Err(Reject::new(
-                Status::MISDIRECTED_REQUEST,
-                "An https resource is not served over an unsecured connection.",
-            ));
-        }
         Ok(RequestHead {
             method: line.method,
             target: line.target,
@@ -405,6 +407,7 @@ impl KnownFields {
             has_accept_encoding: self.has_accept_encoding,
             fields,
             request_line: line.text,
+            needs_secure_connection: line.needs_secure_connection,
         })
     }
 }

@@ -286,6 +286,12 @@ pub fn is_host_and_port(value: &[u8]) -> bool {
     split_host(value).is_some_and(|(_, port)| port.is_none_or(is_port))
 }
 
+/// The host in `value`, a valid host and port. An IPv6 address keeps its brackets.
+#[must_use]
+pub fn host_of(value: &[u8]) -> &[u8] {
+    split_host(value).map_or(value, |(host, _)| host)
+}
+
 /// Whether `value` is a host with a port that is not empty: the authority-form of CONNECT
 /// (RFC 9112 section 3.2.3, RFC 9110 section 9.3.6).
 #[must_use]

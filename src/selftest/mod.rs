@@ -7,12 +7,15 @@
 //! - [`table`]: the clients, as data, and the prediction for each.
 //! - [`wire`]: one connection of a client.
 //! - [`simulated_client`]: one client over such connections.
+//! - `over_tls`: the same connections over TLS.
 //! - [`report`]: the results, as text.
 //!
 //! T and the idle limits of clients that have their own are scaled down ([`TimeScale`]), because the test
 //! would take too long otherwise. The seconds that a client subtracts from T and the delays of the
 //! network are not scaled.
 
+#[cfg(feature = "tls")]
+mod over_tls;
 pub mod report;
 pub mod simulated_client;
 pub mod table;
@@ -35,7 +38,7 @@ use crate::server::{Handle, Server, StartError};
 use report::{Report, Row};
 use simulated_client::{Assumptions, LATENESS_MILLIS, RequestCounts, SimulatedClient};
 use table::{CLIENTS, Client, TimeScale};
-use wire::ReadSpeed;
+use wire::{Endpoint, PlainHttp, Protocol, ReadSpeed};
 
 /// The T under test, in seconds, unless the configured one is shorter.
 const TIMEOUT_SECS: u32 = 4;
@@ -95,17 +98,35 @@ impl From<io::Error> for SelftestError {
     }
 }
 
-/// Runs every client of [`CLIENTS`] against a server with the settings of `config`, in about ten seconds.
+/// Runs every client of [`CLIENTS`] against a server with the settings of `config`, in about ten seconds; and over TLS
+/// too if `config` has an address with TLS. Returns a report for each.
 ///
-/// The server differs from the configuration in five points: it listens on a port of 127.0.0.1 that the
-/// kernel picks, serves files of the self-test, has no limit on connections, writes no access log, and
-/// has a shorter T and grace and a smaller `max_requests`.
+/// The server differs from the configuration in six points: it listens on a port of 127.0.0.1 that the
+/// kernel picks, serves files of the self-test, has a certificate made in memory, has no limit on connections, writes
+/// no access log, and has a shorter T and grace and a smaller `max_requests`.
 ///
 /// # Errors
 /// The server cannot start, or its files cannot be created.
-pub fn run(config: Config) -> Result<Report, SelftestError> {
+pub fn run(config: &Config) -> Result<Vec<Report>, SelftestError> {
+    let (over_tls, plain): (Vec<_>, Vec<_>) = config.listen.iter().partition(|it| it.tls);
+    let mut reports = Vec::new();
+    if !plain.is_empty() {
+        reports.push(run_over(config, false, &PlainHttp)?);
+    }
+    #[cfg(feature = "tls")]
+    if !over_tls.is_empty() {
+        let client = crate::connection::tls::TlsClient::new()?;
+        reports.push(run_over(config, true, &client)?);
+    }
+    // Reading the configuration refuses addresses with TLS otherwise.
+    #[cfg(not(feature = "tls"))]
+    debug_assert!(over_tls.is_empty());
+    Ok(reports)
+}
+
+fn run_over(config: &Config, tls: bool, protocol: &dyn Protocol) -> Result<Report, SelftestError> {
     let directory = SiteDirectory::new()?;
-    let tested = tested_config(&config, &directory);
+    let tested = tested_config(config, tls, &directory);
     let assumptions = Assumptions {
         scale: TimeScale {
             configured: config.keep_alive.timeout_secs,
@@ -118,7 +139,10 @@ pub fn run(config: Config) -> Result<Report, SelftestError> {
     };
     let running = RunningServer::start(tested.clone())?;
     let counts = run_all(
-        running.address,
+        Endpoint {
+            address: running.address,
+            protocol,
+        },
         assumptions,
         tested.keep_alive.idle_close_after_secs(),
     )?;
@@ -127,18 +151,23 @@ pub fn run(config: Config) -> Result<Report, SelftestError> {
     let rows = rows.map(|(client, counts)| Row::new(client, counts, &config.keep_alive));
     Ok(Report::new(
         rows.collect(),
-        config.keep_alive,
+        tls,
+        config.keep_alive.clone(),
         tested.keep_alive,
     ))
 }
 
 /// The configuration of the server under test.
-fn tested_config(config: &Config, directory: &SiteDirectory) -> Config {
+fn tested_config(config: &Config, tls: bool, directory: &SiteDirectory) -> Config {
     let mut tested = config.clone();
     tested.site = SiteConfig::at(&directory.0);
     tested.hosts = Vec::new();
     tested.strict_hosts = false;
-    tested.listen = vec![ListenAddress::tcp(([127, 0, 0, 1], 0).into())];
+    tested.listen = vec![ListenAddress {
+        tls,
+        ..ListenAddress::tcp(([127, 0, 0, 1], 0).into())
+    }];
+    tested.self_signed = true;
     tested.access_log.target = None;
     tested.limits.connections = 0;
     tested.limits.connections_per_ip = 0;
@@ -151,7 +180,7 @@ fn tested_config(config: &Config, directory: &SiteDirectory) -> Config {
 
 /// Runs all clients at the same time. Their counts are in the order of the table.
 fn run_all(
-    address: SocketAddr,
+    server: Endpoint<'_>,
     assumptions: Assumptions,
     idle_close_secs: u32,
 ) -> io::Result<Vec<RequestCounts>> {
@@ -159,7 +188,7 @@ fn run_all(
     let clock = &clock;
     thread::scope(|scope| {
         let start = |scenario: Scenario| {
-            let client = SimulatedClient::new(scenario.client, address, clock, assumptions);
+            let client = SimulatedClient::new(scenario.client, server, clock, assumptions);
             let thread = thread::Builder::new().stack_size(STACK_BYTES);
             thread.spawn_scoped(scope, move || scenario.run(client, idle_close_secs))
         };

@@ -19,6 +19,7 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     rows: Vec<Row>,
+    over_tls: bool,
     configured: KeepAlive,
     tested: KeepAlive,
 }
@@ -93,9 +94,15 @@ impl Row {
 }
 
 impl Report {
-    pub(super) fn new(rows: Vec<Row>, configured: KeepAlive, tested: KeepAlive) -> Report {
+    pub(super) fn new(
+        rows: Vec<Row>,
+        over_tls: bool,
+        configured: KeepAlive,
+        tested: KeepAlive,
+    ) -> Report {
         Report {
             rows,
+            over_tls,
             configured,
             tested,
         }
@@ -150,9 +157,10 @@ impl fmt::Display for Report {
             IdleClose::Timeout => "",
             IdleClose::Pressure => ", closed under pressure only",
         };
+        let over = if self.over_tls { "over TLS: " } else { "" };
         writeln!(
             f,
-            "T = {} s, grace = {} s, max = {}{close}; tested with T = {} s, grace = {} s, max = {}\n",
+            "{over}T = {} s, grace = {} s, max = {}{close}; tested with T = {} s, grace = {} s, max = {}\n",
             configured.timeout_secs,
             configured.grace_secs,
             configured.max_requests,
@@ -203,7 +211,7 @@ mod tests {
             spoil(client, &mut counts);
             Row::new(client, counts, &configured)
         });
-        Report::new(rows.collect(), configured.clone(), configured)
+        Report::new(rows.collect(), false, configured.clone(), configured)
     }
 
     fn line<'a>(text: &'a str, name: &str) -> &'a str {

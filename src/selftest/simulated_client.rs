@@ -6,10 +6,9 @@
 //! the server closes within this time the client does not notice, and the request is lost.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::table::{Client, IdleLimit, TimeScale};
-use super::wire::{ClientConnection, ReadSpeed, ReceivedResponse, get};
+use super::wire::{ClientConnection, Endpoint, ReadSpeed, ReceivedResponse, get};
 use crate::clock::{Clock, Millis, SystemClock};
 
 /// Milliseconds from a client's decision to the arrival of its request. They are less than half of the
@@ -69,7 +68,7 @@ struct IdleConnection {
 #[derive(Debug)]
 pub struct SimulatedClient<'a> {
     client: &'a Client,
-    address: SocketAddr,
+    server: Endpoint<'a>,
     clock: &'a SystemClock,
     assumptions: Assumptions,
     idle: Option<IdleConnection>,
@@ -77,17 +76,17 @@ pub struct SimulatedClient<'a> {
 }
 
 impl<'a> SimulatedClient<'a> {
-    /// A client of the server at `address` that has not connected yet.
+    /// A client of the server that has not connected yet.
     #[must_use]
     pub fn new(
         client: &'a Client,
-        address: SocketAddr,
+        server: Endpoint<'a>,
         clock: &'a SystemClock,
         assumptions: Assumptions,
     ) -> SimulatedClient<'a> {
         SimulatedClient {
             client,
-            address,
+            server,
             clock,
             assumptions,
             idle: None,
@@ -169,7 +168,7 @@ impl<'a> SimulatedClient<'a> {
             }
             self.counts.retried += 1;
         }
-        let connection = ClientConnection::open(self.address, speed);
+        let connection = ClientConnection::open(self.server, speed);
         if connection
             .and_then(|connection| self.exchange_on(connection, path, speed))
             .is_err()

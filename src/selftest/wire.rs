@@ -1,6 +1,7 @@
 //! One connection of a simulated client. It relies on the Content-Length of a response and on its
 //! Connection and Keep-Alive fields.
 
+use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -51,10 +52,71 @@ pub struct ReceivedResponse {
     pub body_bytes: usize,
 }
 
+/// A server as its clients reach it.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint<'a> {
+    /// Where it accepts connections.
+    pub address: SocketAddr,
+    /// The protocol of its connections.
+    pub protocol: &'a dyn Protocol,
+}
+
+impl Endpoint<'_> {
+    /// A server that speaks HTTP itself.
+    #[must_use]
+    pub fn plain(address: SocketAddr) -> Endpoint<'static> {
+        Endpoint {
+            address,
+            protocol: &PlainHttp,
+        }
+    }
+}
+
+/// The protocol of a connection: HTTP itself, or HTTP over TLS.
+pub trait Protocol: Debug + Sync {
+    /// Begins the protocol on a connection.
+    ///
+    /// # Errors
+    /// The server does not take part, or the connection is broken.
+    fn begin(&self, socket: TcpStream) -> io::Result<Box<dyn ClientStream>>;
+}
+
+/// HTTP itself.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainHttp;
+
+impl Protocol for PlainHttp {
+    fn begin(&self, socket: TcpStream) -> io::Result<Box<dyn ClientStream>> {
+        Ok(Box::new(socket))
+    }
+}
+
+/// The bytes of HTTP on a connection.
+pub trait ClientStream: Read + Write + Debug + Send {
+    /// The socket, whose bytes may be in another protocol.
+    fn socket(&self) -> &TcpStream;
+
+    /// A second handle, for sending while a response is read.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    fn sender(&self) -> io::Result<Box<dyn Write + Send>>;
+}
+
+impl ClientStream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+
+    fn sender(&self) -> io::Result<Box<dyn Write + Send>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
+
 /// A connection of a client.
 #[derive(Debug)]
 pub struct ClientConnection {
-    stream: TcpStream,
+    stream: Box<dyn ClientStream>,
     /// Bytes that were received and not parsed yet.
     received: Vec<u8>,
 }
@@ -63,8 +125,9 @@ impl ClientConnection {
     /// Connects. A slow reader has a small receive buffer.
     ///
     /// # Errors
-    /// The server does not accept the connection.
-    pub fn open(address: SocketAddr, speed: ReadSpeed) -> io::Result<ClientConnection> {
+    /// The server does not accept the connection, or does not speak the protocol.
+    pub fn open(server: Endpoint<'_>, speed: ReadSpeed) -> io::Result<ClientConnection> {
+        let address = server.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if let ReadSpeed::Slow { .. } = speed {
             socket.set_recv_buffer_size(SLOW_RECV_BUFFER_BYTES)?;
@@ -75,7 +138,7 @@ impl ClientConnection {
         stream.set_read_timeout(Some(IO_TIMEOUT))?;
         stream.set_write_timeout(Some(IO_TIMEOUT))?;
         Ok(ClientConnection {
-            stream,
+            stream: server.protocol.begin(stream)?,
             received: Vec::new(),
         })
     }
@@ -92,8 +155,8 @@ impl ClientConnection {
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub fn sender(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+    pub fn sender(&self) -> io::Result<Box<dyn Write + Send>> {
+        self.stream.sender()
     }
 
     /// Reads one response to a GET.
@@ -137,12 +200,13 @@ impl ClientConnection {
     /// Whether the server has closed the connection, or sent bytes without a request.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        if self.stream.set_nonblocking(true).is_err() {
+        let socket = self.stream.socket();
+        if socket.set_nonblocking(true).is_err() {
             return true;
         }
-        let peeked = self.stream.peek(&mut [0]);
+        let peeked = socket.peek(&mut [0]);
         let is_silent = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        self.stream.set_nonblocking(false).is_err() || !is_silent
+        socket.set_nonblocking(false).is_err() || !is_silent
     }
 
     fn read_slowly(&mut self, bytes: usize, millis: u32, clock: &SystemClock) -> io::Result<()> {

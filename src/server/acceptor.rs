@@ -22,7 +22,9 @@ use crate::connection::ownership::OwnershipState;
 use crate::connection::peer::Peer;
 use crate::connection::server_context::ServerContext;
 use crate::connection::session::Session;
+use crate::connection::transport::Transport;
 use crate::http::forwarded::is_trusted;
+use crate::http::scheme::Scheme;
 
 /// Connections accepted from one listener at a time, so that other work is not kept waiting.
 pub const ACCEPTS_PER_BATCH: usize = 64;
@@ -45,7 +47,7 @@ pub struct Accepted<T> {
     pub client_gauge: Option<Arc<ConnectionGauge>>,
 }
 
-impl<T> Accepted<T> {
+impl<T: Transport> Accepted<T> {
     /// Makes the connection and its first deadline.
     #[must_use]
     pub fn into_connection(
@@ -56,6 +58,7 @@ impl<T> Accepted<T> {
         let make = match self.origin {
             _ if self.is_refused => Session::refused,
             Origin::Proxy(_) => Session::proxied,
+            Origin::Client(_) if self.socket.scheme() == Scheme::Https => Session::over_tls,
             Origin::Client(_) => Session::accepted,
         };
         let mut session = make(self.origin.peer(), now).with_client_gauge(self.client_gauge);
@@ -63,7 +66,6 @@ impl<T> Accepted<T> {
         let connection = Connection {
             socket: self.socket,
             session,
-            is_counted: !self.is_refused,
         };
         (Box::new(connection), deadline)
     }

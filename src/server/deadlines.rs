@@ -32,7 +32,13 @@ const RECHECK_MILLIS: u64 = 1000;
 fn max_sleep_millis(config: &Config) -> u64 {
     let (keep_alive, timeouts) = (&config.keep_alive, &config.timeouts);
     let has_proxies = config.listen.iter().any(|address| address.proxy_protocol);
+    let has_tls = config.listen.iter().any(|address| address.tls);
     let all = [
+        if has_tls {
+            timeouts.handshake_secs
+        } else {
+            u32::MAX
+        },
         if has_proxies {
             PROXY_HEADER_SECS
         } else {
@@ -196,7 +202,6 @@ mod tests {
         let connection = Connection {
             socket: (),
             session: Session::accepted(Peer::Unix, Millis(0)),
-            is_counted: true,
         };
         let far = Deadline::First(Millis(50_000));
         let open = slots.begin(slots.at(0).open(Box::new(connection), far));
@@ -222,7 +227,6 @@ mod tests {
             let connection = Connection {
                 socket: (),
                 session: Session::accepted(Peer::Unix, Millis(0)),
-                is_counted: true,
             };
             let deadline = Deadline::First(Millis(20_000));
             slots.begin(slots.at(0).open(Box::new(connection), deadline))

@@ -1,6 +1,6 @@
 //! The queues through which connections and jobs get to the workers.
 //!
-//! There are four queues. The jobs queue has one message for each job, the others one for each connection.
+//! There are five queues. The jobs queue has one message for each job, the others one for each connection.
 //! (The blocking queue also has the rare [`Work::GiveBackMemory`].)
 //!
 //! - **ready**: connections that the event loop has found ready, but for the first few of a round, which the loop
@@ -9,6 +9,8 @@
 //!   empty the queue, and it polls once the queue is empty.
 //! - **blocking**: connections that need a disk, or that want more than a whole turn. Only workers serve
 //!   from here, so no connection that memory can answer waits behind them.
+//! - **handshakes**: connections whose TLS handshake needs cryptography, some tenths of a millisecond each. Only
+//!   workers serve from here.
 //! - **beyond mounts**: connections deferred by spare workers that must not block beyond mount points
 //!   ([`spares`](super::spares)).
 //! - **jobs**: work that takes many slices of some milliseconds ([`waiting`](crate::site::waiting)). Each
@@ -116,6 +118,8 @@ pub enum FirstQueue {
     Blocking,
     /// Connections deferred by workers that must not block beyond mount points.
     BeyondMounts,
+    /// Connections whose TLS handshake needs cryptography.
+    Handshakes,
 }
 
 /// The queues between the event loop and its workers, and the parked workers.
@@ -125,6 +129,7 @@ pub struct Handoff {
     blocking: WorkQueue<Work>,
     jobs: WorkQueue<Arc<Flight>>,
     beyond_mounts: WorkQueue<Work>,
+    handshakes: WorkQueue<QueuedSlot>,
     parked_workers: ParkedWorkers,
     /// Notified when work waits and no worker is parked.
     supervisor_waker: Arc<SupervisorWaker>,
@@ -159,6 +164,7 @@ impl Handoff {
             blocking: WorkQueue::new(),
             jobs: WorkQueue::new(),
             beyond_mounts: WorkQueue::new(),
+            handshakes: WorkQueue::new(),
             parked_workers: ParkedWorkers::default(),
             supervisor_waker,
             pick_ups: PickUps::default(),
@@ -201,6 +207,12 @@ impl Handoff {
         self.wake_worker_for_anywhere();
     }
 
+    /// Defers a connection whose TLS handshake needs cryptography, and wakes a worker for it.
+    pub fn defer_handshake(&self, queued: QueuedSlot) {
+        self.handshakes.put(queued);
+        self.wake_worker();
+    }
+
     /// Worker: puts work back as [`defer`](Handoff::defer) does, but wakes no other worker, because this
     /// one looks for work next.
     pub fn put_back(&self, work: Work) {
@@ -241,7 +253,7 @@ impl Handoff {
                 pick_ups.fetch_add(1, Ordering::Relaxed);
                 // A worker that was woken for another queue may have taken from the ready queue first, and
                 // may not come back for long.
-                if !self.blocking.is_empty() {
+                if self.waiting_on_roots() > 0 {
                     self.wake_worker();
                 }
                 if !self.jobs.is_empty() || !self.beyond_mounts.is_empty() {
@@ -264,12 +276,13 @@ impl Handoff {
 
     /// The lengths of the queues, by name.
     #[must_use]
-    pub fn queue_lengths(&self) -> [(&'static str, usize); 4] {
+    pub fn queue_lengths(&self) -> [(&'static str, usize); 5] {
         [
             ("ready", self.ready.receiver.len()),
             ("blocking", self.blocking.receiver.len()),
             ("beyond_mounts", self.beyond_mounts.receiver.len()),
             ("jobs", self.jobs.receiver.len()),
+            ("handshakes", self.handshakes.receiver.len()),
         ]
     }
 
@@ -283,7 +296,7 @@ impl Handoff {
     #[must_use]
     pub fn has_work(&self, anywhere: bool) -> bool {
         let has_other_work = || !self.jobs.is_empty() || !self.beyond_mounts.is_empty();
-        self.is_ready() || !self.blocking.is_empty() || anywhere && has_other_work()
+        self.is_ready() || self.waiting_on_roots() > 0 || anywhere && has_other_work()
     }
 
     /// Whether the ready queue has connections.
@@ -301,7 +314,7 @@ impl Handoff {
     /// The part of [`waiting`](Handoff::waiting) for which a worker need not block beyond mount points.
     #[must_use]
     pub fn waiting_on_roots(&self) -> usize {
-        self.blocking.receiver.len()
+        self.blocking.receiver.len() + self.handshakes.receiver.len()
     }
 
     /// How often workers have picked up work so far.
@@ -378,10 +391,12 @@ impl Handoff {
         let ready = || self.ready.receiver.try_recv().ok().map(Work::Turn);
         let jobs = || self.jobs.receiver.try_recv().ok().map(Work::Slice);
         let mounts = || self.beyond_mounts.receiver.try_recv().ok();
+        let handshakes = || self.handshakes.receiver.try_recv().ok().map(Work::Turn);
         if !kind.may_block_anywhere() {
             return match order.first {
-                FirstQueue::Ready => ready().or_else(blocking),
-                _ => blocking().or_else(ready),
+                FirstQueue::Ready => ready().or_else(blocking).or_else(handshakes),
+                FirstQueue::Handshakes => handshakes().or_else(blocking).or_else(ready),
+                _ => blocking().or_else(ready).or_else(handshakes),
             };
         }
         if order.job_is_due
@@ -393,7 +408,12 @@ impl Handoff {
             FirstQueue::Ready => ready().or_else(blocking).or_else(mounts),
             FirstQueue::Blocking => blocking().or_else(ready).or_else(mounts),
             FirstQueue::BeyondMounts => mounts().or_else(blocking).or_else(ready),
+            FirstQueue::Handshakes => handshakes()
+                .or_else(blocking)
+                .or_else(ready)
+                .or_else(mounts),
         }
+        .or_else(handshakes)
         .or_else(jobs)
     }
 }

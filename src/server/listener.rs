@@ -117,6 +117,7 @@ impl Listener {
     #[must_use]
     fn speaking(mut self, address: &ListenAddress) -> Listener {
         self.address.proxy_protocol = address.proxy_protocol;
+        self.address.tls = address.tls;
         self
     }
 

@@ -8,6 +8,8 @@ pub mod accepting;
 pub mod acceptor;
 pub mod access_log;
 mod bound_listeners;
+#[cfg(feature = "tls")]
+pub mod certificate_watcher;
 pub mod confinement;
 mod connection_limit;
 pub mod current_config;
@@ -57,10 +59,11 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config::{Config, Endpoint, ListenAddress};
 use crate::connection::counters::Totals;
 use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::tls::TlsContext;
 use crate::site::Sites;
 pub use bound_listeners::BoundListeners;
 pub use start_error::StartError;
@@ -175,18 +178,21 @@ impl Server {
     }
 
     /// Checks that a server with this configuration could start with the rights that remain, but for its addresses.
-    /// Nothing is left behind.
+    /// Nothing is left behind. Returns warnings about the certificates, as [`warnings`](Server::warnings).
     ///
     /// # Errors
     /// [`StartError`] says which part failed and why.
-    pub fn check(config: &Config) -> Result<(), StartError> {
+    pub fn check(config: &Config, now: Now) -> Result<Vec<String>, StartError> {
         connection_limit(config).map_err(StartError::new)?;
         confinement::check(config).map_err(|error| StartError::new(error.to_string()))?;
         Sites::open(config).map_err(StartError::of_site)?;
+        let tls = TlsContext::open(config, now).map_err(StartError::of_certificate)?;
         let access_log = config.access_log.target.as_ref();
         access_log
             .map_or(Ok(()), AccessLog::check)
-            .map_err(StartError::of_log)
+            .map_err(StartError::of_log)?;
+        let warnings = tls.map(|tls| tls.warnings(config, now.unix_secs));
+        Ok(warnings.unwrap_or_default())
     }
 
     /// Listens and starts, with the rights that the process has: [`BoundListeners::bind`], [`Server::start`].
@@ -244,7 +250,10 @@ impl Server {
         } else {
             None
         };
-        let context = Arc::new(ServerContext::new(config, sites));
+        let tls = TlsContext::open(&config, clock.now());
+        let tls = tls.map_err(StartError::of_certificate)?;
+        sites.note_addresses(&addresses);
+        let context = Arc::new(ServerContext::new(config, sites).with_tls(tls));
         let common = EventLoopBuilder {
             config: Arc::new(CurrentConfig::new(context, access_log.map(Arc::new))),
             clock,
@@ -287,6 +296,19 @@ impl Server {
             reloader.report_to(Arc::clone(&service_manager));
         }
         self.service_manager = Some(service_manager);
+    }
+
+    /// Warnings about certificates that end soon or have ended, and about names that none covers. Each is one
+    /// sentence without a full stop.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let context = Arc::clone(&self.all[0].config.get().context);
+        let now = self.all[0].clock.now().unix_secs;
+        let warnings = context
+            .tls
+            .as_ref()
+            .map(|tls| tls.warnings(&context.config, now));
+        warnings.unwrap_or_default()
     }
 
     /// The addresses in use, with port 0 replaced by the real port.

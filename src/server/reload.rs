@@ -25,6 +25,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::access_log::AccessLog;
+#[cfg(feature = "tls")]
+use super::certificate_watcher::CertificateWatcher;
 use super::current_config::ActiveConfig;
 use super::diagnostics::print_notice;
 use super::open_addresses::{AddressChange, OpenAddresses};
@@ -33,6 +35,7 @@ use super::service_manager::ServiceManager;
 use super::shared::{LoopMessage, Shared};
 use crate::config::{Config, ConfigError, KeySources, Reloaded, Running};
 use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::tls::{CertificateError, TlsContext};
 
 /// The first and the longest time after which the reload thread looks whether the last thread has left an old
 /// configuration. A worker that waits for a disk may keep one for long.
@@ -110,6 +113,8 @@ pub(super) struct Reloader {
     /// `None` if the server belongs to another program, which reads its own configuration.
     read: Option<ReadConfig>,
     service_manager: Option<Arc<ServiceManager>>,
+    #[cfg(feature = "tls")]
+    certificate_watcher: CertificateWatcher,
     /// Old configurations that some thread still uses.
     retired: Vec<Arc<ActiveConfig>>,
 }
@@ -123,6 +128,11 @@ impl Reloader {
         // One place: a second request to read would change nothing.
         let (sender, requests) = bounded(1);
         let reloader = Reloader {
+            #[cfg(feature = "tls")]
+            certificate_watcher: {
+                let config = Arc::clone(&all[0].config);
+                CertificateWatcher::new(config, Arc::clone(&all[0].clock))
+            },
             all,
             requests,
             addresses,
@@ -147,7 +157,8 @@ impl Reloader {
     ///
     /// # Errors
     /// As pthread_create(3).
-    pub(super) fn start(self) -> std::io::Result<()> {
+    pub(super) fn start(mut self) -> std::io::Result<()> {
+        self.watch_certificates();
         let thread = thread::Builder::new().name("reload".to_owned());
         thread.spawn(move || self.run()).map(drop)
     }
@@ -253,6 +264,12 @@ impl Reloader {
             let why = "the sockets come from the service manager, so a change needs a restart";
             return Err(error_at(sources, "listen", why.to_owned()));
         }
+        let now = shared.clock.now();
+        let tls = match &active.context.tls {
+            Some(tls) => tls.reopen(&config, now),
+            None => TlsContext::open(&config, now),
+        };
+        let tls = tls.map_err(|error| of_certificate(sources, &error))?;
         let access_log = access_log(&active, &config);
         let access_log = access_log.map_err(|why| error_at(sources, "access_log.path", why))?;
         let change = self
@@ -261,6 +278,14 @@ impl Reloader {
         let change = change.map_err(|why| error_at(sources, "listen", why))?;
         let now = shared.clock.now().monotonic;
         let context = active.context.after_reload(config, sites, now);
+        let unix_secs = shared.clock.now().unix_secs;
+        let warnings = tls
+            .as_ref()
+            .map(|tls| tls.warnings(&context.config, unix_secs));
+        for warning in warnings.unwrap_or_default() {
+            print_notice(format_args!("abide: warning: {warning}"));
+        }
+        let context = context.with_tls(tls);
         drop(active);
         self.switch(Arc::new(context), access_log, change);
         Ok(())
@@ -278,7 +303,9 @@ impl Reloader {
         if let Some(addresses) = change.addresses {
             shared.config.set_addresses(addresses);
         }
+        context.sites.note_addresses(&shared.config.addresses());
         let replaced = shared.put_in_force(context, access_log);
+        self.watch_certificates();
         for url in &change.added {
             print_notice(format_args!("listening on {url}"));
         }
@@ -291,6 +318,17 @@ impl Reloader {
         }
         self.retired.push(replaced);
     }
+
+    /// Looks for renewed certificates of the configuration in force from now on.
+    #[cfg(feature = "tls")]
+    fn watch_certificates(&mut self) {
+        if let Err(error) = self.certificate_watcher.follow() {
+            log::error!("renewed certificates are not noticed before the next reload: {error}");
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn watch_certificates(&mut self) {}
 
     /// Drops the old configurations that no other thread uses. Dropping frees a cache, and the threads that serve
     /// must not wait for that.
@@ -328,6 +366,16 @@ fn access_log(active: &ActiveConfig, config: &Config) -> Result<Option<Arc<Acces
     let opened = target.as_ref().map(AccessLog::open).transpose();
     let opened = opened.map_err(|error| error.to_string())?;
     Ok(opened.map(Arc::new))
+}
+
+#[cfg(feature = "tls")]
+fn of_certificate(sources: Option<&KeySources>, error: &CertificateError) -> ReloadError {
+    error_at(sources, error.key.name(), error.to_string())
+}
+
+#[cfg(not(feature = "tls"))]
+fn of_certificate(_: Option<&KeySources>, error: &CertificateError) -> ReloadError {
+    match *error {}
 }
 
 fn error_at(sources: Option<&KeySources>, name: &str, message: String) -> ReloadError {

@@ -15,6 +15,7 @@ use super::slots::{Connection, QueuedSlot, REFUSAL_RESERVE, Slots};
 use crate::clock::Clock;
 #[cfg(doc)]
 use crate::clock::Millis;
+use crate::connection::client_socket::ClientSocket;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{Counters, Totals};
 use crate::connection::deadline::Deadline;
@@ -22,7 +23,6 @@ use crate::connection::limits::connection_gauge::ConnectionGauge;
 use crate::connection::limits::per_ip::ConnectionsPerClient;
 use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::{Mode, ServerContext};
-use crate::connection::transport::Socket;
 
 /// A message to an event loop. There is at most one of `Closed` for each slot, and the others are few, so the
 /// number of slots bounds the channel.
@@ -62,7 +62,7 @@ impl Waker for mio::Waker {
 
 /// The state that an event loop shares with its workers. The configuration, the clock, the gauge, the counts per
 /// address and the status of reloads belong to the whole server, the rest belongs to one event loop.
-pub struct Shared<T = Socket> {
+pub struct Shared<T = ClientSocket> {
     /// The number of the event loop, from 0.
     pub number: usize,
     /// The connections.
@@ -209,14 +209,10 @@ impl<T> Shared<T> {
     // The slot stores a box, which is passed on as it is.
     #[allow(clippy::boxed_local)]
     pub fn close(&self, connection: Box<Connection<T>>) {
-        let Connection {
-            socket,
-            session,
-            is_counted,
-        } = *connection;
+        let Connection { socket, session } = *connection;
         // Closed first, so that a descriptor is free when the place is.
         drop(socket);
-        if is_counted {
+        if session.is_counted() {
             self.gauge.leave();
         }
         if let Some((address, client_gauge)) = session.client_gauge() {
@@ -278,7 +274,7 @@ impl<T> Shared<T> {
             // same kind.
             match slot.deadline() {
                 _ if state == OwnershipState::Free => {}
-                Deadline::Exchange(_) => connection_counts.active += 1,
+                Deadline::Exchange(_) | Deadline::Handshake(_) => connection_counts.active += 1,
                 Deadline::Linger(_) => connection_counts.lingering += 1,
                 deadline if state == OwnershipState::Idle && deadline.is_between_requests() => {
                     connection_counts.idle += 1;

@@ -133,7 +133,6 @@ mod tests {
         let connection = Connection {
             socket: (),
             session: Session::accepted(Peer::Unix, Millis(0)),
-            is_counted: true,
         };
         let queued = slots
             .at(slot)

@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::clock::Millis;
+use crate::connection::client_socket::ClientSocket;
 use crate::connection::deadline::Deadline;
 use crate::connection::ownership::{
     NotIdle, Notified, Ownership, OwnershipState, Released, TurnGuard,
 };
 use crate::connection::session::Session;
-use crate::connection::transport::Socket;
 
 /// Connections over the limit that are kept open just long enough to be refused.
 pub const REFUSAL_RESERVE: usize = 64;
@@ -40,18 +40,16 @@ const CHUNK_SLOTS: usize = 1024;
 
 /// A socket and the state of its connection.
 #[derive(Debug)]
-pub struct Connection<T = Socket> {
+pub struct Connection<T = ClientSocket> {
     /// The socket. Dropping it closes it and removes it from the poll.
     pub socket: T,
     /// The state of the protocol.
     pub session: Session,
-    /// Whether the limits count the connection. They do not count one that is being refused.
-    pub is_counted: bool,
 }
 
 /// A place for one connection.
 #[derive(Debug)]
-pub struct Slot<T = Socket> {
+pub struct Slot<T = ClientSocket> {
     /// Which thread may touch `connection`.
     ownership: Ownership,
     /// When the connection wants its next turn if no event comes.
@@ -106,7 +104,7 @@ impl<T> Slot<T> {
 
 /// A slot and its number, for the event loop and for threads that do not own the connection.
 #[derive(Debug)]
-pub struct SlotRef<'a, T = Socket> {
+pub struct SlotRef<'a, T = ClientSocket> {
     slot: &'a Slot<T>,
     index: u32,
 }
@@ -196,7 +194,7 @@ impl<'a, T> SlotRef<'a, T> {
 /// [`close`](OwnedSlot::close).
 #[derive(Debug)]
 #[must_use = "a connection whose turn does not end is lost"]
-pub struct OwnedSlot<'a, T = Socket> {
+pub struct OwnedSlot<'a, T = ClientSocket> {
     slot: &'a Slot<T>,
     index: u32,
     running: TurnGuard<'a>,
@@ -206,7 +204,7 @@ pub struct OwnedSlot<'a, T = Socket> {
 /// The state of a connection whose turn ended with [`OwnedSlot::wait_until`].
 #[derive(Debug)]
 #[must_use = "after `Notified` the caller still owns the connection"]
-pub enum WaitOutcome<'a, T = Socket> {
+pub enum WaitOutcome<'a, T = ClientSocket> {
     /// The connection is idle.
     Idle,
     /// An event came during the turn, which may have missed it: the connection needs another turn.
@@ -278,7 +276,7 @@ type SlotChunk<T> = Box<[Slot<T>]>;
 
 /// All slots, allocated in chunks when first used.
 #[derive(Debug)]
-pub struct Slots<T = Socket> {
+pub struct Slots<T = ClientSocket> {
     chunks: Box<[OnceLock<SlotChunk<T>>]>,
 }
 

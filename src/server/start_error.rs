@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::access_log::OpenLogError;
+use crate::connection::tls::CertificateError;
 use crate::site::OpenSiteError;
 
 /// Why the server could not start: one sentence, without a full stop.
@@ -45,6 +46,21 @@ impl StartError {
             message: error.to_string(),
             is_denied: error.is_denied(),
         }
+    }
+
+    /// The error of a certificate or key that cannot be used.
+    #[cfg(feature = "tls")]
+    pub(super) fn of_certificate(error: CertificateError) -> StartError {
+        StartError {
+            message: error.to_string(),
+            is_denied: error.is_denied,
+        }
+    }
+
+    /// Never called.
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn of_certificate(error: CertificateError) -> StartError {
+        match error {}
     }
 
     /// An error in what `what` names, which a system call has reported.

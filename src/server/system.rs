@@ -11,8 +11,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::handshakes;
 use super::listener::Listener;
 use crate::config::Config;
+use crate::connection::client_socket::ClientSocket;
 use crate::connection::peer::Peer;
-use crate::connection::transport::{Socket, Transport};
+use crate::connection::transport::Transport;
 
 /// The operating system as an event loop uses it.
 pub trait System {
@@ -68,18 +69,23 @@ pub trait System {
 }
 
 impl System for Registry {
-    type AcceptedSocket = Socket;
+    type AcceptedSocket = ClientSocket;
     type AcceptQueue = Listener;
 
-    fn accept(&self, listener: &Listener) -> io::Result<(Socket, Peer)> {
-        listener.accept()
+    fn accept(&self, listener: &Listener) -> io::Result<(ClientSocket, Peer)> {
+        let (socket, peer) = listener.accept()?;
+        #[cfg(feature = "tls")]
+        if listener.address.tls {
+            return Ok((ClientSocket::tls(socket), peer));
+        }
+        Ok((ClientSocket::plain(socket), peer))
     }
 
-    fn has_input(&self, socket: &Socket) -> bool {
+    fn has_input(&self, socket: &ClientSocket) -> bool {
         socket.has_input()
     }
 
-    fn watch(&self, socket: &Socket, token: Token) -> io::Result<()> {
+    fn watch(&self, socket: &ClientSocket, token: Token) -> io::Result<()> {
         let interests = Interest::READABLE | Interest::WRITABLE;
         self.register(&mut SourceFd(&socket.as_fd().as_raw_fd()), token, interests)
     }

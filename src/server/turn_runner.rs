@@ -16,13 +16,14 @@ use super::slots::{Connection, QueuedSlot, WaitOutcome};
 use super::work::{FinishedFlights, Work};
 use crate::clock::{Millis, Now, Sample};
 use crate::connection::access_log::log_buffer::LogBuffer;
+use crate::connection::client_socket::ClientSocket;
 use crate::connection::connection_id::ConnectionId;
 use crate::connection::counters::{CloseReason, Counters};
 use crate::connection::deadline::Deadline;
 use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::session::{Outcome, Session, Turn};
 use crate::connection::thread_buffers::ThreadBuffers;
-use crate::connection::transport::{Socket, Transport};
+use crate::connection::transport::Transport;
 use crate::site::MayBlock;
 use crate::site::waiting::{Flight, Waiter};
 
@@ -36,7 +37,7 @@ const PEER_GONE_MILLIS: u64 = 1_000;
 
 /// The state that a thread needs to run turns.
 #[derive(Debug)]
-pub struct TurnRunner<T = Socket> {
+pub struct TurnRunner<T = ClientSocket> {
     shared: Arc<Shared<T>>,
     /// The configuration of the present turn.
     active: Arc<ActiveConfig>,
@@ -202,8 +203,12 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     ) -> Option<u32> {
         let would_block_on_disk = std::mem::take(&mut self.buffers.would_block_on_disk)
             && self.may_block == MayBlock::OnRoots;
+        let needs_computing = std::mem::take(&mut self.buffers.needs_computing);
         match turn_result {
             TurnResult::Idle => {}
+            TurnResult::WantsTurn(queued) if needs_computing => {
+                self.shared.handoff.defer_handshake(queued);
+            }
             TurnResult::WantsTurn(queued) if would_block_on_disk => {
                 let work = Work::Resume(queued, finished);
                 self.shared.handoff.defer_beyond_mounts(work);

@@ -13,8 +13,9 @@ use super::turn_runner::{SLICE_MILLIS, TurnRunner};
 use super::work::{FinishedFlights, Work};
 use crate::clock::{Clock, Millis};
 use crate::connection::c_calls;
+use crate::connection::client_socket::ClientSocket;
 use crate::connection::counters::Counters;
-use crate::connection::transport::{Socket, Transport};
+use crate::connection::transport::Transport;
 use crate::site::MayBlock;
 use crate::site::waiting::{Flight, Slice};
 
@@ -34,7 +35,7 @@ impl Slice for TimeSlice<'_> {
     }
 }
 
-/// Lets the queues of a worker take part alike: the three queues for turns alternate as the first, and a job
+/// Lets the queues of a worker take part alike: the four queues for turns alternate as the first, and a job
 /// is due once in [`SLICE_MILLIS`].
 #[derive(Debug)]
 struct Rotation {
@@ -69,7 +70,8 @@ impl Rotation {
             self.first = match order.first {
                 FirstQueue::Blocking => FirstQueue::Ready,
                 FirstQueue::Ready => FirstQueue::BeyondMounts,
-                FirstQueue::BeyondMounts => FirstQueue::Blocking,
+                FirstQueue::BeyondMounts => FirstQueue::Handshakes,
+                FirstQueue::Handshakes => FirstQueue::Blocking,
             };
         }
     }
@@ -77,7 +79,7 @@ impl Rotation {
 
 /// A thread of the worker pool.
 #[derive(Debug)]
-pub struct Worker<T = Socket> {
+pub struct Worker<T = ClientSocket> {
     shared: Arc<Shared<T>>,
     turn_runner: TurnRunner<T>,
     kind: WorkerKind,
@@ -203,22 +205,23 @@ mod tests {
     use super::*;
 
     /// Counts the pick-ups of a worker from full queues, in turns of `turn_millis`: those from the blocking, the
-    /// ready and the beyond-mounts queue, and those of the jobs.
-    fn picked_up(pick_ups: u32, turn_millis: u64, has_jobs: bool) -> [u32; 4] {
-        const PLACES: [u32; 3] = [1, 2, 3];
+    /// ready, the beyond-mounts and the handshakes queue, and those of the jobs.
+    fn picked_up(pick_ups: u32, turn_millis: u64, has_jobs: bool) -> [u32; 5] {
+        const PLACES: [u32; 4] = [1, 2, 3, 4];
         let handoff = Handoff::default();
         let turn = |place| Work::Turn(QueuedSlot::numbered(place));
         let refill = |place| match place {
             1 => handoff.put_back(turn(1)),
             2 => handoff.dispatch(QueuedSlot::numbered(2)),
-            _ => handoff.defer_beyond_mounts(turn(3)),
+            3 => handoff.defer_beyond_mounts(turn(3)),
+            _ => handoff.defer_handshake(QueuedSlot::numbered(4)),
         };
         PLACES.into_iter().for_each(refill);
         if has_jobs {
             handoff.put_back(Work::Slice(Flight::new()));
         }
         let mut rotation = Rotation::new();
-        let (mut now, mut counts) = (Millis(1_000), [0; 4]);
+        let (mut now, mut counts) = (Millis(1_000), [0; 5]);
         for _ in 0..pick_ups {
             let order = rotation.order(now);
             let work = handoff.pick_up(WorkerKind::Permanent, order, None);
@@ -233,7 +236,7 @@ mod tests {
                     refill(place);
                 }
                 work => {
-                    counts[3] += 1;
+                    counts[4] += 1;
                     handoff.put_back(work);
                 }
             }
@@ -244,14 +247,14 @@ mod tests {
     #[test]
     fn the_queues_for_turns_are_served_alike_whatever_a_turn_takes() {
         for turn_millis in [0, 1, 5, 50] {
-            assert_eq!(picked_up(300, turn_millis, false), [100, 100, 100, 0]);
+            assert_eq!(picked_up(400, turn_millis, false), [100, 100, 100, 100, 0]);
         }
     }
 
     #[test]
     fn a_job_has_a_slice_once_in_the_time_of_a_slice() {
         // After each slice the turns have five milliseconds.
-        assert_eq!(picked_up(360, 1, true), [100, 100, 100, 60]);
-        assert_eq!(picked_up(300, 50, true), [50, 50, 50, 150]);
+        assert_eq!(picked_up(480, 1, true), [100, 100, 100, 100, 80]);
+        assert_eq!(picked_up(400, 50, true), [50, 50, 50, 50, 200]);
     }
 }

@@ -30,5 +30,5 @@ pub mod pages;
 pub mod rules;
 pub mod waiting;
 
-pub use answer::{OpenSiteError, Site, Sites};
+pub use answer::{HostMatch, OpenSiteError, Site, Sites, VirtualHosts};
 pub use waiting::{MayBlock, WouldBlock, WouldBlockOnDisk};

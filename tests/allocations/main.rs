@@ -13,8 +13,10 @@ use abide::config::{AccessLogFormat, AccessLogTarget, Config, SinglePageApp, Sit
 use abide::connection::peer::Peer as Address;
 use abide::connection::server_context::ServerContext;
 use abide::connection::session::Outcome;
+use abide::connection::tls::TlsStream;
 use abide::site::{MayBlock, Sites};
 use support::scripted::ScriptedPeer;
+use support::tls_line::{TLS12, TLS13, TlsServer, client};
 use support::turns::SingleSession;
 use tempfile::TempDir;
 
@@ -273,5 +275,75 @@ fn every_variant_of_a_cached_file_allocates_nothing() {
         assert_eq!(allocations, 0, "in {REQUESTS} requests: {codings}");
         let head = world.head(&get);
         assert!(head.contains(line), "{head}");
+    }
+}
+
+/// rustls allocates the content of each record that it reads, and each record that it writes. Nothing else is
+/// allocated.
+#[test]
+fn a_request_over_tls_allocates_what_rustls_does() {
+    for version in [&TLS12, &TLS13] {
+        let files = [("file.html", vec![b'a'; 1_024])];
+        let mut server = TlsServer::new(&files, |config| {
+            config.keep_alive.max_requests = NonZeroU32::new(1_000_000).expect("not zero");
+        });
+        let mut line = server.connect(&client(version), Millis(0));
+        server.settle(&mut line, Millis(0));
+        let get = request("GET", "");
+        let mut requests = Vec::new();
+        for _ in 0..WARM_UP + REQUESTS {
+            line.write(get.as_bytes());
+            let mut record = Vec::new();
+            line.client.write_tls(&mut record).expect("to memory");
+            requests.push(record);
+        }
+        let mut ask = |record: &[u8]| {
+            line.peer().sent.clear();
+            line.peer().arrive(record);
+            assert_eq!(server.turn(&mut line, Millis(0)), Outcome::Wait);
+            assert!(line.peer().sent.len() > 200);
+        };
+        let (warm_up, measured) = requests.split_at(WARM_UP as usize);
+        warm_up.iter().for_each(|record| ask(record));
+        let counted =
+            allocation_counter::measure(|| measured.iter().for_each(|record| ask(record)));
+        // The buffers of the scripted peer grow a few times.
+        let allocations = counted.count_total;
+        assert!(
+            allocations.abs_diff(2 * REQUESTS) < 20,
+            "{allocations} in {REQUESTS} requests"
+        );
+    }
+}
+
+/// The heap of an idle connection, without the client's, and without the two keys of 0.6 KB each that the C library
+/// below rustls allocates: together less than 4 KiB. (`cargo bench --bench idle` measures all.)
+#[test]
+fn an_idle_connection_over_tls_holds_no_record_buffers() {
+    for version in [&TLS12, &TLS13] {
+        let files = [("file.html", vec![b'a'; 1_024])];
+        let mut server = TlsServer::new(&files, |_| {});
+        let get = request("GET", "");
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            let mut line = server.connect(&client(version), Millis(0));
+            let mut bytes = size_of_val(&line.session) as i64 + size_of_val(&line.socket) as i64;
+            for round in 0..6 {
+                if round == 4 {
+                    line.write(get.as_bytes());
+                }
+                line.carry(usize::MAX);
+                // The scripted peer keeps what is sent.
+                line.peer().sent.reserve(64 * 1024);
+                let counted = allocation_counter::measure(|| {
+                    server.turn(&mut line, Millis(0));
+                });
+                bytes += counted.bytes_current;
+            }
+            assert!(!line.client.is_handshaking());
+            held.push(bytes + size_of::<TlsStream>() as i64);
+        }
+        // The first connection fills the cache and the buffers of the thread.
+        assert!(held.last().is_some_and(|bytes| *bytes < 2_800), "{held:?}");
     }
 }

@@ -5,8 +5,10 @@
 mod access_log;
 mod admin;
 mod admin_clients;
+mod certificate_files;
 mod command_line;
 mod few_rights;
+mod listen;
 mod mistakes;
 mod reload;
 mod sandbox;
@@ -15,13 +17,15 @@ mod sites;
 mod sockets;
 mod stalled_logs;
 mod syntax;
+#[cfg(feature = "tls")]
+mod tls;
 mod wrong_rules;
 mod wrong_sites;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use abide::config::{AccessLogTarget, Config, ListenAddress, SandboxMode, SiteConfig};
+use abide::config::{AccessLogTarget, Config, SandboxMode, SiteConfig};
 use tempfile::TempDir;
 
 /// A configuration file, in a directory of its own.
@@ -145,6 +149,7 @@ interval = 10
 count = 6
 
 [timeouts]
+handshake = 10
 head = 20
 body = 20
 write = 30
@@ -153,6 +158,7 @@ linger = 5
 [limits]
 connections = 0
 connections_per_ip = 0
+handshakes = 2048
 ipv6_prefix = 64
 target_bytes = 8192
 head_bytes = 32768
@@ -258,7 +264,8 @@ fn a_value_out_of_range_is_refused_with_file_line_and_key() {
 /// Both ends of each range are accepted, and values beyond them are not.
 #[test]
 fn the_ranges() {
-    let ranges: [(&str, i64, i64, &str); 28] = [
+    let ranges: [(&str, i64, i64, &str); 31] = [
+        ("hsts", 0, 315_360_000, ""),
         ("workers", 1, 1024, ""),
         ("event_loops", 1, 256, ""),
         ("keep_alive.timeout", 1, 2_147_483_637, ""),
@@ -273,12 +280,14 @@ fn the_ranges() {
         ("tcp_keep_alive.idle", 1, 32_767, ""),
         ("tcp_keep_alive.interval", 1, 32_767, ""),
         ("tcp_keep_alive.count", 1, 127, ""),
+        ("timeouts.handshake", 1, 86_400, ""),
         ("timeouts.head", 1, 86_400, ""),
         ("timeouts.body", 1, 86_400, ""),
         ("timeouts.write", 1, 86_400, ""),
         ("timeouts.linger", 1, 60, ""),
         ("limits.connections", 0, 16_777_216, ""),
         ("limits.connections_per_ip", 0, 16_777_216, ""),
+        ("limits.handshakes", 1, 1_048_576, ""),
         ("limits.ipv6_prefix", 1, 128, ""),
         ("limits.target_bytes", 64, 32_768, ""),
         (
@@ -396,8 +405,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
-             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
+             certificate, key, https_redirect, hsts, index, clean_urls, spa, listing, hidden, symlinks, \
+             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
              strict_hosts, trusted_proxies, user, group, sandbox",
         ),
         (
@@ -410,32 +419,13 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
         (
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
-             index, clean_urls, spa, listing, hidden, symlinks, precompressed, compress, \
-             default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
+             certificate, key, https_redirect, hsts, index, clean_urls, spa, listing, hidden, symlinks, \
+             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
              strict_hosts, trusted_proxies, user, group, sandbox",
         ),
     ] {
         assert_eq!(refusal(text), expected);
     }
-}
-
-#[test]
-fn listen_takes_distinct_literal_addresses() {
-    assert_eq!(
-        refusal("listen = []"),
-        "abide.toml:1: listen: the list is empty, it must have an address"
-    );
-    assert_eq!(
-        refusal("listen = [\n  '127.0.0.1:80',\n  'localhost:80',\n]"),
-        "abide.toml:3: listen: \"localhost:80\" cannot be listened on, host names are not looked \
-         up: write an address such as 127.0.0.1:8080, [::1]:8080 or unix:/run/abide.sock"
-    );
-    assert_eq!(
-        refusal("listen = ['127.0.0.1:80', '127.0.0.1:80']"),
-        "abide.toml:1: listen: 127.0.0.1:80 is listed twice"
-    );
-    let config = load("listen = ['127.0.0.1:0', '127.0.0.1:0', 'unix:a']");
-    assert_eq!(config.listen[2], ListenAddress::unix("a"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use rustix::thread::{
 use support::Site;
 
 /// Gives up the rights of a new thread as `config` says, and runs `attempt` in it.
-fn inside<T: Send>(
+pub fn inside<T: Send>(
     config: &Config,
     file: Option<&Path>,
     attempt: impl FnOnce(Result<Confinement, ConfinementError>) -> T + Send,
@@ -37,7 +37,7 @@ fn inside<T: Send>(
 }
 
 /// The settings of a server for `site`.
-fn serving(site: &Site) -> Config {
+pub fn serving(site: &Site) -> Config {
     Config {
         site: SiteConfig::at(site.root()),
         ..Config::default()
@@ -45,7 +45,7 @@ fn serving(site: &Site) -> Config {
 }
 
 /// A site below a directory of its own, so that the parent of its root has nothing else.
-fn site_with_secret() -> (Site, Config) {
+pub fn site_with_secret() -> (Site, Config) {
     let site = Site::new();
     site.write("nested/www/index.html", "home");
     fs::write(site.path("secret"), "secret").expect("write");
@@ -57,7 +57,7 @@ fn site_with_secret() -> (Site, Config) {
 }
 
 /// Checks that the kernel forbade it, if `can_forbid`.
-fn expect_denied<T>(result: io::Result<T>, can_forbid: bool, what: &str) {
+pub fn expect_denied<T>(result: io::Result<T>, can_forbid: bool, what: &str) {
     match result {
         Err(error) if can_forbid => {
             assert_eq!(
@@ -72,7 +72,7 @@ fn expect_denied<T>(result: io::Result<T>, can_forbid: bool, what: &str) {
     }
 }
 
-fn forbids_files() -> bool {
+pub fn forbids_files() -> bool {
     kernel_support() != KernelSupport::Nothing
 }
 
@@ -239,6 +239,7 @@ fn a_sandbox_that_is_off_forbids_nothing_but_new_privileges() {
                 .success()
         );
         assert!(confinement.allows_root(&site.root()));
+        assert!(confinement.allows_file(&site.path("secret")));
         assert!(confinement.allows_log(&site.beside("log")));
         assert!(confinement.allows_socket(&site.beside("sock")));
     });

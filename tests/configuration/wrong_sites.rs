@@ -321,7 +321,7 @@ fn wrong_hosts_are_refused() {
         (
             "colour = 1",
             "4: host.colour",
-            "the keys of [[host]] are name, root, index",
+            "the keys of [[host]] are name, root, certificate, key, https_redirect, hsts, index",
         ),
         (
             "workers = 1",

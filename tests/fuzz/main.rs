@@ -11,6 +11,7 @@
 //! | `path`         | `http::target::decode_path`, `encode_path`                         |
 //! | `proxy_header` | `http::proxy_protocol::parse`                                      |
 //! | `session`      | `connection::session::Session` with a scripted peer, cut and uncut |
+//! | `tls`          | the same over `connection::tls`, with a client of rustls           |
 //!
 //! `cargo test --test fuzz` runs every file in `tests/fuzz/<target>/corpus` and `.../crashes`, then
 //! a bounded number of mutations of them; `PROPTEST_CASES` changes the number. An input that fails
@@ -32,6 +33,7 @@ mod request;
 mod responses;
 mod script;
 mod session;
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,9 @@ use proptest::test_runner::{TestError, TestRunner};
 
 /// Mutated inputs per target in an ordinary test run.
 const CASES: u32 = 4_000;
+
+/// Fewer for TLS, because each input takes three handshakes.
+const TLS_CASES: u32 = 1_000;
 
 #[test]
 fn request_heads() {
@@ -73,8 +78,18 @@ fn whole_sessions() {
     run("session", session::check);
 }
 
+#[test]
+fn sessions_over_tls() {
+    run_some("tls", tls::check, TLS_CASES);
+}
+
 /// Runs the stored inputs of `target`, then mutations of them.
 fn run(target: &str, check: fn(&[u8])) {
+    run_some(target, check, CASES);
+}
+
+/// As [`run`], with this many mutations.
+fn run_some(target: &str, check: fn(&[u8]), cases: u32) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz")
         .join(target);
@@ -96,7 +111,7 @@ fn run(target: &str, check: fn(&[u8])) {
     );
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
+        config.cases = cases;
     }
     config.failure_persistence = None;
     let result = TestRunner::new(config).run(&mutations(seeds), |input| {

@@ -20,4 +20,5 @@ mod silent_peers;
 mod slow_readers;
 mod slowloris;
 mod timeouts;
+mod tls;
 mod vanished_peers;

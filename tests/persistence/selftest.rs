@@ -31,6 +31,26 @@ fn the_defaults_are_safe_for_every_client_that_honours_the_hint() {
     );
 }
 
+#[test]
+fn the_table_is_played_over_tls_too() {
+    let both = [
+        "--selftest",
+        "--self-signed",
+        "-l",
+        "127.0.0.1:0",
+        "-l",
+        "https://127.0.0.1:0",
+        "www",
+    ];
+    let output = abide(&both);
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("\nover TLS: T = 120 s, "), "{said}");
+    let lines = said.lines();
+    let verdicts = lines.filter(|line| *line == "safe for every client that honours the hint");
+    assert_eq!(verdicts.count(), 2, "{said}");
+}
+
 /// No configuration file can set this; it stands for a defect in the idle timeout.
 #[test]
 fn a_reaper_without_grace_is_found_out() {
@@ -42,7 +62,10 @@ fn a_reaper_without_grace_is_found_out() {
         },
         ..Config::default()
     };
-    let report = selftest::run(config).expect("the server starts");
+    let reports = selftest::run(&config).expect("the server starts");
+    let [report] = &reports[..] else {
+        panic!("{reports:?}");
+    };
     assert!(!report.is_safe(), "{report}");
     let row = |name: &str| {
         let found = report.rows().iter().find(|row| row.name() == name);

@@ -18,6 +18,7 @@ mod segmentation;
 mod site;
 mod slot_reuse;
 mod story;
+mod tls;
 mod turns;
 mod wire;
 mod world;

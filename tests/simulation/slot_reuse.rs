@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use abide::clock::Millis;
+use abide::connection::client_socket::ClientSocket;
 use abide::connection::deadline::Deadline;
 use abide::connection::ownership::{NotIdle, OwnershipState};
 use abide::connection::peer::Peer as Address;
@@ -27,9 +28,8 @@ fn admit(slots: &Slots, deadline: Deadline) -> (u32, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let connection = Connection {
-        socket: Socket::new(ours.into()),
+        socket: ClientSocket::plain(Socket::new(ours.into())),
         session: Session::accepted(Address::Unix, NOW),
-        is_counted: true,
     };
     let slot = slots.at(0);
     let queued = slot.open(Box::new(connection), deadline);

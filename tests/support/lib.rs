@@ -3,6 +3,7 @@
 //! bound, and a test that exceeds it fails with a message.
 
 pub mod admin;
+pub mod authority;
 pub mod beside;
 pub mod browser;
 pub mod client;
@@ -14,7 +15,9 @@ pub mod load;
 pub mod machine;
 pub mod machinery;
 pub mod other_server;
+pub mod paced;
 pub mod process;
+pub mod process_tree;
 pub mod recipes;
 pub mod response;
 pub mod scripted;
@@ -23,8 +26,11 @@ pub mod share;
 pub mod site;
 pub mod slow_disk;
 pub mod stall;
+pub mod tls;
+pub mod tls_line;
 pub mod turns;
 
+pub use authority::Authority;
 pub use client::Client;
 pub use codings::{accepting, decoded, encoding, gzip, text};
 pub use in_process::InProcess;

@@ -10,10 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, setrlimit,
+    test_kill_process_group,
+};
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::tls::Certificate;
+use super::{PATIENCE, process_tree};
 
 /// How long a program may take to end after the signal.
 const END_PATIENCE: Duration = Duration::from_secs(3);
@@ -26,7 +30,8 @@ pub const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin
 
 /// How to start a program: its path, arguments and configuration. `{place}` stands for its directory,
 /// `{address}` and `{port}` for its listener, `{config}` for its configuration file, `{root}` for the files
-/// that it serves.
+/// that it serves, `{certificate}` and `{key}` for the files of its certificate.
+#[derive(Debug, Clone)]
 pub struct Recipe {
     pub program: PathBuf,
     /// The Debian package that contains the program.
@@ -57,6 +62,12 @@ impl Recipe {
     /// Serves the files at `root`, which the workers must be able to read.
     pub fn serving(mut self, root: &Path) -> Recipe {
         self.config = self.config.replace("{root}", &root.to_string_lossy());
+        self
+    }
+
+    /// Presents the certificate to TLS clients.
+    pub fn presenting(mut self, certificate: &Certificate) -> Recipe {
+        self.config = certificate.fill(&self.config);
         self
     }
 
@@ -134,6 +145,11 @@ impl Process {
         self.place().join(name)
     }
 
+    /// The program and all processes that it has started.
+    pub fn tree(&self) -> Vec<u32> {
+        process_tree::tree(self.first.id())
+    }
+
     fn wait_until_it_accepts(&mut self) -> Result<(), String> {
         let start = Instant::now();
         while TcpStream::connect(self.address).is_err() {
@@ -189,4 +205,14 @@ pub fn free_address(host: Ipv4Addr) -> SocketAddr {
 pub fn open_to_all(directory: &Path) {
     let permissions = Permissions::from_mode(0o755);
     fs::set_permissions(directory, permissions).expect("the directory is ours");
+}
+
+/// Raises the limit of descriptors of this process to the hard one, for a client or a server with many sockets.
+pub fn raise_descriptor_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be as high as the hard one");
 }

@@ -56,6 +56,13 @@ pub fn nginx(main: &str, events: &str, http: &str) -> Recipe {
     recipe("nginx", "nginx-light", NGINX_ARGUMENTS, config)
 }
 
+/// Settings of nginx's block `server` for TLS. Its `listen` needs the parameter `ssl` as well.
+pub const NGINX_TLS: &str = "
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+";
+
 const APACHE: &str = "
 Listen {address}
 ServerName localhost
@@ -93,6 +100,15 @@ pub fn apache(settings: &str, directory: &str) -> Recipe {
     recipe("apache2", "apache2", APACHE_ARGUMENTS, config)
 }
 
+/// Settings of Apache with which it speaks TLS on its address.
+pub const APACHE_TLS: &str = "
+LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
+SSLEngine On
+SSLCertificateFile {certificate}
+SSLCertificateKeyFile {key}
+SSLProtocol TLSv1.2 TLSv1.3
+";
+
 const LIGHTTPD: &str = r#"
 server.document-root = "{root}"
 server.bind = "127.0.0.1"
@@ -113,6 +129,48 @@ pub fn lighttpd_config(settings: &str) -> String {
 pub fn lighttpd(settings: &str) -> Recipe {
     let config = lighttpd_config(settings);
     recipe("lighttpd", "lighttpd", LIGHTTPD_ARGUMENTS, config)
+}
+
+/// Settings of lighttpd with which it speaks TLS on its address.
+pub const LIGHTTPD_TLS: &str = r#"
+server.modules += ("mod_openssl")
+ssl.engine = "enable"
+ssl.pemfile = "{certificate}"
+ssl.privkey = "{key}"
+"#;
+
+const H2O: &str = r#"
+error-log: {place}/error.log
+http1-upgrade-to-http2: OFF
+listen: { host: 127.0.0.1, port: {port}{listen} }
+{settings}
+hosts:
+  default:
+    paths:
+      "/": { file.dir: "{root}" }
+"#;
+
+const H2O_TLS: &str =
+    r#", ssl: { certificate-file: "{certificate}", key-file: "{key}", minimum-version: TLSv1.2 }"#;
+
+/// The process that serves is the child itself.
+pub const H2O_ARGUMENTS: &[&str] = &["-m", "worker", "-c", "{config}"];
+
+/// h2o's configuration with these settings.
+pub fn h2o_config(settings: &str) -> String {
+    let config = H2O.replace("{settings}", settings);
+    config.replace("{listen}", "")
+}
+
+/// h2o's configuration with these settings, for TLS.
+pub fn h2o_tls_config(settings: &str) -> String {
+    let config = H2O.replace("{settings}", settings);
+    config.replace("{listen}", H2O_TLS)
+}
+
+/// h2o with these settings, for TLS.
+pub fn h2o_tls(settings: &str) -> Recipe {
+    recipe("h2o", "h2o", H2O_ARGUMENTS, h2o_tls_config(settings))
 }
 
 const HAPROXY: &str = "
@@ -191,14 +249,35 @@ listen = ["{address}"]
 {settings}
 "#;
 
+const ABIDE_TLS: &str = r#"
+root = "{root}"
+listen = ["https://{address}"]
+certificate = "{certificate}"
+key = "{key}"
+{settings}
+"#;
+
 /// abide's configuration, for tests that start several programs.
 pub fn abide_config(settings: &str) -> String {
     ABIDE.replace("{settings}", settings)
 }
 
+/// abide's configuration with these settings, for TLS.
+pub fn abide_tls_config(settings: &str) -> String {
+    ABIDE_TLS.replace("{settings}", settings)
+}
+
 /// abide, for tests that start several programs.
 pub fn abide(settings: &str) -> Recipe {
-    let config = abide_config(settings);
+    abide_of(abide_config(settings))
+}
+
+/// abide over TLS, for tests that start several programs.
+pub fn abide_tls(settings: &str) -> Recipe {
+    abide_of(abide_tls_config(settings))
+}
+
+fn abide_of(config: String) -> Recipe {
     Recipe {
         program: super::server::program(),
         end_with: Signal::INT,

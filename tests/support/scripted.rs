@@ -6,7 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use abide::clock::Millis;
-use abide::connection::transport::Transport;
+use abide::connection::counters::HandshakeOutcome;
+use abide::connection::tls::TlsContext;
+use abide::connection::transport::{HandshakeStep, Transport};
+use abide::http::scheme::Scheme;
 
 /// A peer and the socket that leads to it. Readiness is edge-triggered, as in the kernel: each change is
 /// reported once, and a test passes it on with the session's next turn.
@@ -46,6 +49,9 @@ pub struct ScriptedPeer {
     pub fin_at: Option<Millis>,
     /// Whether the server has reset the connection.
     pub is_aborted: bool,
+    /// The bytes of the TLS handshake that the server still has to read; `None` without TLS. The bytes that
+    /// follow are not encrypted.
+    pub handshake: Option<usize>,
     /// When the server last sent something.
     pub sent_at: Millis,
     /// How often bytes have arrived.
@@ -78,6 +84,7 @@ impl ScriptedPeer {
             closes_back: true,
             fin_at: None,
             is_aborted: false,
+            handshake: None,
             sent_at: Millis(0),
             arrivals: 0,
             now: Millis(0),
@@ -211,6 +218,35 @@ impl Transport for ScriptedPeer {
 
     fn abort(&mut self) {
         self.is_aborted = true;
+    }
+
+    fn scheme(&self) -> Scheme {
+        match self.handshake {
+            None => Scheme::Http,
+            Some(_) => Scheme::Https,
+        }
+    }
+
+    fn shake_hands(
+        &mut self,
+        _: Option<&TlsContext>,
+        may_compute: bool,
+    ) -> io::Result<HandshakeStep> {
+        let missing = self.handshake.unwrap_or_default();
+        if self.arrived.is_empty() && self.has_closed {
+            self.fin_was_read = true;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !self.arrived.is_empty() && !may_compute {
+            return Ok(HandshakeStep::NeedsComputing);
+        }
+        let count = missing.min(self.arrived.len());
+        self.arrived.drain(..count);
+        self.handshake = Some(missing - count);
+        Ok(match missing - count {
+            0 => HandshakeStep::Complete(HandshakeOutcome::Full),
+            _ => HandshakeStep::Waiting,
+        })
     }
 }
 

@@ -180,13 +180,21 @@ impl Server {
             .collect()
     }
 
-    /// The address of the first TCP listener.
+    /// The address of the first TCP listener without TLS.
     pub fn address(&self) -> SocketAddr {
+        self.first("http://").expect("a TCP listener")
+    }
+
+    /// The address of the first listener with TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.first("https://").expect("a TLS listener")
+    }
+
+    fn first(&self, scheme: &str) -> Option<SocketAddr> {
         self.listening()
             .iter()
             .map(|url| url.strip_prefix("proxy+").unwrap_or(url))
-            .find_map(|url| url.strip_prefix("http://")?.parse().ok())
-            .expect("a TCP listener")
+            .find_map(|url| url.strip_prefix(scheme)?.parse().ok())
     }
 
     pub fn connect(&self) -> Client {

@@ -40,10 +40,10 @@ impl<T> Builder<T> {
         }
     }
 
-    /// A builder that begins with `settings` and the sources of this one, except the source of `own`.
-    pub fn inherit(&self, settings: T, prefix: &'static str, own: &str) -> Builder<T> {
+    /// A builder that begins with `settings` and the sources of this one, except the sources of `own`.
+    pub fn inherit(&self, settings: T, prefix: &'static str, own: &[&str]) -> Builder<T> {
         let mut sources = self.sources.clone();
-        sources.remove(own);
+        sources.retain(|name, _| !own.contains(name));
         Builder {
             sources,
             ..Builder::new(settings, prefix)

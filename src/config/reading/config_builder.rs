@@ -49,8 +49,8 @@ impl ConfigBuilder {
         self.check_paths();
     }
 
-    /// Checks that this machine has the directories of the sites, the group of unix sockets, and enough
-    /// descriptors.
+    /// Checks that this machine has the directories and certificates of the sites, the group of unix sockets,
+    /// and enough descriptors.
     pub fn check_paths(&mut self) {
         // An invalid key may be a misspelling of `root`, so the default root is not checked then.
         let is_right = self.general.errors.is_empty() && self.site.builder.errors.is_empty();
@@ -60,6 +60,10 @@ impl ConfigBuilder {
         let sites = self.hosts.iter_mut().map(|host| &mut host.site);
         for site in sites.filter(|site| site.builder.has("root")) {
             site.check_root();
+        }
+        self.site.check_certificate_files();
+        for host in &mut self.hosts {
+            host.site.check_certificate_files();
         }
         let group = self.general.settings.socket_group.as_mut();
         if let Some(Err(error)) = group.map(SocketGroup::look_up) {
@@ -82,9 +86,11 @@ impl ConfigBuilder {
     /// All errors that have been found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.apply_proxy();
+        self.inherit_certificates();
         self.check_combinations();
         self.check_proxy_protocol();
         self.check_admin();
+        self.check_tls();
         let has_host = !self.hosts.is_empty() || self.general.errors.has_error_in(HOST);
         if self.general.settings.strict_hosts && !has_host {
             let message = "without a [[host]] no request at all would be answered";
@@ -177,6 +183,11 @@ impl ConfigBuilder {
             self.general.report_conflict(names, message);
         } else if address.proxy_protocol {
             let message = format!("{address} expects the PROXY protocol, which only listen does");
+            self.general.report("admin.listen", message);
+        } else if address.tls {
+            let message = format!(
+                "{address} begins with https://, but the pages of admin are sent without TLS"
+            );
             self.general.report("admin.listen", message);
         } else if address.endpoint.is_exclusive() && listen.iter().any(is_same) {
             let message =

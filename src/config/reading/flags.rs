@@ -7,7 +7,7 @@ use super::keys;
 use super::site_keys::EMPTY_ROOT;
 use super::validation_errors::ValueSource;
 use super::value::{Value, ValueData};
-use crate::config::AccessLogTarget;
+use crate::config::{AccessLogTarget, ListenAddress};
 
 /// The values of the command line as they are written. They are checked as those of the file are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,22 @@ pub struct Flags {
     pub max_requests: Option<String>,
     /// `--access-log`: a path, or `-` for standard output.
     pub access_log: Option<PathBuf>,
+    /// `--certificate`: the certificate chain of the default site.
+    pub certificate: Option<PathBuf>,
+    /// `--key`: the private key of the default site.
+    pub key: Option<PathBuf>,
+    /// `--self-signed`
+    pub self_signed: bool,
 }
+
+/// The option that makes a certificate in memory.
+pub(super) const SELF_SIGNED: &str = "--self-signed";
+
+/// The address of a server with [`SELF_SIGNED`] and no other address.
+const SELF_SIGNED_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8443);
+
+/// The message for an empty path of a certificate or key.
+const EMPTY_FILE: &str = "the path is empty, it must be a PEM file";
 
 impl Flags {
     /// The flags for whole numbers, each with its key and value.
@@ -80,6 +95,35 @@ impl ConfigBuilder {
                 let message = "the path is empty, it must be a file or - for standard output";
                 self.general.report(name, message);
             }
+        }
+        self.apply_tls_flags(flags);
+    }
+
+    fn apply_tls_flags(&mut self, flags: &Flags) {
+        let site = &mut self.site.builder;
+        if let Some(path) = &flags.certificate {
+            site.settings.certificate = Some(path.clone());
+            site.remember("certificate", ValueSource::Flag("--certificate"));
+            if path.as_os_str().is_empty() {
+                site.report("certificate", EMPTY_FILE);
+            }
+        }
+        if let Some(path) = &flags.key {
+            site.settings.key = Some(path.clone());
+            site.remember("key", ValueSource::Flag("--key"));
+            if path.as_os_str().is_empty() {
+                site.report("key", EMPTY_FILE);
+            }
+        }
+        self.general.settings.self_signed = flags.self_signed;
+        if flags.self_signed && !self.general.has("listen") {
+            let address = ListenAddress {
+                tls: true,
+                ..ListenAddress::tcp(SELF_SIGNED_ADDRESS.into())
+            };
+            self.general.settings.listen = vec![address];
+            self.general
+                .remember("listen", ValueSource::Flag(SELF_SIGNED));
         }
     }
 

@@ -19,6 +19,7 @@
 //! - `builder`: settings under construction; `site_builder`: those of one site; `config_builder`: all.
 //! - `file`: the keys of a file; `unknown`: errors for unknown keys; `tables`: the tables of a site, of
 //!   which each one of its `rules` is a `rule_table`; `encodings`, `media_type`, `page`: values in them.
+//! - `tls`: the rules between the settings of TLS.
 //! - `flags`: the command line. `print`: settings as TOML.
 
 mod builder;
@@ -40,6 +41,7 @@ mod rules;
 mod site_builder;
 mod site_keys;
 mod tables;
+mod tls;
 mod unknown;
 mod validation_errors;
 mod value;

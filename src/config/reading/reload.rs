@@ -1,13 +1,13 @@
 //! Reading the configuration again while the server runs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::builder::KeySources;
 use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
 use super::keys;
-use super::site_builder::SiteBuilder;
+use super::site_builder::{CERTIFICATE, KEY, SiteBuilder};
 use super::validation_errors::{ConfigError, ValueSource};
 use crate::config::{AccessLogTarget, Config, Endpoint, SymlinkPolicy};
 
@@ -35,6 +35,9 @@ pub struct Running<'a> {
 pub trait ReachablePaths {
     /// Whether the directory `root` can be served.
     fn allows_root(&self, root: &Path) -> bool;
+
+    /// Whether the file at `path` can be read.
+    fn allows_file(&self, path: &Path) -> bool;
 
     /// Whether the access log at `path` can be written.
     fn allows_log(&self, path: &Path) -> bool;
@@ -133,12 +136,23 @@ impl ConfigBuilder {
     fn check_reachable(&mut self, paths: &dyn ReachablePaths) {
         const OUTSIDE: &str = "is outside of the sandbox, which a restart makes anew";
         let hosts = self.hosts.iter_mut().map(|host| &mut host.site);
-        for site in std::iter::once(&mut self.site).chain(hosts) {
-            let root = &site.builder.settings.root;
+        for SiteBuilder { builder, .. } in std::iter::once(&mut self.site).chain(hosts) {
+            let settings = &builder.settings;
+            let mut outside = Vec::new();
+            if !paths.allows_root(&settings.root) {
+                outside.push(("root", settings.root.clone()));
+            }
+            for (key, file) in [(CERTIFICATE, &settings.certificate), (KEY, &settings.key)] {
+                let is_outside = |file: &&PathBuf| !paths.allows_file(file);
+                outside.extend(
+                    file.as_ref()
+                        .filter(is_outside)
+                        .map(|file| (key, file.clone())),
+                );
+            }
             // One that does not exist is refused as such.
-            if root.exists() && !paths.allows_root(root) {
-                let message = format!("{} {OUTSIDE}", root.display());
-                site.builder.report("root", message);
+            for (key, path) in outside.into_iter().filter(|(_, path)| path.exists()) {
+                builder.report(key, format!("{} {OUTSIDE}", path.display()));
             }
         }
         self.check_reachable_links(paths);
@@ -213,6 +227,10 @@ mod tests {
             root.starts_with(self.0)
         }
 
+        fn allows_file(&self, path: &Path) -> bool {
+            path.starts_with(self.0)
+        }
+
         fn allows_log(&self, path: &Path) -> bool {
             path.starts_with(self.0)
         }
@@ -221,6 +239,42 @@ mod tests {
             path.starts_with(self.0)
         }
     }
+
+    /// Settings of a server with two workers that need a restart, each with the beginning of its error.
+    const REFUSED: [(&str, &str); 8] = [
+        (
+            "workers = 2\n[[host]]\nname = ['a']\nroot = '/'",
+            "abide.toml:4: host.root: / is outside",
+        ),
+        (
+            "workers = 2\naccess_log.path = '/log'",
+            "abide.toml:2: access_log.path: /log is outside",
+        ),
+        (
+            "workers = 2\ncertificate = '/etc/hosts'\nkey = 'key.pem'",
+            "abide.toml:2: certificate: /etc/hosts is outside",
+        ),
+        (
+            "workers = 2\n[[host]]\nname = ['a']\nkey = '/etc/hosts'",
+            "abide.toml:4: host.key: /etc/hosts is outside",
+        ),
+        (
+            "workers = 2\nlisten = ['unix:/a.sock']",
+            "abide.toml:2: listen: unix:/a.sock is outside",
+        ),
+        (
+            "workers = 2\nsymlinks = 'anywhere'",
+            "abide.toml:2: symlinks: links to any file lead outside",
+        ),
+        (
+            "workers = 2\n[[host]]\nname = ['a']\nsymlinks = 'anywhere'",
+            "abide.toml:4: host.symlinks: links to any file lead outside",
+        ),
+        (
+            "workers = 2\nuser = 'a'",
+            "abide.toml:2: user: a change from",
+        ),
+    ];
 
     #[test]
     fn a_change_that_needs_a_restart_is_refused_at_its_line() {
@@ -248,32 +302,7 @@ mod tests {
         let error = again(text).unwrap_err();
         assert!(error.contains("abide.toml:2: workers: a change from 2 to 3 needs a restart"));
         assert!(error.contains("abide.toml:3: limits.connections: 101 connections need a restart"));
-        for (text, refused) in [
-            (
-                "workers = 2\n[[host]]\nname = ['a']\nroot = '/'",
-                "abide.toml:4: host.root: / is outside",
-            ),
-            (
-                "workers = 2\naccess_log.path = '/log'",
-                "abide.toml:2: access_log.path: /log is outside",
-            ),
-            (
-                "workers = 2\nlisten = ['unix:/a.sock']",
-                "abide.toml:2: listen: unix:/a.sock is outside",
-            ),
-            (
-                "workers = 2\nsymlinks = 'anywhere'",
-                "abide.toml:2: symlinks: links to any file lead outside",
-            ),
-            (
-                "workers = 2\n[[host]]\nname = ['a']\nsymlinks = 'anywhere'",
-                "abide.toml:4: host.symlinks: links to any file lead outside",
-            ),
-            (
-                "workers = 2\nuser = 'a'",
-                "abide.toml:2: user: a change from",
-            ),
-        ] {
+        for (text, refused) in REFUSED {
             let error = again(text).unwrap_err();
             assert!(error.contains(refused), "{error}");
         }

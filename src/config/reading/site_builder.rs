@@ -1,6 +1,8 @@
 //! The settings of one site under construction.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
 use super::builder::Builder;
 use super::kinds::Key;
@@ -11,6 +13,10 @@ use crate::config::{HeaderRule, Redirect, SiteConfig};
 
 /// The field that the key `cors` sets.
 const CORS_FIELD: &str = "Access-Control-Allow-Origin";
+
+/// The keys of the two files for TLS.
+pub(super) const CERTIFICATE: &str = "certificate";
+pub(super) const KEY: &str = "key";
 
 /// One site: the default one, or that of a host.
 pub(super) struct SiteBuilder {
@@ -39,15 +45,18 @@ impl SiteBuilder {
     }
 
     /// A host that inherits the settings of `general`, except the rules and applications that come after
-    /// its own.
+    /// its own, and the certificate, which [`inherit_certificate`](SiteBuilder::inherit_certificate) adds.
     pub fn inheriting(general: &SiteBuilder) -> SiteBuilder {
         let settings = SiteConfig {
             rewrites: Vec::new(),
             spa: Vec::new(),
+            certificate: None,
+            key: None,
             ..general.builder.settings.clone()
         };
+        let own = ["root", CERTIFICATE, KEY];
         SiteBuilder {
-            builder: general.builder.inherit(settings, "host.", "root"),
+            builder: general.builder.inherit(settings, "host.", &own),
             headers: general.headers.clone(),
             has_invalid_redirect: !general.redirects_are_known(),
             ..SiteBuilder::new()
@@ -86,6 +95,34 @@ impl SiteBuilder {
         }
     }
 
+    /// Takes over the certificate and key of the default site, unless the host has a certificate or a key of its
+    /// own. A certificate is of no use with the key of another one.
+    pub fn inherit_certificate(&mut self, general: &SiteConfig) {
+        let has_own = self.builder.has(CERTIFICATE) || self.builder.has(KEY);
+        if let (Some(certificate), Some(key), false) = (&general.certificate, &general.key, has_own)
+        {
+            let own = &mut self.builder.settings;
+            own.certificate = Some(certificate.clone());
+            own.key = Some(key.clone());
+        }
+    }
+
+    /// Checks that the site's own certificate and key are readable files.
+    pub fn check_certificate_files(&mut self) {
+        let SiteConfig {
+            certificate, key, ..
+        } = &self.builder.settings;
+        let files = [(CERTIFICATE, certificate.clone()), (KEY, key.clone())];
+        for (name, file) in files {
+            if let Some(file) = file.filter(|_| !self.builder.is_invalid(name))
+                && let Err(error) = open_regular(&file)
+            {
+                let message = format!("{} cannot be read: {error}", file.display());
+                self.builder.report(name, message);
+            }
+        }
+    }
+
     /// Whether all settings that affect redirects are valid.
     fn redirects_are_known(&self) -> bool {
         let is_invalid = |name: &&str| self.builder.is_invalid(name);
@@ -96,6 +133,7 @@ impl SiteBuilder {
     /// Checks the rules between keys, and returns the settings.
     pub fn finish(mut self, errors: &mut ValidationErrors) -> SiteConfig {
         self.check_cors();
+        self.check_certificate();
         let redirects_are_known = self.redirects_are_known();
         let (redirects, sources): (Vec<_>, Vec<_>) = self.redirects.into_iter().unzip();
         self.builder.settings.headers = self.headers.into_iter().map(|(rule, _)| rule).collect();
@@ -115,6 +153,22 @@ impl SiteBuilder {
         }
         errors.append(self.builder.errors);
         self.builder.settings
+    }
+
+    /// Refuses a certificate without a key, and a key without a certificate.
+    fn check_certificate(&mut self) {
+        let SiteConfig {
+            certificate, key, ..
+        } = &self.builder.settings;
+        let (name, missing) = match (certificate, key) {
+            (Some(_), None) => (CERTIFICATE, KEY),
+            (None, Some(_)) => (KEY, CERTIFICATE),
+            _ => return,
+        };
+        if !self.builder.is_invalid(CERTIFICATE) && !self.builder.is_invalid(KEY) {
+            let message = format!("it is of no use without {missing}, set both or neither");
+            self.builder.report(name, message);
+        }
     }
 
     /// Refuses a header rule that changes the field of `cors`, because browsers reject a field with two values.
@@ -138,4 +192,12 @@ impl SiteBuilder {
             self.builder.errors.push(error);
         }
     }
+}
+
+/// Opens a file to see whether it can be read. Any other file than a regular one may block its reader.
+fn open_regular(file: &Path) -> io::Result<File> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    File::open(file)
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::kinds::{AcceptedValues, Key, Reason, boolean, toml_list, toml_string, words};
+use super::kinds::{AcceptedValues, Key, Reason, boolean, int, toml_list, toml_string, words};
 use super::media_type::check_media_type;
 use super::page::{SPA, page};
 use super::value::ValueData;
@@ -15,6 +15,30 @@ use crate::config::{
 
 /// The message for an empty root.
 pub(super) const EMPTY_ROOT: &str = "the path is empty, it must name a directory";
+
+/// Ten years: longer than any client remembers a host without a visit.
+const HSTS_MAX_SECS: u64 = 315_360_000;
+
+/// A key for the path of a file, or none.
+macro_rules! file {
+    ($name:literal, $field:ident) => {
+        Key {
+            name: $name,
+            accepted: AcceptedValues::Other("the path of a PEM file in quotes, or \"\" for none"),
+            read: |site| {
+                let path = site.$field.as_ref();
+                toml_string(&path.map(|path| path.to_string_lossy()).unwrap_or_default())
+            },
+            write: |site, value| {
+                site.$field = value.parsed(|path| match path {
+                    "" => Ok::<_, &str>(None),
+                    path => Ok(Some(path.into())),
+                })?;
+                Ok(())
+            },
+        }
+    };
+}
 
 /// The table of keys, in the order in which a site is printed.
 pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
@@ -30,6 +54,10 @@ pub(super) static SITE_KEYS: &[Key<SiteConfig>] = &[
             Ok(())
         },
     },
+    file! { "certificate", certificate },
+    file! { "key", key },
+    boolean! { "https_redirect", https_redirect },
+    int! { "hsts", 0..=HSTS_MAX_SECS, "seconds", hsts_secs as u32 },
     Key {
         name: "index",
         accepted: AcceptedValues::Other("a list of file names, as in [\"index.html\"]"),

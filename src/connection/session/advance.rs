@@ -10,6 +10,7 @@ use crate::connection::output::{Pause, SendProgress};
 use crate::connection::server_context::Mode;
 use crate::connection::transport::Transport;
 use crate::http::request::Reject;
+use crate::http::scheme::Scheme;
 use crate::http::status::Status;
 
 /// Receives per turn. After these, a peer that sends without end must wait for other connections.
@@ -21,6 +22,7 @@ impl Session {
         if let Some(kept) = self.kept.take() {
             turn.buffers.input.load(kept);
         }
+        turn.io.lend(&mut turn.buffers.records);
         let outcome = Outcome::from(self.advance(turn));
         self.kept = turn.buffers.input.take();
         turn.buffers.output.clear();
@@ -29,6 +31,7 @@ impl Session {
         if let Outcome::Close(reason) = outcome {
             self.finish(reason, turn);
         }
+        turn.io.give_back(&mut turn.buffers.records);
         outcome
     }
 
@@ -44,7 +47,9 @@ impl Session {
             Phase::Linger(_) => return self.linger(turn),
             Phase::Refused => return self.refuse_connection(turn),
             Phase::ProxyHeader => return self.receive_proxy_header(turn),
-            Phase::Idle { .. } | Phase::Head { .. } | Phase::Body(_) => {}
+            Phase::Handshake => return self.shake_hands(turn),
+            Phase::Idle { .. } | Phase::Unacknowledged(_) | Phase::Head { .. } | Phase::Body(_) => {
+            }
         }
         if self.closing.is_some() {
             return self.begin_linger(false, turn);
@@ -52,11 +57,16 @@ impl Session {
         self.receive_and_answer(false, turn)
     }
 
-    /// Answers 503, because a limit on connections is reached, and closes.
+    /// Answers 503, because a limit on connections is reached, and closes. Over TLS it only closes.
     pub(super) fn refuse_connection<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
+        if turn.io.scheme() == Scheme::Https {
+            // A response would need a handshake, which is what the limit prevents.
+            self.closing = Some(CloseReason::Refused);
+            return self.begin_linger(false, turn);
+        }
         let reject = Reject {
             status: Status::SERVICE_UNAVAILABLE,
             reason: "The limit on connections is reached.",
@@ -94,10 +104,13 @@ impl Session {
                     turn.buffers.input.received(count);
                     reads += 1;
                     // The kernel had no more bytes, and will raise a new edge when some arrive.
-                    is_socket_empty = count < room && !turn.read_closed;
+                    is_socket_empty = count < room && !turn.read_closed && !turn.io.has_ended();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.check_deadline(turn);
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return self.end_after_alert(turn);
                 }
                 Err(_) => return Err(CloseReason::Reset),
             }
@@ -110,8 +123,8 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        self.peer_facts.note_closed();
-        if let Phase::Idle { .. } = self.phase {
+        self.facts.note_closed();
+        if let Phase::Idle { .. } | Phase::Unacknowledged(_) = self.phase {
             return Err(CloseReason::ClientClosed);
         }
         let reject = Reject {
@@ -145,7 +158,9 @@ impl Session {
             return self.stop(turn);
         }
         match &mut self.phase {
-            Phase::Idle { .. } => self.check_idle(turn).map(|()| Pause::Wait),
+            Phase::Idle { .. } | Phase::Unacknowledged(_) => {
+                self.check_idle(turn).map(|()| Pause::Wait)
+            }
             Phase::Head { since, .. } => {
                 if now < since.plus_secs(turn.context.config.timeouts.head_secs) {
                     return Ok(Pause::Wait);
@@ -160,8 +175,10 @@ impl Session {
                 }
                 self.time_out(CloseReason::BodyTimeout, turn)
             }
-            // `linger` and `proxy_header` check their own deadlines. A refused connection has none.
-            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => Ok(Pause::Wait),
+            // `linger`, `proxy_header` and `handshake` check their own deadlines. A refused connection has none.
+            Phase::ProxyHeader | Phase::Handshake | Phase::Linger(_) | Phase::Refused => {
+                Ok(Pause::Wait)
+            }
         }
     }
 
@@ -180,7 +197,7 @@ impl Session {
         self.close_after_flush(turn)
     }
 
-    fn close_after_flush<T: Transport>(
+    pub(super) fn close_after_flush<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
@@ -194,6 +211,12 @@ impl Session {
     fn finish<T: Transport>(&mut self, reason: CloseReason, turn: &mut Turn<'_, T>) {
         // A connection that lingered did this with its FIN.
         self.settle_promise(reason, turn);
+        // An unfinished response must not look like a complete one.
+        if self.unsent.is_none()
+            && !matches!(reason, CloseReason::Reset | CloseReason::WriteTimeout)
+        {
+            turn.io.take_leave();
+        }
         self.end_unsent(reason, turn.buffers);
         turn.buffers.counters.closed(reason, self.answered);
     }

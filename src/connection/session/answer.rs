@@ -46,6 +46,12 @@ const CLIENT_OVER_LIMIT: Reject = Reject::new(
     "Too many requests of this client are being answered.",
 );
 
+/// The response to a request for an https URI over a plain connection (RFC 9110 section 7.4).
+const MISDIRECTED: Reject = Reject::new(
+    Status::MISDIRECTED_REQUEST,
+    "An https resource is not served over an unsecured connection.",
+);
+
 /// The reason why answering the buffered requests has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AnswerStop {
@@ -158,7 +164,7 @@ impl Session {
 
     /// The client that sent a request with these fields.
     fn client(&self, fields: &Fields<'_, '_>, context: &ServerContext) -> Peer {
-        match self.peer_facts.names_no_client() {
+        match self.facts.names_no_client() {
             true => self.peer,
             false => context.client(self.peer, fields),
         }
@@ -176,6 +182,10 @@ impl Session {
         let buffers = &mut *turn.buffers;
         let limits = &context.head_limits;
         let (head, consumed) = match buffers.input.parse_head(limits, &mut buffers.spans) {
+            Ok(Parsed::Complete { head, .. }) if head.is_misdirected(turn.io.scheme()) => {
+                let reject = of_method(head.method, MISDIRECTED);
+                return self.refuse(&reject, turn);
+            }
             Ok(Parsed::Complete { head, consumed }) => (head, consumed),
             // Empty lines before a request line are no request: the connection stays idle.
             Ok(Parsed::Partial { started: false, .. }) => return RequestStep::NeedMore,
@@ -199,18 +209,14 @@ impl Session {
             let client = self.client(&head.fields, context);
             let responded = if self.is_admitted(client, context, &mut buffers.counted_requests) {
                 let sites = &context.sites;
-                sites.respond(&head, &mut buffers.path, may_block, now)
+                sites.respond(&head, turn.io.scheme(), &mut buffers.path, may_block, now)
             } else {
                 Ok(pages::rejected(&CLIENT_OVER_LIMIT))
             };
             let response = match responded {
                 Ok(response) => response.to(Some(method)),
                 Err(WouldBlock::InFlight(_)) if turn.gives_up => return self.give_up(method, turn),
-                Err(needs) => {
-                    self.note_begun(Some(method), now.monotonic);
-                    turn.buffers.note_would_block(needs);
-                    return RequestStep::Deferred;
-                }
+                Err(needs) => return self.defer(method, needs, turn),
             };
             if is_whole || !may_continue(method, response.status) {
                 let server_close = is_whole.then_some(server_close);
@@ -235,6 +241,18 @@ impl Session {
             Err(reject) => return self.refuse(&reject, turn),
         }
         RequestStep::BodyFollows
+    }
+
+    /// Leaves a request to a thread that may block, or to a later turn.
+    fn defer<T>(
+        &mut self,
+        method: Method,
+        needs: WouldBlock,
+        turn: &mut Turn<'_, T>,
+    ) -> RequestStep {
+        self.note_begun(Some(method), turn.now.monotonic);
+        turn.buffers.note_would_block(needs);
+        RequestStep::Deferred
     }
 
     /// Whether the response may take so long that its request should be noted: it needs a disk, its request

@@ -3,7 +3,9 @@
 
 use super::promise::evictable_from;
 use super::sending::acknowledged;
-use super::state::{AckState, PROXY_HEADER_SECS, Phase, Session, Turn, first_ack_check};
+use super::state::{
+    AckState, PROXY_HEADER_SECS, Phase, Session, Turn, Unacknowledged, first_ack_check,
+};
 use crate::clock::Millis;
 use crate::config::IdleClose;
 use crate::connection::counters::CloseReason;
@@ -87,7 +89,7 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        if let Phase::Idle { .. } = self.phase {
+        if let Phase::Idle { .. } | Phase::Unacknowledged(_) = self.phase {
             self.close_idle(CloseReason::Stop, turn)?;
             return Ok(Pause::Wait);
         }
@@ -101,42 +103,66 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Option<Millis>, CloseReason> {
         let now = turn.now.monotonic;
-        let ack_check_millis = turn.context.config.keep_alive.first_ack_check_millis();
-        let Phase::Idle { since, ack } = &mut self.phase else {
-            return Ok(None);
+        let unchecked_since = match &self.phase {
+            Phase::Idle { since, ack } => match ack {
+                AckState::ThisTurn => return Ok(None),
+                AckState::Unchecked if now < first_ack_check(turn.context, *since) => {
+                    return Ok(None);
+                }
+                AckState::Acknowledged => return Ok(Some(*since)),
+                AckState::Unchecked => Some(*since),
+            },
+            Phase::Unacknowledged(_) => None,
+            _ => return Ok(None),
         };
-        match ack {
-            AckState::ThisTurn => return Ok(None),
-            AckState::Unchecked if now < first_ack_check(turn.context, *since) => {
-                return Ok(None);
-            }
-            AckState::Acknowledged => return Ok(Some(*since)),
-            AckState::Unchecked | AckState::Outstanding(_) => {}
-        }
         let acknowledged = acknowledged(self.sent_bytes, turn.io)?;
         if acknowledged < self.sent_bytes {
-            let start = *since;
-            if let AckState::Unchecked = ack {
-                // How many bytes arrived since the response is unknown, so the detector starts at 0.
-                *ack = AckState::Outstanding(Box::new(StallDetector::start(0, start)));
-            }
-            if let AckState::Outstanding(stall_detector) = ack
-                && stall_detector.has_stalled(acknowledged, now, &turn.context.write_stall_limits())
-            {
-                turn.io.abort();
-                return Err(CloseReason::WriteTimeout);
-            }
+            self.await_acknowledgement(acknowledged, unchecked_since, turn)?;
             return Ok(None);
         }
-        *since = match ack {
-            AckState::Outstanding(_) => now,
+        let since = match unchecked_since {
+            None => now,
             // If busy workers delay the check, it proves less: the acknowledgement may be as old as the
             // response or quite recent. Counting from `ack_check_millis` ago still leaves T, and the rest of
             // grace, from now.
-            _ => Millis(now.0.saturating_sub(ack_check_millis)).max(*since),
+            Some(since) => {
+                let ack_check_millis = turn.context.config.keep_alive.first_ack_check_millis();
+                Millis(now.0.saturating_sub(ack_check_millis)).max(since)
+            }
         };
-        *ack = AckState::Acknowledged;
-        Ok(Some(*since))
+        self.phase = Phase::Idle {
+            since,
+            ack: AckState::Acknowledged,
+        };
+        Ok(Some(since))
+    }
+
+    /// Goes on waiting for the acknowledgement of the last response, of which the peer has `acknowledged` some.
+    /// `sent_at` is its time if this is the first check.
+    #[cold]
+    fn await_acknowledgement<T: Transport>(
+        &mut self,
+        acknowledged: u64,
+        sent_at: Option<Millis>,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<(), CloseReason> {
+        if let Some(since) = sent_at {
+            self.phase = Phase::Unacknowledged(Box::new(Unacknowledged {
+                since,
+                // How many bytes arrived since the response is unknown, so the detector starts at 0.
+                stall_detector: StallDetector::start(0, since),
+            }));
+        }
+        let (now, limits) = (turn.now.monotonic, turn.context.write_stall_limits());
+        if let Phase::Unacknowledged(unacknowledged) = &mut self.phase
+            && unacknowledged
+                .stall_detector
+                .has_stalled(acknowledged, now, &limits)
+        {
+            turn.io.abort();
+            return Err(CloseReason::WriteTimeout);
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +187,7 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
 pub fn silent_since(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     let secs = match deadline {
         Deadline::ProxyHeader(_) => PROXY_HEADER_SECS,
+        Deadline::Handshake(_) => context.config.timeouts.handshake_secs,
         Deadline::First(_) => context.config.timeouts.head_secs,
         _ => return None,
     };

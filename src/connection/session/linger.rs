@@ -65,7 +65,7 @@ impl Session {
             may_cross = false;
         }
         // After both FINs there is nothing to wait for; the kernel delivers the rest.
-        if self.peer_facts.has_closed() {
+        if self.facts.has_closed() {
             return Err(reason);
         }
         turn.io.shutdown_write().map_err(|_| reason)?;

@@ -3,6 +3,7 @@
 //! | phase         | waits for                        | deadline                        | when it passes     |
 //! |---------------|----------------------------------|---------------------------------|--------------------|
 //! | `ProxyHeader` | the proxy's header               | 5 seconds from the accept       | close              |
+//! | `Handshake`   | the peer's part of the handshake | `timeouts.handshake` from the accept | close           |
 //! | `Idle`        | the first byte of a request      | T + grace, see `idle`           | FIN, then `Linger` |
 //! | the first     | the first byte of the connection | `timeouts.head` from the accept | close              |
 //! | `Head`        | the rest of a head               | `timeouts.head` from its start  | 408, then `Linger` |
@@ -10,7 +11,8 @@
 //! | `Linger`      | the peer's FIN                   | `timeouts.linger`               | close              |
 //! | `Refused`     | its first turn                   | none                            | 503, then `Linger` |
 //!
-//! A connection begins with `ProxyHeader` if its listener expects the PROXY protocol (`proxy_header`).
+//! A connection begins with `ProxyHeader` if its listener expects the PROXY protocol (`proxy_header`), and with
+//! `Handshake` if its listener has TLS (`handshake`).
 //!
 //! Under pressure an idle connection closes before its deadline, but never before the promised T. With
 //! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.
@@ -26,10 +28,11 @@
 //!
 //! All modules work on `state`. From the top down: `advance` gives a connection its turn, `answer` finds
 //! the requests, `sending` collects the responses and sends them; `idle`, `linger` and `server_close` end
-//! the connection. `proxy_header` comes before all of that. A test plays each row of the table.
+//! the connection. `proxy_header` and `handshake` come before all of that. A test plays each row of the table.
 
 mod advance;
 mod answer;
+mod handshake;
 mod idle;
 mod linger;
 mod promise;

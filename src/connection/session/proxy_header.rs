@@ -38,7 +38,7 @@ impl Session {
             let room = space.len();
             match turn.io.recv(space) {
                 Ok(0) => {
-                    self.peer_facts.note_closed();
+                    self.facts.note_closed();
                     return Err(match turn.buffers.input.unread() {
                         [] => CloseReason::ClientClosed,
                         _ => self.invalid_header("the connection ends within the header"),
@@ -68,7 +68,7 @@ impl Session {
             ack: AckState::Acknowledged,
         };
         if header.client.is_none() {
-            self.peer_facts.note_no_client();
+            self.facts.note_no_client();
         }
         if let Some(client) = header.client {
             log::debug!("a connection from {:?} is for {client}", self.peer);

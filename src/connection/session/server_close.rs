@@ -180,11 +180,11 @@ impl Session {
                 // The acknowledgement may be as recent as the first check for it.
                 let ack_check_millis = KeepAlive::ack_check_millis(context.grace_secs(*since));
                 let kept_at = Millis(promised.0.saturating_add(ack_check_millis));
-                let has_begun = matches!(ack, AckState::Acknowledged);
+                let has_begun = *ack == AckState::Acknowledged;
                 self.answered > 0 && (!has_begun || now < kept_at)
             }
-            Phase::Head { .. } | Phase::Body(_) => true,
-            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => {
+            Phase::Unacknowledged(_) | Phase::Head { .. } | Phase::Body(_) => true,
+            Phase::ProxyHeader | Phase::Handshake | Phase::Linger(_) | Phase::Refused => {
                 return PromiseOutcome::None;
             }
         };

@@ -47,7 +47,7 @@ pub struct Session {
     pub(super) client_gauge: Option<Arc<ConnectionGauge>>,
     /// Set with the last response; after it, the connection lingers.
     pub(super) closing: Option<CloseReason>,
-    pub(super) peer_facts: PeerFacts,
+    pub(super) facts: SessionFacts,
 }
 
 /// The figures of a connection that an observer may read between two turns.
@@ -68,31 +68,32 @@ pub struct SessionFigures {
     pub idle_close_at: Option<Millis>,
 }
 
-/// Two facts about the other side in one byte, because a connection with one byte more takes 16 more of memory.
+/// Three facts in one byte, because a connection with one byte more takes 16 more of memory.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct PeerFacts(u8);
+pub(super) struct SessionFacts(u8);
 
-impl PeerFacts {
+impl SessionFacts {
     const HAS_CLOSED: u8 = 1;
     const NAMES_NO_CLIENT: u8 = 2;
+    const IS_UNCOUNTED: u8 = 4;
 
     /// Whether the other side has closed its side of the connection.
     pub(super) fn has_closed(self) -> bool {
-        self.0 & PeerFacts::HAS_CLOSED != 0
+        self.0 & SessionFacts::HAS_CLOSED != 0
     }
 
     pub(super) fn note_closed(&mut self) {
-        self.0 |= PeerFacts::HAS_CLOSED;
+        self.0 |= SessionFacts::HAS_CLOSED;
     }
 
     /// Whether the other side is a proxy that forwards bytes unread, and its header of the PROXY protocol has
     /// named no client. So X-Forwarded-For may come from anybody.
     pub(super) fn names_no_client(self) -> bool {
-        self.0 & PeerFacts::NAMES_NO_CLIENT != 0
+        self.0 & SessionFacts::NAMES_NO_CLIENT != 0
     }
 
     pub(super) fn note_no_client(&mut self) {
-        self.0 |= PeerFacts::NAMES_NO_CLIENT;
+        self.0 |= SessionFacts::NAMES_NO_CLIENT;
     }
 }
 
@@ -100,10 +101,14 @@ impl PeerFacts {
 pub(super) enum Phase {
     /// The header of the PROXY protocol is incomplete (`proxy_header`).
     ProxyHeader,
+    /// The TLS handshake is under way (`handshake`).
+    Handshake,
     Idle {
         since: Millis,
         ack: AckState,
     },
+    /// Idle, but the peer has not acknowledged the last response yet. Boxed, because it is rare.
+    Unacknowledged(Box<Unacknowledged>),
     Head {
         since: Millis,
         /// Milliseconds of idle time before; a longer time is capped.
@@ -119,18 +124,24 @@ pub(super) enum Phase {
 /// Whether the peer has acknowledged the last response. No event reports that, and asking costs a system
 /// call. So the session asks once, half of grace after the response. If all is acknowledged by then, the
 /// deadline counted from the response keeps the promise, and leaves the other half of grace for the travel of
-/// a last request. If not, the session asks again, and T + grace counts from the first time that all is
-/// acknowledged.
-#[derive(Debug)]
+/// a last request. If not ([`Phase::Unacknowledged`]), the session asks again, and T + grace counts from the first
+/// time that all is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AckState {
     /// Answered in this turn; [`Session::next_deadline`] notes the time.
     ThisTurn,
     /// The session has not asked yet.
     Unchecked,
-    /// The session has asked, and some bytes were outstanding.
-    Outstanding(Box<StallDetector>),
     /// All is acknowledged, or nothing was ever sent: `since` counts.
     Acknowledged,
+}
+
+/// A response that was not acknowledged when the session asked.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    /// When the response was sent.
+    pub(super) since: Millis,
+    pub(super) stall_detector: StallDetector,
 }
 
 /// A body that is read and discarded. The head stays in the buffer, before the body's bytes.
@@ -179,10 +190,24 @@ impl Session {
         Session::new(peer, now, Phase::ProxyHeader)
     }
 
+    /// A connection that was accepted at `now` and begins with a TLS handshake.
+    #[must_use]
+    pub fn over_tls(peer: Peer, now: Millis) -> Session {
+        Session::new(peer, now, Phase::Handshake)
+    }
+
     /// A connection over the limit. Its first turn answers 503 and closes.
     #[must_use]
     pub fn refused(peer: Peer, now: Millis) -> Session {
-        Session::new(peer, now, Phase::Refused)
+        let mut session = Session::new(peer, now, Phase::Refused);
+        session.facts.0 |= SessionFacts::IS_UNCOUNTED;
+        session
+    }
+
+    /// Whether the limits count the connection. They do not count one that was refused when it was accepted.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.facts.0 & SessionFacts::IS_UNCOUNTED == 0
     }
 
     fn new(peer: Peer, now: Millis, phase: Phase) -> Session {
@@ -198,7 +223,7 @@ impl Session {
             peer,
             client_gauge: None,
             closing: None,
-            peer_facts: PeerFacts::default(),
+            facts: SessionFacts::default(),
         }
     }
 
@@ -229,6 +254,7 @@ impl Session {
     pub fn figures(&self, context: &ServerContext) -> SessionFigures {
         let idle_since = match self.phase {
             Phase::Idle { since, .. } if self.unsent.is_none() => Some(since),
+            Phase::Unacknowledged(ref unacknowledged) => Some(unacknowledged.since),
             _ => None,
         };
         let closes = context.config.keep_alive.close == IdleClose::Timeout
@@ -260,11 +286,18 @@ impl Session {
         }
         Deadline::Exchange(match &mut self.phase {
             Phase::ProxyHeader => return Deadline::ProxyHeader(header_late_at(self.opened_at)),
+            Phase::Handshake => return self.handshake_deadline(context),
             Phase::Idle { since, .. } if self.answered == 0 => {
                 return Deadline::First(since.plus_secs(timeouts.head_secs));
             }
             Phase::Idle { since, ack } => {
                 return ack.next_deadline(since, self.promise, context, now);
+            }
+            Phase::Unacknowledged(unacknowledged) => {
+                let again = now.plus_secs(context.config.keep_alive.grace_secs);
+                let stalled = &unacknowledged.stall_detector;
+                let stalled = stalled.deadline(&context.write_stall_limits());
+                return Deadline::AwaitingAck(again.min(stalled));
             }
             Phase::Head { since, .. } => since.plus_secs(timeouts.head_secs),
             Phase::Body(body) => body.stall_detector.deadline(&context.body_stall_limits()),
@@ -296,7 +329,12 @@ impl Session {
         match &self.phase {
             Phase::Head { method, .. } => *method,
             Phase::Body(body) => Some(body.method),
-            Phase::ProxyHeader | Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+            Phase::ProxyHeader
+            | Phase::Handshake
+            | Phase::Idle { .. }
+            | Phase::Unacknowledged(_)
+            | Phase::Linger(_)
+            | Phase::Refused => None,
         }
     }
 
@@ -318,7 +356,12 @@ impl Session {
     #[inline]
     pub(super) fn begun_at(&self) -> Option<Millis> {
         match &self.phase {
-            Phase::ProxyHeader | Phase::Idle { .. } | Phase::Linger(_) | Phase::Refused => None,
+            Phase::ProxyHeader
+            | Phase::Handshake
+            | Phase::Idle { .. }
+            | Phase::Unacknowledged(_)
+            | Phase::Linger(_)
+            | Phase::Refused => None,
             Phase::Head { since, .. } => Some(*since),
             Phase::Body(body) => body.arrival.since,
         }
@@ -331,6 +374,10 @@ impl Session {
                 since: None,
                 idle_millis: now.since(*since),
             },
+            Phase::Unacknowledged(unacknowledged) => Arrival {
+                since: None,
+                idle_millis: now.since(unacknowledged.since),
+            },
             Phase::Head {
                 since, idle_millis, ..
             } => Arrival {
@@ -338,7 +385,7 @@ impl Session {
                 idle_millis: u64::from(*idle_millis),
             },
             Phase::Body(body) => body.arrival,
-            Phase::ProxyHeader | Phase::Linger(_) | Phase::Refused => Arrival {
+            Phase::ProxyHeader | Phase::Handshake | Phase::Linger(_) | Phase::Refused => Arrival {
                 since: None,
                 idle_millis: 0,
             },
@@ -362,12 +409,6 @@ impl AckState {
                 Deadline::AwaitingAck(first_ack_check(context, now))
             }
             AckState::Unchecked => Deadline::AwaitingAck(first_ack_check(context, *since)),
-            AckState::Outstanding(stall_detector) => {
-                let again = now.plus_secs(context.config.keep_alive.grace_secs);
-                Deadline::AwaitingAck(
-                    again.min(stall_detector.deadline(&context.write_stall_limits())),
-                )
-            }
             // T + grace ends the connection only while the server drains.
             AckState::Acknowledged if context.config.keep_alive.close == IdleClose::Pressure => {
                 Deadline::IdleUntilDrain(promise.idle_close_at(*since, context))

@@ -18,13 +18,15 @@ use crate::site::{MayBlock, Sites};
 // All values differ, so that each deadline shows which of them it comes from.
 const TIMEOUT_SECS: u32 = 100;
 const GRACE_SECS: u32 = 10;
+const HANDSHAKE_SECS: u32 = 15;
 const HEAD_SECS: u32 = 20;
 const BODY_SECS: u32 = 30;
 const LINGER_SECS: u32 = 40;
 
 /// The first cells of the table.
-const PHASES: [&str; 7] = [
+const PHASES: [&str; 8] = [
     "`ProxyHeader`",
+    "`Handshake`",
     "`Idle`",
     "the first",
     "`Head`",
@@ -36,12 +38,13 @@ const PHASES: [&str; 7] = [
 fn name_of(session: &Session) -> &'static str {
     PHASES[match session.phase {
         Phase::ProxyHeader => 0,
-        Phase::Idle { .. } if session.answered > 0 => 1,
-        Phase::Idle { .. } => 2,
-        Phase::Head { .. } => 3,
-        Phase::Body(_) => 4,
-        Phase::Linger(_) => 5,
-        Phase::Refused => 6,
+        Phase::Handshake => 1,
+        Phase::Idle { .. } | Phase::Unacknowledged(_) if session.answered > 0 => 2,
+        Phase::Idle { .. } | Phase::Unacknowledged(_) => 3,
+        Phase::Head { .. } => 4,
+        Phase::Body(_) => 5,
+        Phase::Linger(_) => 6,
+        Phase::Refused => 7,
     }]
 }
 
@@ -92,6 +95,7 @@ impl Fixture {
         };
         config.keep_alive.timeout_secs = TIMEOUT_SECS;
         config.keep_alive.grace_secs = GRACE_SECS;
+        config.timeouts.handshake_secs = HANDSHAKE_SECS;
         config.timeouts.head_secs = HEAD_SECS;
         config.timeouts.body_secs = BODY_SECS;
         config.timeouts.linger_secs = LINGER_SECS;
@@ -117,6 +121,11 @@ impl Fixture {
                 fixture.receive(3, "PROXY ");
             }
             "the first" => fixture.receive(3, ""),
+            "`Handshake`" => {
+                fixture.session = Session::over_tls(Peer::Unix, Millis(0));
+                fixture.peer.handshake = Some(8);
+                fixture.receive(3, "half");
+            }
             "`Idle`" => {
                 fixture.receive(3, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                 // The check whether the response has arrived.
@@ -179,6 +188,7 @@ impl Fixture {
         match deadline {
             "5 seconds from the accept" => Millis(5_000),
             "T + grace, see `idle`" => self.began.plus_secs(TIMEOUT_SECS + GRACE_SECS),
+            "`timeouts.handshake` from the accept" => Millis(0).plus_secs(HANDSHAKE_SECS),
             "`timeouts.head` from the accept" => Millis(0).plus_secs(HEAD_SECS),
             "`timeouts.head` from its start" => self.began.plus_secs(HEAD_SECS),
             "`timeouts.body` of no progress" => self.began.plus_secs(BODY_SECS),
@@ -193,6 +203,7 @@ impl Fixture {
         let (bytes, next) = match waits_for {
             "the first byte of a request" | "the first byte of the connection" => ("G", "`Head`"),
             "the proxy's header" => ("UNKNOWN\r\n", "the first"),
+            "the peer's part of the handshake" => ("rest", "the first"),
             "the rest of a head" => ("\r\n", "`Idle`"),
             "the rest of a body, to discard" => ("c", "`Idle`"),
             "its first turn" => ("", "`Linger`"),

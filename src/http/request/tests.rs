@@ -331,11 +331,15 @@ fn framing_is_decided_when_the_head_is_complete() {
 }
 
 #[test]
-fn an_https_target_is_421_once_nothing_else_is_wrong_rfc9110_7_4() {
+fn an_https_target_needs_a_secure_connection_rfc9110_7_4() {
     let https =
         |version: &str, lines: &[&str]| get(version, lines).replacen("GET /", "GET https://b/", 1);
-    refuse(Status::MISDIRECTED_REQUEST, https("1.1", &["Host: b"]));
-    refuse(Status::MISDIRECTED_REQUEST, https("1.0", &[]));
+    for head in [https("1.1", &["Host: b"]), https("1.0", &[])] {
+        accept(&head, |head| {
+            assert!(head.is_misdirected(Scheme::Http));
+            assert!(!head.is_misdirected(Scheme::Https));
+        });
+    }
     refuse(Status::VERSION_NOT_SUPPORTED, "GET https://b/ HTTP/2.0\r\n");
     refuse_400(https("1.1", &[]));
     refuse_400(https(

@@ -75,6 +75,21 @@ fn the_authority_of_the_target_is_returned() {
 }
 
 #[test]
+fn the_host_of_a_host_and_port_keeps_its_brackets() {
+    for (value, host) in [
+        ("a", "a"),
+        ("a.example:80", "a.example"),
+        ("a:", "a"),
+        ("192.0.2.1:80", "192.0.2.1"),
+        ("[::1]", "[::1]"),
+        ("[2001:db8::1]:443", "[2001:db8::1]"),
+    ] {
+        assert!(is_host_and_port(value.as_bytes()));
+        assert_eq!(host_of(value.as_bytes()), host.as_bytes(), "{value}");
+    }
+}
+
+#[test]
 fn an_asterisk_is_for_options_only_rfc9112_3_2_4() {
     assert_eq!(form(Method::Options, "*"), Some(Target::Asterisk));
     assert_eq!(form(Method::Options, "http://a"), Some(Target::Asterisk));

@@ -3,7 +3,7 @@
 use super::super::listener::Listener;
 use super::*;
 use crate::config::{Config, ListenAddress};
-use crate::connection::transport::Socket;
+use crate::connection::client_socket::ClientSocket;
 use mio::Poll;
 use std::net::TcpStream;
 
@@ -23,7 +23,11 @@ fn unlimited() -> Arc<ConnectionsPerClient> {
 }
 
 /// Gives up the place, as `Shared::close` does.
-fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &Accepted<Socket>) {
+fn leave(
+    gauge: &ConnectionGauge,
+    per_client: &ConnectionsPerClient,
+    accepted: &Accepted<ClientSocket>,
+) {
     gauge.leave();
     if let (Peer::Ip(address), Some(client_gauge)) =
         (accepted.origin.peer(), &accepted.client_gauge)
@@ -32,7 +36,7 @@ fn leave(gauge: &ConnectionGauge, per_client: &ConnectionsPerClient, accepted: &
     }
 }
 
-fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted<Socket> {
+fn accept(acceptor: &mut Acceptor, listener: &Listener) -> Accepted<ClientSocket> {
     let poll = Poll::new().expect("a poll");
     loop {
         match acceptor.accept(listener, false, poll.registry()) {
@@ -50,8 +54,12 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
     let (listener, address) = listener();
     let gauge = limited(2);
     let all = Arc::clone(&gauge);
-    let mut acceptor =
-        Acceptor::counting(&Slots::<Socket>::new(16), all, unlimited(), Arc::default());
+    let mut acceptor = Acceptor::counting(
+        &Slots::<ClientSocket>::new(16),
+        all,
+        unlimited(),
+        Arc::default(),
+    );
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -75,7 +83,7 @@ fn slots_are_reused_and_the_connection_over_the_limit_is_refused() {
 #[test]
 fn memory_is_trimmed_once_for_each_half() {
     let mut acceptor = Acceptor::counting(
-        &Slots::<Socket>::new(16),
+        &Slots::<ClientSocket>::new(16),
         limited(10),
         unlimited(),
         Arc::default(),
@@ -97,7 +105,8 @@ fn one_address_cannot_have_more_than_its_limit() {
     let (listener, address) = listener();
     let (gauge, per_client) = (limited(10), Arc::new(ConnectionsPerClient::new(1, 64)));
     let (all, each) = (Arc::clone(&gauge), Arc::clone(&per_client));
-    let mut acceptor = Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default());
+    let mut acceptor =
+        Acceptor::counting(&Slots::<ClientSocket>::new(16), all, each, Arc::default());
     let _clients: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("connect"))
         .collect();
@@ -116,7 +125,7 @@ fn nobody_is_refused_for_a_connection_whose_close_is_still_to_be_reported() {
     let (gauge, per_client) = (limited(1), Arc::new(ConnectionsPerClient::new(1, 64)));
     let acceptor = || {
         let (all, each) = (Arc::clone(&gauge), Arc::clone(&per_client));
-        Acceptor::counting(&Slots::<Socket>::new(16), all, each, Arc::default())
+        Acceptor::counting(&Slots::<ClientSocket>::new(16), all, each, Arc::default())
     };
     let (mut one, mut two) = (acceptor(), acceptor());
     let _clients: Vec<_> = (0..3)
@@ -145,7 +154,12 @@ fn a_trusted_proxy_can_have_more() {
     let all = Arc::clone(&gauge);
     let mut acceptor = Acceptor {
         proxies: proxies.to_vec(),
-        ..Acceptor::counting(&Slots::<Socket>::new(16), all, per_client, Arc::default())
+        ..Acceptor::counting(
+            &Slots::<ClientSocket>::new(16),
+            all,
+            per_client,
+            Arc::default(),
+        )
     };
     let _clients: Vec<_> = (0..4)
         .map(|_| TcpStream::connect(address).expect("connect"))

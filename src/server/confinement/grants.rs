@@ -8,6 +8,8 @@
 //!     current -> releases/7                    /srv/site                the link may be replaced
 //!                                              /srv/site/releases       the link may lead to releases/8
 //!   --config /etc/abide/abide.toml             /etc/abide               an editor replaces the file
+//!   key = "/etc/cert/live/a/key.pem"           /etc/cert/live/a         a renewal replaces the link
+//!     key.pem -> ../../archive/a/key1.pem      /etc/cert/archive/a      the link may lead to key2.pem
 //!   access_log.path = "/var/log/abide/a.log"   /var/log/abide (writes)  logrotate renames the file
 //! ```
 //!
@@ -78,6 +80,7 @@ impl Grants {
         };
         for site in config.sites() {
             wanted.extend(read(&site.root));
+            wanted.extend(site.certificate_files().flat_map(read));
             if site.symlinks == SymlinkPolicy::Anywhere {
                 wanted.insert((Right::Read, PathBuf::from("/")));
             }
@@ -113,6 +116,12 @@ impl Grants {
     #[must_use]
     pub fn allows_root(&self, root: &Path) -> bool {
         fs::canonicalize(root).is_ok_and(|root| self.allows(Right::Read, &root))
+    }
+
+    /// Whether the file at `path` may be read.
+    #[must_use]
+    pub fn allows_file(&self, path: &Path) -> bool {
+        self.allows_root(path)
     }
 
     /// Whether an access log at `path` may be written.

@@ -5,7 +5,8 @@
 //! 1. It changes to the configured user and group ([`account`]).
 //! 2. It sets NO_NEW_PRIVS, so that no program it might execute gets more rights (prctl(2)).
 //! 3. It enters a Landlock sandbox ([`sandbox`]) of the paths that the configuration names ([`grants`]).
-//! 4. It opens what a reload would read, so that a missing right stops the start and not a later reload.
+//! 4. It opens what a reload or a renewal of a certificate would read, so that a missing right stops the start and
+//!    not the later reload or renewal.
 //!
 //! Credentials and Landlock belong to a thread, and a new thread inherits them from the one that starts it. So
 //! there must be no other thread yet. The same fact lets tests confine one thread of their process.
@@ -32,7 +33,9 @@ use rustix::process::geteuid;
 use rustix::thread::set_no_new_privs;
 
 use super::socket_file;
-use crate::config::{Account, Config, Endpoint, ReachablePaths, SandboxMode, UnknownAccount};
+use crate::config::{
+    Account, Config, Endpoint, ReachablePaths, SandboxMode, SiteConfig, UnknownAccount,
+};
 use grants::{Grants, is_lasting_file};
 use sandbox::KernelSupport;
 
@@ -77,6 +80,11 @@ impl ReachablePaths for Confinement {
         self.grants.as_ref().is_none_or(allows)
     }
 
+    fn allows_file(&self, path: &Path) -> bool {
+        let allows = |grants: &Grants| grants.allows_file(path);
+        self.grants.as_ref().is_none_or(allows)
+    }
+
     fn allows_log(&self, path: &Path) -> bool {
         let allows = |grants: &Grants| grants.allows_log(path);
         self.grants.as_ref().is_none_or(allows)
@@ -110,7 +118,7 @@ pub fn check(config: &Config) -> Result<(), ConfinementError> {
 ///
 /// # Errors
 /// If the user or group does not exist or the process may not change to it, if the sandbox is required and
-/// the kernel has none, or if `file` cannot be read with the rights that remain.
+/// the kernel has none, or if `file`, a certificate or a key cannot be read with the rights that remain.
 ///
 /// # Panics
 /// If the process has more than one thread. The others would keep their rights.
@@ -165,7 +173,19 @@ pub fn confine_thread(
         .map_err(|error| ConfinementError(format!("cannot set NO_NEW_PRIVS: {error}")))?;
     let grants = enter_sandbox(config, file, &mut warnings)?;
     if let Some(file) = file {
-        confirm_readable(file)?;
+        confirm_readable(file, "a reload reads it")?;
+    }
+    for SiteConfig {
+        certificate, key, ..
+    } in config.sites()
+    {
+        let certificate = certificate
+            .iter()
+            .map(|file| (file, "a renewed certificate is read"));
+        let key = key.iter().map(|file| (file, "a renewed key is read"));
+        for (file, reading) in certificate.chain(key) {
+            confirm_readable(file, reading)?;
+        }
     }
     Ok(Confinement { warnings, grants })
 }
@@ -227,14 +247,14 @@ fn refused(config: &Config, error: &account::AssumeError) -> ConfinementError {
     ))
 }
 
-/// Opens `file` as a reload would.
-fn confirm_readable(file: &Path) -> Result<(), ConfinementError> {
+/// Opens `file` as it will be opened when the server runs. `reading` says when, without the rights.
+fn confirm_readable(file: &Path, reading: &str) -> Result<(), ConfinementError> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();
     let opened = options.read(true).custom_flags(nonblocking).open(file);
     opened.map(drop).map_err(|error| {
         ConfinementError(format!(
-            "{}: {error}; a reload reads it with the rights of user and group, so these must suffice",
+            "{}: {error}; {reading} with the rights of user and group, so these must suffice",
             file.display()
         ))
     })

@@ -2,10 +2,13 @@
 
 mod canonical;
 mod health;
+mod https_redirect;
 mod partial;
 mod respond;
 mod sites;
 #[cfg(test)]
 mod tests;
+mod virtual_hosts;
 
 pub use sites::{OpenSiteError, Site, Sites};
+pub use virtual_hosts::{HostMatch, VirtualHosts};

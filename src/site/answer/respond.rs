@@ -3,7 +3,8 @@
 //! Each step works on the result of the step before:
 //!
 //! 1. The path is decoded and normalised. A request for the path of `shutdown.health` is answered.
-//! 2. A CORS preflight is answered.
+//! 2. A request over a plain connection is redirected to https, if the site wants that (`https_redirect`). A CORS
+//!    preflight is answered.
 //! 3. The redirects of the configuration are applied to the requested path; some of them answer that a
 //!    document is gone. The redirects of `clean_urls` follow.
 //! 4. A rewrite replaces the path. The new path must not be hidden either.
@@ -29,6 +30,7 @@ use crate::http::method::Method;
 use crate::http::preconditions::{self, PreconditionResult, Validators};
 use crate::http::request::{Expectation, RequestHead, Target};
 use crate::http::response::{Body, Response};
+use crate::http::scheme::Scheme;
 use crate::http::status::Status;
 use crate::http::target::decode_path;
 use crate::site::content::{Content, Representation};
@@ -41,18 +43,19 @@ use crate::site::rules::{FieldEditor, ResponseFacts};
 use crate::site::waiting::{MayBlock, WouldBlock};
 
 impl Site {
-    /// Answers `head`. `path` is a buffer that the caller reuses.
+    /// Answers `head`, which came by `scheme`. `path` is a buffer that the caller reuses.
     ///
     /// # Errors
     /// As [`Sites::respond`](super::Sites::respond).
     pub fn respond(
         &self,
         head: &RequestHead<'_, '_>,
+        scheme: Scheme,
         path: &mut Vec<u8>,
         may_block: MayBlock,
         now: Now,
     ) -> Result<Response, WouldBlock> {
-        let facts = &ResponseFacts::default();
+        let facts = &ResponseFacts::of(scheme);
         let mut response = match &head.target {
             // A malformed path gets 400, whatever the method.
             Target::Path { path: raw, query } => match decode_path(raw, path) {
@@ -60,19 +63,22 @@ impl Site {
                     if let Some(health) = &self.health
                         && let Some(answer) = health.respond(head.method, path)
                     {
-                        return Ok(answer);
+                        return Ok(self.with_hsts(answer, scheme));
                     }
-                    if let Some(answer) = self.preflight(head) {
-                        return Ok(answer);
+                    if let Some(redirect) = self.redirect_to_https(head, scheme, path, *query) {
+                        redirect
+                    } else if let Some(answer) = self.preflight(head) {
+                        return Ok(self.with_hsts(answer, scheme));
+                    } else {
+                        self.answer(&PathRequest {
+                            head,
+                            path,
+                            query: *query,
+                            may_block,
+                            now,
+                            facts,
+                        })?
                     }
-                    self.answer(&PathRequest {
-                        head,
-                        path,
-                        query: *query,
-                        may_block,
-                        now,
-                        facts,
-                    })?
                 }
                 Err(reject) => {
                     // Rules match paths, and this request has no valid one.
@@ -106,6 +112,32 @@ impl Site {
             }
             _ => None,
         }
+    }
+
+    /// The redirect of a plain request, if the site wants it.
+    #[inline]
+    fn redirect_to_https(
+        &self,
+        head: &RequestHead<'_, '_>,
+        scheme: Scheme,
+        path: &[u8],
+        query: Option<&[u8]>,
+    ) -> Option<Response> {
+        let redirect = self.https_redirect.as_ref()?;
+        match scheme {
+            Scheme::Http => redirect.respond(head, path, query),
+            Scheme::Https => None,
+        }
+    }
+
+    /// Adds Strict-Transport-Security to a response that no rule edits, if `scheme` is https.
+    fn with_hsts(&self, mut response: Response, scheme: Scheme) -> Response {
+        if let Some(rules) = &self.rules
+            && let Some(line) = rules.hsts_line(scheme)
+        {
+            response.fields = Bytes::from([&response.fields, line].concat());
+        }
+        response
     }
 
     fn preflight(&self, head: &RequestHead<'_, '_>) -> Option<Response> {

@@ -11,6 +11,7 @@ use crate::clock::{Millis, Now};
 use crate::config::{Config, Precompressed, SiteConfig};
 use crate::http::request::{HeadLimits, Parsed, parse_head};
 use crate::http::response::Response;
+use crate::http::scheme::Scheme;
 use crate::site::waiting::{MayBlock, WouldBlock};
 use crate::site::{Sites, WouldBlockOnDisk};
 
@@ -80,7 +81,8 @@ impl Fixture {
             monotonic: Millis(millis),
             unix_secs: START_UNIX_SECS + millis / 1_000,
         };
-        self.site.respond(&head, &mut Vec::new(), may_block, now)
+        self.site
+            .respond(&head, Scheme::Http, &mut Vec::new(), may_block, now)
     }
 
     fn status(

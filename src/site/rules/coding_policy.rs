@@ -13,6 +13,7 @@
 use super::header_rules::{HeaderRules, ResponseProperties};
 use crate::config::HeaderRule;
 use crate::http::cache_control::has_directive;
+use crate::http::scheme::Scheme;
 use crate::http::status::Status;
 use crate::site::content::Compressibility;
 
@@ -83,6 +84,8 @@ impl CodingRules {
     pub fn policy(&self, path: &[u8], own_type: &str, is_fallback: bool) -> CodingPolicy {
         let answer = ResponseProperties {
             status: Status::OK,
+            // No coding depends on it.
+            scheme: Scheme::Http,
             is_fallback,
             content_type: Some(own_type.as_bytes()),
         };
@@ -95,6 +98,7 @@ impl CodingRules {
     pub fn policy_for_error(&self, path: &[u8], own_type: &str, status: Status) -> CodingPolicy {
         let answer = ResponseProperties {
             status,
+            scheme: Scheme::Http,
             is_fallback: false,
             content_type: Some(own_type.as_bytes()),
         };

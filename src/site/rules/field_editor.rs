@@ -12,6 +12,7 @@ use super::header_rules::ResponseProperties;
 use super::site_rules::SiteRules;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response};
+use crate::http::scheme::Scheme;
 use crate::http::status::Status;
 use crate::site::memory::SitePath;
 
@@ -33,6 +34,8 @@ pub struct FieldEditor {
 /// value is passed and nothing is moved with the response.
 #[derive(Debug, Default)]
 pub struct ResponseFacts {
+    /// The scheme by which the request came.
+    pub scheme: Scheme,
     /// Whether another value of Accept could give another response.
     pub varies_by_accept: Cell<bool>,
     /// Whether the response is about the page of `spa`, and not about a file at the path.
@@ -42,10 +45,23 @@ pub struct ResponseFacts {
     pub content_type: OnceCell<Bytes>,
 }
 
+impl ResponseFacts {
+    /// Nothing but the scheme is recorded yet.
+    #[must_use]
+    pub fn of(scheme: Scheme) -> ResponseFacts {
+        ResponseFacts {
+            scheme,
+            ..ResponseFacts::default()
+        }
+    }
+}
+
 /// The properties of a response that affect the editing.
 #[derive(Debug, Clone, Copy)]
 struct EditContext {
     status: Status,
+    /// The scheme by which the request came, or http if no rule depends on it.
+    scheme: Scheme,
     /// Whether the response keeps its Content-Type: the body is an error page or multipart, not the file at
     /// the path, so a rule for the type of files does not apply.
     keeps_type: bool,
@@ -57,12 +73,17 @@ impl EditContext {
     /// All properties except the status.
     fn bits(self) -> u8 {
         let EditContext {
+            status: _,
+            scheme,
             keeps_type,
             varies_by_accept,
             is_fallback,
-            ..
         } = self;
-        u8::from(keeps_type) | u8::from(varies_by_accept) << 1 | u8::from(is_fallback) << 2
+        let is_secure = scheme == Scheme::Https;
+        u8::from(keeps_type)
+            | u8::from(varies_by_accept) << 1
+            | u8::from(is_fallback) << 2
+            | u8::from(is_secure) << 3
     }
 }
 
@@ -104,6 +125,10 @@ impl FieldEditor {
         };
         let context = EditContext {
             status: response.status,
+            scheme: match self.rules.depends_on_scheme() {
+                true => facts.scheme,
+                false => Scheme::Http,
+            },
             keeps_type: !is_of_the_file,
             varies_by_accept: facts.varies_by_accept.get(),
             is_fallback: facts.is_fallback.get(),
@@ -125,6 +150,7 @@ impl FieldEditor {
     pub fn edit_part(&self, path: &[u8], content_lines: &Bytes) -> Bytes {
         let response = ResponseProperties {
             status: Status::PARTIAL_CONTENT,
+            scheme: Scheme::Http,
             // Only the type is taken from the result.
             is_fallback: false,
             content_type: type_value(content_lines),
@@ -166,6 +192,7 @@ impl FieldEditor {
     ) -> Bytes {
         let answer = ResponseProperties {
             status: context.status,
+            scheme: context.scheme,
             is_fallback: context.is_fallback,
             content_type: content_type.or_else(|| type_value(fields)),
         };

@@ -7,12 +7,16 @@ use bytes::Bytes;
 
 use super::cors::Cors;
 use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
+use crate::http::scheme::Scheme;
 use crate::http::status::Status;
+
+/// The field by which browsers use only https for a host (RFC 6797 section 6.1).
+const HSTS: &str = "Strict-Transport-Security";
 
 /// The fields that `security = true` adds to every response. Each forbids something that static sites
 /// seldom need; `config.example` explains them one by one. X-Content-Type-Options is always sent.
 /// Strict-Transport-Security is missing, because it must not be sent over plain HTTP (RFC 6797 section
-/// 7.2). The TLS proxy in front adds it, with a duration that its operator chooses.
+/// 7.2). The key `hsts` sets it for connections over TLS. A TLS proxy in front adds it otherwise.
 pub const SECURITY_FIELDS: [(&str, &str); 5] = [
     (
         "Content-Security-Policy",
@@ -30,6 +34,8 @@ pub const SECURITY_FIELDS: [(&str, &str); 5] = [
 /// The header rules of a site, ready to be applied.
 #[derive(Debug, Default)]
 pub struct HeaderRules {
+    /// For every response over TLS, before the other rules.
+    hsts: Option<FieldEdit>,
     /// For every path, before the other rules.
     preset: Vec<FieldEdit>,
     rules: Vec<Rule>,
@@ -43,6 +49,8 @@ pub struct HeaderRules {
 pub struct ResponseProperties<'a> {
     /// The status of the response.
     pub status: Status,
+    /// The scheme by which the request came.
+    pub scheme: Scheme,
     /// Whether the response is about the page of `spa`, and not about a file at the path.
     pub is_fallback: bool,
     /// The Content-Type of the representation before any rule.
@@ -92,6 +100,7 @@ impl HeaderRules {
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
         HeaderRules {
+            hsts: None,
             preset: preset
                 .map(|(name, value)| FieldEdit::set(name, value))
                 .collect(),
@@ -101,10 +110,39 @@ impl HeaderRules {
         }
     }
 
+    /// Adds Strict-Transport-Security for `secs` seconds to responses over TLS; 0 adds nothing. A rule that sets or
+    /// removes the field wins.
+    #[must_use]
+    pub fn with_hsts(mut self, secs: u32) -> HeaderRules {
+        self.hsts = (secs > 0).then(|| FieldEdit::set(HSTS, &format!("max-age={secs}")));
+        self
+    }
+
+    /// The line of Strict-Transport-Security, if responses to requests that came by `scheme` get it without rules.
+    #[must_use]
+    pub fn hsts_line(&self, scheme: Scheme) -> Option<&[u8]> {
+        match &self
+            .hsts
+            .as_ref()
+            .filter(|_| scheme == Scheme::Https)?
+            .change
+        {
+            Change::Set { line, .. } => Some(line),
+            Change::Unset => None,
+        }
+    }
+
+    /// Whether the fields of a response depend on the scheme by which the request came.
+    #[must_use]
+    pub fn depends_on_scheme(&self) -> bool {
+        self.hsts.is_some()
+    }
+
     /// Whether no field line is ever changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.preset.is_empty() && self.rules.is_empty() && self.added.is_empty()
+        let is_plain = self.hsts.is_none() && self.preset.is_empty();
+        is_plain && self.rules.is_empty() && self.added.is_empty()
     }
 
     /// Whether a rule depends on the media type.
@@ -155,7 +193,8 @@ impl HeaderRules {
 
     /// The changes to make, in order. Each rule sees the media type that the rules before it have set.
     fn edits<'r>(&'r self, path: &[u8], answer: &ResponseProperties<'_>) -> Vec<&'r FieldEdit> {
-        let mut edits: Vec<&FieldEdit> = self.preset.iter().collect();
+        let hsts = self.hsts.iter().filter(|_| answer.scheme == Scheme::Https);
+        let mut edits: Vec<&FieldEdit> = hsts.chain(&self.preset).collect();
         let mut content_type = answer.content_type;
         for rule in &self.rules {
             if !rule.path.is_match(path) || !rule.is_for_type(content_type) {

@@ -6,6 +6,7 @@ use super::cors::Cors;
 use super::header_rules::{HeaderRules, ResponseProperties};
 use super::redirects::{RedirectAnswer, Redirects, Rewrites};
 use crate::config::{RedirectGraph, SiteConfig};
+use crate::http::scheme::Scheme;
 
 /// The rules of one site.
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ impl SiteRules {
         SiteRules {
             redirects: Redirects::new(&site.redirects),
             rewrites: Rewrites::new(&site.rewrites),
-            headers: HeaderRules::new(site.security, &site.headers, cors.as_ref()),
+            headers: HeaderRules::new(site.security, &site.headers, cors.as_ref())
+                .with_hsts(site.hsts_secs),
             cors,
             redirect_graph: (!site.redirects.is_empty()).then(|| site.redirect_graph()),
         }
@@ -70,6 +72,18 @@ impl SiteRules {
     #[must_use]
     pub fn depends_on_type(&self) -> bool {
         self.headers.depends_on_type()
+    }
+
+    /// Whether the fields of a response depend on the scheme by which the request came.
+    #[must_use]
+    pub fn depends_on_scheme(&self) -> bool {
+        self.headers.depends_on_scheme()
+    }
+
+    /// The line that `hsts` adds to a response that is not edited, if the request came by `scheme`.
+    #[must_use]
+    pub fn hsts_line(&self, scheme: Scheme) -> Option<&[u8]> {
+        self.headers.hsts_line(scheme)
     }
 
     /// The field lines `fields` of an `answer` for `path`, edited by the rules; unchanged if no rule
@@ -116,6 +130,7 @@ mod tests {
         assert!(!rules.is_empty() && rules.cors().is_some());
         let answer = ResponseProperties {
             status: Status::OK,
+            scheme: Scheme::Http,
             is_fallback: false,
             content_type: None,
         };

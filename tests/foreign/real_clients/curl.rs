@@ -9,7 +9,7 @@ use super::trial::{Load, Outcome, Program, STAGGER_MILLIS, Trial, version};
 
 /// One process for each lane, since a process has one `--rate` for all its transfers, which share a
 /// connection. So all pauses of a lane have the same length.
-fn curl(load: &Load) -> Outcome {
+pub fn curl(load: &Load) -> Outcome {
     let mut lanes = Vec::new();
     for lane in 0..load.lanes {
         let gap_millis = load.gaps_millis[lane % load.gaps_millis.len()];
@@ -18,6 +18,9 @@ fn curl(load: &Load) -> Outcome {
         let mut command = Command::new("curl");
         command.args(["--disable", "--silent", "--show-error", "--noproxy", "*"]);
         command.args(["--max-time", "20", "--rate", &rate]);
+        if let Some(authority) = &load.authority {
+            command.arg("--cacert").arg(authority);
+        }
         command.args(["--write-out", "|%{http_code}|%{errormsg}\n"]);
         command.args(vec![&load.urls[lane % load.urls.len()]; load.requests]);
         lanes.push(Program::start(&mut command));

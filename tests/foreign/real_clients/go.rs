@@ -14,7 +14,7 @@ use super::trial::{Program, Trial, script};
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
 
 /// Compiles the client into `place`, without network access.
-fn build(place: &TempDir) -> PathBuf {
+pub fn build(place: &TempDir) -> PathBuf {
     let program = place.path().join("go_client");
     let mut command = Command::new("go");
     command

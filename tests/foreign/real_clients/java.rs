@@ -7,27 +7,37 @@ use std::process::Command;
 use super::edges::{assert_kept, assert_nothing_lost_within_t};
 use super::trial::{Report, Trial, script};
 
-/// Tries `client` with one origin for each lane, because the lanes share a pool of connections.
-fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+/// The pauses for a client that keeps to the hint, around T and around T + grace.
+pub const GAPS_MILLIS: [u64; 11] = [
+    1000, 2800, 2950, 2990, 3000, 3010, 3050, 3200, 4900, 5000, 5100,
+];
+
+/// Runs `client`, with this idle limit instead of its own, if any.
+pub fn command(client: &str, idle_limit_secs: Option<u64>) -> Command {
     let mut program = Command::new("java");
     // The trial is too short for the optimising compiler.
     program.arg("-XX:TieredStopAtLevel=1");
-    let mut name = format!("Java {client}");
     if let Some(limit) = idle_limit_secs {
         program.arg(format!("-Djdk.httpclient.keepalive.timeout={limit}"));
-        name = format!("{name}, idle limit {limit} s");
     }
     program.arg(script("JavaClient.java")).arg(client);
-    Trial::of(&name).gaps(gaps).an_origin_each().run(program)
+    program
+}
+
+/// Tries `client` with one origin for each lane, because the lanes share a pool of connections.
+fn java(client: &str, idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+    let name = match idle_limit_secs {
+        None => format!("Java {client}"),
+        Some(limit) => format!("Java {client}, idle limit {limit} s"),
+    };
+    let trial = Trial::of(&name).gaps(gaps).an_origin_each();
+    trial.run(command(client, idle_limit_secs))
 }
 
 #[test]
 #[ignore = "needs java"]
 fn java_url_connection_honours_the_hint_and_loses_nothing() {
-    let gaps = [
-        1000, 2800, 2950, 2990, 3000, 3010, 3050, 3200, 4900, 5000, 5100,
-    ];
-    assert_kept(&java("HttpURLConnection", None, &gaps));
+    assert_kept(&java("HttpURLConnection", None, &GAPS_MILLIS));
 }
 
 #[test]

@@ -8,8 +8,9 @@
 //! `cargo test --test foreign real_clients -- --ignored --nocapture` prints a line for each trial.
 //! `.ci/install` installs what the clients need. A test whose client is missing fails.
 
+pub mod trial;
+
 mod edges;
-mod trial;
 
 mod chromium;
 mod curl;
@@ -17,6 +18,7 @@ mod go;
 mod java;
 mod load_tools;
 mod node;
+mod over_tls;
 mod python;
 mod rust;
 mod scripts;

@@ -2,6 +2,7 @@
 // printed, are described in trial.rs.
 
 import http from 'node:http';
+import https from 'node:https';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,12 +10,13 @@ const STAGGER_MILLIS = 4;
 
 const [name, urls, lanes, requests, gaps, body] = process.argv.slice(2);
 const urlOf = urls.split(',');
+const web = urls.startsWith('https:') ? https : http;
 const gapsMillis = gaps.split(',').map(Number);
 
 // A GET as a promise of the answer.
 function get(url, agent) {
   return new Promise((resolve, reject) => {
-    const request = http.get(url, { agent }, (response) => {
+    const request = web.get(url, { agent }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (piece) => { text += piece; });
@@ -42,14 +44,14 @@ const clients = {
     const response = await fetch(url);
     return { status: response.status, text: await response.text() };
   },
-  'http.globalAgent': () => (url) => get(url, http.globalAgent),
+  'http.globalAgent': () => (url) => get(url, web.globalAgent),
   // The agent uses the hint only to shorten its own limit.
   'http.Agent with a timeout': () => {
-    const agent = new http.Agent({ keepAlive: true, timeout: 60_000 });
+    const agent = new web.Agent({ keepAlive: true, timeout: 60_000 });
     return (url) => get(url, agent);
   },
   'http.Agent without a timeout': () => {
-    const agent = new http.Agent({ keepAlive: true });
+    const agent = new web.Agent({ keepAlive: true });
     return (url) => get(url, agent);
   },
   'undici.Agent': () => {

@@ -9,19 +9,19 @@ use std::thread;
 use super::trial::{T_SECS, Trial, assert_within_t, installed, script};
 
 /// undici, and with it fetch, stops using a connection this long before T.
-const UNDICI_MARGIN_SECS: u64 = 2;
+pub const UNDICI_MARGIN_SECS: u64 = 2;
 
 /// http.Agent stops using a connection this long before T.
-const AGENT_MARGIN_SECS: u64 = 1;
+pub const AGENT_MARGIN_SECS: u64 = 1;
 
-fn node(client: &str) -> Command {
+pub fn node(client: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(script("node.mjs")).arg(client);
     command
 }
 
 /// undici from the registry. fetch uses the copy inside Node.
-fn undici(client: &str) -> Command {
+pub fn undici(client: &str) -> Command {
     let place = installed("node/node_modules/undici");
     let mut command = node(client);
     command.env("NODE_CLIENTS", place.join("../.."));
@@ -29,7 +29,7 @@ fn undici(client: &str) -> Command {
 }
 
 /// Pauses around the limit of a client that stops `margin_secs` before T, then around T and T + grace.
-fn gaps(margin_secs: u64) -> Vec<u64> {
+pub fn gaps(margin_secs: u64) -> Vec<u64> {
     let edge = (T_SECS - margin_secs) * 1000;
     let around_the_edge = [edge - 500, edge - 50, edge, edge + 50, edge + 450];
     let around_the_server = [2900, 3000, 3100, 4800, 5000, 5100];
@@ -44,7 +44,7 @@ fn gaps(margin_secs: u64) -> Vec<u64> {
 }
 
 /// The client reuses connections, gives each up in time, and loses nothing.
-fn obeys(trial: Trial, program: Command) {
+pub fn obeys(trial: Trial, program: Command) {
     let report = trial.run(program);
     report.assert_nothing_lost();
     report.assert_no_race();

@@ -20,6 +20,9 @@ my @gaps_secs = map { $_ / 1000 } split /,/, $gaps;
 # One process for each lane. A line is empty for an answer, or has an error's text, or the greatest delay
 # of the lane. It is shorter than
 # PIPE_BUF, so that lines of several processes do not mix.
+# Loading it in each process would take more time than everything else.
+require LWP::Protocol::https if $urls =~ /^https:/;
+
 pipe(my $reader, my $writer) or die "pipe: $!";
 for my $lane (0 .. $lanes - 1) {
     my $pid = fork // die "fork: $!";

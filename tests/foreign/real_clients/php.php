@@ -19,6 +19,9 @@ function run_lane(int $lane, $writer): void
         CURLOPT_NOPROXY => "*",
         CURLOPT_TIMEOUT => 20,
     ]);
+    if (getenv("SSL_CERT_FILE") !== false) {
+        curl_setopt($handle, CURLOPT_CAINFO, getenv("SSL_CERT_FILE"));
+    }
     if ((int) $keep_secs > 0) {
         curl_setopt($handle, CURLOPT_MAXAGE_CONN, (int) $keep_secs);
     }

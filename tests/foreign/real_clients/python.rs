@@ -9,11 +9,11 @@ use std::process::Command;
 use super::trial::{LANES, Trial, assert_within_t, installed, script};
 
 /// Pauses around T, around T + grace, and in small steps around the server's close.
-const GAPS_MILLIS: [u64; 12] = [
+pub const GAPS_MILLIS: [u64; 12] = [
     1000, 5020, 2900, 5050, 3000, 5080, 3100, 5110, 4800, 5140, 5000, 5170,
 ];
 
-fn python(library: &str) -> Command {
+pub fn python(library: &str) -> Command {
     installed(&format!("python/{library}"));
     let mut command = Command::new("python3");
     command.arg(script("python.py")).arg(library);

@@ -65,8 +65,12 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Tries reqwest, with this idle limit instead of its own, if any.
-fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+/// Runs the lanes of reqwest, with this idle limit instead of its own, if any.
+pub fn reqwest_lanes(load: &Load, idle_limit_secs: Option<u64>) -> Outcome {
+    let authority = load.authority.as_ref().map(|path| {
+        let pem = std::fs::read(path).expect("the authority");
+        reqwest::Certificate::from_pem(&pem).expect("a certificate")
+    });
     let client = || {
         let mut builder = reqwest::blocking::Client::builder()
             .no_proxy()
@@ -74,14 +78,22 @@ fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
         if let Some(limit) = idle_limit_secs {
             builder = builder.pool_idle_timeout(Duration::from_secs(limit));
         }
+        if let Some(authority) = &authority {
+            builder = builder.tls_certs_only([authority.clone()]);
+        }
         builder.build().expect("a client")
     };
     let fetch = |client: &reqwest::blocking::Client, url: &str| -> Answer {
         let response = client.get(url).send()?;
         Ok((response.status().as_u16(), response.text()?))
     };
+    lanes(load, client, fetch)
+}
+
+/// Tries reqwest, with this idle limit instead of its own, if any.
+fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
     trial("reqwest", idle_limit_secs, gaps, |load| {
-        lanes(load, client, fetch)
+        reqwest_lanes(load, idle_limit_secs)
     })
 }
 

@@ -12,12 +12,12 @@ use super::trial::{Report, T_SECS, Trial, assert_within_t, script};
 const KEEP_ALL_SECS: u64 = 60;
 
 /// Pauses around the 2 s of Net::HTTP, around T, and around the close.
-const RUBY_GAPS_MILLIS: [u64; 11] = [
+pub const RUBY_GAPS_MILLIS: [u64; 11] = [
     1000, 1950, 2000, 2050, 2900, 3000, 3100, 4900, 5000, 5060, 5100,
 ];
 
 /// The command that runs a script beside this file. `keep_secs` of 0 means the client's default.
-fn client(interpreter: &str, file: &str, keep_secs: u64) -> Command {
+pub fn client(interpreter: &str, file: &str, keep_secs: u64) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(script(file)).arg(keep_secs.to_string());
     command

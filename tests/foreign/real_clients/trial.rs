@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use support::counters::{closes, counter};
 use support::stall::{RUNS, trace, watched};
-use support::{Launch, Server, Share, Site};
+use support::{Authority, Launch, Server, Share, Site};
 
 /// `keep_alive.timeout`, the T that the server advertises.
 pub const T_SECS: u64 = 3;
@@ -63,6 +63,15 @@ const SLACK: Duration = Duration::from_secs(60);
 /// of grace is for a limit of the client's own that counts whole seconds.
 const MAX_LATE: Duration = Duration::from_millis(GRACE_SECS * 1000 / 2);
 
+/// The variables that name a file of trusted certificates: for OpenSSL and Go, requests, curl, Node, and LWP.
+const TRUST_VARIABLES: [&str; 5] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "PERL_LWP_SSL_CA_FILE",
+];
+
 /// The requested page.
 const BODY: &str = "the whole body";
 
@@ -75,6 +84,7 @@ pub struct Trial {
     lanes: usize,
     requests: usize,
     listeners: usize,
+    is_over_tls: bool,
 }
 
 /// The parameters for a client.
@@ -87,6 +97,8 @@ pub struct Load {
     pub gaps_millis: Vec<u64>,
     /// The expected body of each answer.
     pub body: &'static str,
+    /// The certificate of the authority that the client must trust, if the URLs begin with https.
+    pub authority: Option<PathBuf>,
 }
 
 /// The result that a client reports at its end.
@@ -126,6 +138,7 @@ impl Trial {
             lanes: LANES,
             requests: 5,
             listeners: 1,
+            is_over_tls: false,
         }
     }
 
@@ -145,6 +158,13 @@ impl Trial {
     /// process, where a lane could use the connection of another.
     pub fn an_origin_each(mut self) -> Trial {
         self.listeners = self.lanes;
+        self
+    }
+
+    /// Has the server listen with TLS, with a certificate of a private authority.
+    pub fn over_tls(mut self) -> Trial {
+        self.is_over_tls = true;
+        self.client.push_str(" over TLS");
         self
     }
 
@@ -173,6 +193,9 @@ impl Trial {
             run.args(program.get_args()).envs(envs);
             // A proxy that the environment names must not be used.
             run.env("NO_PROXY", "*").env("no_proxy", "*");
+            if let Some(authority) = &load.authority {
+                run.envs(TRUST_VARIABLES.map(|name| (name, authority)));
+            }
             run.arg(load.urls.join(","));
             run.args([load.lanes, load.requests].map(|count| count.to_string()));
             run.args([&gaps.join(","), load.body]);
@@ -197,7 +220,8 @@ impl Trial {
     fn run_once(&self, client: impl Fn(&Load) -> Outcome) -> Report {
         let site = Site::empty();
         site.write("page.txt", BODY);
-        let server = self.start(&site);
+        let authority = self.is_over_tls.then(Authority::new);
+        let server = self.start(&site, authority.as_ref());
         let url = |listening: String| format!("{}/page.txt", listening.trim_end_matches('/'));
         let load = Load {
             urls: server.listening().into_iter().map(url).collect(),
@@ -205,6 +229,7 @@ impl Trial {
             requests: self.requests,
             gaps_millis: self.gaps_millis.clone(),
             body: BODY,
+            authority: authority.as_ref().map(Authority::root),
         };
         let (mut outcome, stall) = watched(|| client(&load));
         outcome.late = outcome.late.max(stall);
@@ -222,13 +247,18 @@ impl Trial {
         report
     }
 
-    fn start(&self, site: &Site) -> Server {
+    fn start(&self, site: &Site, authority: Option<&Authority>) -> Server {
+        let certificate = authority.map(|authority| authority.issue_local().settings());
         let launch = Launch::of(site.root()).config(&format!(
-            "[keep_alive]\ntimeout = {}\ngrace = {GRACE_SECS}\n{}",
-            self.timeout_secs, self.keep_alive
+            "{}[keep_alive]\ntimeout = {}\ngrace = {GRACE_SECS}\n{}",
+            certificate.unwrap_or_default(),
+            self.timeout_secs,
+            self.keep_alive
         ));
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://127.0.0.1:0");
         (0..self.listeners)
-            .fold(launch, |launch, _| launch.listen("127.0.0.1:0"))
+            .fold(launch, |launch, _| launch.listen(&address))
             .start()
     }
 }

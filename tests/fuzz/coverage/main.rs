@@ -24,6 +24,8 @@ mod responses;
 mod script;
 #[path = "../session.rs"]
 mod session;
+#[path = "../tls.rs"]
+mod tls;
 
 /// libFuzzer reads the command line itself, so the environment names the target.
 static CHECK: LazyLock<fn(&[u8])> =
@@ -33,6 +35,7 @@ static CHECK: LazyLock<fn(&[u8])> =
         Ok("request") => request::check,
         Ok("session") => session::check,
         Ok("path") => path::check,
+        Ok("tls") => tls::check,
         Ok("proxy_header") => proxy_header::check,
         other => panic!("FUZZ_TARGET is {other:?}"),
     });

@@ -117,6 +117,42 @@ fn a_configuration_is_granted_by_its_directories() {
     }
 }
 
+/// certbot replaces the links in `live/NAME`, and adds the numbered files of `archive/NAME`.
+#[test]
+fn a_certificate_is_granted_by_the_directories_of_its_renewals() {
+    let (_place, path) = place();
+    make(
+        &path,
+        &["site/www", "cert/archive/a", "cert/live/a", "cert/live/b"],
+    );
+    for name in ["chain", "key"] {
+        fs::write(path.join(format!("cert/archive/a/{name}1.pem")), "").expect("a file");
+        let target = format!("../../archive/a/{name}1.pem");
+        symlink(target, path.join(format!("cert/live/a/{name}.pem"))).expect("a link");
+        fs::write(path.join(format!("cert/live/b/{name}.pem")), "").expect("a file");
+    }
+    symlink("a", path.join("cert/live/current")).expect("a link");
+    for (lineage, expected) in [
+        (
+            "cert/live/a",
+            &["cert/archive/a", "cert/live/a", "site"][..],
+        ),
+        ("cert/live/b", &["cert/live/b", "site"]),
+        // The link may lead to another lineage.
+        (
+            "cert/live/current",
+            &["cert/archive/a", "cert/live", "site"],
+        ),
+        ("cert/live/none", &["site"]),
+    ] {
+        let mut config = serving(&path.join("site/www"));
+        config.site.certificate = Some(path.join(lineage).join("chain.pem"));
+        config.site.key = Some(path.join(lineage).join("key.pem"));
+        let grants = Grants::of(&config, None);
+        assert_eq!(granted(&grants, &path), to_read(expected), "{lineage}");
+    }
+}
+
 #[test]
 fn only_a_file_with_a_name_of_its_own_can_be_read_again() {
     let file = tempfile::NamedTempFile::new().expect("a file");

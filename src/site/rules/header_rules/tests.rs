@@ -42,6 +42,7 @@ fn of_types(rule: HeaderRule, types: &[&str]) -> HeaderRule {
 
 const HTML: ResponseProperties<'static> = ResponseProperties {
     status: Status::OK,
+    scheme: Scheme::Http,
     is_fallback: false,
     content_type: Some(b"text/html"),
 };
@@ -305,4 +306,23 @@ fn a_rule_sees_the_type_that_the_rules_before_it_have_made() {
     let whole = make(Some(&["200"]));
     assert_eq!(names(&whole, Status::NOT_MODIFIED), ["A: 1", "C: 1"]);
     assert_eq!(names(&whole, Status::PARTIAL_CONTENT), ["A: 1", "B: 1"]);
+}
+
+#[test]
+fn hsts_comes_before_the_rules_and_over_tls_only() {
+    let secure = ResponseProperties {
+        scheme: Scheme::Https,
+        ..HTML
+    };
+    let hsts = |rules: &[HeaderRule]| HeaderRules::new(false, rules, None).with_hsts(60);
+    assert!(HeaderRules::new(false, &[], None).with_hsts(0).is_empty());
+    let alone = hsts(&[]);
+    assert!(!alone.is_empty() && alone.depends_on_scheme());
+    let own = Bytes::from_static(OWN);
+    assert_eq!(alone.edit(b"/", &own, &HTML).as_ptr(), own.as_ptr());
+    let line = "Strict-Transport-Security: max-age=60";
+    assert_eq!(edited_of(&alone, "/", &secure).last().unwrap(), line);
+    let removed = hsts(&[rule("/a", &[], &["strict-transport-security"])]);
+    assert!(!edited_of(&removed, "/a", &secure).contains(&line.to_owned()));
+    assert!(edited_of(&removed, "/b", &secure).contains(&line.to_owned()));
 }

@@ -1,4 +1,4 @@
-//! CPU time and memory of a process with all its descendants, from /proc.
+//! CPU time and memory of a process and all its descendants, from `/proc`.
 
 use std::fs;
 use std::path::Path;

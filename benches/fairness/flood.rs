@@ -1,0 +1,414 @@
+//! The effect of floods of TLS handshakes on established clients, compared with the effect of ordinary requests
+//! that cost the server as much CPU time. nginx goes through the same, as a scale.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use socket2::{Domain, Socket, Type};
+use support::beside::{Compared, cell};
+use support::client::request;
+use support::load::Measured;
+use support::paced::PacedClients;
+use support::process::{NotStarted, Process, Recipe, raise_descriptor_limit};
+use support::tls::{self, Certificate, KeyExchange};
+use support::{Site, pattern, process_tree, recipes};
+
+/// The established clients and all their requests in a second: a tenth of a core, about.
+const ESTABLISHED: usize = 32;
+const RATE: f64 = 3_200.0;
+
+/// The connections with the ordinary requests that the flood is compared with.
+const ORDINARY: usize = 16;
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The time in which the server gets over an interval.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const ROUNDS: usize = 16;
+
+/// Rounds at the beginning, which find the rate of the ordinary requests and do not count.
+const CALIBRATING: usize = 4;
+
+/// Threads of a flood. Each waits for its handshake or connection before it begins the next.
+const FLOODING: usize = 8;
+
+/// Connections that stay half-open.
+const HALF_OPEN: usize = 10_000;
+
+/// New half-open connections of a thread in a second. All threads open ten thousand in two seconds: without a
+/// bound, their own work for the kernel would slow down everybody.
+const OPENED_PER_SECOND: u32 = 625;
+
+/// Half-open connections that a thread of a flood holds. With those of the round before, all are so few that
+/// the server is not under pressure, where it would ask established clients to leave.
+const HELD: usize = 500;
+
+/// The target for the ratio of the p99 beside a flood to the p99 beside ordinary requests.
+const MAX_RATIO: f64 = 2.0;
+
+/// Half-open connections stay for longer than the bench takes.
+const ABIDE: &str = "
+[keep_alive]
+max_requests = 2147483647
+[timeouts]
+handshake = 300
+";
+
+const NGINX_HTTP: &str = "
+    access_log off;
+    keepalive_timeout 300s;
+    keepalive_requests 2147483647;
+    client_header_timeout 300s;
+    server { listen {address} ssl backlog=16384; root {root}; {tls} }
+";
+
+type Kind = (&'static str, fn() -> Recipe);
+
+const KINDS: [Kind; 2] = [
+    ("abide", || recipes::abide_tls(ABIDE)),
+    ("nginx", || {
+        let main = "user www-data; worker_processes 2; worker_rlimit_nofile 20000;";
+        let http = NGINX_HTTP.replace("{tls}", recipes::NGINX_TLS);
+        recipes::nginx(main, "worker_connections 16384;", &http)
+    }),
+];
+
+/// A flood: its name, and the function that a thread of it runs until it has to stop.
+type Flood = (&'static str, fn(&FloodContext<'_>));
+
+const FLOODS: [Flood; 2] = [
+    ("full handshakes", make_handshakes),
+    ("half a ClientHello on each connection", leave_half_open),
+];
+
+struct FloodContext<'a> {
+    server: SocketAddr,
+    config: &'a Arc<ClientConfig>,
+    /// The address that the clients come from. Another one for each round: each has ports of its own.
+    source: Ipv4Addr,
+    has_to_stop: &'a AtomicBool,
+    counts: &'a FloodCounts,
+}
+
+/// The handshakes or connections of a flood.
+#[derive(Default)]
+struct FloodCounts {
+    made: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The latencies of the established clients in an interval, and the server's CPU time in cores.
+struct Interval {
+    measured: Measured,
+    cores: f64,
+}
+
+/// All intervals of one kind.
+struct Situation {
+    measured: Vec<Measured>,
+    cores: Vec<f64>,
+}
+
+impl Situation {
+    const NONE: Situation = Situation {
+        measured: Vec::new(),
+        cores: Vec::new(),
+    };
+
+    /// The medians over the intervals.
+    fn described(&self) -> String {
+        let mut cores = self.cores.clone();
+        cores.sort_by(f64::total_cmp);
+        format!(
+            "{}, {:.2} cores",
+            cell(&self.measured),
+            cores[cores.len() / 2]
+        )
+    }
+}
+
+struct FloodBench {
+    server: Process,
+    config: Arc<ClientConfig>,
+    established: PacedClients,
+    ordinary: PacedClients,
+    /// Ordinary requests per second that cost as much as the flood.
+    ordinary_rate: f64,
+}
+
+/// Runs the part and prints its tables.
+pub fn run() {
+    raise_descriptor_limit();
+    let site = Site::empty();
+    site.write("1k.html", pattern(1024));
+    let certificate = Certificate::new();
+    println!("\n## {ESTABLISHED} established TLS clients, {RATE} requests/s, beside a flood\n");
+    println!(
+        "| server | flood | alone | beside it | beside requests at equal CPU | ratio of p99 | target | met |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (server, recipe) in KINDS {
+        for flood in FLOODS {
+            match FloodBench::start(&recipe(), &site, &certificate) {
+                Ok(mut bench) => {
+                    if let Err(error) = bench.compare(server, flood) {
+                        println!("| {server} | {}: {error} |", flood.0);
+                    }
+                }
+                Err(NotStarted::NotInstalled) => println!("| {server} | not installed |"),
+                Err(NotStarted::Failed(why)) => println!("| {server} | {} |", why.trim()),
+            }
+        }
+    }
+    println!(
+        "\n## {ESTABLISHED} established TLS clients beside {HALF_OPEN} half-open connections\n"
+    );
+    println!("| server | none | beside them | ratio of p99 | target | met | still open |");
+    println!("|---|---|---|---|---|---|---|");
+    for (server, recipe) in KINDS {
+        let start = || FloodBench::start(&recipe(), &site, &certificate);
+        match start().and_then(|empty| Ok((empty, start()?))) {
+            Ok((empty, crowded)) => beside_half_open(server, empty, crowded),
+            Err(NotStarted::NotInstalled) => println!("| {server} | not installed |"),
+            Err(NotStarted::Failed(why)) => println!("| {server} | {} |", why.trim()),
+        }
+    }
+}
+
+impl FloodBench {
+    fn start(
+        recipe: &Recipe,
+        site: &Site,
+        certificate: &Certificate,
+    ) -> Result<FloodBench, NotStarted> {
+        let recipe = recipe.clone().presenting(certificate).serving(&site.root());
+        let server = recipe.try_start(Ipv4Addr::LOCALHOST)?;
+        let config = Arc::new(certificate.client(KeyExchange::X25519));
+        let request = request("GET", "/1k.html", "");
+        let connect = |count| {
+            PacedClients::connect(server.address, &config, count, request.as_bytes())
+                .map_err(|error| NotStarted::Failed(error.to_string()))
+        };
+        let (established, ordinary) = (connect(ESTABLISHED)?, connect(ORDINARY)?);
+        Ok(FloodBench {
+            server,
+            config,
+            established,
+            ordinary,
+            ordinary_rate: 2.0 * RATE,
+        })
+    }
+
+    /// Measures the established clients alone, beside the flood and beside ordinary requests, in turn.
+    fn compare(&mut self, server: &str, (title, play): Flood) -> io::Result<()> {
+        let counts = FloodCounts::default();
+        let mut situations = [const { Situation::NONE }; 3];
+        for round in 0..CALIBRATING + ROUNDS {
+            let source = Ipv4Addr::new(127, 1, round as u8, 1);
+            let intervals = [
+                self.interval()?,
+                self.beside_flood(play, source, &counts)?,
+                self.beside_requests()?,
+            ];
+            let [quiet, flood, load] = intervals.each_ref().map(|interval| interval.cores);
+            let ratio = (flood - quiet) / (load - quiet).max(0.01);
+            self.ordinary_rate *= ratio.clamp(0.5, 2.0);
+            if round >= CALIBRATING {
+                for (situation, interval) in situations.iter_mut().zip(intervals) {
+                    situation.measured.push(interval.measured);
+                    situation.cores.push(interval.cores);
+                }
+            }
+        }
+        let secs = ((PAUSE + INTERVAL) * (CALIBRATING + ROUNDS) as u32).as_secs_f64();
+        let [made, refused] = [counts.made, counts.refused].map(AtomicU64::into_inner);
+        let flood = format!("{title}, {:.0}/s, {refused} refused", made as f64 / secs);
+        let cells = situations.each_ref().map(Situation::described);
+        let [_, flooded, loaded] = situations;
+        let ratio = Compared {
+            alone: loaded.measured,
+            beside: flooded.measured,
+        }
+        .ratio();
+        let met = met(ratio.median);
+        println!(
+            "| {server} | {flood} | {} | {ratio} | <= {MAX_RATIO} | {met} |",
+            cells.join(" | ")
+        );
+        Ok(())
+    }
+
+    /// Measures the established clients.
+    fn interval(&mut self) -> io::Result<Interval> {
+        let FloodBench {
+            server,
+            established,
+            ..
+        } = self;
+        observed(server, || established.run(RATE, INTERVAL))
+    }
+
+    fn beside_flood(
+        &mut self,
+        play: fn(&FloodContext<'_>),
+        source: Ipv4Addr,
+        counts: &FloodCounts,
+    ) -> io::Result<Interval> {
+        let FloodBench {
+            server,
+            config,
+            established,
+            ..
+        } = self;
+        let has_to_stop = AtomicBool::new(false);
+        let context = FloodContext {
+            server: server.address,
+            config,
+            source,
+            has_to_stop: &has_to_stop,
+            counts,
+        };
+        thread::scope(|scope| {
+            for _ in 0..FLOODING {
+                scope.spawn(|| play(&context));
+            }
+            let interval = observed(server, || established.run(RATE, INTERVAL));
+            has_to_stop.store(true, Ordering::Relaxed);
+            interval
+        })
+    }
+
+    fn beside_requests(&mut self) -> io::Result<Interval> {
+        let FloodBench {
+            server,
+            established,
+            ordinary,
+            ordinary_rate,
+            ..
+        } = self;
+        thread::scope(|scope| {
+            let load = scope.spawn(|| ordinary.run(*ordinary_rate, PAUSE + INTERVAL));
+            let interval = observed(server, || established.run(RATE, INTERVAL));
+            load.join().expect("a client")?;
+            interval
+        })
+    }
+}
+
+/// Runs a load after a pause, and measures the CPU time of the server meanwhile.
+fn observed(server: &Process, run: impl FnOnce() -> io::Result<Measured>) -> io::Result<Interval> {
+    thread::sleep(PAUSE);
+    let processes = server.tree();
+    let before = process_tree::cpu_time(&processes);
+    let measured = run()?;
+    let used = process_tree::cpu_time(&processes).saturating_sub(before);
+    Ok(Interval {
+        measured,
+        cores: used.as_secs_f64() / INTERVAL.as_secs_f64(),
+    })
+}
+
+fn met(ratio: f64) -> &'static str {
+    if ratio <= MAX_RATIO { "yes" } else { "NO" }
+}
+
+/// Compares a server with many half-open connections with one that has none.
+fn beside_half_open(title: &str, mut empty: FloodBench, mut crowded: FloodBench) {
+    let hello = half_a_client_hello(&crowded.config);
+    let connections = (0..HALF_OPEN).map(|number| {
+        let mut socket = connect(crowded.server.address, Ipv4Addr::LOCALHOST)?;
+        if number % 2 == 0 {
+            socket.write_all(&hello)?;
+        }
+        Ok(socket)
+    });
+    let connections: io::Result<Vec<Socket>> = connections.collect();
+    let connections = connections.expect("the server accepts");
+    let compared = Compared::alternating(
+        ROUNDS,
+        || empty.interval().expect("answers").measured,
+        || crowded.interval().expect("answers").measured,
+    );
+    let ratio = compared.ratio();
+    let open = connections.iter().filter(|socket| is_open(socket)).count();
+    println!(
+        "| {title} | {} | {} | {ratio} | <= {MAX_RATIO} | {} | {open} |",
+        cell(&compared.alone),
+        cell(&compared.beside),
+        met(ratio.median),
+    );
+}
+
+/// Makes one full handshake after the other.
+fn make_handshakes(context: &FloodContext<'_>) {
+    while !context.has_to_stop.load(Ordering::Relaxed) {
+        let made = connect(context.server, context.source)
+            .and_then(|socket| tls::handshake(TcpStream::from(socket), context.config));
+        context.counts.count(&made);
+    }
+}
+
+/// Opens one connection after the other, and sends half a ClientHello on each. The last ones stay open.
+fn leave_half_open(context: &FloodContext<'_>) {
+    let hello = half_a_client_hello(context.config);
+    let mut open = VecDeque::new();
+    let start = Instant::now();
+    let mut count = 0;
+    while !context.has_to_stop.load(Ordering::Relaxed) {
+        let made = connect(context.server, context.source).and_then(|mut socket| {
+            socket.write_all(&hello)?;
+            Ok(socket)
+        });
+        context.counts.count(&made);
+        open.extend(made);
+        count += 1;
+        let next = start + Duration::from_secs(1) * count / OPENED_PER_SECOND;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        if open.len() > HELD {
+            open.pop_front();
+        }
+    }
+}
+
+impl FloodCounts {
+    fn count<T>(&self, result: &io::Result<T>) {
+        let count = match result {
+            Ok(_) => &self.made,
+            Err(_) => &self.refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn half_a_client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+    let mut hello = Vec::new();
+    tls::session(config)
+        .write_tls(&mut hello)
+        .expect("a ClientHello");
+    hello.truncate(hello.len() / 2);
+    hello
+}
+
+fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&server.into())?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Whether the server has neither closed the connection nor sent anything.
+fn is_open(socket: &Socket) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked = socket
+        .set_nonblocking(true)
+        .and_then(|()| socket.peek(&mut byte));
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}

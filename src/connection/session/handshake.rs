@@ -1,0 +1,122 @@
+//! The TLS handshake, with which each connection of some listeners begins.
+//!
+//! The event loop receives the peer's bytes and leaves the cryptography to a worker, so that a flood of handshakes
+//! does not hold up the connections that it serves from memory.
+
+use std::io;
+
+use super::state::{AckState, Phase, Session, Turn};
+use crate::clock::Millis;
+use crate::connection::counters::{CloseReason, HandshakeOutcome};
+use crate::connection::deadline::Deadline;
+use crate::connection::output::Pause;
+use crate::connection::server_context::{Mode, ServerContext};
+use crate::connection::transport::{HandshakeStep, Transport};
+use crate::http::request::Reject;
+use crate::http::status::Status;
+use crate::site::MayBlock;
+
+/// The response to a client that speaks HTTP without TLS at an address with TLS.
+const PLAIN_HTTP: Reject = Reject::new(
+    Status::BAD_REQUEST,
+    "This port speaks HTTPS: use an address that begins with https://.",
+);
+
+impl Session {
+    /// Goes on with the handshake, and answers the first requests once it is complete.
+    #[cold]
+    pub(super) fn shake_hands<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        let may_compute = turn.may_block != MayBlock::Never;
+        let tls = turn.context.tls.as_deref();
+        match turn.io.shake_hands(tls, may_compute) {
+            Ok(HandshakeStep::Complete(outcome)) => {
+                turn.buffers.counters.handshake(outcome);
+                self.begin_requests(turn.now.monotonic);
+                self.receive_and_answer(false, turn)
+            }
+            Ok(HandshakeStep::Waiting) => self.check_handshake(Pause::Wait, turn),
+            Ok(HandshakeStep::NeedsComputing) => {
+                turn.buffers.needs_computing = true;
+                self.check_handshake(Pause::Again, turn)
+            }
+            Ok(HandshakeStep::PlainHttp(first)) => self.refuse_plain_http(&first, turn),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                turn.buffers.counters.handshake(HandshakeOutcome::Failed);
+                self.end_after_alert(turn)
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(CloseReason::ClientClosed)
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                turn.buffers.counters.handshake(HandshakeOutcome::Failed);
+                Err(CloseReason::Tls)
+            }
+            Err(_) => Err(CloseReason::Reset),
+        }
+    }
+
+    /// Begins to wait for the first request, as a connection without TLS does when it is accepted.
+    fn begin_requests(&mut self, now: Millis) {
+        // The client has answered all that it was sent, so nothing is unacknowledged.
+        self.phase = Phase::Idle {
+            since: now,
+            ack: AckState::Acknowledged,
+        };
+    }
+
+    /// Ends the connection if its handshake is late or its place is needed.
+    fn check_handshake<T: Transport>(
+        &self,
+        pause: Pause,
+        turn: &Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        let (context, now) = (turn.context, turn.now.monotonic);
+        if context.mode() == Mode::Stopping {
+            return Err(CloseReason::Stop);
+        }
+        if now >= self.handshake_late_at(context) {
+            turn.buffers.counters.handshake(HandshakeOutcome::Failed);
+            return Err(CloseReason::Tls);
+        }
+        self.check_silence(now.since(self.opened_at), context)?;
+        Ok(pause)
+    }
+
+    /// When the connection wants its next turn if its peer sends nothing.
+    pub(super) fn handshake_deadline(&self, context: &ServerContext) -> Deadline {
+        Deadline::Handshake(self.handshake_late_at(context))
+    }
+
+    fn handshake_late_at(&self, context: &ServerContext) -> Millis {
+        let secs = context.config.timeouts.handshake_secs;
+        self.opened_at.plus_secs(secs)
+    }
+
+    /// Answers a client that speaks HTTP without TLS with a 400 that it can read. `first` are its first bytes.
+    fn refuse_plain_http<T: Transport>(
+        &mut self,
+        first: &[u8],
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        // The line of the access log shows the request.
+        let space = turn.buffers.input.space();
+        let count = first.len().min(space.len());
+        space[..count].copy_from_slice(&first[..count]);
+        turn.buffers.input.received(count);
+        self.reject(&PLAIN_HTTP, CloseReason::BadRequest, turn);
+        self.close_after_flush(turn)
+    }
+
+    /// Closes after the alert that says what is wrong with the peer's records.
+    #[cold]
+    pub(super) fn end_after_alert<T: Transport>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+    ) -> Result<Pause, CloseReason> {
+        self.closing = Some(CloseReason::Tls);
+        self.begin_linger(false, turn)
+    }
+}

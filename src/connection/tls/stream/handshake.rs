@@ -1,0 +1,124 @@
+//! The handshake.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{HandshakeKind, ProtocolVersion};
+
+use super::super::context::TlsContext;
+use super::super::record_buffers::RecordBuffers;
+use super::super::records::{Sink, read_records, take_alert};
+use super::{Received, Stage, TlsStream, receive};
+use crate::connection::counters::HandshakeOutcome;
+use crate::connection::transport::{HandshakeStep, Transport};
+
+impl TlsStream {
+    /// [`Transport::shake_hands`].
+    #[inline(never)]
+    pub fn shake_hands<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        tls: &TlsContext,
+        may_compute: bool,
+    ) -> io::Result<HandshakeStep> {
+        match self.send_rest(socket, false) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(HandshakeStep::Waiting);
+            }
+            Err(error) => return Err(error),
+        }
+        let mut lent = self.lent.take().unwrap_or_default();
+        let step = self.shake_hands_with(socket, &mut lent, tls, may_compute);
+        self.lent = Some(lent);
+        step
+    }
+
+    fn shake_hands_with<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut RecordBuffers,
+        tls: &TlsContext,
+        may_compute: bool,
+    ) -> io::Result<HandshakeStep> {
+        let mut is_drained = false;
+        loop {
+            let unread = buffers.unread();
+            if let (Stage::AwaitsHello, Some(b'A'..=b'Z')) = (&self.stage, unread.first()) {
+                return Ok(HandshakeStep::PlainHttp(unread.to_vec()));
+            }
+            if !unread.is_empty() {
+                if !may_compute {
+                    return Ok(HandshakeStep::NeedsComputing);
+                }
+                if let Some(step) = self.compute(socket, buffers, tls)? {
+                    return Ok(step);
+                }
+            }
+            if is_drained {
+                return Ok(HandshakeStep::Waiting);
+            }
+            match receive(socket, buffers) {
+                Ok(Received::End) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Received::Bytes {
+                    is_drained: drained,
+                }) => is_drained = drained,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(HandshakeStep::Waiting);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Goes on with the handshake with the bytes in `buffers`. `None` if it needs more.
+    fn compute<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut RecordBuffers,
+        tls: &TlsContext,
+    ) -> io::Result<Option<HandshakeStep>> {
+        if let Stage::AwaitsHello = self.stage {
+            let under_way = tls.begin_handshake().map_err(io::Error::other)?;
+            self.stage = Stage::Shaking(under_way);
+        }
+        let Stage::Shaking(pending) = &self.stage else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let pending = Arc::clone(pending);
+        let mut connection = pending.lock();
+        let Some(open) = connection.as_mut() else {
+            log::debug!("a TLS handshake was given up for a later one");
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        };
+        let mut sink = Sink {
+            buffer: &mut [],
+            overflow: &mut self.waiting.get_or_insert_default().content,
+            written: 0,
+            has_ended: &mut self.has_ended,
+        };
+        if let Err(error) = read_records(open, buffers, &mut sink) {
+            take_alert(open, buffers);
+            drop(connection);
+            return Err(self.fail(&error, socket, buffers));
+        }
+        let is_complete = !open.is_handshaking();
+        // The tickets of TLS 1.3 are all that the server writes after the client's last message.
+        self.holds_output =
+            is_complete && open.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let kind = match open.handshake_kind() {
+            Some(HandshakeKind::Resumed) => HandshakeOutcome::Resumed,
+            _ => HandshakeOutcome::Full,
+        };
+        if is_complete && let Some(open) = connection.take() {
+            self.stage = Stage::Open(open);
+        }
+        self.keep_output(buffers);
+        self.send_owed(socket)?;
+        Ok(match is_complete {
+            true => Some(HandshakeStep::Complete(kind)),
+            false if !self.waiting().outgoing.is_empty() => Some(HandshakeStep::Waiting),
+            false => None,
+        })
+    }
+}
