@@ -87,6 +87,10 @@ impl<S: Transport> Transport for ClientSocket<S> {
         self.socket.keep_unsent(bytes);
     }
 
+    fn acknowledge(&mut self) {
+        self.socket.acknowledge();
+    }
+
     fn abort(&mut self) {
         self.socket.abort();
     }
@@ -134,6 +138,10 @@ impl<S: Transport> Transport for ClientSocket<S> {
 
     fn keep_unsent(&mut self, bytes: u32) {
         self.socket.keep_unsent(bytes);
+    }
+
+    fn acknowledge(&mut self) {
+        self.socket.acknowledge();
     }
 
     fn abort(&mut self) {

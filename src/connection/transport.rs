@@ -61,6 +61,11 @@ pub trait Transport {
     /// ignores the call.
     fn keep_unsent(&mut self, _bytes: u32) {}
 
+    /// Acknowledges the received bytes now. The kernel may wait up to 40 ms for bytes to send with the
+    /// acknowledgement (RFC 9293 section 3.8.6.3), and a peer with Nagle's algorithm (section 3.7.4) sends
+    /// nothing meanwhile. A transport without acknowledgements ignores the call.
+    fn acknowledge(&mut self) {}
+
     /// Makes the following close a reset, so that the kernel drops the bytes that a stalled peer did not
     /// take.
     fn abort(&mut self);
@@ -182,6 +187,11 @@ impl Transport for Socket {
     fn keep_unsent(&mut self, bytes: u32) {
         // After a failure the kernel keeps less than it may. Unix sockets have no such bound.
         let _ = socket2::SockRef::from(&self.0).set_tcp_notsent_lowat(bytes);
+    }
+
+    fn acknowledge(&mut self) {
+        // After a failure the peer waits. Unix sockets have no such option.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.0, true);
     }
 
     fn abort(&mut self) {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use rustls::ClientConfig;
 use support::authority::Authority;
 use support::counters::counter;
-use support::tls::{SecureStream, connect, read_answer};
+use support::tls::{SecureStream, connect, handshake, read_answer};
 use support::tls_line::{TLS12, TLS13, client};
 use support::{Launch, Server, Site, until};
 
@@ -56,6 +56,30 @@ fn plain_requests_are_redirected_to_the_port_with_tls_and_hsts_is_sent_there_alo
             assert!(answer.contains("\r\nStrict-Transport-Security: max-age=300\r\n"));
             assert!(answer.contains(left), "{answer}");
         }
+    }
+}
+
+/// Nagle's algorithm holds the request of such a client until the end of the handshake is acknowledged, and we send
+/// nothing then. Kernels acknowledge after 40 ms at the latest.
+#[test]
+fn a_client_with_nagles_algorithm_gets_its_first_answer_at_once() {
+    let site = Site::new();
+    let server = self_signed(&site, "");
+    for version in [&TLS12, &TLS13] {
+        // Later connections resume the session: then the client's last message ends the handshake of TLS 1.2 too.
+        let config = client(version);
+        let quickest = std::iter::repeat_with(|| {
+            let socket = TcpStream::connect(server.tls_address()).expect("connect");
+            socket.set_nodelay(false).expect("Nagle's algorithm");
+            let mut stream = handshake(socket, &config).expect("a handshake");
+            let start = Instant::now();
+            assert!(ask(&mut stream, GET).contains("max=999"));
+            start.elapsed()
+        });
+        let quickest = quickest.skip(1).take(10).min();
+        // A busy machine may delay some answers, but not each.
+        let limit = Duration::from_millis(30);
+        assert!(quickest < Some(limit), "{version:?}: {quickest:?}");
     }
 }
 

@@ -35,7 +35,13 @@ impl Session {
             Ok(HandshakeStep::Complete(outcome)) => {
                 turn.buffers.counters.handshake(outcome);
                 self.begin_requests(turn.now.monotonic);
-                self.receive_and_answer(false, turn)
+                let pause = self.receive_and_answer(false, turn)?;
+                if self.answered == 0 {
+                    // We have nothing to send yet, and the client may wait for the acknowledgement before it
+                    // sends its request.
+                    turn.io.acknowledge();
+                }
+                Ok(pause)
             }
             Ok(HandshakeStep::Waiting) => self.check_handshake(Pause::Wait, turn),
             Ok(HandshakeStep::NeedsComputing) => {
