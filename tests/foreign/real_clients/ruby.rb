@@ -21,6 +21,7 @@ threads = (0...lanes).map do |lane|
     # A proxy that the environment names is not used.
     http = Net::HTTP.new(url.host, url.port, nil)
     http.use_ssl = url.scheme == "https"
+    http.ca_file = ENV["SSL_CERT_FILE"]
     http.keep_alive_timeout = keep_secs if keep_secs > 0
     begin
       http.start

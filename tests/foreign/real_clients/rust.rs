@@ -87,7 +87,10 @@ pub fn reqwest_lanes(load: &Load, idle_limit_secs: Option<u64>) -> Outcome {
         let response = client.get(url).send()?;
         Ok((response.status().as_u16(), response.text()?))
     };
-    lanes(load, client, fetch)
+    Outcome {
+        version: locked_version("reqwest"),
+        ..lanes(load, client, fetch)
+    }
 }
 
 /// Tries reqwest, with this idle limit instead of its own, if any.

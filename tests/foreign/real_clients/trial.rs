@@ -63,12 +63,12 @@ const SLACK: Duration = Duration::from_secs(60);
 /// of grace is for a limit of the client's own that counts whole seconds.
 const MAX_LATE: Duration = Duration::from_millis(GRACE_SECS * 1000 / 2);
 
-/// The variables that name a file of trusted certificates: for OpenSSL and Go, requests, curl, Node, and LWP.
-const TRUST_VARIABLES: [&str; 5] = [
+/// The variables that name a file of trusted certificates: for OpenSSL, Go and some programs of these trials,
+/// for requests, curl and LWP.
+const TRUST_VARIABLES: [&str; 4] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
     "PERL_LWP_SSL_CA_FILE",
 ];
 
