@@ -44,16 +44,11 @@ fn node_obeys_over_tls_and_loses_nothing() {
         let trial = trial("http.globalAgent", &node::gaps(AGENT_MARGIN_SECS));
         obeys(trial.an_origin_each(), node("http.globalAgent"));
     };
-    let with_agent = || {
-        let client = "http.Agent with a timeout";
-        let trial = trial(client, &node::gaps(AGENT_MARGIN_SECS));
-        obeys(trial, node(client));
-    };
     let with_undici = || {
         let trial = trial("undici.Agent", &node::gaps(UNDICI_MARGIN_SECS));
         obeys(trial, undici("undici.Agent"));
     };
-    together(&[&with_fetch, &with_global_agent, &with_agent, &with_undici]);
+    together(&[&with_fetch, &with_global_agent, &with_undici]);
 }
 
 /// HttpURLConnection honours the hint; HttpClient has a limit of its own, which is T here.

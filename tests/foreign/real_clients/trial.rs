@@ -206,7 +206,8 @@ impl Trial {
     /// Tries a client inside the test. A trial whose client is late shows nothing about the server, whatever
     /// its result, and is run again.
     pub fn run_with(self, client: impl Fn(&Load) -> Outcome) -> Report {
-        let _share = Share::of(2);
+        // Handshakes of many connections at once keep both the client and the server busy.
+        let _share = Share::of(if self.is_over_tls { 3 } else { 2 });
         for _ in 1..RUNS {
             let report = self.run_once(&client);
             if report.outcome.late < MAX_LATE {
