@@ -7,7 +7,10 @@
 //! make the load on the same machine, over loopback. CPU time is that of all processes of a server.
 //!
 //! Over TLS all servers present the same certificate (ECDSA P-256), and the clients speak TLS 1.3. The bench
-//! itself is the client that makes handshakes, see `handshake_client`.
+//! itself is the client that makes handshakes, see `handshake_client`. It says which ciphers the servers choose.
+//!
+//! Debian's packages are nginx-light, lighttpd with lighttpd-mod-openssl, h2o, apache2 and caddy; wrk, and
+//! nghttp2-client for h2load.
 //!
 //! The `floor` is one more server, which makes the system calls of each request and nothing else. No server
 //! can cost less, so its figures are the kernel's part of those of the others.
@@ -48,7 +51,7 @@ use results::{Outcome, Row, Sample};
 use servers::{Server, SiteDirectory};
 use support::process::raise_descriptor_limit;
 use support::process_tree;
-use support::tls::KeyExchange;
+use support::tls::{self, KeyExchange};
 
 /// Time for the server to close the client's connections, whose cost belongs to the load.
 const AFTERMATH: Duration = Duration::from_millis(20);
@@ -210,7 +213,10 @@ fn start(options: &Options, place: &SiteDirectory, setups: &[Setup]) -> Vec<Meas
                 Err(error) => eprintln!("{} ({setup:?}) does not start: {error}", kind.name),
             }
         }
-        eprintln!("{} {}", kind.name, kind.version());
+        let over_tls = servers.iter().find(|(setup, _)| *setup == Setup::Tls);
+        let cipher = over_tls.map(|(_, server)| cipher_of(server, place));
+        let cipher = cipher.unwrap_or_default();
+        eprintln!("{} {} {cipher}", kind.name, kind.version());
         all.push(MeasuredServer {
             name: kind.name.to_owned(),
             is_rival: kind.is_rival,
@@ -231,6 +237,17 @@ fn start(options: &Options, place: &SiteDirectory, setups: &[Setup]) -> Vec<Meas
         all.extend(start_floor(&all));
     }
     all
+}
+
+/// The cipher suite that the server chooses, or why there is none.
+fn cipher_of(server: &Server, place: &SiteDirectory) -> String {
+    let config = Arc::new(place.certificate.client(KeyExchange::X25519));
+    let connected = tls::connect(server.address, &config);
+    let suite = connected.map(|stream| stream.conn.negotiated_cipher_suite());
+    suite.map_or_else(
+        |error| error.to_string(),
+        |suite| format!("{:?}", suite.map(|suite| suite.suite())),
+    )
 }
 
 /// Starts the floor, if abide runs, because it records abide's answers.
