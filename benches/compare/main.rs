@@ -242,12 +242,13 @@ fn start(options: &Options, place: &SiteDirectory, setups: &[Setup]) -> Vec<Meas
 /// The cipher suite that the server chooses, or why there is none.
 fn cipher_of(server: &Server, place: &SiteDirectory) -> String {
     let config = Arc::new(place.certificate.client(KeyExchange::X25519));
-    let connected = tls::connect(server.address, &config);
-    let suite = connected.map(|stream| stream.conn.negotiated_cipher_suite());
-    suite.map_or_else(
-        |error| error.to_string(),
-        |suite| format!("{:?}", suite.map(|suite| suite.suite())),
-    )
+    match tls::connect(server.address, &config) {
+        Ok(stream) => stream
+            .conn
+            .negotiated_cipher_suite()
+            .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// Starts the floor, if abide runs, because it records abide's answers.
