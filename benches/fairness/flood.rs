@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
-use support::beside::{Compared, cell};
+use support::beside::{Compared, cell, median};
 use support::client::request;
 use support::load::Measured;
 use support::paced::PacedClients;
@@ -104,34 +104,16 @@ struct FloodCounts {
     refused: AtomicU64,
 }
 
-/// The latencies of the established clients in an interval, and the server's CPU time in cores.
+/// What happened in an interval.
 struct Interval {
-    measured: Measured,
+    /// The requests of the established clients.
+    established: Measured,
+    /// The server's CPU time, in cores.
     cores: f64,
-}
-
-/// All intervals of one kind.
-struct Situation {
-    measured: Vec<Measured>,
-    cores: Vec<f64>,
-}
-
-impl Situation {
-    const NONE: Situation = Situation {
-        measured: Vec::new(),
-        cores: Vec::new(),
-    };
-
-    /// The medians over the intervals.
-    fn described(&self) -> String {
-        let mut cores = self.cores.clone();
-        cores.sort_by(f64::total_cmp);
-        format!(
-            "{}, {:.2} cores",
-            cell(&self.measured),
-            cores[cores.len() / 2]
-        )
-    }
+    /// Handshakes, connections or requests of the others in a second.
+    others_per_second: f64,
+    /// Handshakes or connections that failed.
+    refused: u64,
 }
 
 struct FloodBench {
@@ -208,39 +190,36 @@ impl FloodBench {
 
     /// Measures the established clients alone, beside the flood and beside ordinary requests, in turn.
     fn compare(&mut self, server: &str, (title, play): Flood) -> io::Result<()> {
-        let counts = FloodCounts::default();
-        let mut situations = [const { Situation::NONE }; 3];
+        let mut quiet = Vec::new();
+        let mut compared = Compared {
+            alone: Vec::new(),
+            beside: Vec::new(),
+        };
         for round in 0..CALIBRATING + ROUNDS {
             let source = Ipv4Addr::new(127, 1, round as u8, 1);
-            let intervals = [
-                self.interval()?,
-                self.beside_flood(play, source, &counts)?,
-                self.beside_requests()?,
-            ];
-            let [quiet, flood, load] = intervals.each_ref().map(|interval| interval.cores);
-            let ratio = (flood - quiet) / (load - quiet).max(0.01);
-            self.ordinary_rate *= ratio.clamp(0.5, 2.0);
+            let alone = self.interval()?;
+            let flooded = self.beside_flood(play, source)?;
+            let loaded = self.beside_requests()?;
+            let cost = |interval: &Interval| (interval.cores - alone.cores).max(0.01);
+            self.ordinary_rate *= (cost(&flooded) / cost(&loaded)).clamp(0.5, 2.0);
             if round >= CALIBRATING {
-                for (situation, interval) in situations.iter_mut().zip(intervals) {
-                    situation.measured.push(interval.measured);
-                    situation.cores.push(interval.cores);
-                }
+                quiet.push(alone);
+                compared.beside.push(flooded);
+                compared.alone.push(loaded);
             }
         }
-        let secs = ((PAUSE + INTERVAL) * (CALIBRATING + ROUNDS) as u32).as_secs_f64();
-        let [made, refused] = [counts.made, counts.refused].map(AtomicU64::into_inner);
-        let flood = format!("{title}, {:.0}/s, {refused} refused", made as f64 / secs);
-        let cells = situations.each_ref().map(Situation::described);
-        let [_, flooded, loaded] = situations;
-        let ratio = Compared {
-            alone: loaded.measured,
-            beside: flooded.measured,
-        }
-        .ratio();
-        let met = met(ratio.median);
+        let refused: u64 = compared
+            .beside
+            .iter()
+            .map(|interval| interval.refused)
+            .sum();
+        let ratio = compared.ratio_of(|interval| interval.established.p99().into());
         println!(
-            "| {server} | {flood} | {} | {ratio} | <= {MAX_RATIO} | {met} |",
-            cells.join(" | ")
+            "| {server} | {title}, {refused} refused | {} | {} | {} | {ratio} | <= {MAX_RATIO} | {} |",
+            described(&quiet),
+            described(&compared.beside),
+            described(&compared.alone),
+            met(ratio.median)
         );
         Ok(())
     }
@@ -255,11 +234,11 @@ impl FloodBench {
         observed(server, || established.run(RATE, INTERVAL))
     }
 
+    /// Measures the established clients beside a flood from this address.
     fn beside_flood(
         &mut self,
         play: fn(&FloodContext<'_>),
         source: Ipv4Addr,
-        counts: &FloodCounts,
     ) -> io::Result<Interval> {
         let FloodBench {
             server,
@@ -268,23 +247,31 @@ impl FloodBench {
             ..
         } = self;
         let has_to_stop = AtomicBool::new(false);
+        let counts = FloodCounts::default();
         let context = FloodContext {
             server: server.address,
             config,
             source,
             has_to_stop: &has_to_stop,
-            counts,
+            counts: &counts,
         };
-        thread::scope(|scope| {
+        let interval = thread::scope(|scope| {
             for _ in 0..FLOODING {
                 scope.spawn(|| play(&context));
             }
             let interval = observed(server, || established.run(RATE, INTERVAL));
             has_to_stop.store(true, Ordering::Relaxed);
             interval
+        });
+        let made = counts.made.into_inner() as f64;
+        Ok(Interval {
+            others_per_second: made / (PAUSE + INTERVAL).as_secs_f64(),
+            refused: counts.refused.into_inner(),
+            ..interval?
         })
     }
 
+    /// Measures the established clients beside ordinary requests.
     fn beside_requests(&mut self) -> io::Result<Interval> {
         let FloodBench {
             server,
@@ -296,23 +283,39 @@ impl FloodBench {
         thread::scope(|scope| {
             let load = scope.spawn(|| ordinary.run(*ordinary_rate, PAUSE + INTERVAL));
             let interval = observed(server, || established.run(RATE, INTERVAL));
-            load.join().expect("a client")?;
-            interval
+            let load = load.join().expect("a client")?;
+            Ok(Interval {
+                others_per_second: load.requests_per_second,
+                ..interval?
+            })
         })
     }
 }
 
-/// Runs a load after a pause, and measures the CPU time of the server meanwhile.
+/// Runs the established clients after a pause, and measures the CPU time of the server meanwhile.
 fn observed(server: &Process, run: impl FnOnce() -> io::Result<Measured>) -> io::Result<Interval> {
     thread::sleep(PAUSE);
     let processes = server.tree();
     let before = process_tree::cpu_time(&processes);
-    let measured = run()?;
+    let established = run()?;
     let used = process_tree::cpu_time(&processes).saturating_sub(before);
     Ok(Interval {
-        measured,
+        established,
         cores: used.as_secs_f64() / INTERVAL.as_secs_f64(),
+        others_per_second: 0.0,
+        refused: 0,
     })
+}
+
+/// The medians over the intervals.
+fn described(intervals: &[Interval]) -> String {
+    let of = |value: fn(&Interval) -> f64| median(intervals.iter().map(value).collect());
+    format!(
+        "{}, {:.2} cores, others {:.0}/s",
+        cell(intervals.iter().map(|interval| &interval.established)),
+        of(|interval| interval.cores),
+        of(|interval| interval.others_per_second),
+    )
 }
 
 fn met(ratio: f64) -> &'static str {
@@ -333,8 +336,8 @@ fn beside_half_open(title: &str, mut empty: FloodBench, mut crowded: FloodBench)
     let connections = connections.expect("the server accepts");
     let compared = Compared::alternating(
         ROUNDS,
-        || empty.interval().expect("answers").measured,
-        || crowded.interval().expect("answers").measured,
+        || empty.interval().expect("answers").established,
+        || crowded.interval().expect("answers").established,
     );
     let ratio = compared.ratio();
     let open = connections.iter().filter(|socket| is_open(socket)).count();

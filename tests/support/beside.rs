@@ -9,7 +9,7 @@ pub struct Compared<M> {
     pub beside: Vec<M>,
 }
 
-/// The ratio of the p99 latencies over all pairs.
+/// A ratio over all pairs.
 pub struct Ratio {
     lower_quartile: f64,
     pub median: f64,
@@ -43,6 +43,16 @@ impl<M> Compared<M> {
         compared
     }
 
+    /// The ratio of `value` beside to `value` alone, over all pairs.
+    pub fn ratio_of(&self, value: impl Fn(&M) -> f64) -> Ratio {
+        let ratios = self.ratios(value);
+        Ratio {
+            lower_quartile: ratios[ratios.len() / 4],
+            median: ratios[ratios.len() / 2],
+            upper_quartile: ratios[ratios.len() * 3 / 4],
+        }
+    }
+
     /// The median over all pairs of the ratio of `value` beside to `value` alone.
     pub fn median_ratio(&self, value: impl Fn(&M) -> f64) -> f64 {
         let ratios = self.ratios(value);
@@ -61,12 +71,7 @@ impl<M> Compared<M> {
 
 impl Compared<Measured> {
     pub fn ratio(&self) -> Ratio {
-        let ratios = self.ratios(|interval| interval.p99().into());
-        Ratio {
-            lower_quartile: ratios[ratios.len() / 4],
-            median: ratios[ratios.len() / 2],
-            upper_quartile: ratios[ratios.len() * 3 / 4],
-        }
+        self.ratio_of(|interval| interval.p99().into())
     }
 }
 
@@ -85,8 +90,11 @@ impl std::fmt::Display for Ratio {
 }
 
 /// The medians over the intervals.
-pub fn cell(intervals: &[Measured]) -> String {
-    let of = |value: fn(&Measured) -> f64| median(intervals.iter().map(value).collect());
+pub fn cell<'a>(intervals: impl IntoIterator<Item = &'a Measured> + Clone) -> String {
+    let of = |value: fn(&Measured) -> f64| {
+        let intervals = intervals.clone().into_iter();
+        median(intervals.map(value).collect())
+    };
     format!(
         "p50 {:.0} us, p99 {:.0} us, {:.0} requests/s",
         of(|interval| interval.percentile(50).into()),
@@ -95,7 +103,8 @@ pub fn cell(intervals: &[Measured]) -> String {
     )
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one of the values, or the upper one of two in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
