@@ -2,7 +2,7 @@
 //! that cost the server as much CPU time. nginx goes through the same, as a scale.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,8 +83,12 @@ const KINDS: [Kind; 2] = [
 /// A flood: its name, and the function that a thread of it runs until it has to stop.
 type Flood = (&'static str, fn(&FloodContext<'_>));
 
-const FLOODS: [Flood; 2] = [
+const FLOODS: [Flood; 3] = [
     ("full handshakes", make_handshakes),
+    (
+        "handshakes given up after the server's part",
+        give_up_handshakes,
+    ),
     ("half a ClientHello on each connection", leave_half_open),
 ];
 
@@ -358,6 +362,22 @@ fn make_handshakes(context: &FloodContext<'_>) {
     }
 }
 
+/// Has the server do its part of one handshake after the other. All clients send the same ClientHello, so they
+/// compute nothing, and leave the CPUs to the server.
+fn give_up_handshakes(context: &FloodContext<'_>) {
+    let hello = client_hello(context.config);
+    while !context.has_to_stop.load(Ordering::Relaxed) {
+        let made = connect(context.server, context.source).and_then(|mut socket| {
+            socket.write_all(&hello)?;
+            match socket.read(&mut [0; 4096])? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            }
+        });
+        context.counts.count(&made);
+    }
+}
+
 /// Opens one connection after the other, and sends half a ClientHello on each. The last ones stay open.
 fn leave_half_open(context: &FloodContext<'_>) {
     let hello = half_a_client_hello(context.config);
@@ -390,11 +410,15 @@ impl FloodCounts {
     }
 }
 
-fn half_a_client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let mut hello = Vec::new();
-    tls::session(config)
-        .write_tls(&mut hello)
-        .expect("a ClientHello");
+    let mut session = tls::session(config);
+    session.write_tls(&mut hello).expect("a ClientHello");
+    hello
+}
+
+fn half_a_client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+    let mut hello = client_hello(config);
     hello.truncate(hello.len() / 2);
     hello
 }
