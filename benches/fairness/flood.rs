@@ -261,7 +261,10 @@ impl FloodBench {
         };
         let interval = thread::scope(|scope| {
             for _ in 0..FLOODING {
-                scope.spawn(|| play(&context));
+                scope.spawn(|| {
+                    yield_to_others();
+                    play(&context);
+                });
             }
             let interval = observed(server, || established.run(RATE, INTERVAL));
             has_to_stop.store(true, Ordering::Relaxed);
@@ -285,7 +288,10 @@ impl FloodBench {
             ..
         } = self;
         thread::scope(|scope| {
-            let load = scope.spawn(|| ordinary.run(*ordinary_rate, PAUSE + INTERVAL));
+            let load = scope.spawn(|| {
+                yield_to_others();
+                ordinary.run(*ordinary_rate, PAUSE + INTERVAL)
+            });
             let interval = observed(server, || established.run(RATE, INTERVAL));
             let load = load.join().expect("a client")?;
             Ok(Interval {
@@ -294,6 +300,12 @@ impl FloodBench {
             })
         })
     }
+}
+
+/// Gives this thread, and those that it starts, the lowest priority. The work of a flood's clients would
+/// otherwise delay the server and the established clients: elsewhere they have CPUs of their own.
+fn yield_to_others() {
+    rustix::process::nice(19).expect("a lower priority is granted");
 }
 
 /// Runs the established clients after a pause, and measures the CPU time of the server meanwhile.
