@@ -203,6 +203,8 @@ mod tests {
         ] {
             let config = resolve(arguments).unwrap();
             assert!(config.self_signed);
+            let printed = config.to_toml();
+            assert!(printed.starts_with("# Needs the option --self-signed, "));
             assert_eq!(config.listen, ["https://127.0.0.1:8443".parse().unwrap()]);
         }
     }

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use super::current_config::CurrentConfig;
 use super::diagnostics::print_notice;
 use crate::clock::Clock;
-use crate::connection::tls::Checked;
+use crate::connection::tls::{Checked, RenewalEvent};
 
 /// Starts the thread when it is needed. The thread ends when this is dropped; the end of the server does not wait for
 /// that, because the thread has nothing to lose.
@@ -82,8 +82,9 @@ fn run(config: &CurrentConfig, clock: &dyn Clock, wakeups: &Receiver<()>) {
 /// Looks once, and prints what there is to report. Returns the pause before the next look; `None` without TLS.
 fn look(config: &CurrentConfig, clock: &dyn Clock) -> Option<Duration> {
     // Dropped before the pause: a reload waits for the last user of the configuration that it replaces.
-    let tls = config.get().context.tls.clone()?;
-    let checked = catch_unwind(AssertUnwindSafe(|| tls.check(clock.now())));
+    let context = Arc::clone(&config.get().context);
+    let (tls, now) = (context.tls.as_ref()?, clock.now());
+    let checked = catch_unwind(AssertUnwindSafe(|| tls.check(now)));
     let Checked {
         events,
         next_in_millis,
@@ -92,8 +93,15 @@ fn look(config: &CurrentConfig, clock: &dyn Clock) -> Option<Duration> {
         log::error!("a look at the certificates panicked; those in use stay");
         Checked::default()
     });
-    for event in events {
+    for event in &events {
         print_notice(format_args!("abide: {event}"));
+    }
+    let is_renewal = |event: &RenewalEvent| matches!(event, RenewalEvent::Renewed { .. });
+    if events.iter().any(is_renewal) {
+        // The new certificate may cover other names, or end sooner.
+        for warning in tls.warnings(&context.config, now.unix_secs) {
+            print_notice(format_args!("abide: warning: {warning}"));
+        }
     }
     Some(Duration::from_millis(next_in_millis))
 }

@@ -119,6 +119,22 @@ fn a_renewed_certificate_is_used_within_two_seconds_and_no_handshake_fails() {
 }
 
 #[test]
+fn a_renewed_certificate_that_covers_fewer_names_is_reported() {
+    let site = Site::new();
+    let authority = Authority::new();
+    let files = authority.issue(&["a.example", "b.example"]);
+    let host = format!("[[host]]\nname = \"b.example\"\nroot = {:?}\n", site.root());
+    let config = files.settings() + &host;
+    let server = Launch::of(site.root())
+        .config(&config)
+        .listen("https://127.0.0.1:0")
+        .start();
+    assert!(!server.stderr().contains("does not cover"));
+    authority.issue(&["a.example"]);
+    server.wait_for("does not cover b.example, so clients refuse it there");
+}
+
+#[test]
 fn a_handshake_that_is_late_ends_and_others_go_on() {
     let site = Site::new();
     let server = self_signed(&site, "timeouts.handshake = 1\n");

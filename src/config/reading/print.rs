@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use super::flags::SELF_SIGNED;
 use super::keys::KEYS;
 use super::kinds::{toml_list, toml_string};
 use super::page::SPA;
@@ -10,12 +11,17 @@ use crate::config::single_page_apps::as_text;
 use crate::config::{Config, FileCoding, HeaderRule, SiteConfig, Statuses};
 
 impl Config {
-    /// The configuration as a TOML file. Loading the file gives an equal configuration.
+    /// The configuration as a TOML file. Loading the file gives an equal configuration, if `--self-signed` is
+    /// repeated: the file can say that only in a comment.
     ///
     /// Paths that are not UTF-8 cannot be in a TOML file. They are printed with replacement characters.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut writer = TomlWriter::default();
+        if self.self_signed {
+            writer.text =
+                format!("# Needs the option {SELF_SIGNED}, which makes the certificate.\n");
+        }
         writer.keys(&self.site);
         let mut section = "";
         for key in KEYS {

@@ -27,7 +27,7 @@ impl TlsClient {
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
-        let verifier = Arc::new(AnyCertificate(provider));
+        let verifier = Arc::new(AnyCertificate::new(provider));
         let mut config = builder
             .dangerous()
             .with_custom_certificate_verifier(verifier)
@@ -123,9 +123,17 @@ impl Write for TlsClientStream {
     }
 }
 
-/// Accepts every certificate, and checks the signatures of the handshake.
+/// Accepts every certificate, and checks the signatures of the handshake. Only for clients that test a server.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub struct AnyCertificate(Arc<CryptoProvider>);
+
+impl AnyCertificate {
+    /// A verifier with the signature algorithms of `provider`.
+    #[must_use]
+    pub fn new(provider: Arc<CryptoProvider>) -> AnyCertificate {
+        AnyCertificate(provider)
+    }
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

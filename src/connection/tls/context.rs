@@ -165,15 +165,18 @@ impl TlsContext {
         self.pairs.iter().map(facts).collect()
     }
 
-    /// Warnings about certificates that end soon, have ended or are not valid yet, and about names of hosts for which
-    /// clients get a certificate that does not cover them. `config` is the one that this context was opened with.
+    /// Warnings about certificates that end soon, have ended or are not valid yet, about names of hosts for which
+    /// clients get a certificate that does not cover them, and about keys below the root of a site. `config` is the
+    /// one that this context was opened with.
     #[must_use]
     pub fn warnings(&self, config: &Config, unix_now: u64) -> Vec<String> {
-        let pairs = self.pairs.iter().map(|used| &used.pair);
-        let mut warnings: Vec<_> = pairs
+        let pairs: Vec<_> = self.pairs.iter().map(|used| &used.pair).collect();
+        let dates = pairs.iter().copied();
+        let mut warnings: Vec<_> = dates
             .flat_map(|pair| warnings::of_dates(pair, unix_now))
             .collect();
         warnings.extend(warnings::of_names(config, &self.by_name));
+        warnings.extend(warnings::of_keys(config, &pairs));
         warnings
     }
 }

@@ -37,7 +37,7 @@ pub(crate) mod tests;
 mod warnings;
 
 pub use certificate_error::{CertificateError, CertificateKey};
-pub use client::{TlsClient, TlsClientStream};
+pub use client::{AnyCertificate, TlsClient, TlsClientStream};
 pub use context::{CertificateFacts, TlsContext};
 pub use record_buffers::RecordBuffers;
 pub use renewal::{Checked, RenewalEvent};

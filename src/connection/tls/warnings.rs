@@ -1,11 +1,12 @@
-//! Warnings about certificates that can be used, but that clients will refuse.
+//! Warnings about certificates that can be used, but that clients will refuse, and about keys that are no secrets.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::certificate::address_of;
 use super::pair::Pair;
 use super::sni::CertificateByName;
-use crate::config::{Config, HostName};
+use crate::config::{Config, HostName, SiteConfig};
 use crate::http::date::http_date;
 
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -80,4 +81,31 @@ pub(super) fn of_names(config: &Config, by_name: &CertificateByName) -> Vec<Stri
         ))
     };
     uncovered.into_iter().filter_map(warning).collect()
+}
+
+/// A warning for each key that is a file of a site, so that clients may download it.
+pub(super) fn of_keys(config: &Config, pairs: &[&Arc<Pair>]) -> Vec<String> {
+    let hosts = config.hosts.iter().map(|host| &host.site);
+    let sites: Vec<_> = std::iter::once(&config.site).chain(hosts).collect();
+    let warning = |pair: &&Arc<Pair>| {
+        let key = &pair.paths()?.key;
+        let real_key = key.canonicalize().ok()?;
+        let site = sites.iter().find(|site| may_serve(site, &real_key))?;
+        let (key, root) = (key.display(), site.root.display());
+        Some(format!(
+            "key: {key} is below the root {root}, so clients may download it: move it elsewhere"
+        ))
+    };
+    pairs.iter().filter_map(warning).collect()
+}
+
+/// Whether the file at `path`, which has no links, is one of the site's.
+fn may_serve(site: &SiteConfig, path: &Path) -> bool {
+    let Ok(root) = site.root.canonicalize() else {
+        return false;
+    };
+    path.strip_prefix(root).is_ok_and(|below| {
+        let mut names = below.iter();
+        site.hidden || !names.any(|name| name.as_encoded_bytes().starts_with(b"."))
+    })
 }

@@ -133,15 +133,15 @@ fn both_versions_and_four_key_exchanges_are_offered() {
         (kx_group::SECP256R1, NamedGroup::secp256r1),
         (kx_group::SECP384R1, NamedGroup::secp384r1),
     ] {
-        let provider = CryptoProvider {
+        let provider = Arc::new(CryptoProvider {
             kx_groups: vec![group],
             ..default_provider()
-        };
-        let client = ClientConfig::builder_with_provider(Arc::new(provider))
+        });
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAll))
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
             .with_no_client_auth();
         let (client, _) = connect(context.server_config(), &Arc::new(client), "a.example").unwrap();
         let group = client.negotiated_key_exchange_group().unwrap();

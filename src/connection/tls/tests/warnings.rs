@@ -121,3 +121,28 @@ fn a_certificate_made_in_memory_has_no_warnings() {
     (config.hosts[0].site.certificate, config.hosts[0].site.key) = (None, None);
     assert_eq!(warnings_of(&files, &config), [""; 0]);
 }
+
+#[test]
+fn a_key_that_a_site_serves_is_reported() {
+    let files = Files::new();
+    for directory in ["www", "www/.keys", "beside"] {
+        std::fs::create_dir(files.path(directory)).unwrap();
+    }
+    std::os::unix::fs::symlink(files.path("www"), files.path("link")).unwrap();
+    for (name, hidden, is_served) in [
+        ("www/x", false, true),
+        ("link/x", false, true),
+        ("www/.keys/x", false, false),
+        ("www/.keys/x", true, true),
+        ("beside/x", true, false),
+    ] {
+        files.write_pair(name, &leaf(&["a.example"]));
+        let mut config = files.config(name);
+        (config.site.root, config.site.hidden) = (files.path("link"), hidden);
+        let expected = format!(
+            "key: {name}.key is below the root link, so clients may download it: move it elsewhere"
+        );
+        let expected = is_served.then_some(expected);
+        assert_eq!(warnings_of(&files, &config), Vec::from_iter(expected));
+    }
+}
