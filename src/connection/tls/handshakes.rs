@@ -1,6 +1,6 @@
 //! A bound on the handshakes that are under way.
 //!
-//! A handshake that has begun holds some 20 KB until the client completes it. If a client begins one more than
+//! A handshake that has begun holds some 5 KB until the client completes it. If a client begins one more than
 //! the bound allows, the handshake that began first is given up. So clients that begin handshakes and do not
 //! complete them keep out no others.
 
