@@ -46,6 +46,10 @@ const HALF_OPEN: usize = 10_000;
 /// bound, their own work for the kernel would slow down everybody.
 const OPENED_PER_SECOND: u32 = 625;
 
+/// Handshakes that a thread has the server begin in a second. With more, the server would spend more CPU time on
+/// them than on the ordinary requests, whose clients need the other half of two CPUs.
+const GIVEN_UP_PER_SECOND: u32 = 800;
+
 /// Half-open connections that a thread of a flood holds. With those of the round before, all are so few that
 /// the server is not under pressure, where it would ask established clients to leave.
 const HELD: usize = 500;
@@ -378,6 +382,7 @@ fn make_handshakes(context: &FloodContext<'_>) {
 /// compute nothing, and leave the CPUs to the server.
 fn give_up_handshakes(context: &FloodContext<'_>) {
     let hello = client_hello(context.config);
+    let mut pace = Pace::new(GIVEN_UP_PER_SECOND);
     while !context.has_to_stop.load(Ordering::Relaxed) {
         let made = connect(context.server, context.source).and_then(|mut socket| {
             socket.write_all(&hello)?;
@@ -387,6 +392,7 @@ fn give_up_handshakes(context: &FloodContext<'_>) {
             }
         });
         context.counts.count(&made);
+        pace.wait();
     }
 }
 
@@ -394,8 +400,7 @@ fn give_up_handshakes(context: &FloodContext<'_>) {
 fn leave_half_open(context: &FloodContext<'_>) {
     let hello = half_a_client_hello(context.config);
     let mut open = VecDeque::new();
-    let start = Instant::now();
-    let mut count = 0;
+    let mut pace = Pace::new(OPENED_PER_SECOND);
     while !context.has_to_stop.load(Ordering::Relaxed) {
         let made = connect(context.server, context.source).and_then(|mut socket| {
             socket.write_all(&hello)?;
@@ -403,12 +408,34 @@ fn leave_half_open(context: &FloodContext<'_>) {
         });
         context.counts.count(&made);
         open.extend(made);
-        count += 1;
-        let next = start + Duration::from_secs(1) * count / OPENED_PER_SECOND;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        pace.wait();
         if open.len() > HELD {
             open.pop_front();
         }
+    }
+}
+
+/// The pace of a thread of a flood.
+struct Pace {
+    start: Instant,
+    per_second: u32,
+    count: u32,
+}
+
+impl Pace {
+    fn new(per_second: u32) -> Pace {
+        Pace {
+            start: Instant::now(),
+            per_second,
+            count: 0,
+        }
+    }
+
+    /// Waits until the next connection is due.
+    fn wait(&mut self) {
+        self.count += 1;
+        let next = self.start + Duration::from_secs(1) * self.count / self.per_second;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(feature = "tls")]
 use super::tls::{RecordBuffers, TlsContext, TlsStream};
 #[cfg(feature = "tls")]
-use super::transport::HandshakeStep;
+use super::transport::{Computing, HandshakeStep};
 use super::transport::{Socket, Transport};
 #[cfg(feature = "tls")]
 use crate::http::scheme::Scheme;
@@ -162,6 +162,13 @@ impl<S: Transport> Transport for ClientSocket<S> {
     }
 
     #[inline]
+    fn has_incomplete_record(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.has_incomplete_record())
+    }
+
+    #[inline]
     fn lend(&mut self, buffers: &mut Option<Box<RecordBuffers>>) {
         if let Some(tls) = &mut self.tls {
             tls.lend(buffers);
@@ -175,24 +182,25 @@ impl<S: Transport> Transport for ClientSocket<S> {
         }
     }
 
-    fn shake_hands(
+    fn continue_handshake(
         &mut self,
         context: Option<&TlsContext>,
-        may_compute: bool,
+        computing: Computing,
     ) -> io::Result<HandshakeStep> {
         let (Some(tls), Some(context)) = (&mut self.tls, context) else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let step = tls.shake_hands(&mut self.socket, context, may_compute)?;
-        if let HandshakeStep::PlainHttp(_) = step {
-            self.tls = None;
-        }
-        Ok(step)
+        tls.continue_handshake(&mut self.socket, context, computing)
     }
 
-    fn take_leave(&mut self) {
+    fn drop_tls(&mut self, buffers: &mut Option<Box<RecordBuffers>>) {
+        self.give_back(buffers);
+        self.tls = None;
+    }
+
+    fn send_close_notify(&mut self) {
         if let Some(tls) = &mut self.tls {
-            tls.take_leave(&mut self.socket);
+            tls.send_close_notify(&mut self.socket);
         }
     }
 }

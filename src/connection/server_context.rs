@@ -39,6 +39,8 @@ pub struct ServerContext {
     pub sites: Sites,
     /// The certificates and the ticket keys for TLS handshakes; `None` if no listener has TLS.
     pub tls: Option<Arc<TlsContext>>,
+    /// Those of before a reload, for connections that such a listener accepted before it was removed.
+    earlier_tls: Option<Arc<TlsContext>>,
     /// The number of open connections and its limit.
     pub gauge: Arc<ConnectionGauge>,
     /// The connections of each client in the whole server.
@@ -77,6 +79,7 @@ impl ServerContext {
             Arc::clone(&self.connections_per_client),
         );
         let mut context = ServerContext::with(config, sites, open, Arc::clone(&self.mode));
+        context.earlier_tls = self.tls_for_handshakes().cloned();
         context.earlier =
             EarlierSettings::after_reload(self.earlier, self.lifetime, context.lifetime, now);
         let limits = |context: &ServerContext| {
@@ -96,6 +99,12 @@ impl ServerContext {
     pub fn with_tls(mut self, tls: Option<Arc<TlsContext>>) -> ServerContext {
         self.tls = tls;
         self
+    }
+
+    /// The certificates and the ticket keys for the handshakes under way.
+    #[must_use]
+    pub fn tls_for_handshakes(&self) -> Option<&Arc<TlsContext>> {
+        self.tls.as_ref().or(self.earlier_tls.as_ref())
     }
 
     /// Makes new connections keep to the limits of this context.
@@ -124,6 +133,7 @@ impl ServerContext {
             config,
             sites,
             tls: None,
+            earlier_tls: None,
             gauge,
             connections_per_client,
             requests_per_client: counts_requests

@@ -76,6 +76,12 @@ pub trait Transport {
         false
     }
 
+    /// Whether a part of a TLS record has been received, the rest of which is still to come. It may belong to a
+    /// request.
+    fn has_incomplete_record(&self) -> bool {
+        false
+    }
+
     /// The scheme of the requests that it carries.
     fn scheme(&self) -> Scheme {
         Scheme::Http
@@ -87,23 +93,37 @@ pub trait Transport {
     /// Gives the buffers back at the end of the turn.
     fn give_back(&mut self, _buffers: &mut Option<Box<RecordBuffers>>) {}
 
-    /// Goes on with the TLS handshake as far as possible without waiting. Without `may_compute` it receives,
-    /// and leaves the cryptography to another call.
+    /// Goes on with the TLS handshake as far as possible without waiting, and without cryptography that
+    /// `computing` does not allow.
     ///
     /// # Errors
     /// As `recv`. [`io::ErrorKind::InvalidData`] if the handshake has failed; the alert that says why has
     /// been sent.
-    fn shake_hands(
+    fn continue_handshake(
         &mut self,
         _tls: Option<&TlsContext>,
-        _may_compute: bool,
+        _computing: Computing,
     ) -> io::Result<HandshakeStep> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Goes on without TLS, and gives the thread's `buffers` back.
+    fn drop_tls(&mut self, _buffers: &mut Option<Box<RecordBuffers>>) {}
+
     /// Tells the peer that the connection ends, if it was not told yet, just before the socket is dropped. Over
     /// TLS this is the close_notify alert (RFC 8446 section 6.1).
-    fn take_leave(&mut self) {}
+    fn send_close_notify(&mut self) {}
+}
+
+/// The cryptography that a thread may do for a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Computing {
+    /// None: the thread only receives.
+    Nothing,
+    /// The rest of a handshake that has begun, which costs a small part of the whole.
+    Rest,
+    /// All of it.
+    All,
 }
 
 /// How far a TLS handshake has come.
@@ -115,7 +135,7 @@ pub enum HandshakeStep {
     Waiting,
     /// Bytes have come that need cryptography.
     NeedsComputing,
-    /// The peer speaks HTTP without TLS. These are its first bytes; the transport goes on without TLS.
+    /// The peer speaks HTTP without TLS. These are its first bytes. [`Transport::drop_tls`] is to be called.
     PlainHttp(Vec<u8>),
 }
 

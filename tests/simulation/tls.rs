@@ -57,18 +57,34 @@ fn requests_over_one_connection_count_down() {
 
 /// Clients that look at an idle socket take an unread byte for its end.
 #[test]
-fn no_byte_leaves_between_the_handshake_and_the_answer_and_between_the_answer_and_the_close() {
+fn no_byte_leaves_between_the_end_of_the_handshake_and_the_answer() {
+    let mut server = server();
+    let config = client(&TLS13);
+    let mut line = server.connect(&config, Millis(0));
+    line.carry(usize::MAX);
+    server.turn(&mut line, Millis(0));
+    line.receive();
+    let flight = line.wire_bytes;
+    assert!(flight > 0 && !line.client.is_handshaking());
+    server.settle(&mut line, Millis(0));
+    assert_eq!(line.wire_bytes, flight, "the tickets wait");
+    line.write(GET);
+    server.settle(&mut line, Millis(0));
+    assert_eq!(answers(&line), 1);
+    // They have come with the answer.
+    let mut next = server.connect(&config, Millis(0));
+    server.settle(&mut next, Millis(0));
+    assert_eq!(totals(&server).handshakes(HandshakeOutcome::Resumed), 1);
+}
+
+#[test]
+fn no_byte_leaves_between_the_answer_and_the_close() {
     for version in [&TLS12, &TLS13] {
         let mut server = server();
-        let mut line = server.connect(&client(version), Millis(0));
-        // A client of TLS 1.3 has the server's last byte when it has sent its own last one.
-        server.settle(&mut line, Millis(0));
-        let after_handshake = line.wire_bytes;
+        let mut line = connected(&mut server, version);
         line.write(GET);
         server.settle(&mut line, Millis(0));
         assert_eq!(answers(&line), 1);
-        let tickets = line.wire_bytes - after_handshake;
-        assert!(tickets > 0);
         let after_answer = line.wire_bytes;
         let mut now = Millis(0);
         while line.peer().fin_at.is_none() {
@@ -81,6 +97,88 @@ fn no_byte_leaves_between_the_handshake_and_the_answer_and_between_the_answer_an
         line.receive();
         assert!(line.has_close_notify(), "the alert comes before the FIN");
         assert!(line.wire_bytes - after_answer < 40, "and nothing else");
+    }
+}
+
+/// Gives the server half of what the client has written, and returns the rest.
+fn half(line: &mut TlsLine) -> Vec<u8> {
+    let mut sent = Vec::new();
+    while line.client.wants_write() {
+        line.client.write_tls(&mut sent).expect("to memory");
+    }
+    let rest = sent.split_off(sent.len() / 2);
+    line.peer().arrive(&sent);
+    rest
+}
+
+/// Without TLS, a request has begun with its first byte, and the idle timeout does not end it.
+#[test]
+fn a_request_begins_with_the_first_byte_of_its_record() {
+    for version in [&TLS12, &TLS13] {
+        let mut server = server();
+        let mut line = connected(&mut server, version);
+        line.write(GET);
+        server.settle(&mut line, Millis(0));
+        line.write(GET);
+        let rest = half(&mut line);
+        server.turn(&mut line, at_secs(129));
+        assert_eq!(server.deadline(&mut line, at_secs(129)), at_secs(149));
+        server.turn(&mut line, at_secs(148));
+        line.peer().arrive(&rest);
+        server.turn(&mut line, at_secs(148));
+        line.receive();
+        assert_eq!(answers(&line), 2);
+        // The next one stays incomplete.
+        line.write(GET);
+        half(&mut line);
+        for now in [at_secs(200), at_secs(220)] {
+            server.turn(&mut line, now);
+        }
+        line.receive();
+        assert!(String::from_utf8_lossy(&line.received).contains("HTTP/1.1 408 "));
+    }
+}
+
+#[test]
+fn a_record_without_content_is_no_request_though_it_comes_in_parts() {
+    let mut server = server();
+    let mut line = connected(&mut server, &TLS13);
+    line.write(GET);
+    server.settle(&mut line, Millis(0));
+    line.client.refresh_traffic_keys().expect("TLS 1.3");
+    let rest = half(&mut line);
+    server.turn(&mut line, at_secs(100));
+    line.peer().arrive(&rest);
+    server.turn(&mut line, at_secs(101));
+    let mut now = at_secs(101);
+    while line.peer().fin_at.is_none() {
+        now = server.deadline(&mut line, now);
+        line.peer().now = now;
+        server.turn(&mut line, now);
+    }
+    assert!(now >= at_secs(130), "T is kept");
+    assert!(now <= at_secs(101 + 130), "the connection was idle");
+    line.receive();
+    assert_eq!(answers(&line), 1, "it gets no 408");
+}
+
+/// The kernel reports both with one event.
+#[test]
+fn a_fin_that_comes_with_a_part_of_a_record_ends_the_connection_at_once() {
+    for version in [&TLS12, &TLS13] {
+        let mut server = server();
+        let mut line = connected(&mut server, version);
+        line.write(GET);
+        half(&mut line);
+        line.peer().close();
+        let outcome = server.turn(&mut line, Millis(0));
+        assert_eq!(outcome, Outcome::Close(CloseReason::ClientClosed));
+        // Also during the handshake.
+        let mut line = server.connect(&client(version), Millis(0));
+        half(&mut line);
+        line.peer().close();
+        let outcome = server.turn(&mut line, Millis(0));
+        assert_eq!(outcome, Outcome::Close(CloseReason::ClientClosed));
     }
 }
 
@@ -204,7 +302,7 @@ fn a_request_that_crosses_with_the_close_is_a_race_and_a_close_notify_is_none() 
 }
 
 #[test]
-fn a_handshake_is_a_workers_work_and_its_first_request_too() {
+fn a_handshake_is_a_workers_work_and_a_request_from_memory_is_not() {
     let mut server = server();
     let mut line = server.connect(&client(&TLS13), Millis(0));
     line.carry(usize::MAX);
@@ -213,14 +311,36 @@ fn a_handshake_is_a_workers_work_and_its_first_request_too() {
     assert!(std::mem::take(&mut server.buffers.needs_computing));
     line.receive();
     assert_eq!(line.wire_bytes, 0);
+    // The worker also loads the file.
+    line.write(GET);
     server.settle(&mut line, Millis(0));
-    assert!(!line.client.is_handshaking());
-    // From here on the event loop serves.
+    assert_eq!(answers(&line), 1);
     line.write(GET);
     line.carry(usize::MAX);
     server.turn_of(&mut line, Millis(0), MayBlock::Never);
     line.receive();
-    assert!(answers(&line) <= 1);
+    assert_eq!(answers(&line), 2);
+}
+
+/// A worker may take it from its queue late. It is not computed then, because it would be closed next.
+#[test]
+fn a_handshake_that_waits_for_too_long_is_not_computed() {
+    let mut server = server();
+    let mut line = server.connect(&client(&TLS13), Millis(0));
+    line.carry(usize::MAX);
+    server.turn_of(&mut line, Millis(0), MayBlock::Never);
+    let outcome = server.turn(&mut line, at_secs(10));
+    assert_eq!(outcome, Outcome::Close(CloseReason::Tls));
+    line.receive();
+    assert_eq!(line.wire_bytes, 0);
+    // The client has done its part of this one in time.
+    let mut line = server.connect(&client(&TLS13), Millis(0));
+    line.carry(usize::MAX);
+    server.turn(&mut line, Millis(0));
+    line.carry(usize::MAX);
+    server.turn(&mut line, at_secs(10));
+    assert_eq!(line.outcome, Outcome::Wait);
+    assert_eq!(totals(&server).handshakes(HandshakeOutcome::Full), 1);
 }
 
 #[test]

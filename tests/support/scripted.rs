@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use abide::clock::Millis;
 use abide::connection::counters::HandshakeOutcome;
 use abide::connection::tls::TlsContext;
-use abide::connection::transport::{HandshakeStep, Transport};
+use abide::connection::transport::{Computing, HandshakeStep, Transport};
 use abide::http::scheme::Scheme;
 
 /// A peer and the socket that leads to it. Readiness is edge-triggered, as in the kernel: each change is
@@ -227,17 +227,17 @@ impl Transport for ScriptedPeer {
         }
     }
 
-    fn shake_hands(
+    fn continue_handshake(
         &mut self,
         _: Option<&TlsContext>,
-        may_compute: bool,
+        computing: Computing,
     ) -> io::Result<HandshakeStep> {
         let missing = self.handshake.unwrap_or_default();
         if self.arrived.is_empty() && self.has_closed {
             self.fin_was_read = true;
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if !self.arrived.is_empty() && !may_compute {
+        if !self.arrived.is_empty() && computing != Computing::All {
             return Ok(HandshakeStep::NeedsComputing);
         }
         let count = missing.min(self.arrived.len());

@@ -4,6 +4,7 @@ use std::io;
 
 use super::answer::AnswerStop;
 use super::sending::acknowledged;
+use super::server_close::contain_request;
 use super::state::{Outcome, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::{Pause, SendProgress};
@@ -47,7 +48,7 @@ impl Session {
             Phase::Linger(_) => return self.linger(turn),
             Phase::Refused => return self.refuse_connection(turn),
             Phase::ProxyHeader => return self.receive_proxy_header(turn),
-            Phase::Handshake => return self.shake_hands(turn),
+            Phase::Handshake => return self.continue_handshake(turn),
             Phase::Idle { .. } | Phase::Unacknowledged(_) | Phase::Head { .. } | Phase::Body(_) => {
             }
         }
@@ -124,8 +125,13 @@ impl Session {
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
         self.facts.note_closed();
-        if let Phase::Idle { .. } | Phase::Unacknowledged(_) = self.phase {
-            return Err(CloseReason::ClientClosed);
+        match self.phase {
+            Phase::Idle { .. } | Phase::Unacknowledged(_) => return Err(CloseReason::ClientClosed),
+            // A part of a TLS record is no part of a request.
+            Phase::Head { .. } if !contain_request(turn.buffers.input.unread()) => {
+                return Err(CloseReason::ClientClosed);
+            }
+            _ => {}
         }
         let reject = Reject {
             status: Status::BAD_REQUEST,
@@ -158,8 +164,16 @@ impl Session {
             return self.stop(turn);
         }
         match &mut self.phase {
+            Phase::Idle { .. } | Phase::Unacknowledged(_) if turn.io.has_incomplete_record() => {
+                self.note_begun(None, now);
+                Ok(Pause::Wait)
+            }
             Phase::Idle { .. } | Phase::Unacknowledged(_) => {
                 self.check_idle(turn).map(|()| Pause::Wait)
+            }
+            Phase::Head { .. } if !has_begun(turn) => {
+                self.note_no_request();
+                Ok(Pause::Wait)
             }
             Phase::Head { since, .. } => {
                 if now < since.plus_secs(turn.context.config.timeouts.head_secs) {
@@ -215,9 +229,14 @@ impl Session {
         if self.unsent.is_none()
             && !matches!(reason, CloseReason::Reset | CloseReason::WriteTimeout)
         {
-            turn.io.take_leave();
+            turn.io.send_close_notify();
         }
         self.end_unsent(reason, turn.buffers);
         turn.buffers.counters.closed(reason, self.answered);
     }
+}
+
+/// Whether the peer has sent a part of a request, or of a TLS record that may hold one.
+fn has_begun<T: Transport>(turn: &Turn<'_, T>) -> bool {
+    contain_request(turn.buffers.input.unread()) || turn.io.has_incomplete_record()
 }

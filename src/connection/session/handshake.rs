@@ -11,7 +11,7 @@ use crate::connection::counters::{CloseReason, HandshakeOutcome};
 use crate::connection::deadline::Deadline;
 use crate::connection::output::Pause;
 use crate::connection::server_context::{Mode, ServerContext};
-use crate::connection::transport::{HandshakeStep, Transport};
+use crate::connection::transport::{Computing, HandshakeStep, Transport};
 use crate::http::request::Reject;
 use crate::http::status::Status;
 use crate::site::MayBlock;
@@ -25,13 +25,13 @@ const PLAIN_HTTP: Reject = Reject::new(
 impl Session {
     /// Goes on with the handshake, and answers the first requests once it is complete.
     #[cold]
-    pub(super) fn shake_hands<T: Transport>(
+    pub(super) fn continue_handshake<T: Transport>(
         &mut self,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        let may_compute = turn.may_block != MayBlock::Never;
-        let tls = turn.context.tls.as_deref();
-        match turn.io.shake_hands(tls, may_compute) {
+        let computing = self.computing(turn);
+        let tls = turn.context.tls_for_handshakes().map(|tls| &**tls);
+        match turn.io.continue_handshake(tls, computing) {
             Ok(HandshakeStep::Complete(outcome)) => {
                 turn.buffers.counters.handshake(outcome);
                 self.begin_requests(turn.now.monotonic);
@@ -64,6 +64,17 @@ impl Session {
         }
     }
 
+    /// The cryptography that this turn may do. A handshake whose connection would be closed next does not begin: in a
+    /// flood, all CPU time would go into such ones.
+    fn computing<T>(&self, turn: &Turn<'_, T>) -> Computing {
+        match self.handshake_end(turn.context, turn.now.monotonic) {
+            _ if turn.may_block == MayBlock::Never => Computing::Nothing,
+            Some(CloseReason::Stop) => Computing::Nothing,
+            Some(_) => Computing::Rest,
+            None => Computing::All,
+        }
+    }
+
     /// Begins to wait for the first request, as a connection without TLS does when it is accepted.
     fn begin_requests(&mut self, now: Millis) {
         // The client has answered all that it was sent, so nothing is unacknowledged.
@@ -79,16 +90,24 @@ impl Session {
         pause: Pause,
         turn: &Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
-        let (context, now) = (turn.context, turn.now.monotonic);
+        let Some(reason) = self.handshake_end(turn.context, turn.now.monotonic) else {
+            return Ok(pause);
+        };
+        if reason == CloseReason::Tls {
+            turn.buffers.counters.handshake(HandshakeOutcome::Failed);
+        }
+        Err(reason)
+    }
+
+    /// Why a connection whose handshake is under way has to end, if it has to.
+    fn handshake_end(&self, context: &ServerContext, now: Millis) -> Option<CloseReason> {
         if context.mode() == Mode::Stopping {
-            return Err(CloseReason::Stop);
+            return Some(CloseReason::Stop);
         }
         if now >= self.handshake_late_at(context) {
-            turn.buffers.counters.handshake(HandshakeOutcome::Failed);
-            return Err(CloseReason::Tls);
+            return Some(CloseReason::Tls);
         }
-        self.check_silence(now.since(self.opened_at), context)?;
-        Ok(pause)
+        self.check_silence(now.since(self.opened_at), context).err()
     }
 
     /// When the connection wants its next turn if its peer sends nothing.
@@ -107,6 +126,7 @@ impl Session {
         first: &[u8],
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
+        turn.io.drop_tls(&mut turn.buffers.records);
         // The line of the access log shows the request.
         let space = turn.buffers.input.space();
         let count = first.len().min(space.len());
@@ -116,7 +136,7 @@ impl Session {
         self.close_after_flush(turn)
     }
 
-    /// Closes after the alert that says what is wrong with the peer's records.
+    /// Closes after the peer has broken the rules of TLS. The alert that says how has been sent, if rustls has one.
     #[cold]
     pub(super) fn end_after_alert<T: Transport>(
         &mut self,

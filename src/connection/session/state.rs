@@ -352,6 +352,24 @@ impl Session {
         };
     }
 
+    /// Notes that what has begun to arrive was no request, but a TLS record without content. The connection is idle,
+    /// and was it before.
+    #[cold]
+    pub(super) fn note_no_request(&mut self) {
+        if let Phase::Head {
+            since, idle_millis, ..
+        } = self.phase
+        {
+            self.phase = Phase::Idle {
+                since: Millis(since.0.saturating_sub(u64::from(idle_millis))),
+                ack: match self.answered {
+                    0 => AckState::Acknowledged,
+                    _ => AckState::Unchecked,
+                },
+            };
+        }
+    }
+
     /// When the current request began to arrive; `None` if that was in this turn.
     #[inline]
     pub(super) fn begun_at(&self) -> Option<Millis> {

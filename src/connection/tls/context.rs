@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, UnbufferedServerConnection};
 
 use super::certificate_error::{CertificateError, CertificateKey};
-use super::handshakes::{Handshakes, PendingHandshake};
+use super::handshakes::{Handshakes, Pending};
 use super::pair::Pair;
 use super::pem_files::PairPaths;
 use super::renewal::Checked;
@@ -20,7 +20,7 @@ use crate::clock::Now;
 use crate::config::{Config, HostConfig, SiteConfig};
 
 /// The state of a handshake that may be given up for a later one.
-pub(super) type HandshakeUnderWay = Arc<PendingHandshake<Box<UnbufferedServerConnection>>>;
+pub(super) type PendingHandshake = Arc<Pending<Box<UnbufferedServerConnection>>>;
 
 /// The certificates of all sites, and the settings of TLS that use them.
 pub struct TlsContext {
@@ -131,7 +131,7 @@ impl TlsContext {
     ///
     /// # Errors
     /// None that a peer or a configuration can cause.
-    pub(super) fn begin_handshake(&self) -> Result<HandshakeUnderWay, rustls::Error> {
+    pub(super) fn begin_handshake(&self) -> Result<PendingHandshake, rustls::Error> {
         let connection = UnbufferedServerConnection::new(Arc::clone(&self.server_config))?;
         Ok(self
             .handshakes

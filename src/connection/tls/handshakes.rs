@@ -9,9 +9,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A handshake under way, until it is complete or given up.
-pub(super) struct PendingHandshake<C>(Mutex<Option<C>>);
+pub(super) struct Pending<C>(Mutex<Option<C>>);
 
-impl<C> PendingHandshake<C> {
+impl<C> Pending<C> {
     /// The state of the handshake; `None` if it was given up.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<C>> {
         // A turn that panics poisons the lock, and its connection is dropped.
@@ -21,7 +21,7 @@ impl<C> PendingHandshake<C> {
 
 /// The handshakes under way, the first one first. Those that have ended may still be among them.
 pub(super) struct Handshakes<C> {
-    begun: Mutex<VecDeque<Weak<PendingHandshake<C>>>>,
+    begun: Mutex<VecDeque<Weak<Pending<C>>>>,
 }
 
 impl<C> Default for Handshakes<C> {
@@ -40,8 +40,8 @@ impl<C> fmt::Debug for Handshakes<C> {
 
 impl<C> Handshakes<C> {
     /// Begins a handshake. Gives up the first ones if there are more than `most` then.
-    pub(super) fn begin(&self, state: C, most: usize) -> Arc<PendingHandshake<C>> {
-        let pending = Arc::new(PendingHandshake(Mutex::new(Some(state))));
+    pub(super) fn begin(&self, state: C, most: usize) -> Arc<Pending<C>> {
+        let pending = Arc::new(Pending(Mutex::new(Some(state))));
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.push_back(Arc::downgrade(&pending));
         if begun.len() > most {

@@ -19,7 +19,7 @@ use std::io;
 use rustls::Error;
 use rustls::server::UnbufferedServerConnection;
 
-use super::context::HandshakeUnderWay;
+use super::context::PendingHandshake;
 use super::record_buffers::{RecordBuffers, WaitingBytes};
 use super::records::{Sink, read_records, take_alert};
 use crate::connection::transport::Transport;
@@ -39,7 +39,7 @@ pub struct TlsStream {
     /// Whether the peer has sent its close_notify or its FIN.
     has_ended: bool,
     /// Whether we have written our close_notify, or an alert that ends the connection.
-    has_taken_leave: bool,
+    has_sent_alert: bool,
     /// Whether the FIN is sent once all waiting bytes are.
     owes_fin: bool,
     /// Bytes of records since the last one with content.
@@ -53,7 +53,7 @@ enum Stage {
     /// No byte has come.
     AwaitsHello,
     /// The handshake is under way.
-    Shaking(HandshakeUnderWay),
+    Handshaking(PendingHandshake),
     /// The handshake is complete.
     Open(Box<UnbufferedServerConnection>),
     /// The peer has broken the rules, or its handshake was given up. No record can be read or written.
@@ -64,7 +64,7 @@ impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stage::AwaitsHello => "AwaitsHello",
-            Stage::Shaking(_) => "Shaking",
+            Stage::Handshaking(_) => "Handshaking",
             Stage::Open(_) => "Open",
             Stage::Failed => "Failed",
         })
@@ -81,7 +81,7 @@ impl TlsStream {
             waiting: None,
             holds_output: false,
             has_ended: false,
-            has_taken_leave: false,
+            has_sent_alert: false,
             owes_fin: false,
             fruitless: 0,
             lent: None,
@@ -122,6 +122,13 @@ impl TlsStream {
         self.has_ended
     }
 
+    /// [`Transport::has_incomplete_record`].
+    #[must_use]
+    pub fn has_incomplete_record(&self) -> bool {
+        let has_unread = self.lent.as_ref().is_some_and(|lent| lent.start < lent.end);
+        has_unread && matches!(self.stage, Stage::Open(_)) && !self.has_ended
+    }
+
     /// [`Transport::recv`].
     #[inline(never)]
     pub fn recv<S: Transport>(&mut self, socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
@@ -139,7 +146,7 @@ impl TlsStream {
         buffer: &mut [u8],
     ) -> io::Result<usize> {
         let mut received = self.take_content(buffer);
-        let mut is_drained = false;
+        let (mut is_drained, mut would_block) = (false, false);
         loop {
             let before = received;
             let unread = buffers.unread().len();
@@ -175,15 +182,19 @@ impl TlsStream {
             if self.has_ended {
                 return Ok(0);
             }
-            if is_drained {
+            if would_block {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
+            // Even if the last receive emptied the socket: it brought no content, and no further event would tell of
+            // a FIN that came with it.
             match receive(socket, buffers) {
                 Ok(Received::End) => self.has_ended = true,
                 Ok(Received::Bytes {
                     is_drained: drained,
                 }) => is_drained = drained,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_drained = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    (is_drained, would_block) = (true, true);
+                }
                 Err(error) if received == 0 => return Err(error),
                 // The next call finds the end.
                 Err(_) => self.has_ended = true,
@@ -205,7 +216,8 @@ impl TlsStream {
         count
     }
 
-    /// Counts the `consumed` bytes of records; an error if too many had no content.
+    /// Counts the `consumed` bytes of records; an error if too many had no content. The connection can still be
+    /// closed with an alert.
     fn count_fruitless(&mut self, has_content: bool, consumed: usize) -> io::Result<()> {
         if has_content {
             self.fruitless = 0;
@@ -215,7 +227,6 @@ impl TlsStream {
         }
         if self.fruitless > MAX_FRUITLESS {
             log::debug!("a TLS connection sends too many records without content");
-            self.stage = Stage::Failed;
             self.fruitless = 0;
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -235,7 +246,7 @@ impl TlsStream {
             take_alert(connection, buffers);
         }
         self.stage = Stage::Failed;
-        self.has_taken_leave = true;
+        self.has_sent_alert = true;
         self.holds_output = false;
         self.keep_output(buffers);
         // The connection ends; the alert is for people who look for the reason.

@@ -10,16 +10,16 @@ use super::super::record_buffers::RecordBuffers;
 use super::super::records::{Sink, read_records, take_alert};
 use super::{Received, Stage, TlsStream, receive};
 use crate::connection::counters::HandshakeOutcome;
-use crate::connection::transport::{HandshakeStep, Transport};
+use crate::connection::transport::{Computing, HandshakeStep, Transport};
 
 impl TlsStream {
-    /// [`Transport::shake_hands`].
+    /// [`Transport::continue_handshake`].
     #[inline(never)]
-    pub fn shake_hands<S: Transport>(
+    pub fn continue_handshake<S: Transport>(
         &mut self,
         socket: &mut S,
         tls: &TlsContext,
-        may_compute: bool,
+        computing: Computing,
     ) -> io::Result<HandshakeStep> {
         match self.send_rest(socket, false) {
             Ok(()) => {}
@@ -29,25 +29,28 @@ impl TlsStream {
             Err(error) => return Err(error),
         }
         let mut lent = self.lent.take().unwrap_or_default();
-        let step = self.shake_hands_with(socket, &mut lent, tls, may_compute);
+        let step = self.advance_handshake(socket, &mut lent, tls, computing);
         self.lent = Some(lent);
         step
     }
 
-    fn shake_hands_with<S: Transport>(
+    fn advance_handshake<S: Transport>(
         &mut self,
         socket: &mut S,
         buffers: &mut RecordBuffers,
         tls: &TlsContext,
-        may_compute: bool,
+        computing: Computing,
     ) -> io::Result<HandshakeStep> {
-        let mut is_drained = false;
         loop {
             let unread = buffers.unread();
             if let (Stage::AwaitsHello, Some(b'A'..=b'Z')) = (&self.stage, unread.first()) {
                 return Ok(HandshakeStep::PlainHttp(unread.to_vec()));
             }
             if !unread.is_empty() {
+                let may_compute = match self.stage {
+                    Stage::AwaitsHello => computing == Computing::All,
+                    _ => computing != Computing::Nothing,
+                };
                 if !may_compute {
                     return Ok(HandshakeStep::NeedsComputing);
                 }
@@ -55,14 +58,10 @@ impl TlsStream {
                     return Ok(step);
                 }
             }
-            if is_drained {
-                return Ok(HandshakeStep::Waiting);
-            }
+            // Until the socket has no more: a FIN may have come with the last bytes, and no further event tells of it.
             match receive(socket, buffers) {
                 Ok(Received::End) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(Received::Bytes {
-                    is_drained: drained,
-                }) => is_drained = drained,
+                Ok(Received::Bytes { .. }) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(HandshakeStep::Waiting);
                 }
@@ -80,9 +79,9 @@ impl TlsStream {
     ) -> io::Result<Option<HandshakeStep>> {
         if let Stage::AwaitsHello = self.stage {
             let under_way = tls.begin_handshake().map_err(io::Error::other)?;
-            self.stage = Stage::Shaking(under_way);
+            self.stage = Stage::Handshaking(under_way);
         }
-        let Stage::Shaking(pending) = &self.stage else {
+        let Stage::Handshaking(pending) = &self.stage else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let pending = Arc::clone(pending);

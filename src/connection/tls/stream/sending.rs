@@ -170,10 +170,10 @@ impl TlsStream {
         self.send_owed(socket)
     }
 
-    /// [`Transport::take_leave`].
+    /// [`Transport::send_close_notify`].
     #[inline(never)]
-    pub fn take_leave<S: Transport>(&mut self, socket: &mut S) {
-        if !self.has_taken_leave && self.waiting().unfinished.1 == 0 {
+    pub fn send_close_notify<S: Transport>(&mut self, socket: &mut S) {
+        if !self.has_sent_alert && self.waiting().unfinished.1 == 0 {
             self.write_close_notify();
             // The socket closes next, whatever the result.
             let _ = self.send_rest(socket, false);
@@ -182,7 +182,7 @@ impl TlsStream {
 
     /// Adds the close_notify alert to the bytes to be sent, once (RFC 8446 section 6.1).
     fn write_close_notify(&mut self) {
-        if std::mem::replace(&mut self.has_taken_leave, true) {
+        if std::mem::replace(&mut self.has_sent_alert, true) {
             return;
         }
         self.holds_output = false;
