@@ -78,10 +78,11 @@
 //! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
 //! disk, so that no request waits for that. One thread writes the access log and one standard error
 //! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
-//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration, and
-//! one looks for renewed certificates. One answers the operator ([`admin`]) and only reads what the others write. The *supervisor*
-//! ([`server::spares`]) starts spare workers while the disk holds up all workers. Two threads of low priority
-//! compress large files and compare sidecars with their originals ([`site::memory`]).
+//! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration,
+//! and one looks for renewed certificates. One answers the operator ([`admin`]) and only reads what the
+//! others write. The *supervisor* ([`server::spares`]) starts spare workers while the disk holds up all
+//! workers. Two threads of low priority compress large files and compare sidecars with their originals
+//! ([`site::memory`]).
 //!
 //! Before the second thread starts, the program listens and then gives up its rights
 //! ([`server::confinement`]): it changes to its user and enters a sandbox.

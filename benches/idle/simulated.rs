@@ -31,9 +31,8 @@ const ARRIVAL_MILLIS: u32 = 1_000;
 const REQUEST: &[u8] = b"GET /page.html HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// A peer that sends one request, accepts every answer at once, and closes when the server does. It has the
-/// size of a descriptor and of a pointer to the state of TLS: its number, with its state in the highest bits, and
-/// nothing. The scripted peer of the tests is
-/// larger, and this bench measures memory.
+/// size of a descriptor and of a pointer to the state of TLS: its number, with its state in the highest bits,
+/// and nothing. The scripted peer of the tests is larger, and this bench measures memory.
 struct QuietPeer(
     u32,
     #[allow(dead_code, reason = "only its size counts")] Option<Box<()>>,

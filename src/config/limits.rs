@@ -8,8 +8,8 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections from one IP address; 0 to 16777216, where 0 means no limit. Default 0.
     pub connections_per_ip: usize,
-    /// TLS handshakes under way; 1 to 1048576. If a client begins one more, the one that began first ends.
-    /// Default 2048.
+    /// TLS handshakes under way; 1 to 1048576. If a client begins one more, the one that began first is
+    /// given up. Default 2048.
     pub handshakes: usize,
     /// Bits of an IPv6 address that tell one client from another for `connections_per_ip`; 1 to 128.
     /// Default 64.

@@ -25,7 +25,8 @@ pub enum Deadline {
     /// The connection waits for its peer to go on with the TLS handshake, for `timeouts.handshake` from the
     /// accept.
     Handshake(Millis),
-    /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept.
+    /// The connection waits for the first byte of its first request, for `timeouts.head` from the accept,
+    /// or from the end of the TLS handshake.
     First(Millis),
     /// The connection is between two requests, and the last response is not known to have arrived.
     AwaitingAck(Millis),

@@ -41,7 +41,7 @@ pub struct Accepted<T> {
     pub socket: T,
     /// The other side.
     pub origin: Origin,
-    /// Whether a limit is exceeded: the connection gets a 503 response and is closed.
+    /// Whether a limit is exceeded: the connection gets a 503 response, but over TLS none, and is closed.
     pub is_refused: bool,
     /// The connections from the same address, if their number is limited.
     pub client_gauge: Option<Arc<ConnectionGauge>>,

@@ -98,7 +98,7 @@ fn look(config: &CurrentConfig, clock: &dyn Clock) -> Option<Duration> {
     }
     let is_renewal = |event: &RenewalEvent| matches!(event, RenewalEvent::Renewed { .. });
     if events.iter().any(is_renewal) {
-        // The new certificate may cover other names, or end sooner.
+        // The new certificate may cover other names, or expire sooner.
         for warning in tls.warnings(&context.config, now.unix_secs) {
             print_notice(format_args!("abide: warning: {warning}"));
         }

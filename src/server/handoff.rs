@@ -3,10 +3,10 @@
 //! There are five queues. The jobs queue has one message for each job, the others one for each connection.
 //! (The blocking queue also has the rare [`Work::GiveBackMemory`].)
 //!
-//! - **ready**: connections that the event loop has found ready, but for the first few of a round, which the loop
-//!   keeps for itself. Nearly all are answered from memory in a
-//!   few microseconds. The event loop serves from this queue too: it does not sleep while the workers
-//!   empty the queue, and it polls once the queue is empty.
+//! - **ready**: connections that the event loop has found ready, but for the first few of a round, which the
+//!   loop keeps for itself. Nearly all are answered from memory in a few microseconds. The event loop serves
+//!   from this queue too: it does not sleep while the workers empty the queue, and it polls once the queue is
+//!   empty.
 //! - **blocking**: connections that need a disk, or that want more than a whole turn. Only workers serve
 //!   from here, so no connection that memory can answer waits behind them.
 //! - **handshakes**: connections whose TLS handshake needs cryptography, some tenths of a millisecond each. Only

@@ -298,7 +298,7 @@ impl Server {
         self.service_manager = Some(service_manager);
     }
 
-    /// Warnings about certificates that end soon or have ended, and about names that none covers. Each is one
+    /// Warnings about certificates that expire soon or have expired, and about names that none covers. Each is one
     /// sentence without a full stop.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -22,6 +22,8 @@
 //! | one has been silent for 250 ms                                      | is closed without a response |
 //! | otherwise                                                           | waits in the kernel's queue |
 //!
+//! Over TLS the refused connection is closed without a response, which would need a handshake.
+//!
 //! Behind the PROXY protocol the limit of a client's address is reached later, when a turn has read the header.
 //! The connection has its place already, and is answered 503.
 

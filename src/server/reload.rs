@@ -370,7 +370,11 @@ fn access_log(active: &ActiveConfig, config: &Config) -> Result<Option<Arc<Acces
 
 #[cfg(feature = "tls")]
 fn of_certificate(sources: Option<&KeySources>, error: &CertificateError) -> ReloadError {
-    error_at(sources, error.key.name(), error.to_string())
+    let (name, message) = (error.key.name(), error.to_string());
+    match sources {
+        Some(sources) => sources.certificate_error(name, error.host, message).into(),
+        None => ReloadError(format!("{name}: {message}")),
+    }
 }
 
 #[cfg(not(feature = "tls"))]

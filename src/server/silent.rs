@@ -5,8 +5,11 @@
 //! a connection whose request is there by then costs nothing. An entry stays when its connection sends a
 //! request or closes. A later check of the generation and the deadline of the slot shows that the entry is
 //! outdated. The queue drops outdated entries whenever as many entries were added as it had. So it holds at
-//! most twice as many as there were silent connections, plus a thousand: 8 bytes each, or 16 with
+//! most twice as many as there were silent connections, plus a thousand: 12 bytes each, or 24 with
 //! `limits.connections_per_ip`.
+//!
+//! The silence of a connection with a TLS handshake or a header of the PROXY protocol begins with the end of that. Then
+//! its entry goes to the end of the queue.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -40,6 +43,8 @@ pub struct SilentQueue {
 struct SilentEntry {
     slot: u32,
     generation: u32,
+    /// Whether the connection was not ready for a request when the entry was queued.
+    is_opening: bool,
 }
 
 impl Default for SilentQueue {
@@ -66,7 +71,11 @@ impl SilentQueue {
             self.compact(slots);
         }
         self.until_compaction -= 1;
-        let entry = SilentEntry { slot, generation };
+        let entry = SilentEntry {
+            slot,
+            generation,
+            is_opening: !matches!(slots.at(slot).deadline(), Deadline::First(_)),
+        };
         self.all.push_back(entry);
         if let Some(client) = client {
             self.by_client.entry(client).or_default().push_back(entry);
@@ -76,9 +85,14 @@ impl SilentQueue {
     /// The slot and the deadline of the longest silent connection among those under `limit`.
     pub fn longest<T>(&mut self, limit: ReachedLimit, slots: &Slots<T>) -> Option<(u32, Deadline)> {
         let queue = self.queue(limit)?;
-        while let Some(entry) = queue.front() {
-            if let Some(deadline) = entry.deadline(slots) {
-                return Some((entry.slot, deadline));
+        while let Some(&entry) = queue.front() {
+            match entry.deadline(slots) {
+                Some(Deadline::First(_)) if entry.is_opening => queue.push_back(SilentEntry {
+                    is_opening: false,
+                    ..entry
+                }),
+                Some(deadline) => return Some((entry.slot, deadline)),
+                None => {}
             }
             queue.pop_front();
         }
@@ -183,6 +197,31 @@ mod tests {
         );
         close(&slots, 3);
         assert_eq!(queue.longest(ReachedLimit::Server, &slots), None);
+    }
+
+    #[test]
+    fn the_silence_of_a_connection_with_a_handshake_begins_with_its_end() {
+        let slots = Slots::new(8);
+        let mut queue = SilentQueue::default();
+        for slot in 0..2 {
+            open(&slots, slot, u64::from(slot));
+            let queued = slots.at(slot).claim_idle().expect("idle");
+            wait(&slots, queued, Deadline::Handshake(Millis(slot.into())));
+            push(&mut queue, slot, None, &slots);
+        }
+        let longest = |queue: &mut SilentQueue| queue.longest(ReachedLimit::Server, &slots);
+        assert_eq!(
+            longest(&mut queue),
+            Some((0, Deadline::Handshake(Millis(0))))
+        );
+        let queued = slots.at(0).claim_idle().expect("idle");
+        wait(&slots, queued, Deadline::First(Millis(9)));
+        assert_eq!(
+            longest(&mut queue),
+            Some((1, Deadline::Handshake(Millis(1))))
+        );
+        close(&slots, 1);
+        assert_eq!(longest(&mut queue), Some((0, Deadline::First(Millis(9)))));
     }
 
     #[test]

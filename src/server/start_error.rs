@@ -51,8 +51,9 @@ impl StartError {
     /// The error of a certificate or key that cannot be used.
     #[cfg(feature = "tls")]
     pub(super) fn of_certificate(error: CertificateError) -> StartError {
+        let host = if error.host.is_some() { "host." } else { "" };
         StartError {
-            message: error.to_string(),
+            message: format!("{host}{}: {error}", error.key.name()),
             is_denied: error.is_denied,
         }
     }

@@ -19,6 +19,7 @@ mod stalled_logs;
 mod syntax;
 #[cfg(feature = "tls")]
 mod tls;
+mod unusable_certificates;
 mod wrong_rules;
 mod wrong_sites;
 
@@ -406,8 +407,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "colour = 'red'",
             "abide.toml:1: colour: there is no such key, the keys outside of a section are root, \
              certificate, key, https_redirect, hsts, index, clean_urls, spa, listing, hidden, symlinks, \
-             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
-             strict_hosts, trusted_proxies, user, group, sandbox",
+             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, \
+             socket_group, workers, event_loops, strict_hosts, trusted_proxies, user, group, sandbox",
         ),
         (
             "[tls]\ncertificate = ''",
@@ -420,8 +421,8 @@ fn an_unknown_key_is_refused_and_the_nearest_one_suggested() {
             "\"a\\nb\" = 1",
             "abide.toml:1: a\\nb: there is no such key, the keys outside of a section are root, \
              certificate, key, https_redirect, hsts, index, clean_urls, spa, listing, hidden, symlinks, \
-             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, socket_group, workers, event_loops, \
-             strict_hosts, trusted_proxies, user, group, sandbox",
+             precompressed, compress, default_type, etag, security, cors, listen, socket_mode, \
+             socket_group, workers, event_loops, strict_hosts, trusted_proxies, user, group, sandbox",
         ),
     ] {
         assert_eq!(refusal(text), expected);

@@ -79,7 +79,7 @@ fn a_host_inherits_both_files_or_has_its_own() {
         host("certificate = 'h.pem'\nkey = 'hk.pem'"),
         ["h.pem", "hk.pem"]
     );
-    assert_eq!(host("certificate = ''\nkey = ''"), ["", ""]);
+    assert_eq!(host("certificate = ''\nkey = ''"), ["c.pem", "k.pem"]);
 }
 
 /// A half of the default site's pair is one error, not one more for each host.

@@ -387,3 +387,22 @@ fn http_without_tls_gets_an_answer_that_can_be_read() {
     assert!(sent.starts_with("HTTP/1.1 400 "), "{sent}");
     assert!(sent.contains("HTTPS"), "{sent}");
 }
+
+#[test]
+fn a_reload_without_https_addresses_leaves_the_handshakes_under_way() {
+    let mut server = server();
+    let mut waiting = server.connect(&client(&TLS13), Millis(0));
+    let mut begun = server.connect(&client(&TLS13), Millis(0));
+    begun.carry(usize::MAX);
+    server.turn(&mut begun, Millis(0));
+    for _ in 0..2 {
+        server.reload(Millis(0), |config| {
+            config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+        });
+    }
+    for line in [&mut waiting, &mut begun] {
+        line.write(GET);
+        server.settle(line, Millis(0));
+        assert_eq!(answers(line), 1);
+    }
+}

@@ -73,6 +73,19 @@ impl TlsServer {
         }
     }
 
+    /// Puts a `change` of the configuration in force.
+    pub fn reload(&mut self, now: Millis, change: impl FnOnce(&mut Config)) {
+        let mut config = self.context.config.clone();
+        change(&mut config);
+        let sites = Sites::open(&config).expect("the site");
+        let tls = match &self.context.tls {
+            Some(tls) => tls.reopen(&config, at(now)),
+            None => TlsContext::open(&config, at(now)),
+        };
+        let reloaded = self.context.after_reload(config, sites, now);
+        self.context = reloaded.with_tls(tls.expect("a certificate"));
+    }
+
     /// Connects a client.
     #[must_use]
     pub fn connect(&self, client: &Arc<ClientConfig>, now: Millis) -> TlsLine {

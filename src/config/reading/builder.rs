@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::kinds::Key;
-use super::validation_errors::{ConfigError, ValidationErrors, ValueSource};
+use super::validation_errors::{ValidationErrors, ValueSource};
 use super::value::Value;
 
 /// Settings of the type `T`, and the errors in them. An invalid value leaves the setting as it is.
@@ -15,19 +15,6 @@ pub(super) struct Builder<T: 'static> {
     prefix: &'static str,
     /// The source of each key that has been set, here or in the inherited settings.
     sources: BTreeMap<&'static str, ValueSource>,
-}
-
-/// The places of the values of a configuration: lines of the file, and flags.
-#[derive(Debug, Clone)]
-pub struct KeySources(BTreeMap<&'static str, ValueSource>);
-
-impl KeySources {
-    /// An error in the value of the global key `name`, at its place.
-    #[must_use]
-    pub fn error(&self, name: &str, message: impl Into<String>) -> ConfigError {
-        let source = self.0.get(name).unwrap_or(&ValueSource::Default);
-        ConfigError::of(&source.error(name, message))
-    }
 }
 
 impl<T> Builder<T> {
@@ -63,9 +50,9 @@ impl<T> Builder<T> {
         self.sources.insert(name, source);
     }
 
-    /// The sources of all keys.
-    pub fn sources(&self) -> KeySources {
-        KeySources(self.sources.clone())
+    /// The source of each key that has been set.
+    pub fn sources(&self) -> &BTreeMap<&'static str, ValueSource> {
+        &self.sources
     }
 
     /// The name of a key in errors.

@@ -17,6 +17,7 @@
 //!   of the global keys; `site_keys`: the table of the keys of each site; `nearest`: suggestions for
 //!   unknown keys.
 //! - `builder`: settings under construction; `site_builder`: those of one site; `config_builder`: all.
+//!   `key_sources`: the places of values, for errors that are found later.
 //! - `file`: the keys of a file; `unknown`: errors for unknown keys; `tables`: the tables of a site, of
 //!   which each one of its `rules` is a `rule_table`; `encodings`, `media_type`, `page`: values in them.
 //! - `tls`: the rules between the settings of TLS.
@@ -28,6 +29,7 @@ mod document;
 mod encodings;
 mod file;
 mod flags;
+mod key_sources;
 mod keys;
 mod kinds;
 mod load;
@@ -46,7 +48,7 @@ mod unknown;
 mod validation_errors;
 mod value;
 
-pub use builder::KeySources;
 pub use flags::Flags;
+pub use key_sources::KeySources;
 pub use reload::{ReachablePaths, Reloaded, Running};
 pub use validation_errors::ConfigError;

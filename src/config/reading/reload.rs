@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::builder::KeySources;
 use super::config_builder::ConfigBuilder;
 use super::flags::Flags;
+use super::key_sources::KeySources;
 use super::keys;
 use super::site_builder::{CERTIFICATE, KEY, SiteBuilder};
 use super::validation_errors::{ConfigError, ValueSource};
@@ -86,7 +86,7 @@ impl Config {
         builder.keep_socket_group(running.config);
         // The account cannot change, and its databases may be out of reach.
         builder.check_paths();
-        let sources = builder.general.sources();
+        let sources = builder.sources();
         let config = builder.finish()?;
         Ok(Reloaded { config, sources })
     }

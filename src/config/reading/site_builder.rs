@@ -17,6 +17,7 @@ const CORS_FIELD: &str = "Access-Control-Allow-Origin";
 /// The keys of the two files for TLS.
 pub(super) const CERTIFICATE: &str = "certificate";
 pub(super) const KEY: &str = "key";
+pub(super) const CERTIFICATE_KEYS: [&str; 2] = [CERTIFICATE, KEY];
 
 /// One site: the default one, or that of a host.
 pub(super) struct SiteBuilder {
@@ -96,10 +97,13 @@ impl SiteBuilder {
     }
 
     /// Takes over the certificate and key of the default site, unless the host has a certificate or a key of its
-    /// own. A certificate is of no use with the key of another one.
+    /// own, as far as they are not empty. A certificate is of no use with the key of another one.
     pub fn inherit_certificate(&mut self, general: &SiteConfig) {
-        let has_own = self.builder.has(CERTIFICATE) || self.builder.has(KEY);
-        if let (Some(certificate), Some(key), false) = (&general.certificate, &general.key, has_own)
+        let own = &self.builder.settings;
+        let has_own = own.certificate.is_some() || own.key.is_some();
+        let is_wrong = self.builder.is_invalid(CERTIFICATE) || self.builder.is_invalid(KEY);
+        if let (Some(certificate), Some(key), false) =
+            (&general.certificate, &general.key, has_own || is_wrong)
         {
             let own = &mut self.builder.settings;
             own.certificate = Some(certificate.clone());

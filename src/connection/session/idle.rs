@@ -49,6 +49,24 @@ impl Session {
         }
     }
 
+    /// Notes that what has begun to arrive was no request, but a TLS record without content. The connection is idle,
+    /// and was it before.
+    #[cold]
+    pub(super) fn note_no_request(&mut self) {
+        if let Phase::Head {
+            since, idle_millis, ..
+        } = self.phase
+        {
+            self.phase = Phase::Idle {
+                since: Millis(since.0.saturating_sub(u64::from(idle_millis))),
+                ack: match self.answered {
+                    0 => AckState::Acknowledged,
+                    _ => AckState::Unchecked,
+                },
+            };
+        }
+    }
+
     /// Ends a connection that was accepted at `since` and has sent no request, if its timeout has passed or
     /// its place is needed. The server has promised and sent nothing to it, so it is closed at once.
     fn check_first<T: Transport>(

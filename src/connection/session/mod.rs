@@ -12,7 +12,9 @@
 //! | `Refused`     | its first turn                   | none                            | 503, then `Linger` |
 //!
 //! A connection begins with `ProxyHeader` if its listener expects the PROXY protocol (`proxy_header`), and with
-//! `Handshake` if its listener has TLS (`handshake`).
+//! `Handshake` if its listener has TLS (`handshake`). Over TLS, its first request may take `timeouts.head` from the end
+//! of the handshake, a request has begun when a part of its record has come, and a refused connection gets no 503,
+//! because that would need a handshake.
 //!
 //! Under pressure an idle connection closes before its deadline, but never before the promised T. With
 //! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.

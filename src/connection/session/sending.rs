@@ -279,7 +279,7 @@ fn reason_of(error: &io::Error) -> CloseReason {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         CloseReason::Truncated
     } else if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
-        // Only sendfile reads a disk.
+        // Only the body of a file is read from a disk while it is sent.
         log::error!("a file cannot be read to its end: {error}");
         CloseReason::Truncated
     } else {

@@ -205,7 +205,7 @@ fn receive_once<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
     if space.is_empty() {
         return false;
     }
-    // The next receive finds the end of stream, or an error, again.
+    // The next receive finds the end of stream again, and the next call an error.
     let count = turn.io.recv(space).unwrap_or(0);
     turn.buffers.input.received(count);
     count > 0

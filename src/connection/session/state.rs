@@ -196,7 +196,7 @@ impl Session {
         Session::new(peer, now, Phase::Handshake)
     }
 
-    /// A connection over the limit. Its first turn answers 503 and closes.
+    /// A connection over the limit. Its first turn answers 503, but over TLS nothing, and closes.
     #[must_use]
     pub fn refused(peer: Peer, now: Millis) -> Session {
         let mut session = Session::new(peer, now, Phase::Refused);
@@ -350,24 +350,6 @@ impl Session {
             idle_millis: u32::try_from(idle_millis).unwrap_or(u32::MAX),
             method,
         };
-    }
-
-    /// Notes that what has begun to arrive was no request, but a TLS record without content. The connection is idle,
-    /// and was it before.
-    #[cold]
-    pub(super) fn note_no_request(&mut self) {
-        if let Phase::Head {
-            since, idle_millis, ..
-        } = self.phase
-        {
-            self.phase = Phase::Idle {
-                since: Millis(since.0.saturating_sub(u64::from(idle_millis))),
-                ack: match self.answered {
-                    0 => AckState::Acknowledged,
-                    _ => AckState::Unchecked,
-                },
-            };
-        }
     }
 
     /// When the current request began to arrive; `None` if that was in this turn.

@@ -36,6 +36,11 @@ pub(super) enum CoveredName {
 }
 
 impl Certificate {
+    /// Whether the certificate is valid at the time `unix_now`.
+    pub fn is_valid_at(&self, unix_now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&unix_now)
+    }
+
     /// The certificate of these contents, which were read from `paths`. Its dates are not compared with a clock.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, UnbufferedServerConnection};
 
+use super::certificate::Certificate;
 use super::certificate_error::{CertificateError, CertificateKey};
 use super::handshakes::{Handshakes, Pending};
 use super::pair::Pair;
@@ -60,7 +61,7 @@ pub struct CertificateFacts {
 
 impl TlsContext {
     /// Reads and checks the certificates and keys of all sites; `None` if no address of `config` has TLS. A certificate
-    /// that has ended, or is not valid yet, is no error: [`TlsContext::warnings`] tells of it. Reading may wait for a
+    /// that has expired, or is not valid yet, is no error: [`TlsContext::warnings`] tells of it. Reading may wait for a
     /// disk.
     ///
     /// # Errors
@@ -70,7 +71,8 @@ impl TlsContext {
     }
 
     /// As [`open`](TlsContext::open), for a reload. Clients can resume sessions of before. A pair whose files are the
-    /// same stays, with its state. A pair stays also if its certificate is valid and the one of the files has ended.
+    /// same stays, with its state. A pair stays also if its certificate is valid and the one of the files is not, because
+    /// it has expired or is not valid yet.
     ///
     /// # Errors
     /// As [`open`](TlsContext::open). Nothing has changed then.
@@ -165,7 +167,7 @@ impl TlsContext {
         self.pairs.iter().map(facts).collect()
     }
 
-    /// Warnings about certificates that end soon, have ended or are not valid yet, about names of hosts for which
+    /// Warnings about certificates that expire soon, have expired or are not valid yet, about names of hosts for which
     /// clients get a certificate that does not cover them, and about keys below the root of a site. `config` is the
     /// one that this context was opened with.
     #[must_use]
@@ -249,10 +251,10 @@ impl OpenedPairs<'_> {
             return Ok(Arc::new(opened));
         };
         let (old, new) = (earlier.in_use(), opened.in_use());
-        let unix_now = self.now.unix_secs;
-        let is_end = new.not_after < unix_now && unix_now <= old.not_after;
+        let is_valid = |pair: &Certificate| pair.is_valid_at(self.now.unix_secs);
+        let is_worse = is_valid(&old) && !is_valid(&new);
         // The pair that stays keeps its state: what it has reported, and what it has seen.
-        match old.contents == new.contents || is_end {
+        match old.contents == new.contents || is_worse {
             true => Ok(earlier),
             false => Ok(Arc::new(opened)),
         }

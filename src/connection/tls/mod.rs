@@ -14,7 +14,7 @@
 //! - `pair`: a certificate with its key, which is replaced while the server runs; `renewal`: when.
 //! - `pem_files`, `certificate`, `self_signed`: a certificate with its key from files, or from memory.
 //! - `sni`: the choice of a client's certificate; `server_config`: how the server negotiates.
-//! - `warnings`: certificates that end soon, and names that none covers.
+//! - `warnings`: certificates that expire soon, names that none covers, and keys that a site serves.
 //!
 //! - `client`: a client, for the self-test.
 

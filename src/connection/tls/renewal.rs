@@ -2,7 +2,7 @@
 //!
 //! A certificate and its key are two files, and each may be written in several steps or switched by a link. So files
 //! that have changed are read until two reads in a row find the same, and only then loaded. A pair that does not
-//! match, a broken file or a certificate that has ended leaves the one in use. It is reported only if it stays so for
+//! match, a broken file or an expired certificate leaves the one in use. It is reported only if it stays so for
 //! some seconds, because the second file may still be to come.
 //!
 //! ```text
@@ -254,7 +254,7 @@ fn current(
     let file = paths.certificate.display();
     if certificate.not_after < unix_now {
         let end = http_date(certificate.not_after);
-        return Err((format!("{file} has ended on {end}"), None));
+        return Err((format!("{file} expired on {end}"), None));
     }
     if certificate.not_before > unix_now {
         let (start, at) = (http_date(certificate.not_before), certificate.not_before);

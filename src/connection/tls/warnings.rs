@@ -25,7 +25,7 @@ pub(super) fn of_dates(pair: &Pair, unix_now: u64) -> Option<String> {
     let (start, end) = (http_date(in_use.not_before), http_date(in_use.not_after));
     if in_use.not_after < unix_now {
         return Some(format!(
-            "certificate: {path} has ended on {end}, so clients refuse it"
+            "certificate: {path} expired on {end}, so clients refuse it"
         ));
     }
     if in_use.not_before > unix_now {
@@ -36,7 +36,7 @@ pub(super) fn of_dates(pair: &Pair, unix_now: u64) -> Option<String> {
     let left = in_use.not_after - unix_now;
     (left < SOON_SECS).then(|| {
         let days = left / DAY_SECS;
-        format!("certificate: {path} ends on {end}, in {days} days")
+        format!("certificate: {path} expires on {end}, in {days} days")
     })
 }
 

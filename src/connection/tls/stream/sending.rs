@@ -59,7 +59,12 @@ impl TlsStream {
         let mut lent = self.lent.take().unwrap_or_default();
         let mut content = std::mem::take(&mut lent.content);
         let wanted = count.min(MAX_CONTENT);
-        let read = file.read_at(&mut content[..wanted], offset);
+        let read = loop {
+            match file.read_at(&mut content[..wanted], offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         let sent = match read {
             Ok(0) => Ok(0),
             Ok(read) => {

@@ -235,13 +235,13 @@ fn a_missing_or_broken_file_keeps_the_old_pair() {
 }
 
 #[test]
-fn a_certificate_that_has_ended_keeps_the_old_pair() {
+fn an_expired_certificate_keeps_the_old_pair() {
     let old = leaf(&["a.example"]);
     let mut watched = Watched::new(&old);
     watched.wait(10.0);
     let ended = leaf_valid(&["a.example"], [UNIX_NOW - 2 * DAY, UNIX_NOW - DAY]);
     watched.files.write_pair("live", &ended);
-    watched.expect_failure(&old, "live.pem has ended on Thu, 14 Jan 2027 08:00:00 GMT");
+    watched.expect_failure(&old, "live.pem expired on Thu, 14 Jan 2027 08:00:00 GMT");
     // A reload keeps it as well.
     let reloaded = watched.context.reopen(&watched.config, at(watched.secs));
     let reloaded = reloaded.unwrap().unwrap();
@@ -260,6 +260,10 @@ fn a_certificate_is_used_when_it_begins_to_be_valid() {
         &old,
         "live.pem is not valid before Fri, 15 Jan 2027 08:01:40 GMT",
     );
+    // A reload keeps it as well.
+    let reloaded = watched.context.reopen(&watched.config, at(watched.secs));
+    let reloaded = reloaded.unwrap().unwrap();
+    assert_eq!(shown(&reloaded, "a.example"), first(&old.certificate));
     watched.wait(99.0 - watched.secs);
     assert_eq!(
         shown(&watched.context, "a.example"),

@@ -12,21 +12,21 @@ fn warnings_of(files: &Files, config: &Config) -> Vec<String> {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_has_ended_or_is_not_valid_yet_is_named() {
+fn a_certificate_that_expires_soon_has_expired_or_is_not_valid_yet_is_named() {
     for (valid, expected) in [
         ([UNIX_NOW - DAY, UNIX_NOW + 14 * DAY], None),
         (
             [UNIX_NOW - DAY, UNIX_NOW + 14 * DAY - 1],
-            Some("certificate: x.pem ends on Fri, 29 Jan 2027 07:59:59 GMT, in 13 days"),
+            Some("certificate: x.pem expires on Fri, 29 Jan 2027 07:59:59 GMT, in 13 days"),
         ),
         (
             [UNIX_NOW - DAY, UNIX_NOW],
-            Some("certificate: x.pem ends on Fri, 15 Jan 2027 08:00:00 GMT, in 0 days"),
+            Some("certificate: x.pem expires on Fri, 15 Jan 2027 08:00:00 GMT, in 0 days"),
         ),
         (
             [UNIX_NOW - DAY, UNIX_NOW - 1],
             Some(
-                "certificate: x.pem has ended on Fri, 15 Jan 2027 07:59:59 GMT, so clients refuse it",
+                "certificate: x.pem expired on Fri, 15 Jan 2027 07:59:59 GMT, so clients refuse it",
             ),
         ),
         (
