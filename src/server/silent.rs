@@ -5,7 +5,7 @@
 //! a connection whose request is there by then costs nothing. An entry stays when its connection sends a
 //! request or closes. A later check of the generation and the deadline of the slot shows that the entry is
 //! outdated. The queue drops outdated entries whenever as many entries were added as it had. So it holds at
-//! most twice as many as there were silent connections, plus a thousand: 12 bytes each, or 24 with
+//! most twice as many as there were silent connections, plus a thousand: 8 bytes each, or 16 with
 //! `limits.connections_per_ip`.
 //!
 //! The silence of a connection with a TLS handshake or a header of the PROXY protocol begins with the end of that. Then
@@ -41,11 +41,13 @@ pub struct SilentQueue {
 
 #[derive(Debug, Clone, Copy)]
 struct SilentEntry {
+    /// The slot, with [`OPENING`] if the connection was not ready for a request when the entry was queued.
     slot: u32,
     generation: u32,
-    /// Whether the connection was not ready for a request when the entry was queued.
-    is_opening: bool,
 }
+
+/// There are far fewer slots.
+const OPENING: u32 = 1 << 31;
 
 impl Default for SilentQueue {
     fn default() -> SilentQueue {
@@ -71,11 +73,9 @@ impl SilentQueue {
             self.compact(slots);
         }
         self.until_compaction -= 1;
-        let entry = SilentEntry {
-            slot,
-            generation,
-            is_opening: !matches!(slots.at(slot).deadline(), Deadline::First(_)),
-        };
+        let is_ready = matches!(slots.at(slot).deadline(), Deadline::First(_));
+        let slot = if is_ready { slot } else { slot | OPENING };
+        let entry = SilentEntry { slot, generation };
         self.all.push_back(entry);
         if let Some(client) = client {
             self.by_client.entry(client).or_default().push_back(entry);
@@ -87,11 +87,13 @@ impl SilentQueue {
         let queue = self.queue(limit)?;
         while let Some(&entry) = queue.front() {
             match entry.deadline(slots) {
-                Some(Deadline::First(_)) if entry.is_opening => queue.push_back(SilentEntry {
-                    is_opening: false,
-                    ..entry
-                }),
-                Some(deadline) => return Some((entry.slot, deadline)),
+                Some(Deadline::First(_)) if entry.slot & OPENING != 0 => {
+                    queue.push_back(SilentEntry {
+                        slot: entry.index(),
+                        ..entry
+                    });
+                }
+                Some(deadline) => return Some((entry.index(), deadline)),
                 None => {}
             }
             queue.pop_front();
@@ -127,9 +129,13 @@ impl SilentQueue {
 }
 
 impl SilentEntry {
+    fn index(self) -> u32 {
+        self.slot & !OPENING
+    }
+
     /// The deadline of the connection; `None` if a request has come or the connection is closed.
     fn deadline<T>(self, slots: &Slots<T>) -> Option<Deadline> {
-        let slot = slots.at(self.slot);
+        let slot = slots.at(self.index());
         let deadline = slot.deadline();
         (deadline.is_silent() && slot.generation() == self.generation).then_some(deadline)
     }
