@@ -97,6 +97,9 @@ impl ServerContext {
     /// Adds the certificates and the ticket keys.
     #[must_use]
     pub fn with_tls(mut self, tls: Option<Arc<TlsContext>>) -> ServerContext {
+        if tls.is_some() {
+            self.earlier_tls = None;
+        }
         self.tls = tls;
         self
     }

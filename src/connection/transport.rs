@@ -61,9 +61,9 @@ pub trait Transport {
     /// ignores the call.
     fn keep_unsent(&mut self, _bytes: u32) {}
 
-    /// Acknowledges the received bytes now. The kernel may wait up to 40 ms for bytes to send with the
-    /// acknowledgement (RFC 9293 section 3.8.6.3), and a peer with Nagle's algorithm (section 3.7.4) sends
-    /// nothing meanwhile. A transport without acknowledgements ignores the call.
+    /// Acknowledges the received bytes now. The kernel may wait for bytes to send with the acknowledgement, 40 ms
+    /// or longer (RFC 9293 section 3.8.6.3), and a peer with Nagle's algorithm (section 3.7.4) sends nothing
+    /// meanwhile. A transport without acknowledgements ignores the call.
     fn acknowledge(&mut self) {}
 
     /// Makes the following close a reset, so that the kernel drops the bytes that a stalled peer did not
@@ -120,7 +120,7 @@ pub trait Transport {
 pub enum Computing {
     /// None: the thread only receives.
     Nothing,
-    /// The rest of a handshake that has begun, which costs a small part of the whole.
+    /// The rest of a handshake whose ClientHello the server has answered: with TLS 1.3 a small part of the whole.
     Rest,
     /// All of it.
     All,
@@ -133,8 +133,11 @@ pub enum HandshakeStep {
     Complete(HandshakeOutcome),
     /// The handshake waits for the socket.
     Waiting,
-    /// Bytes have come that need cryptography.
-    NeedsComputing,
+    /// Bytes have come that need cryptography. `is_rest` tells that the server has answered the ClientHello.
+    NeedsComputing {
+        /// As [`Computing::Rest`].
+        is_rest: bool,
+    },
     /// The peer speaks HTTP without TLS. These are its first bytes. [`Transport::drop_tls`] is to be called.
     PlainHttp(Vec<u8>),
 }

@@ -82,8 +82,7 @@ fn run(config: &CurrentConfig, clock: &dyn Clock, wakeups: &Receiver<()>) {
 /// Looks once, and prints what there is to report. Returns the pause before the next look; `None` without TLS.
 fn look(config: &CurrentConfig, clock: &dyn Clock) -> Option<Duration> {
     // Dropped before the pause: a reload waits for the last user of the configuration that it replaces.
-    let context = Arc::clone(&config.get().context);
-    let (tls, now) = (context.tls.as_ref()?, clock.now());
+    let (tls, now) = (config.get().context.tls.clone()?, clock.now());
     let checked = catch_unwind(AssertUnwindSafe(|| tls.check(now)));
     let Checked {
         events,
@@ -99,6 +98,7 @@ fn look(config: &CurrentConfig, clock: &dyn Clock) -> Option<Duration> {
     let is_renewal = |event: &RenewalEvent| matches!(event, RenewalEvent::Renewed { .. });
     if events.iter().any(is_renewal) {
         // The new certificate may cover other names, or expire sooner.
+        let context = Arc::clone(&config.get().context);
         for warning in tls.warnings(&context.config, now.unix_secs) {
             print_notice(format_args!("abide: warning: {warning}"));
         }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use super::acceptor::Acceptor;
 use super::shared::Shared;
-use super::silent::{ReachedLimit, SilentQueue};
+use super::silent::{ReachedLimit, SilentConnections};
 use super::slots::QueuedSlot;
 use crate::clock::Millis;
 use crate::connection::deadline::Deadline;
@@ -56,7 +56,7 @@ pub struct Pressure {
     /// The settings in force.
     context: Arc<ServerContext>,
     /// The connections that have never sent a request.
-    silent: SilentQueue,
+    silent: SilentConnections,
     /// When connections are next evicted, if there is pressure.
     next_eviction: Millis,
 }
@@ -67,7 +67,7 @@ impl Pressure {
     pub fn new(context: Arc<ServerContext>) -> Pressure {
         Pressure {
             context,
-            silent: SilentQueue::default(),
+            silent: SilentConnections::default(),
             next_eviction: Millis(0),
         }
     }
@@ -113,7 +113,7 @@ impl Pressure {
         acceptor.learn_clients(&shared.slots);
         let mut excess = acceptor.eviction_quota(acceptors);
         self.next_eviction = Millis(now.0 + EVICTION_INTERVAL_MILLIS);
-        // Whether a request has come, the deadline, and the slot.
+        // Whether a request has come, since when it is silent or else its deadline, and the slot.
         let mut candidates: Vec<(bool, Millis, u32)> = Vec::new();
         for index in 0..acceptor.used() {
             let slot = shared.slots.at(index);
@@ -126,9 +126,11 @@ impl Pressure {
                     excess.note_closing(index);
                 }
                 deadline => {
-                    let has_sent_request = !deadline.is_silent();
+                    let silent_since = silent_since(&self.context, deadline);
+                    let has_sent_request = silent_since.is_none();
                     if evictable_at(&self.context, deadline).is_some_and(|at| now >= at) {
-                        candidates.push((has_sent_request, deadline.at(), index));
+                        let order = silent_since.unwrap_or(deadline.at());
+                        candidates.push((has_sent_request, order, index));
                     } else if !has_sent_request {
                         // It sends a request or closes within a second, so no other one is evicted instead.
                         excess.note_closing(index);
@@ -174,8 +176,12 @@ impl Pressure {
         if !is_evicted {
             return None;
         }
-        self.silent.pop_longest(limit);
-        Some(shared.slots.at(index).claim_idle())
+        let claim = shared.slots.at(index).claim_idle();
+        match claim {
+            Err(NotIdle::Busy) => self.silent.postpone_longest(limit, index),
+            Ok(_) | Err(NotIdle::Free) => self.silent.drop_longest(limit, index),
+        }
+        Some(claim)
     }
 
     /// The slot of the longest silent connection, and for how many milliseconds it has been silent.
@@ -185,8 +191,8 @@ impl Pressure {
         now: Millis,
         shared: &Shared<T>,
     ) -> Option<(u32, u64)> {
-        let (index, deadline) = self.silent.longest(limit, &shared.slots)?;
-        let since = silent_since(&self.context, deadline)?;
+        let silent_since = |deadline| silent_since(&self.context, deadline);
+        let (index, since) = self.silent.longest(limit, &shared.slots, silent_since)?;
         Some((index, now.since(since)))
     }
 }

@@ -265,7 +265,7 @@ impl Reloader {
             return Err(error_at(sources, "listen", why.to_owned()));
         }
         let now = shared.clock.now();
-        let tls = match &active.context.tls {
+        let tls = match active.context.tls_for_handshakes() {
             Some(tls) => tls.reopen(&config, now),
             None => TlsContext::open(&config, now),
         };

@@ -247,11 +247,15 @@ impl<'a, T> OwnedSlot<'a, T> {
         }
     }
 
-    /// Ends the turn: the connection wants another one, as soon as a thread takes it from a queue.
-    pub fn requeue(self) -> QueuedSlot {
+    /// Ends the turn: the connection wants another one, as soon as a thread takes it from a queue. Of the deadlines
+    /// only that of a handshake stays: it shows that the connection has sent no request.
+    pub fn requeue(self, deadline: Deadline) -> QueuedSlot {
         drop(self.connection);
         // The timers have no use for a deadline before the next turn has ended.
-        self.slot.set_deadline(Deadline::Exchange(Millis::NEVER));
+        self.slot.set_deadline(match deadline {
+            Deadline::Handshake(_) => deadline,
+            _ => Deadline::Exchange(Millis::NEVER),
+        });
         self.running.requeue();
         QueuedSlot(self.index)
     }

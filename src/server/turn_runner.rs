@@ -167,7 +167,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
                     WaitOutcome::Idle => return (TurnResult::Idle, now),
                     // The second time the connection waits behind the others.
                     WaitOutcome::Notified(again) if has_repeated => {
-                        return (TurnResult::WantsTurn(again.requeue()), now);
+                        return (TurnResult::WantsTurn(again.requeue(end.deadline)), now);
                     }
                     WaitOutcome::Notified(again) => {
                         (has_repeated, owned) = (true, again);
@@ -175,7 +175,7 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
                     }
                 },
                 Outcome::Again => {
-                    let queued = owned.requeue();
+                    let queued = owned.requeue(end.deadline);
                     let turn_result = match buffers.awaited.take() {
                         None => TurnResult::WantsTurn(queued),
                         Some(flight) => TurnResult::AwaitsFlight(queued, flight),
@@ -341,7 +341,7 @@ fn micros_for<T>(log: &LogBuffer, shared: &Shared<T>) -> u64 {
 struct TurnEnd {
     outcome: Outcome,
     now: Now,
-    /// When the next turn is due, after [`Outcome::Wait`].
+    /// When the next turn is due if no event comes.
     deadline: Deadline,
 }
 
@@ -395,7 +395,8 @@ fn turn<T: Transport>(
         };
         let deadline = match outcome {
             Outcome::Wait => open.session.next_deadline(context, now.monotonic),
-            Outcome::Again | Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
+            Outcome::Again => open.session.queued_deadline(context),
+            Outcome::Close(_) => Deadline::Exchange(Millis::NEVER),
         };
         TurnEnd {
             outcome,

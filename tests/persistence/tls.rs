@@ -60,7 +60,7 @@ fn plain_requests_are_redirected_to_the_port_with_tls_and_hsts_is_sent_there_alo
 }
 
 /// Nagle's algorithm holds the request of such a client until the end of the handshake is acknowledged, and we send
-/// nothing then. Kernels acknowledge after 40 ms at the latest.
+/// nothing then. Linux then acknowledges after 40 ms at the earliest.
 #[test]
 fn a_client_with_nagles_algorithm_gets_its_first_answer_at_once() {
     let site = Site::new();

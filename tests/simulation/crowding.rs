@@ -208,6 +208,33 @@ fn a_newcomer_takes_the_place_of_the_longest_silent_one() {
     assert_eq!(world.peer(silent[0]).sent, b"");
 }
 
+/// The first turn of a handshake that has begun leaves it to a worker, and it is silent all the same.
+#[test]
+fn a_newcomer_takes_the_place_of_a_handshake_that_does_not_go_on() {
+    let mut site = TestSite::new();
+    site.config.limits.connections = 3;
+    let mut world = site.world();
+    let asked = world.connect(asking(GET));
+    let mut begun = Vec::new();
+    for at in [100, 200] {
+        world.run_until(Millis(at));
+        begun.push(world.connect(ScriptedPeer {
+            handshake: Some(8),
+            ..asking(b"hello")
+        }));
+    }
+    world.run_until(Millis(300));
+    let early = world.connect(asking(GET));
+    assert_eq!(only(&world.peer(early).sent).status, 503);
+    world.run_until(Millis(400));
+    let late = world.connect(asking(GET));
+    assert_eq!(only(&world.peer(late).sent).status, 200);
+    let evicted = Some((CloseReason::Pressure, Millis(400)));
+    assert_eq!(world.closed(begun[0]), evicted);
+    assert_eq!(world.closed(begun[1]), None);
+    assert_eq!(world.closed(asked), None);
+}
+
 #[test]
 fn the_longest_idle_go_first_and_only_after_their_t() {
     let mut site = TestSite::new();

@@ -338,6 +338,8 @@ fn a_handshake_that_waits_for_too_long_is_not_computed() {
     line.carry(usize::MAX);
     server.turn(&mut line, Millis(0));
     line.carry(usize::MAX);
+    let outcome = server.turn_of(&mut line, at_secs(10), MayBlock::Never);
+    assert_eq!(outcome, Outcome::Again, "a worker completes it");
     server.turn(&mut line, at_secs(10));
     assert_eq!(line.outcome, Outcome::Wait);
     assert_eq!(totals(&server).handshakes(HandshakeOutcome::Full), 1);

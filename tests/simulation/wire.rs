@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use abide::clock::Millis;
 use abide::connection::counters::{CloseReason, Counters, Totals};
 use abide::connection::peer::Peer as Address;
-use abide::connection::transport::Transport;
+use abide::connection::tls::TlsContext;
+use abide::connection::transport::{Computing, HandshakeStep, Transport};
+use abide::http::scheme::Scheme;
 use abide::server::system::System;
 use mio::Token;
 
@@ -116,6 +118,18 @@ impl Transport for Wire {
 
     fn abort(&mut self) {
         self.touch().abort();
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.line.peer.lock().unwrap().scheme()
+    }
+
+    fn continue_handshake(
+        &mut self,
+        tls: Option<&TlsContext>,
+        computing: Computing,
+    ) -> io::Result<HandshakeStep> {
+        self.touch().continue_handshake(tls, computing)
     }
 }
 

@@ -238,7 +238,7 @@ impl Transport for ScriptedPeer {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if !self.arrived.is_empty() && computing != Computing::All {
-            return Ok(HandshakeStep::NeedsComputing);
+            return Ok(HandshakeStep::NeedsComputing { is_rest: false });
         }
         let count = missing.min(self.arrived.len());
         self.arrived.drain(..count);

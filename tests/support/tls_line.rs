@@ -78,7 +78,7 @@ impl TlsServer {
         let mut config = self.context.config.clone();
         change(&mut config);
         let sites = Sites::open(&config).expect("the site");
-        let tls = match &self.context.tls {
+        let tls = match self.context.tls_for_handshakes() {
             Some(tls) => tls.reopen(&config, at(now)),
             None => TlsContext::open(&config, at(now)),
         };

@@ -127,7 +127,7 @@ impl Session {
         self.facts.note_closed();
         match self.phase {
             Phase::Idle { .. } | Phase::Unacknowledged(_) => return Err(CloseReason::ClientClosed),
-            // A part of a TLS record is no part of a request.
+            // Of a TLS record that was cut off, nothing can be answered.
             Phase::Head { .. } if !contain_request(turn.buffers.input.unread()) => {
                 return Err(CloseReason::ClientClosed);
             }

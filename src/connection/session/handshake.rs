@@ -37,15 +37,19 @@ impl Session {
                 self.begin_requests(turn.now.monotonic);
                 let pause = self.receive_and_answer(false, turn)?;
                 if self.answered == 0 {
-                    // We have nothing to send yet, and the client may wait for the acknowledgement before it
-                    // sends its request.
+                    // Mostly we have nothing to send, and the client may wait for the acknowledgement of its last
+                    // message before it sends its request.
                     turn.io.acknowledge();
                 }
                 Ok(pause)
             }
             Ok(HandshakeStep::Waiting) => self.check_handshake(Pause::Wait, turn),
-            Ok(HandshakeStep::NeedsComputing) => {
+            Ok(HandshakeStep::NeedsComputing { is_rest }) => {
                 turn.buffers.needs_computing = true;
+                // The client's part has arrived, and is looked at before the clock.
+                if is_rest && turn.context.mode() != Mode::Stopping {
+                    return Ok(Pause::Again);
+                }
                 self.check_handshake(Pause::Again, turn)
             }
             Ok(HandshakeStep::PlainHttp(first)) => self.refuse_plain_http(&first, turn),
@@ -108,6 +112,15 @@ impl Session {
             return Some(CloseReason::Tls);
         }
         self.check_silence(now.since(self.opened_at), context).err()
+    }
+
+    /// The deadline of a connection that is queued for a turn: none, but for that of a handshake.
+    #[must_use]
+    pub fn queued_deadline(&self, context: &ServerContext) -> Deadline {
+        match self.phase {
+            Phase::Handshake => self.handshake_deadline(context),
+            _ => Deadline::Exchange(Millis::NEVER),
+        }
     }
 
     /// When the connection wants its next turn if its peer sends nothing.

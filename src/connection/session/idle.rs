@@ -49,8 +49,9 @@ impl Session {
         }
     }
 
-    /// Notes that what has begun to arrive was no request, but a TLS record without content. The connection is idle,
-    /// and was it before.
+    /// Notes that what has begun to arrive was no request: a TLS record without content, or with empty lines alone.
+    /// The connection is idle, as it was before. Whether its last response was acknowledged is forgotten, so T + grace
+    /// may begin again.
     #[cold]
     pub(super) fn note_no_request(&mut self) {
         if let Phase::Head {
@@ -67,7 +68,7 @@ impl Session {
         }
     }
 
-    /// Ends a connection that was accepted at `since` and has sent no request, if its timeout has passed or
+    /// Ends a connection that is open since `since` and has sent no request, if its timeout has passed or
     /// its place is needed. The server has promised and sent nothing to it, so it is closed at once.
     fn check_first<T: Transport>(
         &self,
@@ -199,8 +200,8 @@ pub fn evictable_at(context: &ServerContext, deadline: Deadline) -> Option<Milli
     }
 }
 
-/// The time when the connection whose last turn left `deadline` was accepted; `None` if it has sent some of
-/// a request ([`Deadline::is_silent`]).
+/// The time when the connection whose last turn left `deadline` was accepted, or its TLS handshake ended if that is
+/// complete; `None` if it has sent some of a request ([`Deadline::is_silent`]).
 #[must_use]
 pub fn silent_since(context: &ServerContext, deadline: Deadline) -> Option<Millis> {
     let secs = match deadline {

@@ -90,7 +90,7 @@ impl<C> Handshakes<C> {
                 given_up.push(first);
             }
         }
-        // At most half of the queue has ended, so this costs little for each handshake.
+        // At least half of the queue has ended, so this costs little for each of them.
         if begun.len() > 2 * self.under_way.load(Ordering::Relaxed).max(64) {
             begun.retain(|other| other.strong_count() > 0);
         }

@@ -53,7 +53,11 @@ enum Stage {
     /// No byte has come.
     AwaitsHello,
     /// The handshake is under way.
-    Handshaking(PendingHandshake),
+    Handshaking {
+        pending: PendingHandshake,
+        /// Whether the server has answered the ClientHello.
+        is_answered: bool,
+    },
     /// The handshake is complete.
     Open(Box<UnbufferedServerConnection>),
     /// The peer has broken the rules, or its handshake was given up. No record can be read or written.
@@ -64,7 +68,7 @@ impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stage::AwaitsHello => "AwaitsHello",
-            Stage::Handshaking(_) => "Handshaking",
+            Stage::Handshaking { .. } => "Handshaking",
             Stage::Open(_) => "Open",
             Stage::Failed => "Failed",
         })
@@ -216,8 +220,7 @@ impl TlsStream {
         count
     }
 
-    /// Counts the `consumed` bytes of records; an error if too many had no content. The connection can still be
-    /// closed with an alert.
+    /// Counts the `consumed` bytes of records; an error if too many had no content. Then an alert waits to be sent.
     fn count_fruitless(&mut self, has_content: bool, consumed: usize) -> io::Result<()> {
         if has_content {
             self.fruitless = 0;
@@ -227,6 +230,8 @@ impl TlsStream {
         }
         if self.fruitless > MAX_FRUITLESS {
             log::debug!("a TLS connection sends too many records without content");
+            self.write_close_notify();
+            self.stage = Stage::Failed;
             self.fruitless = 0;
             return Err(io::ErrorKind::InvalidData.into());
         }

@@ -36,7 +36,12 @@ pub(super) fn of_dates(pair: &Pair, unix_now: u64) -> Option<String> {
     let left = in_use.not_after - unix_now;
     (left < SOON_SECS).then(|| {
         let days = left / DAY_SECS;
-        format!("certificate: {path} expires on {end}, in {days} days")
+        let days = match days {
+            0 => "less than a day".to_owned(),
+            1 => "1 day".to_owned(),
+            _ => format!("{days} days"),
+        };
+        format!("certificate: {path} expires on {end}, in {days}")
     })
 }
 

@@ -44,11 +44,23 @@ fn node_obeys_over_tls_and_loses_nothing() {
         let trial = trial("http.globalAgent", &node::gaps(AGENT_MARGIN_SECS));
         obeys(trial.an_origin_each(), node("http.globalAgent"));
     };
-    let with_undici = || {
-        let trial = trial("undici.Agent", &node::gaps(UNDICI_MARGIN_SECS));
-        obeys(trial, undici("undici.Agent"));
+    let with_agent = || {
+        let client = "http.Agent with a timeout";
+        obeys(trial(client, &node::gaps(AGENT_MARGIN_SECS)), node(client));
     };
-    together(&[&with_fetch, &with_global_agent, &with_undici]);
+    let with_undici = |client: &str| {
+        obeys(
+            trial(client, &node::gaps(UNDICI_MARGIN_SECS)),
+            undici(client),
+        );
+    };
+    together(&[
+        &with_fetch,
+        &with_global_agent,
+        &with_agent,
+        &|| with_undici("undici.Agent"),
+        &|| with_undici("undici.Pool"),
+    ]);
 }
 
 /// HttpURLConnection honours the hint; HttpClient has a limit of its own, which is T here.
@@ -136,7 +148,7 @@ fn scripts_lose_nothing_over_tls() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_and_reqwest_lose_nothing_over_tls() {
+fn curl_reqwest_and_ureq_lose_nothing_over_tls() {
     let curl = || {
         let trial = trial("curl", &[1000, 2900, 3000, 4950, 5050, 5100, 5150, 5300]);
         trial.run_with(curl::curl).assert_nothing_lost();
@@ -145,7 +157,11 @@ fn curl_and_reqwest_lose_nothing_over_tls() {
         let trial = trial("reqwest, idle limit T", &AROUND_THE_CLOSE);
         assert_kept(&trial.run_with(|load| rust::reqwest_lanes(load, Some(T_SECS))));
     };
-    together(&[&curl, &reqwest]);
+    let ureq = || {
+        let trial = trial("ureq, idle limit T", &AROUND_THE_CLOSE);
+        assert_kept(&trial.run_with(|load| rust::ureq_lanes(load, Some(T_SECS))));
+    };
+    together(&[&curl, &reqwest, &ureq]);
 }
 
 /// Chromium opens no more than 256 connections at a time. It keeps an idle one for 300 s, so over TLS, where it opens

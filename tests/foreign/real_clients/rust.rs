@@ -3,9 +3,12 @@
 //! was lost on the way.
 
 use std::error::Error;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::edges::assert_nothing_lost_within_t;
 use super::trial::{Load, Outcome, Report, STAGGER_MILLIS, Trial};
@@ -102,9 +105,27 @@ fn reqwest(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
 
 /// Tries ureq, with this idle limit instead of its own, if any.
 fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
+    trial("ureq", idle_limit_secs, gaps, |load| {
+        ureq_lanes(load, idle_limit_secs)
+    })
+}
+
+/// Runs the lanes of ureq, with this idle limit instead of its own, if any.
+pub fn ureq_lanes(load: &Load, idle_limit_secs: Option<u64>) -> Outcome {
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(default_provider()));
+    let tls = match &load.authority {
+        Some(path) => {
+            let pem = std::fs::read(path).expect("the authority");
+            let authority = ureq::tls::Certificate::from_pem(&pem).expect("a certificate");
+            tls.root_certs(RootCerts::from(vec![authority]))
+        }
+        None => tls,
+    };
+    let tls = tls.build();
     let client = || {
         let mut builder = ureq::Agent::config_builder()
             .proxy(None)
+            .tls_config(tls.clone())
             .timeout_global(Some(TIMEOUT));
         if let Some(limit) = idle_limit_secs {
             builder = builder.max_idle_age(Duration::from_secs(limit));
@@ -116,9 +137,10 @@ fn ureq(idle_limit_secs: Option<u64>, gaps: &[u64]) -> Report {
         let body = response.body_mut().read_to_string()?;
         Ok((response.status().as_u16(), body))
     };
-    trial("ureq", idle_limit_secs, gaps, |load| {
-        lanes(load, client, fetch)
-    })
+    Outcome {
+        version: locked_version("ureq"),
+        ..lanes(load, client, fetch)
+    }
 }
 
 fn trial(

@@ -47,12 +47,17 @@ impl TlsStream {
                 return Ok(HandshakeStep::PlainHttp(unread.to_vec()));
             }
             if !unread.is_empty() {
-                let may_compute = match self.stage {
-                    Stage::AwaitsHello => computing == Computing::All,
-                    _ => computing != Computing::Nothing,
+                let is_rest = match self.stage {
+                    Stage::Handshaking { is_answered, .. } => is_answered,
+                    _ => false,
+                };
+                let may_compute = match computing {
+                    Computing::Nothing => false,
+                    Computing::Rest => is_rest,
+                    Computing::All => true,
                 };
                 if !may_compute {
-                    return Ok(HandshakeStep::NeedsComputing);
+                    return Ok(HandshakeStep::NeedsComputing { is_rest });
                 }
                 if let Some(step) = self.compute(socket, buffers, tls)? {
                     return Ok(step);
@@ -78,10 +83,12 @@ impl TlsStream {
         tls: &TlsContext,
     ) -> io::Result<Option<HandshakeStep>> {
         if let Stage::AwaitsHello = self.stage {
-            let under_way = tls.begin_handshake().map_err(io::Error::other)?;
-            self.stage = Stage::Handshaking(under_way);
+            self.stage = Stage::Handshaking {
+                pending: tls.begin_handshake().map_err(io::Error::other)?,
+                is_answered: false,
+            };
         }
-        let Stage::Handshaking(pending) = &self.stage else {
+        let Stage::Handshaking { pending, .. } = &self.stage else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let pending = Arc::clone(pending);
@@ -113,6 +120,13 @@ impl TlsStream {
             self.stage = Stage::Open(open);
         }
         self.keep_output(buffers);
+        if let Stage::Handshaking { is_answered, .. } = &mut self.stage {
+            let has_answer = self
+                .waiting
+                .as_ref()
+                .is_some_and(|it| !it.outgoing.is_empty());
+            *is_answered |= has_answer;
+        }
         self.send_owed(socket)?;
         Ok(match is_complete {
             true => Some(HandshakeStep::Complete(kind)),

@@ -186,7 +186,7 @@ impl TlsStream {
     }
 
     /// Adds the close_notify alert to the bytes to be sent, once (RFC 8446 section 6.1).
-    fn write_close_notify(&mut self) {
+    pub(super) fn write_close_notify(&mut self) {
         if std::mem::replace(&mut self.has_sent_alert, true) {
             return;
         }

@@ -21,7 +21,7 @@ fn a_certificate_that_expires_soon_has_expired_or_is_not_valid_yet_is_named() {
         ),
         (
             [UNIX_NOW - DAY, UNIX_NOW],
-            Some("certificate: x.pem expires on Fri, 15 Jan 2027 08:00:00 GMT, in 0 days"),
+            Some("certificate: x.pem expires on Fri, 15 Jan 2027 08:00:00 GMT, in less than a day"),
         ),
         (
             [UNIX_NOW - DAY, UNIX_NOW - 1],
