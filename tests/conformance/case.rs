@@ -11,6 +11,7 @@
 //! # May be left out:
 //! methods = ["GET", "HEAD"]                     # one for each answer; default: the first word of `send`
 //! eof = true                                    # the client half-closes after sending
+//! whole = true                                  # only sent whole: the client must not send the rest later
 //! # Of the last answer:
 //! fields = ["Allow: GET, HEAD, OPTIONS"]        # lines that it must have
 //! absent = ["ETag"]                             # fields that it must not have
@@ -43,6 +44,7 @@ pub struct Case {
     pub methods: Vec<String>,
     pub connection: Connection,
     pub eof: bool,
+    pub whole: bool,
     pub fields: Vec<String>,
     pub absent: Vec<String>,
     pub body: Option<String>,
@@ -126,6 +128,7 @@ fn read(file: &str, case: Value) -> Result<Case, String> {
             other => return Err(format!("connection = {other:?}")),
         },
         eof: take("eof").is_some_and(|value| value == Value::Boolean(true)),
+        whole: take("whole").is_some_and(|value| value == Value::Boolean(true)),
         fields: texts(take("fields"))?,
         absent: texts(take("absent"))?,
         body: text(take("body"))?,

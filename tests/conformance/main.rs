@@ -39,6 +39,7 @@ fn every_case_is_answered_as_the_checklist_says() {
     let runs: Vec<(&Case, Way)> = cases
         .iter()
         .flat_map(|case| Way::ALL.map(|way| (case, way)))
+        .filter(|(case, way)| !case.whole || *way == Way::Whole)
         .collect();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());

@@ -9,6 +9,8 @@ use support::scripted::ScriptedPeer;
 
 const GET: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+/// It closes the connection, but does not say that no more comes.
+const GET_OLD: &[u8] = b"GET /small HTTP/1.0\r\n\r\n";
 const GET_CLOSE: &[u8] = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// A peer that keeps its side open when the server closes.
@@ -22,7 +24,7 @@ fn holding_on() -> ScriptedPeer {
 /// A connection whose last answer and FIN were sent at 1 s.
 fn lingering(world: &mut World) -> usize {
     let it = world.connect(holding_on());
-    world.send(at_secs(1), it, GET_CLOSE);
+    world.send(at_secs(1), it, GET_OLD);
     world.run_until(at_secs(1));
     assert_eq!(world.peer(it).fin_at, Some(at_secs(1)));
     assert_eq!(world.closed(it), None);
@@ -69,6 +71,41 @@ fn lingering_ends_when_64_mib_have_come() {
         world.closed(it),
         Some((CloseReason::ClientAsked, at_secs(3)))
     );
+}
+
+/// RFC 9112 section 9.6: such a client sends no more, so no reset can destroy the answer.
+#[test]
+fn a_client_that_has_said_close_is_not_waited_for() {
+    let mut world = TestSite::new().world();
+    let it = world.connect(holding_on());
+    world.send(at_secs(1), it, GET_CLOSE);
+    world.run_until(at_secs(1));
+    assert_eq!(only(&world.peer(it).sent).status, 200);
+    assert_eq!(
+        world.closed(it),
+        Some((CloseReason::ClientAsked, at_secs(1)))
+    );
+    assert!(!world.peer(it).is_aborted);
+}
+
+#[test]
+fn the_connection_lingers_if_more_bytes_may_come_or_the_answer_is_large() {
+    let large = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let body = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\na";
+    for bytes in [
+        [GET_CLOSE, b"more"].concat(),
+        [GET_CLOSE, GET].concat(),
+        GET_OLD.to_vec(),
+        large.to_vec(),
+        body.to_vec(),
+    ] {
+        let mut world = TestSite::new().world();
+        let it = world.connect(holding_on());
+        world.send(at_secs(1), it, &bytes);
+        world.run_until(at_secs(1));
+        assert_eq!(world.closed(it), None, "{}", bytes.escape_ascii());
+        assert_eq!(world.peer(it).fin_at, Some(at_secs(1)));
+    }
 }
 
 #[test]

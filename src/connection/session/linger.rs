@@ -3,6 +3,10 @@
 //! If a socket closes while it has unread bytes, or receives bytes later, the kernel sends a reset. Then the
 //! peer's kernel discards what its application has not read: our last response. So a connection closes only
 //! after the peer's FIN, a timeout, or [`MAX_DISCARDED_BYTES`].
+//!
+//! There is one exception. A client that has said `close` sends nothing after that request. If all of its bytes are
+//! read, and the response is small, the connection closes at once. The kernel delivers the rest. Over TLS the client
+//! still sends its own alert, so this holds without TLS only.
 
 use std::io;
 
@@ -12,9 +16,15 @@ use crate::connection::counters::CloseReason;
 use crate::connection::output::Pause;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
+use crate::http::scheme::Scheme;
 
 /// Bytes read after our FIN before the connection closes in any case.
 const MAX_DISCARDED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The most bytes sent on a connection that closes at once. The kernel sends that many without an acknowledgement (RFC
+/// 6928: ten segments), so it seldom holds them for a client that does not read. Only `timeouts.write` would bound
+/// that, and it ends with the connection.
+const MAX_UNLINGERED_BYTES: u64 = 14 * 1024;
 
 /// Our FIN counts as this many unacknowledged bytes (`c_calls::unacknowledged`).
 const FIN: u64 = 1;
@@ -45,11 +55,22 @@ impl Session {
         is_socket_empty: bool,
         turn: &mut Turn<'_, T>,
     ) -> Result<Pause, CloseReason> {
+        if self.may_close_at_once(turn) && (is_socket_empty || receives_nothing(turn)) {
+            return Err(self.closing.unwrap_or(CloseReason::ClientAsked));
+        }
         self.send_fin(false, turn)?;
         if is_socket_empty {
             return Ok(Pause::Wait);
         }
         self.linger(turn)
+    }
+
+    /// Whether the client may send no byte to which a reset would be the answer.
+    fn may_close_at_once<T: Transport>(&self, turn: &Turn<'_, T>) -> bool {
+        self.facts.sends_no_more()
+            && self.sent_bytes <= MAX_UNLINGERED_BYTES
+            && turn.buffers.input.unread().is_empty()
+            && turn.io.scheme() == Scheme::Http
     }
 
     fn send_fin<T: Transport>(
@@ -145,6 +166,18 @@ impl Session {
             return Err(reason);
         }
         Ok(())
+    }
+}
+
+/// Receives once. Returns whether nothing has come, or the FIN.
+fn receives_nothing<T: Transport>(turn: &mut Turn<'_, T>) -> bool {
+    match turn.io.recv(turn.buffers.input.space()) {
+        Ok(count) => {
+            turn.buffers.input.received(count);
+            count == 0
+        }
+        // Another error ends the connection too.
+        Err(_) => true,
     }
 }
 

@@ -16,7 +16,9 @@ use crate::connection::server_context::{Mode, ServerContext};
 use crate::connection::thread_buffers::ThreadBuffers;
 use crate::connection::transport::Transport;
 use crate::http::body::BodyDecoder;
+use crate::http::framing::Framing;
 use crate::http::keep_alive::{self, KeepAlivePolicy, Persistence, ends_connection};
+use crate::http::method::Method;
 use crate::http::request::{HeadProgress, Parsed, RequestHead, resume_head};
 use crate::http::status::Status;
 use crate::http::version::Version;
@@ -134,6 +136,11 @@ impl Session {
                 ServerClose::Now(reason) => reason,
                 _ => CloseReason::ClientAsked,
             });
+            let has_no_body =
+                matches!(head.method, Method::Get | Method::Head) && head.framing == Framing::None;
+            if head.connection.close && has_no_body && !ends_by_kind {
+                self.facts.note_last_request();
+            }
         }
         persistence
     }

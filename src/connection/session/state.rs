@@ -68,7 +68,7 @@ pub struct SessionFigures {
     pub idle_close_at: Option<Millis>,
 }
 
-/// Three facts in one byte, because a connection with one byte more takes 16 more of memory.
+/// Four facts in one byte, because a connection with one byte more takes 16 more of memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SessionFacts(u8);
 
@@ -76,6 +76,7 @@ impl SessionFacts {
     const HAS_CLOSED: u8 = 1;
     const NAMES_NO_CLIENT: u8 = 2;
     const IS_UNCOUNTED: u8 = 4;
+    const SENDS_NO_MORE: u8 = 8;
 
     /// Whether the other side has closed its side of the connection.
     pub(super) fn has_closed(self) -> bool {
@@ -94,6 +95,16 @@ impl SessionFacts {
 
     pub(super) fn note_no_client(&mut self) {
         self.0 |= SessionFacts::NAMES_NO_CLIENT;
+    }
+
+    /// Whether the client has said `close` with the request that was answered last, and so may send nothing
+    /// more (RFC 9112 section 9.6).
+    pub(super) fn sends_no_more(self) -> bool {
+        self.0 & SessionFacts::SENDS_NO_MORE != 0
+    }
+
+    pub(super) fn note_last_request(&mut self) {
+        self.0 |= SessionFacts::SENDS_NO_MORE;
     }
 }
 
