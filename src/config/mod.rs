@@ -13,9 +13,10 @@
 //! - `listen`: addresses to listen on; `unix_socket`: who may connect to a unix socket; `network`: addresses
 //!   of proxies; `host_name`; `cors_origin`.
 //! - `proxy`: the proxies that may be in front, with their idle limits.
-//! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_list`,
-//!   `target_template`: its rules; `single_page_apps`: its `spa`; `clean_urls`: the addresses of its
-//!   pages; `hidden_names`: the paths of its `hidden`; `redirect_graph`: where its redirects lead.
+//! - `site`: the settings of one site; `rules`, `statuses`, `media_range`, `pattern`, `pattern_expression`,
+//!   `pattern_list`, `prefix_index`, `target_template`: its rules; `single_page_apps`: its `spa`;
+//!   `clean_urls`: the addresses of its pages; `hidden_names`: the paths of its `hidden`; `redirect_graph`:
+//!   where its redirects lead.
 
 mod access_log;
 mod account;
@@ -34,7 +35,9 @@ mod listen;
 mod media_range;
 mod network;
 mod pattern;
+mod pattern_expression;
 mod pattern_list;
+mod prefix_index;
 mod proxy;
 mod reading;
 mod redirect_graph;
@@ -67,6 +70,7 @@ pub use media_range::MediaRange;
 pub use network::Network;
 pub use pattern::{Captures, Pattern, STARS_MAX};
 pub use pattern_list::PatternList;
+pub use prefix_index::PrefixIndex;
 pub use proxy::Proxy;
 pub use reading::{ConfigError, Flags, KeySources, ReachablePaths, Reloaded, Running};
 pub use redirect_graph::RedirectGraph;

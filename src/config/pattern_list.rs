@@ -3,34 +3,37 @@
 use std::collections::HashMap;
 
 use super::pattern::{Captures, Pattern};
+use super::prefix_index::PrefixIndex;
 
-/// Patterns in order. A hash table finds those without a star, because a site that has moved has thousands
-/// of them. Patterns with stars are tried one by one.
+/// Patterns in order. A site that has moved has thousands of them. A hash table finds those without a star. Of those
+/// with stars, only the ones are tried whose text before the first star begins the path.
 #[derive(Debug, Default)]
 pub struct PatternList {
     patterns: Vec<Pattern>,
     /// The path of each pattern without a star, and the index of the first such pattern.
     exact: HashMap<Box<[u8]>, usize>,
-    /// The indices of the patterns with stars, in order.
-    starred: Vec<usize>,
+    /// The patterns with stars.
+    starred: PrefixIndex,
 }
 
 impl PatternList {
     /// Keeps `patterns` in their order.
     #[must_use]
     pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> PatternList {
-        let mut pattern_list = PatternList::default();
-        for (index, pattern) in patterns.enumerate() {
-            match pattern.exact() {
-                Some(path) => {
-                    let path = path.as_bytes().into();
-                    pattern_list.exact.entry(path).or_insert(index);
-                }
-                None => pattern_list.starred.push(index),
-            }
-            pattern_list.patterns.push(pattern.clone());
+        let patterns: Vec<Pattern> = patterns.cloned().collect();
+        let mut exact = HashMap::new();
+        let paths = patterns.iter().map(Pattern::exact).enumerate();
+        for (index, path) in paths.filter_map(|(index, path)| Some((index, path?))) {
+            exact.entry(path.as_bytes().into()).or_insert(index);
         }
-        pattern_list
+        let starred = patterns.iter().enumerate();
+        let starred = starred.filter(|(_, pattern)| pattern.exact().is_none());
+        let prefixes = starred.map(|(index, pattern)| (index, pattern.literal_prefix()));
+        PatternList {
+            starred: PrefixIndex::new(prefixes),
+            exact,
+            patterns,
+        }
     }
 
     /// Whether there is no pattern.
@@ -42,15 +45,14 @@ impl PatternList {
     /// The index of the first pattern that matches `path`, and the text that its stars match.
     #[must_use]
     pub fn find<'p>(&self, path: &'p [u8]) -> Option<(usize, Captures<'p>)> {
-        let exact = self.exact.get(path).copied();
-        let starred = self.starred.iter().copied();
-        let mut candidates = starred
-            .take_while(|index| exact.is_none_or(|exact| *index < exact))
-            .chain(exact);
-        candidates.find_map(|index| {
-            let captures = self.patterns.get(index)?.captures(path)?;
-            Some((index, captures))
-        })
+        let captures = |index: usize| Some((index, self.patterns.get(index)?.captures(path)?));
+        let mut first = self.exact.get(path).and_then(|index| captures(*index));
+        for indexes in self.starred.of_path(path) {
+            let is_earlier = |index: &&usize| first.is_none_or(|(first, _)| **index < first);
+            let mut earlier = indexes.iter().take_while(is_earlier);
+            first = earlier.find_map(|index| captures(*index)).or(first);
+        }
+        first
     }
 }
 

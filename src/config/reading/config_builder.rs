@@ -1,5 +1,7 @@
 //! A whole configuration under construction: from its sources to the settings, or to their errors.
 
+use std::collections::HashSet;
+
 use rustix::process::{Resource, getrlimit};
 
 use super::builder::Builder;
@@ -20,6 +22,8 @@ pub(super) struct ConfigBuilder {
     /// The default site.
     pub site: SiteBuilder,
     pub hosts: Vec<HostBuilder>,
+    /// The names of all of them.
+    pub host_names: HashSet<HostName>,
     /// Whether the file, if there is one, was read and parsed.
     pub was_parsed: bool,
 }
@@ -37,6 +41,7 @@ impl ConfigBuilder {
             general: Builder::new(Config::default(), ""),
             site: SiteBuilder::new(),
             hosts: Vec::new(),
+            host_names: HashSet::new(),
             was_parsed: true,
         }
     }

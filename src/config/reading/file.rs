@@ -119,12 +119,16 @@ impl ConfigBuilder {
     }
 
     /// Refuses names that an earlier host has.
-    fn check_names(&self, names: &mut Builder<Vec<HostName>>) {
-        let earlier = self.hosts.iter().flat_map(|host| &host.names.settings);
-        for name in earlier.filter(|name| names.settings.contains(name)) {
+    fn check_names(&mut self, names: &mut Builder<Vec<HostName>>) {
+        let repeated = names.settings.iter();
+        let repeated = repeated.filter(|name| self.host_names.contains(name));
+        let source = names.source(NAME.name);
+        let errors = repeated.map(|name| {
             let message = format!("{name} is the name of an earlier [[host]] too");
-            let error = names.source(NAME.name).error("host.name", message);
-            names.errors.push(error);
-        }
+            source.error("host.name", message)
+        });
+        let errors = errors.collect();
+        names.errors.append(errors);
+        self.host_names.extend(names.settings.iter().cloned());
     }
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::cors::Cors;
-use crate::config::{HeaderRule, MediaRange, Pattern, StatusRange, Statuses};
+use crate::config::{HeaderRule, MediaRange, Pattern, PrefixIndex, StatusRange, Statuses};
 use crate::http::scheme::Scheme;
 use crate::http::status::Status;
 
@@ -39,6 +39,8 @@ pub struct HeaderRules {
     /// For every path, before the other rules.
     preset: Vec<FieldEdit>,
     rules: Vec<Rule>,
+    /// The rules by what their paths begin with.
+    by_prefix: PrefixIndex,
     /// Lines that are added to every response, after all rules.
     added: Bytes,
     depends_on_type: bool,
@@ -99,7 +101,9 @@ impl HeaderRules {
     #[must_use]
     pub fn new(security: bool, rules: &[HeaderRule], cors: Option<&Cors>) -> HeaderRules {
         let preset = SECURITY_FIELDS.iter().filter(|_| security);
+        let prefixes = rules.iter().map(|rule| rule.path.literal_prefix());
         HeaderRules {
+            by_prefix: PrefixIndex::new(prefixes.enumerate()),
             hsts: None,
             preset: preset
                 .map(|(name, value)| FieldEdit::set(name, value))
@@ -196,7 +200,9 @@ impl HeaderRules {
         let hsts = self.hsts.iter().filter(|_| answer.scheme == Scheme::Https);
         let mut edits: Vec<&FieldEdit> = hsts.chain(&self.preset).collect();
         let mut content_type = answer.content_type;
-        for rule in &self.rules {
+        let mut indexes: Vec<usize> = self.by_prefix.of_path(path).flatten().copied().collect();
+        indexes.sort_unstable();
+        for rule in indexes.iter().filter_map(|index| self.rules.get(*index)) {
             if !rule.path.is_match(path) || !rule.is_for_type(content_type) {
                 continue;
             }
