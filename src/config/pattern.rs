@@ -114,7 +114,7 @@ impl Pattern {
             PatternKind::Exact => path == self.text.as_bytes(),
             PatternKind::SingleStar { .. } => self.captures(path).is_some(),
             PatternKind::MultipleStars { prefix, regex, .. } => {
-                path.starts_with(prefix.as_bytes()) && regex.is_match(path)
+                self.has_ends(prefix, path) && regex.is_match(path)
             }
         }
     }
@@ -138,8 +138,7 @@ impl Pattern {
                 fits.then_some(captures)
             }
             PatternKind::MultipleStars { prefix, regex, .. } => {
-                // Comparing the prefix rules out most paths and costs little.
-                if !path.starts_with(prefix.as_bytes()) {
+                if !self.has_ends(prefix, path) {
                     return None;
                 }
                 let mut found = regex.create_captures();
@@ -156,6 +155,13 @@ impl Pattern {
                 Some(captures)
             }
         }
+    }
+
+    /// Whether `path` begins with `prefix` and ends with the text after the last star. That rules out most paths, and
+    /// costs little.
+    fn has_ends(&self, prefix: &str, path: &[u8]) -> bool {
+        let last = self.text.rsplit('*').next().unwrap_or_default();
+        path.starts_with(prefix.as_bytes()) && path.ends_with(last.as_bytes())
     }
 }
 

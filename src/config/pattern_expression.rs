@@ -3,8 +3,8 @@
 use regex_automata::meta::{BuildError, Regex};
 use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Dot, Hir, Look, Repetition};
 
-/// Compiles a pattern with several stars. A path is not searched twice, so the engines that only simulate the
-/// expression are fast enough.
+/// Compiles a pattern with several stars. The engines that simulate the expression need no automaton, so that thousands
+/// of patterns are compiled in the time of the start.
 pub(super) fn compile(pattern: &str) -> Result<Regex, Box<BuildError>> {
     let config = Regex::config();
     let config = config.onepass(false).dfa(false).hybrid(false);

@@ -178,8 +178,9 @@ impl Pressure {
         }
         let claim = shared.slots.at(index).claim_idle();
         match claim {
-            Err(NotIdle::Busy) => self.silent.postpone_longest(limit, index),
-            Ok(_) | Err(NotIdle::Free) => self.silent.drop_longest(limit, index),
+            // It may stay, if its turn finds that the last part of its handshake has come.
+            Ok(_) | Err(NotIdle::Busy) => self.silent.postpone_longest(limit, index),
+            Err(NotIdle::Free) => self.silent.drop_longest(limit, index),
         }
         Some(claim)
     }

@@ -1,4 +1,4 @@
-//! Silent connections: those of one event loop that have never sent a request, in the order of accept. At
+//! Silent connections: those of one event loop that have never sent a request, about in the order of their silence. At
 //! a limit the longest silent one is evicted for a new connection ([`pressure`](super::pressure)).
 //!
 //! The silence of a connection with a TLS handshake counts from the accept, and from the end of the handshake once that
@@ -40,7 +40,7 @@ pub struct SilentConnections {
     until_compaction: usize,
 }
 
-/// The silent connections under one limit, oldest first.
+/// The silent connections under one limit, in the order of accept, but for those that were looked at before.
 #[derive(Debug, Default)]
 struct Queues {
     /// Those whose TLS handshake was under way when the entry was looked at last.

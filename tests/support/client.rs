@@ -245,7 +245,14 @@ impl Client {
     fn receive(&mut self) -> Result<usize, String> {
         let start = Instant::now();
         let mut buffer = [0; 64 * 1024];
-        match self.socket.read(&mut buffer) {
+        // A machine that was suspended interrupts its system calls.
+        let received = loop {
+            match self.socket.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
+        match received {
             Ok(count) => {
                 self.received.extend_from_slice(&buffer[..count]);
                 Ok(count)

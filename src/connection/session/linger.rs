@@ -5,8 +5,10 @@
 //! after the peer's FIN, a timeout, or [`MAX_DISCARDED_BYTES`].
 //!
 //! There is one exception. A client that has said `close` sends nothing after that request. If all of its bytes are
-//! read, and the response is small, the connection closes at once. The kernel delivers the rest. Over TLS the client
-//! still sends its own alert, so this holds without TLS only.
+//! read, and the response is small, the connection closes at once. The kernel delivers the unsent bytes and the FIN. Over
+//! TLS the client still sends its own alert, so this holds without TLS only. Under pressure and in a drain such a
+//! connection lingers too: what closes before its client has the response is counted by no limit but the kernel's
+//! (tcp_max_orphans, tcp(7)).
 
 use std::io;
 
@@ -14,6 +16,7 @@ use super::server_close::{contain_request, is_unforeseen};
 use super::state::{Lingering, Phase, Session, Turn};
 use crate::connection::counters::CloseReason;
 use crate::connection::output::Pause;
+use crate::connection::server_context::Mode;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::transport::Transport;
 use crate::http::scheme::Scheme;
@@ -67,7 +70,9 @@ impl Session {
 
     /// Whether the client may send no byte to which a reset would be the answer.
     fn may_close_at_once<T: Transport>(&self, turn: &Turn<'_, T>) -> bool {
+        let is_busy = turn.context.mode() != Mode::Serving || self.is_under_pressure(turn.context);
         self.facts.sends_no_more()
+            && !is_busy
             && self.sent_bytes <= MAX_UNLINGERED_BYTES
             && turn.buffers.input.unread().is_empty()
             && turn.io.scheme() == Scheme::Http

@@ -56,10 +56,12 @@ impl TlsStream {
                     Computing::Rest => is_rest,
                     Computing::All => true,
                 };
-                if !may_compute {
+                // A part of a record of the rest is no reason to wake a worker.
+                let is_waited_for = !is_rest || has_whole_record(unread);
+                if !may_compute && is_waited_for {
                     return Ok(HandshakeStep::NeedsComputing { is_rest });
                 }
-                if let Some(step) = self.compute(socket, buffers, tls)? {
+                if may_compute && let Some(step) = self.compute(socket, buffers, tls)? {
                     return Ok(step);
                 }
             }
@@ -133,5 +135,16 @@ impl TlsStream {
             false if !self.waiting().outgoing.is_empty() => Some(HandshakeStep::Waiting),
             false => None,
         })
+    }
+}
+
+/// Whether `bytes` begin with a whole record: a header of five bytes, the last two of which are the length of what
+/// follows (RFC 8446 section 5.1).
+fn has_whole_record(bytes: &[u8]) -> bool {
+    match bytes {
+        [_, _, _, high, low, rest @ ..] => {
+            rest.len() >= usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => false,
     }
 }
