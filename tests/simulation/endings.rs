@@ -88,6 +88,25 @@ fn a_client_that_has_said_close_is_not_waited_for() {
     assert!(!world.peer(it).is_aborted);
 }
 
+/// Only the kernel counts it then, and the process may end before the client has the answer.
+#[test]
+fn in_a_drain_and_under_pressure_it_lingers_all_the_same() {
+    for is_drain in [true, false] {
+        let mut site = TestSite::new();
+        site.config.limits.connections = if is_drain { 100 } else { 1 };
+        let mut world = site.world();
+        let it = world.connect(holding_on());
+        if is_drain {
+            world.enter(Mode::Draining);
+        }
+        world.send(at_secs(0), it, GET_CLOSE);
+        world.run_until(at_secs(0));
+        assert_eq!(only(&world.peer(it).sent).status, 200);
+        assert_eq!(world.closed(it), None, "{is_drain}");
+        assert_eq!(world.peer(it).fin_at, Some(at_secs(0)));
+    }
+}
+
 #[test]
 fn the_connection_lingers_if_more_bytes_may_come_or_the_answer_is_large() {
     let large = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

@@ -55,6 +55,18 @@ fn requests_over_one_connection_count_down() {
     }
 }
 
+/// Gives the connection its turns from `now` on, until the server closes it. Returns when. Up to that turn the client
+/// gets no byte.
+fn idle_until_fin(server: &mut TlsServer, line: &mut TlsLine, mut now: Millis) -> Millis {
+    while line.peer().fin_at.is_none() {
+        assert!(!line.receive(), "a byte at {now:?}");
+        now = server.deadline(line, now);
+        line.peer().now = now;
+        server.turn(line, now);
+    }
+    now
+}
+
 /// Clients that look at an idle socket take an unread byte for its end.
 #[test]
 fn no_byte_leaves_between_the_end_of_the_handshake_and_the_answer() {
@@ -86,14 +98,8 @@ fn no_byte_leaves_between_the_answer_and_the_close() {
         server.settle(&mut line, Millis(0));
         assert_eq!(answers(&line), 1);
         let after_answer = line.wire_bytes;
-        let mut now = Millis(0);
-        while line.peer().fin_at.is_none() {
-            assert_eq!(line.wire_bytes, after_answer, "at {now:?}");
-            now = server.deadline(&mut line, now);
-            line.peer().now = now;
-            server.turn(&mut line, now);
-        }
-        assert_eq!(now, at_secs(130));
+        let closed_at = idle_until_fin(&mut server, &mut line, Millis(0));
+        assert_eq!(closed_at, at_secs(130));
         line.receive();
         assert!(line.has_close_notify(), "the alert comes before the FIN");
         assert!(line.wire_bytes - after_answer < 40, "and nothing else");
@@ -150,14 +156,9 @@ fn a_record_without_content_is_no_request_though_it_comes_in_parts() {
     server.turn(&mut line, at_secs(100));
     line.peer().arrive(&rest);
     server.turn(&mut line, at_secs(101));
-    let mut now = at_secs(101);
-    while line.peer().fin_at.is_none() {
-        now = server.deadline(&mut line, now);
-        line.peer().now = now;
-        server.turn(&mut line, now);
-    }
-    assert!(now >= at_secs(130), "T is kept");
-    assert!(now <= at_secs(101 + 130), "the connection was idle");
+    let closed_at = idle_until_fin(&mut server, &mut line, at_secs(101));
+    assert!(closed_at >= at_secs(130), "T is kept");
+    assert!(closed_at <= at_secs(101 + 130), "the connection was idle");
     line.receive();
     assert_eq!(answers(&line), 1, "it gets no 408");
 }
@@ -343,6 +344,28 @@ fn a_handshake_that_waits_for_too_long_is_not_computed() {
     server.turn(&mut line, at_secs(10));
     assert_eq!(line.outcome, Outcome::Wait);
     assert_eq!(totals(&server).handshakes(HandshakeOutcome::Full), 1);
+}
+
+/// Such a client is silent, and must not keep workers busy.
+#[test]
+fn a_part_of_the_last_message_wakes_no_worker() {
+    for version in [&TLS12, &TLS13] {
+        let mut server = server();
+        let mut line = server.connect(&client(version), Millis(0));
+        line.carry(usize::MAX);
+        server.turn(&mut line, Millis(0));
+        line.receive();
+        let mut last = Vec::new();
+        while line.client.wants_write() {
+            line.client.write_tls(&mut last).expect("to memory");
+        }
+        line.peer().arrive(&last[..4]);
+        let outcome = server.turn_of(&mut line, Millis(0), MayBlock::Never);
+        assert_eq!(outcome, Outcome::Wait);
+        line.peer().arrive(&last[4..]);
+        let outcome = server.turn_of(&mut line, Millis(0), MayBlock::Never);
+        assert_eq!(outcome, Outcome::Again);
+    }
 }
 
 #[test]
