@@ -112,7 +112,7 @@ struct FloodCounts {
     refused: AtomicU64,
 }
 
-/// What happened in an interval.
+/// The measurements of an interval.
 struct Interval {
     /// The requests of the established clients.
     established: Measured,

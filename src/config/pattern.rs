@@ -39,9 +39,10 @@ enum PatternKind {
         /// Whether the star matches slashes.
         is_wide: bool,
     },
-    /// Several stars. `prefix` is the literal before the first one.
+    /// Several stars. `start` and `end` are the offsets of the first and behind the last one.
     MultipleStars {
-        prefix: String,
+        start: usize,
+        end: usize,
         /// Shared, because a clone of it has buffers of its own.
         regex: Arc<Regex>,
         stars: usize,
@@ -101,8 +102,9 @@ impl Pattern {
     pub fn literal_prefix(&self) -> &str {
         let end = match &self.kind {
             PatternKind::Exact => self.text.len(),
-            PatternKind::SingleStar { start, .. } => *start,
-            PatternKind::MultipleStars { prefix, .. } => prefix.len(),
+            PatternKind::SingleStar { start, .. } | PatternKind::MultipleStars { start, .. } => {
+                *start
+            }
         };
         self.text.get(..end).unwrap_or_default()
     }
@@ -113,8 +115,8 @@ impl Pattern {
         match &self.kind {
             PatternKind::Exact => path == self.text.as_bytes(),
             PatternKind::SingleStar { .. } => self.captures(path).is_some(),
-            PatternKind::MultipleStars { prefix, regex, .. } => {
-                self.has_ends(prefix, path) && regex.is_match(path)
+            PatternKind::MultipleStars { end, regex, .. } => {
+                self.has_ends(*end, path) && regex.is_match(path)
             }
         }
     }
@@ -137,8 +139,8 @@ impl Pattern {
                 captures.parts[0] = middle;
                 fits.then_some(captures)
             }
-            PatternKind::MultipleStars { prefix, regex, .. } => {
-                if !self.has_ends(prefix, path) {
+            PatternKind::MultipleStars { end, regex, .. } => {
+                if !self.has_ends(*end, path) {
                     return None;
                 }
                 let mut found = regex.create_captures();
@@ -157,11 +159,11 @@ impl Pattern {
         }
     }
 
-    /// Whether `path` begins with `prefix` and ends with the text after the last star. That rules out most paths, and
-    /// costs little.
-    fn has_ends(&self, prefix: &str, path: &[u8]) -> bool {
-        let last = self.text.rsplit('*').next().unwrap_or_default();
-        path.starts_with(prefix.as_bytes()) && path.ends_with(last.as_bytes())
+    /// Whether `path` begins with the text before the first star, and ends with that from the offset `end` on, behind the
+    /// last one. That rules out most paths, and costs little.
+    fn has_ends(&self, end: usize, path: &[u8]) -> bool {
+        let last = self.text.get(end..).unwrap_or_default();
+        path.starts_with(self.literal_prefix().as_bytes()) && path.ends_with(last.as_bytes())
     }
 }
 
@@ -193,7 +195,8 @@ impl FromStr for Pattern {
             }
             (_, Some(start)) => match compile(text) {
                 Ok(regex) => PatternKind::MultipleStars {
-                    prefix: text[..start].to_owned(),
+                    start,
+                    end: text.rfind('*').map_or(start, |last| last + 1),
                     regex: Arc::new(regex),
                     stars,
                 },

@@ -176,13 +176,8 @@ impl Pressure {
         if !is_evicted {
             return None;
         }
-        let claim = shared.slots.at(index).claim_idle();
-        match claim {
-            // It may stay, if its turn finds that the last part of its handshake has come.
-            Ok(_) | Err(NotIdle::Busy) => self.silent.postpone_longest(limit, index),
-            Err(NotIdle::Free) => self.silent.drop_longest(limit, index),
-        }
-        Some(claim)
+        self.silent.postpone_longest(limit, index);
+        Some(shared.slots.at(index).claim_idle())
     }
 
     /// The slot of the longest silent connection, and for how many milliseconds it has been silent.

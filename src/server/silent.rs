@@ -40,7 +40,7 @@ pub struct SilentConnections {
     until_compaction: usize,
 }
 
-/// The silent connections under one limit, in the order of accept, but for those that were looked at before.
+/// The silent connections under one limit, in the order of accept, but for those that were postponed.
 #[derive(Debug, Default)]
 struct Queues {
     /// Those whose TLS handshake was under way when the entry was looked at last.
@@ -106,29 +106,17 @@ impl SilentConnections {
         fronts.min_by_key(|(_, since)| *since)
     }
 
-    /// Drops the entry of `slot`, which [`longest`](SilentConnections::longest) has just returned.
-    pub fn drop_longest(&mut self, limit: ReachedLimit, slot: u32) {
-        self.take_longest(limit, slot);
-    }
-
-    /// As [`drop_longest`](SilentConnections::drop_longest), but the entry comes back after all others: its turn is
-    /// about to come.
+    /// Puts the entry of `slot`, which [`longest`](SilentConnections::longest) has just returned, behind all others: its
+    /// turn is about to come. Mostly that closes the connection, and the entry is outdated.
     pub fn postpone_longest(&mut self, limit: ReachedLimit, slot: u32) {
-        if let Some((entry, is_opening)) = self.take_longest(limit, slot)
-            && let Some(queues) = self.under(limit)
-        {
-            queues.queue(is_opening).push_back(entry);
+        let Some(queues) = self.under(limit) else {
+            return;
+        };
+        for queue in [&mut queues.opening, &mut queues.ready] {
+            if queue.front().is_some_and(|entry| entry.slot == slot) {
+                queue.rotate_left(1);
+            }
         }
-    }
-
-    /// Takes the entry of `slot` from its queue. Also tells whether that is the one of opening connections.
-    fn take_longest(&mut self, limit: ReachedLimit, slot: u32) -> Option<(SilentEntry, bool)> {
-        let queues = self.under(limit)?;
-        [true, false].into_iter().find_map(|is_opening| {
-            let queue = queues.queue(is_opening);
-            queue.front().filter(|entry| entry.slot == slot)?;
-            Some((queue.pop_front()?, is_opening))
-        })
     }
 
     fn under(&mut self, limit: ReachedLimit) -> Option<&mut Queues> {
@@ -269,7 +257,7 @@ mod tests {
         assert_eq!(longest(&mut silent, limit, &slots), Some((2, Millis(2))));
         silent.postpone_longest(limit, 2);
         assert_eq!(longest(&mut silent, limit, &slots), Some((3, Millis(3))));
-        silent.drop_longest(limit, 3);
+        close(&slots, 3);
         assert_eq!(longest(&mut silent, limit, &slots), Some((2, Millis(2))));
         close(&slots, 2);
         assert_eq!(longest(&mut silent, limit, &slots), None);

@@ -9,7 +9,7 @@ use support::tls::{SecureStream, connect, read_answer};
 use support::tls_line::{TLS13, client};
 use support::{Launch, Site};
 
-/// What is wrong, the key of the configuration at fault, and words of the reason.
+/// Faults: a name, the key of the configuration, and words of the reason.
 const FAULTS: [(&str, &str, &str); 6] = [
     ("of another", "key", "does not belong to"),
     ("encrypted", "key", "encrypted"),

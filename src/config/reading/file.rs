@@ -120,15 +120,15 @@ impl ConfigBuilder {
 
     /// Refuses names that an earlier host has.
     fn check_names(&mut self, names: &mut Builder<Vec<HostName>>) {
-        let repeated = names.settings.iter();
-        let repeated = repeated.filter(|name| self.host_names.contains(name));
-        let source = names.source(NAME.name);
-        let errors = repeated.map(|name| {
+        let repeated = names
+            .settings
+            .iter()
+            .filter(|name| self.host_names.contains(name));
+        let repeated: Vec<HostName> = repeated.cloned().collect();
+        for name in repeated {
             let message = format!("{name} is the name of an earlier [[host]] too");
-            source.error("host.name", message)
-        });
-        let errors = errors.collect();
-        names.errors.append(errors);
+            names.report(NAME.name, message);
+        }
         self.host_names.extend(names.settings.iter().cloned());
     }
 }

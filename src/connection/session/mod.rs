@@ -16,6 +16,9 @@
 //! of the handshake, a request has begun when a part of its record has come, and a refused connection gets no 503,
 //! because that would need a handshake.
 //!
+//! A client that has said `close` itself, and got a small response, is not waited for: its connection closes without
+//! `Linger`.
+//!
 //! Under pressure an idle connection closes before its deadline, but never before the promised T. With
 //! `keep_alive.close = "pressure"` it closes for no other reason while the server serves.
 //!

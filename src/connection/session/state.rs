@@ -45,7 +45,7 @@ pub struct Session {
     pub(super) peer: Peer,
     /// The gauge of the connection's address, if the connections per address are limited.
     pub(super) client_gauge: Option<Arc<ConnectionGauge>>,
-    /// Set with the last response; after it, the connection lingers, mostly.
+    /// Set with the last response; then the connection lingers, or closes at once (`linger`).
     pub(super) closing: Option<CloseReason>,
     pub(super) facts: SessionFacts,
 }

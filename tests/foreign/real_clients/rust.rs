@@ -149,10 +149,6 @@ fn trial(
     gaps: &[u64],
     client: impl Fn(&Load) -> Outcome,
 ) -> Report {
-    let client = |load: &Load| Outcome {
-        version: locked_version(name),
-        ..client(load)
-    };
     let name = match idle_limit_secs {
         None => name.to_owned(),
         Some(limit) => format!("{name}, idle limit {limit} s"),
