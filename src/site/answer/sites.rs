@@ -20,7 +20,7 @@ use crate::site::lookup::Lookup;
 use crate::site::memory::{FileStore, LookupCounts, LookupTotals, Revalidation, Revalidators};
 use crate::site::pages;
 use crate::site::rules::{Applications, EditedFields, FieldEditor, ResponseFacts, SiteRules};
-use crate::site::waiting::{MayBlock, WouldBlock};
+use crate::site::waiting::{CachedAccess, MayBlock, WouldBlock};
 
 /// Edited fields may take one part in this many of `cache.bytes`, in addition to it, if there are rules.
 const EDITED_PART: u64 = 16;
@@ -119,6 +119,13 @@ impl Sites {
                 .collect::<Result<_, _>>()?,
             shared,
         })
+    }
+
+    /// The permission to load files from the kernel's memory; `None` without a cache.
+    #[must_use]
+    pub fn cached_access(&self) -> Option<&CachedAccess> {
+        let memory = self.shared.store.memory.as_ref()?;
+        Some(&memory.cached_access)
     }
 
     /// The budget of descriptors. A large file takes one as long as it is open.

@@ -27,12 +27,17 @@ const START_UNIX_SECS: u64 = 4_102_444_800;
 /// A site in a temporary directory, whose root can be moved away.
 struct Fixture {
     place: TempDir,
+    config: Config,
     site: Sites,
 }
 
 impl Fixture {
     fn new(configure: impl FnOnce(&mut Config)) -> Fixture {
-        let place = tempfile::tempdir().expect("temporary directory");
+        Fixture::below(std::env::temp_dir(), configure)
+    }
+
+    fn below(directory: PathBuf, configure: impl FnOnce(&mut Config)) -> Fixture {
+        let place = tempfile::tempdir_in(directory).expect("temporary directory");
         let root = place.path().join("root");
         fs::create_dir_all(root.join("guide")).expect("mkdir");
         fs::write(root.join("file.txt"), "content").expect("write");
@@ -45,7 +50,15 @@ impl Fixture {
         config.cache.file_bytes = 1_000;
         configure(&mut config);
         let site = Sites::open(&config).expect("the site");
-        Fixture { place, site }
+        // The kernel has these small files in memory. Most tests are about files that it does not have.
+        if let Some(access) = site.cached_access() {
+            access.suspend(Millis::NEVER);
+        }
+        Fixture {
+            place,
+            config,
+            site,
+        }
     }
 
     fn root(&self) -> PathBuf {
@@ -393,4 +406,5 @@ fn a_sidecar_that_was_replaced_before_its_first_use_is_looked_up_again() {
     );
 }
 
+mod from_kernel_memory;
 mod with_a_revalidator;

@@ -1,5 +1,6 @@
 //! Loading a representation, in slices if it takes long.
 
+#[cfg(test)]
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::representation::{Content, Metadata, Representation};
 use crate::clock::Now;
 use crate::config::EtagSource;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::{ConsistentReader, DescriptorBudget, ReadFile, ReadLimits};
+use crate::site::disk::{ConsistentReader, DescriptorBudget, OpenedFile, ReadFile, ReadLimits};
 use crate::site::waiting::Slice;
 
 /// The limits of loading: how much of a file is read, and how many files stay open.
@@ -36,18 +37,18 @@ pub struct RepresentationLoader {
 }
 
 impl RepresentationLoader {
-    /// Starts to load the regular file `file`, within `limits`.
+    /// Starts to load the regular file `opened`, within `limits`.
     ///
     /// # Errors
     /// As [`ConsistentReader::new`].
     pub fn new(
-        file: File,
+        opened: OpenedFile,
         metadata: &Metadata<'_>,
         limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<RepresentationLoader> {
         Ok(RepresentationLoader {
-            reader: ConsistentReader::new(file, limits.read, metadata.etag)?,
+            reader: ConsistentReader::new(opened, limits.read, metadata.etag)?,
             copy: None,
             content_type: metadata.content_type.to_owned(),
             coding: metadata.coding,
@@ -114,7 +115,9 @@ impl Representation {
         limits: LoadLimits<'_>,
         now: Now,
     ) -> io::Result<Representation> {
-        let loaded = RepresentationLoader::new(file, metadata, limits, now)?
+        let opened =
+            OpenedFile::of(file).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let loaded = RepresentationLoader::new(opened, metadata, limits, now)?
             .go_on(&crate::site::waiting::UnboundedSlice(now.monotonic))?;
         // An `UnboundedSlice` is never over.
         loaded.ok_or_else(|| io::ErrorKind::Interrupted.into())

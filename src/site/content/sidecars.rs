@@ -9,7 +9,7 @@ use super::content_coding::sidecar_path;
 use super::verdict_cache::VerdictCache;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
-use crate::site::disk::{Identity, IdentitySnapshot, PathProbe, ProbeScope, SearchRoot};
+use crate::site::disk::{Identity, IdentitySnapshot, PathProbe, SearchRoot};
 
 /// The largest file and the largest sidecar, in bytes, whose contents are compared. The comparison then
 /// takes about half a second, and keeps nothing in memory.
@@ -74,7 +74,7 @@ impl Sidecars {
     /// itself.
     #[must_use]
     pub fn find(
-        search_root: SearchRoot<'_>,
+        search_root: &SearchRoot<'_>,
         file: OriginalFile<'_>,
         verification: SidecarVerification,
         now: Now,
@@ -85,7 +85,7 @@ impl Sidecars {
 
     /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
-    pub fn find_alone(search_root: SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
+    pub fn find_alone(search_root: &SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
         let state = |sidecar: &Identity| match sidecar.size() {
             0 => SidecarState::Unusable,
             _ => SidecarState::Trusted,
@@ -96,12 +96,12 @@ impl Sidecars {
     /// Looks up the sidecars of the file `path`. `state` gives the state of a sidecar that is a regular
     /// file.
     fn find_by(
-        search_root: SearchRoot<'_>,
+        search_root: &SearchRoot<'_>,
         path: &[u8],
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let probe = PathProbe::new(search_root.root, ProbeScope::Anywhere);
+        let probe = search_root.probe();
         let find_sidecar = |coding| {
             let path = sidecar_path(path, coding)?;
             let identity = probe.identity(&path);
@@ -234,19 +234,16 @@ fn state(
 }
 
 /// Whether `path`, as the resolver opens it, is the regular file with this identity.
-fn is_file(search_root: SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
-    let Ok(file) = search_root.resolver.open(search_root.root, path) else {
-        return false;
-    };
-    let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    is_regular && Identity::of(&file).is_ok_and(|opened| opened == *identity)
+fn is_file(search_root: &SearchRoot<'_>, path: &[u8], identity: &Identity) -> bool {
+    let opened = search_root.open(path);
+    opened.is_ok_and(|opened| opened.file_type.is_file() && opened.identity == *identity)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Millis;
-    use crate::site::disk::Resolver;
+    use crate::site::disk::{ProbeScope, Resolver, Root};
     use std::fs::{self, File};
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
@@ -273,18 +270,17 @@ mod tests {
         name: &str,
         verification: SidecarVerification,
     ) -> Option<Sidecars> {
-        let root = File::open(directory).expect("the root");
+        let root = Root::open(directory).expect("the root");
         let original = Identity::of(&File::open(directory.join(name)).expect("open"));
         let file = OriginalFile {
             path: name.as_bytes(),
             identity: &original.expect("stat"),
             verdicts: None,
         };
-        let search_root = SearchRoot {
-            root: root.as_fd(),
-            resolver: &Resolver::new(),
-        };
-        Sidecars::find(search_root, file, verification, LATER)
+        let resolver = Resolver::new();
+        let root = root.directory();
+        let search_root = SearchRoot::new(&root, &resolver, ProbeScope::Anywhere);
+        Sidecars::find(&search_root, file, verification, LATER)
     }
 
     fn find(directory: &Path, name: &str) -> Option<Sidecars> {
@@ -387,7 +383,7 @@ mod tests {
                 identity,
                 verdicts: None,
             };
-            let directory = File::open(root).expect("the root");
+            let directory = Root::open(root).expect("the root").directory();
             let (resolver, now) = (
                 Resolver::new(),
                 Now {
@@ -396,10 +392,7 @@ mod tests {
                 },
             );
             let seen = Sidecars::find(
-                SearchRoot {
-                    root: directory.as_fd(),
-                    resolver: &resolver,
-                },
+                &SearchRoot::new(&directory, &resolver, ProbeScope::Anywhere),
                 file,
                 verification,
                 now,
@@ -428,7 +421,7 @@ mod tests {
     fn a_verdict_is_remembered_until_one_of_the_two_files_changes() {
         let place = tempfile::tempdir().expect("temporary directory");
         let root = place.path();
-        let directory = File::open(root).expect("the root");
+        let directory = Root::open(root).expect("the root").directory();
         write(root, "a", 60_000);
         write(root, "a.gz", 70_000);
         let verdicts = VerdictCache::new();
@@ -439,12 +432,9 @@ mod tests {
                 identity: &identity("a").expect("stat"),
                 verdicts: Some(&verdicts),
             };
-            let (root, resolver) = (directory.as_fd(), Resolver::new());
+            let resolver = Resolver::new();
             let seen = Sidecars::find(
-                SearchRoot {
-                    root,
-                    resolver: &resolver,
-                },
+                &SearchRoot::new(&directory, &resolver, ProbeScope::Anywhere),
                 file,
                 SidecarVerification::ByContent,
                 LATER,

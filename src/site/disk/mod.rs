@@ -9,6 +9,7 @@ mod path_probe;
 mod reading;
 mod resolve;
 mod root;
+mod search_root;
 
 pub use content_tag::ContentHasher;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub(super) use memfd_body::MIN_MEMFD_BYTES;
 pub use memfd_body::{HUGE_PAGES_SETTING, MemfdBody};
 pub use path_probe::{PathProbe, ProbeScope};
 pub use reading::{ConsistentReader, ReadFile, ReadLimits};
-pub use resolve::{LinkPolicy, OpenError, Resolver, SearchRoot};
+pub use resolve::{LinkPolicy, OpenError, Resolver};
 pub use root::{RESOLVE_EVERY_MILLIS, Root, RootDirectory};
+pub use search_root::{OpenedFile, SearchRoot};

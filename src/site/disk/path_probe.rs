@@ -3,6 +3,8 @@
 //! A file system that is mounted below a root, or linked to, can hang while that of the root answers.
 //! openat2(2) with RESOLVE_NO_XDEV reports that a path leads into another file system without accessing
 //! it. Where that call is refused (an old kernel, a seccomp filter), a probe crosses mount points.
+//!
+//! With RESOLVE_CACHED it answers from the kernel's memory alone, or says that it would need the disk.
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
@@ -15,6 +17,8 @@ use super::identity::Identity;
 /// The file systems that a probe may access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeScope {
+    /// None: a probe ends where the kernel's memory does not have the name, and at a mount point.
+    Cached,
     /// Only that of the root: a probe ends at a mount point.
     WithinMount,
     /// Any. A probe can hang with each of them.
@@ -28,6 +32,7 @@ pub struct PathProbe<'r> {
     root: BorrowedFd<'r>,
     scope: ProbeScope,
     met_mount: Cell<bool>,
+    needs_disk: Cell<bool>,
 }
 
 impl<'r> PathProbe<'r> {
@@ -38,6 +43,7 @@ impl<'r> PathProbe<'r> {
             root,
             scope,
             met_mount: Cell::new(false),
+            needs_disk: Cell::new(false),
         }
     }
 
@@ -72,12 +78,45 @@ impl<'r> PathProbe<'r> {
         self.met_mount.get()
     }
 
+    /// The scope of this probe.
+    #[must_use]
+    pub fn scope(&self) -> ProbeScope {
+        self.scope
+    }
+
+    /// Whether a probe was not [`Cached`](ProbeScope::Cached). If so, the results so far mean nothing.
+    #[must_use]
+    pub fn needs_disk(&self) -> bool {
+        self.needs_disk.get()
+    }
+
+    /// Notes that a step of the lookup that the probe belongs to needs the disk.
+    pub fn note_disk(&self) {
+        self.needs_disk.set(true);
+    }
+
     fn stat(&self, name: &[u8]) -> Option<Stat> {
         let stat = match self.scope {
+            ProbeScope::Cached => self.stat_cached(name),
             ProbeScope::WithinMount => self.stat_within_mount(name),
             ProbeScope::Anywhere => self.stat_anywhere(name),
         };
         stat.ok()
+    }
+
+    fn stat_cached(&self, name: &[u8]) -> Result<Stat, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::CACHED;
+        match rustix::fs::openat2(self.root, name, flags, Mode::empty(), resolve) {
+            Ok(found) => rustix::fs::fstat(found),
+            Err(error @ (Errno::NOENT | Errno::NOTDIR)) => Err(error),
+            // EAGAIN: the disk is needed. Other errors, as at a mount point, are left to a thread that may
+            // block, which looks again.
+            Err(error) => {
+                self.note_disk();
+                Err(error)
+            }
+        }
     }
 
     fn stat_within_mount(&self, name: &[u8]) -> Result<Stat, Errno> {

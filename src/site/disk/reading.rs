@@ -4,13 +4,15 @@
 //! *torn*: it may mix two states of the file.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::content_tag::ContentHasher;
 use super::identity::Identity;
+use super::search_root::OpenedFile;
 use crate::config::EtagSource;
 use crate::site::waiting::Slice;
 
@@ -53,6 +55,7 @@ pub struct ReadFile {
 pub struct ConsistentReader<L = fn(&File) -> io::Result<Identity>> {
     /// `None` after the end.
     file: Option<File>,
+    read_at: ReadAt,
     /// Returns the identity of the file.
     identify: L,
     limits: ReadLimits,
@@ -61,6 +64,9 @@ pub struct ConsistentReader<L = fn(&File) -> io::Result<Identity>> {
     pass: ReadPass,
     readings: u32,
 }
+
+/// Reads into a buffer at an offset, as pread(2).
+type ReadAt = fn(&File, &mut [u8], u64) -> io::Result<usize>;
 
 /// One read of the whole file.
 #[derive(Debug)]
@@ -77,26 +83,35 @@ struct ReadPass {
 }
 
 impl ConsistentReader {
-    /// Begins to read `file`.
+    /// Begins to read `opened`.
     ///
     /// # Errors
-    /// As fstat(2); `OutOfMemory` if the content does not fit into memory.
-    pub fn new(file: File, limits: ReadLimits, etag: EtagSource) -> io::Result<ConsistentReader> {
-        ConsistentReader::with_identify(Identity::of, file, limits, etag)
+    /// `OutOfMemory` if the content does not fit into memory.
+    pub fn new(
+        opened: OpenedFile,
+        limits: ReadLimits,
+        etag: EtagSource,
+    ) -> io::Result<ConsistentReader> {
+        ConsistentReader::with_identify(Identity::of, opened, limits, etag)
     }
 }
 
 impl<L: FnMut(&File) -> io::Result<Identity>> ConsistentReader<L> {
     fn with_identify(
-        mut identify: L,
-        file: File,
+        identify: L,
+        opened: OpenedFile,
         limits: ReadLimits,
         etag: EtagSource,
     ) -> io::Result<ConsistentReader<L>> {
-        let identity = identify(&file)?;
+        let identity = opened.identity;
         Ok(ConsistentReader {
             pass: ReadPass::begin(&identity, limits, etag)?,
-            file: Some(file),
+            read_at: if opened.is_cached_only {
+                read_cached_at
+            } else {
+                read_at
+            },
+            file: Some(opened.file),
             identify,
             limits,
             etag,
@@ -108,11 +123,12 @@ impl<L: FnMut(&File) -> io::Result<Identity>> ConsistentReader<L> {
     /// Continues until `slice` is over, which gives `None`, or until the file is read.
     ///
     /// # Errors
-    /// As fstat(2) and pread(2); `NotFound` after the end.
+    /// As fstat(2) and pread(2); `NotFound` after the end; `WouldBlock` if the file was opened for a
+    /// lookup that may not use the disk, and the kernel's memory does not have all of it.
     pub fn read(&mut self, slice: &dyn Slice) -> io::Result<Option<ReadFile>> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         loop {
-            if !self.pass.go_on(file, slice)? {
+            if !self.pass.go_on((file, self.read_at), slice)? {
                 return Ok(None);
             }
             let after = if self.pass.reads() {
@@ -188,7 +204,7 @@ impl ReadPass {
     }
 
     /// Reads until `slice` is over, which gives false, or to the end.
-    fn go_on(&mut self, file: &File, slice: &dyn Slice) -> io::Result<bool> {
+    fn go_on(&mut self, (file, read_at): (&File, ReadAt), slice: &dyn Slice) -> io::Result<bool> {
         let mut scratch = Vec::new();
         while self.at < self.end {
             // Fits: at most CHUNK_BYTES.
@@ -232,6 +248,19 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     }
 }
 
+/// As [`read_at`], but without waiting for the disk. A file that ends early has become shorter.
+///
+/// # Errors
+/// `WouldBlock` if the page cache does not have the whole part, or if that cannot be known.
+fn read_cached_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let wanted = buffer.len();
+    let flags = ReadWriteFlags::NOWAIT;
+    match preadv2(file, &mut [IoSliceMut::new(buffer)], at, flags) {
+        Ok(count) if count == wanted => Ok(count),
+        _ => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +280,10 @@ mod tests {
         file
     }
 
+    fn opened(file: File) -> OpenedFile {
+        OpenedFile::of(file).expect("fstat")
+    }
+
     fn pattern(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at % 251) as u8).collect()
     }
@@ -261,7 +294,7 @@ mod tests {
             memory_bytes,
             ..LIMITS
         };
-        let reader = ConsistentReader::new(file_of(content), limits, EtagSource::Content);
+        let reader = ConsistentReader::new(opened(file_of(content)), limits, EtagSource::Content);
         let mut reader = reader.expect("fstat");
         for slices in 1.. {
             let slice = FirstSlice::new(Millis(0));
@@ -299,7 +332,8 @@ mod tests {
     fn a_file_too_large_to_hash_is_not_read() {
         let file = file_of(b"");
         file.set_len(1 << 42).expect("a sparse file");
-        let mut reader = ConsistentReader::new(file, LIMITS, EtagSource::Content).expect("fstat");
+        let mut reader =
+            ConsistentReader::new(opened(file), LIMITS, EtagSource::Content).expect("fstat");
         let slice = FirstSlice::new(Millis(0));
         assert!(reader.is_too_large_to_hash());
         let reading = reader.read(&slice).expect("nothing is read").expect("done");
@@ -314,7 +348,8 @@ mod tests {
             memory_bytes: 0,
             ..LIMITS
         };
-        let mut reader = ConsistentReader::new(file, limits, EtagSource::Content).expect("fstat");
+        let mut reader =
+            ConsistentReader::new(opened(file), limits, EtagSource::Content).expect("fstat");
         copy.set_len(1).expect("truncate");
         let reading = reader.read(&UnboundedSlice(Millis(0))).expect("read");
         let reading = reading.expect("done");
@@ -324,20 +359,22 @@ mod tests {
 
     #[test]
     fn reading_ends_when_the_file_stays_unchanged_or_at_a_limit() {
-        // Each of the first `still_after` calls appends one more byte.
+        // The file grows by a byte after it was opened, and at the first `still_after - 1` calls.
         let read = |still_after: u32| {
             let file = file_of(b"x");
             let mut copy = file.try_clone().expect("dup");
+            let opened = opened(file);
             let mut calls = 0;
+            copy.write_all(b"x").expect("append");
             let identify = |file: &File| {
                 calls += 1;
-                if calls <= still_after {
+                if calls < still_after {
                     copy.write_all(b"x")?;
                 }
                 Identity::of(file)
             };
             let reader =
-                ConsistentReader::with_identify(identify, file, LIMITS, EtagSource::Modified);
+                ConsistentReader::with_identify(identify, opened, LIMITS, EtagSource::Modified);
             let reading = reader.expect("identify").read(&UnboundedSlice(Millis(0)));
             let reading = reading.expect("read").expect("done");
             (reading.is_torn, reading.content.expect("small").len())

@@ -14,10 +14,13 @@ use rustix::io::Errno;
 
 /// NONBLOCK: opening a FIFO must not wait for a writer. NOCTTY: a terminal must not become the
 /// controlling terminal. Neither affects regular files.
-const OPEN_FLAGS: OFlags = OFlags::RDONLY
+pub(super) const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
+
+/// No path leads out of the root.
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The largest number of links in one walk, after which it counts as a loop. The kernel has the same limit.
 const MAX_LINKS: u32 = 40;
@@ -78,15 +81,6 @@ pub struct Resolver {
     has_openat2: AtomicBool,
 }
 
-/// A directory, and the resolver for names below it.
-#[derive(Debug, Clone, Copy)]
-pub struct SearchRoot<'b> {
-    /// The directory in which names are looked up.
-    pub root: BorrowedFd<'b>,
-    /// Opens the names.
-    pub resolver: &'b Resolver,
-}
-
 impl Resolver {
     /// A resolver that follows the links that stay inside the root.
     #[must_use]
@@ -128,6 +122,11 @@ impl Resolver {
             Errno::LOOP if self.policy == LinkPolicy::Never => OpenError::Forbidden,
             errno => OpenError::from(errno),
         })
+    }
+
+    /// The links that are followed.
+    pub(super) fn policy(&self) -> LinkPolicy {
+        self.policy
     }
 
     fn open_inside(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
@@ -222,7 +221,7 @@ impl Default for Resolver {
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &[u8], policy: LinkPolicy) -> Result<OwnedFd, Errno> {
-    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = BENEATH;
     if policy == LinkPolicy::Never {
         resolve |= ResolveFlags::NO_SYMLINKS;
     }

@@ -13,13 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FsWord, Mode, OFlags};
 
 use crate::clock::Millis;
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlockOnDisk};
 
 /// The interval at which the root path is resolved again, in milliseconds.
 pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
+
+/// The types of file systems on local disks that support RWF_NOWAIT, as statfs(2) reports them: ext2 to
+/// ext4, XFS, Btrfs and F2FS.
+const LOCAL_DISKS: [FsWord; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 
 /// The root path and the directory that it currently names.
 #[derive(Debug)]
@@ -53,6 +57,9 @@ pub struct RootDirectory {
     pub generation: u64,
     /// The device of its file system.
     pub device: u64,
+    /// Whether the file system answers from the kernel's memory, and reports what it would have to wait
+    /// for.
+    pub has_cached_access: bool,
     inode: u64,
 }
 
@@ -182,12 +189,20 @@ impl RootDirectory {
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
         Ok(RootDirectory {
-            fd,
             generation,
             device: stat.st_dev,
+            has_cached_access: has_cached_access(&fd),
             inode: stat.st_ino,
+            fd,
         })
     }
+}
+
+/// Whether opening and reading a file that is in the kernel's memory cannot wait. That is true of the file
+/// systems of local disks. A file system over a network, or in user space, may ask its server at each open,
+/// whatever the kernel knows.
+fn has_cached_access(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| LOCAL_DISKS.contains(&found.f_type))
 }
 
 #[cfg(test)]

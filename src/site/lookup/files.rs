@@ -1,34 +1,29 @@
 //! Opening the file that a path names.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
 use super::names::{Name, is_itself, slash_form};
 use super::opening::Lookup;
-use crate::site::disk::{OpenError, RootDirectory, SearchRoot};
+use crate::site::disk::{OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot};
 use crate::site::memory::Absence;
 
 impl Lookup {
-    /// The directory in which names are opened, with its resolver.
+    /// A lookup in `directory`, which may wait for any disk.
     pub(super) fn search_root<'d>(&'d self, directory: &'d RootDirectory) -> SearchRoot<'d> {
-        SearchRoot {
-            root: directory.fd.as_fd(),
-            resolver: &self.resolver,
-        }
+        SearchRoot::new(directory, &self.resolver, ProbeScope::Anywhere)
     }
 
     /// Opens the regular file that `path` names. Also returns its name below the root.
     pub(super) fn open_file<'p>(
         &self,
-        directory: &RootDirectory,
+        search_root: &SearchRoot<'_>,
         path: &'p [u8],
-    ) -> Result<(File, Name<'p>), Absence> {
+    ) -> Result<(OpenedFile, Name<'p>), Absence> {
         let mut is_directory = false;
         for name in self.names(path) {
-            match self.open_regular(directory, &name) {
+            match open_regular(search_root, &name) {
                 Ok(file) => return Ok((file, name)),
                 // A directory named like an index or a page is ignored.
                 Err(Absence::IsDirectory) => is_directory |= is_itself(&name, path),
@@ -37,7 +32,7 @@ impl Lookup {
             }
         }
         Err(if is_directory {
-            self.within(directory, path)
+            self.within(search_root, path)
         } else {
             Absence::Open(OpenError::NotFound)
         })
@@ -45,14 +40,14 @@ impl Lookup {
 
     /// The absence for the directory at `path`, which lacks the trailing slash. If the slash form shows
     /// nothing, no redirect may lead there: an application may have a route of that name.
-    fn within(&self, directory: &RootDirectory, path: &[u8]) -> Absence {
+    fn within(&self, search_root: &SearchRoot<'_>, path: &[u8]) -> Absence {
         if !self.looks_into_directories() {
             return Absence::IsDirectory;
         }
         let slash_form = slash_form(path);
-        match self.open_file(directory, &slash_form) {
+        match self.open_file(search_root, &slash_form) {
             Err(absence @ Absence::Open(OpenError::NotFound))
-                if !self.has_only_sidecars(directory, &slash_form, absence) =>
+                if !self.has_only_sidecars(search_root, &slash_form, absence) =>
             {
                 absence
             }
@@ -65,20 +60,16 @@ impl Lookup {
     pub(super) fn looks_into_directories(&self) -> bool {
         self.has_applications && !self.lists
     }
+}
 
-    fn open_regular(&self, directory: &RootDirectory, name: &[u8]) -> Result<File, Absence> {
-        let file = self
-            .resolver
-            .open(directory.fd.as_fd(), name)
-            .map_err(Absence::Open)?;
-        let kind = file.metadata().map_err(absence_of)?.file_type();
-        if kind.is_file() {
-            Ok(file)
-        } else if kind.is_dir() {
-            Err(Absence::IsDirectory)
-        } else {
-            Err(Absence::IsSpecial)
-        }
+fn open_regular(search_root: &SearchRoot<'_>, name: &[u8]) -> Result<OpenedFile, Absence> {
+    let opened = search_root.open(name).map_err(Absence::Open)?;
+    if opened.file_type.is_file() {
+        Ok(opened)
+    } else if opened.file_type.is_dir() {
+        Err(Absence::IsDirectory)
+    } else {
+        Err(Absence::IsSpecial)
     }
 }
 

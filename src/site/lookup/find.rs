@@ -1,7 +1,8 @@
 //! From a path to the file that it names, or to the reason why there is none.
 //!
-//! A cached result is used while it is fresh; this needs no disk. Other lookups need the disk: a new name, a
-//! stale entry, a root path that is due to be resolved. They are left to a thread that may block.
+//! A cached result is used while it is fresh. Other lookups need what the kernel knows: a new name, a stale
+//! entry, a root path that is due to be resolved. If the kernel has it in memory, the calling thread uses it
+//! (`cached`). Otherwise the disk is needed, and the lookup is left to a thread that may block.
 //!
 //! If several requests need the same file at the same time, one thread loads it. The others get
 //! [`WouldBlock::InFlight`], wait without a thread, and ask again ([`waiting`](crate::site::waiting)).
@@ -141,7 +142,7 @@ impl Lookup {
                         return Ok(LookupResult::File(entry));
                     }
                 }
-                FreshnessState::Invalid => may_block.disk()?,
+                FreshnessState::Invalid => {}
             }
             memory.files.drop_stale(key, &entry);
         } else if let Some(negative) = memory.negative_cache.find(key) {
@@ -156,9 +157,12 @@ impl Lookup {
                         return Ok(LookupResult::NegativeEntry(negative));
                     }
                 }
-                FreshnessState::Invalid => may_block.disk()?,
+                FreshnessState::Invalid => {}
             }
             memory.negative_cache.forget(key, &negative);
+        }
+        if let Some(found) = self.load_cached(memory, key, now) {
+            return Ok(found);
         }
         may_block.disk()?;
         self.check_path_scope(key.path, may_block)?;
@@ -196,7 +200,7 @@ impl Lookup {
             return Ok(found);
         }
         let directory = self.root.directory();
-        let loaded = match self.begin(&directory, key, now) {
+        let loaded = match self.begin(&self.search_root(&directory), key, now) {
             Err(absence) => Err(absence),
             Ok(mut load) => match load.go_on(&FirstSlice::new(now.monotonic)) {
                 Some(loaded) => loaded,
@@ -226,7 +230,7 @@ impl Lookup {
 
     fn load(&self, key: SitePath<'_>, now: Now) -> Result<FileEntry, Arc<NegativeEntry>> {
         let directory = self.root.directory();
-        let begun = self.begin(&directory, key, now);
+        let begun = self.begin(&self.search_root(&directory), key, now);
         // Without a cache no load takes long: see `open`.
         let unbounded = UnboundedSlice(now.monotonic);
         let loaded =
@@ -235,7 +239,7 @@ impl Lookup {
         loaded.map_err(|absence| self.negative_entry(key.path, absence, directory.generation, now))
     }
 
-    fn negative_entry(
+    pub(super) fn negative_entry(
         &self,
         path: &[u8],
         absence: Absence,

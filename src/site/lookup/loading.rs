@@ -1,13 +1,12 @@
 //! Loads files and sidecars into cache entries: at once if a slice suffices, else as a [`Job`].
 
-use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::absence_log::AbsenceLog;
+use super::cached::NEEDS_DISK;
 use super::files::absence_of;
 use super::opening::Lookup;
 use super::sidecar_only::{DecodedSidecar, SidecarDecoder};
@@ -17,7 +16,7 @@ use crate::site::content::{
     Compressibility, EncodedNames, LoadLimits, MIN_COMPRESSED_BYTES, Metadata, OriginalFile,
     Representation, RepresentationLoader, Sidecars,
 };
-use crate::site::disk::{Identity, RootDirectory};
+use crate::site::disk::{Identity, OpenedFile, SearchRoot};
 use crate::site::memory::{
     Absence, EncodedVariants, FileEntry, Freshness, KeptSitePath, LookupResult, Memory,
     NegativeEntry, OriginalState, SitePath,
@@ -43,7 +42,7 @@ pub(super) struct FileLoad {
 /// The file that is loaded.
 #[derive(Debug, Clone, Copy)]
 struct LoadTarget<'w> {
-    directory: &'w RootDirectory,
+    search_root: &'w SearchRoot<'w>,
     /// The path under which it is cached.
     key: SitePath<'w>,
     /// The name below the root.
@@ -55,30 +54,31 @@ impl Lookup {
     /// Opens the file that the path of `key` names, and begins to load it.
     pub(super) fn begin(
         &self,
-        directory: &RootDirectory,
+        search_root: &SearchRoot<'_>,
         key: SitePath<'_>,
         now: Now,
     ) -> Result<FileLoad, Absence> {
-        match self.open_file(directory, key.path) {
-            Ok((file, name)) => {
+        match self.open_file(search_root, key.path) {
+            Ok((opened, name)) => {
                 let name = &name;
                 self.begin_file(
                     LoadTarget {
-                        directory,
+                        search_root,
                         key,
                         name,
                         now,
                     },
-                    file,
+                    opened,
                 )
             }
-            Err(absence) => self.begin_sidecar_only(directory, key, absence, now),
+            Err(absence) => self.begin_sidecar_only(search_root, key, absence, now),
         }
     }
 
-    /// Begins to read the open `file` of `target`, and looks up its sidecars.
-    fn begin_file(&self, target: LoadTarget<'_>, file: File) -> Result<FileLoad, Absence> {
+    /// Begins to read the `opened` file of `target`, and looks up its sidecars.
+    fn begin_file(&self, target: LoadTarget<'_>, opened: OpenedFile) -> Result<FileLoad, Absence> {
         let LoadTarget { key, name, now, .. } = target;
+        Lookup::check_size(&opened)?;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
@@ -93,7 +93,7 @@ impl Lookup {
         let is_compressible = is_plain && compressibility == Compressibility::High;
         let most = self.compressed_bytes_max(is_compressible, policy);
         let sidecars = if is_plain {
-            self.find_sidecars(target, &file)?
+            self.find_sidecars(target, &opened.identity)
         } else {
             None
         };
@@ -105,7 +105,7 @@ impl Lookup {
                 || sidecars.as_ref().is_some_and(Sidecars::has_usable),
             etag: self.etag,
         };
-        let loading = self.begin_reading(file, &metadata, name, now);
+        let loading = self.begin_reading(opened, &metadata, name, now);
         let loading = loading.map_err(absence_of)?;
         let mut load = target.load(loading, most);
         load.sidecars = sidecars;
@@ -118,19 +118,23 @@ impl Lookup {
     /// `absence` if there is no sidecar either; else the reason why it cannot be read.
     fn begin_sidecar_only(
         &self,
-        directory: &RootDirectory,
+        search_root: &SearchRoot<'_>,
         key: SitePath<'_>,
         absence: Absence,
         now: Now,
     ) -> Result<FileLoad, Absence> {
         let (name, sidecars) = self
-            .find_sidecar_only(directory, key.path, absence, now)
+            .find_sidecar_only(search_root, key.path, absence, now)
             .ok_or(absence)?;
+        if search_root.is_cached_only() {
+            // Decoding takes long.
+            return Err(NEEDS_DISK);
+        }
         let usable = |coding: &Coding| sidecars.usable(*coding).is_some();
         let coding = Coding::COMPRESSED.into_iter().find(usable);
         let coding = coding.ok_or(absence)?;
         let (path, _) = sidecars.usable(coding).ok_or(absence)?;
-        let file = self.resolver.open(directory.fd.as_fd(), path);
+        let opened = search_root.open(path);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
         let is_compressible = policy
@@ -144,11 +148,11 @@ impl Lookup {
             varies: true,
             etag: self.etag,
         };
-        let file = file.map_err(Absence::Open)?;
-        let loading = self.begin_reading(file, &metadata, path, now);
+        let opened = opened.map_err(Absence::Open)?;
+        let loading = self.begin_reading(opened, &metadata, path, now);
         let loading = loading.map_err(absence_of)?;
         let target = LoadTarget {
-            directory,
+            search_root,
             key,
             name: &name,
             now,
@@ -172,22 +176,15 @@ impl Lookup {
         }
     }
 
-    /// Looks up the sidecars of the open `file`, if the site uses sidecars.
-    fn find_sidecars(
-        &self,
-        target: LoadTarget<'_>,
-        file: &File,
-    ) -> Result<Option<Sidecars>, Absence> {
-        let Some(verification) = self.sidecar_verification else {
-            return Ok(None);
-        };
+    /// Looks up the sidecars of the file with this `identity`, if the site uses sidecars.
+    fn find_sidecars(&self, target: LoadTarget<'_>, identity: &Identity) -> Option<Sidecars> {
+        let verification = self.sidecar_verification?;
         let original = OriginalFile {
             path: target.name,
-            identity: &Identity::of(file).map_err(absence_of)?,
+            identity,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
-        let search_root = self.search_root(target.directory);
-        let sidecars = Sidecars::find(search_root, original, verification, target.now);
+        let sidecars = Sidecars::find(target.search_root, original, verification, target.now);
         for path in sidecars.iter().flat_map(Sidecars::too_old) {
             self.unused_sidecars.warn(
                 path,
@@ -195,12 +192,12 @@ impl Lookup {
                  (without a cache, or above 64 MiB): not sent",
             );
         }
-        Ok(sidecars)
+        sidecars
     }
 
     pub(super) fn begin_reading(
         &self,
-        file: File,
+        opened: OpenedFile,
         metadata: &Metadata<'_>,
         name: &[u8],
         now: Now,
@@ -209,7 +206,7 @@ impl Lookup {
             read: self.limits,
             descriptors: &self.descriptors,
         };
-        let loading = RepresentationLoader::new(file, metadata, limits, now)?;
+        let loading = RepresentationLoader::new(opened, metadata, limits, now)?;
         if loading.is_too_large_to_hash()
             && !self.has_logged_large_file.swap(true, Ordering::Relaxed)
         {
@@ -232,7 +229,7 @@ impl Lookup {
     ) -> Option<VariantLoad> {
         let (path, _) = entry.sidecars.as_ref()?.usable(coding)?;
         let directory = self.root.directory();
-        let file = self.resolver.open(directory.fd.as_fd(), path).ok()?;
+        let opened = self.search_root(&directory).open(path).ok()?;
         let metadata = Metadata {
             content_type: &entry.representation.content_type(),
             coding,
@@ -240,7 +237,7 @@ impl Lookup {
             etag: self.etag,
         };
         Some(VariantLoad {
-            loading: self.begin_reading(file, &metadata, path, now).ok()?,
+            loading: self.begin_reading(opened, &metadata, path, now).ok()?,
             entry: Arc::clone(entry),
             coding,
         })
@@ -257,7 +254,7 @@ impl LoadTarget<'_> {
             sidecars: None,
             decoder: None,
             compressible: MIN_COMPRESSED_BYTES as u64..=most,
-            generation: self.directory.generation,
+            generation: self.search_root.directory().generation,
             begun_at: self.now.monotonic,
         }
     }

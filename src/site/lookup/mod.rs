@@ -4,6 +4,7 @@
 //! [`Lookup::find`] asks memory first. It uses the disk if the calling thread may block.
 
 mod absence_log;
+mod cached;
 mod files;
 mod find;
 mod listed;

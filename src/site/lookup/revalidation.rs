@@ -1,11 +1,12 @@
 //! The comparison of cached facts with the disk, by the calling thread or by the revalidator.
+//!
+//! The calling thread compares what the kernel has in memory. The rest needs the disk.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::opening::Lookup;
 use crate::clock::Millis;
-use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS};
+use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS, SearchRoot};
 use crate::site::memory::{
     DueRevalidation, FailureDomain, FileEntry, Freshness, NegativeEntry, OriginalState,
     Revalidation, RevalidationSubject, Revalidator, SitePath, StaleAction,
@@ -141,6 +142,14 @@ impl Lookup {
     ) -> Result<bool, WouldBlock> {
         let freshness = stale.freshness();
         let domain = self.other_domain(stale);
+        if domain.is_none()
+            && let Some(is_same) = self.compare_cached(stale, now)
+        {
+            if is_same {
+                freshness.confirm(now);
+            }
+            return Ok(is_same);
+        }
         let revalidator = self.revalidator_of(domain);
         let Some(revalidator) = revalidator.filter(|_| self.revalidate_millis > 0) else {
             may_block.disk()?;
@@ -236,17 +245,28 @@ impl Lookup {
 
     fn compare(&self, stale: StaleEntry<'_>, scope: ProbeScope) -> ComparisonResult {
         let directory = self.root.directory();
-        let probe = PathProbe::new(directory.fd.as_fd(), scope);
-        let is_same = match stale {
-            StaleEntry::File(entry) => self.is_same_file(entry, &probe),
-            StaleEntry::NegativeEntry(key, negative) => {
-                self.is_same_absence(key.path, negative, &probe)
-            }
-        };
-        match is_same {
-            _ if probe.met_mount() => ComparisonResult::MetMount,
+        let search_root = SearchRoot::new(&directory, &self.resolver, scope);
+        match self.is_same(stale, &search_root) {
+            _ if search_root.probe().met_mount() => ComparisonResult::MetMount,
             true => ComparisonResult::Same,
             false => ComparisonResult::Changed,
+        }
+    }
+
+    /// Compares a stale entry with what the kernel has in memory. `None` if that needs the disk.
+    fn compare_cached(&self, stale: StaleEntry<'_>, now: Millis) -> Option<bool> {
+        let directory = self.root.directory();
+        let search_root = self.cached_search_root(&directory, now)?;
+        let is_same = self.is_same(stale, &search_root);
+        search_root.is_answer_certain().then_some(is_same)
+    }
+
+    fn is_same(&self, stale: StaleEntry<'_>, search_root: &SearchRoot<'_>) -> bool {
+        match stale {
+            StaleEntry::File(entry) => self.is_same_file(entry, search_root.probe()),
+            StaleEntry::NegativeEntry(key, negative) => {
+                self.is_same_absence(key.path, negative, search_root)
+            }
         }
     }
 
@@ -274,18 +294,18 @@ impl Lookup {
         &self,
         path: &[u8],
         negative: &NegativeEntry,
-        probe: &PathProbe<'_>,
+        search_root: &SearchRoot<'_>,
     ) -> bool {
         // The names are probed first, because opening a file does not stop at mount points.
+        let probe = search_root.probe();
         let has_variant = self.probe_load(path, negative.variants(), probe);
-        if probe.met_mount() {
+        if !search_root.is_answer_certain() {
             return false;
         }
-        let directory = &self.root.directory();
-        let Err(absence) = self.open_file(directory, path) else {
+        let Err(absence) = self.open_file(search_root, path) else {
             return false;
         };
         absence == negative.absence
-            && !(has_variant && self.has_only_sidecars(directory, path, absence))
+            && !(has_variant && self.has_only_sidecars(search_root, path, absence))
     }
 }

@@ -7,7 +7,6 @@
 //! The content is decoded once, when the sidecar is loaded, and cached with it. If the content is too large
 //! for that, only clients that accept the coding get the file.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use crate::http::response::FileSource;
 use crate::site::content::{
     Compressibility, Content, ContentDecoder, DecodeError, Representation, Sidecars, sidecar_path,
 };
-use crate::site::disk::{Identity, OpenError, PathProbe, RootDirectory};
+use crate::site::disk::{Identity, OpenError, PathProbe, SearchRoot};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, OriginalState};
 use crate::site::waiting::Slice;
 
@@ -143,7 +142,7 @@ impl Lookup {
     /// The first name that `path` can stand for of which only usable sidecars exist.
     pub(super) fn find_sidecar_only<'p>(
         &self,
-        directory: &RootDirectory,
+        search_root: &SearchRoot<'_>,
         path: &'p [u8],
         absence: Absence,
         now: Now,
@@ -151,15 +150,14 @@ impl Lookup {
         if self.sidecar_verification.is_none() || !may_use_sidecar(absence) {
             return None;
         }
-        let root = directory.fd.as_fd();
         let mut names = self.names(path);
         names.find_map(|name| {
             if !self.may_have_variants(path, &name) {
                 return None;
             }
-            let sidecars = Sidecars::find_alone(self.search_root(directory), &name, now)?;
+            let sidecars = Sidecars::find_alone(search_root, &name, now)?;
             // A directory of that name takes precedence.
-            let probe = PathProbe::anywhere(root);
+            let probe = search_root.probe();
             let is_only = sidecars.has_usable() && probe.identity(&name).is_none();
             is_only.then_some((name, sidecars))
         })
@@ -168,7 +166,7 @@ impl Lookup {
     /// Whether only sidecars exist for `path`.
     pub(super) fn has_only_sidecars(
         &self,
-        directory: &RootDirectory,
+        search_root: &SearchRoot<'_>,
         path: &[u8],
         absence: Absence,
     ) -> bool {
@@ -177,7 +175,7 @@ impl Lookup {
             monotonic: Millis(0),
             unix_secs: 0,
         };
-        self.find_sidecar_only(directory, path, absence, now)
+        self.find_sidecar_only(search_root, path, absence, now)
             .is_some()
     }
 

@@ -13,7 +13,7 @@ use crate::config;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{Representation, VerdictCache};
 use crate::site::disk::DescriptorBudget;
-use crate::site::waiting::{JobPermits, SingleFlight};
+use crate::site::waiting::{CachedAccess, JobPermits, SingleFlight};
 
 /// The stores that all sites of a server share.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ pub struct Memory {
     pub(in crate::site) permits: JobPermits,
     pub(in crate::site) revalidators: Revalidators,
     pub(in crate::site) lookups: Arc<LookupCounts>,
+    pub(in crate::site) cached_access: CachedAccess,
 }
 
 impl LookupResult {
@@ -111,6 +112,7 @@ impl Memory {
             permits: JobPermits::default(),
             revalidators: Revalidators::default(),
             lookups: Arc::clone(lookups),
+            cached_access: CachedAccess::default(),
         })
     }
 

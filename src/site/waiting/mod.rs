@@ -4,11 +4,13 @@
 //! the load takes long, a request gets [`WouldBlock::InFlight`] with the [`Flight`] to wait for. Long
 //! work is a [`Job`], done in slices.
 
+mod cached_access;
 mod job;
 mod may_block;
 mod pending_revalidation;
 mod single_flight;
 
+pub use cached_access::CachedAccess;
 #[cfg(test)]
 pub(super) use job::{FIRST_SLICE_ASKS, MAX_JOBS};
 pub use job::{FirstSlice, Job, JobPermits, Slice, UnboundedSlice};

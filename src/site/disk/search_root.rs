@@ -1,0 +1,131 @@
+//! The root directory of one lookup, which may be excluded from the disk.
+//!
+//! A file that the cache does not have is mostly in the kernel's memory: its name in the dentry cache, its
+//! content in the page cache. openat2(2) with RESOLVE_CACHED and preadv2(2) with RWF_NOWAIT answer at once,
+//! or report that they would have to wait. So the thread that has the request can load such a file itself,
+//! even the event loop, and only the rest is left to threads that may block.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use rustix::fs::{FileType, Mode, ResolveFlags};
+use rustix::io::Errno;
+
+use super::identity::Identity;
+use super::path_probe::{PathProbe, ProbeScope};
+use super::resolve::{BENEATH, LinkPolicy, OPEN_FLAGS, OpenError, Resolver};
+use super::root::RootDirectory;
+
+/// A directory in which a lookup opens and probes names.
+#[derive(Debug)]
+pub struct SearchRoot<'d> {
+    directory: &'d RootDirectory,
+    resolver: &'d Resolver,
+    probe: PathProbe<'d>,
+}
+
+/// A file that has just been opened.
+#[derive(Debug)]
+pub struct OpenedFile {
+    /// The file.
+    pub file: File,
+    /// Its identity.
+    pub identity: Identity,
+    /// Its type.
+    pub file_type: FileType,
+    /// Whether reading it must not wait for the disk.
+    pub is_cached_only: bool,
+}
+
+impl<'d> SearchRoot<'d> {
+    /// A lookup below `directory`. Its probes are bounded by `scope`. Files are opened by `resolver`, which
+    /// crosses mount points, unless the scope is [`ProbeScope::Cached`].
+    #[must_use]
+    pub fn new(
+        directory: &'d RootDirectory,
+        resolver: &'d Resolver,
+        scope: ProbeScope,
+    ) -> SearchRoot<'d> {
+        SearchRoot {
+            directory,
+            resolver,
+            probe: PathProbe::new(directory.fd.as_fd(), scope),
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &'d RootDirectory {
+        self.directory
+    }
+
+    /// The probe of this lookup.
+    #[must_use]
+    pub fn probe(&self) -> &PathProbe<'d> {
+        &self.probe
+    }
+
+    /// Whether everything that the lookup has met could be examined. If not, its results mean nothing.
+    #[must_use]
+    pub fn is_answer_certain(&self) -> bool {
+        !self.probe.met_mount() && !self.probe.needs_disk()
+    }
+
+    /// Whether the lookup is restricted to the kernel's memory.
+    #[must_use]
+    pub fn is_cached_only(&self) -> bool {
+        self.probe.scope() == ProbeScope::Cached
+    }
+
+    /// Opens `path`, as [`Resolver::open`] does.
+    ///
+    /// # Errors
+    /// As [`Resolver::open`]. If the lookup would need the disk, but is restricted to the kernel's memory:
+    /// [`OpenError::Exhausted`], and [`PathProbe::needs_disk`] is true from now on.
+    pub fn open(&self, path: &[u8]) -> Result<OpenedFile, OpenError> {
+        let file = if self.is_cached_only() {
+            self.open_cached(path)?
+        } else {
+            self.resolver.open(self.directory.fd.as_fd(), path)?
+        };
+        let mut opened = OpenedFile::of(file)?;
+        opened.is_cached_only = self.is_cached_only();
+        Ok(opened)
+    }
+
+    fn open_cached(&self, path: &[u8]) -> Result<File, OpenError> {
+        let resolve = ResolveFlags::CACHED
+            | ResolveFlags::NO_XDEV
+            | match self.resolver.policy() {
+                LinkPolicy::Inside => BENEATH,
+                LinkPolicy::Never => BENEATH.union(ResolveFlags::NO_SYMLINKS),
+                LinkPolicy::Anywhere => ResolveFlags::NO_MAGICLINKS,
+            };
+        let root = &self.directory.fd;
+        match rustix::fs::openat2(root, path, OPEN_FLAGS, Mode::empty(), resolve) {
+            Ok(file) => Ok(file.into()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(OpenError::NotFound),
+            // EAGAIN: the disk is needed. Other errors are left to the resolver, which examines them.
+            Err(_) => {
+                self.probe.note_disk();
+                Err(OpenError::Exhausted)
+            }
+        }
+    }
+}
+
+impl OpenedFile {
+    /// Describes `file`. Reading it may wait for the disk.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn of(file: File) -> Result<OpenedFile, OpenError> {
+        let stat = rustix::fs::fstat(&file)?;
+        Ok(OpenedFile {
+            identity: Identity::of_stat(&stat),
+            file_type: FileType::from_raw_mode(stat.st_mode),
+            file,
+            is_cached_only: false,
+        })
+    }
+}
