@@ -310,13 +310,23 @@ impl Server {
     /// CPU time that its thread of this name has used so far, in clock ticks.
     pub fn cpu_ticks_of(&self, name: &str) -> u64 {
         let directory = format!("/proc/{}/task", self.pid());
-        let mut threads = std::fs::read_dir(directory).expect("/proc");
-        let path = threads.find_map(|thread| {
-            let path = thread.expect("a thread").path();
-            let own = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-            (own.trim_end() == name).then_some(path)
-        });
-        let path = path.unwrap_or_else(|| panic!("no thread {name}"));
+        let find = || {
+            let mut threads = std::fs::read_dir(&directory).expect("/proc");
+            threads.find_map(|thread| {
+                let path = thread.expect("a thread").path();
+                let own = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+                (own.trim_end() == name).then_some(path)
+            })
+        };
+        // A thread that has just started may not have its name yet.
+        let start = Instant::now();
+        let path = loop {
+            match find() {
+                Some(path) => break path,
+                None if start.elapsed() < Duration::from_secs(5) => std::thread::yield_now(),
+                None => panic!("no thread {name}"),
+            }
+        };
         Server::ticks_in(&path.join("stat").display().to_string())
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 
 use crate::http::accept_encoding::Coding;
+use crate::site::disk::Name;
 
 /// The smallest content that is compressed, in bytes. Below this size the response fits into one packet
 /// anyway, and the two fields of a coding use up most of the savings.
@@ -42,9 +43,9 @@ fn suffix(coding: Coding) -> Option<&'static [u8]> {
 /// The path of the sidecar of the file at `path`: `name.br`, `name.zst` or `name.gz`. `None` for identity,
 /// and for a file that is a sidecar itself.
 #[must_use]
-pub fn sidecar_path(path: &[u8], coding: Coding) -> Option<Vec<u8>> {
+pub fn sidecar_path(path: &[u8], coding: Coding) -> Option<Name<'static>> {
     let suffix = suffix(coding).filter(|_| !is_sidecar_path(path))?;
-    Some([path, suffix].concat())
+    Some(Name::joined(path, suffix))
 }
 
 /// Whether `path` has the suffix of a sidecar.
@@ -200,20 +201,20 @@ mod tests {
     #[test]
     fn every_coding_has_a_sidecar_and_a_sidecar_has_none() {
         assert_eq!(
-            sidecar_path(b"a/x.js", Coding::Brotli),
-            Some(b"a/x.js.br".to_vec())
+            sidecar_path(b"a/x.js", Coding::Brotli).as_deref(),
+            Some(&b"a/x.js.br"[..])
         );
         assert_eq!(
-            sidecar_path(b"a/x.js", Coding::Zstd),
-            Some(b"a/x.js.zst".to_vec())
+            sidecar_path(b"a/x.js", Coding::Zstd).as_deref(),
+            Some(&b"a/x.js.zst"[..])
         );
         assert_eq!(
-            sidecar_path(b"a/x.js", Coding::Gzip),
-            Some(b"a/x.js.gz".to_vec())
+            sidecar_path(b"a/x.js", Coding::Gzip).as_deref(),
+            Some(&b"a/x.js.gz"[..])
         );
-        assert_eq!(sidecar_path(b"a/x.js", Coding::Identity), None);
+        assert!(sidecar_path(b"a/x.js", Coding::Identity).is_none());
         for path in [&b"x.tar.gz"[..], b"x.br", b"x.zst"] {
-            assert_eq!(sidecar_path(path, Coding::Gzip), None);
+            assert!(sidecar_path(path, Coding::Gzip).is_none());
         }
     }
 

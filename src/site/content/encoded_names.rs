@@ -4,6 +4,7 @@
 //! client asked for that name. There are no other variants of it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::content_coding::is_sidecar_path;
 use super::media_types::{Compressibility, MediaTypes};
@@ -22,6 +23,8 @@ pub struct EncodedNames {
     /// By extension, in lower case and without the first dot. `None` means no coding, even if a shorter
     /// extension has one.
     codings: HashMap<String, Option<Coding>>,
+    /// What these extensions have after their last dot.
+    ends: Vec<String>,
 }
 
 impl EncodedNames {
@@ -33,11 +36,16 @@ impl EncodedNames {
             FileCoding::Zstd => Coding::Zstd,
             FileCoding::Gzip => Coding::Gzip,
         };
+        let end = |extension: &str| extension.rsplit('.').next().map(str::to_owned);
+        let mut ends: Vec<String> = encodings.keys().filter_map(|key| end(key)).collect();
+        ends.sort_unstable();
+        ends.dedup();
         let encodings = encodings.iter();
         EncodedNames {
             codings: encodings
                 .map(|(extension, given)| (extension.clone(), given.map(coding)))
                 .collect(),
+            ends,
         }
     }
 
@@ -45,6 +53,15 @@ impl EncodedNames {
     /// longest extension counts.
     #[must_use]
     pub fn coding(&self, name: &str) -> Coding {
+        // Most names end otherwise.
+        let (_, end) = name.rsplit_once('.').unwrap_or_default();
+        if !self
+            .ends
+            .iter()
+            .any(|known| end.eq_ignore_ascii_case(known))
+        {
+            return Coding::Identity;
+        }
         let name = name.rsplit('/').next().unwrap_or(name);
         let name = name.to_ascii_lowercase();
         let dots = name.match_indices('.').map(|(at, _)| at);
@@ -61,7 +78,7 @@ impl EncodedNames {
     /// extension, as `application/wasm` for `x.wasm.gz` and `x.wasm.unityweb`. If that is unknown, as in
     /// `x.svgz`, it is the type of the whole name.
     #[must_use]
-    pub fn content_type(name: &str, types: &MediaTypes) -> String {
+    pub fn content_type(name: &str, types: &MediaTypes) -> Arc<str> {
         let lower_case = name.to_ascii_lowercase();
         let inner = without_last_extension(name);
         let own = || {
@@ -153,7 +170,11 @@ mod tests {
             ("x.com.svgz", "image/svg+xml"),
             ("x.gz", "text/x-default; charset=utf-8"),
         ] {
-            assert_eq!(EncodedNames::content_type(name, &types), expected, "{name}");
+            assert_eq!(
+                &*EncodedNames::content_type(name, &types),
+                expected,
+                "{name}"
+            );
         }
     }
 }

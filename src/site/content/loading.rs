@@ -28,7 +28,7 @@ pub struct RepresentationLoader {
     reader: ConsistentReader,
     /// Set when all is read: the content is being copied into its final memory.
     copy: Option<(ReadFile, ContentCopy)>,
-    content_type: String,
+    content_type: Arc<str>,
     coding: Coding,
     varies: bool,
     etag: EtagSource,
@@ -50,7 +50,7 @@ impl RepresentationLoader {
         Ok(RepresentationLoader {
             reader: ConsistentReader::new(opened, limits.read, metadata.etag)?,
             copy: None,
-            content_type: metadata.content_type.to_owned(),
+            content_type: metadata.content_type.into(),
             coding: metadata.coding,
             varies: metadata.varies,
             etag: metadata.etag,

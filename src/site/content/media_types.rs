@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Types that take precedence over those of `mime_guess`: newer registrations with IANA, and types on which
 /// browsers and other servers agree. Extensions in lower case, sorted.
@@ -186,6 +186,9 @@ static REGISTERED_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
 /// The type of unknown content. No browser renders it.
 const UNKNOWN: &str = "application/octet-stream";
 
+/// The largest number of extensions that are remembered for a site. Few sites have so many.
+const MAX_ASKED: usize = 256;
+
 /// The media types of the files of one site.
 ///
 /// The values go into the head of a response unchanged, so the configuration must have checked them.
@@ -194,7 +197,9 @@ pub struct MediaTypes {
     /// The site's own types, which take precedence: by extension in lower case, without the dot.
     own: HashMap<String, String>,
     /// The type of a name without a known extension.
-    default: String,
+    default: Arc<str>,
+    /// The types of extensions that were asked for, as they are spelt.
+    asked: RwLock<HashMap<Box<str>, Arc<str>>>,
 }
 
 impl MediaTypes {
@@ -206,7 +211,8 @@ impl MediaTypes {
             own: own
                 .map(|(extension, media_type)| (extension.clone(), media_type.clone()))
                 .collect(),
-            default: default_type.to_owned(),
+            default: with_charset(default_type),
+            asked: RwLock::default(),
         }
     }
 
@@ -216,14 +222,32 @@ impl MediaTypes {
     /// JSON is UTF-8 by definition (RFC 8259 section 8.1), and XML documents declare their encoding
     /// themselves.
     #[must_use]
-    pub fn of(&self, name: &str) -> String {
-        self.known(name)
-            .unwrap_or_else(|| with_charset(&self.default))
+    pub fn of(&self, name: &str) -> Arc<str> {
+        let asked = spelt_extension(name);
+        if let Some(extension) = asked
+            && let Some(known) = self.read_asked().get(extension)
+        {
+            return Arc::clone(known);
+        }
+        let Some(known) = self.known(name) else {
+            return Arc::clone(&self.default);
+        };
+        if let Some(extension) = asked {
+            let mut asked = self.asked.write().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() < MAX_ASKED {
+                asked.insert(extension.into(), Arc::clone(&known));
+            }
+        }
+        known
+    }
+
+    fn read_asked(&self) -> RwLockReadGuard<'_, HashMap<Box<str>, Arc<str>>> {
+        self.asked.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Like [`of`](MediaTypes::of), but `None` if the name has no extension or an unknown one.
     #[must_use]
-    pub fn known(&self, name: &str) -> Option<String> {
+    pub fn known(&self, name: &str) -> Option<Arc<str>> {
         let extension = extension(name);
         let own = extension.as_deref().and_then(|it| self.own.get(it));
         let media_type = own
@@ -277,6 +301,13 @@ fn extension(name: &str) -> Option<String> {
     Some(Path::new(name).extension()?.to_str()?.to_ascii_lowercase())
 }
 
+/// The extension of a name as it is spelt. `None` also for some names that have one.
+fn spelt_extension(name: &str) -> Option<&str> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let is_plain = extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_plain && stem.ends_with(|last: char| last.is_ascii_alphanumeric())).then_some(extension)
+}
+
 fn by_name(name: &str) -> Option<&'static str> {
     let name = Path::new(name).file_name()?;
     let mut names = NAMES.iter();
@@ -302,15 +333,15 @@ fn find(table: &[(&'static str, &'static str)], extension: &str) -> Option<&'sta
     Some(table.get(index.ok()?)?.1)
 }
 
-fn with_charset(media_type: &str) -> String {
+fn with_charset(media_type: &str) -> Arc<str> {
     let is_bare_text = media_type
         .get(..5)
         .is_some_and(|main| main.eq_ignore_ascii_case("text/"))
         && !media_type.contains(';');
     if is_bare_text {
-        format!("{media_type}; charset=utf-8")
+        [media_type, "; charset=utf-8"].concat().into()
     } else {
-        media_type.to_owned()
+        media_type.into()
     }
 }
 

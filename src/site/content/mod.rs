@@ -3,6 +3,7 @@
 //! Each encoded variant of a file is a [`Representation`]. [`Sidecars`] are variants that the owner of the
 //! site puts beside the file, such as `name.gz`.
 
+mod allocation;
 mod comparison;
 mod content_coding;
 mod content_copy;
@@ -15,9 +16,10 @@ mod representation;
 mod sidecars;
 mod verdict_cache;
 
+pub use allocation::allocation;
 pub use comparison::{ExpectedContent, VariantVerdict, compare};
 pub use content_coding::{
-    MIN_COMPRESSED_BYTES, compress, saves_enough, sidecar_path, variant_etag,
+    MIN_COMPRESSED_BYTES, compress, is_sidecar_path, saves_enough, sidecar_path, variant_etag,
 };
 pub use decoding::{ContentDecoder, DecodeError};
 pub use encoded_names::EncodedNames;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::allocation::allocation;
 use super::content_coding::{etag_without_coding, variant_etag};
 use crate::clock::Now;
 use crate::config::EtagSource;
@@ -24,8 +25,20 @@ use crate::site::waiting::{MayBlock, WouldBlockOnDisk};
 /// Tells caches that Accept-Encoding selects the variant (RFC 9110 section 12.5.5).
 const VARY: &str = "Vary: Accept-Encoding\r\n";
 
+/// Forbids clients to guess another media type.
+const NOSNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
+
 /// The last field line of a representation (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
+
+/// The two counts of an [`Arc`], in bytes.
+const ARC_COUNTS_BYTES: usize = 16;
+
+/// What [`Bytes`] allocate when they are cloned for the first time, besides their content.
+const SHARED_BYTES: usize = 24;
+
+/// The length of an entity tag that is made from a time.
+const TYPICAL_ETAG_BYTES: usize = 64;
 
 /// The content, in memory or in a file.
 #[derive(Debug)]
@@ -199,32 +212,34 @@ impl Representation {
             last_modified,
             snapshot,
         } = version;
-        let mut fields = Vec::new();
-        let mut add = |line: &str| {
-            fields.extend_from_slice(line.as_bytes());
-            fields.len()
+        let date = last_modified.map(http_date);
+        let coding = match metadata.coding {
+            Coding::Identity => None,
+            coding => Some(coding.token().as_bytes()),
         };
-        let last_modified_end = last_modified.map_or(0, |secs| add(&last_modified_line(secs)));
-        let etag_end = etag.as_ref().map_or(last_modified_end, |etag| {
-            add(&format!("ETag: {}\r\n", String::from_utf8_lossy(etag)))
+        let lines = [
+            line("Last-Modified: ", date.as_deref().map(str::as_bytes)),
+            line("ETag: ", etag.as_deref()),
+            [VARY.as_bytes(), b"", b""].map(|part| if metadata.varies { part } else { b"" }),
+            line("Content-Type: ", Some(metadata.content_type.as_bytes())),
+            line("Content-Encoding: ", coding),
+            [NOSNIFF.as_bytes(), ACCEPT_RANGES.as_bytes(), b""],
+        ];
+        let mut end = 0;
+        let ends = lines.map(|line| {
+            end += line.iter().map(|part| part.len()).sum::<usize>();
+            end
         });
-        let validators_len = add(if metadata.varies { VARY } else { "" });
-        let content_type_end = add(&format!("Content-Type: {}\r\n", metadata.content_type));
-        let content_lines_end = add(&match metadata.coding {
-            Coding::Identity => String::new(),
-            coding => format!("Content-Encoding: {}\r\n", coding.token()),
-        });
-        add(&format!(
-            "X-Content-Type-Options: nosniff\r\n{ACCEPT_RANGES}"
-        ));
+        // One allocation of the right size.
+        let fields = Bytes::from(lines.as_flattened().concat());
         Representation {
-            last_modified_end,
-            etag_end,
-            validators_len,
-            content_type_end,
-            content_lines_end,
-            fields: Bytes::from(fields),
-            etag,
+            last_modified_end: ends[0],
+            etag_end: ends[1],
+            validators_len: ends[2],
+            content_type_end: ends[3],
+            content_lines_end: ends[4],
+            etag: etag.map(|_| fields.slice(ends[0] + "ETag: ".len()..ends[1] - "\r\n".len())),
+            fields,
             last_modified,
             content,
             is_torn: false,
@@ -332,30 +347,56 @@ impl Representation {
         &self.snapshot.identity
     }
 
-    /// The approximate memory of this representation, in bytes.
+    /// The memory that this representation has allocated, in bytes.
     #[must_use]
-    pub fn memory(&self) -> u64 {
+    pub fn allocated(&self) -> u64 {
         let content = match &self.content {
-            Content::Memory(bytes) => bytes.len() as u64,
-            Content::MemfdBody(content) => content.len(),
-            Content::Descriptor(..) => 0,
+            Content::Memory(bytes) => shared_allocation(bytes.len()),
+            Content::MemfdBody(body) => {
+                body.allocated() + allocation(ARC_COUNTS_BYTES + size_of::<MemfdBody>())
+            }
+            Content::Descriptor(..) => allocation(ARC_COUNTS_BYTES + size_of::<OpenFile>()),
         };
-        content + (self.fields.len() + size_of::<Representation>() + 128) as u64
+        content + shared_allocation(self.fields.len())
     }
+}
+
+/// The memory of [`Bytes`] of this length that have been cloned.
+fn shared_allocation(len: usize) -> u64 {
+    allocation(len) + allocation(SHARED_BYTES)
 }
 
 /// The tag of a file that has `identity` at `now`. It is weak as long as a second write could leave size
 /// and modification time unchanged (RFC 9110 section 8.8.1). A weak tag also contains ctime, so that a
 /// client does not take the version after that second for this one.
 fn etag_of_time(identity: &Identity, now: Now) -> Bytes {
-    let (size, (seconds, nanoseconds)) = (identity.size(), identity.modified());
-    let times = format!("{size:x}-{seconds:x}.{nanoseconds:x}");
-    Bytes::from(if identity.may_change_unseen(now) {
-        let (seconds, nanoseconds) = identity.changed();
-        format!("W/\"{times}-{seconds:x}.{nanoseconds:x}\"")
-    } else {
-        format!("\"{times}\"")
-    })
+    let mut tag = Vec::with_capacity(TYPICAL_ETAG_BYTES);
+    let may_change = identity.may_change_unseen(now);
+    tag.extend_from_slice(if may_change { b"W/\"" } else { b"\"" });
+    push_hexadecimal(&mut tag, identity.size());
+    let changed = may_change.then_some(identity.changed());
+    for (seconds, nanoseconds) in [Some(identity.modified()), changed].into_iter().flatten() {
+        tag.push(b'-');
+        push_hexadecimal(&mut tag, seconds.cast_unsigned());
+        tag.push(b'.');
+        push_hexadecimal(&mut tag, nanoseconds.cast_unsigned());
+    }
+    tag.push(b'"');
+    Bytes::from(tag)
+}
+
+/// Appends `number` in lower-case hexadecimal digits, without leading zeros.
+fn push_hexadecimal(text: &mut Vec<u8>, number: u64) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().map(|digit| {
+        let value = number >> (4 * digit) & 0xF;
+        b"0123456789abcdef"[value as usize]
+    }));
+}
+
+/// The parts of the field line `name` with this value; empty without a value.
+fn line<'l>(name: &'static str, value: Option<&'l [u8]>) -> [&'l [u8]; 3] {
+    value.map_or([b""; 3], |value| [name.as_bytes(), value, b"\r\n"])
 }
 
 fn last_modified_line(unix_secs: u64) -> String {

@@ -5,7 +5,8 @@
 //! the content of the two files in the background, if it can. Otherwise the whole seconds of the two times
 //! decide the [state](SidecarState), which most tools preserve.
 
-use super::content_coding::sidecar_path;
+use super::allocation::allocation;
+use super::content_coding::{is_sidecar_path, sidecar_path};
 use super::verdict_cache::VerdictCache;
 use crate::clock::Now;
 use crate::http::accept_encoding::Coding;
@@ -41,20 +42,17 @@ pub enum SidecarState {
     Unusable,
 }
 
-/// The possible sidecars of a file, as one lookup has found them.
-#[derive(Debug)]
+/// The sidecars of a file, as one lookup has found them. Most files have none.
+#[derive(Debug, Default)]
 pub struct Sidecars {
-    /// By coding, in the order of [`Coding::COMPRESSED`].
-    sidecars: [Sidecar; 3],
+    /// By coding, in the order of [`Coding::COMPRESSED`]; `None` if there is no such name.
+    sidecars: [Option<Box<Sidecar>>; 3],
 }
 
-/// A possible sidecar.
+/// A file with the name of a sidecar.
 #[derive(Debug)]
 struct Sidecar {
-    /// Below the root. It is kept so that another lookup allocates nothing.
-    path: Vec<u8>,
-    /// `None` if there is no such name.
-    snapshot: Option<IdentitySnapshot>,
+    snapshot: IdentitySnapshot,
     state: SidecarState,
 }
 
@@ -83,6 +81,18 @@ impl Sidecars {
         Sidecars::find_by(search_root, file.path, state, now)
     }
 
+    /// The sidecars of the file at `path` if there are none. `None` if the file is a sidecar itself.
+    #[must_use]
+    pub fn none_of(path: &[u8]) -> Option<Sidecars> {
+        (!is_sidecar_path(path)).then(Sidecars::default)
+    }
+
+    /// Whether no file has the name of a sidecar.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sidecars.iter().all(Option::is_none)
+    }
+
     /// Looks up the sidecars of the missing file `path`. All but empty ones may be sent.
     #[must_use]
     pub fn find_alone(search_root: &SearchRoot<'_>, path: &[u8], now: Now) -> Option<Sidecars> {
@@ -101,89 +111,85 @@ impl Sidecars {
         state: impl Fn(&Identity) -> SidecarState,
         now: Now,
     ) -> Option<Sidecars> {
-        let probe = search_root.probe();
+        if is_sidecar_path(path) {
+            return None;
+        }
         let find_sidecar = |coding| {
             let path = sidecar_path(path, coding)?;
-            let identity = probe.identity(&path);
-            let state = identity.map_or(SidecarState::Unusable, |identity| {
-                let state = state(&identity);
-                // Opening the file comes last, because it takes longest.
-                let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
-                if may_be_sent && !is_file(search_root, &path, &identity) {
-                    return SidecarState::Unusable;
-                }
-                state
-            });
-            Some(Sidecar {
-                state,
-                snapshot: identity.map(|identity| IdentitySnapshot::new(identity, now)),
-                path,
-            })
+            let identity = search_root.probe().identity(&path)?;
+            let mut state = state(&identity);
+            // Opening the file comes last, because it takes longest.
+            let may_be_sent = matches!(state, SidecarState::Trusted | SidecarState::Unverified);
+            if may_be_sent && !is_file(search_root, &path, &identity) {
+                state = SidecarState::Unusable;
+            }
+            let snapshot = IdentitySnapshot::new(identity, now);
+            Some(Box::new(Sidecar { snapshot, state }))
         };
-        let [brotli, zstd, gzip] = Coding::COMPRESSED.map(find_sidecar);
         Some(Sidecars {
-            sidecars: [brotli?, zstd?, gzip?],
+            sidecars: Coding::COMPRESSED.map(find_sidecar),
         })
     }
 
     /// The state of the sidecar in `coding`.
     #[must_use]
     pub fn state(&self, coding: Coding) -> SidecarState {
-        let sidecar = self.sidecars.get(coding as usize);
+        let sidecar = self.in_coding(coding);
         sidecar.map_or(SidecarState::Unusable, |sidecar| sidecar.state)
     }
 
-    /// The path below the root and the identity of the sidecar in `coding`, if it may be sent, at least
-    /// after verification.
+    /// The identity of the sidecar in `coding`, if it may be sent, at least after verification.
     #[must_use]
-    pub fn usable(&self, coding: Coding) -> Option<(&[u8], &Identity)> {
-        let sidecar = self.sidecars.get(coding as usize)?;
-        let snapshot = sidecar.snapshot.as_ref()?;
-        sidecar
-            .is_usable()
-            .then_some((&sidecar.path, &snapshot.identity))
+    pub fn usable(&self, coding: Coding) -> Option<&Identity> {
+        let sidecar = self.in_coding(coding)?;
+        sidecar.is_usable().then_some(&sidecar.snapshot.identity)
+    }
+
+    fn in_coding(&self, coding: Coding) -> Option<&Sidecar> {
+        self.sidecars.get(coding as usize)?.as_deref()
     }
 
     /// Whether the last change of the sidecar in `coding` is old enough for its identity to change with any
     /// later change.
     #[must_use]
     pub fn has_settled(&self, coding: Coding) -> bool {
-        let sidecar = self.sidecars.get(coding as usize);
-        let snapshot = sidecar.and_then(|sidecar| sidecar.snapshot.as_ref());
+        let snapshot = self.in_coding(coding).map(|sidecar| &sidecar.snapshot);
         snapshot.is_some_and(|snapshot| snapshot.is_current(&snapshot.identity))
     }
 
     /// Whether any sidecar may be sent, at least after verification.
     #[must_use]
     pub fn has_usable(&self) -> bool {
-        self.sidecars.iter().any(Sidecar::is_usable)
+        self.sidecars
+            .iter()
+            .flatten()
+            .any(|sidecar| sidecar.is_usable())
     }
 
-    /// The paths of the sidecars that are too old.
-    pub fn too_old(&self) -> impl Iterator<Item = &[u8]> {
-        let sidecars = self.sidecars.iter();
-        sidecars
-            .filter(|sidecar| sidecar.state == SidecarState::TooOld)
-            .map(|sidecar| &sidecar.path[..])
+    /// The codings of the sidecars that are too old.
+    pub fn too_old(&self) -> impl Iterator<Item = Coding> {
+        let codings = Coding::COMPRESSED.into_iter();
+        codings.filter(|coding| self.state(*coding) == SidecarState::TooOld)
     }
 
-    /// Whether all sidecars are unchanged, and none has been added.
+    /// Whether all sidecars of the file at `path` are unchanged, and none has been added.
     #[must_use]
-    pub fn are_current(&self, probe: &PathProbe<'_>) -> bool {
-        self.sidecars.iter().all(|sidecar| {
-            match (&sidecar.snapshot, probe.identity(&sidecar.path)) {
+    pub fn are_current(&self, path: &[u8], probe: &PathProbe<'_>) -> bool {
+        Coding::COMPRESSED.into_iter().all(|coding| {
+            let path = sidecar_path(path, coding);
+            let identity = path.and_then(|path| probe.identity(&path));
+            match (self.in_coding(coding), identity) {
                 (None, None) => true,
-                (Some(snapshot), Some(identity)) => snapshot.is_current(&identity),
+                (Some(sidecar), Some(identity)) => sidecar.snapshot.is_current(&identity),
                 _ => false,
             }
         })
     }
 
-    /// The approximate memory of this value, in bytes.
+    /// The memory that this value has allocated, in bytes.
     #[must_use]
-    pub fn memory(&self) -> u64 {
-        let paths: usize = self.sidecars.iter().map(|sidecar| sidecar.path.len()).sum();
-        (paths + size_of::<Sidecars>()) as u64
+    pub fn allocated(&self) -> u64 {
+        self.sidecars.iter().flatten().count() as u64 * allocation(size_of::<Sidecar>())
     }
 }
 
@@ -463,7 +469,10 @@ mod tests {
         write(root, "a", 60_000);
         let directory = File::open(root).expect("the root");
         let are_current = |seen: &Sidecars| {
-            seen.are_current(&PathProbe::new(directory.as_fd(), ProbeScope::WithinMount))
+            seen.are_current(
+                b"a",
+                &PathProbe::new(directory.as_fd(), ProbeScope::WithinMount),
+            )
         };
         let steps: [&dyn Fn(); 3] = [
             &|| write(root, "a.br", 50_000),

@@ -24,6 +24,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
+use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
 use crate::http::response::FileSource;
@@ -116,6 +117,12 @@ impl MemfdBody {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    /// The memory of the content, in bytes: whole pages.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        self.len().next_multiple_of(page_size() as u64)
     }
 
     /// Returns a copy of the content.

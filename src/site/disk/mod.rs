@@ -5,6 +5,7 @@ mod content_tag;
 mod descriptors;
 mod identity;
 mod memfd_body;
+mod name;
 mod path_probe;
 mod reading;
 mod resolve;
@@ -19,6 +20,7 @@ pub use identity::{Identity, IdentitySnapshot};
 #[cfg(test)]
 pub(super) use memfd_body::MIN_MEMFD_BYTES;
 pub use memfd_body::{HUGE_PAGES_SETTING, MemfdBody};
+pub use name::Name;
 pub use path_probe::{PathProbe, ProbeScope};
 pub use reading::{ConsistentReader, ReadFile, ReadLimits};
 pub use resolve::{LinkPolicy, OpenError, Resolver};

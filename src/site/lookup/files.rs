@@ -4,9 +4,9 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::names::{Name, is_itself, slash_form};
+use super::names::{is_itself, slash_form};
 use super::opening::Lookup;
-use crate::site::disk::{OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot};
+use crate::site::disk::{Name, OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot};
 use crate::site::memory::Absence;
 
 impl Lookup {

@@ -14,7 +14,7 @@ use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{
     Compressibility, EncodedNames, LoadLimits, MIN_COMPRESSED_BYTES, Metadata, OriginalFile,
-    Representation, RepresentationLoader, Sidecars,
+    Representation, RepresentationLoader, Sidecars, sidecar_path,
 };
 use crate::site::disk::{Identity, OpenedFile, SearchRoot};
 use crate::site::memory::{
@@ -133,7 +133,7 @@ impl Lookup {
         let usable = |coding: &Coding| sidecars.usable(*coding).is_some();
         let coding = Coding::COMPRESSED.into_iter().find(usable);
         let coding = coding.ok_or(absence)?;
-        let (path, _) = sidecars.usable(coding).ok_or(absence)?;
+        let path = &sidecar_path(&name, coding).ok_or(absence)?;
         let opened = search_root.open(path);
         let content_type = self.types.of(&String::from_utf8_lossy(&name));
         let policy = self.coding_policy(key, &content_type);
@@ -179,15 +179,20 @@ impl Lookup {
     /// Looks up the sidecars of the file with this `identity`, if the site uses sidecars.
     fn find_sidecars(&self, target: LoadTarget<'_>, identity: &Identity) -> Option<Sidecars> {
         let verification = self.sidecar_verification?;
+        if !self.may_have_sidecars(target.search_root, target.name, target.now) {
+            return Sidecars::none_of(target.name);
+        }
         let original = OriginalFile {
             path: target.name,
             identity,
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let sidecars = Sidecars::find(target.search_root, original, verification, target.now);
-        for path in sidecars.iter().flat_map(Sidecars::too_old) {
+        self.note_sidecar_lookup(target.search_root, target.name);
+        for coding in sidecars.iter().flat_map(Sidecars::too_old) {
+            let path = sidecar_path(target.name, coding);
             self.unused_sidecars.warn(
-                path,
+                path.as_deref().unwrap_or(target.name),
                 "it is older than the file that it lies beside, and their contents are not compared \
                  (without a cache, or above 64 MiB): not sent",
             );
@@ -227,7 +232,8 @@ impl Lookup {
         coding: Coding,
         now: Now,
     ) -> Option<VariantLoad> {
-        let (path, _) = entry.sidecars.as_ref()?.usable(coding)?;
+        entry.sidecars.as_ref()?.usable(coding)?;
+        let path = &sidecar_path(&entry.path, coding)?;
         let directory = self.root.directory();
         let opened = self.search_root(&directory).open(path).ok()?;
         let metadata = Metadata {
@@ -364,7 +370,7 @@ impl VariantLoad {
         let sidecars = self.entry.sidecars.as_ref();
         let seen = sidecars.and_then(|sidecars| sidecars.usable(self.coding));
         // If the root has been swapped meanwhile, another file may have that name.
-        let is_seen = !variant.is_torn && seen.is_some_and(|(_, seen)| variant.identity() == seen);
+        let is_seen = !variant.is_torn && seen == Some(variant.identity());
         // The sidecar may be older than its file. A client that cached the file before its last change,
         // and validates by time alone, must not get a 304.
         let original = self.entry.representation.last_modified;

@@ -5,6 +5,7 @@
 
 mod absence_log;
 mod cached;
+mod directories;
 mod files;
 mod find;
 mod listed;

@@ -9,7 +9,7 @@ use crate::http::accept_encoding::{
     AcceptedCodings, Coding, accepted_codings, codings_without_identity,
 };
 use crate::http::request::RequestHead;
-use crate::site::content::Representation;
+use crate::site::content::{Representation, sidecar_path};
 use crate::site::memory::{
     CompressionOrder, EncodedVariants, FileEntry, LookupResult, OriginalState, VariantState,
     VerificationOrder,
@@ -93,9 +93,8 @@ impl Lookup {
                 VariantState::None => None,
                 VariantState::Sidecar => {
                     may_block.disk()?;
-                    let mut sidecars = entry.sidecars.iter();
-                    if let Some((name, _)) = sidecars.find_map(|all| all.usable(coding)) {
-                        self.check_scope(name, may_block)?;
+                    if let Some(name) = sidecar_path(&entry.path, coding) {
+                        self.check_scope(&name, may_block)?;
                     }
                     self.fetch_sidecar(entry, variants, coding, now)?
                 }
@@ -188,7 +187,7 @@ impl Lookup {
             return;
         };
         let sidecars = entry.sidecars.as_ref();
-        let Some((_, sidecar)) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
+        let Some(sidecar) = sidecars.and_then(|sidecars| sidecars.usable(coding)) else {
             return;
         };
         if !variants.claim_verification(coding) {

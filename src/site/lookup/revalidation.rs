@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::opening::Lookup;
 use crate::clock::Millis;
-use crate::site::disk::{PathProbe, ProbeScope, RESOLVE_EVERY_MILLIS, SearchRoot};
+use crate::site::disk::{ProbeScope, RESOLVE_EVERY_MILLIS, SearchRoot};
 use crate::site::memory::{
     DueRevalidation, FailureDomain, FileEntry, Freshness, NegativeEntry, OriginalState,
     Revalidation, RevalidationSubject, Revalidator, SitePath, StaleAction,
@@ -162,7 +162,7 @@ impl Lookup {
             if !freshness.claim_check(now, self.revalidate_millis) {
                 return Ok(true);
             }
-            let compared = self.compare(stale, scope);
+            let compared = self.compare(stale, scope, now);
             if compared == ComparisonResult::MetMount {
                 freshness.mark_beyond_mount();
                 // Return the claim, as nothing was compared.
@@ -185,7 +185,7 @@ impl Lookup {
             return Ok(true);
         }
         let ends = EndOnDrop(&freshness.pending);
-        match self.compare(stale, ProbeScope::WithinMount) {
+        match self.compare(stale, ProbeScope::WithinMount, now) {
             ComparisonResult::Same => freshness.confirm(now),
             ComparisonResult::Changed => return Ok(false),
             ComparisonResult::MetMount => {
@@ -224,7 +224,7 @@ impl Lookup {
             Some(_) => ProbeScope::Anywhere,
             None => ProbeScope::WithinMount,
         };
-        match self.compare(stale, scope) {
+        match self.compare(stale, scope, order.at) {
             ComparisonResult::Same => freshness.confirm(end()),
             ComparisonResult::Changed => match stale {
                 StaleEntry::File(entry) => memory.files.drop_stale(entry.key.site_path(), entry),
@@ -243,10 +243,10 @@ impl Lookup {
         }
     }
 
-    fn compare(&self, stale: StaleEntry<'_>, scope: ProbeScope) -> ComparisonResult {
+    fn compare(&self, stale: StaleEntry<'_>, scope: ProbeScope, now: Millis) -> ComparisonResult {
         let directory = self.root.directory();
         let search_root = SearchRoot::new(&directory, &self.resolver, scope);
-        match self.is_same(stale, &search_root) {
+        match self.is_same(stale, &search_root, now) {
             _ if search_root.probe().met_mount() => ComparisonResult::MetMount,
             true => ComparisonResult::Same,
             false => ComparisonResult::Changed,
@@ -257,13 +257,13 @@ impl Lookup {
     fn compare_cached(&self, stale: StaleEntry<'_>, now: Millis) -> Option<bool> {
         let directory = self.root.directory();
         let search_root = self.cached_search_root(&directory, now)?;
-        let is_same = self.is_same(stale, &search_root);
+        let is_same = self.is_same(stale, &search_root, now);
         search_root.is_answer_certain().then_some(is_same)
     }
 
-    fn is_same(&self, stale: StaleEntry<'_>, search_root: &SearchRoot<'_>) -> bool {
+    fn is_same(&self, stale: StaleEntry<'_>, search_root: &SearchRoot<'_>, now: Millis) -> bool {
         match stale {
-            StaleEntry::File(entry) => self.is_same_file(entry, search_root.probe()),
+            StaleEntry::File(entry) => self.is_same_file(entry, search_root, now),
             StaleEntry::NegativeEntry(key, negative) => {
                 self.is_same_absence(key.path, negative, search_root)
             }
@@ -271,7 +271,8 @@ impl Lookup {
     }
 
     /// Compares a file and its sidecars with the disk.
-    fn is_same_file(&self, entry: &FileEntry, probe: &PathProbe<'_>) -> bool {
+    fn is_same_file(&self, entry: &FileEntry, search_root: &SearchRoot<'_>, now: Millis) -> bool {
+        let probe = search_root.probe();
         if entry.original != OriginalState::Present {
             return self.is_same_sidecar_only(entry, probe);
         }
@@ -285,7 +286,11 @@ impl Lookup {
         probe
             .identity(&entry.path)
             .is_some_and(|identity| entry.representation.is_current(&identity))
-            && sidecars.is_none_or(|seen| seen.are_current(probe))
+            && sidecars.is_none_or(|seen| {
+                let has_none = seen.is_empty()
+                    && self.knows_sidecars(search_root, &entry.path, now) == Some(false);
+                has_none || seen.are_current(&entry.path, probe)
+            })
             && !earlier.any(|name| probe.is_file(&name))
     }
 

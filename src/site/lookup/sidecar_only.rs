@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::names::Name;
 use super::opening::Lookup;
 use crate::clock::{Millis, Now};
 use crate::http::accept_encoding::Coding;
@@ -19,7 +18,7 @@ use crate::http::response::FileSource;
 use crate::site::content::{
     Compressibility, Content, ContentDecoder, DecodeError, Representation, Sidecars, sidecar_path,
 };
-use crate::site::disk::{Identity, OpenError, PathProbe, SearchRoot};
+use crate::site::disk::{Identity, Name, OpenError, PathProbe, SearchRoot};
 use crate::site::memory::{Absence, FileEntry, LoggedNames, OriginalState};
 use crate::site::waiting::Slice;
 
@@ -184,7 +183,7 @@ impl Lookup {
         &self,
         path: &[u8],
         absence: Absence,
-    ) -> impl Iterator<Item = Vec<u8>> {
+    ) -> impl Iterator<Item = Name<'static>> {
         let names = self.names(path).filter(move |_| may_use_sidecar(absence));
         names.flat_map(move |name| self.sidecar_names(path, &name))
     }
@@ -195,13 +194,17 @@ impl Lookup {
         let earlier = self.names(path).take_while(|name| **name != *entry.path);
         let mut other_sidecars = earlier.flat_map(|name| self.sidecar_names(path, &name));
         let sidecars = entry.sidecars.as_ref();
-        sidecars.is_some_and(|seen| seen.are_current(probe))
+        sidecars.is_some_and(|seen| seen.are_current(&entry.path, probe))
             && probe.identity(&entry.path).is_none()
             && !self.names(path).any(|name| probe.is_file(&name))
             && !other_sidecars.any(|name| probe.is_file(&name))
     }
 
-    fn sidecar_names(&self, path: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+    fn sidecar_names(
+        &self,
+        path: &[u8],
+        name: &[u8],
+    ) -> impl Iterator<Item = Name<'static>> + use<> {
         let is_tried = self.sidecar_verification.is_some() && self.may_have_variants(path, name);
         let variants =
             Coding::COMPRESSED.map(|coding| sidecar_path(name, coding).filter(|_| is_tried));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::cache::{FileCache, FileEntry, KeptSitePath, SitePath};
 use super::compressor::Compressor;
+use super::directories::DirectoryCache;
 use super::freshness::Freshness;
 use super::lookup_counts::{LookupCounts, LookupKind};
 use super::negative_cache::{NegativeCache, NegativeEntry};
@@ -42,6 +43,7 @@ pub enum LookupResult {
 pub struct Memory {
     pub(in crate::site) files: Arc<FileCache>,
     pub(in crate::site) negative_cache: NegativeCache,
+    pub(in crate::site) directories: DirectoryCache,
     pub(in crate::site) compressor: Compressor,
     pub(in crate::site) sidecar_verifier: SidecarVerifier,
     pub(in crate::site) verdicts: Arc<VerdictCache>,
@@ -105,6 +107,7 @@ impl Memory {
                 descriptors.cached_files(),
             )),
             negative_cache: NegativeCache::new(),
+            directories: DirectoryCache::new(),
             compressor: Compressor::new(),
             sidecar_verifier: SidecarVerifier::default(),
             verdicts: Arc::default(),

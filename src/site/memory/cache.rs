@@ -3,18 +3,35 @@
 //! The cache is bounded by weight and evicts by use. Each entry is compared with its file at most once
 //! per `cache.revalidate` ([`Freshness`]); this takes one stat(2).
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Equivalent;
 
 use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
+use super::newcomers::Newcomers;
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::site::content::{Content, Representation, Sidecars, compress};
+use crate::site::content::{Content, Representation, Sidecars, allocation, compress};
 
 /// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
+
+/// The two counts of an [`Arc`], in bytes.
+const ARC_COUNTS_BYTES: usize = 16;
+
+/// The memory that the cache itself uses for an entry, in bytes: its slot, its place in the table, and those
+/// of entries that were evicted and are remembered.
+const SLOT_BYTES: u64 = 144;
+
+/// The number of loads after which the cache is weighed again. That takes all its locks.
+const LOADS_PER_WEIGHING: u64 = 32;
+
+/// A cache is full if so many parts of it are in use: its shards do not fill up at the same time.
+const FULL_PARTS: u64 = 15;
+/// Of this number of parts.
+const FULL_OF: u64 = 16;
 
 /// A cached file and its origin.
 #[derive(Debug)]
@@ -62,13 +79,31 @@ impl FileEntry {
     /// The weight of the entry in the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
         let variants = self.variants.iter().flat_map(|variants| variants.ready());
-        let representations = std::iter::once(&self.representation).chain(variants);
-        let weights = representations.map(|representation| match representation.content {
-            Content::Memory(_) | Content::MemfdBody(_) => representation.memory(),
-            Content::Descriptor(..) => representation.memory().max(descriptor),
+        let of_variants = variants.map(|variant| {
+            allocation(size_of::<Representation>()) + weight_of(variant, descriptor)
         });
-        let sidecars = self.sidecars.as_ref().map_or(0, Sidecars::memory);
-        weights.sum::<u64>() + sidecars
+        let own = [
+            allocation(ARC_COUNTS_BYTES + size_of::<FileEntry>()),
+            // In the entry, and as the key in the cache.
+            2 * allocation(self.key.path.len()),
+            allocation(self.path.capacity()),
+            weight_of(&self.representation, descriptor),
+            self.sidecars.as_ref().map_or(0, Sidecars::allocated),
+            self.variants
+                .as_ref()
+                .map_or(0, |_| allocation(size_of::<EncodedVariants>())),
+            SLOT_BYTES,
+        ];
+        own.into_iter().chain(of_variants).sum()
+    }
+}
+
+/// The memory that a representation has allocated, or what its open file weighs.
+fn weight_of(representation: &Representation, descriptor: u64) -> u64 {
+    let allocated = representation.allocated();
+    match representation.content {
+        Content::Memory(_) | Content::MemfdBody(_) => allocated,
+        Content::Descriptor(..) => allocated.max(descriptor),
     }
 }
 
@@ -88,6 +123,10 @@ pub struct FileCache {
     descriptor_weight: u64,
     /// Held while an entry is inserted again, so that the last weight is the right one.
     weighing: Mutex<()>,
+    newcomers: Newcomers,
+    is_full: AtomicBool,
+    /// The number of calls of [`keep`](FileCache::keep).
+    loads: AtomicU64,
 }
 
 impl FileCache {
@@ -95,6 +134,8 @@ impl FileCache {
     /// `descriptors` larger ones.
     #[must_use]
     pub fn new(bytes: u64, file_bytes: u64, descriptors: u64) -> FileCache {
+        let newcomers = Newcomers::new(bytes);
+        let bytes = bytes.saturating_sub(newcomers.memory());
         let size = CacheSize {
             bytes,
             typical_bytes: TYPICAL_ENTRY_BYTES,
@@ -104,6 +145,9 @@ impl FileCache {
             entries: size.build(),
             descriptor_weight: bytes / descriptors.max(1),
             weighing: Mutex::new(()),
+            newcomers,
+            is_full: AtomicBool::new(false),
+            loads: AtomicU64::new(0),
         }
     }
 
@@ -113,8 +157,18 @@ impl FileCache {
         self.entries.get(&path).map(|kept| kept.entry)
     }
 
-    /// Keeps `entry`, unless it is too large.
+    /// Keeps `entry`, unless it is too large, or the cache is full and does not
+    /// [admit](Newcomers::admit) it.
     pub fn keep(&self, entry: Arc<FileEntry>) {
+        let loads = self.loads.fetch_add(1, Ordering::Relaxed);
+        if loads.is_multiple_of(LOADS_PER_WEIGHING) {
+            let full = self.entries.capacity() / FULL_OF * FULL_PARTS;
+            self.is_full
+                .store(self.entries.weight() >= full, Ordering::Relaxed);
+        }
+        if self.is_full.load(Ordering::Relaxed) && !self.newcomers.admit(&entry.key) {
+            return;
+        }
         let key = entry.key.clone();
         self.entries.insert(key, self.weigh(entry));
     }
@@ -176,8 +230,8 @@ impl FileCache {
 }
 
 impl HasWeight<KeptSitePath> for WeightedEntry {
-    fn weight(&self, path: &KeptSitePath) -> u64 {
-        self.weight + 3 * path.path_bytes()
+    fn weight(&self, _path: &KeptSitePath) -> u64 {
+        self.weight
     }
 }
 
@@ -325,6 +379,23 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_asked_for_once_do_not_evict_others() {
+        let cache = FileCache::new(1 << 20, 1 << 10, MAX_CACHED_FILES);
+        let keep = |name: u32| kept(&cache, entry_for(at(&name.to_be_bytes()), &[0; 500], 1_000));
+        (0..2_000).for_each(|name| drop(keep(name)));
+        let is_cached = |name: &u32| cache.find(at(&name.to_be_bytes())).is_some();
+        let popular: Vec<u32> = (0..2_000).filter(is_cached).collect();
+        assert!(popular.len() > 500, "{}", popular.len());
+        (10_000..30_000).for_each(|name| drop(keep(name)));
+        let left = popular.iter().filter(|name| is_cached(name)).count();
+        assert!(left * 10 > popular.len() * 9, "{left} of {}", popular.len());
+        // A file that is asked for again is admitted.
+        keep(50_000);
+        keep(50_000);
+        assert!(is_cached(&50_000));
+    }
+
+    #[test]
     fn descriptors_are_bounded_by_their_number() {
         let cache = FileCache::new(1 << 30, 1 << 20, MAX_CACHED_FILES);
         for name in 0..(MAX_CACHED_FILES as u32 + 100) {
@@ -354,7 +425,8 @@ mod tests {
         let before = cache.entries.weight();
         let variant = cache.fill(&kept, Coding::Gzip, || kept.compress(Coding::Gzip));
         let variant = variant.expect("it compresses");
-        assert_eq!(cache.entries.weight(), before + variant.memory());
+        let boxed = allocation(size_of::<Representation>());
+        assert_eq!(cache.entries.weight(), before + boxed + variant.allocated());
         let again = cache.fill(&kept, Coding::Gzip, || panic!("made twice"));
         assert!(std::ptr::eq(variant, again.expect("made before")));
         assert!(Arc::ptr_eq(&kept, &cache.find(at(b"/a")).expect("kept")));

@@ -34,7 +34,7 @@ struct EncodedVariant {
     /// A [`VariantStage`].
     stage: AtomicU8,
     /// Set once: the variant, or `None` if there is none.
-    filled: OnceLock<Option<Representation>>,
+    filled: OnceLock<Option<Box<Representation>>>,
     /// Set once, while the sidecar was not verified: the variant that was made, or `None` if none was.
     meanwhile: OnceLock<Option<Box<Representation>>>,
 }
@@ -152,7 +152,7 @@ impl EncodedVariants {
     /// The variant in `coding`, if it is ready.
     #[must_use]
     pub fn ready_in(&self, coding: Coding) -> Option<&Representation> {
-        self.variants.get(coding as usize)?.filled.get()?.as_ref()
+        self.variants.get(coding as usize)?.filled.get()?.as_deref()
     }
 
     /// Fills in the variant in `coding` with the result of `make`, unless it is filled in already. Waits
@@ -165,8 +165,8 @@ impl EncodedVariants {
         let Some(variant) = self.variants.get(coding as usize) else {
             return (None, false);
         };
-        let (filled, is_ours) = fill_once(&variant.filled, make);
-        (filled.as_ref(), is_ours)
+        let (filled, is_ours) = fill_once(&variant.filled, || make().map(Box::new));
+        (filled.as_deref(), is_ours)
     }
 
     /// As [`fill`](EncodedVariants::fill), for a variant that is sent while the sidecar is being verified.
@@ -228,7 +228,7 @@ impl EncodedVariants {
     /// The variants that are ready.
     pub fn ready(&self) -> impl Iterator<Item = &Representation> {
         self.variants.iter().flat_map(|variant| {
-            let filled = variant.filled.get().and_then(Option::as_ref);
+            let filled = variant.filled.get().and_then(Option::as_deref);
             filled.into_iter().chain(variant.made_meanwhile().flatten())
         })
     }

@@ -4,6 +4,7 @@
 //! files. A new name enters at the end of the eviction order: a scan of a million names evicts other
 //! names of the scan, and not those that are requested repeatedly.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::cache::{KeptSitePath, SitePath};
@@ -79,8 +80,16 @@ impl NegativeEntry {
 
     /// Adds the names of the [sidecars](NegativeEntry::variants()), below the root, that may appear.
     #[must_use]
-    pub fn with_variants(mut self, names: impl Iterator<Item = Vec<u8>>) -> NegativeEntry {
-        self.variants = names.flat_map(|name| name.into_iter().chain([0])).collect();
+    pub fn with_variants(
+        mut self,
+        names: impl Iterator<Item: Deref<Target = [u8]>>,
+    ) -> NegativeEntry {
+        let mut variants = Vec::new();
+        for name in names {
+            variants.extend_from_slice(&name);
+            variants.push(0);
+        }
+        self.variants = variants.into();
         self
     }
 

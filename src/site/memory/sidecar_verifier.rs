@@ -26,7 +26,9 @@ use super::encoded_variants::EncodedVariants;
 use super::logged_names::LoggedNames;
 use crate::http::accept_encoding::Coding;
 use crate::http::response::FileSource;
-use crate::site::content::{Content, ExpectedContent, VariantVerdict, VerdictCache, compare};
+use crate::site::content::{
+    Content, ExpectedContent, VariantVerdict, VerdictCache, compare, sidecar_path,
+};
 use crate::site::disk::{Identity, Resolver, RootDirectory};
 
 /// The largest number of orders that wait for one thread. If there is no room, the next request for the
@@ -81,9 +83,11 @@ impl VerificationOrder {
         let Some(variants) = &entry.variants else {
             return;
         };
-        let Some((path, seen)) = sidecars.and_then(|sidecars| sidecars.usable(self.coding)) else {
+        let seen = sidecars.and_then(|sidecars| sidecars.usable(self.coding));
+        let (Some(seen), Some(path)) = (seen, sidecar_path(&entry.path, self.coding)) else {
             return;
         };
+        let path = &path;
         let mut verdict = SettleOnDrop {
             variants,
             coding: self.coding,

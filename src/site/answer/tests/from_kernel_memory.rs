@@ -108,6 +108,34 @@ fn a_sidecar_that_appears_is_noticed() {
 }
 
 #[test]
+fn a_directory_without_sidecars_answers_for_its_files() {
+    let fixture = fixture(|config| config.site.compress = false);
+
+    for name in ["one.css", "two.css", "three.css", "four.css"] {
+        fs::write(fixture.root().join(name), "x").expect("write");
+    }
+    // The names of sidecars are not known to the kernel, so they are looked up on the disk.
+    let get = |may_block, millis, path| fixture.get(may_block, millis, path);
+    assert_eq!(get(MayBlock::Never, 0, "/one.css"), Err(WouldBlockOnDisk));
+    assert_eq!(get(MayBlock::Anywhere, 0, "/one.css"), Ok(200));
+    // The second load reads the names of the directory. After it none is looked up.
+    assert_eq!(get(MayBlock::Anywhere, 0, "/two.css"), Ok(200));
+    assert_eq!(get(MayBlock::Never, 0, "/three.css"), Ok(200));
+    // A sidecar changes the directory, which is noticed within a second.
+    fs::write(fixture.root().join("four.css.gz"), "x").expect("write");
+    assert_eq!(get(MayBlock::Anywhere, 1_000, "/guide"), Ok(301));
+    assert_eq!(
+        get(MayBlock::Never, 1_000, "/four.css"),
+        Err(WouldBlockOnDisk)
+    );
+    let request = "GET /four.css HTTP/1.1\r\nAccept-Encoding: gzip";
+    let response = fixture
+        .ask(MayBlock::Anywhere, 1_000, request)
+        .expect("the disk");
+    assert!(String::from_utf8_lossy(&response.fields).contains("gzip"));
+}
+
+#[test]
 fn what_takes_long_is_left_to_other_threads() {
     let fixture = fixture(|config| config.cache.file_bytes = 1 << 20);
     let write = |name: &str, bytes| {
