@@ -25,6 +25,18 @@ pub const RESOLVE_EVERY_MILLIS: u64 = 1_000;
 /// ext4, XFS, Btrfs and F2FS.
 const LOCAL_DISKS: [FsWord; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 
+/// A file system in memory.
+const TMPFS: FsWord = 0x0102_1994;
+
+/// How a file system is used without waiting for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CachedAccessKind {
+    /// The file system reports what it would have to wait for.
+    OnDisk,
+    /// There is nothing to wait for: the files are memory, like that of the process.
+    InMemory,
+}
+
 /// The root path and the directory that it currently names.
 #[derive(Debug)]
 pub struct Root {
@@ -57,9 +69,8 @@ pub struct RootDirectory {
     pub generation: u64,
     /// The device of its file system.
     pub device: u64,
-    /// Whether the file system answers from the kernel's memory, and reports what it would have to wait
-    /// for.
-    pub has_cached_access: bool,
+    /// How the file system can be used without waiting for a disk; `None` if it cannot.
+    pub cached_access: Option<CachedAccessKind>,
     inode: u64,
 }
 
@@ -191,18 +202,23 @@ impl RootDirectory {
         Ok(RootDirectory {
             generation,
             device: stat.st_dev,
-            has_cached_access: has_cached_access(&fd),
+            cached_access: cached_access(&fd),
             inode: stat.st_ino,
             fd,
         })
     }
 }
 
-/// Whether opening and reading a file that is in the kernel's memory cannot wait. That is true of the file
-/// systems of local disks. A file system over a network, or in user space, may ask its server at each open,
-/// whatever the kernel knows.
-fn has_cached_access(directory: &OwnedFd) -> bool {
-    rustix::fs::fstatfs(directory).is_ok_and(|found| LOCAL_DISKS.contains(&found.f_type))
+/// How a file that is in the kernel's memory can be opened and read without waiting. A file system over a
+/// network, or in user space, may ask its server at each open, whatever the kernel knows.
+fn cached_access(directory: &OwnedFd) -> Option<CachedAccessKind> {
+    let kind = rustix::fs::fstatfs(directory).ok()?.f_type;
+    match kind {
+        TMPFS => Some(CachedAccessKind::InMemory),
+        kind => LOCAL_DISKS
+            .contains(&kind)
+            .then_some(CachedAccessKind::OnDisk),
+    }
 }
 
 #[cfg(test)]

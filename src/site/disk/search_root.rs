@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::identity::Identity;
 use super::path_probe::{PathProbe, ProbeScope};
 use super::resolve::{BENEATH, LinkPolicy, OPEN_FLAGS, OpenError, Resolver};
-use super::root::RootDirectory;
+use super::root::{CachedAccessKind, RootDirectory};
 
 /// A directory in which a lookup opens and probes names.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ impl<'d> SearchRoot<'d> {
             self.resolver.open(self.directory.fd.as_fd(), path)?
         };
         let mut opened = OpenedFile::of(file)?;
-        opened.is_cached_only = self.is_cached_only();
+        let is_on_disk = self.directory.cached_access == Some(CachedAccessKind::OnDisk);
+        opened.is_cached_only = self.is_cached_only() && is_on_disk;
         Ok(opened)
     }
 

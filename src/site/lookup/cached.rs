@@ -25,16 +25,20 @@ impl Lookup {
         now: Millis,
     ) -> Option<SearchRoot<'d>> {
         let access = &self.memory.as_ref()?.cached_access;
-        let is_possible = directory.has_cached_access && access.is_permitted(now);
+        let is_possible = directory.cached_access.is_some() && access.is_permitted(now);
         is_possible.then(|| SearchRoot::new(directory, &self.resolver, ProbeScope::Cached))
     }
 
-    /// Checks that `opened` may be loaded by a lookup that is restricted to the kernel's memory.
+    /// Checks that the lookup may load `opened`.
     ///
     /// # Errors
-    /// An absence that is not lasting if the load would take long.
-    pub(super) fn check_size(opened: &OpenedFile) -> Result<(), Absence> {
-        if opened.is_cached_only && opened.identity.size() > MAX_CACHED_BYTES {
+    /// An absence that is not lasting if the load would take long, and the lookup is restricted to the kernel's
+    /// memory.
+    pub(super) fn check_size(
+        search_root: &SearchRoot<'_>,
+        opened: &OpenedFile,
+    ) -> Result<(), Absence> {
+        if search_root.is_cached_only() && opened.identity.size() > MAX_CACHED_BYTES {
             return Err(NEEDS_DISK);
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Lookup {
     /// Begins to read the `opened` file of `target`, and looks up its sidecars.
     fn begin_file(&self, target: LoadTarget<'_>, opened: OpenedFile) -> Result<FileLoad, Absence> {
         let LoadTarget { key, name, now, .. } = target;
-        Lookup::check_size(&opened)?;
+        Lookup::check_size(target.search_root, &opened)?;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
