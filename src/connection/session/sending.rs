@@ -15,7 +15,7 @@ use crate::connection::output::{
 use crate::connection::request_kind::RequestKind;
 use crate::connection::stall_detector::StallDetector;
 use crate::connection::thread_buffers::ThreadBuffers;
-use crate::connection::transport::{Transport, UNSENT_BYTES};
+use crate::connection::transport::Transport;
 use crate::http::keep_alive::Persistence;
 use crate::http::method::Method;
 use crate::http::request::Reject;
@@ -228,9 +228,6 @@ impl Session {
         unsent.sent = unsent.bytes.len() - data.bytes.len();
         self.count_sent(count, turn);
         if let Ok(SendProgress::Done) = result {
-            if unsent.unsent_limit.has_grown() {
-                turn.io.keep_unsent(UNSENT_BYTES);
-            }
             end_body(*unsent, None, turn.buffers);
         } else {
             if let Some(bytes) = unsent.unsent_limit.note(count) {
